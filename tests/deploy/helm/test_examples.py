@@ -12,7 +12,7 @@ from kubernetes_validate import validate
 from lexiseg_service.settings import Limits, Settings
 from tests.deploy.helm.installing import CHART, EXAMPLES, Object, example, installed
 
-OTHERS = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}  # of KEDA and the Prometheus operator
+OTHERS = {"ScaledObject", "ServiceMonitor", "PrometheusRule", "HTTPRoute", "GRPCRoute"}  # custom resources
 VERSIONS = ("1.27", "1.32", "1.37")
 WORKLOADS = {"Deployment", "StatefulSet", "Job"}
 by_name = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

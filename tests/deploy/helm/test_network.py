@@ -8,7 +8,7 @@ import pytest
 
 from tests.deploy.helm.installing import CHART, Installed, Object, example, installed
 
-PARTS = ("gateway", "worker", "redis", "trainer")
+PARTS = ("edge", "gateway", "worker", "redis", "trainer")
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def may(made: Installed, source: str, target: str, port: int) -> bool:
     return all(ways)
 
 
-PORTS = {"gateway": 8000, "worker": 50061, "redis": 6379}
-ALLOWED = {("gateway", "worker"), ("gateway", "redis"), ("worker", "redis")}
+PORTS = {"edge": 8080, "gateway": 8000, "worker": 50061, "redis": 6379}
+ALLOWED = {("edge", "gateway"), ("gateway", "worker"), ("gateway", "redis"), ("worker", "redis")}
 
 
 @pytest.mark.parametrize("target", PORTS)
@@ -78,11 +78,17 @@ def test_metrics_of_workers_are_for_the_namespace_that_watches(made: Installed) 
     assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
 
 
-def test_clients_may_be_named_and_whoever_watches_still_gets_in() -> None:
-    ingress = example(CHART / "examples/production.yaml").one("NetworkPolicy", "lexiseg-gateway")["spec"]["ingress"]
+def test_clients_reach_the_edge_and_the_watching_namespace_the_gateways() -> None:
+    made = example(CHART / "examples/production.yaml")
 
-    names = [rule["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for rule in ingress]
-    assert names == ["ingress-nginx", "monitoring"]
+    (edge,) = made.one("NetworkPolicy", "lexiseg-edge")["spec"]["ingress"]
+    assert namespace(edge) == "ingress-nginx"
+    _, metrics = made.one("NetworkPolicy", "lexiseg-gateway")["spec"]["ingress"]
+    assert (namespace(metrics), metrics["ports"]) == ("monitoring", [{"protocol": "TCP", "port": 8000}])
+
+
+def namespace(rule: Object) -> str:
+    return str(rule["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"])
 
 
 def test_names_can_be_looked_up(made: Installed) -> None:

@@ -24,17 +24,22 @@ def scaled(made: Installed) -> Object:
     return spec
 
 
-def query(scaled: Object) -> str:
-    (trigger,) = scaled["triggers"]
-    return str(trigger["metadata"]["query"])
+def queries(scaled: Object) -> list[str]:
+    return [trigger["metadata"]["query"] for trigger in scaled["triggers"]]
 
 
-def test_it_asks_for_a_metric_that_workers_have_of_the_pods_that_it_scales(made: Installed, scaled: Object) -> None:
-    labels = dict(re.findall(r'(\w+)="([^"]+)"', query(scaled)))
+def test_it_asks_for_the_queue_and_the_busy_share_of_the_pods_that_it_scales(made: Installed, scaled: Object) -> None:
+    queue, busy = queries(scaled)
 
-    assert re.findall(r"lexiseg_\w+", query(scaled))[0] in Metrics().render().decode()
-    assert labels == {"namespace": NAMESPACE, "service": WORKER}
-    assert labels["service"] in made.kind("Service")
+    assert "lexiseg_queue_depth" in queue
+    assert 'rate(lexiseg_stage_seconds_sum{stage="image"' in busy
+    metrics = Metrics()
+    metrics.stage("image", 0.1)
+    for query in (queue, busy):
+        assert re.findall(r"lexiseg_\w+", query)[0] in metrics.render().decode()
+        assert {("namespace", NAMESPACE), ("service", WORKER)} <= set(re.findall(r'(\w+)="([^"]+)"', query))
+    assert WORKER in made.kind("Service")
+    assert [trigger["metadata"]["threshold"] for trigger in scaled["triggers"]] == ["4", "0.8"]
     assert scaled["scaleTargetRef"]["name"] in made.kind("Deployment")
 
 
@@ -48,12 +53,10 @@ def test_the_scrape_finds_the_service_and_port_that_the_query_is_about(made: Ins
 
 
 def test_an_empty_result_is_a_failure_and_no_empty_queue(scaled: Object) -> None:
-    (trigger,) = scaled["triggers"]
-
-    assert trigger["metadata"]["ignoreNullValues"] == "false"
-    # Either would turn "nobody is scraped" into "nothing waits".
-    assert "vector(" not in query(scaled)
-    assert " or " not in query(scaled)
+    assert {trigger["metadata"]["ignoreNullValues"] for trigger in scaled["triggers"]} == {"false"}
+    for query in queries(scaled):  # either would turn "nobody is scraped" into "nothing waits"
+        assert "vector(" not in query
+        assert " or " not in query
 
 
 def test_a_failure_has_a_fallback_that_takes_no_worker_away(scaled: Object) -> None:
@@ -62,7 +65,7 @@ def test_a_failure_has_a_fallback_that_takes_no_worker_away(scaled: Object) -> N
     assert fallback["behavior"] == "currentReplicasIfHigher"
     assert fallback["replicas"] >= scaled["minReplicaCount"]
     # KEDA has fallbacks for averages alone.
-    assert [trigger["metricType"] for trigger in scaled["triggers"]] == ["AverageValue"]
+    assert {trigger["metricType"] for trigger in scaled["triggers"]} == {"AverageValue"}
 
 
 def test_a_queue_that_nobody_here_scrapes_is_told_to_whoever_installs(made: Installed) -> None:
@@ -92,9 +95,9 @@ def test_the_queue_shrinks_slower_than_it_grows(scaled: Object) -> None:
 
 
 def test_a_prometheus_that_asks_who_asks_is_told() -> None:
-    (trigger,) = example(CHART / "examples/gpu.yaml").one("ScaledObject", "lexiseg-worker-tcl")["spec"]["triggers"]
+    triggers = example(CHART / "examples/gpu.yaml").one("ScaledObject", "lexiseg-worker-tcl")["spec"]["triggers"]
 
-    assert trigger["authenticationRef"] == {"name": "prometheus"}
+    assert [trigger["authenticationRef"] for trigger in triggers] == [{"name": "prometheus"}] * 2
 
 
 def test_gateways_with_keys_are_scraped_with_one(made: Installed) -> None:
@@ -108,7 +111,8 @@ def test_the_rules_are_those_of_the_project_and_their_templates_are_prometheus_o
     files = sorted((CHART.parents[1] / "monitoring/rules").glob("*.yml"))
 
     groups = [group for rule in made.kind("PrometheusRule").values() for group in rule["spec"]["groups"]]
-    expected = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+    texts = [file.read_text().replace("runbook_url: docs/", "runbook_url: https://docs.example.com/") for file in files]
+    expected = [group for text in texts for group in yaml.safe_load(text)["groups"]]
     assert sorted(groups, key=lambda group: str(group["name"])) == sorted(
         expected, key=lambda group: str(group["name"])
     )
@@ -118,7 +122,7 @@ def test_rules_find_their_jobs_whatever_the_chart_is_called() -> None:
     made = installed({"nameOverride": "masks", "monitoring": {"serviceMonitor": {"enabled": True}}})
 
     (label,) = {monitor["spec"]["jobLabel"] for monitor in made.kind("ServiceMonitor").values()}
-    scraped = [made.one("Service", name) for name in ("lexiseg-masks-gateway", "lexiseg-masks-worker-tiny")]
+    scraped = [made.one("Service", name) for name in ("lexiseg-masks-gateways", "lexiseg-masks-worker-tiny")]
     assert {service["metadata"]["labels"][label] for service in scraped} == {"lexiseg"}
 
 
@@ -126,3 +130,19 @@ def test_nothing_of_keda_or_the_operator_is_made_unless_wanted() -> None:
     kinds = {obj["kind"] for obj in installed({}).objects}
 
     assert not kinds & {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
+
+
+def test_an_exporter_beside_redis_is_scraped_under_the_job_of_the_alerts() -> None:
+    made = example(CHART / "examples/gateway-api.yaml")
+    monitor = made.one("ServiceMonitor", "lexiseg-redis")["spec"]
+    service = made.one("Service", "lexiseg-redis")
+
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
+    assert service["metadata"]["labels"][monitor["jobLabel"]] == "lexiseg"
+    names = [
+        each["name"] for each in made.one("StatefulSet", "lexiseg-redis")["spec"]["template"]["spec"]["containers"]
+    ]
+    assert names == ["redis", "exporter"]
+    ingress = made.one("NetworkPolicy", "lexiseg-redis")["spec"]["ingress"]
+    assert [rule["ports"][0]["port"] for rule in ingress] == [6379, 9121]

@@ -39,7 +39,7 @@ def test_gateways_ask_every_worker_by_a_name_that_is_there(gpu: Installed) -> No
 
 
 def test_every_model_has_workers_of_its_own(gpu: Installed) -> None:
-    deployments = [name for name in gpu.kind("Deployment") if name != GATEWAY]
+    deployments = [name for name in gpu.kind("Deployment") if "-worker-" in name]
 
     models = {name: gpu.env("Deployment", name)["LEXISEG_MODEL"] for name in deployments}
     assert models == {
@@ -76,8 +76,123 @@ def test_a_large_number_stays_a_whole_number(gpu: Installed) -> None:
 def test_without_a_spare_gpu_one_goes_before_the_next_comes(gpu: Installed) -> None:
     strategies = {name: obj["spec"]["strategy"]["rollingUpdate"] for name, obj in gpu.kind("Deployment").items()}
 
-    assert strategies["lexiseg-worker-tcl"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert strategies["lexiseg-worker-unpair-seg"] == {"maxSurge": 0, "maxUnavailable": 1}
     assert strategies[WORKER] == strategies[GATEWAY] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_a_single_worker_stays_until_the_next_is_ready() -> None:
+    made = installed({"worker": {"replicas": 1, "maxSurge": 0}})
+
+    strategy = made.one("Deployment", WORKER)["spec"]["strategy"]["rollingUpdate"]
+    assert strategy == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_memory_and_time_to_start_follow_from_the_models() -> None:
+    made = installed(
+        {
+            "workers": {
+                "tiny": {},
+                "both": {"models": ["tiny", "unpair-seg@2"]},
+                "own": {"models": ["tcl"], "startSeconds": 50, "resources": {"limits": {"memory": "9Gi"}}},
+            }
+        }
+    )
+
+    found = {}
+    for name in ("tiny", "both", "own"):
+        container = made.container("Deployment", f"lexiseg-worker-{name}")
+        probe = container["startupProbe"]
+        resources = container["resources"]
+        found[name] = (
+            resources["requests"]["memory"],
+            resources["limits"]["memory"],
+            probe["periodSeconds"] * probe["failureThreshold"],
+        )
+    assert found == {
+        "tiny": ("2048Mi", "4096Mi", 300),
+        "both": ("5120Mi", "10240Mi", 900),
+        "own": ("3072Mi", "9Gi", 50),
+    }
+
+
+def test_models_are_pulled_onto_the_claim_that_workers_only_read(gpu: Installed) -> None:
+    spec = pod(gpu, "Deployment", "lexiseg-worker-tcl")
+
+    (pull,) = spec["initContainers"]
+    assert pull["args"] == ["models", "pull", "s3://example/models/tcl"]
+    mounts = {mount["mountPath"]: mount for mount in pull["volumeMounts"]}
+    assert "readOnly" not in mounts["/models"]
+    reading = {mount["mountPath"]: mount for mount in spec["containers"][0]["volumeMounts"]}
+    assert reading["/models"] == {"name": "models", "mountPath": "/models", "readOnly": True}
+    assert "initContainers" not in pod(gpu, "Deployment", WORKER)
+    account = gpu.one("ServiceAccount", spec["serviceAccountName"])
+    assert "eks.amazonaws.com/role-arn" in account["metadata"]["annotations"]
+
+
+def test_a_worker_may_have_volumes_of_its_own() -> None:
+    made = installed(
+        {
+            "models": {"serviceAccount": {"name": "mine"}},
+            "worker": {
+                "extraVolumes": [{"name": "keys", "secret": {"secretName": "store"}}],
+                "extraVolumeMounts": [{"name": "keys", "mountPath": "/keys", "readOnly": True}],
+            },
+        }
+    )
+
+    spec = pod(made, "Deployment", WORKER)
+    assert {"name": "keys", "secret": {"secretName": "store"}} in spec["volumes"]
+    assert "/keys" in [mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]]
+    assert spec["serviceAccountName"] == "mine"
+    assert made.kind("ServiceAccount") == {}
+
+
+def test_clients_reach_the_edge_and_the_edge_every_gateway(tmp_path: Path) -> None:
+    made = installed({})
+    front, inside = made.one("Service", GATEWAY)["spec"], made.one("Service", "lexiseg-gateways")["spec"]
+    edge = made.container("Deployment", "lexiseg-edge")
+    env = made.env("Deployment", "lexiseg-edge")
+
+    assert front["selector"]["app.kubernetes.io/component"] == "edge"
+    assert {port["name"]: port["port"] for port in front["ports"]} == {"http": 8000, "grpc": 50051}
+    assert {port["name"]: port["containerPort"] for port in edge["ports"]} == {"http": 8080, "grpc": 50052}
+    assert (inside["clusterIP"], inside["selector"]["app.kubernetes.io/component"]) == ("None", "gateway")
+    assert env["GATEWAY_HTTP"] == "lexiseg-gateways.pictures.svc.cluster.local:8000"
+    assert env["GATEWAYS"] == "11"
+    assert made.env("Deployment", GATEWAY)["FORWARDED_ALLOW_IPS"] == "*"
+    configuration = tmp_path / "haproxy.cfg"
+    configuration.write_text(made.one("ConfigMap", "lexiseg-edge")["data"]["haproxy.cfg"])
+    assert configuration.read_text() == (CHART.parents[1] / "edge/haproxy.cfg").read_text()
+    subprocess.run(["haproxy", "-c", "-f", configuration], env={**os.environ, **env}, check=True)
+
+
+def test_without_the_edge_clients_reach_gateways() -> None:
+    made = installed({"edge": {"enabled": False}})
+
+    assert "lexiseg-edge" not in made.kind("Deployment")
+    assert made.one("Service", GATEWAY)["spec"]["selector"]["app.kubernetes.io/component"] == "gateway"
+
+
+def test_an_ingress_takes_grpc_at_the_same_host() -> None:
+    made = example(EXAMPLES / "production.yaml")
+
+    rest, grpc = made.one("Ingress", GATEWAY), made.one("Ingress", f"{GATEWAY}-grpc")
+    assert grpc["metadata"]["annotations"]["nginx.ingress.kubernetes.io/backend-protocol"] == "GRPC"
+    assert "nginx.ingress.kubernetes.io/backend-protocol" not in rest["metadata"]["annotations"]
+    paths = {path["path"]: path["backend"]["service"] for path in grpc["spec"]["rules"][0]["http"]["paths"]}
+    assert paths["/lexiseg.v1.Segmentation"] == {"name": GATEWAY, "port": {"name": "grpc"}}
+    assert rest["spec"]["rules"][0]["host"] == grpc["spec"]["rules"][0]["host"]
+
+
+def test_the_gateway_api_has_a_route_for_each_protocol() -> None:
+    made = example(EXAMPLES / "gateway-api.yaml")
+    rest, grpc = (made.one(kind, GATEWAY)["spec"] for kind in ("HTTPRoute", "GRPCRoute"))
+
+    assert rest["parentRefs"] == grpc["parentRefs"] == [{"name": "public", "namespace": "gateways"}]
+    assert rest["rules"][0]["backendRefs"] == [{"name": GATEWAY, "port": 8000}]
+    assert grpc["rules"][0]["backendRefs"] == [{"name": GATEWAY, "port": 50051}]
+    assert {"method": {"service": "lexiseg.v1.Segmentation"}} in grpc["rules"][0]["matches"]
+    assert not set(rest["hostnames"]) & set(grpc["hostnames"])
 
 
 @pytest.mark.parametrize(("name", "ports"), [(GATEWAY, {"http"}), (WORKER, {"metrics"})])

@@ -78,6 +78,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         },
         "autoscaling of the worker tiny: minReplicas 9 is above maxReplicas 8",
     ),
+    "an ingress whose clients would count as one": (
+        {"gateway": {"ingress": {"enabled": True, "host": "example.com"}}},
+        "edge.proxies",
+    ),
+    "models without a store": ({"models": {"pull": ["tiny"]}}, "models.store"),
     "two places for one Redis": ({"externalRedis": {"existingSecret": "mine"}}, "set redis.enabled=false"),
     "a GPU for a CPU": ({"workers": {"tiny": {"gpu": {"count": 1}, "device": "cpu"}}}, "the worker tiny: a GPU"),
 }

@@ -13,7 +13,7 @@ MONITORING = Path(__file__).resolve().parents[3] / "deploy" / "monitoring"
 RULES = sorted((MONITORING / "rules").glob("*.yml"))
 TESTS = sorted((MONITORING / "tests").glob("*.yml"))
 DASHBOARDS = sorted((MONITORING / "grafana" / "dashboards").glob("*.json"))
-METRIC = re.compile(r"(?<![\w:])(?:lexiseg(?::\w+:\w+|_\w+)|process_\w+|up(?=\{))")
+METRIC = re.compile(r"(?<![\w:])(?:lexiseg(?::\w+:\w+|_\w+)|(?:process|redis|certmanager|probe_ssl)_\w+|up(?=\{))")
 # In a regular expression over names, of two metrics at once.
 NAMES = re.compile(r"__name__=~\"([^\"]*)\"")
 

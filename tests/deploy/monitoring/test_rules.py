@@ -53,4 +53,4 @@ def test_every_alert_says_how_bad_it_is_what_is_wrong_and_where_to_read_on() -> 
         if "alert" in rule:
             assert rule["labels"]["severity"] in ("page", "ticket")
             assert rule["annotations"]["summary"]
-            assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
+            assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"

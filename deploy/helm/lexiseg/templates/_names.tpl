@@ -39,7 +39,14 @@ helm.sh/chart: {{ $root.Chart.Name }}-{{ $root.Chart.Version }}
 {{- end -}}
 {{- end }}
 
-{{/* An entry of `workers` over what all of them have: (list $ name). JSON. */}}
+{{/* The name of the workers' ServiceAccount; empty is the namespace's own. */}}
+{{- define "lexiseg.serviceaccount" -}}
+{{- with .Values.models.serviceAccount -}}
+{{- if .name -}}{{ .name }}{{- else if .annotations -}}{{ include "lexiseg.partname" (list $ "worker") }}{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* An entry of `workers` over what all of them have, with memory and start by its models: (list $ name). JSON. */}}
 {{- define "lexiseg.worker" -}}
 {{- $root := first . -}}
 {{- $own := index $root.Values.workers (index . 1) | default dict -}}
@@ -47,7 +54,26 @@ helm.sh/chart: {{ $root.Chart.Name }}-{{ $root.Chart.Version }}
 {{- if and (gt (int $worker.gpu.count) 0) (eq $worker.device "cpu") -}}
 {{- fail (printf "the worker %s: a GPU of gpu.count, and device cpu that leaves it idle" (index . 1)) -}}
 {{- end -}}
-{{- $worker | toJson -}}
+{{- $memory := 1536 -}}
+{{- $seconds := 2 -}}
+{{- $pull := list -}}
+{{- range $model := $worker.models -}}
+{{- $size := get $root.Values.models.sizes (regexReplaceAll "@.*" $model "") | default $root.Values.models.sizes.default -}}
+{{- $memory = add $memory $size.memoryMiB -}}
+{{- $seconds = max $seconds $size.startSeconds -}}
+{{- if has $model $root.Values.models.pull -}}
+{{- $pull = append $pull $model -}}
+{{- end -}}
+{{- end -}}
+{{- if and $pull (not $root.Values.models.store) -}}
+{{- fail "models.pull: models.store is where they are" -}}
+{{- end -}}
+{{- $sizes := dict "requests" (dict "memory" (printf "%dMi" $memory)) "limits" (dict "memory" (printf "%dMi" (mul 2 $memory))) -}}
+{{- $replicas := ternary $worker.autoscaling.minReplicas $worker.replicas $worker.autoscaling.enabled -}}
+{{- $surge := ternary (max 1 $worker.maxSurge) (int $worker.maxSurge) (eq (int $replicas) 1) -}}
+{{- $start := ternary $worker.startSeconds $seconds (gt (int $worker.startSeconds) 0) -}}
+{{- $resources := mergeOverwrite $sizes $worker.resources -}}
+{{- merge (dict "resources" $resources "startSeconds" $start "surge" $surge "pull" $pull) $worker | toJson -}}
 {{- end }}
 
 {{/* Refuses what an autoscaler would: (list where autoscaling). */}}
