@@ -7,7 +7,6 @@ import re
 import sys
 
 import structlog
-from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.patient_stream import patient
@@ -60,24 +59,6 @@ def configure(settings: Settings) -> None:
     # A line for each constant and rule of an export is for debugging alone.
     for name in EXPORTERS:
         logging.getLogger(name).setLevel(logging.WARNING if level == logging.INFO else logging.NOTSET)
-
-
-class on_each_line:  # read as a verb, as those of contextlib
-    """What every line of this context carries while the block runs, under names that nothing around it carries.
-
-    structlog's own way for names that may be in use looks through the whole context first.
-    """
-
-    __slots__ = ("_values",)
-
-    def __init__(self, **values: object) -> None:
-        self._values = values
-
-    def __enter__(self) -> None:
-        bind_contextvars(**self._values)
-
-    def __exit__(self, *_: object) -> None:
-        unbind_contextvars(*self._values)
 
 
 def _is_no_client_that_left(record: logging.LogRecord) -> bool:

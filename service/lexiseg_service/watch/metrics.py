@@ -7,7 +7,7 @@ import platform
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -24,7 +24,6 @@ TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 # Of HTTP; a client may name any of forty at any route, and each would be two dozen series for as long as we run.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-M = TypeVar("M", Counter, Histogram)
 WorkerState = Literal["ready", "loading", "leaving", "away", "missing"]
 
 # Of the counters with one label, by attribute.
@@ -45,7 +44,6 @@ class Metrics:
         ProcessCollector(registry=registry)
         build = Gauge("lexiseg_build_info", "1; what runs is in the labels", ["version", "python"], registry=registry)
         build.labels(version("lexiseg"), platform.python_version()).set(1)
-        self._slow: list[Callable[[], float]] = []
         registry.register(_Workers(lambda: self._worker_states()))
         self._worker_states: Callable[[], Mapping[str, WorkerState]] = dict
         self.requests = Counter(
@@ -102,7 +100,6 @@ class Metrics:
         self._stages = Histogram(
             "lexiseg_stage_seconds", "Time in each stage", ["stage"], buckets=SECONDS, registry=registry
         )
-        self._with_labels: dict[tuple[str | int, ...], Any] = {}  # to ask for labels takes longer than to count
         self.batch_size = Histogram("lexiseg_batch_size", "Tiles per image pass", buckets=TILES, registry=registry)
         self.decodes = Counter("lexiseg_images_decoded", "Images decoded", ["decoder"], registry=registry)
         self.queue_depth = Gauge("lexiseg_queue_depth", "Planned requests waiting for the device", registry=registry)
@@ -150,8 +147,8 @@ class Metrics:
     def request(self, route: str, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
         """An answered HTTP request; a trace that somebody keeps becomes the exemplar of its bucket."""
         method = method if method in METHODS else "other"
-        self._of(self.requests, route, method, status).inc()
-        self._of(self._request_seconds, route, method).observe(seconds, _exemplar(trace_id))
+        self.requests.labels(route, method, status).inc()
+        self._request_seconds.labels(route, method).observe(seconds, _exemplar(trace_id))
 
     def call(self, method: str, code: str, seconds: float, trace_id: str | None = None) -> None:
         """A gRPC call that is over."""
@@ -160,7 +157,7 @@ class Metrics:
 
     def stage(self, stage: str, seconds: float) -> None:
         """One pass of a stage: decode, queue, text, image, post or total."""
-        self._of(self._stages, stage).observe(seconds)
+        self._stages.labels(stage).observe(seconds)
 
     def watch_workers(self, states: Callable[[], Mapping[str, WorkerState]]) -> None:
         """A gateway's workers, whose states are asked for at each scrape."""
@@ -171,7 +168,7 @@ class Metrics:
         self.stage("text", text)
         self.stage("post", post)
         self.stage("total", total)
-        self._of(self._features, "hit" if from_cache else "miss").inc()
+        self._features.labels("hit" if from_cache else "miss").inc()
 
     def failed(self, reason: str) -> None:
         """A request for masks failed: rejected, canceled, timeout, decode, backend or other."""
@@ -180,17 +177,15 @@ class Metrics:
     def texts(self, tier: str, result: str, n: int) -> None:
         """Texts that one tier of the cache (l1, redis) was asked for; result is hit, miss or error."""
         if n:
-            self._of(self._texts, tier, result).inc(n)
+            self._texts.labels(tier, result).inc(n)
 
     def breaker(self, link: str, state: Callable[[], float]) -> None:
         """A link to Redis, the state of whose breaker is asked for at each scrape."""
         self._breakers.labels(link).set_function(state)
 
-    def held(self, cache: str, nbytes: Callable[[], float], *, slow: bool = False) -> None:
-        """A cache whose bytes are asked for at each scrape; where that is `slow` the first time, in a thread before."""
+    def held(self, cache: str, nbytes: Callable[[], float]) -> None:
+        """A cache whose bytes are asked for at each scrape."""
         self._held.labels(cache).set_function(nbytes)
-        if slow:
-            self._slow.append(nbytes)
 
     def waiting(self, stage: str, count: Callable[[], float], longest: Callable[[], float]) -> None:
         """A stage whose queue, and the longest wait in it, are asked for at each scrape."""
@@ -204,19 +199,11 @@ class Metrics:
 
     def question(self, by: str) -> None:
         """A request for masks, or a frame of a stream: rest, grpc or stream."""
-        self._of(self.questions, by).inc()
+        self.questions.labels(by).inc()
 
     def answered_by(self, model: str, version: str) -> None:
         """A question or a frame that a model has answered."""
-        self._of(self.model_answers, model, version).inc()
-
-    def _of(self, metric: M, *labels: str | int) -> M:
-        """What a metric counts under some labels."""
-        key = (id(metric), *labels)
-        found: M | None = self._with_labels.get(key)
-        if found is None:
-            found = self._with_labels[key] = metric.labels(*labels)
-        return found
+        self.model_answers.labels(model, version).inc()
 
     def _begin(self) -> None:
         """At zero, what alerts and shares are made of: the pace of a counter leaves its first sample out."""
@@ -230,14 +217,9 @@ class Metrics:
 
     async def rendered(self, accept: str) -> tuple[bytes, str]:
         """As an `Accept` header asks for, and its media type; only OpenMetrics has exemplars."""
-        if self._slow:  # tens of milliseconds for long lists, in which the event loop answers others
-            await asyncio.to_thread(self._weigh)
         encode, media_type = choose_encoder(accept)
-        return encode(self.registry), media_type
-
-    def _weigh(self) -> None:
-        for nbytes in self._slow:
-            nbytes()
+        # In a thread: some caches take tens of milliseconds to count their bytes.
+        return await asyncio.to_thread(encode, self.registry), media_type
 
 
 class _Workers(Collector):

@@ -32,6 +32,7 @@ from typing import Any, overload
 import cv2
 import numpy as np
 import torch
+from structlog.contextvars import bound_contextvars
 
 from lexiseg_model.bank import needed_texts
 from lexiseg_model.device import choose_device
@@ -45,7 +46,6 @@ from lexiseg_service.image.id import HASHED_AT_ONCE, image_id_of
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompt_bounds import check_inside
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.logs import on_each_line
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
 from lexiseg_service.worker.admission import Admission
@@ -264,7 +264,7 @@ class Engine:
     def _guarded(self, job: AnyJob, stage: Callable[[AnyJob], None]) -> None:
         """Runs one stage of one job; what it raises is that job's answer."""
         # Held once more: the client may go in the middle, and the model with it.
-        with job.loaded.held(), on_each_line(**job.who):  # for every line that this thread logs meanwhile
+        with job.loaded.held(), bound_contextvars(**job.who):  # for every line that this thread logs meanwhile
             if job.abandoned:
                 return
             try:

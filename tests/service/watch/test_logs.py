@@ -224,11 +224,3 @@ def test_a_console_log_in_a_file_has_no_colours(capsys: pytest.CaptureFixture[st
     line = capsys.readouterr().err
     assert "too warm" in line
     assert "\x1b" not in line
-
-
-def test_values_are_on_each_line_of_a_block_and_on_none_behind_it() -> None:
-    with logs.on_each_line(request_id="r", key_id=None):
-        inside = structlog.contextvars.get_contextvars()
-
-    assert inside == {"request_id": "r", "key_id": None}
-    assert structlog.contextvars.get_contextvars() == {}

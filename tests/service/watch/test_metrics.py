@@ -120,14 +120,14 @@ async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Me
     assert {"asked", "tables", "pictures", "streams", "requests", "fetched", "vocabularies"} <= held.keys()
 
 
-async def test_what_takes_long_to_weigh_is_weighed_beside_the_event_loop(metrics: Metrics) -> None:
+async def test_a_scrape_is_written_beside_the_event_loop(metrics: Metrics) -> None:
     by: list[threading.Thread] = []
 
     def nbytes() -> float:
         by.append(threading.current_thread())
         return 17.0
 
-    metrics.held("words", nbytes, slow=True)
+    metrics.held("words", nbytes)
     content, _ = await metrics.rendered("")
 
     assert by[0] is not threading.current_thread()

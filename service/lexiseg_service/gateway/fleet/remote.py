@@ -78,7 +78,7 @@ class RemoteBackend:
 
     def states(self) -> dict[str, WorkerState]:
         """How each worker is; one that has no address yet stands under its name."""
-        of_links: dict[str, WorkerState] = {link.address: link.state for link in self._links.values()}
+        of_links: dict[str, WorkerState] = {link.address: link.state for link in tuple(self._links.values())}
         return of_links | dict.fromkeys(self._discovery.missing, "missing")
 
     def cards(self) -> list[ModelCard]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import MalformedRequest, NotAllowed, RateLimited, Unauthorized
 from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.keys import key_of, scope_of
 from lexiseg_service.gateway.admission.limits import Gate, admitted, client_of
 from lexiseg_service.gateway.rest import docs_page, playground, problem
-from lexiseg_service.watch.logs import on_each_line
 
 # Probes carry no key, and a browser that opens a page cannot send one; none of these holds anything of a user's.
 OPEN = frozenset({"/livez", "/readyz", "/", docs_page.PAGE, *docs_page.ASSETS, *playground.FILES, "/openapi.json"})
@@ -54,7 +54,7 @@ class Guard:
             key_id = self._keys.identify(sent, scope_of(scope["method"], scope["path"]))
             state["key_id"], state["admin"] = key_id, key_id is not None and self._keys.may(key_id, "admin")
             client = state["client"] = client_of(key_id, scope["client"][0] if scope.get("client") else None)
-            with on_each_line(key_id=key_id):
+            with bound_contextvars(key_id=key_id):
                 if self._gate is None:
                     await self._app(scope, receive, send)
                     return

@@ -11,12 +11,13 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import QueueFull, RateLimited, ServiceError, TooLarge, TooSlow
 from lexiseg_service.gateway.rest import problem
 from lexiseg_service.gateway.rest.paths import path_alone, route_of
 from lexiseg_service.shares import Hold, Shares
-from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID, on_each_line
+from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import UNTRACED, Tracing
 
@@ -64,7 +65,7 @@ class RequestFrame:
             await send(message)
 
         try:
-            with on_each_line(**carried):
+            with bound_contextvars(**carried):
                 await self._app(scope, receive, send_with_id)
         except ClientDisconnect:  # in the middle of its request: nobody is left to answer
             pass

@@ -67,5 +67,5 @@ def show_kept(metrics: Metrics, models: Callable[[], Iterable[Loaded | None]]) -
     def of_words() -> int:
         return sum(model.segmenter.kept_bytes for model in models() if model is not None)
 
-    metrics.held("words", of_words, slow=True)
+    metrics.held("words", of_words)
     metrics.held("tables", table_bytes)
