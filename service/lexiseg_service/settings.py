@@ -101,8 +101,8 @@ class Settings(FromEnvironment):
 
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
 
-    workers: Annotated[tuple[str, ...], NoDecode, Read(("gateway",), LISTENING)] = Field(
-        (), description="workers to ask: HOST:PORT or dns:///HOST:PORT, between commas"
+    workers: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, LISTENING)] = Field(
+        (), description="gateway: workers to ask, HOST:PORT or dns:///HOST:PORT between commas; serve: how many, 1"
     )
     host: Annotated[str, Read(SERVERS, LISTENING)] = Field("127.0.0.1", description="address to listen on")
     http_port: Annotated[int, Read(GATEWAYS, LISTENING)] = Field(
@@ -337,7 +337,7 @@ class Settings(FromEnvironment):
     @classmethod
     def _are_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
         for address in addresses:
-            if not WORKER.fullmatch(address):
+            if not WORKER.fullmatch(address) and not (address.isdecimal() and len(addresses) == 1):
                 raise ValueError("HOST:PORT or dns:///HOST:PORT, between commas")
         return addresses
 

@@ -44,13 +44,11 @@ def mcp(
 
 def _talk(settings: Settings) -> int:
     from lexiseg_service.adapters.mcp.stdio import talk
-    from lexiseg_service.commands.serving.allocator import bound_arenas
     from lexiseg_service.watch import logs
     from lexiseg_service.watch.metrics import Metrics
-    from lexiseg_service.worker.local import LocalWorker
+    from lexiseg_service.worker.worker import ModelWorker
 
-    bound_arenas()
     logs.configure(settings)  # to the standard error: the standard output is the protocol's
     metrics = Metrics()
-    asyncio.run(talk(settings, LocalWorker(settings, metrics), metrics, settings.mcp_folder or Path.cwd()))
+    asyncio.run(talk(settings, ModelWorker(settings, metrics), metrics, settings.mcp_folder or Path.cwd()))
     return 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from functools import partial
 
 import structlog
 
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.patient_stream import patient
 
 GRPC = "grpc._cython.cygrpc"
 LEFT = "ExecuteBatchError"
@@ -18,14 +18,21 @@ EXPORTERS = ("onnx_ir", "onnxscript")
 ACCEPTABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def configure(settings: Settings) -> None:
-    """Sets up structlog, and the standard library's loggers (uvicorn's) to end in the same place."""
+def configure(settings: Settings, process: str | None = None) -> None:
+    """Sets up structlog, and the standard library's loggers (uvicorn's) to end in the same place.
+
+    Args:
+        settings: say how much is logged, and how.
+        process: what each line carries where several processes write to one place.
+    """
     level = getattr(logging, settings.log_level.upper())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if process is not None:
+        shared.append(partial(_with_process, process))
     terminal = sys.stderr.isatty()
     for_eyes = settings.log_format == "console" or (settings.log_format == "auto" and terminal)
     renderer: structlog.typing.Processor = (
@@ -41,7 +48,7 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(patient(sys.stderr))
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
@@ -59,6 +66,13 @@ def configure(settings: Settings) -> None:
     # A line for each constant and rule of an export is for debugging alone.
     for name in EXPORTERS:
         logging.getLogger(name).setLevel(logging.WARNING if level == logging.INFO else logging.NOTSET)
+
+
+def _with_process(
+    process: str, logger: object, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event["process"] = process
+    return event
 
 
 def _is_no_client_that_left(record: logging.LogRecord) -> bool:

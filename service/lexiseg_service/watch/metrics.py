@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+
+from lexiseg_service.watch.gathered import gather
 
 # From a text row in memory (tenths of a millisecond) to the default deadline.
 SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -39,7 +42,9 @@ KNOWN_VALUES = {
 class Metrics:
     """Every metric of the process; docs/observability.md explains them."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: Sequence[Path] = ()) -> None:
+        """`workers`: sockets of workers on this machine, whose metrics are shown beside these."""
+        self._workers = workers
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         build = Gauge("lexiseg_build_info", "1; what runs is in the labels", ["version", "python"], registry=registry)
@@ -219,7 +224,8 @@ class Metrics:
         """As an `Accept` header asks for, and its media type; only OpenMetrics has exemplars."""
         encode, media_type = choose_encoder(accept)
         # In a thread: some caches take tens of milliseconds to count their bytes.
-        return await asyncio.to_thread(encode, self.registry), media_type
+        registry = await gather(self.registry.collect(), self._workers) if self._workers else self.registry
+        return await asyncio.to_thread(encode, registry), media_type
 
 
 class _Workers(Collector):

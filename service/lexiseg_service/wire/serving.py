@@ -6,6 +6,8 @@ import ipaddress
 
 import grpc
 
+UNIX = "unix:"
+
 
 class CannotListen(Exception):
     """The port is taken or not ours to take; the message is for whoever started us."""
@@ -16,13 +18,13 @@ async def listen(
 ) -> int:
     """Binds a server, before it starts; the answer is the port, which 0 leaves to the system.
 
-    Without credentials it takes any connection.
+    A host `unix:PATH` is a Unix socket, without a port. Without credentials it takes any connection.
 
     Raises:
         CannotListen: it is taken; names the command line's option for another.
     """
     try:
-        address = f"{bracketed(host)}:{port}"
+        address = host if host.startswith(UNIX) else f"{bracketed(host)}:{port}"
         return server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError:
         await server.stop(None)

@@ -23,7 +23,7 @@ from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.failures import REASONS
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.local import LocalWorker
+from lexiseg_service.worker.worker import ModelWorker
 from lexiseg_service.worker.models.device_memory import watch_device
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
@@ -177,7 +177,7 @@ def test_each_link_to_redis_has_a_breaker_of_its_own(metrics: Metrics) -> None:
 
 
 def test_a_model_that_is_not_loaded_yet_is_shown_as_such(metrics: Metrics) -> None:
-    LocalWorker(Settings(), metrics)
+    ModelWorker(Settings(), metrics)
 
     assert 'lexiseg_model_loaded{model="tiny",version="1"} 0.0' in metrics.render().decode()
 

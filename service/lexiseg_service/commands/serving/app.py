@@ -11,13 +11,13 @@ from lexiseg_service.commands.serving.ports import refuse_taken
 
 @takes_settings("serve")
 def serve(chosen: Chosen) -> None:
-    """Serve masks over HTTP and gRPC: gateway and worker in one process.
+    """Serve masks over HTTP and gRPC: a gateway process and a worker process.
 
     Examples:
 
       lexiseg serve --http-port 8080 --log-format console
 
-      lexiseg serve --model tiny,dense-clip
+      lexiseg serve --model tiny,dense-clip --workers 2
     """
     with heard_at_once():
         refuse_taken(

@@ -1,10 +1,12 @@
-"""`lexiseg gateway`: REST and gRPC in front of workers elsewhere. It imports no torch and no model."""
+"""`lexiseg gateway`: REST and gRPC in front of workers. It imports no torch and no model."""
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+
 from lexiseg_service.adapters.loading import install
-from lexiseg_service.collector import seldom, set_aside
-from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
 from lexiseg_service.commands.serving.hosting import greeting_of_gateway, server_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.app import create_app
@@ -15,24 +17,27 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import open_tracing
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     """Serves until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
+
+    Args:
+        settings: name the workers to ask.
+        workers: sockets of workers on this machine, whose metrics are shown beside the gateway's own.
 
     Raises:
         InvalidValue: a setting is not as expected, or no worker is named.
     """
     if not settings.workers:
         raise InvalidValue.of("--workers / LEXISEG_WORKERS", "", "HOST:PORT or dns:///HOST:PORT, between commas")
-    bound_arenas()
-    logs.configure(settings)
-    metrics = Metrics()
+    logs.configure(settings, "gateway" if workers else None)
+    metrics = Metrics(workers)
     tracing = open_tracing(settings)
     app = create_app(settings, RemoteBackend(settings, metrics), metrics, tracing=tracing)
     install(app, settings)
     server = server_of(app, app.state.grpc, settings, settings.http_port, "--http-port", greeting_of_gateway)
-    set_aside()
-    with seldom(), handing_back():
-        server.run()
+    gc.collect()
+    gc.freeze()  # what is imported stays: full collections need not look at it
+    server.run()
     if tracing is not None:
         tracing.close()
     return 1 if server.failed else 0

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Protocol
 
 import typer
@@ -23,6 +24,9 @@ from lexiseg_service.wire.serving import CannotListen, bracketed, taken
 
 LINGER_SECONDS = 0.5  # between saying that it goes down and closing the port
 EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")
+
+
+Greeting = Callable[[str, str], str]
 
 
 class Grpc(Protocol):
@@ -50,11 +54,11 @@ class Server(uvicorn.Server):
         config: of the HTTP server.
         grpc: the server beside it.
         http_option: of the command line, to choose another port.
-        greeting: from the base URL and the gRPC address to the line to print.
+        greeting: from the base URL and the gRPC address to the line to print; None prints nothing.
     """
 
     def __init__(
-        self, config: uvicorn.Config, grpc: Grpc, http_option: str, greeting: Callable[[str, str], str]
+        self, config: uvicorn.Config, grpc: Grpc, http_option: str, greeting: Greeting | None
     ) -> None:
         super().__init__(config)
         self.failed = False
@@ -105,6 +109,8 @@ class Server(uvicorn.Server):
             typer.echo(f"lexiseg: {error}", err=True)
             self.give_up()
             return
+        if self._greeting is None:
+            return
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         shown = "localhost" if host in EVERYWHERE else bracketed(host)
         typer.echo(
@@ -126,13 +132,25 @@ def server_of(
     settings: Settings,
     http_port: int,
     http_option: str,
-    greeting: Callable[[str, str], str],
+    greeting: Greeting | None = None,
+    socket: Path | None = None,
 ) -> Server:
-    """A server that is ready to run; it stops on SIGINT, SIGTERM and SIGHUP, requests in flight are answered first."""
+    """A server that is ready to run; it stops on SIGINT, SIGTERM and SIGHUP, requests in flight are answered first.
+
+    Args:
+        app: the HTTP application.
+        grpc: the gRPC server beside it.
+        settings: of both.
+        http_port: of HTTP.
+        http_option: of the command line, to choose another port.
+        greeting: as for `Server`.
+        socket: a Unix socket that HTTP listens on, instead of host and port.
+    """
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=http_port,
+        uds=None if socket is None else str(socket),
         ws="none",
         log_config=None,
         access_log=False,

@@ -1,37 +1,56 @@
-"""`lexiseg serve`: the gateway and a worker in one process."""
+"""`lexiseg serve`: a gateway process and worker processes on one machine, joined by gRPC over Unix sockets."""
 
 from __future__ import annotations
 
-from lexiseg_service.adapters.loading import install
-from lexiseg_service.collector import seldom, set_aside
-from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
-from lexiseg_service.commands.serving.hosting import greeting_of_gateway, server_of
-from lexiseg_service.gateway.app import create_app
+import os
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from lexiseg_service.commands.serving.supervisor import Child, Supervisor
+from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
-from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.watch.tracing import open_tracing
-from lexiseg_service.worker.local import LocalWorker
 
 
 def run(settings: Settings) -> int:
     """Serves until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
 
     Raises:
-        ModelError: a model is unknown, or its weights or its card are missing or damaged; said before anything listens.
         InvalidValue: a setting is not as expected.
+        ModelError: in a worker, a model is unknown, or its weights or its card are missing or damaged.
     """
-    bound_arenas()
-    logs.configure(settings)
-    metrics = Metrics()
-    tracing = open_tracing(settings)
-    worker = LocalWorker(settings, metrics, lambda: server.give_up(), tracing, set_aside)
-    app = create_app(settings, worker, metrics, tracing=tracing)
-    install(app, settings)
-    server = server_of(app, app.state.grpc, settings, settings.http_port, "--http-port", greeting_of_gateway)
-    set_aside()
-    with seldom(), handing_back():
-        server.run()
-    if tracing is not None:
-        tracing.close()
-    return 1 if server.failed else 0
+    names = [f"worker-{number}" for number in range(_count(settings))]
+    logs.configure(settings, "serve")
+    sockets = Path(tempfile.mkdtemp(prefix="lexiseg-"))  # of this user alone
+    supervisor_pid = os.getpid()
+    workers = [Child(name, partial(_worker, settings, sockets / name)) for name in names]
+    gateway = Child("gateway", partial(_gateway, settings, [sockets / name for name in names]))
+    try:
+        return Supervisor(workers, gateway).run()
+    finally:
+        if os.getpid() == supervisor_pid:
+            shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _count(settings: Settings) -> int:
+    match settings.workers:
+        case ():
+            return 1
+        case (count,) if count.isdecimal() and 1 <= int(count) <= 64:
+            return int(count)
+    raise InvalidValue.of("--workers / LEXISEG_WORKERS", ",".join(settings.workers), "1 to 64 worker processes")
+
+
+def _worker(settings: Settings, socket: Path) -> int:
+    from lexiseg_service.commands.serving.worker import run
+
+    return run(settings, socket)
+
+
+def _gateway(settings: Settings, sockets: list[Path]) -> int:
+    from lexiseg_service.commands.serving.gateway import run
+
+    addresses = tuple(f"unix:{socket}" for socket in sockets)
+    return run(settings.model_copy(update={"workers": addresses}), sockets)

@@ -1,37 +1,42 @@
-"""`lexiseg worker`: models and a device, for gateways elsewhere."""
+"""`lexiseg worker`: models and a device, for gateways."""
 
 from __future__ import annotations
 
-from lexiseg_service.collector import seldom, set_aside
-from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
+from pathlib import Path
+
 from lexiseg_service.commands.serving.hosting import server_of
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
+from lexiseg_service.watch.gathered import metrics_socket
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import open_tracing
-from lexiseg_service.worker.local import LocalWorker
 from lexiseg_service.worker.ops import create_ops_app
 from lexiseg_service.worker.rpc.server import worker_server
+from lexiseg_service.worker.worker import ModelWorker
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, socket: Path | None = None) -> int:
     """Answers gateways until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
+
+    Args:
+        settings: of the worker.
+        socket: where a gateway on the same machine asks, instead of the ports of the settings.
 
     Raises:
         ModelError: a model is unknown, or its weights or its card are missing or damaged; said before anything listens.
         InvalidValue: a setting is not as expected.
     """
-    bound_arenas()
-    logs.configure(settings)
+    logs.configure(settings, None if socket is None else socket.name)
     metrics = Metrics()
     tracing = open_tracing(settings)
-    worker = LocalWorker(settings, metrics, lambda: server.give_up(), tracing, set_aside)
-    grpc = worker_server(worker, settings, metrics)
+    worker = ModelWorker(settings, metrics, lambda: server.give_up(), tracing)
+    grpc = worker_server(worker, settings, metrics, socket)
     app = create_ops_app(worker, grpc, metrics)
-    server = server_of(app, grpc, settings, settings.metrics_port, "--metrics-port", greeting)
-    set_aside()
-    with seldom(), handing_back():
-        server.run()
+    if socket is None:
+        server = server_of(app, grpc, settings, settings.metrics_port, "--metrics-port", greeting)
+    else:
+        server = server_of(app, grpc, settings, 0, "", socket=metrics_socket(socket))
+    server.run()
     if tracing is not None:
         tracing.close()
     return 1 if server.failed else 0

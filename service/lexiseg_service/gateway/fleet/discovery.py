@@ -10,7 +10,7 @@ from contextlib import suppress
 import structlog
 
 from lexiseg_service.image.resolver import Resolve, SystemResolver
-from lexiseg_service.wire.serving import bracketed
+from lexiseg_service.wire.serving import UNIX, bracketed
 
 logger = structlog.get_logger("lexiseg.workers")
 SECONDS_FOR_A_NAME = 2.0
@@ -20,7 +20,8 @@ class Discovery:
     """Looks names up again and again; a name that cannot be looked up keeps the addresses that it had."""
 
     def __init__(self, targets: Sequence[str], resolve: Resolve | None = None) -> None:
-        self._targets = [split(target) for target in targets]
+        self._sockets = [target for target in targets if target.startswith(UNIX)]
+        self._targets = [split(target) for target in targets if not target.startswith(UNIX)]
         self._resolve = resolve or SystemResolver(max(1, len(self._targets)))
         self._known: dict[tuple[str, int], list[str]] = {}
         self._told: set[tuple[str, int]] = set()  # of those without an address; the log has each once
@@ -40,9 +41,9 @@ class Discovery:
         return all(_is_address(host) for host, _ in self._targets)
 
     async def addresses(self) -> list[str]:
-        """HOST:PORT of every worker, in the order of the settings, each once."""
+        """HOST:PORT or unix:PATH of every worker, each once."""
         of_each = await asyncio.gather(*(self._look_up(host, port) for host, port in self._targets))
-        return list(dict.fromkeys(address for addresses in of_each for address in addresses))
+        return list(dict.fromkeys([*self._sockets, *(address for addresses in of_each for address in addresses)]))
 
     async def _look_up(self, host: str, port: int) -> list[str]:
         if _is_address(host):

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -26,6 +27,7 @@ from lexiseg_service.wire.channels import gateway_options
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.examples import encode_exemplify
 from lexiseg_service.wire.request import encode_request
+from lexiseg_service.wire.serving import UNIX
 from lexiseg_service.wire.trust import Trust
 
 if TYPE_CHECKING:  # known to the type checker alone
@@ -58,6 +60,7 @@ class WorkerLink:
 
     def __init__(self, address: str, trust: Trust | None = None) -> None:
         self.address = address
+        self.name = Path(address).name if address.startswith(UNIX) else address  # shown to people
         self.refused = ""  # why it, or we, would not talk; empty while nothing of the kind is known
         self.in_flight = 0  # of this gateway
         self.leaving = False  # it said that it goes down, and has not come back
@@ -103,6 +106,13 @@ class WorkerLink:
     def room(self) -> int:
         """Requests that it would still accept."""
         return (self._status.queue_limit if self._status else 0) - self.load
+
+    @property
+    def problem(self) -> str:
+        """Why it is not usable, in a few words."""
+        if self.refused:
+            return self.refused
+        return "does not answer" if self._status is None else self._status.detail
 
     @property
     def degraded(self) -> tuple[str, ...]:
@@ -185,18 +195,15 @@ class WorkerLink:
             yield
         except grpc.aio.AioRpcError as failure:
             meaning = self._meaning(failure)
-            try:
-                # A deadline that passes while a worker does nothing was kept by it: the request is not to blame.
-                if isinstance(meaning, DeadlineExceeded) and self._voice.failed_since(began):
-                    raise WorkerLost(f"{self.address}: stood still") from None
-                raise meaning from None
-            finally:
-                del meaning  # or it would hold this frame, which holds it, and the request until a full collection
+            # A deadline that passes while a worker does nothing was kept by it: the request is not to blame.
+            if isinstance(meaning, DeadlineExceeded) and self._voice.failed_since(began):
+                raise WorkerLost(f"{self.name}: stood still") from None
+            raise meaning from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if call in self._calls or (task is not None and task.cancelling()):
                 raise
-            raise WorkerLost(f"{self.address}: silent") from None
+            raise WorkerLost(f"{self.name}: silent") from None
         finally:
             self.in_flight -= 1
             self._calls.discard(call)
@@ -218,7 +225,7 @@ class WorkerLink:
             return DeadlineExceeded("the deadline passed before the worker answered")
         if code in NOBODY:
             self.suspect()
-            return WorkerLost(f"{self.address}: {code.name}")
+            return WorkerLost(f"{self.name}: {code.name}")
         return ServiceError(f"the worker answered {code.name}")
 
     async def _watch_forever(self) -> None:
@@ -227,15 +234,15 @@ class WorkerLink:
                 await self._watch()
             except grpc.aio.AioRpcError as error:
                 if self._status is not None:
-                    logger.warning("worker away", worker=self.address, reason=error.code().name)
+                    logger.warning("worker away", worker=self.name, reason=error.code().name)
                 self._refuses(_refusal(error))
             except TimeoutError:
                 if self._status is not None:
-                    logger.warning("worker away", worker=self.address, reason="silent")
+                    logger.warning("worker away", worker=self.name, reason="silent")
                 else:  # for the second time in a row: not slow, but gone
                     self._give_up()
             except Exception:  # whatever it says: the gateway must go on looking
-                logger.exception("worker not understood", worker=self.address)
+                logger.exception("worker not understood", worker=self.name)
             self._status = None
             # Not all gateways at the same moment.
             await asyncio.sleep(SECONDS_TO_TRY_AGAIN * random.uniform(0.5, 1.0))
@@ -243,7 +250,7 @@ class WorkerLink:
     def _refuses(self, why: str) -> None:
         """Says once what a person has to set right."""
         if why and why != self.refused:
-            logger.error("worker refused", worker=self.address, reason=why)
+            logger.error("worker refused", worker=self.name, reason=why)
         self.refused = why
 
     async def _watch(self) -> None:
@@ -273,7 +280,7 @@ class WorkerLink:
         self._digests = {ModelName.of(card): model.digest for card, model in served if model.digest}
         self._awaited = {ModelName.of(card) for card, model in served if model.awaited}
         if before != (self.instance, self.usable):
-            logger.info("worker", worker=self.address, usable=self.usable, detail=status.detail)
+            logger.info("worker", worker=self.name, usable=self.usable, detail=status.detail)
 
 
 def _refusal(error: grpc.aio.AioRpcError) -> str:

@@ -67,7 +67,7 @@ class RemoteBackend:
         links = list(self._links.values())
         usable = [link for link in links if link.usable]
         missing = self._discovery.missing
-        degraded = [f"worker {link.address}{link.refused and f': {link.refused}'}" for link in links if not link.usable]
+        degraded = [f"worker {link.name}: {link.problem}" for link in links if not link.usable]
         degraded += [f"worker {name}: no address" for name in missing]
         degraded += dict.fromkeys(what for link in usable for what in link.degraded)
         cards = self.cards()
@@ -78,7 +78,7 @@ class RemoteBackend:
 
     def states(self) -> dict[str, WorkerState]:
         """How each worker is; one that has no address yet stands under its name."""
-        of_links: dict[str, WorkerState] = {link.address: link.state for link in tuple(self._links.values())}
+        of_links: dict[str, WorkerState] = {link.name: link.state for link in tuple(self._links.values())}
         return of_links | dict.fromkeys(self._discovery.missing, "missing")
 
     def cards(self) -> list[ModelCard]:
@@ -111,20 +111,17 @@ class RemoteBackend:
         key = _key(request.model, await _digest(request.image))
         tried: list[WorkerLink] = []
         failure: ServiceError | None = None
-        try:
-            while len(tried) < ATTEMPTS and (link := self._pick(request.model, key, tried)) is not None:
-                if failure is not None:
-                    self._metrics.worker_retries.labels(reason_of_retry(failure)).inc()
-                tried.append(link)
-                try:
-                    return await self._ask_one(link, request, ask)
-                except ELSEWHERE as error:
-                    failure = self._reason(error, link, request)
-                except DeadlineExceeded as late:
-                    raise failure or late from None
-            raise failure or self._nobody(request.model)
-        finally:
-            del failure  # or it would hold this frame, which holds it, and the image until a full collection
+        while len(tried) < ATTEMPTS and (link := self._pick(request.model, key, tried)) is not None:
+            if failure is not None:
+                self._metrics.worker_retries.labels(reason_of_retry(failure)).inc()
+            tried.append(link)
+            try:
+                return await self._ask_one(link, request, ask)
+            except ELSEWHERE as error:
+                failure = self._reason(error, link, request)
+            except DeadlineExceeded as late:
+                raise failure or late from None
+        raise failure or self._nobody(request.model)
 
     async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         async with aclosing(self.relay_stream(steps)) as messages:
@@ -164,17 +161,14 @@ class RemoteBackend:
         failure: ServiceError | None = None
         kept_by = self._spilled.get(key)
         order = sorted(ranked(self._candidates(request.model), key), key=lambda link: link.address != kept_by)
-        try:
-            for link in order[:MOST_ASKED_AGAIN]:
-                try:
-                    return await self._ask_one(link, request, ask)
-                except DeadlineExceeded as late:
-                    raise failure or late from None
-                except (ImageExpired, *ELSEWHERE) as error:
-                    failure = _more_telling(self._reason(error, link, request), failure)
-            raise failure or self._nobody(request.model)
-        finally:
-            del failure  # as above
+        for link in order[:MOST_ASKED_AGAIN]:
+            try:
+                return await self._ask_one(link, request, ask)
+            except DeadlineExceeded as late:
+                raise failure or late from None
+            except (ImageExpired, *ELSEWHERE) as error:
+                failure = _more_telling(self._reason(error, link, request), failure)
+        raise failure or self._nobody(request.model)
 
     def _candidates(self, model: str, tried: Collection[WorkerLink] = ()) -> list[WorkerLink]:
         """Workers that could answer; one that is found under two addresses counts once.
@@ -201,7 +195,7 @@ class RemoteBackend:
     def _reason(self, error: Exception, link: WorkerLink, request: WorkerRequest) -> ServiceError:
         if isinstance(error, ServiceError):
             return error
-        logger.warning("worker lost", worker=link.address, request_id=request.request_id)
+        logger.warning("worker lost", worker=link.name, request_id=request.request_id)
         return NotReady("the worker went away in the middle of the request, and no other could take it over")
 
     def _nobody(self, model: str) -> NotReady:

@@ -67,11 +67,7 @@ class RemoteStream:
                 async for answer in answers:
                     yield answer
             if self._failure is not None:
-                failure, self._failure = self._failure, None
-                try:
-                    raise failure
-                finally:
-                    del failure  # or it would hold this frame, which holds it, and frames of the video
+                raise self._failure
         finally:
             taking.cancel()
             with suppress(asyncio.CancelledError):

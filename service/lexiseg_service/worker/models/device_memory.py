@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+
 import torch
 
 from lexiseg_model.device import choose_device
-from lexiseg_service.collector import look_at_all
 from lexiseg_service.watch.metrics import Metrics
 
 
@@ -24,6 +25,8 @@ def watch_device(name: str, metrics: Metrics) -> None:
 
 def give_back() -> None:
     """Has the memory of what nobody holds any more returned now, not when it is next needed."""
-    look_at_all()
+    gc.unfreeze()  # a model in a reference cycle is found only among what is not frozen
+    gc.collect()
+    gc.freeze()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
@@ -17,8 +18,10 @@ from lexiseg_service.worker.rpc.servicer import STATUS_SECONDS, Servicer
 LINGER_SECONDS = 0.3
 
 
-def worker_server(backend: Backend, settings: Settings, metrics: Metrics) -> GrpcServer:
-    """`lexiseg.v1.Worker` on a port.
+def worker_server(
+    backend: Backend, settings: Settings, metrics: Metrics, socket: Path | None = None
+) -> GrpcServer:
+    """`lexiseg.v1.Worker` on the port of the settings, or on a Unix socket.
 
     Raises:
         InvalidValue: a certificate of ours is not as expected.
@@ -33,5 +36,8 @@ def worker_server(backend: Backend, settings: Settings, metrics: Metrics) -> Grp
         interceptors=trust.interceptors,
         credentials=trust.server_credentials,
     )
-    place = Place(settings.host, settings.worker_port, "--worker-port")
+    if socket is None:
+        place = Place(settings.host, settings.worker_port, "--worker-port")
+    else:
+        place = Place(f"unix:{socket}", 0, "--worker-port")
     return GrpcServer(service, place, Pace(STATUS_SECONDS, settings.drain_seconds, LINGER_SECONDS))

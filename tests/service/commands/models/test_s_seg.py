@@ -16,7 +16,7 @@ from lexiseg_service.cli import app
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.local import LocalWorker
+from lexiseg_service.worker.worker import ModelWorker
 from tests import coco, pictures
 from tests.model.methods.s_seg.small import CARD, small_network
 from tests.model.test_catalog import change_card
@@ -60,7 +60,7 @@ def test_the_command_line_segments_with_it(
 
 @pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
 async def test_the_worker_answers_its_tasks_from_one_image_pass(models_dir: Path, task: Task) -> None:
-    worker = LocalWorker(Settings(model="mine", models_dir=models_dir, runtime="torch"), Metrics())
+    worker = ModelWorker(Settings(model="mine", models_dir=models_dir, runtime="torch"), Metrics())
     await worker.start()
     image = pictures.encoded(pictures.small("chelsea", 96))
     classes = (ClassEntry("cat"), ClassEntry("wall"))

@@ -20,7 +20,7 @@ from lexiseg_service.errors import DeadlineExceeded, NotReady, ServiceError, Und
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.local import LocalWorker
+from lexiseg_service.worker.worker import ModelWorker
 from tests import pictures
 from tests.model.test_catalog import copy_of_tiny
 
@@ -38,9 +38,9 @@ def models_dir(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def working(**settings: Any) -> AsyncIterator[LocalWorker]:
+async def working(**settings: Any) -> AsyncIterator[ModelWorker]:
     # `auto` would first export each copy of the bundled model.
-    worker = LocalWorker(Settings(runtime="torch", **settings), Metrics())
+    worker = ModelWorker(Settings(runtime="torch", **settings), Metrics())
     await worker.start()
     try:
         await until(lambda: worker.health().ready or not worker.health().alive)
@@ -55,13 +55,13 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def ask(worker: LocalWorker, model: str = "tiny") -> WorkerAnswer:
+async def ask(worker: ModelWorker, model: str = "tiny") -> WorkerAnswer:
     image = pictures.encoded(pictures.small("chelsea", 64))
     return await worker.segment(WorkerRequest(image, Vocabulary((ClassEntry("cat"),)), model))
 
 
 async def test_before_its_default_model_is_there_it_takes_nothing() -> None:
-    worker = LocalWorker(Settings(), Metrics())
+    worker = ModelWorker(Settings(), Metrics())
 
     assert worker.health().detail == "loading tiny"
     assert [card.name for card in worker.cards()] == ["tiny"]

@@ -1,8 +1,9 @@
-"""A worker inside the gateway's own process: `lexiseg serve`."""
+"""A worker's models and engine as one backend, for its gRPC server and for commands that need no server."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future
@@ -35,12 +36,8 @@ T = TypeVar("T")
 logger = structlog.get_logger("lexiseg.worker")
 
 
-class LocalWorker:
-    """Loads the default model in the background, the others as they are wanted, and relays to its engine.
-
-    `settled` is called when the process holds more of what stays: with each model that is loaded, and before it is
-    ready.
-    """
+class ModelWorker:
+    """Loads the default model in the background, the others as they are wanted, and relays to its engine."""
 
     def __init__(
         self,
@@ -48,13 +45,11 @@ class LocalWorker:
         metrics: Metrics,
         on_failure: Callable[[], None] = lambda: None,
         tracing: Tracing | None = None,
-        settled: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._on_failure = on_failure
         self._tracing = tracing
-        self._settled = settled
         self._served = served_models(settings)
         self._default = self._served[0].card.name
         self._pool = ModelPool(
@@ -94,8 +89,6 @@ class LocalWorker:
 
     async def _in_time(self, answer: Future[T], deadline: float) -> T:
         try:
-            if answer.done():
-                return answer.result()
             # The client hears of its deadline when it passes, whatever stage the work is in.
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await asyncio.wrap_future(answer)
@@ -103,8 +96,6 @@ class LocalWorker:
             raise DeadlineExceeded(
                 f"no answer within the deadline of {self._settings.deadline_seconds:g} seconds"
             ) from None
-        finally:
-            del answer  # what it was refused with holds this frame, and would be held by it: with the whole request
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
         if self._engine is None or not self._ready or self._closing:
@@ -145,7 +136,8 @@ class LocalWorker:
                 self._failure = self._pool.failures.get(self._default) or f"{self._default} cannot be loaded: {error}"
                 self._on_failure()
             return
-        self._settled()
+        gc.collect()
+        gc.freeze()  # modules and weights stay: full collections need not look at them
         self._ready = True
         kernel = "compiled" if library.ready() else "numpy"
         digest, device = self._pool.digest(self._default), str(choose_device(self._served[0].device))
@@ -165,7 +157,7 @@ class LocalWorker:
 
     def _open_model(self, served: Served) -> Segmenter:
         settings = self._settings
-        segmenter = catalog.load(
+        return catalog.load(
             served.name,
             models_dir=settings.models_dir,
             device=served.device,
@@ -174,5 +166,3 @@ class LocalWorker:
             cache_dir=settings.cache_dir,
             text_tower=settings.text_tower,
         )
-        self._settled()
-        return segmenter

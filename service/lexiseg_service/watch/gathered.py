@@ -1,0 +1,75 @@
+"""Metrics of a gateway and of the workers on the same machine, as one exposition: values of equal series are added."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import httpx
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+SECONDS = 2.0  # for a worker to answer; one that does not is left out
+# Of these the largest value counts.
+LARGEST = frozenset(
+    {"lexiseg_redis_breaker_state", "lexiseg_stage_longest_wait_seconds", "process_start_time_seconds"}
+)
+
+
+class Gathered(Collector):
+    """Families that are there already, for an encoder."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def metrics_socket(worker: Path) -> Path:
+    """Where a worker that listens on a Unix socket shows its metrics."""
+    return worker.with_suffix(".http")
+
+
+async def gather(own: Iterable[Metric], workers: Sequence[Path]) -> Gathered:
+    """The gateway's own families and those of workers, by the sockets on which these listen."""
+    texts = await asyncio.gather(*map(_ask, workers))
+    families = {family.name: family for family in own}
+    for text in texts:
+        for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]
+            mine = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            _add(mine, family)
+    return Gathered(families.values())
+
+
+async def _ask(worker: Path) -> str:
+    transport = httpx.AsyncHTTPTransport(uds=str(metrics_socket(worker)))
+    try:
+        async with httpx.AsyncClient(transport=transport, timeout=SECONDS) as client:
+            answer = await client.get("http://worker/metrics", headers={"Accept": "application/openmetrics-text"})
+            return answer.raise_for_status().text
+    except httpx.HTTPError:
+        return "# EOF\n"
+
+
+def _add(mine: Metric, other: Metric) -> None:
+    at = {_series(sample): place for place, sample in enumerate(mine.samples)}
+    combine = max if mine.name in LARGEST or mine.name.endswith("_info") else _sum
+    for sample in other.samples:
+        place = at.get(_series(sample))
+        if place is None:
+            mine.samples.append(sample)
+        elif not sample.name.endswith("_created"):
+            known = mine.samples[place]
+            mine.samples[place] = known._replace(value=combine(known.value, sample.value))
+
+
+def _sum(one: float, other: float) -> float:
+    return one + other
+
+
+def _series(sample: Sample) -> tuple[str, frozenset[tuple[str, str]]]:
+    return sample.name, frozenset(sample.labels.items())
