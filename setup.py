@@ -6,7 +6,7 @@ from setuptools import Extension, setup
 
 KERNEL = "model/lexiseg_model/kernel"
 PARTS = (
-    *("aside", "cell_scores", "crumbs", "evidence", "layers", "mask_logits", "outcome", "outlines", "own_colours"),
+    *("cell_scores", "crumbs", "evidence", "layers", "mask_logits", "outcome", "outlines", "own_colours"),
     *("pamr", "pixels", "points", "presence", "prompts", "regions", "runs", "shrink", "spans", "specks", "version"),
     "winners",
 )

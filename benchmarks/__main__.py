@@ -28,7 +28,7 @@ from benchmarks import (
     text_cache,
     training,
 )
-from benchmarks.calls import hop, later, threads
+from benchmarks.calls import later
 from benchmarks.clips import following, leaving, video
 from benchmarks.device import run as device
 from benchmarks.everything import photographs, unpair_seg
@@ -41,7 +41,6 @@ PARTS: dict[str, Callable[[], None]] = {
     "counts": counts.run,
     "finish": finish.run,
     "following": following.run,
-    "hop": hop.run,
     "later": later.run,
     "leaving": leaving.run,
     "masks": masks.run,
@@ -53,7 +52,6 @@ PARTS: dict[str, Callable[[], None]] = {
     "stages": stages.run,
     "stalls": stalls.run,
     "text-cache": text_cache.run,
-    "threads": threads.run,
     "serving": serving.run,
     "training": training.run,
     "video": video.run,

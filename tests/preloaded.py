@@ -1,7 +1,6 @@
 """The last import of who forks servers and commands (`tests/forks.py`): what else a fork need not do for itself.
 
-A server in a fork does not try its model: whatever it asks is taken to be ordinary, as on a slow machine. Rows of texts
-that every server begins with are there. Servers that are started alone try their models and encode as everywhere.
+Rows of texts that every server begins with are there. Servers that are started alone encode them as everywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from lexiseg_model import catalog
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_service.worker import engine
 from tests.remembered import RememberedRows
 
 
@@ -27,7 +25,6 @@ def remember_rows() -> None:
     vars(tower)["encode"] = rows.encode
 
 
-vars(engine)["try_out"] = lambda trial, costs: None
 Image.init()  # its plugins
 catalog.cards()  # remembered for as long as their files stay as they are
 with suppress(WeightsError):  # then a server says so

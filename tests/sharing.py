@@ -56,7 +56,13 @@ SECONDS = {  # about, of the longest, where three processes share two cores; no 
     "tests/integration/test_redis.py": 11,
 }
 OTHERS = 3  # seconds
-BY_FILE = ("tests/documents", "tests/integration", "tests/integration/fleet", "tests/integration/rest")
+BY_FILE = (
+    "tests/documents",
+    "tests/integration",
+    "tests/integration/fleet",
+    "tests/integration/rest",
+    "tests/integration/serve",
+)
 WAITING = (
     "tests/clients/rest",
     "tests/clients/rpc",

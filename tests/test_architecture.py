@@ -21,7 +21,6 @@ FOREIGN_TO_MODEL = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette",
 SHARED_WORDS = {
     "lexiseg_model.caches.latest",
     "lexiseg_model.errors",
-    "lexiseg_model.kernel.aside",
     "lexiseg_model.model_name",
     "lexiseg_model.types",
 }

@@ -63,6 +63,7 @@ class Derived:
         self._making: dict[str, threading.Lock] = {}
         self._made: dict[str, Iterable[Tensor | Features]] = {}
         self._bytes: dict[str, int] = {}  # of what stays as large as it is
+        self.answered: set[str] = set()  # tasks whose derived parts are there
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What `make` gives, made by the first who asks; others wait for it, and nobody waits for another name.

@@ -17,8 +17,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
+from tests.integration.serve.test_shutdown import CALLS, SOON, accepted, serve
 from tests.integration.server import Server, form
-from tests.integration.test_shutdown import CALLS, SOON, accepted, serve
 
 IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
 CLASSES = ("sky", "building", "tree")

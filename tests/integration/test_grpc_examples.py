@@ -12,8 +12,8 @@ import pytest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
+from tests.integration.serve.test_shutdown import SOON
 from tests.integration.server import Server
-from tests.integration.test_shutdown import SOON
 
 PHOTOGRAPH = pictures.encoded(pictures.small("china", 320), "JPEG")
 SIZE = pictures.small("china", 320).size

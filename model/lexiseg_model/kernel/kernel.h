@@ -42,7 +42,7 @@ static inline void *aligned(void *at) { return (void *)(((uintptr_t)at + 63) & ~
 static inline int64_t up(int64_t n, int64_t step) { return (n + step - 1) & -step; } /* to a power of two's multiple */
 
 /* What is wrong; otherwise 0. */
-enum { OUT_OF_MEMORY = -1, NOBODY_BESIDE = -2 };
+enum { OUT_OF_MEMORY = -1 };
 
 enum { MOST_CHARACTERS = 14 }; /* of a run: the zeros before it and its ones, seven each */
 

@@ -1,14 +1,12 @@
 """The compiled kernel, where it was built: found beside this module, called through ctypes.
 
 ctypes lets go of the interpreter's lock during a call, so that finish threads work side by side. Without the library
-(no C compiler at installation, a wheel of another platform) callers take their way in numpy. What a thread calls is
-computed on it, or, once it has asked for that, on a thread beside it (aside.c).
+(no C compiler at installation, a wheel of another platform) callers take their way in numpy.
 """
 
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -18,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 VERSION = 24  # of the calls, as in kernel.h
-NOBODY_BESIDE = -2  # as in kernel.h
 FOLDER = Path(__file__).parent
 Passed = ctypes.c_void_p | ctypes.c_int64
 NUMBERS: dict[type, Callable[..., Any]] = {int: ctypes.c_int64, float: ctypes.c_double}  # as most arguments are
@@ -39,22 +36,11 @@ def load(folder: Path = FOLDER) -> ctypes.CDLL | None:
 
 
 LIBRARY = load()
-_HERE = threading.local()
 
 
 def ready() -> bool:
     """Whether the kernel is there."""
     return LIBRARY is not None
-
-
-def go_aside(niceness: int) -> bool:
-    """From now on what the calling thread calls is computed by a thread beside it, with this niceness; on Linux.
-
-    Returns:
-        Whether it is: there may be no kernel here, or no such thread.
-    """
-    _HERE.aside = LIBRARY is not None and bool(LIBRARY.lexiseg_go_aside(ctypes.c_int64(niceness)))
-    return bool(_HERE.aside)
 
 
 def call(name: str, *arguments: NDArray[Any] | int | float | Passed | None) -> int:
@@ -73,19 +59,9 @@ def call(name: str, *arguments: NDArray[Any] | int | float | Passed | None) -> i
     """
     function = getattr(LIBRARY, f"lexiseg_{name}")
     function.restype = ctypes.c_int64
-    returned = _call_aside(function, arguments) if getattr(_HERE, "aside", False) else NOBODY_BESIDE
-    if returned == NOBODY_BESIDE:
-        returned = function(*_all_passed(arguments))
+    returned: int = function(*_all_passed(arguments))
     if returned < 0:
         raise MemoryError(f"the kernel's {name} found no memory to work in")
-    return returned
-
-
-def _call_aside(function: Any, arguments: tuple[NDArray[Any] | int | float | Passed | None, ...]) -> int:
-    real = sum(1 << place for place, argument in enumerate(arguments) if isinstance(argument, float))
-    call_aside = LIBRARY.lexiseg_call_aside  # type: ignore[union-attr]  # it was there when the thread went aside
-    call_aside.restype = ctypes.c_int64
-    returned: int = call_aside(function, ctypes.c_int64(len(arguments)), ctypes.c_int64(real), *_all_passed(arguments))
     return returned
 
 

@@ -34,7 +34,6 @@ from lexiseg_service.gateway.rpc.video import VideoService
 from lexiseg_service.gateway.state import open_gate, open_vocabularies
 from lexiseg_service.gateway.streams import OpenStreams
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.image.fetches_aside import FetchesAside
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
@@ -80,8 +79,7 @@ def create_app(
     if fetcher is None and settings.url_fetch:
         fetcher = UrlFetcher(settings.limits.max_image_bytes, part=settings.client_share)
     rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
-    fetches = None if fetcher is None else FetchesAside(fetcher)
-    use_case = UseCase(backend, vocabularies, settings, fetches, rollouts, door.fetched)
+    use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts, door.fetched)
     video = VideoService(use_case, settings, metrics, door, parsing)
     streams = OpenStreams(video, settings, door.calls)
     more_services: list[MoreService] = []
@@ -97,8 +95,6 @@ def create_app(
         await grpc.close()
         await backend.close()
         await vocabularies.store.close()
-        if fetches is not None:
-            await fetches.close()
         if gate is not None:
             await gate.close()
         parsing.close()
@@ -112,7 +108,6 @@ def create_app(
     app.state.more_services = more_services
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
-    app.state.fetches = fetches
     app.state.parsing = parsing
     # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.
     largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_question_bytes

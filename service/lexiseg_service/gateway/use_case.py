@@ -15,9 +15,9 @@ from lexiseg_model.types import ModelCard, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, UnknownModel, UrlFetchOff
 from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.rollouts import Rollouts
-from lexiseg_service.image.fetches_aside import Fetches
 from lexiseg_service.image.header import read_header
 from lexiseg_service.image.id import image_id_of
+from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import resolve
@@ -34,15 +34,14 @@ from lexiseg_service.vocabularies.schemas import VocabularyInput
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, by any protocol: the id of an API key, who counts for a limit, an id for the log, a trace, how long it
-    waits, and whether others ask."""
+    """Who asks, by any protocol: the id of an API key, who counts for a limit, an id for the log, a trace, and how
+    long it waits."""
 
     owner: str = ""
     client: str = ""  # key or address, as the limits count them; the worker's turns are theirs
     request_id: str = ""
     traceparent: str | None = None
     seconds: float = float("inf")
-    alone: bool = False  # nobody else asks, as far as the protocol knows
 
 
 class UseCase:
@@ -53,7 +52,7 @@ class UseCase:
         backend: Backend,
         vocabularies: Vocabularies,
         settings: Settings,
-        fetcher: Fetches | None = None,
+        fetcher: UrlFetcher | None = None,
         rollouts: Rollouts | None = None,
         room: Shares | None = None,
     ) -> None:
@@ -191,7 +190,6 @@ class UseCase:
             simplify=question.simplify,
             request_id=caller.request_id,
             traceparent=caller.traceparent,
-            alone=caller.alone,
         )
 
     def _checked(

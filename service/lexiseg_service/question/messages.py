@@ -37,7 +37,6 @@ class WorkerRequest:
     source: str = ""  # whose turns they are, for all protocols the same: a key or an address; "": the owner's
     flow: str = ""  # what takes turns with others of the same source, as a stream's id
     size: tuple[int, int] | None = None  # height and width of the image, where its header has been read
-    alone: bool = False  # nobody else asks: who asks can be kept for the moment that a short answer takes
     remember: bool = True  # keeps the features for a second question, and looks for kept ones
     request_id: str = ""  # for the log
     traceparent: str | None = None  # W3C trace context, under which the stages are reported

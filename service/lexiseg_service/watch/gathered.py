@@ -14,9 +14,7 @@ from prometheus_client.samples import Sample
 
 SECONDS = 2.0  # for a worker to answer; one that does not is left out
 # Of these the largest value counts.
-LARGEST = frozenset(
-    {"lexiseg_redis_breaker_state", "lexiseg_stage_longest_wait_seconds", "process_start_time_seconds"}
-)
+LARGEST = frozenset({"lexiseg_redis_breaker_state", "lexiseg_stage_longest_wait_seconds", "process_start_time_seconds"})
 
 
 class Gathered(Collector):

@@ -1,29 +1,21 @@
-"""The worker's engine: three overlapped stages around one device.
+"""The worker's engine: overlapping stages around one device.
 
-    submit -> model -> intake threads -> compute threads -> (text threads) -> finish threads -> answer
+    accept -> decode -> compute -> texts -> finish -> answer
 
-    model    held from here to the answer; one that is not loaded is waited for, which holds up no thread
-    intake   header check, decode, plan; may wait for a thread; an image whose features are kept goes on to finish, at
-             once where the question is short
-    compute  owns the device for all models; takes what waits, up to max_batch tiles of one model and one bucket, the
-             sources in turn; waits only when nothing waits. On a CPU each core may take images of its own
-    texts    rows that are not in memory, a chunk at a time
-    finish   scores, arg-max, RLE, overlay, or whatever the job's `render` does; may wait for a thread of its model's,
-             and, without one, for whoever asked first about the same image. What takes a moment, of who asks alone
-             about an image that is known for such questions, is answered before submit returns
+    accept   refuses at once what has no place or would be answered too late; holds the model, which may have to load
+    decode   image id, header check, pixels, plan; an image whose features are kept skips compute
+    compute  owns the device for all models: takes what waits, up to max_batch tiles of one model and one bucket
+    texts    rows of the text tower that are not in memory, a chunk at a time
+    finish   scores, arg-max, run lengths, overlay, or whatever the job's `render` does
 
-In every stage the sources (clients, by key or address) share the threads, and small work does not wait for large.
-
-A request has a place from submit to answer: when there is none for its source, or when it would not be answered in
-time, submit refuses at once. Abandoned work (client gone, deadline passed) is dropped before each stage. An error
-belongs to its request alone.
+Clients share the threads of every stage, and small work does not wait for large. Work whose client has gone or whose
+deadline has passed is dropped before each stage. An error belongs to its request alone.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -37,12 +29,11 @@ from structlog.contextvars import bound_contextvars
 from lexiseg_model.bank import needed_texts
 from lexiseg_model.device import choose_device
 from lexiseg_model.features import InferenceOptions
-from lexiseg_model.kernel.aside import aside
 from lexiseg_model.masks import overlay
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
-from lexiseg_service.image.id import HASHED_AT_ONCE, image_id_of
+from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompt_bounds import check_inside
 from lexiseg_service.settings import Settings
@@ -51,24 +42,19 @@ from lexiseg_service.watch.tracing import StageTime, Tracing
 from lexiseg_service.worker.admission import Admission
 from lexiseg_service.worker.compute.passes import to_warm_up
 from lexiseg_service.worker.compute.stage import ComputeStage
-from lexiseg_service.worker.costs.costs import Costs
-from lexiseg_service.worker.costs.forecast import Forecast
-from lexiseg_service.worker.costs.trial import Trial, try_out
 from lexiseg_service.worker.decode import Decoded, decode, shortest_of
 from lexiseg_service.worker.examples.rows import are_known, check_regions, rows_of_regions
+from lexiseg_service.worker.executor import FairExecutor
 from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
-from lexiseg_service.worker.finish.at_once import AtOnce
-from lexiseg_service.worker.finish.first_askers import FirstAskers
 from lexiseg_service.worker.finish.render import finish
 from lexiseg_service.worker.job import AnyJob, Render, T
 from lexiseg_service.worker.models.loaded import Loaded, give_up
 from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
 from lexiseg_service.worker.reading import ReadingStage
+from lexiseg_service.worker.single_flight import SingleFlight
 from lexiseg_service.worker.texts.cache import TextCaches
-from lexiseg_service.worker.threads.fair import FairThreads
-from lexiseg_service.worker.waiting_pictures import WaitingPictures
 
-BEHIND = 0.25  # of the deadline: work that has waited so long for a finish thread is worth telling
+BEHIND = 0.25  # of the deadline: work that has waited so long for a finish thread makes the worker degraded
 
 
 class Engine:
@@ -78,31 +64,27 @@ class Engine:
         self, models: Segmenter | ModelPool, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
     ) -> None:
         self.models = models if isinstance(models, ModelPool) else ModelPool.of(models, metrics)
-        self.costs = Costs()
-        self.text_caches = TextCaches(settings, metrics, self.costs.learn)
+        self.text_caches = TextCaches(settings, metrics)
         self.feature_cache = FeatureCache(settings.feature_cache_bytes)
         self._settings = settings
         self._metrics = metrics
         self._tracing = tracing
         metrics.held("texts", lambda: self.text_caches.nbytes)
         metrics.held("features", lambda: self.feature_cache.nbytes)
-        self._pictures = WaitingPictures(metrics)
         self._open = True
-        self._in_flight: set[AnyJob] = set()
-        self._forecast = Forecast(self.costs)
-        self._admission = Admission(settings, self.text_caches, self.costs, self._forecast, self.feature_cache)
+        self._in_flight: dict[int, AnyJob] = {}  # by id()
+        self._admission = Admission(settings.queue_limit, settings.limits)
         self._count_guard = threading.Lock()
-        # OpenCV's own threads wait by spinning; beside others they take more time of the processor than they save.
-        self._intake = FairThreads("intake", settings.intake_threads, partial(cv2.setNumThreads, 1))
-        self._first_askers = FirstAskers()
-        self._at_once = AtOnce(self._first_askers)
-        self._finish: dict[str, FairThreads] = {}  # by model: one's long class lists hold up no other's
+        # The libraries' own threads would wait for each other beside those of the stages.
+        self._decoding = FairExecutor("decode", settings.intake_threads, partial(cv2.setNumThreads, 1))
         gains = choose_device(settings.device).type != "cpu"
-        self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, self.costs.encoded, gains)
-        self._reading = ReadingStage(self._forecast, self._guarded, self._to_finish, self.costs.least)
-        self._show("decode", lambda: (self._intake,))
-        self._show("text", lambda: self._reading.threads)
-        self._show("post", lambda: tuple(self._finish.values()))
+        self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, gains)
+        self._reading = ReadingStage(self._guarded, self._to_finish)
+        self._finishing = FairExecutor("finish", settings.finish_threads, partial(torch.set_num_threads, 1))
+        self._flights = SingleFlight()
+        self._show("decode", lambda: (self._decoding,))
+        self._show("text", lambda: self._reading.executors)
+        self._show("post", lambda: (self._finishing,))
 
     @property
     def in_flight(self) -> int:
@@ -113,14 +95,12 @@ class Engine:
     def degraded(self) -> tuple[str, ...]:
         """What works less well than it should: without a change in the answers, or for some models."""
         texts = ("text cache",) if self.text_caches.degraded else ()
-        behind = max((threads.longest_wait for threads in tuple(self._finish.values())), default=0.0)
-        finish = ("finish queue",) if behind > BEHIND * self._settings.deadline_seconds else ()
+        behind = self._finishing.longest_wait > BEHIND * self._settings.deadline_seconds
+        finish = ("finish queue",) if behind else ()
         return (*texts, *finish, *(f"model {name}" for name in self.models.failures))
 
     def warm_up(self, name: str | None = None) -> None:
         """An image pass of some or all buckets, and the background words: the first request shall not pay for them.
-
-        What the model takes here is tried, too: the first burst shall hear when it would be answered.
 
         Args:
             name: of the model, which is loaded if need be; the default model's if None.
@@ -141,10 +121,7 @@ class Engine:
             # On a compute thread, in between batches: it alone uses the device then.
             self._compute.run(partial(segmenter.encode_tiles, tile)).result()
         words = tuple(ClassEntry(word) for word in segmenter.card.background.words) or (ClassEntry("warm-up"),)
-        cache = self.text_caches.of(segmenter)
-        cache.rows(segmenter.texts(words))
-        trial = Trial(segmenter, self._compute.run, words, lambda texts: cache.rows(texts).rows)
-        try_out(trial, self.costs)
+        self.text_caches.of(segmenter).rows(segmenter.texts(words))
 
     @overload
     def submit(self, request: WorkerRequest) -> Future[WorkerAnswer]: ...
@@ -161,9 +138,8 @@ class Engine:
                 thread.
 
         Raises:
-            QueueFull: its source has no place in the queue, it would not be answered before its deadline, or as many
+            QueueFull: its client has no place in the queue, it would not be answered before its deadline, or as many
                 requests as may do so wait for models to be loaded.
-            TooLarge: it would not be answered before its deadline if there were nobody else.
             UnknownModel: the model is not served here.
             NotReady: the model could not be loaded a moment ago, or the engine is closing.
         """
@@ -173,17 +149,14 @@ class Engine:
                 raise NotReady(GOING_DOWN)
             model = self.models.acquire(request.model)
             try:
-                self._admission.admit(job, model.result().segmenter if model.done() else None)
+                self._admission.admit(job, self._known_size(request))
             except ServiceError:
                 give_up(model)
                 raise
-            job.alone = request.alone and not self._in_flight
-            self._in_flight.add(job)
+            self._in_flight[id(job)] = job
         self._metrics.in_flight.inc()
-        # By weak references: a finished future keeps its callbacks, and a job with its image, features and answer would
-        # live in a circle with its own future until the next full collection.
-        of_job, of_model = weakref.ref(job), weakref.ref(model)  # held by what is in flight, and by whoever loads
-        job.answer.add_done_callback(lambda _: self._answered(of_job(), of_model()))
+        # By number: a future that held its own job would keep its image and features until a full collection.
+        job.answer.add_done_callback(partial(self._answered, id(job), model))
         if model.done():
             self._with_model(job, model)
         else:
@@ -201,26 +174,33 @@ class Engine:
         deadline = time.monotonic() + seconds
         while self._in_flight and time.monotonic() < deadline:
             time.sleep(0.02)
-        for job in tuple(self._in_flight):
+        for job in tuple(self._in_flight.values()):
             job.fail(NotReady(GOING_DOWN))
         self.models.close()
         self._compute.close(5)
-        for threads in (self._intake, *self._reading.threads, *self._finish.values()):
-            threads.close()
+        for executor in (self._decoding, *self._reading.executors, self._finishing):
+            executor.close()
         self.text_caches.close()
 
-    def _show(self, stage: str, threads: Callable[[], tuple[FairThreads, ...]]) -> None:
+    def _show(self, stage: str, executors: Callable[[], tuple[FairExecutor, ...]]) -> None:
         """Work that waits for the threads of a stage, in the metrics."""
         self._metrics.waiting(
             stage,
-            lambda: sum(each.waiting for each in threads()),
-            lambda: max((each.longest_wait for each in threads()), default=0.0),
+            lambda: sum(each.waiting for each in executors()),
+            lambda: max((each.longest_wait for each in executors()), default=0.0),
         )
 
+    # Accept
+
+    def _known_size(self, request: WorkerRequest) -> tuple[int, int] | None:
+        """Height and width of an image of which only the id was sent; None where it is not kept."""
+        if request.image is not None or not request.image_id:
+            return None
+        kept = self.feature_cache.find_any(request.owner, request.image_id)
+        return None if kept is None else kept.features.size
+
     def _after_load(self, job: AnyJob, model: Future[Loaded]) -> None:
-        job.alone = False  # this is not the thread of who asked
         job.stages.append(StageTime("load", job.accepted, time.monotonic()))
-        self._forecast.enter(job.expected)
         self._with_model(job, model)
 
     def _with_model(self, job: AnyJob, model: Future[Loaded]) -> None:
@@ -232,31 +212,14 @@ class Engine:
             return
         job.model = loaded = model.result()
         job.answer.add_done_callback(lambda _: loaded.release())  # at once, if nobody waits any more
-        if job.abandoned:
-            return
-        remembered = self._at_hand(job)
-        if remembered is not None:  # what is left of the intake takes less than a thread for it
-            self._guarded(job, partial(self._take_in, remembered=remembered))
-        else:
-            job.alone = False  # it goes on from another thread, as after the texts
-            self._intake.submit(job.source, partial(self._guarded, job, self._take_in), large=job.size.large_image)
+        if not job.abandoned:
+            self._decoding.submit(job.source, partial(self._guarded, job, self._take_in), large=job.large_image)
 
-    def _at_hand(self, job: AnyJob) -> Remembered | None:
-        """What is remembered of a job's image, if that is soon known and all that its intake would need."""
-        request = job.request
-        if not job.soon_taken_in or len(request.image or b"") > HASHED_AT_ONCE:
-            return None
-        job.image_id = request.image_id or image_id_of(request.image or b"")
-        return self.feature_cache.find(self._feature_key(job))
-
-    def _answered(self, job: AnyJob | None, model: Future[Loaded] | None) -> None:
-        assert job is not None  # in flight until here
-        if model is not None:
-            model.cancel()  # nobody waits for it any more
+    def _answered(self, number: int, model: Future[Loaded], _: Future[Any]) -> None:
+        model.cancel()  # nobody waits for it any more
         with self._count_guard:
-            self._in_flight.discard(job)
+            job = self._in_flight.pop(number)
             self._admission.leave(job)
-        self._pictures.leave(job)
         self._metrics.in_flight.dec()
         if self._tracing is not None:
             self._tracing.stages(job.request.traceparent, tuple(job.stages))
@@ -272,44 +235,48 @@ class Engine:
             except Exception as error:
                 job.fail(error)
 
-    def _take_in(self, job: AnyJob, remembered: Remembered | None = None) -> None:
+    # Decode
+
+    def _take_in(self, job: AnyJob) -> None:
         began = time.monotonic()
         request = job.request
-        job.image_id = job.image_id or request.image_id or aside(image_id_of, request.image or b"")
+        job.image_id = request.image_id or image_id_of(request.image or b"")
         if request.regions and are_known(self.text_caches, job):
             job.planned = job.computed = time.monotonic()
-            self._forecast.shrinks(job.expected, job.size.of_known_image())
             self._to_finish(job)
             return
-        if remembered is None and request.remember:
-            remembered = self.feature_cache.find(self._feature_key(job))
+        remembered = self.feature_cache.find(self._feature_key(job)) if request.remember else None
         job.image = self._image_of(request, remembered)
-        if remembered is not None:
+        if remembered is None:
+            self._plan(job)
+        else:
             check_inside(request.prompts, remembered.features.size)
             check_regions(request.regions, remembered.features.size)
-        if remembered is None or request.overlay:
-            decoded = self._decode(job)
-            self._pictures.keep(job, decoded.rgb)
-            if remembered is None:  # an overlay alone needs the pixels and no image pass
-                check_inside(request.prompts, decoded.size)
-                check_regions(request.regions, decoded.size)
-                plan = job.loaded.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
-                job.plan = plan.of_size(decoded.size)
+            if request.overlay:
+                job.rgb = overlay.fitted(self._decode(job).rgb)
         job.planned = time.monotonic()
         job.decode_seconds = job.planned - began
         self._metrics.stage("decode", job.decode_seconds)
+        job.stages.append(StageTime("decode", began, job.planned))
         texts = [] if request.regions else needed_texts(job.loaded.segmenter, request.vocabulary)
         if self.text_caches.of(job.loaded.segmenter).is_known(texts) < len(texts):
             job.texts = texts
-        job.stages.append(StageTime("decode", began, job.planned))
         if remembered is None:
-            self._admission.check_tiles(job)
+            self._compute.put(job)
         else:
             job.features, job.from_cache, job.computed = remembered.features, True, job.planned
-            self._forecast.shrinks(job.expected, job.size.of_known_image())
             self._to_texts(job)
-            return
-        self._compute.put(job)
+
+    def _plan(self, job: AnyJob) -> None:
+        """Pixels, and the tiles to encode."""
+        request = job.request
+        decoded = self._decode(job)
+        check_inside(request.prompts, decoded.size)
+        check_regions(request.regions, decoded.size)
+        if request.overlay:
+            job.rgb = overlay.fitted(decoded.rgb)
+        plan = job.loaded.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
+        job.plan = plan.of_size(decoded.size)
 
     def _feature_key(self, job: AnyJob) -> FeatureKey:
         return FeatureKey(job.request.owner, job.image_id, job.loaded.segmenter.digest, job.request.max_side)
@@ -330,6 +297,8 @@ class Engine:
         self._metrics.decodes.labels("cpu").inc()
         return decoded
 
+    # Compute, texts
+
     def _encoded(self, job: AnyJob) -> None:
         assert job.features is not None
         if job.request.remember:
@@ -339,58 +308,57 @@ class Engine:
 
     def _to_texts(self, job: AnyJob) -> None:
         if job.texts:
-            job.alone = False
             self._reading.put(job, self.text_caches.of(job.loaded.segmenter))
         else:
             self._to_finish(job)
 
+    # Finish
+
     def _to_finish(self, job: AnyJob) -> None:
-        if self._at_once.may(job):
-            self._finish_job(job)
-        elif self._first_askers.enter(job):
-            self._give_thread(job)
+        flight = _flight_of(job)
+        go = partial(self._submit_finish, job, flight)
+        if flight is None:
+            go()
+        else:
+            self._flights.join(flight, go)
 
-    def _give_thread(self, job: AnyJob) -> None:
-        work = partial(self._through_finish, job)
-        self._finish_threads(job).submit(job.source, work, large=job.size.large)
+    def _submit_finish(self, job: AnyJob, flight: tuple[int, str] | None) -> None:
+        self._finishing.submit(job.source, partial(self._through_finish, job, flight), large=job.large)
 
-    def _finish_threads(self, job: AnyJob) -> FairThreads:
-        name = job.loaded.segmenter.card.name
-        with self._count_guard:
-            if name not in self._finish:
-                # Beside the compute threads, a stage's torch work stays on its own thread.
-                one_thread_each = partial(torch.set_num_threads, 1)
-                self._finish[name] = FairThreads("finish", self._settings.finish_threads, one_thread_each)
-            return self._finish[name]
-
-    def _through_finish(self, job: AnyJob) -> None:
-        try:
-            self._guarded(job, self._finish_job)
-        finally:
-            for freed in self._first_askers.leave(job):
-                self._give_thread(freed)
-
-    def _render(self, job: AnyJob, segmenter: Segmenter) -> Any:
-        cache = self.text_caches.of(segmenter)
-        if segmenter.passes_side_by_side:  # what it computes is in the kernel, which is aside already
-            return job.render(job, segmenter, cache)
-        return aside(job.render, job, segmenter, cache)
+    def _through_finish(self, job: AnyJob, flight: tuple[int, str] | None) -> None:
+        self._guarded(job, self._finish_job)
+        if flight is not None:
+            assert job.features is not None
+            made = job.answer.done() and not job.answer.cancelled() and job.answer.exception() is None
+            if made:
+                job.features.derived.answered.add(flight[1])
+            self._flights.leave(flight, made=made)
 
     def _finish_job(self, job: AnyJob) -> None:
         began = time.monotonic()
         segmenter = job.loaded.segmenter
-        if job.request.overlay and job.rgb is None:  # there was no room for it
-            job.rgb = overlay.fitted(self._decode(job).rgb)
         try:
-            answer = self._render(job, segmenter)
+            answer = job.render(job, segmenter, self.text_caches.of(segmenter))
         finally:
             if job.request.remember:  # what was derived from the features stays with them, also after an error
                 self.feature_cache.weigh(self._feature_key(job))
         ended = time.monotonic()
         job.stages.append(StageTime("post", began, ended))
-        post = ended - began - job.text_seconds
         text = job.reading_seconds + job.text_seconds
-        self.costs.finished(segmenter.digest, job.size, post)
+        post = ended - began - job.text_seconds
         self._metrics.answered(text, post, ended - job.accepted, from_cache=job.from_cache)
         self._metrics.answered_by(segmenter.card.name, segmenter.card.version)
         job.succeed(answer)
+
+
+def _flight_of(job: AnyJob) -> tuple[int, str] | None:
+    """What the first question of its kind about an image derives from its features, and others need, too.
+
+    None where there is nothing of the kind, or where it is there already.
+    """
+    card = job.loaded.segmenter.card
+    if job.features is None or not ("prompt" in card.tasks or card.panoptic.source == "proposals"):
+        return None
+    derived = job.features.derived
+    task = "prompt" if job.request.regions else job.request.task
+    return None if task in derived.answered else (id(derived), task)

@@ -16,17 +16,14 @@ from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.shares import Hold
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.costs.forecast import Expected
-from lexiseg_service.worker.costs.size import Size
 from lexiseg_service.worker.models.loaded import Loaded
 from lexiseg_service.worker.refusals import refusal_of
 from lexiseg_service.worker.texts.cache import TextCache
 from lexiseg_service.worker.texts.memory import TextRows
 
 T = TypeVar("T")
-AT_WORK = frozenset({"decode", "image", "post"})  # the stages that the forecast's pace is of
-FEW = 64  # classes and prompts together, which are looked through in less time than a thread is woken
 
 
 @dataclass(eq=False)
@@ -37,7 +34,9 @@ class Job(Generic[T]):
     render: Callable[[Job[T], Segmenter, TextCache], T]
     answer: Future[T] = field(default_factory=Future)
     accepted: float = field(default_factory=time.monotonic)
-    alone: bool = False  # nobody else asks, and who asks can be kept for a moment
+    place: Hold | None = None
+    large: bool = False  # its finish takes long
+    large_image: bool = False  # its decoding takes long
     image: bytes = b""  # encoded; of the request, or remembered
     image_id: str = ""
     from_cache: bool = False
@@ -52,8 +51,6 @@ class Job(Generic[T]):
     plan: Plan | None = None
     parts: dict[int, TileFeatures] = field(default_factory=dict)  # encoded so far, by their first tile
     features: Features | None = None
-    size: Size = field(default_factory=Size)
-    expected: Expected = field(default_factory=lambda: Expected("", Size()))
     texts: list[str] = field(default_factory=list)  # that the text stage is to get
     rows: TextRows = field(default_factory=dict)  # that it has got
     fresh: set[str] = field(default_factory=set)  # those of them that were in no cache
@@ -84,19 +81,6 @@ class Job(Generic[T]):
         return len(self.tiles)
 
     @property
-    def soon_taken_in(self) -> bool:
-        """Whether its intake is done in a moment where the image is remembered: it is short and wants no pixels."""
-        request = self.request
-        few = len(request.vocabulary.classes) + len(request.prompts) <= FEW
-        return few and request.remember and not request.overlay and not request.regions
-
-    @property
-    def writes_little(self) -> bool:
-        """Whether its answer is run lengths at most."""
-        request = self.request
-        return request.mask in ("rle", "none") and not (request.confidence or request.overlay)
-
-    @property
     def key(self) -> tuple[Loaded, tuple[int, int]]:
         """Model and bucket: what must be equal in one batch."""
         assert self.plan is not None
@@ -107,12 +91,6 @@ class Job(Generic[T]):
         """What every log line about the request carries."""
         request = self.request
         return {"request_id": request.request_id, "key_id": request.owner or None} if request.request_id else {}
-
-    @property
-    def held_seconds(self) -> float:
-        """That its stages took, but for its texts: what it waited does not count."""
-        of_stages = [each.ended - each.began for each in self.stages if each.stage in AT_WORK]
-        return sum(of_stages) - self.text_seconds
 
     @property
     def abandoned(self) -> bool:
@@ -128,8 +106,7 @@ class Job(Generic[T]):
         """Answers with an error, unless the client has gone; what the model refuses is the request's wrong value."""
         refusal = refusal_of(error, self.request)
         if isinstance(refusal, ServiceError):
-            # Nobody prints where a refusal was raised, and its frames would keep this job until a full collection.
-            refusal.__traceback__ = refusal.__context__ = None
+            refusal = refusal.with_traceback(None)  # its frames would keep the image; nobody prints them
         with suppress(InvalidStateError):
             self.answer.set_exception(refusal)
 

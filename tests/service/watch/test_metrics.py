@@ -23,8 +23,8 @@ from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.failures import REASONS
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.worker import ModelWorker
 from lexiseg_service.worker.models.device_memory import watch_device
+from lexiseg_service.worker.worker import ModelWorker
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form
@@ -117,7 +117,7 @@ async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Me
     assert float(held["texts"]) == backend.engine.text_caches.nbytes > 0
     assert float(held["features"]) == backend.engine.feature_cache.nbytes > 0
     assert float(held["words"]) > 0
-    assert {"asked", "tables", "pictures", "streams", "requests", "fetched", "vocabularies"} <= held.keys()
+    assert {"asked", "tables", "streams", "requests", "fetched", "vocabularies"} <= held.keys()
 
 
 async def test_a_scrape_is_written_beside_the_event_loop(metrics: Metrics) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import shutil
-import time
-import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +13,7 @@ import pytest
 
 from lexiseg_model import catalog
 from lexiseg_model.types import ClassEntry, Vocabulary
-from lexiseg_service.errors import DeadlineExceeded, NotReady, ServiceError, UndecodableImage
+from lexiseg_service.errors import NotReady
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -123,28 +120,3 @@ async def test_a_budget_too_small_for_the_default_model_is_said() -> None:
     async with working(model_memory_bytes=1000) as worker:
         assert not worker.health().alive
         assert "LEXISEG_MODEL_MEMORY_BYTES allows 1,000" in worker.health().detail
-
-
-NO_IMAGE = b"\xff\xd8\xff no image"
-
-
-@pytest.mark.parametrize(
-    ("image", "seconds", "refusal"), [(NO_IMAGE, SOON, UndecodableImage), (None, 0, DeadlineExceeded)]
-)
-async def test_a_request_that_is_refused_is_gone_with_its_error(
-    image: bytes | None, seconds: float, refusal: type[ServiceError]
-) -> None:
-    async with working() as worker:
-        content = image or pictures.encoded(pictures.small("chelsea", 64))
-        deadline = time.monotonic() + seconds
-        request = WorkerRequest(content, Vocabulary((ClassEntry("cat"),)), "tiny", deadline=deadline)
-        left = weakref.ref(request)
-        gc.collect()
-        gc.disable()
-        try:
-            with pytest.raises(refusal) as caught:
-                await worker.segment(request)
-            del caught, request
-            await until(lambda: left() is None)
-        finally:
-            gc.enable()

@@ -57,9 +57,7 @@ class Server(uvicorn.Server):
         greeting: from the base URL and the gRPC address to the line to print; None prints nothing.
     """
 
-    def __init__(
-        self, config: uvicorn.Config, grpc: Grpc, http_option: str, greeting: Greeting | None
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, grpc: Grpc, http_option: str, greeting: Greeting | None) -> None:
         super().__init__(config)
         self.failed = False
         self.linger = LINGER_SECONDS

@@ -26,7 +26,9 @@ def run(settings: Settings) -> int:
     sockets = Path(tempfile.mkdtemp(prefix="lexiseg-"))  # of this user alone
     supervisor_pid = os.getpid()
     workers = [Child(name, partial(_worker, settings, sockets / name)) for name in names]
-    gateway = Child("gateway", partial(_gateway, settings, [sockets / name for name in names]))
+    paths = [sockets / name for name in names]
+    # Once a worker has found its models: what is wrong with them is said before anything listens.
+    gateway = Child("gateway", partial(_gateway, settings, paths), may_start=paths[0].exists)
     try:
         return Supervisor(workers, gateway).run()
     finally:

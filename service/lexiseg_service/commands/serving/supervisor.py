@@ -22,16 +22,24 @@ import structlog
 logger = structlog.get_logger("lexiseg.serve")
 MIN_DELAY, MAX_DELAY = 0.5, 30.0  # seconds before a restart; doubled after each short life
 LONG_LIFE = 60.0  # seconds after which the end of a child has nothing to do with its start
+LOOK_SECONDS = 0.05  # between two looks whether a child may start
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 Handler = Callable[[int, object], None]
 
 
 @dataclass(eq=False)
 class Child:
-    """One process. `run` is what it does and returns its exit status; `pid` is 0 while it does not run."""
+    """One process. `pid` is 0 while it does not run.
+
+    Args:
+        name: of its role.
+        run: what it does; returns its exit status.
+        may_start: whether what it needs is there.
+    """
 
     name: str
     run: Callable[[], int]
+    may_start: Callable[[], bool] = lambda: True
     pid: int = 0
     lives: int = 0
     short_lives: int = 0  # in a row
@@ -104,9 +112,8 @@ class Supervisor:
     def _supervise(self, wakeups: socket.socket) -> Child | None:
         """Returns None when all have ended; in a child, what it is to run."""
         while True:
-            now = time.monotonic()
-            for child in self._children:
-                if not (self._stopping or child.pid) and child.due <= now and child.fork():
+            for child in [] if self._stopping else self._children:
+                if not child.pid and child.due <= time.monotonic() and child.may_start() and child.fork():
                     return child
             self._wait(wakeups)
             for child in self._children:
@@ -121,7 +128,7 @@ class Supervisor:
     def _wait(self, wakeups: socket.socket) -> None:
         """Until a signal comes or a child is due."""
         waiting = [] if self._stopping else [child.due for child in self._children if not child.pid]
-        seconds = max(0.0, min(waiting) - time.monotonic()) if waiting else None
+        seconds = max(LOOK_SECONDS, min(waiting) - time.monotonic()) if waiting else None
         if select.select((wakeups,), (), (), seconds)[0]:
             wakeups.recv(4096)
 

@@ -24,19 +24,15 @@ Batch = list[Portion[AnyJob]]
 
 
 class Passes:
-    """Runs them, on any thread.
+    """Runs them, on any thread; `encoded` gets each job whose features are there.
 
-    `encoded` gets each job whose features are there. `took` hears the digest of the model, the tiles and the seconds of
-    each pass, as if the whole device had been in it; so does `seconds_per_tile`.
+    `seconds_per_tile` is a moving average, as if the whole device had been in each pass.
     """
 
-    def __init__(
-        self, metrics: Metrics, encoded: Callable[[AnyJob], None], took: Callable[[str, int, float], None]
-    ) -> None:
+    def __init__(self, metrics: Metrics, encoded: Callable[[AnyJob], None]) -> None:
         self.seconds_per_tile = 0.0
         self._metrics = metrics
         self._encoded = encoded
-        self._took = took
         self._guard = threading.Lock()
 
     def run(self, batch: Batch, share: float, may_split: bool = True) -> None:
@@ -83,7 +79,6 @@ class Passes:
         of_device = (ended - began) * share
         with self._guard:
             self.seconds_per_tile += LEARNING * (of_device / start - self.seconds_per_tile)
-        self._took(segmenter.digest, start, of_device)
         self._metrics.batch_size.observe(start)
         self._metrics.stage("image", of_device)
         for job, first, last in batch:

@@ -23,14 +23,12 @@ from typing import NamedTuple
 
 import torch
 
-from lexiseg_model.kernel.aside import aside
 from lexiseg_service.errors import NotReady
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.compute.line import Line
 from lexiseg_service.worker.compute.passes import Batch, Passes
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.models.pool import GOING_DOWN
-from lexiseg_service.worker.threads.stepping_aside import compute_aside
 
 COMPUTE_THREADS = torch.get_num_threads()  # cores of a CPU
 QUICK = 0.15  # seconds of an image pass, while several sources wait
@@ -49,8 +47,7 @@ class Turn(NamedTuple):
 class ComputeStage:
     """Planned jobs in, jobs with features out: each is handed to `encoded`, on a compute thread.
 
-    `took` hears the digest of the model, the tiles and the seconds of each image pass, were all cores in it. `gains`
-    tells whether tiles together take less than one after the other, as on a GPU.
+    `gains` tells whether tiles together take less than one after the other, as on a GPU.
     """
 
     def __init__(
@@ -58,10 +55,9 @@ class ComputeStage:
         max_batch: int,
         metrics: Metrics,
         encoded: Callable[[AnyJob], None],
-        took: Callable[[str, int, float], None] = lambda digest, tiles, seconds: None,
         gains: bool = True,
     ) -> None:
-        self._passes = Passes(metrics, encoded, took)
+        self._passes = Passes(metrics, encoded)
         self._gains = gains
         self._max_batch = max_batch
         self._metrics = metrics
@@ -111,7 +107,6 @@ class ComputeStage:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _forever(self, first: bool) -> None:
-        compute_aside()
         while True:
             with self._guard:
                 while (turn := self._next(first)) is None:
@@ -122,10 +117,7 @@ class ComputeStage:
                 self._free -= turn.threads
                 self._metrics.queue_depth.set(len(self._line))
                 self._wake()
-            if turn.batch and turn.batch[0].job.loaded.segmenter.passes_side_by_side:
-                self._do(turn)  # in the kernel, which is aside already
-            else:
-                aside(self._do, turn)
+            self._do(turn)
             with self._guard:
                 self._free += turn.threads
                 self._wake()

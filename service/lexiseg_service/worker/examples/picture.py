@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.kernel.aside import aside
 from lexiseg_model.masks.rle import decode as decode_mask
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.segmenter import Segmenter
@@ -18,10 +17,10 @@ from lexiseg_model.types import Point, Prompt, Region
 from lexiseg_service.question.examples import ExampleRegion
 from lexiseg_service.question.messages import KeptPicture
 from lexiseg_service.settings import Limits
-from lexiseg_service.worker.costs.size import KEPT_LONGEST, KEPT_SHORTEST
 from lexiseg_service.worker.decode import decode
 
 QUALITY = 90  # of JPEG
+KEPT_LONGEST, KEPT_SHORTEST = 1024, 512  # pixels of a kept picture's sides
 
 
 def kept_picture(image: bytes, regions: tuple[ExampleRegion, ...], segmenter: Segmenter, limits: Limits) -> KeptPicture:
@@ -37,7 +36,7 @@ def kept_picture(image: bytes, regions: tuple[ExampleRegion, ...], segmenter: Se
     factor = min(1.0, max(shortest / min(height, width), 1e-9), KEPT_LONGEST / max(height, width))
     small = (max(limits.min_side, round(height * factor)), max(limits.min_side, round(width * factor)))
     moved = tuple(_moved(shown.region, decoded.size, small) for shown in regions)
-    return KeptPicture(aside(_written, decoded.rgb, small), moved)
+    return KeptPicture(_written(decoded.rgb, small), moved)
 
 
 def _written(rgb: NDArray[np.uint8], size: tuple[int, int]) -> bytes:

@@ -18,9 +18,7 @@ from lexiseg_service.worker.rpc.servicer import STATUS_SECONDS, Servicer
 LINGER_SECONDS = 0.3
 
 
-def worker_server(
-    backend: Backend, settings: Settings, metrics: Metrics, socket: Path | None = None
-) -> GrpcServer:
+def worker_server(backend: Backend, settings: Settings, metrics: Metrics, socket: Path | None = None) -> GrpcServer:
     """`lexiseg.v1.Worker` on the port of the settings, or on a Unix socket.
 
     Raises:

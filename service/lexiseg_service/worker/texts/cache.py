@@ -8,7 +8,6 @@ per process, and a request that is given up leaves its progress to the next.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable
 from typing import NamedTuple
 
@@ -45,17 +44,9 @@ class Read(NamedTuple):
 
 
 class TextCaches:
-    """The text rows of one process. Models with the same text tower share rows, all towers share the memory.
+    """The text rows of one process. Models with the same text tower share rows, all towers share the memory."""
 
-    `encoded` is told the number of texts and the seconds of each chunk.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        metrics: Metrics,
-        encoded: Callable[[int, float], object] = lambda n_texts, seconds: None,
-    ) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.memory = MemoryRows(settings.text_cache_bytes)
         self.redis = None
         if settings.redis_url is not None:
@@ -64,7 +55,6 @@ class TextCaches:
             self.redis = RedisRows(link, secret, settings.text_cache_ttl_seconds)
         self.asked = AskedBefore()
         self.count = metrics.texts
-        self.encoded = encoded
         self._locks: dict[str, threading.Lock] = {}  # by text tower
         metrics.held("asked", lambda: self.asked.nbytes)
 
@@ -154,9 +144,7 @@ class TextCache:
             left = [text for text in chunk if text not in known]
             if not left:
                 return known
-            began = time.monotonic()
             rows = np.ascontiguousarray(self._encode(left), "<f2")  # [len(left), D]
-            self._shared.encoded(len(left), time.monotonic() - began)
             made = {text: row.tobytes() for text, row in zip(left, rows, strict=True)}
             self._shared.memory.keep(self._tower, made)
         if self._shared.redis is not None:

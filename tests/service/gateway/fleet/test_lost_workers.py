@@ -104,7 +104,7 @@ async def test_work_of_a_worker_that_falls_silent_is_done_by_another(monkeypatch
                 await backend.close()
 
     assert len(answers) == 16
-    assert away.degraded == (f"worker {address}",)
+    assert away.degraded == (f"worker {address}: does not answer",)
 
 
 async def test_who_asked_a_worker_that_stood_still_until_the_deadline_may_come_again(

@@ -224,7 +224,7 @@ async def test_a_model_whose_worker_is_away_is_known_and_away() -> None:
 
     assert health.ready
     assert health.away == ("dogs",)
-    assert health.degraded == (f"worker 127.0.0.1:{fleet.servers[1].port}",)
+    assert health.degraded == (f"worker 127.0.0.1:{fleet.servers[1].port}: does not answer",)
     assert names == {"cats", "dogs"}
 
 

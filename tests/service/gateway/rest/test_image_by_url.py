@@ -7,7 +7,6 @@ import httpx
 import pytest
 
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.image.fetches_aside import FetchesAside
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
@@ -31,7 +30,6 @@ async def fetching(images: ImageServer, backend: KnownBackend, metrics: Metrics)
     app = create_app(Settings(model="colours"), backend, metrics, fetcher=fetcher)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client
-    await app.state.fetches.close()
 
 
 async def ask(client: httpx.AsyncClient, **image: str) -> httpx.Response:
@@ -62,7 +60,6 @@ async def test_the_content_is_counted_until_it_is_answered(images: ImageServer, 
         assert (await asking).status_code == 200
         failing = asyncio.create_task(ask(client, url=images.url("/a.png", "unknown.example")))
         assert (await failing).status_code == 422
-    await app.state.fetches.close()
 
     assert held() == 0
 
@@ -78,7 +75,6 @@ async def test_what_there_is_no_room_for_is_not_fetched(images: ImageServer, met
         answer = await asyncio.create_task(ask(client, url=images.url("/a.png")))
         backend.may_go_on.set()
         await asking
-    await app.state.fetches.close()
 
     assert (answer.status_code, answer.json()["type"]) == (429, "rate-limited")
     assert "bytes of images by URL" in answer.json()["detail"]
@@ -115,7 +111,7 @@ async def test_the_setting_switches_it_on(monkeypatch: pytest.MonkeyPatch, backe
 
     app = create_app(Settings(model="colours"), backend, Metrics())
 
-    assert isinstance(app.state.fetches, FetchesAside)
+    assert app.state.use_case._fetcher is not None
 
 
 @pytest.mark.parametrize("image", [{"url": "https://a.example/", "id": "b"}, {"url": ""}, {"url": "h" * 2049}])

@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 from PIL import Image
 
 from lexiseg_service.errors import NotReady, UndecodableImage
-from lexiseg_service.worker.waiting_pictures import WaitingPictures
 from tests.service.worker.engine.bench import Bench
-from tests.service.worker.gated_colours import SOON, ask, halves, until
+from tests.service.worker.gated_colours import SOON, ask, halves
 
 
 def test_each_class_gets_the_pixels_of_its_colour(bench: Bench) -> None:
@@ -97,27 +95,6 @@ def test_an_overlay_is_painted_only_when_asked_for(bench: Bench) -> None:
     assert plain.overlay is None
     assert painted.overlay is not None
     assert Image.open(io.BytesIO(painted.overlay)).format == "PNG"
-
-
-def test_pictures_that_wait_to_be_painted_on_have_a_bound_and_what_is_more_is_painted_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    of_one = 16 * 16 * 3  # bytes
-    monkeypatch.setattr(WaitingPictures.__init__, "__defaults__", (2 * of_one,))
-    bench = Bench()
-
-    def held() -> float | None:
-        return bench.metrics.registry.get_sample_value("lexiseg_cache_bytes", {"cache": "pictures"})
-
-    bench.hold()
-    waiting = bench.line_up(*(ask("red", overlay=True) for _ in range(5)))
-    assert held() == 2 * of_one
-    waiting.pop().cancel(), waiting.pop(0).cancel()
-    assert held() == of_one
-    bench.release()
-
-    assert len({answer.result(SOON).overlay for answer in waiting}) == 1
-    until(lambda: held() == 0)
 
 
 def test_a_text_is_encoded_once_for_all_requests(bench: Bench) -> None:

@@ -27,7 +27,6 @@ from lexiseg_service.worker.texts.cache import TextCache
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
 
 STRIPS = 6
-TRIAL = [1, 1]  # passes in which the engine learns what a tile takes
 
 
 class Strips(GatedColours):
@@ -133,7 +132,7 @@ def test_one_thread_runs_the_image_passes_of_all_models(floor: Floor) -> None:
         floor.submit(ask("red", model=name)).result(SOON)
 
     assert floor.models["one"].threads == floor.models["two"].threads == {"compute"}
-    assert floor.models["two"].batches == [1, 1, *TRIAL, 1]
+    assert floor.models["two"].batches == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("gpu", "passes"), [(True, 6), (False, 2)])
@@ -145,7 +144,7 @@ def test_a_gpu_is_warmed_up_twice_for_every_bucket_a_cpu_for_the_smallest_and_th
 
     floor.engine.warm_up()
 
-    assert floor.models["one"].batches == [*[1] * passes, *TRIAL]
+    assert floor.models["one"].batches == [1] * passes
 
 
 def test_a_request_waits_for_its_model_and_holds_up_no_other(floor: Floor) -> None:

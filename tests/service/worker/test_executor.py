@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lexiseg_service.worker.threads.fair import FairThreads
+from lexiseg_service.worker.executor import FairExecutor
 from tests.service.worker.gated_colours import SOON, until
 
 
@@ -15,7 +15,7 @@ class Stage:
     """Two threads, work that waits at a gate, and the names of what has begun."""
 
     def __init__(self) -> None:
-        self.threads = FairThreads("test", 2)
+        self.threads = FairExecutor("test", 2)
         self.gate = threading.Event()
         self.begun: list[str] = []
 
@@ -84,7 +84,7 @@ def test_work_that_fails_costs_no_thread(stage: Stage) -> None:
 
 def test_the_longest_wait_is_that_of_the_oldest_work() -> None:
     now = 10.0
-    threads = FairThreads("test", 1, clock=lambda: now)
+    threads = FairExecutor("test", 1, clock=lambda: now)
     gate, begun = threading.Event(), threading.Semaphore(0)
 
     def work() -> None:

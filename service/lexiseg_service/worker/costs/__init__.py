@@ -1,1 +1,0 @@
-"""What a request will cost here, and when it would be answered."""

@@ -1,0 +1,148 @@
+"""Threads of one stage, shared fairly by clients; small work never waits for large work to end.
+
+Each client's time on the threads is added up, and the client with the least of it is served next; within a client the
+same holds of its small and large work. A client that comes anew starts at the time of who is being served, so a pause
+earns no credit and leaving pays no debt. One thread more than was asked for takes small work alone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import structlog
+
+logger = structlog.get_logger("lexiseg.engine")
+Work = Callable[[], None]
+SIZES = (False, True)  # small, large
+
+
+@dataclass(eq=False)
+class _Task:
+    source: str
+    large: bool
+    work: Work
+    since: float
+
+
+@dataclass
+class _Client:
+    """Seconds used on the threads, in all and by size, and what waits."""
+
+    used: float
+    used_by_size: dict[bool, float] = field(default_factory=lambda: dict.fromkeys(SIZES, 0.0))
+    waiting: dict[bool, deque[_Task]] = field(default_factory=lambda: {size: deque() for size in SIZES})
+    running: int = 0
+
+    @property
+    def idle(self) -> bool:
+        return not self.running and not any(self.waiting.values())
+
+
+class FairExecutor:
+    """Runs the work of many clients; safe to use from any thread.
+
+    Args:
+        name: of the threads.
+        size: number of pieces of large work that may run at a time.
+        prepare: run once on each thread.
+        clock: seconds; only its differences matter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        prepare: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._size = size
+        self._clock = clock
+        self._clients: dict[str, _Client] = {}
+        self._now = 0.0  # seconds used by the client that was served last
+        self._large_running = 0
+        self._open = True
+        self._guard = threading.Lock()
+        self._threads = ThreadPoolExecutor(size + 1, name, prepare)
+
+    @property
+    def waiting(self) -> int:
+        """Pieces of work without a thread."""
+        with self._guard:
+            return sum(len(queue) for client in self._clients.values() for queue in client.waiting.values())
+
+    @property
+    def longest_wait(self) -> float:
+        """Seconds that the oldest of them has waited."""
+        with self._guard:
+            heads = [queue[0].since for client in self._clients.values() for queue in client.waiting.values() if queue]
+            return self._clock() - min(heads) if heads else 0.0
+
+    def submit(self, source: str, work: Work, *, large: bool = False) -> None:
+        """Has work of a client done, which must not raise."""
+        with self._guard:
+            if not self._open:
+                return
+            client = self._clients.setdefault(source, _Client(self._now))
+            if client.idle:
+                client.used = max(client.used, self._now)
+            if not client.waiting[large]:
+                client.used_by_size[large] = max(client.used_by_size[large], client.used_by_size[not large])
+            client.waiting[large].append(_Task(source, large, work, self._clock()))
+            self._threads.submit(self._run_next)
+
+    def close(self) -> None:
+        """Takes nothing more and forgets what waits; what runs is not waited for."""
+        with self._guard:
+            self._open = False
+            self._clients.clear()
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _run_next(self) -> None:
+        """Runs what comes next, whichever submit this thread was woken by; nothing if only large work has to wait."""
+        with self._guard:
+            task = self._take()
+        if task is None:
+            return
+        began = self._clock()
+        try:
+            task.work()
+        except Exception:
+            logger.exception("work on a thread failed")
+        with self._guard:
+            self._done(task, self._clock() - began)
+            if task.large and self._open:  # large work that found no thread waits for this one
+                self._threads.submit(self._run_next)
+
+    def _take(self) -> _Task | None:
+        choices = [
+            (client.used, client.used_by_size[large], name, large)
+            for name, client in self._clients.items()
+            for large in SIZES
+            if client.waiting[large] and not (large and self._large_running >= self._size)
+        ]
+        if not choices:
+            return None
+        *_, name, large = min(choices, key=lambda choice: choice[:2])
+        client = self._clients[name]
+        self._now = max(self._now, client.used)
+        client.running += 1
+        self._large_running += large
+        return client.waiting[large].popleft()
+
+    def _done(self, task: _Task, seconds: float) -> None:
+        self._large_running -= task.large
+        client = self._clients.get(task.source)
+        if client is None:  # the executor was closed meanwhile
+            return
+        client.running -= 1
+        client.used += seconds
+        client.used_by_size[task.large] += seconds
+        for name in [name for name, each in self._clients.items() if each.idle and each.used <= self._now]:
+            del self._clients[name]
+        if all(client.idle for client in self._clients.values()):
+            self._clients.clear()

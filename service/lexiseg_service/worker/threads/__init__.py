@@ -1,1 +1,0 @@
-"""Threads of the stages: sources share their time, and none keeps the event loop from answering."""

@@ -1,0 +1,87 @@
+"""`lexiseg serve` as processes: a gateway and workers that are started again, and end with their supervisor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests import pictures
+from tests.integration.server import Server, form
+
+SOON = 60.0
+PHOTOGRAPH = pictures.encoded(pictures.small("china", 64), "JPEG")
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def readiness(server: Server) -> dict[str, object]:
+    content: dict[str, object] = httpx.get(f"{server.url}/readyz", timeout=SOON).json()
+    return content
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("serve") / "log.jsonl", LEXISEG_WORKERS="2") as started:
+        until(lambda: readiness(started)["detail"] == "2 of 2 workers are ready")
+        yield started
+
+
+def children(server: Server) -> list[psutil.Process]:
+    """Two workers and a gateway, in the order in which they were started."""
+    return sorted(psutil.Process(server.process.pid).children(), key=lambda child: child.create_time())
+
+
+def test_a_killed_worker_is_shown_and_started_again_while_the_other_answers(server: Server) -> None:
+    before = children(server)
+    before[0].kill()
+
+    until(lambda: bool(readiness(server)["degraded"]))
+    said = readiness(server)
+    answer = httpx.post(f"{server.url}/segment", files=form(PHOTOGRAPH, "sky"), timeout=SOON)
+    until(lambda: readiness(server)["detail"] == "2 of 2 workers are ready")
+
+    assert said["status"] == "ready"
+    assert str(said["degraded"]).startswith("['worker worker-0: ")
+    assert answer.status_code == 200
+    assert len(children(server)) == 3
+    assert '"role": "worker-0", "status": -9' in server.log.read_text()
+
+
+def test_the_metrics_are_those_of_all_processes(server: Server) -> None:
+    asked = httpx.post(f"{server.url}/segment", files=form(PHOTOGRAPH, "sky"), timeout=SOON)
+
+    resident = sum(child.memory_info().rss for child in children(server))
+    assert asked.status_code == 200
+    assert server.metric('lexiseg_model_loaded{model="tiny",version="1"}') == 2
+    assert server.metric('lexiseg_questions_total{by="rest"}') >= 1
+    assert server.metric("process_resident_memory_bytes") == pytest.approx(resident, rel=0.1)
+
+
+def test_children_end_with_a_supervisor_that_was_killed(tmp_path: Path) -> None:
+    with Server(tmp_path / "log.jsonl") as server:
+        left = children(server)
+        server.process.kill()
+        server.wait()
+        gone, alive = psutil.wait_procs(left, SOON)
+
+    assert (len(gone), alive) == (2, [])
+
+
+def test_a_model_that_is_not_there_ends_it_with_one_line(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    with pytest.raises(AssertionError, match="no address in ''"):
+        Server(log, LEXISEG_MODEL="huge")
+
+    assert "lexiseg: " in log.read_text()
+    assert "huge" in log.read_text()
+    assert "Traceback" not in log.read_text()
