@@ -38,6 +38,7 @@ with heard_at_once():  # nothing is begun while this is imported
     from lexiseg_service.commands.segment.app import segment
     from lexiseg_service.commands.serving.app import gateway, serve, worker
     from lexiseg_service.commands.serving.rollout import rollout
+    from lexiseg_service.commands.serving.vocabularies import vocabularies
     from lexiseg_service.commands.signature import Grouped
     from lexiseg_service.commands.video.app import video
 
@@ -75,6 +76,7 @@ def everything(
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
 app.add_typer(rollout, name="rollout")
+app.add_typer(vocabularies, name="vocabularies")
 keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
 for command in (serve, gateway, worker, segment, calibrate, video, bulk, mcp):

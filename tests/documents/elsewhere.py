@@ -37,6 +37,7 @@ ELSEWHERE = (
         DOCKER,
     ),
     Elsewhere(r"(helm|kubectl) ", CLUSTER),
+    Elsewhere(r"ray start ", MACHINES),
     Elsewhere(r"lexiseg models pull s3:", "needs a store; tests/service/commands has one of its own"),
     Elsewhere(
         r"lexiseg models (use|back) tcl",

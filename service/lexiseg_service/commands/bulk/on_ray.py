@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +23,9 @@ from lexiseg_service.commands.bulk.plan import Destination
 from lexiseg_service.commands.bulk.segmenting import Report, Segmenting
 
 MOST_BLOCKS = 10_000  # of the list of chunks: what Ray's driver keeps track of
+STANDARD_ERROR = 2
+RAY_LINE = re.compile(r"^\[[^\]]*\] *\S+\.cc:\d+: *")
+TOKEN = "; the cluster's token belongs into RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token"
 WAITING = 2  # chunks that an actor has: one in work, one to go on with
 
 
@@ -78,16 +85,42 @@ def connect(cluster: Cluster) -> None:
     if ray.is_initialized():
         return
     address = cluster.address or "local"
-    try:
-        ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise OptionError(f"no Ray cluster at {address}: {error}") from None
+    with tempfile.TemporaryFile() as lines:
+        try:
+            with _standard_error_in(lines.fileno()):
+                ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            lines.seek(0)
+            raise OptionError(f"no Ray cluster at {address}: {error}{reason_in(lines.read())}") from None
     import ray.data  # sets up its logs when it is imported
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+
+
+@contextmanager
+def _standard_error_in(file: int) -> Iterator[None]:
+    """Send standard error to a file: Ray's C++ part writes there why it cannot join, its exception does not say it."""
+    sys.stderr.flush()
+    terminal = os.dup(STANDARD_ERROR)
+    os.dup2(file, STANDARD_ERROR)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(terminal, STANDARD_ERROR)
+        os.close(terminal)
+
+
+def reason_in(lines: bytes) -> str:
+    """The last line that Ray wrote, without its time and process; the same one comes with each of its tries."""
+    written = lines.decode("utf-8", "replace").strip().splitlines()
+    if not written:
+        return ""
+    reason = f" ({RAY_LINE.sub('', written[-1])})"
+    return reason + TOKEN if "AuthToken" in reason else reason
 
 
 def segment_on(cluster: Cluster, job: Job, chunks: Sequence[int]) -> Iterator[Report]:

@@ -29,10 +29,10 @@ def out(lexiseg: CommandLine, tmp_path: Path) -> Path:
 
 def test_yolo_labels_are_the_masks_without_their_holes(out: Path, tmp_path: Path) -> None:
     read = supervision.DetectionDataset.from_yolo(
-        str(tmp_path / "in/day-0"), str(out / "yolo/labels/day-0"), str(out / "yolo/data.yaml"), force_masks=True
+        str(out / "yolo/images/day-0"), str(out / "yolo/labels/day-0"), str(out / "yolo/data.yaml"), force_masks=True
     )
 
-    rows = {str(tmp_path / "in" / row["id"]): row for row in jobs.rows(out)}
+    rows = {str(out / "yolo/images" / row["id"]): row for row in jobs.rows(out)}
     assert read.classes == ["sky", "cat"]
     assert yaml.safe_load((out / "yolo/data.yaml").read_text())["names"] == {0: "sky", 1: "cat"}
     compared = 0
@@ -46,6 +46,18 @@ def test_yolo_labels_are_the_masks_without_their_holes(out: Path, tmp_path: Path
             assert drawn[expected].mean() > 0.9
             compared += 1
     assert compared
+
+
+def test_yolo_lists_the_pictures_that_it_has_written(out: Path) -> None:
+    folder = out / "yolo"
+    told = yaml.safe_load((folder / "data.yaml").read_text())
+
+    listed = [line for split in ("train", "val") for line in (folder / told[split]).read_text().splitlines()]
+    written = sorted(f"./{path.relative_to(folder)}" for path in folder.glob("images/**/*.*"))
+    assert sorted(listed) == written
+    assert len(written) == 3
+    for line in listed:
+        assert (folder / line.replace("/images/", "/labels/")).with_suffix(".txt").exists()
 
 
 def test_a_shard_holds_pictures_and_their_rows(out: Path) -> None:

@@ -1,0 +1,125 @@
+"""`lexiseg vocabularies ...`: a backup of users' vocabularies, and its way back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.state import open_vocabularies
+from lexiseg_service.settings import Settings
+from lexiseg_service.vocabularies.named import SLOT, encode
+from lexiseg_service.vocabularies.schemas import KeptVocabulary
+from lexiseg_service.vocabularies.stores.store import Store
+from lexiseg_service.watch.metrics import Metrics
+
+T = TypeVar("T")
+RedisUrl = Annotated[
+    str | None, typer.Option(envvar="LEXISEG_REDIS_URL", metavar="URL", help="What gateways have as LEXISEG_REDIS_URL")
+]
+StateDir = Annotated[
+    Path | None, typer.Option(envvar="LEXISEG_STATE_DIR", help="The folder in its place, of a service that is stopped")
+]
+ANY_NAME = "x"
+
+vocabularies = typer.Typer(
+    help="A backup of users' vocabularies.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+
+@vocabularies.command()
+def save(
+    file: Annotated[Path, typer.Argument(help="What to write; - is the standard output")],
+    redis_url: RedisUrl = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Write the vocabularies of all keys, with their owners, into one JSON file.
+
+    Examples:
+
+      lexiseg vocabularies save vocabularies.json --redis-url redis://:password@cache:6379/0
+
+      kubectl exec deployment/lexiseg-gateway -- lexiseg vocabularies save - > vocabularies.json
+    """
+
+    async def read(store: Store) -> dict[str, bytes]:
+        await store.read(ANY_NAME)  # fails where Redis is away; read_all would be empty
+        return await store.read_all()
+
+    documents = _in_store(redis_url, state_dir, read)
+    if not documents:
+        raise InvalidValue("there is no vocabulary to save; nothing was written")
+    text = json.dumps({name: json.loads(document) for name, document in sorted(documents.items())}, indent=1)
+    if file == Path("-"):
+        sys.stdout.write(f"{text}\n")
+    else:
+        file.write_text(f"{text}\n", "utf-8")
+    typer.echo(f"{len(documents)} vocabularies saved", err=True)
+
+
+@vocabularies.command()
+def restore(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `save` wrote")],
+    replace: Annotated[bool, typer.Option("--replace", help="Also those that have changed since")] = False,
+    redis_url: RedisUrl = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Write saved vocabularies back; one that is there and differs stays unless --replace is given.
+
+    Example:  lexiseg vocabularies restore vocabularies.json --redis-url redis://:password@cache:6379/0
+    """
+    saved = _read(file)
+
+    async def write(store: Store) -> list[str]:
+        differing = []
+        for name, document in saved.items():
+            current = await store.read(name)
+            if current is None or (replace and json.loads(current) != json.loads(document)):
+                await store.replace(name, current, document)
+            elif json.loads(current) != json.loads(document):
+                differing.append(name)
+        return differing
+
+    differing = _in_store(redis_url, state_dir, write)
+    typer.echo(f"{len(saved) - len(differing)} of {len(saved)} vocabularies are as saved")
+    if differing:
+        typer.echo(f"not replaced, they have changed since: {', '.join(differing)} (--replace)", err=True)
+        raise typer.Exit(1)
+
+
+def _read(file: Path) -> dict[str, bytes]:
+    """Documents by their name in the store.
+
+    Raises:
+        InvalidValue: `save` did not write the file.
+    """
+    try:
+        saved = json.loads(file.read_text("utf-8"))
+        for name, document in saved.items():
+            KeptVocabulary.model_validate(document)
+            if not SLOT.fullmatch(name):
+                raise ValueError(name)
+    except (AttributeError, UnicodeDecodeError, ValueError) as error:
+        raise InvalidValue(f"{file}: expected what `lexiseg vocabularies save` wrote ({error})") from None
+    return {name: encode(document) for name, document in saved.items()}
+
+
+def _in_store(redis_url: str | None, state_dir: Path | None, work: Callable[[Store], Awaitable[T]]) -> T:
+    if redis_url is None and state_dir is None:
+        raise InvalidValue("expected --redis-url or --state-dir: where the vocabularies are")
+    settings = Settings.model_validate({"redis_url": redis_url, "state_dir": state_dir})
+
+    async def run() -> T:
+        store = open_vocabularies(settings, Metrics()).store
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())

@@ -1,0 +1,120 @@
+"""`lexiseg vocabularies`: a backup of a store, and its way back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lexiseg_service.gateway.state import open_vocabularies
+from lexiseg_service.settings import Settings
+from lexiseg_service.vocabularies.collection import Asker, Vocabularies
+from lexiseg_service.vocabularies.preconditions import Preconditions
+from lexiseg_service.vocabularies.schemas import VocabularyInput
+from lexiseg_service.watch.metrics import Metrics
+from tests.redis_server import RedisServer
+from tests.service.commands.command_line import CommandLine
+
+
+@pytest.fixture(params=["redis", "folder"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The option that names a store, and its value."""
+    if request.param == "folder":
+        yield "--state-dir", str(tmp_path / "state")
+    else:
+        server = RedisServer(tmp_path)
+        yield "--redis-url", server.url
+        server.kill()
+
+
+def opened(place: tuple[str, str]) -> Vocabularies:
+    option, value = place
+    return open_vocabularies(Settings.model_validate({option[2:].replace("-", "_"): value}), Metrics())
+
+
+def put(place: tuple[str, str], name: str, key: str, *classes: str) -> None:
+    async def write() -> None:
+        vocabularies = opened(place)
+        await vocabularies.put(name, VocabularyInput(classes=list(classes)), Preconditions(), Asker(key))
+        await vocabularies.store.close()
+
+    asyncio.run(write())
+
+
+def documents(place: tuple[str, str]) -> dict[str, bytes]:
+    async def read() -> dict[str, bytes]:
+        store = opened(place).store
+        kept = await store.read_all()
+        await store.close()
+        return kept
+
+    return asyncio.run(read())
+
+
+def delete_all(place: tuple[str, str]) -> None:
+    async def clear() -> None:
+        store = opened(place).store
+        for name, content in (await store.read_all()).items():
+            await store.replace(name, content, None)
+        await store.close()
+
+    asyncio.run(clear())
+
+
+def test_lists_of_all_keys_come_back_with_their_owners(
+    place: tuple[str, str], lexiseg: CommandLine, tmp_path: Path
+) -> None:
+    put(place, "rooms", "", "sofa", "lamp")
+    put(place, "doors", "camera-7", "door")
+    before = documents(place)
+    file = tmp_path / "saved.json"
+
+    saved = lexiseg("vocabularies", "save", file, *place)
+    delete_all(place)
+    restored = lexiseg("vocabularies", "restore", file, *place)
+
+    assert (saved.status, restored.status) == (0, 0)
+    assert "2 vocabularies saved" in saved.err
+    assert documents(place) == before
+    assert {json.loads(document).get("owner", "") for document in before.values()} == {"", "camera-7"}
+
+
+def test_one_that_has_changed_since_is_replaced_on_demand_alone(
+    place: tuple[str, str], lexiseg: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "saved.json"
+    put(place, "rooms", "", "sofa")
+    lexiseg("vocabularies", "save", file, *place)
+    before = documents(place)
+    put(place, "rooms", "", "table")
+
+    kept = lexiseg("vocabularies", "restore", file, *place)
+    after_one = documents(place)
+    replaced = lexiseg("vocabularies", "restore", file, "--replace", *place)
+
+    assert (kept.status, replaced.status) == (1, 0)
+    assert "rooms" in kept.err
+    assert after_one != before
+    assert documents(place) == before
+
+
+def test_a_redis_that_is_away_makes_no_empty_backup(lexiseg: CommandLine, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    server.kill()
+
+    outcome = lexiseg("vocabularies", "save", tmp_path / "saved.json", "--redis-url", server.url)
+
+    assert outcome.status != 0
+    assert not (tmp_path / "saved.json").exists()
+
+
+def test_another_file_is_refused(lexiseg: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "other.json"
+    file.write_text('{"rooms": {"classes": 7}}')
+    outcome = lexiseg("vocabularies", "restore", file, "--state-dir", tmp_path / "state")
+
+    assert outcome.status != 0
+    assert "expected what `lexiseg vocabularies save` wrote" in outcome.err
