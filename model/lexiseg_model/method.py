@@ -6,6 +6,7 @@ entry-point group `lexiseg.methods` (`acme = "acme_seg"`). In it are
     segmenter.py       load(folder, card, execution) -> Segmenter; require_weights(card) where cards may name no file;
                        require_text_tower(folder or None) where the text tower does not lie beside the weights;
                        WEIGHTS_FILE where other safetensors lie beside them
+    __init__.py        WEIGHTS_PUBLISHED = False where the authors released no weights
     bundled/card.yaml  the model that is there without being imported, under the method's name; may be missing
     import_.py         Options and read(options): files of others -> a card and tensors (`importing`); may be missing
 """
@@ -51,6 +52,12 @@ class Method:
             return None
         places = [Path(place) / BUNDLED for place in (spec.submodule_search_locations or ())] if spec else []
         return next((place for place in places if (place / CARD).is_file()), None)
+
+    @property
+    def weights_published(self) -> bool:
+        """Whether weights of its bundled model can be downloaded somewhere."""
+        published: bool = getattr(import_module(self.package), "WEIGHTS_PUBLISHED", True)
+        return published
 
     def module(self, name: str) -> ModuleType:
         """One of its modules.

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Task = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
 Refinement = Literal["none", "pamr", "regions"]
 Precision = Literal["exact", "fast"]
+CommercialUse = Literal["yes", "no", "ask"]
 Runtime = Literal["auto", "torch", "onnx", "onnx-int8"]
 LabelMap = NDArray[np.unsignedinteger]
 
@@ -302,6 +303,10 @@ class ModelCard(BaseModel):
     summary: str = Field(description="what it is, in a sentence")
     tasks: list[Task] = Field(description="what it can be asked for")
     licence: str = Field(description="what the weights may be used for")
+    commercial_use: CommercialUse = Field(
+        "ask",
+        description="whether the weights may be used commercially; ask: their terms are unknown or not ours to read",
+    )
     training_data: list[str] = Field(description="what they were trained on, and its terms")
     recipe: str | None = Field(None, description="the file that trains the weights anew; None for imported ones")
     lineage: str = Field("", description="what the weights started from, and how long they were trained")

@@ -1518,6 +1518,7 @@ class Model(_message.Message):
     PROMPT_QUALITY_FIELD_NUMBER: _builtins.int
     REFINEMENTS_FIELD_NUMBER: _builtins.int
     LONG_LISTS_FIELD_NUMBER: _builtins.int
+    COMMERCIAL_USE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     version: _builtins.str
@@ -1550,6 +1551,8 @@ class Model(_message.Message):
     """Whether a request is answered without waiting for the model."""
     precision: _builtins.str
     """"exact" or "fast"."""
+    commercial_use: _builtins.str
+    """Whether the weights may be used commercially: "yes", "no", or "ask" where their terms are unknown."""
     @_builtins.property
     def tasks(self) -> _containers.RepeatedScalarFieldContainer[Global___Task.ValueType]:
         """The tasks that it can do."""
@@ -1624,10 +1627,11 @@ class Model(_message.Message):
         prompt_quality: _abc.Mapping[_builtins.str, Global___PromptQuality] | None = ...,
         refinements: _abc.Iterable[Global___Refine.ValueType] | None = ...,
         long_lists: Global___LongLists | None = ...,
+        commercial_use: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_long_lists", b"_long_lists", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "input", b"input", "long_lists", b"long_lists", "panoptic", b"panoptic", "recipe", b"recipe", "seed", b"seed", "settings", b"settings", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_long_lists", b"_long_lists", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "embedding", b"embedding", "input", b"input", "licence", b"licence", "limits", b"limits", "lineage", b"lineage", "loaded", b"loaded", "long_lists", b"long_lists", "method", b"method", "name", b"name", "panoptic", b"panoptic", "precision", b"precision", "prompt_quality", b"prompt_quality", "quality", b"quality", "recipe", b"recipe", "refine", b"refine", "refinements", b"refinements", "seed", b"seed", "settings", b"settings", "summary", b"summary", "tasks", b"tasks", "text_tower", b"text_tower", "training_data", b"training_data", "version", b"version", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_long_lists", b"_long_lists", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commercial_use", b"commercial_use", "commit", b"commit", "digest", b"digest", "embedding", b"embedding", "input", b"input", "licence", b"licence", "limits", b"limits", "lineage", b"lineage", "loaded", b"loaded", "long_lists", b"long_lists", "method", b"method", "name", b"name", "panoptic", b"panoptic", "precision", b"precision", "prompt_quality", b"prompt_quality", "quality", b"quality", "recipe", b"recipe", "refine", b"refine", "refinements", b"refinements", "seed", b"seed", "settings", b"settings", "summary", b"summary", "tasks", b"tasks", "text_tower", b"text_tower", "training_data", b"training_data", "version", b"version", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__commit: _TypeAlias = _typing.Literal["commit"]  # noqa: Y015
     _WhichOneofArgType__commit: _TypeAlias = _typing.Literal["_commit", b"_commit"]  # noqa: Y015

@@ -28,6 +28,7 @@ def read(options: Options) -> Imported:
     changes = {
         "summary": f"S-Seg over {settings.backbone}, {settings.n_queries} masks an image.",
         "licence": "that of the imported weights",
+        "commercial_use": "ask",
         "training_data": ["that of the imported weights"],
         "lineage": imported_from(options.checkpoint),
         "embedding": settings.embedding,

@@ -51,6 +51,7 @@ def read(options: Options) -> Imported:
             "summary": f"Masks for points, boxes and everything over {restored.towers.architecture}, named by CLIP.",
             "text_tower": f"CLIP {restored.towers.architecture}",
             "licence": whose,
+            "commercial_use": "ask",
             "training_data": [whose],
         }
     if restored.network.adapter is not None:

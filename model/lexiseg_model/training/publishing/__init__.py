@@ -30,6 +30,7 @@ def origin(recipe: RunRecipe, weights: Path) -> dict[str, object]:
         "name": weights.parent.name,
         "version": "1",
         "licence": recipe.licence or UNSTATED,
+        "commercial_use": "ask",
         "recipe": RECIPE_FILE,
         "lineage": lineage(recipe, ""),
         "commit": commit(),

@@ -18,9 +18,10 @@ def list_models(
     chosen: Chosen,
     as_json: Annotated[bool, typer.Option("--json", help="All that the cards say, as a JSON list")] = False,
 ) -> None:
-    """List the models there are, with their measured quality and whether their weights are here.
+    """List models: where their weights are, what they measured, whether they may be used commercially, their licences.
 
-    Those "to be had" come from the hub, or are imported first: `lexiseg serve --model NAME` says how.
+    Weights "to be had" come from the hub, or are imported first: `lexiseg serve --model NAME` says how. Where none were
+    published you train your own. Commercial use is yes, no, or ask: then the terms are unknown.
 
     Example:  lexiseg models list --json
     """

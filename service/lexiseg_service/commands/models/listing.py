@@ -1,4 +1,4 @@
-"""`lexiseg models`."""
+"""`lexiseg models list`: a table, or the cards as JSON."""
 
 from __future__ import annotations
 
@@ -9,26 +9,37 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from lexiseg_model import catalog
+from lexiseg_model.method import methods
 from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import ModelCard
 from lexiseg_service.settings import Settings
 
 
 def list_all(settings: Settings) -> None:
-    """Prints a line for each model that can be loaded."""
-    table = Table(Column("model", no_wrap=True), "weights", "tasks", "input", "mIoU", "licence")
-    for card in catalog.cards(settings.models_dir):
+    """Print a line for each model, and below the table each model's whole licence."""
+    table = Table(
+        Column("model", no_wrap=True), Column("weights", no_wrap=True), "tasks", "input", "mIoU", "commercial use"
+    )
+    cards = catalog.cards(settings.models_dir)
+    for card in cards:
         quality = ", ".join(f"{name} {measured.miou:.1f}" for name, measured in card.quality.items())
         shape = f"{card.input.short_side}-{card.input.long_side} px"
-        weights = "to be had" if card.weights_sha256 is None else "here"
-        licence = card.licence.partition(":")[0]
-        table.add_row(str(ModelName.of(card)), weights, ", ".join(card.tasks), shape, quality, licence)
+        name = str(ModelName.of(card))
+        table.add_row(name, _weights(card), ", ".join(card.tasks), shape, quality, card.commercial_use)
     Console().print(table)
+    typer.echo("\nLicences:")
+    for card in cards:
+        typer.echo(f"  {ModelName.of(card)}: {card.licence}")
 
 
 def list_json(settings: Settings) -> None:
-    """Prints the cards, with `weights`: whether they are here or to be had."""
-    cards = [
-        {**card.model_dump(mode="json"), "weights": "to be had" if card.weights_sha256 is None else "here"}
-        for card in catalog.cards(settings.models_dir)
-    ]
+    """Print the cards, with the state of their weights in the field `weights`."""
+    cards = [{**card.model_dump(mode="json"), "weights": _weights(card)} for card in catalog.cards(settings.models_dir)]
     typer.echo(json.dumps(cards, indent=1))
+
+
+def _weights(card: ModelCard) -> str:
+    if card.weights_sha256 is not None:
+        return "here"
+    method = methods().get(card.method)
+    return "to be had" if method is None or method.weights_published else "unpublished"

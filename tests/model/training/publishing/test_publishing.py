@@ -51,6 +51,7 @@ def test_nothing_that_was_measured_of_other_weights_stays(recipe: RunRecipe, oth
     assert (card.name, card.version, card.seed, card.recipe) == (tmp_path.name, "1", 6, "recipe.yaml")
     assert (card.quality, card.prompt_quality) == ({}, {})
     assert card.licence.startswith("Not stated")
+    assert card.commercial_use == "ask"
     assert card.limits != other.limits
     assert card.weights_sha256 is not None
     assert card.weights_sha256 != other.weights_sha256

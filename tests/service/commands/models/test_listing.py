@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from lexiseg_model import catalog
 from tests.service.commands.command_line import CommandLine
 
 
@@ -15,11 +16,26 @@ def test_the_bundled_model_is_listed_with_its_version(lexiseg: CommandLine) -> N
 
 
 def test_of_every_model_it_says_whether_its_weights_are_here(lexiseg: CommandLine) -> None:
-    rows = [line for line in lexiseg("models", "list").out.splitlines() if "@" in line]
+    rows = [line for line in lexiseg("models", "list").out.splitlines() if "@" in line and "│" in line]
 
     weights = {row.split("│")[1].strip(): row.split("│")[2].strip() for row in rows}
     assert weights.pop("tiny@1") == "here"
-    assert weights == dict.fromkeys(("dense-clip@1", "tcl@1", "unpair-seg@1", "s-seg@1"), "to be had")
+    assert weights.pop("s-seg@1") == "unpublished"
+    assert weights == dict.fromkeys(("dense-clip@1", "tcl@1", "unpair-seg@1"), "to be had")
+
+
+def test_the_whole_licence_of_every_model_is_printed_and_a_word_for_commercial_use(lexiseg: CommandLine) -> None:
+    out = lexiseg("models", "list").out
+
+    cards = catalog.cards()
+    assert all(f"{card.name}@{card.version}: {card.licence}\n" in out for card in cards)
+    assert {card.name: card.commercial_use for card in cards} == {
+        "tiny": "no",
+        "dense-clip": "yes",
+        "tcl": "yes",
+        "unpair-seg": "no",
+        "s-seg": "ask",
+    }
 
 
 def test_a_folder_without_models_changes_nothing(lexiseg: CommandLine, tmp_path: Path) -> None:
