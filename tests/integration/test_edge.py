@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
 import httpx
 import pytest
+import trustme
 
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
@@ -39,24 +44,30 @@ class Edge:
 
 @pytest.fixture(scope="module")
 def edge(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    with started(server.url.removeprefix("http://"), server.grpc, tmp_path_factory.mktemp("edge") / "log") as ports:
+        yield ports
+
+
+@contextmanager
+def started(gateway_http: str, gateway_grpc: str, log: Path, **settings: str) -> Iterator[Edge]:
+    """HAProxy in front of a gateway, once it lets questions pass."""
     ports = Edge(free_port(), free_port())
     environment = {
         "EDGE_HTTP": f"127.0.0.1:{ports.http}",
         "EDGE_GRPC": f"127.0.0.1:{ports.grpc}",
-        "GATEWAY_HTTP": server.url.removeprefix("http://"),
-        "GATEWAY_GRPC": server.grpc,
+        "GATEWAY_HTTP": gateway_http,
+        "GATEWAY_GRPC": gateway_grpc,
     }
-    log: Path = tmp_path_factory.mktemp("edge") / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
             ["haproxy", "-db", "-f", str(CONFIGURATION)],
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **settings},
             stdout=output,
             stderr=output,
         )
     try:
         deadline = time.monotonic() + PATIENCE
-        while not answers(ports.url):
+        while not answers(f"https://127.0.0.1:{ports.http}" if "EDGE_TLS" in settings else ports.url):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
@@ -74,7 +85,7 @@ def free_port() -> int:
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=PATIENCE).status_code == 200
+        return httpx.get(f"{url}/readyz", timeout=PATIENCE, verify=False).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -148,3 +159,45 @@ def is_ended(connection: socket.socket) -> bool:
         return True
     except TimeoutError:
         return False
+
+
+def test_both_protocols_pass_over_tls(server: Server, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "tls.crt")
+    certificate.private_key_pem.write_to_path(tmp_path / "tls.key")
+    pem = authority.cert_pem.bytes()
+    trust = ssl.create_default_context(cadata=pem.decode())
+    settings = {"EDGE_TLS": f"ssl crt {tmp_path}/tls.crt"}
+    with started(server.url.removeprefix("http://"), server.grpc, tmp_path / "log", **settings) as edge:
+        rest = httpx.get(f"https://127.0.0.1:{edge.http}/v1/models", verify=trust, timeout=PATIENCE)
+        credentials = grpc.ssl_channel_credentials(pem)
+        with grpc.secure_channel(f"127.0.0.1:{edge.grpc}", credentials) as channel:
+            models = SegmentationStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE).models
+
+    assert [card["name"] for card in rest.json()["models"]] == [card.name for card in models]
+
+
+@pytest.mark.parametrize(("proxies", "forwarded"), [("", "127.0.0.1"), ("127.0.0.0/8", "203.0.113.9")])
+def test_the_address_of_a_client_is_the_edges_word_unless_a_proxy_is_trusted(
+    proxies: str, forwarded: str, tmp_path: Path
+) -> None:
+    """The gateway's place is taken by a server that answers with the header it got."""
+
+    class Echo(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.headers.get("X-Forwarded-For", "").encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as gateway:
+        threading.Thread(target=gateway.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{gateway.server_port}"
+        with started(address, address, tmp_path / "log", EDGE_PROXIES=proxies) as edge:
+            answer = httpx.get(f"{edge.url}/x", headers={"X-Forwarded-For": "203.0.113.9"}, timeout=PATIENCE)
+        gateway.shutdown()
+
+    assert answer.text == forwarded
