@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.memory import BEYOND, CACHES, RESIDENT, told
 from loadtests.run import service, until_ready
 from loadtests.scenes import frames as generated
 
 if TYPE_CHECKING:  # known to the type checker alone
-    from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
+    from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
 
     Call = grpc.aio.StreamStreamCall[pb.SegmentVideoRequest, pb.SegmentVideoResponse]
 

@@ -129,6 +129,7 @@ def test_only_the_command_line_asks_servers_through_the_client() -> None:
         for path in modules(SERVICE)
         for name in imported_names(path)
         if is_within(name, {"lexiseg_client"})
+        and not is_within(name, {"lexiseg_client.stubs"})
         and not path.is_relative_to(ROOT / SERVICE / "commands")
         and not (path.is_relative_to(ROOT / SERVICE / "adapters") and is_within(name, forms))
     ]

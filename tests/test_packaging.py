@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
-STUBS = ROOT / "clients/python/lexiseg_client/stubs", ROOT / "service/lexiseg_service/stubs"
+STUBS = ROOT / "clients/python/lexiseg_client/stubs", ROOT / "clients/python/lexiseg_client/stubs"
 
 
 def project_of(folder: Path) -> dict[str, Any]:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.hostile import N_CLASSES, N_SYNONYMS, TEXT_LENGTH
 from loadtests.plain_client import GONE, Answered
 from loadtests.scenes import MARK_BYTES, SIZE
 
 if TYPE_CHECKING:  # known to the type checker alone
-    from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
+    from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
 
 # instances  all that can be asked of a photograph, painted, tracked and refined
 # followed   16 objects in 20 megapixels, begun anew every few frames

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.chaos.judge import Judge, lasting
 from loadtests.chaos.reference import Shown, shown
 from loadtests.hostile import Pictures
@@ -18,7 +18,7 @@ from loadtests.plain_client import Connection, posted
 from loadtests.scenes import frames
 
 if TYPE_CHECKING:  # known to the type checker alone
-    from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
+    from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
 
 CLASSES = ("sky", "building", "tree", "car", "grass")
 FRAMES = 6

@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.chaos.judge import BUSY, Judge
 from loadtests.hostile import Pictures
 from loadtests.plain_client import Connection, Whole, posted
 
 if TYPE_CHECKING:  # known to the type checker alone
-    from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
+    from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
 
 SLOW = frozenset({"too-slow", "malformed-request", "too-large"}) | BUSY
 SILENCE = 20.0  # seconds for which a half-open client waits

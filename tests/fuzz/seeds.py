@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model import catalog
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from tests.fuzz.targets import CARD_ENDS
 
 CORPUS = Path(__file__).with_name("corpus")

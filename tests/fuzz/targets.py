@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.catalog import read_card
 from lexiseg_model.errors import ModelError, ShapeError
 from lexiseg_model.masks.rle import decode, decode_in_box, encode_mask
@@ -21,7 +22,6 @@ from lexiseg_service.image.header import read_header
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Limits
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.worker.decode import decode as decode_image
 
 LIMITS = Limits(max_pixels=1 << 16)  # what is larger only takes longer

@@ -19,8 +19,8 @@ import httpx
 import pytest
 import trustme
 
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
 from tests.integration.server import ROOT, Server, form
 

@@ -9,8 +9,8 @@ import grpc
 import httpx
 import pytest
 
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
 from tests.integration.serve.test_shutdown import SOON
 from tests.integration.server import Server

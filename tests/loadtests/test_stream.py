@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from loadtests import stream
 from loadtests.stream import LATE, MOST_GROWTH, Memory, Stream, report
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.examples import content_of
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, ExampleInput, ImageInput, PromptInput
 from lexiseg_service.question.stream_schemas import StreamInput
-from lexiseg_service.stubs import segmentation_pb2 as pb
 
 LARGEST_SIDE = 2**31 - 1
 

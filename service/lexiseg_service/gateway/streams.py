@@ -17,11 +17,11 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.errors import DeadlineExceeded, ServiceError, UnknownStream, unexpected
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Shares
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import error_of
 
 logger = structlog.get_logger("lexiseg.gateway")

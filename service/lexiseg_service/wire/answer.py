@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.types import AnswerWarning, Ring, Rle, Segment
 from lexiseg_service.question.messages import CacheUse, MaskFormat, RenderedMap, Timings, WorkerAnswer
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.enums import TASKS, word_of
 from lexiseg_service.wire.request import encode_size
 

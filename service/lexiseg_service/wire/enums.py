@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.types import Refinement, Task
 from lexiseg_service.question.messages import MaskFormat
 from lexiseg_service.question.stream_messages import DropPolicy
-from lexiseg_service.stubs import segmentation_pb2 as pb
 
 TASKS: Final[Mapping[Task, pb.Task.ValueType]] = {
     "semantic": pb.TASK_SEMANTIC,

@@ -18,9 +18,9 @@ from google.protobuf.struct_pb2 import Value
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from lexiseg_client.stubs.segmentation_pb2 import FieldError, Problem
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.errors import error_of as error_of_type
-from lexiseg_service.stubs.segmentation_pb2 import FieldError, Problem
 
 DOMAIN = "lexiseg"
 DETAILS = "grpc-status-details-bin"

@@ -12,10 +12,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Protocol, runtime_checkable
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import MANY_BYTES, WorkerRequest
 from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.stream import encode_frame_answer
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs import worker_pb2 as internal
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Shown, Vocabulary
 from lexiseg_service.question.examples import ExampleRegion
 from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs import worker_pb2 as internal
 from lexiseg_service.wire.enums import MASKS, REFINEMENTS, TASKS, word_of
 
 

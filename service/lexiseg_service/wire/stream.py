@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs import worker_pb2 as internal
 from lexiseg_service.question.stream_messages import Followed, FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs import worker_pb2 as internal
 from lexiseg_service.wire.answer import decode_answer, decode_track_ids, encode_answer
 from lexiseg_service.wire.enums import DROP_POLICIES, word_of
 from lexiseg_service.wire.errors import error_of, problem_of

@@ -13,8 +13,8 @@ import httpx
 import pytest
 import yaml
 
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.ports import free_port
 from tests import pictures
 from tests.deploy.monitoring.files import MONITORING, metrics_of, panels, rules

@@ -21,10 +21,10 @@ import httpx
 import psutil
 import pytest
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_model import catalog
 from lexiseg_model.export import manifest
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.ports import free_port
 from tests import pictures
 from tests.integration.processes import SEEN, Gateway, Worker

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
 from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE
@@ -23,7 +24,6 @@ from lexiseg_service.gateway.streams import OpenStreams
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Shares
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter

@@ -10,9 +10,9 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from lexiseg_client.stubs.segmentation_pb2 import Problem
 from lexiseg_service import errors
 from lexiseg_service.errors import InvalidValue, QueueFull, ServiceError
-from lexiseg_service.stubs.segmentation_pb2 import Problem
 from lexiseg_service.wire.errors import DETAILS, code_of, details_of, error_of, message_of, problem_of, read_error
 
 RAISED = [

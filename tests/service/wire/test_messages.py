@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs import worker_pb2 as internal
 from lexiseg_model.types import (
     AnswerWarning,
     Background,
@@ -22,8 +24,6 @@ from lexiseg_model.types import (
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import Followed, FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs import worker_pb2 as internal
 from lexiseg_service.wire.answer import decode_answer, encode_answer
 from lexiseg_service.wire.request import decode_request, encode_request
 from lexiseg_service.wire.stream import decode_frame_answer, decode_step, encode_frame_answer, encode_step

@@ -8,9 +8,9 @@ from collections import Counter
 import grpc
 import pytest
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.test_guard import SlowBackend
 from tests.service.gateway.rpc.calling import Gateway, calling, request

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lexiseg_client.stubs import open_inference_pb2 as pb
 from lexiseg_service.adapters.kserve.describing import named
 from lexiseg_service.adapters.kserve.elements import unpacked
 from lexiseg_service.adapters.kserve.inputs import Input, inputs_of, most_of
@@ -17,7 +18,6 @@ from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.findings import validate
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Limits
-from lexiseg_service.stubs import open_inference_pb2 as pb
 
 FIELDS = {"INT32": "int_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
 

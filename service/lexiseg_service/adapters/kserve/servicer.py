@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from fastapi import FastAPI
 
+from lexiseg_client.stubs import open_inference_pb2 as pb
+from lexiseg_client.stubs.open_inference_pb2_grpc import (
+    GRPCInferenceServiceServicer,
+    add_GRPCInferenceServiceServicer_to_server,
+)
 from lexiseg_service.adapters.kserve.describing import model_metadata, named, server_metadata
 from lexiseg_service.adapters.kserve.messages import add, asked_of
 from lexiseg_service.adapters.kserve.outputs import outputs_of
@@ -15,11 +20,6 @@ from lexiseg_service.gateway.rpc.asking import counted, refuse_burden
 from lexiseg_service.gateway.rpc.server import MoreService
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.settings import Limits, Settings
-from lexiseg_service.stubs import open_inference_pb2 as pb
-from lexiseg_service.stubs.open_inference_pb2_grpc import (
-    GRPCInferenceServiceServicer,
-    add_GRPCInferenceServiceServicer_to_server,
-)
 from lexiseg_service.watch.metrics import Metrics
 
 if TYPE_CHECKING:  # generic for the type checker alone

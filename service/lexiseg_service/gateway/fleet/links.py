@@ -15,13 +15,13 @@ import structlog
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from lexiseg_client.stubs import worker_pb2 as pb
+from lexiseg_client.stubs.worker_pb2_grpc import WorkerStub
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.gateway.fleet.voice import Voice
 from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.stubs import worker_pb2 as pb
-from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub
 from lexiseg_service.watch.metrics import WorkerState
 from lexiseg_service.wire.channels import gateway_options
 from lexiseg_service.wire.errors import read_error
@@ -31,9 +31,9 @@ from lexiseg_service.wire.serving import UNIX
 from lexiseg_service.wire.trust import Trust
 
 if TYPE_CHECKING:  # known to the type checker alone
-    from lexiseg_service.stubs.segmentation_pb2 import SegmentResponse, SegmentVideoResponse
-    from lexiseg_service.stubs.worker_pb2 import ExemplifyResponse
-    from lexiseg_service.stubs.worker_pb2_grpc import WorkerAsyncStub
+    from lexiseg_client.stubs.segmentation_pb2 import SegmentResponse, SegmentVideoResponse
+    from lexiseg_client.stubs.worker_pb2 import ExemplifyResponse
+    from lexiseg_client.stubs.worker_pb2_grpc import WorkerAsyncStub
 
 logger = structlog.get_logger("lexiseg.workers")
 # A worker speaks twice a second, unless its machine is overwhelmed. One that is silent gets nothing new; if it is so

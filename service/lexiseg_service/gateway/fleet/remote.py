@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import structlog
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.caches.latest import Latest
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
@@ -29,7 +30,6 @@ from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics, WorkerState
 from lexiseg_service.wire.answer import decode_answer
 from lexiseg_service.wire.examples import decode_exemplified

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.errors import (
     DeadlineExceeded,
     InvalidValue,
@@ -33,7 +34,6 @@ from lexiseg_service.gateway.streams import OpenStreams
 from lexiseg_service.question.examples import content_of
 from lexiseg_service.question.stream_schemas import FrameInput, FrameOutput, StreamInput, StreamOutput
 from lexiseg_service.settings import Settings
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.answer import decode_answer, decode_track_ids
 
 router = APIRouter(tags=["streams"])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.parsing import Parsing
 from lexiseg_service.question.asked import Asked
@@ -15,7 +16,6 @@ from lexiseg_service.question.prompts import refuse_crowd, resolve_prompt
 from lexiseg_service.question.schemas import JsonRequest, PromptInput, Question
 from lexiseg_service.question.stream_messages import Followed
 from lexiseg_service.settings import Limits
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.enums import MASKS, REFINEMENTS, TASKS, word_of
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 from google.protobuf.json_format import ParseDict
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationServicer
 from lexiseg_service.gateway.parsing import Parsing
 from lexiseg_service.gateway.rpc.asking import CALLER, counted, refuse_burden
 from lexiseg_service.gateway.rpc.question import read
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.settings import Limits
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationServicer
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.enums import REFINEMENTS, TASKS
 from lexiseg_service.wire.relay import answered

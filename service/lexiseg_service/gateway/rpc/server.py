@@ -9,14 +9,14 @@ import grpc
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
+from lexiseg_client.stubs import segmentation_pb2
+from lexiseg_client.stubs.segmentation_pb2_grpc import add_SegmentationServicer_to_server
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.parsing import Parsing
 from lexiseg_service.gateway.rpc.frame import CallFrame
 from lexiseg_service.gateway.rpc.segmentation import Servicer, Video
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.settings import Settings
-from lexiseg_service.stubs import segmentation_pb2
-from lexiseg_service.stubs.segmentation_pb2_grpc import add_SegmentationServicer_to_server
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.channels import public_options

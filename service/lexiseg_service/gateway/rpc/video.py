@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeVar
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.failures import reason_of
@@ -20,7 +21,6 @@ from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.stream_messages import DropPolicy, Followed, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.shares import Hold, Shares
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.enums import DROP_POLICIES, word_of
 from lexiseg_service.wire.errors import error_of

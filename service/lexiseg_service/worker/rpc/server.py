@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from lexiseg_client.stubs.worker_pb2_grpc import add_WorkerServicer_to_server
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
-from lexiseg_service.stubs.worker_pb2_grpc import add_WorkerServicer_to_server
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.channels import worker_options
 from lexiseg_service.wire.server import GrpcServer, Pace, Place, Service

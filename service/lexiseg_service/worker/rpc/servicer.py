@@ -13,14 +13,14 @@ import grpc
 import structlog
 from prometheus_client import Gauge
 
+from lexiseg_client.stubs import worker_pb2 as pb
+from lexiseg_client.stubs.worker_pb2_grpc import WorkerServicer
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import ServiceError, unexpected
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.stubs import worker_pb2 as pb
-from lexiseg_service.stubs.worker_pb2_grpc import WorkerServicer
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.errors import end

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
+from lexiseg_client.stubs import open_inference_pb2 as pb
+from lexiseg_client.stubs.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from lexiseg_service.adapters.loading import install
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
-from lexiseg_service.stubs import open_inference_pb2 as pb
-from lexiseg_service.stubs.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.server import GrpcServer
@@ -29,7 +29,7 @@ from tests.service.adapters.asking import HEIGHT, PICTURE, SOON, SQUARE, TASKS, 
 from tests.service.engine_backend import EngineBackend
 
 if TYPE_CHECKING:  # known to the type checker alone
-    from lexiseg_service.stubs.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub
+    from lexiseg_client.stubs.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub
 
 Tensor = pb.ModelInferRequest.InferInputTensor
 KEYS = SecretStr(line_of("camera", "right"))

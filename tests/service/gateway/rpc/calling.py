@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import httpx
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.server import GrpcServer
@@ -22,7 +22,7 @@ from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 
 if TYPE_CHECKING:  # known to the type checker alone
-    from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
+    from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
 
 IMAGE = pb.Image(content=pictures.encoded(pictures.small()))
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import grpc
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.settings import Settings
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.rpc.calling import Gateway, calling

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
 from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE
 from lexiseg_service.settings import Settings
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.errors import read_error
 from tests import pictures

@@ -15,13 +15,13 @@ from google.rpc.status_pb2 import Status
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.rpc.frame import CallFrame, address_of
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.errors import DETAILS, read_error
 from tests.service.gateway.known_backend import KnownBackend, answer

@@ -13,11 +13,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from pydantic import SecretStr
 
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.rpc import server
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.wire import channels
 from lexiseg_service.wire.serving import CannotListen
 from tests import pictures

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.question.stream_messages import FrameAnswer, VideoFrame
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.video.session import Session

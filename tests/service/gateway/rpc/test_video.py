@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 import pytest
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import read_error
 from tests.service.gateway.rpc.streaming import (
     PICTURE,

@@ -18,13 +18,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
+from lexiseg_client.stubs import worker_pb2 as pb
+from lexiseg_client.stubs.worker_pb2_grpc import WorkerStub
 from lexiseg_model.features import TileFeatures
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
-from lexiseg_service.stubs import worker_pb2 as pb
-from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import decode_answer
 from lexiseg_service.wire.errors import read_error

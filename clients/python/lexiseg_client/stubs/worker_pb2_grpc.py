@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from lexiseg_service.stubs import worker_pb2 as lexiseg_dot_v1_dot_worker__pb2
+from lexiseg_client.stubs import worker_pb2 as lexiseg_dot_v1_dot_worker__pb2
 
 GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__

@@ -10,7 +10,7 @@ interface.
 
 from collections import abc as _abc
 from grpc import aio as _aio
-from lexiseg_service.stubs import worker_pb2 as _worker_pb2
+from lexiseg_client.stubs import worker_pb2 as _worker_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys

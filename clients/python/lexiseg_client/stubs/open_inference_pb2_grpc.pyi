@@ -9,7 +9,7 @@ What the tensors are: docs/adapters.md. Errors are those of `lexiseg.v1`, with t
 
 from collections import abc as _abc
 from grpc import aio as _aio
-from lexiseg_service.stubs import open_inference_pb2 as _open_inference_pb2
+from lexiseg_client.stubs import open_inference_pb2 as _open_inference_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys

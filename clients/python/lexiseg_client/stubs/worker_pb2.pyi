@@ -12,7 +12,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from lexiseg_service.stubs import segmentation_pb2 as _segmentation_pb2
+from lexiseg_client.stubs import segmentation_pb2 as _segmentation_pb2
 import builtins as _builtins
 import sys
 import typing as _typing

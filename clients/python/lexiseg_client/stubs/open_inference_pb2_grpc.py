@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from lexiseg_service.stubs import open_inference_pb2 as inference_dot_open__inference__pb2
+from lexiseg_client.stubs import open_inference_pb2 as inference_dot_open__inference__pb2
 
 GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__

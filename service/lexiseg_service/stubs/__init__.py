@@ -1,1 +1,0 @@
-"""Generated from proto/inference, proto/lexiseg/v1 by proto/generate.py; changes are lost."""
