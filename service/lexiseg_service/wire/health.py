@@ -1,70 +1,62 @@
-"""The standard health service, for one who may ask without a key, and may not read what is answered.
+"""The standard gRPC health service, asked for the state of each name when it is needed.
 
-grpcio's own keeps every watcher of a name waiting while one of them takes no answer, and with them whoever tells of a
-change.
+Not grpcio's own: one watcher that reads nothing would hold up all others there, and watches would last until the end
+of a drain.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-WORD = {True: SERVING, False: NOT_SERVING}
+Response = health_pb2.HealthCheckResponse
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """What it says to whoever asks is so now; who watches hears of it when `look` finds it changed.
+    """Health of names; a watch looks for changes every so many seconds.
 
     Args:
-        now: whether each name that may be asked for is served; "" is the whole server.
+        now: whether each name is served; "" is the whole server.
+        seconds: between two looks of a watch.
     """
 
-    def __init__(self, now: Callable[[], Mapping[str, bool]]) -> None:
+    def __init__(self, now: Callable[[], Mapping[str, bool]], seconds: float) -> None:
         self._now = now
-        self._seen: dict[str, bool] = {}
-        self._changed = asyncio.Event()
-        self._closed = False
+        self._seconds = seconds
+        self._closing = asyncio.Event()
 
     def close(self) -> None:
-        """End every watch, after it has told what is so now."""
-        self._closed = True
-        self._changed.set()
-
-    def look(self) -> None:
-        """Tells those who watch what has changed; waits for none of them."""
-        if (now := self._told()) != self._seen:
-            self._seen = now
-            self._changed.set()
-            self._changed = asyncio.Event()
-
-    def _told(self) -> dict[str, bool]:
-        """Names that are gone are not served."""
-        return {**dict.fromkeys(self._seen, False), **self._now()}
+        """End every watch after it has sent the present state."""
+        self._closing.set()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:
-        """What is so now."""
-        now = self._told()
-        if request.service not in now:
+        """The present state of a name."""
+        status = self._status(request.service)
+        if status == Response.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no service of this name")
-        return health_pb2.HealthCheckResponse(status=WORD[now[request.service]])
+        return Response(status=status)
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
-        """What is so now, and each change."""
-        said = None
+        """The present state of a name, and each change."""
+        sent = None
         while True:
-            changed, served = self._changed, self._told().get(request.service)
-            status = UNKNOWN if served is None else WORD[served]
-            if status != said:
-                await context.write(health_pb2.HealthCheckResponse(status=status))
-                said = status
-                continue  # it may have changed meanwhile
-            if self._closed:
+            last = self._closing.is_set()
+            status = self._status(request.service)
+            if status != sent:
+                await context.write(Response(status=status))
+                sent = status
+            if last:
                 return
-            await changed.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._seconds)
+
+    def _status(self, name: str) -> Any:
+        served = self._now().get(name)
+        if served is None:
+            return Response.SERVICE_UNKNOWN
+        return Response.SERVING if served else Response.NOT_SERVING

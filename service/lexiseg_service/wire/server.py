@@ -1,6 +1,6 @@
-"""A gRPC server of ours from its first call to its last: what the gateway's and the worker's have in common.
+"""A gRPC server with the standard health service, for gateways and workers.
 
-listen, tell the health -> serve, look at the health now and then -> say that it ends, refuse new calls, drain
+listen -> serve -> report that it goes down, refuse new calls, drain
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from lexiseg_service.wire.serving import listen
 class Service:
     """What runs on a server."""
 
-    add: Callable[[grpc.aio.Server], None]  # its servicers
-    health: Callable[[], Mapping[str, bool]]  # of each name that may be asked for; "" is the whole server
-    leave: Callable[[], None]  # lets what lasts come to an end: the server goes down
+    add: Callable[[grpc.aio.Server], None]  # adds its servicers
+    health: Callable[[], Mapping[str, bool]]  # whether each name is served; "" is the whole server
+    leave: Callable[[], None]  # ends long streams, because the server goes down
     options: Options
     interceptors: Sequence[grpc.aio.ServerInterceptor] = field(default=())
     credentials: grpc.ServerCredentials | None = None  # None takes any connection
@@ -31,7 +31,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server listens; `option` of the command line chooses another port, 0 leaves it to the system."""
+    """Where a server listens (port 0: any free one); `option` is the command line's name of the port."""
 
     host: str
     port: int
@@ -40,11 +40,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds. `linger`: between saying that it goes down and taking no more calls; what was sent is answered still."""
+    """Times in seconds."""
 
-    look: float  # between two looks at the health, for those who watch it
-    drain: float  # for calls that run when the server leaves
-    linger: float = 0.0
+    look: float  # between two looks of those who watch the health
+    drain: float  # for calls in flight when the server goes down
+    linger: float = 0.0  # between reporting that it goes down and refusing calls
 
 
 class GrpcServer:
@@ -54,14 +54,13 @@ class GrpcServer:
         self._service = service
         self._place = place
         self._pace = pace
-        self._health = Health(self._now)
+        self._health = Health(self._now, pace.look)
         self._server: grpc.aio.Server | None = None
-        self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self.port = 0
 
     async def start(self) -> None:
-        """Listens.
+        """Listen and serve.
 
         Raises:
             CannotListen: the port is taken or not ours to take.
@@ -72,27 +71,22 @@ class GrpcServer:
         self.port = await listen(
             server, self._place.host, self._place.port, self._place.option, self._service.credentials
         )
-        self._health.look()
         await server.start()
         self._server = server
-        self._watching = asyncio.create_task(self._watch())
 
     def leave(self) -> None:
-        """Says that it goes down, takes no new calls, and waits in the background for those that run."""
+        """Begin to go down: report it, refuse new calls, drain in the background."""
         if self._closing is None and self._server is not None:
             self._service.leave()
             self._closing = asyncio.create_task(self._close(self._server))
 
     async def close(self) -> None:
-        """Leaves, and comes back when no call runs any more, or when they have had time enough."""
+        """Go down; return when no call is in flight or the drain time is over."""
         self.leave()
         if self._closing is not None:
             await self._closing
 
     async def _close(self, server: grpc.aio.Server) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
-        self._health.look()
         self._health.close()
         await asyncio.sleep(self._pace.linger)
         await server.stop(self._pace.drain)
@@ -100,8 +94,3 @@ class GrpcServer:
     def _now(self) -> Mapping[str, bool]:
         now = self._service.health()
         return now if self._closing is None else dict.fromkeys(now, False)
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(self._pace.look)
-            self._health.look()
