@@ -7,19 +7,19 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import yaml
 
-from lexiseg_model.device import Execution, choose_device
 from lexiseg_model.errors import UnknownModelError, WeightsError
-from lexiseg_model.export.manifest import FOLDER as EXPORT
-from lexiseg_model.export.manifest import RANGES, cached
 from lexiseg_model.method import CARD as CARD
 from lexiseg_model.method import SEGMENTER, methods
 from lexiseg_model.model_name import ModelName
-from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Precision, Runtime
+
+if TYPE_CHECKING:  # torch takes seconds to import: cards are read without it
+    from lexiseg_model.device import Execution
+    from lexiseg_model.segmenter import Segmenter
 
 MAX_CARD_DEPTH = 20
 LARGEST_CARD = 1 << 20  # bytes
@@ -48,7 +48,7 @@ class _CardLoader(yaml.SafeLoader):
         return node
 
 
-Loader = Callable[[Path, ModelCard, Execution], Segmenter]
+Loader: TypeAlias = "Callable[[Path, ModelCard, Execution], Segmenter]"
 
 
 def bundled() -> dict[str, Path]:
@@ -178,7 +178,9 @@ def load(
     folder, card = find(name, models_dir)
     segmenter = load_folder(folder, device, precision, card, text_tower)
     if runtime != "torch":
+        from lexiseg_model.device import Execution, choose_device
         from lexiseg_model.export.choose import use_runtime  # ONNX Runtime is optional
+        from lexiseg_model.export.manifest import RANGES
 
         execution = Execution(choose_device(device), precision or segmenter.card.precision)
         place = export_folder(folder, segmenter, cache_dir)
@@ -195,9 +197,11 @@ def load(
 
 def export_folder(folder: Path, segmenter: Segmenter, cache_dir: Path | None = None) -> Path:
     """Where the ONNX export of a model lies: beside its card, or in the cache if it is bundled."""
+    from lexiseg_model.export.manifest import FOLDER, cached
+
     if folder in bundled().values():
         return cached(cache_dir, segmenter.card.name, segmenter.digest)
-    return folder / EXPORT
+    return folder / FOLDER
 
 
 def load_folder(
@@ -208,6 +212,8 @@ def load_folder(
     text_tower: Path | None = None,
 ) -> Segmenter:
     """Loads the model of one directory, by its own card when none is given; errors as `load`."""
+    from lexiseg_model.device import Execution, choose_device
+
     card = card or read_card(folder)
     loader = cast(Loader, _method(folder, card).load)
     return loader(folder, card, Execution(choose_device(device), precision or card.precision, text_tower))

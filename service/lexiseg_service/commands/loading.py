@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lexiseg_model import catalog
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import Task
+from lexiseg_model.types import ModelCard, Task
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
+
+if TYPE_CHECKING:
+    from lexiseg_model.segmenter import Segmenter
+
+
+def check_model(settings: Settings, task: Task) -> None:
+    """Refuse a model that does not exist or cannot do a task, from its card alone; nothing heavy is imported.
+
+    Raises:
+        ModelError: there is no such model, or its card is damaged.
+        InvalidValue: it cannot do the task.
+    """
+    _require_task(catalog.find(settings.default_model or settings.model, settings.models_dir).card, task)
 
 
 def load(settings: Settings, task: Task) -> Segmenter:
@@ -27,10 +40,13 @@ def load(settings: Settings, task: Task) -> Segmenter:
         cache_dir=settings.cache_dir,
         text_tower=settings.text_tower,
     )
-    if task not in segmenter.card.tasks:
-        able = ", ".join(segmenter.card.tasks)
-        raise InvalidValue.of("task", task, f"one of {able} for model {segmenter.card.name}")
+    _require_task(segmenter.card, task)
     return segmenter
+
+
+def _require_task(card: ModelCard, task: Task) -> None:
+    if task not in card.tasks:
+        raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name}")
 
 
 def named_or_folder(settings: Settings, name: str) -> Segmenter:

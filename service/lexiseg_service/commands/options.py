@@ -19,9 +19,9 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from lexiseg_service.commands.signature import option, taking
+from lexiseg_service.commands.signature import MAIN, option, taking
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.settings import Command, Limits, Read, Settings
+from lexiseg_service.settings import SERVERS, Command, Limits, Read, Settings
 
 Server = Annotated[
     str | None,
@@ -35,6 +35,12 @@ ELSEWHERE = re.compile(r"LEXISEG_(\w+_IMAGE|BASE_URL|DATA|SHM|RECIPE)")
 # What Kubernetes tells each pod of services beside it, such as one that is called lexiseg.
 SERVICE_LINK = re.compile(r"LEXISEG_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 ADDRESS = re.compile(r"(tcp|udp|sctp)://.+")  # that such a NAME_PORT has; a plain number is a misspelt setting's
+# Of a server's many options those that most people need: their group is the first in its help.
+MAIN_OPTIONS = (
+    *("http_port", "grpc_port", "worker_port", "host", "workers", "model", "models_dir", "device"),
+    *("api_keys_file", "redis_url", "log_level"),
+)
+ALIASES = {"http_port": ("--port",)}
 PLAIN = (bool, int, float, Path)  # typer reads them; any other is text that the settings read
 
 
@@ -108,7 +114,7 @@ def _is_link(name: str, value: str) -> bool:
 
 def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorates a command with a parameter `chosen`: that takes an option for each setting that the command reads."""
-    options = [_option(name, info) for name, info in FIELDS.items() if command in read_by(info).commands]
+    options = [_option(name, info, command) for name, info in FIELDS.items() if command in read_by(info).commands]
 
     def gather(values: Mapping[str, Any]) -> Chosen:
         return Chosen(settings_of(values), tuple(values))
@@ -156,10 +162,11 @@ def variable(name: str) -> str:
     return f"LEXISEG_{name.upper()}"
 
 
-def _option(name: str, info: FieldInfo) -> inspect.Parameter:
+def _option(name: str, info: FieldInfo, command: Command) -> inspect.Parameter:
     kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not NoneType]
     kind = next((kind for kind in kinds if kind in PLAIN), str)
-    return option(name, kind, described(name, info), read_by(info).group)
+    group = MAIN if command in SERVERS and name in MAIN_OPTIONS else read_by(info).group
+    return option(name, kind, described(name, info), group, also=ALIASES.get(name, ()))
 
 
 def described(name: str, info: FieldInfo) -> str:

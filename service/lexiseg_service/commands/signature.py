@@ -10,8 +10,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+MAIN = "Main options"  # the group that stands first
 
-def option(name: str, kind: Any, described: str, panel: str | None = None, needed: bool = False) -> inspect.Parameter:
+
+def option(
+    name: str,
+    kind: Any,
+    described: str,
+    panel: str | None = None,
+    needed: bool = False,
+    also: tuple[str, ...] = (),
+) -> inspect.Parameter:
     """An option `--NAME`; one that is not needed is None where it is left out.
 
     Args:
@@ -19,8 +28,11 @@ def option(name: str, kind: Any, described: str, panel: str | None = None, neede
         kind: a type that typer knows.
         described: its help.
         panel: under which it stands in the help of a command with many.
+        needed: whether it must be given.
+        also: other spellings.
     """
-    info = typer.Option(help=described, rich_help_panel=panel, show_default=False)
+    spellings = (f"--{name.replace('_', '-')}", *also) if also else ()
+    info = typer.Option(*spellings, help=described, rich_help_panel=panel, show_default=False)
     where = inspect.Parameter.KEYWORD_ONLY
     if needed:
         return inspect.Parameter(name, where, annotation=Annotated[kind, info])
@@ -67,6 +79,6 @@ class Grouped(TyperCommand):
             if record is not None:
                 kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
                 groups.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
-        for title in sorted(groups, key=lambda title: title not in ("Arguments", "Options")):
+        for title in sorted(groups, key=lambda title: (title != MAIN, title not in ("Arguments", "Options"))):
             with formatter.section(title):
                 formatter.write_dl(groups[title])

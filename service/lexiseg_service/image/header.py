@@ -24,6 +24,16 @@ MAGIC = {
     "BMP": (b"BM",),
     "TIFF": (b"II*\x00", b"MM\x00*"),
 }
+# Endings of their files.
+SUFFIXES = {
+    "JPEG": "jpg",
+    "PNG": "png",
+    "WEBP": "webp",
+    "BMP": "bmp",
+    "TIFF": "tif",
+    "HEIF": "heic",
+    "AVIF": "avif",
+}
 # HEIC and AVIF share a container (ISO/IEC 14496-12): the first brand is the type, others what it can be read as.
 BRANDS = {"AVIF": {b"avif"}, "HEIF": {b"heic", b"heix", b"heim", b"heis"}}
 SEQUENCES = {b"avis", b"hevc", b"hevx"}  # as the first brand: a sequence of pictures

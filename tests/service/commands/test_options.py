@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -19,6 +24,7 @@ from lexiseg_service.commands.options import (
     settings_of,
     takes_settings,
 )
+from lexiseg_service.commands.serving.ports import PortTaken, refuse_taken
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Command, Limits, Settings
 
@@ -118,9 +124,10 @@ def test_a_limit_out_of_range_is_named_with_its_option_and_its_variable(monkeypa
 def test_the_help_of_a_command_with_many_options_shows_them_in_groups() -> None:
     shown = CliRunner().invoke(app, ["serve", "--help"]).output
 
-    for title in ("Options:", "Listening:", "Models:", "Limits of a request:"):
-        assert f"\n{title}\n" in shown
-    assert shown.index("Listening:") < shown.index("--http-port <") < shown.index("Models:") < shown.index("--device <")
+    titles = ("Main options:", "Options:", "Listening:", "Models:", "Limits of a request:")
+    places = [shown.index(f"\n{title}\n") for title in titles]
+    assert places == sorted(places)
+    assert shown.index("Listening:") < shown.index("--body-seconds <") < shown.index("Models:")
 
 
 @pytest.mark.parametrize(
@@ -158,3 +165,65 @@ def test_variables_of_others_pass() -> None:
             "lexiseg_device": "cpu",
         }
     )
+
+
+@pytest.mark.parametrize("command", ["serve", "gateway", "worker"])
+def test_the_help_of_a_server_begins_with_the_options_that_most_people_need(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"]).output
+
+    groups = [line.rstrip(":") for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert groups[0] == "Main options"
+    main = shown.partition("Main options:")[2].partition("\nOptions:")[0]
+    assert {"--host", "--model", "--log-level"} <= set(main.split())
+    assert sum(line.startswith("  --") for line in main.splitlines()) <= 10
+
+
+def test_port_is_the_port_of_http() -> None:
+    assert chosen("--port", "8123").settings.http_port == 8123
+
+
+def test_every_port_that_is_taken_is_named_with_its_variable() -> None:
+    with ExitStack() as stack:
+        taken = {}
+        for option in ("--http-port", "--grpc-port"):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            taken[option] = listener.getsockname()[1]
+
+        with pytest.raises(PortTaken) as refused:
+            refuse_taken("127.0.0.1", taken)
+
+    for option, name in (("--http-port", "LEXISEG_HTTP_PORT"), ("--grpc-port", "LEXISEG_GRPC_PORT")):
+        assert f"127.0.0.1:{taken[option]}" in str(refused.value)
+        assert name in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["segment", "gone.jpg", "-c", "sky"], "gone.jpg: No such file"),
+        (["segment", "photo.jpg", "-c", "sky", "--model", "huge"], "no model 'huge'"),
+        (["segment", "photo.jpg", "--vocabulary", "none"], "none"),
+        (["segment", "photo.jpg", "-c", "sky", "--out", "photo.jpg"], "photo.jpg"),
+        (["segment", "photo.jpg", "--vocabulary", "lvis", "--format", "voc"], "at most 255"),
+        (["segment", "photo.jpg", "-c", "sky", "--model", "tcl", "--point", "3,4"], "for model tcl"),
+        (["video", "gone.mp4", "-c", "sky", "--out", "out.mp4"], "no such file"),
+        (["models", "list"], ""),
+    ],
+)
+def test_arguments_are_checked_without_importing_torch(tmp_path: Path, words: list[str], expected: str) -> None:
+    (tmp_path / "photo.jpg").touch()
+    script = """
+import sys
+from lexiseg_service.cli import main
+try:
+    main()
+finally:
+    print("torch" in sys.modules, file=sys.stderr)
+"""
+
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert expected in ended.stderr
+    assert ended.stderr.endswith("False\n"), ended.stderr

@@ -20,7 +20,7 @@ from lexiseg_service.commands.segment.sources import Source
 
 LEDGER = ".lexiseg.json"
 WHAT = {
-    "yolo": "labels/*.txt and data.yaml",
+    "yolo": "images/, labels/, train.txt, val.txt and data.yaml",
     "voc": "SegmentationClass/, SegmentationObject/, Annotations/ and labelmap.txt",
     "labelme": "one JSON each",
     "labelmap": "one label map each and labels.json",
@@ -92,7 +92,8 @@ class Exports:
         if not self._images:
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, content in beside(self._kind, self._names).items():
+        written = [name for image in self._images for name in image["files"]]
+        for name, content in beside(self._kind, self._names, written).items():
             (self.folder / name).write_bytes(content)
         write_json(self.folder / LEDGER, {ASKED: self._asked, "images": self._images, "annotations": []})
         return f"{WHAT[self._kind]} in {self.folder}/"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 from xml.etree import ElementTree
@@ -20,10 +20,13 @@ from lexiseg_client.answers.painting import label_map
 from lexiseg_client.pictures import png
 from lexiseg_model.masks.png import to_png
 from lexiseg_service.commands.segment.sources import Source
+from lexiseg_service.commands.yolo import Splits, data_yaml
+from lexiseg_service.image.header import SUFFIXES, sniff
 from lexiseg_service.settings import Limits
 from lexiseg_service.worker.decode import decode
 
 Format = Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"]
+IMAGES = "images/"
 LONGEST_NAME = 40  # characters of a label in a file's name
 
 
@@ -42,8 +45,12 @@ Files = dict[str, bytes]  # by their names in the folder
 
 
 def yolo(job: Job) -> Files:
-    """Ultralytics' lines of polygons."""
-    return {f"labels/{job.stem}.txt": job.answer.to_yolo().encode()}
+    """The picture, and Ultralytics' lines of polygons."""
+    suffix = SUFFIXES[sniff(job.content)]
+    return {
+        f"labels/{job.stem}.txt": job.answer.to_yolo().encode(),
+        f"{IMAGES}{job.stem}.{suffix}": job.content,
+    }
 
 
 def labelme(job: Job) -> Files:
@@ -88,11 +95,16 @@ WRITERS: dict[str, Callable[[Job], Files]] = {
 }
 
 
-def beside(kind: str, names: Sequence[str]) -> Files:
-    """What a format keeps once for all images: the names of the classes."""
+def beside(kind: str, names: Sequence[str], written: Iterable[str]) -> Files:
+    """What a format keeps once for all images: the names of the classes, and splits of the files that were written."""
     if kind == "yolo":
-        listed = "".join(f"  {index}: {json.dumps(name)}\n" for index, name in enumerate(names or [UNNAMED]))
-        return {"data.yaml": f"path: .\ntrain: images\nval: images\nnames:\n{listed}".encode()}
+        train, val = io.StringIO(), io.StringIO()
+        with Splits(train, val) as splits:
+            for name in written:
+                if name.startswith(IMAGES):
+                    splits.add(name.removeprefix(IMAGES))
+        lists = {"train.txt": train.getvalue().encode(), "val.txt": val.getvalue().encode()}
+        return {"data.yaml": data_yaml(names or [UNNAMED]), **lists}
     if kind == "voc":
         lines = [f"{name}:{','.join(map(str, PALETTE[index % 256]))}::" for index, name in enumerate(_named(names))]
         return {"labelmap.txt": "\n".join(["# label:color_rgb:parts:actions", *lines, ""]).encode()}

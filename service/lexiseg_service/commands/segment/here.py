@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 from lexiseg_model.model_name import ModelName
 from lexiseg_service.commands.classes import resolved, shown_here
-from lexiseg_service.commands.loading import load
+from lexiseg_service.commands.loading import check_model, load
 from lexiseg_service.commands.segment.files import segment_files
 from lexiseg_service.commands.segment.question import Question
 from lexiseg_service.commands.segment.sources import Source
@@ -15,7 +15,6 @@ from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.engine import Engine
 
 
 def run(sources: list[Source], question: Question, target: Target, settings: Settings) -> int:
@@ -28,6 +27,10 @@ def run(sources: list[Source], question: Question, target: Target, settings: Set
     validated = question.validated()
     prompts = resolve_prompts(validated, question.task, settings.limits)
     vocabulary = resolved(validated, settings)
+    check_model(settings, question.task)
+    target.check(len(vocabulary.classes))
+    from lexiseg_service.worker.engine import Engine  # imports torch: after everything that may be refused
+
     segmenter = load(settings, question.task)
     name = str(ModelName.of(segmenter.card))
     keeper = target.keeper(question, vocabulary.classes, sources, f"{name} {segmenter.digest}")

@@ -36,6 +36,7 @@ def run(sources: list[Source], question: Question, target: Target, settings: Set
         else:
             server.check(model, question.task)
             classes = server.classes_of(question.vocabulary)
+        target.check(len(classes))
         keeper = target.keeper(question, classes, sources, f"{url} {model or ''}".strip())
 
         def ask(content: bytes) -> Future[WorkerAnswer]:

@@ -95,12 +95,14 @@ def sources_of(given: Sequence[str | Path], out: Path | None = None) -> list[Sou
             it (`out-2`): else a second run would take the pictures that the first has written.
 
     Raises:
-        Unreadable: a folder without images, or a pattern that nothing fits.
+        Unreadable: a folder without images, a pattern that nothing fits, or none of the files is there.
     """
     found: dict[str, Source] = {}
     for word in given:
         for source in _expanded(str(word), out):
             found.setdefault(source.name, source)
+    if all(source.path is not None and not source.path.exists() for source in found.values()):
+        raise Unreadable("\n".join(f"{name}: No such file" for name in found))
     return list(found.values())
 
 

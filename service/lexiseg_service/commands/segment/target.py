@@ -18,7 +18,9 @@ from lexiseg_service.commands.segment.files import Manner
 from lexiseg_service.commands.segment.formats import Format
 from lexiseg_service.commands.segment.question import Question
 from lexiseg_service.commands.segment.sources import STDIN, Source
+from lexiseg_service.errors import InvalidValue
 
+MAX_VOC_CLASSES = 255  # a palette has 256 colours, one is the background's
 # Of several files for one image, the one that the standard output gets.
 PRINTED = {
     "coco": NAME,
@@ -52,6 +54,17 @@ class Target:
     def seen_from(self) -> Path | None:
         """The folder that ways to the images begin in, where it is not that of the answers."""
         return None
+
+    def check(self, n_classes: int) -> None:
+        """Refuse, before a model is loaded, what could not be written.
+
+        Raises:
+            InvalidValue: the folder is a file, or the format cannot hold so many classes.
+        """
+        if self.out.exists() and not self.out.is_dir():
+            raise InvalidValue.of("--out", str(self.out), "a folder")
+        if self.kind == "voc" and n_classes > MAX_VOC_CLASSES:
+            raise InvalidValue.of("--format voc", f"{n_classes} classes", f"at most {MAX_VOC_CLASSES}")
 
     def keeper(
         self, question: Question, classes: tuple[ClassEntry, ...], sources: Sequence[Source], model: str

@@ -16,11 +16,11 @@ def refuse_taken(host: str, ports: dict[str, int]) -> None:
     """Ports by the option that chooses them; 0 is always free.
 
     Raises:
-        PortTaken: something listens there, or the port is not ours to take.
+        PortTaken: something listens there, or the port is not ours to take; names every such port.
     """
-    for option, port in ports.items():
-        if port and not _free(host, port):
-            raise PortTaken(taken(f"{host}:{port}", option))
+    refused = [taken(f"{host}:{port}", option) for option, port in ports.items() if port and not _free(host, port)]
+    if refused:
+        raise PortTaken("\n".join(refused))
 
 
 def _free(host: str, port: int) -> bool:

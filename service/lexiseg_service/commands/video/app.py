@@ -52,6 +52,7 @@ def video(
         Literal["none", "latest"] | None,
         typer.Option(help="latest leaves out what comes too fast [default: latest for cameras and rtsp, else none]"),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of --out and --json")] = False,
     server: Server = None,
 ) -> None:
     """Segment a video, here or by a server: frames painted, lines of JSON, or both.
@@ -82,6 +83,9 @@ def video(
         raise typer.BadParameter("say where the result goes: --out VIDEO, --json FILE, or both", param_hint="'--out'")
     if out is not None and Path(source).exists() and out.exists() and out.samefile(source):
         raise typer.BadParameter("it would overwrite the source", param_hint="'--out'")
+    for name, path in (("--out", out), ("--json", json)):
+        if path is not None and path.is_file() and not overwrite:
+            raise typer.BadParameter(f"{path} exists; name another file, or give --overwrite", param_hint=f"'{name}'")
     if not 0 <= smoothing <= 0.95:
         raise typer.BadParameter(f"{smoothing} is not in the range 0 to 0.95", param_hint="'--smoothing'")
     refuse_lists(classes or [])

@@ -6,14 +6,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 
 from lexiseg_service.commands.classes import resolved
-from lexiseg_service.commands.loading import load
+from lexiseg_service.commands.loading import check_model, load
 from lexiseg_service.commands.video.question import FRAMES_IN_FLIGHT, Ask, VideoQuestion
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.video.streams import Streams
 
 
 @contextmanager
@@ -26,6 +24,11 @@ def opened(video_question: VideoQuestion, settings: Settings) -> Iterator[Ask]:
     """
     question = video_question.question
     vocabulary = resolved(question.validated(), settings)
+    check_model(settings, question.task)
+    # They import torch: after everything that may be refused.
+    from lexiseg_service.worker.engine import Engine
+    from lexiseg_service.worker.video.streams import Streams
+
     segmenter = load(settings, question.task)
     request = WorkerRequest(
         None,

@@ -20,6 +20,7 @@ from lexiseg_service.errors import ServiceError
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 LIVE = re.compile(r"(rtsp|rtsps|rtp|udp|srt|rtmp)://", re.IGNORECASE)
 CAMERA = re.compile(r"/dev/video\d+")
+STILL_FORMATS = ("_pipe", "image2")  # FFmpeg's readers of single pictures, as jpeg_pipe
 SECONDS_TO_CONNECT = 10.0
 SECONDS_WITHOUT_DATA = 10.0
 DEFAULT_RATE = Fraction(25)  # frames a second, where a source says none
@@ -52,6 +53,11 @@ class VideoSource:
         self.name = name
         self.live = is_live(name)
         self._container = _opened(name)
+        if self._container.format.name.endswith(STILL_FORMATS):
+            self._container.close()
+            raise SourceFailure(
+                f"{name}: a still image; expected a video file, a camera or a stream. `lexiseg segment` takes images"
+            )
         if not self._container.streams.video:
             self._container.close()
             raise SourceFailure(f"{name}: holds no video")

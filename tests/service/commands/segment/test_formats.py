@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -60,7 +61,11 @@ def test_every_format_holds_the_same_masks(lexiseg: CommandLine, photo: Path, tm
     assert "background:0,0,0::\nsky:128,0,0::\nbuilding:0,128,0::" in (tmp_path / "voc/labelmap.txt").read_text()
     lines = (tmp_path / "yolo/labels/china.txt").read_text().splitlines()
     assert [line.split()[0] for line in lines] == ["0", "1"]
-    assert '0: "sky"' in (tmp_path / "yolo/data.yaml").read_text()
+    told = yaml.safe_load((tmp_path / "yolo/data.yaml").read_text())
+    assert told == {"train": "train.txt", "val": "val.txt", "names": {0: "sky", 1: "building"}}
+    for split in ("train", "val"):  # one picture is on both sides: a trainer refuses an empty one
+        assert (tmp_path / "yolo" / told[split]).read_text() == "./images/china.jpg\n"
+    assert (tmp_path / "yolo/images/china.jpg").read_bytes() == photo.read_bytes()
     document = json.loads((tmp_path / "labelme/china.json").read_text())
     assert (tmp_path / "labelme" / document["imagePath"]).resolve() == photo.resolve()
     for index, label in enumerate(("sky", "building")):
@@ -78,7 +83,7 @@ def test_the_same_command_goes_on_and_another_gets_its_own_folder(
     again = lexiseg(*command)
     other = lexiseg("segment", photo, "-c", "tree", "--format", "yolo", "--out", tmp_path / "out")
 
-    assert "2 of 2 images, 1 of them before: labels/*.txt" in again.out
+    assert "2 of 2 images, 1 of them before: images/, labels/" in again.out
     assert {path.name for path in (tmp_path / "out/labels").iterdir()} == {"china.txt", "china-2.txt"}
     assert f"{tmp_path / 'out-2'}/" in other.out
 

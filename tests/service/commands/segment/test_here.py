@@ -120,7 +120,7 @@ def test_an_output_folder_that_is_a_file_is_named(lexiseg: CommandLine, folder: 
     outcome = lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "notes.txt")
 
     assert outcome.status == 1
-    assert "notes.txt: File exists" in outcome.err
+    assert "--out: expected a folder, got " in outcome.err
 
 
 def ids(out: Path) -> list[int]:

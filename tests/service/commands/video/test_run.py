@@ -26,6 +26,7 @@ from lexiseg_service.gateway.admission.keys import line_of, new_key
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.model.video import moving
 from tests.service.commands.command_line import CommandLine
@@ -265,6 +266,33 @@ def test_an_interrupt_keeps_what_is_there(tmp_path: Path) -> None:
     assert len(clips.read(out)) == n_frames
 
 
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_a_file_that_is_there_is_replaced_only_when_that_is_asked_for(
+    lexiseg: CommandLine, tmp_path: Path, option: str
+) -> None:
+    clip, there = clips.halves(tmp_path / "clip.mp4", 2), tmp_path / "there.mkv"
+    there.write_text("mine")
+
+    refused = lexiseg("video", clip, "-c", "red", option, there)
+    kept = there.read_text()
+    replaced = lexiseg("video", clip, "-c", "red", option, there, "--overwrite")
+
+    assert (refused.status, kept) == (2, "mine")
+    assert "--overwrite" in refused.err
+    assert replaced.status == 0, replaced.err
+    assert there.read_bytes() != b"mine"
+
+
+def test_a_photograph_is_refused_with_the_command_that_takes_it(lexiseg: CommandLine, tmp_path: Path) -> None:
+    photograph = tmp_path / "photo.jpg"
+    photograph.write_bytes(pictures.encoded(pictures.small("china", 64), "JPEG"))
+
+    outcome = lexiseg("video", photograph, "-c", "sky", "--out", tmp_path / "out.mp4")
+
+    assert outcome.status == 1
+    assert "expected a video file, a camera or a stream. `lexiseg segment` takes images" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -282,6 +310,7 @@ def test_an_interrupt_keeps_what_is_there(tmp_path: Path) -> None:
         (["--point", "8,8", "--task", "instance", "--out", "out.mp4"], "--task"),
         (["--point", "here", "--out", "out.mp4"], "--point"),
         (["--out", "out.mp4"], "--point, --box"),
+        (["-c", "red", "--out", "out.mp4", "--model", "huge"], "no model 'huge'; there is: "),
     ],
 )
 def test_what_cannot_be_done_is_told_before_any_work(

@@ -12,18 +12,9 @@ from lexiseg_service.commands.bulk.job import Job
 from lexiseg_service.commands.bulk.plan import Destination
 from lexiseg_service.commands.bulk.rows import Row
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.image.header import read_header
+from lexiseg_service.image.header import SUFFIXES, read_header
 
 AHEAD = 32  # pictures that are read ahead
-SUFFIXES = {
-    "JPEG": "jpg",
-    "PNG": "png",
-    "WEBP": "webp",
-    "BMP": "bmp",
-    "TIFF": "tif",
-    "HEIF": "heic",
-    "AVIF": "avif",
-}
 
 
 class Picture(NamedTuple):
