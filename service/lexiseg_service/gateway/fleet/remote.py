@@ -95,14 +95,10 @@ class RemoteBackend:
         return next(filter(None, (link.digest(name) for link in self._links.values())), None)
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        return decode_answer(await self.relay(request))
+        return decode_answer(await self._found(request, self._timed))
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
         return decode_exemplified(await self._found(request, WorkerLink.exemplify))
-
-    async def relay(self, request: WorkerRequest) -> pb.SegmentResponse:
-        """The answer as a worker sent it; errors as of `segment`."""
-        return await self._found(request, self._timed)
 
     async def _found(self, request: WorkerRequest, ask: Ask[T]) -> T:
         """Asks the worker of the request's image."""
@@ -124,15 +120,10 @@ class RemoteBackend:
         raise failure or self._nobody(request.model)
 
     async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        async with aclosing(self.relay_stream(steps)) as messages:
+        stream = RemoteStream(self._pick_for_stream, self._metrics.stream_failovers.inc)
+        async with aclosing(stream.answers(steps)) as messages:
             async for message in messages:
                 yield decode_frame_answer(message)
-
-    def relay_stream(
-        self, steps: AsyncIterator[StreamQuestion | VideoFrame]
-    ) -> AsyncGenerator[pb.SegmentVideoResponse, None]:
-        """The answers as workers sent them; errors as of `stream`."""
-        return RemoteStream(self._pick_for_stream, self._metrics.stream_failovers.inc).answers(steps)
 
     async def start(self) -> None:
         await self._look_up()

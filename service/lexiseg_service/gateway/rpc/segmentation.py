@@ -18,8 +18,8 @@ from lexiseg_service.gateway.rpc.question import read
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.settings import Limits
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.enums import REFINEMENTS, TASKS
-from lexiseg_service.wire.relay import answered
 
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -59,9 +59,11 @@ class Servicer(SegmentationServicer):
             asked = await read(request, self._limits, self._parsing)
             del request  # with its own copy of the image
             checked = await self._use_case.request_of(asked, caller)
-            answer = await answered(self._use_case.backend, checked, caller.request_id)
-            refuse_burden(answer, self._limits)
-        return answer
+            answer = await self._use_case.backend.segment(checked)
+            encode = partial(encode_answer, answer, caller.request_id)
+            message = await self._parsing.run(answer.bytes_of_masks, encode)
+            refuse_burden(message, self._limits)
+        return message
 
     async def SegmentVideo(
         self, request_iterator: AsyncIterator[pb.SegmentVideoRequest], context: Context

@@ -23,8 +23,7 @@ from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.enums import DROP_POLICIES, word_of
-from lexiseg_service.wire.errors import error_of
-from lexiseg_service.wire.relay import answered_frames
+from lexiseg_service.wire.stream import encode_frame_answer
 
 T = TypeVar("T")
 FRAMES_IN_FLIGHT = 4
@@ -89,14 +88,14 @@ class VideoService:
         try:
             async with (
                 aclosing(self._steps(messages, caller, accepted, unanswered, room)) as steps,
-                aclosing(answered_frames(self._use_case.backend, steps, caller.request_id)) as answers,
+                aclosing(self._use_case.backend.stream(steps)) as answers,
             ):
                 async for answer in answers:
                     if unanswered:
                         unanswered.popleft().release()
-                    if answer.HasField("error"):
-                        self._metrics.failed(reason_of(error_of(answer.error)))
-                    yield answer
+                    if answer.error is not None:
+                        self._metrics.failed(reason_of(answer.error))
+                    yield encode_frame_answer(answer, caller.request_id)
         except Exception as error:
             self._metrics.failed(reason_of(error))
             raise

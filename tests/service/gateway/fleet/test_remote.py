@@ -24,7 +24,6 @@ from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import decode_answer, encode_answer
-from lexiseg_service.wire.relay import Relaying, answered
 from tests.service.gateway.fleet.workers import IMAGES, Someone, asked_images, question, started
 from tests.service.gateway.known_backend import answer
 
@@ -34,17 +33,6 @@ async def test_an_answer_comes_from_a_worker_as_it_is() -> None:
         rounded = decode_answer(encode_answer(answer()))
 
         assert await fleet.backend.segment(question()) == rounded
-
-
-async def test_a_message_of_a_worker_goes_on_as_if_it_were_made_here() -> None:
-    here = Someone()
-    async with started(Someone()) as fleet:
-        relayed = await answered(fleet.backend, question(), "id-1")
-
-        assert isinstance(fleet.backend, Relaying)
-        assert not isinstance(here, Relaying)
-        assert relayed.id == "id-1"
-        assert relayed == await answered(here, question(), "id-1")
 
 
 async def test_a_worker_without_an_address_counts_as_missing() -> None:
