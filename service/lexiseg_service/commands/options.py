@@ -30,8 +30,8 @@ Server = Annotated[
 FIELDS: Mapping[str, FieldInfo] = {
     name: info for kind in (Settings, Limits) for name, info in kind.model_fields.items() if name != "limits"
 }
-# Read by docker-compose.yml, and by the client.
-ELSEWHERE = re.compile(r"LEXISEG_(\w+_IMAGE|BASE_URL|DATA|SHM|RECIPE)")
+# Read by docker-compose.yml, whose env_file may hand them on, and by the client.
+ELSEWHERE = re.compile(r"LEXISEG_(\w+_IMAGE|BASE_URL|DATA|ENV_FILE|SHM|RECIPE)")
 # What Kubernetes tells each pod of services beside it, such as one that is called lexiseg.
 SERVICE_LINK = re.compile(r"LEXISEG_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 ADDRESS = re.compile(r"(tcp|udp|sctp)://.+")  # that such a NAME_PORT has; a plain number is a misspelt setting's
