@@ -70,15 +70,7 @@ class UseCase:
         return self._backend
 
     async def segment(self, asked: Asked, caller: Caller) -> WorkerAnswer:
-        """Checks a request and has it answered.
-
-        Raises:
-            ServiceError: of any kind; the message is for the client.
-        """
-        return await self._backend.segment(await self.request_of(asked, caller))
-
-    async def request_of(self, asked: Asked, caller: Caller) -> WorkerRequest:
-        """A request, checked, with its image and its deadline: ready for the backend.
+        """Check a request, read its image's header, set its deadline, and have it answered.
 
         Raises:
             ServiceError: of any kind; the message is for the client.
@@ -91,7 +83,7 @@ class UseCase:
             size = (await asyncio.to_thread(read_header, image, self._settings.limits)).size
             check_inside(request.prompts, size)
         whole = replace(request, image=image, image_id=asked.image_id, deadline=deadline, size=size)
-        return await self.with_examples(asked.question, whole)
+        return await self._backend.segment(await self.with_examples(asked.question, whole))
 
     async def size_of_frame(self, image: bytes) -> tuple[int, int]:
         """Height and width of a frame as shown; zeros for one that is refused: its stream goes on."""

@@ -179,10 +179,11 @@ class Metrics:
         """A request for masks failed: rejected, canceled, timeout, decode, backend or other."""
         self.failures.labels(reason).inc()
 
-    def texts(self, tier: str, result: str, n: int) -> None:
-        """Texts that one tier of the cache (l1, redis) was asked for; result is hit, miss or error."""
-        if n:
-            self._texts.labels(tier, result).inc(n)
+    def texts(self, tier: str, **counts: int) -> None:
+        """Texts that one tier of the cache (l1, redis) was asked for, by result: hit, miss or error."""
+        for result, count in counts.items():
+            if count:
+                self._texts.labels(tier, result).inc(count)
 
     def breaker(self, link: str, state: Callable[[], float]) -> None:
         """A link to Redis, the state of whose breaker is asked for at each scrape."""

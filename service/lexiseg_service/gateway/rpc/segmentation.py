@@ -58,8 +58,7 @@ class Servicer(SegmentationServicer):
         async with counted(context, self._metrics) as caller:
             asked = await read(request, self._limits, self._parsing)
             del request  # with its own copy of the image
-            checked = await self._use_case.request_of(asked, caller)
-            answer = await self._use_case.backend.segment(checked)
+            answer = await self._use_case.segment(asked, caller)
             encode = partial(encode_answer, answer, caller.request_id)
             message = await self._parsing.run(answer.bytes_of_masks, encode)
             refuse_burden(message, self._limits)

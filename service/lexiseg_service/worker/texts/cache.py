@@ -127,15 +127,12 @@ class TextCache:
         memory, redis, count = self._shared.memory, self._shared.redis, self._shared.count
         known = memory.find(self._tower, texts)
         missing = [text for text in texts if text not in known]
-        count("l1", "hit", len(known))
-        count("l1", "miss", len(missing))
+        count("l1", hit=len(known), miss=len(missing))
         if redis is None or not missing:
             return known
         shared, errors = redis.find(self._tower, missing)
         memory.keep(self._tower, shared)
-        count("redis", "hit", len(shared))
-        count("redis", "error", errors)
-        count("redis", "miss", len(missing) - len(shared) - errors)
+        count("redis", hit=len(shared), error=errors, miss=len(missing) - len(shared) - errors)
         return known | shared
 
     def _encode_chunk(self, chunk: list[str]) -> TextRows:
