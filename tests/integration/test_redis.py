@@ -305,16 +305,14 @@ def test_a_sick_redis_is_left_alone_and_found_again(
         assert (healthy, opened, degraded, left_alone) == (False, State.OPEN, True, True)
         assert worker.encoded == Counter([*words, "later"])
 
-        tries = 0
-        while worker.breaker.state is not State.CLOSED:
-            tries += 1
-            assert tries < 100, "Redis is back and is not used"
-            worker.now += 100.0
-            worker.ask([f"after {tries}"])
         with working(server.url) as other:
-            worker.ask(["found"])
-            other.ask(["found"])
-            assert other.counted("hit") == 1
+            for tries in range(100):  # a call may still take too long on a busy machine
+                worker.now += 100.0
+                worker.ask([f"after {tries}"])
+                other.ask([f"after {tries}"])
+                if other.counted("hit") and worker.breaker.state is State.CLOSED:
+                    break
+            assert other.counted("hit"), "Redis is back and is not used"
         assert not worker.caches.degraded
 
 
