@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset
-from lexiseg_model.evaluation.run import Report, evaluate
+from lexiseg_model.evaluation.comparison.bootstrap import Difference, compare_counts
+from lexiseg_model.evaluation.run import count_photographs
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.segmenter import Segmenter
@@ -22,31 +23,41 @@ Rgb = NDArray[np.uint8]
 GAP = 8  # white pixels between pictures
 
 
-class BeforeAfter(NamedTuple):
-    """Two models on one split."""
+@dataclass(frozen=True)
+class BeforeAfter:
+    """Counts of two models on the same photographs, [P, 3, K] each: hits, truth, predicted."""
 
-    before: Report
-    after: Report
+    classes: tuple[str, ...]
+    before: NDArray[np.int64]
+    after: NDArray[np.int64]
+
+    @property
+    def change(self) -> Difference:
+        """Of the mIoU, with its interval by bootstrap over photographs."""
+        return compare_counts("mIoU", [*self.before], [*self.after])
 
     def table(self) -> str:
-        """IoU of every class in percent, their mean, and pixel accuracy; a dash where no pixel is of a class."""
-        first, second = self.before.scores, self.after.scores
+        """IoU in percent of each class that the photographs show, their mean, pixel accuracy; intervals of changes."""
+        there = np.flatnonzero(self.before[:, 1].sum(0))
         rows = [
-            *zip((f"IoU {name}" for name in self.before.classes), first.per_class, second.per_class, strict=True),
-            ("mIoU", first.miou, second.miou),
-            ("pixel accuracy", first.pixel_accuracy, second.pixel_accuracy),
+            *(
+                compare_counts(f"IoU {self.classes[k]}", [*self.before[:, :, [k]]], [*self.after[:, :, [k]]])
+                for k in there
+            ),
+            self.change,
+            compare_counts("pixel accuracy", [*_all_pixels(self.before)], [*_all_pixels(self.after)]),
         ]
-        width = max(len(name) for name, *_ in rows)
-        lines = [f"{'':{width}}  before   after  change"]
-        for name, was, is_now in rows:
-            cells = "".join(f"{'-' if math.isnan(value) else f'{value:.1f}':>8}" for value in (was, is_now))
-            lines.append(f"{name:{width}}{cells}{'' if math.isnan(is_now - was) else f'{is_now - was:+8.1f}'}")
+        width = max(len(row.measure) for row in rows)
+        lines = [f"{'':{width}}  before   after  change  95 %"]
+        for row in rows:
+            sure = "" if math.isnan(row.low) else f"  {row.low:+.1f} to {row.high:+.1f}"
+            lines.append(f"{row.measure:{width}}{row.a:8.1f}{row.b:8.1f}{row.difference:+8.1f}{sure}")
         return "\n".join(lines)
 
 
-def compare(before: Segmenter, after: Segmenter, data: IndexedDataset) -> BeforeAfter:
-    """Measures both with the class list of the data set."""
-    return BeforeAfter(evaluate(before, data), evaluate(after, data))
+def counts_of(segmenter: Segmenter, data: IndexedDataset) -> NDArray[np.int64]:
+    """[P, 3, K] of every photograph, asked with the class list of the data set."""
+    return np.array([[each.hits, each.truth, each.predicted] for each in count_photographs(segmenter, data)])
 
 
 def write_samples(before: Segmenter, after: Segmenter, data: IndexedDataset, count: int, folder: Path) -> list[Path]:
@@ -84,3 +95,9 @@ def _truth(image: Rgb, mask: NDArray[np.uint8], data: IndexedDataset) -> Rgb:
     for entry, value in zip(segments, shown, strict=True):
         labels[mask == value] = entry.id
     return paint(image, labels, segments)
+
+
+def _all_pixels(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[P, 3, 1] of one class whose IoU is the share of pixels that are right."""
+    hits, truth = counts[:, 0].sum(1), counts[:, 1].sum(1)
+    return np.stack([hits, truth, hits], 1)[..., None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,29 @@ def evaluate(
     on_image: Callable[[], None] = lambda: None,
     refine: Refinement | None = None,
 ) -> Report:
-    """Labels every photograph and compares pixel by pixel at the mask's size.
+    """The counts of all photographs together; arguments as of `count_photographs`.
+
+    Args:
+        on_image: called after each image.
+    """
+    renamed = {name: word for name, word in (renamed or {}).items() if name in data.classes}
+    refine = refine or segmenter.card.refine
+    counts = Counts.none(len(data.classes))
+    for of_photograph in count_photographs(segmenter, data, renamed, refine):
+        counts += of_photograph
+        on_image()
+    return Report(
+        segmenter.card.name, data.name, data.split, len(data.samples), data.classes, renamed, scores(counts), refine
+    )
+
+
+def count_photographs(
+    segmenter: Segmenter,
+    data: IndexedDataset,
+    renamed: dict[str, str] | None = None,
+    refine: Refinement | None = None,
+) -> Iterator[Counts]:
+    """Labels each photograph and compares pixel by pixel at the mask's size.
 
     A data set whose class 0 is "background" is asked with the background rule on, which answers for class 0; in any
     other every pixel gets a class. Mask value 255 counts nowhere.
@@ -65,33 +87,20 @@ def evaluate(
         segmenter: the model.
         data: the split.
         renamed: class name -> the word to ask with instead.
-        on_image: called after each image.
         refine: what becomes of the scores; None: what the model's card says.
 
     Raises:
         OptionError: the model does not refine like that.
     """
-    renamed = {name: word for name, word in (renamed or {}).items() if name in data.classes}
+    renamed = renamed or {}
     asked = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)
     vocabulary = Vocabulary(asked, Background() if data.has_background else None, data.name)
     rows_of, refine = KnownRows(segmenter), refine or segmenter.card.refine
     # Mask value of each row of the scores; with a background the last row is nobody, mask value 0.
     value_of = np.arange(len(asked)) if not data.has_background else np.append(np.arange(1, len(asked) + 1), 0)
-    counts = Counts.none(len(data.classes))
     for sample in data.samples:
         image, truth = sample.read(len(data.classes))
         plan = segmenter.plan(image)
         features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
         labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of, refine), plan.size).labels
-        counts += count(truth, value_of[labels], len(data.classes))
-        on_image()
-    return Report(
-        segmenter.card.name,
-        data.name,
-        data.split,
-        len(data.samples),
-        data.classes,
-        renamed,
-        scores(counts),
-        refine,
-    )
+        yield count(truth, value_of[labels], len(data.classes))

@@ -16,9 +16,9 @@ from lexiseg_model.data.own.check import Checked, check
 from lexiseg_model.data.own.coco import listings, read_coco
 from lexiseg_model.data.own.folders import read_folders
 from lexiseg_model.data.own.pictures import OwnPictures
-from lexiseg_model.data.own.split import split
 from lexiseg_model.errors import DatasetError
 
+MIN_PHOTOGRAPHS = 4
 LONGEST_SHORT_SIDE = 512  # pixels; no method here looks at more of a whole picture
 LAYOUT = (
     "expected COCO's JSON (*.json with images, annotations and categories) beside its photographs (in Label Studio\n"
@@ -49,24 +49,31 @@ def read_own(folder: Path) -> OwnPictures:
     return read_folders(folder)
 
 
-def prepare(folder: Path, share: float, seed: int, limit: int | None = None) -> tuple[OwnPictures, Checked]:
-    """Reads, checks and splits the pictures of a folder; of more than `limit` some are taken, evenly.
+def prepare(folder: Path, limit: int | None = None) -> tuple[OwnPictures, Checked]:
+    """Reads and checks the pictures of a folder; of more than `limit` some are taken, evenly.
 
     Raises:
-        DatasetError: as of `read_own`, `check` and `split`.
+        DatasetError: as of `read_own` and `check`, or there are too few photographs to learn from and to measure on.
     """
     pictures = read_own(folder)
     if limit is not None and len(pictures.train) > limit:
         taken = [pictures.train[place * len(pictures.train) // limit] for place in range(limit)]
         pictures = replace(pictures, train=tuple(taken))
-    return pictures, split(check(pictures), share, seed)
+    checked = check(pictures)
+    if len(checked.train) < MIN_PHOTOGRAPHS:
+        raise DatasetError(f"expected at least {MIN_PHOTOGRAPHS} photographs, {folder} has {len(checked.train)}")
+    return pictures, checked
 
 
 def lay_out(pictures: OwnPictures, checked: Checked, target: Path) -> None:
-    """Writes `target/{train,val}/{images,masks}` and the class list; the folder appears when all of it is there."""
+    """Writes `target/{train,val}/{images,masks}` and the class list; the folder appears when all of it is there.
+
+    Without photographs that the user keeps apart there is no `val`.
+    """
     fresh = target.with_name(f"{target.name}.{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
-    for part, entries in {"train": checked.train, "val": checked.held_out}.items():
+    parts = {"train": checked.train} | ({"val": checked.held_out} if checked.held_out else {})
+    for part, entries in parts.items():
         for kind in ("images", "masks"):
             (fresh / part / kind).mkdir(parents=True)
         for number, entry in enumerate(entries):

@@ -16,12 +16,13 @@ BOX = {"category_id": 3, "segmentation": [[0, 0, 16, 0, 16, 24, 0, 24]]}
 
 
 def test_what_is_laid_out_is_an_indexed_data_set(tmp_path: Path) -> None:
-    pictures, checked = prepare(folders(tmp_path / "mine"), 0.25, 0)
+    pictures, checked = prepare(folders(tmp_path / "mine"))
 
     lay_out(pictures, checked, tmp_path / "laid" / "out")
 
-    train, held_out = (read_dataset(tmp_path / "laid", "out", part) for part in ("train", "val"))
-    assert (len(train.samples), len(held_out.samples)) == (6, 2)
+    train = read_dataset(tmp_path / "laid", "out", "train")
+    assert len(train.samples) == 8
+    assert not (tmp_path / "laid" / "out" / "val").exists()
     assert train.classes == ("background", "cat", "dog")
     assert np.array_equal(train.samples[0].read_mask(), checked.train[0].picture.read_mask())
     assert train.samples[0].read_image().shape == (24, 32, 3)
@@ -34,7 +35,7 @@ def test_large_photographs_are_made_smaller_with_their_masks(tmp_path: Path) -> 
     for number in range(8):
         save(tmp_path / "mine", f"{number}", noise(number, 1024, 2048), mask)
 
-    pictures, checked = prepare(tmp_path / "mine", 0.25, 0)
+    pictures, checked = prepare(tmp_path / "mine")
     lay_out(pictures, checked, tmp_path / "laid" / "out")
 
     sample = read_dataset(tmp_path / "laid", "out", "train").samples[0]
@@ -44,10 +45,15 @@ def test_large_photographs_are_made_smaller_with_their_masks(tmp_path: Path) -> 
 
 
 def test_of_many_some_are_taken_evenly(tmp_path: Path) -> None:
-    _, checked = prepare(folders(tmp_path), 0.25, 0, limit=4)
+    _, checked = prepare(folders(tmp_path), limit=4)
 
     names = {entry.picture.image.stem for entry in (*checked.train, *checked.held_out)}
     assert names == {"0", "2", "4", "6"}
+
+
+def test_too_few_photographs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"expected at least 4 photographs, .* has 3"):
+        prepare(folders(tmp_path), limit=3)
 
 
 def test_coco_goes_before_folders(tmp_path: Path) -> None:

@@ -3,77 +3,165 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from lexiseg_model import catalog
-from lexiseg_model.data.indexed import BACKGROUND, read_dataset
-from lexiseg_model.evaluation.before_after import compare, write_samples
+from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
+from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
+from lexiseg_model.evaluation.counts import Counts, scores
 from lexiseg_model.evaluation.run import Report
 from lexiseg_model.methods.tiny.settings import SynonymRule
-from lexiseg_model.methods.tiny.training.calibrate import calibrate
 from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
-from lexiseg_model.methods.tiny.training.finetune import LAID_OUT, start_folder
+from lexiseg_model.methods.tiny.training.finetune import LAID_OUT, PROJECTIONS, TUNED, count_folds, folds, start_folder
 from lexiseg_model.methods.tiny.training.publish import started_from
 from lexiseg_model.methods.tiny.training.recipe import OWN, TEXTS, FinetuneRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook
-from lexiseg_model.methods.tiny.weights import TEMPLATE
+from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE
+from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.familiar import read_familiar, write_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import ModelCard, Quality
+from lexiseg_model.weights import file_digest
 
 SAMPLES, COMPARED = "samples", "before-after.json"
+STEPS = (0.25, 0.5, 0.75, 1.0)
 LIMIT = "Tuned on a few photographs: other words were held near where they were, and not measured again."
 
 
 def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     """Writes the card, the words, `before-after.json` and `samples/`; prints a table of before and after.
 
-    The image tower and the prompt head are those of the start, bit by bit: so is what its card says of prompts. The
-    background rule is calibrated anew on the photographs that were learned from, where they have a background.
+    The image tower and the prompt head are those of the start, bit by bit: so is what its card says of prompts. If no
+    step gains on photographs that were left out, so are the projection of texts, the settings and the words.
     """
     folder, start = weights.parent, start_folder(recipe)
-    root = recipe.out / LAID_OUT
-    train, held_out = (read_dataset(root, OWN, part) for part in ("train", "val"))
+    data = read_dataset(recipe.out / LAID_OUT, OWN, "train")
+    projections = load_file(folder / PROJECTIONS)["projections"]
+    with TemporaryDirectory() as place:
+        trial = Trial(Path(place), start, data.classes, recipe.device)
+        step, compared = cross_validate(trial, projections, data, recipe)
+        trial.write(projections[-1], step)
+        if step:
+            print(f"step {step:g} of the way from the start to what was learned, by cross-validation", flush=True)
+        else:
+            change = compared.change
+            print(
+                f"nothing is gained on photographs that were left out (mIoU {change.difference:+.1f} at best, 95 % "
+                f"{change.low:+.1f} to {change.high:+.1f}): the model is the one that it started from",
+                flush=True,
+            )
+        for file in (weights.name, FAMILIAR):
+            if (trial.folder / file).is_file():
+                shutil.copyfile(trial.folder / file, folder / file)
     below = catalog.read_card(start)
     begun, before = started_from(start / weights.name)
+    summary = f"{below.name}, tuned on pictures of {', '.join(_named(data.classes))}."
     card = below.model_copy(
         update=origin(recipe, weights)
         | {
-            "summary": f"{below.name}, tuned on pictures of {', '.join(_named(train.classes))}.",
-            "training_data": [*before, with_terms(f"{len(train.samples)} photographs", recipe.data)],
+            "summary": summary if step else f"{below.name} as it was: tuning gained nothing.",
+            "training_data": [*before, with_terms(f"{len(data.samples)} photographs", recipe.data)],
             "lineage": lineage(recipe, begun),
             "prompt_quality": below.prompt_quality,
-            "settings": _with_own_words(below.settings, train.classes),
+            "settings": _with_own_words(below.settings, data.classes) if step else below.settings,
             "limits": [LIMIT, *(limit for limit in below.limits if limit != LIMIT)],
         }
     )
-    _write_words(folder, start, train.classes)
     write_card(card, folder)
-    if train.has_background:
-        segmenter = catalog.load_folder(folder, recipe.device)
-        rule = calibrate(segmenter, [train], TextBook.read(TEXTS).rare, recipe.seed).rule
-        card = card.model_copy(update={"background": rule})
-        write_card(card, folder)
-    old, new = (catalog.load_folder(place, recipe.device) for place in (start, folder))
-    compared = compare(old, new, held_out)
-    print(f"on {len(held_out.samples)} photographs held out, in percent:\n{compared.table()}", flush=True)
-    both = {"before": compared.before.to_json(), "after": compared.after.to_json()}
-    (folder / COMPARED).write_text(json.dumps(both, indent=1, ensure_ascii=False))
+    old, new = (catalog.load_folder(each, recipe.device) for each in (start, folder))
+    shown = f"{len(data.samples)} photographs, each asked of a projection that had not seen it"
+    if (recipe.out / LAID_OUT / OWN / "val").is_dir():
+        data = read_dataset(recipe.out / LAID_OUT, OWN, "val")
+        compared = BeforeAfter(data.classes, counts_of(old, data), counts_of(new, data))
+        shown = f"{len(data.samples)} photographs kept apart"
+    print(f"{shown}, in percent:\n{compared.table()}", flush=True)
+    after = compared.after if step else compared.before
+    reports = {"before": _report(below.name, data, compared.before), "after": _report(card.name, data, after)}
+    written = {name: report.to_json() for name, report in reports.items()}
+    (folder / COMPARED).write_text(json.dumps({"step": step, **written}, indent=1, ensure_ascii=False))
     if recipe.samples:
-        write_samples(old, new, held_out, recipe.samples, folder / SAMPLES)
+        write_samples(old, new, data, recipe.samples, folder / SAMPLES)
         print(f"truth, before and after: {folder / SAMPLES}", flush=True)
-    card = card.model_copy(update={"quality": {recipe.data.name: _quality(compared.after)}})
+    scores = reports["after"].scores
+    quality = Quality(
+        miou=round(scores.miou, 2), pixel_accuracy=round(scores.pixel_accuracy, 2), images=len(data.samples)
+    )
+    card = card.model_copy(update={"quality": {recipe.data.name: quality}})
     write_card(card, folder)
     return card
 
 
-def _quality(report: Report) -> Quality:
-    scores = report.scores
-    return Quality(miou=round(scores.miou, 2), pixel_accuracy=round(scores.pixel_accuracy, 2), images=report.images)
+class Trial:
+    """A copy of the start, with the user's words, whose projection of texts is exchanged."""
+
+    def __init__(self, folder: Path, start: Path, classes: tuple[str, ...], device: str) -> None:
+        self.folder, self.start, self._classes, self._device = folder, start, classes, device
+        self._card = catalog.read_card(start)
+        self._weights = load_file(start / FILE)
+
+    def write(self, projection: Tensor, step: float) -> None:
+        """Writes the files of the model that lies `step` of the way to a projection [96, 384]; of the start if 0."""
+        for file in (FILE, FAMILIAR):
+            if (self.start / file).is_file():
+                shutil.copyfile(self.start / file, self.folder / file)
+        if step:
+            place = self._weights[TUNED]
+            tuned = torch.lerp(place.float(), projection, step).to(place.dtype)
+            save_file(self._weights | {TUNED: tuned}, self.folder / FILE)
+            _write_words(self.folder, self.start, self._classes)
+
+    def counts(self, projection: Tensor, step: float, data: IndexedDataset) -> NDArray[np.int64]:
+        """[P, 3, K] of that model on photographs."""
+        self.write(projection, step)
+        settings = _with_own_words(self._card.settings, self._classes) if step else self._card.settings
+        digest = file_digest(self.folder / FILE)
+        card = self._card.model_copy(update={"settings": settings, "weights_sha256": digest})
+        return counts_of(catalog.load_folder(self.folder, self._device, card=card), data)
+
+
+def cross_validate(
+    trial: Trial, projections: Tensor, data: IndexedDataset, recipe: FinetuneRecipe
+) -> tuple[float, BeforeAfter]:
+    """The step from the start to what was learned that gains most surely, and what it gains.
+
+    Each photograph is asked of the projection that did not learn from it. The step with the highest lower end of its
+    gain's interval is chosen, and 0 if none is above 0.
+
+    Args:
+        trial: makes the models.
+        projections: [F + 1, 96, 384] of the folds and of all photographs.
+        data: the photographs in the order that they were trained in.
+        recipe: says what the folds are.
+    """
+    fold_of = folds(len(data.samples), count_folds(recipe), recipe.seed)
+    start = trial.counts(projections[-1], 0, data)
+    found: list[tuple[float, BeforeAfter]] = []
+    for step in STEPS:
+        counts = np.empty_like(start)
+        for fold, projection in enumerate(projections[:-1]):
+            apart = np.flatnonzero(fold_of == fold)
+            if len(apart):
+                part = replace(data, samples=tuple(data.samples[place] for place in apart))
+                counts[apart] = trial.counts(projection, step, part)
+        found.append((step, BeforeAfter(data.classes, start, counts)))
+    step, compared = max(found, key=lambda each: np.nan_to_num(each[1].change.low, nan=-np.inf))
+    return (step if compared.change.low > 0 else 0.0), compared
+
+
+def _report(model: str, data: IndexedDataset, counts: NDArray[np.int64]) -> Report:
+    total = scores(Counts(*counts.sum(0)))
+    return Report(model, data.name, data.split, len(data.samples), data.classes, {}, total)
 
 
 def _named(classes: tuple[str, ...]) -> list[str]:

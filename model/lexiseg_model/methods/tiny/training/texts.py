@@ -116,6 +116,9 @@ class TextTable:
         for name in self.concepts:
             self._own.append(self._add(texts, [name], book.templates))
             self._others.append(self._add(texts, book.synonyms.get(name, []), book.templates))
+        self.concept_of = np.empty(len(texts), np.int64)  # [N] of each row
+        for concept, (own, others) in enumerate(zip(self._own, self._others, strict=True)):
+            self.concept_of[[*own, *others]] = concept
         plain = [template.format(name) for name in self.concepts]
         encoded = encoder.encode(texts + plain)
         self.rows = encoded[: len(texts)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyStat
 from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.processes.group import one_first
 from lexiseg_model.training.recipe import Phase
-from lexiseg_model.training.render import render, resident
+from lexiseg_model.training.render import Views, render, resident
 from lexiseg_model.training.run import Run
 from lexiseg_model.weights import read_weights
 
@@ -49,9 +50,14 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
 
     file = FILE
 
-    def __init__(self, recipe: TinyRecipe, encoder: TextEncoder | None = None) -> None:
-        """`encoder`: in place of the text tower, whose rows are kept."""
-        super().__init__(recipe, Trained(_initial_network(recipe)))
+    def __init__(self, recipe: TinyRecipe, encoder: TextEncoder | None = None, network: Trained | None = None) -> None:
+        """
+        Args:
+            recipe: of the run.
+            encoder: in place of the text tower, whose rows are kept.
+            network: in place of the one that the recipe starts from.
+        """
+        super().__init__(recipe, network or Trained(initial_network(recipe)))
         book = TextBook.read(TEXTS)
         with one_first():  # packs and rows are written where they are not yet
             packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
@@ -92,17 +98,22 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         )
 
     def _loss(self, batch: Batch) -> Tensor:
-        images = render(self.store, batch.views, self._phase().crop)
+        features, deep = self._features(batch.views)
+        return self._losses(features, deep, batch.asked, self.network.network.project_texts)
+
+    def _features(self, views: Views) -> tuple[ImageFeatures, Tensor]:
+        images = render(self.store, views, self._phase().crop)
         images = (images - channel(MEAN, self.device)) / channel(STD, self.device)
         with self.autocast():
             features, coarse = self.network.network.levels(images.contiguous(memory_format=torch.channels_last))
-            deep = self.network.deep(coarse).float()
-        return self._losses(features, deep, batch.asked)
+            return features, self.network.deep(coarse).float()
 
-    def _losses(self, features: ImageFeatures, deep: Tensor, asked: Stacked) -> Tensor:
+    def _losses(
+        self, features: ImageFeatures, deep: Tensor, asked: Stacked, project: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         network, recipe = self.network.network, self.recipe
         asked = _moved(asked, self.device)
-        bank = network.project_texts(self.rows[asked.rows])  # [U, 96]
+        bank = project(self.rows[asked.rows])  # [U, 96]
         pixels, image, cells = features.pixels, features.image, features.cells.float()
         flat, rough = pixels.flatten(2), _thinned(asked.full, pixels.shape[-2:])
         if recipe.pixel_share < 1:
@@ -169,7 +180,7 @@ def _shares(packs: list[Pack], recipe: TinyRecipe) -> list[float]:
     return [size / sum(sizes) for size in sizes]
 
 
-def _initial_network(recipe: TinyRecipe) -> TinyNetwork:
+def initial_network(recipe: TinyRecipe) -> TinyNetwork:
     torch.manual_seed(recipe.seed)
     network = TinyNetwork()
     if recipe.start == "scratch":

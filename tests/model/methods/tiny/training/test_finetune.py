@@ -1,4 +1,4 @@
-"""Tuning on a user's own pictures: it gains on what was held out, and leaves all but the words' places alone."""
+"""Tuning on a user's own pictures: it gains on what was left out or keeps the start; only the words' places change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from lexiseg_model import catalog
 from lexiseg_model.data.indexed import IGNORE, read_dataset
 from lexiseg_model.errors import RecipeError, UnknownModelError
 from lexiseg_model.methods.tiny.network import TinyNetwork
-from lexiseg_model.methods.tiny.training.finetune import FinetuneTrainer, OtherWords, start_folder
+from lexiseg_model.methods.tiny.training.finetune import Anchors, FinetuneTrainer, start_folder, without_unseen
+from lexiseg_model.methods.tiny.training.losses import Presences, Questions, Stacked
 from lexiseg_model.methods.tiny.training.publish_finetuned import publish_finetuned
 from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER
@@ -63,10 +64,11 @@ def card(recipe: FinetuneRecipe) -> ModelCard:
     return publish_finetuned(recipe, weights)
 
 
-def test_pictures_that_were_held_out_are_answered_better(recipe: FinetuneRecipe, card: ModelCard) -> None:
+def test_pictures_that_were_left_out_are_answered_better(recipe: FinetuneRecipe, card: ModelCard) -> None:
     compared = json.loads((recipe.out / "before-after.json").read_text())
 
-    assert compared["before"]["images"] == compared["after"]["images"] == 4
+    assert compared["step"] > 0
+    assert compared["before"]["images"] == compared["after"]["images"] == 16
     assert compared["after"]["miou"] > compared["before"]["miou"] + 5
     assert card.quality["shapes"].miou == compared["after"]["miou"]
 
@@ -87,7 +89,7 @@ def test_the_directory_serves_with_a_card_of_its_own(recipe: FinetuneRecipe, car
 
     assert segmenter.card == card
     assert (card.tasks, card.prompt_quality) == (start.tasks, start.prompt_quality)
-    assert card.training_data[-1] == f"12 photographs ({recipe.data}); its terms are not stated"
+    assert card.training_data[-1] == f"16 photographs ({recipe.data}); its terms are not stated"
     assert len(card.training_data) == len(start.training_data) + 1
     assert card.lineage.startswith("30 steps of the recipe 'finetune' from tiny@1 ")
     assert card.limits[0].startswith("Tuned on a few photographs")
@@ -132,14 +134,62 @@ def test_a_start_of_another_method_or_of_none_is_refused(recipe: FinetuneRecipe)
         start_folder(recipe.model_copy(update={"start": "nothing"}))
 
 
-def test_other_words_are_missed_when_they_move() -> None:
-    network = TinyNetwork()
-    words = OtherWords(network, torch.randn(5, 384))
+def test_the_start_is_kept_bit_by_bit_where_nothing_is_gained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Masks that say nothing about their photographs: whatever is learned of them is wrong for the next."""
+    write_shapes(tmp_path, 8)
+    random = np.random.default_rng(1)
+    for mask in sorted((tmp_path / "shapes" / "train" / "masks").iterdir()):
+        Image.fromarray(random.permutation(np.asarray(Image.open(mask)).reshape(-1)).reshape(64, 64)).save(mask)
+    recipe = recipe_for(tmp_path / "shapes", tmp_path / "tuned", "steps=10", "decay_steps=5", "samples=0")
 
-    assert words.moved(network).item() == 0
-    with torch.no_grad():
-        network.text_projection.weight.add_(0.02)
-    assert words.moved(network).item() > 0
+    weights = FinetuneTrainer(recipe).train()
+    assert weights is not None
+    card = publish_finetuned(recipe, weights)
+
+    assert json.loads((recipe.out / "before-after.json").read_text())["step"] == 0
+    assert "nothing is gained on photographs that were left out" in capsys.readouterr().out
+    before, after = load_file(BUNDLED), load_file(recipe.out / FILE)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert card.settings == catalog.read_card(FOLDER).settings
+
+
+def test_a_class_without_a_photograph_is_not_asked_in_training() -> None:
+    questions = Questions(
+        classes=torch.tensor([[0, 1]] * 2),
+        asked=torch.ones(2, 3, dtype=torch.bool),
+        words=torch.zeros(2, 1, dtype=torch.int64),
+        word_asked=torch.ones(2, 1, dtype=torch.bool),
+        answers=torch.tensor([[0, 1, 2, IGNORE]] * 2),
+        weights=torch.ones(2, 3),
+        forbidden=None,
+    )
+    presences = Presences(torch.tensor([[0, 1]] * 2), torch.tensor([[1, 0]] * 2, dtype=torch.int8))
+
+    left = without_unseen(
+        Stacked(torch.tensor([3, 4]), questions, questions, presences),
+        torch.tensor([True, False]),
+        torch.tensor([False, False, False, True, False]),
+    )
+
+    for part in (left.full, left.part):
+        assert part.asked.tolist() == [[True, True, False]]
+        assert part.answers.tolist() == [[0, 1, IGNORE, IGNORE]]
+    assert left.presences.states.tolist() == [[1, -1]]
+
+
+def test_a_class_is_held_the_less_the_more_photographs_show_it() -> None:
+    start = TinyNetwork().text_projection.weight
+    rows = torch.nn.functional.normalize(torch.randn(1, 384)).numpy()
+    no_others = np.zeros((1, 384), np.float32)
+    moved = start + 0.02
+
+    held = [Anchors(start, rows, no_others, np.array([shown])) for shown in (0, 1, 20)]
+
+    assert [each.moved(start).item() for each in held] == pytest.approx([0, 0, 0], abs=1e-9)
+    never, once, often = (each.moved(moved).item() for each in held)
+    assert never > once > often > 0
 
 
 @pytest.mark.skipif(not (SHARED / "fashion").is_dir(), reason="needs the photographs of ../shared/data/fashion")
