@@ -114,7 +114,7 @@ def test_a_dry_run_says_every_value_and_what_would_be_trained(lexiseg: CommandLi
 
     assert outcome.status == 0, outcome.err
     resolved = yaml.safe_load(outcome.out.partition("\n\n")[0])
-    assert (resolved["sets"], resolved["seed"], resolved["mixing"]) == ({"horse": 1, "mine": 2}, 8, 0.85)
+    assert (resolved["sets"], resolved["seed"], resolved["mixing"]) == ({"drawn": 1, "mine": 2}, 8, 0.85)
     assert f"tiny-smoke: 60 steps from random weights; out: {tmp_path / 'run'}" in outcome.out
     assert re.search(r"^parameters: ([\d,]+), of which \1 are trained$", outcome.out, re.MULTILINE)
     assert not (tmp_path / "run").exists()
@@ -194,3 +194,15 @@ def test_a_signal_while_it_loads_ends_it_with_0(
     assert outcome.status == 0, outcome.err
     assert outcome.out.endswith(f"{asking.name}; start it again to go on\n")
     assert signal.getsignal(asking) is before
+
+
+def test_the_smoke_recipe_trains_without_a_data_set_beside_it(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    outcome = lexiseg("train", "tiny-smoke", "steps=2", "decay_steps=1", "warmup_steps=1")
+
+    assert outcome.status == 0, outcome.err
+    card = yaml.safe_load(Path("runs/tiny-smoke/card.yaml").read_text())
+    assert card["quality"]["drawn"]["images"] == 24

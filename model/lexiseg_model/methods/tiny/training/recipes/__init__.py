@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lexiseg_model.data.drawn_shapes import DRAWN, write_drawn
 from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe, NamesRecipe, PromptsRecipe, TinyRecipe
 from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.training.recipes.training import Rehearsal, Training
@@ -28,7 +29,8 @@ class WordsTraining(Training[TinyRecipe]):
         return _weights(recipe.start, "random weights")
 
     def lacks(self, recipe: TinyRecipe) -> str | None:
-        return _without_data(recipe, _unpacked(recipe, recipe.sets), "{SET: 1.0}")
+        needed = [name for name in _unpacked(recipe, recipe.sets) if name != DRAWN]
+        return _without_data(recipe, needed, "{SET: 1.0}")
 
     def network(self, recipe: TinyRecipe) -> nn.Module:
         from lexiseg_model.methods.tiny.network import TinyNetwork
@@ -39,11 +41,14 @@ class WordsTraining(Training[TinyRecipe]):
     def trainer(self, recipe: TinyRecipe) -> TinyTrainer:
         from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 
+        _draw_missing(recipe, recipe.data)
         return TinyTrainer(recipe)
 
     def rehearsal(self, recipe: TinyRecipe, folder: Path) -> Rehearsal:
         from lexiseg_model.methods.tiny.training.rehearsal import rehearse_words
 
+        if _draw_missing(recipe, folder / "data"):
+            recipe = recipe.model_copy(update={"data": folder / "data", "sets": {DRAWN: 1.0}})
         return rehearse_words(recipe, folder)
 
     def publish(self, recipe: TinyRecipe, weights: Path) -> ModelCard:
@@ -158,6 +163,14 @@ TRAININGS: dict[str, Training[Any]] = {
 def _weights(named: str, scratch: str) -> str:
     """What a value of `start` or `below` stands for."""
     return {"bundled": "the bundled weights of tiny", "scratch": scratch}.get(named, named)
+
+
+def _draw_missing(recipe: TinyRecipe, data: Path) -> bool:
+    """Draw the set `drawn` into a folder if the recipe reads it and it does not exist yet."""
+    if DRAWN not in recipe.sets or (recipe.data / DRAWN).is_dir():
+        return False
+    write_drawn(data)
+    return True
 
 
 def _unpacked(recipe: TinyRecipe | NamesRecipe, sets: dict[str, Any]) -> list[str]:
