@@ -24,6 +24,7 @@ from lexiseg_service.watch.metrics import Metrics
 logger = structlog.get_logger("lexiseg.redis")
 T = TypeVar("T")
 WHOLE_CALL = 1.25  # of the timeout of one read
+TIMEOUT_SECONDS = 0.2  # for a connect, or an answer
 THREADS = 8
 
 
@@ -85,6 +86,6 @@ class RedisLink:
 def open_link(settings: Settings, purpose: str, metrics: Metrics) -> RedisLink:
     """The link to the Redis of the settings, which must name one; `purpose` labels its breaker in the metrics."""
     assert settings.redis_url is not None
-    link = RedisLink(settings.redis_url.get_secret_value(), settings.redis_timeout_seconds, Breaker())
+    link = RedisLink(settings.redis_url.get_secret_value(), TIMEOUT_SECONDS, Breaker())
     metrics.breaker(purpose, lambda: link.breaker.state)
     return link

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -78,17 +78,13 @@ class Limits(FromEnvironment):
     max_text_bytes: Annotated[int, LIMITS] = Field(
         256 * 2**10, gt=0, description="UTF-8 bytes of all names and synonyms"
     )
+    # Fixed: no setting.
+    max_prompt_points: ClassVar[int] = 32
+    max_examples: ClassVar[int] = 64  # and negatives, of a request or a vocabulary
+    max_example_images: ClassVar[int] = 16  # other images that the examples of a request or a vocabulary are in
+    max_example_bytes: ClassVar[int] = 2 * 2**20  # of the pictures that a vocabulary keeps of its examples
+
     max_prompts: Annotated[int, LIMITS] = Field(256, gt=0, description="prompts of a request")
-    max_prompt_points: Annotated[int, LIMITS] = Field(32, gt=0, description="points of one prompt")
-    max_examples: Annotated[int, LIMITS] = Field(
-        64, ge=0, description="examples and negatives of a request or a vocabulary"
-    )
-    max_example_images: Annotated[int, LIMITS] = Field(
-        16, ge=0, description="other images that the examples of a request or a vocabulary are in"
-    )
-    max_example_bytes: Annotated[int, LIMITS] = Field(
-        2 * 2**20, ge=0, description="bytes of the pictures that a vocabulary keeps of its examples"
-    )
 
     @property
     def max_question_bytes(self) -> int:
@@ -132,26 +128,14 @@ class Settings(FromEnvironment):
     worker_tls_name: Annotated[str, Read(("gateway",), LISTENING)] = Field(
         "lexiseg-worker", min_length=1, description="DNS name that stands in every worker's certificate"
     )
-    grpc_reflection: Annotated[bool, Read(GATEWAYS, LISTENING)] = Field(
-        True, description="gRPC clients may ask for the interface itself"
-    )
     grpc_connection_age_seconds: Annotated[float, Read(GATEWAYS, LISTENING)] = Field(
         1800.0, gt=0, description="then a gRPC client is asked to connect anew"
     )
     grpc_connection_grace_seconds: Annotated[float, Read(GATEWAYS, LISTENING)] = Field(
         300.0, gt=0, description="for calls on a connection of that age"
     )
-    grpc_connection_idle_seconds: Annotated[float, Read(GATEWAYS, LISTENING)] = Field(
-        300.0, gt=0, description="without a call, then a gRPC client's connection is closed"
-    )
     body_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
         60.0, gt=0, description="for the whole body of a request, or one gRPC message either way; more is 408"
-    )
-    keep_alive_seconds: Annotated[int, Read(SERVERS, LISTENING)] = Field(
-        20, ge=1, description="between two requests of a connection; longer than clients keep theirs"
-    )
-    max_connections: Annotated[int, Read(SERVERS, LISTENING)] = Field(
-        1000, ge=1, description="connections of HTTP at a time; more are told so"
     )
     drain_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
         25.0, ge=0, description="for requests in flight when the process is told to stop"
@@ -175,9 +159,6 @@ class Settings(FromEnvironment):
     rollouts_file: Annotated[Path | None, Read(GATEWAYS, MODELS)] = Field(
         None, description="lines of NAME@VERSION PERCENT key|image: who gets which version without naming one"
     )
-    models_watch_seconds: Annotated[float, Read(WORKERS, MODELS)] = Field(
-        2.0, ge=0, description="between two looks at model directories, for another version in them; 0: none"
-    )
     device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda or cuda:N")
     runtime: Annotated[Literal["auto", "torch", "onnx", "onnx-int8"], Read(LOADERS, MODELS)] = Field(
         "auto", description="who does the image pass: auto, torch, onnx or onnx-int8"
@@ -195,12 +176,6 @@ class Settings(FromEnvironment):
     queue_limit: Annotated[int, Read(ENGINES, WORK)] = Field(
         64, ge=1, description="requests accepted and not yet answered; half as many again keep it fair, more get 429"
     )
-    intake_threads: Annotated[int, Read(ENGINES, WORK)] = Field(
-        2, ge=1, description="threads that decode images; one more for small ones"
-    )
-    finish_threads: Annotated[int, Read(ENGINES, WORK)] = Field(
-        2, ge=1, description="threads that make masks, of each model; one more for small ones"
-    )
     deadline_seconds: Annotated[float, Read((*SERVERS, "video"), WORK)] = Field(
         30.0, gt=0, description="for the answer to a request"
     )
@@ -209,9 +184,6 @@ class Settings(FromEnvironment):
     )
     stream_idle_seconds: Annotated[float, Read((*SERVERS, "video"), WORK)] = Field(
         60.0, gt=0, description="without a message, then a video stream is ended"
-    )
-    stream_first_seconds: Annotated[float, Read(GATEWAYS, WORK)] = Field(
-        10.0, gt=0, description="for the first message of a video stream"
     )
 
     api_keys_file: Annotated[Path | None, Read(GATEWAYS, ADMISSION)] = Field(
@@ -232,20 +204,11 @@ class Settings(FromEnvironment):
     concurrency_limit: Annotated[int | None, Read(GATEWAYS, ADMISSION)] = Field(
         None, ge=1, description="requests at a time of one key or address"
     )
-    max_calls: Annotated[int, Read(GATEWAYS, ADMISSION)] = Field(
-        1000, ge=1, description="gRPC calls and streams over REST at a time; more get 429's code"
-    )
     max_bytes_in_flight: Annotated[int, Read(GATEWAYS, ADMISSION)] = Field(
         512 * 2**20,
         ge=1,
         description="bytes of requests held at a time; half as many of images by URL, and of answers not taken, "
         "a quarter of frames that come before there is room",
-    )
-    client_share: Annotated[float, Read(SERVERS, ADMISSION)] = Field(
-        0.5,
-        gt=0,
-        le=1,
-        description="part of what others leave of calls, bytes or streams that one key or address may hold",
     )
     url_fetch: Annotated[bool, Read(GATEWAYS, ADMISSION)] = Field(
         False, description="takes images by URL, from public HTTPS hosts"
@@ -278,18 +241,9 @@ class Settings(FromEnvironment):
     max_vocabularies: Annotated[int, Read(GATEWAYS, VOCABULARIES)] = Field(
         256, ge=0, description="vocabularies of users; built-in ones do not count"
     )
-    max_key_vocabularies: Annotated[int, Read(GATEWAYS, VOCABULARIES)] = Field(
-        64, ge=0, description="of them, of one API key"
-    )
 
     redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES), REDIS)] = Field(
         None, description="redis://, rediss:// or unix://; without it nothing is shared"
-    )
-    redis_timeout_seconds: Annotated[float, Read((*SERVERS, *FILES), REDIS)] = Field(
-        0.2, gt=0, le=0.2, description="for a connect, an answer; a whole call: 1.25 of it"
-    )
-    text_cache_ttl_seconds: Annotated[int, Read(ENGINES, REDIS)] = Field(
-        30 * 86400, ge=1, description="how long Redis keeps a text's row"
     )
     text_rows_key: Annotated[SecretStr | None, Read(ENGINES, REDIS)] = Field(
         None, min_length=16, description="secret that signs texts' rows in Redis, the same for all workers"

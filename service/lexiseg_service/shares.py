@@ -17,6 +17,7 @@ from types import TracebackType
 from lexiseg_service.errors import QueueFull, RateLimited, ServiceError
 
 RETRY_SECONDS = 1
+CLIENT_SHARE = 0.5  # of what others leave of calls, bytes or streams, that one key or address may hold
 
 
 class Hold:

@@ -33,10 +33,10 @@ def test_the_chart_takes_what_gateways_and_workers_read_and_no_secret(writer: Mo
 
     assert kept == writer.chart(kept), "python docs/write_settings.py writes it anew"
     parts = json.loads(kept)["$defs"]
-    assert parts["gatewaySettings"]["properties"]["client_share"] == {
+    assert parts["gatewaySettings"]["properties"]["rate_limit"] == {
         "type": ["number", "string"],
         "exclusiveMinimum": 0,
-        "maximum": 1,
+        "maximum": 1e6,
     }
     for part in ("gatewaySettings", "workerSettings"):
         assert not {"worker_token", "api_keys", "redis_url", "label_studio_api_key"} & set(parts[part]["properties"])

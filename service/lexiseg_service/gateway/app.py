@@ -37,6 +37,7 @@ from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
+from lexiseg_service.shares import CLIENT_SHARE
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 
@@ -77,7 +78,7 @@ def create_app(
     vocabularies = open_vocabularies(settings, metrics, parsing.run)
     metrics.held("vocabularies", lambda: vocabularies.nbytes)
     if fetcher is None and settings.url_fetch:
-        fetcher = UrlFetcher(settings.limits.max_image_bytes, part=settings.client_share)
+        fetcher = UrlFetcher(settings.limits.max_image_bytes, part=CLIENT_SHARE)
     rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
     use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts, door.fetched)
     video = VideoService(use_case, settings, metrics, door, parsing)

@@ -14,6 +14,8 @@ from lexiseg_service.vocabularies.stores.redis import RedisStore
 from lexiseg_service.vocabularies.stores.store import MemoryStore, Store
 from lexiseg_service.watch.metrics import Metrics
 
+MAX_KEY_VOCABULARIES = 64  # of one API key
+
 
 def open_vocabularies(settings: Settings, metrics: Metrics, run: Run = in_a_thread) -> Vocabularies:
     """The vocabularies of an installation; `run` checks class lists.
@@ -21,7 +23,7 @@ def open_vocabularies(settings: Settings, metrics: Metrics, run: Run = in_a_thre
     Raises:
         OSError: the state directory cannot be used.
     """
-    most = Most(settings.max_vocabularies, settings.max_key_vocabularies)
+    most = Most(settings.max_vocabularies, MAX_KEY_VOCABULARIES)
     return Vocabularies(_store(settings, metrics), settings.limits, most, run)
 
 

@@ -11,6 +11,7 @@ MOST_INTERNAL_BYTES = 256 * 2**20
 # Seconds of silence after which a connection is tried with a ping, and how long its answer may take.
 CLIENT_SILENT, CLIENT_PING = 30.0, 10.0
 WORKER_SILENT, WORKER_PING = 10.0, 5.0
+CLIENT_IDLE = 300.0  # seconds without a call, then a client's connection is closed
 CLIENTS_MAY_PING = 10.0  # seconds between two pings of a client
 
 
@@ -31,7 +32,7 @@ def public_options(settings: Settings) -> Options:
         # Clients come back to another gateway now and then: a new one gets its share.
         ("grpc.max_connection_age_ms", round(1e3 * settings.grpc_connection_age_seconds)),
         ("grpc.max_connection_age_grace_ms", round(1e3 * settings.grpc_connection_grace_seconds)),
-        ("grpc.max_connection_idle_ms", round(1e3 * settings.grpc_connection_idle_seconds)),
+        ("grpc.max_connection_idle_ms", round(1e3 * CLIENT_IDLE)),
     ]
 
 

@@ -54,6 +54,8 @@ from lexiseg_service.worker.reading import ReadingStage
 from lexiseg_service.worker.single_flight import SingleFlight
 from lexiseg_service.worker.texts.cache import TextCaches
 
+# Each stage has one thread more for small work.
+DECODE_THREADS, FINISH_THREADS = 2, 2
 BEHIND = 0.25  # of the deadline: work that has waited so long for a finish thread makes the worker degraded
 
 
@@ -76,11 +78,11 @@ class Engine:
         self._admission = Admission(settings.queue_limit, settings.limits)
         self._count_guard = threading.Lock()
         # The libraries' own threads would wait for each other beside those of the stages.
-        self._decoding = FairExecutor("decode", settings.intake_threads, partial(cv2.setNumThreads, 1))
+        self._decoding = FairExecutor("decode", DECODE_THREADS, partial(cv2.setNumThreads, 1))
         gains = choose_device(settings.device).type != "cpu"
         self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, gains)
         self._reading = ReadingStage(self._guarded, self._to_finish)
-        self._finishing = FairExecutor("finish", settings.finish_threads, partial(torch.set_num_threads, 1))
+        self._finishing = FairExecutor("finish", FINISH_THREADS, partial(torch.set_num_threads, 1))
         self._flights = SingleFlight()
         self._show("decode", lambda: (self._decoding,))
         self._show("text", lambda: self._reading.executors)

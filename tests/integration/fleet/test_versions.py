@@ -41,7 +41,6 @@ class Service:
             folder / "worker.jsonl",
             model="cats@1,cats@2,dogs",
             LEXISEG_MODELS_DIR=str(self.models),
-            LEXISEG_MODELS_WATCH_SECONDS="0.1",
             LEXISEG_RUNTIME="torch",  # `auto` would first export each of them
         )
         self.gateway = Gateway(folder / "gateway.jsonl", self.worker.address, LEXISEG_ROLLOUTS_FILE=str(self.rollouts))

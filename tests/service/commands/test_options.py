@@ -83,13 +83,13 @@ def chosen(*words: str) -> Chosen:
 
 def test_options_of_every_type_arrive_in_the_settings() -> None:
     choice = chosen(
-        *("--http-port", "0", "--drain-seconds", "1.5", "--no-grpc-reflection", "--models-dir", "models"),
+        *("--http-port", "0", "--drain-seconds", "1.5", "--no-url-fetch", "--models-dir", "models"),
         *("--cors-origins", "https://a.example, https://b.example", "--log-format", "console"),
         *("--redis-url", "redis://host"),
     )
 
     settings = choice.settings
-    assert (settings.http_port, settings.drain_seconds, settings.grpc_reflection) == (0, 1.5, False)
+    assert (settings.http_port, settings.drain_seconds, settings.url_fetch) == (0, 1.5, False)
     assert (str(settings.models_dir), settings.log_format) == ("models", "console")
     assert settings.cors_origins == ("https://a.example", "https://b.example")
     assert settings.redis_url is not None

@@ -35,7 +35,12 @@ def shown(n_examples: int) -> VocabularyInput:
     return VocabularyInput(classes=[ClassInput.model_validate({"name": "cup", "examples": [example] * n_examples})])
 
 
-LIMITS = Limits(max_example_bytes=len(PICTURE))
+LIMITS = Limits()
+
+
+@pytest.fixture(autouse=True)
+def _one_picture_may_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Limits, "max_example_bytes", len(PICTURE))
 
 
 async def kept(n_examples: int) -> VocabularyInput:

@@ -22,6 +22,8 @@ from uvicorn.lifespan.on import LifespanOn
 from lexiseg_service.settings import Settings
 from lexiseg_service.wire.serving import CannotListen, bracketed, taken
 
+KEEP_ALIVE_SECONDS = 20  # between two requests of a connection; longer than clients keep theirs
+MAX_CONNECTIONS = 1000  # of HTTP at a time; more get 503
 LINGER_SECONDS = 0.5  # between saying that it goes down and closing the port
 EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")
 
@@ -152,8 +154,8 @@ def server_of(
         ws="none",
         log_config=None,
         access_log=False,
-        limit_concurrency=settings.max_connections,
-        timeout_keep_alive=settings.keep_alive_seconds,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
     )
     return Server(config, grpc, http_option, greeting)

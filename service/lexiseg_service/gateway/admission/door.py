@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.limits import Gate
 from lexiseg_service.settings import Settings
-from lexiseg_service.shares import Shares
+from lexiseg_service.shares import CLIENT_SHARE, Shares
+
+MAX_CALLS = 1000  # gRPC calls and streams over REST at a time; more get 429's code
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,10 @@ class Door:
     @classmethod
     def of(cls, settings: Settings, keys: Keys, gate: Gate | None) -> Door:
         """The door that the settings ask for."""
-        part = settings.client_share
         return cls(
             keys,
             gate,
-            Shares("bytes of requests", settings.max_bytes_in_flight, part),
-            Shares("bytes of images by URL", settings.max_bytes_in_flight // 2, part),
-            Shares("calls", settings.max_calls, part),
+            Shares("bytes of requests", settings.max_bytes_in_flight, CLIENT_SHARE),
+            Shares("bytes of images by URL", settings.max_bytes_in_flight // 2, CLIENT_SHARE),
+            Shares("calls", MAX_CALLS, CLIENT_SHARE),
         )

@@ -51,9 +51,8 @@ def gateway_server(
         add_SegmentationServicer_to_server(servicer, server)
         for other in more:
             other.add(server)
-        if settings.grpc_reflection:
-            names = (SERVICE, *(other.name for other in more))
-            reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        names = (SERVICE, *(other.name for other in more))
+        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
     def health_of_each() -> dict[str, bool]:
         now = use_case.health()

@@ -27,6 +27,7 @@ from lexiseg_service.wire.stream import encode_frame_answer
 
 T = TypeVar("T")
 FRAMES_IN_FLIGHT = 4
+FIRST_SECONDS = 10.0  # for the first message of a stream
 MOST_IN_FLIGHT = 16
 HIGHEST_SMOOTHING = 0.95
 LONGEST_FRAME_ID = 128  # characters
@@ -127,7 +128,7 @@ class VideoService:
         question: StreamQuestion | None = None
         while True:
             settings = self._settings
-            silence = settings.stream_first_seconds if question is None else settings.stream_idle_seconds
+            silence = FIRST_SECONDS if question is None else settings.stream_idle_seconds
             try:
                 message = await self._next(messages, silence)
             except StopAsyncIteration:

@@ -26,6 +26,7 @@ from lexiseg_service.worker.models.served import Served, served_as
 
 logger = structlog.get_logger("lexiseg.models")
 
+LOOK_SECONDS = 2.0  # between two looks
 Seen = tuple[tuple[str, int, int, int], ...]
 
 
@@ -57,7 +58,7 @@ class ModelWatch:
 
     def start(self) -> None:
         """Begins to look; at nothing without a folder of models."""
-        if self._settings.models_dir is not None and self._settings.models_watch_seconds:
+        if self._settings.models_dir is not None:
             self._thread = threading.Thread(target=self._forever, name="model-watch", daemon=True)
             self._thread.start()
 
@@ -68,7 +69,7 @@ class ModelWatch:
             self._thread.join()
 
     def _forever(self) -> None:
-        while not self._over.wait(self._settings.models_watch_seconds):
+        while not self._over.wait(LOOK_SECONDS):
             for served in self._pool.served:
                 try:
                     self.check(served)

@@ -26,6 +26,7 @@ from lexiseg_service.worker.texts.redis_rows import RedisRows
 Rows = NDArray[np.float16]
 Encode = Callable[[list[str]], Encoded]
 CHUNK = 64  # texts for the tower at once
+TTL_SECONDS = 30 * 86400  # that Redis keeps a row
 
 
 class Lookup(NamedTuple):
@@ -52,7 +53,7 @@ class TextCaches:
         if settings.redis_url is not None:
             secret = settings.text_rows_key.get_secret_value().encode() if settings.text_rows_key else b""
             link = open_link(settings, "text_cache", metrics)
-            self.redis = RedisRows(link, secret, settings.text_cache_ttl_seconds)
+            self.redis = RedisRows(link, secret, TTL_SECONDS)
         self.asked = AskedBefore()
         self.count = metrics.texts
         self._locks: dict[str, threading.Lock] = {}  # by text tower

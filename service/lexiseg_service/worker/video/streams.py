@@ -10,7 +10,7 @@ from contextlib import aclosing
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, NotReady
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.shares import Shares
+from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.models.pool import GOING_DOWN
@@ -28,7 +28,7 @@ class Streams:
         self._metrics = metrics
         # A gateway ends a silent stream; this is for a gateway that vanished without a word.
         self._silence = 2 * settings.stream_idle_seconds
-        self._places = Shares("video streams", settings.max_streams, settings.client_share)
+        self._places = Shares("video streams", settings.max_streams, CLIENT_SHARE)
         self._again = AskingAgain()
         self._waiting: set[asyncio.Timeout] = set()  # for what they are to do
         self._open: dict[Session, FrameLane] = {}

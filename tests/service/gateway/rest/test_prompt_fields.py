@@ -71,11 +71,11 @@ def test_the_task_prompt_takes_no_question_without_prompts(prompts: list[PromptI
 
 
 def test_limits_of_a_service_s_own_hold() -> None:
-    limits = Limits(max_prompts=1, max_prompt_points=2)
+    limits = Limits(max_prompts=1)
     click = PromptInput(points=[PointInput(x=0, y=0)])
 
     assert "2 prompts" in refusal([click, click], limits=limits)
-    assert "at most 2" in refusal([PromptInput(points=click.points * 3)], limits=limits)
+    assert "at most 32" in refusal([PromptInput(points=click.points * 33)], limits=limits)
 
 
 @pytest.mark.parametrize(

@@ -103,15 +103,6 @@ async def test_a_client_that_knows_only_reflection_can_ask() -> None:
     assert [segment.label for segment in answer.segments] == ["sky"]
 
 
-async def test_reflection_can_be_switched_off() -> None:
-    async with calling(grpc_reflection=False) as gateway:
-        stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("grpc.Channel", gateway.channel))
-        # Without a message: one that is on its way when the call is refused would fail first, as internal.
-        refused = stub.ServerReflectionInfo(iter(()))
-
-        assert await refused.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 async def test_a_connection_grows_old_and_the_client_hears_nothing_of_it() -> None:
     async with calling(grpc_connection_age_seconds=0.1, grpc_connection_grace_seconds=5) as gateway:
         await gateway.stub.Segment(request("sky"))
@@ -178,7 +169,6 @@ def test_the_defaults_are_those_of_the_manual() -> None:
 
     assert (settings.grpc_port, settings.worker_port) == (50051, 50061)
     assert settings.limits.max_grpc_bytes == 24 * 2**20
-    assert settings.grpc_reflection
 
 
 async def _reflected(channel: grpc.aio.Channel, symbol: str) -> descriptor_pool.DescriptorPool:
@@ -214,8 +204,11 @@ async def _asked_to_connect_anew(channel: grpc.aio.Channel) -> None:
             await channel.wait_for_state_change(state)
 
 
-async def test_a_connection_without_a_call_is_closed_and_the_next_call_makes_another() -> None:
-    async with calling(grpc_connection_idle_seconds=0.2) as gateway:
+async def test_a_connection_without_a_call_is_closed_and_the_next_call_makes_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lexiseg_service.wire.channels.CLIENT_IDLE", 0.2)
+    async with calling() as gateway:
         await gateway.stub.Segment(request("sky"))
         state = gateway.channel.get_state()
         while state == grpc.ChannelConnectivity.READY:

@@ -44,10 +44,12 @@ async def test_a_stream_that_is_silent_is_ended() -> None:
     assert f"{seconds:g} seconds" in details
 
 
-async def test_a_stream_that_does_not_say_what_it_wants_is_soon_ended_and_took_no_place() -> None:
+async def test_a_stream_that_does_not_say_what_it_wants_is_soon_ended_and_took_no_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for seconds in (0.2, 2, 10):  # on a slow machine the stream that says what it wants may come too late, too
-        settings = {"stream_first_seconds": seconds, "max_streams": 2, "client_share": 0.5}
-        async with over_colours(**settings) as (gateway, _):
+        monkeypatch.setattr("lexiseg_service.gateway.rpc.video.FIRST_SECONDS", seconds)
+        async with over_colours(max_streams=2) as (gateway, _):
             silent = [gateway.stub.SegmentVideo() for _ in range(3)]
             answers = []
             with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
@@ -67,7 +69,7 @@ async def test_a_stream_that_does_not_say_what_it_wants_is_soon_ended_and_took_n
 
 async def test_one_client_has_its_part_of_the_places_for_streams() -> None:
     keys = SecretStr(f"{line_of('one', 'first')},{line_of('other', 'second')}")
-    async with over_colours(max_streams=2, client_share=0.5, api_keys=keys) as (gateway, _):
+    async with over_colours(max_streams=2, api_keys=keys) as (gateway, _):
 
         async def begun(key: str) -> Call:
             call = gateway.stub.SegmentVideo(metadata=(("x-api-key", key),))

@@ -158,14 +158,14 @@ def test_what_a_model_asks_again_for_words_that_nobody_had_asked_it_is_counted_o
 
 
 def test_work_that_waits_for_a_thread_shows_in_the_metrics() -> None:
-    bench = Bench(finish_threads=1, deadline_seconds=0.1)
+    bench = Bench(deadline_seconds=0.1)
     gate, begun = threading.Event(), threading.Semaphore(0)
 
     def hold(job: Job[None], *_: object) -> None:
         begun.release()
         assert gate.wait(SOON)
 
-    answers = [bench.engine.submit(ask("red", source=f"{n}"), hold) for n in range(4)]
+    answers = [bench.engine.submit(ask("red", source=f"{n}"), hold) for n in range(5)]
     assert begun.acquire(timeout=SOON)
     until(lambda: bench.metric("lexiseg_stage_waiting", "post") == 2)
 

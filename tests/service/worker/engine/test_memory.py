@@ -33,7 +33,7 @@ class Bench(NamedTuple):
 def bench() -> Iterator[Bench]:
     segmenter = GatedColours()
     segmenter.card = card(tasks=ALL)
-    engine = Engine(segmenter, Settings.model_validate({"finish_threads": 1}), Metrics())
+    engine = Engine(segmenter, Settings(), Metrics())
     yield Bench(engine, segmenter)
     segmenter.gate.set()
     segmenter.reading.set()

@@ -55,7 +55,7 @@ class Floor:
         self.metrics = Metrics()
         served = [Served(name, model.card) for name, model in self.models.items()]
         self.pool = ModelPool(served, self._open, self.metrics)
-        wanted = Settings.model_validate({"max_batch": 8, "intake_threads": 1, **settings})
+        wanted = Settings.model_validate({"max_batch": 8, **settings})
         self.engine = Engine(self.pool, wanted, self.metrics)
         self.submit = self.engine.submit
 
@@ -270,7 +270,7 @@ def test_what_is_not_to_be_remembered_leaves_nothing_and_finds_nothing(floor: Fl
 
 
 def answered(model: Strips, max_batch: int, n: int = 1) -> list[WorkerAnswer]:
-    engine = Engine(model, Settings(max_batch=max_batch, intake_threads=1), Metrics())
+    engine = Engine(model, Settings(max_batch=max_batch), Metrics())
     try:
         asked = [engine.submit(ask("red", "blue", image=halves("r", "b", 24), remember=False)) for _ in range(n)]
         return [one.result(SOON) for one in asked]

@@ -103,7 +103,7 @@ def test_closing_answers_what_is_in_flight() -> None:
 
 
 def test_what_closing_has_no_time_for_hears_of_it() -> None:
-    bench = Bench(intake_threads=1)
+    bench = Bench()
     bench.hold()
     answers = [bench.submit(ask("red")) for _ in range(4)]
     with ThreadPoolExecutor(1) as threads:
