@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
+from lexiseg_service.fleet.rollouts import Rollouts
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.limits import Gate
@@ -28,7 +29,6 @@ from lexiseg_service.gateway.rest.probe_routes import router as probe_router
 from lexiseg_service.gateway.rest.routes import router
 from lexiseg_service.gateway.rest.stream_routes import router as stream_router
 from lexiseg_service.gateway.rest.vocabulary_routes import router as vocabulary_router
-from lexiseg_service.gateway.rollouts import Rollouts
 from lexiseg_service.gateway.rpc.server import MoreService, gateway_server
 from lexiseg_service.gateway.rpc.video import VideoService
 from lexiseg_service.gateway.state import open_gate, open_vocabularies

@@ -13,8 +13,8 @@ from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, UnknownModel, UrlFetchOff
+from lexiseg_service.fleet.rollouts import Rollouts
 from lexiseg_service.gateway.by_example import ExampleDesk
-from lexiseg_service.gateway.rollouts import Rollouts
 from lexiseg_service.image.header import read_header
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.image.url_fetch import UrlFetcher

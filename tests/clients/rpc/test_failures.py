@@ -29,7 +29,7 @@ from lexiseg_client.rpc import loop
 from lexiseg_client.rpc.channels import SETTINGS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from tests.clients.rpc.scripted_grpc import Answer, Servicer, aborts, scripted, well
-from tests.service.gateway.fleet.workers import Wire
+from tests.service.fleet.workers import Wire
 
 QUICK = Retry(first_wait=0.01)
 IMAGE = b"any bytes"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lexiseg_service.gateway.rollouts import read_rollouts
+from lexiseg_service.fleet.rollouts import read_rollouts
 from tests.deploy.helm.installing import CHART, Installed, Object, example, installed
 
 EXAMPLES = CHART / "examples"

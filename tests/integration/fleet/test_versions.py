@@ -14,7 +14,7 @@ import pytest
 
 from lexiseg_model.model_name import ModelName
 from lexiseg_service.cli import app
-from lexiseg_service.gateway.rollouts import Rollout
+from lexiseg_service.fleet.rollouts import Rollout
 from lexiseg_service.image.id import image_id_of
 from tests import pictures
 from tests.integration.processes import Gateway, Worker

@@ -22,7 +22,7 @@ from lexiseg_service.wire.channels import gateway_options
 from lexiseg_service.wire.request import encode_request
 from lexiseg_service.wire.trust import TOKEN, Trust
 from lexiseg_service.worker.rpc.server import worker_server
-from tests.service.gateway.fleet.workers import Someone, question, started
+from tests.service.fleet.workers import Someone, question, started
 from tests.service.gateway.known_backend import answer
 from tests.service.wire.certificates import WORKER, Authority
 

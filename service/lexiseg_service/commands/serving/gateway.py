@@ -9,8 +9,8 @@ from pathlib import Path
 from lexiseg_service.adapters.loading import install
 from lexiseg_service.commands.serving.hosting import greeting_of_gateway, server_of
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.fleet.remote import RemoteBackend
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.fleet.remote import RemoteBackend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
 from lexiseg_service.watch.metrics import Metrics

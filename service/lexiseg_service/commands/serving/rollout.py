@@ -9,7 +9,7 @@ import typer
 
 from lexiseg_model.model_name import ModelName
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.rollouts import By, Rollout, read_rollouts, write_rollouts
+from lexiseg_service.fleet.rollouts import By, Rollout, read_rollouts, write_rollouts
 
 File = Annotated[
     Path, typer.Option("--file", envvar="LEXISEG_ROLLOUTS_FILE", help="What gateways have as LEXISEG_ROLLOUTS_FILE")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.types import Task
-from lexiseg_service.gateway.fleet.remote import RemoteBackend
+from lexiseg_service.fleet.remote import RemoteBackend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.server import GrpcServer

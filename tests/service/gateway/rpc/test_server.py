@@ -21,7 +21,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.wire import channels
 from lexiseg_service.wire.serving import CannotListen
 from tests import pictures
-from tests.service.gateway.fleet.workers import Wire
+from tests.service.fleet.workers import Wire
 from tests.service.gateway.known_backend import WARM, KnownBackend
 from tests.service.gateway.rest.test_guard import SlowBackend
 from tests.service.gateway.rpc.calling import calling, request

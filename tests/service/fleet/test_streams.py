@@ -11,7 +11,7 @@ import pytest
 
 from lexiseg_service.errors import InvalidValue, NotReady
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
-from tests.service.gateway.fleet.workers import Fleet, Someone, question, started
+from tests.service.fleet.workers import Fleet, Someone, question, started
 
 NAMES = [str(number) for number in range(40)]
 

@@ -14,7 +14,7 @@ from PIL import Image
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.types import Prompt
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.fleet.followed import FollowedObjects
+from lexiseg_service.fleet.followed import FollowedObjects
 from lexiseg_service.question.stream_messages import Followed, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.wire.errors import problem_of
@@ -22,7 +22,7 @@ from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.model.video.moving import Corner, box, scene
 from tests.service.engine_backend import EngineBackend
-from tests.service.gateway.fleet.workers import SOON, Fleet, Someone, question, started
+from tests.service.fleet.workers import SOON, Fleet, Someone, question, started
 
 HERE, THERE = (4, 4), (40, 20)
 FOLLOWING = StreamQuestion(question(None, task="prompt", deadline=float("inf")), frames_in_flight=1)

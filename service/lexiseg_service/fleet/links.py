@@ -20,7 +20,7 @@ from lexiseg_client.stubs.worker_pb2_grpc import WorkerStub
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
-from lexiseg_service.gateway.fleet.voice import Voice
+from lexiseg_service.fleet.voice import Voice
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.watch.metrics import WorkerState
 from lexiseg_service.wire.channels import gateway_options

@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 
 from lexiseg_service.commands.options import settings_of
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.fleet import discovery
-from lexiseg_service.gateway.fleet.discovery import Discovery, split
+from lexiseg_service.fleet import discovery
+from lexiseg_service.fleet.discovery import Discovery, split
 from lexiseg_service.image.resolver import Resolve
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from lexiseg_service.gateway.fleet.routing import SPILL_AT, choose, least_loaded, ranked
+from lexiseg_service.fleet.routing import SPILL_AT, choose, least_loaded, ranked
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from lexiseg_model.caches.latest import Latest
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, QueueFull, ServiceError, UnknownModel
-from lexiseg_service.gateway.fleet.discovery import Discovery
-from lexiseg_service.gateway.fleet.links import WorkerLink, WorkerLost
-from lexiseg_service.gateway.fleet.routing import choose, least_loaded, ranked
-from lexiseg_service.gateway.fleet.streams import RemoteStream
+from lexiseg_service.fleet.discovery import Discovery
+from lexiseg_service.fleet.links import WorkerLink, WorkerLost
+from lexiseg_service.fleet.routing import choose, least_loaded, ranked
+from lexiseg_service.fleet.streams import RemoteStream
 from lexiseg_service.image.id import HASHED_AT_ONCE, image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2 import SegmentVideoResponse
 from lexiseg_service.errors import NotReady
-from lexiseg_service.gateway.fleet.followed import FollowedObjects
-from lexiseg_service.gateway.fleet.links import WorkerLink, WorkerLost
+from lexiseg_service.fleet.followed import FollowedObjects
+from lexiseg_service.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
 from lexiseg_service.wire.stream import encode_step
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lexiseg_model.types import ClassEntry, ModelCard, Vocabulary
-from lexiseg_service.gateway.fleet.remote import RemoteBackend
+from lexiseg_service.fleet.remote import RemoteBackend
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings

@@ -16,15 +16,15 @@ from lexiseg_service.errors import (
     ServiceError,
     UndecodableImage,
 )
-from lexiseg_service.gateway.fleet.links import WorkerLink
-from lexiseg_service.gateway.fleet.remote import RemoteBackend
-from lexiseg_service.gateway.fleet.routing import SPILL_AT
+from lexiseg_service.fleet.links import WorkerLink
+from lexiseg_service.fleet.remote import RemoteBackend
+from lexiseg_service.fleet.routing import SPILL_AT
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import decode_answer, encode_answer
-from tests.service.gateway.fleet.workers import IMAGES, Someone, asked_images, question, started
+from tests.service.fleet.workers import IMAGES, Someone, asked_images, question, started
 from tests.service.gateway.known_backend import answer
 
 

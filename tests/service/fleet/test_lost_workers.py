@@ -8,15 +8,15 @@ import time
 import pytest
 
 from lexiseg_service.errors import ImageExpired, NotReady
-from lexiseg_service.gateway.fleet import links as worker_link
-from lexiseg_service.gateway.fleet import voice
-from lexiseg_service.gateway.fleet.links import WorkerLink, WorkerLost
-from lexiseg_service.gateway.fleet.remote import RemoteBackend
+from lexiseg_service.fleet import links as worker_link
+from lexiseg_service.fleet import voice
+from lexiseg_service.fleet.links import WorkerLink, WorkerLost
+from lexiseg_service.fleet.remote import RemoteBackend
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire import channels
-from tests.service.gateway.fleet.workers import IMAGES, Someone, Wire, asked_images, question, started
+from tests.service.fleet.workers import IMAGES, Someone, Wire, asked_images, question, started
 
 STOOD_STILL = 2.5  # seconds; the machine of the tests itself does so for one now and then
 

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway import rollouts
-from lexiseg_service.gateway.rollouts import Rollout, Rollouts, chosen, read_rollouts, write_rollouts
+from lexiseg_service.fleet import rollouts
+from lexiseg_service.fleet.rollouts import Rollout, Rollouts, chosen, read_rollouts, write_rollouts
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.asked import Asked
