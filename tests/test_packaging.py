@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
-STUBS = ROOT / "clients/python/lexiseg_client/stubs", ROOT / "clients/python/lexiseg_client/stubs"
+STUBS = ROOT / "clients/python/lexiseg_client/stubs"
 
 
 def project_of(folder: Path) -> dict[str, Any]:
@@ -59,13 +59,13 @@ def test_the_clients_libraries_are_among_the_services_that_carries_it() -> None:
 
 def test_the_stubs_take_the_oldest_libraries_that_the_packages_allow() -> None:
     declared = [SERVICE["dependencies"], CLIENT["optional-dependencies"]["grpc"]]
-    messages = [path.read_text() for folder in STUBS for path in folder.glob("*_pb2.py")]
-    services = [path.read_text() for folder in STUBS for path in folder.glob("*_pb2_grpc.py")]
+    messages = [path.read_text() for path in STUBS.glob("*_pb2.py")]
+    services = [path.read_text() for path in STUBS.glob("*_pb2_grpc.py")]
 
     protobuf = {found[1] for text in messages if (found := re.search(r"Protobuf Python Version: (\S+)", text))}
     grpcio = {found[1] for text in services if (found := re.search(r"GRPC_GENERATED_VERSION = '(\S+)'", text))}
 
-    assert (len(messages), len(services)) == (4, 4)
+    assert (len(messages), len(services)) == (3, 3)
     for lines in declared:
         wanted = requirements_of(lines)
         assert {lowest(wanted["protobuf"])} == {Version(version) for version in protobuf}
