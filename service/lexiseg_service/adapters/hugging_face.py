@@ -18,9 +18,7 @@ from starlette.responses import Response
 from lexiseg_client.answers import rle
 from lexiseg_client.pictures import png
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.answering import as_json, each
-from lexiseg_service.adapters.asking import ask
-from lexiseg_service.adapters.reading import image_beside, options_of, read_as
+from lexiseg_service.adapters.tools import as_json, ask, each, image_beside, options_of, read_as
 
 router = APIRouter()
 

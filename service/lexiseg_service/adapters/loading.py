@@ -12,7 +12,7 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 
 PREFIX = "/adapters"
-OVER_GRPC = {"kserve": "servicer"}  # adapters with a gRPC service, too, and its module
+OVER_GRPC = ("kserve",)  # adapters with a gRPC service, too
 
 
 def install(app: FastAPI, settings: Settings) -> None:
@@ -34,7 +34,7 @@ def install(app: FastAPI, settings: Settings) -> None:
         prefix = "" if router.prefix else f"{PREFIX}/{name}"
         app.include_router(router, prefix=prefix, include_in_schema=False)
         if name in OVER_GRPC:
-            app.state.more_services.append(import_module(f"{module.__name__}.{OVER_GRPC[name]}").service(app, settings))
+            app.state.more_services.append(module.service(app, settings))
     if settings.adapters:
         app.add_middleware(KeysOfTools)
 

@@ -12,8 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Segment
-from lexiseg_service.adapters.answering import as_json, run_lengths
-from lexiseg_service.adapters.reading import limits_of
+from lexiseg_service.adapters.tools import as_json, limits_of, run_lengths
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.asking import answer_of
 

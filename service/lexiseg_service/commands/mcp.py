@@ -43,7 +43,7 @@ def mcp(
 
 
 def _talk(settings: Settings) -> int:
-    from lexiseg_service.adapters.mcp.stdio import talk
+    from lexiseg_service.adapters.mcp import talk
     from lexiseg_service.watch import logs
     from lexiseg_service.watch.metrics import Metrics
     from lexiseg_service.worker.worker import ModelWorker

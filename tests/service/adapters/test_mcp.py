@@ -13,8 +13,7 @@ from mcp.client import Client
 from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
-from lexiseg_service.adapters.mcp.desk import Desk
-from lexiseg_service.adapters.mcp.server import create
+from lexiseg_service.adapters.mcp import Desk, create
 from lexiseg_service.gateway.state import open_vocabularies
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.settings import Settings

@@ -9,10 +9,10 @@ import pytest
 from pydantic import BaseModel
 
 from lexiseg_service.adapters.hugging_face import Body as HuggingFace
-from lexiseg_service.adapters.kserve.bodies import Infer
-from lexiseg_service.adapters.label_studio.routes import Predict as LabelStudio
-from lexiseg_service.adapters.roboflow.routes import Body as Roboflow
-from lexiseg_service.adapters.x_anylabeling.routes import Predict as XAnyLabeling
+from lexiseg_service.adapters.kserve import Infer
+from lexiseg_service.adapters.label_studio import Predict as LabelStudio
+from lexiseg_service.adapters.roboflow import Body as Roboflow
+from lexiseg_service.adapters.x_anylabeling import Predict as XAnyLabeling
 from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
 from lexiseg_service.question.findings import validate
 from lexiseg_service.question.schemas import JsonRequest, Question

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from lexiseg_service.adapters.kserve.bodies import Infer
-from lexiseg_service.adapters.kserve.tensors import OutputTensor
+from lexiseg_service.adapters.kserve import Infer, OutputTensor
 
 OUTPUTS = [OutputTensor("scores", "FP32", [1], [0.5]), OutputTensor("labels", "BYTES", [1], [b"red"])]  # type: ignore[list-item]
 AS_BYTES, AS_JSON = {"binary_data": True}, {"binary_data": False}

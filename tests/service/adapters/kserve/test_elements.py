@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_service.adapters.kserve.elements import packed, strings, unpacked
+from lexiseg_service.adapters.kserve import packed, strings, unpacked
 from lexiseg_service.errors import InvalidValue
 
 WORDS = [b"red", b"", "grün".encode()]

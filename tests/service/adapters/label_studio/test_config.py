@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_service.adapters.label_studio.config import control_of
-from lexiseg_service.adapters.label_studio.tags import MOST_CHARACTERS, MOST_TAGS
+from lexiseg_service.adapters.label_studio import MOST_CHARACTERS, MOST_TAGS, control_of
 from lexiseg_service.errors import InvalidValue
 
 

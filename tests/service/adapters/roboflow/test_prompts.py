@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_service.adapters.roboflow.prompts import Prompt, class_of
+from lexiseg_service.adapters.roboflow import Prompt, class_of
 from lexiseg_service.errors import InvalidValue
 
 RED = {"x": 0, "y": 0, "width": 16, "height": 16}

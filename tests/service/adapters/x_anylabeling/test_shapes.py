@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lexiseg_model.types import Ring
-from lexiseg_service.adapters.x_anylabeling.shapes import large_parts
+from lexiseg_service.adapters.x_anylabeling import large_parts
 
 
 def test_specks_beside_a_large_part_are_no_shapes() -> None:

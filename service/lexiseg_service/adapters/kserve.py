@@ -1,0 +1,508 @@
+"""The Open Inference Protocol (KServe's V2, Triton's) over REST at /v2 with its binary tensors, and over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import struct
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import grpc
+import numpy as np
+import orjson
+from fastapi import APIRouter, FastAPI
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lexiseg_client.stubs import open_inference_pb2 as pb
+from lexiseg_client.stubs.open_inference_pb2_grpc import (
+    GRPCInferenceServiceServicer,
+    add_GRPCInferenceServiceServicer_to_server,
+)
+from lexiseg_service.adapters.tools import as_json, ask, image_in, limits_of, run_lengths
+from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, ServiceError
+from lexiseg_service.gateway.rest.asking import use_case_of
+from lexiseg_service.gateway.rest.body import parsing_of
+from lexiseg_service.gateway.rpc.asking import counted, refuse_burden
+from lexiseg_service.gateway.rpc.server import MoreService
+from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.question.asked import Asked
+from lexiseg_service.question.findings import validate
+from lexiseg_service.question.json_text import parse_json, parse_object
+from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.question.schemas import Question
+from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.watch.metrics import Metrics
+
+PLAIN = ("vocabulary", "task", "threshold", "refine", "max_side")
+STRUCTURED = ("background", "classes", "prompts")  # JSON in a string
+
+
+def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: Limits) -> dict[str, Any]:
+    """A question's fields, of a request's parameters and its tensor of words."""
+    fields = {name: parameters[name] for name in PLAIN if name in parameters}
+    for name in STRUCTURED:
+        if name in parameters:
+            sent = parameters[name]
+            fields[name] = parse_json(sent, limits) if isinstance(sent, str) else sent
+    return fields if classes is None else {**fields, "classes": classes}
+
+
+LENGTH = struct.Struct("<I")  # in front of each element
+
+
+def packed(values: Iterable[bytes]) -> bytes:
+    """The elements of a tensor as they are sent."""
+    return b"".join(LENGTH.pack(len(value)) + value for value in values)
+
+
+def unpacked(raw: bytes, field: str, most: int) -> list[bytes]:
+    """The elements of a tensor of BYTES.
+
+    Raises:
+        InvalidValue: their lengths do not fill it, or they are more than `most`.
+    """
+    parts: list[bytes] = []
+    at = 0
+    while at < len(raw):
+        if len(parts) == most:
+            raise InvalidValue.of(field, f"more than {most} elements", f"at most {most}")
+        if at + LENGTH.size > len(raw):
+            raise InvalidValue.of(field, f"{len(raw)} bytes", "elements with their lengths in front, to the last byte")
+        (length,) = LENGTH.unpack_from(raw, at)
+        at += LENGTH.size
+        if at + length > len(raw):
+            raise InvalidValue.of(field, f"an element of {length} bytes", f"at most the {len(raw) - at} that are left")
+        parts.append(raw[at : at + length])
+        at += length
+    return parts
+
+
+def strings(data: list[Any], field: str) -> list[str]:
+    """The elements of a tensor of BYTES in JSON, however deep its lists are.
+
+    Raises:
+        InvalidValue: one is no string.
+    """
+    flat: list[str] = []
+    for entry in data:
+        if isinstance(entry, list):
+            flat += strings(entry, field)
+        elif isinstance(entry, str):
+            flat.append(entry)
+        else:
+            raise InvalidValue.of(field, entry, "strings")
+    return flat
+
+
+MOST_DIMENSIONS = 8
+Datatype = Literal["BYTES", "FP32", "INT32"]
+DTYPES: dict[Datatype, Any] = {"FP32": np.dtype("<f4"), "INT32": np.dtype("<i4")}
+
+
+class InputTensor(BaseModel):
+    """One input; its data, or how many bytes of it follow."""
+
+    name: str
+    datatype: str
+    shape: list[int] = Field(max_length=MOST_DIMENSIONS)
+    data: list[Any] | None = None
+    parameters: dict[str, Any] = {}
+
+    @property
+    def binary_size(self) -> int | None:
+        """Bytes behind the JSON that are its data."""
+        size = self.parameters.get("binary_data_size")
+        return size if isinstance(size, int) and size >= 0 else None
+
+
+class OutputTensor(NamedTuple):
+    """One output: strings or bytes of BYTES, or numbers."""
+
+    name: str
+    datatype: Datatype
+    shape: list[int]
+    values: Sequence[bytes] | NDArray[Any]
+
+    def raw(self) -> bytes:
+        """Row-major, little-endian; each element of BYTES with its length in front."""
+        if self.datatype == "BYTES":
+            return packed(self.values)
+        return np.ascontiguousarray(self.values, DTYPES[self.datatype]).tobytes()
+
+    def listed(self) -> list[Any]:
+        """Flat, as JSON has it."""
+        if self.datatype == "BYTES":
+            return [bytes(value).decode() for value in self.values]
+        flat: list[Any] = np.asarray(self.values, DTYPES[self.datatype]).reshape(-1).tolist()
+        return flat
+
+
+HEADER = "inference-header-content-length"
+
+
+class WantedOutput(BaseModel):
+    """An output by name, and whether as bytes."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class Infer(BaseModel):
+    """The JSON of a request."""
+
+    id: str = ""
+    inputs: list[InputTensor] = Field(fail_fast=True)
+    outputs: list[WantedOutput] = Field([], fail_fast=True)
+    parameters: dict[str, Any] = {}
+
+    def raw_among(self, outputs: Iterable[OutputTensor]) -> set[str]:
+        """Names of the outputs that go as bytes: those that say so, or all where the request does."""
+        by_default = bool(self.parameters.get("binary_data_output"))
+        if self.outputs:
+            return {output.name for output in self.outputs if output.parameters.get("binary_data", by_default)}
+        return {output.name for output in outputs} if by_default else set()
+
+
+def read(content: bytes, header: str | None, limits: Limits) -> tuple[Infer, Inputs]:
+    """The JSON, and the tensors in it or behind it."""
+    if header is not None and not (header.isascii() and header.isdigit() and int(header) <= len(content)):
+        raise MalformedRequest(f"{HEADER} {header[:20]!r}; expected at most the body's {len(content)} bytes")
+    length = len(content) if header is None else int(header)
+    asked = validate(Infer, parse_object(content[:length], limits))
+    return asked, inputs_of(_tensors(asked, content[length:], limits))
+
+
+def _tensors(asked: Infer, behind: bytes, limits: Limits) -> Iterator[Input]:
+    at = 0
+    for tensor in asked.inputs:
+        field, size = f"inputs.{tensor.name}", tensor.binary_size
+        most = most_of(tensor.name, tensor.datatype, limits)
+        parts: list[bytes] | list[str]
+        if size is None:
+            parts = strings(tensor.data or [], field)
+        else:
+            parts = unpacked(behind[at : at + size], field, most)
+            at += size
+        yield Input(tensor.name, tensor.datatype, tensor.shape, parts)
+
+
+PLATFORM = "lexiseg"
+IMAGE, CLASSES = "image", "classes"
+INPUTS = (
+    {"name": IMAGE, "datatype": "BYTES", "shape": [1]},
+    {"name": CLASSES, "datatype": "BYTES", "shape": [-1]},
+)
+OUTPUTS = (
+    {"name": "labels", "datatype": "BYTES", "shape": [-1]},
+    {"name": "class_indices", "datatype": "INT32", "shape": [-1]},
+    {"name": "scores", "datatype": "FP32", "shape": [-1]},
+    {"name": "boxes", "datatype": "INT32", "shape": [-1, 4]},
+    {"name": "areas", "datatype": "INT32", "shape": [-1]},
+    {"name": "masks", "datatype": "BYTES", "shape": [-1]},
+    {"name": "size", "datatype": "INT32", "shape": [2]},
+)
+
+
+def server_metadata(*extensions: str) -> dict[str, Any]:
+    """Who answers."""
+    return {"name": PLATFORM, "version": version("lexiseg"), "extensions": list(extensions)}
+
+
+def model_metadata(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's tensors; `classes` may be left out for a vocabulary or for prompts."""
+    return {
+        "name": card["name"],
+        "versions": [card["version"]],
+        "platform": PLATFORM,
+        "inputs": list(INPUTS),
+        "outputs": list(OUTPUTS),
+    }
+
+
+def named(name: str, version: str) -> str:
+    """A model as a question names it; an empty version is any."""
+    return f"{name}@{version}" if version else name
+
+
+class Input(NamedTuple):
+    """One tensor of a question, with its elements."""
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    parts: list[bytes] | list[str]
+
+
+class Inputs(NamedTuple):
+    """An image or its URL, and words, where they were sent."""
+
+    image: bytes | None
+    url: str | None
+    classes: list[str] | None
+
+
+def most_of(name: str, datatype: str, limits: Limits) -> int:
+    """How many elements an input may have.
+
+    Raises:
+        InvalidValue: there is no such input.
+    """
+    if name not in (IMAGE, CLASSES) or datatype != "BYTES":
+        raise InvalidValue.of(f"inputs.{name}", datatype, f"`{IMAGE}` or `{CLASSES}`, each BYTES")
+    return 1 if name == IMAGE else limits.max_classes
+
+
+def inputs_of(tensors: Iterable[Input]) -> Inputs:
+    """The image, as bytes or in text, and the words.
+
+    Raises:
+        InvalidValue: a tensor is not as its shape says, or there is no image.
+    """
+    image, url, classes, names = None, None, None, []
+    for tensor in tensors:
+        field, n = f"inputs.{tensor.name}", len(tensor.parts)
+        if len(tensor.shape) > MOST_DIMENSIONS or math.prod(tensor.shape) != n:
+            raise InvalidValue.of(
+                field, f"shape {list(tensor.shape[:MOST_DIMENSIONS])}", f"that of the {n} elements that came"
+            )
+        if tensor.name in names:
+            raise InvalidValue.of(field, "two tensors", "one")
+        names.append(tensor.name)
+        if tensor.name == CLASSES:
+            classes = [part if isinstance(part, str) else part.decode("utf-8", "replace") for part in tensor.parts]
+        elif n != 1:
+            raise InvalidValue.of(field, f"{n} images", "one")
+        else:
+            image, url = image_in(part, field) if isinstance(part := tensor.parts[0], str) else (part, None)
+    if image is None and url is None:
+        raise InvalidValue.of("inputs", ", ".join(names), f"`{IMAGE}`")
+    return Inputs(image, url, classes)
+
+
+def outputs_of(answer: WorkerAnswer, wanted: list[str]) -> list[OutputTensor]:
+    """The outputs that are wanted, in that order; all where none is named. A mask is the JSON of COCO's run lengths.
+
+    Raises:
+        InvalidValue: there is none of a name, or one is wanted twice.
+    """
+    segments, n = answer.segments, len(answer.segments)
+    there = {
+        "labels": ([(segment.label or "").encode() for segment in segments], [n]),
+        "class_indices": ([-1 if s.class_index is None else s.class_index for s in segments], [n]),
+        "scores": ([segment.score for segment in segments], [n]),
+        "boxes": (np.array([segment.bbox for segment in segments], np.int32).reshape(n, 4), [n, 4]),
+        "areas": ([segment.area for segment in segments], [n]),
+        "masks": ([orjson.dumps(run_lengths(segment)) for segment in segments], [n]),
+        "size": (list(answer.size), [2]),
+    }
+    types: dict[str, Any] = {str(output["name"]): output["datatype"] for output in OUTPUTS}
+    for name in wanted:
+        if name not in there:
+            raise InvalidValue.of("outputs", name, f"of {', '.join(there)}")
+    if len(wanted) > len(set(wanted)):  # each would be as long again as all masks
+        raise InvalidValue.of("outputs", f"{len(wanted)} names", "each name once")
+    return [OutputTensor(name, types[name], there[name][1], there[name][0]) for name in wanted or there]  # type: ignore[arg-type]
+
+
+def written(head: dict[str, Any], outputs: list[OutputTensor], raw: set[str]) -> Response:
+    """An answer, the outputs named in `raw` as bytes behind its JSON."""
+    described, tails = [], []
+    for output in outputs:
+        plain = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
+        if output.name in raw:
+            tails.append(output.raw())
+            described.append({**plain, "parameters": {"binary_data_size": len(tails[-1])}})
+        else:
+            described.append({**plain, "data": output.listed()})
+    said = {**{name: value for name, value in head.items() if value is not None}, "outputs": described}
+    if not tails:
+        return as_json(said)
+    content = orjson.dumps(said)
+    headers = {"Inference-Header-Content-Length": str(len(content))}
+    return Response(content + b"".join(tails), headers=headers, media_type="application/octet-stream")
+
+
+@asynccontextmanager
+async def told() -> AsyncIterator[None]:
+    """An error says what is wrong in the field `error`, too."""
+    try:
+        yield
+    except ServiceError as error:
+        error.extra["error"] = error.detail
+        raise
+
+
+FIELDS = {"INT32": "int_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
+
+
+def asked_of(request: pb.ModelInferRequest, limits: Limits) -> Asked:
+    """An image and a question.
+
+    Raises:
+        InvalidValue: a tensor or a field is missing or out of range.
+    """
+    image, url, classes = inputs_of(_rpc_tensors(request, limits))
+    fields = fields_of(_values(request.parameters), classes, limits)
+    fields["model"] = named(request.model_name, request.model_version) or None
+    return Asked(image, validate(Question, fields), image_url=url)
+
+
+def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[Input]:
+    """The inputs with their elements, which stand in one place or the other.
+
+    Raises:
+        InvalidValue: they stand in both, or in neither.
+    """
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidValue.of(
+            "raw_input_contents", f"{len(raw)} entries", f"one for each of {len(request.inputs)} inputs"
+        )
+    for place, tensor in enumerate(request.inputs):
+        field, most = f"inputs.{tensor.name}", most_of(tensor.name, tensor.datatype, limits)
+        typed = tensor.contents.bytes_contents
+        if raw and tensor.HasField("contents"):
+            raise InvalidValue.of(field, "contents beside raw_input_contents", "one of the two")
+        if len(typed) > most:
+            raise InvalidValue.of(field, f"{len(typed)} elements", f"at most {most}")
+        parts = unpacked(raw[place], field, most) if raw else list(typed)
+        yield Input(tensor.name, tensor.datatype, tensor.shape, parts)
+
+
+def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, Any]:
+    kinds = {name: parameter.WhichOneof("parameter_choice") for name, parameter in parameters.items()}
+    return {name: getattr(parameters[name], kind) for name, kind in kinds.items() if kind is not None}
+
+
+def add(answer: pb.ModelInferResponse, output: OutputTensor, raw: bool) -> None:
+    """Puts an output into an answer, as bytes or by its type."""
+    described = answer.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+    if raw:
+        answer.raw_output_contents.append(output.raw())
+        return
+    values: Any = output.values
+    if output.datatype != "BYTES":
+        values = np.asarray(values, DTYPES[output.datatype]).reshape(-1).tolist()
+    getattr(described.contents, FIELDS[output.datatype]).extend(values)
+
+
+router = APIRouter(prefix="/v2")
+
+
+@router.get("")
+async def server() -> dict[str, Any]:
+    """Who answers."""
+    return server_metadata("binary_tensor_data")
+
+
+@router.get("/health/live")
+async def live() -> dict[str, bool]:
+    """That the process answers; /livez says more."""
+    return {"live": True}
+
+
+@router.get("/health/ready")
+async def ready(request: Request) -> dict[str, bool]:
+    """Whether requests are answered; 503 where not."""
+    async with told():
+        health = use_case_of(request).health()
+        if not health.ready:
+            raise NotReady(health.detail)
+        return {"ready": True}
+
+
+@router.get("/models/{name}")
+@router.get("/models/{name}/versions/{version}")
+async def model(request: Request, name: str, version: str = "") -> dict[str, Any]:
+    """A model's inputs and outputs."""
+    async with told():
+        return model_metadata(use_case_of(request).model(named(name, version)))
+
+
+@router.get("/models/{name}/ready")
+@router.get("/models/{name}/versions/{version}/ready")
+async def model_ready(request: Request, name: str, version: str = "") -> dict[str, Any]:
+    """Whether a model is loaded; 503 where not."""
+    async with told():
+        if not use_case_of(request).model(named(name, version))["loaded"]:
+            raise NotReady(f"{name} is not loaded")
+        return {"name": name, "ready": True}
+
+
+@router.post("/models/{name}/infer")
+@router.post("/models/{name}/versions/{version}/infer")
+async def infer(request: Request, name: str, version: str = "") -> Response:
+    """Segments of one image. The image is an encoded file: bytes, or base64 in JSON."""
+    async with told():
+        content, limits = await request.body(), limits_of(request)
+        reading = partial(read, content, request.headers.get(HEADER), limits)
+        asked, (image, url, classes) = await parsing_of(request).run(len(content), reading)
+        fields = {**fields_of(asked.parameters, classes, limits), "model": named(name, version)}
+        answer = await ask(request, fields, image, url)
+        outputs = outputs_of(answer, [output.name for output in asked.outputs])
+    digest = answer.model_digest
+    head = {"model_name": name, "model_version": version or None, "id": asked.id, "parameters": {"digest": digest}}
+    return written(head, outputs, asked.raw_among(outputs))
+
+
+if TYPE_CHECKING:  # generic for the type checker alone
+    Context = grpc.aio.ServicerContext[Any, Any]
+SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+
+
+def service(app: FastAPI, settings: Settings) -> MoreService:
+    """The service over an application's use case."""
+    servicer = Servicer(app.state.use_case, settings.limits, app.state.metrics)
+    return MoreService(SERVICE, lambda server: add_GRPCInferenceServiceServicer_to_server(servicer, server))
+
+
+class Servicer(GRPCInferenceServiceServicer):
+    """`inference.GRPCInferenceService`."""
+
+    def __init__(self, use_case: UseCase, limits: Limits, metrics: Metrics) -> None:
+        self._use_case = use_case
+        self._limits = limits
+        self._metrics = metrics
+
+    async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:
+        """That the process answers."""
+        return pb.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:
+        """Whether questions are answered."""
+        return pb.ServerReadyResponse(ready=self._use_case.health().ready)
+
+    async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:
+        """Whether a model is loaded."""
+        return pb.ModelReadyResponse(ready=self._use_case.model(named(request.name, request.version))["loaded"])
+
+    async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:
+        """Who answers."""
+        return pb.ServerMetadataResponse(**server_metadata())
+
+    async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:
+        """A model's inputs and outputs."""
+        return pb.ModelMetadataResponse(**model_metadata(self._use_case.model(named(request.name, request.version))))
+
+    async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
+        """Segments of one image; tensors go as they came, raw or by their type."""
+        async with counted(context, self._metrics) as caller:
+            asked = await asyncio.to_thread(asked_of, request, self._limits)
+            head = pb.ModelInferResponse(
+                model_name=request.model_name, model_version=request.model_version, id=request.id
+            )
+            wanted, raw = [output.name for output in request.outputs], bool(request.raw_input_contents)
+            del request  # with its own copy of the image
+            answer = await self._use_case.segment(asked, caller)
+            head.parameters["digest"].string_param = answer.model_digest
+            for output in outputs_of(answer, wanted):
+                add(head, output, raw)
+            refuse_burden(head, self._limits)
+        return head

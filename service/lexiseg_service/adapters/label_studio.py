@@ -1,0 +1,415 @@
+"""An ML backend for Label Studio: masks for the labels of a project's configuration, and for clicks and boxes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Annotated, Any, Literal, cast
+from xml.etree.ElementTree import Element, ParseError, XMLParser
+
+import httpx
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lexiseg_client.answers import rle
+from lexiseg_client.answers.formats.label_studio import brush_runs
+from lexiseg_model.types import Ring, Segment
+from lexiseg_service.adapters.tools import (
+    SIMPLIFY,
+    as_json,
+    ask,
+    each,
+    image_beside,
+    outline,
+    prompt_of,
+    read_as,
+    text_beside,
+)
+from lexiseg_service.errors import DeadlineExceeded, ImageNotFetched, InvalidValue, QueueFull, RateLimited, TooLarge
+from lexiseg_service.gateway.admission.limits import Gate
+from lexiseg_service.gateway.rest.asking import use_case_of
+from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.settings import Settings
+
+MOST_CHARACTERS, MOST_TAGS = 2**18, 2**13  # thousands of labels with their words
+AT_ONCE = 2**12  # of them for the parser, which holds Python's lock to their end
+
+
+def root_of(text: str, field: str) -> Element:
+    """The outermost tag of a text that came in a field.
+
+    Raises:
+        InvalidValue: no XML, too much of it, or more than tags.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise InvalidValue.of(field, f"{len(text):,} characters", f"at most {MOST_CHARACTERS:,}")
+    if (n_tags := text.count("<")) > MOST_TAGS:
+        raise InvalidValue.of(field, f"{n_tags:,} tags", f"at most {MOST_TAGS:,}")
+    if "<!" in text.replace("<!--", ""):
+        raise InvalidValue.of(field, "a document type or an entity", "tags alone")
+    parser = XMLParser()
+    try:
+        for start in range(0, len(text), AT_ONCE):
+            parser.feed(text[start : start + AT_ONCE])
+        root: Element = parser.close()
+    except (ParseError, UnicodeEncodeError) as error:  # half a character is none in XML
+        raise InvalidValue.of(field, f"{len(text):,} characters", f"XML ({error})") from None
+    return root
+
+
+FIELD = "label_config"
+Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
+# Tags that take masks or boxes, the best first: of several of a configuration the first kind is answered for.
+TAKEN = ("BrushLabels", "PolygonLabels", "RectangleLabels")
+
+
+@dataclass(frozen=True)
+class Control:
+    """A tag that is annotated with, and the data field of the image it stands for."""
+
+    name: str  # `from_name` of its results
+    to_name: str
+    kind: Kind
+    image_field: str  # of a task's data
+    classes: list[dict[str, Any]]  # of a question
+    options: dict[str, Any]  # other fields of it
+
+
+def control_of(label_config: str) -> Control:
+    """The tag to answer for.
+
+    A label may bring words of its own, `predicted_values="car,lorry"`; the tag a `model_score_threshold`, a
+    `model_name` and a `model_task`.
+
+    Raises:
+        InvalidValue: no XML, too much of it, or none of the tags in it belongs to an image.
+    """
+    root = root_of(label_config, FIELD)
+    images = {tag.get("name"): tag.get("value", "").removeprefix("$") for tag in root.iter("Image")}
+    for kind in TAKEN:
+        for tag in root.iter(kind):
+            if tag.get("toName") in images and tag.get("name"):
+                return _control(tag, images[tag.get("toName")])
+    expected = f"one of {', '.join(TAKEN)} with `name`, and `toName` of an Image"
+    raise InvalidValue.of(FIELD, ", ".join(sorted({tag.tag for tag in root.iter()})), expected)
+
+
+def _control(tag: Element, image_field: str) -> Control:
+    classes = [_class(label) for label in tag.iter("Label")]
+    options = {
+        "task": tag.get("model_task"),
+        "model": tag.get("model_name"),
+        "threshold": tag.get("model_score_threshold"),
+    }
+    kind = cast("Kind", tag.tag.lower())
+    return Control(tag.attrib["name"], tag.attrib["toName"], kind, image_field, classes, options)
+
+
+def _class(label: Element) -> dict[str, Any]:
+    words = [word.strip() for word in label.get("predicted_values", "").split(",")]
+    name = label.get("value", "")
+    return {"name": name, "synonyms": [word for word in words if word and word.casefold() != name.casefold()]}
+
+
+class Value(BaseModel):
+    """A point, or a box with its left upper corner; percent of the image. Its labels stand under its type."""
+
+    model_config = {"extra": "allow"}
+
+    x: float
+    y: float
+    width: float = 0
+    height: float = 0
+
+
+class Drawn(BaseModel):
+    """One point or box."""
+
+    type: str
+    value: Value
+    original_width: int
+    original_height: int
+    is_positive: bool = True
+
+
+class Context(BaseModel):
+    """All of them, for one region."""
+
+    result: list[Drawn] = Field([], fail_fast=True)
+
+
+def asked_by(context: Context) -> dict[str, Any]:
+    """What is asked about it, as fields of a question."""
+    points, boxes = [], []
+    for drawn in context.result:
+        value, width, height = drawn.value, drawn.original_width / 100, drawn.original_height / 100
+        if drawn.type.startswith("keypoint"):
+            points.append((value.x * width, value.y * height, drawn.is_positive))
+        elif drawn.type.startswith("rectangle"):
+            right, bottom = value.x + value.width, value.y + value.height
+            boxes.append((value.x * width, value.y * height, right * width, bottom * height))
+    return prompt_of(points, boxes)
+
+
+def label_of(context: Context) -> str | None:
+    """The label that was chosen for the region."""
+    for drawn in context.result:
+        extra = drawn.value.model_extra or {}
+        labels = extra.get(drawn.type) or extra.get("labels")
+        if isinstance(labels, list) and labels and isinstance(labels[0], str):
+            return labels[0]
+    return None
+
+
+SECONDS = 10.0
+
+
+async def image_of(request: Request, value: str, field: str) -> tuple[bytes | None, str | None]:
+    """(bytes, None), or (None, URL) for the service's own guarded fetching.
+
+    Raises:
+        InvalidValue: it is neither an image nor a place of one, or an upload of no Label Studio that is known here.
+        ImageNotFetched: Label Studio gave no image.
+        TooLarge: it gave one that is over the limit.
+    """
+    settings: Settings = request.app.state.settings
+    home = settings.label_studio_url
+    upload = None if home is None else upload_url(value, home)
+    if upload is not None:
+        client: str = request.state.client
+        return await use_case_of(request).in_room(client, partial(_upload, upload, settings)), None
+    if value.startswith("/"):
+        raise InvalidValue.of(field, value, "a URL or a data URI; LEXISEG_LABEL_STUDIO_URL says whose uploads to fetch")
+    return await image_beside(value, field)
+
+
+def upload_url(value: str, home: str) -> httpx.URL | None:
+    """The URL of an upload, joined first and compared afterwards; None where it does not lead to `home`.
+
+    The URL that is compared is the one that is requested, so that no second parser can read it differently.
+    """
+    if not value.startswith(("/", "http://", "https://")):
+        return None
+    try:
+        base = httpx.URL(f"{home.rstrip('/')}/")
+        url = base.join(value)
+    except (httpx.InvalidURL, ValueError):
+        return None
+    same = (url.scheme, url.raw_host, url.port) == (base.scheme, base.raw_host, base.port)
+    return url if same and not url.userinfo else None
+
+
+async def _upload(url: httpx.URL, settings: Settings) -> bytes:
+    """Fetch with the token, as it is stored. Redirects are not followed: they might lead elsewhere."""
+    key = settings.label_studio_api_key
+    headers = {"Accept-Encoding": "identity"}
+    if key is not None:
+        headers["Authorization"] = f"Token {key.get_secret_value()}"
+    max_bytes = settings.limits.max_image_bytes
+    try:
+        async with (
+            asyncio.timeout(SECONDS),
+            httpx.AsyncClient(timeout=SECONDS, trust_env=False) as client,
+            client.stream("GET", url, headers=headers) as response,
+        ):
+            if response.status_code != 200:
+                raise ImageNotFetched(f"Label Studio answered {response.status_code} to the request for an upload")
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise ImageNotFetched("Label Studio sent an upload with a Content-Encoding; expected the file itself")
+            content = bytearray()
+            async for part in response.aiter_raw():
+                content += part
+                if len(content) > max_bytes:
+                    raise TooLarge(f"an upload has more than {max_bytes:,} bytes")
+            return bytes(content)
+    except TimeoutError:
+        raise ImageNotFetched(f"Label Studio did not send an upload within {SECONDS:g} seconds") from None
+    except httpx.HTTPError:
+        raise ImageNotFetched("Label Studio could not be asked for an upload") from None
+
+
+async def prediction_of(
+    request: Request, answer: WorkerAnswer, control: Control, label: str | None = None
+) -> dict[str, Any]:
+    """One task's prediction; `label` is that of a click, whose segments have none.
+
+    Raises:
+        ClientDisconnect: Label Studio hung up.
+    """
+
+    def regions_of(segment: Segment, rings: Sequence[Ring]) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": f"{answer.image_id[:8]}-{segment.id}-{index}",
+                "from_name": control.name,
+                "to_name": control.to_name,
+                "type": control.kind,
+                "original_width": answer.size[1],
+                "original_height": answer.size[0],
+                "image_rotation": 0,
+                "value": {**shape, control.kind: [name] if (name := segment.label or label) is not None else []},
+                "score": segment.score,
+                "readonly": False,
+            }
+            for index, shape in enumerate(_shapes(segment, rings, answer.size, control.kind))
+        ]
+
+    regions = list(chain.from_iterable(await each(answer, regions_of)))
+    scores = [region["score"] for region in regions]
+    return {
+        "result": regions,
+        "score": sum(scores) / len(scores) if scores else 0.0,
+        "model_version": version_of(answer.model, answer.model_digest),
+    }
+
+
+def version_of(model: str, digest: str | None) -> str:
+    """What Label Studio files a prediction under."""
+    return f"lexiseg-{model}-{(digest or 'unloaded')[:12]}"
+
+
+def _shapes(segment: Segment, rings: Sequence[Ring], size: tuple[int, int], kind: Kind) -> list[dict[str, Any]]:
+    height, width = size
+    if kind == "polygonlabels":
+        return [{"points": _percent(ring, width, height), "closed": True} for ring in rings]
+    if kind == "rectanglelabels":
+        x, y, w, h = segment.bbox
+        box = {"x": 100 * x / width, "y": 100 * y / height, "width": 100 * w / width, "height": 100 * h / height}
+        return [{**box, "rotation": 0}]
+    return [{"format": "rle", "rle": list(brush_runs(rle.decode(segment.mask.counts, segment.mask.size)))}]
+
+
+def _percent(ring: Ring, width: int, height: int) -> list[list[float]]:
+    # Label Studio's polygons have no holes: a brush keeps them.
+    return [[100 * x / width, 100 * y / height] for x, y in outline(ring)]
+
+
+class Task(BaseModel):
+    """One picture of a project."""
+
+    data: dict[str, Any]
+
+
+async def predicted(
+    request: Request, control: Control, task: Task, context: Context | None, index: int
+) -> dict[str, Any]:
+    """The prediction for the task at a place: its labels' masks, or the mask of what was clicked.
+
+    Raises:
+        ServiceError: of any kind.
+        ClientDisconnect: Label Studio hung up.
+    """
+    field = f"tasks.{index}.data.{control.image_field}"
+    value = task.data.get(control.image_field)
+    if not isinstance(value, str):
+        raise InvalidValue.of(field, value, "the image's URL")
+    image, url = await image_of(request, value, field)
+    asked = {**control.options, "mask": "rle"}
+    if control.kind == "polygonlabels":
+        asked |= {"mask": "polygon", "simplify": SIMPLIFY}
+    if context is not None and context.result:
+        asked |= asked_by(context)
+        answer = await ask(request, asked, image, url)
+        return await prediction_of(request, answer, control, label_of(context))
+    answer = await ask(request, {**asked, "classes": control.classes}, image, url)
+    return await prediction_of(request, answer, control)
+
+
+router = APIRouter()
+
+
+class Parameters(BaseModel):
+    """`context` is what an annotator has drawn, when he waits for a mask."""
+
+    context: Context | None = None
+
+
+class Predict(BaseModel):
+    """What Label Studio sends."""
+
+    tasks: Annotated[list[Task], Field(max_length=256)]
+    label_config: str
+    params: Parameters | None = None
+
+
+@router.get("/")
+@router.get("/health")
+async def health() -> dict[str, str]:
+    """That somebody is here."""
+    return {"status": "UP", "model_class": "lexiseg"}
+
+
+@router.post("/setup")
+async def setup(request: Request) -> dict[str, str]:
+    """The version that predictions are filed under."""
+    return {"model_version": _version(request)}
+
+
+@router.get("/versions")
+async def versions(request: Request) -> dict[str, list[str]]:
+    """Of the model that answers."""
+    return {"versions": [_version(request)]}
+
+
+@router.post("/webhook", status_code=201)
+async def webhook() -> dict[str, Any]:
+    """Training is `lexiseg train`'s: annotations that are told here change nothing."""
+    return {}
+
+
+@router.post("/predict")
+async def predict(request: Request) -> Response:
+    """A prediction for each task: its labels' masks, or the mask of what was clicked.
+
+    Each task counts as a request, and all share one deadline. When a later task fails, what is done is returned, with
+    `error` in place of the regions of the others.
+    """
+    body = await read_as(Predict, request)
+    control = await text_beside(body.label_config, control_of)
+    context = None if body.params is None else body.params.context
+    settings: Settings = request.app.state.settings
+    deadline = asyncio.get_running_loop().time() + settings.deadline_seconds
+    results: list[dict[str, Any]] = []
+    for index, task in enumerate(body.tasks):
+        try:
+            results.append(await _in_time(request, predicted(request, control, task, context, index), index, deadline))
+        except (RateLimited, QueueFull, DeadlineExceeded) as error:
+            if not results:
+                raise
+            left = len(body.tasks) - index
+            failed = {"result": [], "error": {"type": error.type, "detail": error.detail}}
+            results += [failed] * left
+            break
+    return as_json({"results": results, "model_version": _version(request)})
+
+
+async def _in_time(
+    request: Request, predicting: Coroutine[Any, Any, dict[str, Any]], index: int, deadline: float
+) -> dict[str, Any]:
+    """Count every task but the first, which the request itself counts for, and await its prediction.
+
+    Raises:
+        RateLimited: the client's rate or quota is used up.
+        DeadlineExceeded: the batch took too long.
+    """
+    gate: Gate | None = request.app.state.gate
+    try:
+        async with asyncio.timeout_at(deadline):
+            if index and gate is not None:
+                await gate.count(request.state.client)
+            return await predicting
+    except TimeoutError:
+        seconds = request.app.state.settings.deadline_seconds
+        raise DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks") from None
+    finally:
+        predicting.close()
+
+
+def _version(request: Request) -> str:
+    default = use_case_of(request).models()[0]
+    return version_of(default["name"], default["digest"])

@@ -1,0 +1,417 @@
+"""Tools for language models over the Model Context Protocol: `lexiseg mcp`, and /mcp of a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
+from PIL import Image, ImageOps
+from pydantic import Field
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from lexiseg_client.answers import rle
+from lexiseg_model.types import Segment, Task
+from lexiseg_service.adapters.tools import text_beside
+from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, TooLarge
+from lexiseg_service.gateway.rest.asking import caller_of
+from lexiseg_service.gateway.state import open_vocabularies
+from lexiseg_service.gateway.use_case import Caller, UseCase, find_card
+from lexiseg_service.image.url_fetch import UrlFetcher
+from lexiseg_service.question.asked import Asked
+from lexiseg_service.question.backend import Backend
+from lexiseg_service.question.examples import content_of
+from lexiseg_service.question.findings import validate
+from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.question.schemas import Question
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+
+LOOKS = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
+ImageArgument = Annotated[
+    str, Field(description="a file's path, an https URL, a data URL of base64, or `id:...` of an earlier answer")
+]
+Words = Annotated[list[str], Field(min_length=1, description="what to look for, one word or phrase each")]
+Model = Annotated[str | None, Field(description="NAME or NAME@VERSION of list_models; default: the first")]
+Score = Annotated[float, Field(ge=0, le=1, description="least score of what is told")]
+Ask = Callable[[Context[Any, Any]], Caller]
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What is wrong with a request, in words for whoever sent it."""
+    try:
+        yield
+    except ServiceError as error:
+        raise ToolError(error.detail) from None
+
+
+BY_ID = "id:"
+WITHOUT_FILES = "a URL, a data URL or id:IMAGE_ID"
+MAX_KEPT_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Its file, or the id of one that was asked about before; then the file too, if it is still kept."""
+
+    content: bytes | None
+    image_id: str | None = None
+
+
+class Desk:
+    """Asks the use case for the tools; keys, limits and the guards of URLs are its own."""
+
+    def __init__(self, use_case: UseCase, settings: Settings, folder: Path | None) -> None:
+        """`folder` is the one whose files may be read; None: no file at all."""
+        self.use_case = use_case
+        self._settings = settings
+        self._folder = None if folder is None else folder.resolve()
+        self._recent: dict[tuple[str, str], bytes] = {}  # (client, image id) -> file, the oldest first
+
+    async def picture(self, image: str, caller: Caller) -> Picture:
+        """The picture of a path in the folder, a URL, a data URL or `id:IMAGE_ID`.
+
+        Raises:
+            ServiceError: there is none, or it may not be had.
+        """
+        if image.startswith(BY_ID):
+            image_id = image.removeprefix(BY_ID)
+            return Picture(self._recent.get((caller.client, image_id)), image_id)
+        if image.startswith("data:"):
+            return Picture(await text_beside(image, lambda text: content_of(text, "image", "a data URL of base64")))
+        if image.startswith(("https://", "http://")):
+            return Picture(await self.use_case.fetched(image, caller.client))
+        return Picture(await asyncio.to_thread(self._read, image))
+
+    async def ask(
+        self, picture: Picture, fields: Mapping[str, Any], caller: Caller, task: Task | None = None
+    ) -> WorkerAnswer:
+        """The answer to a question; the task where the model can do it, else semantic.
+
+        Raises:
+            ServiceError: of any kind.
+        """
+        sent = {name: value for name, value in fields.items() if value is not None}
+        if task is not None:
+            able = find_card(sent.get("model") or self._settings.default_model, self.use_case.backend.cards()).tasks
+            sent["task"] = task if task in able else "semantic"
+        content = None if picture.image_id is not None else picture.content
+        answer = await self.use_case.segment(Asked(content, validate(Question, sent), picture.image_id), caller)
+        if content is not None and len(content) <= MAX_KEPT_BYTES:
+            self._keep((caller.client, answer.image_id), content)
+        return answer
+
+    def _keep(self, key: tuple[str, str], content: bytes) -> None:
+        """For `cut_out` by id: the last pictures of all clients, within a bound in bytes."""
+        self._recent.pop(key, None)
+        self._recent[key] = content
+        while sum(map(len, self._recent.values())) > MAX_KEPT_BYTES:
+            del self._recent[next(iter(self._recent))]
+
+    def _read(self, name: str) -> bytes:
+        if self._folder is None:
+            raise InvalidValue.of("image", name, f"{WITHOUT_FILES}; files are read where LEXISEG_MCP_FOLDER is set")
+        try:
+            path = (self._folder / name).resolve()
+            # Links are followed first: one that leads out of the folder is outside. What is there is told to nobody.
+            inside = path.is_relative_to(self._folder) and path.is_file()
+        except (OSError, ValueError):
+            inside = False
+        if not inside:
+            raise InvalidValue.of("image", name, f"a picture in the folder of this server, {WITHOUT_FILES}")
+        size, most = path.stat().st_size, self._settings.limits.max_image_bytes
+        if size > most:
+            raise TooLarge(f"image: {size:,} bytes, at most {most:,} are taken")
+        return path.read_bytes()
+
+
+DIGITS = 3
+PERCENT = 100.0
+
+
+def table(answer: WorkerAnswer) -> dict[str, Any]:
+    """What was found, what was not, and the id to ask again with."""
+    height, width = answer.size
+    return {
+        "image": f"id:{answer.image_id}",
+        "width": width,
+        "height": height,
+        "segments": [row(segment, answer.size) for segment in answer.segments],
+        "absent": list(answer.absent),
+        "warnings": [warning.detail for warning in answer.warnings],
+    }
+
+
+def row(segment: Segment, size: tuple[int, int]) -> dict[str, Any]:
+    """One segment: pixels, percent of the picture, box x, y, width, height."""
+    x, y, width, height = segment.bbox
+    return {
+        "label": segment.label,
+        "score": round(segment.score, DIGITS),
+        "area": segment.area,
+        "percent": percent(segment.area, size),
+        "box": [x, y, width, height],
+        "centre": [x + width / 2, y + height / 2],
+    }
+
+
+def percent(area: float, size: tuple[int, int]) -> float:
+    """Of the picture."""
+    return round(PERCENT * area / (size[0] * size[1]), DIGITS)
+
+
+def areas(answer: WorkerAnswer, words: list[str]) -> dict[str, int]:
+    """Pixels of each word, 0 for one that is not there."""
+    totals = dict.fromkeys(words, 0)
+    for segment in answer.segments:
+        if segment.class_index is not None:
+            totals[words[segment.class_index]] += segment.area
+    return totals
+
+
+def result(content: dict[str, Any], *pictures: bytes | None) -> CallToolResult:
+    """A result as data, as text for models that read no data, and with PNGs."""
+    blocks: list[ContentBlock] = [TextContent(type="text", text=json.dumps(content))]
+    for picture in filter(None, pictures):
+        blocks.append(ImageContent(type="image", data=base64.b64encode(picture).decode(), mime_type="image/png"))
+    return CallToolResult(content=blocks, structured_content=content)
+
+
+def cut(content: bytes, segment: Segment) -> bytes:
+    """The PNG of a segment's box, transparent where the mask is not."""
+    with Image.open(io.BytesIO(content)) as opened:
+        picture = ImageOps.exif_transpose(opened).convert("RGB")
+    x, y, width, height = segment.bbox
+    mask = rle.decode(segment.mask.counts, segment.mask.size)[y : y + height, x : x + width]
+    piece = picture.crop((x, y, x + width, y + height))
+    piece.putalpha(Image.fromarray(mask.astype(np.uint8) * np.uint8(255)))
+    written = io.BytesIO()
+    piece.save(written, "PNG")
+    return written.getvalue()
+
+
+def _add_finding(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
+    """Adds them; `caller_of` says who asks."""
+
+    @server.tool(annotations=LOOKS)
+    async def segment(
+        context: Context[Any, Any], image: ImageArgument, words: Words, threshold: Score = 0.0, model: Model = None
+    ) -> CallToolResult:
+        """Divide a picture among words: score, area and box of each, and the picture with the masks painted on."""
+        with told():
+            fields = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
+            caller = caller_of(context)
+            answer = await desk.ask(await desk.picture(image, caller), fields, caller, "semantic")
+            return result(table(answer), answer.overlay)
+
+    @server.tool(annotations=LOOKS)
+    async def find(
+        context: Context[Any, Any], image: ImageArgument, words: Words, threshold: Score = 0.0, model: Model = None
+    ) -> CallToolResult:
+        """Where things are: each object, and stuff like sky as a whole, with box, centre and score, best first."""
+        with told():
+            fields = {"classes": words, "threshold": threshold, "model": model}
+            caller = caller_of(context)
+            answer = await desk.ask(await desk.picture(image, caller), fields, caller, "panoptic")
+            found = table(answer)
+            found["segments"].sort(key=lambda one: -one["score"])
+            return result(found)
+
+    @server.tool(annotations=LOOKS)
+    async def cut_out(
+        context: Context[Any, Any],
+        image: ImageArgument,
+        word: Annotated[str | None, Field(description="what to cut out")] = None,
+        point: Annotated[list[float] | None, Field(description="or x, y of a pixel on it")] = None,
+        box: Annotated[list[float] | None, Field(description="or left, top, right, bottom around it")] = None,
+        model: Model = None,
+    ) -> CallToolResult:
+        """Cut one thing out of a picture: a PNG of its box, transparent around it."""
+        with told():
+            picture = await desk.picture(image, caller := caller_of(context))
+            if picture.content is None:
+                raise InvalidValue.of("image", image, "a path or a URL: the picture of this id is no longer kept")
+            fields = {"model": model, **_what(word, point, box)}
+            answer = await desk.ask(picture, fields, caller, None if word is None else "panoptic")
+            best = max((one for one in answer.segments if not one.mask_index), key=lambda one: one.score, default=None)
+            if best is None:
+                raise InvalidValue.of("word", word, "something that is in the picture")
+            content = {"image": f"id:{answer.image_id}", "segment": row(best, answer.size)}
+            return result(content, await asyncio.to_thread(cut, picture.content, best))
+
+
+def _what(word: str | None, point: list[float] | None, box: list[float] | None) -> dict[str, Any]:
+    """The one of the three that was given, as fields of a question."""
+    given = [name for name, value in (("word", word), ("point", point), ("box", box)) if value is not None]
+    if len(given) != 1:
+        raise InvalidValue.of("word", " and ".join(given) or "none", "exactly one of word, point and box")
+    if word is not None:
+        return {"classes": [word]}
+    if point is not None and len(point) != 2:
+        raise InvalidValue.of("point", point, "x, y")
+    shown = {"box": box} if point is None else {"points": [{"x": point[0], "y": point[1]}]}
+    return {"prompts": [shown], "task": "prompt"}
+
+
+def _add_counting(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
+    """Adds them; `caller_of` says who asks."""
+
+    @server.tool(annotations=LOOKS)
+    async def count(
+        context: Context[Any, Any], image: ImageArgument, words: Words, threshold: Score = 0.3, model: Model = None
+    ) -> CallToolResult:
+        """How many objects of each word there are."""
+        with told():
+            fields = {"classes": words, "threshold": threshold, "model": model}
+            caller = caller_of(context)
+            answer = await desk.ask(await desk.picture(image, caller), fields, caller, "instance")
+            counted = Counter(one.label for one in answer.segments)
+            return result({**table(answer), "counts": {word: counted[word] for word in words}})
+
+    @server.tool(annotations=LOOKS)
+    async def measure(
+        context: Context[Any, Any],
+        image: ImageArgument,
+        words: Words,
+        units_per_pixel: Annotated[float | None, Field(gt=0, description="length of a pixel's side")] = None,
+        unit: Annotated[str, Field(description="of that length, as `cm`")] = "",
+        model: Model = None,
+    ) -> CallToolResult:
+        """How much of a picture each word takes: pixels, percent, and square units where a pixel's length is given."""
+        with told():
+            caller, fields = caller_of(context), {"classes": words, "model": model}
+            answer = await desk.ask(await desk.picture(image, caller), fields, caller, "semantic")
+            measured = {
+                word: _extent(area, answer.size, units_per_pixel) for word, area in areas(answer, words).items()
+            }
+            return result({"image": f"id:{answer.image_id}", "unit": unit and f"{unit}²", "measured": measured})
+
+    @server.tool(annotations=LOOKS)
+    async def compare(
+        context: Context[Any, Any], before: ImageArgument, after: ImageArgument, words: Words, model: Model = None
+    ) -> CallToolResult:
+        """What changed between two pictures: the percent of each that every word takes, and the difference."""
+        with told():
+            fields = {"classes": words, "model": model}
+            caller = caller_of(context)
+            pictures = await asyncio.gather(desk.picture(before, caller), desk.picture(after, caller))
+            first, second = [await desk.ask(one, fields, caller, "semantic") for one in pictures]
+            shares = [
+                {word: percent(area, one.size) for word, area in areas(one, words).items()} for one in (first, second)
+            ]
+            changes = {
+                word: {"before": was, "after": shares[1][word], "change": round(shares[1][word] - was, 3)}
+                for word, was in shares[0].items()
+            }
+            ids = {"before": f"id:{first.image_id}", "after": f"id:{second.image_id}"}
+            return result({**ids, "percent": changes})
+
+
+def _extent(area: int, size: tuple[int, int], units_per_pixel: float | None) -> dict[str, float]:
+    extent: dict[str, float] = {"pixels": area, "percent": percent(area, size)}
+    return extent if units_per_pixel is None else {**extent, "square_units": area * units_per_pixel**2}
+
+
+INSTRUCTIONS = (
+    "Masks for words in pictures. Answers carry `image`, an id that asks again about the same picture at once. "
+    "Words compete for pixels: name what else is in the picture, too. What is not there stands in `absent`."
+)
+
+
+def create(desk: Desk, caller_of: Ask) -> MCPServer[Any]:
+    """A server of the tools; `caller_of` says who asks."""
+    server: MCPServer[Any] = MCPServer("lexiseg", instructions=INSTRUCTIONS, version=version("lexiseg"))
+
+    @server.tool(annotations=LOOKS)
+    async def list_models(context: Context[Any, Any]) -> CallToolResult:
+        """The models that can be asked, and what each can do."""
+        cards = desk.use_case.models()
+        return result({"models": [{name: card[name] for name in ("name", "summary", "tasks")} for card in cards]})
+
+    _add_finding(server, desk, caller_of)
+    _add_counting(server, desk, caller_of)
+    return server
+
+
+PATH = "/mcp"
+
+
+def mount(app: FastAPI, settings: Settings) -> None:
+    """Adds the path; the protocol's own tasks run while the application does."""
+    server = create(Desk(app.state.use_case, settings, settings.mcp_folder), _caller)
+    # A loopback address is asked by the pages of a browser, too: the SDK looks at Host and Origin there.
+    inner = server.streamable_http_app(
+        streamable_http_path=PATH,
+        json_response=True,
+        stateless_http=True,
+        max_request_body_size=settings.limits.max_question_bytes + settings.limits.max_image_bytes * 4 // 3,
+        host=settings.host,
+    )
+    app.router.routes.append(Route(PATH, _Endpoint(inner), methods=None))
+    before = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(running: FastAPI) -> AsyncIterator[Any]:
+        async with before(running) as state, server.session_manager.run():
+            yield state
+
+    app.router.lifespan_context = lifespan
+
+
+class _Endpoint:
+    """The protocol's own application at its one path; an object, so that the router hands it the whole scope."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._inner(scope, receive, send)
+
+
+def _caller(context: Context[Any, Any]) -> Caller:
+    request = context.request_context.request
+    assert isinstance(request, Request)
+    return caller_of(request)
+
+
+OF_ONE = Caller(client="stdio")
+POLL_SECONDS = 0.05
+
+
+async def talk(settings: Settings, backend: Backend, metrics: Metrics, folder: Path) -> None:
+    """Answers until the standard input ends. Nothing is said before the model is ready.
+
+    Raises:
+        NotReady: the model cannot be loaded.
+    """
+    vocabularies = open_vocabularies(settings, metrics)
+    fetcher = UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None
+    server = create(Desk(UseCase(backend, vocabularies, settings, fetcher), settings, folder), lambda _: OF_ONE)
+    await vocabularies.store.start()
+    await backend.start()
+    try:
+        while not (health := backend.health()).ready:
+            if not health.alive:
+                raise NotReady(health.detail)
+            await asyncio.sleep(POLL_SECONDS)
+        with suppress(asyncio.CancelledError):
+            await server.run_stdio_async()
+    finally:
+        await backend.close()
+        await vocabularies.store.close()

@@ -1,0 +1,165 @@
+"""Roboflow's `/sam3/concept_segment`: `inference_sdk` asks for words and boxes and gets one result a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lexiseg_model.types import Ring, Segment
+from lexiseg_service.adapters.tools import (
+    SIMPLIFY,
+    as_json,
+    ask_about,
+    chosen,
+    each,
+    limits_of,
+    options_of,
+    outline,
+    read_as,
+    run_lengths,
+)
+from lexiseg_service.errors import InvalidValue
+
+SIDES = (("examples", 1), ("negatives", 0))  # of a class, and the labels of boxes
+Threshold = Annotated[float, Field(ge=0, le=1)]
+
+
+class SizedBox(BaseModel):
+    """Pixels of the image: a corner and what the box measures."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def corners(self) -> list[float]:
+        return [self.x, self.y, self.x + self.width, self.y + self.height]
+
+
+class CornerBox(BaseModel):
+    """Pixels of the image: two corners."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def corners(self) -> list[float]:
+        return [self.x0, self.y0, self.x1, self.y1]
+
+
+class Prompt(BaseModel):
+    """A word, boxes that show what is meant (label 1) and what is not (0), or both."""
+
+    type: str = "text"
+    text: str | None = None
+    boxes: list[SizedBox | CornerBox] = Field([], fail_fast=True)
+    # All 1 where there are none.
+    box_labels: list[Annotated[int, Field(ge=0, le=1)]] | None = Field(None, fail_fast=True)
+    output_prob_thresh: Threshold | None = None
+
+
+def class_of(prompt: Prompt, index: int, threshold: float) -> dict[str, Any]:
+    """A prompt as a class: its boxes are examples in the image that is asked about, a text is looked for, too.
+
+    Raises:
+        InvalidValue: it says nothing, or not which of its boxes show what is meant.
+    """
+    labels = [1] * len(prompt.boxes) if prompt.box_labels is None else prompt.box_labels
+    if len(labels) != len(prompt.boxes):
+        raise InvalidValue.of(
+            f"prompts.{index}.box_labels", str(len(labels)), f"one for each of {len(prompt.boxes)} boxes"
+        )
+    if prompt.text is None and 1 not in labels:
+        raise InvalidValue.of(
+            f"prompts.{index}", f"type {prompt.type}", "a text, or boxes of which one has the label 1"
+        )
+    own = prompt.output_prob_thresh
+    made: dict[str, Any] = {
+        "name": f"prompt {index}" if prompt.text is None else prompt.text,
+        "threshold": threshold if own is None else own,
+    }
+    if prompt.boxes:
+        shown = [{"box": box.corners()} for box in prompt.boxes]
+        sides = {name: [one for one, label in zip(shown, labels, strict=True) if label == side] for name, side in SIDES}
+        made |= {**sides, "words": prompt.text is not None}
+    return made
+
+
+Format = Literal["polygon", "rle"]
+
+
+def prediction_of(segment: Segment, rings: Sequence[Ring], kind: Format) -> tuple[int | None, dict[str, Any]]:
+    """The place of the prompt that a segment is of, and the segment."""
+    masks = run_lengths(segment) if kind == "rle" else [outline(ring) for ring in rings]
+    return segment.class_index, {"masks": masks, "confidence": segment.score, "format": kind}
+
+
+def results_of(
+    prompts: Sequence[Prompt], predictions: Sequence[tuple[int | None, dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """The segments of each prompt."""
+    found: dict[int | None, list[dict[str, Any]]] = {}
+    for index, prediction in predictions:
+        found.setdefault(index, []).append(prediction)
+    return [
+        {
+            "prompt_index": index,
+            "echo": {
+                "prompt_index": index,
+                "type": prompt.type,
+                "text": prompt.text,
+                "num_boxes": len(prompt.boxes),
+            },
+            "predictions": found.get(index, []),
+        }
+        for index, prompt in enumerate(prompts)
+    ]
+
+
+router = APIRouter()
+
+
+class Image(BaseModel):
+    """A file in base64, or a URL."""
+
+    type: Literal["base64", "url"]
+    value: str
+
+
+class Body(BaseModel):
+    """What the SDK sends, and more: an `api_key`, a `model_id` of SAM3's, an overlap for its suppression."""
+
+    image: Image
+    prompts: Annotated[list[Prompt], Field(min_length=1, fail_fast=True)]
+    output_prob_thresh: Threshold = 0.5
+    format: Format = "polygon"
+
+
+@router.post("/sam3/concept_segment")
+async def concept_segment(request: Request) -> Response:
+    """Objects of every prompt, and stuff as a whole (`?task=` says otherwise); the prompts compete for pixels."""
+    body = await read_as(Body, request)
+    n_prompts, most = len(body.prompts), limits_of(request).max_classes
+    if n_prompts > most:
+        raise InvalidValue.of("prompts", f"{n_prompts} prompts", f"at most {most}")
+    classes = [class_of(prompt, index, body.output_prob_thresh) for index, prompt in enumerate(body.prompts)]
+    fields = {
+        "task": "panoptic",
+        "simplify": SIMPLIFY if body.format == "polygon" else None,
+        **options_of(request.query_params),
+        "classes": classes,
+        "mask": body.format,
+    }
+    answer = await ask_about(request, fields, body.image.value, "image.value")
+    make = partial(prediction_of, kind=body.format)
+    # Run lengths are there already.
+    predictions = [make(*one) for one in chosen(answer)] if body.format == "rle" else await each(answer, make)
+    results = results_of(body.prompts, predictions)
+    return as_json({"prompt_results": results, "time": answer.timings.total / 1e3})

@@ -1,0 +1,152 @@
+"""What the adapters share: reading a tool's request, asking as POST /segment does, writing its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lexiseg_model.types import Ring, Segment
+from lexiseg_service.gateway.parsing import MAX_BYTES_ON_EVENT_LOOP
+from lexiseg_service.gateway.rest.asking import answer_of
+from lexiseg_service.gateway.rest.body import parsing_of
+from lexiseg_service.question.asked import Asked
+from lexiseg_service.question.classes import refuse_unsplit
+from lexiseg_service.question.examples import content_of
+from lexiseg_service.question.findings import validate
+from lexiseg_service.question.json_text import parse_object
+from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.question.schemas import Question
+from lexiseg_service.settings import Limits, Settings
+
+T = TypeVar("T")
+SIMPLIFY = 1.0  # pixels that a polygon for an annotation tool may stray: a hundredth of the corners, for people to drag
+
+
+def as_json(content: Any) -> Response:
+    """A response of JSON."""
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+def chosen(answer: WorkerAnswer) -> Iterator[tuple[Segment, Sequence[Ring]]]:
+    """The segments, of a click the best one, with their polygons, which are none where they were not asked for."""
+    polygons: Sequence[Sequence[Ring]] = answer.polygons or [()] * len(answer.segments)
+    return (
+        (segment, rings) for segment, rings in zip(answer.segments, polygons, strict=True) if not segment.mask_index
+    )
+
+
+async def each(answer: WorkerAnswer, make: Callable[[Segment, Sequence[Ring]], T]) -> list[T]:
+    """What `make` gives of each of the chosen segments, in a thread."""
+    return await asyncio.to_thread(lambda: [make(*segment) for segment in chosen(answer)])
+
+
+def outline(ring: Ring) -> list[list[int]]:
+    """The corners of a part as pairs; its holes, which no polygon of these tools can say, are left out."""
+    return [list(pair) for pair in zip(ring.exterior[::2], ring.exterior[1::2], strict=True)]
+
+
+def run_lengths(segment: Segment) -> dict[str, Any]:
+    """A mask as COCO's compressed run lengths."""
+    return {"size": segment.mask.size, "counts": segment.mask.counts}
+
+
+M = TypeVar("M", bound=BaseModel)
+IMAGE = "base64 (RFC 4648), a data URI or a URL"
+SEVERAL = "repeat the parameter, as ?classes=sky&classes=tree"
+# What may stand behind an adapter's address, for tools that cannot send it themselves.
+IN_THE_ADDRESS = ("vocabulary", "task", "model", "threshold", "refine", "max_side", "simplify")
+
+
+def limits_of(request: Request) -> Limits:
+    """Of a request."""
+    settings: Settings = request.app.state.settings
+    return settings.limits
+
+
+async def read_as(schema: type[M], request: Request) -> M:
+    """The JSON object of a body as a schema's, whatever its content-type: some tools send none.
+
+    Raises:
+        MalformedRequest: it is none.
+        TooLarge: it holds more values than a request can need.
+        InvalidValue: a field is missing or out of range.
+    """
+    content = await request.body()
+    parse = partial(parse_object, content, limits_of(request))
+    return validate(schema, await parsing_of(request).run(len(content), parse))
+
+
+def image_in(text: str, field: str) -> tuple[bytes | None, str | None]:
+    """An image that a tool sent as text: (its bytes, None) of base64 or a data URI, (None, its URL) of a URL.
+
+    Raises:
+        InvalidValue: it is neither.
+    """
+    if text.startswith(("https://", "http://")):
+        return None, text
+    return content_of(text, field, IMAGE), None
+
+
+async def image_beside(text: str, field: str) -> tuple[bytes | None, str | None]:
+    """As `image_in`; what is long is decoded beside the event loop."""
+    return await text_beside(text, lambda text: image_in(text, field))
+
+
+async def text_beside(text: str, parse: Callable[[str], T]) -> T:
+    """What `parse` makes of a text; of a long one beside the event loop."""
+    return parse(text) if len(text) <= MAX_BYTES_ON_EVENT_LOOP else await asyncio.to_thread(parse, text)
+
+
+def options_of(query: QueryParams) -> dict[str, Any]:
+    """Fields of a question that stand in an adapter's address: `?classes=cat&classes=dog&task=instance`.
+
+    Raises:
+        InvalidValue: a list was meant as several classes.
+    """
+    fields: dict[str, Any] = {name: query[name] for name in IN_THE_ADDRESS if name in query}
+    if "classes" not in query:
+        return fields
+    classes = query.getlist("classes")
+    refuse_unsplit(classes, SEVERAL)
+    return {**fields, "classes": classes}
+
+
+def prompt_of(points: Iterable[tuple[float, float, bool]], boxes: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """One prompt of what an annotator has marked: all points, each on the object or beside it, and the last box."""
+    marked = [{"x": x, "y": y, "positive": positive} for x, y, positive in points]
+    return {"prompts": [{"points": marked, "box": list(boxes[-1]) if boxes else None}], "task": "prompt"}
+
+
+async def ask_about(request: Request, fields: Mapping[str, Any], text: str, field: str) -> WorkerAnswer:
+    """As `ask`, about an image that a tool sent as text in a field.
+
+    Raises:
+        ServiceError: of any kind.
+        ClientDisconnect: the client hung up.
+    """
+    return await ask(request, fields, *await image_beside(text, field))
+
+
+async def ask(
+    request: Request, fields: Mapping[str, Any], image: bytes | None = None, url: str | None = None
+) -> WorkerAnswer:
+    """The answer to a question about an image, by the way of `POST /segment`. Fields that are None are left out.
+
+    Raises:
+        ServiceError: of any kind.
+        ClientDisconnect: the client hung up.
+    """
+
+    async def reading() -> Asked:
+        question = validate(Question, {name: value for name, value in fields.items() if value is not None})
+        return Asked(image, question, image_url=url)
+
+    return await answer_of(request, reading())

@@ -1,0 +1,128 @@
+"""X-AnyLabeling's remote server: `server_url` is /adapters/x-anylabeling, the key is its `api_key`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain, pairwise
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lexiseg_model.types import Ring, Segment
+from lexiseg_service.adapters.tools import SIMPLIFY, as_json, ask_about, each, outline, prompt_of, read_as
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.rest.asking import use_case_of
+
+# What the tool shows of its own for a model, by what the model is asked for.
+OF_WORDS = {"edit_text": None, "button_send": None, "edit_conf": 0.0, "toggle_preserve_existing_annotations": False}
+HINT = {"placeholder": "words, with commas or full stops between them"}
+OF_CLICKS = dict.fromkeys(
+    f"button_{name}" for name in ("add_point", "remove_point", "add_rect", "clear", "finish_object")
+) | {"output_label": None}
+
+
+def model_of(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tool is told of a model."""
+    shown = {**OF_WORDS, **(OF_CLICKS if "prompt" in card["tasks"] else {})}
+    widgets = [{"name": name, "value": value, **(HINT if name == "edit_text" else {})} for name, value in shown.items()]
+    texts = {"display_name": f"lexiseg {card['name']}", "params": {}, "batch_processing_mode": "text_prompt"}
+    return {**texts, "widgets": widgets}
+
+
+class Mark(BaseModel):
+    """A point [x, y] or a rectangle [x0, y0, x1, y1]; `label` 1 is on the object, 0 beside it."""
+
+    type: Literal["point", "rectangle"]
+    data: Annotated[list[float], Field(min_length=2, max_length=4)]
+    label: int = 1
+
+
+class Parameters(BaseModel):
+    """Of a request; a model's other knobs mean nothing here."""
+
+    text_prompt: Annotated[str, Field(max_length=2**17)] = ""  # thousands of words
+    marks: list[Mark] = Field([], fail_fast=True)
+    conf_threshold: float = 0.0
+
+
+def asked_by(parameters: Parameters) -> dict[str, Any]:
+    """What is asked, as fields of a question; marks go before words.
+
+    Raises:
+        InvalidValue: there are neither.
+    """
+    if marks := parameters.marks:
+        points = [(mark.data[0], mark.data[1], mark.label == 1) for mark in marks if mark.type == "point"]
+        return prompt_of(points, [mark.data for mark in marks if mark.type == "rectangle"])
+    words = [word.strip() for word in parameters.text_prompt.replace(".", ",").split(",")]
+    classes = [word for word in words if word]
+    if not classes:
+        raise InvalidValue.of("params.text_prompt", parameters.text_prompt, "words, or `marks`")
+    return {"classes": classes, "threshold": parameters.conf_threshold}
+
+
+LEAST_PART = 0.02  # of a segment's largest part: less is a shape that somebody has to delete
+
+
+def shapes_of(segment: Segment, rings: Sequence[Ring]) -> list[dict[str, Any]]:
+    """One polygon a part; the parts of one segment are a group."""
+    parts = large_parts(rings)
+    return [
+        {
+            "label": segment.label or "AUTOLABEL_OBJECT",
+            "shape_type": "polygon",
+            "points": corners,
+            "score": segment.score,
+            "group_id": segment.id if len(parts) > 1 else None,
+        }
+        for corners in parts
+    ]
+
+
+def large_parts(rings: Sequence[Ring]) -> list[list[list[int]]]:
+    """The closed outlines of the parts of a segment that are worth a shape of their own."""
+    parts = [(corners := outline(ring)) + corners[:1] for ring in rings]
+    areas = [abs(sum(x * v - u * y for (x, y), (u, v) in pairwise(part))) for part in parts]  # twice the area
+    return [part for part, area in zip(parts, areas, strict=True) if area >= LEAST_PART * max(areas)]
+
+
+router = APIRouter()
+
+
+class Predict(BaseModel):
+    """What the tool sends."""
+
+    model: str
+    image: str
+    params: Parameters = Parameters()
+
+
+@router.get("/health")
+async def health(request: Request) -> dict[str, Any]:
+    """That somebody is here."""
+    return {"status": "healthy", "models_loaded": sum(card["loaded"] for card in use_case_of(request).models())}
+
+
+@router.get("/v1/models")
+async def models(request: Request) -> dict[str, Any]:
+    """Every model; what takes clicks has their buttons beside the field of words."""
+    return {"success": True, "data": {card["name"]: model_of(card) for card in use_case_of(request).models()}}
+
+
+@router.get("/v1/models/{name}/info")
+async def info(request: Request, name: str) -> dict[str, Any]:
+    """One model."""
+    return {"success": True, "data": {"model_id": name, **model_of(use_case_of(request).model(name))}}
+
+
+@router.post("/v1/predict")
+async def predict(request: Request) -> Response:
+    """Polygons of words, or of what was clicked."""
+    body = await read_as(Predict, request)
+    fields = {"model": body.model, "mask": "polygon", "simplify": SIMPLIFY, **asked_by(body.params)}
+    answer = await ask_about(request, fields, body.image, "image")
+    shapes = list(chain.from_iterable(await each(answer, shapes_of)))
+    return as_json({"success": True, "data": {"shapes": shapes, "description": ""}})
