@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.clock import print_table
-from lexiseg_model.catalog import load
+from lexiseg_model.catalogue import load
 from lexiseg_model.data.components import objects_of
 from lexiseg_model.data.indexed import IGNORE, list_samples
 from lexiseg_model.evaluation.scenes.oracle import deepest_point, tight_box

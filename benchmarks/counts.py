@@ -19,7 +19,7 @@ from torch.backends import cpu
 
 from benchmarks.clock import print_table
 from benchmarks.counting import calls, instructions, one_thread, tensor_work
-from lexiseg_model import catalog, tasks
+from lexiseg_model import catalogue, tasks
 from lexiseg_model.features import Features
 from lexiseg_model.kernel import library
 from lexiseg_model.segmenter import Segmenter, TextRows
@@ -69,7 +69,7 @@ def count() -> Counts:
     """Everything, by name."""
     one_thread()
     counts: Counts = {}
-    for name, work in answers(catalog.load("tiny", device="cpu", precision="exact")).items():
+    for name, work in answers(catalogue.load("tiny", device="cpu", precision="exact")).items():
         done = tensor_work(work)
         counts[f"{name}: tensor operations"] = done.operations
         counts[f"{name}: numbers written"] = done.elements

@@ -18,7 +18,7 @@ from PIL import Image
 from benchmarks.calls.servers import LEXISEG, cpu_seconds, serving
 from benchmarks.clock import cost, print_table
 from benchmarks.serving import CLASSES, photograph
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Task, Vocabulary
@@ -229,7 +229,7 @@ def proposals(images: Iterator[bytes], segmenter: Segmenter, ask: Asking) -> Non
 def run() -> None:
     """Four tables, of the bundled model or one of its name in LEXISEG_MODELS_DIR."""
     settings = Settings()
-    segmenter = catalog.load(MODEL, models_dir=settings.models_dir)
+    segmenter = catalogue.load(MODEL, models_dir=settings.models_dir)
     if missing := {"prompt", "panoptic"} - set(segmenter.card.tasks):
         print(f"\nprompts are left out: {MODEL} cannot do {' and '.join(sorted(missing))}")
         return

@@ -18,7 +18,7 @@ from skimage import data
 from sklearn.datasets import load_sample_images
 
 from benchmarks.clock import print_table, rounds
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.device import inference_dtype
 from lexiseg_model.export.agreement import agreement, labeller
 from lexiseg_model.export.exportable import Exportable
@@ -57,18 +57,18 @@ def as_tile(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @contextmanager
 def contenders() -> Iterator[list[Contender]]:
     """torch in float32 and, where that is native, bfloat16, the kernel where it fits, ONNX in float32 and in int8."""
-    shipped = catalog.load("tiny", device="cpu", precision="fast")
-    exact = catalog.load("tiny", device="cpu", precision="exact")
+    shipped = catalogue.load("tiny", device="cpu", precision="fast")
+    exact = catalogue.load("tiny", device="cpu", precision="exact")
     with patch.object(segmenter_of_tiny, "suits", return_value=False):
-        by_torch = catalog.load("tiny", device="cpu", precision="fast")
+        by_torch = catalogue.load("tiny", device="cpu", precision="fast")
     assert isinstance(exact, Exportable)
     assert isinstance(shipped, Exportable)
     with tempfile.TemporaryDirectory() as folder:
-        ranges = catalog.find("tiny").folder / RANGES
+        ranges = catalogue.find("tiny").folder / RANGES
         manifest = add_int8(Path(folder), export(exact, Path(folder)), (), ranges)
 
         def in_onnx(numbers: Numbers) -> Segmenter:
-            segmenter = catalog.load("tiny", device="cpu", precision="exact")
+            segmenter = catalogue.load("tiny", device="cpu", precision="exact")
             assert isinstance(segmenter, Exportable)
             segmenter.use_image_runner(OnnxRunner(Path(folder), manifest, numbers, torch.device("cpu"), exact=True))
             return segmenter

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from benchmarks.clock import cost, print_table
 from benchmarks.kernel import numpy_alone
 from benchmarks.serving import CLASSES, photograph
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_service.gateway.rest.rendering import render_answer
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
@@ -31,7 +31,7 @@ RUNS = 15
 def run() -> None:
     """CPU milliseconds, medians; a stage is also shown as numpy does it where there is another way."""
     torch.set_num_threads(1)
-    segmenter = catalog.load("tiny", device="cpu")
+    segmenter = catalogue.load("tiny", device="cpu")
     image, settings = photograph(), Settings()
     vocabulary = Vocabulary(tuple(ClassEntry(name) for name in CLASSES), Background())
     engine = Engine(segmenter, settings, Metrics())

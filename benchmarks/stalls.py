@@ -19,7 +19,7 @@ import structlog
 
 from benchmarks.clock import print_table
 from benchmarks.serving import photograph
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.types import ModelCard, Ring, Rle, Segment
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Health
@@ -53,7 +53,7 @@ class Answering:
         return Health(True, True, "")
 
     def cards(self) -> list[ModelCard]:
-        return [catalog.read_card(catalog.bundled()["tiny"])]
+        return [catalogue.read_card(catalogue.bundled()["tiny"])]
 
     def digest(self, name: str) -> str | None:
         return "0"

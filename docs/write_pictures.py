@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
-from lexiseg_model import catalog, tasks
+from lexiseg_model import catalogue, tasks
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Prompt, Segmentation, Vocabulary
@@ -135,7 +135,7 @@ def main(folder: Path = PICTURES) -> None:
     made = {
         "china": written("-c", "sky", "-c", "building", "-c", "trees", "--no-background"),
         "example": example(),
-        "limits": limits(catalog.load("tiny")),
+        "limits": limits(catalogue.load("tiny")),
     }
     for name, picture in made.items():
         picture.quantize(COLOURS).save(folder / f"{name}.png", optimize=True)

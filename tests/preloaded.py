@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from PIL import Image
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
@@ -21,12 +21,12 @@ def remember_rows() -> None:
     """Of the words of nobody, which a server encodes before it is ready; what else is asked for is kept, too."""
     tower = load_text_tower()
     rows = RememberedRows(tower)
-    rows.encode([TEMPLATE.format(word) for word in catalog.find("tiny").card.background.words])
+    rows.encode([TEMPLATE.format(word) for word in catalogue.find("tiny").card.background.words])
     vars(tower)["encode"] = rows.encode
 
 
 Image.init()  # its plugins
-catalog.cards()  # remembered for as long as their files stay as they are
+catalogue.cards()  # remembered for as long as their files stay as they are
 with suppress(WeightsError):  # then a server says so
     remember_rows()
 # A collection of garbage in a fork would look at all that is loaded, and copy the pages that it lies on.

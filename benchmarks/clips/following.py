@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.clock import print_table
-from lexiseg_model.catalog import load
+from lexiseg_model.catalogue import load
 from lexiseg_model.features import Features
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.rle import decode, encode_spans

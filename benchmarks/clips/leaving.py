@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks.clips.following import CLIPS, FOUND, NAMES, _box, _iou, _pixels, _truths
 from benchmarks.clock import print_table
-from lexiseg_model.catalog import load
+from lexiseg_model.catalogue import load
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.following import Follower, Start

@@ -23,13 +23,13 @@ from sklearn.datasets import load_sample_images
 
 from benchmarks.clock import print_table
 from lexiseg_model import tasks
-from lexiseg_model.catalog import load
+from lexiseg_model.catalogue import load
 from lexiseg_model.features import Features, Plan
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Task, Vocabulary
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_model.video.stability import carried, flicker
+from lexiseg_model.vocabulary.rows import KnownRows
 
 CLIPS = Path("../shared/data/clips")
 OBJECTS = {"cows": "cow", "car-roundabout": "car", "dance-twirl": "person", "libby": "dog"}

@@ -15,7 +15,7 @@ from benchmarks.clock import print_table, rounds, spread, until_done
 from benchmarks.device.extent import Extent
 from benchmarks.device.vit import SIDE, vit
 from benchmarks.runtimes import TILE, VOCABULARY, as_tile, photographs
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.export.agreement import agreement, labeller
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.segmenter import Segmenter
@@ -44,8 +44,8 @@ def filled(pictures: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 
 def tiny_passes(device: torch.device, extent: Extent) -> None:
     """Prints tiles a second, with their way to the device."""
-    segmenter = catalog.load("tiny", device=str(device), precision="fast")
-    assert_labels_alike(segmenter, catalog.load("tiny", device="cpu", precision="exact"))
+    segmenter = catalogue.load("tiny", device=str(device), precision="fast")
+    assert_labels_alike(segmenter, catalogue.load("tiny", device="cpu", precision="exact"))
     tiles = np.concatenate([as_tile(picture) for picture in photographs()])
     work = [partial(segmenter.encode_tiles, filled(tiles, batch)) for batch in extent.tiles]
     columns = paces(work, extent.tiles, device, extent).T.tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.clip.towers import ClipTowers, fresh_model
 from lexiseg_model.device import Execution
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
@@ -16,7 +16,7 @@ SIDE = 448
 
 def vit(device: torch.device, precision: Precision) -> DenseClipSegmenter:
     """NACLIP over a ViT-B/16; the weights are the same each time."""
-    card = catalog.read_card(catalog.bundled()["dense-clip"])
+    card = catalogue.read_card(catalogue.bundled()["dense-clip"])
     update = {"window": SIDE, "stride": SIDE // 2, "pretrained": None}
     settings = settings_of(card).model_copy(update=update)
     with torch.random.fork_rng(devices=()):

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.clock import print_table
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.components import components
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, Sample, read_dataset
 from lexiseg_model.features import Derived, Features
@@ -100,7 +100,7 @@ def run() -> None:
     if not DATA.is_dir():
         print(f"No photographs at {DATA}: nothing is proposed.")
         return
-    segmenter = catalog.load("tiny", device="cpu")
+    segmenter = catalogue.load("tiny", device="cpu")
     chosen = photographs(segmenter)
     ious: list[float] = []
     covered, counts = [], []

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks.clock import Cost, cost, print_table
 from benchmarks.memory import most_resident
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.clip.towers import ClipTowers
 from lexiseg_model.device import Execution
 from lexiseg_model.masks.nms import suppress
@@ -87,7 +87,7 @@ def _whole_model(precision: Precision) -> list[str]:
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
-    card = catalog.read_card(catalog.bundled()["unpair-seg"])
+    card = catalogue.read_card(catalogue.bundled()["unpair-seg"])
     settings = card.settings | {"cleaning": {"stability": 0, "specks": 64}}
     settings["proposals"] = settings["proposals"] | {"quality": 0}
     card = card.model_copy(update={"settings": settings})

@@ -24,7 +24,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from benchmarks.clock import print_table
-from lexiseg_model import catalog, tasks
+from lexiseg_model import catalogue, tasks
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Vocabulary
@@ -123,7 +123,7 @@ def run() -> None:
 def _rounds(root: Path, settings: Settings, count: int, rounds: int) -> list[dict[str, Pace]]:
     folder = photographs(root / "in", count)
     paths = sorted(folder.iterdir())
-    segmenter = catalog.load("tiny", cache_dir=settings.cache_dir)
+    segmenter = catalogue.load("tiny", cache_dir=settings.cache_dir)
     destination = Destination(str(root / "out"))
     part = -(-count // rounds)
     size = write_plan(destination, items(Source(str(folder), "files")), part)

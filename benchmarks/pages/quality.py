@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lexiseg_model.catalog import bundled, read_card
+from lexiseg_model.catalogue import bundled, read_card
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.protocol import protocol
 from lexiseg_model.evaluation.benchmarks.published import PublishedRow, published

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lexiseg_model import catalog
-from lexiseg_model.scoring import score_vocabulary
+from lexiseg_model import catalogue
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_service.settings import Settings
 from loadtests.peers.class_by_class import segments_of
 
@@ -32,7 +32,7 @@ def pixels_of(image: bytes) -> Any:
 def load(device: str | None = None) -> Segmenter:
     """The bundled model; its image pass is done as lexiseg does it, by the same variables unless a device is named."""
     settings = Settings()
-    return catalog.load("tiny", device=device or settings.device, runtime=settings.runtime)
+    return catalogue.load("tiny", device=device or settings.device, runtime=settings.runtime)
 
 
 class BatchedModel:

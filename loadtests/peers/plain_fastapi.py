@@ -18,8 +18,8 @@ import uvicorn
 from fastapi import FastAPI, File, Form
 from PIL import Image
 
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 from loadtests.peers.class_by_class import segments_of
 from loadtests.peers.model import load
 

@@ -15,12 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from lexiseg_model.errors import UnknownModelError
+
 Task = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
 Refinement = Literal["none", "pamr", "regions"]
 Precision = Literal["exact", "fast"]
 CommercialUse = Literal["yes", "no", "ask"]
 Runtime = Literal["auto", "torch", "onnx", "onnx-int8"]
 LabelMap = NDArray[np.unsignedinteger]
+
+MAX_SHOWN_NAME = 80  # characters of an unknown name in an error
 
 
 @dataclass(frozen=True)
@@ -330,3 +334,35 @@ class ModelCard(BaseModel):
     )
     limits: list[str] = Field(description="what it is known not to do well")
     weights_sha256: str | None = Field(description="None where the weights come from the hub, by the card's settings")
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """What a request calls a model: NAME, or NAME@VERSION for that version alone. `version` None fits every version."""
+
+    name: str
+    version: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> ModelName:
+        """Read NAME or NAME@VERSION.
+
+        Raises:
+            UnknownModelError: the name or the version is empty, or there are two versions.
+        """
+        name, at, version = text.partition("@")
+        if not name or (at and not version) or "@" in version:
+            raise UnknownModelError(f"no model {text[:MAX_SHOWN_NAME]!r}; expected NAME or NAME@VERSION")
+        return cls(name, version if at else None)
+
+    @classmethod
+    def of(cls, card: ModelCard) -> ModelName:
+        """The name of exactly that model."""
+        return cls(card.name, card.version)
+
+    def fits(self, card: ModelCard) -> bool:
+        """Whether it names the model of a card."""
+        return self.name == card.name and self.version in (None, card.version)
+
+    def __str__(self) -> str:
+        return self.name if self.version is None else f"{self.name}@{self.version}"

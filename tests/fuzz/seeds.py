@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.masks.rle import encode_mask
 from tests.fuzz.targets import CARD_ENDS
 
@@ -73,7 +73,7 @@ def messages() -> Iterator[tuple[str, bytes]]:
 def models() -> Iterator[tuple[str, bytes]]:
     """The bundled card with a few numbers for weights, and the shortest one."""
     weights = save({"a": torch.zeros(2, 3), "b.c": torch.ones(1, dtype=torch.float16)})
-    card = (catalog.bundled()["tiny"] / "card.yaml").read_bytes()
+    card = (catalogue.bundled()["tiny"] / "card.yaml").read_bytes()
     yield "bundled", card + CARD_ENDS + weights
     yield "short", b"name: a\nmethod: tiny\n" + CARD_ENDS + weights[:40]
 

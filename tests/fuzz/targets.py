@@ -11,11 +11,11 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_model.catalog import read_card
+from lexiseg_model.catalogue import read_card
+from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.errors import ModelError, ShapeError
 from lexiseg_model.masks.rle import decode, decode_in_box, encode_mask
 from lexiseg_model.types import Rle
-from lexiseg_model.weights import read_weights
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.gateway.rpc.question import asked_of
 from lexiseg_service.image.header import read_header

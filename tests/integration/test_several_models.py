@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from tests import pictures
 from tests.forks import run
 from tests.integration.server import Server, form
@@ -24,8 +24,8 @@ CLASSES = ("cat", "wall")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds `second`: the bundled model under another name."""
     folder = tmp_path_factory.mktemp("models") / "second"
-    shutil.copytree(catalog.bundled()["tiny"], folder)
-    card = folder / catalog.CARD
+    shutil.copytree(catalogue.bundled()["tiny"], folder)
+    card = folder / catalogue.CARD
     card.write_text(card.read_text().replace("name: tiny", "name: second", 1))
     return folder.parent
 
@@ -36,7 +36,7 @@ def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("server")
     models_file = folder / "models.yaml"
     models_file.write_text("- name: tiny\n- name: second\n")
-    room = 3 * catalog.load("tiny").nbytes // 2
+    room = 3 * catalogue.load("tiny").nbytes // 2
     # The room is counted for torch. Elsewhere than on a processor with bf16, `auto` would first export `second`.
     environment = {
         "LEXISEG_MODELS_FILE": str(models_file),
@@ -115,8 +115,8 @@ def test_many_clients_of_two_models_that_do_not_fit_together_are_all_answered(cl
 def test_what_is_missing_is_said_before_anything_listens(models_dir: Path, tmp_path: Path) -> None:
     bare = tmp_path / "models" / "bare"
     bare.mkdir(parents=True)
-    card = (models_dir / "second" / catalog.CARD).read_text()
-    (bare / catalog.CARD).write_text(card.replace("name: second", "name: bare", 1))
+    card = (models_dir / "second" / catalogue.CARD).read_text()
+    (bare / catalogue.CARD).write_text(card.replace("name: second", "name: bare", 1))
 
     outcome = run("serve", "--http-port", "0", "--model", "tiny,bare,huge", LEXISEG_MODELS_DIR=str(bare.parent))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lexiseg_model.importing import import_model, importable, read_options
+from lexiseg_model.catalogue.importing import import_model, importable, read_options
 
 
 def imported(method: str, name: str, models_dir: Path, *, replace: bool = False, **files: Any) -> Path:

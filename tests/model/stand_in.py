@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError, ShapeError
-from lexiseg_model.examples import cells_of, means_of
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, Segmenter, TextBank, TextRows
 from lexiseg_model.types import (
@@ -36,6 +35,7 @@ from lexiseg_model.types import (
     Region,
     Task,
 )
+from lexiseg_model.vocabulary.examples import cells_of, means_of
 
 SCALE = 8.0
 NOBODY = 4.0

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.features import Features
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.memory import held_bytes
@@ -47,7 +47,7 @@ def test_a_model_counts_its_network_and_its_text_tower() -> None:
     tower = held_bytes(load_text_tower())
 
     assert tower > 80e6
-    assert tower < catalog.load("tiny", precision="exact").nbytes < tower + 60e6
+    assert tower < catalogue.load("tiny", precision="exact").nbytes < tower + 60e6
 
 
 def test_an_array_that_is_shared_with_a_tensor_is_counted_once() -> None:

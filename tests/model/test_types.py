@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lexiseg_model.types import Background, ClassEntry, ModelCard, Rle, Segment, Vocabulary
+from lexiseg_model.errors import UnknownModelError
+from lexiseg_model.types import Background, ClassEntry, ModelCard, ModelName, Rle, Segment, Vocabulary
 from tests.model.stand_in import card
+
+TINY_2 = card(name="tiny").model_copy(update={"version": "2"})
 
 
 def test_the_texts_of_a_class_begin_with_its_name() -> None:
@@ -37,3 +40,23 @@ def test_a_card_survives_being_written_and_read() -> None:
 def test_a_card_refuses_what_it_does_not_know(field: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=field):
         ModelCard.model_validate(card().model_dump() | {field: value})
+
+
+@pytest.mark.parametrize(("text", "fits"), [("tiny", True), ("tiny@2", True), ("tiny@1", False), ("tin", False)])
+def test_a_name_fits_every_version_and_one_with_a_version_that_alone(text: str, fits: bool) -> None:
+    assert ModelName.parse(text).fits(TINY_2) is fits
+
+
+@pytest.mark.parametrize("text", ["", "@", "tiny@", "@2", "tiny@2@2"])
+def test_what_lacks_a_name_or_a_version_is_refused(text: str) -> None:
+    with pytest.raises(UnknownModelError, match=f"'{text}'; expected NAME or NAME@VERSION"):
+        ModelName.parse(text)
+
+
+@pytest.mark.parametrize("text", ["tiny", "tiny@2"])
+def test_a_name_is_written_as_it_was_read(text: str) -> None:
+    assert str(ModelName.parse(text)) == text
+
+
+def test_a_card_names_its_own_version() -> None:
+    assert str(ModelName.of(TINY_2)) == "tiny@2"

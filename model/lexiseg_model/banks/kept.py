@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.caches.by_list import ByList
-from lexiseg_model.caches.latest import Latest
+from lexiseg_model.lru import Lru
 from lexiseg_model.types import ClassEntry
 
 
@@ -36,7 +36,7 @@ class KeptBanks(Generic[Bank]):
     """Of one model whose weights and card stay as they are. Safe from any thread."""
 
     def __init__(self) -> None:
-        self._kept: Latest[int, tuple[Words, Rows, Bank]] = Latest(MOST)  # by the hash of the words
+        self._kept: Lru[int, tuple[Words, Rows, Bank]] = Lru(MOST)  # by the hash of the words
         # Each class is asked for its own, which takes long.
         self._hashes: ByList[int] = ByList(2 * MOST)
         self._guard = threading.Lock()

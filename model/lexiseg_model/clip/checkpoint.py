@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import file_digest, require_file, told_of
 from lexiseg_model.clip.activation import Evidence
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.weights import file_digest, require_file, told_of
 
 State = dict[str, Tensor]
 

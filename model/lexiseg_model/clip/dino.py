@@ -17,11 +17,11 @@ import torch
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
+from lexiseg_model.catalogue.weights import Undrawn, told_of
 from lexiseg_model.clip.checkpoint import State, read_tensors
 from lexiseg_model.clip.hub import fetch
 from lexiseg_model.clip.vision import patch_map, resize_positions
 from lexiseg_model.errors import ShapeError, WeightsError
-from lexiseg_model.weights import Undrawn, told_of
 
 # `dino`: any tower of DINO's make, whose sizes are read off its weights.
 DinoName = Literal["dino", "dino_vitb16", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]

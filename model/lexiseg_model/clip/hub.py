@@ -9,8 +9,8 @@ from typing import Any
 import open_clip
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
+from lexiseg_model.catalogue.hub import why_out_of_reach
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.hub import why_out_of_reach
 
 CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # as open_clip looks for them
 

@@ -21,11 +21,11 @@ from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from torch import Tensor, nn
 
+from lexiseg_model.catalogue.weights import Undrawn, told_of
 from lexiseg_model.clip.activation import Evidence, decide, split_architecture
 from lexiseg_model.clip.checkpoint import Checkpoint, State, read_checkpoint
 from lexiseg_model.clip.hub import fetch_clip
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.weights import Undrawn, told_of
 
 # Of the small pair that is trained here: a name like any other of open_clip's.
 open_clip.add_model_config(Path(__file__).parent / "data" / "architectures")

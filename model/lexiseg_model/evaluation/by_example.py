@@ -14,16 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.components import components
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
 from lexiseg_model.evaluation.counts import Counts, Scores, count, scores
 from lexiseg_model.features import Features
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ClassEntry, Prompt, Region, Shown, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 SETS = ("voc", "coco", "street", "camvid", "fashion")
 LEAST_AREA = 0.01  # of the picture, that an object must have to be an example; smaller ones where there are no others
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=3, help="of each class")
     parser.add_argument("--draws", type=int, default=3, help="choices of examples, whose figures are averaged")
     asked = parser.parse_args()
-    segmenter = catalog.load(asked.model)
+    segmenter = catalogue.load(asked.model)
     rows = []
     for name in asked.sets:
         train, val = (read_dataset(asked.root, name, split) for split in ("train", "val"))

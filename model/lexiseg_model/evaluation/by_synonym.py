@@ -15,15 +15,15 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
 from lexiseg_model.evaluation.comparison.bootstrap import Difference, compare_counts
 from lexiseg_model.evaluation.counts import count
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 SETS = ("voc", "coco", "street", "camvid", "fashion")
 FIRST, DRAWN = "the first synonym of each", "one drawn for each photograph"
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     asked = parser.parse_args()
     synonyms: Synonyms = yaml.safe_load(asked.texts.read_text())["synonyms"]
-    segmenter = catalog.load(asked.model)
+    segmenter = catalogue.load(asked.model)
     found = {}
     for name in asked.sets:
         found[name] = evaluate(segmenter, read_dataset(asked.root, name, "val"), synonyms)

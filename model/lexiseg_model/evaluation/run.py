@@ -12,10 +12,10 @@ import numpy as np
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset
 from lexiseg_model.evaluation.counts import Counts, Scores, count, scores
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ClassEntry, Refinement, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import LabelMap, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 
 def labeller(segmenter: Segmenter, vocabulary: Vocabulary) -> Callable[[NDArray[np.uint8]], LabelMap]:

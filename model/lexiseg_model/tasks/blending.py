@@ -19,10 +19,10 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks.outcome import Outcome, outcome
 from lexiseg_model.types import Vocabulary
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 CELLS = 96  # of a window's side at which probabilities are blended; score maps of the methods have fewer
 TILE = 16  # the sides of a block are multiples of it, as those of a GeoTIFF's tiles must be

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from lexiseg_model.features import Features
 from lexiseg_model.masks import layers
-from lexiseg_model.scoring import score_regions
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options
 from lexiseg_model.types import LabelMap, Rle, Segment, Segmentation, Task, Vocabulary
+from lexiseg_model.vocabulary.scoring import score_regions
 
 
 class CutOut(NamedTuple):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.scoring import Steady
 from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.types import Prompt, Refinement, Vocabulary
+from lexiseg_model.vocabulary.scoring import Steady
 
 # In a video, for each object that is followed: its mask in this frame, or None where it is lost.
 Follow = Callable[[Segmenter, Features], Sequence[PromptMasks | None]]

@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.bank import bank_of
 from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import Regions, split, sum_by_region
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options, check_vocabulary
 from lexiseg_model.tasks.outcome import Outcome, outcome
 from lexiseg_model.tasks.pieces import Pieces, segmentation
 from lexiseg_model.tasks.things import Seen, belief, without
 from lexiseg_model.types import Segmentation, Task, Vocabulary
+from lexiseg_model.vocabulary.bank import bank_of
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 SMALLEST_INSTANCE = 0.0005  # of the picture; smaller regions are specks of the label map
 

@@ -7,15 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.bank import bank_of
 from lexiseg_model.features import Features
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.panoptic import Merged, merge
-from lexiseg_model.scoring import score_regions
 from lexiseg_model.segmenter import NamedMasks, RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options, check_vocabulary
 from lexiseg_model.tasks.pieces import Pieces, segmentation
 from lexiseg_model.types import Segmentation, Task, Vocabulary
+from lexiseg_model.vocabulary.bank import bank_of
+from lexiseg_model.vocabulary.scoring import score_regions
 
 
 def merged_proposals(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.types import ModelCard, Task
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
@@ -21,7 +21,7 @@ def check_model(settings: Settings, task: Task) -> None:
         ModelError: there is no such model, or its card is damaged.
         InvalidValue: it cannot do the task.
     """
-    _require_task(catalog.find(settings.default_model or settings.model, settings.models_dir).card, task)
+    _require_task(catalogue.find(settings.default_model or settings.model, settings.models_dir).card, task)
 
 
 def load(settings: Settings, task: Task) -> Segmenter:
@@ -31,7 +31,7 @@ def load(settings: Settings, task: Task) -> Segmenter:
         ModelError: it cannot be loaded.
         InvalidValue: it cannot do the task.
     """
-    segmenter = catalog.load(
+    segmenter = catalogue.load(
         settings.default_model or settings.model,
         models_dir=settings.models_dir,
         device=settings.device,
@@ -55,9 +55,9 @@ def named_or_folder(settings: Settings, name: str) -> Segmenter:
     Raises:
         ModelError: it cannot be loaded.
     """
-    if (Path(name) / catalog.CARD).is_file():
-        return catalog.load_folder(Path(name), settings.device, text_tower=settings.text_tower)
-    return catalog.load(
+    if (Path(name) / catalogue.CARD).is_file():
+        return catalogue.load_folder(Path(name), settings.device, text_tower=settings.text_tower)
+    return catalogue.load(
         name,
         models_dir=settings.models_dir,
         device=settings.device,

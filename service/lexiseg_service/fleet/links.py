@@ -17,8 +17,7 @@ from pydantic_core import from_json
 
 from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_client.stubs.worker_pb2_grpc import WorkerStub
-from lexiseg_model.model_name import ModelName
-from lexiseg_model.types import ModelCard
+from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.fleet.voice import Voice
 from lexiseg_service.question.messages import WorkerRequest

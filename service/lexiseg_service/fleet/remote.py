@@ -17,9 +17,8 @@ from typing import TypeVar
 import structlog
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_model.caches.latest import Latest
-from lexiseg_model.model_name import ModelName
-from lexiseg_model.types import ModelCard
+from lexiseg_model.lru import Lru
+from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.fleet.discovery import Discovery
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
@@ -60,7 +59,7 @@ class RemoteBackend:
         metrics.watch_workers(self.states)
         self._seconds = settings.deadline_seconds
         self._links: dict[str, WorkerLink] = {}
-        self._spilled: Latest[str, str] = Latest(MOST_SPILLED)  # image and model to address
+        self._spilled: Lru[str, str] = Lru(MOST_SPILLED)  # image and model to address
         self._looking: asyncio.Task[None] | None = None
 
     def health(self) -> Health:

@@ -25,8 +25,7 @@ from typing import Literal, cast, get_args
 import structlog
 
 from lexiseg_model.errors import OptionError, UnknownModelError
-from lexiseg_model.model_name import ModelName
-from lexiseg_model.types import ModelCard
+from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import InvalidValue
 
 logger = structlog.get_logger("lexiseg.rollouts")

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lexiseg_model.errors import UnknownModelError
-from lexiseg_model.model_name import ModelName
-from lexiseg_model.types import ModelCard, Prompt, Task, Vocabulary
+from lexiseg_model.types import ModelCard, ModelName, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, UnknownModel, UrlFetchOff
 from lexiseg_service.fleet.rollouts import Rollouts
 from lexiseg_service.gateway.by_example import ExampleDesk

@@ -26,12 +26,12 @@ import numpy as np
 import torch
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_model.bank import needed_texts
 from lexiseg_model.device import choose_device
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks import overlay
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry
+from lexiseg_model.vocabulary.bank import needed_texts
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest

@@ -12,12 +12,11 @@ from typing import TypeVar
 
 import structlog
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.device import choose_device
 from lexiseg_model.kernel import library
-from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard
+from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import DeadlineExceeded, NotReady
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
@@ -157,7 +156,7 @@ class ModelWorker:
 
     def _open_model(self, served: Served) -> Segmenter:
         settings = self._settings
-        return catalog.load(
+        return catalogue.load(
             served.name,
             models_dir=settings.models_dir,
             device=served.device,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from benchmarks.device.extent import Extent
 from benchmarks.device.passes import assert_labels_alike, assert_vectors_alike, filled, paces
 from benchmarks.device.vit import SIDE, vit
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from tests.model.stand_in import ColourSegmenter
 
 CPU = torch.device("cpu")
@@ -34,7 +34,7 @@ def test_one_patch_that_points_elsewhere_is_not_alike() -> None:
 
 
 def test_labels_of_another_model_are_not_alike() -> None:
-    tiny = catalog.load("tiny", device="cpu")
+    tiny = catalogue.load("tiny", device="cpu")
 
     assert_labels_alike(tiny, tiny)
     with pytest.raises(AssertionError, match="% of the pixels have the label that the CPU gives them"):

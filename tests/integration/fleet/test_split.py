@@ -23,13 +23,13 @@ import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.export import manifest
 from loadtests.ports import free_port
 from tests import pictures
 from tests.integration.processes import SEEN, Gateway, Worker
 from tests.integration.server import ROOT, form
-from tests.model.test_catalog import copy_of_tiny
+from tests.model.catalogue.test_models import copy_of_tiny
 
 CLIENTS = 16
 AHEAD = 8  # frames of a video that are sent before the first of them is answered
@@ -40,7 +40,7 @@ PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
 
 def bring_export(folder: Path) -> None:
     """To a copy of the bundled model, what a server before this one has exported: to write it takes long."""
-    written = catalog.export_folder(catalog.bundled()["tiny"], catalog.load("tiny"))
+    written = catalogue.export_folder(catalogue.bundled()["tiny"], catalogue.load("tiny"))
     if written.is_dir():
         shutil.copytree(written, folder / manifest.FOLDER)
 
@@ -269,9 +269,9 @@ def test_the_gateway_imports_neither_torch_nor_a_model() -> None:
     )
 
     assert set(json.loads(answer.stdout)) <= {
-        "lexiseg_model", "lexiseg_model.caches", "lexiseg_model.caches.latest", "lexiseg_model.errors",
+        "lexiseg_model", "lexiseg_model.errors", "lexiseg_model.lru",
         "lexiseg_model.kernel", "lexiseg_model.kernel.aside",
-        "lexiseg_model.model_name", "lexiseg_model.types",
+        "lexiseg_model.types",
     }  # fmt: skip
 
 

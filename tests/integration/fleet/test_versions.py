@@ -12,14 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import ModelName
 from lexiseg_service.cli import app
 from lexiseg_service.fleet.rollouts import Rollout
 from lexiseg_service.image.id import image_id_of
 from tests import pictures
 from tests.integration.processes import Gateway, Worker
 from tests.integration.server import TO_START, form
-from tests.model.test_catalog import SMALL_INPUT, copy_of_tiny
+from tests.model.catalogue.test_models import SMALL_INPUT, copy_of_tiny
 
 SIDE = 64
 PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")

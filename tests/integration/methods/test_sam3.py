@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import numpy as np
 
-from lexiseg_model import importing
-from lexiseg_model.method import methods
+from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue.method import methods
 from lexiseg_model.methods.sam3.import_ import Options
 from tests import coco, pictures
 from tests.integration.processes import Gateway, Worker

@@ -27,7 +27,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.transport.serialization import Binary
 
-from lexiseg_model.catalog import bundled, read_card
+from lexiseg_model.catalogue import bundled, read_card
 from tests import pictures
 from tests.integration.server import Server
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from lexiseg_model.bank import bank_of
 from lexiseg_model.banks.crowd import Crowd
 from lexiseg_model.banks.kept import LARGEST, MOST, KeptBanks
 from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.bank import bank_of
 from tests.model.stand_in import ColourSegmenter
 
 COLOURS = Vocabulary((ClassEntry("red"), ClassEntry("green", ("lime",))), Background(words=("blue", "crimson")))

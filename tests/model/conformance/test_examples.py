@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lexiseg_model.bank import bank_of
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.scoring import score_regions, score_vocabulary
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Shown, Vocabulary
+from lexiseg_model.vocabulary.bank import bank_of
+from lexiseg_model.vocabulary.scoring import score_regions, score_vocabulary
 from tests.model.conformance.models import asked_of
 
 taking = asked_of(lambda model: model.examples)

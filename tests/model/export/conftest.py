@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from lexiseg_model.catalog import load
+from lexiseg_model.catalogue import load
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import Manifest, Numbers, read
 from lexiseg_model.export.runner import OnnxRunner

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lexiseg_model import device
-from lexiseg_model.catalog import bundled
+from lexiseg_model.catalogue import bundled
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import choose, int8, onnx_runtime

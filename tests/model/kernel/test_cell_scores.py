@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model import catalog
-from lexiseg_model.bank import bank_of, words_as_one
+from lexiseg_model import catalogue
 from lexiseg_model.kernel.cell_scores import Asked, PresenceRule, cell_scores, fit, scores_by_presence
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.bank import bank_of, words_as_one
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 from tests.kernel import both_ways
 
 DEPTH = 16
@@ -68,7 +68,7 @@ def test_a_depth_that_does_not_come_out_even_is_left_to_others() -> None:
 
 @pytest.mark.parametrize("background", [Background(), Background(words=("wall",)), Background(words=()), None])
 def test_tiny_scores_alike_with_and_without(background: Background | None) -> None:
-    tiny = catalog.load("tiny", device="cpu")
+    tiny = catalogue.load("tiny", device="cpu")
     rgb = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
     plan = tiny.plan(rgb)
     features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
@@ -83,7 +83,7 @@ def test_tiny_scores_alike_with_and_without(background: Background | None) -> No
 
 
 def test_a_bank_says_how_many_of_its_classes_are_background_words() -> None:
-    tiny = catalog.load("tiny", device="cpu")
+    tiny = catalogue.load("tiny", device="cpu")
     vocabulary = Vocabulary((ClassEntry("lion"), ClassEntry("piano")), Background(words=("wall", "sky")))
 
     bank = bank_of(tiny, vocabulary, tiny.encode_texts)

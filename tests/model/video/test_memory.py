@@ -7,11 +7,11 @@ import torch
 
 from lexiseg_model import tasks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Vocabulary
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_model.video.picture import Picture
 from lexiseg_model.video.stability import flicker
+from lexiseg_model.vocabulary.rows import KnownRows
 from tests.model.conftest import Photographs
 from tests.model.video.scenes import noisy, plan_of, window
 from tests.model.video.test_tracking import frame

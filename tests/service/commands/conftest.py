@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.segmenter import Segmenter
 from tests.remembered import RememberedRows
 from tests.service.commands.command_line import CommandLine
 
-read = catalog.load
+read = catalogue.load
 
 
 @cache
@@ -30,7 +30,7 @@ def bundled(name: str, default: Path, options: tuple[tuple[str, Any], ...]) -> S
 
 def load(name: str, **options: Any) -> Segmenter:
     """As the catalogue does it, but for what no command changes: that is read once."""
-    theirs = catalog.find(name, options.get("models_dir")).folder not in catalog.bundled().values()
+    theirs = catalogue.find(name, options.get("models_dir")).folder not in catalogue.bundled().values()
     if theirs or options.get("text_tower"):
         return read(name, **options)
     return bundled(name, default_cache_dir(), tuple(sorted(options.items())))
@@ -39,7 +39,7 @@ def load(name: str, **options: Any) -> Segmenter:
 @pytest.fixture(autouse=True)
 def model_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a command computes with is what it would have read itself: most of its seconds went there."""
-    monkeypatch.setattr(catalog, "load", load)
+    monkeypatch.setattr(catalogue, "load", load)
     monkeypatch.setattr(load_text_tower(), "encode", rows().encode)
 
 

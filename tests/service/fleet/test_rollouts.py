@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from lexiseg_model.model_name import ModelName
-from lexiseg_model.types import ModelCard
+from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.fleet import rollouts
 from lexiseg_service.fleet.rollouts import Rollout, Rollouts, chosen, read_rollouts, write_rollouts

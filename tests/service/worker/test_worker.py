@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.errors import NotReady
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
@@ -19,7 +19,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.worker import ModelWorker
 from tests import pictures
-from tests.model.test_catalog import copy_of_tiny
+from tests.model.catalogue.test_models import copy_of_tiny
 
 SOON = 60.0  # seconds; a loaded machine needs a tenth of it
 
@@ -28,8 +28,8 @@ SOON = 60.0  # seconds; a loaded machine needs a tenth of it
 def models_dir(tmp_path: Path) -> Path:
     """Holds `second`: the bundled model under another name."""
     folder = tmp_path / "models" / "second"
-    shutil.copytree(catalog.bundled()["tiny"], folder)
-    card = folder / catalog.CARD
+    shutil.copytree(catalogue.bundled()["tiny"], folder)
+    card = folder / catalogue.CARD
     card.write_text(card.read_text().replace("name: tiny", "name: second", 1))
     return folder.parent
 

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.caches.latest import Latest
 from lexiseg_model.data.pairs.source import Skipped, StoredPair
 from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.lru import Lru
 
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 CAPTION, ABOUT = ".txt", ".json"
@@ -88,8 +88,8 @@ class ShardPairs:
             os.close(file)
 
     def _forget(self) -> None:
-        self._files: Latest[int, int] = Latest(OPEN_FILES)  # part -> descriptor
-        self._tables: Latest[int, ShardIndex] = Latest(INDEXES)
+        self._files: Lru[int, int] = Lru(OPEN_FILES)  # part -> descriptor
+        self._tables: Lru[int, ShardIndex] = Lru(INDEXES)
 
     def _table(self, part: int) -> ShardIndex:
         table = self._tables.get(part)

@@ -21,10 +21,10 @@ from lexiseg_model.evaluation.ranks import ALONE, Ranks
 from lexiseg_model.evaluation.read_ahead import read_ahead
 from lexiseg_model.evaluation.tally import Tally, folder_of, forget, read_parts
 from lexiseg_model.features import Features
-from lexiseg_model.scoring import refine_logits
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Refinement
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import refine_logits
 
 
 class Share(NamedTuple):

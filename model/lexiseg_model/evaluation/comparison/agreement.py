@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import SampleError
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import LabelMap, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 MOST_SWAPS = 3  # of a photograph that are told
 NOBODY = 0  # in a map of labels; classes count from 1

@@ -21,10 +21,10 @@ from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sampl
 from lexiseg_model.evaluation.counts import count
 from lexiseg_model.features import Features
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 COLUMNS = ("mIoU", "only present", "oracle segments", "oracle names")
 OTHERS = (0, 1, 3, 19)  # classes that a class is asked among

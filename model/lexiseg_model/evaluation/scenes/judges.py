@@ -19,8 +19,8 @@ from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, Refinement, Segmentation, Task, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
 
 Rgb = NDArray[np.uint8]
 TruthIn = TypeVar("TruthIn", contravariant=True)

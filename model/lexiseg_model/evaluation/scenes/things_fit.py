@@ -22,8 +22,8 @@ from lexiseg_model.evaluation.scenes.panoptic_quality import (
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks.pixels import seen_things
 from lexiseg_model.tasks.things import Seen, evidence
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ThingBelief, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
 
 STEPS = 100
 DECAY = 1e-3  # of the weights of evidence that is brought to one scale

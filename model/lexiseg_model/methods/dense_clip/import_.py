@@ -7,16 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.catalogue.weights import told_of
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.clip.dino import dino_from_file
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.errors import OptionError
-from lexiseg_model.importing import Imported, ImportOptions, imported_from, own_card
 from lexiseg_model.methods.dense_clip.dinoiser import DinoiserHeads, heads_from_state
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import PolicyName, card_settings, known_policy, published_policy
 from lexiseg_model.methods.dense_clip.stored import flat_state
-from lexiseg_model.weights import told_of
 
 
 def _policy(written: str) -> PolicyName:

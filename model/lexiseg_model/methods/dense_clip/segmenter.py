@@ -23,7 +23,6 @@ from lexiseg_model.clip.padding import Padding
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.device import Execution
-from lexiseg_model.examples import cells_of, means_of
 from lexiseg_model.features import Features, Layout, Plan, TileFeatures
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
@@ -33,6 +32,7 @@ from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts, settings_of
 from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region
+from lexiseg_model.vocabulary.examples import cells_of, means_of
 
 TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best
 MOST_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte

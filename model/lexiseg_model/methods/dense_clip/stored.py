@@ -11,13 +11,13 @@ from typing import NamedTuple
 from pydantic import ValidationError
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, state_digest
 from lexiseg_model.clip.dino import DinoTower, dino_from_hub, dino_from_state
 from lexiseg_model.clip.towers import ClipTowers, from_hub, from_state, hub_file
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.dense_clip.dinoiser import DinoiserHeads, heads_from_state
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.types import ModelCard
-from lexiseg_model.weights import WEIGHTS, image_digest, read_weights, state_digest
 
 State = dict[str, Tensor]
 CLIP, PROXY, HEADS = "clip.", "proxy.", "heads."

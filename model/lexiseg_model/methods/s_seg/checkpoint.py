@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import names_in_network, told_of
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.s_seg.mask_head import MaskHead
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.settings import SSegSettings
-from lexiseg_model.weights import names_in_network, told_of
 
 COUNTER = "num_batches_tracked"
 HEAD = "sem_seg_head."

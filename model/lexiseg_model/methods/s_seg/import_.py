@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lexiseg_model.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
 from lexiseg_model.methods.s_seg.checkpoint import read_trained
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.classes import ClassRule
 from lexiseg_model.clip.normalise import normalise
@@ -35,7 +36,6 @@ from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.methods.s_seg.text_tower import SSegTextTower
 from lexiseg_model.segmenter import Proposals, TextBank
 from lexiseg_model.types import ModelCard, Refinement
-from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
 
 LEAST = 1e-8  # of a score, before its logarithm
 HOW_TO_PROVIDE = (

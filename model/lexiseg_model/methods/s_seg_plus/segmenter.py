@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.data.indexed import BACKGROUND
@@ -28,7 +29,6 @@ from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
 from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
-from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
 
 NOWHERE = -1e3  # logit of a class that was never taught
 COUNTER = "num_batches_tracked"

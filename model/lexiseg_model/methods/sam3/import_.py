@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from pydantic import Field
 
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.importing import Imported, ImportOptions, imported_from
 from lexiseg_model.methods.sam3.network import TOKENIZER, require_transformers
 from lexiseg_model.methods.sam3.settings import Sam3Settings
 from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, PanopticRule

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
@@ -31,7 +32,6 @@ from lexiseg_model.methods.sam3.settings import Sam3Settings
 from lexiseg_model.methods.sam3.text import TextRows as TokenRows
 from lexiseg_model.segmenter import ExampleVectors, NamedMasks, Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region
-from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
 
 NAMES = ("fine", "middle", "coarse")
 PICTURE = "picture"  # beside them: which one it is

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import state_digest
 from lexiseg_model.methods.sam3.network import TOKENIZER, Sam3Network
 from lexiseg_model.methods.sam3.settings import Sam3Settings
-from lexiseg_model.weights import state_digest
 
 AT_ONCE = 32  # texts
 TEXT_SIDE = ("text_encoder.", "text_projection.", TOKENIZER)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import Undrawn
 from lexiseg_model.clip.checkpoint import read_bare_or_wrapped
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_state
 from lexiseg_model.errors import OptionError, WeightsError
@@ -23,7 +24,6 @@ from lexiseg_model.methods.tcl.grounder import STAGES
 from lexiseg_model.methods.tcl.image_pass import PATCH
 from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.methods.tcl.settings import ARCHITECTURE
-from lexiseg_model.weights import Undrawn
 
 State = dict[str, Tensor]
 

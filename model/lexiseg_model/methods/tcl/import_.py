@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import Field
 
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.catalogue.weights import told_of
 from lexiseg_model.clip.towers import configuration, from_files, known_architecture
-from lexiseg_model.importing import Imported, ImportOptions, imported_from, own_card
 from lexiseg_model.methods.tcl.checkpoint import from_official, names_of, read_official, restore
 from lexiseg_model.methods.tcl.settings import ARCHITECTURE, TclSettings
 from lexiseg_model.types import ModelCard
-from lexiseg_model.weights import told_of
 
 
 class Options(ImportOptions):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.classes import ClassRule
 from lexiseg_model.clip.normalise import normalise
@@ -33,7 +34,6 @@ from lexiseg_model.methods.tcl.image_pass import PATCH, ImagePass, prepared
 from lexiseg_model.methods.tcl.settings import TclSettings
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ModelCard, Refinement
-from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
 
 HOW_TO_PROVIDE = (
     "tcl has no weights here. Either import the authors' checkpoint, `lexiseg models import --method tcl "

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.examples import box_cells, cells_of, means_of
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, TextRows
 from lexiseg_model.types import Region
+from lexiseg_model.vocabulary.examples import box_cells, cells_of, means_of
 
 LEAST_ALIKE = 0.25  # that pixels of an example count as to each other
 NEAR = 0.03  # of a cosine: a known word that much farther counts 1/e of the nearest

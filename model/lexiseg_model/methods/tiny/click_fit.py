@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.components import objects_of
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample, read_dataset
 from lexiseg_model.evaluation.scenes.oracle import deepest_point, overlaps
@@ -102,7 +102,7 @@ def _weights(rule: ClickOrder) -> Tensor:
 
 def main(root: Path, names: list[str]) -> None:
     """Fits on the training splits and prints what came of it."""
-    segmenter = catalog.load("tiny")
+    segmenter = catalogue.load("tiny")
     assert isinstance(segmenter, TinySegmenter)
     sets = {name: gather(segmenter, read_dataset(root, name, "train")) for name in names}
     card = TinySettings.model_validate(segmenter.card.settings).clicks

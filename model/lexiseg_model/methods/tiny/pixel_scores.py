@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.bank import directions, highest_per_class, words_as_one
 from lexiseg_model.features import Features
 from lexiseg_model.kernel import cell_scores
 from lexiseg_model.methods.tiny.network import EMBEDDING, PRESENCE_FLOOR, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.words.doubt import Doubted, doubt, won
 from lexiseg_model.segmenter import Competing, Doubts, TextBank
+from lexiseg_model.vocabulary.bank import directions, highest_per_class, words_as_one
 
 SUREST = 0.01  # of the pixels, whose probabilities say that a class is there
 CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them

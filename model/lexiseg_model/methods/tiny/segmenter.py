@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
-from lexiseg_model.bank import highest_per_class
 from lexiseg_model.caches.by_list import ByList
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
@@ -58,6 +57,7 @@ from lexiseg_model.segmenter import (
     Unfamiliar,
 )
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
+from lexiseg_model.vocabulary.bank import highest_per_class
 
 WEIGHTS_FILE = "tiny.safetensors"  # the words of training lie beside it in a file of their own
 

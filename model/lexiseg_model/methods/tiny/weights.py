@@ -8,11 +8,11 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from lexiseg_model.catalogue.weights import Undrawn, read_weights
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.types import ModelCard
-from lexiseg_model.weights import Undrawn, read_weights
 
 FOLDER = Path(__file__).parent / "bundled"
 FILE = "tiny.safetensors"

@@ -16,6 +16,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
+from lexiseg_model.catalogue.weights import Undrawn, names_in_network, told_of
 from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, read_tensors
 from lexiseg_model.clip.towers import ClipTowers, from_state
 from lexiseg_model.errors import WeightsError
@@ -25,7 +26,6 @@ from lexiseg_model.methods.unpair_seg.names import OURS, THEIRS, depth_of, learn
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE
 from lexiseg_model.methods.unpair_seg.sizes import Sizes, sizes_of
-from lexiseg_model.weights import Undrawn, names_in_network, told_of
 
 State = dict[str, Tensor]
 

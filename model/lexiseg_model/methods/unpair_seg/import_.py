@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import Field
 
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.catalogue.weights import told_of
 from lexiseg_model.clip.towers import from_files
-from lexiseg_model.importing import Imported, ImportOptions, imported_from, own_card
 from lexiseg_model.methods.unpair_seg.checkpoint import read_weights, restore
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE
 from lexiseg_model.methods.unpair_seg.sizes import PUBLISHED
-from lexiseg_model.weights import told_of
 
 WITHOUT_ADAPTER = "without an adapter"  # stands in the limit of the card that an adapter lifts
 

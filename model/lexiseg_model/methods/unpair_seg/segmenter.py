@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
 from lexiseg_model.clip import by_example, windowed
 from lexiseg_model.clip.templates import template_set
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import TextSide
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
-from lexiseg_model.examples import box_cells, mask_cells
 from lexiseg_model.export.cuda_graphs import OF_A_LARGE_NETWORK, graphs_of
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
 from lexiseg_model.masks.rle import decode
@@ -46,7 +46,7 @@ from lexiseg_model.methods.unpair_seg.network import EncodedImages
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
-from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
+from lexiseg_model.vocabulary.examples import box_cells, mask_cells
 
 NAMES = ("masks", "level32", "level16", "level8", "dense", "adapted")
 SURE = regions.SURE

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import yaml
 
-from lexiseg_model.method import CARD
+from lexiseg_model.catalogue.method import CARD
+from lexiseg_model.catalogue.weights import file_digest, let_others_read
 from lexiseg_model.training.publishing.commit import commit
 from lexiseg_model.training.publishing.curve import in_words, read_curve
 from lexiseg_model.training.publishing.terms import UNSTATED, with_terms
 from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.types import ModelCard
-from lexiseg_model.weights import file_digest, let_others_read
 
 __all__ = ["commit", "lineage", "origin", "with_terms", "write_card"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from lexiseg_model.catalogue.method import CARD
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.method import CARD
 from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.training.recipes.read import Planned, read_recipe
 from lexiseg_model.training.recipes.training import Below

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lexiseg_model.catalogue.method import Method, methods
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.method import Method, methods
 from lexiseg_model.training.recipes.training import Training
 
 MODULE = "training.recipes"

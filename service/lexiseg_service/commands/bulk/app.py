@@ -90,7 +90,7 @@ def bulk(
         import pyarrow  # noqa: F401
     except ImportError:
         raise typer.BadParameter("needs parquet: pip install pyarrow", param_hint="'bulk'") from None
-    from lexiseg_model.store import absolute
+    from lexiseg_model.catalogue.store import absolute
     from lexiseg_service.commands.bulk.on_ray import Cluster
     from lexiseg_service.commands.bulk.run import Way, run
     from lexiseg_service.commands.bulk.sources import source_of

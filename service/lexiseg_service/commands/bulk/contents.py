@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
+from lexiseg_model.catalogue.store import open_store, protocol_of
 from lexiseg_model.errors import ModelError
-from lexiseg_model.store import open_store, protocol_of
 from lexiseg_service.commands.bulk.sources import Item, Source, picture_column
 
 TRIES = 3  # of what may go well the next time

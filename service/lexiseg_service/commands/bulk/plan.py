@@ -20,8 +20,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from lexiseg_model.catalogue.store import UNFINISHED, reached, write_whole
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.store import UNFINISHED, reached, write_whole
 from lexiseg_service.commands.bulk.digests import Digests, repeated, short_digest
 from lexiseg_service.commands.bulk.sources import Item
 from lexiseg_service.commands.bulk.tables import Table

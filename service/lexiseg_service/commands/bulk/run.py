@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import typer
 
-from lexiseg_model import catalog
-from lexiseg_model.model_name import ModelName
+from lexiseg_model import catalogue
+from lexiseg_model.types import ModelName
 from lexiseg_service.commands.bulk import on_ray
 from lexiseg_service.commands.bulk.converting.forms import Form, convert
 from lexiseg_service.commands.bulk.counting import Counted, count, count_here
@@ -136,7 +136,7 @@ def _finish(job: Job, size: Size, destination: Destination, way: Way) -> int:
 
 
 def _model_of(settings: Settings) -> str:
-    return str(ModelName.of(catalog.find(settings.default_model or settings.model, settings.models_dir).card))
+    return str(ModelName.of(catalogue.find(settings.default_model or settings.model, settings.models_dir).card))
 
 
 def _with_failures(destination: Destination, done: Iterable[int]) -> set[int]:

@@ -12,9 +12,9 @@ import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
+from lexiseg_model.catalogue.store import open_store, reached
 from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.store import open_store, reached
 from lexiseg_service.commands.segment.sources import SUFFIXES as PICTURES
 
 Kind = Literal["files", "csv", "parquet", "webdataset"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from lexiseg_model.data.indexed import BACKGROUND, read_classes
-from lexiseg_model.pseudo_labels import Labelling, photographs_in, write_pseudo_labels
+from lexiseg_model.data.preparing.pseudo_labels import Labelling, photographs_in, write_pseudo_labels
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.classes import resolved
 from lexiseg_service.commands.loading import load

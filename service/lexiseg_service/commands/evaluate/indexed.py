@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.run import Report, evaluate
@@ -36,7 +36,7 @@ def run(
     data = read_dataset(root, dataset, split)
     data = replace(data, samples=data.samples[:limit])
     renamed = dict(_pair(rename, data.classes) for rename in renames)
-    segmenter = catalog.load(
+    segmenter = catalogue.load(
         settings.model,
         models_dir=settings.models_dir,
         device=settings.device,

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import typer
 
-from lexiseg_model import catalog
-from lexiseg_model.catalog import ModelFolder
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue import ModelFolder
 from lexiseg_model.data.annotated import AnnotatedSet
 from lexiseg_model.data.read import read_benchmark
 from lexiseg_model.errors import DatasetError
@@ -49,7 +49,7 @@ def run(settings: Settings, wanted: Wanted) -> int:
         ModelError: the protocol, the data set or the model is not as expected.
     """
     rules = protocol(wanted.protocol)
-    model_folder = catalog.find(settings.model, settings.models_dir)
+    model_folder = catalogue.find(settings.model, settings.models_dir)
     with ranks() as team:
         loaded = _Loaded(model_folder, device_of(settings.device), settings.text_tower)
         reports = [_evaluate(loaded, rules, data, wanted, team) for data in _data(rules, wanted, team)]
@@ -71,7 +71,7 @@ class _Loaded:
     def of(self, card: ModelCard) -> Segmenter:
         if self._segmenter is None or card != self._card:
             self._segmenter = None  # two would not fit into memory
-            self._segmenter = catalog.load_folder(
+            self._segmenter = catalogue.load_folder(
                 self.model_folder.folder, self._device, card=card, text_tower=self._text_tower
             )
             self._card = card

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.read_scenes import read_panoptic_scenes
 from lexiseg_model.evaluation.scenes.things_fit import fit, gather
 from lexiseg_service.question.stuff import is_thing
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--photographs", type=int, default=PHOTOGRAPHS)
     parser.add_argument("--split", default="train")
     asked = parser.parse_args(arguments)
-    segmenter = catalog.load(asked.model)
+    segmenter = catalogue.load(asked.model)
     sets = {}
     for name in asked.names:
         sets[name] = gather(segmenter, read_panoptic_scenes(name, asked.root, asked.split, is_thing), asked.photographs)

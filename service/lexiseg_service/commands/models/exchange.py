@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from lexiseg_model import catalog, exchange
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue import exchange
 from lexiseg_model.errors import OptionError
-from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import ModelName
 from lexiseg_service.settings import Settings
 
 
 def push(name: str, url: str, settings: Settings) -> None:
     """Sends a model directory, and says what was sent."""
-    folder = catalog.find(name, settings.models_dir).folder
+    folder = catalogue.find(name, settings.models_dir).folder
     sent: list[str] = []
 
     def tell(place: str) -> None:
@@ -38,5 +39,5 @@ def pull(url: str, replace: bool, settings: Settings, place: str | None = None) 
     folder = exchange.pull(
         root, last, settings.models_dir, replace, lambda file: typer.echo(f"{file} ...", err=True), place
     )
-    typer.echo(f"{folder}: sha256 {catalog.read_card(folder).weights_sha256}")
+    typer.echo(f"{folder}: sha256 {catalogue.read_card(folder).weights_sha256}")
     typer.echo(f"serve it with: LEXISEG_MODELS_DIR={settings.models_dir} lexiseg serve --model {place}")

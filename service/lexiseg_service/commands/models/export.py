@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export.agreement import agreement, labeller
 from lexiseg_model.export.exportable import Exportable
@@ -34,7 +34,7 @@ def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -
         ModelError: the model or the photographs are not as expected, or the model cannot be written as ONNX.
     """
     pictures = [] if photos is None else _photographs(photos)
-    segmenter = catalog.load(
+    segmenter = catalogue.load(
         settings.model,
         models_dir=settings.models_dir,
         device="cpu",
@@ -50,7 +50,7 @@ def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -
         progress.add_task(f"writing {segmenter.card.name} to {folder}", total=None)
         manifest = export(segmenter, folder)
         if int8:
-            kept = catalog.find(settings.model, settings.models_dir).folder / RANGES
+            kept = catalogue.find(settings.model, settings.models_dir).folder / RANGES
             manifest = add_int8(folder, manifest, [segmenter.plan(picture).tiles for picture in pictures], kept)
         agree = _agreement(segmenter, folder, manifest, pictures) if pictures else {}
     _print(folder, manifest, agree)
@@ -74,8 +74,8 @@ def _agreement(
 
 
 def _place(segmenter: Segmenter, settings: Settings) -> Path:
-    model = catalog.find(settings.model, settings.models_dir)
-    return catalog.export_folder(model.folder, segmenter, settings.cache_dir)
+    model = catalogue.find(settings.model, settings.models_dir)
+    return catalogue.export_folder(model.folder, segmenter, settings.cache_dir)
 
 
 def _photographs(folder: Path) -> list[NDArray[np.uint8]]:

@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from lexiseg_model import catalog, importing
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue.method import Method
 from lexiseg_model.clip.checkpoint import is_torchscript
 from lexiseg_model.errors import OptionError
-from lexiseg_model.method import Method
 from lexiseg_service.commands.options import Chosen, flag, takes_settings
 from lexiseg_service.commands.signature import Grouped, option, taking
 
@@ -61,7 +62,7 @@ def import_model(
     for path in filter(is_torchscript, options.archives):
         typer.echo(f"{path} is a TorchScript archive: running its code to read the tensors", err=True)
     folder = importing.import_model(method, name, options, settings.models_dir, replace)
-    card = catalog.read_card(folder)
+    card = catalogue.read_card(folder)
     typer.echo(f"{folder}: {card.method}, sha256 {card.weights_sha256}")
     typer.echo(f"serve it with: LEXISEG_MODELS_DIR={settings.models_dir} lexiseg serve --model {name}")
 

@@ -8,10 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from lexiseg_model import catalog
-from lexiseg_model.method import methods
-from lexiseg_model.model_name import ModelName
-from lexiseg_model.types import ModelCard
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue.method import methods
+from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.settings import Settings
 
 
@@ -20,7 +19,7 @@ def list_all(settings: Settings) -> None:
     table = Table(
         Column("model", no_wrap=True), Column("weights", no_wrap=True), "tasks", "input", "mIoU", "commercial use"
     )
-    cards = catalog.cards(settings.models_dir)
+    cards = catalogue.cards(settings.models_dir)
     for card in cards:
         quality = ", ".join(f"{name} {measured.miou:.1f}" for name, measured in card.quality.items())
         shape = f"{card.input.short_side}-{card.input.long_side} px"
@@ -34,7 +33,9 @@ def list_all(settings: Settings) -> None:
 
 def list_json(settings: Settings) -> None:
     """Print the cards, with the state of their weights in the field `weights`."""
-    cards = [{**card.model_dump(mode="json"), "weights": _weights(card)} for card in catalog.cards(settings.models_dir)]
+    cards = [
+        {**card.model_dump(mode="json"), "weights": _weights(card)} for card in catalogue.cards(settings.models_dir)
+    ]
     typer.echo(json.dumps(cards, indent=1))
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import typer
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.errors import OptionError, UnknownModelError
-from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import ModelName
 from lexiseg_service.settings import Settings
 
 
@@ -32,7 +32,7 @@ def use(name: str, settings: Settings) -> None:
         raise OptionError(f"{name} names no version; expected NAME@VERSION, as tcl@2")
     if not (models_dir / name).is_dir():
         raise UnknownModelError(f"no model directory {models_dir / name}")
-    catalog.require(name, models_dir, settings.text_tower)
+    catalogue.require(name, models_dir, settings.text_tower)
     before = _current(models_dir, wanted.name)
     _turn(models_dir, wanted.name, name)
     if before is not None and before != name:
@@ -71,7 +71,7 @@ def _current(models_dir: Path, name: str) -> str | None:
         return os.readlink(place)
     if not place.exists():
         return None
-    own = str(ModelName(name, catalog.read_card(place).version))
+    own = str(ModelName(name, catalogue.read_card(place).version))
     if (models_dir / own).exists():
         raise OptionError(f"{place} is a directory, and {own} is there as well: remove or rename one of them")
     os.rename(place, models_dir / own)

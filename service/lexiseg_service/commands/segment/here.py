@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import ModelName
 from lexiseg_service.commands.classes import resolved, shown_here
 from lexiseg_service.commands.loading import check_model, load
 from lexiseg_service.commands.segment.files import segment_files

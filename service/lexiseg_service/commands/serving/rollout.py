@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import ModelName
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.fleet.rollouts import By, Rollout, read_rollouts, write_rollouts
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from lexiseg_model.caches.latest import Latest
+from lexiseg_model.lru import Lru
 from lexiseg_service.errors import RateLimited
 from lexiseg_service.settings import Settings
 
@@ -106,9 +106,9 @@ class MemoryGate:
         self._rule_of = each(rule)
         self._clock = clock
         self._today = today
-        self._days: Latest[str, tuple[int, int]] = Latest(MOST_CLIENTS)  # day, and requests on it
+        self._days: Lru[str, tuple[int, int]] = Lru(MOST_CLIENTS)  # day, and requests on it
         self._inside: Counter[str] = Counter()
-        self._buckets: Latest[str, tuple[float, float]] = Latest(MOST_CLIENTS)  # tokens, and when there were so many
+        self._buckets: Lru[str, tuple[float, float]] = Lru(MOST_CLIENTS)  # tokens, and when there were so many
 
     async def enter(self, client: str) -> str:
         """Lets a client in.

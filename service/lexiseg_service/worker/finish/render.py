@@ -14,9 +14,9 @@ from lexiseg_model.masks import overlay
 from lexiseg_model.masks.bilinear import bands
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.polygons import rings_of
-from lexiseg_model.scoring import Steady
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Ring, Segmentation
+from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.watch.tracing import StageTime

@@ -22,9 +22,8 @@ import structlog
 import torch
 
 from lexiseg_model.errors import UnknownModelError
-from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard
+from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.models.device_memory import give_back

@@ -16,11 +16,10 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.device import choose_device
 from lexiseg_model.errors import ModelError, UnknownModelError, WeightsError
-from lexiseg_model.model_name import ModelName
-from lexiseg_model.types import ModelCard
+from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 
@@ -87,8 +86,8 @@ def served_as(name: str, settings: Settings, device: str, preload: bool) -> Serv
         UnknownModelError: there is no model of that name and version.
         WeightsError: weights are missing or damaged; the message says how to provide them.
     """
-    model = catalog.require(name, settings.models_dir, settings.text_tower)
-    nbytes = sum(path.stat().st_size for path in catalog.weight_files(model))
+    model = catalogue.require(name, settings.models_dir, settings.text_tower)
+    nbytes = sum(path.stat().st_size for path in catalogue.weight_files(model))
     return Served(name, model.card, device, preload, nbytes)
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import structlog
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.errors import ModelError, WeightsError
-from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import ModelName
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -124,9 +124,9 @@ class ModelWatch:
 
     def _folder(self, served: Served) -> Path:
         try:
-            return catalog.find(served.name, self._settings.models_dir).folder
+            return catalogue.find(served.name, self._settings.models_dir).folder
         except WeightsError:  # its card is damaged: what is wrong is said when the change is made
-            return catalog.folders(self._settings.models_dir)[served.name]
+            return catalogue.folders(self._settings.models_dir)[served.name]
 
 
 def _state(path: Path) -> tuple[str, int, int, int]:

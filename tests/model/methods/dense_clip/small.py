@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.device import Execution
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
@@ -19,7 +19,7 @@ SETTINGS = DenseClipSettings(
 
 def segmenter(precision: Precision = "exact") -> DenseClipSegmenter:
     """NACLIP's attention, windows of four by four patches."""
-    card = catalog.read_card(catalog.bundled()["dense-clip"]).model_copy(
+    card = catalogue.read_card(catalogue.bundled()["dense-clip"]).model_copy(
         update={
             "input": InputSize(short_side=48, long_side=160, multiple=small.PATCH),
             "settings": SETTINGS.model_dump(mode="json"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
@@ -33,7 +33,7 @@ OWNER = REFERENCE["query_index"].astype(np.int64)
 
 @cache
 def segmenter(policy: PolicyName = "naclip", precision: Precision = "exact") -> DenseClipSegmenter:
-    bundled = catalog.read_card(catalog.bundled()["dense-clip"])
+    bundled = catalogue.read_card(catalogue.bundled()["dense-clip"])
     card = bundled.model_copy(update=card_settings(bundled, policy, "ViT-B-16", quick_gelu=True))
     heads = None
     if policy == "clip_dinoiser":
@@ -260,7 +260,7 @@ def test_without_hub_the_bundled_card_says_how_to_provide_its_weights(monkeypatc
     monkeypatch.setattr("lexiseg_model.clip.hub.try_to_load_from_cache", lambda *_, **__: None)
 
     with pytest.raises(WeightsError, match=r"Either .*hub.* or .*models import"):
-        catalog.require("dense-clip")
+        catalogue.require("dense-clip")
 
 
 def test_the_text_tower_counts_towards_the_models_memory() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.device import Execution
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.segmenter import SSegSegmenter
@@ -22,7 +22,7 @@ SMALL = SSegSettings(
     embedding=16,
     projector_hidden=32,
 )
-CARD = catalog.read_card(catalog.bundled()["s-seg"]).model_copy(
+CARD = catalogue.read_card(catalogue.bundled()["s-seg"]).model_copy(
     update={
         "settings": SMALL.model_dump(mode="json"),
         "embedding": SMALL.embedding,

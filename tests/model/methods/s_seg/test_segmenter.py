@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model import catalog, tasks
+from lexiseg_model import catalogue, tasks
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout
 from lexiseg_model.methods.s_seg.segmenter import LEAST, SSegSegmenter
@@ -348,12 +348,12 @@ def test_background_words_of_the_card_can_be_done_without() -> None:
 
 
 def test_the_bundled_card_describes_the_published_sizes_and_says_how_to_provide_weights() -> None:
-    card = catalog.read_card(catalog.bundled()["s-seg"])
+    card = catalogue.read_card(catalogue.bundled()["s-seg"])
 
     assert SSegSettings.model_validate(card.settings) == SSegSettings()
     assert card.tasks == ["semantic", "instance", "panoptic", "everything"]
     assert card.panoptic.source == "proposals"
     with pytest.raises(WeightsError, match=r"models import --method s-seg .*or put a model directory"):
-        catalog.require("s-seg")
+        catalogue.require("s-seg")
     with pytest.raises(WeightsError, match="models import"):
-        catalog.load("s-seg", device="cpu")
+        catalogue.load("s-seg", device="cpu")

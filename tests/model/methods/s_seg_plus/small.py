@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.device import Execution
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.segmenter import SSegPlusSegmenter
@@ -20,7 +20,7 @@ NETWORK = SSegPlusSettings(
 def segmenter(precision: Precision = "exact") -> SSegPlusSegmenter:
     """On the CPU; its canvas has a short side of 64 pixels."""
     settings = NETWORK.model_copy(update={"classes": CLASSES})
-    card = catalog.read_card(catalog.bundled()["s-seg"]).model_copy(
+    card = catalogue.read_card(catalogue.bundled()["s-seg"]).model_copy(
         update={
             "name": "s-seg-plus",
             "method": "s-seg-plus",

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.errors import DatasetError, WeightsError
@@ -101,7 +101,7 @@ def test_what_was_trained_serves_the_classes_that_it_was_taught(data: Path, tmp_
 
     card = publish(recipe, weights)
 
-    segmenter = catalog.load("s-seg-plus", models_dir=tmp_path, precision="exact")
+    segmenter = catalogue.load("s-seg-plus", models_dir=tmp_path, precision="exact")
     split = read_dataset(data, "halves", "val")
     assert evaluate(segmenter, split).scores.pixel_accuracy > 60  # of three classes that colour alone tells apart
     assert card.quality["halves"].images == 3

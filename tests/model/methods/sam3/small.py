@@ -11,14 +11,15 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from lexiseg_model import catalog, importing
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue.method import methods
+from lexiseg_model.catalogue.weights import WEIGHTS, read_weights
 from lexiseg_model.device import Execution
-from lexiseg_model.method import methods
 from lexiseg_model.methods.sam3.import_ import Options
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.methods.sam3.settings import Sam3Settings
 from lexiseg_model.types import ModelCard, Precision
-from lexiseg_model.weights import WEIGHTS, read_weights
 
 SIDE = 56  # pixels: four patches of 14
 WIDTH = 32
@@ -79,7 +80,7 @@ def _imported() -> tuple[ModelCard, dict[str, torch.Tensor]]:
         save(folder)
         made = importing.import_model(methods()["sam3"], "small", Options(checkpoint=folder), Path(place))
         assert load_file(made / WEIGHTS)
-        card = catalog.read_card(made)
+        card = catalogue.read_card(made)
         return card, read_weights(made / WEIGHTS, card.weights_sha256)
 
 

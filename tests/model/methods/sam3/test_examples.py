@@ -9,15 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from lexiseg_model.bank import bank_of
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.methods.sam3.examples import ROW, boxes_of
 from lexiseg_model.methods.sam3.segmenter import PICTURE, Sam3Segmenter
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Shown, Vocabulary
+from lexiseg_model.vocabulary.bank import bank_of
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 from tests.model.conformance.asking import blocks, seen
 from tests.model.methods.sam3 import small
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from lexiseg_model import catalog, importing, tasks
+from lexiseg_model import catalogue, tasks
+from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.method import methods
 from lexiseg_model.methods.sam3 import network
 from lexiseg_model.methods.sam3.import_ import Options
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
@@ -54,7 +55,7 @@ def published(hub: Path) -> Published:
 def ours(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Sam3Segmenter:
     models = tmp_path_factory.mktemp("models")
     importing.import_model(methods()["sam3"], "mine", Options(checkpoint=hub), models)
-    loaded = catalog.load("mine", models_dir=models, device="cpu", precision="exact")
+    loaded = catalogue.load("mine", models_dir=models, device="cpu", precision="exact")
     assert isinstance(loaded, Sam3Segmenter)
     return loaded
 

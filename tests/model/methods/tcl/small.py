@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from open_clip.transformer import VisionTransformer
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.device import Execution
 from lexiseg_model.methods.tcl.checkpoint import Restored
 from lexiseg_model.methods.tcl.grounder import GatedConvolution
@@ -35,7 +35,7 @@ def small_network(gate: float = 0.7, embedding: int = EMBEDDING) -> TclNetwork:
 
 def segmenter(precision: Precision = "exact") -> TclSegmenter:
     """The whole model over it, with the text tower of a small CLIP."""
-    card = catalog.read_card(catalog.bundled()["tcl"]).model_copy(
+    card = catalogue.read_card(catalogue.bundled()["tcl"]).model_copy(
         update={
             "input": InputSize(short_side=48, long_side=160, multiple=16),
             "settings": SETTINGS.model_dump(mode="json"),

@@ -10,7 +10,7 @@ import open_clip
 import pytest
 import torch
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.clip.towers import configuration, from_state
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.features import InferenceOptions
@@ -57,7 +57,7 @@ def test_it_is_imported_and_segments(tmp_path: Path) -> None:
 
     files: dict[str, Any] = {"checkpoint": tmp_path / "tcl.pth", "clip": [tmp_path / "clip.pt"]}
     imported("tcl", "mine", tmp_path, architecture=MINI, **files)
-    segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
+    segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
 
     picture = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
     plan = segmenter.plan(picture, InferenceOptions())

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
@@ -25,7 +25,7 @@ from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, MASK_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
 
 CPU = torch.device("cpu")
-CARD = catalog.read_card(catalog.bundled()["tcl"])
+CARD = catalogue.read_card(catalogue.bundled()["tcl"])
 
 
 @cache
@@ -206,6 +206,6 @@ def test_the_best_of_a_classs_texts_is_its_score() -> None:
 
 def test_the_bundled_card_says_how_to_provide_its_weights() -> None:
     with pytest.raises(WeightsError, match=r"models import --method tcl .*or put a model directory"):
-        catalog.require("tcl")
+        catalogue.require("tcl")
     with pytest.raises(WeightsError, match="models import"):
-        catalog.load("tcl", device="cpu")
+        catalogue.load("tcl", device="cpu")

@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled
-from lexiseg_model.weights import read_weights
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
 

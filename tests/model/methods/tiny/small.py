@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import InputSize, Precision
 
@@ -10,12 +10,12 @@ HEIGHT, WIDTH = 96, 128  # pixels of the network's input, of the maps that tests
 
 
 def segmenter(precision: Precision = "exact") -> Segmenter:
-    folder = catalog.bundled()["tiny"]
-    bundled = catalog.read_card(folder)
+    folder = catalogue.bundled()["tiny"]
+    bundled = catalogue.read_card(folder)
     card = bundled.model_copy(
         update={
             "input": InputSize(short_side=96, long_side=160, multiple=bundled.input.multiple),
             "settings": {"proposals": {**bundled.settings["proposals"], "grid": 4}},
         }
     )
-    return catalog.load_folder(folder, "cpu", precision, card)
+    return catalogue.load_folder(folder, "cpu", precision, card)

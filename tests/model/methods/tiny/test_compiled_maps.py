@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from lexiseg_model import catalog, device
+from lexiseg_model import catalogue, device
 from lexiseg_model.kernel.layers import panel
 from lexiseg_model.methods.tiny.compiled_head import as_read
 from lexiseg_model.methods.tiny.compiled_maps import CompiledMaps
@@ -91,10 +91,10 @@ def test_the_network_does_not_keep_the_weights_a_second_time(network: SharedNetw
 def test_clicks_on_a_photograph_find_what_torch_finds(photographs: dict[str, NDArray[np.uint8]]) -> None:
     answers = []
     for precision in ("fast", "exact"):
-        model = catalog.load("tiny", device="cpu", precision=precision)
+        model = catalogue.load("tiny", device="cpu", precision=precision)
         assert isinstance(model, TinySegmenter)
         plan = model.plan(photographs["coffee"])
-        tiles = catalog.load("tiny", device="cpu", precision="exact").encode_tiles(plan.tiles)
+        tiles = catalogue.load("tiny", device="cpu", precision="exact").encode_tiles(plan.tiles)
         answers.append(model.prompt(model.assemble(plan, tiles), CLICKS))
 
     for ours, expected in zip(*answers, strict=True):

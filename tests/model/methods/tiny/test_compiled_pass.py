@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model import catalog, device
+from lexiseg_model import catalogue, device
 from lexiseg_model.device import Execution
 from lexiseg_model.kernel.layers import panel
 from lexiseg_model.methods.tiny.compiled_pass import CompiledPass, suits
@@ -82,9 +82,9 @@ def test_who_insists_on_exact_answers_or_computes_elsewhere_stays_with_torch(mon
 
 
 def test_bfloat16_in_vectors_is_left_for_the_kernel_s_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    without = catalog.load("tiny", device="cpu", precision="fast")
+    without = catalogue.load("tiny", device="cpu", precision="fast")
     with_bfloat16(monkeypatch, tiles=False)
-    segmenter = catalog.load("tiny", device="cpu", precision="fast")
+    segmenter = catalogue.load("tiny", device="cpu", precision="fast")
     assert isinstance(segmenter, TinySegmenter)
     assert segmenter.is_compiled
     assert segmenter.passes_side_by_side
@@ -108,7 +108,7 @@ def with_bfloat16(monkeypatch: pytest.MonkeyPatch, *, tiles: bool) -> None:
 
 
 def test_photographs_keep_their_features(photographs: dict[str, NDArray[np.uint8]]) -> None:
-    fast, exact = (catalog.load("tiny", device="cpu", precision=precision) for precision in ("fast", "exact"))
+    fast, exact = (catalogue.load("tiny", device="cpu", precision=precision) for precision in ("fast", "exact"))
     assert isinstance(fast, TinySegmenter)
     assert fast.is_compiled
     tiles = np.concatenate([fast.plan(photographs["coffee"]).tiles] * 2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model.catalog import load
+from lexiseg_model.catalogue import load
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.words import familiar, known_texts
 from lexiseg_model.types import ClassEntry

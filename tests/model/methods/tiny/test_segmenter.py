@@ -10,13 +10,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.bank import bank_of
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.methods.tiny.network import EMBEDDING, STRIDE
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.segmenter import Competing
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.bank import bank_of
+from lexiseg_model.vocabulary.rows import KnownRows
 
 LOGITS = torch.zeros(1, 1, 1)
 Photographs = dict[str, NDArray[np.uint8]]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.errors import OptionError, TaskError, WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.network import EMBEDDING
@@ -192,15 +192,15 @@ def without_head(folder: Path, *tasks: str) -> Path:
     """A model directory whose weights are the network alone, and whose card names `tasks`."""
     folder.mkdir()
     save_file(TinyState.of(load_file(BUNDLED)).network, folder / "tiny.safetensors")
-    card = yaml.safe_load((BUNDLED.parent / catalog.CARD).read_text())
+    card = yaml.safe_load((BUNDLED.parent / catalogue.CARD).read_text())
     digest = hashlib.sha256((folder / "tiny.safetensors").read_bytes()).hexdigest()
     card |= {"name": folder.name, "tasks": list(tasks), "weights_sha256": digest}
-    (folder / catalog.CARD).write_text(yaml.safe_dump(card))
+    (folder / catalogue.CARD).write_text(yaml.safe_dump(card))
     return folder
 
 
 def test_without_a_head_there_are_neither_prompts_nor_proposals(tmp_path: Path, china: Features) -> None:
-    segmenter = catalog.load_folder(without_head(tmp_path / "mine", "semantic"), "cpu")
+    segmenter = catalogue.load_folder(without_head(tmp_path / "mine", "semantic"), "cpu")
     fresh = Features(china.size, china.tensors)
 
     with pytest.raises(TaskError, match="mine has no prompt head"):
@@ -210,7 +210,7 @@ def test_without_a_head_there_are_neither_prompts_nor_proposals(tmp_path: Path, 
 
 
 def test_without_a_head_there_are_no_regions(tmp_path: Path, china: Features) -> None:
-    segmenter = catalog.load_folder(without_head(tmp_path / "mine", "semantic"), "cpu")
+    segmenter = catalogue.load_folder(without_head(tmp_path / "mine", "semantic"), "cpu")
 
     with pytest.raises(OptionError, match="has no prompt head, and so no regions"):
         segmenter.regions(china)
@@ -220,13 +220,13 @@ def test_a_card_cannot_promise_prompts_without_a_head(tmp_path: Path) -> None:
     folder = without_head(tmp_path / "mine", "semantic", "prompt")
 
     with pytest.raises(WeightsError, match="the card names the task prompt, and the weights hold no prompt head"):
-        catalog.load_folder(folder, "cpu")
+        catalogue.load_folder(folder, "cpu")
 
 
 def test_settings_of_another_method_are_refused(tmp_path: Path) -> None:
     folder = without_head(tmp_path / "mine", "semantic")
-    card = yaml.safe_load((folder / catalog.CARD).read_text())
-    (folder / catalog.CARD).write_text(yaml.safe_dump(card | {"settings": {"proposals": {"grid": 0}}}))
+    card = yaml.safe_load((folder / catalogue.CARD).read_text())
+    (folder / catalogue.CARD).write_text(yaml.safe_dump(card | {"settings": {"proposals": {"grid": 0}}}))
 
     with pytest.raises(WeightsError, match=r"not those of tiny: (?s:.*)proposals\.grid"):
-        catalog.load_folder(folder, "cpu")
+        catalogue.load_folder(folder, "cpu")

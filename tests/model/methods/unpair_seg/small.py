@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from open_clip.timm_model import TimmModel
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.clip.towers import from_state
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features
@@ -114,7 +114,7 @@ def segmenter(
 ) -> UnpairSegSegmenter:
     """The whole model behind the interface."""
     restored = restore(state(adapted=adapted), ARCHITECTURE)
-    card = catalog.read_card(catalog.bundled()["unpair-seg"])
+    card = catalogue.read_card(catalogue.bundled()["unpair-seg"])
     card = card.model_copy(
         update={"input": InputSize(short_side=side, long_side=side, multiple=32), "settings": LENIENT | settings}
     )

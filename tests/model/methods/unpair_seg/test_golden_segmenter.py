@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, Layout, Plan
 from lexiseg_model.masks.upsample import winners
@@ -27,7 +27,7 @@ from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden, small
 from tests.model.methods.unpair_seg.golden import assert_close
 
-CARD = catalog.read_card(catalog.bundled()["unpair-seg"])
+CARD = catalogue.read_card(catalogue.bundled()["unpair-seg"])
 IMAGE = (300, 400)  # of the grid's case; fills 192 x 256 of the input
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model import catalog, tasks
+from lexiseg_model import catalogue, tasks
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.methods.unpair_seg import proposals
@@ -20,7 +20,7 @@ from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, requi
 from lexiseg_model.types import ClassEntry, InputSize, Point, Prompt, Task, Vocabulary
 from tests.model.methods.unpair_seg import small
 
-CARD = catalog.read_card(catalog.bundled()["unpair-seg"])
+CARD = catalogue.read_card(catalogue.bundled()["unpair-seg"])
 CLASSES = (ClassEntry("cat", ("kitten",)), ClassEntry("grass"), ClassEntry("sky"))
 CLICK, BOX = Prompt(points=(Point(60, 30),)), Prompt(box=(10, 8, 90, 50))
 PAIR = Prompt(points=(Point(60, 30), Point(5, 5, positive=False)))

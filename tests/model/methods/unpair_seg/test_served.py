@@ -1,4 +1,4 @@
-"""From a checkpoint in the authors' layout to answers: the importer, the catalog, the engine, the command line."""
+"""From a checkpoint in the authors' layout to answers: the importer, the catalogue, the engine, the command line."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 
-from lexiseg_model import catalog
-from lexiseg_model.catalog import CARD
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue import CARD
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg import import_
 from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, MASKS, OFFICIAL_CLIP, State, restore, to_official
@@ -28,7 +28,7 @@ from tests.model.imports import imported
 from tests.model.methods.unpair_seg import small
 from tests.service.commands.command_line import CommandLine
 
-CARD_LIMITS = catalog.read_card(catalog.bundled()["unpair-seg"]).limits
+CARD_LIMITS = catalogue.read_card(catalogue.bundled()["unpair-seg"]).limits
 SOON = 60.0  # seconds; on a busy machine a good deal of it
 
 
@@ -61,14 +61,14 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_imported_checkpoint_is_a_model(models_dir: Path) -> None:
-    segmenter = catalog.load("mine", models_dir=models_dir, device="cpu")
+    segmenter = catalogue.load("mine", models_dir=models_dir, device="cpu")
 
     assert isinstance(segmenter, UnpairSegSegmenter)
     card = segmenter.card
     assert (card.name, card.embedding, card.lineage) == ("mine", 24, "Imported from stage1.pth.")
     assert card.text_tower == f"CLIP {small.ARCHITECTURE}"
     assert card.licence == "that of the imported weights"
-    assert catalog.require("mine", models_dir).card.weights_sha256 is not None
+    assert catalogue.require("mine", models_dir).card.weights_sha256 is not None
     served, trained = segmenter.network.masks.state_dict(), small.state()
     assert all(torch.equal(value, trained[MASKS + name]) for name, value in served.items())
 
@@ -81,7 +81,7 @@ def test_clip_may_come_in_a_file_of_its_own(tmp_path: Path) -> None:
 
     imported_small(tmp_path / "models", checkpoint=tmp_path / "stage1.pth", clip=[tmp_path / "clip.pt"])
 
-    segmenter = catalog.load("mine", models_dir=tmp_path / "models", device="cpu")
+    segmenter = catalogue.load("mine", models_dir=tmp_path / "models", device="cpu")
     assert segmenter.card.lineage == "Imported from stage1.pth, clip.pt."
     with pytest.raises(WeightsError, match=r"stage1\.pth: .* come without CLIP"):
         imported_small(tmp_path / "models", checkpoint=tmp_path / "stage1.pth", name="other")
@@ -93,7 +93,7 @@ def test_the_adapter_of_a_training_is_served(tmp_path: Path) -> None:
 
     imported_small(tmp_path / "models", checkpoint=tmp_path / "stage2.pth")
 
-    segmenter = catalog.load("mine", models_dir=tmp_path / "models", device="cpu")
+    segmenter = catalogue.load("mine", models_dir=tmp_path / "models", device="cpu")
     assert isinstance(segmenter, UnpairSegSegmenter)
     assert segmenter.network.adapter is not None
     assert CARD_LIMITS[0].startswith("The authors released stage one alone; without an adapter")
@@ -119,7 +119,7 @@ def test_only_the_authors_checkpoint_gets_the_authors_card(
 
     made = imported_small(tmp_path / "models", checkpoint=tmp_path / "stage1.pth")
 
-    card = catalog.read_card(made)
+    card = catalogue.read_card(made)
     assert licence in card.licence
     assert any("SA-1B" in each for each in card.training_data) == (licence != "that of the imported weights")
     assert card.limits == CARD_LIMITS
@@ -149,7 +149,7 @@ def test_stage_one_over_another_clip_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_engine_serves_every_task_from_one_image_pass(models_dir: Path) -> None:
-    segmenter = catalog.load("mine", models_dir=models_dir, device="cpu", precision="fast")
+    segmenter = catalogue.load("mine", models_dir=models_dir, device="cpu", precision="fast")
     engine = Engine(segmenter, Settings(), Metrics())
     image = pictures.encoded(pictures.small("flower", 120))
     words, click = Vocabulary((ClassEntry("flower"), ClassEntry("leaf")), None), Prompt(points=(Point(60, 40),))

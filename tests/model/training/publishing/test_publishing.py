@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.catalog import read_card
+from lexiseg_model.catalogue import read_card
 from lexiseg_model.training.publishing import lineage, origin, write_card
 from lexiseg_model.training.publishing.curve import JOURNAL
 from lexiseg_model.training.recipe import Phase, RunRecipe

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 import s3fs
 
-from lexiseg_model.store import open_store
+from lexiseg_model.catalogue.store import open_store
 from lexiseg_service.commands.bulk import sources
 from tests.s3_server import bucket
 from tests.service.commands.bulk import jobs

@@ -18,7 +18,7 @@ from lexiseg_model.evaluation.comparison.agreement import ClassOverlap, Swap, ag
 from lexiseg_service.cli import app
 from lexiseg_service.commands.compare.preview import Previews
 from tests import pictures
-from tests.model.test_catalog import copy_of_tiny, replace_weights
+from tests.model.catalogue.test_models import copy_of_tiny, replace_weights
 
 JPEG = re.compile("src='data:image/jpeg;base64,([^']*)'")
 CLASSES = ("-c", "sky", "-c", "building", "-c", "tree")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.catalog import bundled
+from lexiseg_model.catalogue import bundled
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.evaluate.test_indexed import root  # noqa: F401  a fixture
 

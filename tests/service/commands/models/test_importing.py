@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lexiseg_model.catalog import read_card
+from lexiseg_model.catalogue import read_card
 from lexiseg_model.masks.png import to_png
 from tests.golden.weights import openai_clip_vitb16_state
 from tests.model.stand_in import picture

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from tests.service.commands.command_line import CommandLine
 
 
@@ -27,7 +27,7 @@ def test_of_every_model_it_says_whether_its_weights_are_here(lexiseg: CommandLin
 def test_the_whole_licence_of_every_model_is_printed_and_a_word_for_commercial_use(lexiseg: CommandLine) -> None:
     out = lexiseg("models", "list").out
 
-    cards = catalog.cards()
+    cards = catalogue.cards()
     assert all(f"{card.name}@{card.version}: {card.licence}\n" in out for card in cards)
     assert {card.name: card.commercial_use for card in cards} == {
         "tiny": "no",

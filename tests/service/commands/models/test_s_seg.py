@@ -18,8 +18,8 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.worker import ModelWorker
 from tests import coco, pictures
+from tests.model.catalogue.test_models import change_card
 from tests.model.methods.s_seg.small import CARD, small_network
-from tests.model.test_catalog import change_card
 from tests.service.commands.command_line import CommandLine
 
 SOON = 120.0  # seconds; a loaded machine needs a tenth of it

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from structlog.testing import capture_logs
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
 from lexiseg_service.gateway.app import create_app
@@ -54,7 +54,7 @@ def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, url: 
     """The options of a run in this process, whose model is colours, and of one by the server."""
     if request.param == "server":
         return ["--server", url]
-    monkeypatch.setattr(catalog, "load", lambda *_, **__: colours())
+    monkeypatch.setattr(catalogue, "load", lambda *_, **__: colours())
     return []
 
 
@@ -170,7 +170,7 @@ def test_a_photograph_among_the_maps_is_not_written_over(lexiseg: CommandLine, i
 def test_a_task_that_the_model_here_cannot_do_is_one_line(
     lexiseg: CommandLine, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog, "load", lambda *_, **__: ColourSegmenter())
+    monkeypatch.setattr(catalogue, "load", lambda *_, **__: ColourSegmenter())
 
     for options in (["--point", "1,2"], ["-c", "red", "--task", "panoptic"]):
         outcome = lexiseg("segment", image, *options, "--out", image.parent / "out")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Rle
@@ -118,7 +118,7 @@ def test_what_a_box_and_a_point_show_is_followed(
     clip, out, lines = tmp_path / "clip.mkv", tmp_path / "out.mp4", tmp_path / "out.jsonl"
     clips.written(clip, [np.kron(moving.scene(red=corner), larger) for corner in path], codec="ffv1", pixels="bgr0")
     able = ColourSegmenter(tasks=("semantic", "prompt"))
-    monkeypatch.setattr(catalog, "load", lambda *_, **__: able)
+    monkeypatch.setattr(catalogue, "load", lambda *_, **__: able)
     command = ("video", clip, "--box", "32,32,128,128", "--point", "320,240", "--json", lines, "--out", out)
 
     with served(able) as address:
@@ -140,7 +140,7 @@ def test_panoptic_segments_say_what_is_a_thing(
 ) -> None:
     clip, lines = clips.halves(tmp_path / "clip.mp4", 3), tmp_path / "out.jsonl"
     able = ColourSegmenter(tasks=("semantic", "panoptic"))
-    monkeypatch.setattr(catalog, "load", lambda *_, **__: able)
+    monkeypatch.setattr(catalogue, "load", lambda *_, **__: able)
     command = ("video", clip, "-c", "red", "-c", "blue", "--task", "panoptic", "--json", lines)
 
     with served(able) as address:
@@ -160,7 +160,7 @@ def test_a_task_that_the_model_cannot_do_is_told(
     lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_server: bool
 ) -> None:
     clip, lines = clips.halves(tmp_path / "clip.mp4", 2), tmp_path / "out.jsonl"
-    monkeypatch.setattr(catalog, "load", lambda *_, **__: ColourSegmenter())
+    monkeypatch.setattr(catalogue, "load", lambda *_, **__: ColourSegmenter())
 
     with served() as address:
         where = ["--server", address] if by_server else []

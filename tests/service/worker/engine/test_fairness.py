@@ -14,10 +14,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model import scoring
-from lexiseg_model.bank import bank_of as scoring_bank_of
 from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank
 from lexiseg_model.types import Vocabulary
+from lexiseg_model.vocabulary import scoring
+from lexiseg_model.vocabulary.bank import bank_of as scoring_bank_of
 from lexiseg_service.errors import QueueFull
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings

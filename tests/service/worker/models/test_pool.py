@@ -10,7 +10,7 @@ from concurrent.futures import Future
 import pytest
 
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import ModelName
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.models.loaded import Loaded

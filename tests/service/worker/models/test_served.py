@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker.models.served import served_models
-from tests.model.test_catalog import copy_of_tiny
+from tests.model.catalogue.test_models import copy_of_tiny
 
 TWO = "- name: tiny\n- {name: second, preload: true, device: cpu}\n"
 
@@ -27,8 +27,8 @@ def _no_settings_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def models_dir(tmp_path: Path) -> Path:
     """Holds `second`: the bundled model under another name."""
     folder = tmp_path / "models" / "second"
-    shutil.copytree(catalog.bundled()["tiny"], folder)
-    card = folder / catalog.CARD
+    shutil.copytree(catalogue.bundled()["tiny"], folder)
+    card = folder / catalogue.CARD
     card.write_text(card.read_text().replace("name: tiny", "name: second", 1))
     return folder.parent
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from lexiseg_model.catalogue.importing import own_card
+from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.checkpoint import read_tensors
-from lexiseg_model.importing import own_card
 from lexiseg_model.methods.dense_clip.dinoiser import heads_from_state
 from lexiseg_model.methods.dense_clip.settings import card_settings
 from lexiseg_model.methods.dense_clip.stored import flat_state
@@ -15,7 +16,6 @@ from lexiseg_model.methods.dense_clip.training.dinoiser_recipe import DinoiserRe
 from lexiseg_model.methods.dense_clip.training.dinoiser_trainer import clip_of
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import ModelCard
-from lexiseg_model.weights import WEIGHTS
 
 
 def publish(recipe: DinoiserRecipe, weights: Path) -> ModelCard:

@@ -7,12 +7,12 @@ from typing import Literal
 
 from safetensors.torch import save_file
 
+from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.towers import configuration
 from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import ModelCard
-from lexiseg_model.weights import WEIGHTS
 
 
 def publish(recipe: ClipRecipe, weights: Path) -> ModelCard | None:

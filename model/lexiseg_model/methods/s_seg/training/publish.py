@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.methods.s_seg.checkpoint import read_trained, restore
@@ -65,14 +65,14 @@ def _say_retrieval(recipe: SSegRecipe, weights: Path) -> None:
 
 
 def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelCard:
-    segmenter = catalog.load_folder(folder, recipe.device)
+    segmenter = catalogue.load_folder(folder, recipe.device)
     train = [read_dataset(recipe.data, name, "train") for name in recipe.thresholds]
     by_threshold = miou_by_threshold(segmenter, train, recipe.photographs)
     best = max(by_threshold, key=lambda threshold: by_threshold[threshold])
     print(f"threshold {best}: mIoU {by_threshold[best]:.2f} % on train splits", flush=True)
     card = card.model_copy(update={"settings": card.settings | {"background": best}})
     write_card(card, folder)
-    segmenter = catalog.load_folder(folder, recipe.device)
+    segmenter = catalogue.load_folder(folder, recipe.device)
     measured = [name for name in recipe.thresholds if (recipe.data / name / "val").is_dir()]
     quality = {name: _quality(segmenter, read_dataset(recipe.data, name, "val")) for name in measured}
     return card.model_copy(update={"quality": quality})

@@ -13,10 +13,10 @@ from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.counts import Counts, count, scores
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 CANDIDATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.fresh_text import tokenize
 from lexiseg_model.data.pairs.open import open_pairs
 from lexiseg_model.data.pairs.source import PairSource, set_apart
@@ -19,7 +20,6 @@ from lexiseg_model.training.pair_batches import NumberedPairs, PairBatch, PairBa
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.shrunk import Shrunk
-from lexiseg_model.weights import WEIGHTS
 
 NETWORK = "network."  # of the losses' names for the weights
 

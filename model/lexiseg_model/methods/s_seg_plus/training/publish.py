@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import BACKGROUND, read_dataset
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.methods.s_seg_plus.training.classes import settings_for
@@ -44,7 +44,7 @@ def publish(recipe: StudentRecipe, weights: Path) -> ModelCard:
     )
     write_card(card, weights.parent)
     if recipe.judged:
-        segmenter = catalog.load_folder(weights.parent, recipe.device)
+        segmenter = catalogue.load_folder(weights.parent, recipe.device)
         quality = {}
         for name in recipe.judged:
             data = read_dataset(recipe.truth or recipe.data, name, "val")

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.data.indexed import IGNORE, Reading, Sample, read_dataset
 from lexiseg_model.data.pairs.source import Skipped
@@ -24,7 +25,6 @@ from lexiseg_model.training.augment import random_crop
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
-from lexiseg_model.weights import WEIGHTS
 
 
 class LabelledBatch(NamedTuple):

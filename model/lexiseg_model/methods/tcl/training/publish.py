@@ -6,13 +6,13 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.methods.tcl.import_ import Options, read
 from lexiseg_model.methods.tcl.training.recipe import TclRecipe
 from lexiseg_model.methods.tcl.training.trainer import BEST_OFFICIAL, OFFICIAL
 from lexiseg_model.methods.tcl.training.validate import TEST_BY_TRAINING
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import InputSize, ModelCard
-from lexiseg_model.weights import WEIGHTS
 
 PATCH = 16
 

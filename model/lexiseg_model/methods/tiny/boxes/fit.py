@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.read_scenes import read_object_scenes
 from lexiseg_model.data.scenes import Objects, Scene
 from lexiseg_model.evaluation.scenes.oracle import overlaps, tight_box
@@ -166,7 +166,7 @@ def _moved(box: tuple[float, ...], off: float, size: tuple[int, int]) -> tuple[f
 
 def main(root: Path, names: list[str]) -> None:
     """Fits on the training splits and prints what came of it."""
-    segmenter = catalog.load("tiny")
+    segmenter = catalogue.load("tiny")
     assert isinstance(segmenter, TinySegmenter)
     sets = {}
     for name in names:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Iterator
 
-from lexiseg_model.caches.latest import Latest
 from lexiseg_model.features import Features
+from lexiseg_model.lru import Lru
 
 KEPT = 4  # a megabyte and a half each, with what prompts about it share
 
@@ -16,7 +16,7 @@ class KeptLooks:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._kept: Latest[Hashable, Features] = Latest(KEPT)
+        self._kept: Lru[Hashable, Features] = Lru(KEPT)
 
     def __iter__(self) -> Iterator[Features]:
         with self._guard:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample
 from lexiseg_model.features import Features
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, BackgroundRule, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 OFFSETS = (0.0, 0.5, 1.0, 1.25, 1.5, 1.75, 2.0)  # logits
 MARGINS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)

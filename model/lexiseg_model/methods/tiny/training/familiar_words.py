@@ -25,7 +25,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import read_familiar, write_familiar
@@ -76,7 +76,7 @@ def names_of(data: Path, sets: Iterable[str]) -> list[str]:
 def main(folder: Path, lists: list[Path], texts: Path) -> None:
     """Reads the lists and writes the file."""
     names = [name for path in lists for name in json.loads(path.read_text())]
-    names += catalog.read_card(folder).background.words
+    names += catalogue.read_card(folder).background.words
     bound = write(folder, names, yaml.safe_load(texts.read_text())["synonyms"], load_text_tower())
     print(f"{len(set(names))} names; a word is familiar from a likeness of {bound}")
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE
 from lexiseg_model.data.own.lay_out import lay_out, prepare
 from lexiseg_model.errors import RecipeError
@@ -32,7 +33,6 @@ from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable, kept_
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer, Trained, initial_network
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, TinyState
 from lexiseg_model.training.packs import Pack
-from lexiseg_model.weights import read_weights
 
 METHOD = "tiny"
 LAID_OUT = "laid-out"  # folder of a run, of the pictures as they are trained on
@@ -51,7 +51,9 @@ def start_folder(recipe: FinetuneRecipe) -> Path:
         RecipeError: it is of another method.
     """
     path = Path(recipe.start)
-    folder, card = (path, catalog.read_card(path)) if path.is_dir() else catalog.find(recipe.start, recipe.models_dir)
+    folder, card = (
+        (path, catalogue.read_card(path)) if path.is_dir() else catalogue.find(recipe.start, recipe.models_dir)
+    )
     if card.method != METHOD:
         raise RecipeError(f"start={recipe.start}: models of method {METHOD} can be tuned, this one is of {card.method}")
     return folder

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from lexiseg_model import catalog
-from lexiseg_model.bank import words_apart
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, read_dataset
 from lexiseg_model.methods.tiny.network import levels_along, log_presence
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
@@ -37,7 +37,7 @@ from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.publishing import write_card
 from lexiseg_model.types import ClassEntry, ModelCard
-from lexiseg_model.weights import file_digest
+from lexiseg_model.vocabulary.bank import words_apart
 
 PHOTOGRAPHS = 400  # of each data set, at most
 CELLS = 300  # of each photograph, at random
@@ -204,8 +204,8 @@ def write_levels(folder: Path, train: Sequence[IndexedDataset], neutral: Sequenc
     Returns:
         The card as it is written now.
     """
-    card = catalog.read_card(folder)
-    segmenter = catalog.load_folder(folder)
+    card = catalogue.read_card(folder)
+    segmenter = catalogue.load_folder(folder)
     assert isinstance(segmenter, TinySegmenter)
     random = np.random.default_rng(seed)
     sets = [gather(segmenter, data, random) for data in train]

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.catalog import read_card
+from lexiseg_model.catalogue import read_card
+from lexiseg_model.catalogue.weights import file_digest, read_weights
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.fast import fused
@@ -33,7 +34,6 @@ from lexiseg_model.training.processes.group import one_first
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
-from lexiseg_model.weights import file_digest, read_weights
 
 HELD_BACK = 25  # one photograph of so many is not trained on
 LEAST_WINDOW = 0.5  # of a photograph's cells, across and down, that an example shows

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
+from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.methods.tiny.network import MEAN, STD, STRIDE, TinyNetwork, channel
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
@@ -21,7 +22,6 @@ from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, filled, with_later_parts
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
-from lexiseg_model.weights import read_weights
 
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `halve` makes it
 Example = tuple[NDArray[np.uint8], Drawn]

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.data.indexed_scenes import object_scenes
 from lexiseg_model.evaluation.run import evaluate
@@ -43,7 +43,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
     chosen on the training photographs, the quality measured on the `val` splits that exist. The weights hold no prompt
     head: the card names no task that needs one.
     """
-    bundled = catalog.read_card(FOLDER)
+    bundled = catalogue.read_card(FOLDER)
     card = bundled.model_copy(
         update=_origin(recipe, weights, recipe.start)
         | {
@@ -82,7 +82,7 @@ def _calibrated(
     if levels:
         fitted = [read_dataset(recipe.data, name, "train") for name in levels]
         card = write_levels(weights.parent, fitted, names, recipe.seed)
-    segmenter = catalog.load_folder(weights.parent, recipe.device)
+    segmenter = catalogue.load_folder(weights.parent, recipe.device)
     masked = [name for name in recipe.sets if (recipe.data / name / "train" / "masks").is_dir()]
     train = [read_dataset(recipe.data, name, "train") for name in masked]
     foreign = TextBook.read(TEXTS).rare
@@ -94,7 +94,7 @@ def _calibrated(
     )
     card = card.model_copy(update={"background": found.rule})
     write_card(card, weights.parent)
-    segmenter = catalog.load_folder(weights.parent, recipe.device)
+    segmenter = catalogue.load_folder(weights.parent, recipe.device)
     quality = {}
     for name in _measured(recipe, list(recipe.sets)):
         data = read_dataset(recipe.data, name, "val")
@@ -127,7 +127,7 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
     if words.exists():
         shutil.copyfile(words, weights.parent / FAMILIAR)
     write_card(card, weights.parent)
-    segmenter = catalog.load_folder(weights.parent, recipe.device)
+    segmenter = catalogue.load_folder(weights.parent, recipe.device)
     quality = {}
     for name in _measured(recipe, list(recipe.sets)):
         found = measure_prompts(segmenter, recipe.data, name)
@@ -155,12 +155,12 @@ def measure_prompts(segmenter: Segmenter, root: Path, name: str) -> PromptQualit
 
 def _card_below(below: str) -> ModelCard:
     """Of the network that a part was trained over; the bundled one's where no card lies beside its weights."""
-    return catalog.read_card(_folder_below(below))
+    return catalogue.read_card(_folder_below(below))
 
 
 def _folder_below(below: str) -> Path:
     path = BUNDLED if below == "bundled" else Path(below)
-    return path.parent if (path.parent / catalog.CARD).exists() else FOLDER
+    return path.parent if (path.parent / catalogue.CARD).exists() else FOLDER
 
 
 def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[str, object]:
@@ -174,9 +174,9 @@ def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[s
 
 def started_from(weights: Path) -> tuple[str, list[str]]:
     """What training started from, in words, and what those weights had seen: by the card that lies beside them."""
-    if not (weights.parent / catalog.CARD).exists():
+    if not (weights.parent / catalogue.CARD).exists():
         return str(weights), [f"{STARTED}not known, no card lies beside {weights}"]
-    card = catalog.read_card(weights.parent)
+    card = catalogue.read_card(weights.parent)
     before = [line if line.startswith(STARTED) else f"{STARTED}{line}" for line in card.training_data]
     return f"{card.name}@{card.version} (sha256 {str(card.weights_sha256)[:16]})", before
 

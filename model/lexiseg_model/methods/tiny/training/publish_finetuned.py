@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
 from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_model.evaluation.counts import Counts, scores
@@ -32,7 +33,6 @@ from lexiseg_model.methods.tiny.words.familiar import read_familiar, write_famil
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import ModelCard, Quality
-from lexiseg_model.weights import file_digest
 
 SAMPLES, COMPARED = "samples", "before-after.json"
 STEPS = (0.25, 0.5, 0.75, 1.0)
@@ -64,7 +64,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
         for file in (weights.name, FAMILIAR):
             if (trial.folder / file).is_file():
                 shutil.copyfile(trial.folder / file, folder / file)
-    below = catalog.read_card(start)
+    below = catalogue.read_card(start)
     begun, before = started_from(start / weights.name)
     summary = f"{below.name}, tuned on pictures of {', '.join(_named(data.classes))}."
     card = below.model_copy(
@@ -79,7 +79,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
         }
     )
     write_card(card, folder)
-    old, new = (catalog.load_folder(each, recipe.device) for each in (start, folder))
+    old, new = (catalogue.load_folder(each, recipe.device) for each in (start, folder))
     shown = f"{len(data.samples)} photographs, each asked of a projection that had not seen it"
     if (recipe.out / LAID_OUT / OWN / "val").is_dir():
         data = read_dataset(recipe.out / LAID_OUT, OWN, "val")
@@ -107,7 +107,7 @@ class Trial:
 
     def __init__(self, folder: Path, start: Path, classes: tuple[str, ...], device: str) -> None:
         self.folder, self.start, self._classes, self._device = folder, start, classes, device
-        self._card = catalog.read_card(start)
+        self._card = catalogue.read_card(start)
         self._weights = load_file(start / FILE)
 
     def write(self, projection: Tensor, step: float) -> None:
@@ -127,7 +127,7 @@ class Trial:
         settings = _with_own_words(self._card.settings, self._classes) if step else self._card.settings
         digest = file_digest(self.folder / FILE)
         card = self._card.model_copy(update={"settings": settings, "weights_sha256": digest})
-        return counts_of(catalog.load_folder(self.folder, self._device, card=card), data)
+        return counts_of(catalogue.load_folder(self.folder, self._device, card=card), data)
 
 
 def cross_validate(

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.catalogue.weights import file_digest, read_weights
 from lexiseg_model.methods.tiny.training.names import NamesTrainer, frozen_trunk, weights_below
 from lexiseg_model.methods.tiny.training.naming_cells import kept, place, spread
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe, TinyRecipe
@@ -24,7 +25,6 @@ from lexiseg_model.methods.tiny.weights import TinyState
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.packs import Pack, Photograph, open_pack
 from lexiseg_model.training.recipes.training import Rehearsal
-from lexiseg_model.weights import file_digest, read_weights
 
 FEW, FEW_TEXTS = 5, 16  # one photograph warms up
 MIB = 2**20

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
 from lexiseg_model.data.own.digests import digest, held_out
 from lexiseg_model.data.pairs.skips import Skips
@@ -52,7 +52,7 @@ def make_pack(
     if (source / "boxes.json").exists():
         listing = source / "captions.json"
         said = caption_concepts(listing, book) if listing.exists() else {}
-        return pack_boxes(source, folder, catalog.load_folder(FOLDER, "auto"), withheld, said, through)
+        return pack_boxes(source, folder, catalogue.load_folder(FOLDER, "auto"), withheld, said, through)
     if (source / "labels.json").exists():
         return _pack_names(source, folder, name, withheld, through)
     found = read_dataset(data, name, "train")

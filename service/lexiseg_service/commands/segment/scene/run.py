@@ -21,8 +21,8 @@ from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks.blending import Blend, Window, score_window
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.classes import resolved
 from lexiseg_service.commands.loading import load

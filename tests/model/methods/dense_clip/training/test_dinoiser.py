@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.dense_clip.dinoiser import CHANNELS, DinoiserHeads
@@ -168,7 +168,7 @@ def test_what_was_trained_serves_under_dense_clip(data: Path, tmp_path: Path) ->
 
     assert weights is not None
     card = publish(plan, weights)
-    segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
+    segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
     assert isinstance(segmenter, DenseClipSegmenter)
     assert segmenter.settings.policy == "clip_dinoiser"
     assert card.training_data[0].startswith(f"200 photographs without labels ({data / 'captions/images'});")

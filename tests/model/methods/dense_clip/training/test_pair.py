@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.training.pair_trainer import FILE, PairTrainer
@@ -74,7 +74,7 @@ def test_the_pair_is_read_as_any_clip_with_quick_gelu_and_serves(data: Path, tmp
     assert weights == tmp_path / "mine" / FILE
     assert from_files(MINI, [weights]).quick_gelu  # told by the file beside it
     publish(plan, weights)
-    segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
+    segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
     assert isinstance(segmenter, DenseClipSegmenter)
     assert segmenter.settings.architecture == MINI
     plan_of = segmenter.plan(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8))

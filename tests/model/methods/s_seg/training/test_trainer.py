@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.features import Plan
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, PseudoMaskSettings
@@ -160,7 +160,7 @@ def test_what_was_trained_imports_under_the_official_names_and_serves(data: Path
     assert weights is not None
     card = publish(recipe, weights)
     imported("s-seg", "theirs", tmp_path, checkpoint=weights, backbone=recipe.network.backbone)
-    mine, theirs = (catalog.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
+    mine, theirs = (catalogue.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
     plan = mine.plan(np.random.default_rng(1).integers(0, 255, (64, 96, 3)).astype(np.uint8))
     classes = (ClassEntry("red square"), ClassEntry("grey"))
     scores = [scored(segmenter, plan, classes) for segmenter in (mine, theirs)]

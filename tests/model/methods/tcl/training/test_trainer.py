@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tcl.checkpoint import names_of
 from lexiseg_model.methods.tcl.training.learned import empty
@@ -55,7 +55,7 @@ def test_what_was_trained_is_imported_and_served(data: Path, tmp_path: Path) -> 
     files = {"checkpoint": tmp_path / "mine" / OFFICIAL, "clip": [data / "clip.safetensors"], "architecture": MINI}
     imported("tcl", "imported", tmp_path, replace=False, **files)
     card = publish(plan, weights)
-    models = [catalog.load(name, models_dir=tmp_path, device="cpu") for name in ("mine", "imported")]
+    models = [catalogue.load(name, models_dir=tmp_path, device="cpu") for name in ("mine", "imported")]
     scores = [class_scores(model) for model in models]
     assert card.name == "mine"
     assert scores[0].shape[0] == 2

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import IGNORE, read_dataset
 from lexiseg_model.errors import RecipeError, UnknownModelError
 from lexiseg_model.methods.tiny.network import TinyNetwork
@@ -83,9 +83,9 @@ def test_all_but_the_projection_of_texts_is_bit_by_bit_that_of_the_start(recipe:
 
 
 def test_the_directory_serves_with_a_card_of_its_own(recipe: FinetuneRecipe, card: ModelCard) -> None:
-    start = catalog.read_card(FOLDER)
+    start = catalogue.read_card(FOLDER)
 
-    segmenter = catalog.load(recipe.out.name, models_dir=recipe.out.parent, device="cpu")
+    segmenter = catalogue.load(recipe.out.name, models_dir=recipe.out.parent, device="cpu")
 
     assert segmenter.card == card
     assert (card.tasks, card.prompt_quality) == (start.tasks, start.prompt_quality)
@@ -152,7 +152,7 @@ def test_the_start_is_kept_bit_by_bit_where_nothing_is_gained(
     assert "nothing is gained on photographs that were left out" in capsys.readouterr().out
     before, after = load_file(BUNDLED), load_file(recipe.out / FILE)
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    assert card.settings == catalog.read_card(FOLDER).settings
+    assert card.settings == catalogue.read_card(FOLDER).settings
 
 
 def test_a_class_without_a_photograph_is_not_asked_in_training() -> None:

@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional as F
 
-from lexiseg_model import catalog
-from lexiseg_model.bank import bank_of
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.training.levels import Cells, Judged, direction, fit, gather, write_levels
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import FILE, FOLDER, LEVEL
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_model.weights import read_weights
+from lexiseg_model.vocabulary.bank import bank_of
+from lexiseg_model.vocabulary.rows import KnownRows
 
 BOOK = TextBook(templates=["{}"], synonyms={"sky": ["heaven"]}, overlaps=[], rare=[])
 
 
 @pytest.fixture(scope="module")
 def segmenter() -> TinySegmenter:
-    loaded = catalog.load_folder(FOLDER, "cpu")
+    loaded = catalogue.load_folder(FOLDER, "cpu")
     assert isinstance(loaded, TinySegmenter)
     return loaded
 
@@ -133,7 +133,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_model_directory_with_levels_is_another_model(folder: Path, segmenter: TinySegmenter) -> None:
     before, now = read_weights(FOLDER / FILE, None), read_weights(folder / FILE, None)
-    loaded = catalog.load_folder(folder, "cpu")
+    loaded = catalogue.load_folder(folder, "cpu")
 
     assert loaded.digest != segmenter.digest
     assert all(torch.equal(value, now[name]) for name, value in before.items() if name != LEVEL)
@@ -142,7 +142,7 @@ def test_a_model_directory_with_levels_is_another_model(folder: Path, segmenter:
 
 
 def test_fitting_again_forgets_the_levels_of_before(folder: Path, segmenter: TinySegmenter) -> None:
-    levelled = catalog.load_folder(folder, "cpu")
+    levelled = catalogue.load_folder(folder, "cpu")
     assert isinstance(levelled, TinySegmenter)
     data = read_dataset(folder.parent / "data", "drawn", "train")
 
@@ -153,7 +153,7 @@ def test_fitting_again_forgets_the_levels_of_before(folder: Path, segmenter: Tin
 
 
 def test_levels_count_for_classes_and_not_for_the_words_of_nobody(folder: Path) -> None:
-    levelled = catalog.load_folder(folder, "cpu")
+    levelled = catalogue.load_folder(folder, "cpu")
     rows = KnownRows(levelled)
     alone = bank_of(levelled, Vocabulary((ClassEntry("blue sky"),)), rows).levels
     beside = bank_of(levelled, Vocabulary((ClassEntry("blue sky"), ClassEntry("grass")), Background()), rows).levels

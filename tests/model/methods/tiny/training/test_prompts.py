@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.errors import DatasetError, WeightsError
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.methods.tiny.training.prompts import Example, PromptTrainer
@@ -152,7 +152,7 @@ def test_the_card_names_the_task_and_the_weights(run: Run, card: ModelCard) -> N
 
 
 def test_what_came_out_answers_points(run: Run, card: ModelCard) -> None:
-    segmenter = catalog.load(card.name, models_dir=run.recipe.out.parent, device="cpu")
+    segmenter = catalogue.load(card.name, models_dir=run.recipe.out.parent, device="cpu")
     plan = segmenter.plan(np.full((64, 64, 3), 110, np.uint8))
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
 
@@ -165,9 +165,9 @@ def test_how_well_the_validation_split_is_answered_stands_on_the_card(run: Run, 
     reached = card.prompt_quality["shapes"]
 
     assert reached.objects > 2
-    served = catalog.load_folder(run.recipe.out, run.recipe.device)
+    served = catalogue.load_folder(run.recipe.out, run.recipe.device)
     assert reached == measure_prompts(served, run.recipe.data, "shapes")
-    assert catalog.read_card(run.recipe.out) == card
+    assert catalogue.read_card(run.recipe.out) == card
 
 
 def test_two_starts_of_one_seed_are_equal(shapes: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from lexiseg_model.catalog import bundled, read_card
+from lexiseg_model.catalogue import bundled, read_card
 from lexiseg_model.data.indexed import IndexedDataset
 from lexiseg_model.methods.tiny.training.recipe import TEXTS
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable

@@ -14,8 +14,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from lexiseg_model import catalog
-from lexiseg_model.catalog import load
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue import load
 from lexiseg_model.errors import DatasetError, OptionError, WeightsError
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
@@ -113,13 +113,13 @@ def test_the_weights_load_as_a_model(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     shutil.copy(run.weights, folder)
-    card = yaml.safe_load((catalog.bundled()["tiny"] / catalog.CARD).read_text())
+    card = yaml.safe_load((catalogue.bundled()["tiny"] / catalogue.CARD).read_text())
     card |= {
         "name": "mine",
         "tasks": ["semantic"],
         "weights_sha256": hashlib.sha256(run.weights.read_bytes()).hexdigest(),
     }
-    (folder / catalog.CARD).write_text(yaml.safe_dump(card))
+    (folder / catalogue.CARD).write_text(yaml.safe_dump(card))
 
     segmenter = load("mine", models_dir=tmp_path, device="cpu")
 
@@ -135,7 +135,7 @@ def test_what_is_published_promises_no_prompts(run: Run, tmp_path: Path) -> None
 
     card = publish(run.recipe, weights)
 
-    assert card == catalog.read_card(weights.parent)
+    assert card == catalogue.read_card(weights.parent)
     assert card.name == "mine"
     assert "semantic" in card.tasks
     assert "prompt" not in card.tasks
@@ -146,7 +146,7 @@ def test_what_is_published_says_nothing_of_the_bundled_weights(run: Run, tmp_pat
     weights = tmp_path / "mine" / "tiny.safetensors"
     weights.parent.mkdir()
     shutil.copy(run.weights, weights)
-    bundled = catalog.read_card(catalog.bundled()["tiny"])
+    bundled = catalogue.read_card(catalogue.bundled()["tiny"])
 
     card = publish(run.recipe.model_copy(update={"licence": "Ours alone."}), weights)
 
@@ -168,7 +168,7 @@ def test_a_card_names_what_the_start_had_seen(run: Run, tmp_path: Path) -> None:
     (run.recipe.data / "shapes" / "LICENSE.txt").unlink()
     assert card.training_data[0].startswith("what it started from: PASCAL VOC 2012")
     assert card.training_data[-1] == f"shapes ({run.recipe.data / 'shapes'}); CC0"
-    digest = str(catalog.read_card(FOLDER).weights_sha256)
+    digest = str(catalogue.read_card(FOLDER).weights_sha256)
     assert f"from tiny@1 (sha256 {digest[:16]}), seed 77." in card.lineage
 
 

@@ -9,9 +9,9 @@ import torch
 
 from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.words.doubt import STEP, DoubtRule, doubt, won
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Competing, Doubts, RowsOf, TextBank
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter, picture
 
 RULE = DoubtRule(

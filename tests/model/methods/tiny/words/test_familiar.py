@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.training.familiar_words import names_of, write
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE, Familiar, Nearest, read_familiar, write_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import RowsOf
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 BUILT_IN = Path(__file__).parents[5] / "service/lexiseg_service/vocabularies/data"
 ROWS = {"red": (1.0, 0.0), "green": (0.0, 2.0), "amber": (1.0, 1.0), "violin": (-1.0, -1.0)}
@@ -169,13 +169,13 @@ def test_a_model_directory_without_the_file_says_nothing(tmp_path: Path) -> None
     folder = tmp_path / "mine"
     shutil.copytree(FOLDER, folder)
     (folder / FILE).unlink()
-    segmenter = catalog.load_folder(folder, "cpu")
+    segmenter = catalogue.load_folder(folder, "cpu")
 
     assert segmenter.unfamiliar((ClassEntry("quark"),), KnownRows(segmenter)) == []
 
 
 def test_doubt_and_warnings_look_at_a_list_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = catalog.load_folder(FOLDER, "cpu")  # which nobody has asked yet
+    tiny = catalogue.load_folder(FOLDER, "cpu")  # which nobody has asked yet
     asked: list[int] = []
     best = Familiar.best
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.words import tower_files
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
@@ -126,8 +126,8 @@ def test_the_catalog_asks_for_the_text_tower_before_anything_is_loaded(
     originals: Path, bare: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(WeightsError, match="the text tower"):
-        catalog.require("tiny")
+        catalogue.require("tiny")
 
     own = copied(originals, tmp_path / "own")
-    assert catalog.require("tiny", text_tower=own).card.name == "tiny"
-    assert catalog.load("tiny", device="cpu", text_tower=own).card.name == "tiny"
+    assert catalogue.require("tiny", text_tower=own).card.name == "tiny"
+    assert catalogue.load("tiny", device="cpu", text_tower=own).card.name == "tiny"

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Layout, Plan
 from lexiseg_model.methods.unpair_seg import cleaning, compatibility, regions
@@ -97,7 +97,7 @@ def test_the_text_tower_has_exact_gelu_as_the_reference(restored: Restored) -> N
 @pytest.fixture(scope="module")
 def segmenter(restored: Restored) -> UnpairSegSegmenter:
     """As released, with the grid of the fixture; its demo's filter comes after what it stores."""
-    card = catalog.read_card(catalog.bundled()["unpair-seg"])
+    card = catalogue.read_card(catalogue.bundled()["unpair-seg"])
     changes = {
         "compatibility": "released",
         "proposals": {"grid": 5},

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.data.entities.phrases import plain_phrases
 from lexiseg_model.data.entities.table import LISTING
 from lexiseg_model.data.entities.write import from_captions, write_entities
@@ -182,7 +182,7 @@ def test_what_was_trained_imports_and_names_regions_as_it_serves(data: Path, tmp
     imported("unpair-seg", "theirs", tmp_path, checkpoint=weights, architecture=small.ARCHITECTURE)
 
     assert saved == {"clip", "masks", "adapter"}
-    mine, theirs = (catalog.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
+    mine, theirs = (catalogue.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
     plan = mine.plan(np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8))
     masks = torch.randn(3, 12, 16, generator=torch.Generator().manual_seed(0))
     scores = []

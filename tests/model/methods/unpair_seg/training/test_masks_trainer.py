@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.methods.unpair_seg.checkpoint import CLIP
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
@@ -236,7 +236,7 @@ def test_what_was_trained_imports_under_the_authors_names_and_serves(data: Path,
     assert all(name.startswith(("sem_seg_head.", "backbone.clip_model.")) for name in load_file(weights))
     card = publish_masks(recipe, weights)
     imported("unpair-seg", "theirs", tmp_path, checkpoint=weights, architecture=small.ARCHITECTURE)
-    mine, theirs = (catalog.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
+    mine, theirs = (catalogue.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
     plan = mine.plan(np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8))
     prompt = [Prompt(box=(4.0, 4.0, 30.0, 30.0))]
     masks = [

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskMaker, PseudoMaskSettings
@@ -18,7 +19,6 @@ from lexiseg_model.training.pairs.held_out import recall
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.shrunk import Shrunk
-from lexiseg_model.weights import WEIGHTS
 
 TEACHER = "teacher.tower.vit."
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from lexiseg_model.catalog import CARD, read_card
+from lexiseg_model.catalogue import CARD, read_card
+from lexiseg_model.catalogue.store import is_bucket, reached, write_whole
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.store import is_bucket, reached, write_whole
 
 MANIFEST, FILES = "manifest.json", "files"
 # Of a run's folder: its state, and photographs that are perhaps nobody else's business.

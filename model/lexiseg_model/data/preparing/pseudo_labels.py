@@ -19,10 +19,10 @@ from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 ABOUT, SKIPPED = "pseudo-labels.json", "skipped.jsonl"
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}

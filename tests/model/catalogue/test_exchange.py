@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lexiseg_model.catalogue.exchange import pull, push
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.exchange import pull, push
 from lexiseg_model.methods.tiny.weights import FOLDER
 from tests.s3_server import bucket
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import yaml
 
+from lexiseg_model.catalogue.method import CARD as CARD
+from lexiseg_model.catalogue.method import SEGMENTER, methods
 from lexiseg_model.errors import UnknownModelError, WeightsError
-from lexiseg_model.method import CARD as CARD
-from lexiseg_model.method import SEGMENTER, methods
-from lexiseg_model.model_name import ModelName
-from lexiseg_model.types import ModelCard, Precision, Runtime
+from lexiseg_model.types import ModelCard, ModelName, Precision, Runtime
 
 if TYPE_CHECKING:  # torch takes seconds to import: cards are read without it
     from lexiseg_model.device import Execution

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from lexiseg_model import store
+from lexiseg_model.catalogue import store
 from lexiseg_model.errors import OptionError
 
 

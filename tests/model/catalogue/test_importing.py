@@ -10,7 +10,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
 from lexiseg_model.clip.fresh_text import tokenize
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
@@ -37,19 +37,19 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tcl_and_its_clip_become_a_model(official: Path, tmp_path: Path) -> None:
     folder = imported("tcl", "mine", tmp_path, checkpoint=official / "tcl.pth", clip=[official / "clip.pt"])
 
-    segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
+    segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
 
     assert folder == tmp_path / "mine"
     assert isinstance(segmenter, TclSegmenter)
     assert segmenter.card.name == "mine"
     assert segmenter.card.lineage == "Imported from tcl.pth, clip.pt."
-    assert catalog.require("mine", tmp_path).card.weights_sha256 is not None
+    assert catalogue.require("mine", tmp_path).card.weights_sha256 is not None
 
 
 def test_clip_under_a_policy_becomes_a_model(official: Path, tmp_path: Path) -> None:
     imported("dense-clip", "mine", tmp_path, clip=[official / "clip.pt"], policy="sclip")
 
-    segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
+    segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
 
     assert isinstance(segmenter, DenseClipSegmenter)
     assert segmenter.settings.policy == "sclip"
@@ -62,7 +62,7 @@ def test_a_training_of_s_seg_becomes_a_model(tmp_path: Path) -> None:
     torch.save({"model": small_network().state_dict(), "step": 7}, tmp_path / "last.pt")
     imported("s-seg", "mine", tmp_path, checkpoint=tmp_path / "last.pt", backbone="test_resnet")
 
-    segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
+    segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
 
     assert isinstance(segmenter, SSegSegmenter)
     assert segmenter.card.embedding == SMALL.embedding
@@ -105,12 +105,12 @@ def test_weights_that_are_no_numbers_are_not_imported(value: float, tmp_path: Pa
 
 def test_a_card_of_s_seg_with_windows_is_served_where_it_promises_no_masks_of_its_own(tmp_path: Path) -> None:
     torch.save(small_network().state_dict(), tmp_path / "last.pt")
-    card = imported("s-seg", "mine", tmp_path, checkpoint=tmp_path / "last.pt", backbone="test_resnet") / catalog.CARD
+    card = imported("s-seg", "mine", tmp_path, checkpoint=tmp_path / "last.pt", backbone="test_resnet") / catalogue.CARD
     said = yaml.safe_load(card.read_text()) | {"settings": WINDOWS}
 
     for changes in ({"tasks": ["semantic"]}, {"panoptic": {"source": "regions"}}):
         card.write_text(yaml.safe_dump(said | changes))
-        assert isinstance(catalog.load("mine", models_dir=tmp_path, device="cpu"), SSegSegmenter)
+        assert isinstance(catalogue.load("mine", models_dir=tmp_path, device="cpu"), SSegSegmenter)
 
 
 @pytest.mark.parametrize(
@@ -126,11 +126,11 @@ def test_a_card_of_s_seg_that_does_not_fit_its_weights_is_refused(
     tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     torch.save(small_network().state_dict(), tmp_path / "last.pt")
-    card = imported("s-seg", "mine", tmp_path, checkpoint=tmp_path / "last.pt", backbone="test_resnet") / catalog.CARD
+    card = imported("s-seg", "mine", tmp_path, checkpoint=tmp_path / "last.pt", backbone="test_resnet") / catalogue.CARD
     card.write_text(yaml.safe_dump(yaml.safe_load(card.read_text()) | changes))
 
     with pytest.raises(WeightsError, match=message):
-        catalog.load("mine", models_dir=tmp_path, device="cpu")
+        catalogue.load("mine", models_dir=tmp_path, device="cpu")
 
 
 def test_a_name_that_is_taken_is_refused_unless_it_may_be_replaced(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import _with_nobody, refine_logits, score_vocabulary, step_back, vote
 from lexiseg_model.segmenter import Regions
 from lexiseg_model.types import Background, BackgroundRule, ClassEntry, LongLists, Vocabulary
+from lexiseg_model.vocabulary.scoring import _with_nobody, refine_logits, score_vocabulary, step_back, vote
 from tests.model.stand_in import ColourSegmenter, picture
 
 SIZE = (24, 32)

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.bank import bank_of
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.segmenter import Competing, Regions, RowsOf, Segmenter, TextBank
 from lexiseg_model.types import ClassEntry, LongLists, Refinement, Vocabulary
+from lexiseg_model.vocabulary.bank import bank_of
 
 LOG_OF_NOTHING = -20.0
 MOST_BEHIND = 8.0  # of the logarithm of a class's presence: what is not there at all need not be ever less

@@ -1,4 +1,4 @@
-"""A bounded number of entries: the least recently used goes first."""
+"""An LRU: a bounded number of entries, the least recently used goes first."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Latest(Generic[K, V]):
-    """Key -> value, which is never None. Not for several threads at once.
+class Lru(Generic[K, V]):
+    """Key -> value, which is never None. Not thread-safe.
 
     Args:
         most: entries, at least one.
@@ -24,18 +24,18 @@ class Latest(Generic[K, V]):
         return len(self._entries)
 
     def get(self, key: K) -> V | None:
-        """What is kept under a key, which then counts as just used; None where nothing is."""
+        """The value of a key, which then counts as just used; None when it is absent."""
         value = self._entries.get(key)
         if value is not None:
             self._entries.move_to_end(key)
         return value
 
     def put(self, key: K, value: V) -> V | None:
-        """Keeps a value, which counts as just used; returns what had to go for it."""
+        """Store a value, which counts as just used; return the evicted one, if any."""
         self._entries[key] = value
         self._entries.move_to_end(key)
         return self._entries.popitem(last=False)[1] if len(self._entries) > self._most else None
 
     def values(self) -> tuple[V, ...]:
-        """All that is kept, the latest last."""
+        """All values, the most recently used last."""
         return tuple(self._entries.values())

@@ -11,8 +11,8 @@ from PIL import Image
 
 from lexiseg_model.data.checking.masks import check_masks
 from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.data.preparing.pseudo_labels import Labelled, Labelling, photographs_in, write_pseudo_labels
 from lexiseg_model.errors import DatasetError, OptionError
-from lexiseg_model.pseudo_labels import Labelled, Labelling, photographs_in, write_pseudo_labels
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from tests.model.stand_in import ColourSegmenter, picture
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.banks.crowd import Crowd
-from lexiseg_model.examples import apart_from, vectors_of, with_examples
 from lexiseg_model.segmenter import ExampleVectors, RowsOf, Segmenter, TextBank, TextRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.examples import apart_from, vectors_of, with_examples
 
 
 def needed_texts(segmenter: Segmenter, vocabulary: Vocabulary) -> list[str]:

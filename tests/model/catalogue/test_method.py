@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue.importing import importable
+from lexiseg_model.catalogue.method import OWN, methods
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.importing import importable
-from lexiseg_model.method import OWN, methods
 from tests.model.imports import imported
 from tests.model.stand_in import ColourSegmenter, card
 
@@ -35,7 +35,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
-from lexiseg_model.importing import Imported, ImportOptions, own_card
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, own_card
 
 
 class Options(ImportOptions):
@@ -86,9 +86,9 @@ def test_all_that_others_may_have_trained_are_imported_from_files() -> None:
 
 @pytest.mark.usefixtures("acme")
 def test_a_package_that_names_itself_is_a_method_with_a_model_of_its_own() -> None:
-    assert "acme" in catalog.bundled()
-    assert catalog.require("acme").card.method == "acme"
-    assert isinstance(catalog.load("acme", device="cpu"), ColourSegmenter)
+    assert "acme" in catalogue.bundled()
+    assert catalogue.require("acme").card.method == "acme"
+    assert isinstance(catalogue.load("acme", device="cpu"), ColourSegmenter)
 
 
 @pytest.mark.usefixtures("acme")
@@ -97,7 +97,7 @@ def test_files_of_a_named_method_are_imported_as_it_says(tmp_path: Path) -> None
 
     imported("acme", "mine", tmp_path / "models", palette=tmp_path / "palette.txt")
 
-    segmenter = catalog.load("mine", models_dir=tmp_path / "models", device="cpu")
+    segmenter = catalogue.load("mine", models_dir=tmp_path / "models", device="cpu")
     assert isinstance(segmenter, ColourSegmenter)
     assert (segmenter.card.name, segmenter.card.lineage) == ("mine", "Imported.")
     with pytest.raises(OptionError, match="--method acme needs --palette, a file of colours"):
@@ -112,13 +112,13 @@ def test_a_named_package_that_is_not_there_takes_nothing_else_away(
     folder = tmp_path / "models" / "mine"
     folder.mkdir(parents=True)
     own = card(name="mine").model_copy(update={"method": "acme"})
-    (folder / catalog.CARD).write_text(yaml.safe_dump(own.model_dump(mode="json")))
+    (folder / catalogue.CARD).write_text(yaml.safe_dump(own.model_dump(mode="json")))
 
-    assert "tiny" in catalog.bundled()
-    assert "acme" not in catalog.bundled()
+    assert "tiny" in catalogue.bundled()
+    assert "acme" not in catalogue.bundled()
     assert "acme" not in importable()
     with pytest.raises(WeightsError, match=r"method acme: there is no module gone\.away\.segmenter"):
-        catalog.load("mine", models_dir=tmp_path / "models", device="cpu")
+        catalogue.load("mine", models_dir=tmp_path / "models", device="cpu")
 
 
 def test_a_method_of_ours_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lexiseg_model.caches.latest import Latest
+from lexiseg_model.lru import Lru
 
 
 def test_what_was_not_used_for_longest_goes_first() -> None:
-    kept = Latest[str, int](2)
+    kept = Lru[str, int](2)
 
     assert [kept.put("a", 1), kept.put("b", 2), kept.get("a"), kept.put("c", 3)] == [None, None, 1, 2]
     assert [kept.get(key) for key in "abc"] == [1, None, 3]
@@ -14,7 +14,7 @@ def test_what_was_not_used_for_longest_goes_first() -> None:
 
 
 def test_what_is_put_again_is_replaced_and_nothing_goes_for_it() -> None:
-    kept = Latest[str, int](2)
+    kept = Lru[str, int](2)
 
     gone = [kept.put("a", 1), kept.put("b", 2), kept.put("a", 3), kept.put("c", 4)]
 

@@ -24,7 +24,7 @@ from types import ModuleType
 
 from lexiseg_model.errors import WeightsError
 
-OWN = Path(__file__).parent / "methods"
+OWN = Path(__file__).parents[1] / "methods"
 GROUP = "lexiseg.methods"
 SEGMENTER = "segmenter"
 BUNDLED = "bundled"

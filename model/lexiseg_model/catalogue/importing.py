@@ -19,11 +19,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lexiseg_model import catalog
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue.method import CARD, Method, methods
+from lexiseg_model.catalogue.weights import WEIGHTS, file_digest, let_others_read
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.method import CARD, Method, methods
 from lexiseg_model.types import ModelCard
-from lexiseg_model.weights import WEIGHTS, file_digest, let_others_read
 
 IMPORT = "import_"
 
@@ -107,7 +107,7 @@ def own_card(method: str) -> ModelCard:
     """The bundled card of a method, which those of imported models begin with."""
     folder = methods()[method].bundled
     assert folder is not None, f"{method} has no bundled card"
-    return catalog.read_card(folder)
+    return catalogue.read_card(folder)
 
 
 def _has_import(method: Method) -> bool:
@@ -120,8 +120,8 @@ def _has_import(method: Method) -> bool:
 def _folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:
     if not name or name != Path(name).name or name.startswith(".") or "@" in name or "," in name:
         raise OptionError(f"model name {name!r}; expected a plain name without /, @ or a comma")
-    bundled = catalog.bundled().get(name)
-    if bundled is not None and (own := catalog.read_card(bundled).method) != method.name:
+    bundled = catalogue.bundled().get(name)
+    if bundled is not None and (own := catalogue.read_card(bundled).method) != method.name:
         raise OptionError(f"{name} is the name of a model that is always there, of method {own}; choose another name")
     folder = models_dir / name
     if folder.exists() and not replace:

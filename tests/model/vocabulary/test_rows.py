@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lexiseg_model.text_rows import KnownRows
+from lexiseg_model.vocabulary.rows import KnownRows
 from tests.model.stand_in import ColourSegmenter
 
 

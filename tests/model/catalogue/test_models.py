@@ -12,8 +12,8 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from lexiseg_model import catalog
-from lexiseg_model.catalog import cards, find, folders, load, read_card
+from lexiseg_model import catalogue
+from lexiseg_model.catalogue import cards, find, folders, load, read_card
 from lexiseg_model.errors import OptionError, UnknownModelError, WeightsError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 
@@ -26,7 +26,7 @@ SMALL_INPUT = {"short_side": 64, "long_side": 160, "multiple": 32}
 def copy_of_tiny(models_dir: Path, name: str, **changes: object) -> Path:
     """A model directory like the bundled one, with changes to its card."""
     folder = models_dir / name
-    shutil.copytree(catalog.bundled()["tiny"], folder)
+    shutil.copytree(catalogue.bundled()["tiny"], folder)
     change_card(folder, name=name, **changes)
     return folder
 
@@ -50,26 +50,26 @@ def test_the_bundled_model_loads_by_its_name() -> None:
 
 
 def test_the_bundled_card_vouches_for_the_bundled_weights() -> None:
-    found = hashlib.sha256((catalog.bundled()["tiny"] / WEIGHTS).read_bytes()).hexdigest()
+    found = hashlib.sha256((catalogue.bundled()["tiny"] / WEIGHTS).read_bytes()).hexdigest()
 
-    assert read_card(catalog.bundled()["tiny"]).weights_sha256 == found
+    assert read_card(catalogue.bundled()["tiny"]).weights_sha256 == found
 
 
 def test_the_recipe_on_the_bundled_card_exists() -> None:
-    recipe = read_card(catalog.bundled()["tiny"]).recipe
+    recipe = read_card(catalogue.bundled()["tiny"]).recipe
 
     assert recipe is not None
-    assert (Path(catalog.__file__).parents[2] / recipe).is_file()
+    assert (Path(catalogue.__file__).parents[3] / recipe).is_file()
 
 
 def test_a_model_may_be_asked_for_by_its_version() -> None:
-    version = read_card(catalog.bundled()["tiny"]).version
+    version = read_card(catalogue.bundled()["tiny"]).version
 
     assert load(f"tiny@{version}", device="cpu").card.version == version
 
 
 def test_another_version_is_unknown_and_the_message_names_the_one_there_is() -> None:
-    version = read_card(catalog.bundled()["tiny"]).version
+    version = read_card(catalogue.bundled()["tiny"]).version
 
     with pytest.raises(UnknownModelError, match=rf"'tiny@0\.0\.0'; tiny is at version {version}"):
         load("tiny@0.0.0", device="cpu")
@@ -83,7 +83,7 @@ def test_a_name_that_ends_where_its_version_should_stand_is_refused() -> None:
 def test_an_unknown_name_is_answered_with_the_names_there_are(tmp_path: Path) -> None:
     copy_of_tiny(tmp_path, "mine")
 
-    known = ", ".join([*catalog.bundled(), "mine"])
+    known = ", ".join([*catalogue.bundled(), "mine"])
     with pytest.raises(UnknownModelError, match=f"'clip'; there is: {known}"):
         load("clip", models_dir=tmp_path, device="cpu")
 
@@ -99,23 +99,23 @@ def test_a_directory_with_a_card_is_a_model(tmp_path: Path) -> None:
 def test_a_directory_without_a_card_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
 
-    assert folders(tmp_path) == catalog.bundled()
+    assert folders(tmp_path) == catalogue.bundled()
 
 
 def test_a_models_directory_that_does_not_exist_adds_nothing(tmp_path: Path) -> None:
-    assert folders(tmp_path / "nowhere") == catalog.bundled()
+    assert folders(tmp_path / "nowhere") == catalogue.bundled()
 
 
 def test_a_directory_named_like_the_bundled_model_goes_before_it(tmp_path: Path) -> None:
     folder = copy_of_tiny(tmp_path, "tiny", version="2")
 
-    assert folders(tmp_path) == catalog.bundled() | {"tiny": folder}
+    assert folders(tmp_path) == catalogue.bundled() | {"tiny": folder}
 
 
 def test_cards_are_listed_without_loading_weights(tmp_path: Path) -> None:
     (copy_of_tiny(tmp_path, "mine") / WEIGHTS).unlink()
 
-    assert [card.name for card in cards(tmp_path)] == [*catalog.bundled(), "mine"]
+    assert [card.name for card in cards(tmp_path)] == [*catalogue.bundled(), "mine"]
 
 
 def test_a_directory_without_a_card_cannot_be_read_as_one(tmp_path: Path) -> None:
@@ -211,14 +211,14 @@ def test_a_cuda_device_is_refused_where_there_is_none() -> None:
 def test_a_model_without_its_weights_cannot_be_had(tmp_path: Path) -> None:
     (copy_of_tiny(tmp_path, "mine") / WEIGHTS).unlink()
 
-    assert catalog.require("tiny", tmp_path).card.name == "tiny"
+    assert catalogue.require("tiny", tmp_path).card.name == "tiny"
     with pytest.raises(WeightsError, match="has a card and no weights"):
-        catalog.require("mine", tmp_path)
+        catalogue.require("mine", tmp_path)
 
 
-@pytest.mark.parametrize("name", catalog.bundled())
+@pytest.mark.parametrize("name", catalogue.bundled())
 def test_every_bundled_card_states_its_terms_and_the_name_it_is_found_by(name: str) -> None:
-    card = read_card(catalog.bundled()[name])
+    card = read_card(catalogue.bundled()[name])
 
     assert card.name == name
     assert card.licence
@@ -239,4 +239,4 @@ def test_a_copied_directory_is_a_model_by_its_own_name(tmp_path: Path) -> None:
     change_card(tmp_path / "mine", name="tiny")
 
     assert load("mine", models_dir=tmp_path, device="cpu").card.name == "mine"
-    assert [card.name for card in cards(tmp_path)] == [*catalog.bundled(), "mine"]
+    assert [card.name for card in cards(tmp_path)] == [*catalogue.bundled(), "mine"]

@@ -1,0 +1,1 @@
+"""From words and examples to scores: text rows, the bank of a vocabulary, classes and background that compete."""
