@@ -4,8 +4,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 # Handed to every pip install, e.g. PIP_ARGS="--extra-index-url <torch's CPU wheels>": a plain torch brings gigabytes of CUDA.
 PIP_ARGS ?=
-# Processes that share the tests (tests/sharing.py); 0 is one process, as for a debugger. One more than cores of a small
-# machine: a process that waits for the servers it started leaves its core to another.
+# Processes that share the tests; 0 is one process, as for a debugger. One more than the cores of a small machine, because
+# integration tests wait for the servers they start.
 PROCESSES ?= 3
 # Handed to pytest, e.g. ARGS="-m 'not slow' tests/model".
 ARGS ?=
@@ -51,7 +51,7 @@ test: export OMP_NUM_THREADS ?= 1
 # Nor does each compile all of the tree again, whatever the shell says.
 test coverage: export PYTHONDONTWRITEBYTECODE =
 test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test
-	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadscope --no-loadscope-reorder --durations=25 --durations-min=1 $(ARGS)
+	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal --durations=25 --durations-min=1 $(ARGS)
 
 # Beside `test`, for it costs a third more (docs/testing.md). What is named here is also what a fault would hurt most.
 coverage: $(VENV)/.test $(VENV)/.text-tower  ## branches that the tests of masks, tasks and worker go through

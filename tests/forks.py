@@ -35,7 +35,6 @@ LOADED = [
     "tests.model.training.toy",
     "anyio._backends._asyncio",
     "uvloop",
-    "tests.preloaded",
 ]
 
 

@@ -1,11 +1,12 @@
-"""Several processes that know each other through torch.distributed, as torchrun would start them."""
+"""Processes of torch.distributed, as torchrun would start them."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 from collections.abc import Callable
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,38 @@ import torch
 import torch.distributed as dist
 
 from loadtests.ports import free_port
-from tests.forks import forks
 
-SECONDS = 240  # a hung collective must not hang the tests
+MAX_SECONDS = 240  # a hung collective must not hang the tests
+
+
+def fork_server() -> ForkServerContext:
+    """A context whose processes start without the threads and the state of the tests, with torch imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch"])
+    return context
 
 
 def run_together(count: int, work: Callable[[], Any], folder: Path) -> list[Any]:
-    """What `work` gives in each of `count` processes, by rank; it is a function of a module and takes nothing."""
-    context = forks()
-    _to_their_end([context.Process(target=_run, args=(rank, count, work, folder)) for rank in range(count)])
+    """The results of `work`, a function of a module, in `count` ranks that share a process group."""
+    context = fork_server()
+    _join([context.Process(target=_run_rank, args=(rank, count, work, folder)) for rank in range(count)])
     return [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(count)]
 
 
 def run_as_by_torchrun(count: int, work: Callable[..., Any], *values: Any) -> None:
-    """`work` in each of `count` processes, which are told what torchrun tells its own."""
-    context, port = forks(), free_port()
-    _to_their_end([context.Process(target=_told, args=(rank, count, port, work, values)) for rank in range(count)])
+    """Run `work` in `count` processes with the environment variables of torchrun."""
+    context, port = fork_server(), free_port()
+    _join(
+        [context.Process(target=_run_with_variables, args=(rank, count, port, work, values)) for rank in range(count)]
+    )
 
 
-def _to_their_end(processes: list[ForkServerProcess]) -> None:
+def _join(processes: list[ForkServerProcess]) -> None:
     for process in processes:
         process.start()
     try:
         for process in processes:
-            process.join(SECONDS)
+            process.join(MAX_SECONDS)
         codes = [process.exitcode for process in processes]
         assert codes == [0] * len(processes), f"exit codes {codes}"
     finally:
@@ -45,13 +54,13 @@ def _to_their_end(processes: list[ForkServerProcess]) -> None:
                 process.kill()
 
 
-def _told(rank: int, count: int, port: int, work: Callable[..., Any], values: tuple[Any, ...]) -> None:
-    told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    os.environ |= {name: str(value) for name, value in told.items()} | {"GLOO_SOCKET_IFNAME": "lo"}
+def _run_with_variables(rank: int, count: int, port: int, work: Callable[..., Any], values: tuple[Any, ...]) -> None:
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in variables.items()} | {"GLOO_SOCKET_IFNAME": "lo"}
     work(*values)
 
 
-def _run(rank: int, count: int, work: Callable[[], Any], folder: Path) -> None:
+def _run_rank(rank: int, count: int, work: Callable[[], Any], folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=count)
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(work()))

@@ -1,4 +1,4 @@
-"""`lexiseg worker` and `lexiseg gateway` as processes of their own, on free ports."""
+"""`lexiseg worker` and `lexiseg gateway` as processes, on free ports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Self
 
 import httpx
 
-from tests.forks import start
+from tests.command import start
 from tests.integration.server import PATIENT, TO_START, TO_STOP
 
 ADDRESS = re.compile(r"localhost:(\d+)")
@@ -23,16 +23,11 @@ SEEN = 60.0  # seconds until a gateway has seen a change of its workers; a tenth
 
 
 class Process:
-    """One command, started and not waited for; stopped at the end, whatever a test did to it.
-
-    Its imports are paid once for many, or by itself where it is `alone`.
-    """
-
-    alone = False
+    """One command, started and not waited for; stopped at the end, whatever a test did to it."""
 
     def __init__(self, log: Path, *command: str, **environment: str) -> None:
         self.log = log
-        self.process = start(command, PATIENT | environment, log, alone=self.alone)
+        self.process = start(command, PATIENT | environment, log)
 
     @cached_property
     def ports(self) -> list[int]:
@@ -102,8 +97,6 @@ class Worker(Process):
 
 class Gateway(Process):
     """REST at `url`, gRPC at `grpc`."""
-
-    alone = True  # has no torch to wait for
 
     def __init__(self, log: Path, *workers: str, **environment: str) -> None:
         options = ("--workers", ",".join(workers), "--http-port", "0", "--grpc-port", "0")

@@ -1,4 +1,4 @@
-"""`lexiseg serve` as a process of its own."""
+"""`lexiseg serve` as a process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
-from tests.forks import ROOT as ROOT
-from tests.forks import start
+from tests.command import ROOT as ROOT
+from tests.command import start
 
 TO_START = 120.0  # seconds; a loaded machine needs a tenth of it
 TO_STOP = 60.0
@@ -23,20 +23,16 @@ PATIENT = {"LEXISEG_DEADLINE_SECONDS": "600"}
 
 
 class Server:
-    """Starts on any free port, waits until ready; `log` is its standard error. Its imports are paid once for many.
+    """Starts on any free port, waits until ready; `log` is its standard error.
 
     Args:
-        environment: beside that of the tests, and `PATIENT`.
+        environment: added to that of the tests and `PATIENT`.
     """
-
-    alone = False
 
     def __init__(self, log: Path, **environment: str) -> None:
         self.log = log
-        self.process = start(
-            ("serve", "--http-port", "0", "--grpc-port", "0"), PATIENT | environment, log, alone=self.alone
-        )
-        # Nobody waits for ever: a process that does not come up is stopped, which ends the reading below.
+        self.process = start(("serve", "--http-port", "0", "--grpc-port", "0"), PATIENT | environment, log)
+        # A process that does not come up is killed, which ends the read below.
         guard = threading.Timer(TO_START, self.process.kill)
         guard.start()
         try:
@@ -98,12 +94,6 @@ class Server:
         """One value of /metrics, its labels as they are written there."""
         text = httpx.get(f"{self.url}/metrics", timeout=TO_STOP).text
         return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")))
-
-
-class LoneServer(Server):
-    """As anybody would start it: it imports everything itself."""
-
-    alone = True
 
 
 def form(image: bytes, *classes: str, **fields: Any) -> list[tuple[str, Any]]:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests import pictures
-from tests.integration.server import LoneServer, Server, form
+from tests.integration.server import Server, form
 
 REQUESTS = 40
 SCENES = ("china", "flower", "chelsea", "coffee", "astronaut", "rocket")
@@ -69,7 +69,7 @@ def mixed(chance: random.Random) -> Request:
 def forgetful(tmp_path: Path) -> Iterator[Server]:
     """Keeps no features: every answer takes an image pass, and two passes run beside each other."""
     settings = {"LEXISEG_FEATURE_CACHE_BYTES": "0", "LEXISEG_QUEUE_LIMIT": str(REQUESTS), "OMP_NUM_THREADS": "2"}
-    with LoneServer(tmp_path / "log.jsonl", LEXISEG_DEADLINE_SECONDS="600", **settings) as running:
+    with Server(tmp_path / "log.jsonl", LEXISEG_DEADLINE_SECONDS="600", **settings) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from lexiseg_model import catalogue
 from tests import pictures
-from tests.forks import run
+from tests.command import run
 from tests.integration.server import Server, form
 
 CLASSES = ("cat", "wall")

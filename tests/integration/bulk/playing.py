@@ -13,7 +13,6 @@ from typing import IO, NamedTuple
 
 import psutil
 
-from tests.forks import Command
 from tests.service.commands.bulk import jobs
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,7 +44,7 @@ def files_of(out: Path) -> int:
     return len(list((out / "rows").glob("*.parquet")))
 
 
-def wait_for_rows(out: Path, files: int, job: Command | subprocess.Popen[str], later: float = 0.0) -> bool:
+def wait_for_rows(out: Path, files: int, job: subprocess.Popen[str], later: float = 0.0) -> bool:
     """Until so many files of rows are there, and `later` seconds more; False where the job ended before."""
     deadline = time.monotonic() + LONGEST
     until = None

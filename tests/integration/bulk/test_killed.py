@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import s3fs
 
 from lexiseg_service.commands.bulk.rows import OK, decode
-from tests.forks import Command, run
+from tests.command import run, start
 from tests.integration.bulk import playing, random_kills
 from tests.s3_server import bucket
 from tests.service.commands.bulk import jobs
@@ -42,8 +41,7 @@ def source(tmp_path: Path) -> Path:
 def test_a_killed_job_goes_on_where_it_was(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ("bulk", str(source), str(out), "-c", "sky", "--local", "--rows-per-file", str(EACH))
-    first = Command(command, os.environ, tmp_path / "log")
-    with first.stdout:
+    with start(command, {}, tmp_path / "log") as first:
         assert playing.wait_for_rows(out, 2, first)
         first.kill()
         assert first.wait(playing.LONGEST) == -signal.SIGKILL

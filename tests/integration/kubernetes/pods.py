@@ -16,7 +16,6 @@ from typing import Any
 
 import httpx
 
-from tests.forks import Command
 from tests.integration.server import ROOT
 
 Object = dict[str, Any]
@@ -64,17 +63,15 @@ class Pod:
         self._ready = threading.Event()
         self._over = threading.Event()
         arguments, own = self._container["args"], os.environ | environment | {"LEXISEG_HOST": address}
-        self.process: Command | subprocess.Popen[bytes]
-        if arguments[0] == "worker":  # asks for nobody's name, and would import torch
-            self.process = Command(arguments, own, log)
-        else:
-            self.process = subprocess.Popen(
-                [*of_its_own(), str(names), sys.executable, "-m", "lexiseg_service.cli", *arguments],
-                cwd=ROOT,
-                env=own,
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-            )
+        # A worker resolves no names, so it needs no mount namespace.
+        namespace = [] if arguments[0] == "worker" else [*of_its_own(), str(names)]
+        self.process = subprocess.Popen(
+            [*namespace, sys.executable, "-m", "lexiseg_service.cli", *arguments],
+            cwd=ROOT,
+            env=own,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+        )
         self._prober = threading.Thread(target=self._probe)
         self._prober.start()
 
@@ -111,8 +108,6 @@ class Pod:
             self.process.kill()
             self.process.wait(10)
         self._prober.join()
-        if self.process.stdout:
-            self.process.stdout.close()
         self._errors.close()
 
     def _probe(self) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests import pictures
-from tests.integration.server import LoneServer, form
+from tests.integration.server import Server, form
 
 SIZE = (4000, 3000)  # 12 megapixels
 MOST = 1.5e9  # bytes, of the whole process at its peak
@@ -30,7 +30,7 @@ def test_twelve_megapixels_and_150_classes_fit_in_one_and_a_half_gigabytes(tmp_p
     photograph = pictures.photograph("china").resize(SIZE)
     images = [pictures.encoded(photograph, "JPEG"), pictures.encoded(photograph, compress_level=1)]
     settings = {"LEXISEG_DEVICE": "cpu", "LEXISEG_DEADLINE_SECONDS": "600"}
-    with LoneServer(tmp_path / "log.jsonl", **settings) as server:
+    with Server(tmp_path / "log.jsonl", **settings) as server:
         before = peak(server.process.pid)
         answers = [
             httpx.post(f"{server.url}/segment", files=form(image, vocabulary="ade20k"), timeout=600) for image in images

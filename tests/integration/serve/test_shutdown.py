@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests import pictures
-from tests.forks import run
+from tests.command import run
 from tests.integration.server import Server, form
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from tests.forks import forks as forks_of_tests
 from tests.model.training.toy import ToyBatch, ToyRecipe, ToyRun, differences, finished, recipe_for
+from tests.processes import fork_server
 
 SECONDS = 120  # a hung process must not hang the tests
 Moment = tuple[str, int]  # what is about to be done, and for the how many-th time in this process
@@ -80,7 +80,7 @@ def _die_at(what: str, times: int) -> None:
 
 @pytest.fixture
 def forks() -> ForkServerContext:
-    return forks_of_tests()
+    return fork_server()
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from lexiseg_model import catalogue
 from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.segmenter import Segmenter
-from tests.remembered import RememberedRows
 from tests.service.commands.command_line import CommandLine
+from tests.text_rows import RememberedRows
 
 read = catalogue.load
 

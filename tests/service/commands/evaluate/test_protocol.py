@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests import pictures
-from tests.forks import Command
+from tests.command import start
 from tests.model.data.trees import write_map
 from tests.service.commands.command_line import CommandLine, Outcome
 
@@ -161,8 +161,7 @@ def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: 
     command = ["eval", "--protocol", "tcl", "--dataset", "voc21", "--root", str(root), "--progress", str(progress)]
 
     for _ in range(5):  # a run that has come to its end before the signal arrives leaves nothing
-        run = Command(command, os.environ, tmp_path / "log")
-        with run.stdout:
+        with start(command, {}, tmp_path / "log") as run:
             deadline = time.monotonic() + 120
             while not list(progress.glob("*/*.json")) and run.poll() is None:
                 assert time.monotonic() < deadline

@@ -15,7 +15,7 @@ from PIL import Image
 
 from loadtests.ports import free_port
 from tests import pictures
-from tests.forks import run
+from tests.command import run
 from tests.model.data.panoptic_trees import Drawn, write_cityscapes_panoptic
 from tests.model.evaluation.scenes.promptable import PromptableColours, blocks, labels
 from tests.service.commands.command_line import CommandLine, Outcome

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
-from tests.remembered import RememberedRows
+from tests.text_rows import RememberedRows
 
 
 @pytest.fixture(scope="package", autouse=True)

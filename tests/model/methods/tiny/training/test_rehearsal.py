@@ -19,7 +19,7 @@ from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.training.recipes.read import read_as
 from tests.model.methods.tiny.training.shapes import write_shapes
 from tests.model.methods.tiny.training.weak import write_names
-from tests.remembered import RememberedRows
+from tests.text_rows import RememberedRows
 
 COUNT = 12
 

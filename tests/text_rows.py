@@ -1,4 +1,4 @@
-"""The text tower, asked once for each string: trainers, commands, and servers in forks want the same rows again."""
+"""A text tower that keeps the rows of every string: trainers ask for the same ones again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 
 
 class RememberedRows:
-    """Of every string that was asked for; a row is the same, bit for bit, in any company."""
+    """Encode each string once; a row does not depend on the other strings of a call."""
 
     width = MiniLM.width
 
