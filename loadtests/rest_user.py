@@ -13,7 +13,7 @@ from locust import FastHttpUser, task
 from lexiseg_client import Segmentation
 from lexiseg_client.calling.retries import retry_after
 from lexiseg_client.errors import UnreadableAnswer
-from lexiseg_client.rest import reading
+from lexiseg_client.rest import read
 from loadtests.checks import fault_of, fault_of_prompts
 from loadtests.load import LOAD
 from loadtests.scenes import Sent, Supply, shorter_side
@@ -91,7 +91,7 @@ class RestUser(FastHttpUser):
 
     def _look_at(self, response: Any, question: dict[str, Any]) -> str | None:
         try:
-            answer = reading.read(response.content, reading.segmentation)
+            answer = read(response.content, Segmentation.from_dict)
             if self._chance.random() < LOAD.check:
                 fault = _fault(answer, question)
                 LOAD.checked.note(fault)

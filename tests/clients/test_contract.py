@@ -8,10 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 
 import lexiseg_client
-from lexiseg_client import Point, Prompt, errors
-from lexiseg_client.answers import segmentation
+from lexiseg_client import Point, Prompt, errors, segmentation, segments
 from lexiseg_client.question.options import Options
-from lexiseg_client.rpc.asking import ENUMS
+from lexiseg_client.rpc.messages import ENUMS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import StreamOptions
 from lexiseg_service import errors as service_errors
@@ -70,10 +69,10 @@ def test_every_field_of_an_answer_can_be_read() -> None:
 
     pairs: list[tuple[type[Any], type[BaseModel]]] = [
         (segmentation.Segmentation, schemas.SegmentAnswer),
-        (segmentation.Segment, schemas.SegmentOutput),
-        (segmentation.Timings, schemas.TimingsOutput),
-        (segmentation.CacheUse, schemas.CacheOutput),
-        (segmentation.AnswerWarning, schemas.WarningOutput),
+        (segments.Segment, schemas.SegmentOutput),
+        (segments.Timings, schemas.TimingsOutput),
+        (segments.CacheUse, schemas.CacheOutput),
+        (segments.AnswerWarning, schemas.WarningOutput),
     ]
     for ours, theirs in pairs:
         names = {field.name for field in dataclasses.fields(ours)}

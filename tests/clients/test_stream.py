@@ -64,7 +64,7 @@ def test_objects_that_a_frame_shows_keep_their_numbers(client: Client) -> None:
 
 
 def test_an_object_is_shown_by_a_prompt_with_a_number(client: Client) -> None:
-    with pytest.raises(ValueError, match="points"):
+    with pytest.raises(InvalidValue, match="points"):
         list(client.stream([Frame(JPEG, follow={1: Prompt()})], task="prompt"))
     with pytest.raises(ValueError, match="range"):
         list(client.stream([Frame(JPEG, follow={-1: Point(1, 1)})], task="prompt"))

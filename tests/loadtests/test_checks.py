@@ -7,8 +7,7 @@ import dataclasses
 import pytest
 
 from lexiseg_client import Segment, Segmentation
-from lexiseg_client.answers.masks import RunLengths
-from lexiseg_client.answers.segmentation import CacheUse, Timings
+from lexiseg_client.segments import CacheUse, RunLengths, Timings
 from loadtests.checks import fault_of, fault_of_prompts
 
 CLASSES = ["sky", "tree"]

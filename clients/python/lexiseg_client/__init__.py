@@ -7,11 +7,8 @@ with Client("http://localhost:8000") as client:
         print(segment.label, segment.score, segment.mask.sum())
 """
 
-from lexiseg_client.about import __version__
+from lexiseg_client.address import __version__
 from lexiseg_client.aio import AsyncClient, AsyncVocabularies
-from lexiseg_client.answers.models import Health, Model
-from lexiseg_client.answers.polygons import Ring
-from lexiseg_client.answers.segmentation import AnswerWarning, CacheUse, Segment, Segmentation, Timings
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.client import Client, Vocabularies
 from lexiseg_client.errors import (
@@ -51,11 +48,14 @@ from lexiseg_client.errors import (
     UnusableImage,
     UrlFetchOff,
 )
-from lexiseg_client.pictures.images import ImageId, ImageLike, ImageUrl
-from lexiseg_client.question.examples import Example
+from lexiseg_client.images import ImageId, ImageLike, ImageUrl
+from lexiseg_client.masks.polygons import Ring
+from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Background, Class, Classes, Options
-from lexiseg_client.question.prompts import Point, Prompt, Prompts
+from lexiseg_client.question.prompts import Example, Point, Prompt, Prompts
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
+from lexiseg_client.segmentation import Segmentation
+from lexiseg_client.segments import AnswerWarning, CacheUse, Segment, Timings
 from lexiseg_client.video import Frame, FrameAnswer, NewQuestion, StreamOptions
 
 __all__ = [

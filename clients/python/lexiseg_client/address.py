@@ -1,11 +1,13 @@
-"""Where a server is, and what every request to it carries."""
+"""A server's address, and the headers of every request: the API key and the name of this client."""
 
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -18,6 +20,21 @@ GRPC_PORT = 50051
 EXPECTED = "an address like http://localhost:8000, or HOST:PORT of gRPC like localhost:50051"
 BARE = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/?#@\[\]]+):[0-9]{1,5}")
 SCHEMES = {"http": False, "https": True, "grpc": False, "grpcs": True}  # whether TLS
+
+PACKAGES = ("lexiseg-client", "lexiseg")  # installed alone, or inside the service
+
+
+def _version() -> str:
+    for package in PACKAGES:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "0+unknown"  # a tree that was never installed
+
+
+__version__ = _version()
+USER_AGENT = f"lexiseg-client/{__version__} python/{platform.python_version()}"
 
 
 @dataclass(frozen=True)
@@ -37,7 +54,7 @@ class Address:
 
 
 def read_address(url: str | None, target: str | None, api_key: str | None) -> Address:
-    """Checks what a user gave.
+    """A checked address.
 
     Args:
         url: http, https, grpc or grpcs; HOST:PORT alone is gRPC's. None takes that of the environment, if there is one,

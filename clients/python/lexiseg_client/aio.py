@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import httpx
 
 from lexiseg_client.address import read_address
-from lexiseg_client.answers.models import Health, Model
-from lexiseg_client.answers.segmentation import Segmentation
+from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.mapping import OnError, Progress, checked, map_loop, progress_of
 from lexiseg_client.calling.retries import Patience, Retry
-from lexiseg_client.calls import Calls
 from lexiseg_client.client import TIMEOUT, wire_of
 from lexiseg_client.drivers.loop import Loop
 from lexiseg_client.errors import LexisegError
-from lexiseg_client.pictures.images import ImageLike
+from lexiseg_client.images import ImageLike
+from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Background, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
-from lexiseg_client.rest.calls import RestWire
+from lexiseg_client.rest import RestWire
+from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ class AsyncClient:
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         address = read_address(url, grpc_target, api_key)
-        patience = Patience(retry or Retry())
-        self._calls = Calls(wire_of(address, patience), patience, timeout)
+        self._patience = Patience(retry or Retry())
+        self._calls = Calls(wire_of(address, self._patience), self._patience, timeout)
         self._loop = Loop(address, http, channel)
         self._run = self._loop.run
-        self.vocabularies = AsyncVocabularies(self._loop, RestWire(patience), self._calls.until)
+        self.vocabularies = AsyncVocabularies(self._loop, RestWire(self._patience), self._calls.until)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -142,10 +142,11 @@ class AsyncClient:
         **options: Unpack[StreamOptions],
     ) -> AsyncGenerator[FrameAnswer, None]:
         """See `Client.stream`; to be read with `async for`. Frames that are awaited are taken in the event loop."""
-        from lexiseg_client.rpc.frames import config  # gRPC is optional
+        from lexiseg_client.rpc.calls import GrpcWire  # gRPC is optional
+        from lexiseg_client.rpc.messages import config
 
-        first = config(classes, options)
-        return self._loop.stream(first, frames, self._calls.reach(timeout))
+        first, reach = config(classes, options), GrpcWire(self._patience).reach(self._calls.seconds(timeout))
+        return self._loop.stream(first, frames, reach)
 
 
 class AsyncVocabularies:

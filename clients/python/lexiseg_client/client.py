@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import httpx
 
 from lexiseg_client.address import Address, read_address
-from lexiseg_client.answers.models import Health, Model
-from lexiseg_client.answers.segmentation import Segmentation
+from lexiseg_client.calling.calls import Calls, Wire
 from lexiseg_client.calling.mapping import OnError, Progress, checked, map_threads, progress_of
 from lexiseg_client.calling.retries import Patience, Retry
-from lexiseg_client.calls import Calls
 from lexiseg_client.drivers.threads import Threads
 from lexiseg_client.errors import LexisegError
-from lexiseg_client.pictures.images import ImageLike
+from lexiseg_client.images import ImageLike
+from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Background, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
-from lexiseg_client.rest.calls import RestWire
+from lexiseg_client.rest import RestWire
+from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
-from lexiseg_client.wire import Wire
 
 if TYPE_CHECKING:
     import grpc
@@ -62,11 +61,11 @@ class Client:
         channel: grpc.Channel | None = None,
     ) -> None:
         address = read_address(url, grpc_target, api_key)
-        patience = Patience(retry or Retry())
-        self._calls = Calls(wire_of(address, patience), patience, timeout)
+        self._patience = Patience(retry or Retry())
+        self._calls = Calls(wire_of(address, self._patience), self._patience, timeout)
         self._threads = Threads(address, http, channel)
         self._run = self._threads.run
-        self.vocabularies = Vocabularies(self._threads, RestWire(patience), self._calls.until)
+        self.vocabularies = Vocabularies(self._threads, RestWire(self._patience), self._calls.until)
 
     def __enter__(self) -> Client:
         return self
@@ -221,10 +220,11 @@ class Client:
             MissingLibrary: gRPC is not installed.
             Exception: whatever the frames raise.
         """
-        from lexiseg_client.rpc.frames import config  # gRPC is optional
+        from lexiseg_client.rpc.calls import GrpcWire  # gRPC is optional
+        from lexiseg_client.rpc.messages import config
 
-        first = config(classes, options)
-        return self._threads.stream(first, frames, self._calls.reach(timeout))
+        first, reach = config(classes, options), GrpcWire(self._patience).reach(self._calls.seconds(timeout))
+        return self._threads.stream(first, frames, reach)
 
 
 def wire_of(address: Address, patience: Patience) -> Wire:

@@ -19,7 +19,7 @@ from cvat_sdk.core.client import Client as CvatClient
 from cvat_sdk.masks import encode_mask
 
 from lexiseg_client.client import Client
-from lexiseg_client.pictures.images import ImageLike
+from lexiseg_client.images import ImageLike
 from lexiseg_client.question.options import Class
 
 MOST = "|"  # between words of one label

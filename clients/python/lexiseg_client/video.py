@@ -1,4 +1,4 @@
-"""Frames of a video and their answers: what a stream is given and gives. How they travel is in `rpc.frames`."""
+"""Frames of a video and their answers, as a stream takes and gives them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from lexiseg_client.answers.segmentation import Segment, Segmentation
 from lexiseg_client.errors import ProblemError
-from lexiseg_client.pictures.images import ImageLike
-from lexiseg_client.question.options import Classes, CommonOptions, Unpack
+from lexiseg_client.images import ImageLike
+from lexiseg_client.question.options import Classes, CommonOptions, Unpack, question_json
 from lexiseg_client.question.prompts import Point, Prompt
+from lexiseg_client.segmentation import Segmentation
+from lexiseg_client.segments import Segment
 
 DropPolicy: TypeAlias = Literal["none", "latest"]
 
@@ -29,7 +30,7 @@ KNOWN = frozenset(StreamOptions.__annotations__)
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame with what its answer shall repeat.
+    """One frame, with the timestamp and id that its answer repeats.
 
     Pixels are sent as a lossless PNG; a camera at full rate does better to hand over the bytes of JPEG files.
 
@@ -45,17 +46,15 @@ class Frame:
 
 
 class NewQuestion:
-    """Among the frames of a stream: what is asked from the next frame on. All that it leaves out is as in a new stream.
+    """A new question among the frames of a stream, from the next frame on. Options left out have their defaults.
 
     Raises:
-        TypeError, ValueError: an unknown option, or a word that the option does not take.
-        MissingLibrary: gRPC is not installed.
+        TypeError, ValueError: an unknown option, or classes that are no list. A value that an option does not take is
+            raised by the stream.
     """
 
     def __init__(self, classes: Classes | None = None, **options: Unpack[StreamOptions]) -> None:
-        from lexiseg_client.rpc.frames import config  # gRPC is optional
-
-        self.message = config(classes, options)
+        self.fields = question_json(classes, options, KNOWN)
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class FrameAnswer:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """Those of the answer; none without one."""
+        """The segments of the answer; none where there is no answer."""
         return () if self.answer is None else self.answer.segments
 
 

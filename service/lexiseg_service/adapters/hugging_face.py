@@ -15,8 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_client.answers import rle
-from lexiseg_client.pictures import png
+from lexiseg_client.masks import png, rle
 from lexiseg_model.types import Ring, Segment
 from lexiseg_service.adapters.tools import as_json, ask, each, image_beside, options_of, read_as
 

@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_client.answers import rle
-from lexiseg_client.answers.formats.label_studio import brush_runs
+from lexiseg_client.formats.annotation_tools import brush_runs
+from lexiseg_client.masks import rle
 from lexiseg_model.types import Ring, Segment
 from lexiseg_service.adapters.tools import (
     SIMPLIFY,

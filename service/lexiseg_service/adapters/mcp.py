@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from lexiseg_client.answers import rle
+from lexiseg_client.masks import rle
 from lexiseg_model.types import Segment, Task
 from lexiseg_service.adapters.tools import text_beside
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, TooLarge

@@ -26,7 +26,7 @@ from lexiseg_client import (
     UnreadableAnswer,
 )
 from lexiseg_client.rpc import loop
-from lexiseg_client.rpc.channels import SETTINGS
+from lexiseg_client.rpc.calls import SETTINGS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from tests.clients.rpc.scripted_grpc import Answer, Servicer, aborts, scripted, well
 from tests.service.fleet.workers import Wire

@@ -11,7 +11,7 @@ import httpx
 
 from lexiseg_client.address import Address
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
-from lexiseg_client.rest.http import arguments, reply_of, translated
+from lexiseg_client.rest import arguments, reply_of, translated
 from lexiseg_client.video import FrameAnswer, StreamItem
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What is asked of an image."""
+"""The options of a question, and its JSON."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict
 
-from lexiseg_client.question.examples import Example, example_json
-from lexiseg_client.question.prompts import Prompts, prompts_json
+from lexiseg_client.question.prompts import Example, Prompts, example_json, prompts_json
 
 if sys.version_info >= (3, 11):
     from typing import Unpack

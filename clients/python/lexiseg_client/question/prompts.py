@@ -1,14 +1,19 @@
-"""Objects that are shown rather than named: points and boxes, in pixels of the image as it was given."""
+"""Objects and classes that are shown: points, boxes and examples, in pixels of the image as it was given."""
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
+
+from lexiseg_client.images import ImageId, ImageLike, ImageUrl, load
+from lexiseg_client.masks.rle import encode
 
 
 @dataclass(frozen=True)
@@ -32,75 +37,97 @@ Prompts: TypeAlias = Sequence[Prompt | Point]  # a point alone is a prompt of it
 
 
 def prompts_json(prompts: Prompts) -> list[dict[str, Any]]:
-    """Prompts as JSON, in their order.
+    """Prompts as JSON, in their order. Their ranges are checked by the service.
 
     Raises:
         TypeError: not a list, or something else than prompts, points and numbers in it.
-        ValueError: none, a coordinate that is no finite number, a prompt that shows nothing or only what is not its
-            object, or a box without an inside.
+        ValueError: a box without four sides, or a coordinate that JSON cannot carry.
     """
     if isinstance(prompts, (Prompt, Point)):
         raise TypeError(f"prompts is a list; did you mean [{prompts}]?")
     if not isinstance(prompts, Sequence):
         raise TypeError(f"prompts: expected a list of Prompt and Point objects, got {prompts!r:.60}")
-    if not prompts:
-        raise ValueError("prompts: expected at least one Prompt or Point, got none")
     return [_prompt_json(prompt, f"prompts.{index}") for index, prompt in enumerate(prompts)]
 
 
 def _prompt_json(prompt: object, field: str) -> dict[str, Any]:
     if isinstance(prompt, Point):
-        point_fields = _point_json(prompt, field)
-        _check_positive([prompt], field)
-        return {"points": [point_fields]}
+        return {"points": [_point_json(prompt, field)]}
     if not isinstance(prompt, Prompt):
         raise TypeError(f"{field}: expected a Prompt or a Point, got {prompt!r:.60}")
-    fields: dict[str, Any] = {}
     if isinstance(prompt.points, Point) or not isinstance(prompt.points, Sequence):
         raise TypeError(f"{field}.points: expected a list of Point objects, got {prompt.points!r:.60}")
+    fields: dict[str, Any] = {}
     if prompt.points:
         fields["points"] = [_point_json(point, f"{field}.points.{index}") for index, point in enumerate(prompt.points)]
     if prompt.box is not None:
-        fields["box"] = _box_json(prompt.box, f"{field}.box")
-    elif not prompt.points:
-        raise ValueError(f"{field}: expected points, a box, or both, got neither")
-    else:
-        _check_positive(prompt.points, f"{field}.points")
+        fields["box"] = [_pixels(side, f"{field}.box") for side in prompt.box]
+        if len(fields["box"]) != 4:
+            raise ValueError(f"{field}.box: expected left, top, right, bottom, got {prompt.box!r:.60}")
     return fields
-
-
-def _check_positive(points: Sequence[Point], field: str) -> None:
-    if not any(point.positive for point in points):
-        raise ValueError(f"{field}: expected a positive point where there is no box, got {len(points)} negative")
 
 
 def _point_json(point: object, field: str) -> dict[str, Any]:
     if not isinstance(point, Point):
         raise TypeError(f"{field}: expected a Point, got {point!r:.60}")
-    if not isinstance(point.positive, bool):
-        raise TypeError(f"{field}.positive: expected True or False, got {point.positive!r:.60}")
-    x, y = _number(point.x, f"{field}.x"), _number(point.y, f"{field}.y")
-    return {"x": x, "y": y, "positive": point.positive}
+    return {"x": _pixels(point.x, f"{field}.x"), "y": _pixels(point.y, f"{field}.y"), "positive": bool(point.positive)}
 
 
-def _box_json(box: Any, field: str) -> list[float]:
-    try:
-        left, top, right, bottom = box
-    except (TypeError, ValueError):
-        raise TypeError(f"{field}: expected four numbers (left, top, right, bottom), got {box!r:.60}") from None
-    sides = [_number(side, f"{field}.{index}") for index, side in enumerate((left, top, right, bottom))]
-    if sides[2] <= sides[0] or sides[3] <= sides[1]:
-        raise ValueError(f"{field}: expected left, top, right, bottom with left < right and top < bottom, got {sides}")
-    return sides
-
-
-def _number(value: Any, field: str) -> float:
+def _pixels(value: Any, field: str) -> float:
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{field}: expected a number of pixels, got {value!r:.60}")
-    try:
-        pixels = float(value)
-    except OverflowError:
-        raise ValueError(f"{field}: expected a finite number of pixels, got one that is too large") from None
-    if not math.isfinite(pixels):
-        raise ValueError(f"{field}: expected a finite number of pixels, got {pixels}")
-    return pixels
+    if not math.isfinite(value):
+        raise ValueError(f"{field}: expected a finite number of pixels, got {value}")
+    return float(value)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A part of an image: a box (left, top, right, bottom), points on it and beside it, or else a mask [H, W] of bool.
+
+    `image` is a path, a URL, pixels, or what else `Client.segment` takes; None is the image that is asked about.
+    """
+
+    box: Sequence[float] | NDArray[Any] | None = None
+    points: Sequence[Point] = ()
+    mask: NDArray[Any] | None = None
+    image: ImageLike | None = None
+
+
+def example_json(example: object, field: str) -> dict[str, Any]:
+    """An example as JSON, its image in it.
+
+    Raises:
+        TypeError: no Example, or something else than points, numbers and an array in it.
+        ValueError: it shows nothing, or shows it twice.
+        UnusableImage: its image cannot be read.
+    """
+    if not isinstance(example, Example):
+        raise TypeError(f"{field}: expected an Example, got {example!r:.60}")
+    if example.mask is not None:
+        if example.box is not None or example.points:
+            raise ValueError(f"{field}: expected a mask alone, got one beside a box or points")
+        mask = np.asarray(example.mask)
+        if mask.ndim != 2:
+            raise ValueError(f"{field}.mask: expected [H, W], got {list(mask.shape)}")
+        size = [int(side) for side in mask.shape]
+        shown: dict[str, Any] = {"mask": {"format": "coco_rle", "size": size, "counts": encode(mask.astype(bool))}}
+    else:
+        (shown,) = prompts_json([Prompt(example.points, example.box)])
+    return shown if example.image is None else {**shown, "image": _image_json(example.image)}
+
+
+def has_files(question: Any) -> bool:
+    """Whether a question holds image files in its examples, which makes it too large for a form field."""
+    classes = [entry for entry in question.get("classes", ()) if isinstance(entry, dict)]
+    shown = [each for entry in classes for name in ("examples", "negatives") for each in entry.get(name, ())]
+    return any("base64" in each.get("image", {}) for each in shown)
+
+
+def _image_json(image: ImageLike) -> dict[str, str]:
+    source = load(image)
+    if isinstance(source, ImageId):
+        return {"id": source.id}
+    if isinstance(source, ImageUrl):
+        return {"url": source.url}
+    return {"base64": base64.b64encode(source.content).decode()}

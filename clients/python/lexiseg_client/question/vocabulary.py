@@ -1,4 +1,4 @@
-"""Named class lists."""
+"""Named class lists, and how they are read from JSON."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lexiseg_client.answers.checked import number, optional, text
-from lexiseg_client.answers.rle import decode
-from lexiseg_client.question.examples import Example
+from lexiseg_client.checked import number, optional, text, truth, whole
+from lexiseg_client.masks.rle import decode
 from lexiseg_client.question.options import Background, Class
-from lexiseg_client.question.prompts import Point
+from lexiseg_client.question.prompts import Example, Point
 
 
 @dataclass(frozen=True)
@@ -35,15 +34,15 @@ class Vocabulary(VocabularySummary):
     etag: str = ""
 
 
-def read_class(entry: Mapping[str, Any]) -> Class:
-    """A class of the server's JSON."""
+def class_of(entry: Mapping[str, Any]) -> Class:
+    """A class of its JSON."""
     synonyms = tuple(text(word) for word in entry.get("synonyms", ()))
-    shown = {name: tuple(_read_example(each) for each in entry.get(name) or ()) for name in ("examples", "negatives")}
+    shown = {name: tuple(_example_of(each) for each in entry.get(name) or ()) for name in ("examples", "negatives")}
     threshold = optional(entry.get("threshold"), number)
     return Class(text(entry["name"]), synonyms, threshold, shown["examples"], shown["negatives"], entry.get("words"))
 
 
-def _read_example(entry: Mapping[str, Any]) -> Example:
+def _example_of(entry: Mapping[str, Any]) -> Example:
     """An example as a vocabulary keeps it: its picture is a file's bytes."""
     points = [Point(number(at["x"]), number(at["y"]), bool(at["positive"])) for at in entry.get("points", ())]
     mask = entry.get("mask")
@@ -53,10 +52,33 @@ def _read_example(entry: Mapping[str, Any]) -> Example:
     return Example(entry.get("box"), points, pixels, content)
 
 
-def read_background(rule: bool | Mapping[str, Any]) -> bool | Background:
-    """A background rule of the server's JSON."""
+def background_of(rule: bool | Mapping[str, Any]) -> bool | Background:
+    """A background rule of its JSON."""
     if isinstance(rule, bool):
         return rule
     words = rule.get("words")
     threshold = optional(rule.get("threshold"), number)
     return Background(threshold, None if words is None else tuple(text(word) for word in words))
+
+
+def summary_of(entry: Mapping[str, Any]) -> VocabularySummary:
+    """A vocabulary without its classes, of its JSON.
+
+    Raises:
+        TypeError, ValueError, LookupError: the JSON is not one of a vocabulary.
+    """
+    return VocabularySummary(
+        name=text(entry["name"]),
+        n_classes=whole(entry["n_classes"]),
+        background=background_of(entry["background"]),
+        built_in=truth(entry["built_in"]),
+        source=optional(entry.get("source"), text),
+        shared=truth(entry.get("shared", True)),
+        own=truth(entry.get("own", not entry["built_in"])),
+    )
+
+
+def vocabulary_of(document: Mapping[str, Any], etag: str) -> Vocabulary:
+    """A vocabulary with its classes; errors as of `summary_of`."""
+    classes = tuple(class_of(entry) for entry in document["classes"])
+    return Vocabulary(**vars(summary_of(document)), classes=classes, etag=etag)

@@ -1,4 +1,4 @@
-"""The calls over gRPC, which is optional: importing anything from here asks for its libraries.
+"""The calls over gRPC, whose libraries are optional.
 
 Raises:
     MissingLibrary: they are not installed.
@@ -7,9 +7,10 @@ Raises:
 from lexiseg_client.errors import MissingLibrary
 
 try:
-    import google.protobuf  # noqa: F401
+    import google.protobuf
+    import google.rpc.status_pb2  # noqa: F401
     import grpc  # noqa: F401
 except ImportError as error:
     raise MissingLibrary(
-        f"gRPC needs libraries that are not installed ({error}): `pip install grpcio protobuf` brings them"
+        f"gRPC needs libraries that are not installed ({error}): pip install grpcio protobuf googleapis-common-protos"
     ) from error

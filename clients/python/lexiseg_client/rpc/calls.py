@@ -1,27 +1,75 @@
-"""The calls over gRPC."""
+"""The calls over gRPC, and the channels and methods that both clients use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from lexiseg_client.answers.models import Health, Model
-from lexiseg_client.answers.segmentation import Segmentation
+import grpc
+
+from lexiseg_client.address import USER_AGENT
 from lexiseg_client.calling.retries import Patience, patiently
 from lexiseg_client.calling.steps import Call, Invoke
 from lexiseg_client.errors import Problem, ProblemError, UnknownModel
-from lexiseg_client.pictures.images import Source
-from lexiseg_client.rpc import reading
-from lexiseg_client.rpc.asking import segment_request
+from lexiseg_client.images import Source
+from lexiseg_client.models import Health, Model
+from lexiseg_client.rpc.messages import models, segment_request, segmentation
+from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.stubs import segmentation_pb2 as pb
+
+SETTINGS: tuple[tuple[str, int], ...] = (
+    # Large overlays and maps come in one message; the server bounds what it takes.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # A stream may be silent for long, and a proxy in between forgets silent connections.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # The longer of both times counts, and this one is a minute by default.
+    ("grpc.http2.ping_timeout_ms", 20_000),
+    # Retries after a broken connection are those of `calling.retries`.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+OPTIONS: tuple[tuple[str, int | str], ...] = (*SETTINGS, ("grpc.primary_user_agent", USER_AGENT))
+METHODS: dict[str, tuple[str, Callable[[Any], bytes], Callable[[bytes], Any]]] = {
+    "Segment": (
+        "/lexiseg.v1.Segmentation/Segment",
+        pb.SegmentRequest.SerializeToString,
+        pb.SegmentResponse.FromString,
+    ),
+    "ListModels": (
+        "/lexiseg.v1.Segmentation/ListModels",
+        pb.ListModelsRequest.SerializeToString,
+        pb.ListModelsResponse.FromString,
+    ),
+    # The messages of the health service are a name and a number, written and read as bytes.
+    "Check": ("/grpc.health.v1.Health/Check", bytes, bytes),
+}
+VIDEO = (
+    "/lexiseg.v1.Segmentation/SegmentVideo",
+    pb.SegmentVideoRequest.SerializeToString,
+    pb.SegmentVideoResponse.FromString,
+)
+
+
+def credentials() -> grpc.ChannelCredentials:
+    """TLS by the system's authorities; a channel of the user's own for anything else."""
+    return grpc.ssl_channel_credentials()
+
+
+def method(channel: Any, step: Invoke) -> Any:
+    """A channel's callable for a step; `channel` may be one of asyncio."""
+    path, pack, unpack = METHODS[step.method]
+    return channel.unary_unary(path, request_serializer=pack, response_deserializer=unpack)
+
 
 SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse with status = SERVING
 
 
 class GrpcWire:
-    """See `wire.Wire`."""
+    """The protocol of grpc and grpcs addresses; see `calling.calls.Wire`."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
@@ -29,24 +77,25 @@ class GrpcWire:
     def segment(self, source: Source, question: Mapping[str, Any], until: float) -> Call[Segmentation]:
         """Segmentation.Segment."""
         attempt = partial(Invoke, "Segment", segment_request(source, question))
-        return patiently(attempt, reading.segmentation, self._patience, until, repeatable=True)
+        return patiently(attempt, segmentation, self._patience, until, repeatable=True)
 
     def models(self, until: float) -> Call[list[Model]]:
         """Segmentation.ListModels."""
         attempt = partial(Invoke, "ListModels", pb.ListModelsRequest())
-        return patiently(attempt, reading.models, self._patience, until, repeatable=True)
+        return patiently(attempt, models, self._patience, until, repeatable=True)
 
     def model(self, name: str, until: float) -> Call[Model]:
         """One of the list."""
-        models = yield from self.models(until)
-        for model in models:
+        found = yield from self.models(until)
+        for model in found:
             if name in (model.name, f"{model.name}@{model.version}"):
                 return model
-        there = ", ".join(model.name for model in models)
+        there = ", ".join(model.name for model in found)
         raise UnknownModel(Problem("unknown-model", "No such model", 404, f"no model {name!r} here; there is: {there}"))
 
-    def reach(self, until: float) -> Call[None]:
-        """Waits until somebody answers, whatever it says: what follows finds an open connection."""
+    def reach(self, seconds: float) -> Call[None]:
+        """Wait for any answer, so that the stream that follows finds an open connection."""
+        until = self._patience.clock() + seconds
         with suppress(ProblemError):
             yield from patiently(partial(Invoke, "Check", b""), bytes, self._patience, until, repeatable=True)
 

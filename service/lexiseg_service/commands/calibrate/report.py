@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from lexiseg_client.answers.painting import paint
 from lexiseg_service.commands.calibrate.looking import Looked
 from lexiseg_service.commands.calibrate.thresholds import Choice, Finding
 from lexiseg_service.commands.segment.answers import as_clients
@@ -78,7 +78,7 @@ def _figure(folder: Path, looked: Looked, index: int, name: str, finding: Findin
     rgb = decode(source.read(Limits()), Limits(), None).rgb
     whole = as_clients(answer, "")
     segments = tuple(segment for segment in whole if segment.class_index == index)
-    painted = paint(type(whole)(**{**vars(whole), "segments": segments}), rgb, 0.5)
+    painted = replace(whole, segments=segments).paint(rgb)
     picture = Image.fromarray(np.asarray(painted))
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     stem = re.sub(r"[^\w-]+", "-", f"{name}-{Path(finding.image).stem}")[:80]

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_client import Segmentation
-from lexiseg_client.answers.formats.shapes import UNNAMED, exported
-from lexiseg_client.answers.painting import label_map
-from lexiseg_client.pictures import png
+from lexiseg_client.masks import png
+from lexiseg_client.segments import UNNAMED, exported
 from lexiseg_model.masks.png import to_png
 from lexiseg_service.commands.segment.sources import Source
 from lexiseg_service.commands.yolo import Splits, data_yaml
@@ -68,7 +67,7 @@ def voc(job: Job) -> Files:
     """PASCAL VOC's palette PNGs of classes and of objects, and its XML of boxes."""
     return {
         f"SegmentationClass/{job.stem}.png": _palette_png(_classes(job)),
-        f"SegmentationObject/{job.stem}.png": _palette_png(label_map(job.answer)),
+        f"SegmentationObject/{job.stem}.png": _palette_png(job.answer.label_map),
         f"Annotations/{job.stem}.xml": _voc_xml(job),
     }
 
@@ -77,7 +76,7 @@ def cutout(job: Job) -> Files:
     """Each segment by itself on nothing, cut to its box."""
     rgb = decode(job.content, Limits(), None).rgb
     files: Files = {}
-    for segment in exported(job.answer):
+    for segment in exported(job.answer.segments):
         x, y, width, height = segment.bbox
         box = np.s_[y : y + height, x : x + width]
         alpha = segment.shape.pixels()[box].astype(np.uint8)[..., None] * np.uint8(255)
@@ -122,7 +121,7 @@ def _classes(job: Job) -> NDArray[np.unsignedinteger]:
     of_segment = np.zeros(max((segment.id for segment in job.answer), default=0) + 1, np.uint16)
     for segment in job.answer:
         of_segment[segment.id] = 1 if segment.class_index is None else segment.class_index + 1
-    return of_segment[label_map(job.answer)].astype(np.uint8 if len(job.names) < 256 else np.uint16)
+    return of_segment[job.answer.label_map].astype(np.uint8 if len(job.names) < 256 else np.uint16)
 
 
 def _voc_palette() -> NDArray[np.uint8]:
@@ -156,7 +155,7 @@ def _voc_xml(job: Job) -> bytes:
     for name, value in zip(("height", "width", "depth"), (*job.answer.size, 3), strict=True):
         add(size, name, value)
     add(root, "segmented", 1)
-    for segment in exported(job.answer):
+    for segment in exported(job.answer.segments):
         found = ElementTree.SubElement(root, "object")
         add(found, "name", segment.label or UNNAMED)
         for name in ("truncated", "difficult"):

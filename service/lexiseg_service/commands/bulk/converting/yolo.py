@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lexiseg_client import CacheUse, Segmentation, Timings
 from lexiseg_client import Segment as ClientSegment
-from lexiseg_client.answers.masks import RunLengths
+from lexiseg_client.segments import RunLengths
 from lexiseg_service.commands.bulk.converting.answers import Names, ids_of_answers, rle_of
 from lexiseg_service.commands.bulk.converting.pictures import pictures_of
 from lexiseg_service.commands.bulk.job import Job

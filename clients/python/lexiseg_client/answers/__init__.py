@@ -1,1 +1,0 @@
-"""What comes back: segments with masks in the forms in which they travel, and what can be made of them."""

@@ -1,1 +1,0 @@
-"""Answers as annotation tools, trainers and maps take them; each module is one format."""

@@ -1,0 +1,181 @@
+"""Annotations as Labelme, Label Studio and CVAT import them.
+
+Label Studio's brush is the picture's RGBA bytes, row by row, in the run lengths of thi.ng/rle-pack: 32 bits for the
+number of words, 5 for a word's bits less one, four times 4 for the widths of lengths less one; then for each run a 1,
+two bits that choose a width, the length less one, and the word.
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Sequence
+from typing import Any, Literal
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_client.masks import png
+from lexiseg_client.masks.polygons import one_loop
+from lexiseg_client.segments import UNNAMED, Segment, borders, exported
+
+LABELME = "5.5.0"  # the first with masks is 5.2
+BRUSH_WIDTHS = (3, 4, 8, 16)  # bits of a length, as Label Studio's own encoder chooses them
+MAX_BRUSH_RUN = 1 << BRUSH_WIDTHS[-1]
+CHANNELS = 4
+
+
+def labelme(segments: Sequence[Segment], size: tuple[int, int], image_path: str, tolerance: float) -> dict[str, Any]:
+    """See `Segmentation.to_labelme`."""
+    height, width = size
+    return {
+        "version": LABELME,
+        "flags": {},
+        "shapes": [shape for segment in exported(segments) for shape in _labelme_shapes(segment, tolerance)],
+        "imagePath": image_path,
+        "imageData": None,  # Labelme reads the file beside the JSON
+        "imageHeight": height,
+        "imageWidth": width,
+    }
+
+
+def _labelme_shapes(segment: Segment, tolerance: float) -> list[dict[str, Any]]:
+    rings = borders(segment, tolerance)
+    if any(ring.holes for ring in rings):  # Labelme polygons have none
+        x, y, width, height = segment.bbox
+        pixels = segment.shape.pixels()[y : y + height, x : x + width].astype(np.uint8) * np.uint8(255)
+        mask = base64.b64encode(png.encode(pixels)).decode()
+        # The second corner is the last pixel inside.
+        return [_labelme_shape(segment, "mask", [[x, y], [x + width - 1, y + height - 1]], mask)]
+    return [_labelme_shape(segment, "polygon", ring.exterior.tolist(), None) for ring in rings]
+
+
+def _labelme_shape(segment: Segment, kind: str, points: list[list[int]], mask: str | None) -> dict[str, Any]:
+    return {
+        "label": segment.label or UNNAMED,
+        "points": [[float(x), float(y)] for x, y in points],
+        "group_id": segment.id,  # parts of one segment
+        "description": "",
+        "shape_type": kind,
+        "flags": {},
+        "mask": mask,
+    }
+
+
+def label_studio(
+    segments: Sequence[Segment],
+    size: tuple[int, int],
+    image: str,
+    shape: Literal["brush", "polygon"],
+    from_name: str,
+    to_name: str,
+    tolerance: float,
+    *,
+    answer_id: str,
+    model_version: str,
+) -> dict[str, Any]:
+    """See `Segmentation.to_label_studio`."""
+    if shape not in ("brush", "polygon"):
+        raise ValueError(f"shape: expected brush or polygon, got {shape!r}")
+    segments = exported(segments)
+    result = [
+        {
+            "id": uuid.uuid5(uuid.NAMESPACE_OID, f"{answer_id}/{segment.id}").hex[:10],
+            "type": f"{shape}labels",
+            "from_name": from_name,
+            "to_name": to_name,
+            "original_width": size[1],
+            "original_height": size[0],
+            "image_rotation": 0,
+            "score": segment.score,
+            "value": {
+                **(_brush(segment) if shape == "brush" else _polygon(segment, size, tolerance)),
+                f"{shape}labels": [segment.label or UNNAMED],
+            },
+        }
+        for segment in segments
+    ]
+    score = float(np.mean([segment.score for segment in segments])) if segments else 0.0
+    return {
+        "data": {"image": image},
+        "predictions": [{"model_version": model_version, "score": score, "result": result}],
+    }
+
+
+def _brush(segment: Segment) -> dict[str, Any]:
+    return {"format": "rle", "rle": list(brush_runs(segment.shape.pixels()))}
+
+
+def _polygon(segment: Segment, size: tuple[int, int], tolerance: float) -> dict[str, Any]:
+    height, width = size
+    return {"points": (one_loop(borders(segment, tolerance)) * 100 / (width, height)).tolist(), "closed": True}
+
+
+def brush_runs(mask: NDArray[np.bool_]) -> bytes:
+    """The bytes of a mask's brush.
+
+    Args:
+        mask: [H, W]; opaque white where it is, transparent black elsewhere.
+    """
+    flat = mask.reshape(-1)
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    lengths = np.diff(np.append(starts, flat.size)) * CHANNELS
+    bits = [f"{flat.size * CHANNELS:032b}{8 - 1:05b}", *(f"{width - 1:04b}" for width in BRUSH_WIDTHS)]
+    for length, word in zip(lengths.tolist(), flat[starts].tolist(), strict=True):
+        while length:
+            run = min(length, MAX_BRUSH_RUN)
+            kind = next(kind for kind, width in enumerate(BRUSH_WIDTHS) if run <= 1 << width)
+            bits.append(f"1{kind:02b}{run - 1:0{BRUSH_WIDTHS[kind]}b}{'11111111' if word else '00000000'}")
+            length -= run
+    text = "".join(bits)
+    text += "0" * (-len(text) % 8)
+    return int(text, 2).to_bytes(len(text) // 8, "big")
+
+
+def cvat(
+    segments: Sequence[Segment],
+    size: tuple[int, int],
+    image_name: str,
+    image_id: int,
+    shape: Literal["mask", "polygon"],
+    tolerance: float,
+) -> str:
+    """See `Segmentation.to_cvat`."""
+    if shape not in ("mask", "polygon"):
+        raise ValueError(f"shape: expected mask or polygon, got {shape!r}")
+    height, width = size
+    root = ElementTree.Element("annotations")
+    ElementTree.SubElement(root, "version").text = "1.1"
+    image = ElementTree.SubElement(
+        root, "image", {"id": str(image_id), "name": image_name, "width": str(width), "height": str(height)}
+    )
+    for segment in exported(segments):
+        common = {"label": segment.label or UNNAMED, "source": "auto", "occluded": "0", "z_order": "0"}
+        extra = _cvat_mask(segment) if shape == "mask" else {"points": _cvat_points(segment, tolerance)}
+        ElementTree.SubElement(image, shape, common | extra)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, "unicode", xml_declaration=True) + "\n"
+
+
+def _cvat_mask(segment: Segment) -> dict[str, str]:
+    x, y, width, height = segment.bbox
+    inside = segment.shape.pixels()[y : y + height, x : x + width]
+    runs = ", ".join(map(str, runs_of(inside)))
+    return {"rle": runs, "left": str(x), "top": str(y), "width": str(width), "height": str(height)}
+
+
+def runs_of(mask: NDArray[np.bool_]) -> list[int]:
+    """Run lengths row by row, alternating between pixels outside and inside, outside first.
+
+    Args:
+        mask: [H, W].
+    """
+    flat = np.concatenate([[False], mask.reshape(-1)])
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    runs: list[int] = np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
+    return runs
+
+
+def _cvat_points(segment: Segment, tolerance: float) -> str:
+    return ";".join(f"{x},{y}" for x, y in one_loop(borders(segment, tolerance)).tolist())

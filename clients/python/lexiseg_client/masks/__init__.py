@@ -1,0 +1,1 @@
+"""Masks with numpy alone: COCO run lengths, polygons, PNG files."""

@@ -1,1 +1,0 @@
-"""The calls over REST."""

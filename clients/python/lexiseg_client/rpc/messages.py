@@ -1,0 +1,301 @@
+"""Questions, answers and frames as messages of lexiseg.v1."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from google.protobuf.json_format import MessageToDict
+
+from lexiseg_client import checked
+from lexiseg_client.calling.retries import read_problem
+from lexiseg_client.errors import ProblemError, UnreadableAnswer, UnusableImage, error_of
+from lexiseg_client.images import ImageId, ImageUrl, Source, file_bytes
+from lexiseg_client.masks.polygons import Ring
+from lexiseg_client.models import Model
+from lexiseg_client.question.options import Classes, question_json
+from lexiseg_client.question.prompts import prompts_json
+from lexiseg_client.segmentation import Segmentation
+from lexiseg_client.segments import (
+    AnswerWarning,
+    CacheUse,
+    MapFile,
+    NotAsked,
+    Outlines,
+    PartOfMap,
+    RunLengths,
+    Segment,
+    Shape,
+    Timings,
+)
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.video import KNOWN, Frame, FrameAnswer, NewQuestion, StreamItem
+
+ENUMS: Mapping[str, Mapping[str, int]] = {
+    "task": {
+        "semantic": pb.TASK_SEMANTIC,
+        "instance": pb.TASK_INSTANCE,
+        "panoptic": pb.TASK_PANOPTIC,
+        "prompt": pb.TASK_PROMPT,
+        "everything": pb.TASK_EVERYTHING,
+    },
+    "mask": {
+        "rle": pb.MASK_FORMAT_RLE,
+        "polygon": pb.MASK_FORMAT_POLYGON,
+        "png": pb.MASK_FORMAT_PNG,
+        "none": pb.MASK_FORMAT_NONE,
+    },
+    "refine": {"none": pb.REFINE_NONE, "pamr": pb.REFINE_PAMR, "regions": pb.REFINE_REGIONS},
+    "drop_policy": {"none": pb.DROP_POLICY_NONE, "latest": pb.DROP_POLICY_LATEST},
+}
+TASKS: Mapping[int, str] = {number: word for word, number in ENUMS["task"].items()}
+REFINEMENTS: Mapping[int, str] = {number: word for word, number in ENUMS["refine"].items()}
+M = TypeVar("M", pb.SegmentRequest, pb.StreamConfig)
+
+
+def segment_request(source: Source, question: Mapping[str, Any]) -> pb.SegmentRequest:
+    """A question about an image; `question` as made by `question_json`.
+
+    Raises:
+        ValueError: a word that has no number.
+    """
+    message = filled(pb.SegmentRequest(), question)
+    if isinstance(source, ImageId):
+        message.image.id = source.id
+    elif isinstance(source, ImageUrl):
+        message.image.url = source.url
+    else:
+        message.image.content = source.content
+    return message
+
+
+def filled(message: M, question: Mapping[str, Any]) -> M:
+    """A message with the fields of a question, whose names are the same in JSON.
+
+    Raises:
+        ValueError: a word that has no number, or a value of the wrong type.
+    """
+    for name, value in question.items():
+        try:
+            if name == "classes":
+                message.classes.extend(_class(entry) for entry in value)
+            elif name == "background":
+                message.background.CopyFrom(_background(value))
+            elif name == "prompts" and isinstance(message, pb.SegmentRequest):  # streams take none
+                message.prompts.extend(prompt_message(entry) for entry in value)
+            elif name in ENUMS:
+                setattr(message, name, ENUMS[name][value])
+            else:
+                setattr(message, name, value)
+        except KeyError:
+            raise ValueError(f"{name}: expected one of {', '.join(ENUMS[name])}, got {value!r}") from None
+        except TypeError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return message
+
+
+def _class(entry: str | Mapping[str, Any]) -> pb.Class:
+    if isinstance(entry, str):
+        return pb.Class(name=entry)
+    shown = {name: [_example(each) for each in entry.get(name, ())] for name in ("examples", "negatives")}
+    return pb.Class(**{**entry, **shown})
+
+
+def _example(entry: Mapping[str, Any]) -> pb.Example:
+    shown = prompt_message(entry)
+    message = pb.Example(points=shown.points, box=shown.box if shown.HasField("box") else None)
+    if (mask := entry.get("mask")) is not None:
+        height, width = mask["size"]
+        message.mask.CopyFrom(pb.CocoRle(size=pb.Size(height=height, width=width), counts=mask["counts"]))
+    for name, value in entry.get("image", {}).items():
+        if name == "base64":
+            message.image.content = base64.b64decode(value)
+        else:
+            setattr(message.image, name, value)
+    return message
+
+
+def prompt_message(entry: Mapping[str, Any]) -> pb.Prompt:
+    """Points, a box, or both; `entry` as `prompts_json` makes it."""
+    box = entry.get("box")
+    return pb.Prompt(
+        points=[pb.Point(**point) for point in entry.get("points", ())],
+        box=None if box is None else pb.Box(**dict(zip(("x0", "y0", "x1", "y1"), box, strict=True))),
+    )
+
+
+def _background(rule: bool | Mapping[str, Any]) -> pb.Background:
+    if isinstance(rule, bool):
+        return pb.Background(enabled=rule)
+    words = rule.get("words")
+    return pb.Background(threshold=rule.get("threshold"), words=None if words is None else pb.Words(words=words))
+
+
+def config(classes: Classes | None, options: Mapping[str, Any]) -> pb.SegmentVideoRequest:
+    """The message that begins a stream.
+
+    Raises:
+        TypeError: an unknown option, or one string instead of a list of classes.
+        ValueError: a word that has no number.
+    """
+    return _config_message(question_json(classes, options, KNOWN))
+
+
+def _config_message(fields: Mapping[str, Any]) -> pb.SegmentVideoRequest:
+    return pb.SegmentVideoRequest(config=filled(pb.StreamConfig(), fields))
+
+
+def message_of(item: StreamItem) -> pb.SegmentVideoRequest:
+    """A frame, packed, or a change of the question.
+
+    Raises:
+        UnusableImage: no image, or one that is elsewhere.
+        OSError: its file cannot be read.
+        TypeError, ValueError: a value of a new question, or a prompt or number of an object to follow, is not one.
+    """
+    if isinstance(item, NewQuestion):
+        return _config_message(item.fields)
+    frame = item if isinstance(item, Frame) else Frame(item)
+    if isinstance(frame.image, (ImageId, ImageUrl)) or (isinstance(frame.image, str) and "://" in frame.image):
+        raise UnusableImage("expected a frame's own bytes or pixels; a stream takes no URLs and no image ids")
+    shown = prompts_json(list(frame.follow.values())) if frame.follow else []
+    follow = [
+        pb.Follow(track_id=number, prompt=prompt_message(prompt))
+        for number, prompt in zip(frame.follow, shown, strict=True)
+    ]
+    return pb.SegmentVideoRequest(
+        frame=pb.Frame(
+            image=file_bytes(frame.image),
+            timestamp_us=frame.timestamp_us,
+            id=frame.id,
+            follow=follow,
+            unfollow=frame.unfollow,
+        )
+    )
+
+
+def read_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
+    """The answer about a frame."""
+    return FrameAnswer(
+        frame_id=message.frame_id,
+        timestamp_us=message.timestamp_us,
+        answer=segmentation(message.answer) if message.HasField("answer") else None,
+        dropped=message.dropped,
+        error=problem_error(message.error) if message.HasField("error") else None,
+        state_reset=message.state_reset,
+        lost=tuple(message.lost),
+    )
+
+
+def segmentation(message: pb.SegmentResponse) -> Segmentation:
+    """An answer.
+
+    Raises:
+        UnreadableAnswer: it cannot be one.
+    """
+    try:
+        return _segmentation(message, checked.size((message.size.height, message.size.width)))
+    except ValueError as error:
+        raise UnreadableAnswer(f"what answered is not lexiseg, or another version: {error}") from None
+
+
+def _segmentation(message: pb.SegmentResponse, size: tuple[int, int]) -> Segmentation:
+    mapped = MapFile(size, message.label_map.png) if message.HasField("label_map") else None
+    times = message.timings_ms
+    return Segmentation(
+        id=message.id,
+        image_id=message.image_id,
+        model=message.model,
+        model_digest=message.model_digest,
+        task=TASKS.get(message.task, "unknown"),
+        size=size,
+        segments=tuple(_segment(entry, size, mapped) for entry in message.segments),
+        timings_ms=Timings(times.decode, times.queue, times.text, times.image, times.post, times.total),
+        cache=CacheUse(message.cache.text_hits, message.cache.text_misses, message.cache.features),
+        overlay=message.overlay if message.HasField("overlay") else None,
+        map_file=mapped,
+        confidence_png=message.confidence if message.HasField("confidence") else None,
+        absent=tuple(message.absent),
+        warnings=tuple(
+            AnswerWarning(entry.type, entry.detail, entry.field if entry.HasField("field") else None)
+            for entry in message.warnings
+        ),
+    )
+
+
+def _segment(segment: pb.Segment, size: tuple[int, int], mapped: MapFile | None) -> Segment:
+    return Segment(
+        id=checked.segment_id(segment.id),
+        label=segment.label if segment.HasField("label") else None,
+        class_index=segment.class_index if segment.HasField("class_index") else None,
+        score=segment.score,
+        area=segment.area,
+        bbox=(segment.bbox.x, segment.bbox.y, segment.bbox.width, segment.bbox.height),
+        shape=_shape(segment, size, mapped),
+        prompt_index=segment.prompt_index if segment.HasField("prompt_index") else None,
+        mask_index=segment.mask_index if segment.HasField("mask_index") else None,
+        quality=segment.quality if segment.HasField("quality") else None,
+        is_thing=segment.is_thing if segment.HasField("is_thing") else None,
+        track_id=segment.track_id if segment.HasField("track_id") else None,
+    )
+
+
+def _shape(segment: pb.Segment, size: tuple[int, int], mapped: MapFile | None) -> Shape:
+    if segment.mask.HasField("coco_rle"):
+        rle = segment.mask.coco_rle
+        if (rle.size.height, rle.size.width) != size:
+            raise ValueError(f"a mask of {rle.size.height} x {rle.size.width} for an image of {size[0]} x {size[1]}")
+        return RunLengths(size, rle.counts)
+    if segment.mask.HasField("polygon"):
+        return Outlines(
+            size,
+            tuple(
+                Ring(_corners(ring.exterior), tuple(_corners(hole.corners) for hole in ring.holes))
+                for ring in segment.mask.polygon.rings
+            ),
+        )
+    return NotAsked() if mapped is None else PartOfMap(mapped, segment.id)
+
+
+def _corners(flat: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+    corners = np.array(flat, np.int64)
+    if len(corners) % 2:
+        raise ValueError(f"a ring has {len(corners)} numbers, expected pairs")
+    return corners.reshape(-1, 2)
+
+
+def models(message: pb.ListModelsResponse) -> list[Model]:
+    """Every model."""
+    return [_model(entry) for entry in message.models]
+
+
+def _model(message: pb.Model) -> Model:
+    card = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    tasks = tuple(TASKS.get(task, "unknown") for task in message.tasks)
+    # As over REST: null where a figure was not measured.
+    for measured in card.get("quality", {}).values():
+        measured.setdefault("int8_loss", None)
+    if "panoptic" in card:
+        card["panoptic"].setdefault("things", None)
+    # The words of REST in place of the names of numbers.
+    card |= {"tasks": list(tasks), "refine": REFINEMENTS.get(message.refine, "none"), "seed": message.seed}
+    card |= {"refinements": [REFINEMENTS.get(number, "unknown") for number in message.refinements]}
+    return Model(
+        name=message.name,
+        version=message.version,
+        summary=message.summary,
+        tasks=tasks,
+        licence=message.licence,
+        digest=message.digest if message.HasField("digest") else None,
+        loaded=message.loaded,
+        card=card,
+    )
+
+
+def problem_error(message: pb.Problem) -> ProblemError:
+    """The error that a problem message stands for."""
+    document = MessageToDict(message, preserving_proto_field_name=True)
+    problem = read_problem(document, message.status)
+    return error_of(problem, float(message.retry_after_seconds) if message.HasField("retry_after_seconds") else None)

@@ -1,0 +1,198 @@
+"""Answers for other tools, read back by independent means: the masks that come out are those that went in."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.draw import polygon2mask
+
+from lexiseg_client import NoMasks
+from lexiseg_client.formats.annotation_tools import brush_runs, runs_of
+from lexiseg_client.segments import NotAsked
+from tests.clients.formats.made import MASKS, SIZE, answer, segment
+
+masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14))
+
+
+def filled(corners: Any) -> NDArray[np.bool_]:
+    """By scikit-image: what corners x, y enclose, tried at the centres of pixels."""
+    rows_columns = np.asarray(corners, float)[:, ::-1] - 0.5
+    mask: NDArray[np.bool_] = polygon2mask(SIZE, rows_columns)
+    return mask
+
+
+def read_brush(content: bytes) -> NDArray[np.uint8]:
+    """As Label Studio's reader does it: word after word."""
+    bits = "".join(f"{byte:08b}" for byte in content)
+    at = 0
+
+    def take(n: int) -> int:
+        nonlocal at
+        at += n
+        return int(bits[at - n : at], 2)
+
+    length, word = take(32), take(5) + 1
+    widths = [take(4) + 1 for _ in range(4)]
+    values: list[int] = []
+    while len(values) < length:
+        repeated = take(1)
+        run = take(widths[take(2)]) + 1
+        values += [take(word)] * run if repeated else [take(word) for _ in range(run)]
+    return np.array(values, np.uint8)
+
+
+def test_labelme_gets_polygons_and_masks_where_there_are_holes() -> None:
+    document = json.loads(json.dumps(answer().to_labelme("photo.jpg")))
+
+    assert (document["imagePath"], document["imageHeight"], document["imageWidth"]) == ("photo.jpg", *SIZE)
+    frame, *pieces = document["shapes"]
+    assert [shape["shape_type"] for shape in document["shapes"]] == ["mask", "polygon", "polygon"]
+    assert [shape["group_id"] for shape in document["shapes"]] == [1, 2, 2]
+    (left, top), (right, bottom) = np.array(frame["points"], int)
+    with Image.open(io.BytesIO(base64.b64decode(frame["mask"]))) as picture:
+        pixels = np.asarray(picture) > 0
+    assert np.array_equal(pixels, MASKS["frame"][top : bottom + 1, left : right + 1])
+    assert np.array_equal(filled(pieces[0]["points"]) | filled(pieces[1]["points"]), MASKS["pieces"])
+
+
+def test_yolo_gets_one_line_for_a_segment_with_holes_and_parts() -> None:
+    lines = answer().to_yolo().splitlines()
+
+    assert [line.split()[0] for line in lines] == ["0", "1"]
+    for line, mask in zip(lines, MASKS.values(), strict=True):
+        shares = np.array(line.split()[1:], float).reshape(-1, 2)
+        assert ((shares >= 0) & (shares <= 1)).all()
+        assert np.array_equal(filled(np.rint(shares * SIZE[::-1])), mask)
+
+
+def test_label_studio_gets_brushes() -> None:
+    task = json.loads(json.dumps(answer().to_label_studio("/data/photo.jpg")))
+
+    (prediction,) = task["predictions"]
+    assert task["data"] == {"image": "/data/photo.jpg"}
+    assert prediction["score"] == 0.75
+    for result, (label, mask) in zip(prediction["result"], MASKS.items(), strict=True):
+        assert result["value"]["brushlabels"] == [label]
+        assert (result["original_height"], result["original_width"]) == SIZE
+        pixels = read_brush(bytes(result["value"]["rle"])).reshape(*SIZE, 4)
+        assert np.array_equal(pixels, np.repeat(mask[..., None], 4, 2) * 255)
+
+
+@given(masks)
+def test_any_brush_comes_back(mask: NDArray[np.bool_]) -> None:
+    pixels = read_brush(brush_runs(mask)).reshape(*mask.shape, 4)
+
+    assert np.array_equal(pixels[..., 3] == 255, mask)
+
+
+def test_a_brush_may_have_longer_runs_than_a_length_holds() -> None:
+    mask = np.zeros((300, 400), bool)
+    mask[150:] = True
+
+    assert np.array_equal(read_brush(brush_runs(mask)).reshape(300, 400, 4)[..., 0] == 255, mask)
+
+
+def test_label_studio_gets_polygons_in_percent() -> None:
+    task = answer().to_label_studio("x", shape="polygon", from_name="tag")
+
+    for result, mask in zip(task["predictions"][0]["result"], MASKS.values(), strict=True):
+        assert (result["type"], result["from_name"]) == ("polygonlabels", "tag")
+        points = np.array(result["value"]["points"]) * SIZE[::-1] / 100
+        assert np.array_equal(filled(points.round(6)), mask)
+
+
+def test_cvat_gets_masks_in_their_boxes() -> None:
+    image = ElementTree.fromstring(answer().to_cvat("a & b.jpg", image_id=7)).find("image")
+
+    assert image is not None
+    assert image.attrib == {"id": "7", "name": "a & b.jpg", "width": "60", "height": "40"}
+    for entry, (label, mask) in zip(image, MASKS.items(), strict=True):
+        assert (entry.tag, entry.get("label")) == ("mask", label)
+        left, top, width, height = (int(entry.attrib[name]) for name in ("left", "top", "width", "height"))
+        runs = [int(run) for run in entry.attrib["rle"].split(",")]
+        pixels = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
+        assert np.array_equal(pixels, mask[top : top + height, left : left + width])
+
+
+@given(masks)
+def test_any_runs_come_back(mask: NDArray[np.bool_]) -> None:
+    runs = runs_of(mask)
+
+    assert np.array_equal(np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(mask.shape), mask)
+
+
+def test_cvat_gets_polygons() -> None:
+    image = ElementTree.fromstring(answer().to_cvat("a.jpg", shape="polygon")).find("image")
+
+    assert image is not None
+    for entry, mask in zip(image, MASKS.values(), strict=True):
+        points = [pair.split(",") for pair in entry.attrib["points"].split(";")]
+        assert np.array_equal(filled(np.array(points, float)), mask)
+
+
+def test_geojson_keeps_holes_and_parts() -> None:
+    document = json.loads(json.dumps(answer().to_geojson()))
+
+    frame, pieces = document["features"]
+    assert (frame["geometry"]["type"], pieces["geometry"]["type"]) == ("Polygon", "MultiPolygon")
+    assert frame["properties"]["label"] == "frame"
+    exterior, hole = frame["geometry"]["coordinates"]
+    assert exterior[0] == exterior[-1]
+    assert np.array_equal(filled(exterior[:-1]) & ~filled(hole[:-1]), MASKS["frame"])
+    assert signed(exterior) > 0 > signed(hole)
+
+
+def test_geojson_on_the_earth_runs_as_the_standard_wants() -> None:
+    document = answer().to_geojson(transform=(0.5, 0, 100, 0, -0.5, 50))
+
+    exterior, hole = document["features"][0]["geometry"]["coordinates"]
+    assert signed(exterior) > 0 > signed(hole)
+    assert [105.0, 47.5] in exterior
+    with pytest.raises(ValueError, match="six numbers"):
+        answer().to_geojson(transform=(1, 0))
+
+
+def signed(ring: list[list[float]]) -> float:
+    return sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairwise(ring))
+
+
+def test_simplified_borders_have_fewer_corners() -> None:
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    disc = answer(segments=(segment(0, "disc", np.hypot(x - 30, y - 20) < 18),))
+
+    exact, simple = (disc.to_geojson(simplify=t)["features"][0]["geometry"]["coordinates"][0] for t in (0, 1))
+
+    assert len(simple) < len(exact) / 3
+
+
+def test_a_label_is_given_to_what_has_none() -> None:
+    nameless = answer(segments=(segment(0, None, MASKS["frame"]),))
+
+    assert nameless.to_labelme()["shapes"][0]["label"] == "object"
+    assert nameless.to_yolo().startswith("0 ")
+
+
+def test_without_masks_there_is_nothing_to_write() -> None:
+    bare = segment(0, "x", MASKS["frame"])
+    asked = answer(segments=(bare.__class__(**{**vars(bare), "shape": NotAsked()}),))
+
+    for write in (asked.to_labelme, asked.to_yolo, asked.to_geojson):
+        with pytest.raises(NoMasks, match="mask="):
+            write()
+
+
+@pytest.mark.parametrize("write", ["to_cvat", "to_label_studio"])
+def test_an_unknown_shape_is_told(write: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        getattr(answer(), write)("a.jpg", shape="star")

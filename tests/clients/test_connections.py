@@ -1,0 +1,279 @@
+"""Servers that are busy, broken, slow, elsewhere, or no lexiseg at all."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import re
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+import lexiseg_client
+from lexiseg_client import (
+    AsyncClient,
+    Client,
+    QueueFull,
+    Retry,
+    TimedOut,
+    Unauthorized,
+    Unreachable,
+    UnreadableAnswer,
+)
+from lexiseg_client.address import USER_AGENT, read_address
+from lexiseg_service.commands.options import refuse_unknown
+from lexiseg_service.gateway.rest.examples import MODELS, SEGMENT
+from tests import pictures
+from tests.clients.conftest import KEY, taken
+from tests.clients.scripted_server import Say, busy, scripted
+from tests.integration.server import Server
+
+IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
+QUICK = Retry(first_wait=0.01)
+CLOSED = Say(0)
+
+
+def test_a_busy_server_is_asked_until_it_answers() -> None:
+    with scripted(busy(), busy(), Say(200, SEGMENT)) as script, Client(script.url, retry=QUICK) as client:
+        result = client.segment(IMAGE, ["sky"])
+
+    assert result.segments[0].label == "sky"
+    assert [path for _, path, _ in script.asked] == ["/v1/segment"] * 3
+
+
+def test_a_connection_that_breaks_is_tried_again() -> None:
+    with scripted(CLOSED, Say(200, MODELS)) as script, Client(script.url, retry=QUICK) as client:
+        assert client.models()[0].name == "tiny"
+
+
+def test_an_http_client_of_the_users_own_stays_open() -> None:
+    with scripted(Say(200, MODELS)) as script, httpx.Client(headers={"X-Team": "maps"}) as http:
+        for _ in range(2):
+            with Client(script.url, http=http) as client:
+                client.models()
+
+    assert [headers["x-team"] for _, _, headers in script.asked] == ["maps", "maps"]
+
+
+def test_a_write_whose_answer_was_lost_is_not_done_twice() -> None:
+    with scripted(CLOSED) as script, Client(script.url, retry=QUICK) as client, pytest.raises(Unreachable):
+        client.vocabularies.put("room", ["floor"], create_only=True)
+
+    assert len(script.asked) == 1
+
+
+def test_patience_ends_with_the_servers_last_word() -> None:
+    with scripted(busy()) as script, Client(script.url, retry=Retry(most=3, first_wait=0.01)) as client:
+        with pytest.raises(QueueFull, match="63 are waiting"):
+            client.models()
+
+        assert len(script.asked) == 4
+
+
+def test_a_call_ends_by_its_own_time() -> None:
+    with scripted(busy(3600)) as script, Client(script.url, timeout=5) as client:
+        with pytest.raises(QueueFull):
+            client.models()
+
+        assert len(script.asked) == 1
+
+
+def test_nobody_home_is_unreachable() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+        with (
+            Client(url, retry=Retry(most=1, first_wait=0.01)) as client,
+            pytest.raises(Unreachable, match=r"127\.0\.0\.1"),
+        ):
+            client.models()
+        with Client(url, retry=QUICK, timeout=0.3) as client, pytest.raises(TimedOut, match="did not become ready"):
+            client.wait_until_ready()
+
+
+def test_a_server_that_says_nothing_times_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+        with Client(url, timeout=0.2) as client, pytest.raises(TimedOut):
+            client.models()
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        Say(200, b"<h1>It works!</h1>", content_type="text/html"),
+        Say(200, ["models"]),
+        Say(200, {"items": []}),
+        Say(200, {"models": [{"name": "tiny"}]}),
+        Say(200, b"{", headers={"Content-Encoding": "gzip"}),
+    ],
+)
+def test_another_kind_of_server_is_recognised(say: Say) -> None:
+    with scripted(say) as script, Client(script.url) as client, pytest.raises(UnreadableAnswer):
+        client.models()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"segments": None},
+        {"size": [1]},
+        {"size": "ab"},
+        {"segments": [{"id": 1}]},
+        {"label_map": {"base64": "*"}},
+        {"timings_ms": 7},
+    ],
+)
+def test_a_damaged_answer_is_recognised(damage: dict[str, object]) -> None:
+    with (
+        scripted(Say(200, SEGMENT | damage)) as script,
+        Client(script.url) as client,
+        pytest.raises(UnreadableAnswer),
+    ):
+        client.segment(IMAGE, ["sky"])
+
+
+def test_members_of_a_later_version_are_left_alone() -> None:
+    later = {**SEGMENT, "weather": "fine", "timings_ms": {**SEGMENT["timings_ms"], "travel": 1.0}}
+    with scripted(Say(200, later)) as script, Client(script.url) as client:
+        assert len(client.segment(IMAGE, ["sky"])) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost", "http://a\nb", "ftp://localhost", "http://", "http://a:b@localhost", "http://a?b"]
+)
+def test_what_cannot_be_an_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="expected an address"):
+        Client(url)
+
+
+def test_a_host_and_a_port_alone_are_grpcs(server: Server) -> None:
+    with Client(server.grpc) as client:
+        assert client.health().detail == "serving"
+
+
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it() -> None:
+    with pytest.raises(ValueError, match="printable") as caught:
+        Client(api_key="secret\nX-Other: 1")
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_client_shows_no_key(server: Server) -> None:
+    with Client(server.url, api_key="secret") as client:
+        assert "secret" not in repr(vars(client))
+
+
+def test_keys_open_the_door(narrow_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in (None, "wrong"):
+        with Client(narrow_server.url, api_key=key) as client, pytest.raises(Unauthorized):
+            client.segment(IMAGE, ["sky"])
+    with Client(narrow_server.url, api_key=KEY) as client:
+        assert client.segment(IMAGE, ["sky"]).image_id
+    monkeypatch.setenv("LEXISEG_API_KEY", KEY)
+    with Client(narrow_server.url) as client:
+        assert client.models()
+
+
+def test_many_threads_of_one_client_are_all_served_by_a_narrow_server(narrow_server: Server) -> None:
+    images = [pictures.encoded(pictures.small(name, 96), "JPEG") for name in ("china", "flower", "coffee", "rocket")]
+    refused = []
+
+    with taken(narrow_server) as free:
+
+        def note(response: httpx.Response) -> None:
+            if response.status_code == 429:
+                refused.append(response.headers["retry-after"])
+                free.set()
+
+        with (
+            httpx.Client(event_hooks={"response": [note]}) as http,
+            Client(narrow_server.url, api_key=KEY, http=http, retry=Retry(most=1000, first_wait=0.05)) as client,
+            ThreadPoolExecutor(4) as threads,
+        ):
+            answers = list(threads.map(lambda index: client.segment(images[index % 4], ["sky"]), range(6)))
+
+    assert len(answers) == 6
+    assert refused
+
+
+async def test_the_awaited_client_gives_the_same_answers(server: Server) -> None:
+    with Client(server.url) as client:
+        alone = client.segment(IMAGE, ["sky", "building"])
+    async with AsyncClient(server.url) as client_async:
+        answers = await asyncio.gather(*(client_async.segment(IMAGE, ["sky", "building"]) for _ in range(4)))
+        health, models = await asyncio.gather(client_async.health(), client_async.models())
+        room = await client_async.vocabularies.put("awaited-room", ["floor"])
+        again = await client_async.vocabularies.refresh(room)
+        listed = await client_async.vocabularies.list()
+        got = await client_async.vocabularies.get("awaited-room")
+        await client_async.vocabularies.delete("awaited-room", if_match=room.etag)
+
+    assert all(answer.segments == alone.segments for answer in answers)
+    assert (health.ready, models[0].name) == (True, "tiny")
+    assert again is room
+    assert got == room
+    assert "awaited-room" in {entry.name for entry in listed}
+
+
+async def test_the_awaited_client_waits_and_tries_again() -> None:
+    with scripted(busy(), CLOSED, Say(200, MODELS)) as script:
+        async with AsyncClient(script.url, retry=QUICK) as client:
+            models = await client.models()
+
+    assert models[0].name == "tiny"
+    assert len(script.asked) == 3
+
+
+async def test_a_cancelled_call_leaves_the_client_usable(server: Server) -> None:
+    sent = asyncio.Event()
+
+    async def note(_: httpx.Request) -> None:
+        sent.set()
+
+    async with httpx.AsyncClient(event_hooks={"request": [note]}) as http, AsyncClient(server.url, http=http) as client:
+        asking = asyncio.ensure_future(client.segment(IMAGE, ["sky"]))
+        await sent.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+        assert (await client.segment(IMAGE, ["sky"])).image_id
+
+
+def test_the_version_is_that_of_the_installation() -> None:
+    assert lexiseg_client.__version__ in (
+        "0+unknown",
+        *(importlib.metadata.version(name) for name in ("lexiseg",)),
+    )
+
+
+def test_requests_say_who_asks() -> None:
+    with scripted(Say(200, {"models": []})) as script, Client(script.url) as client:
+        client.models()
+
+    assert script.asked[0][2]["user-agent"] == USER_AGENT
+    assert re.fullmatch(r"lexiseg-client/\S+ python/3\S+", USER_AGENT)
+
+
+def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_address(None, None, None).url == "http://localhost:8000"
+    monkeypatch.setenv("LEXISEG_BASE_URL", "https://masks.example.org/")
+    monkeypatch.setenv("LEXISEG_API_KEY", "secret")
+
+    assert read_address(None, None, None).url == "https://masks.example.org"
+    assert read_address(None, None, None).headers == {"Authorization": "Bearer secret"}
+    assert read_address("http://other:1", None, None).url == "http://other:1"
+    with scripted(Say(200, {"models": []})) as script:
+        monkeypatch.setenv("LEXISEG_BASE_URL", script.url)
+        with Client() as client:
+            client.models()
+        assert script.asked
+
+
+def test_the_command_line_knows_the_clients_variable() -> None:
+    refuse_unknown({"LEXISEG_BASE_URL": "http://localhost:8000"})

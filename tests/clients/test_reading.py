@@ -1,0 +1,99 @@
+"""Answers that are damaged anywhere: read, or refused as unreadable, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lexiseg_client import NoMasks, Segmentation, UnreadableAnswer
+from lexiseg_client.masks import png
+from lexiseg_client.models import model_of
+from lexiseg_client.question.vocabulary import vocabulary_of
+from lexiseg_client.rest import read
+from lexiseg_service.gateway.rest.examples import MODELS, SEGMENT, VOCABULARY
+
+POLYGON = {"format": "polygon", "rings": [{"exterior": [0, 0, 2, 0, 2, 4, 0, 4], "holes": [[0, 0, 1, 0, 1, 1, 0, 1]]}]}
+MAP = base64.b64encode(png.encode(np.eye(4, dtype=np.uint8))).decode()
+ANSWERS: list[dict[str, Any]] = [
+    SEGMENT,
+    {**SEGMENT, "segments": [{**SEGMENT["segments"][0], "mask": POLYGON}]},
+    {**SEGMENT, "segments": [{**SEGMENT["segments"][0], "mask": None}], "label_map": {"base64": MAP, "bits": 8}},
+]
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+)
+
+
+def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path to every value inside a document."""
+    entries = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
+    return [path_inside for name, value in entries for path_inside in ((*path, name), *places(value, (*path, name)))]
+
+
+def damaged(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> bytes:
+    broken = copy.deepcopy(document)
+    at: Any = broken
+    for name in path[:-1]:
+        at = at[name]
+    at[path[-1]] = value
+    return json.dumps(broken).encode()
+
+
+@given(st.data())
+def test_a_damaged_answer_is_read_or_unreadable(data: st.DataObject) -> None:
+    document = data.draw(st.sampled_from(ANSWERS))
+    content = damaged(document, data.draw(st.sampled_from(places(document))), data.draw(JSON))
+
+    with suppress(UnreadableAnswer, NoMasks):
+        answer = read(content, Segmentation.from_dict)
+        for segment in answer:
+            _ = segment.mask.shape
+        _ = answer.label_map.max(initial=0)
+
+
+@given(st.data())
+def test_damaged_cards_and_vocabularies_are_read_or_unreadable(data: st.DataObject) -> None:
+    for document, build in (
+        (MODELS["models"][0], model_of),
+        (VOCABULARY, lambda document_read: vocabulary_of(document_read, "")),
+    ):
+        content = damaged(document, data.draw(st.sampled_from(places(document))), data.draw(JSON))
+        with suppress(UnreadableAnswer):
+            read(content, build)
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[1]", b"\xff", b"[" * 100_000])
+def test_what_is_no_json_object_is_unreadable(content: bytes) -> None:
+    with pytest.raises(UnreadableAnswer):
+        read(content, dict)
+
+
+def test_a_label_map_of_another_size_is_unreadable() -> None:
+    document = {**ANSWERS[2], "size": [4, 5]}
+
+    answer = read(json.dumps(document).encode(), Segmentation.from_dict)
+
+    with pytest.raises(UnreadableAnswer, match="a label map of"):
+        _ = answer.label_map
+
+
+@pytest.mark.parametrize("document", ANSWERS)
+def test_an_answer_comes_back_from_its_json(document: dict[str, Any]) -> None:
+    answer = Segmentation.from_dict(document)
+
+    again = Segmentation.from_dict(json.loads(json.dumps(answer.to_dict())))
+
+    assert again == answer
+    assert np.array_equal(again.label_map, answer.label_map)
+    assert again.request_id == document["id"]

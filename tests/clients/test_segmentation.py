@@ -1,0 +1,198 @@
+"""What can be made of an answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import supervision
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_client import Client, MissingLibrary, NoMasks, Segmentation
+from lexiseg_client.segments import NotAsked
+from tests import coco, pictures
+from tests.clients.formats import made
+from tests.clients.formats.made import MASKS, SIZE, answer
+
+CHINA = pictures.small("china", 200)
+PIXELS = np.asarray(CHINA)
+CLASSES = ["sky", "building", "tree"]
+
+
+@pytest.fixture
+def result(client: Client) -> Segmentation:
+    return client.segment(PIXELS, CLASSES, overlay=True)
+
+
+def test_masks_are_saved_one_a_file(result: Segmentation, tmp_path: Path) -> None:
+    paths = result.save_masks(tmp_path / "masks")
+
+    assert [path.name for path in paths] == [f"{segment.id}-{segment.label}.png" for segment in result]
+    for path, segment in zip(paths, result, strict=True):
+        with Image.open(path) as picture:
+            assert np.array_equal(np.asarray(picture), segment.mask * 255)
+
+
+def test_a_label_cannot_lead_out_of_the_folder(result: Segmentation, tmp_path: Path) -> None:
+    segments = tuple(dataclasses.replace(segment, label="../../x/y") for segment in result)
+
+    paths = dataclasses.replace(result, segments=segments).save_masks(tmp_path / "masks")
+
+    assert {path.parent for path in paths} == {tmp_path / "masks"}
+
+
+def test_the_servers_picture_is_saved(client: Client, result: Segmentation, tmp_path: Path) -> None:
+    result.save_overlay(tmp_path / "overlay.png")
+
+    with Image.open(tmp_path / "overlay.png") as picture:
+        assert picture.size == CHINA.size
+    with pytest.raises(NoMasks, match="overlay=True"):
+        client.segment(PIXELS, CLASSES).save_overlay(tmp_path / "none.png")
+
+
+def test_painting_changes_segments_alone(result: Segmentation) -> None:
+    painted = result.paint(CHINA)
+
+    nobody = result.label_map == 0
+    inside = np.zeros_like(nobody)
+    inside[1:, 1:] = (np.diff(result.label_map.astype(int), axis=0)[:, 1:] == 0) & (
+        np.diff(result.label_map.astype(int), axis=1)[1:] == 0
+    )
+    assert painted.dtype == np.uint8
+    assert np.array_equal(painted[nobody & inside], PIXELS[nobody & inside])
+    assert (painted != PIXELS).any(-1)[~nobody & inside].mean() > 0.99
+
+
+def test_a_picture_of_another_size_is_not_painted(result: Segmentation) -> None:
+    with pytest.raises(ValueError, match="expected uint8 pixels"):
+        result.paint(PIXELS[:-1])
+
+
+def test_supervision_gets_boxes_masks_and_names(result: Segmentation) -> None:
+    found = result.to_supervision()
+
+    assert isinstance(found, supervision.Detections)
+    assert list(found.data["class_name"]) == CLASSES
+    assert found.mask is not None
+    assert np.array_equal(np.asarray(found.mask[1]), result.segments[1].mask)
+    assert found.xyxy[0].tolist() == list(result.segments[0].xyxy)
+    assert found.class_id is not None
+    assert found.class_id.tolist() == [0, 1, 2]
+    assert found.area.tolist() == [segment.area for segment in result]
+
+
+def test_supervision_gets_nothing_from_nothing(client: Client) -> None:
+    assert len(client.segment(PIXELS, ["zebra"], threshold=1.0).to_supervision()) == 0
+
+
+def test_supervision_gets_boxes_alone_where_no_masks_were_asked(client: Client) -> None:
+    assert client.segment(PIXELS, CLASSES, mask="none").to_supervision().mask is None
+
+
+def test_without_supervision_the_error_says_what_to_install(
+    result: Segmentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+
+    with pytest.raises(MissingLibrary, match=r"pip install supervision"):
+        result.to_supervision()
+
+
+def test_coco_annotations_hold_the_masks(client: Client, result: Segmentation) -> None:
+    annotations = result.to_coco(image_id=7)
+
+    for annotation, segment in zip(annotations, result, strict=True):
+        assert np.array_equal(coco.decode(annotation["segmentation"]), segment.mask)
+        assert annotation["bbox"] == list(segment.bbox)
+        assert (annotation["image_id"], annotation["category_id"]) == (7, 1 + CLASSES.index(segment.label or ""))
+    with pytest.raises(NoMasks, match="run lengths or polygons"):
+        client.segment(PIXELS, CLASSES, mask="png").to_coco()
+
+
+def test_coco_polygons_are_flat_lists_of_corners(client: Client) -> None:
+    whole = client.segment(PIXELS, ["sky"], mask="polygon", background=False)
+
+    (annotation,) = whole.to_coco()
+
+    height, width = whole.size
+    (ring,) = annotation["segmentation"]
+    assert {*zip(ring[::2], ring[1::2], strict=True)} == {(0, 0), (width, 0), (width, height), (0, height)}
+
+
+def test_an_answer_without_segments_is_still_an_answer(client: Client) -> None:
+    nothing = client.segment(PIXELS, ["zebra"], threshold=1.0)
+
+    assert bool(nothing)
+    assert (len(nothing), nothing.label_map.max(), nothing.class_map.max()) == (0, 0, -1)
+
+
+def test_the_overlay_is_a_png(result: Segmentation) -> None:
+    assert result.overlay is not None
+    assert Image.open(io.BytesIO(result.overlay)).format == "PNG"
+
+
+GREEN = (10, 200, 30)
+
+
+def shown(png: bytes | None) -> NDArray[np.uint8]:
+    assert png is not None
+    with Image.open(io.BytesIO(png)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def forms(folder: Path) -> dict[str, object]:
+    picture = Image.new("RGB", SIZE[::-1], GREEN)
+    sideways = picture.transpose(Image.Transpose.ROTATE_90)
+    (folder / "turned.png").write_bytes(pictures.turned(sideways, 6))
+    return {
+        "array": np.asarray(picture),
+        "Pillow": picture,
+        "bytes": pictures.encoded(picture),
+        "path, turned by EXIF": folder / "turned.png",
+    }
+
+
+def test_segments_are_painted_on_the_image_wherever_it_is(tmp_path: Path) -> None:
+    for name, image in forms(tmp_path).items():
+        pixels = shown(answer(image=image)._repr_png_())
+
+        assert pixels.shape == (*SIZE, 3), name
+        assert tuple(pixels[1, 1]) == GREEN, name
+        assert tuple(pixels[20, 15]) != GREEN, name
+
+
+@pytest.mark.parametrize("image", [None, "gone.jpg", b"nothing", np.zeros((3, 3, 3), np.uint8), "https://x/y.jpg"])
+def test_without_its_image_an_answer_is_painted_on_white(image: object) -> None:
+    assert tuple(shown(answer(image=image)._repr_png_())[1, 1]) == (255, 255, 255)
+
+
+def test_a_picture_by_the_server_goes_first() -> None:
+    assert answer(overlay=b"theirs")._repr_png_() == b"theirs"
+
+
+def test_an_answer_without_masks_shows_no_picture() -> None:
+    bare = made.segment(0, "x", MASKS["frame"])
+
+    assert answer(segments=(type(bare)(**{**vars(bare), "shape": NotAsked()}),))._repr_png_() is None
+
+
+def test_a_large_image_is_shown_smaller() -> None:
+    large = answer(size=(40, 3000), segments=())
+
+    assert shown(large._repr_png_()).shape[1] <= 1280
+
+
+def test_what_a_client_asks_is_what_is_shown(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "china.jpg"
+    path.write_bytes(pictures.encoded(pictures.small("china", 200), "JPEG"))
+
+    found = client.segment(path, ["sky"])
+
+    assert found.image is path
+    assert shown(found._repr_png_()).shape == (*found.size, 3)
+    assert not (shown(found._repr_png_()) == 255).all()
