@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
-from lexiseg_model.caches.by_list import ByList
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.cuda_graphs import graphs_of
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
-from lexiseg_model.kernel import library
 from lexiseg_model.masks.halve import halve
 from lexiseg_model.masks.specks import SpeckRule
 from lexiseg_model.methods.tiny import asking, by_example
@@ -40,8 +38,6 @@ from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE, read_networks
 from lexiseg_model.methods.tiny.words.belief import Belief
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
-from lexiseg_model.methods.tiny.words.known_texts import KnownTexts, projecting
-from lexiseg_model.methods.tiny.words.synonyms import Synonyms
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.words.tower_files import tower_folder
 from lexiseg_model.segmenter import (
@@ -96,9 +92,6 @@ class TinySegmenter(Exportable):
         self._maps = None if self._head is None or self._compiled is None else CompiledMaps(self._head.shared)
         self.settings = settings
         self._belief = None if familiar is None else Belief(familiar, settings.doubt)
-        self._texts: ByList[list[str]] = ByList()
-        self._synonyms = Synonyms(settings.synonyms, familiar, self._network)
-        self._known_texts = KnownTexts(projecting(self._network)) if self._compiled is not None else None
         self._known = by_example.known_words(self._network, familiar, device)
         self._cores = cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
@@ -108,9 +101,7 @@ class TinySegmenter(Exportable):
 
     @property
     def kept_bytes(self) -> int:
-        of_lists = self._texts.list_bytes + self._texts.made_bytes
-        of_words = (self._belief, self._synonyms, self._known_texts)
-        return super().kept_bytes + of_lists + sum(kept.nbytes for kept in of_words if kept is not None)
+        return super().kept_bytes + (0 if self._belief is None else self._belief.nbytes)
 
     @property
     def is_compiled(self) -> bool:
@@ -169,33 +160,23 @@ class TinySegmenter(Exportable):
         return ((guide - self._mean) * self._inverse_std)[0]
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        return self._texts.once(classes, lambda: [TEMPLATE.format(text) for entry in classes for text in entry.texts])
+        return [TEMPLATE.format(text) for entry in classes for text in entry.texts]
 
     def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
         return self._tower.encode(texts).astype(np.float16)
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        texts_of = [entry.texts for entry in classes]
-        owner = np.repeat(np.arange(len(classes)), [*map(len, texts_of)])
+        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
         if rows.shape != (len(owner), self._tower.width):
             raise ShapeError(f"expected text rows [{len(owner)}, {self._tower.width}], got {list(rows.shape)}")
-        texts = [text.lower() for texts in texts_of for text in texts]
-        vectors, levels = self._projected(texts, rows)
-        self._synonyms.lean((vectors, levels), owner, texts, rows)
+        with torch.no_grad():
+            there = torch.from_numpy(rows).to(self._device)
+            vectors, levels = self._network.project_texts(there), self._network.levels_of(there)
         return TextBank(vectors, owner, len(classes), levels=levels)
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         meant: NDArray[np.float32] = torch.from_numpy(rows).float().numpy()  # numpy takes ten times as long for halves
         return meant
-
-    def _projected(self, texts: list[str], rows: TextRows) -> tuple[Tensor, Tensor]:
-        """Vectors [T, 96] and levels [T] of texts, the caller's own."""
-        if self._known_texts is not None and library.ready():
-            vectors, levels = self._known_texts.of(texts, rows.astype(np.float16, copy=False))
-            return torch.from_numpy(vectors), torch.from_numpy(levels)
-        with torch.inference_mode():
-            there = torch.from_numpy(rows).to(self._device)
-            return self._network.project_texts(there), self._network.levels_of(there)
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:

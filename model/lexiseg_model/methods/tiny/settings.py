@@ -1,9 +1,7 @@
 """`settings` of a card of method tiny: proposals, the order of a click's masks, boxes, what examples weigh,
-specks, synonyms, doubt."""
+specks, doubt."""
 
 from __future__ import annotations
-
-from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -125,20 +123,6 @@ class ExampleRule(BaseModel):
     away: float = Field(0.5, ge=0, description="how far they are turned from the mean of the negatives")
 
 
-class SynonymRule(BaseModel):
-    """How words that training drew in place of others lean towards these; `weight` chosen on training photographs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    weight: float = Field(0.7, ge=0, le=1, description="of the word that a synonym was drawn for, beside its own")
-    of: dict[str, list[str]] = Field({}, description="word -> synonyms, lower case; none of these is a word itself")
-
-    def without(self, texts: Collection[str]) -> SynonymRule:
-        """The rule of weights that learned these texts as classes of their own."""
-        kept = {word: [text for text in synonyms if text not in texts] for word, synonyms in self.of.items()}
-        return self.model_copy(update={"of": kept})
-
-
 class TinySettings(BaseModel):
     """What the card of a model of this method may set."""
 
@@ -154,5 +138,4 @@ class TinySettings(BaseModel):
     regions: RegionVote = RegionVote()
     examples: ExampleRule = ExampleRule()
     specks: SpeckRule = SpeckRule()
-    synonyms: SynonymRule = SynonymRule()
     doubt: DoubtRule = DoubtRule()

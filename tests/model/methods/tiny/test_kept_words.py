@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from lexiseg_model.catalogue import load
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.words import familiar, known_texts
+from lexiseg_model.methods.tiny.words import familiar
 from lexiseg_model.types import ClassEntry
 
 LIST = 512  # classes of one, none of which comes in another
-ROUND = 4 * known_texts.MOST // LIST  # lists after which everything that is kept was forgotten and filled again
+ROUND = 16  # lists after which everything that is kept was forgotten and filled again
 
 
 def rows_of(texts: list[str]) -> NDArray[np.float16]:
@@ -50,7 +50,7 @@ def test_words_that_come_without_an_end_are_counted_and_do_not_grow_without_one(
         ask(fresh_tiny, strangers(number))
         weights.append(fresh_tiny.kept_bytes - before)
 
-    assert weights[0] > 2 * LIST * 384  # the rows of a list, and more
+    assert weights[0] > LIST * len("a photo of a word")
     assert max(weights[2 * ROUND :]) <= 1.01 * max(weights[ROUND : 2 * ROUND])
 
 

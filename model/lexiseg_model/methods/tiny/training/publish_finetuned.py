@@ -7,7 +7,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,6 @@ from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
 from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_model.evaluation.counts import Counts, scores
 from lexiseg_model.evaluation.run import Report
-from lexiseg_model.methods.tiny.settings import SynonymRule
 from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
 from lexiseg_model.methods.tiny.training.finetune import LAID_OUT, PROJECTIONS, TUNED, count_folds, folds, start_folder
 from lexiseg_model.methods.tiny.training.publish import started_from
@@ -74,7 +72,6 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
             "training_data": [*before, with_terms(f"{len(data.samples)} photographs", recipe.data)],
             "lineage": lineage(recipe, begun),
             "prompt_quality": below.prompt_quality,
-            "settings": _with_own_words(below.settings, data.classes) if step else below.settings,
             "limits": [LIMIT, *(limit for limit in below.limits if limit != LIMIT)],
         }
     )
@@ -124,9 +121,7 @@ class Trial:
     def counts(self, projection: Tensor, step: float, data: IndexedDataset) -> NDArray[np.int64]:
         """[P, 3, K] of that model on photographs."""
         self.write(projection, step)
-        settings = _with_own_words(self._card.settings, self._classes) if step else self._card.settings
-        digest = file_digest(self.folder / FILE)
-        card = self._card.model_copy(update={"settings": settings, "weights_sha256": digest})
+        card = self._card.model_copy(update={"weights_sha256": file_digest(self.folder / FILE)})
         return counts_of(catalogue.load_folder(self.folder, self._device, card=card), data)
 
 
@@ -166,14 +161,6 @@ def _report(model: str, data: IndexedDataset, counts: NDArray[np.int64]) -> Repo
 
 def _named(classes: tuple[str, ...]) -> list[str]:
     return [name for name in classes if name != BACKGROUND]
-
-
-def _with_own_words(settings: dict[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
-    """Settings of a card, by which no class that was tuned counts as another word's synonym any more."""
-    if "synonyms" not in settings:
-        return settings
-    rule = SynonymRule.model_validate(settings["synonyms"]).without([name.lower() for name in classes])
-    return settings | {"synonyms": rule.model_dump()}
 
 
 def _write_words(folder: Path, start: Path, classes: tuple[str, ...]) -> None:

@@ -157,10 +157,3 @@ def test_the_bundled_background_words_have_the_synonyms_that_were_trained() -> N
     rule, book = read_card(bundled()["tiny"]).background, TextBook.read(TEXTS)
 
     assert rule.synonyms == {word: list(book.synonyms[word]) for word in rule.words if word in book.synonyms}
-
-
-def test_the_bundled_synonyms_are_those_of_training_that_are_no_words_themselves() -> None:
-    rule, book = read_card(bundled()["tiny"]).settings["synonyms"], TextBook.read(TEXTS)
-    others = {word: [text for text in some if text not in book.synonyms] for word, some in book.synonyms.items()}
-
-    assert rule["of"] == {word: some for word, some in others.items() if some}
