@@ -1,4 +1,4 @@
-"""How many bytes of tensors and arrays an object holds, and how many nobody in particular."""
+"""Bytes of the tensors and arrays that an object holds."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from torch import Tensor, nn
-
-from lexiseg_model.masks.bilinear import AXES, AXIS
-from lexiseg_model.masks.shrink import AREAS
 
 OURS = "lexiseg_model."
 
@@ -35,11 +32,6 @@ def held_bytes(holder: object) -> int:
         else:
             waiting.extend(_below(current))
     return sum(storages.values())
-
-
-def table_bytes() -> int:
-    """Bytes of what is kept of sizes, whatever model it is for."""
-    return AXES.nbytes + AXIS.nbytes + AREAS.nbytes
 
 
 def _below(holder: object) -> Iterable[object]:

@@ -32,10 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.banks.crowd import Crowd
-from lexiseg_model.banks.kept import KeptBanks
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.lru import Lru
 from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule
 from lexiseg_model.memory import held_bytes
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
@@ -150,9 +149,8 @@ class Segmenter(ABC):
     text_digest: str  # of the text tower: rows of one digest may be shared between models
     buckets: tuple[tuple[int, int], ...]  # tile shapes to warm up
     probability_scale: float = 1.0  # the softmax of scores times this is a probability
-    # Where it is served, and its weights and card stay as they are.
-    banks: KeptBanks[TextBank] | None = None
-    crowds: KeptBanks[Crowd] | None = None
+    # Classes and background words -> bank, where the model is served: its weights and card stay as they are.
+    banks: Lru[tuple[tuple[ClassEntry, ...], ...], TextBank] | None = None
     passes_side_by_side: bool = False  # several threads may be in `encode_tiles`, each with as many as torch has there
     masks_by_word: bool = False  # `named_masks` finds things; then they are neither proposals nor regions
 
@@ -163,8 +161,8 @@ class Segmenter(ABC):
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of what is kept of the words that were asked for lately."""
-        return sum(kept.nbytes for kept in (self.banks, self.crowds) if kept is not None)
+        """Bytes of the cached banks."""
+        return sum(bank.nbytes for bank in self.banks.values()) if self.banks is not None else 0
 
     @abstractmethod
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:

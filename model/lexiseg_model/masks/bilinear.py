@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.caches.tables import Tables
 from lexiseg_model.kernel.axes import Axes
 
 BAND_PIXELS = 1 << 18  # of the answer, worked on at a time
@@ -21,24 +21,10 @@ class Axis(NamedTuple):
     low: NDArray[np.intp]
     weight: NDArray[np.float32]  # of the position after `low`, below 1: between two numbers below 0 none is 0
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of both."""
-        return self.low.nbytes + self.weight.nbytes
 
-
-MOST_BYTES = 32 * 2**20  # of either: a side of a picture of 40 megapixels may have 2.5 million of them
-# Every mask of an image asks for the same.
-AXIS: Tables[Axis] = Tables(MOST_BYTES)
-AXES: Tables[Axes] = Tables(MOST_BYTES)
-
-
+@lru_cache(8)
 def axis(cells: int, pixels: int) -> Axis:
-    """Positions of `pixels` outputs along `cells` inputs; not to be written to."""
-    return AXIS.once((cells, pixels), lambda: _axis(cells, pixels))
-
-
-def _axis(cells: int, pixels: int) -> Axis:
+    """Positions of `pixels` outputs along `cells` inputs, read-only; all masks of an image share them."""
     position = ((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5).clip(0, cells - 1)
     low = np.floor(position).astype(np.intp)
     places = Axis(low, np.minimum((position - low).astype(np.float32), BELOW_ONE))
@@ -47,9 +33,10 @@ def _axis(cells: int, pixels: int) -> Axis:
     return places
 
 
+@lru_cache(8)
 def axes(cells: tuple[int, int], size: tuple[int, int]) -> Axes:
-    """The positions of an answer [H, W] along cells [h, w], down and across, as the kernel is told."""
-    return AXES.once((cells, size), lambda: Axes(*_axis(cells[0], size[0]), *_axis(cells[1], size[1])))
+    """Positions of an output [H, W] along cells [h, w], down and across, in the kernel's layout."""
+    return Axes(*axis(cells[0], size[0]), *axis(cells[1], size[1]))
 
 
 def bands(size: tuple[int, int]) -> Iterator[slice]:

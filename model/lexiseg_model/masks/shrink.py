@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.caches.tables import Tables
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel import pixels as compiled
 
 LEAST = 1e-3  # of a pixel that counts, as of OpenCV
-# A photograph's sides take some hundred kilobytes; those of a picture that is all length are worked out anew.
-AREAS: Tables[compiled.Areas] = Tables(8 * 2**20)
 
 
 def shrink(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -28,11 +27,8 @@ def shrink(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
 
 
+@lru_cache(8)
 def _areas(n: int, m: int) -> compiled.Areas:
-    return AREAS.once((n, m), lambda: _worked_out(n, m))
-
-
-def _worked_out(n: int, m: int) -> compiled.Areas:
     """Of n pixels made m: parts of the first and of the last, whole ones between. The numbers are OpenCV's."""
     scale = 1 / (m / n)
     begin = np.arange(m) * scale

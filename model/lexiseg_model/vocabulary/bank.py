@@ -1,82 +1,94 @@
-"""The bank of a vocabulary: vectors of its classes, by words and by examples, and of what competes with them."""
+"""The text bank of a vocabulary: vectors of its classes and, behind them, of the background words that compete.
+
+Banks are the model's only cache of texts: a served segmenter keeps the latest ones (`Segmenter.banks`), so a vocabulary
+that comes again costs a lookup. The raw rows that banks are made of are cached by the worker.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import lru_cache
+from itertools import compress
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.banks.crowd import Crowd
 from lexiseg_model.segmenter import ExampleVectors, RowsOf, Segmenter, TextBank, TextRows
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.examples import apart_from, vectors_of, with_examples
+
+Classes = tuple[ClassEntry, ...]
+
+MAX_BANKS = 16  # of a served model
+MAX_BANK_BYTES = 8 * 2**20  # of vectors; larger banks are not cached
 
 
 def needed_texts(segmenter: Segmenter, vocabulary: Vocabulary) -> list[str]:
-    """The texts whose rows the scores of a vocabulary need: of its classes, and of what may be nobody's."""
-    words = () if vocabulary.background is None else _words_of(segmenter, vocabulary.background)
+    """The texts whose rows `bank_of` needs: those of the classes and of the background words."""
+    words = _background_words(segmenter, vocabulary)
     return [text for entries in (vocabulary.classes, words) if entries for text in segmenter.texts(entries)]
 
 
 def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> TextBank:
-    """Vectors of the classes and, behind them, of the background words that compete with them.
+    """The bank of a vocabulary; its last `n_background` classes are background words.
+
+    Args:
+        segmenter: the model; where it has an LRU of banks, that is used.
+        vocabulary: at least one class, each with texts, examples, or both.
+        rows_of: gives the rows of `needed_texts`; not called when the bank is cached.
 
     Raises:
         TaskError: a class has examples, and the method takes none.
+        OptionError: the examples of a class were encoded by other weights.
     """
-    classes = vocabulary.classes
-    shown = vectors_of(segmenter, classes)
-    texts = segmenter.texts(classes)
-    rows = rows_of(texts) if texts else None
-    words = () if vocabulary.background is None else _words_of(segmenter, vocabulary.background)
-    word_rows = rows_of(segmenter.texts(words)) if words else None
-
-    def make() -> TextBank:
-        return _made(segmenter, (classes, rows), (words, word_rows), shown)
-
-    if shown or segmenter.banks is None:
-        return make()
-    # Rows are compared, not trusted: a bank is only ever that of the rows that were got.
-    return segmenter.banks.once((classes, words), (rows, word_rows), make)
+    words = _background_words(segmenter, vocabulary)
+    key = vocabulary.classes, words
+    bank = None if segmenter.banks is None else segmenter.banks.get(key)
+    if bank is None:
+        bank = _make(segmenter, vocabulary.classes, words, rows_of)
+        if segmenter.banks is not None and bank.vectors.nbytes <= MAX_BANK_BYTES:
+            segmenter.banks.put(key, bank)
+    return bank
 
 
-def _made(
+def competing_words(
     segmenter: Segmenter,
-    asked: tuple[tuple[ClassEntry, ...], TextRows | None],
-    background: tuple[tuple[ClassEntry, ...], TextRows | None],
+    background: tuple[Classes, TextRows],
+    listed: tuple[Classes, TextRows | None],
     shown: dict[int, ExampleVectors],
-) -> TextBank:
-    """The bank of classes with their rows, before background words with theirs."""
-    (classes, rows), (words, word_rows) = asked, background
-    if word_rows is not None:
-        words, word_rows = words_apart(segmenter, (words, word_rows), classes, rows, shown)
-    if word_rows is not None:
-        rows = word_rows if rows is None else np.concatenate([rows, word_rows])
-    bank = None if rows is None else segmenter.text_bank(classes + words, rows)
-    if bank is not None:
-        # Fitted for what is asked for, beside words that stand for nobody as they are.
-        levels = None if bank.levels is None else _of_classes(bank.levels, bank.owner < len(classes))
-        bank = replace(bank, levels=levels, n_background=len(words))
-    if bank is not None and not shown:
-        return bank
-    return replace(with_examples(bank, shown, len(classes) + len(words)), n_background=len(words))
+) -> tuple[Classes, TextRows]:
+    """Leave out background words that mean what a request lists or shows: they would take its pixels.
 
+    The card adds synonyms, because a text tower does not know everything that means the same.
 
-def _of_classes(levels: Tensor, is_class: NDArray[np.bool_]) -> Tensor:
-    """Levels [T] of texts, 0 where they are of no class."""
-    if levels.device.type == "cpu":
-        return torch.from_numpy(levels.numpy() * is_class)
-    return levels * torch.from_numpy(is_class).to(levels.device)
+    Args:
+        segmenter: the model.
+        background: the words [W], and their rows [W x templates, D].
+        listed: the classes of the request, and their rows; None where they have examples alone.
+        shown: the vectors of examples, by class.
+
+    Returns:
+        The words that stay, and their rows.
+    """
+    (words, word_rows), (classes, rows) = background, listed
+    competes = np.ones(len(words), bool)
+    if rows is not None:
+        rule = segmenter.card.background
+        likeness = segmenter.meaning(words, word_rows) @ segmenter.meaning(classes, rows).T  # [W, D] x [D, T]
+        competes &= (likeness < rule.same_meaning).all(1)
+        texts = {text.lower() for entry in classes for text in entry.texts}
+        competes &= [texts.isdisjoint(rule.synonyms.get(word.name, ())) for word in words]
+    if shown:
+        bank = segmenter.text_bank(words, word_rows)
+        competes[bank.owner[~apart_from(bank.vectors, shown)]] = False
+    by_word = word_rows.reshape(len(words), -1, word_rows.shape[1])  # [W, templates, D]
+    return tuple(compress(words, competes)), by_word[competes].reshape(-1, word_rows.shape[1])
 
 
 def words_as_one(bank: TextBank) -> TextBank:
-    """The same with all background words as one class, whose texts they are: of them only the best counts."""
+    """The same bank with all background words as the texts of one class, so that only the best of them counts."""
     if bank.n_background < 2:
         return bank
     first = bank.n_classes - bank.n_background
@@ -88,7 +100,7 @@ def words_as_one(bank: TextBank) -> TextBank:
 
 
 def highest_per_class(of_texts: Tensor, bank: TextBank) -> Tensor:
-    """[T] of texts -> [K] of each class's highest."""
+    """The highest value of each class: values of texts [T] -> [K]."""
     if len(of_texts) == bank.n_classes:
         return of_texts
     owner = torch.from_numpy(bank.owner).to(of_texts.device)
@@ -96,47 +108,34 @@ def highest_per_class(of_texts: Tensor, bank: TextBank) -> Tensor:
 
 
 def directions(bank: TextBank) -> Tensor:
-    """Its vectors at length 1, as those of texts are."""
+    """The vectors [T, D] of a bank at length 1, as those of texts already are."""
     return F.normalize(bank.vectors, dim=1) if bank.has_examples else bank.vectors
 
 
-def _words_of(segmenter: Segmenter, background: Background) -> tuple[ClassEntry, ...]:
-    words = segmenter.card.background.words if background.words is None else background.words
-    return _entries(tuple(words))
+def _background_words(segmenter: Segmenter, vocabulary: Vocabulary) -> Classes:
+    if vocabulary.background is None:
+        return ()
+    words = vocabulary.background.words
+    return tuple(map(ClassEntry, segmenter.card.background.words if words is None else words))
 
 
-@lru_cache(16)
-def _entries(words: tuple[str, ...]) -> tuple[ClassEntry, ...]:
-    """Asked for with every question: the same words, one by one, as classes."""
-    return tuple(map(ClassEntry, words))
+def _make(segmenter: Segmenter, classes: Classes, words: Classes, rows_of: RowsOf) -> TextBank:
+    shown = vectors_of(segmenter, classes)
+    texts = segmenter.texts(classes)
+    rows = rows_of(texts) if texts else None
+    if words:
+        words, word_rows = competing_words(segmenter, (words, rows_of(segmenter.texts(words))), (classes, rows), shown)
+        rows = word_rows if rows is None else np.concatenate([rows, word_rows])
+    bank = segmenter.text_bank(classes + words, rows) if rows is not None and len(rows) else None
+    if bank is not None:
+        bank = replace(bank, levels=_of_classes(bank, len(classes)), n_background=len(words))
+    if bank is not None and not shown:
+        return bank
+    return replace(with_examples(bank, shown, len(classes) + len(words)), n_background=len(words))
 
 
-def words_apart(
-    segmenter: Segmenter,
-    background: tuple[tuple[ClassEntry, ...], TextRows],
-    classes: tuple[ClassEntry, ...],
-    rows: TextRows | None,
-    shown: dict[int, ExampleVectors],
-) -> tuple[tuple[ClassEntry, ...], TextRows | None]:
-    """The background words that compete, and their rows.
-
-    A word that means the same as a requested class, or what its examples show, would take that class's pixels: it
-    steps aside. A text tower does not know all that mean the same: to ours a coach is no bus.
-    """
-    words, word_rows = background
-
-    def gather() -> Crowd:
-        return Crowd(words, word_rows, segmenter.meaning, segmenter.card.background)
-
-    crowds = segmenter.crowds
-    crowd = gather() if crowds is None else crowds.once((words, ()), (word_rows, None), gather)
-    places = crowd.competing(classes, rows, segmenter.meaning)
-    if shown:
-        bank = segmenter.text_bank(words, word_rows)
-        of_vectors = apart_from(bank.vectors, shown)
-        taken = {owner for owner, stays in zip(bank.owner.tolist(), of_vectors.tolist(), strict=True) if not stays}
-        places = [place for place in places if place not in taken]
-    if not places:
-        return (), None
-    of_words = word_rows.reshape(len(words), -1, word_rows.shape[1])  # with all templates of a word
-    return tuple([words[place] for place in places]), of_words[places].reshape(-1, word_rows.shape[1])
+def _of_classes(bank: TextBank, n_classes: int) -> Tensor | None:
+    """Levels [T] of a bank, 0 for background words: levels are fitted for what a request lists."""
+    if bank.levels is None:
+        return None
+    return bank.levels * torch.from_numpy(bank.owner < n_classes).to(bank.levels.device)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from lexiseg_model.banks.kept import KeptBanks
-from lexiseg_model.memory import table_bytes
+from lexiseg_model.lru import Lru
 from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.vocabulary.bank import MAX_BANKS
 from lexiseg_service.watch.metrics import Metrics
 
 
@@ -19,8 +19,7 @@ class Loaded:
 
     def __init__(self, segmenter: Segmenter, nbytes: int, changed: threading.Condition) -> None:
         self.segmenter = segmenter
-        segmenter.banks = segmenter.banks or KeptBanks()
-        segmenter.crowds = segmenter.crowds or KeptBanks()
+        segmenter.banks = segmenter.banks or Lru(MAX_BANKS)
         self.nbytes = nbytes
         self.holders = 0
         self.last_used = time.monotonic()
@@ -62,10 +61,5 @@ def give_up(model: Future[Loaded]) -> None:
 
 
 def show_kept(metrics: Metrics, models: Callable[[], Iterable[Loaded | None]]) -> None:
-    """What models keep of words, and all of them of sizes, in the metrics; None is one that is not loaded."""
-
-    def of_words() -> int:
-        return sum(model.segmenter.kept_bytes for model in models() if model is not None)
-
-    metrics.held("words", of_words)
-    metrics.held("tables", table_bytes)
+    """Show the bytes that models cache of words in the metrics; None is a model that is not loaded."""
+    metrics.held("words", lambda: sum(model.segmenter.kept_bytes for model in models() if model is not None))

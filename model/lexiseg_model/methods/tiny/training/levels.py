@@ -37,7 +37,7 @@ from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.publishing import write_card
 from lexiseg_model.types import ClassEntry, ModelCard
-from lexiseg_model.vocabulary.bank import words_apart
+from lexiseg_model.vocabulary.bank import competing_words
 
 PHOTOGRAPHS = 400  # of each data set, at most
 CELLS = 300  # of each photograph, at random
@@ -71,9 +71,8 @@ def gather(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.Gen
     if data.has_background:
         words = tuple(ClassEntry(word) for word in segmenter.card.background.words)
         word_rows = segmenter.encode_texts(segmenter.texts(words))
-        words, competing = words_apart(segmenter, (words, word_rows), entries, rows, {})
-        if competing is not None:
-            columns, rows = entries + words, np.concatenate([rows, competing])
+        words, competing = competing_words(segmenter, (words, word_rows), (entries, rows), {})
+        columns, rows = entries + words, np.concatenate([rows, competing])
     bank = segmenter.text_bank(columns, rows)
     levels = torch.zeros(bank.n_classes) if bank.levels is None else bank.levels.cpu()
     row_of = np.full(IGNORE + 1, -1)

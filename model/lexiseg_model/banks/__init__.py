@@ -1,1 +1,0 @@
-"""What banks are made of, kept for whoever asks again."""

@@ -1,0 +1,120 @@
+"""A bank holds the classes and the background words that compete, and is made once for the same words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lexiseg_model.lru import Lru
+from lexiseg_model.segmenter import TextBank, TextRows
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary import bank as bank_module
+from lexiseg_model.vocabulary.bank import MAX_BANKS, bank_of, competing_words
+from tests.model.stand_in import ColourSegmenter
+
+COLOURS = Vocabulary((ClassEntry("red"), ClassEntry("green", ("lime",))), Background(words=("blue", "crimson")))
+WORDS = tuple(map(ClassEntry, ("red", "green", "blue")))
+
+
+@pytest.fixture
+def served() -> ColourSegmenter:
+    segmenter = ColourSegmenter()
+    segmenter.banks = Lru(MAX_BANKS)
+    return segmenter
+
+
+def refused(texts: list[str]) -> TextRows:
+    raise AssertionError(f"rows of {texts} were asked for")
+
+
+def competing(segmenter: ColourSegmenter, *classes: ClassEntry) -> list[str]:
+    rows = segmenter.encode_texts(segmenter.texts(classes)) if classes else None
+    word_rows = segmenter.encode_texts(segmenter.texts(WORDS))
+    words, of_words = competing_words(segmenter, (WORDS, word_rows), (classes, rows), {})
+    assert of_words.tolist() == segmenter.encode_texts(segmenter.texts(words)).tolist()
+    return [word.name for word in words]
+
+
+def test_the_same_words_share_a_bank_and_ask_for_no_rows_again(served: ColourSegmenter) -> None:
+    first = bank_of(served, COLOURS, served.encode_texts)
+
+    assert bank_of(served, Vocabulary(COLOURS.classes, COLOURS.background, name="mine"), refused) is first
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        COLOURS,
+        Vocabulary(COLOURS.classes, None),
+        Vocabulary(COLOURS.classes, Background(words=("blue",))),
+        Vocabulary(COLOURS.classes[::-1], COLOURS.background),
+        Vocabulary((ClassEntry("red"), ClassEntry("green"), ClassEntry("lime")), COLOURS.background),
+    ],
+    ids=["the same", "no background", "other background", "other order", "a synonym as a class"],
+)
+def test_a_cache_changes_no_bank(served: ColourSegmenter, other: Vocabulary) -> None:
+    bank_of(served, COLOURS, served.encode_texts)
+
+    bank = bank_of(served, other, served.encode_texts)
+
+    plain = bank_of(ColourSegmenter(), other, served.encode_texts)
+    assert torch.equal(bank.vectors, plain.vectors)
+    assert bank.owner.tolist() == plain.owner.tolist()
+    assert (bank.n_classes, bank.n_background) == (plain.n_classes, plain.n_background)
+
+
+def test_the_latest_vocabularies_are_cached(served: ColourSegmenter) -> None:
+    lists = [Vocabulary((ClassEntry(f"word {number}"),), None) for number in range(MAX_BANKS + 1)]
+    banks = [bank_of(served, vocabulary, served.encode_texts) for vocabulary in lists]
+
+    assert bank_of(served, lists[-1], refused) is banks[-1]
+    assert bank_of(served, lists[0], served.encode_texts) is not banks[0]
+
+
+def test_a_bank_larger_than_the_limit_is_not_cached(served: ColourSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bank_module, "MAX_BANK_BYTES", 1)
+
+    first = bank_of(served, COLOURS, served.encode_texts)
+
+    assert bank_of(served, COLOURS, served.encode_texts) is not first
+
+
+def test_the_bytes_of_cached_banks_are_counted(served: ColourSegmenter) -> None:
+    assert served.kept_bytes == 0
+
+    bank = bank_of(served, COLOURS, served.encode_texts)
+
+    assert served.kept_bytes >= bank.vectors.nbytes > 0
+
+
+def test_what_was_derived_of_a_bank_is_not_that_of_another_made_from_it() -> None:
+    bank = TextBank(torch.ones(1, 3), np.zeros(1, np.int64), 1)
+
+    assert bank.once("sum", lambda: 3) == 3
+    assert bank.once("sum", lambda: 4) == 3
+    assert replace(bank, vectors=torch.zeros(1, 3)).once("sum", lambda: 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("classes", "left"),
+    [
+        ((ClassEntry("crimson"),), ["green", "blue"]),
+        ((ClassEntry("wood", ("lime",)), ClassEntry("red")), ["blue"]),
+        ((), ["red", "green", "blue"]),
+    ],
+    ids=["a name", "a synonym", "no texts"],
+)
+def test_a_background_word_that_means_a_class_does_not_compete(
+    served: ColourSegmenter, classes: tuple[ClassEntry, ...], left: list[str]
+) -> None:
+    assert competing(served, *classes) == left
+
+
+def test_a_synonym_on_the_card_does_not_compete_whatever_its_row_says(served: ColourSegmenter) -> None:
+    rule = served.card.background.model_copy(update={"synonyms": {"green": ["concrete"], "blue": ["concrete"]}})
+    served.card = served.card.model_copy(update={"background": rule})
+
+    assert competing(served, ClassEntry("Concrete")) == ["red"]
