@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,10 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.training.familiar_words import names_of, write
 from lexiseg_model.methods.tiny.weights import FOLDER
-from lexiseg_model.methods.tiny.words.familiar import FILE, Familiar, Nearest, read_familiar, write_familiar
+from lexiseg_model.methods.tiny.words.familiar import FILE, Familiar, read_familiar, write_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
-from lexiseg_model.segmenter import RowsOf
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.rows import KnownRows
-from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 BUILT_IN = Path(__file__).parents[5] / "service/lexiseg_service/vocabularies/data"
 ROWS = {"red": (1.0, 0.0), "green": (0.0, 2.0), "amber": (1.0, 1.0), "violin": (-1.0, -1.0)}
@@ -172,26 +169,6 @@ def test_a_model_directory_without_the_file_says_nothing(tmp_path: Path) -> None
     segmenter = catalogue.load_folder(folder, "cpu")
 
     assert segmenter.unfamiliar((ClassEntry("quark"),), KnownRows(segmenter)) == []
-
-
-def test_doubt_and_warnings_look_at_a_list_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = catalogue.load_folder(FOLDER, "cpu")  # which nobody has asked yet
-    asked: list[int] = []
-    best = Familiar.best
-
-    def counted(self: Familiar, texts_of: Sequence[Sequence[str]], rows_of: RowsOf) -> list[Nearest]:
-        asked.append(len(texts_of))
-        return best(self, texts_of, rows_of)
-
-    monkeypatch.setattr(Familiar, "best", counted)
-    plan = tiny.plan(np.zeros((64, 96, 3), np.uint8))
-    features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
-    vocabulary, rows_of = Vocabulary((ClassEntry("dog"), ClassEntry("cat")), Background()), KnownRows(tiny)
-
-    score_vocabulary(tiny, features, vocabulary, rows_of)
-    tiny.unfamiliar(vocabulary.classes, rows_of)
-
-    assert asked == [2]
 
 
 def test_words_that_are_hard_to_tell_apart_are_words_of_training(tiny: TinySegmenter, tower: MiniLM) -> None:

@@ -1,1 +1,0 @@
-"""Small caches: what was made for who asked lately is not made again."""
