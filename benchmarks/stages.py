@@ -23,7 +23,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.decode import decode
 from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.texts.cache import TextCache
+from lexiseg_service.worker.texts.rows import TextCache
 
 RUNS = 15
 
@@ -40,7 +40,7 @@ def run() -> None:
         cache: TextCache = engine.text_caches.of(segmenter)
 
         def rows_of(texts: list[str]) -> NDArray[np.float16]:
-            return cache.rows(texts).rows
+            return cache.rows(texts).in_order
 
         rgb = decode(image, settings.limits, 2 * segmenter.card.input.short_side).rgb
         plan = segmenter.plan(rgb)

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from benchmarks.clock import print_table
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.texts.cache import TextCaches
+from lexiseg_service.worker.texts.rows import TextCaches
 
 CLASSES = [f"a photo of a thing number {index}." for index in range(1000)]
 WIDTH = 384
@@ -82,7 +82,7 @@ def _measure(address: SecretStr) -> list[list[str]]:
     for _ in range(ROUNDS):
         space = uuid.uuid4().hex  # rows that nobody has made before
         workers = [TextCaches(settings, metrics) for _ in range(2)]
-        caches = [worker.beside(space, encode) for worker in workers]
+        caches = [worker.space(space, encode) for worker in workers]
         for cache in caches:
             cache.rows(["warm-up"])  # connected
         for name, cache in zip(times_of, (caches[0], caches[1], caches[1]), strict=True):

@@ -20,8 +20,8 @@ from pydantic import SecretStr
 from lexiseg_service.breaker import State
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.texts.cache import Rows, TextCaches
 from lexiseg_service.worker.texts.redis_rows import HEADER, MAC_BYTES, encode, key_of
+from lexiseg_service.worker.texts.rows import Rows, TextCaches
 from tests.redis_server import Proxy, RedisServer
 
 WIDTH = 8

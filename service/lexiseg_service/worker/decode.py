@@ -20,7 +20,7 @@ from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.image.header import SIDEWAYS, ImageHeader, orientation_of, read_header
 from lexiseg_service.settings import Limits
 
-FAST_JPEG_MODES = ("RGB", "L")  # Pillow's modes of pictures that libjpeg-turbo decodes unless they are damaged
+FAST_JPEG_MODES = ("RGB", "L")  # modes that libjpeg-turbo decodes, unless the file is damaged
 BAND = 2**19  # pixels converted to RGB at a time
 
 
@@ -32,19 +32,18 @@ class Decoded:
     size: tuple[int, int]
 
 
-def shortest_of(card: ModelCard) -> int:
-    """Pixels of the shorter side beyond which a model's network sees no more detail."""
+def max_short_side(card: ModelCard) -> int:
+    """Pixels of the shorter side beyond which a model's network uses no more detail."""
     return 2 * card.input.short_side
 
 
-def decode(image: bytes, limits: Limits, shortest: int | None) -> Decoded:
+def decode(image: bytes, limits: Limits, short_side: int | None) -> Decoded:
     """Decode a still image.
 
     Args:
         image: the file.
         limits: checked on the header, before decoding.
-        shortest: the shorter side need not have more pixels than this, so that JPEG decoding does less work; None
-            keeps all pixels.
+        short_side: pixels of the shorter side that are enough, so that JPEG decoding does less work; None keeps all.
 
     Raises:
         ServiceError: as `read_header`; UndecodableImage when the pixels are damaged.
@@ -52,16 +51,16 @@ def decode(image: bytes, limits: Limits, shortest: int | None) -> Decoded:
     header = read_header(image, limits)
     rgb = None
     if header.format == "JPEG":
-        rgb = _decode_jpeg(image, header, shortest)
+        rgb = _decode_jpeg(image, header, short_side)
     elif header.format == "WEBP":
         rgb = _decode_webp(image, header)
-    rgb = _decode_pillow(image, header, shortest) if rgb is None else _upright(rgb, header.orientation)
+    rgb = _decode_pillow(image, header, short_side) if rgb is None else _upright(rgb, header.orientation)
     return Decoded(np.ascontiguousarray(rgb), header.size)
 
 
-def _decode_jpeg(image: bytes, header: ImageHeader, shortest: int | None) -> NDArray[np.uint8] | None:
-    """None where libjpeg-turbo refuses the file: Pillow then decides whether it can be seen."""
-    height, width = _least(header, shortest)
+def _decode_jpeg(image: bytes, header: ImageHeader, short_side: int | None) -> NDArray[np.uint8] | None:
+    """None where libjpeg-turbo refuses the file: Pillow then tries."""
+    height, width = _wanted_size(header, short_side)
     try:
         colours = simplejpeg.decode_jpeg_header(image)[2]
         if colours not in ("YCbCr", "Gray", "RGB"):
@@ -77,20 +76,21 @@ def _as_stored(header: ImageHeader) -> tuple[int, int]:
     return header.size if header.orientation not in SIDEWAYS else header.size[::-1]
 
 
-def _least(header: ImageHeader, shortest: int | None) -> tuple[int, int]:
-    """(height, width) as stored that are enough."""
+def _wanted_size(header: ImageHeader, short_side: int | None) -> tuple[int, int]:
+    """(height, width) as stored, at least which are decoded."""
     height, width = _as_stored(header)
-    factor = 1.0 if shortest is None else min(1.0, shortest / min(height, width))
+    factor = 1.0 if short_side is None else min(1.0, short_side / min(height, width))
     return round(height * factor), round(width * factor)
 
 
-def _decode_pillow(image: bytes, header: ImageHeader, shortest: int | None) -> NDArray[np.uint8]:
+def _decode_pillow(image: bytes, header: ImageHeader, short_side: int | None) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(image), formats=[header.format]) as picture:
                 if header.format == "JPEG" and picture.mode in FAST_JPEG_MODES:
-                    picture.draft(None, _least(header, shortest)[::-1])  # damaged: no slower than a whole one
+                    # A damaged file takes no longer than a good one.
+                    picture.draft(None, _wanted_size(header, short_side)[::-1])
                 width, height = picture.size
                 rgb = _to_rgb(picture)
                 orientation = orientation_of(picture)
@@ -126,7 +126,7 @@ def _bands(height: int, width: int) -> Iterator[slice]:
 
 
 def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    """Any mode to [H, W, 3]; what is transparent becomes white. In bands, which bounds the memory of intermediates."""
+    """Any mode to [H, W, 3] over white. In bands, which bounds the memory of intermediates."""
     picture.load()
     width, height = picture.size
     to_rgb = _converter(picture)

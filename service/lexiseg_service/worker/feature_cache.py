@@ -1,7 +1,7 @@
 """Features of images asked about before: a second question runs no image pass.
 
-An entry belongs to the API key that sent the image: another key's same image is a miss, so that nobody learns what
-others have sent. Bounded in bytes, the least recently used go first.
+An entry belongs to the API key that sent the image: the same image from another key is a miss, so that no client learns
+what others have sent. An LRU, bounded by bytes.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lexiseg_model.features import Features
+from lexiseg_service.worker.job import AnyJob
 
-# Of an entry beside its numbers and its image: tensors, locks and dicts, and who has asked about it. Next to nothing of
-# a photograph; of a thumbnail that is looked at in 32 pixels as much again.
-BYTES_OF_AN_ENTRY = 9 * 2**10
+# Of an entry beside its numbers and its image: tensors, locks and dicts.
+ENTRY_BYTES = 9 * 2**10
 
 
 class FeatureKey(NamedTuple):
-    """What the features of an image depend on, and whose they are."""
+    """What the features of an image depend on, and their owner."""
 
     owner: str  # id of the API key, "" without keys
     image_id: str
@@ -27,42 +27,47 @@ class FeatureKey(NamedTuple):
     max_side: int | None
 
 
+def key_of(job: AnyJob) -> FeatureKey:
+    """The key of a job's image and options."""
+    return FeatureKey(job.request.owner, job.image_id, job.loaded.segmenter.digest, job.request.max_side)
+
+
 @dataclass(frozen=True)
 class Remembered:
-    """Features, and the encoded image that an overlay is painted on."""
+    """Features, and the encoded image for overlays."""
 
     features: Features
     image: bytes
 
     @property
     def nbytes(self) -> int:
-        return self.features.nbytes + len(self.image) + BYTES_OF_AN_ENTRY
+        return self.features.nbytes + len(self.image) + ENTRY_BYTES
 
 
 class _Held(NamedTuple):
     entry: Remembered
-    nbytes: int  # when it was last weighed
+    nbytes: int  # at the last weighing
 
 
 class FeatureCache:
     """FeatureKey -> Remembered; safe to use from any thread.
 
-    Features grow while they are used, by what is derived from them: whoever has used them has them weighed again.
+    Features grow while they are used, by results derived from them: `weigh` an entry after each use.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._held: OrderedDict[FeatureKey, _Held] = OrderedDict()
-        self._bytes = 0  # the sum of what is held, as last weighed
+        self._bytes = 0  # of all entries, as last weighed
         self._guard = threading.Lock()
 
     @property
     def nbytes(self) -> int:
-        """Bytes held, as last weighed."""
+        """Bytes of all entries, as last weighed."""
         return self._bytes
 
     def find(self, key: FeatureKey) -> Remembered | None:
-        """What is remembered under the key, which then counts as just used."""
+        """The entry of a key, which becomes the most recently used."""
         with self._guard:
             held = self._held.get(key)
             if held is None:
@@ -71,7 +76,7 @@ class FeatureCache:
             return held.entry
 
     def find_any(self, owner: str, image_id: str) -> Remembered | None:
-        """What is remembered of an image, under whatever model and options it was sent."""
+        """An entry of an image, whatever its model and options."""
         with self._guard:
             for key, held in self._held.items():
                 if key.owner == owner and key.image_id == image_id:
@@ -79,16 +84,16 @@ class FeatureCache:
         return None
 
     def find_image(self, owner: str, image_id: str) -> bytes | None:
-        """The encoded image, under whatever model and options it was sent."""
+        """The encoded image, whatever the model and options."""
         entry = self.find_any(owner, image_id)
         return None if entry is None else entry.image
 
     def keep(self, key: FeatureKey, entry: Remembered) -> Remembered:
-        """Remembers an entry; one that is larger than the whole cache is not kept.
+        """Add an entry; one that is larger than the whole cache is not kept.
 
         Returns:
-            What is to be used from now on: of an image that several asked about at once, the features that came first,
-            so that what is derived from them is made once.
+            The entry to use from now on: the first one of several concurrent requests, so that results derived from
+            its features are computed once.
         """
         with self._guard:
             held = self._held.get(key)
@@ -99,9 +104,9 @@ class FeatureCache:
         return entry
 
     def weigh(self, key: FeatureKey) -> None:
-        """Counts an entry's bytes anew, if it is still there, and lets others go for what it has grown by.
+        """Count an entry's bytes anew, if it is still there, and evict others as needed.
 
-        One that has grown larger than the whole cache goes itself.
+        An entry that has grown larger than the whole cache is removed itself.
         """
         with self._guard:
             held = self._held.get(key)

@@ -25,10 +25,10 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.models.device_memory import watch_device
+from lexiseg_service.worker.models.loaded import watch_device
 from lexiseg_service.worker.models.pool import ModelPool
 from lexiseg_service.worker.models.served import Served, served_models
-from lexiseg_service.worker.models.watching import ModelWatch
+from lexiseg_service.worker.models.watch import ModelWatch
 from lexiseg_service.worker.video.streams import Streams
 
 T = TypeVar("T")

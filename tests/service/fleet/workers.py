@@ -16,7 +16,7 @@ from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.server import GrpcServer
-from lexiseg_service.worker.rpc.server import worker_server
+from lexiseg_service.worker.grpc_server import worker_server
 from loadtests.ports import free_port
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend, answer

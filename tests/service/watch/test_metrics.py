@@ -23,7 +23,7 @@ from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.failures import REASONS
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.models.device_memory import watch_device
+from lexiseg_service.worker.models.loaded import watch_device
 from lexiseg_service.worker.worker import ModelWorker
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
@@ -114,7 +114,7 @@ async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Me
     scrape = await scrape_after_a_request(backend, metrics)
 
     held = dict(re.findall(r'^lexiseg_cache_bytes\{cache="(\w+)"\} (\S+)$', scrape, re.MULTILINE))
-    assert float(held["texts"]) == backend.engine.text_caches.nbytes > 0
+    assert float(held["texts"]) == backend.engine.text_caches.memory.nbytes > 0
     assert float(held["features"]) == backend.engine.feature_cache.nbytes > 0
     assert float(held["words"]) > 0
     assert {"asked", "tables", "streams", "requests", "fetched", "vocabularies"} <= held.keys()

@@ -21,7 +21,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.channels import gateway_options
 from lexiseg_service.wire.request import encode_request
 from lexiseg_service.wire.trust import TOKEN, Trust
-from lexiseg_service.worker.rpc.server import worker_server
+from lexiseg_service.worker.grpc_server import worker_server
 from tests.service.fleet.workers import Someone, question, started
 from tests.service.gateway.known_backend import answer
 from tests.service.wire.certificates import WORKER, Authority

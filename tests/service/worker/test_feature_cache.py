@@ -18,7 +18,7 @@ from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remem
 def _numbers_alone() -> Iterator[None]:
     """Entries of a hundred bytes: what else they take is a test of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feature_cache, "BYTES_OF_AN_ENTRY", 0)
+        patch.setattr(feature_cache, "ENTRY_BYTES", 0)
         yield
 
 
@@ -163,7 +163,7 @@ def test_the_bytes_held_never_drift(steps: list[tuple[str, int]]) -> None:
 
 
 def test_an_entry_counts_for_more_than_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_cache, "BYTES_OF_AN_ENTRY", 400)
+    monkeypatch.setattr(feature_cache, "ENTRY_BYTES", 400)
     cache = FeatureCache(1000)
 
     for name in "abc":

@@ -2,14 +2,28 @@ from __future__ import annotations
 
 import time
 
+import httpx
 import pytest
+from PIL import Image
 
-from lexiseg_model.types import ClassEntry, Vocabulary
-from lexiseg_service.errors import DeadlineExceeded
+from lexiseg_model.errors import ModelError, OptionError, ShapeError, TaskError
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import Proposals
+from lexiseg_model.types import ClassEntry, PanopticRule, Refinement, Vocabulary
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady
+from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.worker.finish.render import finish
-from lexiseg_service.worker.job import Job
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker.job import Job, client_error
+from lexiseg_service.worker.render import finish
+from tests import pictures
+from tests.model.stand_in import ColourSegmenter
+from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import answer
+
+IMAGE = pictures.encoded(Image.new("RGB", (60, 40), (255, 0, 0)))
+REDS = Vocabulary((ClassEntry("red"),))
 
 
 def job(deadline: float = float("inf")) -> Job[WorkerAnswer]:
@@ -52,3 +66,67 @@ def test_an_answer_for_a_client_that_has_just_gone_is_no_error(late: str) -> Non
     left.succeed(answer()) if late == "succeed" else left.fail(RuntimeError("late"))
 
     assert left.answer.cancelled()
+
+
+def panoptic(refine: Refinement | None = None) -> WorkerRequest:
+    return WorkerRequest(b"", REDS, "colours", task="panoptic", refine=refine)
+
+
+def test_a_refused_task_is_the_task_s_fault() -> None:
+    found = client_error(TaskError("seen through 3 windows"), panoptic())
+
+    assert isinstance(found, InvalidValue)
+    (error,) = found.extra["errors"]
+    assert (error["field"], error["value"]) == ("task", "panoptic")
+    assert "seen through 3 windows" in error["expected"]
+
+
+def test_a_refused_option_is_the_refinement_s_fault_where_one_is_asked_for() -> None:
+    found = client_error(OptionError("nothing to refine by"), panoptic("pamr"))
+
+    assert isinstance(found, InvalidValue)
+    assert [(error["field"], error["value"]) for error in found.extra["errors"]] == [("refine", "pamr")]
+
+
+@pytest.mark.parametrize(
+    ("error", "refine"),
+    [
+        (OptionError("of the card's own making"), None),
+        (OptionError("of the card's own making"), "none"),
+        (ShapeError("no"), "pamr"),
+        (RuntimeError("no"), "pamr"),
+        (NotReady("no"), None),
+    ],
+)
+def test_any_other_error_stays_what_it_is(error: Exception, refine: Refinement | None) -> None:
+    assert client_error(error, panoptic(refine)) is error
+
+
+class Windowed(ColourSegmenter):
+    """Its card names the task, but it cannot do it of large images."""
+
+    def __init__(self, failure: ModelError) -> None:
+        super().__init__(tasks=("semantic", "panoptic"), panoptic=PanopticRule(source="proposals"))
+        self.failure = failure
+
+    def propose(self, features: Features) -> Proposals:
+        raise self.failure
+
+
+@pytest.mark.parametrize(
+    ("question", "field"),
+    [({"task": "panoptic"}, "task"), ({"refine": "pamr"}, "refine")],
+    ids=["a task", "a refinement"],
+)
+async def test_the_client_hears_what_it_can_change(question: dict[str, str], field: str) -> None:
+    backend = EngineBackend(Windowed(TaskError("seen through 3 windows")))
+    app = create_app(Settings(model="colours"), backend, Metrics())
+    try:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            files = {"image": ("a.png", IMAGE)}
+            answer = await client.post("/segment", files=files, data={"classes": "red", **question})
+    finally:
+        backend.engine.close(1)
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    assert [error["field"] for error in answer.json()["errors"]] == [field]

@@ -10,8 +10,8 @@ from lexiseg_service.watch import logs
 from lexiseg_service.watch.gathered import metrics_socket
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import open_tracing
-from lexiseg_service.worker.ops import create_ops_app
-from lexiseg_service.worker.rpc.server import worker_server
+from lexiseg_service.worker.grpc_server import worker_server
+from lexiseg_service.worker.http_app import create_http_app
 from lexiseg_service.worker.worker import ModelWorker
 
 
@@ -31,7 +31,7 @@ def run(settings: Settings, socket: Path | None = None) -> int:
     tracing = open_tracing(settings)
     worker = ModelWorker(settings, metrics, lambda: server.give_up(), tracing)
     grpc = worker_server(worker, settings, metrics, socket)
-    app = create_ops_app(worker, grpc, metrics)
+    app = create_http_app(worker, grpc, metrics)
     if socket is None:
         server = server_of(app, grpc, settings, settings.metrics_port, "--metrics-port", greeting)
     else:

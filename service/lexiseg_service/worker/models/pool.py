@@ -26,8 +26,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.models.device_memory import give_back
-from lexiseg_service.worker.models.loaded import Loaded, let_go, show_kept
+from lexiseg_service.worker.models.loaded import Loaded, give_up, return_memory, show_cache_bytes
 from lexiseg_service.worker.models.served import Served
 
 logger = structlog.get_logger("lexiseg.models")
@@ -87,7 +86,7 @@ class ModelPool:
         self._loader = ThreadPoolExecutor(1, "load", lambda: torch.set_num_threads(ALL_THREADS))
         for slot in self._slots.values():
             self._show(slot)
-        show_kept(metrics, lambda: [slot.loaded for slot in tuple(self._slots.values())])
+        show_cache_bytes(metrics, lambda: [slot.loaded for slot in tuple(self._slots.values())])
 
     @classmethod
     def of(cls, segmenter: Segmenter, metrics: Metrics) -> ModelPool:
@@ -150,7 +149,7 @@ class ModelPool:
                     self._try_later(slot, 0.0)
                 return True
             self._enter(slot, segmenter)
-        give_back()
+        return_memory()
         return True
 
     @property
@@ -323,7 +322,7 @@ class ModelPool:
                 self._forget_retry(slot)
                 return
         try:
-            self.acquire(str(ModelName.of(slot.served.card))).add_done_callback(let_go)
+            self.acquire(str(ModelName.of(slot.served.card))).add_done_callback(give_up)
         except QueueFull:
             with self._changed:
                 self._try_later(slot, self._pause)
@@ -354,7 +353,7 @@ class ModelPool:
                 if not idle:
                     self._changed.wait()
         if victims:
-            give_back()
+            return_memory()
 
     def _victims(self, nbytes: int) -> Iterator[_Slot]:
         """Models without which `nbytes` more fit."""

@@ -18,8 +18,8 @@ from typing import Any, cast
 from redis import Redis
 
 from lexiseg_service.redis_link import RedisAway, RedisLink
-from lexiseg_service.worker.texts.memory import TextRows
 
+TextRows = dict[str, bytes]  # text -> row [D] of little-endian fp16
 PREFIX = "lexiseg:text:v2:"
 HEADER = struct.Struct("<4sBBI")
 MAC_BYTES = 32

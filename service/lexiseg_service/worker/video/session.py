@@ -1,33 +1,45 @@
-"""One video stream in the worker: what of it is worked on when, what is left out, and the answers in order.
+"""One video stream in the worker: backpressure, dropped frames, and answers in order.
 
-steps -> read -> waiting -> engine (at work) -> line of outcomes -> answers
+steps -> read -> waiting -> engine (at work) -> queue of outcomes -> answers
 
-none     no step is taken while as many frames are unanswered as may be in flight: whoever sends them waits
-latest   steps are taken as they come; a frame that still waits when the next one comes is dropped
+none     no step is read while as many frames are unanswered as may be in flight: the sender waits
+latest   steps are read as they come; a frame that still waits when the next one comes is dropped
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import structlog
 
-from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, NotReady, QueueFull, ServiceError, unexpected
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    InvalidValue,
+    MalformedRequest,
+    NotReady,
+    QueueFull,
+    ServiceError,
+    unexpected,
+)
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.settings import Settings
+from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.models.pool import GOING_DOWN
-from lexiseg_service.worker.video.asking_again import AskingAgain
-from lexiseg_service.worker.video.frames import FrameLane
+from lexiseg_service.worker.video.state import StreamState
 
 logger = structlog.get_logger("lexiseg.video")
 # With `latest`: one in the image pass and one behind it keep the device busy; more would only wait, and grow old.
-LATEST_AT_WORK = 2
-MOST_UNANSWERED = 64  # frames of a stream with `latest`, most of them dropped: then nothing more is read
+MAX_LATEST_AT_WORK = 2
+MAX_UNANSWERED = 64  # frames of a stream with `latest`, most of them dropped; beyond it nothing more is read
+RETRY_SECONDS = 0.02  # between two attempts to submit a frame to a full engine
 
 
 @dataclass(eq=False)
@@ -40,11 +52,6 @@ class _Entry:
     since: float = field(default_factory=time.monotonic)
     work: asyncio.Future[FrameAnswer] | None = None
 
-    @property
-    def source(self) -> str:
-        """Whose streams wait in one line."""
-        return self.question.request.source
-
 
 @dataclass(frozen=True)
 class _End:
@@ -52,34 +59,37 @@ class _End:
 
 
 class Session:
-    """Runs one stream on the event loop that it is made on."""
+    """Runs one stream on the event loop that it is made on.
+
+    Args:
+        engine: answers the frames. Image passes share batches with other requests and may end in any order.
+        settings: the deadline of a frame, and the silence after which the sender counts as lost.
+        lock_of: a client's lock, held while one of its streams submits a frame: a full engine is asked by one of them
+            at a time, in order.
+        on_frame: called with ok, error or dropped for each frame.
+    """
 
     def __init__(
         self,
-        lane: FrameLane,
-        again: AskingAgain,
-        patience: float,
-        silence: float,
+        engine: Engine,
+        settings: Settings,
+        lock_of: Callable[[str], asyncio.Lock],
         on_frame: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """One stream.
-
-        Args:
-            lane: its way through the engine.
-            again: where it waits for an engine that is full.
-            patience: seconds that a frame may wait for a full engine.
-            silence: seconds without a step, then whoever sent them is taken for lost.
-            on_frame: hears ok, error or dropped of each frame.
-        """
-        self._lane = lane
-        self._again = again
-        self._patience = patience
-        self._silence = silence
+        self.state = StreamState()
+        self._engine = engine
+        self._patience = settings.deadline_seconds
+        # The gateway ends a silent stream; this is for a gateway that vanished.
+        self._silence = 2 * settings.stream_idle_seconds
+        self._lock_of = lock_of
         self._on_frame = on_frame
+        self._flow = f"stream:{uuid.uuid4().hex}"
         self._loop = asyncio.get_running_loop()
-        self._line: asyncio.Queue[_Entry | _End] = asyncio.Queue()
-        self._waiting: deque[_Entry] = deque()  # not taken by the engine yet
+        self._outcomes: asyncio.Queue[_Entry | _End] = asyncio.Queue()
+        self._waiting: deque[_Entry] = deque()  # not submitted yet
         self._at_work: set[_Entry] = set()
+        self._changed = asyncio.Event()  # frames wait, or one at work has ended
+        self._last: Future[FrameAnswer] | None = None  # submitted last, while it is at work
         self._unanswered = 0
         self._answered = asyncio.Event()
         self._question: StreamQuestion | None = None
@@ -87,45 +97,47 @@ class Session:
         self._why_left: str | None = None
 
     def leave(self, why: str) -> None:
-        """Takes no more steps, answers what has been taken, and ends with `NotReady`."""
+        """Read no more steps, answer those that were read, and end with `NotReady`."""
         self._why_left = why
         if self._reading is not None:
             self._reading.cancel()
 
     async def answers(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        """One answer for each frame, in order.
+        """Yield one answer for each frame, in order.
 
         Raises:
             ServiceError: the stream as a whole failed; also what `steps` raises, when all before it is answered.
         """
         self._reading = asyncio.create_task(self._read(steps))
+        submitting = asyncio.create_task(self._submit_waiting())
         try:
-            while isinstance(entry := await self._line.get(), _Entry):
+            while isinstance(entry := await self._outcomes.get(), _Entry):
                 answer = await entry.outcome
                 self._on_frame("dropped" if answer.dropped else "ok" if answer.error is None else "error")
                 yield answer
-                del entry, answer  # with a frame, which a silent client would have us keep
+                del entry, answer  # or a silent client would keep a frame in memory
                 self._unanswered -= 1
                 self._answered.set()
             if entry.error is not None:
                 raise entry.error
         finally:
             self._reading.cancel()
+            submitting.cancel()
             self._abandon()
-            with suppress(asyncio.CancelledError):
-                await self._reading
+            await asyncio.gather(self._reading, submitting, return_exceptions=True)
 
     async def _read(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> None:
         error: Exception | None = None
         try:
             while self._why_left is None:
-                while self._unanswered >= self._most_unanswered:
+                while self._unanswered >= self._max_unanswered:
                     self._answered.clear()
                     await self._answered.wait()
                 async with asyncio.timeout(self._silence):
                     step = await anext(steps)
                 self._take(step)
                 del step
+                await asyncio.sleep(0)  # the frame is submitted, if there is room, before the next one may drop it
         except StopAsyncIteration:
             pass
         except TimeoutError:
@@ -137,17 +149,18 @@ class Session:
             error = raised
         if self._why_left is not None:
             error = NotReady(self._why_left)
-        self._line.put_nowait(_End(error))
+        self._outcomes.put_nowait(_End(error))
 
     @property
-    def _most_unanswered(self) -> int:
+    def _max_unanswered(self) -> int:
         if self._question is None:
             return 1
-        return self._question.frames_in_flight if self._question.drop_policy == "none" else MOST_UNANSWERED
+        return self._question.frames_in_flight if self._question.drop_policy == "none" else MAX_UNANSWERED
 
     def _take(self, step: StreamQuestion | VideoFrame) -> None:
         if isinstance(step, StreamQuestion):
-            self._lane.check(step)
+            if step.request.task == "everything":
+                raise InvalidValue.of("task", "everything", "semantic, instance, panoptic or prompt in a stream")
             self._question = step
             return
         if self._question is None:
@@ -159,53 +172,63 @@ class Session:
                 stale.outcome.set_result(FrameAnswer(stale.frame.id, stale.frame.timestamp_us, dropped=True))
         entry = _Entry(step, self._question, self._loop.create_future())
         self._unanswered += 1
-        self._line.put_nowait(entry)
+        self._outcomes.put_nowait(entry)
         self._waiting.append(entry)
-        self._pump()
+        self._changed.set()
 
-    def _pump(self) -> None:
-        """Gives the engine what waits, as much as may be at work, unless others of this client ask before."""
-        if self._waiting and self._again.is_waiting(self._waiting[0].source):
-            self._again.join(self._waiting[0].source, self, self._ask)
-        else:
-            self._ask()
+    async def _submit_waiting(self) -> None:
+        """Submit frames in order, as many as may be at work."""
+        while True:
+            while not self._waiting or len(self._at_work) >= _width(self._waiting[0].question):
+                self._changed.clear()
+                await self._changed.wait()
+            async with self._lock_of(self._waiting[0].question.request.source):
+                while self._waiting and not self._submit(self._waiting[0]):
+                    await asyncio.sleep(RETRY_SECONDS)
 
-    def _ask(self) -> bool:
-        """Whether the engine had room for all that it was asked."""
-        while self._waiting and len(self._at_work) < _width(self._waiting[0].question):
-            entry = self._waiting[0]
-            try:
-                work = self._lane.submit(entry.frame, entry.question)
-            except QueueFull as full:
-                if time.monotonic() - entry.since > self._patience:
-                    self._waiting.popleft()
-                    entry.outcome.set_result(self._failed(entry, full))
-                    continue
-                self._again.join(entry.source, self, self._ask)
+    def _submit(self, entry: _Entry) -> bool:
+        """Submit the first waiting frame; False if the engine is full and it may try again."""
+        frame, question = entry.frame, entry.question
+        request = replace(
+            question.request,
+            image=frame.image,
+            image_id=None,
+            size=frame.size,
+            prompts=tuple(each.prompt for each in frame.follow),  # checked to lie inside the image
+            flow=self._flow,
+            remember=False,
+            deadline=time.monotonic() + self._patience,
+        )
+        try:
+            work = self._engine.submit(request, partial(self.state.answer, question, frame), self._last)
+        except QueueFull as full:
+            if time.monotonic() - entry.since <= self._patience:
                 return False
-            except Exception as error:  # nothing more can be answered here
-                self._waiting.popleft()
-                entry.outcome.set_exception(error)
-                return True
-            self._waiting.popleft()
+            entry.outcome.set_result(self._failed(entry, full))
+        except Exception as error:  # the stream cannot go on here
+            entry.outcome.set_exception(error)
+        else:
             self._at_work.add(entry)
+            self._last = work
             entry.work = asyncio.wrap_future(work, loop=self._loop)
-            entry.work.add_done_callback(partial(self._worked, entry))
+            entry.work.add_done_callback(partial(self._worked, entry, work))
+        self._waiting.popleft()
         return True
 
-    def _worked(self, entry: _Entry, work: asyncio.Future[FrameAnswer]) -> None:
+    def _worked(self, entry: _Entry, work: Future[Any], done: asyncio.Future[FrameAnswer]) -> None:
         self._at_work.discard(entry)
-        error = None if work.cancelled() else work.exception()  # of which asyncio complains if nobody looks at it
-        if work.cancelled() or entry.outcome.done():  # nobody waits any more
+        self._changed.set()
+        if self._last is work:
+            self._last = None
+        error = None if done.cancelled() else done.exception()  # asyncio logs an exception that is never retrieved
+        if done.cancelled() or entry.outcome.done():
             entry.outcome.cancel()
-            return
-        if error is None:
-            entry.outcome.set_result(work.result())
+        elif error is None:
+            entry.outcome.set_result(done.result())
         elif isinstance(error, NotReady) and error.detail == GOING_DOWN:
             entry.outcome.set_exception(error)  # another worker can answer it
         else:
             entry.outcome.set_result(self._failed(entry, error))
-        self._pump()
 
     def _failed(self, entry: _Entry, error: BaseException) -> FrameAnswer:
         if not isinstance(error, ServiceError):
@@ -216,17 +239,15 @@ class Session:
         return FrameAnswer(entry.frame.id, entry.frame.timestamp_us, error=error)
 
     def _abandon(self) -> None:
-        if self._waiting:
-            self._again.leave(self._waiting[0].source, self)
         for entry in self._waiting:
             entry.outcome.cancel()
         self._waiting.clear()
         for entry in self._at_work:
             if entry.work is not None:
-                entry.work.cancel()  # and `_worked` its outcome
+                entry.work.cancel()  # which cancels the outcome in `_worked`
 
 
 def _width(question: StreamQuestion) -> int:
     """Frames that may be at work at a time."""
     limit = question.frames_in_flight
-    return limit if question.drop_policy == "none" else min(limit, LATEST_AT_WORK)
+    return limit if question.drop_policy == "none" else min(limit, MAX_LATEST_AT_WORK)

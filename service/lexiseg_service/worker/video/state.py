@@ -1,7 +1,8 @@
-"""What one stream remembers in the worker, and how it answers a frame with it."""
+"""State of one stream (average, tracks, followed objects), and the answer to a frame by it."""
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -14,19 +15,21 @@ from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.worker.finish.render import render
 from lexiseg_service.worker.job import Job
-from lexiseg_service.worker.texts.cache import TextCache
+from lexiseg_service.worker.render import render
+from lexiseg_service.worker.texts.rows import TextCache
 
 
 class StreamState:
-    """Frames are answered in order, one at a time."""
+    """Frames are answered one at a time; the caller keeps their order."""
 
     def __init__(self) -> None:
+        # A frame whose deadline passes in its render lets the next one begin while it unwinds.
+        self._guard = threading.Lock()
         self._memory = VideoMemory()
         self._follower = Follower()
         self._meaning: tuple[object, ...] | None = None
-        self._reset = False  # the next answer says that state began anew
+        self._reset = False  # reported in the next answer
 
     @property
     def nbytes(self) -> int:
@@ -34,14 +37,18 @@ class StreamState:
         return self._memory.nbytes + self._follower.nbytes
 
     def answer(
-        self, job: Job[Any], segmenter: Segmenter, cache: TextCache, question: StreamQuestion, frame: VideoFrame
+        self, question: StreamQuestion, frame: VideoFrame, job: Job[Any], segmenter: Segmenter, cache: TextCache
     ) -> FrameAnswer:
-        """Answers a frame whose features are there."""
+        """Answer a frame from its job, which has its features."""
+        with self._guard:
+            self._adopt(question, segmenter.digest)
+            if question.request.task == "prompt":
+                return self._follow(job, segmenter, cache, frame)
+            return self._segment(job, segmenter, cache, frame)
+
+    def _segment(self, job: Job[Any], segmenter: Segmenter, cache: TextCache, frame: VideoFrame) -> FrameAnswer:
         assert job.plan is not None
         began = time.monotonic()
-        self._adopt(question, segmenter.digest)
-        if question.request.task == "prompt":
-            return self._followed(job, segmenter, cache, frame)
         try:
             self._reset |= self._memory.look(job.plan)
             looked = time.monotonic()
@@ -49,18 +56,18 @@ class StreamState:
             rendered = time.monotonic()
             numbers = self._memory.follow(segmentation)
         except Exception:
-            self._memory.forget()  # half of this frame may be in it
+            self._memory.forget()  # half of this frame may be in the average
             self._reset = True
             raise
         beside = 1e3 * (looked - began + time.monotonic() - rendered)
         total = 1e3 * (time.monotonic() - job.accepted)
         timings = replace(answer.timings, post=answer.timings.post + beside, total=total)
-        answer = replace(answer, timings=timings, image_id="")  # frames are not kept: there is nothing to ask again
+        answer = replace(answer, timings=timings, image_id="")  # frames are not kept
         reset, self._reset = self._reset, False
         return FrameAnswer(frame.id, frame.timestamp_us, answer, state_reset=reset, track_ids=numbers)
 
-    def _followed(self, job: Job[Any], segmenter: Segmenter, cache: TextCache, frame: VideoFrame) -> FrameAnswer:
-        """The objects that are followed; a frame that fails to be rendered has been looked at none the less."""
+    def _follow(self, job: Job[Any], segmenter: Segmenter, cache: TextCache, frame: VideoFrame) -> FrameAnswer:
+        """Find the followed objects; the follower keeps what it saw even if rendering fails."""
         starts = [Start(each.track_id, each.prompt) for each in frame.follow]
         try:
             self._follower.check(starts, frame.unfollow)
@@ -101,9 +108,9 @@ class StreamState:
 
 
 def _meaning(request: WorkerRequest, digest: str) -> tuple[object, ...]:
-    """What must not change for scores and segments to be comparable from frame to frame.
+    """Values that must not change for frames to be comparable; followed objects may get other labels.
 
-    Objects that are followed may get other labels; they are known by what the weights of a `digest` make of them.
+    What is remembered of a followed object are features of the weights with this digest.
     """
     if request.task == "prompt":
         return (request.model, request.task, request.max_side, digest)

@@ -1,11 +1,11 @@
-"""All video streams of a worker: how many there are, what they hold, and how they end when the worker does."""
+"""All video streams of a worker: their number, their memory, and their end when the worker goes down."""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from weakref import WeakValueDictionary
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, NotReady
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
@@ -14,8 +14,6 @@ from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.models.pool import GOING_DOWN
-from lexiseg_service.worker.video.asking_again import AskingAgain
-from lexiseg_service.worker.video.frames import FrameLane
 from lexiseg_service.worker.video.session import Session
 
 
@@ -26,55 +24,49 @@ class Streams:
         self._engine = engine
         self._settings = settings
         self._metrics = metrics
-        # A gateway ends a silent stream; this is for a gateway that vanished without a word.
         self._silence = 2 * settings.stream_idle_seconds
         self._places = Shares("video streams", settings.max_streams, CLIENT_SHARE)
-        self._again = AskingAgain()
-        self._waiting: set[asyncio.Timeout] = set()  # for what they are to do
-        self._open: dict[Session, FrameLane] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by client
+        self._waiting: set[asyncio.Timeout] = set()  # of streams without a config yet
+        self._open: set[Session] = set()
         self._leaving = False
-        metrics.held("streams", lambda: sum(lane.nbytes for lane in tuple(self._open.values())))
+        metrics.held("streams", lambda: sum(session.state.nbytes for session in tuple(self._open)))
 
     def __len__(self) -> int:
         return len(self._open)
 
     async def answers(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        """Runs one stream, as `Backend.stream` describes it. It takes a place when it has said what it wants.
+        """Run one stream, as `Backend.stream` describes it. It takes a place once its config has come.
 
         Raises:
-            QueueFull: this worker has as many as it may.
-            RateLimited: whoever it is for has as many as one may.
+            QueueFull: this worker has as many streams as it may.
+            RateLimited: this client has as many as one may.
             ServiceError: the stream as a whole failed.
         """
         question = await self._first(steps)
         if question is None:
             return
         with self._places.take(question.request.source):
-            async with aclosing(self._answers(_again(question, steps))) as answers:
+            async with aclosing(self._answers(_chained(question, steps))) as answers:
                 async for answer in answers:
                     yield answer
 
     async def _answers(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        lane = FrameLane(self._engine, f"stream:{uuid.uuid4().hex}", self._settings.deadline_seconds)
         session = Session(
-            lane,
-            self._again,
-            self._settings.deadline_seconds,
-            self._silence,
-            lambda kind: self._metrics.frames.labels(kind).inc(),
+            self._engine, self._settings, self._lock_of, lambda kind: self._metrics.frames.labels(kind).inc()
         )
-        self._open[session] = lane
+        self._open.add(session)
         self._metrics.streams.inc()
         try:
             async with aclosing(session.answers(steps)) as answers:
                 async for answer in answers:
                     yield answer
         finally:
-            del self._open[session]
+            self._open.discard(session)
             self._metrics.streams.dec()
 
     async def _first(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> StreamQuestion | None:
-        """What a stream is to do; None where it ends before it says so."""
+        """The config of a stream; None if it ends before."""
         if self._leaving:
             raise NotReady(GOING_DOWN)
         try:
@@ -92,8 +84,11 @@ class Streams:
             raise MalformedRequest("the first message of a stream is a frame; expected a config")
         return question
 
+    def _lock_of(self, client: str) -> asyncio.Lock:
+        return self._locks.setdefault(client, asyncio.Lock())
+
     def leave(self) -> None:
-        """The worker goes down: streams take nothing more, answer what they have, and end with `NotReady`."""
+        """Go down: streams read nothing more, answer what they have read, and end with `NotReady`."""
         self._leaving = True
         for patience in tuple(self._waiting):
             patience.reschedule(0)
@@ -101,10 +96,10 @@ class Streams:
             session.leave(GOING_DOWN)
 
 
-async def _again(
+async def _chained(
     first: StreamQuestion, steps: AsyncIterator[StreamQuestion | VideoFrame]
 ) -> AsyncIterator[StreamQuestion | VideoFrame]:
     yield first
     async for step in steps:
         yield step
-        del step  # its frame would be kept for as long as the client is silent
+        del step  # or a silent client would keep a frame in memory

@@ -21,7 +21,7 @@ from lexiseg_service.fleet.remote import RemoteBackend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.server import GrpcServer
-from lexiseg_service.worker.rpc.server import worker_server
+from lexiseg_service.worker.grpc_server import worker_server
 from tests import coco, pictures
 from tests.model.stand_in import QUALITIES, SURE, ColourSegmenter, picture
 from tests.service.engine_backend import EngineBackend

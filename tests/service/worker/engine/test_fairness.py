@@ -24,7 +24,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import Job
-from lexiseg_service.worker.texts.cache import CHUNK
+from lexiseg_service.worker.texts.rows import CHUNK
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, until
 
 
@@ -180,7 +180,7 @@ def test_work_that_waits_for_a_thread_shows_in_the_metrics() -> None:
 def test_new_words_that_run_out_of_time_are_kept_and_the_same_question_goes_on_from_there(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lexiseg_service.worker.reading.RESERVE", 1.0)  # of the deadline: it is near from the beginning
+    monkeypatch.setattr("lexiseg_service.worker.texts.stage.RESERVE", 1.0)  # the deadline is near at once
     bench.segmenter.permits.release(1000)
     words = [f"strange {n}" for n in range(3 * CHUNK)]
 
@@ -188,7 +188,7 @@ def test_new_words_that_run_out_of_time_are_kept_and_the_same_question_goes_on_f
         return bench.ask("x", *words, deadline=time.monotonic() + 100 * SOON)
 
     for n_chunks in (1, 2):
-        with pytest.raises(QueueFull, match=rf"{n_chunks * CHUNK} of {3 * CHUNK} texts .* read and kept") as refused:
+        with pytest.raises(QueueFull, match=rf"{n_chunks * CHUNK} of {3 * CHUNK} texts .* encoded and kept") as refused:
             ask_for_all().result(SOON)
         assert refused.value.headers["Retry-After"] == "1"
 
@@ -197,7 +197,7 @@ def test_new_words_that_run_out_of_time_are_kept_and_the_same_question_goes_on_f
 
 
 def test_who_has_no_deadline_reads_to_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.worker.reading.RESERVE", 1.0)
+    monkeypatch.setattr("lexiseg_service.worker.texts.stage.RESERVE", 1.0)
     bench.segmenter.permits.release(1000)
 
     answer = bench.ask("x", *(f"strange {n}" for n in range(3 * CHUNK)), deadline=float("inf")).result(SOON)
@@ -242,8 +242,8 @@ def test_while_several_sources_wait_a_slow_pass_has_few_tiles(
     device: str, last: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for quick in ("QUICK", "QUICK_ON_CPU"):  # every pass is slow
-        monkeypatch.setattr(f"lexiseg_service.worker.compute.stage.{quick}", 1e-9)
-    monkeypatch.setattr("lexiseg_service.worker.compute.stage.COMPUTE_THREADS", 1)
+        monkeypatch.setattr(f"lexiseg_service.worker.compute.{quick}", 1e-9)
+    monkeypatch.setattr("lexiseg_service.worker.compute.COMPUTE_THREADS", 1)
     monkeypatch.setattr("lexiseg_service.worker.engine.choose_device", lambda name: torch.device(device))
     bench = Bench()
     bench.ask("busy", "red").result(SOON)

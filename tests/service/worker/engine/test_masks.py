@@ -21,9 +21,9 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker import render
 from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.feature_cache import BYTES_OF_AN_ENTRY
-from lexiseg_service.worker.finish import render
+from lexiseg_service.worker.feature_cache import ENTRY_BYTES
 from tests.model.stand_in import card
 from tests.service.worker.gated_colours import SIDE, SOON, GatedColours, ask, halves, until
 
@@ -188,7 +188,7 @@ def test_what_was_derived_before_an_error_counts_in_the_cache(bench: Bench) -> N
 
 def test_features_that_outgrow_the_cache_are_let_go() -> None:
     features = 4 * SIDE * SIDE * 2
-    bench = Bench(feature_cache_bytes=features + len(halves("r", "b")) + BYTES_OF_AN_ENTRY + 100)
+    bench = Bench(feature_cache_bytes=features + len(halves("r", "b")) + ENTRY_BYTES + 100)
 
     bench.engine.submit(ask("red")).result(SOON)
     assert bench.engine.feature_cache.nbytes > 0

@@ -23,7 +23,7 @@ from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.models.pool import ModelPool
 from lexiseg_service.worker.models.served import Served
-from lexiseg_service.worker.texts.cache import TextCache
+from lexiseg_service.worker.texts.rows import TextCache
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
 
 STRIPS = 6
@@ -251,7 +251,7 @@ def test_the_last_stage_is_what_the_caller_says(floor: Floor) -> None:
     def scores(job: Job[tuple[int, ...]], segmenter: Segmenter, cache: TextCache) -> tuple[int, ...]:
         assert job.features is not None
         classes = job.request.vocabulary.classes
-        bank = segmenter.text_bank(classes, cache.rows(segmenter.texts(classes)).rows)
+        bank = segmenter.text_bank(classes, cache.rows(segmenter.texts(classes)).in_order)
         return tuple(segmenter.class_scores(job.features, bank).shape)
 
     assert floor.submit(ask("red", "blue", model="one"), scores).result(SOON) == (2, 16, 16)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
 from concurrent.futures import Future
-from typing import Any, cast
+from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -20,8 +20,6 @@ from lexiseg_service.errors import (
     UndecodableImage,
 )
 from lexiseg_service.worker.models.pool import GOING_DOWN
-from lexiseg_service.worker.video.asking_again import AskingAgain
-from lexiseg_service.worker.video.session import Session
 from tests.service.worker.gated_colours import ask, halves
 from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, soon, stream, take, working
 
@@ -287,37 +285,40 @@ async def test_a_stream_too_many_is_refused() -> None:
             assert len(await all_of(answers)) == 1
 
 
-async def test_of_a_frame_that_fails_when_its_stream_is_left_nobody_complains() -> None:
-    class Lane:
-        def __init__(self) -> None:
-            self.work: Future[Any] | None = None
+async def test_a_full_engine_is_asked_by_one_stream_of_a_client_at_a_time() -> None:
+    with working(queue_limit=2) as worker:
+        worker.segmenter.gate.clear()
+        async with AsyncExitStack() as streams:
+            opened = [await streams.enter_async_context(stream(worker, question(), frame(0))) for _ in range(8)]
+            answers = [asyncio.ensure_future(all_of(received)) for _, received in opened]
+            await soon(lambda: worker.engine.in_flight == 2)
+            waiting = [session for session in worker.streams._open if session._waiting]
 
-        def check(self, asked: object) -> None:
-            """Anything may be asked."""
+            assert len(waiting) == 6
+            assert worker.streams._lock_of("").locked()
+            worker.segmenter.gate.set()
+            for sender, _ in opened:
+                sender.end()
+            assert [ids(received) for received in await asyncio.gather(*answers)] == [["0"]] * 8
 
-        def submit(self, *_: object) -> Future[Any]:
-            self.work = Future()
-            return self.work
 
-    async def steps() -> AsyncIterator[Any]:
-        yield question()
-        yield frame(0)
-        await asyncio.Event().wait()
-
-    complaints, lane = list[dict[str, Any]](), Lane()
+async def test_a_frame_that_fails_when_its_stream_is_left_logs_no_unretrieved_exception(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    complaints = list[dict[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
-    reading = asyncio.ensure_future(anext(Session(cast("Any", lane), AskingAgain(), 1.0, 60.0).answers(steps())))
-    await soon(lambda: lane.work is not None)
-    for _ in range(10):  # until the answer is waited for
+    with working() as worker:
+        work: Future[Any] = Future()
+        monkeypatch.setattr(worker.engine, "submit", lambda *_: work)
+        async with stream(worker, question(), frame(0)) as (_, answers):
+            reading = asyncio.ensure_future(anext(answers))
+            await soon(lambda: any(session._at_work for session in worker.streams._open))
+            work.set_exception(UndecodableImage("none"))
+            await asyncio.sleep(0)  # it is on its way from its thread
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            del reading
         await asyncio.sleep(0)
-    assert lane.work is not None
-    lane.work.set_exception(UndecodableImage("none"))
-    await asyncio.sleep(0)  # it is on its way from its thread
-    reading.cancel()
-    await asyncio.gather(reading, return_exceptions=True)
-    del reading
-    lane.work = None
-    await asyncio.sleep(0)
-    gc.collect()
+        gc.collect()
 
     assert complaints == []

@@ -70,18 +70,19 @@ async def test_a_stream_that_ends_leaves_nothing() -> None:
         for _ in range(3):
             async with stream(worker, question(smoothing=0.8, tracking=True), frame(0), frame(1)) as (sender, answers):
                 await take(answers, 1)
-                sessions += [weakref.ref(lane) for lane in worker.streams._open.values()]
+                sessions += [weakref.ref(session) for session in worker.streams._open]
                 assert worker.counted("lexiseg_stream_active") == 1
                 assert worker.counted("lexiseg_cache_bytes", cache="streams") > 0
                 sender.end()
                 await all_of(answers)
             assert worker.counted("lexiseg_stream_active") == 0
             assert worker.counted("lexiseg_cache_bytes", cache="streams") == 0
-        await soon(lambda: worker.engine.in_flight == 0)
-        gc.collect()
 
-    assert len(sessions) == 3
-    assert [session() for session in sessions] == [None] * 3
+        def gone() -> bool:  # a thread of the engine may still hold the last one
+            gc.collect()
+            return [session() for session in sessions] == [None] * 3
+
+        await soon(gone)
 
 
 async def test_what_an_abandoned_stream_had_in_the_queue_is_not_computed() -> None:

@@ -1,6 +1,10 @@
+"""Rows of texts: encoded once, shared by models with one text tower, bounded in memory."""
+
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,9 +15,11 @@ from hypothesis import strategies as st
 from lexiseg_service.errors import DeadlineExceeded
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.texts.cache import CHUNK, Encode, Rows, TextCache, TextCaches
+from lexiseg_service.worker.texts.rows import CHUNK, AskedBefore, Encode, MemoryRows, Rows, TextCache, TextCaches
+from tests.model.stand_in import ColourSegmenter
 
 WIDTH = 8
+ROW = bytes(16)
 
 
 class Tower:
@@ -33,14 +39,14 @@ class Tower:
 
 
 def cache_of(encode: Encode, n_bytes: int = 1_000_000) -> TextCache:
-    return TextCaches(Settings(text_cache_bytes=n_bytes), Metrics()).beside("tower", encode)
+    return TextCaches(Settings(text_cache_bytes=n_bytes), Metrics()).space("tower", encode)
 
 
 def test_rows_come_in_the_order_of_the_texts() -> None:
     cache = cache_of(Tower().encode)
     cache.rows(["three"])
 
-    rows = cache.rows(["a", "three", "of", "a"]).rows
+    rows = cache.rows(["a", "three", "of", "a"]).in_order
 
     assert rows[:, 0].tolist() == [1, 5, 2, 1]
 
@@ -59,19 +65,19 @@ def test_a_known_text_is_not_encoded_again() -> None:
 @given(st.lists(st.lists(st.text(max_size=20), min_size=1, max_size=6), max_size=20), st.integers(0, 2_000))
 def test_it_never_keeps_more_bytes_than_it_may(questions: list[list[str]], most: int) -> None:
     caches = TextCaches(Settings(text_cache_bytes=most), Metrics())
-    cache = caches.beside("tower", Tower().encode)
+    cache = caches.space("tower", Tower().encode)
 
     for texts in questions:
-        rows = cache.rows(texts).rows
+        rows = cache.rows(texts).in_order
 
-        assert caches.nbytes <= most
+        assert caches.memory.nbytes <= most
         assert rows[:, 0].tolist() == [len(text) for text in texts]
 
 
 def test_a_cache_of_no_bytes_still_answers() -> None:
     cache = cache_of(Tower().encode, 0)
 
-    assert cache.rows(["sky"]).rows.shape == (1, WIDTH)
+    assert cache.rows(["sky"]).in_order.shape == (1, WIDTH)
 
 
 def test_a_text_that_many_miss_at_once_is_encoded_once() -> None:
@@ -83,7 +89,7 @@ def test_a_text_that_many_miss_at_once_is_encoded_once() -> None:
         answers = [threads.submit(cache.rows, ["sky", f"word {index}"]) for index in range(8)]
         assert tower.entered.wait(20)
         tower.open.set()
-        rows = [answer.result(20).rows for answer in answers]
+        rows = [answer.result(20).in_order for answer in answers]
 
     assert tower.asked.count("sky") == 1
     assert all(row[0, 0] == 3 for row in rows)
@@ -129,7 +135,7 @@ def test_two_lookups_that_want_each_others_texts_both_end() -> None:
 
     with ThreadPoolExecutor(8) as threads:
         lookups = [threads.submit(cache.rows, texts) for texts in questions for _ in range(20)]
-        assert all(lookup.result(20).rows.shape == (4, WIDTH) for lookup in lookups)
+        assert all(lookup.result(20).in_order.shape == (4, WIDTH) for lookup in lookups)
 
     assert sorted(tower.asked) == sorted({text for texts in questions for text in texts})
 
@@ -146,40 +152,44 @@ def test_what_is_done_when_nobody_waits_any_more_is_kept() -> None:
     assert len(tower.asked) == len(texts)
 
 
-def test_a_long_lookup_encodes_one_chunk_at_a_step() -> None:
+def test_a_lookup_encodes_one_chunk_at_a_step() -> None:
     tower = Tower()
     cache = cache_of(tower.encode)
+    lookup = cache.find([f"word {index}" for index in range(3 * CHUNK)])
 
-    encoded = [len(tower.asked) for _ in cache.steps([f"word {index}" for index in range(3 * CHUNK)])]
+    encoded = []
+    while lookup.missing:
+        cache.encode_chunk(lookup)
+        encoded.append(len(tower.asked))
 
     assert encoded == [CHUNK, 2 * CHUNK, 3 * CHUNK]
 
 
-def test_a_text_far_down_a_long_list_does_not_wait_for_it_and_is_encoded_once() -> None:
+def test_a_text_late_in_a_long_list_does_not_wait_for_it_and_is_encoded_once() -> None:
     tower = Tower()
     cache = cache_of(tower.encode)
-    long = cache.steps([*(f"word {index}" for index in range(2 * CHUNK)), "sky"])
-    next(long)
+    long = cache.find([*(f"word {index}" for index in range(2 * CHUNK)), "sky"])
+    cache.encode_chunk(long)
 
-    rows = cache.rows(["sky"]).rows
+    rows = cache.rows(["sky"]).in_order
 
     assert rows[0, 0] == 3
     assert len(tower.asked) == CHUNK + 1
-    for _ in long:
-        pass
+    while long.missing:
+        cache.encode_chunk(long)
     assert len(tower.asked) == len(set(tower.asked)) == 2 * CHUNK + 1
 
 
 def test_rows_may_be_written_to_without_a_change_in_the_cache() -> None:
     cache = cache_of(Tower().encode)
-    cache.rows(["sky"]).rows[:] = 0
+    cache.rows(["sky"]).in_order[:] = 0
 
-    assert cache.rows(["sky"]).rows[0, 0] == 3
+    assert cache.rows(["sky"]).in_order[0, 0] == 3
 
 
 def test_the_counts_tell_hits_and_misses_of_the_memory() -> None:
     metrics = Metrics()
-    cache = TextCaches(Settings(), metrics).beside("tower", Tower().encode)
+    cache = TextCaches(Settings(), metrics).space("tower", Tower().encode)
     cache.rows(["sky", "sky", "road"])
     cache.rows(["sky"])
 
@@ -188,3 +198,97 @@ def test_the_counts_tell_hits_and_misses_of_the_memory() -> None:
         for result in ("miss", "hit")
     ]
     assert counted == [2, 1]
+
+
+def colours(tower: str = "colours") -> ColourSegmenter:
+    made = ColourSegmenter()
+    made.text_digest = tower
+    return made
+
+
+def test_models_with_one_text_tower_share_its_rows() -> None:
+    caches = TextCaches(Settings(), Metrics())
+    one, other = colours(), colours()
+    caches.of(one).rows(["red", "sky"])
+
+    found = caches.of(other).rows(["sky", "sea"])
+
+    assert (found.hits, found.misses) == (1, 1)
+    assert (one.asked, other.asked) == (["red", "sky"], ["sea"])
+
+
+def test_models_with_two_text_towers_share_nothing() -> None:
+    caches = TextCaches(Settings(), Metrics())
+    caches.of(colours("one")).rows(["red"])
+
+    assert caches.of(colours("other")).rows(["red"]).misses == 1
+
+
+def test_all_towers_together_keep_no_more_bytes_than_they_may() -> None:
+    caches = TextCaches(Settings(text_cache_bytes=1000), Metrics())
+    models = [colours(name) for name in ("one", "other", "third")]
+
+    for index in range(10):
+        for model in models:
+            caches.of(model).rows([f"word {index}"])
+
+    assert 0 < caches.memory.nbytes <= 1000
+    assert caches.of(models[-1]).rows(["word 9"]).hits == 1
+    assert caches.of(models[0]).rows(["word 0"]).misses == 1
+
+
+def test_rows_outlive_the_model_that_encoded_them() -> None:
+    caches = TextCaches(Settings(), Metrics())
+    model = colours()
+    caches.of(model).rows(["red"])
+    gone = weakref.ref(model)
+
+    del model
+    gc.collect()
+
+    assert gone() is None
+    assert caches.of(colours()).rows(["red"]).hits == 1
+
+
+def test_a_row_that_is_kept_again_counts_once() -> None:
+    memory = MemoryRows(10_000)
+    memory.keep("tower", {"sky": ROW, "road": ROW})
+    before = memory.nbytes
+
+    memory.keep("tower", {"sky": ROW})
+
+    assert memory.nbytes == before
+    assert memory.find("tower", ["sky", "road"]) == {"sky": ROW, "road": ROW}
+
+
+@pytest.mark.parametrize("kept_again", [True, False])
+def test_a_row_that_is_kept_again_or_found_is_the_last_to_go(kept_again: bool) -> None:
+    memory = MemoryRows(10_000)
+    memory.keep("tower", {"sky": ROW, "sea": ROW})
+    full = MemoryRows(memory.nbytes)
+    full.keep("tower", {"sky": ROW, "sea": ROW})
+
+    full.keep("tower", {"sky": ROW}) if kept_again else full.find("tower", ["sky"])
+    full.keep("tower", {"bay": ROW})
+
+    assert full.find("tower", ["sky", "sea", "bay"]).keys() == {"sky", "bay"}
+
+
+def test_a_text_is_new_to_each_key_and_tower_once() -> None:
+    asked = AskedBefore()
+    asked.note("neighbour", "tower", ["sky", "sea"])
+
+    assert asked.note("mine", "tower", ["sky", "tree"]) == 2
+    assert asked.note("mine", "tower", ["sky", "sea"]) == 1
+    assert asked.note("mine", "other", ["sky"]) == 1
+
+
+def test_the_least_recently_asked_text_is_forgotten() -> None:
+    asked = AskedBefore(max_marks=2)
+    for text in ("sky", "sea", "sky", "tree"):
+        asked.note("mine", "tower", [text])
+    full = asked.nbytes
+
+    assert asked.note("mine", "tower", ["sky"]) == 0
+    assert asked.note("mine", "tower", ["sea"]) == 1
+    assert asked.nbytes == full > 0

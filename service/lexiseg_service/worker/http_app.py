@@ -1,4 +1,4 @@
-"""What a worker shows over HTTP: whether it lives, whether it is ready, and its metrics."""
+"""A worker's HTTP routes: /livez, /readyz and /metrics."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.server import GrpcServer
 
 
-def create_ops_app(backend: Backend, server: GrpcServer, metrics: Metrics) -> Starlette:
-    """The application; it starts the backend, and closes it after the gRPC server."""
+def create_http_app(backend: Backend, server: GrpcServer, metrics: Metrics) -> Starlette:
+    """The application; its lifespan starts the backend, and closes it after the gRPC server."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

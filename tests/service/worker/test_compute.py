@@ -57,7 +57,7 @@ class Bench:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr("lexiseg_service.worker.compute.stage.COMPUTE_THREADS", CORES)
+    monkeypatch.setattr("lexiseg_service.worker.compute.COMPUTE_THREADS", CORES)
     made = Bench(SideBySide())
     yield made
     made.segmenter.permits.release(100)

@@ -1,4 +1,7 @@
-"""What gateways ask a worker, over a backend. Cancelling a call cancels its work; its deadline is the request's."""
+"""The worker's gRPC server, for gateways. Cancelling a call cancels its work; its deadline is the request's.
+
+It takes no API key; who may connect is the concern of `wire.trust`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,7 +19,7 @@ import structlog
 from prometheus_client import Gauge
 
 from lexiseg_client.stubs import worker_pb2 as pb
-from lexiseg_client.stubs.worker_pb2_grpc import WorkerServicer
+from lexiseg_client.stubs.worker_pb2_grpc import WorkerServicer, add_WorkerServicer_to_server
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import ServiceError, unexpected
 from lexiseg_service.question.backend import Backend
@@ -22,16 +27,43 @@ from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_answer
+from lexiseg_service.wire.channels import worker_options
 from lexiseg_service.wire.errors import end
 from lexiseg_service.wire.examples import decode_exemplify, encode_exemplified
 from lexiseg_service.wire.request import decode_request
+from lexiseg_service.wire.server import GrpcServer, Pace, Place, Service
 from lexiseg_service.wire.stream import decode_step, encode_frame_answer
+from lexiseg_service.wire.trust import Trust
 
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
 
 logger = structlog.get_logger("lexiseg.worker")
-STATUS_SECONDS = 0.5
+STATUS_SECONDS = 0.5  # between two reports to a gateway
+# Between reporting that the worker goes down and refusing calls: those on their way from gateways are still answered.
+LINGER_SECONDS = 0.3
+
+
+def worker_server(backend: Backend, settings: Settings, metrics: Metrics, socket: Path | None = None) -> GrpcServer:
+    """`lexiseg.v1.Worker` on the port of the settings, or on a Unix socket.
+
+    Raises:
+        InvalidValue: one of our certificates is not as expected.
+    """
+    trust = Trust.of(settings)
+    servicer = Servicer(backend, settings, metrics)
+    service = Service(
+        add=partial(add_WorkerServicer_to_server, servicer),
+        health=lambda: {"": backend.health().ready},
+        leave=servicer.leave,
+        options=worker_options(),
+        interceptors=trust.interceptors,
+        credentials=trust.server_credentials,
+    )
+    host, port = (settings.host, settings.worker_port) if socket is None else (f"unix:{socket}", 0)
+    return GrpcServer(
+        service, Place(host, port, "--worker-port"), Pace(STATUS_SECONDS, settings.drain_seconds, LINGER_SECONDS)
+    )
 
 
 class Servicer(WorkerServicer):
@@ -45,30 +77,30 @@ class Servicer(WorkerServicer):
         self._instance = uuid.uuid4().hex
         self._draining = False
         self._changed = asyncio.Event()
-        self._texts: dict[int, tuple[ModelCard, str]] = {}
+        self._cards: dict[int, tuple[ModelCard, str]] = {}  # as JSON, by id()
 
     def leave(self) -> None:
-        """Tells every gateway that the worker goes down."""
+        """Report to every gateway that the worker goes down."""
         self._draining = True
         self._changed.set()
 
     async def Segment(self, request: pb.WorkerSegmentRequest, context: Context) -> pb.WorkerSegmentResponse:
         """One rendered answer."""
         async with self._answering(context, request.origin.request_id):
-            asked = decode_request(request, self._deadline(context))
-            message = encode_answer(await self._backend.segment(asked))
+            decoded = decode_request(request, self._deadline(context))
+            message = encode_answer(await self._backend.segment(decoded))
         return pb.WorkerSegmentResponse(answer=message)
 
     async def Exemplify(self, request: pb.ExemplifyRequest, context: Context) -> pb.ExemplifyResponse:
         """Rows of examples."""
         async with self._answering(context, request.origin.request_id):
-            asked = decode_exemplify(request, self._deadline(context))
-            return encode_exemplified(await self._backend.exemplify(asked))
+            decoded = decode_exemplify(request, self._deadline(context))
+            return encode_exemplified(await self._backend.exemplify(decoded))
 
     async def SegmentVideo(  # type: ignore[override]  # typed for generators alone
         self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest], context: Context
     ) -> None:
-        """The frames of a video. Writes, and does not yield: what a lost gateway leaves is closed at once."""
+        """The frames of a video. Writes instead of yielding: when a gateway is lost, everything is closed at once."""
         async with (
             self._answering(context, ""),
             aclosing(_steps(messages)) as steps,
@@ -79,7 +111,7 @@ class Servicer(WorkerServicer):
                 await context.write(pb.WorkerSegmentVideoResponse(answer=message))
 
     async def WatchStatus(self, request: pb.WatchStatusRequest, context: Context) -> None:  # type: ignore[override]
-        """How the worker is, at once, on a change, and twice a second."""
+        """The worker's status: at once, on a change, and twice a second."""
         while True:
             status = self._status()
             await context.write(status)
@@ -96,7 +128,7 @@ class Servicer(WorkerServicer):
 
     @asynccontextmanager
     async def _answering(self, context: Context, request_id: str) -> AsyncGenerator[None, None]:
-        """Counts a call; what it raises becomes a rich status."""
+        """Count a call, and end it with a rich status if it raises."""
         self._n_calls += 1
         try:
             yield
@@ -111,7 +143,7 @@ class Servicer(WorkerServicer):
     def _status(self) -> pb.WatchStatusResponse:
         health = self._backend.health()
         cards = self._backend.cards()
-        self._texts = {id(card): (card, self._text(card)) for card in cards}  # and of no other
+        self._cards = {id(card): (card, self._json(card)) for card in cards}
         return pb.WatchStatusResponse(
             instance=self._instance,
             alive=health.alive,
@@ -121,7 +153,7 @@ class Servicer(WorkerServicer):
             degraded=health.degraded,
             models=[
                 pb.ServedModel(
-                    card=self._text(card), digest=self._backend.digest(name) or "", awaited=name in health.awaited
+                    card=self._json(card), digest=self._backend.digest(name) or "", awaited=name in health.awaited
                 )
                 for name, card in ((str(ModelName.of(card)), card) for card in cards)
             ],
@@ -130,9 +162,9 @@ class Servicer(WorkerServicer):
             queue_depth=round(_value(self._metrics.queue_depth)),
         )
 
-    def _text(self, card: ModelCard) -> str:
+    def _json(self, card: ModelCard) -> str:
         """A card as JSON, written once."""
-        known = self._texts.get(id(card))
+        known = self._cards.get(id(card))
         return known[1] if known is not None and known[0] is card else card.model_dump_json()
 
 

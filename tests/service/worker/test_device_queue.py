@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_service.worker.compute.line import Line, Portion
+from lexiseg_service.worker.device_queue import DeviceQueue, Portion
 
 FAST = "a stream that never stops"
 
 
 @dataclass(eq=False)
 class Place:
-    """A job that stands in the line: who sent it, what it can share a batch with, and how much of it there is."""
+    """A job that stands in the queue: who sent it, what it can share a batch with, and how much of it there is."""
 
     source: str
     key: str = "tiny 288"
@@ -26,11 +26,11 @@ class Place:
     flow: str = ""
 
 
-def line_of(*places: Place) -> Line[Place]:
-    line: Line[Place] = Line()
+def queue_of(*places: Place) -> DeviceQueue[Place]:
+    queue: DeviceQueue[Place] = DeviceQueue()
     for place in places:
-        line.put(place)
-    return line
+        queue.put(place)
+    return queue
 
 
 def names(batch: list[Portion[Place]]) -> list[str]:
@@ -38,51 +38,51 @@ def names(batch: list[Portion[Place]]) -> list[str]:
 
 
 def test_one_source_is_first_come_first_served() -> None:
-    line = line_of(*(Place("", name=name) for name in "abcde"))
+    queue = queue_of(*(Place("", name=name) for name in "abcde"))
 
-    assert [names(line.take(2)) for _ in range(4)] == [["a", "b"], ["c", "d"], ["e"], []]
+    assert [names(queue.take(2)) for _ in range(4)] == [["a", "b"], ["c", "d"], ["e"], []]
 
 
 def test_the_next_job_is_the_one_that_begins_the_next_batch() -> None:
-    line = line_of(Place("x", name="gone", abandoned=True), Place("x", name="x0"), Place("x", name="x1"), Place("y"))
-    first, nobody = line.next, line_of().next
+    queue = queue_of(Place("x", name="gone", abandoned=True), Place("x", name="x0"), Place("x", name="x1"), Place("y"))
+    first, nobody = queue.next, queue_of().next
 
     assert first is not None
-    assert names(line.take(1)) == [first.name] == ["x0"]
-    assert line.next is not None
-    assert line.next.source == "y"
+    assert names(queue.take(1)) == [first.name] == ["x0"]
+    assert queue.next is not None
+    assert queue.next.source == "y"
     assert nobody is None
 
 
 def test_a_batch_is_of_one_key_and_what_shares_it_may_go_ahead() -> None:
-    line = line_of(Place("", "small", name="a"), Place("", "large", name="b"), Place("", "small", name="c"))
+    queue = queue_of(Place("", "small", name="a"), Place("", "large", name="b"), Place("", "small", name="c"))
 
-    assert [names(line.take(8)) for _ in range(2)] == [["a", "c"], ["b"]]
+    assert [names(queue.take(8)) for _ in range(2)] == [["a", "c"], ["b"]]
 
 
 def test_sources_take_turns() -> None:
-    line = line_of(*(Place(source, name=f"{source}{n}") for source in "xyz" for n in range(3)))
+    queue = queue_of(*(Place(source, name=f"{source}{n}") for source in "xyz" for n in range(3)))
 
-    assert [names(line.take(1)) for _ in range(6)] == [["x0"], ["y0"], ["z0"], ["x1"], ["y1"], ["z1"]]
+    assert [names(queue.take(1)) for _ in range(6)] == [["x0"], ["y0"], ["z0"], ["x1"], ["y1"], ["z1"]]
 
 
 def test_the_room_in_a_batch_goes_round_the_sources() -> None:
-    line = line_of(*(Place("x", name=f"x{n}") for n in range(9)), Place("y", name="y0"), Place("z", name="z0"))
+    queue = queue_of(*(Place("x", name=f"x{n}") for n in range(9)), Place("y", name="y0"), Place("z", name="z0"))
 
-    assert names(line.take(5)) == ["x0", "y0", "z0", "x1", "x2"]
+    assert names(queue.take(5)) == ["x0", "y0", "z0", "x1", "x2"]
 
 
 def test_a_source_with_another_key_is_not_kept_waiting_by_a_fast_one() -> None:
-    line = line_of(*(Place(FAST, "small", name="fast") for _ in range(50)), Place("", "large", name="large"))
+    queue = queue_of(*(Place(FAST, "small", name="fast") for _ in range(50)), Place("", "large", name="large"))
 
-    assert names(line.take(8)) == ["fast"] * 8
-    assert names(line.take(8)) == ["large"]
+    assert names(queue.take(8)) == ["fast"] * 8
+    assert names(queue.take(8)) == ["large"]
 
 
 def test_a_job_of_many_tiles_gives_way_to_others_between_its_batches() -> None:
-    line = line_of(Place("x", n_tiles=12, name="windows"), Place("y", name="photograph"))
+    queue = queue_of(Place("x", n_tiles=12, name="windows"), Place("y", name="photograph"))
 
-    batches = [[(job.name, first, last) for job, first, last in line.take(5)] for _ in range(4)]
+    batches = [[(job.name, first, last) for job, first, last in queue.take(5)] for _ in range(4)]
 
     assert batches == [
         [("windows", 0, 5)],
@@ -93,74 +93,74 @@ def test_a_job_of_many_tiles_gives_way_to_others_between_its_batches() -> None:
 
 
 def test_a_job_keeps_its_place_until_its_last_tile_is_taken() -> None:
-    line = line_of(Place("x", n_tiles=3))
+    queue = queue_of(Place("x", n_tiles=3))
 
-    lengths = [len(line)]
+    lengths = [len(queue)]
     for _ in range(2):
-        line.take(2)
-        lengths.append(len(line))
+        queue.take(2)
+        lengths.append(len(queue))
 
     assert lengths == [1, 1, 0]
 
 
 def test_within_a_source_its_flows_take_turns() -> None:
     stream = [Place("x", name=f"frame{n}", flow="stream") for n in range(3)]
-    line = line_of(*stream, Place("x", name="photograph"), Place("y", name="y0"), Place("y", name="y1"))
+    queue = queue_of(*stream, Place("x", name="photograph"), Place("y", name="y0"), Place("y", name="y1"))
 
-    assert [names(line.take(2)) for _ in range(3)] == [["frame0", "y0"], ["y1", "photograph"], ["frame1", "frame2"]]
+    assert [names(queue.take(2)) for _ in range(3)] == [["frame0", "y0"], ["photograph", "y1"], ["frame1", "frame2"]]
 
 
 def test_a_source_gains_nothing_by_many_flows() -> None:
     many = [Place("x", name=f"x{n}", flow=f"stream {n}") for n in range(8)]
-    line = line_of(*many, *(Place("y", name=f"y{n}") for n in range(2)))
+    queue = queue_of(*many, *(Place("y", name=f"y{n}") for n in range(2)))
 
-    assert names(line.take(4)) == ["x0", "y0", "x1", "y1"]
+    assert names(queue.take(4)) == ["x0", "y0", "x1", "y1"]
 
 
 def test_abandoned_jobs_take_no_room_and_no_turn() -> None:
     gone = [Place("x", name=name) for name in "ab"]
-    line = line_of(*gone, Place("x", name="c"), Place("y", name="d"))
+    queue = queue_of(*gone, Place("x", name="c"), Place("y", name="d"))
     for place in gone:
         place.abandoned = True
 
-    assert len(line) == 4
-    assert names(line.take(2)) == ["c", "d"]
-    assert len(line) == 0
+    assert len(queue) == 4
+    assert names(queue.take(2)) == ["c", "d"]
+    assert len(queue) == 0
 
 
 def test_a_source_that_comes_back_takes_its_turn_after_those_who_wait() -> None:
-    line = line_of(Place("x", name="x0"), Place("y", name="y0"), Place("y", name="y1"))
-    line.take(1)
-    line.put(Place("x", name="x1"))
+    queue = queue_of(Place("x", name="x0"), Place("y", name="y0"), Place("y", name="y1"))
+    queue.take(1)
+    queue.put(Place("x", name="x1"))
 
-    assert [names(line.take(1)) for _ in range(3)] == [["y0"], ["x1"], ["y1"]]
+    assert [names(queue.take(1)) for _ in range(3)] == [["y0"], ["x1"], ["y1"]]
 
 
 def test_who_comes_anew_goes_before_those_who_have_had_their_turn() -> None:
-    line = line_of(*(Place(source, name=f"{source}{n}") for source in "xyz" for n in range(3)))
-    line.take(1)
-    line.take(1)
-    line.put(Place("modest", name="modest"))
+    queue = queue_of(*(Place(source, name=f"{source}{n}") for source in "xyz" for n in range(3)))
+    queue.take(1)
+    queue.take(1)
+    queue.put(Place("modest", name="modest"))
 
-    assert [names(line.take(1)) for _ in range(4)] == [["z0"], ["modest"], ["x1"], ["y1"]]
+    assert [names(queue.take(1)) for _ in range(4)] == [["z0"], ["modest"], ["x1"], ["y1"]]
 
 
 def test_who_comes_back_soon_has_no_second_turn_before_others_have_theirs() -> None:
-    line = line_of(*(Place(source, name=f"{source}{n}") for source in "xy" for n in range(3)))
+    queue = queue_of(*(Place(source, name=f"{source}{n}") for source in "xy" for n in range(3)))
     order = []
     for _ in range(6):
-        line.put(Place("modest", name="modest"))
-        order += names(line.take(1))
+        queue.put(Place("modest", name="modest"))
+        order += names(queue.take(1))
 
     assert order == ["x0", "y0", "modest", "x1", "y1", "modest"]
 
 
 def test_however_many_come_anew_the_others_have_their_turns() -> None:
-    line = line_of(*(Place("x", name=f"x{n}") for n in range(3)))
+    queue = queue_of(*(Place("x", name=f"x{n}") for n in range(3)))
     order = []
     for number in range(40):
-        line.put(Place(f"new {number}", name="new"))
-        order += names(line.take(1))
+        queue.put(Place(f"new {number}", name="new"))
+        order += names(queue.take(1))
 
     assert [order.index(f"x{n}") for n in range(3)] == [0, 8, 17]
 
@@ -174,7 +174,7 @@ crowds = st.lists(st.builds(Place, sources, keys), max_size=30)
 def test_no_job_waits_for_more_batches_than_there_are_turns_before_it(
     crowd: list[Place], most: int, frames: int, key: str
 ) -> None:
-    line = line_of(*crowd)
+    queue = queue_of(*crowd)
     n_sources = len({place.source for place in crowd} | {FAST})
     before = Counter[str]()
     turns = {}  # a batch for each job of its own source, itself included, and a turn of every source for each of them
@@ -184,8 +184,8 @@ def test_no_job_waits_for_more_batches_than_there_are_turns_before_it(
 
     for turn in range(1, max(turns.values(), default=0) + 1):
         for _ in range(frames):  # before every batch the fast one is there again
-            line.put(Place(FAST, key))
-        for job, _, _ in line.take(most):
+            queue.put(Place(FAST, key))
+        for job, _, _ in queue.take(most):
             assert turn <= turns.pop(id(job), turn)
 
     assert not turns
@@ -193,10 +193,10 @@ def test_no_job_waits_for_more_batches_than_there_are_turns_before_it(
 
 @given(st.lists(st.builds(Place, sources, keys, st.integers(1, 20)), max_size=20), st.integers(1, 8))
 def test_every_tile_is_taken_once_in_order_with_its_own_kind(crowd: list[Place], most: int) -> None:
-    line = line_of(*crowd)
+    queue = queue_of(*crowd)
     taken: dict[int, int] = {}
 
-    while batch := line.take(most):
+    while batch := queue.take(most):
         assert len({portion.job.key for portion in batch}) == 1
         assert 0 < sum(portion.last - portion.first for portion in batch) <= most
         for job, first, last in batch:
@@ -204,18 +204,18 @@ def test_every_tile_is_taken_once_in_order_with_its_own_kind(crowd: list[Place],
             taken[id(job)] = last
 
     assert taken == {id(place): place.n_tiles for place in crowd}
-    assert len(line) == 0
+    assert len(queue) == 0
 
 
 @given(st.integers(1, 8), st.integers(10, 60), st.sampled_from([lambda n: "same", lambda n: f"key {n}"]))
 def test_sources_that_all_have_much_to_do_get_the_same_share(
     most: int, batches: int, key_of: Callable[[int], str]
 ) -> None:
-    line: Line[Place] = Line()
+    queue: DeviceQueue[Place] = DeviceQueue()
     for number in range(3):
         for _ in range(batches * most):
-            line.put(Place(f"source {number}", key_of(number)))
+            queue.put(Place(f"source {number}", key_of(number)))
 
-    tiles = Counter(portion.job.source for _ in range(batches) for portion in line.take(most))
+    tiles = Counter(portion.job.source for _ in range(batches) for portion in queue.take(most))
 
     assert max(tiles.values()) - min(tiles[f"source {number}"] for number in range(3)) <= most

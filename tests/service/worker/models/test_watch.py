@@ -12,7 +12,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.models.pool import ModelPool
 from lexiseg_service.worker.models.served import Served, served_models
-from lexiseg_service.worker.models.watching import ModelWatch
+from lexiseg_service.worker.models.watch import ModelWatch
 from tests.model.catalogue.test_models import change_card, copy_of_tiny
 from tests.model.stand_in import ColourSegmenter
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from lexiseg_model import tasks
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry, Segmentation, Task, Vocabulary
-from lexiseg_service.worker.finish.remarks import (
-    MOST,
+from lexiseg_service.worker.warnings import (
+    MAX_WARNINGS,
     STUFF,
     UNFAMILIAR,
     UNSPLIT,
@@ -97,13 +97,13 @@ def test_familiar_words_and_models_that_do_not_know_say_nothing() -> None:
 
 
 def test_of_many_strange_words_the_last_warning_counts_the_rest() -> None:
-    asked = vocabulary(*(f"thing {number}" for number in range(MOST + 4)), "red")
+    asked = vocabulary(*(f"thing {number}" for number in range(MAX_WARNINGS + 4)), "red")
 
     found = warnings_about(COLOURIST, asked, COLOURIST.encode_texts)
 
-    assert len(found) == MOST
+    assert len(found) == MAX_WARNINGS
     assert found[-1].field == "classes"
-    assert found[-1].detail.startswith(f"5 of {MOST + 5} classes are far")
+    assert found[-1].detail.startswith(f"5 of {MAX_WARNINGS + 5} classes are far")
     assert found[-1].detail.endswith("'thing 15', 'thing 16', 'thing 17', 'thing 18', 'thing 19'")
 
 

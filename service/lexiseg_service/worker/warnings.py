@@ -1,4 +1,4 @@
-"""What an answer says beside its segments: which labels nobody has, and which words the model can only guess at."""
+"""Absent labels and warnings about words, in an answer beside its segments."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from lexiseg_model.types import AnswerWarning, Segmentation, Task, Vocabulary
 UNFAMILIAR = "unfamiliar-word"
 UNSPLIT = "unsplit-words"
 STUFF = "stuff-as-instances"
-MOST = 16  # warnings about single words; then one about the others
+MAX_WARNINGS = 16  # of a kind; one more line sums up the rest
 
 
 def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[str, ...]:
-    """Classes without a segment, in their order. Of prompts none: they do not look for classes."""
+    """Classes without a segment, in their order; none for prompts, which do not search for classes."""
     if segmentation.task in ("prompt", "everything"):
         return ()
     there = {segment.class_index for segment in segmentation.segments}
@@ -22,15 +22,15 @@ def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[s
 
 
 def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> tuple[AnswerWarning, ...]:
-    """About words far from all that the model was trained to name.
+    """Warnings about words far from all words that the model was trained on.
 
-    Of a request's own classes one for each, up to `MOST`, and one for the rest; of a named vocabulary one for all.
+    Of a request's own classes one each, up to `MAX_WARNINGS`, and one for the rest; of a named vocabulary one in all.
     """
     if not vocabulary.classes:
         return ()
     classes = vocabulary.classes
     named = [place for place, entry in enumerate(classes) if entry.named]
-    # The list itself where all of it has names: who was asked about it before knows it again.
+    # The same tuple where possible: the model recognises a list that it has seen.
     asked = classes if len(named) == len(classes) else tuple(classes[place] for place in named)
     strangers = [
         stranger._replace(class_index=named[stranger.class_index]) for stranger in segmenter.unfamiliar(asked, rows_of)
@@ -42,15 +42,18 @@ def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf
     if vocabulary.name is not None:
         return (_about_many(names, len(vocabulary.classes), model, "vocabulary"),)
     each = tuple(_about_one(stranger, name, model) for stranger, name in zip(strangers, names, strict=True))
-    if len(each) <= MOST:
+    if len(each) <= MAX_WARNINGS:
         return each
-    return (*each[: MOST - 1], _about_many(names[MOST - 1 :], len(vocabulary.classes), model, "classes"))
+    return (
+        *each[: MAX_WARNINGS - 1],
+        _about_many(names[MAX_WARNINGS - 1 :], len(vocabulary.classes), model, "classes"),
+    )
 
 
 def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning, ...]:
-    """About words that ask for something else than was probably meant: of a request's own classes, not of a named list.
+    """Warnings about a request's own classes that are probably not what was meant; none for a named vocabulary.
 
-    Several words in one, and stuff among instances; up to `MOST` of each kind.
+    Commas in a word, and stuff in an instance task; up to `MAX_WARNINGS` of each kind.
     """
     if vocabulary.name is not None:
         return ()
@@ -65,7 +68,7 @@ def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning
         if "," in entry.name
     ]
     if task != "instance":
-        return tuple(unsplit[:MOST])
+        return tuple(unsplit[:MAX_WARNINGS])
     stuff = [
         AnswerWarning(
             STUFF,
@@ -75,7 +78,7 @@ def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning
         for index, entry in entries
         if entry.thing is False
     ]
-    return (*unsplit[:MOST], *stuff[:MOST])
+    return (*unsplit[:MAX_WARNINGS], *stuff[:MAX_WARNINGS])
 
 
 def _about_one(stranger: Unfamiliar, name: str, model: str) -> AnswerWarning:

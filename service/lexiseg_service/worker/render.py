@@ -1,4 +1,4 @@
-"""The last stage: from one image's features and one question to a rendered answer."""
+"""From one image's features and one question to a rendered answer: scores, arg-max, RLE, overlay, warnings."""
 
 from __future__ import annotations
 
@@ -20,33 +20,32 @@ from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.finish.remarks import absent_labels, warnings_about, warnings_of_words
 from lexiseg_service.worker.job import Job, T
-from lexiseg_service.worker.texts.cache import TextCache, in_order
+from lexiseg_service.worker.texts.rows import TextCache, stacked
+from lexiseg_service.worker.warnings import absent_labels, warnings_about, warnings_of_words
 
 
-class TimedRows:
-    """Text rows for one job, as its text stage got them, else through the cache.
+class JobRows:
+    """Text rows for one job: those of its text stage, else from the cache. Counts its time, hits and misses.
 
-    The time they take is the job's, the hits are counted here: of all askers where these are strangers to each other,
-    of its own where a request has an owner. What a model asks again for a text that nobody had asked of it before is
-    not counted a second time: the sum would tell an owner what others had asked.
+    A request with an owner counts as misses the texts that this owner had not sent before, whatever the cache had:
+    hits would tell it which words others use.
     """
 
     def __init__(self, cache: TextCache, job: Job[T]) -> None:
         self._cache = cache
         self._job = job
-        self._fresh = set(job.fresh)
+        self._fresh = set(job.lookup.fresh) if job.lookup else set()
         self._counted: set[str] = set()
         self.hits = 0
         self.misses = 0
 
     def __call__(self, texts: list[str]) -> NDArray[np.float16]:
-        rows = self._of_the_job(texts)
+        rows = self._from_stage(texts)
         if rows is not None:
             distinct = set(texts)
             misses = len(distinct & self._fresh)
-            self._fresh -= distinct  # asked for again, they are known
+            self._fresh -= distinct  # a second lookup in the same job is a hit
             self._count(texts, len(distinct) - misses, misses)
             return rows
         began = time.monotonic()
@@ -55,17 +54,16 @@ class TimedRows:
         self._job.text_seconds += ended - began
         self._job.stages.append(StageTime("text", began, ended))
         self._count(texts, lookup.hits, lookup.misses)
-        return lookup.rows
+        return lookup.in_order
 
     def again(self, texts: list[str]) -> NDArray[np.float16]:
-        """Rows that this job has asked for before: neither hits nor misses."""
-        rows = self._of_the_job(texts)
-        if rows is not None:
-            return rows
-        return self._cache.rows(texts, lambda: self._job.abandoned).rows
+        """Rows that this job has looked up before: neither hits nor misses."""
+        rows = self._from_stage(texts)
+        return self._cache.rows(texts, lambda: self._job.abandoned).in_order if rows is None else rows
 
     def _count(self, texts: list[str], hits: int, misses: int) -> None:
         if owner := self._job.request.owner:
+            # A model may look a text up again for a list that is new to it: counted twice, that would tell, too.
             distinct = set(texts) - self._counted
             self._counted |= distinct
             misses = self._cache.first_asked(owner, distinct)
@@ -73,9 +71,9 @@ class TimedRows:
         self.hits += hits
         self.misses += misses
 
-    def _of_the_job(self, texts: list[str]) -> NDArray[np.float16] | None:
-        rows = self._job.rows
-        return in_order(texts, rows) if rows and all(text in rows for text in texts) else None
+    def _from_stage(self, texts: list[str]) -> NDArray[np.float16] | None:
+        rows = self._job.lookup.rows if self._job.lookup else {}
+        return stacked(texts, rows) if rows and all(text in rows for text in texts) else None
 
 
 class Finished(NamedTuple):
@@ -86,11 +84,11 @@ class Finished(NamedTuple):
 
 
 def finish(job: Job[WorkerAnswer], segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
-    """Scores, arg-max, RLE and overlay of a job whose features are there.
+    """Render the answer of a job with its features.
 
     Raises:
-        DeadlineExceeded: nobody waits for the answer any more.
-        InvalidValue: overlapping segments are to be one PNG.
+        DeadlineExceeded: the job is abandoned.
+        InvalidValue: a PNG was asked for, and the segments overlap.
     """
     return render(job, segmenter, cache).answer
 
@@ -102,10 +100,10 @@ def render(
     steady: Steady | None = None,
     follow: tasks.Follow | None = None,
 ) -> Finished:
-    """As `finish`, of a video's frame: `steady` averages logits with those before, `follow` gives masks of objects."""
+    """As `finish`, for a video frame: `steady` averages logits over frames, `follow` gives the masks of objects."""
     assert job.features is not None
     request = job.request
-    rows = TimedRows(cache, job)
+    rows = JobRows(cache, job)
     began = time.monotonic()
 
     def check() -> None:
@@ -146,7 +144,7 @@ def render(
         timings=Timings(
             decode=1e3 * job.decode_seconds,
             queue=1e3 * (job.computed - job.image_seconds - job.planned),
-            text=1e3 * (job.reading_seconds + job.text_seconds),
+            text=1e3 * (job.text_stage_seconds + job.text_seconds),
             image=1e3 * job.image_seconds,
             post=1e3 * (ended - began - job.text_seconds),
             total=1e3 * (ended - job.accepted),
@@ -173,7 +171,7 @@ def _polygons(segmentation: Segmentation, simplify: float, check: Callable[[], N
 
 
 def as_bytes(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """[H, W] in 0..1 -> 0..255, some rows at a time: all at once would take eight times what comes out."""
+    """[H, W] in 0..1 -> 0..255; in bands, which bounds the memory of intermediates."""
     made = np.empty(probability.shape, np.uint8)
     for band in bands((probability.shape[0], probability.shape[1])):
         made[band] = np.rint(255 * probability[band])

@@ -30,7 +30,7 @@ from lexiseg_service.wire.answer import decode_answer
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.request import encode_request
 from lexiseg_service.wire.server import GrpcServer
-from lexiseg_service.worker.rpc.server import worker_server
+from lexiseg_service.worker.grpc_server import worker_server
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend

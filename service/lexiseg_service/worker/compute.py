@@ -1,0 +1,240 @@
+"""The compute stage: threads that own the device, for all models.
+
+The first thread takes the next batch, up to max_batch tiles of one model and one bucket, and waits only while the queue
+is empty. While several clients wait, a batch is only as large as passes quickly, because each of them waits for the
+batches of the others. A CPU gains nothing from larger batches, so there every batch is small: one tile for each core.
+
+If a model allows passes side by side, each core of a CPU has a thread that takes tile after tile; one that leaves the
+queue empty uses the idle cores for its pass.
+
+The first thread also runs other work for the device between two batches, such as the warm-up of a model. During that,
+and during a pass of a model without passes side by side, no other thread uses the device.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import numpy as np
+import structlog
+import torch
+
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_service.errors import NotReady
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import StageTime
+from lexiseg_service.worker.device_queue import DeviceQueue, Portion
+from lexiseg_service.worker.job import AnyJob
+from lexiseg_service.worker.models.pool import GOING_DOWN
+
+logger = structlog.get_logger("lexiseg.engine")
+COMPUTE_THREADS = torch.get_num_threads()  # cores of a CPU
+QUICK = 0.15  # seconds of an image pass, while several clients wait
+QUICK_ON_CPU = 0.05
+LEARNING = 0.2  # weight of the latest pass in the moving average of a tile's time
+Batch = list[Portion[AnyJob]]
+Work = Callable[[], object]
+
+
+class Step(NamedTuple):
+    """The next step of a compute thread, with a number of torch threads: a batch or other work."""
+
+    threads: int
+    batch: Batch
+    work: tuple[Future[None], Work] | None = None
+
+
+class ComputeStage:
+    """Planned jobs in, jobs with features out: each is handed to `encoded`, on a compute thread.
+
+    Args:
+        max_batch: tiles of a batch.
+        metrics: batch sizes, times, and the depth of the queue.
+        encoded: called with a job that has its features.
+        gains: whether a batch takes less time than its tiles one by one, as on a GPU.
+    """
+
+    def __init__(self, max_batch: int, metrics: Metrics, encoded: Callable[[AnyJob], None], gains: bool = True) -> None:
+        self._max_batch = max_batch
+        self._metrics = metrics
+        self._encoded = encoded
+        self._gains = gains
+        self._queue: DeviceQueue[AnyJob] = DeviceQueue()
+        self._work: deque[tuple[Future[None], Work]] = deque()
+        self._changed = threading.Condition()
+        self._open = True
+        self._free = COMPUTE_THREADS
+        self._seconds_per_tile = 0.0  # moving average, as if each pass had the whole device
+        self._threads = [
+            threading.Thread(target=self._loop, args=(first,), name="compute", daemon=True)
+            for first in (True, *[False] * (0 if gains else COMPUTE_THREADS - 1))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, job: AnyJob) -> None:
+        """Add a planned job to the queue."""
+        with self._changed:
+            self._queue.put(job)
+            self._metrics.queue_depth.set(len(self._queue))
+            self._changed.notify_all()
+
+    def run(self, work: Work) -> Future[None]:
+        """Run other work on the first compute thread, after the batches under way."""
+        done: Future[None] = Future()
+        with self._changed:
+            if self._open:
+                self._work.append((done, work))
+                self._changed.notify_all()
+            else:
+                done.set_exception(NotReady(GOING_DOWN))
+        return done
+
+    def close(self, seconds: float) -> None:
+        """Take nothing more and wait for the batches under way; jobs still in the queue must be abandoned by now."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            self._open = False
+            for done, _ in self._work:
+                done.set_exception(NotReady(GOING_DOWN))
+            self._work.clear()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _loop(self, first: bool) -> None:
+        while True:
+            with self._changed:
+                while (step := self._next(first)) is None:
+                    if not self._open and not self._queue:
+                        return
+                    self._metrics.queue_depth.set(len(self._queue))
+                    self._changed.wait()
+                self._free -= step.threads
+                self._metrics.queue_depth.set(len(self._queue))
+                self._changed.notify_all()
+            # A new torch thread takes the number that was set last, by whichever thread.
+            torch.set_num_threads(step.threads)
+            if step.batch:
+                self._encode(step.batch, step.threads / COMPUTE_THREADS)
+            if step.work is not None:
+                _run(*step.work)
+            with self._changed:
+                self._free += step.threads
+                self._changed.notify_all()
+            # The thread would otherwise keep the last batch's images, or a model, alive while it waits.
+            del step
+
+    def _next(self, first: bool) -> Step | None:
+        """The next step of a thread; None while it has to wait."""
+        alone = first and self._free == COMPUTE_THREADS
+        if self._work:
+            return Step(self._free, [], self._work.popleft()) if alone else None
+        job = self._queue.next
+        if job is None or not self._free:
+            return None
+        if job.loaded.segmenter.passes_side_by_side:
+            return Step(self._free // min(self._free, len(self._queue)), self._queue.take(1))
+        return Step(self._free, self._queue.take(self._max_tiles())) if alone else None
+
+    def _max_tiles(self) -> int:
+        """Tiles of the next batch."""
+        quick, at_least = (QUICK, 1) if self._gains else (QUICK_ON_CPU, COMPUTE_THREADS)
+        per_tile = self._seconds_per_tile
+        if (self._gains and self._queue.n_sources < 2) or self._max_batch * per_tile <= quick:
+            return self._max_batch
+        return min(self._max_batch, max(at_least, int(quick / per_tile)))
+
+    def _encode(self, batch: Batch, share: float, may_split: bool = True) -> None:
+        """Encode a batch with a share of the device; one that does not fit the memory is retried in halves, once."""
+        batch = [portion for portion in batch if not portion.job.abandoned]
+        if not batch:
+            return
+        try:
+            self._pass(batch, share)
+            return
+        except (torch.OutOfMemoryError, MemoryError):
+            for job, _, _ in batch:
+                logger.warning("out of memory in the image pass", requests=len(batch), **job.log_fields)
+            failure: Exception = NotReady("the image pass ran out of memory; send a smaller image or max_side")
+        except Exception as error:
+            for job, _, _ in batch:  # the trace once
+                trace = error if job is batch[0].job else None
+                logger.error("image pass failed", requests=len(batch), exc_info=trace, **job.log_fields)
+            failure, may_split = error, False
+        halves = _halves(batch) if may_split else None
+        for half in halves or ():
+            self._encode(half, share, may_split=False)
+        if halves is None:
+            for job, _, _ in batch:
+                job.fail(failure)
+
+    def _pass(self, batch: Batch, share: float) -> None:
+        with batch[0].job.loaded.held() as segmenter:
+            began = time.monotonic()
+            tiles = [job.tiles[first:last] for job, first, last in batch]
+            tile_features = segmenter.encode_tiles(tiles[0] if len(tiles) == 1 else np.concatenate(tiles))
+            start = 0
+            for job, first, last in batch:
+                end = start + last - first
+                job.parts[first] = tuple(part[start:end] for part in tile_features)
+                if last == job.n_tiles:
+                    _assemble(job, segmenter)
+                start = end
+            ended = time.monotonic()
+        of_device = (ended - began) * share
+        with self._changed:
+            self._seconds_per_tile += LEARNING * (of_device / start - self._seconds_per_tile)
+        self._metrics.batch_size.observe(start)
+        self._metrics.stage("image", of_device)
+        for job, first, last in batch:
+            if first == 0:
+                self._metrics.stage("queue", began - job.planned)
+                job.stages.append(StageTime("queue", job.planned, began))
+            job.stages.append(StageTime("image", began, ended))
+            job.image_seconds += ended - began
+            if last == job.n_tiles:
+                job.computed, job.parts = ended, {}
+                self._encoded(job)
+
+
+def warm_up_buckets(segmenter: Segmenter) -> list[tuple[int, int]]:
+    """Height and width of the image passes of a model's warm-up.
+
+    With a GPU all buckets, twice: the second pass is recorded (`lexiseg_model.export.cuda_graphs`). On a CPU, where a
+    first pass is as quick as a second, the smallest and the largest.
+    """
+    buckets = sorted(segmenter.buckets, key=math.prod)
+    return [*buckets, *buckets] if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
+
+
+def _run(done: Future[None], work: Work) -> None:
+    try:
+        work()
+    except Exception as error:
+        done.set_exception(error)
+    else:
+        done.set_result(None)
+
+
+def _assemble(job: AnyJob, segmenter: Segmenter) -> None:
+    assert job.plan is not None
+    parts = [job.parts[first] for first in sorted(job.parts)]
+    whole = parts[0] if len(parts) == 1 else tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    job.features = segmenter.assemble(job.plan, whole)
+
+
+def _halves(batch: Batch) -> tuple[Batch, Batch] | None:
+    """Half the jobs each; of a single job, half its tiles. None for a single tile."""
+    if len(batch) > 1:
+        middle = len(batch) // 2
+        return batch[:middle], batch[middle:]
+    ((job, first, last),) = batch
+    middle = (first + last) // 2
+    return None if middle == first else ([Portion(job, first, middle)], [Portion(job, middle, last)])

@@ -1,1 +1,0 @@
-"""Examples of classes in a worker: their rows, kept like those of texts, and the pictures that vocabularies keep."""
