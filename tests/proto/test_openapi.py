@@ -81,8 +81,8 @@ BREAKING: dict[str, Callable[[Document], Any]] = {
     "POST /v1/segment, body application/json.max_side: null is no longer taken": lambda d: field(
         d, "JsonRequest", "max_side"
     )["anyOf"].pop(),
-    "POST /v1/segment, body application/json.threshold: number is no longer taken": lambda d: field(
-        d, "JsonRequest", "threshold"
+    "POST /v1/segment, body application/json.simplify: number is no longer taken": lambda d: field(
+        d, "JsonRequest", "simplify"
     ).update(type="string"),
     "POST /v1/segment, body application/json.classes[]: object is no longer taken": lambda d: field(
         d, "JsonRequest", "classes"
@@ -109,7 +109,7 @@ ADDING: dict[str, Callable[[Document], Any]] = {
     "an optional field of a request": lambda d: schemas(d)["JsonRequest"]["properties"].update(new={"type": "string"}),
     "a value of a request": lambda d: field(d, "JsonRequest", "mask")["enum"].append("svg"),
     "a wider bound": lambda d: field(d, "JsonRequest", "max_side")["anyOf"][0].update(minimum=16),
-    "a further form of a request's value": lambda d: field(d, "JsonRequest", "threshold").update(
+    "a further form of a request's value": lambda d: field(d, "JsonRequest", "simplify").update(
         type=["number", "null"]
     ),
     "a field of an answer": lambda d: schemas(d)["SegmentAnswer"]["properties"].update(new={"type": "string"}),

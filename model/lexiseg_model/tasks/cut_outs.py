@@ -93,7 +93,7 @@ def _names(
     options: Options,
     rows_of: RowsOf,
 ) -> list[_Name]:
-    names = [_Name(None, None, mask.quality, options.threshold) for mask in masks]
+    names = [_Name(None, None, mask.quality, options.min_score(None)) for mask in masks]
     embeddings = {number: mask.embedding for number, mask in enumerate(masks) if mask.embedding is not None}
     if not embeddings:
         return names
@@ -102,7 +102,7 @@ def _names(
     for number, score, index in zip(embeddings, scores.tolist(), winners.tolist(), strict=True):
         if index < len(vocabulary.classes):  # else nobody
             entry = vocabulary.classes[index]
-            names[number] = _Name(entry.name, index, score, options.least(entry.threshold))
+            names[number] = _Name(entry.name, index, score, options.min_score(entry.threshold))
     return names
 
 

@@ -19,14 +19,15 @@ Follow = Callable[[Segmenter, Features], Sequence[PromptMasks | None]]
 class Options:
     """What may be asked beside the vocabulary.
 
-    `threshold` drops segments with a lower score, a class's own goes before it; `refine` None means the card's default;
+    `threshold` drops segments with a lower score, a class's own goes before it, None means the card's;
+    `refine` None means the card's default;
     `keep_probability` also gives each pixel's confidence; `steady` averages logits over a video; `prompts` are those of
     the task prompt; with `follow` it has what that gives instead. `keep_label_map`, and of prompts `keep_counts`, may
     be left out: what a picture, and what run lengths, cost for each mask is then saved. `check` is called between the
     pieces of long work; what it raises ends that.
     """
 
-    threshold: float = 0.0
+    threshold: float | None = None
     refine: Refinement | None = None
     keep_probability: bool = False
     steady: Steady | None = None
@@ -36,9 +37,11 @@ class Options:
     keep_counts: bool = True
     check: Callable[[], None] = lambda: None
 
-    def least(self, threshold_of_class: float | None) -> float:
-        """The score that a segment of a class must reach."""
-        return self.threshold if threshold_of_class is None else threshold_of_class
+    def min_score(self, threshold_of_class: float | None, default: float = 0.0) -> float:
+        """Return the score that a segment of a class must reach; `default` where neither request nor class has one."""
+        if threshold_of_class is not None:
+            return threshold_of_class
+        return default if self.threshold is None else self.threshold
 
 
 def check_vocabulary(vocabulary: Vocabulary, options: Options) -> None:

@@ -39,7 +39,7 @@ def segmentation(task: Task, pieces: Pieces, vocabulary: Vocabulary, options: Op
     for piece, (index, rle) in enumerate(zip(pieces.owner.tolist(), rles, strict=True)):
         entry = vocabulary.classes[index]
         score = float(pieces.votes[piece] / rle.area) if rle.area else 0.0
-        if not rle.area or score < options.least(entry.threshold):
+        if not rle.area or score < options.min_score(entry.threshold):
             continue
         is_thing = None if task == "semantic" else entry.thing is not False
         segments.append(Segment(len(segments) + 1, entry.name, index, score, rle, is_thing))

@@ -49,6 +49,7 @@ ImageArgument = Annotated[
 Words = Annotated[list[str], Field(min_length=1, description="what to look for, one word or phrase each")]
 Model = Annotated[str | None, Field(description="NAME or NAME@VERSION of list_models; default: the first")]
 Score = Annotated[float, Field(ge=0, le=1, description="least score of what is told")]
+CardScore = Annotated[float | None, Field(ge=0, le=1, description="least score of what is told; null: the model's")]
 Ask = Callable[[Context[Any, Any]], Caller]
 
 
@@ -211,7 +212,11 @@ def _add_finding(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
 
     @server.tool(annotations=LOOKS)
     async def segment(
-        context: Context[Any, Any], image: ImageArgument, words: Words, threshold: Score = 0.0, model: Model = None
+        context: Context[Any, Any],
+        image: ImageArgument,
+        words: Words,
+        threshold: CardScore = None,
+        model: Model = None,
     ) -> CallToolResult:
         """Divide a picture among words: score, area and box of each, and the picture with the masks painted on."""
         with told():
@@ -222,7 +227,11 @@ def _add_finding(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
 
     @server.tool(annotations=LOOKS)
     async def find(
-        context: Context[Any, Any], image: ImageArgument, words: Words, threshold: Score = 0.0, model: Model = None
+        context: Context[Any, Any],
+        image: ImageArgument,
+        words: Words,
+        threshold: CardScore = None,
+        model: Model = None,
     ) -> CallToolResult:
         """Where things are: each object, and stuff like sky as a whole, with box, centre and score, best first."""
         with told():

@@ -45,7 +45,7 @@ class Parameters(BaseModel):
 
     text_prompt: Annotated[str, Field(max_length=2**17)] = ""  # thousands of words
     marks: list[Mark] = Field([], fail_fast=True)
-    conf_threshold: float = 0.0
+    conf_threshold: float | None = None
 
 
 def asked_by(parameters: Parameters) -> dict[str, Any]:

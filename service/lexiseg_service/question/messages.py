@@ -28,7 +28,7 @@ class WorkerRequest:
     overlay: bool = False
     confidence: bool = False
     refine: Refinement | None = None  # None: the card's default
-    threshold: float = 0.0
+    threshold: float | None = None  # None: that of the card
     max_side: int | None = None
     simplify: float = 0.0  # pixels that the borders of polygons may stray
     deadline: float = float("inf")  # time.monotonic()

@@ -139,7 +139,9 @@ class Question(Strict):
         description="true (default with `classes`): what no class explains belongs to nobody; false: every pixel gets "
         "a class; a named vocabulary has a default of its own",
     )
-    threshold: Probability = Field(0.0, description="segments with a lower score are dropped")
+    threshold: Probability | None = Field(
+        None, description="segments with a lower score are dropped; null: the threshold of the model's card"
+    )
     max_side: Annotated[int, Field(ge=32, le=16384)] | None = Field(
         None, description="caps the longer side of the network's input; masks keep the image's size"
     )

@@ -97,7 +97,7 @@ def decode_question(
         overlay=message.overlay,
         confidence=message.confidence,
         refine=word_of(REFINEMENTS, message.refine),
-        threshold=message.threshold,
+        threshold=message.threshold if message.HasField("threshold") else None,
         max_side=message.max_side if message.HasField("max_side") else None,
         deadline=deadline,
         image_id=image_id,

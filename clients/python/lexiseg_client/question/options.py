@@ -70,7 +70,7 @@ class CommonOptions(TypedDict, total=False):
     model: str | None  # NAME or NAME@VERSION
     mask: MaskFormat  # how masks travel; `Segment.mask` reads the same from rle, polygon and png
     background: bool | Background | None  # True: what no class explains belongs to nobody; False: all pixels get one
-    threshold: float  # 0 to 1: segments with a lower score are dropped
+    threshold: float | None  # 0 to 1: segments with a lower score are dropped; None: the threshold of the model's card
     refine: Refinement | None  # pamr follows colours, regions let proposals vote; None: the model's default
     max_side: int | None  # caps the longer side of the network's input; masks keep the image's size
     overlay: bool  # also answer a picture of the image with its segments painted on

@@ -471,7 +471,7 @@ class SegmentRequest(_message.Message):
     overlay: _builtins.bool
     """Also answer a PNG of the image with its segments painted on."""
     threshold: _builtins.float
-    """Segments with a lower score are dropped; 0 to 1."""
+    """Segments with a lower score are dropped; 0 to 1. Unset: the threshold of the model's card."""
     refine: Global___Refine.ValueType
     """What makes the edges of masks follow the picture."""
     max_side: _builtins.int
@@ -510,26 +510,30 @@ class SegmentRequest(_message.Message):
         mask: Global___MaskFormat.ValueType = ...,
         overlay: _builtins.bool = ...,
         background: Global___Background | None = ...,
-        threshold: _builtins.float = ...,
+        threshold: _builtins.float | None = ...,
         refine: Global___Refine.ValueType = ...,
         max_side: _builtins.int | None = ...,
         confidence: _builtins.bool = ...,
         simplify: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_model", b"_model", "_vocabulary", b"_vocabulary", "background", b"background", "image", b"image", "max_side", b"max_side", "model", b"model", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_model", b"_model", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "image", b"image", "max_side", b"max_side", "model", b"model", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_model", b"_model", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "image", b"image", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_model", b"_model", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "image", b"image", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_side: _TypeAlias = _typing.Literal["max_side"]  # noqa: Y015
     _WhichOneofArgType__max_side: _TypeAlias = _typing.Literal["_max_side", b"_max_side"]  # noqa: Y015
     _WhichOneofReturnType__model: _TypeAlias = _typing.Literal["model"]  # noqa: Y015
     _WhichOneofArgType__model: _TypeAlias = _typing.Literal["_model", b"_model"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
     _WhichOneofReturnType__vocabulary: _TypeAlias = _typing.Literal["vocabulary"]  # noqa: Y015
     _WhichOneofArgType__vocabulary: _TypeAlias = _typing.Literal["_vocabulary", b"_vocabulary"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_side) -> _WhichOneofReturnType__max_side | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__model) -> _WhichOneofReturnType__model | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__vocabulary) -> _WhichOneofReturnType__vocabulary | None: ...
 
@@ -1093,7 +1097,7 @@ class StreamConfig(_message.Message):
     overlay: _builtins.bool
     """Also answer a PNG of each frame with its segments painted on."""
     threshold: _builtins.float
-    """Segments with a lower score are dropped; 0 to 1."""
+    """Segments with a lower score are dropped; 0 to 1. Unset: the threshold of the model's card."""
     refine: Global___Refine.ValueType
     """What makes the edges of masks follow the picture."""
     max_side: _builtins.int
@@ -1128,7 +1132,7 @@ class StreamConfig(_message.Message):
         mask: Global___MaskFormat.ValueType = ...,
         overlay: _builtins.bool = ...,
         background: Global___Background | None = ...,
-        threshold: _builtins.float = ...,
+        threshold: _builtins.float | None = ...,
         refine: Global___Refine.ValueType = ...,
         max_side: _builtins.int | None = ...,
         confidence: _builtins.bool = ...,
@@ -1137,9 +1141,9 @@ class StreamConfig(_message.Message):
         drop_policy: Global___DropPolicy.ValueType = ...,
         frames_in_flight: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight", "_max_side", b"_max_side", "_model", b"_model", "_smoothing", b"_smoothing", "_vocabulary", b"_vocabulary", "background", b"background", "frames_in_flight", b"frames_in_flight", "max_side", b"max_side", "model", b"model", "smoothing", b"smoothing", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight", "_max_side", b"_max_side", "_model", b"_model", "_smoothing", b"_smoothing", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "frames_in_flight", b"frames_in_flight", "max_side", b"max_side", "model", b"model", "smoothing", b"smoothing", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight", "_max_side", b"_max_side", "_model", b"_model", "_smoothing", b"_smoothing", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "drop_policy", b"drop_policy", "frames_in_flight", b"frames_in_flight", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "refine", b"refine", "smoothing", b"smoothing", "task", b"task", "threshold", b"threshold", "tracking", b"tracking", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight", "_max_side", b"_max_side", "_model", b"_model", "_smoothing", b"_smoothing", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "drop_policy", b"drop_policy", "frames_in_flight", b"frames_in_flight", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "refine", b"refine", "smoothing", b"smoothing", "task", b"task", "threshold", b"threshold", "tracking", b"tracking", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__frames_in_flight: _TypeAlias = _typing.Literal["frames_in_flight"]  # noqa: Y015
     _WhichOneofArgType__frames_in_flight: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight"]  # noqa: Y015
@@ -1149,6 +1153,8 @@ class StreamConfig(_message.Message):
     _WhichOneofArgType__model: _TypeAlias = _typing.Literal["_model", b"_model"]  # noqa: Y015
     _WhichOneofReturnType__smoothing: _TypeAlias = _typing.Literal["smoothing"]  # noqa: Y015
     _WhichOneofArgType__smoothing: _TypeAlias = _typing.Literal["_smoothing", b"_smoothing"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
     _WhichOneofReturnType__vocabulary: _TypeAlias = _typing.Literal["vocabulary"]  # noqa: Y015
     _WhichOneofArgType__vocabulary: _TypeAlias = _typing.Literal["_vocabulary", b"_vocabulary"]  # noqa: Y015
     @_typing.overload
@@ -1159,6 +1165,8 @@ class StreamConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__model) -> _WhichOneofReturnType__model | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__smoothing) -> _WhichOneofReturnType__smoothing | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__vocabulary) -> _WhichOneofReturnType__vocabulary | None: ...
 

@@ -178,7 +178,7 @@ class Question(_message.Message):
     refine: _segmentation_pb2.Refine.ValueType
     """Unspecified: the card's."""
     threshold: _builtins.float
-    """Segments with a lower score are dropped; 0 to 1."""
+    """Segments with a lower score are dropped; 0 to 1. Unset: the threshold of the model's card."""
     max_side: _builtins.int
     """Caps the longer side of the network's input, in pixels."""
     once: _builtins.bool
@@ -203,19 +203,24 @@ class Question(_message.Message):
         overlay: _builtins.bool = ...,
         confidence: _builtins.bool = ...,
         refine: _segmentation_pb2.Refine.ValueType = ...,
-        threshold: _builtins.float = ...,
+        threshold: _builtins.float | None = ...,
         max_side: _builtins.int | None = ...,
         prompts: _abc.Iterable[_segmentation_pb2.Prompt] | None = ...,
         once: _builtins.bool = ...,
         simplify: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "max_side", b"max_side", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_threshold", b"_threshold", "max_side", b"max_side", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "confidence", b"confidence", "mask", b"mask", "max_side", b"max_side", "model", b"model", "once", b"once", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_threshold", b"_threshold", "confidence", b"confidence", "mask", b"mask", "max_side", b"max_side", "model", b"model", "once", b"once", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_side: _TypeAlias = _typing.Literal["max_side"]  # noqa: Y015
     _WhichOneofArgType__max_side: _TypeAlias = _typing.Literal["_max_side", b"_max_side"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_side) -> _WhichOneofReturnType__max_side | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
 Global___Question: _TypeAlias = Question  # noqa: Y015
 

@@ -30,7 +30,7 @@ Thresholds = Mapping[str, float | None]
 
 @dataclass(frozen=True)
 class Home:
-    """One vocabulary: its classes, how to ask with them, without thresholds of their own, and how to keep new ones."""
+    """One vocabulary: its classes, how to ask for all segments, whatever their score, and how to keep new ones."""
 
     names: Sequence[str]
     ask: Ask
@@ -57,7 +57,7 @@ def here(name: str, settings: Settings) -> Iterator[Home]:
     kept = asyncio.run(find())
     vocabulary: Vocabulary = kept.vocabulary
     _refuse_without_background(name, vocabulary.background)
-    plain = replace(vocabulary, classes=tuple(replace(entry, threshold=None) for entry in vocabulary.classes))
+    plain = replace(vocabulary, classes=tuple(replace(entry, threshold=0.0) for entry in vocabulary.classes))
     segmenter = load(settings, "semantic")
     engine = Engine(segmenter, settings, Metrics())
 
@@ -102,7 +102,7 @@ def at(url: str, name: str, settings: Settings) -> Iterator[Home]:
         kept = server.vocabulary(name)
         _refuse_without_background(name, kept.background or None)
         fields: dict[str, Any] = {
-            "classes": [Class(entry.name, entry.synonyms) for entry in kept.classes],
+            "classes": [Class(entry.name, entry.synonyms, 0.0) for entry in kept.classes],
             "background": kept.background,
             **({} if model is None else {"model": model}),
         }

@@ -68,7 +68,9 @@ def segment(
         bool | None,
         typer.Option(help="Pixels that no class explains belong to nobody [default: yes, or the vocabulary's own]"),
     ] = None,
-    threshold: Annotated[float, typer.Option(help="Drop segments with a lower score, 0..1")] = 0.0,
+    threshold: Annotated[
+        float | None, typer.Option(help="Drop segments with a lower score, 0..1 (default: that of the model's card)")
+    ] = None,
     max_side: Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")] = None,
     server: Server = None,
     window: Annotated[

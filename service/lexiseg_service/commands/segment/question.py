@@ -25,7 +25,7 @@ class Question:
     classes: tuple[str | dict[str, Any], ...]
     vocabulary: str | None
     background: bool | None
-    threshold: float
+    threshold: float | None  # None: that of the model's card
     max_side: int | None
     task: Task = "semantic"
     prompts: tuple[dict[str, Any], ...] = ()

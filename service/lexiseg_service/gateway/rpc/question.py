@@ -66,13 +66,12 @@ def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits
     fields: dict[str, Any] = {
         "overlay": message.overlay,
         "confidence": message.confidence,
-        "threshold": message.threshold,
     }
     if isinstance(message, pb.SegmentRequest):
         fields["simplify"] = message.simplify
     if message.classes:
         fields["classes"] = [_class(entry) for entry in message.classes]
-    for name in ("vocabulary", "model", "max_side"):
+    for name in ("vocabulary", "model", "threshold", "max_side"):
         if message.HasField(name):
             fields[name] = getattr(message, name)
     enums: tuple[tuple[str, Mapping[Any, int]], ...] = (("task", TASKS), ("mask", MASKS), ("refine", REFINEMENTS))

@@ -57,7 +57,7 @@ class SceneSegmenter:
         kept = [question.task != "instance" or entry.thing is not False for entry in vocabulary.classes]
         self._values = np.array([place * keep for place, keep in enumerate(kept, 1)] + [0], np.uint16)
         self._thresholds = [
-            question.threshold if entry.threshold is None else entry.threshold for entry in vocabulary.classes
+            (question.threshold or 0.0) if entry.threshold is None else entry.threshold for entry in vocabulary.classes
         ]
 
     @property
