@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from lexiseg_model.methods.s_seg.training.losses import SSegLosses
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
+from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
-from lexiseg_model.methods.tcl.sim2mask import logistic_noise
 from lexiseg_model.methods.tcl.training.losses import TclLosses
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run

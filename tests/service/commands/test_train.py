@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lexiseg_model.methods.dense_clip.training.recipes import PairTraining
+from lexiseg_model.methods.dense_clip.training import PairTraining
 from lexiseg_model.training.recipes.read import read_recipe
 from tests.model.methods.tiny.training.shapes import write_shapes
 from tests.model.training.pairs_folder import write_pairs

@@ -16,7 +16,7 @@ from torch import Tensor
 from lexiseg_model.clip.padding import Padding
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
-from lexiseg_model.methods.tcl.sim2mask import EPSILON, Sim2Mask
+from lexiseg_model.methods.tcl.grounder import EPSILON, Sim2Mask
 
 KP_THRESHOLD, KP_SCALE = 0.25, 10.0  # of CLIP's own masks: fixed, whatever Sim2Mask has learned
 BACKGROUND_REFINED, BACKGROUND_PLAIN = 0.4, 0.5  # TCL's evaluation: what a class must beat, with and without PAMR

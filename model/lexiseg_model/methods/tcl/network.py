@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from lexiseg_model.clip import vision
 from lexiseg_model.clip.vision import PositionRule, Tokens
 from lexiseg_model.methods.tcl.blend import ImageMaps
-from lexiseg_model.methods.tcl.grounder import Grounder, value_only
-from lexiseg_model.methods.tcl.sim2mask import Sim2Mask
+from lexiseg_model.methods.tcl.grounder import Grounder, Sim2Mask, value_only
 
 if TYPE_CHECKING:
     from open_clip.transformer import VisionTransformer

@@ -12,7 +12,8 @@ from lexiseg_model.catalogue.method import Method, methods
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.recipes.training import Training
 
-MODULE = "training.recipes"
+MODULE = "training"  # of a method: holds TRAININGS
+FOLDER = "training/recipes"  # of a method: holds the files
 SUFFIX = ".yaml"
 
 
@@ -78,7 +79,7 @@ def _folders(method: Method) -> list[Path]:
     except ModuleNotFoundError:  # of the package around it
         return []
     places = (spec.submodule_search_locations or ()) if spec else ()
-    return [Path(place, *MODULE.split(".")) for place in places]
+    return [Path(place, FOLDER) for place in places]
 
 
 def _comments(lines: list[str]) -> int:

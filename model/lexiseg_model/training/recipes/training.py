@@ -3,7 +3,7 @@
 A method's package holds
 
     training/recipes/NAME.yaml     values of a recipe; `recipe: OTHER` in it lays them over those of another
-    training/recipes/__init__.py   TRAININGS: dict[str, Training], one for every NAME that is laid over no other
+    training/__init__.py           TRAININGS: dict[str, Training], one for every NAME that is laid over no other
 
 A file is found by its name alone; the module is imported when its recipe is asked for, and torch comes when its
 training begins: `network`, `trainer` and `publish` import what they need themselves.

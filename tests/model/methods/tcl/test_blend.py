@@ -10,7 +10,7 @@ from torch import Tensor
 from lexiseg_model.clip.padding import Padding
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings, finished_masks, guide, similarity, to_pixels
-from lexiseg_model.methods.tcl.sim2mask import Sim2Mask
+from lexiseg_model.methods.tcl.grounder import Sim2Mask
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import MASK_TOLERANCE, assert_close
 

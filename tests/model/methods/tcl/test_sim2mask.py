@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lexiseg_model.methods.tcl.sim2mask import Sim2Mask, hard_mask, logistic_noise
+from lexiseg_model.methods.tcl.grounder import Sim2Mask, hard_mask, logistic_noise
 
 
 def test_training_starts_with_a_threshold_at_a_quarter() -> None:

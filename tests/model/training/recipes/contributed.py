@@ -75,8 +75,7 @@ def install_with_recipes(site: Path) -> None:
     folder = site / "acme_seg" / "training" / "recipes"
     folder.mkdir(parents=True)
     (site / "acme_seg" / "__init__.py").touch()
-    (site / "acme_seg" / "training" / "__init__.py").touch()
-    (folder / "__init__.py").write_text(RECIPES)
+    (site / "acme_seg" / "training" / "__init__.py").write_text(RECIPES)
     for name, text in {"acme": ACME, "acme-smoke": SMOKE, "acme-stray": STRAY}.items():
         (folder / f"{name}.yaml").write_text(text.lstrip())
     info = site / "acme_seg-1.dist-info"

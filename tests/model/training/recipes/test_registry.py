@@ -27,7 +27,7 @@ def test_a_method_of_another_distribution_contributes_recipes_without_being_impo
     file = recipes()["acme"]
 
     assert (file.method.name, file.summary) == ("acme", "How acme is trained: on drawings")
-    assert "acme_seg.training.recipes" not in sys.modules
+    assert "acme_seg.training" not in sys.modules
     assert training_of(file).recipe.__name__ == "AcmeRecipe"
 
 

@@ -1,1 +1,91 @@
-"""What S-Seg learns from."""
+"""The recipes of S-Seg: from image-text pairs, and for a tower of DINO's make where the authors' cannot be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
+from lexiseg_model.methods.s_seg.training.tower.recipe import TowerRecipe
+from lexiseg_model.training.recipes.below import lacks_below, lacks_pairs
+from lexiseg_model.training.recipes.training import Below, Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lexiseg_model.methods.s_seg.training.tower.trainer import TowerTrainer
+    from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
+    from lexiseg_model.types import ModelCard
+
+
+class PairsTraining(Training[SSegRecipe]):
+    """Masks from a frozen tower, words from captions."""
+
+    recipe = SSegRecipe
+
+    def start(self, recipe: SSegRecipe) -> str:
+        backbone = "a backbone of random weights" if recipe.backbone is None else f"the backbone of {recipe.backbone}"
+        tower = f"{recipe.masks.tower} of timm's hub" if recipe.tower is None else str(recipe.tower)
+        return f"{backbone}, all else random; pseudo-masks by {tower}"
+
+    def lacks(self, recipe: SSegRecipe) -> str | None:
+        if (lack := lacks_pairs(recipe.data, recipe.pairs)) is not None:
+            return lack
+        if recipe.tower is not None and recipe.tower_recipe is None and not recipe.tower.exists():
+            return (
+                f"there are no weights of a DINO tower at {recipe.tower}; `lexiseg train dino-smoke` makes small ones"
+            )
+        return lacks_below(self.below(recipe), recipe)
+
+    def below(self, recipe: SSegRecipe) -> list[Below]:
+        if recipe.tower is None or recipe.tower_recipe is None:
+            return []
+        return [Below("tower", recipe.tower, recipe.tower_recipe)]
+
+    def network(self, recipe: SSegRecipe) -> nn.Module:
+        from lexiseg_model.methods.s_seg.network import SSegNetwork
+
+        return SSegNetwork(recipe.network)
+
+    def trainer(self, recipe: SSegRecipe) -> SSegTrainer:
+        from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
+
+        return SSegTrainer(recipe)
+
+    def publish(self, recipe: SSegRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.s_seg.training.publish import publish
+
+        return publish(recipe, weights)
+
+
+class TowerTraining(Training[TowerRecipe]):
+    """A tower from photographs alone, without any label."""
+
+    recipe = TowerRecipe
+
+    def start(self, recipe: TowerRecipe) -> str:
+        return f"random weights, {recipe.tower.depth} layers of {recipe.tower.width}"
+
+    def lacks(self, recipe: TowerRecipe) -> str | None:
+        absent = [str(recipe.data / path) for path in recipe.photographs if not (recipe.data / path).exists()]
+        if absent:
+            return f"there are no photographs at {', '.join(absent)}; say where with data=FOLDER photographs=[NAME]"
+        return None
+
+    def network(self, recipe: TowerRecipe) -> nn.Module:
+        from lexiseg_model.methods.s_seg.training.tower.distillation import Distillation
+
+        return Distillation(recipe.tower, recipe.phases[0].crop, recipe.dino)
+
+    def trainer(self, recipe: TowerRecipe) -> TowerTrainer:
+        from lexiseg_model.methods.s_seg.training.tower.trainer import TowerTrainer
+
+        return TowerTrainer(recipe)
+
+    def publish(self, recipe: TowerRecipe, weights: Path) -> None:
+        from lexiseg_model.methods.s_seg.training.tower.oracle import report
+
+        report(recipe, weights)
+
+
+TRAININGS: dict[str, Training[Any]] = {"s-seg": PairsTraining(), "dino": TowerTraining()}

@@ -1,1 +1,64 @@
-"""How a student learns."""
+"""The recipe of S-Seg+."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lexiseg_model.data.indexed import BACKGROUND, CLASSES, read_classes
+from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
+from lexiseg_model.training.recipes.training import Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer
+    from lexiseg_model.types import ModelCard
+
+
+class StudentTraining(Training[StudentRecipe]):
+    """A student from another model's labels."""
+
+    recipe = StudentRecipe
+
+    def start(self, recipe: StudentRecipe) -> str:
+        return "random weights" if recipe.start is None else f"the transformer of {recipe.start}, all else random"
+
+    def lacks(self, recipe: StudentRecipe) -> str | None:
+        absent = [str(recipe.data / name) for name in recipe.sets if not (recipe.data / name).exists()]
+        if absent:
+            return f"there are no labels at {', '.join(absent)}; `{_labelling(recipe, absent[0])}` writes them"
+        truth = [(recipe.truth or recipe.data) / name for name in recipe.judged]
+        if unjudged := [str(folder) for folder in truth if not folder.exists()]:
+            return f"there are no true masks at {', '.join(unjudged)}; say where with truth=FOLDER, or judged=[]"
+        if recipe.start is not None and not recipe.start.exists():
+            return f"there are no weights at {recipe.start}; start=null begins with random ones"
+        return None
+
+    def network(self, recipe: StudentRecipe) -> nn.Module:
+        from lexiseg_model.methods.s_seg_plus.training.trainer import in_form
+
+        return in_form(recipe)
+
+    def trainer(self, recipe: StudentRecipe) -> StudentTrainer:
+        from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer
+
+        return StudentTrainer(recipe)
+
+    def publish(self, recipe: StudentRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.s_seg_plus.training.publish import publish
+
+        return publish(recipe, weights)
+
+
+def _labelling(recipe: StudentRecipe, lacking: str) -> str:
+    """The command that writes labels: of the photographs with true masks, where they are judged by these."""
+    name = Path(lacking).name
+    truth = (recipe.truth or recipe.data) / name
+    if name not in recipe.judged or not (truth / recipe.split).is_dir():
+        return f"lexiseg data pseudo-label PHOTOS {lacking} -c CLASS -c CLASS"
+    background = "" if read_classes(truth / CLASSES)[0] == BACKGROUND else " --no-background"
+    return f"lexiseg data pseudo-label {truth / recipe.split} {lacking}{background} --classes {truth / CLASSES}"
+
+
+TRAININGS: dict[str, Training[Any]] = {"s-seg-plus": StudentTraining()}

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from lexiseg_model.clip.towers import ClipTowers, fresh_model
 from lexiseg_model.clip.vision import require_plain_vit
 from lexiseg_model.methods.tcl.checkpoint import State, names_of
-from lexiseg_model.methods.tcl.grounder import STRIDE
+from lexiseg_model.methods.tcl.grounder import STRIDE, logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
-from lexiseg_model.methods.tcl.sim2mask import logistic_noise
 from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
 from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.methods.tcl.blend import similarity
-from lexiseg_model.methods.tcl.sim2mask import EPSILON, hard_mask
+from lexiseg_model.methods.tcl.grounder import EPSILON, hard_mask
 from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
 from lexiseg_model.training.contrast import Contrast
 from lexiseg_model.training.gather import gather, rank

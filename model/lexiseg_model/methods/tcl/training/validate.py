@@ -14,10 +14,10 @@ from lexiseg_model.device import Execution
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.checkpoint import CLIP, LOSSES, restore
+from lexiseg_model.methods.tcl.grounder import EPSILON
 from lexiseg_model.methods.tcl.import_ import card_over
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.methods.tcl.settings import TclSettings
-from lexiseg_model.methods.tcl.sim2mask import EPSILON
 from lexiseg_model.methods.tcl.training.learned import flat, noise_of
 from lexiseg_model.methods.tcl.training.losses import masked_mean
 from lexiseg_model.training.pair_batches import PairBatch

@@ -1,1 +1,192 @@
-"""How `tiny` is trained: its packs, questions, losses, recipes, and what makes a model directory of the result."""
+"""The recipes of `tiny`: the network that answers words, the head for points and boxes, and what tells names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lexiseg_model.data.drawn_shapes import DRAWN, write_drawn
+from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe, NamesRecipe, PromptsRecipe, TinyRecipe
+from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.training.recipes.training import Rehearsal, Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lexiseg_model.methods.tiny.training.names import NamesTrainer
+    from lexiseg_model.methods.tiny.training.prompts import PromptTrainer
+    from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+    from lexiseg_model.training.run import Run
+    from lexiseg_model.types import ModelCard
+
+
+class WordsTraining(Training[TinyRecipe]):
+    """Everything of the network but its prompt head."""
+
+    recipe = TinyRecipe
+
+    def start(self, recipe: TinyRecipe) -> str:
+        return _weights(recipe.start, "random weights")
+
+    def lacks(self, recipe: TinyRecipe) -> str | None:
+        needed = [name for name in _unpacked(recipe, recipe.sets) if name != DRAWN]
+        return _without_data(recipe, needed, "{SET: 1.0}")
+
+    def network(self, recipe: TinyRecipe) -> nn.Module:
+        from lexiseg_model.methods.tiny.network import TinyNetwork
+        from lexiseg_model.methods.tiny.training.trainer import Trained
+
+        return Trained(TinyNetwork())
+
+    def trainer(self, recipe: TinyRecipe) -> TinyTrainer:
+        from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+
+        _draw_missing(recipe, recipe.data)
+        return TinyTrainer(recipe)
+
+    def rehearsal(self, recipe: TinyRecipe, folder: Path) -> Rehearsal:
+        from lexiseg_model.methods.tiny.training.rehearsal import rehearse_words
+
+        if _draw_missing(recipe, folder / "data"):
+            recipe = recipe.model_copy(update={"data": folder / "data", "sets": {DRAWN: 1.0}})
+        return rehearse_words(recipe, folder)
+
+    def publish(self, recipe: TinyRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.tiny.training.publish import publish
+
+        return publish(recipe, weights)
+
+
+class PromptsTraining(Training[PromptsRecipe]):
+    """The prompt head alone, over a network that stays."""
+
+    recipe = PromptsRecipe
+
+    def start(self, recipe: PromptsRecipe) -> str:
+        head = _weights(recipe.start, "random weights")
+        return f"a head of {head}, over {_weights(recipe.below, '')}"
+
+    def lacks(self, recipe: PromptsRecipe) -> str | None:
+        return _without_data(recipe, list(recipe.sets), "{SET: {share: 1.0}}")
+
+    def network(self, recipe: PromptsRecipe) -> nn.Module:
+        from lexiseg_model.methods.tiny.prompt_head import PromptHead
+
+        return PromptHead()
+
+    def trainer(self, recipe: PromptsRecipe) -> PromptTrainer:
+        from lexiseg_model.methods.tiny.training.prompts import PromptTrainer
+
+        return PromptTrainer(recipe)
+
+    def publish(self, recipe: PromptsRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.tiny.training.publish import publish_prompts
+
+        return publish_prompts(recipe, weights)
+
+
+class NamesTraining(Training[NamesRecipe]):
+    """What tells names, over a network that else stays."""
+
+    recipe = NamesRecipe
+
+    def start(self, recipe: NamesRecipe) -> str:
+        return _weights(recipe.below, "")
+
+    def lacks(self, recipe: NamesRecipe) -> str | None:
+        example = "{SET: {share: 1.0, photographs: 400, short_side: 224}}"
+        return _without_data(recipe, _unpacked(recipe, recipe.sets), example)
+
+    def network(self, recipe: NamesRecipe) -> nn.Module:
+        from lexiseg_model.methods.tiny.network import TinyNetwork
+        from lexiseg_model.methods.tiny.training.names import only_names
+
+        return only_names(TinyNetwork())
+
+    def trainer(self, recipe: NamesRecipe) -> NamesTrainer:
+        from lexiseg_model.methods.tiny.training.names import NamesTrainer
+
+        return NamesTrainer(recipe)
+
+    def rehearsal(self, recipe: NamesRecipe, folder: Path) -> Rehearsal:
+        from lexiseg_model.methods.tiny.training.rehearsal import rehearse_names
+
+        return rehearse_names(recipe, folder)
+
+    def publish(self, recipe: NamesRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.tiny.training.publish import publish_names
+
+        return publish_names(recipe, weights)
+
+
+class FinetuneTraining(Training[FinetuneRecipe]):
+    """The projection of texts, on a user's own pictures."""
+
+    recipe = FinetuneRecipe
+
+    def start(self, recipe: FinetuneRecipe) -> str:
+        return f"the weights of {recipe.start}"
+
+    def lacks(self, recipe: FinetuneRecipe) -> str | None:
+        if recipe.data.is_dir():
+            return None
+        from lexiseg_model.data.own.lay_out import LAYOUT
+
+        return f"there are no pictures at {recipe.data}; name yours with data=FOLDER. In it is {LAYOUT}"
+
+    def network(self, recipe: FinetuneRecipe) -> nn.Module:
+        from lexiseg_model.methods.tiny.network import TinyNetwork
+
+        network = TinyNetwork().requires_grad_(False)
+        network.text_projection.requires_grad_(True)
+        return network
+
+    def trainer(self, recipe: FinetuneRecipe) -> Run[Any, Any, Any]:
+        from lexiseg_model.methods.tiny.training.finetune import FinetuneTrainer
+
+        return FinetuneTrainer(recipe)
+
+    def publish(self, recipe: FinetuneRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.tiny.training.publish_finetuned import publish_finetuned
+
+        return publish_finetuned(recipe, weights)
+
+
+TRAININGS: dict[str, Training[Any]] = {
+    "tiny": WordsTraining(),
+    "tiny-prompts": PromptsTraining(),
+    "tiny-names": NamesTraining(),
+    "finetune": FinetuneTraining(),
+}
+
+
+def _weights(named: str, scratch: str) -> str:
+    """What a value of `start` or `below` stands for."""
+    return {"bundled": "the bundled weights of tiny", "scratch": scratch}.get(named, named)
+
+
+def _draw_missing(recipe: TinyRecipe, data: Path) -> bool:
+    """Draw the set `drawn` into a folder if the recipe reads it and it does not exist yet."""
+    if DRAWN not in recipe.sets or (recipe.data / DRAWN).is_dir():
+        return False
+    write_drawn(data)
+    return True
+
+
+def _unpacked(recipe: TinyRecipe | NamesRecipe, sets: dict[str, Any]) -> list[str]:
+    """Those of its sets that do not lie decoded: of the others data is not needed, but to measure what comes out."""
+    return [name for name in sets if not (recipe.packs / name).is_dir()]
+
+
+def _without_data(recipe: RunRecipe, sets: list[str], example: str) -> str | None:
+    missing = next((name for name in sets if not (recipe.data / name).is_dir()), None)
+    if missing is None:
+        return None
+    return (
+        f"there is no data at {recipe.data / missing if recipe.data.is_dir() else recipe.data}.\n"
+        f"The recipe {recipe.recipe!r} reads {', '.join(sets)}; each set is a folder\n"
+        "  SET/classes.json              the class names; index = mask value\n"
+        "  SET/train/images/NAME.jpg     photographs\n"
+        "  SET/train/masks/NAME.png      8-bit masks of the same size, 255 = ignore\n"
+        f"Name yours with: lexiseg train {recipe.recipe} data=FOLDER sets='{example}'"
+    )

@@ -1,1 +1,111 @@
-"""What Unpair-Seg learns from, in both stages."""
+"""The recipes of Unpair-Seg: masks without words, then what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
+from lexiseg_model.training.recipes.below import lacks_below, lacks_pairs
+from lexiseg_model.training.recipes.training import Below, Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
+    from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
+    from lexiseg_model.types import ModelCard
+
+
+class MasksTraining(Training[MasksRecipe]):
+    """Stage one."""
+
+    recipe = MasksRecipe
+
+    def start(self, recipe: MasksRecipe) -> str:
+        return f"random weights over the frozen CLIP of {_clip(recipe.clip, recipe.clip_tag)}"
+
+    def lacks(self, recipe: MasksRecipe) -> str | None:
+        absent = [str(recipe.data / name) for name in recipe.sets if not (recipe.data / name).exists()]
+        if absent:
+            return f"there are no masks at {', '.join(absent)}; say where with data=FOLDER sets=[NAME]"
+        if recipe.clip_recipe is None and (lack := _without_clip(recipe.clip)) is not None:
+            return lack
+        return lacks_below(self.below(recipe), recipe)
+
+    def below(self, recipe: MasksRecipe) -> list[Below]:
+        if not recipe.clip or recipe.clip_recipe is None:
+            return []
+        return [Below("clip", recipe.clip[0], recipe.clip_recipe)]
+
+    def network(self, recipe: MasksRecipe) -> nn.Module:
+        from lexiseg_model.methods.unpair_seg.training.start import masks_in_form
+
+        return masks_in_form(recipe)
+
+    def trainer(self, recipe: MasksRecipe) -> MasksTrainer:
+        from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
+
+        return MasksTrainer(recipe)
+
+    def publish(self, recipe: MasksRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
+
+        return publish_masks(recipe, weights)
+
+
+class AlignTraining(Training[AlignRecipe]):
+    """Stage two."""
+
+    recipe = AlignRecipe
+
+    def start(self, recipe: AlignRecipe) -> str:
+        return f"an adapter that says what CLIP says, over stage one of {recipe.stage_one}"
+
+    def lacks(self, recipe: AlignRecipe) -> str | None:
+        if (lack := lacks_pairs(recipe.data, recipe.pairs)) is not None:
+            return lack
+        if (lack := lacks_below(self.below(recipe), recipe)) is not None:
+            return lack
+        if recipe.stage_one_recipe is None and not recipe.stage_one.exists():
+            return f"there is no stage one at {recipe.stage_one}; `lexiseg train unpair-seg-masks` makes one"
+        if not recipe.listing.exists():
+            command = f"lexiseg data entities {recipe.data / recipe.pairs[0]} {recipe.listing}"
+            return f"there are no entities at {recipe.listing}; `{command}` finds them"
+        return _without_clip(recipe.clip)
+
+    def below(self, recipe: AlignRecipe) -> list[Below]:
+        if recipe.stage_one_recipe is None:
+            return []
+        return [Below("stage_one", recipe.stage_one, recipe.stage_one_recipe)]
+
+    def network(self, recipe: AlignRecipe) -> nn.Module:
+        from lexiseg_model.methods.unpair_seg.training.start import adapter_in_form
+
+        return adapter_in_form(recipe)
+
+    def trainer(self, recipe: AlignRecipe) -> AlignTrainer:
+        from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
+
+        return AlignTrainer(recipe)
+
+    def publish(self, recipe: AlignRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.unpair_seg.training.publish import publish_aligned
+
+        return publish_aligned(recipe, weights)
+
+
+TRAININGS: dict[str, Training[Any]] = {"unpair-seg-masks": MasksTraining(), "unpair-seg-align": AlignTraining()}
+
+
+def _clip(files: Sequence[Path], tag: str) -> str:
+    return ", ".join(map(str, files)) or f"open_clip's {tag}"
+
+
+def _without_clip(files: Sequence[Path]) -> str | None:
+    absent = [str(path) for path in files if not path.exists()]
+    if not absent:
+        return None
+    made = "lexiseg train clip-convnext-smoke"
+    return f"there is no CLIP at {', '.join(absent)}; `{made}` makes a small one"

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.checkpoint import names_of
+from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
-from lexiseg_model.methods.tcl.sim2mask import logistic_noise
 from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
 from lexiseg_model.methods.tcl.training.losses import (
     Losses,
