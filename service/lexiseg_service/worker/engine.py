@@ -189,7 +189,7 @@ class Engine:
         job.decode_seconds = job.planned - began
         self._metrics.stage("decode", job.decode_seconds)
         job.stages.append(StageTime("decode", began, job.planned))
-        job.texts = self._missing_texts(job)
+        self._look_up_texts(job)
         if remembered is None:
             self._compute.put(job)
         else:
@@ -215,13 +215,12 @@ class Engine:
             job.rgb = overlay.fitted(decoded.rgb)
         return decoded
 
-    def _missing_texts(self, job: AnyJob) -> list[str]:
-        """All texts of the vocabulary, if memory lacks the row of any."""
-        if job.request.regions:
-            return []
-        texts = needed_texts(job.loaded.segmenter, job.request.vocabulary)
-        known = self.text_caches.of(job.loaded.segmenter).n_known(texts)
-        return texts if known < len(set(texts)) else []
+    def _look_up_texts(self, job: AnyJob) -> None:
+        if job.request.regions or not job.request.vocabulary.classes:
+            return
+        segmenter = job.loaded.segmenter
+        job.texts = needed_texts(segmenter, job.request.vocabulary)
+        job.texts_are_known = self.text_caches.of(segmenter).n_known(job.texts) == len(set(job.texts))
 
     # Compute, texts, finish
 
@@ -233,10 +232,10 @@ class Engine:
         self._to_texts(job)
 
     def _to_texts(self, job: AnyJob) -> None:
-        if job.texts:
-            self._reading.put(job)
-        else:
+        if job.texts_are_known:
             self._finishing.put(job)
+        else:
+            self._reading.put(job)
 
     # Life
 

@@ -52,7 +52,8 @@ class Job(Generic[T]):
     plan: Plan | None = None
     parts: dict[int, TileFeatures] = field(default_factory=dict)  # encoded so far, by their first tile
     features: Features | None = None
-    texts: list[str] = field(default_factory=list)  # for the text stage
+    texts: list[str] = field(default_factory=list)  # of its vocabulary
+    texts_are_known: bool = True  # their rows are in memory, so that the text stage is skipped
     lookup: Lookup | None = None  # the text stage's result
     stages: list[StageTime] = field(default_factory=list)  # those that have ended
 

@@ -26,54 +26,34 @@ from lexiseg_service.worker.warnings import absent_labels, warnings_about, warni
 
 
 class JobRows:
-    """Text rows for one job: those of its text stage, else from the cache. Counts its time, hits and misses.
-
-    A request with an owner counts as misses the texts that this owner had not sent before, whatever the cache had:
-    hits would tell it which words others use.
-    """
+    """Text rows for one job: those of its text stage, else from the cache, whose time is added to the job's."""
 
     def __init__(self, cache: TextCache, job: Job[T]) -> None:
         self._cache = cache
         self._job = job
-        self._fresh = set(job.lookup.fresh) if job.lookup else set()
-        self._counted: set[str] = set()
-        self.hits = 0
-        self.misses = 0
 
     def __call__(self, texts: list[str]) -> NDArray[np.float16]:
-        rows = self._from_stage(texts)
-        if rows is not None:
-            distinct = set(texts)
-            misses = len(distinct & self._fresh)
-            self._fresh -= distinct  # a second lookup in the same job is a hit
-            self._count(texts, len(distinct) - misses, misses)
-            return rows
+        rows = self._job.lookup.rows if self._job.lookup else {}
+        if rows and all(text in rows for text in texts):
+            return stacked(texts, rows)
         began = time.monotonic()
         lookup = self._cache.rows(texts, lambda: self._job.abandoned)
         ended = time.monotonic()
         self._job.text_seconds += ended - began
         self._job.stages.append(StageTime("text", began, ended))
-        self._count(texts, lookup.hits, lookup.misses)
         return lookup.in_order
 
-    def again(self, texts: list[str]) -> NDArray[np.float16]:
-        """Rows that this job has looked up before: neither hits nor misses."""
-        rows = self._from_stage(texts)
-        return self._cache.rows(texts, lambda: self._job.abandoned).in_order if rows is None else rows
 
-    def _count(self, texts: list[str], hits: int, misses: int) -> None:
-        if owner := self._job.request.owner:
-            # A model may look a text up again for a list that is new to it: counted twice, that would tell, too.
-            distinct = set(texts) - self._counted
-            self._counted |= distinct
-            misses = self._cache.first_asked(owner, distinct)
-            hits = len(distinct) - misses
-        self.hits += hits
-        self.misses += misses
+def cache_use(job: Job[T], cache: TextCache) -> CacheUse:
+    """Distinct texts of a job's vocabulary by whether a cache had their rows.
 
-    def _from_stage(self, texts: list[str]) -> NDArray[np.float16] | None:
-        rows = self._job.lookup.rows if self._job.lookup else {}
-        return stacked(texts, rows) if rows and all(text in rows for text in texts) else None
+    For a request with an owner, the misses are the texts that this owner had not sent before, whatever the cache had:
+    hits would tell it which words others use.
+    """
+    texts = set(job.texts)
+    fresh = job.lookup.misses if job.lookup else 0
+    misses = cache.first_asked(job.request.owner, texts) if job.request.owner else fresh
+    return CacheUse(len(texts) - misses, misses, job.from_cache)
 
 
 class Finished(NamedTuple):
@@ -132,7 +112,7 @@ def render(
     confidence = None if segmentation.probability is None else to_png(as_bytes(segmentation.probability))
     absent = absent_labels(segmentation, request.vocabulary)
     words = warnings_of_words(request.vocabulary, request.task)
-    warnings = (*words, *warnings_about(segmenter, request.vocabulary, rows.again))
+    warnings = (*words, *warnings_about(segmenter, request.vocabulary, rows))
     ended = time.monotonic()
     answer = WorkerAnswer(
         image_id=job.image_id,
@@ -149,7 +129,7 @@ def render(
             post=1e3 * (ended - began - job.text_seconds),
             total=1e3 * (ended - job.accepted),
         ),
-        cache=CacheUse(rows.hits, rows.misses, job.from_cache),
+        cache=cache_use(job, cache),
         mask=request.mask,
         polygons=polygons,
         label_map=label_map,

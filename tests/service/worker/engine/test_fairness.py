@@ -14,10 +14,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank
-from lexiseg_model.types import Vocabulary
-from lexiseg_model.vocabulary import scoring
-from lexiseg_model.vocabulary.bank import bank_of as scoring_bank_of
 from lexiseg_service.errors import QueueFull
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
@@ -126,7 +122,7 @@ def test_hits_and_misses_are_those_of_the_words(bench: Bench) -> None:
     assert (again.cache.text_hits, again.cache.text_misses) == (2, 1)
 
 
-def test_what_a_key_is_told_of_the_cache_says_nothing_of_what_others_ask(bench: Bench) -> None:
+def test_a_keys_hits_are_of_texts_that_it_sent_itself(bench: Bench) -> None:
     def counted(owner: str, *classes: str) -> tuple[int, int]:
         cache = bench.ask("", *classes, owner=owner).result(SOON).cache
         return cache.text_hits, cache.text_misses
@@ -135,26 +131,6 @@ def test_what_a_key_is_told_of_the_cache_says_nothing_of_what_others_ask(bench: 
     assert counted("mine", "red", "green") == (0, 2)
     assert counted("mine", "red", "blue") == (1, 1)
     assert counted("mine", "blue") == (1, 0)
-
-
-def test_what_a_model_asks_again_for_words_that_nobody_had_asked_it_is_counted_once(bench: Bench) -> None:
-    judged: set[str] = set()  # by whomever they were asked
-
-    def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> TextBank:
-        bank = scoring_bank_of(segmenter, vocabulary, rows_of)
-        if fresh := [entry.name for entry in vocabulary.classes if entry.name not in judged]:
-            rows_of(fresh)
-        judged.update(fresh)
-        return bank
-
-    def counted(owner: str, *classes: str) -> tuple[int, int]:
-        cache = bench.ask("", *classes, owner=owner).result(SOON).cache
-        return cache.text_hits, cache.text_misses
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "bank_of", bank_of)
-        assert counted("neighbour", "red") == (0, 1)
-        assert counted("mine", "red") == counted("another", "blue") == (0, 1)
 
 
 def test_work_that_waits_for_a_thread_shows_in_the_metrics() -> None:
