@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.clock import print_table
 from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.below import FINISHED, is_finished, train_whole
+from lexiseg_model.training.recipes.prerequisites import FINISHED, is_finished, train_whole
 from lexiseg_model.training.recipes.read import Planned, read_recipe
 from lexiseg_model.training.run import Run
 

@@ -15,6 +15,7 @@ from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.packs import Photograph, write_pack
+from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.recipes.read import read_as
 
 BEFORE = 14_964  # operations of a step over 32 crops, one photograph after the other
@@ -34,10 +35,10 @@ def run() -> None:
         _write(packs)
         load_text_tower()
         for batch in BATCHES:
-            phases = f"[{{after: 0.0, crop: {CROP}, batch: {batch}}}]"
+            phases = f"[{{after: 0.0, crop: {CROP}, global_batch: {batch}}}]"
             overrides = [f"packs={packs}", f"out={packs / 'run'}", "sets={drawn: 1.0}", "workers=0", f"phases={phases}"]
             trainer = TinyTrainer(read_as(TinyRecipe, "tiny", overrides))
-            batches = iter(trainer._batches(trainer.recipe.phases[0]))
+            batches = iter(trainer._batches(LocalPhase(CROP, batch)))
             drawn = [next(batches) for _ in range(STEPS + 2)]
             trainer._step(drawn[0])  # the first makes the optimiser's state
             operations = _operations(trainer, drawn[1])

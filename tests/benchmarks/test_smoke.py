@@ -71,7 +71,7 @@ def test_runs_that_were_measured_are_neither_trained_nor_measured_again(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_pairs(tmp_path / "captions", 8)
-    short = ["data=.", "steps=2", "decay_steps=0", "held_out=4", "phases.0.batch=2", "device=cpu"]
+    short = ["data=.", "steps=2", "decay_steps=0", "held_out=4", "phases.0.global_batch=2", "device=cpu"]
     first = measured("clip-smoke", 1, short)
     with monkeypatch.context() as idle:
         idle.setattr(Run, "train", None)

@@ -1,7 +1,7 @@
-"""The views that image-text methods train on: DeiT's augmentation, by timm, drawn from a given source of chance.
+"""DeiT's augmentation by timm, drawn from an explicit generator: the training views of image-text methods.
 
 A random window of 8 to 100 % of the photograph, a mirror, RandAugment and a rectangle of noise (Touvron et al., 2021,
-table 9); TCL and GroupViT, whose pipeline S-Seg follows, use it as timm has it.
+table 9). TCL and GroupViT, whose pipeline S-Seg follows, use it with timm's defaults.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from PIL import Image
 from torch import Tensor
 
 from lexiseg_model.clip.normalise import STATISTICS, Normalisation
-from lexiseg_model.training.pairs.view_settings import DeitSettings
+from lexiseg_model.training.recipe import DeitSettings
 
 
 class DeitViews:
-    """Photographs to square views of one size."""
+    """Turns photographs into square views of one size."""
 
     def __init__(self, settings: DeitSettings, size: int, normalisation: Normalisation) -> None:
-        from timm.data.transforms_factory import transforms_imagenet_train  # seconds, which settings need not wait for
+        from timm.data.transforms_factory import transforms_imagenet_train  # takes seconds
 
         mean, std = STATISTICS[normalisation]
         self._transform: Any = transforms_imagenet_train(
@@ -33,7 +33,7 @@ class DeitViews:
             scale=settings.scale,
             ratio=settings.ratio,
             hflip=settings.mirrored,
-            color_jitter=0.0,  # TCL names 0.4, which timm leaves out beside a policy
+            color_jitter=0.0,  # timm ignores TCL's 0.4 where there is a policy
             auto_augment=settings.policy,
             interpolation="bilinear",
             mean=tuple(value / 255 for value in mean),
@@ -43,7 +43,7 @@ class DeitViews:
         )
 
     def __call__(self, image: NDArray[np.uint8], chance: np.random.Generator) -> Tensor:
-        """RGB [H, W, 3] -> normalised [3, size, size] float32; the same for the same chance."""
+        """RGB [H, W, 3] -> normalised [3, size, size] float32; deterministic given the generator."""
         with drawn_by(chance):
             view: Tensor = self._transform(Image.fromarray(image))
         return view
@@ -51,7 +51,7 @@ class DeitViews:
 
 @contextmanager
 def drawn_by(chance: np.random.Generator) -> Iterator[None]:
-    """Libraries of views draw from three global generators: these follow `chance` here, and are put back afterwards."""
+    """Seed the three global generators that timm draws from, and restore them after the block."""
     python, numpy, torchs = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seeds = chance.integers(2**32, size=3).tolist()
     random.seed(seeds[0])

@@ -1,4 +1,4 @@
-"""What a method brings to a run: batches, their loss, the weights that come out; and, if it likes, validation."""
+"""The interface between a run and the method that it trains."""
 
 from __future__ import annotations
 
@@ -10,60 +10,59 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.recipe import LocalPhase
 
 Batch = TypeVar("Batch")
 Network = TypeVar("Network", bound=nn.Module)
 
 
 class Hooks(ABC, Generic[Network, Batch]):
-    """A method's part of a `Run`, which calls it."""
+    """A method's part of a `Run`: batches, loss, weights, and optionally validation and state."""
 
     network: Network
 
     @abstractmethod
-    def _batches(self, phase: Phase) -> IterableDataset[Batch]:
-        """An endless stream of batches, best a `Stream`, whose batches have numbers.
+    def _batches(self, phase: LocalPhase) -> IterableDataset[Batch]:
+        """An endless stream of batches of `phase.batch` examples, preferably a `Stream` of numbered batches.
 
-        Any other begins where the run is, by itself: at step `self.step`, each of `recipe.accumulation` batches, in
-        process `rank()` of `world_size()`.
+        Any other stream must start at the run's step by itself, for process `rank()` of `world_size()`.
         """
 
     @abstractmethod
     def _loss(self, batch: Batch) -> Tensor:
-        """Scalar of one batch, with gradients; the network is in training mode."""
+        """Scalar loss of one batch with gradients; the network is in training mode."""
 
     @abstractmethod
     def _told(self) -> dict[str, float]:
-        """What the log says beside step, time, loss, learning rate and crop; asked after every `log_steps` steps."""
+        """Additional figures for the journal, after every `log_steps` steps."""
 
     @abstractmethod
     def _weights(self) -> dict[str, Tensor]:
-        """What the file of weights will hold, by name."""
+        """Tensors of the weights file by name."""
 
     def _validate(self) -> dict[str, float]:
-        """Figures of the averaged weights, which `network` holds meanwhile, in eval mode; on every process."""
+        """Figures of the averaged weights, which `network` holds in eval mode; called in every process."""
         return {}
 
     def _samples(self) -> dict[str, NDArray[np.uint8]]:
-        """Pictures to look at, RGB [H, W, 3] by name; asked after `_validate`, under the same weights."""
+        """RGB pictures [H, W, 3] by name, after `_validate` and with the same weights."""
         return {}
 
     def _examples(self) -> int | None:
-        """How many there are, for a budget in epochs; None where they are drawn at random."""
+        """Number of examples, for a budget in epochs; None where they are drawn at random."""
         return None
 
     def _kept(self, name: str) -> bool:
-        """Whether a tensor of the network is averaged and checkpointed; not what is read from elsewhere and frozen."""
+        """Whether a tensor of the network is averaged and checkpointed; frozen pretrained parts need not be."""
         return True
 
     def _state(self) -> dict[str, Any]:
-        """What else a checkpoint holds: tensors, numbers, strings, in lists and dictionaries."""
+        """Additional state for a checkpoint: tensors, numbers and strings in lists and dictionaries."""
         return {}
 
     def _restore(self, state: dict[str, Any]) -> None:
-        """Takes back what `_state` gave."""
+        """Load a `_state`."""
 
     def _mode(self) -> None:
-        """Before every step."""
+        """Called before every step."""
         self.network.train()

@@ -1,7 +1,6 @@
-"""Packs: photographs and their masks decoded once and laid end to end in memory-mapped files.
+"""Packs: decoded photographs and masks in memory-mapped files, for runs that draw each photograph many times.
 
-A pack is a folder of `pixels.u8`, `labels.u8` and `index.json`. Training reads a crop's window straight from the map;
-a photograph that is drawn a thousand times is decoded once.
+A pack is a folder of `pixels.u8`, `labels.u8`, `areas.npy` and `index.json`.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from numpy.typing import NDArray
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE
 
 INDEX, PIXELS, LABELS = "index.json", "pixels.u8", "labels.u8"
-SEEN_STEP = 4  # every so many pixels of a mask, across and down, are counted
+AREA_STEP = 4  # pixels of a mask between those that areas are counted from
 
 Image = NDArray[np.uint8]
 
 
 class Photograph(NamedTuple):
-    """What goes into a pack: RGB [H, W, 3], a mask [H, W] or none, and names that are known to be in the picture."""
+    """An entry of a pack: RGB [H, W, 3], a mask [H, W] or None, and names of classes known to be in the picture."""
 
     name: str
     image: Image
@@ -38,15 +37,19 @@ Through = Callable[[Iterator[Photograph]], Iterator[Photograph]]
 
 @dataclass(frozen=True)
 class Pack:
-    """One set of photographs, open for reading.
+    """A pack that is open for reading.
 
-    `places` [N, 4] holds offset in pixels, height, width and whether there is a mask; `areas` [N, K] the share of each
-    mask value; `complete`: a name of `names` that a photograph does not have in `present` is not in it.
+    Attributes:
+        classes: of mask values; empty where no photograph has a mask.
+        names: that `present` is drawn from.
+        complete: names missing in a photograph's `present` are known to be absent.
+        places: [N, 4] offset in pixels, height, width, and whether there is a mask.
+        areas: [N, K] share of each mask value.
     """
 
     name: str
-    classes: tuple[str, ...]  # of mask values; empty where no photograph has a mask
-    names: tuple[str, ...]  # what `present` is drawn from
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
     complete: bool
     photographs: tuple[str, ...]
     present: tuple[tuple[str, ...], ...]
@@ -63,12 +66,12 @@ class Pack:
         return bool(self.classes) and self.classes[0] == BACKGROUND
 
     def image(self, index: int) -> Image:
-        """[H, W, 3], a view."""
+        """A view [H, W, 3]."""
         offset, height, width, _ = self.places[index]
         return self.pixels[3 * offset : 3 * (offset + height * width)].reshape(height, width, 3)
 
     def mask(self, index: int) -> Image:
-        """[H, W], a view; all of it ignored where the photograph has none."""
+        """A view [H, W]; IGNORE everywhere where the photograph has no mask."""
         offset, height, width, masked = self.places[index]
         if not masked:
             return np.full((height, width), IGNORE, np.uint8)
@@ -83,10 +86,10 @@ def write_pack(
     names: tuple[str, ...] = (),
     complete: bool = False,
 ) -> Pack:
-    """Writes a pack; the folder appears only when all of it is there."""
+    """Write a pack; the folder appears when it is complete."""
     fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
     fresh.mkdir(parents=True, exist_ok=True)
-    places, areas, said, offset = [], [], [], 0
+    places, areas, known, offset = [], [], [], 0
     with (fresh / PIXELS).open("wb") as pixels, (fresh / LABELS).open("wb") as labels:
         for photograph in photographs:
             height, width = photograph.image.shape[:2]
@@ -95,7 +98,7 @@ def write_pack(
             labels.write((np.full((height, width), IGNORE, np.uint8) if mask is None else mask).tobytes())
             places.append([offset, height, width, int(mask is not None)])
             areas.append(_areas(mask, len(classes)))
-            said.append((photograph.name, list(photograph.present)))
+            known.append((photograph.name, list(photograph.present)))
             offset += height * width
     np.save(fresh / "areas.npy", np.array(areas, np.float32).reshape(len(places), len(classes)))
     index = {
@@ -103,8 +106,8 @@ def write_pack(
         "classes": classes,
         "names": names,
         "complete": complete,
-        "photographs": [label for label, _ in said],
-        "present": [present for _, present in said],
+        "photographs": [label for label, _ in known],
+        "present": [present for _, present in known],
         "places": places,
     }
     (fresh / INDEX).write_text(json.dumps(index))
@@ -113,9 +116,9 @@ def write_pack(
 
 
 def open_pack(folder: Path) -> Pack:
-    """Maps a pack that was written before."""
+    """Map an existing pack."""
     index = json.loads((folder / INDEX).read_text())
-    # Mapped for changes that nobody makes: torch takes no array that is only for reading.
+    # Copy-on-write: torch warns of read-only arrays.
     return Pack(
         index["name"],
         tuple(index["classes"]),
@@ -133,5 +136,5 @@ def open_pack(folder: Path) -> Pack:
 def _areas(mask: Image | None, n_classes: int) -> NDArray[np.float64]:
     if mask is None:
         return np.zeros(n_classes)
-    some = mask[::SEEN_STEP, ::SEEN_STEP].reshape(-1)
+    some = mask[::AREA_STEP, ::AREA_STEP].reshape(-1)
     return np.bincount(some, minlength=256)[:n_classes] / max(1, some.size)

@@ -1,11 +1,14 @@
-"""Recipes: what every training run uses, as validated data."""
+"""Recipes: the settings of every training run, as validated data. Free of torch."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from lexiseg_model.errors import RecipeError
 
 BUDGETS = ("steps", "epochs", "minutes")
 Curve = Literal["warmup-stable-decay", "cosine", "multistep"]
@@ -21,86 +24,146 @@ class Phase(BaseModel):
 
     after: float = Field(ge=0, lt=1)
     crop: int = Field(ge=64, multiple_of=32)
-    batch: int = Field(ge=1)
+    global_batch: int = Field(ge=1, description="examples of one optimiser step, over all processes and accumulation")
 
 
-class RunRecipe(BaseModel):
-    """What every run is told, whatever it trains."""
+class LocalPhase(NamedTuple):
+    """A phase as one process sees it: side of the crops, and examples in one forward pass."""
+
+    crop: int
+    batch: int
+
+
+class Division(NamedTuple):
+    """How a global batch is split: `accumulation` forward passes of `batch` examples in every process."""
+
+    batch: int
+    accumulation: int
+
+
+def divide(global_batch: int, processes: int, micro_batch: int | None) -> Division:
+    """Split a global batch evenly, in as few forward passes as `micro_batch` allows.
+
+    Args:
+        global_batch: examples of one step.
+        processes: of the run.
+        micro_batch: most examples in one forward pass; None: no limit.
+
+    Raises:
+        RecipeError: the batch is not divisible by the number of processes.
+    """
+    own, rest = divmod(global_batch, processes)
+    if rest or not own:
+        possible = ", ".join(str(n) for n in range(1, global_batch + 1) if global_batch % n == 0)
+        raise RecipeError(
+            f"global_batch {global_batch} cannot be divided over {processes} processes; expected one of {possible}"
+        )
+    most = micro_batch or own
+    accumulation = next(n for n in range(1, own + 1) if own % n == 0 and own // n <= most)
+    return Division(own // accumulation, accumulation)
+
+
+class DeitSettings(BaseModel):
+    """Settings of `lexiseg_model.training.deit`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # What may differ from the recipe of a checkpoint that a run goes on from: how long, where, by what.
+    scale: tuple[float, float] = Field((0.08, 1.0), description="share of the photograph's area in a window")
+    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="width by height of a window")
+    mirrored: float = Field(0.5, ge=0, le=1, description="share of views")
+    policy: str | None = Field("rand-m9-mstd0.5-inc1", description="timm's name of RandAugment's strength; null: none")
+    erased: float = Field(0.25, ge=0, le=1, description="share of views with a rectangle of noise in them")
+
+
+@dataclass(frozen=True)
+class MaskLossSettings:
+    """Weights of the losses between masks, the same in matching costs and loss; defaults of MaskFormer."""
+
+    focal: float = 20.0
+    dice: float = 1.0
+    alpha: float = 0.25  # weight of pixels inside a mask, RetinaNet
+    gamma: float = 2.0  # how strongly nearly right pixels are discounted, RetinaNet
+
+
+class RunRecipe(BaseModel):
+    """Settings of every run, whatever it trains."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Settings that may change when a run resumes: length, place, hardware, reporting.
     may_differ: ClassVar[frozenset[str]] = frozenset(
         {*BUDGETS, "recipe", "licence", "decay_steps", "decay_share", "slice_minutes", "out", "packs", "cells", "texts"}
         | {"device", "workers", "checkpoint_minutes", "checkpoint_steps", "log_steps", "trackers", "nonfinite_limit"}
-        | {"models_dir", "samples"}
+        | {"models_dir", "samples", "micro_batch"}
     )
 
-    recipe: str = Field("", description="the name it has, or had before values of a file were laid over it")
-    licence: str | None = Field(None, description="what the weights may be used for, as the card will say")
+    recipe: str = Field("", description="name of the recipe that these values were laid over")
+    licence: str | None = Field(None, description="terms of the weights, for the model card")
     data: Path = Path("../shared/data")
     out: Path
     seed: int = 0
     device: str = "auto"
-    workers: int = Field(1, ge=0)  # processes that make batches
-    packs: Path = Path("runs/packs")  # photographs, decoded once
+    workers: int = Field(1, ge=0, description="processes that make batches")
+    packs: Path = Field(Path("runs/packs"), description="decoded photographs")
 
-    # How long: one of these three.
+    # Length: exactly one of these three.
     steps: int | None = Field(None, ge=1)
-    epochs: float | None = Field(None, gt=0)  # passes over the examples, where the method counts them
-    minutes: float | None = Field(None, gt=0)  # of training, over all starts
-    slice_minutes: float | None = Field(None, gt=0)  # stop then, to be started again
+    epochs: float | None = Field(None, gt=0, description="passes over the examples, where the method counts them")
+    minutes: float | None = Field(None, gt=0, description="of training, summed over restarts")
+    slice_minutes: float | None = Field(None, gt=0, description="stop after so long, to be started again")
 
     phases: list[Phase] = Field(min_length=1)
-    accumulation: int = Field(1, ge=1)  # batches whose gradients make one step
-    precision: Numbers = "auto"  # of what autocast multiplies; auto: bfloat16 where the processor has it, else float32
+    micro_batch: int | None = Field(
+        None, ge=1, description="most examples in one forward pass of a process; more are accumulated"
+    )
+    precision: Numbers = Field("auto", description="of autocast; auto: bfloat16 where the processor has it")
 
-    learning_rate: float = Field(gt=0)  # the peak
-    rate_batch: int | None = Field(None, ge=1)  # the batch that it is of: another one's is in proportion
-    rate_factors: dict[str, float] = {}  # part of the network -> factor of its learning rate
+    learning_rate: float = Field(gt=0, description="the peak")
+    rate_batch: int | None = Field(None, ge=1, description="batch of `learning_rate`; others scale in proportion")
+    rate_factors: dict[str, float] = Field({}, description="part of the network -> factor of its learning rate")
     schedule: Curve = "warmup-stable-decay"
     warmup_steps: int = Field(ge=0)
-    warmup_from: float | None = Field(None, ge=0, le=1)  # share of the peak at step 0; None: 1 / warmup_steps
-    decay_steps: int = Field(0, ge=0)  # warmup-stable-decay: the last so many
-    decay_share: float = Field(0.0, ge=0, le=1)  # the same as a share of the run
-    milestones: tuple[float, ...] = (0.85, 0.95)  # multistep: shares of the run
+    warmup_from: float | None = Field(None, ge=0, le=1, description="share of the peak at step 0; null: 1/warmup_steps")
+    decay_steps: int = Field(0, ge=0, description="warmup-stable-decay: length of the decay")
+    decay_share: float = Field(0.0, ge=0, le=1, description="the same as a share of the run")
+    milestones: tuple[float, ...] = Field((0.85, 0.95), description="multistep: shares of the run")
     milestone_factor: float = Field(0.1, gt=0, lt=1)
-    last_rate: float = Field(0.01, ge=0, le=1)  # share of the peak at the end of a decay or a cosine
+    last_rate: float = Field(0.01, ge=0, le=1, description="share of the peak at the end of a decay or a cosine")
 
     weight_decay: float = Field(ge=0)
     decay_rule: DecayRule = "matrices"
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = Field(1e-8, gt=0)
-    largest_gradient: float | None = Field(2.0, gt=0)  # norm over all weights; None: any
+    largest_gradient: float | None = Field(2.0, gt=0, description="norm over all weights; null: unlimited")
     average_decay: float = Field(ge=0, lt=1)
 
     checkpoint_minutes: float = Field(gt=0)
-    checkpoint_steps: int | None = Field(None, ge=1)  # and every so many steps
-    validate_steps: int | None = Field(None, ge=1)  # every so many steps, and at the end
-    best_by: str | None = None  # figure of the validation that chooses the best weights; with a minus, the smaller
+    checkpoint_steps: int | None = Field(None, ge=1)
+    validate_steps: int | None = Field(None, ge=1, description="every so many steps, and at the end")
+    best_by: str | None = Field(None, description="figure that selects the best weights; `-NAME`: smaller is better")
     log_steps: int = Field(50, ge=1)
     trackers: tuple[Tracker, ...] = ()
-    nonfinite_limit: int = Field(3, ge=1)  # steps without a finite loss and gradient, after which a run stops
+    nonfinite_limit: int = Field(3, ge=1, description="stop after so many steps in a row without a finite loss")
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
-        given = [name for name in BUDGETS if getattr(self, name) is not None]
-        if len(given) != 1:
-            said = " and ".join(given) or "nothing"
-            raise ValueError(f"how long it trains is said by {said}; say one of {', '.join(BUDGETS)}")
+        budgets = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(budgets) != 1:
+            came = " and ".join(budgets) or "none of them"
+            raise ValueError(f"the length of the run needs exactly one of {', '.join(BUDGETS)}; got {came}")
         if self.decay_steps and self.decay_share:
-            raise ValueError("decay_steps and decay_share are both given; say one of them")
+            raise ValueError("decay_steps and decay_share are both set; expected one of them")
         if self.decay_steps and self.steps is None:
-            raise ValueError(f"decay_steps is of a run of so many steps; say decay_share beside {given[0]}")
+            raise ValueError(f"decay_steps needs steps; with {budgets[0]} set decay_share")
         if self.steps is not None and self.decay_steps > self.steps:
             raise ValueError(f"decay_steps is {self.decay_steps}, more than the {self.steps} steps of the run")
         if self.best_by is not None and self.validate_steps is None:
-            raise ValueError("best_by needs validate_steps: nothing is validated without")
+            raise ValueError("best_by needs validate_steps: without it nothing is validated")
         return self
 
     @property
     def length(self) -> str:
-        """How long it trains, in words."""
+        """Length of the run in words."""
         if self.steps is not None:
             return f"{self.steps:,} steps"
         return f"{self.epochs:g} epochs" if self.epochs is not None else f"{self.minutes:g} minutes"
@@ -110,15 +173,15 @@ class RunRecipe(BaseModel):
     def _cover_the_run(cls, phases: list[Phase]) -> list[Phase]:
         starts = [phase.after for phase in phases]
         if starts[0] != 0 or starts != sorted(starts):
-            raise ValueError(f"phases begin after {starts} of the run; the first must begin at 0, the others in order")
+            raise ValueError(f"phases start at {starts} of the run; expected the first at 0 and ascending order")
         return phases
 
 
 def with_budget(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A recipe's values before `key` is laid over them: without what else says how long a run is, if `key` says it.
+    """Remove from a recipe's values the run lengths that setting `key` replaces.
 
-    So `minutes=15` is enough over a recipe of 6000 steps; its decay stays the same share of the run. Over `steps=60` it
-    stays as many steps, or the same share where they are more than that.
+    `minutes=15` over a recipe of 6000 steps keeps the decay's share of the run. `steps=60` keeps `decay_steps`, or
+    their share where they exceed the new length.
     """
     if key not in BUDGETS or value is None:
         return values

@@ -1,11 +1,11 @@
-"""A training run, whatever it trains: steps, averaged weights, checkpoints, a journal; resumable at any step.
+"""The training loop of every method: steps, averaged weights, checkpoints, a journal; resumable at any step.
 
-    train:  begin or resume -> step, step, ... -> weights
-    step:   batches -> losses -> gradients (of all processes) -> finite? -> weights -> moving average
-    then:   a line of the journal, validation, checkpoint, each when it is due
+    train:  start or resume -> step, step, ... -> weights
+    step:   batches -> losses -> gradients (averaged over processes) -> finite? -> weights -> moving average
+    then:   journal line, validation, checkpoint, each when due
 
-What decides a step is its number, the recipe and the checkpoint before it. Batches come by number (`Stream`), random
-states are kept, so a run that was killed ends where one that was not ends, bit by bit on a CPU.
+A step depends on its number, the recipe and the checkpoint before it: batches come by number (`Stream`) and random
+states are kept. So a run that was killed ends with the same weights as one that was not, bit for bit on a CPU.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ from safetensors.torch import save
 from torch import nn
 
 from lexiseg_model.errors import TrainingError
-from lexiseg_model.training.checkpoints.checkpoint import begin_random, random_states, restore_random, write_whole
-from lexiseg_model.training.checkpoints.same import CHECKPOINT, RECIPE
-from lexiseg_model.training.gather import rank, world_size
+from lexiseg_model.training.checkpoints import (
+    PLATEAU,
+    begin_random,
+    find_checkpoint,
+    random_states,
+    restore_random,
+    write_whole,
+)
+from lexiseg_model.training.distributed import gather_objects, join, largest, mean, rank, world_size
 from lexiseg_model.training.hooks import Hooks
-from lexiseg_model.training.journal.best import Best, better
-from lexiseg_model.training.journal.journal import Journal
-from lexiseg_model.training.journal.pace import Pace
-from lexiseg_model.training.journal.skipped import SKIPPED, SharedSkips
-from lexiseg_model.training.processes.group import everyones, join, largest, mean
-from lexiseg_model.training.processes.stops import Stops
-from lexiseg_model.training.recipe import Phase, RunRecipe
-from lexiseg_model.training.resuming import PLATEAU, find_checkpoint
-from lexiseg_model.training.steps.learner import Learner
-from lexiseg_model.training.steps.schedule import Budget, Reached, Schedule
+from lexiseg_model.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
+from lexiseg_model.training.learner import Learner
+from lexiseg_model.training.recipe import Division, LocalPhase, Phase, RunRecipe, divide
+from lexiseg_model.training.recipes.compatibility import CHECKPOINT, RECIPE
+from lexiseg_model.training.schedule import Budget, Reached, Schedule
+from lexiseg_model.training.signals import Stops
 from lexiseg_model.training.stream import loader
 
 BEST = "best.safetensors"
@@ -49,9 +51,9 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
-    """One run of a recipe. `train()` continues from the newest checkpoint in `recipe.out`."""
+    """One run of a recipe. `train()` resumes from the newest checkpoint in `recipe.out`."""
 
-    file = "weights.safetensors"  # what the weights are called in `recipe.out`
+    file = "weights.safetensors"  # in `recipe.out`
 
     def __init__(self, recipe: Recipe, network: Network) -> None:
         self.recipe = recipe
@@ -68,9 +70,9 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
         self.seconds = 0.0
         self.nonfinite = 0  # steps that were not applied
         self.best: Best | None = None
-        self.ending = ""  # why `train` gave no weights, for whoever looks on
-        self.decayed = False  # whether the rate has begun to fall
-        self._warm = Reached()  # when warm-up ended
+        self.ending = ""  # why `train` returned no weights
+        self.decayed = False  # whether the learning rate has begun to decay
+        self._warm = Reached()  # progress at the end of warm-up
 
     @property
     def progress(self) -> float:
@@ -79,30 +81,34 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
 
     @property
     def expected_steps(self) -> int:
-        """Of the whole run; with a budget in examples or minutes, by its pace so far."""
+        """Steps of the whole run; with a budget in examples or minutes, extrapolated."""
         if self.recipe.steps is not None:
             return self.recipe.steps
         return max(self.step + 1, round(self.step / max(1e-9, self.progress)))
 
     def train(self) -> Path | None:
-        """Trains until the recipe's budget is used; returns the path of the averaged fp16 weights.
+        """Train until the recipe's budget is used.
 
-        None where it stopped before, or on another process than the first; `ending` says why. Called again, it goes on.
+        Returns:
+            Path of the averaged fp16 weights; None in other processes than the first, and where the run stopped early
+            for the reason in `ending`. Called again, it resumes.
 
         Raises:
-            RecipeError: the checkpoint in `recipe.out` was made by another recipe, or by processes that made a step of
-            more or fewer batches; or validation gives no figure `best_by`.
+            RecipeError: the checkpoint in `recipe.out` belongs to another recipe, the global batch is not divisible by
+                the number of processes, or validation has no figure `best_by`.
             TrainingError: losses are not finite.
         """
+        for phase in self.recipe.phases:
+            self._division(phase)
         self.recipe.out.mkdir(parents=True, exist_ok=True)
         with Stops() as stops, Journal(self.recipe, rank() == 0) as journal:
             begin_random([self.recipe.seed, rank()])
-            told = self._resume()
-            if told is None:
+            resumed = self._resume()
+            if resumed is None:
                 self.learner.share()
-            journal.go_on(self.step)
-            if told is not None:
-                journal.say(told)
+            journal.resume(self.step)
+            if resumed is not None:
+                journal.say(resumed)
             elif self.recipe.best_by is not None:
                 self._measure_start(journal, self.recipe.best_by)
             ending = self._go(stops, journal)
@@ -113,7 +119,7 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
         return self.recipe.out / self.file
 
     def _go(self, stops: Stops, journal: Journal) -> str:
-        """All steps that are left; returns why there are more, or nothing."""
+        """Run the remaining steps; returns why the run stopped early, or an empty string."""
         recipe = self.recipe
         pace = Pace(self.crops_seen, self.progress)
         began = saved = clock = time.monotonic()
@@ -122,23 +128,24 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
         while self.progress < 1:
             phase = self._phase()
             begun = self.step
-            batches = iter(loader(self._batches(phase), recipe.workers, self._numbers()))
+            local = LocalPhase(phase.crop, self._division(phase).batch)
+            batches = iter(loader(self._batches(local), recipe.workers, self._numbers()))
             while self.progress < 1 and self._phase() == phase:
                 if self._decaying and not self.decayed:
                     self._save(PLATEAU)
                     self.decayed = True
                 drawn = self._drawn(batches, stops)
                 if drawn is None:
-                    return f"{stops.by} at step {self.step}; start it again to go on"
+                    return f"{stops.by} at step {self.step}; start it again to resume"
                 if not drawn and self.step == begun:
-                    raise TrainingError("the data of this run gave no batch")
+                    raise TrainingError("the data of this run has no batch")
                 if not drawn:
                     break
                 logged.append(self._step(*drawn))
                 now = time.monotonic()
-                # One clock for all processes: they must agree on what comes next.
-                self.seconds, sliced, asked, late = largest(
-                    [self.seconds + now - clock, now - began, float(stops.asked), now - saved], self.device
+                # All processes must agree on what comes next.
+                self.seconds, sliced, stopped, late = largest(
+                    [self.seconds + now - clock, now - began, float(stops.requested), now - saved], self.device
                 )
                 clock = now
                 if self.step == recipe.warmup_steps:
@@ -151,41 +158,44 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
                     first = False
                 if recipe.validate_steps and (self.step % recipe.validate_steps == 0 or self.progress >= 1):
                     self._validated(journal)
-                if asked:
-                    return f"{stops.by or 'a signal'} at step {self.step}; start it again to go on"
+                if stopped:
+                    return f"{stops.by or 'a signal'} at step {self.step}; start it again to resume"
                 if recipe.slice_minutes is not None and sliced > 60 * recipe.slice_minutes and self.progress < 1:
-                    return f"{recipe.slice_minutes:g} minutes are over at step {self.step}; start it again to go on"
+                    return f"{recipe.slice_minutes:g} minutes are used up at step {self.step}; start it again to resume"
                 by_steps = recipe.checkpoint_steps and self.step % recipe.checkpoint_steps == 0
                 if by_steps or late > 60 * recipe.checkpoint_minutes:
                     self._save(CHECKPOINT)
                     saved = now
-            del batches  # its workers end
+            del batches  # ends its workers
         return ""
 
     def _phase(self) -> Phase:
-        """The last phase that has begun."""
+        """The current phase."""
         return [phase for phase in self.recipe.phases if phase.after <= self.progress][-1]
 
+    def _division(self, phase: Phase) -> Division:
+        return divide(phase.global_batch, world_size(), self.recipe.micro_batch)
+
     def _numbers(self) -> Iterator[int]:
-        """Of the batches that this process takes from here on."""
-        return count(self.step * self.recipe.accumulation * world_size() + rank(), world_size())
+        """Numbers of the batches that this process takes from the current step on."""
+        return count(self.step * self._division(self._phase()).accumulation * world_size() + rank(), world_size())
 
     def _drawn(self, batches: Iterator[Batch], stops: Stops) -> list[Batch] | None:
-        """The batches of one step; none where the stream ended, None where the run is to stop."""
+        """Batches of one step; empty at the end of the stream, None where the run has to stop."""
         try:
-            return [next(batches) for _ in range(self.recipe.accumulation)]
+            return [next(batches) for _ in range(self._division(self._phase()).accumulation)]
         except StopIteration:
             return []
         except RuntimeError as error:
-            # A signal to all processes of a run takes its workers away before it is heard here.
-            if world_size() == 1 and "DataLoader worker" in str(error) and stops.asked_soon():
+            # A signal to all processes ends the workers before it arrives here.
+            if world_size() == 1 and "DataLoader worker" in str(error) and stops.requested_soon():
                 return None
             raise
 
     def _step(self, batch: Batch, *more: Batch) -> float:
-        """One step of the optimiser by the mean gradient of the batches; returns the mean loss."""
+        """Update the weights by the mean gradient of the batches; returns the mean loss."""
         self.learner.begin(self._learning_rate())
-        seen = self._examples_a_step()
+        seen = self._phase().global_batch
         self._mode()
         parts = (batch, *more)
         loss = math.fsum(self.learner.backward(self._loss(part) / len(parts)) for part in parts)
@@ -198,10 +208,10 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
         return loss
 
     def _keep_nonfinite(self, batches: tuple[Batch, ...]) -> None:
-        """Keeps what made a step impossible, to be looked at; after too many in a row the run ends.
+        """Save the batches of a step without a finite loss or gradient.
 
         Raises:
-            TrainingError: it does.
+            TrainingError: too many such steps in a row.
         """
         self.nonfinite += 1
         folder = self.recipe.out / NONFINITE
@@ -212,19 +222,16 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
             self._write_state(folder / f"before-{self.step - 1}.pt")
         if self.nonfinite >= self.recipe.nonfinite_limit:
             raise TrainingError(
-                f"{self.nonfinite} steps in a row, the last of them {self.step - 1}, had no finite loss and gradient; "
-                f"{folder} holds their batches, and the state before them"
+                f"{self.nonfinite} steps in a row up to step {self.step - 1} had no finite loss and gradient; {folder} "
+                "holds their batches and the state before them"
             )
 
     def autocast(self) -> torch.autocast:
-        """In its block products are of the run's number type."""
+        """Context in which products have the run's number type."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
-    def _examples_a_step(self) -> int:
-        return self._phase().batch * self.recipe.accumulation * world_size()
-
     def _line(self, losses: list[float], phase: Phase, pace: Pace) -> dict[str, Any]:
-        """What the journal says of the steps since it last did; a mean over processes."""
+        """Figures of the steps since the last line; the loss is a mean over processes."""
         self.skips.gather()
         finite = [loss for loss in losses if math.isfinite(loss)]
         left = pace.seconds_left
@@ -242,7 +249,8 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
 
     def _learning_rate(self) -> float:
         recipe = self.recipe
-        peak = recipe.learning_rate * (self._examples_a_step() / recipe.rate_batch if recipe.rate_batch else 1)
+        scale = self._phase().global_batch / recipe.rate_batch if recipe.rate_batch else 1
+        peak = recipe.learning_rate * scale
         return peak * self.schedule.factor(self.step, self.progress, self._budget.share(self._warm))
 
     @cached_property
@@ -255,25 +263,25 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
         return share > 0 and self.progress >= 1 - share - 1e-9
 
     def figures(self) -> dict[str, float]:
-        """What validation says of the averaged weights as they are now: before `train`, of the start."""
+        """Validate the current averaged weights; before `train`, those of the start."""
         with self.learner.as_average():
             return self._validate()
 
     def _measure_start(self, journal: Journal, by: str) -> None:
-        """What validation says before the first step: a figure that it does not give costs no run.
+        """Validate before the first step, so that a missing figure is found before hours of training.
 
         Raises:
-            RecipeError: the figure that is to choose is none of the validation's.
+            RecipeError: validation has no figure `by`.
         """
         figures = self.figures()
         better(by, 0, figures, None)
-        self._tell_figures(journal, figures)
+        self._log_figures(journal, figures)
 
     def _validated(self, journal: Journal) -> None:
-        """Validates; keeps the averaged weights if they are the best so far.
+        """Validate, and keep the averaged weights if they are the best so far.
 
         Raises:
-            RecipeError: the figure that is to choose is none of the validation's.
+            RecipeError: validation has no figure `best_by`.
         """
         with self.learner.as_average():
             figures = self._validate()
@@ -284,13 +292,13 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
             self.best = best
             if rank() == 0:
                 self._write_weights(self.recipe.out / BEST)
-        self._tell_figures(journal, figures)
+        self._log_figures(journal, figures)
 
-    def _tell_figures(self, journal: Journal, figures: dict[str, float]) -> None:
-        told: dict[str, object] = {name: round(value, 6) for name, value in figures.items()}
+    def _log_figures(self, journal: Journal, figures: dict[str, float]) -> None:
+        entry: dict[str, object] = {name: round(value, 6) for name, value in figures.items()}
         if self.best is not None:
-            told["best_step"] = self.best.step
-        journal.entry(self.step, {"validation": True, **told}, "validation/")
+            entry["best_step"] = self.best.step
+        journal.entry(self.step, {"validation": True, **entry}, "validation/")
 
     def _save(self, name: str) -> None:
         self._write_state(self.recipe.out / name)
@@ -301,9 +309,9 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
         write_whole(self.recipe.out / RECIPE, lambda fresh: fresh.write_text(values))
 
     def _write_state(self, path: Path) -> None:
-        """Writes all that a run needs to go on, from the first process; every process is to call it."""
+        """Write everything a run needs to resume, in rank 0; every process calls it."""
         self.skips.gather()
-        drawn = everyones(random_states(self.device))
+        states = gather_objects(random_states(self.device))
         if rank() > 0:
             return
         state = {
@@ -315,7 +323,7 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
             "warm": tuple(self._warm),
             "best": None if self.best is None else tuple(self.best),
             "nonfinite": self.nonfinite,
-            "random": drawn,
+            "random": states,
             "recipe": self.recipe.model_dump(mode="json"),
             "own": self._state(),
         }
@@ -327,26 +335,23 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
             for name, value in self._weights().items()
             if value.is_floating_point()
         }
-        # Not `save_file`, which writes to a name of its own first: a kill would leave that behind.
+        # Not `save_file`: a kill would leave its temporary file behind.
         write_whole(path, lambda fresh: fresh.write_bytes(save(half)))
 
     def _resume(self) -> str | None:
-        """Goes on from a checkpoint, if there is one; returns what is to be said of it."""
+        """Resume from a checkpoint, if there is one; returns a line for the log."""
         checkpoint = find_checkpoint(self.recipe, self._budget, self.device)
         if checkpoint is None:
             return None
         state = checkpoint.state
         self.learner.restore(state)
         self.step, self.crops_seen, self.seconds = state["step"], state["crops"], state["seconds"]
-        self.decayed = state["decayed"]
-        # Checkpoints of 0.1 have neither recipe nor random states.
-        self._warm = Reached(*state.get("warm", (min(self.step, self.recipe.warmup_steps),)))
-        self.best = Best(*state["best"]) if state.get("best") else None
-        self.nonfinite = state.get("nonfinite", 0)
-        drawn = state.get("random", [])
-        if len(drawn) == world_size():
-            restore_random(drawn[rank()], self.device)
+        self.decayed, self.nonfinite = state["decayed"], state["nonfinite"]
+        self._warm = Reached(*state["warm"])
+        self.best = Best(*state["best"]) if state["best"] else None
+        if len(state["random"]) == world_size():
+            restore_random(state["random"][rank()], self.device)
         else:
             begin_random([self.recipe.seed, rank(), self.step])
-        self._restore(state.get("own", {}))
-        return checkpoint.told
+        self._restore(state["own"])
+        return checkpoint.message

@@ -1,4 +1,4 @@
-"""Batches by number: the n-th batch of a run is the same whatever was drawn before it, and by how many processes."""
+"""Numbered batches: batch n depends on the seed and n alone, so a resumed run sees the same batches."""
 
 from __future__ import annotations
 
@@ -13,31 +13,30 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from lexiseg_model.training.processes.workers import begin_worker
+from lexiseg_model.training.signals import begin_worker
 
 Batch = TypeVar("Batch")
 
 
 class Stream(IterableDataset[Batch], ABC, Generic[Batch]):
-    """An endless stream whose batches can be made in any order."""
+    """An endless stream whose batches can be made in any order, in any process."""
 
     seed: int
 
     @abstractmethod
     def make(self, number: int, random: np.random.Generator) -> Batch:
-        """The batch of that number, counted from 0 over the steps and the processes of a run.
+        """Make one batch.
 
         Args:
-            number: of the batch.
-            random: to draw from; the same for the same seed and number. Python's, numpy's and torch's own
-                generators are seeded alike.
+            number: counted from 0 over the steps and processes of a run.
+            random: seeded with the stream's seed and the number, as are Python's, numpy's and torch's generators.
         """
 
     def __iter__(self) -> Iterator[Batch]:
         return (self.numbered(number) for number in count())
 
     def numbered(self, number: int) -> Batch:
-        """The batch of that number; generators of the process stand afterwards where they stood."""
+        """Make one batch and restore the generators of the process."""
         random = np.random.default_rng([self.seed, number])
         python, old = python_random.getstate(), np.random.get_state()
         with torch.random.fork_rng(devices=[]):
@@ -60,11 +59,11 @@ class _Numbered(Dataset[Batch]):
 
 
 def loader(batches: IterableDataset[Batch], workers: int, numbers: Iterable[int]) -> DataLoader[Batch]:
-    """Batches, made in processes of their own that end with this one.
+    """Load batches in worker processes that end with this one.
 
     Args:
-        batches: a `Stream`, or any stream that begins where the run is.
-        workers: processes; 0 makes batches in this one.
+        batches: a `Stream`, or a stream that starts at the run's step.
+        workers: number of processes; 0 makes batches in this one.
         numbers: of the batches of a `Stream`, in order.
     """
     numbered = isinstance(batches, Stream)
@@ -75,8 +74,8 @@ def loader(batches: IterableDataset[Batch], workers: int, numbers: Iterable[int]
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=begin_worker() if workers else None,
-        # Said, since Python 3.14 takes another: packs stay mapped, and the run is the parent whose end is watched.
+        # Explicit because Python 3.14 changes the default: packs stay mapped, and the run is the watched parent.
         multiprocessing_context="fork" if workers and sys.platform.startswith("linux") else None,
-        # Its own: else every loader would draw a seed from the generator that the network's dropout draws from.
+        # Otherwise every loader would draw a seed from the generator of the network's dropout.
         generator=torch.Generator().manual_seed(0),
     )

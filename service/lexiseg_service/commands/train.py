@@ -14,39 +14,38 @@ import typer
 import yaml
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.training.checkpoints.same import is_begun
-from lexiseg_model.training.recipes.below import finish, train_first, trained_first
-from lexiseg_model.training.recipes.read import Planned, read_recipe
-from lexiseg_model.training.recipes.registry import recipes
+from lexiseg_model.training.recipes.compatibility import is_begun
+from lexiseg_model.training.recipes.prerequisites import finish, train_first, trained_first
+from lexiseg_model.training.recipes.read import Planned, read_recipe, recipes
 
 if TYPE_CHECKING:
-    from lexiseg_model.training.recipes.estimate import Size
+    from lexiseg_model.training.recipes.dry_run import Measured, Size
 
 MIB = 2**20
 
 
 def list_recipes() -> int:
-    """Every recipe with what its file says it is."""
+    """List every recipe with its summary."""
     known = recipes()
     width = max(len(name) for name in known)
     for name, file in known.items():
         typer.echo(f"{name:{width}}  {file.summary}")
-    typer.echo("\nlexiseg train NAME KEY=VALUE ...   docs/training.md says more")
+    typer.echo("\nlexiseg train NAME KEY=VALUE ...   more in docs/training.md")
     return 0
 
 
 def run(name: str, overrides: Sequence[str]) -> int:
-    """Trains by a recipe, and before that what it stands on; says where the weights are."""
+    """Train a recipe and, before it, the recipes that it needs; prints where the weights are."""
     with _ending():
         return _run(read_recipe(name, overrides))
 
 
 @contextmanager
 def _ending() -> Iterator[None]:
-    """Outside of its steps a run has nothing to save: SIGTERM and Ctrl-C end it while it loads or measures, with 0."""
+    """Exit with 0 on SIGTERM and Ctrl-C while a run loads or measures: it has nothing to save then."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        typer.echo(f"{signal.Signals(number).name}; start it again to go on")
+        typer.echo(f"{signal.Signals(number).name}; start it again to resume")
         raise SystemExit(0)
 
     if threading.current_thread() is not threading.main_thread():  # no other may set handlers
@@ -67,8 +66,8 @@ def _run(planned: Planned) -> int:
         typer.echo(f"lexiseg: {lack}", err=True)
         return 1
     if is_begun(recipe):
-        _say(f"there is a run in {recipe.out}: it goes on")
-    _say("loading: torch, the start, texts and data")
+        _say(f"resuming the run in {recipe.out}")
+    _say("loading torch, initial weights, texts and data")
     if ending := train_first(planned):
         typer.echo(ending)
         return 0
@@ -82,10 +81,10 @@ def _run(planned: Planned) -> int:
     if not recipe.data.exists():
         typer.echo(f"weights are at {weights}; there is no data at {recipe.data} to measure them on")
         return 0
-    _say("weights are there; measuring")
+    _say("training is finished; measuring")
     model = finish(planned, weights)
     if model is None:
-        typer.echo(f"weights are at {weights}, for other recipes to begin with; they serve nothing by themselves")
+        typer.echo(f"weights are at {weights}; they only serve as the start of other recipes")
         return 0
     typer.echo(
         f"model directory: {weights.parent}\n"
@@ -95,32 +94,32 @@ def _run(planned: Planned) -> int:
 
 
 def plan(name: str, overrides: Sequence[str]) -> int:
-    """Says what `run` would do: all values, what is trained, what memory and time it takes here."""
+    """Print what `run` would do: all values, what is trained, memory and time on this machine."""
     planned = read_recipe(name, overrides)
     training, recipe = planned.training, planned.recipe
     _say(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip() + "\n")
     _outline(planned)
     if is_begun(recipe):
-        _say(f"there is a run in {recipe.out}: it would go on")
+        _say(f"it would resume the run in {recipe.out}")
     lack = training.lacks(recipe)
     if (size := _size(planned, lack)) is not None:
         _say(f"parameters: {size.parameters:,}, of which {size.trained:,} are trained")
         _say(f"state: {size.state_bytes / MIB:,.0f} MiB for weights, their average, gradients and optimiser")
     if lack is not None:
-        _say(f"it could not begin, so nothing is measured: {lack}")
+        _say(f"training cannot begin, so nothing is measured: {lack}")
         return 0
-    _say("measuring some batches")
+    _say("measuring a few batches")
     several = [*trained_first(planned), planned]
     minutes = [_minutes(each, f"{each.name}: " if len(several) > 1 else "") for each in several]
     if None not in minutes:
         total = sum(each for each in minutes if each is not None)
-        _say(f"time: about {total:,.1f} minutes here, without what is measured at the end")
+        _say(f"time: about {total:,.1f} minutes on this machine, without the final measurements")
     return 0
 
 
 def _size(planned: Planned, lack: str | None) -> Size | None:
-    """Of what is trained; None where that cannot be known without the data that is lacking."""
-    from lexiseg_model.training.recipes.estimate import Size
+    """Size of the network; None where it depends on data that is missing."""
+    from lexiseg_model.training.recipes.dry_run import Size
 
     try:
         return Size.of(planned.training.network(planned.recipe))
@@ -131,8 +130,8 @@ def _size(planned: Planned, lack: str | None) -> Size | None:
 
 
 def _minutes(planned: Planned, prefix: str) -> float | None:
-    """Measures batches, and says what they take; None where the recipe does not count in steps."""
-    from lexiseg_model.training.recipes.estimate import measure, rehearsed, total_seconds
+    """Measure and print a few batches; returns minutes of training, None if the recipe is not in steps."""
+    from lexiseg_model.training.recipes.dry_run import measure, rehearsed, total_seconds
 
     recipe, measured = planned.recipe, []
     with rehearsed(planned.training, recipe) as rehearsal:
@@ -140,15 +139,28 @@ def _minutes(planned: Planned, prefix: str) -> float | None:
             _say(f"{prefix}before the first step {rehearsal.before}")
         for entry in measure(rehearsal, recipe):
             measured.append(entry)
-            place = f"batches of {entry.phase.batch} at {entry.phase.crop} pixels, from {entry.phase.after:.0%} on"
-            _say(f"{prefix}{place}: {entry.seconds:.2f} s each; memory in use: {entry.peak_bytes / MIB:,.0f} MiB")
+            _say(f"{prefix}{_in_words(entry, planned.training.contrastive)}")
     if recipe.steps is None:
         return None
-    return (rehearsal.seconds + total_seconds(measured, recipe.steps, recipe.accumulation)) / 60
+    return (rehearsal.seconds + total_seconds(measured, recipe.steps)) / 60
+
+
+def _in_words(entry: Measured, contrastive: bool) -> str:
+    """What one process needs for a phase: its batches, their time and memory."""
+    batch, accumulation = entry.division
+    line = (
+        f"steps of {entry.phase.global_batch:,} at {entry.phase.crop} pixels, from {entry.phase.after:.0%} on: "
+        f"{accumulation:,} x {batch} in one process, {entry.seconds:.2f} s each; "
+        f"memory in use: {entry.peak_bytes / MIB:,.0f} MiB"
+    )
+    if contrastive and accumulation > 1:
+        processes = entry.phase.global_batch // batch
+        line += f"; negatives come from {batch} pairs, with {processes:,} processes from all {processes * batch:,}"
+    return line
 
 
 def _outline(planned: Planned) -> None:
-    """What is trained from what, before anything heavy is loaded."""
+    """Print what is trained, before anything heavy is loaded."""
     _say(_line(planned))
     for first in trained_first(planned):
         _say(f"before it, {_line(first)}")

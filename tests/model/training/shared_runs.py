@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.methods.tcl.training.losses import TclLosses
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.recipe import LocalPhase, Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
 from tests.model.methods.s_seg import small as s_seg
@@ -50,7 +49,7 @@ class Shared(Run[ToyRecipe, Network, list[int]], Generic[Network]):
         self.rows: list[int] = []
         self.gradients: list[dict[str, Tensor]] = []
 
-    def _batches(self, phase: Phase) -> Rows:
+    def _batches(self, phase: LocalPhase) -> Rows:
         return Rows(phase.batch)
 
     def _step(self, batch: list[int], *more: list[int]) -> float:
@@ -126,7 +125,7 @@ def learned(what: str, out: Path) -> Shared[Any]:
     recipe = recipe_for(
         out,
         steps=STEPS,
-        phases=[Phase(after=0, crop=64, batch=TOGETHER // n_processes())],
+        phases=[Phase(after=0, crop=64, global_batch=TOGETHER)],
         # Where a gradient is nothing but rounding, Adam would make a step of its sign.
         epsilon=1e-3,
         learning_rate=2e-3,  # five times as much, and rounding grows to tenths in three steps
@@ -135,7 +134,3 @@ def learned(what: str, out: Path) -> Shared[Any]:
     run = METHODS[what](recipe)
     run.train()
     return run
-
-
-def n_processes() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))

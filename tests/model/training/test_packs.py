@@ -36,15 +36,6 @@ def test_a_photograph_without_a_mask_is_ignored_pixel_by_pixel(pack: Pack) -> No
     np.testing.assert_array_equal(pack.mask(1), np.full((4, 4), IGNORE))
 
 
-def test_the_share_of_every_class_is_counted(pack: Pack) -> None:
-    np.testing.assert_array_equal(pack.areas, [[0, 0, 1], [0, 0, 0]])
-
-
-def test_what_is_known_of_a_photograph_is_kept(pack: Pack) -> None:
-    assert pack.present == ((), ("cat", "tree"))
-    assert (pack.names, pack.complete, pack.has_background) == (("cat", "tree"), True, True)
-
-
 def test_an_opened_pack_is_the_one_that_was_written(pack: Pack, tmp_path: Path) -> None:
     again = open_pack(tmp_path / "pets")
 

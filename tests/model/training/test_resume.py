@@ -16,6 +16,7 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
+from lexiseg_model.training.recipe import Phase
 from tests.model.training.toy import ToyBatch, ToyRecipe, ToyRun, differences, finished, recipe_for
 from tests.processes import fork_server
 
@@ -40,7 +41,8 @@ def long_recipe(out: Path) -> ToyRecipe:
         out,
         steps=14,
         decay_steps=5,
-        accumulation=2,
+        phases=[Phase(after=0, crop=64, global_batch=8)],
+        micro_batch=4,
         workers=2,
         checkpoint_steps=3,
         validate_steps=4,

@@ -19,9 +19,11 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from lexiseg_model.errors import RecipeError, TrainingError, WeightsError
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.recipe import LocalPhase, Phase
 from lexiseg_model.training.run import BEST, NONFINITE
 from tests.model.training.toy import ToyBatch, ToyRecipe, ToyRun, differences, finished, recipe_for
+
+EIGHT = [Phase(after=0, crop=64, global_batch=8)]
 
 
 def trained(out: Path, **values: Any) -> ToyRun:
@@ -63,7 +65,7 @@ def test_batches_are_the_same_whatever_makes_them_and_wherever_a_run_began(tmp_p
 
 
 def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:
-    run = trained(tmp_path, steps=3, accumulation=2)
+    run = trained(tmp_path, steps=3, phases=EIGHT, micro_batch=4)
 
     assert run.seen == [0, 1, 2, 3, 4, 5]
     assert (run.step, run.crops_seen) == (3, 24)
@@ -74,7 +76,7 @@ def test_accumulation_averages_gradients(tmp_path: Path) -> None:
     run = ToyRun(recipe_for(tmp_path, largest_gradient=None, weight_decay=0))
     run.network.eval()
     run._mode = lambda: None  # type: ignore[method-assign]  # neither dropout nor batch statistics
-    batches = [run._batches(run.recipe.phases[0]).numbered(number) for number in range(2)]
+    batches = [run._batches(LocalPhase(64, 4)).numbered(number) for number in range(2)]
     expected = []
     for batch in batches:
         run.network.zero_grad()
@@ -96,7 +98,7 @@ def test_epochs_and_minutes_end_a_run_too(tmp_path: Path) -> None:
 
 
 def test_the_rate_is_of_a_batch_and_grows_with_it(tmp_path: Path) -> None:
-    run = ToyRun(recipe_for(tmp_path, warmup_steps=0, rate_batch=16, accumulation=2))
+    run = ToyRun(recipe_for(tmp_path, warmup_steps=0, rate_batch=16, phases=EIGHT))
 
     assert run._learning_rate() == pytest.approx(0.01 * 8 / 16)
 
@@ -187,7 +189,7 @@ def test_sample_pictures_are_written_with_each_validation(tmp_path: Path) -> Non
 def test_a_figure_that_validation_does_not_give_is_named_before_the_first_step(tmp_path: Path) -> None:
     run = ToyRun(recipe_for(tmp_path, validate_steps=10, best_by="miou"))
 
-    with pytest.raises(RecipeError, match=r"no 'miou'; there is: error"):
+    with pytest.raises(RecipeError, match=r"no figure 'miou'; it has: error"):
         run.train()
 
     assert run.step == 0
@@ -237,7 +239,7 @@ def test_too_many_bad_batches_in_a_row_end_a_run(tmp_path: Path) -> None:
     run = Spoilt(recipe_for(tmp_path, nonfinite_limit=3))
     run.bad = tuple(range(4, 10))
 
-    with pytest.raises(TrainingError, match=r"3 steps in a row, the last of them 6, had no finite loss"):
+    with pytest.raises(TrainingError, match=r"3 steps in a row up to step 6 had no finite loss"):
         run.train()
 
     assert len(list((tmp_path / NONFINITE).glob("step-*"))) == 3
@@ -255,7 +257,7 @@ def test_a_signal_ends_a_run_after_its_step_and_it_goes_on_later(tmp_path: Path,
     run = Signalled(recipe_for(tmp_path / "stopped"))
 
     assert run.train() is None
-    assert run.ending == f"{which.name} at step 6; start it again to go on"
+    assert run.ending == f"{which.name} at step 6; start it again to resume"
     assert signal.getsignal(which) == handler
     trained(tmp_path / "stopped")
     trained(tmp_path / "never")
@@ -307,18 +309,6 @@ def test_a_kill_in_a_decay_goes_on_in_it_and_only_a_longer_run_begins_it_anew(tm
     assert trained(tmp_path, steps=12, decay_steps=5).seen == list(range(5, 12))
 
 
-def test_a_checkpoint_without_recipe_and_random_states_still_loads(tmp_path: Path) -> None:
-    """As version 0.1 wrote them."""
-    trained(tmp_path, steps=4)
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    old = ("network", "average", "optimizer", "step", "decayed", "crops", "seconds")
-    torch.save({name: state[name] for name in old}, tmp_path / "checkpoint.pt")
-
-    run = trained(tmp_path, steps=6)
-
-    assert run.seen == [4, 5]
-
-
 def test_the_recipe_lies_beside_the_weights(tmp_path: Path) -> None:
     run = trained(tmp_path, steps=1)
 
@@ -350,10 +340,10 @@ def test_data_that_give_no_batch_are_an_error(tmp_path: Path) -> None:
             return iter(())
 
     class Starved(ToyRun):
-        def _batches(self, phase: Phase) -> Any:
+        def _batches(self, phase: LocalPhase) -> Any:
             return Empty()
 
-    with pytest.raises(TrainingError, match="gave no batch"):
+    with pytest.raises(TrainingError, match="has no batch"):
         Starved(recipe_for(tmp_path)).train()
 
 
@@ -363,5 +353,5 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     state["network"]["third.weight"] = state["network"].pop("first.weight")
     torch.save(state, tmp_path / "checkpoint.pt")
 
-    with pytest.raises(WeightsError, match=r"of another network: 2 tensors, as first\.weight"):
+    with pytest.raises(WeightsError, match=r"of another network: 2 tensors differ, such as first\.weight"):
         trained(tmp_path)

@@ -15,7 +15,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from lexiseg_model.errors import RecipeError
 from tests.model.training.shared_runs import METHODS, STEPS, TOGETHER, learned
 from tests.model.training.together import work
 from tests.model.training.toy import ToyRun, differences, finished, recipe_for
@@ -70,7 +69,9 @@ def near(name: str, ours: Tensor, expected: Tensor, tolerance: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_two_processes_learn_what_one_does_from_the_double_batch(together: Path, method: str, tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_does_from_the_same_global_batch(
+    together: Path, method: str, tmp_path: Path
+) -> None:
     alone = learned(method, tmp_path)
 
     first, second = ranks(together / method)
@@ -122,12 +123,14 @@ def test_what_any_process_could_not_read_is_named_once_and_counted(together: Pat
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_where_two_were_if_a_step_stays_what_it_is(together: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("micro_batch", "seen"), [(None, [9, 10]), (2, [18, 19, 20, 21])])
+def test_one_process_resumes_a_run_of_two_at_the_same_global_batch(
+    together: Path, tmp_path: Path, micro_batch: int | None, seen: list[int]
+) -> None:
     shutil.copytree(together / "left-alone", tmp_path / "before")
 
-    with pytest.raises(RecipeError, match="2 processes, 2 batches a step; here are 1, 1 batches"):
-        ToyRun(recipe_for(tmp_path / "before", steps=11)).train()
-    run = ToyRun(recipe_for(tmp_path / "before", steps=11, accumulation=2))
+    run = ToyRun(recipe_for(tmp_path / "before", steps=11, micro_batch=micro_batch))
     run.train()
 
-    assert run.seen == [18, 19, 20, 21]
+    assert run.seen == seen
+    assert run.crops_seen == 11 * 4

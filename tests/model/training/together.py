@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.data.pairs.source import Skipped
-from lexiseg_model.training.gather import rank
+from lexiseg_model.training.distributed import rank
 from tests.model.training.toy import ToyBatch, ToyRun, recipe_for
 
 TOYS = ("left-alone", "killed")

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lexiseg_model.training.recipe import Phase, RunRecipe
+from lexiseg_model.training.recipe import LocalPhase, Phase, RunRecipe
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
 
@@ -67,7 +67,7 @@ class ToyRun(Run[ToyRecipe, ToyNetwork, ToyBatch]):
         super().__init__(recipe, ToyNetwork())
         self.seen: list[int] = []
 
-    def _batches(self, phase: Phase) -> Sums:
+    def _batches(self, phase: LocalPhase) -> Sums:
         return Sums(phase.batch, self.recipe.seed)
 
     def _loss(self, batch: ToyBatch) -> Tensor:
@@ -98,7 +98,7 @@ def recipe_for(out: Path = Path("runs/toy"), **values: Any) -> ToyRecipe:
     """Ten steps of batches of four, unless said otherwise."""
     usual = {
         "steps": 10,
-        "phases": [Phase(after=0, crop=64, batch=4)],
+        "phases": [Phase(after=0, crop=64, global_batch=4)],
         "learning_rate": 0.01,
         "warmup_steps": 2,
         "weight_decay": 0.05,

@@ -42,7 +42,7 @@ def test_an_unknown_recipe_names_those_that_are_there(lexiseg: CommandLine) -> N
     outcome = lexiseg("train", "huge")
 
     assert outcome.status == 1
-    assert outcome.err.startswith("lexiseg: no recipe 'huge'; there is: ")
+    assert outcome.err.startswith("lexiseg: no recipe 'huge'; known recipes: ")
     assert "tiny, tiny-names, tiny-names-smoke, tiny-prompts" in outcome.err
 
 
@@ -66,8 +66,8 @@ def test_a_misspelt_name_says_which_may_be_meant(lexiseg: CommandLine) -> None:
     setting = lexiseg("train", "tiny", "learning_rat=3")
     recipe = lexiseg("train", "finetun")
 
-    assert "learning_rat: there is no such setting; is learning_rate meant? (came: 3)" in setting.err
-    assert "no recipe 'finetun' (is finetune meant?); there is: " in recipe.err
+    assert "learning_rat: no such setting; did you mean learning_rate? (got 3)" in setting.err
+    assert "no recipe 'finetun' (did you mean finetune?); known recipes: " in recipe.err
 
 
 def test_a_run_by_another_recipe_is_refused_before_anything_is_loaded(lexiseg: CommandLine, tmp_path: Path) -> None:
@@ -78,10 +78,10 @@ def test_a_run_by_another_recipe_is_refused_before_anything_is_loaded(lexiseg: C
     (tmp_path / "run" / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
     (tmp_path / "run" / "checkpoint.pt").touch()
 
-    outcome = lexiseg("train", "tiny-smoke", *values, "phases.0.batch=5")
+    outcome = lexiseg("train", "tiny-smoke", *values, "phases.0.global_batch=5")
 
     assert outcome.status == 1
-    assert "phases.0.batch was " in outcome.err
+    assert "phases.0.global_batch was " in outcome.err
     assert "loading" not in outcome.out
 
 
@@ -122,32 +122,40 @@ def test_a_dry_run_says_every_value_and_what_would_be_trained(lexiseg: CommandLi
 
 def test_a_dry_run_measures_batches_of_each_phase_and_leaves_no_run(lexiseg: CommandLine, tmp_path: Path) -> None:
     write_shapes(tmp_path / "data", count=4)
-    phases = "phases=[{after: 0, crop: 64, batch: 2}, {after: 0.75, crop: 96, batch: 1}]"
+    phases = "phases=[{after: 0, crop: 64, global_batch: 2}, {after: 0.75, crop: 96, global_batch: 1}]"
     values = [f"data={tmp_path / 'data'}", f"out={tmp_path / 'run'}", "sets={shapes: {share: 1, nothing: 0}}"]
 
     outcome = lexiseg("train", "tiny-prompts-smoke", "--dry-run", phases, *values)
 
     assert outcome.status == 0, outcome.err
-    assert re.search(r"^batches of 2 at 64 pixels, from 0% on: \d+\.\d\d s each; memory", outcome.out, re.MULTILINE)
-    assert re.search(r"^batches of 1 at 96 pixels, from 75% on: ", outcome.out, re.MULTILINE)
-    assert re.search(r"^time: about \d+\.\d minutes here", outcome.out, re.MULTILINE)
+    assert re.search(
+        r"^steps of 2 at 64 pixels, from 0% on: 1 x 2 in one process, \d+\.\d\d s each; memory",
+        outcome.out,
+        re.MULTILINE,
+    )
+    assert re.search(r"^steps of 1 at 96 pixels, from 75% on: 1 x 1 in one process", outcome.out, re.MULTILINE)
+    assert re.search(r"^time: about \d+\.\d minutes on this machine", outcome.out, re.MULTILINE)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_dry_run_measures_what_is_trained_first_and_trains_none_of_it(lexiseg: CommandLine, tmp_path: Path) -> None:
     write_pairs(tmp_path / "captions", 4)
     below, small = tmp_path / "clip" / "clip.safetensors", tmp_path / "small.yaml"
-    small.write_text("recipe: clip-smoke\nheld_out: 0\nphases.0.batch: 4\n")
-    values = ["phases.0.batch=2", f"data={tmp_path}", f"clip={below}", f"clip_recipe={small}", "held_out=0"]
+    small.write_text("recipe: clip-smoke\nheld_out: 0\nphases.0.global_batch: 4\nmicro_batch: 2\n")
+    values = ["phases.0.global_batch=2", f"data={tmp_path}", f"clip={below}", f"clip_recipe={small}", "held_out=0"]
 
     outcome = lexiseg("train", "tcl-smoke", "--dry-run", *values)
 
     assert outcome.status == 0, outcome.err
     first = f"before it, {small}: 140 steps from random weights of lexiseg-mini-16; out: {below.parent}"
     assert first in outcome.out
-    assert re.search(r"/small\.yaml: batches of 4 at 64 pixels, from 0% on: ", outcome.out)
-    assert re.search(r"^tcl-smoke: batches of 2 at 64 pixels, from 0% on: ", outcome.out, re.MULTILINE)
-    assert re.search(r"^time: about \d+\.\d minutes here", outcome.out, re.MULTILINE)
+    assert re.search(
+        r"/small\.yaml: steps of 4 at 64 pixels, from 0% on: 2 x 2 in one process, "
+        r".*; negatives come from 2 pairs, with 2 processes from all 4",
+        outcome.out,
+    )
+    assert re.search(r"^tcl-smoke: steps of 2 at 64 pixels, from 0% on: ", outcome.out, re.MULTILINE)
+    assert re.search(r"^time: about \d+\.\d minutes on this machine", outcome.out, re.MULTILINE)
     assert not below.parent.exists()
 
 
@@ -192,7 +200,7 @@ def test_a_signal_while_it_loads_ends_it_with_0(
     outcome = lexiseg("train", "clip-smoke", f"data={tmp_path}", f"out={tmp_path / 'run'}", "held_out=0")
 
     assert outcome.status == 0, outcome.err
-    assert outcome.out.endswith(f"{asking.name}; start it again to go on\n")
+    assert outcome.out.endswith(f"{asking.name}; start it again to resume\n")
     assert signal.getsignal(asking) is before
 
 

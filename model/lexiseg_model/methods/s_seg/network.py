@@ -13,7 +13,7 @@ from lexiseg_model.clip.text_pass import end_states
 from lexiseg_model.methods.s_seg.backbone import Pyramid
 from lexiseg_model.methods.s_seg.mask_head import MaskHead
 from lexiseg_model.methods.s_seg.sizes import SSegSizes
-from lexiseg_model.training.contrast import Contrast
+from lexiseg_model.training.losses import Contrast
 
 
 class Masks(NamedTuple):

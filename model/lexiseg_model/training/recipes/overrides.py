@@ -1,4 +1,4 @@
-"""Values laid over values: `loss.area=0.3` changes one of a part, `sets={mine: 1}` replaces all sets."""
+"""Overrides of recipe values: `loss.area=0.3` changes one nested value, `sets={mine: 1}` replaces all sets."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import BaseModel
 
 from lexiseg_model.errors import RecipeError
 
-EXAMPLE = "as in steps=30 or loss.area=0.3"
+EXAMPLE = "such as steps=30 or loss.area=0.3"
 
 
 def parse(override: str) -> tuple[str, Any]:
-    """Key and value of a `key=value` string; the value is YAML.
+    """Split a `key=value` string; the value is YAML.
 
     Raises:
-        RecipeError: it has no `=`, or its value is no YAML.
+        RecipeError: there is no `=`, or the value is not YAML.
     """
     key, equals, value = override.partition("=")
     if not equals or not key.strip("."):
@@ -30,19 +30,18 @@ def parse(override: str) -> tuple[str, Any]:
 
 
 def lay(values: dict[str, Any], key: str, value: Any, kind: Any) -> None:
-    """Changes one value in place, the last of the dotted key's parts.
+    """Set the value at a dotted key in place.
 
-    A mapping is merged into a part of the recipe that has fields of its own (a pydantic model), so that what it does
-    not name stays; a collection whose keys the user chooses (`sets`) it replaces.
+    A mapping is merged into a nested pydantic model and replaces a free collection such as `sets`.
 
     Args:
         values: nested mappings and lists; changed.
         key: names of keys and numbers of list items, joined by dots.
-        value: what it becomes.
+        value: the new value.
         kind: the type that `values` is validated as later.
 
     Raises:
-        RecipeError: the key leads through something that has no parts.
+        RecipeError: the key leads through a value that has no parts.
     """
     *way, last = key.split(".")
     place: Any = values
@@ -62,7 +61,7 @@ def lay(values: dict[str, Any], key: str, value: Any, kind: Any) -> None:
 
 
 def part_of(kind: Any, name: str) -> Any:
-    """The type of a field, of a mapping's values or of a list's items; None where nobody knows."""
+    """The type of a field, of a mapping's values or of a list's items; None if unknown."""
     kind = _plain(kind)
     if _has_fields(kind):
         field = kind.model_fields.get(name)
@@ -86,7 +85,7 @@ def _index(items: list[Any], part: str, key: str) -> int:
 
 
 def _plain(kind: Any) -> Any:
-    """Without `| None` and without annotations."""
+    """Strip `| None` and annotations from a type."""
     if hasattr(kind, "__metadata__"):
         return _plain(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):

@@ -1,10 +1,12 @@
-"""From a name or a YAML file, and what is laid over it, to a validated recipe and how it is trained."""
+"""Find recipes by name, read them from YAML with overrides on top, and validate them. Free of torch."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,46 +14,91 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from lexiseg_model.catalogue.method import Method, methods
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.recipe import RunRecipe, with_budget
 from lexiseg_model.training.recipes.overrides import lay, parse
-from lexiseg_model.training.recipes.registry import RecipeFile, find, training_of
 from lexiseg_model.training.recipes.training import Training
 
-RECIPE = "recipe"  # the key that names the recipe below
+MODULE, FOLDER = "training", "training/recipes"  # of a method: TRAININGS, and the recipe files
+RECIPE = "recipe"  # key that names the recipe below
 Recipe = TypeVar("Recipe", bound=RunRecipe)
 
 
-class Planned(NamedTuple):
-    """A recipe with all its values, and how it is trained."""
+class RecipeFile(NamedTuple):
+    """A recipe that comes with a method."""
 
-    name: str  # of the recipe, or of the file
+    name: str
+    path: Path
+    method: Method
+
+    @property
+    def summary(self) -> str:
+        """First sentence of the comment that the file begins with."""
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        comment = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
+        return comment.partition(". ")[0].rstrip(".:")
+
+
+class Planned(NamedTuple):
+    """A recipe with all its values, and how it is trained; `name` is the recipe's or the file's."""
+
+    name: str
     training: Training[Any]
     recipe: RunRecipe
 
 
-class _Layers(NamedTuple):
-    """Values of files, the lowest first; `root` is laid over no other, `nearest` is the topmost that has a name."""
+def recipes() -> dict[str, RecipeFile]:
+    """Every recipe by name, sorted by method and name. Imports no method."""
+    by_name: dict[str, RecipeFile] = {}
+    for method in methods().values():
+        for folder in _folders(method):
+            for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem):
+                by_name.setdefault(path.stem, RecipeFile(path.stem, path, method))
+    return by_name
 
-    root: RecipeFile
-    nearest: str
-    values: list[dict[str, Any]]
+
+def find(name: str) -> RecipeFile:
+    """The file of one recipe.
+
+    Raises:
+        RecipeError: unknown name; lists the known ones.
+    """
+    by_name = recipes()
+    if name not in by_name:
+        alike = get_close_matches(name, by_name, n=1)
+        meant = f" (did you mean {alike[0]}?)" if alike else ""
+        raise RecipeError(f"no recipe {name!r}{meant}; known recipes: {', '.join(by_name)}")
+    return by_name[name]
+
+
+def training_of(file: RecipeFile) -> Training[Any]:
+    """The training of a recipe that names no other recipe below it.
+
+    Raises:
+        RecipeError: its method does not register one.
+    """
+    trainings: Mapping[str, Training[Any]] = file.method.module(MODULE).TRAININGS
+    if file.name not in trainings:
+        known = ", ".join(trainings)
+        raise RecipeError(f"{file.path}: method {file.method.name} trains {known}; `recipe:` must name one of them")
+    return trainings[file.name]
 
 
 def read_recipe(name: str, overrides: Sequence[str] = ()) -> Planned:
-    """Reads a recipe; loads neither torch nor data.
+    """Read and validate a recipe; loads neither torch nor data.
 
     Args:
         name: of a recipe, or the path of a YAML file that names one as `recipe`.
         overrides: `key=value` strings, applied in order.
 
     Raises:
-        RecipeError: no such recipe or file, a malformed override, or values out of range; all of these are named.
+        RecipeError: unknown recipe or file, a malformed override, or values out of range; names all of them.
     """
-    layers = _layers(name)
-    training = training_of(layers.root)
-    values = dict(layers.values[0])
-    for layer in layers.values[1:]:
+    files, layers = _layers(name)
+    training = training_of(files[-1])
+    values = dict(layers[0])
+    for layer in layers[1:]:
         for key, value in layer.items():
             values = with_budget(values, key, value)
             lay(values, key, value, training.recipe)
@@ -59,31 +106,19 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Planned:
         key, value = parse(override)
         values = with_budget(values, key, value)
         lay(values, key, value, training.recipe)
-    values[RECIPE] = layers.nearest
+    values[RECIPE] = files[0].name
     try:
         return Planned(name, training, training.recipe.model_validate(values))
     except ValidationError as error:
-        lines = "; ".join(_said(each, training.recipe) for each in error.errors())
+        lines = "; ".join(_in_words(each, training.recipe) for each in error.errors())
         raise RecipeError(f"recipe {name!r}: {lines}") from None
 
 
-def _said(error: ErrorDetails, kind: type[RunRecipe]) -> str:
-    """One thing that is wrong with values; of a key that is misspelt, what it may have meant."""
-    place = [str(part) for part in error["loc"]]
-    key = ".".join(place)
-    if not place:  # of several values together
-        return error["msg"].removeprefix("Value error, ")
-    if error["type"] != "extra_forbidden":
-        return f"{key}: {error['msg']} (came: {error['input']!r})"
-    alike = get_close_matches(place[0], kind.model_fields, n=1) if len(place) == 1 else []
-    return f"{key}: there is no such setting{f'; is {alike[0]} meant?' if alike else ''} (came: {error['input']!r})"
-
-
 def read_as(kind: type[Recipe], name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """`read_recipe` of one whose values are of a known class.
+    """`read_recipe` for a recipe of a known class.
 
     Raises:
-        RecipeError: as `read_recipe`, and it is of another class.
+        RecipeError: as `read_recipe`, or it is of another class.
     """
     recipe = read_recipe(name, overrides).recipe
     if not isinstance(recipe, kind):
@@ -91,26 +126,37 @@ def read_as(kind: type[Recipe], name: str, overrides: Sequence[str] = ()) -> Rec
     return recipe
 
 
-def _layers(name: str) -> _Layers:
-    """Follows `recipe:` down to the one that is laid over no other."""
+def _in_words(error: ErrorDetails, kind: type[RunRecipe]) -> str:
+    """One validation error; suggests the closest setting for an unknown key."""
+    place = [str(part) for part in error["loc"]]
+    key = ".".join(place)
+    if not place:  # concerns several values together
+        return error["msg"].removeprefix("Value error, ")
+    if error["type"] != "extra_forbidden":
+        return f"{key}: {error['msg']} (got {error['input']!r})"
+    alike = get_close_matches(place[0], kind.model_fields, n=1) if len(place) == 1 else []
+    meant = f"; did you mean {alike[0]}?" if alike else ""
+    return f"{key}: no such setting{meant} (got {error['input']!r})"
+
+
+def _layers(name: str) -> tuple[list[RecipeFile], list[dict[str, Any]]]:
+    """Follow `recipe:` down to a recipe that names no other.
+
+    Returns:
+        The files from the topmost down, and the values of all layers from the lowest up.
+    """
     files: list[RecipeFile] = []
     layers: list[dict[str, Any]] = []
-    values = _values(Path(name)) if is_path(name) else {RECIPE: name}
+    values = _values(Path(name)) if re.search(r"[/\\]|\.ya?ml$", name) else {RECIPE: name}
     if RECIPE not in values:
-        raise RecipeError(f"{name} does not say which recipe it is laid over; begin it with `recipe: NAME`")
+        raise RecipeError(f"{name} does not name the recipe that it changes; begin it with `recipe: NAME`")
     while (below := values.pop(RECIPE, None)) is not None:
         layers.insert(0, values)
         files.append(find(str(below)))
         if files[-1] in files[:-1]:
-            raise RecipeError(f"recipe {name!r} is laid over itself: {', '.join(file.name for file in files)}")
+            raise RecipeError(f"recipe {name!r} builds on itself: {', '.join(file.name for file in files)}")
         values = _values(files[-1].path)
-    layers.insert(0, values)
-    return _Layers(files[-1], files[0].name, layers)
-
-
-def is_path(name: str) -> bool:
-    """A file rather than a recipe's name."""
-    return bool(re.search(r"[/\\]|\.ya?ml$", name))
+    return files, [values, *layers]
 
 
 def _values(path: Path) -> dict[str, Any]:
@@ -121,5 +167,14 @@ def _values(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"{path} is not a recipe: {error}") from None
     if not isinstance(values, dict):
-        raise RecipeError(f"{path} is not a recipe: keys and values are expected, {type(values).__name__} came")
+        raise RecipeError(f"{path} is not a recipe: expected keys and values, got {type(values).__name__}")
     return {str(key): value for key, value in values.items()}
+
+
+def _folders(method: Method) -> list[Path]:
+    try:
+        spec = find_spec(method.package)
+    except ModuleNotFoundError:  # of the package around it
+        return []
+    places = (spec.submodule_search_locations or ()) if spec else ()
+    return [Path(place, FOLDER) for place in places]

@@ -1,12 +1,12 @@
-"""What a method contributes for a recipe of its own: the class of its values, its trainer, what becomes of its weights.
+"""The interface of a method's training: recipe class, start, network, trainer, publication.
 
 A method's package holds
 
-    training/recipes/NAME.yaml     values of a recipe; `recipe: OTHER` in it lays them over those of another
-    training/__init__.py           TRAININGS: dict[str, Training], one for every NAME that is laid over no other
+    training/recipes/NAME.yaml     values of a recipe; `recipe: OTHER` in it builds on another recipe
+    training/__init__.py           TRAININGS: dict[str, Training], one for every NAME that builds on no other
 
-A file is found by its name alone; the module is imported when its recipe is asked for, and torch comes when its
-training begins: `network`, `trainer` and `publish` import what they need themselves.
+A file is found by its name alone. The module is imported when its recipe is read, and torch when its training begins:
+`network`, `trainer` and `publish` import what they need themselves.
 """
 
 from __future__ import annotations
@@ -28,57 +28,72 @@ Recipe = TypeVar("Recipe", bound=RunRecipe)
 
 
 class Below(NamedTuple):
-    """A file that a recipe stands on, and that another recipe trains where it is not there."""
+    """A file that a recipe needs and that another recipe can train.
 
-    key: str  # of the recipe above: which of its values names the file
+    Attributes:
+        key: setting of the recipe that names the file.
+        file: the file.
+        name: recipe that writes it.
+    """
+
+    key: str
     file: Path
-    name: str  # of the recipe that writes it
+    name: str
 
 
 class Rehearsal(NamedTuple):
-    """A run of which a few batches are measured, perhaps over little of its data, and what all of the data adds."""
+    """A trainer for a dry run, perhaps over little of the data, and what the whole data adds.
+
+    Attributes:
+        trainer: runs a few batches.
+        before: what is prepared before the first step, in words.
+        seconds: time of that preparation.
+        more_bytes: additional memory.
+    """
 
     trainer: Run[Any, Any, Any]
-    before: str = ""  # what is made ready before the first step, in words
-    seconds: float = 0.0  # that this takes
-    more_bytes: int = 0  # of memory
+    before: str = ""
+    seconds: float = 0.0
+    more_bytes: int = 0
 
 
 class Training(ABC, Generic[Recipe]):
     """How one recipe is trained."""
 
     recipe: type[Recipe]
+    contrastive = False  # the loss takes negatives from the whole batch, of which accumulation sees a part at a time
 
     @abstractmethod
     def start(self, recipe: Recipe) -> str:
-        """What the weights are when training begins, in words: "the bundled weights of tiny"; loads nothing."""
+        """The initial weights in words, such as "the bundled weights of tiny"; loads nothing."""
 
     def lacks(self, recipe: Recipe) -> str | None:
-        """Why it cannot begin, and what to do about it; None where it can. Loads nothing."""
+        """Why training cannot begin, and what to do about it; None if it can. Loads nothing."""
         return None if recipe.data.exists() else f"there is no data at {recipe.data}"
 
     def below(self, recipe: Recipe) -> Sequence[Below]:
-        """What other recipes train before it, where it is not there."""
+        """Files that other recipes train first, where they are missing."""
         return ()
 
     @abstractmethod
     def network(self, recipe: Recipe) -> nn.Module:
-        """What is trained, in its form and not with its values: counted before data is read."""
+        """The network in its final shape, without its weights; used to count parameters before data is read."""
 
     @abstractmethod
     def trainer(self, recipe: Recipe) -> Run[Recipe, Any, Any]:
-        """Reads data and weights, as far as the first step needs them; what lies below is there."""
+        """Read the data and weights that the first step needs; files of `below` exist."""
 
     def rehearsal(self, recipe: Recipe, folder: Path) -> Rehearsal:
-        """A trainer for a dry run, which is to answer within seconds; what it makes lies below `folder`, and goes.
+        """A trainer for a dry run, ready within seconds; its files are below `folder`, which is deleted afterwards.
 
-        Where data takes minutes to be made ready, a method makes little of it ready and estimates the rest.
+        Methods whose data takes minutes to prepare prepare a part and estimate the rest.
         """
         return Rehearsal(self.trainer(recipe.model_copy(update={"out": folder / "run"})))
 
     @abstractmethod
     def publish(self, recipe: Recipe, weights: Path) -> ModelCard | None:
-        """Makes a model directory that serves of the folder in which the weights lie.
+        """Turn the folder of the weights into a model directory.
 
-        None where they are for other recipes to begin with, and serve nothing by themselves.
+        Returns:
+            Its card; None for weights that only serve as the start of other recipes.
         """

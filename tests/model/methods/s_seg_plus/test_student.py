@@ -59,7 +59,7 @@ def recipe_for(data: Path, out: Path, **changes: object) -> StudentRecipe:
         "data": data,
         "out": out,
         "steps": 12,
-        "phases": [Phase(after=0, crop=64, batch=2)],
+        "phases": [Phase(after=0, crop=64, global_batch=2)],
         "learning_rate": 3e-3,
         "warmup_steps": 0,
         "weight_decay": 0.05,

@@ -95,7 +95,7 @@ def test_a_value_may_hold_an_equals_sign() -> None:
 
 @pytest.mark.parametrize("override", ["steps", "", "steps 30", "=3"])
 def test_an_override_without_an_equals_sign_is_refused(override: str) -> None:
-    with pytest.raises(RecipeError, match="is not key=value, as in steps=30"):
+    with pytest.raises(RecipeError, match="is not key=value, such as steps=30"):
         parse(override)
 
 

@@ -1,7 +1,9 @@
-"""A recipe by name or from a file: layers in order, and messages that name key, value and limit."""
+"""Recipes by name or from a file: registry, layers in order, overrides, and messages that name key, value and limit."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import yaml
 
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tiny.training.recipe import NamesRecipe, TinyRecipe
-from lexiseg_model.training.recipes.read import read_as, read_recipe
+from lexiseg_model.training.recipes.read import find, read_as, read_recipe, recipes, training_of
 
 pytestmark = pytest.mark.usefixtures("acme")
 
@@ -27,11 +29,11 @@ def test_a_recipe_over_another_changes_what_it_names() -> None:
 
 
 def test_dotted_overrides_come_last() -> None:
-    recipe = read("acme-smoke", "loss.area=0.3", "sets.ours=3", "phases.1.batch=7", "steps=8")
+    recipe = read("acme-smoke", "loss.area=0.3", "sets.ours=3", "phases.1.global_batch=7", "steps=8")
 
     assert (recipe.loss.area, recipe.loss.tv, recipe.steps) == (0.3, 0.5, 8)
     assert recipe.sets == {"ours": 3, "theirs": 2}
-    assert [phase.batch for phase in recipe.phases] == [4, 7]
+    assert [phase.global_batch for phase in recipe.phases] == [4, 7]
 
 
 def test_a_file_from_anywhere_is_laid_over_the_recipe_that_it_names(tmp_path: Path) -> None:
@@ -56,9 +58,9 @@ def test_what_a_run_writes_down_is_a_recipe_that_can_be_run_again(name: str, tmp
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("steps: 3\n", "does not say which recipe it is laid over; begin it with `recipe: NAME`"),
-        ("recipe: huge\n", "no recipe 'huge'; there is: "),
-        ("- 3\n", "is not a recipe: keys and values are expected, list came"),
+        ("steps: 3\n", "does not name the recipe that it changes; begin it with `recipe: NAME`"),
+        ("recipe: huge\n", "no recipe 'huge'; known recipes: "),
+        ("- 3\n", "is not a recipe: expected keys and values, got list"),
         ("recipe: [\n", "is not a recipe: "),
     ],
 )
@@ -70,24 +72,17 @@ def test_a_file_that_is_no_recipe_says_why(text: str, message: str, tmp_path: Pa
         read(str(path))
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(RecipeError, match=r"there is no recipe at nowhere/mine\.yaml"):
-        read("nowhere/mine.yaml")
-
-
 def test_recipes_in_a_circle_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "site" / "acme_seg" / "training" / "recipes"
     (folder / "one.yaml").write_text("recipe: two\n")
     (folder / "two.yaml").write_text("recipe: one\n")
 
-    with pytest.raises(RecipeError, match="recipe 'one' is laid over itself: one, two, one"):
+    with pytest.raises(RecipeError, match="recipe 'one' builds on itself: one, two, one"):
         read("one")
 
 
 def test_every_bad_value_is_named_at_once() -> None:
-    with pytest.raises(
-        RecipeError, match=r"recipe 'acme': steps: .*\(came: -1\); loss\.area: .*\(came: -2\); colour: "
-    ):
+    with pytest.raises(RecipeError, match=r"recipe 'acme': steps: .*\(got -1\); loss\.area: .*\(got -2\); colour: "):
         read("acme", "steps=-1", "loss.area=-2", "colour=red")
 
 
@@ -106,7 +101,7 @@ def test_a_budget_takes_the_place_of_another_one() -> None:
 
 
 def test_a_recipe_of_no_length_is_refused() -> None:
-    with pytest.raises(RecipeError, match="said by nothing; say one of steps, epochs, minutes"):
+    with pytest.raises(RecipeError, match="exactly one of steps, epochs, minutes; got none of them"):
         read("acme", "steps=null")
 
 
@@ -123,3 +118,48 @@ def test_values_that_contradict_each_other_are_said_without_all_the_others() -> 
         read("finetune", "steps=10", "decay_steps=60")
 
     assert str(refused.value) == "recipe 'finetune': decay_steps is 60, more than the 10 steps of the run"
+
+
+def test_every_recipe_of_ours_says_what_it_is_in_a_line() -> None:
+    assert {
+        name: file.summary
+        for name, file in recipes().items()
+        if file.method.name != "acme" and not 10 < len(file.summary) < 160
+    } == {}
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_method_of_another_distribution_contributes_recipes_without_being_imported() -> None:
+    file = recipes()["acme"]
+
+    assert (file.method.name, file.summary) == ("acme", "How acme is trained: on drawings")
+    assert "acme_seg.training" not in sys.modules
+    assert training_of(file).recipe.__name__ == "AcmeRecipe"
+
+
+def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
+    with pytest.raises(RecipeError, match=r"no recipe 'huge'; known recipes: .*tiny, tiny-names"):
+        find("huge")
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_file_that_no_training_stands_for_is_named() -> None:
+    with pytest.raises(
+        RecipeError, match=r"acme-stray\.yaml: method acme trains acme; `recipe:` must name one of them"
+    ):
+        training_of(find("acme-stray"))
+
+
+def test_the_recipes_of_tiny_are_read_without_torch() -> None:
+    program = (
+        "import sys\n"
+        "from lexiseg_model.training.recipes.read import read_recipe, recipes\n"
+        "for name, file in recipes().items():\n"
+        "    if file.method.name == 'tiny':\n"
+        "        read_recipe(name)\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert answer.returncode == 0, answer.stderr or "torch was imported"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lexiseg_model.methods.dense_clip.training.dinoiser_recipe import DinoiserRecipe
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
-from lexiseg_model.training.recipes.below import lacks_below, lacks_pairs
+from lexiseg_model.training.recipes.prerequisites import lacks_below, lacks_pairs
 from lexiseg_model.training.recipes.training import Below, Training
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class PairTraining(Training[ClipRecipe]):
     """Both towers of a CLIP, from random weights."""
 
     recipe = ClipRecipe
+    contrastive = True
 
     def start(self, recipe: ClipRecipe) -> str:
         return f"random weights of {recipe.architecture}"

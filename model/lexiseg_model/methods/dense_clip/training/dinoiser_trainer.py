@@ -25,7 +25,7 @@ from lexiseg_model.methods.dense_clip.dinoiser import DEPTH, DinoiserHeads
 from lexiseg_model.methods.dense_clip.settings import published_policy
 from lexiseg_model.methods.dense_clip.training.dinoiser_recipe import DinoiserRecipe
 from lexiseg_model.methods.dense_clip.training.teacher import Taught, Teacher
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
 
@@ -104,7 +104,7 @@ class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, CropBatch]):
         self.settings = published_policy("clip_dinoiser").settings
         self._parts: list[list[float]] = []
 
-    def _batches(self, phase: Phase) -> Crops:
+    def _batches(self, phase: LocalPhase) -> Crops:
         return Crops(self.paths, phase.crop, phase.batch, self.recipe.brightness, self.recipe.seed)
 
     def _loss(self, batch: CropBatch) -> Tensor:
@@ -128,9 +128,9 @@ class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, CropBatch]):
         if not self.held_out:
             return {}
         phase = self.recipe.phases[-1]
-        crops = Crops(self.held_out, phase.crop, phase.batch, 0.0, 0)
+        crops = Crops(self.held_out, phase.crop, phase.global_batch, 0.0, 0)
         parts = []
-        for number in range(math.ceil(len(self.held_out) / phase.batch)):
+        for number in range(math.ceil(len(self.held_out) / phase.global_batch)):
             batch = crops.numbered(number)
             self.skips.add(batch.skipped)
             pixels = batch.images.to(self.device)

@@ -14,15 +14,13 @@ from lexiseg_model.clip.towers import configuration, fresh_model, tokenizer
 from lexiseg_model.data.pairs.open import open_pairs
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
-from lexiseg_model.training.contrast import LARGEST_SCALE
-from lexiseg_model.training.control import Mismatched
 from lexiseg_model.training.deit import DeitViews
-from lexiseg_model.training.gather import gather, rank
-from lexiseg_model.training.pair_batches import NumberedPairs, PairBatch, PairBatches
-from lexiseg_model.training.pairs.held_out import held_out_batch, recall
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.distributed import gather, rank
+from lexiseg_model.training.losses import MAX_SCALE
+from lexiseg_model.training.pairs import Mismatched, NumberedPairs, PairBatch, PairBatches, Shrunk
+from lexiseg_model.training.recipe import LocalPhase
+from lexiseg_model.training.retrieval import held_out_batch, recall
 from lexiseg_model.training.run import Run
-from lexiseg_model.training.shrunk import Shrunk
 
 FILE = "clip.safetensors"
 CONFIGURATION = "open_clip_config.json"  # beside a file, says what towers it holds, and their activation
@@ -53,7 +51,7 @@ class TowerPair(nn.Module):
     @property
     def scale(self) -> Tensor:
         """What cosines are multiplied by, a scalar."""
-        scale: Tensor = self.clip.logit_scale.exp().clamp(max=LARGEST_SCALE)
+        scale: Tensor = self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
         return scale
 
     def texts(self, tokens: Tensor) -> Tensor:
@@ -81,7 +79,7 @@ class PairTrainer(Run[ClipRecipe, TowerPair, PairBatch]):
         self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
         self._kept_batch: PairBatch | None = None
 
-    def _batches(self, phase: Phase) -> NumberedPairs[PairBatch]:
+    def _batches(self, phase: LocalPhase) -> NumberedPairs[PairBatch]:
         recipe = self.recipe
         views = DeitViews(recipe.views, phase.crop, "clip")
         make = PairBatches(views, tokenizer(recipe.architecture))

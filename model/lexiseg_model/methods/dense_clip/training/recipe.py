@@ -6,8 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lexiseg_model.training.pairs.view_settings import DeitSettings
-from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.training.recipe import DeitSettings, RunRecipe
 
 
 class ClipRecipe(RunRecipe):

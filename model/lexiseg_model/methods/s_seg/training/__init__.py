@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.methods.s_seg.training.tower.recipe import TowerRecipe
-from lexiseg_model.training.recipes.below import lacks_below, lacks_pairs
+from lexiseg_model.training.recipes.prerequisites import lacks_below, lacks_pairs
 from lexiseg_model.training.recipes.training import Below, Training
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class PairsTraining(Training[SSegRecipe]):
     """Masks from a frozen tower, words from captions."""
 
     recipe = SSegRecipe
+    contrastive = True
 
     def start(self, recipe: SSegRecipe) -> str:
         backbone = "a backbone of random weights" if recipe.backbone is None else f"the backbone of {recipe.backbone}"

@@ -15,8 +15,8 @@ from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
 from lexiseg_model.methods.s_seg.training.settings import PUBLISHED
 from lexiseg_model.methods.s_seg.training.settings import LossSettings as LossSettings
-from lexiseg_model.training.gather import gather
-from lexiseg_model.training.mask_losses import matched_mask_losses
+from lexiseg_model.training.distributed import gather
+from lexiseg_model.training.losses import matched_mask_losses
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from pydantic import Field
 
 from lexiseg_model.methods.s_seg.sizes import SSegSizes
 from lexiseg_model.methods.s_seg.training.settings import LossSettings, PseudoMaskSettings
-from lexiseg_model.training.pairs.view_settings import DeitSettings
-from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.training.recipe import DeitSettings, RunRecipe
 
 
 class SSegRecipe(RunRecipe):

@@ -14,7 +14,7 @@ from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.source import PairSource
 from lexiseg_model.errors import SampleError
 from lexiseg_model.methods.s_seg.network import SSegNetwork
-from lexiseg_model.training.pairs.held_out import places
+from lexiseg_model.training.retrieval import places
 
 BATCH = 50
 

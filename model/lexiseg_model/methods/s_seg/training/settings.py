@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lexiseg_model.training.mask_loss_settings import MaskLossSettings
+from lexiseg_model.training.recipe import MaskLossSettings
 
 # Those of lexiseg_model.clip.dino.
 DinoName = Literal["dino", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]

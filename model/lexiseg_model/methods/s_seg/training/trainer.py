@@ -14,12 +14,10 @@ from lexiseg_model.methods.s_seg.training.losses import SSegLosses
 from lexiseg_model.methods.s_seg.training.pseudo_masks import mask_maker
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.methods.s_seg.training.retrieval import retrieval
-from lexiseg_model.training.control import Mismatched
 from lexiseg_model.training.deit import DeitViews
-from lexiseg_model.training.pair_batches import NumberedPairs, PairBatch, PairBatches
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.pairs import Mismatched, NumberedPairs, PairBatch, PairBatches, Shrunk
+from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
-from lexiseg_model.training.shrunk import Shrunk
 
 NETWORK = "network."  # of the losses' names for the weights
 
@@ -45,7 +43,7 @@ class SSegTrainer(Run[SSegRecipe, SSegLosses, PairBatch]):
         self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
         self._parts: list[Tensor] = []
 
-    def _batches(self, phase: Phase) -> NumberedPairs[PairBatch]:
+    def _batches(self, phase: LocalPhase) -> NumberedPairs[PairBatch]:
         make = PairBatches(DeitViews(self.recipe.views, phase.crop, "imagenet"), tokenize)
         return NumberedPairs(self.pairs, make, phase.batch, self.recipe.seed)
 

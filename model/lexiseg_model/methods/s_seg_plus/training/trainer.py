@@ -21,8 +21,8 @@ from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.training.classes import settings_for
 from lexiseg_model.methods.s_seg_plus.training.publish import publish
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
-from lexiseg_model.training.augment import random_crop
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.crops import random_crop
+from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
 
@@ -38,7 +38,7 @@ class LabelledBatch(NamedTuple):
 class LabelledCrops(Stream[LabelledBatch]):
     """Crops of photographs drawn at random, with their labels."""
 
-    def __init__(self, samples: list[Sample], n_classes: int, recipe: StudentRecipe, phase: Phase) -> None:
+    def __init__(self, samples: list[Sample], n_classes: int, recipe: StudentRecipe, phase: LocalPhase) -> None:
         super().__init__()
         self._samples, self._n_classes, self._recipe, self._phase = samples, n_classes, recipe, phase
         self.seed = recipe.seed
@@ -81,7 +81,7 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         self.n_classes = len(settings.classes)
         self._right: list[float] = []
 
-    def _batches(self, phase: Phase) -> LabelledCrops:
+    def _batches(self, phase: LocalPhase) -> LabelledCrops:
         return LabelledCrops(self.samples, self.n_classes, self.recipe, phase)
 
     def _loss(self, batch: LabelledBatch) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lexiseg_model.methods.tcl.training.recipe import TclRecipe
-from lexiseg_model.training.recipes.below import lacks_below, lacks_pairs
+from lexiseg_model.training.recipes.prerequisites import lacks_below, lacks_pairs
 from lexiseg_model.training.recipes.training import Below, Training
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ class TclTraining(Training[TclRecipe]):
     """The grounder over a frozen CLIP."""
 
     recipe = TclRecipe
+    contrastive = True
 
     def start(self, recipe: TclRecipe) -> str:
         return f"a new grounder over {recipe.clip}, {recipe.architecture}"

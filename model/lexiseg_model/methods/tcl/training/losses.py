@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.grounder import EPSILON, hard_mask
 from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
-from lexiseg_model.training.contrast import Contrast
-from lexiseg_model.training.gather import gather, rank
+from lexiseg_model.training.distributed import gather, rank
+from lexiseg_model.training.losses import Contrast
 
 if TYPE_CHECKING:
     from lexiseg_model.methods.tcl.network import TclNetwork

@@ -8,8 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
-from lexiseg_model.training.pairs.view_settings import DeitSettings
-from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.training.recipe import DeitSettings, RunRecipe
 
 
 class TclRecipe(RunRecipe):

@@ -20,14 +20,12 @@ from lexiseg_model.methods.tcl.training.learned import Learned, noise_of, offici
 from lexiseg_model.methods.tcl.training.losses import Losses
 from lexiseg_model.methods.tcl.training.recipe import TclRecipe
 from lexiseg_model.methods.tcl.training.validate import held_out_figures, selection_miou
-from lexiseg_model.training.checkpoints.checkpoint import write_whole
-from lexiseg_model.training.control import Mismatched
+from lexiseg_model.training.checkpoints import write_whole
 from lexiseg_model.training.deit import DeitViews
-from lexiseg_model.training.pair_batches import NumberedPairs, PairBatch, PairBatches
-from lexiseg_model.training.pairs.held_out import held_out_batch
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.pairs import Mismatched, NumberedPairs, PairBatch, PairBatches, Shrunk
+from lexiseg_model.training.recipe import LocalPhase
+from lexiseg_model.training.retrieval import held_out_batch
 from lexiseg_model.training.run import Run
-from lexiseg_model.training.shrunk import Shrunk
 
 OFFICIAL = "tcl.pth"  # beside the checkpoint: what `lexiseg models import --method tcl` reads
 BEST_OFFICIAL = "best.pth"  # the same, of the step with the best validation
@@ -57,7 +55,7 @@ class TclTrainer(Run[TclRecipe, Learned, PairBatch]):
         self._parts: list[Tensor] = []
         self._kept_batch: PairBatch | None = None
 
-    def _batches(self, phase: Phase) -> NumberedPairs[PairBatch]:
+    def _batches(self, phase: LocalPhase) -> NumberedPairs[PairBatch]:
         recipe = self.recipe
         views = DeitViews(recipe.views, phase.crop, "imagenet")
         make = PairBatches(views, tokenizer(recipe.architecture))

@@ -20,8 +20,8 @@ from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.methods.tcl.settings import TclSettings
 from lexiseg_model.methods.tcl.training.learned import flat, noise_of
 from lexiseg_model.methods.tcl.training.losses import masked_mean
-from lexiseg_model.training.pair_batches import PairBatch
-from lexiseg_model.training.pairs.held_out import own_rank, recall
+from lexiseg_model.training.pairs import PairBatch
+from lexiseg_model.training.retrieval import own_rank, recall
 
 if TYPE_CHECKING:
     from lexiseg_model.methods.tcl.training.trainer import TclTrainer

@@ -30,8 +30,8 @@ from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextEncoder, TextTable, kept_rows
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_later_parts
-from lexiseg_model.training.processes.group import one_first
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.distributed import one_first
+from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
 
@@ -213,7 +213,7 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
     def _mode(self) -> None:
         self.network.eval()
 
-    def _batches(self, phase: Phase) -> NamedWindows:
+    def _batches(self, phase: LocalPhase) -> NamedWindows:
         return NamedWindows(self.sources, self.table, phase.batch, self.recipe.seed)
 
     def _loss(self, batch: NamesBatch) -> Tensor:

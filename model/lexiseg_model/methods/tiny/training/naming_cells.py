@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import MEAN, MULTIPLE, STD, TinyNetwork, named_cells
-from lexiseg_model.training.checkpoints.checkpoint import write_whole
+from lexiseg_model.training.checkpoints import write_whole
 from lexiseg_model.training.packs import Pack
 
 LABELS = 4  # labels of a cell, across and down

@@ -17,7 +17,7 @@ from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.evaluation.scenes.oracle import tight_box
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet, find_objects
-from lexiseg_model.training.augment import random_crop
+from lexiseg_model.training.crops import random_crop
 from lexiseg_model.training.stream import Stream
 
 LABEL_STRIDE = 2  # pixels of the crop per label: several make one cell of a target

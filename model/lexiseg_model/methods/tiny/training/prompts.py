@@ -20,7 +20,7 @@ from lexiseg_model.methods.tiny.training.prompt_losses import prompt_losses
 from lexiseg_model.methods.tiny.training.prompt_objects import read_samples
 from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, filled, with_later_parts
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `halve` makes it
@@ -41,7 +41,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         self.features: TinyNetwork = convert_conv2d_weight_memory_format(network, torch.channels_last)
         self.overlaps: list[list[float]] = []
 
-    def _batches(self, phase: Phase) -> PromptCrops:
+    def _batches(self, phase: LocalPhase) -> PromptCrops:
         recipe = self.recipe
         return PromptCrops(
             self.sources, phase.crop, recipe.lone, recipe.sure, recipe.corrected, phase.batch, recipe.seed

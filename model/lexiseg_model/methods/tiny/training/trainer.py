@@ -27,10 +27,10 @@ from lexiseg_model.methods.tiny.training.recipe import TEXTS, TinyRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextEncoder, TextTable, kept_rows
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_later_parts
+from lexiseg_model.training.crops import Views, render, resident
+from lexiseg_model.training.distributed import one_first
 from lexiseg_model.training.packs import Pack
-from lexiseg_model.training.processes.group import one_first
-from lexiseg_model.training.recipe import Phase
-from lexiseg_model.training.render import Views, render, resident
+from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 
 DEEP_STEP = 4  # cells of the pixel map, across and down, for one at stride 16
@@ -82,7 +82,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         for name in self.recipe.frozen:
             self.network.network.get_submodule(name).eval()
 
-    def _batches(self, phase: Phase) -> Examples:
+    def _batches(self, phase: LocalPhase) -> Examples:
         recipe = self.recipe
         return Examples(
             self.sources,

@@ -45,10 +45,9 @@ from lexiseg_model.methods.unpair_seg.training.naming import named_rank
 from lexiseg_model.methods.unpair_seg.training.publish import write_aligned
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe
 from lexiseg_model.methods.unpair_seg.training.views import at_sizes
-from lexiseg_model.training.control import Mismatched
-from lexiseg_model.training.pair_batches import NumberedPairs
-from lexiseg_model.training.pairs.held_out import centred, margin, own_rank
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.pairs import Mismatched, NumberedPairs
+from lexiseg_model.training.recipe import LocalPhase
+from lexiseg_model.training.retrieval import centred, margin, own_rank
 from lexiseg_model.training.run import Run
 
 
@@ -107,7 +106,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         self._matched: list[int] = []
         self._regions: list[int] = []
 
-    def _batches(self, phase: Phase) -> NumberedPairs[EntityBatch]:
+    def _batches(self, phase: LocalPhase) -> NumberedPairs[EntityBatch]:
         make = EntityBatches(phase.crop, self.recipe.mirrored)
         return NumberedPairs(self.pairs, make, phase.batch, self.recipe.seed)
 

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.training.settings import KEEP_ALL as KEEP_ALL
 from lexiseg_model.methods.unpair_seg.training.settings import AlignmentSettings as AlignmentSettings
-from lexiseg_model.training.mask_losses import mean_over_processes
-from lexiseg_model.training.matching import assign
+from lexiseg_model.training.losses import assign, mean_over_processes
 
 ROUNDING = 1e-9  # of a share times a number: two thirds of three are two
 

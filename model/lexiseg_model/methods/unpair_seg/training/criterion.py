@@ -18,7 +18,7 @@ from lexiseg_model.methods.unpair_seg.training.point_sampling import (
     unsure_points,
 )
 from lexiseg_model.methods.unpair_seg.training.prompt_matching import Matches
-from lexiseg_model.training.mask_losses import dice_losses, mean_over_processes
+from lexiseg_model.training.losses import dice_losses, mean_over_processes
 
 MASK, DICE, QUALITY = 2.0, 1.0, 1.0  # weights of the released configuration
 

@@ -21,7 +21,7 @@ from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING
 from lexiseg_model.methods.unpair_seg.training.recipe import CropSettings
-from lexiseg_model.training.views import random_colours
+from lexiseg_model.training.crops import random_colours
 
 Masks = NDArray[np.bool_]  # [K, H, W]
 ATTEMPTS = 20  # photographs that may show no object, one after the other

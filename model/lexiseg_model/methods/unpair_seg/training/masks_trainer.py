@@ -24,7 +24,7 @@ from lexiseg_model.methods.unpair_seg.training.prompt_matching import Matches, m
 from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
 from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
 from lexiseg_model.methods.unpair_seg.training.start import frozen_towers, sizes_over
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
 
@@ -35,7 +35,7 @@ KINDS = ("grid", "boxes", "several")
 class MaskCrops(Stream[MaskBatch]):
     """Crops of photographs drawn at random, and what is asked about them."""
 
-    def __init__(self, photographs: MaskedPhotographs, recipe: MasksRecipe, phase: Phase) -> None:
+    def __init__(self, photographs: MaskedPhotographs, recipe: MasksRecipe, phase: LocalPhase) -> None:
         super().__init__()
         self._photographs, self._recipe, self._phase = photographs, recipe, phase
         self.seed = recipe.seed
@@ -67,7 +67,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         self.photographs: MaskedPhotographs = Mismatched(photographs) if recipe.mismatched else photographs
         self._parts: list[list[float]] = []
 
-    def _batches(self, phase: Phase) -> MaskCrops:
+    def _batches(self, phase: LocalPhase) -> MaskCrops:
         return MaskCrops(self.photographs, self.recipe, phase)
 
     def _loss(self, batch: MaskBatch) -> Tensor:

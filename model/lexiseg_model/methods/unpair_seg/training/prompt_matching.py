@@ -14,8 +14,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from lexiseg_model.training.mask_losses import dice_costs
-from lexiseg_model.training.matching import assign
+from lexiseg_model.training.losses import assign, dice_costs
 
 ENTROPY, DICE = 2.0, 1.0  # weights in the cost, as in the loss
 FORBIDDEN = 1e6  # what the released code adds where the point is not on the object

@@ -14,7 +14,7 @@ from torch import Tensor
 from lexiseg_model.clip.fresh_text import tokenize
 from lexiseg_model.methods.s_seg.training.losses import Losses, LossSettings, SSegLosses
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
-from lexiseg_model.training.gather import rank, world_size
+from lexiseg_model.training.distributed import rank, world_size
 from tests.model.methods.s_seg.small import small_network
 from tests.processes import run_together
 

@@ -22,9 +22,8 @@ from lexiseg_model.methods.s_seg.training.publish import publish
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.pair_batches import PairBatch
-from lexiseg_model.training.pairs.view_settings import DeitSettings
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.pairs import PairBatch
+from lexiseg_model.training.recipe import DeitSettings, Phase
 from lexiseg_model.types import ClassEntry
 from tests.model.imports import imported
 from tests.model.methods.s_seg.small import SMALL
@@ -50,7 +49,7 @@ def recipe_for(data: Path, out: Path, **changes: object) -> SSegRecipe:
         "data": data,
         "out": out,
         "steps": 3,
-        "phases": [Phase(after=0, crop=64, batch=4)],
+        "phases": [Phase(after=0, crop=64, global_batch=4)],
         "learning_rate": RATE,
         "warmup_steps": 0,
         "weight_decay": DECAY,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lexiseg_model.methods.tcl.training.learned import noise_of
 from lexiseg_model.methods.tcl.training.trainer import TclTrainer
-from lexiseg_model.training.pair_batches import PairBatch
+from lexiseg_model.training.pairs import PairBatch
 from tests.model.methods.tcl.training.small import recipe, write_data
 
 STEPS = 3

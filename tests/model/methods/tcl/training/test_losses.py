@@ -23,7 +23,7 @@ from lexiseg_model.methods.tcl.training.losses import (
     masked_mean,
     total_variation,
 )
-from lexiseg_model.training.gather import rank, world_size
+from lexiseg_model.training.distributed import rank, world_size
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.tcl import golden

@@ -44,7 +44,7 @@ def recipe_for(data: Path, out: Path, *more: str) -> FinetuneRecipe:
             f"samples={SAMPLES}",
             "steps=30",
             "decay_steps=15",
-            "phases=[{after: 0, crop: 64, batch: 4}]",
+            "phases=[{after: 0, crop: 64, global_batch: 4}]",
             "learning_rate=0.005",
             *more,
         ],
@@ -205,7 +205,7 @@ def test_twenty_photographs_with_two_classes_gain(tmp_path: Path) -> None:
         shutil.copy(sample.image, tmp_path / "mine" / "images")
     # Words of the user's own: what skin and hair are the start has learned already.
     (tmp_path / "mine" / "classes.json").write_text('["background", "part seven", "part nine"]')
-    longer = ("steps=60", "decay_steps=30", "phases=[{after: 0, crop: 128, batch: 4}]", "samples=0")
+    longer = ("steps=60", "decay_steps=30", "phases=[{after: 0, crop: 128, global_batch: 4}]", "samples=0")
     recipe = recipe_for(tmp_path / "mine", tmp_path / "tuned", *longer)
 
     weights = FinetuneTrainer(recipe).train()

@@ -132,7 +132,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> NamesRecipe:
             "decay_steps=10",
             "warmup_steps=1",
             "average_decay=0.5",
-            "phases=[{after: 0.0, crop: 64, batch: 8}]",
+            "phases=[{after: 0.0, crop: 64, global_batch: 8}]",
         ],
     )
 

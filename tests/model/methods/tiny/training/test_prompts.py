@@ -60,7 +60,7 @@ def recipe_for(data: Path, out: Path, *more: str) -> PromptsRecipe:
             "decay_steps=0",
             "start=scratch",
             "corrected=1",
-            "phases=[{after: 0.0, crop: 64, batch: 4}]",
+            "phases=[{after: 0.0, crop: 64, global_batch: 4}]",
             "lone=3",
             "sure=2",
             "warmup_steps=3",

@@ -59,9 +59,9 @@ def test_overrides_replace_values() -> None:
 
 
 def test_an_override_may_be_a_list() -> None:
-    recipe = words("phases=[{after: 0, crop: 64, batch: 2}, {after: 0.5, crop: 96, batch: 1}]")
+    recipe = words("phases=[{after: 0, crop: 64, global_batch: 2}, {after: 0.5, crop: 96, global_batch: 1}]")
 
-    assert recipe.phases == [Phase(after=0, crop=64, batch=2), Phase(after=0.5, crop=96, batch=1)]
+    assert recipe.phases == [Phase(after=0, crop=64, global_batch=2), Phase(after=0.5, crop=96, global_batch=1)]
 
 
 def test_of_two_overrides_the_last_holds() -> None:
@@ -77,8 +77,8 @@ def test_of_two_overrides_the_last_holds() -> None:
         ("workers=-1", "workers", "-1", "greater than or equal to 0"),
         ("steps=soon", "steps", "'soon'", "valid integer"),
         ("seed=", "seed", "None", "valid integer"),
-        ("phases=[{after: 0, crop: 100, batch: 2}]", "phases.0.crop", "100", "multiple of 32"),
-        ("phases=[{after: 0, crop: 32, batch: 2}]", "phases.0.crop", "32", "greater than or equal to 64"),
+        ("phases=[{after: 0, crop: 100, global_batch: 2}]", "phases.0.crop", "100", "multiple of 32"),
+        ("phases=[{after: 0, crop: 32, global_batch: 2}]", "phases.0.crop", "32", "greater than or equal to 64"),
         ("phases=[]", "phases", "[]", "at least 1 item"),
         ("decay_steps=-1", "decay_steps", "-1", "greater than or equal to 0"),
         ("sets={}", "sets", "{}", "at least 1 item"),

@@ -43,7 +43,7 @@ def folders(data: Path, home: Path) -> list[str]:
 
 def test_few_photographs_stand_for_all_and_nothing_stays(data: Path, tmp_path: Path) -> None:
     sets = "sets={shapes: 1.0, named: 1.0}"
-    phases = "phases=[{after: 0.0, crop: 64, batch: 2}]"
+    phases = "phases=[{after: 0.0, crop: 64, global_batch: 2}]"
     recipe = read_as(TinyRecipe, "tiny-smoke", [*folders(data, tmp_path / "home"), sets, phases])
 
     rehearsal = rehearse_words(recipe, tmp_path)

@@ -61,7 +61,7 @@ def recipe_for(data: Path, out: Path, *more: str) -> TinyRecipe:
             f"steps={STEPS}",
             "decay_steps=0",
             f"packs={data}/packs",
-            "phases=[{after: 0.0, crop: 64, batch: 4}]",
+            "phases=[{after: 0.0, crop: 64, global_batch: 4}]",
             "warmup_steps=5",
             "average_decay=0.9",
             "workers=0",

@@ -55,7 +55,7 @@ def trainer_for(data: Path, out: Path, steps: int = 2, regions: int = 4, held_ou
                 "data": data,
                 "out": out,
                 "steps": steps,
-                "phases": [Phase(after=0, crop=SIDE, batch=2)],
+                "phases": [Phase(after=0, crop=SIDE, global_batch=2)],
                 "learning_rate": 1e-2,
                 "warmup_steps": 0,
                 "weight_decay": 0.05,

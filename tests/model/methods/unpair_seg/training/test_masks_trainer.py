@@ -64,7 +64,7 @@ def recipe_for(data: Path, out: Path, **changes: object) -> MasksRecipe:
         "data": data,
         "out": out,
         "steps": 2,
-        "phases": [Phase(after=0, crop=SIDE, batch=2)],
+        "phases": [Phase(after=0, crop=SIDE, global_batch=2)],
         "learning_rate": 1e-3,
         "warmup_steps": 0,
         "weight_decay": 0.05,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.methods.s_seg.training.tower.recipe import DinoSettings, TowerSize
-from lexiseg_model.training.gather import world_size
+from lexiseg_model.training.distributed import world_size
 
 
 class DinoHead(nn.Module):

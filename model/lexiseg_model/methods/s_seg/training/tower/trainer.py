@@ -14,11 +14,10 @@ from lexiseg_model.methods.s_seg.training.tower.distillation import Distillation
 from lexiseg_model.methods.s_seg.training.tower.oracle import oracle_miou, oracle_side
 from lexiseg_model.methods.s_seg.training.tower.photographs import Photographs, ViewBatch, ViewBatches
 from lexiseg_model.methods.s_seg.training.tower.recipe import TowerRecipe
-from lexiseg_model.training.pair_batches import NumberedPairs
-from lexiseg_model.training.pairs.held_out import recall
-from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.pairs import NumberedPairs, Shrunk
+from lexiseg_model.training.recipe import LocalPhase
+from lexiseg_model.training.retrieval import recall
 from lexiseg_model.training.run import Run
-from lexiseg_model.training.shrunk import Shrunk
 
 TEACHER = "teacher.tower.vit."
 
@@ -42,7 +41,7 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
         self.source = Shrunk(source, recipe.shrunk) if recipe.shrunk else source
         self._kept_views: Tensor | None = None
 
-    def _batches(self, phase: Phase) -> NumberedPairs[ViewBatch]:
+    def _batches(self, phase: LocalPhase) -> NumberedPairs[ViewBatch]:
         recipe = self.recipe
         make = ViewBatches(recipe.views, phase.crop, recipe.tower.patch, recipe.mismatched)
         return NumberedPairs(self.source, make, phase.batch, recipe.seed)

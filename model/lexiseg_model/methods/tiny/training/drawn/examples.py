@@ -21,9 +21,8 @@ from lexiseg_model.methods.tiny.training.drawn.requests import (
 from lexiseg_model.methods.tiny.training.drawn.source import Source
 from lexiseg_model.methods.tiny.training.losses import Asked, Stacked, stack
 from lexiseg_model.methods.tiny.training.texts import TextTable
-from lexiseg_model.training.render import View, Views, stack_views
+from lexiseg_model.training.crops import View, Views, labels_in, random_colours, stack_views, whole_view, window_view
 from lexiseg_model.training.stream import Stream
-from lexiseg_model.training.views import labels_in, random_colours, whole_view, window_view
 
 PERSON_VIEW = 0.25  # share of fashion photographs that are read as "person against background"
 VISIBLE_SHARE = 0.003  # of the crop; a class with fewer pixels counts neither as present nor as absent

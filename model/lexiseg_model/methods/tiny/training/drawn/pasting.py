@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.training.drawn.source import Source
-from lexiseg_model.training.render import Paste
-from lexiseg_model.training.views import MIRRORED, Matrix, labels_in
+from lexiseg_model.training.crops import MIRRORED, Matrix, Paste, labels_in
 
 MOST = 2  # objects on one crop
 SMALLEST = 0.01  # of a photograph: a smaller piece is not cut out

@@ -29,7 +29,7 @@ def trainer_for(data: Path, out: Path) -> TowerTrainer:
             out=out,
             photographs=[Path("captions")],
             steps=2,
-            phases=[Phase(after=0, crop=64, batch=3)],
+            phases=[Phase(after=0, crop=64, global_batch=3)],
             learning_rate=1e-2,
             warmup_steps=0,
             weight_decay=0.0,

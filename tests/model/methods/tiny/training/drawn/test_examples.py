@@ -13,8 +13,8 @@ from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples, absent_names, rare_concepts
 from lexiseg_model.methods.tiny.training.drawn.source import source_of
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
+from lexiseg_model.training.crops import render, resident
 from lexiseg_model.training.packs import Pack, Photograph, write_pack
-from lexiseg_model.training.render import render, resident
 
 CONCEPTS = ("ball", "box", "gramophone", "grass", "tuba", "wall", "zebra")
 SIZE = 64

@@ -13,8 +13,8 @@ from lexiseg_model.methods.tiny.training.drawn.examples import Examples
 from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting, cut_out, paste, placed
 from lexiseg_model.methods.tiny.training.drawn.source import Source, source_of
 from lexiseg_model.methods.tiny.training.texts import TextTable
+from lexiseg_model.training.crops import render, resident
 from lexiseg_model.training.packs import Photograph, write_pack
-from lexiseg_model.training.render import render, resident
 from tests.model.methods.tiny.training.drawn import test_examples
 from tests.model.methods.tiny.training.drawn.test_examples import SIZE, states
 

@@ -1,0 +1,131 @@
+"""Checkpoints: atomic files, random states of all generators, and the choice of the one a run resumes from."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from lexiseg_model.training.recipe import BUDGETS, RunRecipe
+from lexiseg_model.training.recipes.compatibility import CHECKPOINT, require_same_recipe
+from lexiseg_model.training.schedule import Budget, Reached
+
+READABLE = 0o644  # a worker that serves the weights may be another user
+PLATEAU = "plateau.pt"  # checkpoint from before the learning rate decays
+LENGTHS = (*BUDGETS, "decay_steps", "decay_share")  # settings of the run's length and decay
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file atomically and durably: a kill leaves the old or the new content; others may read it."""
+    fresh = path.with_name(f"{path.name}.new")
+    write(fresh)
+    fresh.chmod(READABLE)
+    with fresh.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # makes the rename durable
+    finally:
+        os.close(folder)
+
+
+def begin_random(seed: list[int]) -> None:
+    """Seed Python's, numpy's and torch's generators from a list of numbers."""
+    place = int(np.random.default_rng(seed).integers(2**32))
+    random.seed(place)
+    np.random.seed(place)
+    torch.manual_seed(place)
+
+
+def random_states(device: torch.device) -> dict[str, Any]:
+    """States of Python's, numpy's and torch's generators, on the CPU and on a GPU."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    states = {
+        "python": random.getstate(),
+        "numpy": (kind, torch.from_numpy(np.array(keys, np.int64)), position, has_gauss, gauss),
+        "torch": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def restore_random(states: Mapping[str, Any], device: torch.device) -> None:
+    """Restore the generators from `random_states`."""
+    random.setstate(states["python"])
+    kind, keys, *rest = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"].cpu())
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+
+
+@contextmanager
+def kept_random(device: torch.device) -> Iterator[None]:
+    """Restore all generators after the block."""
+    states = random_states(device)
+    try:
+        yield
+    finally:
+        restore_random(states, device)
+
+
+class Checkpoint(NamedTuple):
+    """The state to resume from, and a line for the log that says from where."""
+
+    state: dict[str, Any]
+    message: str
+
+
+def find_checkpoint(recipe: RunRecipe, budget: Budget, device: torch.device) -> Checkpoint | None:
+    """The newest checkpoint of a run, or its plateau where the rate had begun to decay and the length has changed.
+
+    Raises:
+        RecipeError: it was made by another recipe.
+    """
+    state = _read(recipe.out / CHECKPOINT, recipe, device)
+    if state is None:
+        return None
+    before, now = state["recipe"], recipe.model_dump(mode="json")
+    changes = [
+        f"{name} was {_in_words(before[name])}, is {_in_words(now[name])}"
+        for name in LENGTHS
+        if before[name] != now[name]
+    ]
+    done = budget.share(Reached(state["step"], state["crops"], state["seconds"])) >= 1
+    if not changes or done or not state["decayed"]:
+        remarks = "; ".join([*changes, *(["nothing is left to train"] if done else [])])
+        return Checkpoint(state, f"{_place(state)}{': ' if remarks else ''}{remarks}")
+    plateau = _read(recipe.out / PLATEAU, recipe, device)
+    why = "; ".join(changes)
+    if plateau is None:
+        return Checkpoint(state, f"{_place(state)}: {why}; without {PLATEAU} the learning rate jumps here")
+    again = state["step"] - plateau["step"]
+    message = (
+        f"{_place(plateau)} ({PLATEAU}), not at step {state['step']:,}: {why}, and the learning rate decayed from "
+        f"there; {again:,} steps are trained again"
+    )
+    return Checkpoint(plateau, message)
+
+
+def _read(path: Path, recipe: RunRecipe, device: torch.device) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    require_same_recipe(path, state["recipe"], recipe)
+    return state
+
+
+def _place(state: dict[str, Any]) -> str:
+    return f"resumed at step {state['step']:,}, {state['seconds'] / 60:.1f} minutes"
+
+
+def _in_words(value: float | None) -> str:
+    return "not set" if value is None else f"{value:,.10g}"

@@ -1,1 +1,0 @@
-"""What a run keeps on disk, and by which recipe it may go on."""

@@ -1,0 +1,313 @@
+"""The log of a run: JSON lines, progress bar, experiment trackers, sample pictures, unreadable samples.
+
+`journal.jsonl` gets a line every so many steps and at every validation. On a terminal a bar shows pace and time left.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from lexiseg_model.data.pairs.skips import Skips
+from lexiseg_model.data.pairs.source import Skipped
+from lexiseg_model.errors import RecipeError
+from lexiseg_model.training.checkpoints import write_whole
+from lexiseg_model.training.distributed import gather_objects, rank, world_size
+from lexiseg_model.training.recipe import RunRecipe, Tracker
+
+JOURNAL, SAMPLES, SKIPPED = "journal.jsonl", "samples", "skipped.jsonl"
+WINDOW = 100  # steps that the pace is averaged over
+Image = NDArray[np.uint8]
+
+
+class Best(NamedTuple):
+    """A step and the figure that its averaged weights reached in validation."""
+
+    step: int
+    figure: float
+
+
+def better(by: str, step: int, figures: Mapping[str, float], best: Best | None) -> Best | None:
+    """The figure of a step if it beats the best so far; else None.
+
+    Args:
+        by: name of the figure, larger is better; with a minus before it, smaller is better.
+        step: of the validation.
+        figures: of the validation.
+        best: so far.
+
+    Raises:
+        RecipeError: the validation has no such figure.
+    """
+    name = by.removeprefix("-")
+    if name not in figures:
+        raise RecipeError(f"best_by: validation has no figure {name!r}; it has: {', '.join(figures) or 'none'}")
+    sign = -1 if by.startswith("-") else 1
+    if best is not None and not sign * figures[name] > sign * best.figure:
+        return None
+    return Best(step, figures[name])
+
+
+class _Mark(NamedTuple):
+    at: float
+    examples: int
+    share: float
+
+
+class Pace:
+    """Speed of a run over the last steps, and the time left."""
+
+    def __init__(self, examples: int, share: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._marks = deque([_Mark(clock(), examples, share)], WINDOW + 1)
+
+    def step(self, examples: int, share: float) -> None:
+        """Record a step: examples seen so far, share of the run that is done."""
+        self._marks.append(_Mark(self._clock(), examples, share))
+
+    @property
+    def examples_per_second(self) -> float:
+        first, last = self._marks[0], self._marks[-1]
+        return (last.examples - first.examples) / max(1e-9, last.at - first.at)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate; None before the first step."""
+        first, last = self._marks[0], self._marks[-1]
+        if last.share <= first.share:
+            return None
+        return (1 - last.share) * (last.at - first.at) / (last.share - first.share)
+
+
+class Journal:
+    """Log of one process of a run; only rank 0 writes."""
+
+    def __init__(self, recipe: RunRecipe, writes: bool) -> None:
+        self._recipe = recipe
+        self._writes = writes
+        self._path = recipe.out / JOURNAL
+        self._trackers: list[Tracking] = []
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[pace]}"),
+            console=Console(stderr=True),
+            auto_refresh=False,  # starts no thread: workers are forked from this process
+            disable=not (writes and Console(stderr=True).is_terminal),
+        )
+        self._task = self._bar.add_task(recipe.out.name, total=1.0, pace="starting")
+
+    def __enter__(self) -> Journal:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        for each in self._trackers:
+            each.close()
+
+    def resume(self, step: int) -> None:
+        """Drop lines after `step`, which a kill undid, and start the trackers.
+
+        Raises:
+            RecipeError: a tracker is not installed.
+        """
+        if not self._writes:
+            return
+        if self._path.exists():
+            lines = self._path.read_bytes().splitlines(True) if step else []
+            kept = [line for line in lines if _step_of(line) <= step]
+            write_whole(self._path, lambda fresh: fresh.write_bytes(b"".join(kept)))
+        self._trackers = [tracker(name, self._recipe, step) for name in self._recipe.trackers]
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        if self._writes:
+            if self._bar.disable:
+                print(text, flush=True)
+            else:
+                self._bar.console.print(text, markup=False, highlight=False)
+
+    def entry(self, step: int, figures: Mapping[str, object], prefix: str = "") -> None:
+        """Write a line with `step` first; trackers get the numbers with `prefix` before their names."""
+        if not self._writes:
+            return
+        line = json.dumps({"step": step, **figures})
+        with self._path.open("a") as lines:
+            lines.write(f"{line}\n")
+        self.say(line)
+        for each in self._trackers:
+            each.figures(step, {f"{prefix}{name}": value for name, value in _numbers(figures).items()})
+
+    def pictures(self, step: int, images: Mapping[str, Image]) -> None:
+        """Write RGB pictures [H, W, 3] to `samples/STEP-NAME.png`."""
+        if not self._writes or not images:
+            return
+        folder = self._recipe.out / SAMPLES
+        folder.mkdir(exist_ok=True)
+        for name, image in images.items():
+            encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+            (folder / f"{step:08}-{name}.png").write_bytes(encoded)
+            for each in self._trackers:
+                each.picture(step, name, image)
+
+    def move(self, step: int, share: float, loss: float, pace: Pace) -> None:
+        """Update the bar after a step."""
+        if self._bar.disable:
+            return
+        left = _clock(pace.seconds_left)
+        words = f"step {step:,}  loss {loss:.4f}  {pace.examples_per_second:,.1f} examples/s  {left} left"
+        self._bar.update(self._task, completed=share, pace=words)
+        self._bar.refresh()
+
+
+class SharedSkips(Skips):
+    """Unreadable samples of all processes in one list, which rank 0 writes; others keep theirs until `gather`."""
+
+    def __init__(self, listing: Path) -> None:
+        super().__init__(listing if rank() == 0 else None)
+        self._kept: list[Skipped] = []
+
+    def add(self, skipped: Iterable[Skipped]) -> None:
+        if rank() > 0:
+            skipped = list(skipped)
+            self._kept += [entry for entry in skipped if entry.name not in self.reasons]
+        super().add(skipped)
+
+    def gather(self) -> None:
+        """Move the entries of all ranks to rank 0; every process calls it, before a checkpoint is written."""
+        if world_size() == 1:
+            return
+        kept, self._kept = self._kept, []
+        for entries in gather_objects(kept):
+            self.add(entries)
+
+
+class Tracking(Protocol):
+    """The interface of an experiment tracker."""
+
+    def figures(self, step: int, figures: Mapping[str, float]) -> None: ...
+
+    def picture(self, step: int, name: str, image: Image) -> None:
+        """`image` is RGB [H, W, 3]."""
+
+    def close(self) -> None: ...
+
+
+class _TensorBoard:
+    def __init__(self, module: ModuleType, recipe: RunRecipe, step: int) -> None:
+        # purge_step: a resumed run draws no line twice.
+        self._writer = module.SummaryWriter(str(recipe.out / "tensorboard"), purge_step=step + 1)
+
+    def figures(self, step: int, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+
+    def picture(self, step: int, name: str, image: Image) -> None:
+        self._writer.add_image(name, image, step, dataformats="HWC")
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _MLflow:
+    """One MLflow run per folder, which keeps its id."""
+
+    def __init__(self, module: ModuleType, recipe: RunRecipe, step: int) -> None:
+        self._mlflow = module
+        kept = recipe.out / "mlflow-run.txt"
+        if kept.exists():
+            module.start_run(run_id=kept.read_text().strip())
+        else:
+            kept.write_text(module.start_run(run_name=recipe.out.name).info.run_id)
+            values = {name: str(value)[:500] for name, value in recipe.model_dump(mode="json").items()}
+            module.log_params(values)
+
+    def figures(self, step: int, figures: Mapping[str, float]) -> None:
+        self._mlflow.log_metrics(dict(figures), step=step)
+
+    def picture(self, step: int, name: str, image: Image) -> None:
+        self._mlflow.log_image(image, f"samples/{step:08}-{name}.png")
+
+    def close(self) -> None:
+        self._mlflow.end_run()
+
+
+class _Wandb:
+    def __init__(self, module: ModuleType, recipe: RunRecipe, step: int) -> None:
+        self._wandb = module
+        name = recipe.out.resolve().as_posix().replace("/", "-").strip("-")[-64:]
+        values = recipe.model_dump(mode="json")
+        self._run: Any = module.init(
+            project="lexiseg", name=recipe.out.name, id=name, resume="allow", dir=str(recipe.out), config=values
+        )
+
+    def figures(self, step: int, figures: Mapping[str, float]) -> None:
+        self._run.log(dict(figures), step=step)
+
+    def picture(self, step: int, name: str, image: Image) -> None:
+        self._run.log({name: self._wandb.Image(image)}, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+_TRACKERS: dict[Tracker, tuple[str, Callable[[ModuleType, RunRecipe, int], Tracking]]] = {
+    "tensorboard": ("torch.utils.tensorboard", _TensorBoard),
+    "mlflow": ("mlflow", _MLflow),
+    "wandb": ("wandb", _Wandb),
+}
+
+
+def tracker(name: Tracker, recipe: RunRecipe, step: int) -> Tracking:
+    """Start a tracker for a run that resumes at `step`.
+
+    Raises:
+        RecipeError: it is not installed.
+    """
+    module, kind = _TRACKERS[name]
+    try:
+        loaded = importlib.import_module(module)
+    except ImportError:
+        raise RecipeError(f"trackers: {name} is not installed; pip install {name}") from None
+    return kind(loaded, recipe, step)
+
+
+def _numbers(entry: Mapping[str, object]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in entry.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    }
+
+
+def _step_of(line: bytes) -> int:
+    """The step of a line; a line that a kill cut short gets a number beyond any step."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 1 << 62
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

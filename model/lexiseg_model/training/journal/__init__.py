@@ -1,1 +1,0 @@
-"""What a run says while it goes on: lines, a bar, trackers, sample pictures."""

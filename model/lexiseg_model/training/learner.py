@@ -1,0 +1,215 @@
+"""The optimisation of a network: parameter groups, number type, gradient steps, and a moving average of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
+
+from lexiseg_model.device import inference_dtype
+from lexiseg_model.errors import RecipeError, WeightsError
+from lexiseg_model.training.batch_norm import share_norms
+from lexiseg_model.training.checkpoints import kept_random
+from lexiseg_model.training.distributed import average_gradients, largest, share_weights, world_size
+from lexiseg_model.training.recipe import DecayRule, Numbers, RunRecipe
+
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Group(NamedTuple):
+    """Parameters with the same weight decay and factor of the learning rate."""
+
+    names: list[str]
+    decays: bool
+    factor: float
+
+
+def _decays(rule: DecayRule, name: str, parameter: nn.Parameter, owner: nn.Module) -> bool:
+    """Whether a parameter decays.
+
+    `matrices` is tiny's rule; `all-but-vectors` TCL's and Swin's, where scalars such as temperatures decay;
+    `all-but-norms-and-embeddings` Mask2Former's, where biases decay.
+    """
+    if rule == "matrices":
+        return parameter.ndim > 1
+    if rule == "all-but-vectors":
+        return parameter.ndim == 0 or (parameter.ndim > 1 and not name.endswith(".bias"))
+    is_norm = isinstance(owner, NORMS) or "Norm" in type(owner).__name__
+    # A learned vector without a module, such as a token, counts as an embedding.
+    return not is_norm and not isinstance(owner, nn.Embedding) and name.endswith(("weight", "bias"))
+
+
+def groups(network: nn.Module, rule: DecayRule, factors: Mapping[str, float] = {}) -> list[Group]:
+    """Sort every parameter into one group; for each factor first the group that decays.
+
+    Args:
+        network: whose parameters are sorted.
+        rule: which parameters decay.
+        factors: part of the network -> factor of its learning rate; the longest matching name counts.
+
+    Raises:
+        RecipeError: the network lacks a part that has a factor.
+    """
+    names: dict[tuple[float, bool], list[str]] = {}
+    unused = set(factors)
+    for name, parameter in network.named_parameters():
+        parts = [part for part in factors if name == part or name.startswith(f"{part}.")]
+        unused -= set(parts)
+        factor = factors[max(parts, key=len)] if parts else 1.0
+        owner = network.get_submodule(name.rpartition(".")[0])
+        names.setdefault((factor, _decays(rule, name, parameter, owner)), []).append(name)
+    if unused:
+        raise RecipeError(f"rate_factors: the network has no part {', '.join(sorted(unused))}")
+    order = sorted({factor for factor, _ in names}, key=lambda factor: (factor != 1, factor))
+    return [Group(names.get((factor, decays), []), decays, factor) for factor in order for decays in (True, False)]
+
+
+def optimiser(recipe: RunRecipe, network: nn.Module, sorted_in: list[Group]) -> torch.optim.AdamW:
+    """AdamW with one parameter group for each group."""
+    named = dict(network.named_parameters())
+    return torch.optim.AdamW(
+        [
+            {"params": [named[name] for name in group.names], "weight_decay": recipe.weight_decay * group.decays}
+            for group in sorted_in
+        ],
+        lr=recipe.learning_rate,
+        betas=recipe.betas,
+        eps=recipe.epsilon,
+        fused=True,
+    )
+
+
+def number_type(name: Numbers, device: torch.device) -> torch.dtype:
+    """The type of autocast; `auto` is the type that the device serves in."""
+    return inference_dtype(device) if name == "auto" else getattr(torch, name)
+
+
+class Learner(Generic[Network]):
+    """A network with its optimiser and average. One step is `begin`, `backward` for each batch, `apply`."""
+
+    def __init__(self, recipe: RunRecipe, network: Network, kept: Callable[[str], bool], device: torch.device) -> None:
+        """Move a network to its device and prepare its optimiser.
+
+        Args:
+            recipe: rules of the optimiser, number type, clipping, pace of the average.
+            network: its batch norms are shared by all processes.
+            kept: whether a tensor, by name, is averaged and belongs to the state.
+            device: where it is trained.
+
+        Raises:
+            RecipeError: the network lacks a part that has a factor of the learning rate.
+        """
+        self._recipe = recipe
+        self._device = device
+        self.dtype = number_type(recipe.precision, device)
+        placed = convert_conv2d_weight_memory_format(network.to(device), torch.channels_last)
+        self.network: Network = share_norms(placed)
+        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items() if kept(name)}
+        self.groups = groups(self.network, recipe.decay_rule, recipe.rate_factors)
+        self.optimizer = optimiser(recipe, self.network, self.groups)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        # Buffers by type, and copies from before a step: a batch without a finite loss must leave no trace.
+        self._buffers: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in self.network.buffers():
+            self._buffers.setdefault(buffer.dtype, []).append(buffer)
+        self._before = {kind: [buffer.clone() for buffer in held] for kind, held in self._buffers.items()}
+
+    @torch.no_grad()
+    def share(self) -> None:
+        """Copy the weights of rank 0 to every process."""
+        share_weights(self.network)
+        if world_size() > 1:
+            state = self.network.state_dict()
+            for name, value in self.average.items():
+                value.copy_(state[name])
+
+    def begin(self, rate: float) -> None:
+        """Begin a step at a learning rate."""
+        for group, sorted_in in zip(self.optimizer.param_groups, self.groups, strict=True):
+            group["lr"] = rate * sorted_in.factor
+        for kind, held in self._buffers.items():
+            torch._foreach_copy_(self._before[kind], held)
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def backward(self, loss: Tensor) -> float:
+        """Add a loss's gradients; returns the loss."""
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    def apply(self, loss: float, step: int) -> bool:
+        """Update weights and average from the gradients of all processes.
+
+        Args:
+            loss: of the step.
+            step: number of steps with this one.
+
+        Returns:
+            False, and everything as before the step, where loss or gradients are not finite in any process.
+        """
+        average_gradients(self.network.parameters())
+        self.scaler.unscale_(self.optimizer)
+        limit = self._recipe.largest_gradient
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), math.inf if limit is None else limit)
+        # float16 overflows now and then: the scaler then skips the step by itself and lowers the scale.
+        finite = math.isfinite(loss) and (bool(norm.isfinite()) or self.scaler.get_scale() > 1)
+        [lost] = largest([float(not finite)], self._device)
+        if not lost:
+            self.scaler.step(self.optimizer)
+            self._follow(step)
+        else:
+            for kind, held in self._buffers.items():
+                torch._foreach_copy_(held, self._before[kind])
+        self.scaler.update()
+        return not lost
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        decay = min(self._recipe.average_decay, (1 + step) / (10 + step))
+        state = self.network.state_dict(keep_vars=True)
+        moved = [name for name, value in self.average.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.average[name] for name in moved], [state[name] for name in moved], 1 - decay)
+
+    @contextmanager
+    def as_average(self) -> Iterator[None]:
+        """Hold the averaged weights in eval mode during the block; restores weights and random states."""
+        state = self.network.state_dict()
+        held = {name: state[name].clone() for name in self.average}
+        with kept_random(self._device), torch.no_grad():
+            self.network.load_state_dict(self.average, strict=False)
+            self.network.eval()
+            try:
+                yield
+            finally:
+                self.network.load_state_dict(held, strict=False)
+
+    def state(self) -> dict[str, Any]:
+        """Everything a checkpoint needs."""
+        network = self.network.state_dict()
+        return {
+            "network": {name: network[name] for name in self.average},
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Load a `state`.
+
+        Raises:
+            WeightsError: it belongs to another network.
+        """
+        if (names := state["network"].keys() ^ self.average.keys()) or state["average"].keys() != self.average.keys():
+            raise WeightsError(
+                f"the checkpoint is of another network: {len(names)} tensors differ, such as {min(names, default='')}"
+            )
+        self.network.load_state_dict(state["network"], strict=False)
+        self.average.update(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler.is_enabled() and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])

@@ -1,0 +1,175 @@
+"""Losses that several methods share: InfoNCE between images and texts, dice and focal loss between masks, matching.
+
+Mask losses follow MaskFormer (Cheng et al., NeurIPS 2021, section 3.3, and its released code). Numbers are float32
+under autocast, too. P is the pixels of a mask, logits are before the sigmoid, targets are 0..1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from lexiseg_model.training.distributed import rank, world_size
+from lexiseg_model.training.recipe import MaskLossSettings
+
+INITIAL_TEMPERATURE = 0.07  # CLIP, section 2.5
+MAX_SCALE = 100.0
+MASKFORMER = MaskLossSettings()
+NOT_FINITE = 1e30  # cost of a pair without a finite one
+
+
+class Contrast(nn.Module):
+    """Symmetric InfoNCE with a learned temperature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE)))
+
+    @property
+    def scale(self) -> Tensor:
+        """Factor of the cosines, a scalar."""
+        return self.log_scale.exp().clamp(max=MAX_SCALE)
+
+    def forward(self, by_image: Tensor, by_text: Tensor) -> Tensor:
+        """Mean of both directions.
+
+        Args:
+            by_image: [B, N] cosines of this process's images with all captions.
+            by_text: [B, N] cosines of this process's captions with all images.
+        """
+        n_own = len(by_image)
+        own = torch.arange(n_own, device=by_image.device) + rank() * n_own
+        return (F.cross_entropy(self.scale * by_image, own) + F.cross_entropy(self.scale * by_text, own)) / 2
+
+
+class MaskLosses(NamedTuple):
+    """Unweighted scalars: means over the targets of all processes."""
+
+    focal: Tensor
+    dice: Tensor
+
+    def weighted(self, settings: MaskLossSettings) -> Tensor:
+        return settings.focal * self.focal + settings.dice * self.dice
+
+
+def dice_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """1 - (2 |p t| + 1) / (|p| + |t| + 1) of each pair: [M, P] and [M, P] -> [M]."""
+    inside = logits.sigmoid()
+    return 1 - (2 * (inside * targets).sum(-1) + 1) / (inside.sum(-1) + targets.sum(-1) + 1)
+
+
+def focal_losses(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Mean over pixels of the focal loss of each pair: [M, P] and [M, P] -> [M]."""
+    inside = logits.sigmoid()
+    missed = inside + targets - 2 * inside * targets  # 1 - p_t
+    weight = alpha * targets + (1 - alpha) * (1 - targets)
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return (weight * missed**gamma * entropy).mean(-1)
+
+
+def dice_costs(logits: Tensor, targets: Tensor) -> Tensor:
+    """`dice_losses` of all combinations: [B, N, P] and [B, K, P] -> [B, N, K]."""
+    inside = logits.sigmoid()
+    area = inside.sum(-1)[:, :, None] + targets.sum(-1)[:, None, :]
+    return 1 - (2 * inside @ targets.mT + 1) / (area + 1)
+
+
+def focal_costs(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor:
+    """`focal_losses` of all combinations, for targets of 0 or 1: [B, N, P] and [B, K, P] -> [B, N, K]."""
+    inside = logits.sigmoid()
+    if_in = alpha * (1 - inside) ** gamma * F.softplus(-logits)
+    if_out = (1 - alpha) * inside**gamma * F.softplus(logits)
+    return (if_in @ targets.mT + if_out @ (1 - targets).mT) / logits.shape[-1]
+
+
+def matching_costs(masks: Tensor, targets: Tensor, settings: MaskLossSettings) -> Tensor:
+    """Cost of assigning each prediction to each target, at the resolution of the predictions.
+
+    Args:
+        masks: logits [B, N, h, w].
+        targets: 0 or 1, [B, K, H, W]; resized to the nearest pixel.
+        settings: weights.
+
+    Returns:
+        [B, N, K] float32.
+    """
+    with torch.no_grad(), torch.autocast(masks.device.type, enabled=False):
+        logits = masks.float().flatten(2)
+        near = F.interpolate(targets.float(), size=masks.shape[-2:], mode="nearest").flatten(2)
+        focal = focal_costs(logits, near, settings.alpha, settings.gamma)
+        return settings.focal * focal + settings.dice * dice_costs(logits, near)
+
+
+class Pairs(NamedTuple):
+    """M matched pairs over a batch, int64 [M] each; sorted by image and prediction."""
+
+    image: Tensor
+    prediction: Tensor
+    target: Tensor
+
+
+@torch.no_grad()
+def assign(costs: Tensor, present: Tensor | None = None) -> Pairs:
+    """The Hungarian assignment of least total cost for each image.
+
+    Args:
+        costs: [B, N, K] of N predictions with K targets, on any device; numbers that are not finite cost NOT_FINITE.
+        present: [B, K] which targets an image has; None: all.
+
+    Returns:
+        min(N, targets of the image) pairs for every image, on the device of `costs`.
+    """
+    matrices = np.nan_to_num(costs.double().cpu().numpy(), nan=NOT_FINITE, posinf=NOT_FINITE, neginf=-NOT_FINITE)
+    has = np.ones((len(matrices), matrices.shape[2]), bool) if present is None else present.cpu().numpy()
+    pairs: list[NDArray[np.int64]] = [np.empty((3, 0), np.int64)]
+    for image, (matrix, mine) in enumerate(zip(matrices, has, strict=True)):
+        targets = np.flatnonzero(mine)
+        rows, columns = linear_sum_assignment(matrix[:, targets])
+        pairs.append(np.stack([np.full(len(rows), image), rows, targets[columns]]))
+    image, prediction, target = torch.from_numpy(np.concatenate(pairs, 1)).to(costs.device)
+    return Pairs(image, prediction, target)
+
+
+def matched_mask_losses(
+    masks: Tensor,
+    targets: Tensor,
+    settings: MaskLossSettings = MASKFORMER,
+    present: Tensor | None = None,
+) -> MaskLosses:
+    """Losses of the predictions matched to a target, resized to the targets' size; unmatched ones cost nothing.
+
+    Args:
+        masks: logits [B, N, h, w].
+        targets: 0 or 1, [B, K, H, W].
+        settings: weights of the matching costs.
+        present: [B, K] which targets an image has; None: all.
+
+    Returns:
+        Sums over pairs, divided by the number of targets: its mean over processes, at least 1.
+    """
+    pairs = assign(matching_costs(masks, targets, settings), present)
+    count = torch.tensor(float(present.sum() if present is not None else targets.shape[0] * targets.shape[1]))
+    with torch.autocast(masks.device.type, enabled=False):
+        chosen = masks[pairs.image, pairs.prediction].float()[:, None]  # [M, 1, h, w]
+        sized = F.interpolate(chosen, size=targets.shape[-2:], mode="bilinear", align_corners=False)
+        logits, wanted = sized.flatten(1), targets[pairs.image, pairs.target].float().flatten(1)
+        n_masks = mean_over_processes(count.to(masks.device)).clamp(min=1)
+        return MaskLosses(
+            focal_losses(logits, wanted, settings.alpha, settings.gamma).sum() / n_masks,
+            dice_losses(logits, wanted).sum() / n_masks,
+        )
+
+
+def mean_over_processes(count: Tensor) -> Tensor:
+    """Mean over processes of a number, which may be changed in place."""
+    if world_size() > 1:
+        dist.all_reduce(count)
+    return count / world_size()

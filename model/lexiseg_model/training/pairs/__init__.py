@@ -1,1 +1,0 @@
-"""What trainings on pairs share: which are held out, how photographs are varied."""

@@ -1,0 +1,121 @@
+"""The model card of a finished run: origin, lineage, commit and terms of the weights."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from lexiseg_model.catalogue.method import CARD
+from lexiseg_model.catalogue.weights import file_digest, let_others_read
+from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.types import ModelCard
+
+ROOT = Path(__file__).parents[3]  # of a checkout
+RECIPE_FILE = "recipe.yaml"  # written by a run beside its weights
+JOURNAL = "journal.jsonl"
+CURVE_POINTS = 5  # of the loss, in a card
+COMMIT_LENGTH = 12
+LICENCE_FILES = ("licence", "license", "copying")  # in any case, with any suffix
+MAX_TERMS = 120  # characters
+UNSTATED = "Not stated: the weights inherit the terms of what they were trained on."
+
+
+class Logged(NamedTuple):
+    """Mean loss of the steps up to this one."""
+
+    step: int
+    loss: float
+
+
+def origin(recipe: RunRecipe, weights: Path) -> dict[str, object]:
+    """Fields of a card that say where its weights come from; measured fields are emptied.
+
+    A card based on a method's bundled one is updated with these, and with `training_data` and `lineage`.
+    """
+    measured = "Nothing is known of it beyond what was measured on validation splits of its own data."
+    return {
+        "name": weights.parent.name,
+        "version": "1",
+        "licence": recipe.licence or UNSTATED,
+        "commercial_use": "ask",
+        "recipe": RECIPE_FILE,
+        "lineage": lineage(recipe, ""),
+        "commit": commit(),
+        "seed": recipe.seed,
+        "weights_sha256": file_digest(weights),
+        "quality": {},
+        "prompt_quality": {},
+        "limits": [measured],
+    }
+
+
+def lineage(recipe: RunRecipe, start: str) -> str:
+    """Initial weights, length of training and course of the loss, in words.
+
+    Args:
+        recipe: of the run; its journal is read from `out`.
+        start: the initial weights as `Training.start` names them.
+    """
+    begun = f" from {start}" if start else ""
+    curve = read_curve(recipe.out)
+    places = sorted({round((len(curve) - 1) * n / (CURVE_POINTS - 1)) for n in range(CURVE_POINTS)}) if curve else []
+    points = ", ".join(f"{curve[place].loss:.4g} at step {curve[place].step}" for place in places)
+    loss = f" Loss: {points}." if points else ""
+    return f"{recipe.length} of the recipe {recipe.recipe!r}{begun}, seed {recipe.seed}.{loss}"
+
+
+def read_curve(out: Path) -> list[Logged]:
+    """Entries of a run's journal with a loss; lines cut short by a kill are skipped."""
+    path = out / JOURNAL
+    if not path.is_file():
+        return []
+    points = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and {"step", "loss"} <= entry.keys():
+            points.append(Logged(int(entry["step"]), float(entry["loss"])))
+    return points
+
+
+def commit() -> str:
+    """Commit of the running code; the version of an installed package; "unknown" without either."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    try:
+        if (ROOT / ".git").exists():  # of our checkout, not of a repository that a package is installed in
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout[:COMMIT_LENGTH]
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    try:
+        return f"version {version('lexiseg')}"
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def with_terms(what: str, folder: Path) -> str:
+    """An entry of `training_data`: what it is, its folder, its terms."""
+    return f"{what} ({folder}); {terms(folder) or 'its terms are not stated'}"
+
+
+def terms(folder: Path) -> str | None:
+    """First line of the licence file in a folder of data; None without one."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    for path in files:
+        if path.is_file() and path.name.partition(".")[0].lower() in LICENCE_FILES:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            return next((line.strip(" #*")[:MAX_TERMS] for line in lines if line.strip(" #*")), None)
+    return None
+
+
+def write_card(card: ModelCard, folder: Path) -> None:
+    """Write `card.yaml` of a model directory and make the directory readable to other users."""
+    text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)
+    (folder / CARD).write_text(text, encoding="utf-8")
+    let_others_read(folder)

@@ -1,0 +1,118 @@
+"""Measures what a run will take: a few batches of each phase, forward and backward, without updating weights."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from lexiseg_model.training.distributed import world_size
+from lexiseg_model.training.recipe import Division, LocalPhase, Phase, RunRecipe, divide
+from lexiseg_model.training.recipes.prerequisites import is_finished, planned_below
+from lexiseg_model.training.recipes.training import Rehearsal, Training
+from lexiseg_model.training.run import Run
+from lexiseg_model.training.stream import loader
+
+BATCHES = 3  # measured in each phase, after one to warm up
+FLOAT = 4  # bytes
+
+
+class Size(NamedTuple):
+    """Parameters of a network, and how many of them are trained."""
+
+    parameters: int
+    trained: int
+
+    @classmethod
+    def of(cls, network: nn.Module) -> Size:
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
+        return cls(sum(n for n, _ in sizes), sum(n for n, learns in sizes if learns))
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of float32 weights, their average, and gradients and two moments of what is trained."""
+        return FLOAT * (2 * self.parameters + 3 * self.trained)
+
+
+class Measured(NamedTuple):
+    """One phase: its division over processes, seconds of one forward and backward pass, peak memory so far."""
+
+    phase: Phase
+    division: Division
+    seconds: float
+    peak_bytes: int
+
+    @property
+    def step_seconds(self) -> float:
+        return self.division.accumulation * self.seconds
+
+
+@contextmanager
+def rehearsed(training: Training[Any], recipe: RunRecipe) -> Iterator[Rehearsal]:
+    """A trainer over untrained weights where prerequisites are missing; its files are deleted after the block."""
+    with tempfile.TemporaryDirectory(prefix="lexiseg-dry-run-") as folder:
+        yield training.rehearsal(_with_prerequisites(training, recipe, Path(folder)), Path(folder))
+
+
+def measure(rehearsal: Rehearsal, recipe: RunRecipe) -> Iterator[Measured]:
+    """Run a few batches of each phase, at the batch that one process has."""
+    trainer = rehearsal.trainer
+    whole = trainer.recipe
+    for phase in recipe.phases:
+        division = divide(phase.global_batch, world_size(), recipe.micro_batch)
+        # A trainer reads the current phase from its recipe.
+        trainer.recipe = whole.model_copy(update={"phases": [phase.model_copy(update={"after": 0.0})]})
+        seconds = _seconds(trainer, LocalPhase(phase.crop, division.batch))
+        yield Measured(phase, division, seconds, _peak(trainer.device) + rehearsal.more_bytes)
+
+
+def total_seconds(measured: list[Measured], steps: int) -> float:
+    """Seconds of a run of so many steps, of which each phase has its share."""
+    ends = [entry.phase.after for entry in measured[1:]] + [1.0]
+    shares = [end - entry.phase.after for entry, end in zip(measured, ends, strict=True)]
+    return steps * sum(share * entry.step_seconds for share, entry in zip(shares, measured, strict=True))
+
+
+def _with_prerequisites(training: Training[Any], recipe: RunRecipe, folder: Path) -> RunRecipe:
+    """The recipe with untrained weights in place of missing prerequisites: a step takes as long."""
+    for below in training.below(recipe):
+        if is_finished(below.file):
+            continue
+        first = planned_below(below, recipe)
+        own = first.recipe.model_copy(update={"out": folder / below.key})
+        trainer = first.training.trainer(_with_prerequisites(first.training, own, folder))
+        file = own.out / below.file.name
+        file.parent.mkdir(exist_ok=True)
+        trainer._write_weights(file)
+        several = isinstance(getattr(recipe, below.key), list)
+        recipe = recipe.model_copy(update={below.key: [file] if several else file})
+    return recipe
+
+
+def _seconds(trainer: Run[Any, Any, Any], phase: LocalPhase) -> float:
+    batches = iter(loader(trainer._batches(phase), 0, trainer._numbers()))
+    trainer._mode()
+    began = 0.0
+    for number in range(BATCHES + 1):
+        if number == 1:
+            began = time.perf_counter()
+        loss = trainer._loss(next(batches))
+        loss.backward()  # type: ignore[no-untyped-call]
+        loss.item()  # waits for the device
+        trainer.network.zero_grad()
+    return (time.perf_counter() - began) / BATCHES
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts KiB

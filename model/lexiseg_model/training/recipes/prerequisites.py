@@ -1,0 +1,104 @@
+"""What a training needs first: data, and files that other recipes train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from lexiseg_model.catalogue.method import CARD
+from lexiseg_model.errors import RecipeError
+from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.training.recipes.compatibility import RECIPE
+from lexiseg_model.training.recipes.read import Planned, read_recipe
+from lexiseg_model.training.recipes.training import Below
+
+FINISHED = "finished"  # marks weights that get no card because they only serve other recipes
+
+
+def lacks_pairs(data: Path, pairs: Sequence[Path]) -> str | None:
+    """Which captioned photographs are missing, and what to do about it; None if all exist."""
+    absent = [str(data / path) for path in pairs if not (data / path).exists()]
+    if not absent:
+        return None
+    return (
+        f"there are no captioned photographs at {', '.join(absent)}.\n"
+        "Expected is a folder of .tar shards as img2dataset writes them, a folder with captions.json and images/, a "
+        "CSV of image and caption, or COCO's captions.\nName yours with: data=FOLDER pairs=[NAME]"
+    )
+
+
+def lacks_below(below: Iterable[Below], above: RunRecipe) -> str | None:
+    """Why the recipes of missing files cannot begin; None if they can. Loads nothing."""
+    for each in below:
+        if not each.file.is_file():
+            planned = planned_below(each, above)
+            if (lack := planned.training.lacks(planned.recipe)) is not None:
+                return lack
+    return None
+
+
+def trained_first(planned: Planned) -> Iterator[Planned]:
+    """The recipes to train before this one, in order."""
+    for each in planned.training.below(planned.recipe):
+        if not is_finished(each.file):
+            first = planned_below(each, planned.recipe)
+            yield from trained_first(first)
+            yield first
+
+
+def is_finished(file: Path) -> bool:
+    """Whether weights exist and their run has ended: a run also writes weights along the way."""
+    folder = file.parent
+    ended = (folder / CARD).is_file() or (folder / FINISHED).is_file()
+    return file.is_file() and (ended or not (folder / RECIPE).exists())
+
+
+def planned_below(below: Below, above: RunRecipe) -> Planned:
+    """The recipe that writes a file, with the data, device and seed of the recipe that needs it."""
+    same = [f"data={above.data}", f"out={below.file.parent}", f"seed={above.seed}", f"device={above.device}"]
+    return read_recipe(below.name, same)
+
+
+def train_first(planned: Planned) -> str:
+    """Train and publish what a recipe needs; every process of a run calls it.
+
+    Returns:
+        Why training stopped early, empty at the end. A stopped training resumes at the next call.
+
+    Raises:
+        RecipeError: a recipe did not write the expected file.
+    """
+    expected = {each.file.resolve() for each in planned.training.below(planned.recipe)}
+    for first in list(trained_first(planned)):
+        if ending := train_whole(first):
+            return ending
+    if absent := [str(file) for file in expected if not file.is_file()]:
+        raise RecipeError(f"the recipes trained first did not write {', '.join(absent)}")
+    return ""
+
+
+def train_whole(first: Planned) -> str:
+    """Train and publish one recipe whose own prerequisites exist; returns as `train_first`."""
+    from lexiseg_model.training.distributed import one_first, rank
+
+    trainer = first.training.trainer(first.recipe)
+    weights = trainer.train()
+    if trainer.progress < 1:
+        return f"{first.name}: {trainer.ending or 'stopped'}"
+    with one_first():
+        if rank() == 0 and weights is not None:
+            finish(first, weights)
+    return ""
+
+
+def finish(planned: Planned, weights: Path) -> str | None:
+    """Make a model directory of weights.
+
+    Returns:
+        The model's name; None for weights that only serve as the start of other recipes.
+    """
+    card = planned.training.publish(planned.recipe, weights)
+    if card is None:
+        (weights.parent / FINISHED).touch()
+        return None
+    return card.name

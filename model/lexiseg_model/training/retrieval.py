@@ -1,0 +1,77 @@
+"""Retrieval on held-out pairs: how well photographs find their captions and captions their photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.clip.normalise import Normalisation, normalise
+from lexiseg_model.data.pairs.decode import decode
+from lexiseg_model.data.pairs.source import PairSource
+from lexiseg_model.training.pairs import PairBatch
+
+
+def held_out_batch(
+    source: PairSource, size: int, normalisation: Normalisation, tokenize: Callable[[list[str]], Tensor]
+) -> PairBatch:
+    """All pairs of a source in one batch: the central square of each photograph, with its first caption.
+
+    Raises:
+        SampleError: one cannot be read.
+    """
+    pairs = [source.read(part, index) for part, n_pairs in enumerate(source.sizes) for index in range(n_pairs)]
+    pixels = torch.from_numpy(np.stack([_middle(decode(pair), size) for pair in pairs])).permute(0, 3, 1, 2)
+    tokens = tokenize([pair.captions[0] for pair in pairs])
+    return PairBatch(normalise(pixels, normalisation), tokens, (), tuple(range(len(pairs))))
+
+
+def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+    """Share in percent of pairs among the first k, averaged over both directions.
+
+    Args:
+        likeness: [N, N] of photographs (rows) and captions; matching pairs on the diagonal.
+        ranks: the k.
+
+    Returns:
+        `recall_at_K` for each; ties count as misses.
+    """
+    own = likeness.diagonal()
+    before = [(likeness >= own[:, None]).sum(1) - 1, (likeness >= own[None, :]).sum(0) - 1]
+    return {f"recall_at_{k}": 50 * sum(float((place < k).float().mean()) for place in before) for k in ranks}
+
+
+def own_rank(likeness: Tensor) -> float:
+    """Mean rank of the matching pair in percent, over both directions: 0 at best, 50 by chance."""
+    both = torch.cat([places(likeness), places(likeness.T)]).float()
+    return 100 * both.mean().item() / max(1, len(likeness) - 1)
+
+
+def places(likeness: Tensor) -> Tensor:
+    """[N, N] -> [N]: how many of a row are more alike than the matching one; ties count half."""
+    own = likeness.diagonal()[:, None]
+    return (likeness > own).sum(1) + ((likeness == own).sum(1) - 1) / 2
+
+
+def centred(rows: Tensor) -> Tensor:
+    """[N, D] -> [N, D] of unit length, after subtracting the mean row."""
+    return F.normalize(rows - rows.mean(0), dim=1)
+
+
+def margin(likeness: Tensor) -> float:
+    """[N, N] -> mean likeness of matching pairs minus that of all others."""
+    own = likeness.diagonal()
+    others = (likeness.sum() - own.sum()) / max(1, likeness.numel() - len(own))
+    return float(own.mean() - others)
+
+
+def _middle(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    side = min(image.shape[:2])
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    square = image[top : top + side, left : left + side]
+    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)

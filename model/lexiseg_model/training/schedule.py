@@ -1,0 +1,91 @@
+"""Budget of a run and its learning rate: warm-up, then a plateau with a decay, a cosine, or steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lexiseg_model.errors import RecipeError
+from lexiseg_model.training.recipe import RunRecipe
+
+ROUNDING = 1e-12  # of shares
+
+
+class Reached(NamedTuple):
+    """Progress of a run: steps, examples seen by all processes, seconds of training."""
+
+    steps: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Length of a run in one of three measures."""
+
+    steps: int | None
+    examples: float | None
+    seconds: float | None
+
+    @classmethod
+    def of(cls, recipe: RunRecipe, n_examples: int | None) -> Budget:
+        """The budget of a recipe over `n_examples` examples.
+
+        Raises:
+            RecipeError: a budget in epochs where the number of examples is unknown.
+        """
+        if recipe.epochs is not None and not n_examples:
+            raise RecipeError("epochs: this recipe draws at random and has no epochs; set steps or minutes")
+        examples = recipe.epochs * n_examples if recipe.epochs is not None and n_examples else None
+        return cls(recipe.steps, examples, None if recipe.minutes is None else 60 * recipe.minutes)
+
+    def share(self, reached: Reached) -> float:
+        """Share of the run that is done, 0 to 1."""
+        if self.steps is not None:
+            return min(1.0, reached.steps / self.steps)
+        if self.examples is not None:
+            return min(1.0, reached.examples / self.examples)
+        assert self.seconds is not None
+        return min(1.0, reached.seconds / self.seconds)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate as a share of its peak."""
+
+    recipe: RunRecipe
+
+    def factor(self, step: int, done: float, warmed: float) -> float:
+        """Factor of one step.
+
+        Args:
+            step: counted from 0.
+            done: share of the run before it.
+            warmed: share of the run at the end of warm-up.
+        """
+        recipe = self.recipe
+        warm = self._warm(step)
+        if recipe.schedule == "multistep":
+            return warm * recipe.milestone_factor ** sum(milestone <= done for milestone in recipe.milestones)
+        if recipe.schedule == "cosine":
+            past = 0.0 if step < recipe.warmup_steps or warmed >= 1 else max(0.0, (done - warmed) / (1 - warmed))
+            left = (1 + math.cos(math.pi * past)) / 2
+        else:
+            decay = self.decay_share
+            left = min(1.0, (1 - done) / decay + ROUNDING) if decay else 1.0
+        return warm * (recipe.last_rate + (1 - recipe.last_rate) * left)
+
+    @property
+    def decay_share(self) -> float:
+        """Share of the run in which the plateau decays; 0 for other curves."""
+        recipe = self.recipe
+        if recipe.schedule != "warmup-stable-decay":
+            return 0.0
+        return recipe.decay_steps / recipe.steps if recipe.steps and recipe.decay_steps else recipe.decay_share
+
+    def _warm(self, step: int) -> float:
+        warmup, start = self.recipe.warmup_steps, self.recipe.warmup_from
+        if step >= warmup:
+            return 1.0
+        return (step + 1) / warmup if start is None else start + (1 - start) * step / warmup

@@ -1,1 +1,0 @@
-"""What a step does to a network: its rate, gradients, the optimiser's rules, the moving average."""

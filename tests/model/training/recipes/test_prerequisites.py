@@ -1,0 +1,97 @@
+"""What a recipe stands on is trained once, and gone on with where it was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lexiseg_model.errors import RecipeError
+from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
+from lexiseg_model.training.recipes.prerequisites import (
+    FINISHED,
+    is_finished,
+    lacks_below,
+    lacks_pairs,
+    train_first,
+    trained_first,
+)
+from lexiseg_model.training.recipes.read import Planned, read_as, read_recipe
+from lexiseg_model.training.recipes.training import Below
+from lexiseg_model.training.run import Run
+from tests.model.training.pairs_folder import write_pairs
+
+
+def above(tmp_path: Path, file: Path) -> Planned:
+    """TCL over a CLIP that another recipe is to write to `file`."""
+    write_pairs(tmp_path / "captions", 8)
+    values = [f"data={tmp_path}", "seed=3", "device=cpu", f"clip={file}", f"clip_recipe={small(tmp_path)}"]
+    return read_recipe("tcl-smoke", [*values, "held_out=0"])
+
+
+def small(tmp_path: Path) -> Path:
+    """A recipe below, laid over `clip-smoke`: two steps."""
+    path = tmp_path / "below.yaml"
+    phases = "[{after: 0.0, crop: 64, global_batch: 2}]"
+    path.write_text(f"recipe: clip-smoke\nsteps: 2\ndecay_steps: 0\nheld_out: 0\nworkers: 0\nphases: {phases}\n")
+    return path
+
+
+def test_it_is_trained_with_the_seed_of_the_one_above_and_then_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "clip" / "clip.safetensors"
+    planned = above(tmp_path, file)
+    assert [first.recipe.out for first in trained_first(planned)] == [tmp_path / "clip"]
+
+    assert train_first(planned) == ""
+    written = file.stat().st_mtime_ns
+    assert train_first(planned) == ""
+
+    assert file.stat().st_mtime_ns == written
+    assert "seed: 3" in (tmp_path / "clip" / "recipe.yaml").read_text()
+    assert (tmp_path / "clip" / "card.yaml").is_file()
+    assert list(trained_first(planned)) == []
+
+
+def test_one_that_was_stopped_is_no_error_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "clip" / "clip.safetensors"
+    planned = above(tmp_path, file)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(Run, "progress", 0.5)
+        stopped.setattr(Run, "_go", lambda *_: "SIGTERM at step 1; start it again to resume")
+        ending = train_first(planned)
+
+    assert ending.endswith("below.yaml: SIGTERM at step 1; start it again to resume")
+    assert file.exists()  # it writes weights along the way, too
+    assert not is_finished(file)
+    assert train_first(planned) == ""
+    assert is_finished(file)
+
+
+def test_another_file_than_the_expected_one_is_an_error(tmp_path: Path) -> None:
+    planned = above(tmp_path, tmp_path / "clip" / "towers.safetensors")
+
+    with pytest.raises(RecipeError, match=r"the recipes trained first did not write .*towers\.safetensors"):
+        train_first(planned)
+
+
+def test_weights_without_a_card_are_finished_where_that_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    file.touch()
+    assert is_finished(file)  # nobody's run
+
+    (tmp_path / "recipe.yaml").touch()
+    assert not is_finished(file)
+
+    (tmp_path / FINISHED).touch()
+    assert is_finished(file)
+
+
+def test_what_lacks_below_is_said_above(tmp_path: Path) -> None:
+    recipe = read_as(ClipRecipe, "clip-smoke", [f"data={tmp_path}"])
+    below = [Below("clip", tmp_path / "clip.safetensors", "clip-smoke")]
+
+    assert "captioned photographs" in (lacks_below(below, recipe) or "")
+    assert lacks_pairs(tmp_path, [Path("captions")]) is not None
+    write_pairs(tmp_path / "captions", 2)
+    assert lacks_pairs(tmp_path, [Path("captions")]) is None
+    assert lacks_below(below, recipe) is None

@@ -1,0 +1,155 @@
+"""Which checkpoint a run resumes from, what it prints, and which recipes it refuses."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from torch import Tensor
+
+from lexiseg_model.errors import RecipeError
+from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.recipes.compatibility import is_begun
+from tests.model.training.toy import ToyBatch, ToyRun, recipe_for
+
+
+class Stopped(ToyRun):
+    """Ends at its eighth batch, as by Ctrl-C."""
+
+    def _loss(self, batch: ToyBatch) -> Tensor:
+        if batch.number == 7:
+            signal.raise_signal(signal.SIGINT)
+        return super()._loss(batch)
+
+
+def stopped(out: Path, **values: Any) -> str:
+    run = Stopped(recipe_for(out, **values))
+    run.train()
+    return run.ending
+
+
+def told(capsys: pytest.CaptureFixture[str], out: Path, **values: Any) -> tuple[list[int], str]:
+    """Which batches a run saw that went on, and its first line."""
+    capsys.readouterr()
+    run = ToyRun(recipe_for(out, **values))
+    run.train()
+    return run.seen, capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_run_that_goes_on_as_it_was_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stopped(tmp_path) == "SIGINT at step 8; start it again to resume"
+
+    assert told(capsys, tmp_path) == ([8, 9], "resumed at step 8, 0.0 minutes")
+
+
+def test_another_length_before_the_rate_falls_changes_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped(tmp_path)
+
+    seen, line = told(capsys, tmp_path, steps=12)
+
+    assert (seen, line) == ([8, 9, 10, 11], "resumed at step 8, 0.0 minutes: steps was 10, is 12")
+
+
+def test_another_length_while_the_rate_falls_says_from_where_it_falls_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped(tmp_path, decay_steps=5)
+
+    seen, line = told(capsys, tmp_path, steps=12, decay_steps=5)
+
+    assert seen == list(range(5, 12))
+    assert line == (
+        "resumed at step 5, 0.0 minutes (plateau.pt), not at step 8: steps was 10, is 12, and the learning rate "
+        "decayed from there; 3 steps are trained again"
+    )
+
+
+def test_other_minutes_of_a_rate_that_fell_from_the_start_begin_the_run_anew_and_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped(tmp_path, steps=None, minutes=500, decay_share=1)
+
+    class Short(ToyRun):
+        def _loss(self, batch: ToyBatch) -> Tensor:
+            signal.raise_signal(signal.SIGTERM)
+            return super()._loss(batch)
+
+    capsys.readouterr()
+    run = Short(recipe_for(tmp_path, steps=None, minutes=1200, decay_share=1))
+    run.train()
+
+    assert run.seen == [0]
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith("resumed at step 0, 0.0 minutes (plateau.pt), not at step 8: minutes was 500, is 1,200, and")
+    assert line.endswith("8 steps are trained again")
+
+
+def test_without_the_plateau_it_goes_on_and_says_that_the_rate_is_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped(tmp_path, decay_steps=5)
+    (tmp_path / "plateau.pt").unlink()
+
+    seen, line = told(capsys, tmp_path, steps=12, decay_steps=5)
+
+    assert seen == [8, 9, 10, 11]
+    assert line.endswith("steps was 10, is 12; without plateau.pt the learning rate jumps here")
+
+
+def test_a_run_that_is_done_says_that_nothing_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ToyRun(recipe_for(tmp_path)).train()
+
+    assert told(capsys, tmp_path) == ([], "resumed at step 10, 0.0 minutes: nothing is left to train")
+
+
+def begun(out: Path, **values: Any) -> None:
+    """What a run leaves beside its weights."""
+    (out / "recipe.yaml").write_text(yaml.safe_dump(recipe_for(out, **values).model_dump(mode="json")))
+    (out / "checkpoint.pt").touch()
+
+
+def test_an_empty_folder_holds_no_run(tmp_path: Path) -> None:
+    assert not is_begun(recipe_for(tmp_path))
+
+
+def test_a_run_may_be_gone_on_with_longer_and_elsewhere(tmp_path: Path) -> None:
+    begun(tmp_path, steps=10, workers=0, micro_batch=2)
+
+    assert is_begun(recipe_for(tmp_path, steps=20, workers=3, device="cuda", micro_batch=None))
+
+
+def test_what_differs_is_named_down_to_its_part(tmp_path: Path) -> None:
+    phases = [Phase(after=0, crop=64, global_batch=4), Phase(after=0.5, crop=96, global_batch=4)]
+    begun(tmp_path, phases=phases, rate_factors={"first": 0.1, "head": 2.0})
+    phases[1] = phases[1].model_copy(update={"global_batch": 8})
+
+    with pytest.raises(RecipeError) as raised:
+        is_begun(recipe_for(tmp_path, phases=phases, rate_factors={"first": 0.1}, learning_rate=0.5))
+
+    assert str(raised.value) == (
+        f"{tmp_path} was made by another recipe: phases.1.global_batch was 4, is 8; learning_rate was 0.01, is 0.5; "
+        f"rate_factors.head was 2.0, is None. Continue with its own recipe, `lexiseg train {tmp_path}/recipe.yaml`, "
+        "or train into another folder with out=FOLDER"
+    )
+
+
+def test_more_phases_are_named_as_a_whole(tmp_path: Path) -> None:
+    begun(tmp_path, phases=[{"after": 0, "crop": 64, "global_batch": 4}])
+    phases = [{"after": 0, "crop": 64, "global_batch": 4}, {"after": 0.5, "crop": 96, "global_batch": 4}]
+
+    with pytest.raises(RecipeError, match=r"phases was \[\{[^{]*\}\], is \[\{.*\}, \{"):
+        is_begun(recipe_for(tmp_path, phases=phases))
+
+
+def test_a_batch_with_accumulation_is_read_as_a_global_batch(tmp_path: Path) -> None:
+    begun(tmp_path)
+    values = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
+    values |= {"phases": [{"after": 0, "crop": 64, "batch": 2}], "accumulation": 2}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
+
+    assert is_begun(recipe_for(tmp_path))

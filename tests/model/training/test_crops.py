@@ -1,0 +1,194 @@
+"""Random crops and their rendering: shapes, labels that stay with their pixels, the same pixels as OpenCV's warp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.training.crops import (
+    BORDER,
+    Colours,
+    Matrix,
+    Paste,
+    View,
+    labels_in,
+    random_crop,
+    render,
+    resident,
+    sampled,
+    stack_views,
+    warped,
+    whole_view,
+    window_view,
+)
+from lexiseg_model.training.packs import Pack, Photograph, write_pack
+
+STRIDE = 4
+
+
+def checkered(height: int, width: int, cell: int = 24) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A black and white image; class 1 is where it is white."""
+    y, x = np.mgrid[:height, :width]
+    mask = ((y // cell + x // cell) % 2).astype(np.uint8)
+    return np.repeat(mask[..., None] * np.uint8(255), 3, axis=2), mask
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([32, 64]), st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_a_crop_of_any_photograph_has_the_wanted_size(height: int, width: int, size: int, seed: int) -> None:
+    image, mask = checkered(height, width)
+
+    crop, labels = random_crop(image, mask, size, STRIDE, np.random.default_rng(seed))
+
+    assert crop.shape == (size, size, 3)
+    assert labels.shape == (size // STRIDE, size // STRIDE)
+    assert crop.dtype == labels.dtype == np.uint8
+
+
+def test_labels_stay_with_their_pixels() -> None:
+    image, mask = checkered(120, 160)
+    agreed = []
+    for seed in range(20):
+        crop, labels = random_crop(image, mask, 64, STRIDE, np.random.default_rng(seed))
+        gray = crop[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].mean(2)
+        counted = labels != IGNORE
+        # Colours change in a crop, but what was white stays lighter than what was black.
+        middle = (gray[counted].min() + gray[counted].max()) / 2
+        agreed.append(((gray > middle) == (labels == 1))[counted].mean())
+
+    assert np.mean(agreed) > 0.95
+
+
+def test_what_lies_outside_the_photograph_is_ignored() -> None:
+    image = np.full((20, 200, 3), 255, np.uint8)
+    outside = []
+    for seed in range(30):
+        _, labels = random_crop(image, np.ones((20, 200), np.uint8), 64, STRIDE, np.random.default_rng(seed))
+        outside.append((labels == IGNORE).any())
+        assert set(np.unique(labels)) <= {1, IGNORE}
+
+    assert any(outside)
+
+
+def test_the_same_source_of_chance_gives_the_same_crop() -> None:
+    image, mask = checkered(60, 80)
+    first, second = (random_crop(image, mask, 64, STRIDE, np.random.default_rng(5)) for _ in range(2))
+
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+
+
+def test_a_small_class_is_in_more_crops_than_its_share_of_pixels() -> None:
+    image, mask = checkered(240, 240, cell=1000)
+    mask[200:232, 200:232] = 3  # 2 % of the pixels
+
+    seen = [(random_crop(image, mask, 64, STRIDE, np.random.default_rng(seed))[1] == 3).any() for seed in range(100)]
+
+    assert np.mean(seen) > 0.3
+
+
+@pytest.mark.parametrize("fill", [IGNORE, 0], ids=["all ignored", "all background"])
+def test_a_mask_of_one_value_can_be_cropped(fill: int) -> None:
+    image = np.zeros((60, 80, 3), np.uint8)
+
+    _, labels = random_crop(image, np.full((60, 80), fill, np.uint8), 64, STRIDE, np.random.default_rng(0))
+
+    assert set(np.unique(labels)) <= {fill, IGNORE}
+
+
+SIZE = 64
+PLAIN = Colours(1.0, 1.0, np.ones(3))
+SIZES = [(90, 120), (70, 60), (128, 128)]
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    random = np.random.default_rng(0)
+    photographs = [
+        Photograph(f"{height}", _smooth(random.integers(0, 256, (height, width, 3)).astype(np.uint8)), None)
+        for height, width in SIZES
+    ]
+    return write_pack(tmp_path_factory.mktemp("packs") / "noise", "noise", (), iter(photographs))
+
+
+def _smooth(noise: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return cv2.blur(noise, (5, 5)).astype(np.uint8)
+
+
+def view_of(pack: Pack, index: int, matrix: Matrix, colours: Colours = PLAIN, which: int = 0) -> View:
+    return View(which, pack.places[index, :3].tolist(), matrix, colours)
+
+
+def rendered(pack: Pack, *views: View) -> torch.Tensor:
+    return render(resident([pack, pack], torch.device("cpu")), stack_views(views), SIZE)
+
+
+def whole(index: int, seed: int = 0) -> Matrix:
+    return whole_view(*SIZES[index], SIZE, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("pixels_of", [warped, sampled], ids=["on a CPU", "elsewhere"])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_crop_is_what_opencv_warps(pack: Pack, seed: int, pixels_of: Callable[..., torch.Tensor]) -> None:
+    index = seed % 3
+    window = window_view(np.zeros(SIZES[index], np.uint8), SIZE, np.random.default_rng(seed), (0.5, 1.3))
+    matrix = window if seed % 2 else whole(index, seed)
+
+    windows = stack_views([view_of(pack, index, matrix)]).windows
+    (crop,) = pixels_of(resident([pack], torch.device("cpu")), windows, SIZE)
+
+    expected = cv2.warpAffine(pack.image(index), matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderValue=BORDER)
+    # OpenCV rounds places to 1/32 of a pixel.
+    off = np.abs(crop.numpy() - expected)
+    assert off.max() < 8
+    assert off.mean() < 0.6
+
+
+def test_views_of_several_packs_keep_their_order(pack: Pack) -> None:
+    views = [view_of(pack, index, whole(index), which=which) for index, which in ((0, 1), (1, 0), (2, 1))]
+
+    together = rendered(pack, *views)
+
+    for place, view in enumerate(views):
+        torch.testing.assert_close(together[place], rendered(pack, view)[0])
+
+
+def test_what_is_pasted_covers_what_was_there(pack: Pack) -> None:
+    alpha = np.zeros((SIZE, SIZE), np.uint8)
+    alpha[:, : SIZE // 2] = 255
+    under, over = view_of(pack, 0, whole(0)), view_of(pack, 1, whole(1), which=1)
+    paste = Paste(over.pack, over.place, over.matrix, alpha)
+
+    plain, covered = rendered(pack, under, under._replace(pastes=[paste]))
+
+    torch.testing.assert_close(covered[..., : SIZE // 2], rendered(pack, over)[0][..., : SIZE // 2])
+    torch.testing.assert_close(covered[..., SIZE // 2 :], plain[..., SIZE // 2 :])
+
+
+def test_gain_brightens_and_contrast_spreads(pack: Pack) -> None:
+    plain, brighter, harder = (
+        rendered(pack, view_of(pack, 0, whole(0), Colours(1.0, contrast, np.full(3, gain))))
+        for contrast, gain in ((1.0, 1.0), (1.0, 1.2), (1.3, 1.0))
+    )
+
+    assert brighter.mean() > 1.15 * plain.mean()
+    assert harder.std() > 1.15 * plain.std()
+
+
+def test_labels_lie_under_the_middle_of_their_cells() -> None:
+    mask = (np.arange(100)[None] >= np.full((100, 1), 50)).astype(np.uint8)
+    matrix = np.array([[0.64, 0, 0.0], [0, 0.64, 0.0]])
+
+    labels = labels_in(mask, matrix, SIZE, 4)
+
+    # Cell c has its middle at crop pixel 4c + 2, which is at (4c + 2) / 0.64 on the photograph.
+    assert labels.shape == (16, 16)
+    assert labels[7].tolist() == [int((4 * cell + 2) / 0.64 >= 49.5) for cell in range(16)]

@@ -1,0 +1,118 @@
+"""The card of a finished run: lineage, loss curve, terms of the data."""
+
+from __future__ import annotations
+
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from lexiseg_model.catalogue import read_card
+from lexiseg_model.training.publishing import (
+    JOURNAL,
+    commit,
+    lineage,
+    origin,
+    terms,
+    with_terms,
+    write_card,
+)
+from lexiseg_model.training.recipe import Phase, RunRecipe
+from lexiseg_model.types import ModelCard, PromptQuality, Quality
+from tests.model.stand_in import card as others_card
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> RunRecipe:
+    return RunRecipe(
+        recipe="acme",
+        out=tmp_path,
+        steps=400,
+        seed=6,
+        phases=[Phase(after=0, crop=64, global_batch=4)],
+        learning_rate=0.1,
+        warmup_steps=1,
+        weight_decay=0,
+        average_decay=0,
+        checkpoint_minutes=1,
+    )
+
+
+@pytest.fixture
+def other() -> ModelCard:
+    """Of a model that was measured."""
+    measured = {
+        "quality": {"voc": Quality(miou=50.0, pixel_accuracy=80.0, images=9)},
+        "prompt_quality": {"voc": PromptQuality(point=50.0, box=80.0, objects=9)},
+        "limits": ["Sees no cats."],
+        "licence": "Theirs.",
+        "version": "7",
+    }
+    return others_card(name="other").model_copy(update=measured)
+
+
+def test_nothing_that_was_measured_of_other_weights_stays(recipe: RunRecipe, other: ModelCard, tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_bytes(b"weights")
+
+    card = other.model_copy(update=origin(recipe, tmp_path / "weights.safetensors"))
+
+    assert (card.name, card.version, card.seed, card.recipe) == (tmp_path.name, "1", 6, "recipe.yaml")
+    assert (card.quality, card.prompt_quality) == ({}, {})
+    assert card.licence.startswith("Not stated")
+    assert card.commercial_use == "ask"
+    assert card.limits != other.limits
+    assert card.weights_sha256 is not None
+    assert card.weights_sha256 != other.weights_sha256
+
+
+def test_lineage_tells_the_start_and_how_the_loss_went(recipe: RunRecipe, tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_text('{"step": 50, "loss": 2.0}\n{"step": 400, "loss": 0.5}\n')
+
+    told = lineage(recipe, "random weights")
+
+    expected = "400 steps of the recipe 'acme' from random weights, seed 6. Loss: 2 at step 50, 0.5 at step 400."
+    assert told == expected
+
+
+def test_a_finished_directory_can_be_read_by_other_users(other: ModelCard, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.touch(mode=0o600)
+
+    write_card(other, tmp_path)
+
+    assert {path.stat().st_mode & 0o444 for path in tmp_path.iterdir()} == {0o444}
+    assert read_card(tmp_path) == other
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "licence.txt", "COPYING.md"])
+def test_the_first_line_of_a_licence_is_told(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("\n# CC BY 4.0\n\nLong text.")
+
+    assert terms(tmp_path) == "CC BY 4.0"
+
+
+def test_a_folder_without_a_licence_says_so(tmp_path: Path) -> None:
+    (tmp_path / "readme.txt").write_text("hello")
+
+    assert with_terms("masks of mine", tmp_path) == f"masks of mine ({tmp_path}); its terms are not stated"
+    assert terms(tmp_path / "nowhere") is None
+
+
+def test_a_long_curve_is_summarised_in_five_points_and_skips_lines_cut_short(recipe: RunRecipe) -> None:
+    lines = [f'{{"step": {step}, "loss": {1000 / step}}}' for step in range(10, 1001, 10)]
+    (recipe.out / JOURNAL).write_text("\n".join([*lines, '{"step": 1010, "miou": 3}', '{"step": 1020, "lo']))
+
+    summary = lineage(recipe, "")
+
+    assert "Loss: 100 at step 10, " in summary
+    assert summary.endswith(", 1 at step 1000.")
+    assert summary.count(" at step ") == 5
+
+
+def test_the_commit_is_that_of_the_checkout() -> None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    expected = answer.stdout[:12] if answer.returncode == 0 else f"version {version('lexiseg')}"
+    assert commit() == expected

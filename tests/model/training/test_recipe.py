@@ -1,0 +1,38 @@
+"""One meaning of batch: `global_batch` is divided over processes and accumulation."""
+
+from __future__ import annotations
+
+import pytest
+
+from lexiseg_model.errors import RecipeError
+from lexiseg_model.training.recipe import divide
+from lexiseg_model.training.recipes.read import read_recipe
+
+# shared by the papers and their code: TCL 64 x 16, Unpair-Seg, S-Seg, DINO 64 x 16, CLIP, CLIP-DINOiser
+PUBLISHED = {"tcl": 1024, "unpair-seg-masks": 56, "unpair-seg-align": 56, "s-seg": 4096, "dino": 1024, "clip": 32768}
+PUBLISHED |= {"dinoiser": 16, "s-seg-plus": 16}
+
+
+@pytest.mark.parametrize(
+    ("processes", "micro_batch", "division"),
+    [(1, None, (56, 1)), (8, None, (7, 1)), (1, 7, (7, 8)), (2, 7, (7, 4)), (2, 10, (7, 4)), (8, 7, (7, 1))],
+)
+def test_a_global_batch_is_divided_over_processes_and_accumulation(
+    processes: int, micro_batch: int | None, division: tuple[int, int]
+) -> None:
+    assert divide(56, processes, micro_batch) == division
+
+
+def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused_with_those_that_do() -> None:
+    with pytest.raises(RecipeError, match=r"global_batch 16 cannot be divided over 3 processes; .* 1, 2, 4, 8, 16$"):
+        divide(16, 3, None)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("processes", [1, 2, 4, 8])
+def test_published_batches_hold_for_any_number_of_processes(name: str, processes: int) -> None:
+    recipe = read_recipe(name).recipe
+
+    batch, accumulation = divide(recipe.phases[0].global_batch, processes, recipe.micro_batch)
+
+    assert recipe.phases[0].global_batch == batch * accumulation * processes == PUBLISHED[name]
