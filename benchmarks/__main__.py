@@ -14,46 +14,35 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from collections.abc import Callable, Sequence
 
 from benchmarks import (
-    corrections,
+    bulk,
     counts,
     finish,
     masks,
     prompts,
+    proposals,
     refinement,
     runtimes,
     serving,
     smoke,
     stages,
-    stalls,
-    text_cache,
-    training,
 )
 from benchmarks.calls import later
-from benchmarks.clips import following, leaving, video
+from benchmarks.clips import following, video
 from benchmarks.device import run as device
-from benchmarks.everything import photographs, unpair_seg
-from benchmarks.jobs import bulk, bulk_memory
 
 PARTS: dict[str, Callable[[], None]] = {
     "bulk": bulk.run,
-    "bulk-memory": bulk_memory.run,
-    "corrections": corrections.run,
     "counts": counts.run,
     "finish": finish.run,
     "following": following.run,
     "later": later.run,
-    "leaving": leaving.run,
     "masks": masks.run,
     "prompts": prompts.run,
-    "proposals": photographs.run,
-    "proposals-unpair-seg": unpair_seg.run,
+    "proposals": proposals.run,
     "refinement": refinement.run,
     "runtimes": runtimes.run,
     "stages": stages.run,
-    "stalls": stalls.run,
-    "text-cache": text_cache.run,
     "serving": serving.run,
-    "training": training.run,
     "video": video.run,
 }
 

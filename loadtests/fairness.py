@@ -1,31 +1,19 @@
-"""`python -m loadtests.fairness`: what other clients can do to one who asks for little.
+"""`python -m loadtests.fairness`: the effect of hostile clients on one that asks for little.
 
     python -m loadtests.fairness --seconds 15 --attack texts --attack large
 
 Starts a service with an API key for each client, and takes the times of a modest client alone and beside each attack,
-whose load comes from a process of its own. Ends with 1 if the modest client waits longer than it may, or anybody gets
-504, or a probe is answered late.
+whose load comes from a process of its own. Ends with 1 if the modest client waits longer than it may, if any client
+gets 504, or if a probe is answered late.
 
-texts     two keys, each with questions of 2,048 classes x 8 synonyms that nobody has asked before
+texts     two keys, each with questions of 2,048 classes x 8 synonyms that no cache has seen
 large     24 clients of 20 megapixels x 150 classes, of two keys, beside 24 clients with thumbnails of a third
 mixed     the same of one key: only the size tells them apart
 crowd     a key with 96 clients beside another with one
-overload  four times as many requests as the service can answer, of two keys; --times says how many times
-cold      128 clients of two keys, with pictures of every size, as soon as the service is ready
-probes    256 clients of one key beside probes
-classes   two keys with 12 clients each, whose thumbnails are asked about 1,203 classes
-prompts   the same with photographs and 256 prompts of 32 points each
-boxes     likewise with 256 small boxes
-dear      two keys with 6 clients each: all that one request about 20 megapixels can ask for, instances and confidence
-          and an overlay, and polygons of what is clicked at
-files     12 clients each of two keys, whose small files take long to decode, or to tell their size
-adapters  the same with 20 megapixels, of each class of which an adapter answers with a PNG
-vocabularies, examples  and -...: 12 clients each of two keys, and new class lists: loadtests/attacks/class_lists.py
-json-...  two keys with eight connections each and the largest JSON bodies: loadtests/large_json.py
-small-... 16 connections without a key that ask for what is hardly any work, 16 times before they read: a probe, what
-          is refused, or the metrics
-grpc-...  eight connections without a key and frames without an end, each opened again at once: loadtests/frames.py
-streams-...  two keys with as many video streams as they get and as many frames: loadtests/attacks/streams.py
+overload  four times (--times) as many requests as the service can answer, of two keys
+prompts   two keys with 12 clients each, photographs and 256 prompts of 32 points each
+dear      two keys with 6 clients each: instances, confidence and an overlay of 20 megapixels; polygons of 256 prompts
+streams-...  two keys with as many video streams as they get and as many frames: loadtests/hostile_streams.py
 """
 
 from __future__ import annotations
@@ -41,37 +29,24 @@ from pathlib import Path
 from typing import Any
 
 from lexiseg_service.gateway.admission.keys import line_of, new_key
-from loadtests.attacks.class_lists import KINDS as LISTS
-from loadtests.attacks.class_lists import NewLists
-from loadtests.attacks.clients import OK, TOO_LATE, Load, Seen, ask_once, late_probes, measured
-from loadtests.attacks.streams import KINDS as STREAMS
-from loadtests.attacks.streams import HostileStream
-from loadtests.frames import KINDS as FRAMES
-from loadtests.frames import Flood
-from loadtests.hostile import ADAPTER, SHAPES, Pictures
-from loadtests.large_json import KINDS, LargeJson
-from loadtests.plain_client import Anew, got
+from loadtests.attackers import OK, TOO_LATE, Load, Seen, ask_once, late_probes, measured
+from loadtests.hostile import SHAPES, Pictures
+from loadtests.hostile_streams import KINDS as STREAMS
+from loadtests.hostile_streams import HostileStream
+from loadtests.plain_client import Anew
 from loadtests.run import service, until_ready
 
 KEYS = ("modest", "hostile-1", "hostile-2")
 SLOWER = 10.0  # times the median alone: what a modest client's slowest in a hundred may take beside others
-COLD_CLIENTS = 128
-JSON_CLIENTS = 8  # of each key
-SHAPED_CLIENTS = 12  # of each key, of what is dear by its shape
-DEAR_CLIENTS = 6
-N_SHAPES = 4  # requests of one shape at most, that a client asks in turns
-JSON = "json-"
-SMALL = {"small-livez": "/livez", "small-refused": "/models", "small-metrics": "/metrics"}  # who asks for what
-SMALL_CLIENTS, AHEAD = 16, 16
-GRPC = "grpc-"
+CLIENTS = {"prompts": 12, "dear": 6}  # of each key
+N_SHAPES = 4  # requests of one shape at most, that a client sends in turn
 STREAM = "streams-"
-STREAMS_OF_EACH = 21  # of the places for streams, as many as one client gets beside another
-FLOODS = 8  # connections
+STREAMS_OF_EACH = 21  # as many as one client gets beside another
 CLIENTS_AT_FULL_LOAD = 16
 
 
 class Scene:
-    """One service, and who asks it."""
+    """One service and its clients."""
 
     def __init__(self, url: str, grpc: str, keys: dict[str, str], seconds: float, times: float) -> None:
         self._times = times
@@ -82,13 +57,11 @@ class Scene:
         self._pictures = Pictures()
 
     def play(self, name: str) -> tuple[dict[str, Any], list[str]]:
-        """The figures of one attack, and what was wrong."""
+        """The figures of one attack, and faults."""
         picture, n_clients = {"large": ("thumbnail", 24), "mixed": ("thumbnail", 24)}.get(name, ("photograph", 1))
         clients: list[Iterable[bytes]]
         clients = [self._anew("modest", (getattr(self._pictures, picture), 20)) for _ in range(n_clients)]
-        if name.startswith(JSON):  # who asks for least waits for most, in multiples of that
-            clients = [(self._pictures.request(self._pictures.photograph, 20, self._keys["modest"]),)]
-        if name in WITHOUT_MODEST:
+        if name == "overload":  # both keys are attackers
             clients = []
         for client in clients[:1]:  # words and shapes are known from now on
             measured(self._url, [client], 1.0, None)
@@ -127,31 +100,12 @@ class Scene:
                 clients = [self._anew(one[0], (photograph, 20)) for _ in range(96)]
             case "overload":
                 return self._overload(both)
-            case "dear":
-                clients = [self._shaped(who, name) for _ in range(DEAR_CLIENTS) for who in both]
             case _ if name in SHAPES:
-                clients = [self._shaped(who, name) for _ in range(SHAPED_CLIENTS) for who in both]
-            case _ if name in LISTS:
-                pictures = photograph, large, self._pictures.thumbnail
-                clients = [NewLists(name, self._keys[who], pictures) for who in both] * SHAPED_CLIENTS
-            case _ if name.startswith(JSON):
-                bodies = LargeJson(photograph)
-                requests = [(bodies.request(name.removeprefix(JSON), self._keys[who]),) for who in both]
-                clients = requests * JSON_CLIENTS
-            case _ if name in SMALL:
-                return Load(self._url, ((got(SMALL[name]),),) * SMALL_CLIENTS, self._seconds + 1.0, ahead=AHEAD)
-            case _ if name.startswith(GRPC):
-                host, _, port = self._grpc.rpartition(":")
-                target = Flood(host, int(port), name.removeprefix(GRPC))
-                return Load(self._url, (), self._seconds + 1.0, floods=(target,) * FLOODS)
-            case _ if name.startswith(STREAM):
-                kind, frames = name.removeprefix(STREAM), (self._pictures.photograph, large)
+                clients = [self._shaped(who, name) for _ in range(CLIENTS[name]) for who in both]
+            case _:
+                kind, frames = name.removeprefix(STREAM), (photograph, large)
                 streams = [HostileStream(self._grpc, self._keys[who], kind, *frames) for who in both]
                 return Load(self._url, (), self._seconds + 1.0, streams=tuple(streams * STREAMS_OF_EACH))
-            case "cold":
-                clients = self._mixed(COLD_CLIENTS, both)
-            case _:
-                clients = [self._anew(one[0], (photograph, 20)) for _ in range(256)]
         return Load(self._url, tuple(clients), self._seconds + 1.0)
 
     def _overload(self, names: Sequence[str]) -> Load:
@@ -174,25 +128,7 @@ class Scene:
         return Anew(*(self._pictures.marked(*size, self._keys[who]) for size in sizes))
 
 
-WITHOUT_MODEST = ("overload", "cold", "probes")  # everybody is an attacker
-JSON_ATTACKS = tuple(f"{JSON}{kind}" for kind in KINDS)
-GRPC_ATTACKS = tuple(f"{GRPC}{kind}" for kind in FRAMES)
-STREAM_ATTACKS = tuple(f"{STREAM}{kind}" for kind in STREAMS)
-ATTACKS = (
-    "texts",
-    "large",
-    "mixed",
-    "crowd",
-    "overload",
-    "cold",
-    "probes",
-    *SHAPES,
-    *LISTS,
-    *JSON_ATTACKS,
-    *SMALL,
-    *GRPC_ATTACKS,
-    *STREAM_ATTACKS,
-)
+ATTACKS = ("texts", "large", "mixed", "crowd", "overload", *SHAPES, *(f"{STREAM}{kind}" for kind in STREAMS))
 
 
 def main(words: list[str]) -> int:
@@ -208,7 +144,7 @@ def main(words: list[str]) -> int:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "keys"
             file.write_text("\n".join(line_of(who, key) for who, key in keys.items()) + "\n", encoding="utf-8")
-            with service("--api-keys-file", str(file), "--adapters", ADAPTER) as (url, grpc):
+            with service("--api-keys-file", str(file)) as (url, grpc):
                 until_ready(url)
                 figures, wrong = Scene(url, grpc, keys, options.seconds, options.times).play(name)
         print(json.dumps(figures), flush=True)

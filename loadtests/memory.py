@@ -19,7 +19,7 @@ import sys
 import time
 import urllib.request
 
-from loadtests.attacks.clients import OK, Seen
+from loadtests.attackers import OK, Seen
 from loadtests.hostile import Pictures
 from loadtests.plain_client import Connection
 from loadtests.run import service, until_ready

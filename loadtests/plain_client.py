@@ -50,21 +50,6 @@ def posted_form(
     return _head("POST", "/segment", key, len(body), form.headers["content-type"], encoding) + body
 
 
-def posted_json(body: bytes, key: str | None = None) -> bytes:
-    """The same of JSON."""
-    return _head("POST", "/segment", key, len(body), "application/json") + body
-
-
-def put_json(path: str, body: bytes, key: str | None = None) -> bytes:
-    """`PUT path` of JSON."""
-    return _head("PUT", path, key, len(body), "application/json") + body
-
-
-def posted_file(path: str, image: bytes, key: str | None = None) -> bytes:
-    """`POST path` of a JPEG as the whole body."""
-    return _head("POST", path, key, len(image), "image/jpeg") + image
-
-
 class Anew:
     """Requests in turns, without an end, each time about a picture that is new to every cache.
 
@@ -122,30 +107,22 @@ class Connection:
         return Answered(answer.status, time.perf_counter() - began, answer.retry_after)
 
     async def ask_whole(self, request: bytes) -> Whole:
-        """As `ask`, with what was read."""
-        (answer,) = await self.ask_ahead([request])
-        return answer
-
-    async def ask_ahead(self, requests: Sequence[bytes]) -> list[Whole]:
-        """Sends all of them before it reads the first answer; those that never came are GONE."""
-        answers: list[Whole] = []
+        """As `ask`, with the body of the answer."""
         try:
             if self._streams is not None and self._streams[0].at_eof():
-                self.close()  # the service ends what is idle for seconds, as a client is that was told to come later
+                self.close()  # the service closes idle connections
             if self._streams is None:
                 self._streams = await asyncio.open_connection(*self._address, limit=2**20)
             reader, writer = self._streams
-            writer.write(b"".join(requests))
+            writer.write(request)
             await writer.drain()
-            for _ in requests:
-                answer, is_last = await _answer(reader)
-                answers.append(answer)
-                if is_last:
-                    self.close()
-                    break
+            answer, is_last = await _answer(reader)
         except (OSError, asyncio.IncompleteReadError):
             self.close()
-        return answers + [Whole(GONE)] * (len(requests) - len(answers))
+            return Whole(GONE)
+        if is_last:
+            self.close()
+        return answer
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[Whole, bool]:

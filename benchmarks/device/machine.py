@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
+from pathlib import Path
 
 import torch
 
-from benchmarks.everything.unpair_seg import processor
 from lexiseg_model.device import inference_dtype
+
+
+def processor() -> str:
+    """Its name and its number of cores."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = {line.split(":")[1].strip() for line in lines if line.startswith("model name")}
+    cores = len([line for line in lines if line.startswith("processor")])
+    return f"{' / '.join(sorted(names)) or platform.machine()}, {cores} cores"
 
 
 def driver() -> str:

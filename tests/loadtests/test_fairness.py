@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from loadtests.attacks.clients import Seen, late_probes
+from loadtests.attackers import Seen, late_probes
 from loadtests.bystander import bystander
 from loadtests.plain_client import Answered, Connection, got
 

@@ -1,4 +1,4 @@
-"""Clients beside each other: who attacks, in a process of its own, who asks for little, and who probes."""
+"""Attackers in a process of their own, and beside them a modest client and probes, whose times are taken."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
-from loadtests.attacks.streams import HostileStream, hold
 from loadtests.bystander import bystander
-from loadtests.frames import Flood, flood
+from loadtests.hostile_streams import HostileStream, hold
 from loadtests.plain_client import GONE, Answered, Connection, got
 
 PROBE_SECONDS = 0.1  # in which every probe is to be answered, beyond what an idle process beside takes
@@ -29,15 +27,13 @@ TO_COME_AGAIN = (GONE, REFUSED, 503)
 
 @dataclass(frozen=True)
 class Load:
-    """What the attacking process sends: of each client the requests that it asks one after another, or a rate."""
+    """What the attacking process sends: the requests of each client, one after another or at a rate."""
 
     url: str
     clients: tuple[Iterable[bytes], ...]
     seconds: float
-    per_second: float | None = None  # in turns, whatever became of those before; None: each waits for its answer
-    floods: tuple[Flood, ...] = ()  # beside them
-    streams: tuple[HostileStream, ...] = ()  # likewise
-    ahead: int = 1  # requests that a client sends before it reads the first answer
+    per_second: float | None = None  # an open loop over all clients; None: each client waits for its answer
+    streams: tuple[HostileStream, ...] = ()  # beside them
 
 
 @dataclass
@@ -81,22 +77,6 @@ async def ask_in_turn(url: str, requests: Iterable[bytes], until: float, seen: S
             seen.note(answer)
             if answer.status in TO_COME_AGAIN:
                 await asyncio.sleep(max(0.0, min(answer.retry_after, LONGEST_PAUSE, until - time.perf_counter())))
-
-
-async def ask_ahead(count: int, url: str, requests: Iterable[bytes], until: float, seen: Seen) -> None:
-    """One client: so many requests, then their answers, then the next."""
-    coming = endless(requests)
-    async with Connection(url) as connection:
-        while (began := time.perf_counter()) < until:
-            for answer in await connection.ask_ahead(list(itertools.islice(coming, count))):
-                seen.note(Answered(answer.status, time.perf_counter() - began))
-
-
-async def ask_nothing(target: Flood, until: float, seen: Seen) -> None:
-    """One client that sends frames; each connection that it lost is seen as one without an answer."""
-    began = time.perf_counter()
-    for _ in range(await flood(target, until)):
-        seen.note(Answered(GONE, until - began))
 
 
 async def ask_once(url: str, requests: Iterable[bytes], count: int) -> None:
@@ -144,11 +124,9 @@ def attack(load: Load, pipe: Pipe) -> None:
             await ask_at_a_rate(load.url, load.clients, load.per_second, load.seconds, seen)
             return
         until = time.perf_counter() + load.seconds
-        ask = ask_in_turn if load.ahead == 1 else partial(ask_ahead, load.ahead)
-        asking = (ask(load.url, client, until, seen) for client in load.clients)
-        floods = (ask_nothing(target, until, seen) for target in load.floods)
+        asking = (ask_in_turn(load.url, client, until, seen) for client in load.clients)
         streams = (hold(stream, until, seen.note) for stream in load.streams)
-        await asyncio.gather(*asking, *floods, *streams)
+        await asyncio.gather(*asking, *streams)
 
     asyncio.run(go())
     pipe.send(seen)

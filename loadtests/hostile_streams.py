@@ -1,4 +1,4 @@
-"""Video streams that are as dear as they can be: attacks of `loadtests.fairness`."""
+"""Video streams that are as expensive as they can be: attacks of `loadtests.fairness`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # known to the type checker alone
 # followed   16 objects in 20 megapixels, begun anew every few frames
 # questions  2,048 new words with 8 synonyms each before every frame
 KINDS = ("instances", "followed", "questions")
-MOST_IN_FLIGHT = 16
+MAX_IN_FLIGHT = 16
 OBJECTS, FRAMES_OF_OBJECTS = 16, 50  # as many as a stream follows
 PAUSE = 0.3  # seconds until a stream that was ended is opened again
 # A connection each, as many clients have.
@@ -69,7 +69,7 @@ class HostileStream:
             return pb.StreamConfig(
                 vocabulary="coco-object",
                 task=pb.TASK_PROMPT,
-                frames_in_flight=MOST_IN_FLIGHT,
+                frames_in_flight=MAX_IN_FLIGHT,
                 mask=pb.MASK_FORMAT_POLYGON,
             )
         return pb.StreamConfig(
@@ -81,7 +81,7 @@ class HostileStream:
             refine=pb.REFINE_PAMR,
             tracking=True,
             smoothing=0.8,
-            frames_in_flight=MOST_IN_FLIGHT,
+            frames_in_flight=MAX_IN_FLIGHT,
         )
 
 

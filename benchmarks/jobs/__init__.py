@@ -1,1 +1,0 @@
-"""Jobs over many or very large pictures: pace against a bare loop, and memory."""

@@ -1,1 +1,0 @@
-"""Who attacks a service, and who asks for little meanwhile."""
