@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, overload
 
@@ -39,6 +40,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
 from lexiseg_service.worker.admission import Admission
 from lexiseg_service.worker.compute import ComputeStage, warm_up_buckets
+from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.decode import Decoded, decode, max_short_side
 from lexiseg_service.worker.examples import check_regions, example_rows, rows_are_known
 from lexiseg_service.worker.executor import FairExecutor
@@ -59,7 +61,12 @@ class Engine:
     """One device for many requests at once: of one model in memory, or of a pool's models."""
 
     def __init__(
-        self, models: Segmenter | ModelPool, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
+        self,
+        models: Segmenter | ModelPool,
+        settings: Settings,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+        crashes: CrashRecord | None = None,
     ) -> None:
         self.models = models if isinstance(models, ModelPool) else ModelPool.of(models, metrics)
         self.text_caches = TextCaches(settings, metrics)
@@ -67,6 +74,7 @@ class Engine:
         self._settings = settings
         self._metrics = metrics
         self._tracing = tracing
+        self._crashes = crashes
         self._open = True
         self._in_flight: dict[int, AnyJob] = {}  # by id()
         self._guard = threading.Lock()
@@ -209,7 +217,8 @@ class Engine:
         """Decode the image; also keep a picture for the overlay, if one is wanted."""
         # An overlay shows every pixel; the network uses no more than this of the shorter side.
         short_side = None if job.request.overlay else max_short_side(job.loaded.segmenter.card)
-        decoded = decode(job.image, self._settings.limits, short_side)
+        with nullcontext() if self._crashes is None else self._crashes.decoding(job.image_id):
+            decoded = decode(job.image, self._settings.limits, short_side)
         self._metrics.decodes.labels("cpu").inc()
         if job.request.overlay:
             job.rgb = overlay.fitted(decoded.rgb)

@@ -24,6 +24,7 @@ from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
+from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.models.loaded import watch_device
 from lexiseg_service.worker.models.pool import ModelPool
@@ -44,11 +45,13 @@ class ModelWorker:
         metrics: Metrics,
         on_failure: Callable[[], None] = lambda: None,
         tracing: Tracing | None = None,
+        crashes: CrashRecord | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._on_failure = on_failure
         self._tracing = tracing
+        self._crashes = crashes
         self._served = served_models(settings)
         self._default = self._served[0].card.name
         self._pool = ModelPool(
@@ -109,7 +112,7 @@ class ModelWorker:
                 yield answer
 
     async def start(self) -> None:
-        self._engine = Engine(self._pool, self._settings, self._metrics, self._tracing)
+        self._engine = Engine(self._pool, self._settings, self._metrics, self._tracing, self._crashes)
         self._streams = Streams(self._engine, self._settings, self._metrics)
         self._loading = asyncio.create_task(asyncio.to_thread(self._preload, self._engine))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lexiseg_service.commands.serving.supervisor import Child, Supervisor
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
+from lexiseg_service.worker.crash_record import record_crash
 
 
 def run(settings: Settings) -> int:
@@ -25,8 +27,10 @@ def run(settings: Settings) -> int:
     logs.configure(settings, "serve")
     sockets = Path(tempfile.mkdtemp(prefix="lexiseg-"))  # of this user alone
     supervisor_pid = os.getpid()
-    workers = [Child(name, partial(_worker, settings, sockets / name)) for name in names]
     paths = [sockets / name for name in names]
+    workers = [
+        Child(path.name, partial(_worker, settings, path), on_end=partial(_record_crash, path)) for path in paths
+    ]
     # Once a worker has found its models: what is wrong with them is said before anything listens.
     gateway = Child("gateway", partial(_gateway, settings, paths), may_start=paths[0].exists)
     try:
@@ -43,6 +47,10 @@ def _count(settings: Settings) -> int:
         case (count,) if count.isdecimal() and 1 <= int(count) <= 64:
             return int(count)
     raise InvalidValue.of("--workers / LEXISEG_WORKERS", ",".join(settings.workers), "1 to 64 worker processes")
+
+
+def _record_crash(socket: Path, status: int) -> None:
+    record_crash(socket, status, time.monotonic())
 
 
 def _worker(settings: Settings, socket: Path) -> int:

@@ -35,11 +35,13 @@ class Child:
         name: of its role.
         run: what it does; returns its exit status.
         may_start: whether what it needs is there.
+        on_end: called with its exit status; a negative one is the signal that ended it.
     """
 
     name: str
     run: Callable[[], int]
     may_start: Callable[[], bool] = lambda: True
+    on_end: Callable[[int], object] = lambda _: None
     pid: int = 0
     lives: int = 0
     short_lives: int = 0  # in a row
@@ -119,6 +121,7 @@ class Supervisor:
             for child in self._children:
                 status = child.ended()
                 if status is not None:
+                    child.on_end(status)
                     self._ended(child, status)
             if self._stopping:
                 self._stop_workers()

@@ -10,6 +10,7 @@ from lexiseg_service.watch import logs
 from lexiseg_service.watch.gathered import metrics_socket
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import open_tracing
+from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.grpc_server import worker_server
 from lexiseg_service.worker.http_app import create_http_app
 from lexiseg_service.worker.worker import ModelWorker
@@ -29,7 +30,8 @@ def run(settings: Settings, socket: Path | None = None) -> int:
     logs.configure(settings, None if socket is None else socket.name)
     metrics = Metrics()
     tracing = open_tracing(settings)
-    worker = ModelWorker(settings, metrics, lambda: server.give_up(), tracing)
+    crashes = None if socket is None else CrashRecord(socket)
+    worker = ModelWorker(settings, metrics, lambda: server.give_up(), tracing, crashes)
     grpc = worker_server(worker, settings, metrics, socket)
     app = create_http_app(worker, grpc, metrics)
     if socket is None:
