@@ -21,20 +21,6 @@ from lexiseg_model.types import Ring, Rle
 Loop: TypeAlias = NDArray[np.int64]  # [n, 2] corners as x, y
 
 
-def rings(mask: NDArray[np.bool_], offset: tuple[int, int] = (0, 0)) -> list[Ring]:
-    """Polygons of a mask.
-
-    Args:
-        mask: [H, W].
-        offset: (x, y) added to every vertex, for a mask that was cut out of a larger one.
-
-    Returns:
-        One ring per part, largest first; none for an empty mask. Each border begins at its uppermost corner, of several
-        at the leftmost.
-    """
-    return [Ring(_flat(part[0], offset), [_flat(hole, offset) for hole in part[1:]]) for part in _parts(mask)]
-
-
 def rings_of(rle: Rle, simplify: float = 0.0) -> list[Ring]:
     """Polygons of an encoded mask, at a cost that grows with its runs and not with its pixels.
 
@@ -44,7 +30,8 @@ def rings_of(rle: Rle, simplify: float = 0.0) -> list[Ring]:
             part so small that nothing would be left of it keeps its corners, a hole so small is left out.
 
     Returns:
-        As `rings`.
+        One ring per part, largest first; none for an empty mask. Each border begins at its uppermost corner, of several
+        at the leftmost.
 
     Raises:
         ShapeError: the counts are not those of a mask of that size.
@@ -77,19 +64,6 @@ def _parts(mask: NDArray[np.bool_]) -> list[list[Loop]]:
     )
     holes = _by_part(mask, order, [loop for loop, area in zip(loops, areas, strict=True) if area < 0])
     return [[exterior, *inside] for exterior, inside in zip(order, holes, strict=True)]
-
-
-def fill(shapes: list[Ring], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The mask [H, W] of polygons: even-odd along each row of pixel centres; the inverse of `rings`."""
-    flips = np.zeros((size[0] + 1, size[1] + 1), bool)
-    for shape in shapes:
-        for flat in (shape.exterior, *shape.holes):
-            corners = np.array(flat, np.int64).reshape(-1, 2)
-            following = np.roll(corners, -1, 0)
-            for (x, y), (next_x, next_y) in zip(corners, following, strict=True):
-                if x == next_x:
-                    flips[min(y, next_y) : max(y, next_y), x] ^= True
-    return np.logical_xor.accumulate(flips, 1)[: size[0], : size[1]]
 
 
 def _by_part(
@@ -186,8 +160,3 @@ def _area(loop: NDArray[np.int64]) -> int:
     """Twice the signed area by the shoelace formula: positive clockwise on the screen."""
     x, y = loop[:, 0], loop[:, 1]
     return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())
-
-
-def _flat(loop: NDArray[np.int64], offset: tuple[int, int]) -> list[int]:
-    flat: list[int] = (loop + np.array(offset)).reshape(-1).tolist()
-    return flat

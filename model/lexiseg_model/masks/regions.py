@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -43,29 +44,28 @@ def split(
     Returns:
         Regions class by class, in the order of `classes`, the largest of each class first.
     """
-    if library.ready() and labels.itemsize <= 2:
-        return _from_connected(compiled.connect(labels), classes, smallest, whole, check)
-    regions = np.full(labels.shape, MOST_REGIONS + 1, np.uint16)
+    is_compiled = library.ready() and labels.itemsize <= 2
+    connected = compiled.connect(labels) if is_compiled else _connect(labels)
+    # Class by class, the largest first, of equal ones the first in the map.
+    order = np.lexsort((-connected.areas, connected.classes))
+    of_class = connected.classes[order]
+    new = np.full(len(order), MOST_REGIONS + 1, np.uint16)
     owner: list[int] = []
     for index in classes:
         check()
-        mask = (labels == index).astype(np.uint8)
+        parts = order[np.searchsorted(of_class, index) : np.searchsorted(of_class, index, side="right")]
+        room = MOST_REGIONS - len(owner)
         if index in whole:
-            if mask.any() and len(owner) < MOST_REGIONS:
-                regions[mask > 0] = len(owner)
+            if len(parts) and room:
+                new[parts] = len(owner)
                 owner.append(index)
             continue
-        n_parts, parts, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-        area = stats[1:, cv2.CC_STAT_AREA]
-        kept = [part for part in np.argsort(-area, kind="stable") + 1 if area[part - 1] >= smallest]
-        kept = kept[: MOST_REGIONS - len(owner)]
-        renumbered = np.full(n_parts, MOST_REGIONS + 1, np.uint16)
-        renumbered[kept] = len(owner) + np.arange(len(kept))
-        inside = parts > 0
-        regions[inside] = renumbered[parts[inside]]
+        kept = parts[connected.areas[parts] >= smallest][:room]
+        new[kept] = len(owner) + np.arange(len(kept))
         owner += [index] * len(kept)
-    regions[regions > MOST_REGIONS] = len(owner)
-    return Regions(regions, np.array(owner, np.int64))
+    new[new > MOST_REGIONS] = len(owner)
+    painted = compiled.paint(connected, new) if isinstance(connected, compiled.Connected) else new[connected.ids]
+    return Regions(painted, np.array(owner, np.int64))
 
 
 def sum_by_region(regions: Regions, values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -76,29 +76,20 @@ def sum_by_region(regions: Regions, values: NDArray[np.float32]) -> NDArray[np.f
     return np.bincount(regions.labels.reshape(-1), values.reshape(-1), n).astype(np.float64)
 
 
-def _from_connected(
-    connected: compiled.Connected,
-    classes: list[int],
-    smallest: int,
-    whole: Collection[int],
-    check: Callable[[], None],
-) -> Regions:
-    """What `split` answers, from the regions of all classes."""
-    # Class by class, the largest first, of equal ones the first in the map.
-    order = np.lexsort((-connected.areas, connected.classes))
-    of_class = connected.classes[order]
-    new = np.full(len(order), MOST_REGIONS + 1, np.uint16)
-    owner: list[int] = []
-    for index in classes:
-        check()
-        parts = order[np.searchsorted(of_class, index) : np.searchsorted(of_class, index, side="right")]
-        if index in whole:
-            if len(parts) and len(owner) < MOST_REGIONS:
-                new[parts] = len(owner)
-                owner.append(index)
-            continue
-        kept = parts[connected.areas[parts] >= smallest][: MOST_REGIONS - len(owner)]
-        new[kept] = len(owner) + np.arange(len(kept))
-        owner += [index] * len(kept)
-    new[new > MOST_REGIONS] = len(owner)
-    return Regions(compiled.paint(connected, new), np.array(owner, np.int64))
+class _Connected(NamedTuple):
+    """Regions of equal labels: `ids` [H, W] of each pixel's region, `classes` [N] and `areas` [N] of each region."""
+
+    ids: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    areas: NDArray[np.int64]
+
+
+def _connect(labels: LabelMap) -> _Connected:
+    ids = np.zeros(labels.shape, np.int64)
+    classes: list[int] = []
+    for value in np.unique(labels).tolist():
+        inside = labels == value
+        n, parts = cv2.connectedComponents(inside.astype(np.uint8), connectivity=4)
+        ids[inside] = parts[inside] + len(classes) - 1
+        classes += [value] * (n - 1)
+    return _Connected(ids, np.array(classes, np.int64), np.bincount(ids.reshape(-1), minlength=len(classes)))

@@ -7,7 +7,7 @@ number of classes. Format: runs of zeros and ones alternate, zeros first, down t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -37,15 +37,6 @@ class LabelRuns(NamedTuple):
     value: NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class _Runs:
-    """Runs of one value each, ordered by value and then by place: value, first pixel, one past the last."""
-
-    value: NDArray[np.int64]
-    start: NDArray[np.int64]
-    end: NDArray[np.int64]
-
-
 def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     """One COCO RLE per class from a single pass over the label map.
 
@@ -63,19 +54,18 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
         raise ShapeError(f"expected a non-empty [H, W] map of unsigned integers, got {labels.dtype} {labels.shape}")
     if library.ready() and labels.itemsize <= 2:
         return compiled.encode_label_map(labels, n_classes)
-    height, width = labels.shape
-    runs = _find_runs(labels, n_classes)
-    return _rles(runs, n_classes, (height, width))
+    size = (labels.shape[0], labels.shape[1])
+    # Columns first: COCO counts run down the image.
+    flat = np.ascontiguousarray(labels.T).reshape(-1)
+    start = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    return _encode_runs(LabelRuns(size, np.append(start, flat.size), flat[start].astype(np.int32)), n_classes)
 
 
 def encode_label_runs(runs: LabelRuns, n_classes: int) -> list[Rle]:
     """As `encode_label_map`, of a map whose runs are known."""
     if library.ready():
         return compiled.encode_known_runs(runs.start, runs.value, runs.size, n_classes)
-    named = np.flatnonzero(runs.value < n_classes)
-    order = named[np.argsort(runs.value[named], kind="stable")]
-    known = _Runs(runs.value[order].astype(np.int64), runs.start[order], runs.start[order + 1])
-    return _rles(known, n_classes, runs.size)
+    return _encode_runs(runs, n_classes)
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> Rle:
@@ -95,15 +85,14 @@ def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
     """
     if library.ready():
         return compiled_spans.encode(spans, size, keep_counts=True)
-    return _rles(_runs(spans), 1, size)[0]
+    return replace(_measured(spans, size), counts=_to_text(_counts(spans, size)))
 
 
 def measure_spans(spans: Spans, size: tuple[int, int]) -> Rle:
     """As `encode_spans`, but with empty counts: for those who read only area and box."""
     if library.ready():
         return compiled_spans.encode(spans, size, keep_counts=False)
-    area, box = int((spans[:, 1] - spans[:, 0]).sum()), _boxes(_runs(spans), np.array([0, len(spans)]), size[0])[0]
-    return Rle(size, "", area, (int(box[0]), int(box[1]), int(box[2]), int(box[3])))
+    return _measured(spans, size)
 
 
 def decode_spans(rle: Rle) -> Spans:
@@ -151,64 +140,37 @@ def _checked_counts(rle: Rle) -> NDArray[np.int64]:
     return counts
 
 
-def _runs(spans: Spans) -> _Runs:
-    return _Runs(np.zeros(len(spans), np.int64), spans[:, 0], spans[:, 1])
+def _encode_runs(runs: LabelRuns, n_classes: int) -> list[Rle]:
+    named = np.flatnonzero(runs.value < n_classes)
+    order = named[np.argsort(runs.value[named], kind="stable")]
+    spans = np.stack([runs.start[order], runs.start[order + 1]], 1)
+    ends = np.searchsorted(runs.value[order], np.arange(1, n_classes))
+    return [encode_spans(part, runs.size) for part in np.split(spans, ends)] if n_classes else []
 
 
-def _rles(runs: _Runs, n_classes: int, size: tuple[int, int]) -> list[Rle]:
-    """One for each class, of runs ordered by class and then by place."""
-    first = np.searchsorted(runs.value, np.arange(n_classes + 1))
-    counts, owner_end = _counts(runs, first, size[0] * size[1])
-    texts = _to_text(counts, owner_end)
-    boxes = _boxes(runs, first, size[0])
-    lengths = np.concatenate([[0], np.cumsum(runs.end - runs.start)])
-    areas = lengths[first[1:]] - lengths[first[:-1]]
-    return [
-        Rle(size, text, int(area), (int(box[0]), int(box[1]), int(box[2]), int(box[3])))
-        for text, area, box in zip(texts, areas, boxes, strict=True)
-    ]
+def _measured(spans: Spans, size: tuple[int, int]) -> Rle:
+    """An RLE without counts."""
+    if not len(spans):
+        return Rle(size, "", 0, (0, 0, 0, 0))
+    (left, top), (right, bottom) = np.divmod(spans[:, 0], size[0]), np.divmod(spans[:, 1] - 1, size[0])
+    # A run that goes on into the next column touches the bottom of one and the top of the other.
+    crosses = left != right
+    top, bottom = np.where(crosses, 0, top), np.where(crosses, size[0] - 1, bottom)
+    x, y = int(left.min()), int(top.min())
+    box = (x, y, int(right.max()) - x + 1, int(bottom.max()) - y + 1)
+    return Rle(size, "", int(np.diff(spans).sum()), box)
 
 
-def _find_runs(labels: LabelMap, n_classes: int) -> _Runs:
-    # Columns first: COCO counts run down the image.
-    flat = np.ascontiguousarray(labels.T).reshape(-1)
-    start = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    end = np.append(start[1:], flat.size)
-    value = flat[start].astype(np.int64)
-    named = value < n_classes
-    value, start, end = value[named], start[named], end[named]
-    order = np.argsort(value, kind="stable")
-    return _Runs(value[order], start[order], end[order])
+def _counts(spans: Spans, size: tuple[int, int]) -> NDArray[np.int64]:
+    """Alternating lengths of zeros and ones, zeros first."""
+    n_pixels = size[0] * size[1]
+    counts = np.diff(spans.reshape(-1), prepend=0, append=n_pixels)
+    return counts[:-1] if len(spans) and spans[-1, 1] == n_pixels else counts
 
 
-def _counts(runs: _Runs, first: NDArray[np.int64], pixels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Alternating run lengths of all classes behind each other, and where each class ends.
-
-    A class with r runs has 2 r counts (zeros before, ones) and one more if zeros follow its last run.
-    """
-    n_runs = np.diff(first)
-    last_end = np.zeros(len(n_runs), np.int64)
-    last_end[n_runs > 0] = runs.end[first[1:][n_runs > 0] - 1]
-    trailing = last_end < pixels
-    owner_end = np.cumsum(2 * n_runs + trailing)
-    counts = np.empty(int(owner_end[-1]) if len(owner_end) else 0, np.int64)
-    before = np.concatenate([[0], runs.end[:-1]])[: len(runs.end)]
-    before[first[:-1][n_runs > 0]] = 0
-    # Where a run's zeros go: two places a run, shifted by the trailing zeros of the classes before.
-    shift: NDArray[np.int64] = np.repeat(np.cumsum(trailing) - trailing, n_runs)
-    place = 2 * np.arange(len(runs.start)) + shift
-    counts[place] = runs.start - before
-    counts[place + 1] = runs.end - runs.start
-    counts[owner_end[trailing] - 1] = pixels - last_end[trailing]
-    return counts, owner_end
-
-
-def _to_text(counts: NDArray[np.int64], owner_end: NDArray[np.int64]) -> list[str]:
-    owner_start = np.concatenate([[0], owner_end])[:-1]
-    position = np.arange(len(counts)) - np.repeat(owner_start, owner_end - owner_start)
+def _to_text(counts: NDArray[np.int64]) -> str:
     rest = counts.copy()
-    delta = position > 2
-    rest[delta] -= counts[np.flatnonzero(delta) - 2]
+    rest[3:] -= counts[1:-2]
     characters = np.zeros((len(counts), DIGITS), np.uint8)
     used = np.zeros((len(counts), DIGITS), bool)
     going = np.ones(len(counts), bool)
@@ -219,11 +181,7 @@ def _to_text(counts: NDArray[np.int64], owner_end: NDArray[np.int64]) -> list[st
         characters[:, digit] = low + CONTINUES * more + FIRST_CHARACTER
         used[:, digit] = going
         going = more
-        if not going.any():
-            break
-    text = characters[used].tobytes().decode("ascii")
-    ends = np.concatenate([[0], np.cumsum(used.sum(1))])
-    return [text[ends[a] : ends[b]] for a, b in zip(owner_start, owner_end, strict=True)]
+    return characters[used].tobytes().decode("ascii")
 
 
 def _from_text(text: str) -> NDArray[np.int64]:
@@ -242,20 +200,3 @@ def _from_text(text: str) -> NDArray[np.int64]:
     counts[1::2] = np.cumsum(counts[1::2])
     counts[2::2] = np.cumsum(counts[2::2])
     return counts
-
-
-def _boxes(runs: _Runs, first: NDArray[np.int64], height: int) -> NDArray[np.int64]:
-    """Tight boxes [K, 4] as x, y, width, height; zeros for a class without runs."""
-    boxes = np.zeros((len(first) - 1, 4), np.int64)
-    present = np.flatnonzero(np.diff(first))
-    left, right = runs.start // height, (runs.end - 1) // height
-    # A run that goes on into the next column touches the bottom of one and the top of the other.
-    crosses = left != right
-    top = np.where(crosses, 0, runs.start % height)
-    bottom = np.where(crosses, height - 1, (runs.end - 1) % height)
-    at = first[present]
-    x, y = np.minimum.reduceat(left, at), np.minimum.reduceat(top, at)
-    boxes[present, 0], boxes[present, 1] = x, y
-    boxes[present, 2] = np.maximum.reduceat(right, at) - x + 1
-    boxes[present, 3] = np.maximum.reduceat(bottom, at) - y + 1
-    return boxes
