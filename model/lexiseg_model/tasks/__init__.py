@@ -1,22 +1,17 @@
-"""The tasks, built once over the Segmenter interface: semantic, instance, panoptic, prompt, everything.
-
-Arguments of all: a model, the features of an image, a vocabulary, `Options`, and where text rows come from (the model's
-own tower when None).
-"""
+"""The tasks (semantic, instance, panoptic, prompt, everything), built once over the Segmenter interface."""
 
 from __future__ import annotations
 
 from lexiseg_model.errors import TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import RowsOf, Segmenter
-from lexiseg_model.tasks.everything import everything
-from lexiseg_model.tasks.options import Follow, Options
+from lexiseg_model.tasks.cut_outs import everything, prompted
+from lexiseg_model.tasks.options import Follow, Options, Query
 from lexiseg_model.tasks.pixels import connected_regions, semantic
-from lexiseg_model.tasks.prompts import prompted
-from lexiseg_model.tasks.proposals import merged_named_masks, merged_proposals
+from lexiseg_model.tasks.proposals import merged_masks
 from lexiseg_model.types import Segmentation, Task, Vocabulary
 
-__all__ = ["Follow", "Options", "segment", "semantic"]
+__all__ = ["Follow", "Options", "segment"]
 
 
 def segment(
@@ -27,33 +22,29 @@ def segment(
     options: Options = Options(),
     rows_of: RowsOf | None = None,
 ) -> Segmentation:
-    """Runs a task by its name.
+    """Answer one question about one image.
 
     Args:
-        task: what is wanted; instances and panoptic segments are found as the model's card says, and in a video
-            (`options.steady`) always as connected regions.
+        task: instances and panoptic segments are found as the model's card says; in a video (`options.steady`) they are
+            connected regions, because proposals of single frames would flicker.
         segmenter: the model.
         features: of the image.
-        vocabulary: at least one class; prompts and everything may do without.
+        vocabulary: at least one class, except for the tasks prompt and everything.
         options: threshold, refinement, confidence, prompts.
-        rows_of: where text rows come from; the segmenter's tower when None.
+        rows_of: gives text rows; None: the segmenter's own text tower.
 
     Raises:
         TaskError: the model's card does not name the task.
-        OptionError: as the task itself.
+        OptionError: the vocabulary, a threshold, prompts or a refinement do not go with the task or the model.
     """
     if task not in segmenter.card.tasks:
         raise TaskError(f"{segmenter.card.name} cannot do the task {task!r}; it can: {', '.join(segmenter.card.tasks)}")
-    rows_of = rows_of or segmenter.encode_texts
+    query = Query(segmenter, features, vocabulary, options, rows_of or segmenter.encode_texts)
     if task == "semantic":
-        return semantic(segmenter, features, vocabulary, options, rows_of)
+        return semantic(query)
     if task == "prompt":
-        return prompted(segmenter, features, vocabulary, options, rows_of)
+        return prompted(query)
     if task == "everything":
-        return everything(segmenter, features, vocabulary, options, rows_of)
-    # In a video segments come from pixels, whose scores can be averaged: proposals of single frames would flicker.
-    if segmenter.masks_by_word and options.steady is None:
-        return merged_named_masks(task, segmenter, features, vocabulary, options, rows_of)
-    if segmenter.card.panoptic.source == "proposals" and options.steady is None:
-        return merged_proposals(task, segmenter, features, vocabulary, options, rows_of)
-    return connected_regions(task, segmenter, features, vocabulary, options, rows_of)
+        return everything(query)
+    has_masks = segmenter.masks_by_word or segmenter.card.panoptic.source == "proposals"
+    return merged_masks(task, query) if has_masks and options.steady is None else connected_regions(task, query)

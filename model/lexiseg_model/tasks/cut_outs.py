@@ -1,20 +1,35 @@
-"""Masks that the model itself cut out, as segments: what they show where that is asked, thresholds, the label map."""
+"""Tasks whose masks the model cuts out itself and that may overlap: prompt, and everything.
+
+Without classes no text is read: labels are null, and the score is the quality. With classes a mask has the label of its
+best class, and its score is that class's probability among classes and nobody. Where nobody wins, or the mask has no
+pixels, the label is null and the score the quality.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lexiseg_model.features import Features
+from lexiseg_model.errors import OptionError
 from lexiseg_model.masks import layers
-from lexiseg_model.segmenter import RowsOf, Segmenter
-from lexiseg_model.tasks.options import Options
-from lexiseg_model.types import LabelMap, Rle, Segment, Segmentation, Task, Vocabulary
+from lexiseg_model.masks.cut import cut
+from lexiseg_model.masks.pamr import refine_masks
+from lexiseg_model.masks.rle import encode_spans, measure_spans
+from lexiseg_model.tasks import negative_points
+from lexiseg_model.tasks.negative_points import Answer
+from lexiseg_model.tasks.options import Query
+from lexiseg_model.types import LabelMap, Prompt, Rle, Segment, Segmentation, Task
 from lexiseg_model.vocabulary.scoring import score_regions
+
+MASKS_AT_ONCE = 32  # masks or prompts whose logits are in memory at full precision
+CLOSE = 32  # prompts of a request whose small objects are looked at closer, so that its time has a bound
+CLOSE_AT_ONCE = 8  # boxes that are looked at closer between two calls of `Options.check`
 
 
 class CutOut(NamedTuple):
@@ -29,52 +44,155 @@ class CutOut(NamedTuple):
 
 
 class _Name(NamedTuple):
-    """What a mask shows; a segment must have `least` as its score to stay."""
+    """What a mask shows; a segment whose score is below `min_score` is dropped."""
 
     label: str | None
     class_index: int | None
     score: float
-    least: float
+    min_score: float
 
 
-def segments_of(
-    task: Task,
-    masks: Sequence[CutOut],
-    segmenter: Segmenter,
-    features: Features,
-    vocabulary: Vocabulary,
-    options: Options,
-    rows_of: RowsOf,
-) -> Segmentation:
-    """The answer: masks in their order, with the label of their best class where there are classes.
+def prompted(query: Query) -> Segmentation:
+    """All masks of every prompt, best first, in the order of the prompts; empty masks included.
 
-    Its score is that class's probability among classes and nobody; without classes, or where nobody wins, the label is
-    null and the score the quality. So it is for a mask without pixels.
+    A negative point removes the part of the mask around it and never adds anything (`negative_points`). Where objects
+    are followed through a video, `prompt_index` is the place of an object among them; lost ones are left out.
 
-    Where `options` leave the label map out it is [0, 0]; where they leave confidence out, too, it is not found out
-    whether segments overlap.
+    Raises:
+        OptionError: there are no prompts, a threshold is set beside classes without a background, or masks are to be
+            refined and the method keeps no image to refine them by.
+        TaskError: the method takes no prompts, does not name masks, or follows no objects.
     """
-    names = _names(masks, segmenter, features, vocabulary, options, rows_of)
-    kept = [(mask, name) for mask, name in zip(masks, names, strict=True) if name.score >= name.least]
-    segments = tuple(_segment(number + 1, mask, name) for number, (mask, name) in enumerate(kept))
-    if not laid_out(options):
-        return Segmentation(features.size, task, segments, np.zeros((0, 0), np.uint8))
+    if not query.options.prompts and query.options.follow is None:
+        raise OptionError("the task prompt needs at least one prompt, none came")
+    if query.vocabulary.classes:
+        query.check_vocabulary()
+    return _segmentation("prompt", list(_prompted(query)), query)
+
+
+def everything(query: Query) -> Segmentation:
+    """Every proposal that has pixels at the image's size, best first.
+
+    Raises:
+        OptionError: a threshold is set beside classes without a background, or masks are to be refined and the method
+            keeps no image to refine them by.
+        TaskError: the method proposes no masks.
+    """
+    if query.vocabulary.classes:
+        query.check_vocabulary()
+    query.options.check()
+    return _segmentation("everything", [mask for mask in _proposed(query) if mask.rle.area], query)
+
+
+def _prompted(query: Query) -> Iterator[CutOut]:
+    """Every mask of every prompt as run lengths, some prompts at a time."""
+    for prompts, answers in _answers(query):
+        logits, qualities = _mask_logits(answers, query)
+        rles = [_encoded(mask, query) for mask in logits.cpu()]
+        visible = [number for number, rle in enumerate(rles) if rle.area]
+        embeddings: dict[int, Tensor] = {}
+        if query.vocabulary.classes and visible:
+            embedded = query.segmenter.embed_masks(query.features, logits[visible])
+            embeddings = dict(zip(visible, torch.split(embedded, 1), strict=True))
+        places = [
+            (prompt, number, quality)
+            for prompt, of_prompt in zip(prompts, qualities, strict=True)
+            for number, quality in enumerate(of_prompt.tolist())
+        ]
+        for number, (place, rle) in enumerate(zip(places, rles, strict=True)):
+            kept = logits[number].half() if query.options.keep_probability else None
+            yield CutOut(*place, rle, embeddings.get(number), kept)
+
+
+def _proposed(query: Query) -> Iterator[CutOut]:
+    """Every proposal as run lengths, some at a time."""
+    proposals = query.segmenter.propose(query.features)
+    for first in range(0, len(proposals.masks), MASKS_AT_ONCE):
+        some = slice(first, first + MASKS_AT_ONCE)
+        logits = proposals.masks[some].float()
+        if query.refine == "pamr":
+            logits = refine_masks(logits, query.segmenter.guide(query.features))
+        embeddings = torch.split(proposals.embeddings[some], 1)
+        for mask, quality, embedding in zip(logits.cpu(), proposals.quality[some].tolist(), embeddings, strict=True):
+            kept = mask.half() if query.options.keep_probability else None
+            named = embedding if query.vocabulary.classes else None
+            yield CutOut(None, None, quality, _encoded(mask, query), named, kept)
+
+
+def _encoded(mask: Tensor, query: Query) -> Rle:
+    """Run lengths of mask logits [h, w] at the size of the image."""
+    query.options.check()
+    size = query.features.size
+    encode = encode_spans if query.options.keep_counts or _is_laid_out(query) else measure_spans
+    return encode(cut(mask.numpy(), size), size)
+
+
+def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[Answer]]]:
+    """Some prompts, or followed objects, by their places, and their masks."""
+    segmenter, features, _, options, _ = query
+    if options.follow is not None:
+        seen = {place: masks for place, masks in enumerate(options.follow(segmenter, features)) if masks is not None}
+        if seen:
+            yield list(seen), [Answer(Prompt(), masks) for masks in seen.values()]
+        return
+    for places in _chunks(options.prompts):
+        options.check()
+        some = [options.prompts[place] for place in places]
+        if places.start >= CLOSE:
+            some = [replace(prompt, glance=True) for prompt in some]
+        yield places, negative_points.ask(segmenter, features, some)
+
+
+def _chunks(prompts: Sequence[Prompt]) -> Iterator[range]:
+    """Places of prompts that are asked together; none holds both some of the first CLOSE and others."""
+    boxes = any(prompt.box is not None for prompt in prompts[:CLOSE])
+    close = range(0, min(CLOSE, len(prompts)), CLOSE_AT_ONCE if boxes else MASKS_AT_ONCE)
+    starts = [*close, *range(CLOSE, len(prompts), MASKS_AT_ONCE), len(prompts)]
+    for start, end in pairwise(starts):
+        yield range(start, end)
+
+
+def _mask_logits(answers: Sequence[Answer], query: Query) -> tuple[Tensor, list[Tensor]]:
+    """Logits [N, h, w] of the masks of all prompts, refined where that is asked; quality [M] for each prompt."""
+    query.options.check()
+    parts = [answer.masks.masks for answer in answers]
+    masks = (parts[0] if len(parts) == 1 else torch.cat(parts)).float()
+    if query.refine == "pamr":
+        masks = refine_masks(masks, query.segmenter.guide(query.features))
+    if any(answer.without is not None for answer in answers):
+        pairs = zip(masks.split_with_sizes([len(part) for part in parts]), answers, strict=True)
+        size = query.features.size
+        masks = torch.cat([negative_points.without_negatives(some, answer, size) for some, answer in pairs])
+    return masks, [answer.masks.quality for answer in answers]
+
+
+def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmentation:
+    """Masks that reach their threshold as segments, in their order.
+
+    Whether segments overlap is found out only where a label map or confidence is needed.
+    """
+    options, size = query.options, query.features.size
+    names = _names(masks, query)
+    kept = [(mask, name) for mask, name in zip(masks, names, strict=True) if name.score >= name.min_score]
+    segments = tuple(_segment(number, mask, name) for number, (mask, name) in enumerate(kept, 1))
+    label_map: LabelMap = np.zeros((0, 0), np.uint8)
+    if not _is_laid_out(query):
+        return Segmentation(size, task, segments, label_map)
     rles = [segment.mask for segment in segments]
-    overlapping = layers.overlapping(rles, features.size, options.check)
+    overlapping = layers.overlapping(rles, size, options.check)
     shown = _shown([mask for mask, _ in kept]) if overlapping else range(len(kept))
     probability = None
     if options.keep_probability:
         shown_logits = [logits for number in shown if (logits := kept[number][0].logits) is not None]
-        probability = layers.confidence(shown_logits, features.size)
-    label_map: LabelMap = np.zeros((0, 0), np.uint8)
+        probability = layers.confidence(shown_logits, size)
     if options.keep_label_map:
-        label_map = layers.label_map(rles, shown, features.size, options.check)
-    return Segmentation(features.size, task, segments, label_map, probability, overlapping)
+        label_map = layers.label_map(rles, shown, size, options.check)
+    return Segmentation(size, task, segments, label_map, probability, overlapping)
 
 
-def laid_out(options: Options) -> bool:
-    """Whether masks are laid over each other, which is done with their counts."""
-    return options.keep_label_map or options.keep_probability
+def _is_laid_out(query: Query) -> bool:
+    """Whether masks are laid over each other, for which their counts are needed."""
+    return query.options.keep_label_map or query.options.keep_probability
 
 
 def _shown(masks: Sequence[CutOut]) -> Sequence[int]:
@@ -85,14 +203,8 @@ def _shown(masks: Sequence[CutOut]) -> Sequence[int]:
     return sorted(range(len(masks)), key=lambda number: masks[number].rle.area)
 
 
-def _names(
-    masks: Sequence[CutOut],
-    segmenter: Segmenter,
-    features: Features,
-    vocabulary: Vocabulary,
-    options: Options,
-    rows_of: RowsOf,
-) -> list[_Name]:
+def _names(masks: Sequence[CutOut], query: Query) -> list[_Name]:
+    segmenter, features, vocabulary, options, rows_of = query
     names = [_Name(None, None, mask.quality, options.min_score(None)) for mask in masks]
     embeddings = {number: mask.embedding for number, mask in enumerate(masks) if mask.embedding is not None}
     if not embeddings:
@@ -108,11 +220,11 @@ def _names(
 
 def _segment(number: int, mask: CutOut, name: _Name) -> Segment:
     return Segment(
-        id=number,
-        label=name.label,
-        class_index=name.class_index,
-        score=name.score,
-        mask=mask.rle,
+        number,
+        name.label,
+        name.class_index,
+        name.score,
+        mask.rle,
         prompt_index=mask.prompt_index,
         mask_index=mask.mask_index,
         quality=mask.quality,

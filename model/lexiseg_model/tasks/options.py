@@ -1,30 +1,35 @@
-"""What may be asked beside the vocabulary, and what goes together."""
+"""What a request asks of a model: the image's features, the vocabulary, and options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.segmenter import PromptMasks, RowsOf, Segmenter
 from lexiseg_model.types import Prompt, Refinement, Vocabulary
 from lexiseg_model.vocabulary.scoring import Steady
 
-# In a video, for each object that is followed: its mask in this frame, or None where it is lost.
+# In a video: the mask of each followed object in this frame, None where the object is lost.
 Follow = Callable[[Segmenter, Features], Sequence[PromptMasks | None]]
 
 
 @dataclass(frozen=True)
 class Options:
-    """What may be asked beside the vocabulary.
+    """Options of a task, beside the vocabulary.
 
-    `threshold` drops segments with a lower score, a class's own goes before it, None means the card's;
-    `refine` None means the card's default;
-    `keep_probability` also gives each pixel's confidence; `steady` averages logits over a video; `prompts` are those of
-    the task prompt; with `follow` it has what that gives instead. `keep_label_map`, and of prompts `keep_counts`, may
-    be left out: what a picture, and what run lengths, cost for each mask is then saved. `check` is called between the
-    pieces of long work; what it raises ends that.
+    Attributes:
+        threshold: the score in 0..1 below which segments are dropped, unless their class has its own; None: the card's.
+        refine: how masks follow the colours of the image; None: the card's default.
+        keep_probability: also give the probability of each pixel's winner.
+        steady: averages the logits of a frame with those of the frames before it.
+        prompts: of the task prompt.
+        follow: gives the masks of followed objects, in place of prompts.
+        keep_label_map: whether the label map is needed; without it, a map of [0, 0] is given.
+        keep_counts: whether the run lengths of prompted masks are needed; area and box are always given.
+        check: called between the steps of long work, to end it by raising.
     """
 
     threshold: float | None = None
@@ -44,13 +49,28 @@ class Options:
         return default if self.threshold is None else self.threshold
 
 
-def check_vocabulary(vocabulary: Vocabulary, options: Options) -> None:
-    """What holds whenever classes compete.
+class Query(NamedTuple):
+    """One question about one image; `rows_of` gives the text rows of its words."""
 
-    Raises:
-        OptionError: there is no class, or a threshold is set although every pixel must get one.
-    """
-    if not vocabulary.classes:
-        raise OptionError("the task needs at least one class, none came")
-    if vocabulary.background is None and (options.threshold or any(entry.threshold for entry in vocabulary.classes)):
-        raise OptionError("a threshold drops segments, but background=false promises a class for every pixel")
+    segmenter: Segmenter
+    features: Features
+    vocabulary: Vocabulary
+    options: Options
+    rows_of: RowsOf
+
+    @property
+    def refine(self) -> Refinement:
+        """The refinement that is asked for, or the default of the model's card."""
+        return self.options.refine or self.segmenter.card.refine
+
+    def check_vocabulary(self) -> None:
+        """Check what must hold whenever classes compete.
+
+        Raises:
+            OptionError: there is no class, or a threshold is set although every pixel must get one.
+        """
+        classes = self.vocabulary.classes
+        if not classes:
+            raise OptionError("the task needs at least one class, none came")
+        if self.vocabulary.background is None and (self.options.threshold or any(entry.threshold for entry in classes)):
+            raise OptionError("a threshold drops segments, but background=false promises a class for every pixel")

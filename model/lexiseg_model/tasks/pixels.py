@@ -1,8 +1,13 @@
-"""Tasks of any method: classes compete for every pixel; things are the connected regions of what they won."""
+"""Tasks of any method: classes compete for every pixel; things are the connected regions of what they won.
+
+Most regions of a long class list are specks of classes that are not there. So the card may have a rule of belief: how
+likely a region is a whole thing, from its mean probability, its area and the presence of its class in the image.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,103 +15,121 @@ from numpy.typing import NDArray
 from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import Regions, split, sum_by_region
 from lexiseg_model.segmenter import RowsOf, Segmenter
-from lexiseg_model.tasks.options import Options, check_vocabulary
-from lexiseg_model.tasks.outcome import Outcome, outcome
-from lexiseg_model.tasks.pieces import Pieces, segmentation
-from lexiseg_model.tasks.things import Seen, belief, without
-from lexiseg_model.types import Segmentation, Task, Vocabulary
+from lexiseg_model.tasks.options import Options, Query
+from lexiseg_model.tasks.outcome import Outcome, Pieces, outcome, segmentation
+from lexiseg_model.types import Segmentation, Task, ThingBelief, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
-SMALLEST_INSTANCE = 0.0005  # of the picture; smaller regions are specks of the label map
+MIN_INSTANCE = 0.0005  # of the picture; smaller regions are specks of the label map
+TINY = 1e-6  # keeps logarithms finite
 
 
-def semantic(
-    segmenter: Segmenter,
-    features: Features,
-    vocabulary: Vocabulary,
-    options: Options = Options(),
-    rows_of: RowsOf | None = None,
-) -> Segmentation:
-    """One segment for each class that owns pixels, in the vocabulary's order; disjoint.
+class Seen(NamedTuple):
+    """Regions and their evidence.
+
+    `votes` [N] or longer, the sum over a region's pixels of their probability; `presence` [K], a logit for each class.
+    """
+
+    regions: Regions
+    votes: NDArray[np.float64]
+    presence: NDArray[np.float64]
+
+
+def semantic(query: Query) -> Segmentation:
+    """One segment for each class that owns pixels, in the vocabulary's order; segments are disjoint.
 
     Without a background they cover the image.
 
     Raises:
         OptionError: the vocabulary is empty, or a threshold is set although every pixel must get a class.
     """
-    won = _compete(segmenter, features, vocabulary, options, rows_of, encode=True)
-    pieces = Pieces(won.labels, np.arange(len(vocabulary.classes)), won.votes, won.probability, won.rles)
-    return segmentation("semantic", pieces, vocabulary, options)
+    won = _compete(query, encode=True)
+    pieces = Pieces(won.labels, np.arange(len(query.vocabulary.classes)), won.votes, won.probability, won.rles)
+    return segmentation("semantic", pieces, query)
 
 
-def connected_regions(
-    task: Task, segmenter: Segmenter, features: Features, vocabulary: Vocabulary, options: Options, rows_of: RowsOf
-) -> Segmentation:
-    """Things as the connected regions of the semantic answer, the largest of each class first; disjoint.
+def connected_regions(task: Task, query: Query) -> Segmentation:
+    """Split things into the connected regions of the semantic answer, the largest of each class first; disjoint.
 
-    Stuff is one segment each where the task is panoptic, nobody's where it is instance. A class of which nobody knows
-    whether it is a thing counts as one. Specks of things are nobody's, and so are regions that the card's rule does not
-    believe; so the image may not be covered. In a video all are answered: belief in single frames would flicker.
+    In the task panoptic each class of stuff is one segment; in the task instance stuff is left out. A class that is not
+    known to be stuff is a thing. Specks of things belong to nobody, and so do regions that the card's rule does not
+    believe, so the image may not be covered. In a video all regions stay: belief in single frames would flicker.
 
     Raises:
         OptionError: as `semantic`.
     """
-    regions, votes, probability = _regions(task, segmenter, features, vocabulary, options, rows_of)
-    rule = segmenter.card.panoptic.things
-    if rule is not None and options.steady is None:
-        seen = Seen(regions, votes, _presence(segmenter, features, vocabulary, rows_of))
-        is_thing = np.isin(regions.owner, _things(vocabulary))
+    regions, votes, probability = _regions(task, query)
+    rule = query.segmenter.card.panoptic.things
+    if rule is not None and query.options.steady is None:
+        seen = Seen(regions, votes, _presence(query))
+        is_thing = np.isin(regions.owner, _things(query.vocabulary))
         regions, votes, _ = without(seen, is_thing & (belief(seen, rule) < rule.least))
-    pieces = Pieces(regions.labels, regions.owner, votes, probability if options.keep_probability else None)
-    return segmentation(task, pieces, vocabulary, options)
+    kept = probability if query.options.keep_probability else None
+    return segmentation(task, Pieces(regions.labels, regions.owner, votes, kept), query)
 
 
 def seen_things(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Seen:
-    """All regions of things, before any is disbelieved."""
-    regions, votes, _ = _regions("instance", segmenter, features, vocabulary, Options(), rows_of)
-    return Seen(regions, votes, _presence(segmenter, features, vocabulary, rows_of))
+    """All regions of things with their evidence, before the rule of belief."""
+    query = Query(segmenter, features, vocabulary, Options(), rows_of)
+    regions, votes, _ = _regions("instance", query)
+    return Seen(regions, votes, _presence(query))
 
 
-def _regions(
-    task: Task, segmenter: Segmenter, features: Features, vocabulary: Vocabulary, options: Options, rows_of: RowsOf
-) -> tuple[Regions, NDArray[np.float64], NDArray[np.float32]]:
+def evidence(seen: Seen) -> NDArray[np.float64]:
+    """[N, 3]: logarithms of mean probability, of the share of the picture, and of the presence of the class in 0..1."""
+    labels, owner = seen.regions.labels, seen.regions.owner
+    n = len(owner)
+    areas = np.bincount(labels.reshape(-1), minlength=n + 1)[:n]
+    mean = seen.votes[:n] / areas.clip(1)
+    presence = -np.logaddexp(0, -seen.presence)  # the logarithm of the logistic function
+    return np.stack([np.log(mean.clip(TINY)), np.log((areas / labels.size).clip(TINY)), presence[owner]], 1)
+
+
+def belief(seen: Seen, rule: ThingBelief) -> NDArray[np.float64]:
+    """[N] in 0..1: how likely each region is a whole thing of its class."""
+    logits = evidence(seen) @ np.array([rule.probability, rule.area, rule.presence]) + rule.bias
+    believed: NDArray[np.float64] = 1 / (1 + np.exp(-logits))
+    return believed
+
+
+def without(seen: Seen, dropped: NDArray[np.bool_]) -> Seen:
+    """The regions that are not dropped [N], in their order; pixels of dropped ones belong to nobody."""
+    kept = np.flatnonzero(~dropped)
+    number = np.full(len(dropped) + 1, len(kept), np.uint16)
+    number[kept] = np.arange(len(kept))
+    labels: NDArray[np.uint16] = number[seen.regions.labels]
+    return Seen(Regions(labels, seen.regions.owner[kept]), seen.votes[kept], seen.presence)
+
+
+def _regions(task: Task, query: Query) -> tuple[Regions, NDArray[np.float64], NDArray[np.float32]]:
     """The regions, the sum of each one's probabilities, and the probability [H, W] of each pixel's winner."""
-    won = _compete(segmenter, features, vocabulary, replace(options, keep_probability=True), rows_of, encode=False)
+    options = replace(query.options, keep_probability=True)
+    won = _compete(query._replace(options=options), encode=False)
     assert won.probability is not None
-    things = _things(vocabulary)
-    every = range(len(vocabulary.classes))
-    smallest = max(1, int(SMALLEST_INSTANCE * won.labels.size))
+    things = _things(query.vocabulary)
+    every = range(len(query.vocabulary.classes))
+    smallest = max(1, int(MIN_INSTANCE * won.labels.size))
     wanted = [*every] if task == "panoptic" else things
     regions = split(won.labels, wanted, smallest, set(every) - set(things), options.check)
     return regions, sum_by_region(regions, won.probability), won.probability
 
 
-def _presence(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> NDArray[np.float64]:
-    bank = bank_of(segmenter, vocabulary, rows_of)
-    presence: NDArray[np.float64] = segmenter.presence(features, bank).double().cpu().numpy()
-    return presence[: len(vocabulary.classes)]
+def _presence(query: Query) -> NDArray[np.float64]:
+    bank = bank_of(query.segmenter, query.vocabulary, query.rows_of)
+    presence: NDArray[np.float64] = query.segmenter.presence(query.features, bank).double().cpu().numpy()
+    return presence[: len(query.vocabulary.classes)]
 
 
 def _things(vocabulary: Vocabulary) -> list[int]:
     return [index for index, entry in enumerate(vocabulary.classes) if entry.thing is not False]
 
 
-def _compete(
-    segmenter: Segmenter,
-    features: Features,
-    vocabulary: Vocabulary,
-    options: Options,
-    rows_of: RowsOf | None,
-    *,
-    encode: bool,
-) -> Outcome:
-    check_vocabulary(vocabulary, options)
-    refine = options.refine or segmenter.card.refine
-    rows_of = rows_of or segmenter.encode_texts
-    logits = score_vocabulary(segmenter, features, vocabulary, rows_of, refine, options.steady, specks=True)
-    if options.steady is not None:  # what was averaged is the beginning of the next frame's average
+def _compete(query: Query, *, encode: bool) -> Outcome:
+    query.check_vocabulary()
+    segmenter, features, vocabulary, options, rows_of = query
+    logits = score_vocabulary(segmenter, features, vocabulary, rows_of, query.refine, options.steady, specks=True)
+    if options.steady is not None:  # the average must stay as it is for the next frame
         logits = logits.clone()
-    n_classes = len(vocabulary.classes)
-    keep = options.keep_probability
+    n_classes, keep = len(vocabulary.classes), options.keep_probability
     return outcome(logits, features.size, n_classes, segmenter.specks, keep_probability=keep, encode=encode)

@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.masks.polygons import fill
 from lexiseg_model.types import Ring
 from tests import coco, pictures
 

@@ -15,8 +15,7 @@ from benchmarks.kernel import numpy_alone
 from lexiseg_model.masks import device_winners, upsample
 from lexiseg_model.masks.rle import encode_label_map, encode_label_runs
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.tasks import outcome
-from lexiseg_model.tasks.pixels import semantic
+from lexiseg_model.tasks import outcome, segment
 from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.kernel import both_ways
 
@@ -89,11 +88,11 @@ def test_an_answer_is_the_same_by_runs(tiny: TinySegmenter, monkeypatch: pytest.
     plan = tiny.plan(rgb)
     features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
     vocabulary = Vocabulary((ClassEntry("sky"), ClassEntry("grass"), ClassEntry("stone")))
-    expected = semantic(tiny, features, vocabulary)
+    expected = segment("semantic", tiny, features, vocabulary)
     monkeypatch.setattr(outcome, "winners", device_winners.winners)
 
     with numpy_alone():
-        found = semantic(tiny, features, vocabulary)
+        found = segment("semantic", tiny, features, vocabulary)
 
     assert [segment.mask for segment in found.segments] == [segment.mask for segment in expected.segments]
     assert [segment.score for segment in found.segments] == pytest.approx(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lexiseg_model.masks.polygons import rings_of
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import Ring
+from tests.model.masks.filled import fill
 
 pytestmark = pytest.mark.usefixtures("each_way")
 
@@ -25,17 +26,6 @@ def rings(mask: NDArray[np.bool_]) -> list[Ring]:
 def shoelace(flat: list[int]) -> float:
     x, y = np.array(flat).reshape(-1, 2).T
     return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) / 2
-
-
-def fill(polygons: list[Ring], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Even-odd along each row of pixel centres."""
-    flips = np.zeros((shape[0] + 1, shape[1] + 1), bool)
-    for flat in (flat for ring in polygons for flat in (ring.exterior, *ring.holes)):
-        corners = np.array(flat).reshape(-1, 2)
-        for (x, y), (next_x, next_y) in zip(corners, np.roll(corners, -1, 0), strict=True):
-            if x == next_x:
-                flips[min(y, next_y) : max(y, next_y), x] ^= True
-    return np.logical_xor.accumulate(flips, 1)[: shape[0], : shape[1]]
 
 
 @given(masks)

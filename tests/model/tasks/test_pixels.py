@@ -18,7 +18,7 @@ from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import TextBank
-from lexiseg_model.tasks import Options, semantic
+from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, ClassEntry, Segmentation, Task, Vocabulary
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter, picture
 from tests.model.tasks import asking
@@ -48,7 +48,7 @@ def ask(
     segmenter = ColourSegmenter(words)
     plan = segmenter.plan(picture(rows))
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-    return semantic(segmenter, features, Vocabulary(entries, background), Options(threshold))
+    return segment("semantic", segmenter, features, Vocabulary(entries, background), Options(threshold))
 
 
 def labels(answer: Segmentation) -> list[str | None]:
@@ -91,8 +91,8 @@ def test_the_answer_has_the_size_of_the_image() -> None:
 def test_the_label_map_holds_the_ids_of_the_segments() -> None:
     answer = ask(FLAG, "zebra", "blue", "red")
 
-    for segment, mask in zip(answer.segments, stacked(answer), strict=True):
-        np.testing.assert_array_equal(answer.label_map == segment.id, mask)
+    for each, mask in zip(answer.segments, stacked(answer), strict=True):
+        np.testing.assert_array_equal(answer.label_map == each.id, mask)
 
 
 @pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
@@ -233,7 +233,7 @@ def test_a_background_word_steps_aside_for_its_synonyms_however_unlike(asked: st
     plan = segmenter.plan(picture(["r"]))
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
 
-    answer = semantic(segmenter, features, Vocabulary((ClassEntry(asked),), Background()), Options())
+    answer = segment("semantic", segmenter, features, Vocabulary((ClassEntry(asked),), Background()), Options())
 
     assert sum(areas(answer).values()) == area
 
@@ -250,7 +250,7 @@ def test_words_of_the_request_replace_the_words_of_the_card() -> None:
     plan = segmenter.plan(picture(FLAG))
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
 
-    semantic(segmenter, features, Vocabulary((ClassEntry("red"),), Background(words=("blue",))))
+    segment("semantic", segmenter, features, Vocabulary((ClassEntry("red"),), Background(words=("blue",))))
 
     assert segmenter.asked == ["red", "blue"]
 
@@ -273,7 +273,7 @@ def test_text_rows_come_from_the_given_source() -> None:
     plan = segmenter.plan(picture(FLAG))
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
 
-    semantic(segmenter, features, Vocabulary((ClassEntry("red"),)), rows_of=kept.encode_texts)
+    segment("semantic", segmenter, features, Vocabulary((ClassEntry("red"),)), rows_of=kept.encode_texts)
 
     assert (segmenter.asked, kept.asked) == ([], ["red", "green"])
 
@@ -306,7 +306,7 @@ def test_many_segments_keep_their_ids(n_classes: int, dtype: type[np.unsignedint
     segmenter = _Fixed(owners)
     plan = segmenter.plan(np.zeros((30, 30, 3), np.uint8))
 
-    answer = semantic(segmenter, segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles)), vocabulary)
+    answer = segment("semantic", segmenter, segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles)), vocabulary)
 
     assert answer.label_map.dtype == dtype
     np.testing.assert_array_equal(answer.label_map, owners + 1)
@@ -375,9 +375,9 @@ def test_panoptic_segments_are_the_semantic_ones_with_things_taken_apart(
     covered = asking.stacked(parts)
     assert covered.sum(0).max(initial=0) <= 1
     np.testing.assert_array_equal(covered.sum(0), asking.stacked(whole).sum(0))
-    for segment, mask in zip(parts.segments, covered, strict=True):
-        np.testing.assert_array_equal(parts.label_map == segment.id, mask)
-        (of_class,) = (other.id for other in whole.segments if other.label == segment.label)
+    for each, mask in zip(parts.segments, covered, strict=True):
+        np.testing.assert_array_equal(parts.label_map == each.id, mask)
+        (of_class,) = (other.id for other in whole.segments if other.label == each.label)
         assert (whole.label_map[mask] == of_class).all()
 
 

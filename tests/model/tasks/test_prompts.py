@@ -18,7 +18,7 @@ from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import PromptMasks
-from lexiseg_model.tasks import prompts as prompts_module
+from lexiseg_model.tasks import cut_outs
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Segmentation
 from tests.model.stand_in import INSIDE, NOBODY, QUALITIES, SCALE, SURE, ColourSegmenter
 from tests.model.tasks.asking import ALL, Gone, Patience, ask, described, features_of, stacked, vocabulary
@@ -186,7 +186,7 @@ def test_many_prompts_are_answered_as_one_by_one(monkeypatch: pytest.MonkeyPatch
     prompts = (CLICK, BOX, NOTHING, APART, CLICK)
     together = ask("prompt", FLAGS, "red", "blue", prompts=prompts, keep_probability=True)
 
-    monkeypatch.setattr(prompts_module, "PROMPTS_AT_ONCE", 1)
+    monkeypatch.setattr(cut_outs, "MASKS_AT_ONCE", 1)
     one_by_one = ask("prompt", FLAGS, "red", "blue", prompts=prompts, keep_probability=True)
 
     assert one_by_one.segments == together.segments
@@ -268,7 +268,7 @@ class Counting(ColourSegmenter):
 
 
 def test_work_that_nobody_waits_for_ends_between_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prompts_module, "PROMPTS_AT_ONCE", 1)
+    monkeypatch.setattr(cut_outs, "MASKS_AT_ONCE", 1)
     segmenter = Counting(tasks=ALL)
     # Asked before and after the head, and before each of the three masks of a click.
     options = tasks.Options(prompts=(CLICK,) * 9, check=Patience(11))

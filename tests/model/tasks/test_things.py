@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from lexiseg_model.masks.regions import split
-from lexiseg_model.tasks.pixels import seen_things
-from lexiseg_model.tasks.things import Seen, belief, evidence, without
+from lexiseg_model.tasks.pixels import Seen, belief, evidence, seen_things, without
 from lexiseg_model.types import ClassEntry, PanopticRule, Task, ThingBelief
 from tests.model.stand_in import ColourSegmenter
 from tests.model.tasks.asking import ask, described, features_of, vocabulary

@@ -98,7 +98,7 @@ def labels_of(segmenter: TinySegmenter, frames: list[Picture], memory: VideoMemo
         features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
         memory.look(plan)
         options = tasks.Options(steady=memory.steady)
-        segmentation = tasks.semantic(segmenter, features, vocabulary, options, rows)
+        segmentation = tasks.segment("semantic", segmenter, features, vocabulary, options, rows)
         of_class = np.array([0, *(1 + (segment.class_index or 0) for segment in segmentation.segments)], np.uint8)
         maps.append(of_class[segmentation.label_map])
     return maps

@@ -20,8 +20,7 @@ from lexiseg_model.evaluation.scenes.panoptic_quality import (
     panoptic_scores,
 )
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.tasks.pixels import seen_things
-from lexiseg_model.tasks.things import Seen, evidence
+from lexiseg_model.tasks.pixels import Seen, evidence, seen_things
 from lexiseg_model.types import Background, ThingBelief, Vocabulary
 from lexiseg_model.vocabulary.rows import KnownRows
 

@@ -7,7 +7,7 @@ from lexiseg_model.data.scenes import NOTHING, VOID, PanopticTruth, TruthSegment
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.scenes.things_fit import EXCUSED, Things, fit, reached
 from lexiseg_model.masks.regions import split
-from lexiseg_model.tasks.things import Seen
+from lexiseg_model.tasks.pixels import Seen
 from lexiseg_model.types import ThingBelief
 
 

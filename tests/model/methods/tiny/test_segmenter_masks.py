@@ -22,7 +22,7 @@ from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import RegionVote
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
-from lexiseg_model.tasks import Options, semantic
+from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Vocabulary
 
 Photographs = dict[str, NDArray[np.uint8]]
@@ -147,7 +147,7 @@ def test_a_vote_of_regions_changes_some_pixels_and_keeps_the_rest(tiny: TinySegm
     asked = Vocabulary(CLASSES)
 
     def labels(refine: Refinement) -> NDArray[np.unsignedinteger]:
-        return semantic(tiny, china, asked, Options(refine=refine)).label_map
+        return segment("semantic", tiny, china, asked, Options(refine=refine)).label_map
 
     plain, voted = labels("none"), labels("regions")
 

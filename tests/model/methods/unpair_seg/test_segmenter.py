@@ -226,7 +226,7 @@ def test_loaded_as_exact_every_label_is_that_of_masks_enlarged_before_they_are_a
     exact = small.segmenter(padding=padding)
     kept = seen(exact, photograph(*size))
 
-    answer = tasks.semantic(exact, kept, Vocabulary(CLASSES, None))
+    answer = tasks.segment("semantic", exact, kept, Vocabulary(CLASSES, None))
 
     bank = exact.text_bank(CLASSES, exact.encode_texts(exact.texts(CLASSES)))
     np.testing.assert_array_equal(small.labels_of(answer), small.published_labels(exact, kept, bank))

@@ -12,10 +12,10 @@ import pytest
 from torch import Tensor
 
 from lexiseg_model.features import Features
-from lexiseg_model.masks.polygons import fill, rings_of
+from lexiseg_model.masks.polygons import rings_of
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import PromptMasks
-from lexiseg_model.tasks import prompts as prompts_module
+from lexiseg_model.tasks import cut_outs
 from lexiseg_model.types import PanopticRule, Point, Prompt, Ring, Rle, Task
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
@@ -24,6 +24,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker import render
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.feature_cache import ENTRY_BYTES
+from tests.model.masks.filled import fill
 from tests.model.stand_in import card
 from tests.service.worker.gated_colours import SIDE, SOON, GatedColours, ask, halves, until
 
@@ -266,7 +267,7 @@ def test_an_image_that_was_looked_at_is_no_longer_waited_for(bench: Bench) -> No
 def test_clicks_that_nobody_waits_for_any_more_are_not_worked_off(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prompts_module, "PROMPTS_AT_ONCE", 1)
+    monkeypatch.setattr(cut_outs, "MASKS_AT_ONCE", 1)
     bench.segmenter.seeing.clear()
     answer = bench.click(*[LEFT] * 50)
     assert bench.segmenter.looking.acquire(timeout=SOON)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.tasks import semantic
+from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Segmentation, Vocabulary
 
 Photographs = dict[str, NDArray[np.uint8]]
@@ -19,7 +19,7 @@ def ask(
 ) -> Segmentation:
     plan = tiny.plan(rgb)
     features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
-    return semantic(tiny, features, Vocabulary(tuple(ClassEntry(name) for name in classes), background))
+    return segment("semantic", tiny, features, Vocabulary(tuple(ClassEntry(name) for name in classes), background))
 
 
 def owned(answer: Segmentation, label: str) -> NDArray[np.bool_]:
