@@ -14,6 +14,7 @@ from PIL import Image
 
 from lexiseg_model.types import Ring
 from tests import coco, pictures
+from tests.model.masks.filled import fill
 
 CLASSES = ["sky", "building", "tree"]
 CHINA = pictures.encoded(pictures.photograph("china"), "JPEG")
