@@ -1,1 +1,0 @@
-"""Writers of the pages in docs/ that hold figures."""
