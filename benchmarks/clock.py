@@ -65,7 +65,7 @@ def spread(values: Sequence[float], digits: int) -> str:
 
 
 def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
-    """A Markdown table, ready for docs/performance/."""
+    """A Markdown table, ready for docs/performance.md."""
     print(f"\n### {title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for row in rows:
         print(f"| {' | '.join(row)} |", flush=True)

@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from lexiseg_service.commands.options import MAIN_OPTIONS
 from lexiseg_service.settings import Limits, Read, Settings
 
 PAGE = Path(__file__).with_name("settings.md")
@@ -32,14 +33,16 @@ SET_BY_CHART = {
     ),
 }
 MIB = 2**20
+MAIN = "The ten that matter first"
 HEAD = """\
 # Settings
 
 <!-- Written by docs/write_settings.py from service/lexiseg_service/settings.py; `make settings` writes it anew. -->
 
-Every setting is a variable of the environment, and an option of the commands that read it: `LEXISEG_HTTP_PORT=8080` and
-`--http-port 8080` are the same, and the option goes before the variable. What is out of range ends the start with one
-line that names it. The values of secrets are printed nowhere.
+Every setting is an environment variable, and an option of the commands that read it: `LEXISEG_HTTP_PORT=8080` and
+`--http-port 8080` are the same; the option goes before the variable. `lexiseg COMMAND --help` lists those of a command.
+A value out of range, and a `LEXISEG_` variable that is no setting, end the start with one line that names it. Secrets
+are printed nowhere.
 """
 KINDS: dict[type, str] = {bool: "`true`, `false`", int: "whole number", float: "number", Path: "path", str: "text"}
 IN_JSON = {bool: "boolean", int: "integer", float: "number"}
@@ -47,13 +50,12 @@ IN_JSON = {bool: "boolean", int: "integer", float: "number"}
 
 def page() -> str:
     """The whole page, as it should be."""
-    fields = [(name, field) for name, field in Settings.model_fields.items() if not _is_settings(field)]
-    tables = [HEAD]
-    for group in dict.fromkeys(_group(field) for _, field in fields):
-        tables.append(_table(group, [(name, field) for name, field in fields if _group(field) == group]))
-    limits = list(Limits.model_fields.items())
-    tables.append(_table(_group(limits[0][1]), limits))
-    return "\n".join(tables)
+    every = [(name, field) for kind in (Settings, Limits) for name, field in kind.model_fields.items()]
+    fields = {name: field for name, field in every if not _is_settings(field)}
+    groups = {MAIN: {name: fields.pop(name) for name in MAIN_OPTIONS if "serve" in _read(fields[name]).commands}}
+    for name, field in fields.items():
+        groups.setdefault(_read(field).group, {})[name] = field
+    return "\n".join([HEAD, *(_table(group, members) for group, members in groups.items())])
 
 
 def chart(written: str) -> str:
@@ -102,13 +104,13 @@ def _in_json(field: FieldInfo) -> dict[str, Any]:
     return {"type": [IN_JSON[kind], "string"], **bounds}
 
 
-def _table(title: str, fields: list[tuple[str, FieldInfo]]) -> str:
-    head = [f"## {title}", "", "| variable | default | values | read by | |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *(_row(name, field) for name, field in fields), ""])
+def _table(title: str, fields: dict[str, FieldInfo]) -> str:
+    head = [f"## {title}", "", "| variable | default | values | |", "|---|---|---|---|"]
+    return "\n".join([*head, *(_row(name, field) for name, field in fields.items()), ""])
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    cells = (f"`LEXISEG_{name.upper()}`", _default(name, field), _values(field), _commands(field), _means(field))
+    cells = (f"`LEXISEG_{name.upper()}`", _default(name, field), _values(field), _means(field))
     return f"| {' | '.join(cells)} |"
 
 
@@ -118,14 +120,6 @@ def _is_settings(field: FieldInfo) -> bool:
 
 def _read(field: FieldInfo) -> Read:
     return next(mark for mark in field.metadata if isinstance(mark, Read))
-
-
-def _group(field: FieldInfo) -> str:
-    return _read(field).group
-
-
-def _commands(field: FieldInfo) -> str:
-    return ", ".join(f"`{name}`" for name in _read(field).commands)
 
 
 def _means(field: FieldInfo) -> str:

@@ -62,26 +62,6 @@ def test_what_a_build_of_the_images_reads_is_let_in() -> None:
     assert all(named <= set(line.split()) for line in copied)
 
 
-def test_every_page_is_in_the_index() -> None:
-    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
-
-    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
-    assert {page for page in pages if f"({page})" not in index} == set()
-
-
-def test_links_between_pages_lead_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "clients/python").glob("*.md")]
-    broken = [
-        f"{page.relative_to(ROOT)}: {target}"
-        for page in pages
-        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-        if not (page.parent / target).exists()
-    ]
-
-    assert pages
-    assert broken == []
-
-
 def test_workflows_run_what_lands_by_and_publish_on_tags() -> None:
     files = (ROOT / ".github/workflows" / name for name in ("checks.yml", "release.yml"))
     checks, release = (yaml.safe_load(path.read_text()) for path in files)

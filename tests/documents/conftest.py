@@ -1,14 +1,12 @@
-"""One server for the documents, and a shell in which their commands mean what they say."""
+"""One server for the documents, and a shell in a folder with the files that they name."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,71 +14,72 @@ from typing import get_args
 
 import pytest
 
-from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_service.settings import Adapter
-from tests.documents.forking import SHIM, serve
+from tests.documents.files import lay_out
 from tests.documents.reading import ROOT
-from tests.documents.standing import lay_out
-from tests.forks import forks
 from tests.integration.server import Server
+from tests.service.commands.command_line import CommandLine
 
-TO_START = 120.0  # seconds; a loaded machine needs a tenth of it
-LONGEST = 300.0
+MAX_SECONDS = 300.0
+SOURCES = ("", "model", "service", "clients/python")
+PROGRAMS = {  # `curl` that fails where its answer is an error; as much of grpcurl as the documents use
+    "curl": '#!/bin/sh\nPATH="${PATH#*:}" exec curl --fail-with-body "$@"\n',
+    "grpcurl": f'#!/bin/sh\nexec "{sys.executable}" -m tests.documents.grpcurl "$@"\n',
+}
 
 
 @dataclass
 class Shell:
-    """Runs commands in a folder; addresses of the documents are those of the server."""
+    """Runs commands in a folder; addresses in them are replaced by those of the server."""
 
     folder: Path
     environment: Mapping[str, str]
     addresses: Mapping[str, str]
 
-    def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        """A command to its end."""
-        return subprocess.run(
-            ["bash", "-o", "pipefail", "-c", self._here(command)],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LONGEST,
-        )
+    def bash(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return self._run("bash", "-o", "pipefail", "-c", self.addressed(command))
 
-    def greeting(self, command: str) -> tuple[str, int]:
-        """The first line of a command that goes on until it is told to end, and its exit status once it was."""
+    def python(self, code: str) -> subprocess.CompletedProcess[str]:
+        """Run a script to its end; a warning is a failure."""
+        return self._run(sys.executable, "-c", self.addressed(code))
+
+    def words(self, command: str) -> list[str]:
+        """Expand quotations and patterns of a command without pipes, as bash does."""
+        return self._run("bash", "-c", f"printf '%s\\0' {self.addressed(command)}").stdout.split("\0")[:-1]
+
+    def first_line(self, command: str) -> tuple[str, int]:
+        """Start a server; return its first line of output, and its exit status after SIGTERM."""
         with subprocess.Popen(
-            ["bash", "-c", f"exec env {self._here(command)}"],
+            ["bash", "-c", f"exec env {self.addressed(command)}"],
             cwd=self.folder,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         ) as process:
-            guard = threading.Timer(TO_START, process.terminate)
+            guard = threading.Timer(MAX_SECONDS, process.terminate)
             guard.start()
             assert process.stdout is not None
-            said = process.stdout.readline()
+            line = process.stdout.readline()
             guard.cancel()
             process.send_signal(signal.SIGTERM)
-            return said, process.wait(TO_START)
+            return line, process.wait(MAX_SECONDS)
 
-    def _here(self, text: str) -> str:
+    def addressed(self, text: str) -> str:
         for written, real in self.addresses.items():
             text = text.replace(written, real)
         return text
 
-    def python(self, code: str) -> subprocess.CompletedProcess[str]:
-        """A script to its end; a warning is a failure."""
+    def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", self._here(code)],
+            words,
             cwd=self.folder,
             env=self.environment,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=LONGEST,
+            timeout=MAX_SECONDS,
         )
 
 
@@ -91,54 +90,31 @@ def document_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
         yield running
 
 
-@pytest.fixture(scope="session")
-def cache(document_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the user's, for commands that change it; a server has exported the model, where that is faster."""
-    folder = tmp_path_factory.mktemp("cache") / "lexiseg"
-    if default_cache_dir().is_dir():
-        shutil.copytree(default_cache_dir(), folder, ignore=shutil.ignore_patterns(".*"))  # what others just write
-    return folder
-
-
-@pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with what the documents call: `lexiseg`, `curl` that fails as its answer does, `grpcurl`."""
-    folder = tmp_path_factory.mktemp("programs")
-    address = str(folder / "fork")
-    forking = forks().Process(target=serve, args=(address,))
-    forking.start()
-    try:
-        deadline = time.monotonic() + TO_START
-        while not Path(address).exists():
-            assert forking.exitcode is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        for name, text in {
-            "lexiseg": SHIM.format(python=sys.executable, address=address),
-            "curl": '#!/bin/sh\nPATH="${PATH#*:}" exec curl --fail-with-body "$@"\n',
-            "grpcurl": f'#!/bin/sh\nexec "{sys.executable}" -m tests.documents.grpcurl "$@"\n',
-        }.items():
-            (folder / name).write_text(text)
-            (folder / name).chmod(0o755)
-        yield folder
-    finally:
-        forking.terminate()
-        forking.join()
-
-
 @pytest.fixture
-def shell(document_server: Server, programs: Path, cache: Path, tmp_path: Path) -> Shell:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("LEXISEG_")}
-    search = (ROOT, ROOT / "model", ROOT / "service", ROOT / "clients/python")
-    environment = own | {
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(map(str, search)),
-        "LEXISEG_CACHE_DIR": str(cache),
-        **{f"LEXISEG_{kind}_PORT": "0" for kind in ("HTTP", "GRPC", "WORKER", "METRICS")},
-    }
+def shell(document_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, text in PROGRAMS.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    for name in [name for name in os.environ if name.startswith("LEXISEG_")]:
+        monkeypatch.delenv(name)
+    for kind in ("HTTP", "GRPC", "WORKER", "METRICS"):
+        monkeypatch.setenv(f"LEXISEG_{kind}_PORT", "0")
+    monkeypatch.setenv("LEXISEG_CACHE_DIR", str(tmp_path / "cache"))  # exports go there
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(ROOT / part) for part in SOURCES))
+    monkeypatch.setenv("PATH", os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]))
+    folder = lay_out(tmp_path)
+    monkeypatch.chdir(folder)
     addresses = {
         "localhost:8000": document_server.url.removeprefix("http://"),
         "localhost:50051": document_server.grpc,
         "--host 0.0.0.0": "--host 127.0.0.1",
     }
-    return Shell(lay_out(tmp_path), environment, addresses)
+    return Shell(folder, dict(os.environ), addresses)
+
+
+@pytest.fixture
+def lexiseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """The command line in this process: its imports and the model's are paid once for all documents."""
+    return CommandLine(monkeypatch, capsys)

@@ -1,10 +1,9 @@
-"""What documents tell a reader to type: their fenced blocks, and the commands in those of the shell."""
+"""The fenced blocks of the project's Markdown files, and the commands in their shell blocks."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -12,16 +11,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-# What a line begins with that is meant to be typed.
-TYPED = re.compile(r"\$? ?(?:[A-Z_]+=\S+ )*(?:lexiseg|curl|docker|pip|python|make|grpcurl|locust|buf|redis-cli|git) \S")
-
-# What a command that ends elsewhere than its quotations may hold: groups, substitutions, here-documents, keywords.
-GROUPS = re.compile(r"[(){}<`]|\b(?:if|for|while|until|case|select|function)\b")
+CONTINUED = ("\\", "|", "&&")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; `line` is that of its first line of text, `language` is empty where the fence says none."""
+    """A fenced block; `line` is that of its first line of text, `language` is empty where the fence names none."""
 
     document: str
     line: int
@@ -31,7 +26,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Command:
-    """One command of a shell block, with the lines that it goes on over."""
+    """One command of a shell block, possibly of several lines."""
 
     document: str
     line: int
@@ -39,36 +34,36 @@ class Command:
 
     @property
     def bare(self) -> str:
-        """Without the comment at its end."""
+        """The command without comments."""
         return re.sub(r"\s+#.*$", "", self.text, flags=re.MULTILINE).strip()
 
 
 def documents() -> list[str]:
     """The project's Markdown files, relative to the root."""
-    inside = [
-        path for folder in (".", "docs", "docs/performance", "clients/python") for path in (ROOT / folder).glob("*.md")
-    ]
-    return sorted(path.relative_to(ROOT).as_posix() for path in inside)
+    files = [path for folder in (".", "docs", "clients/python") for path in (ROOT / folder).glob("*.md")]
+    return sorted(path.relative_to(ROOT).as_posix() for path in files)
 
 
-def blocks(document: str) -> list[Block]:
+def blocks(document: str, language: str | None = None) -> list[Block]:
+    """The blocks of a document in their order, of one language if it is given."""
     text = (ROOT / document).read_text(encoding="utf-8")
-    return [
-        Block(document, text.count("\n", 0, found.start()) + 2, found[1], found[2]) for found in FENCE.finditer(text)
+    every = [
+        Block(document, text.count("\n", 0, match.start()) + 2, match[1], match[2]) for match in FENCE.finditer(text)
     ]
+    return [block for block in every if language in (None, block.language)]
 
 
 @cache
 def commands(document: str) -> tuple[Command, ...]:
-    """Of all shell blocks, in their order.
+    """The commands of all shell blocks of a document.
 
     Raises:
         AssertionError: a block ends in the middle of a command.
     """
-    return tuple(command for block in blocks(document) if block.language == "sh" for command in _commands_of(block))
+    return tuple(command for block in blocks(document, "sh") for command in _commands(block))
 
 
-def _commands_of(block: Block) -> Iterator[Command]:
+def _commands(block: Block) -> Iterator[Command]:
     begun: list[str] = []
     for number, line in enumerate(block.text.splitlines(), block.line):
         if not begun and (not line.strip() or line.startswith("#")):
@@ -82,19 +77,10 @@ def _commands_of(block: Block) -> Iterator[Command]:
 
 
 def _is_whole(text: str) -> bool:
-    bare = text.rstrip()
-    if bare.endswith(("\\", "|", "&&")):
+    if text.rstrip().endswith(CONTINUED):
         return False
     try:
         shlex.split(text, comments=True)
-    except ValueError:  # a quotation goes on
+    except ValueError:  # an open quotation
         return False
-    return not GROUPS.search(text) or subprocess.run(["bash", "-n", "-c", text], capture_output=True).returncode == 0
-
-
-def typed_outside_shell_blocks(document: str) -> list[str]:
-    """Lines to be typed that stand in a block of no language, or in an indented one."""
-    text = (ROOT / document).read_text(encoding="utf-8")
-    untagged = [line for block in blocks(document) if not block.language for line in block.text.splitlines()]
-    indented = [line for line in FENCE.sub("", text).splitlines() if line.startswith("    ")]
-    return [line for line in (*untagged, *indented) if TYPED.match(line.strip())]
+    return True

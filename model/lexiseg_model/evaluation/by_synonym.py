@@ -2,7 +2,7 @@
 
 The whole class list of `val` is asked by the classes' own names, by the first synonym of each, and by one that is drawn
 for each photograph. TEXTS is a YAML file with `synonyms`, names to lists, such as `texts.yaml` of `tiny`. Prints the
-table of docs/comparing.md, with intervals by bootstrap over photographs.
+table of docs/quality.md, with intervals by bootstrap over photographs.
 """
 
 from __future__ import annotations

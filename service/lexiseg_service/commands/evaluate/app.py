@@ -63,7 +63,7 @@ def evaluate(
     ade20k-instance in their official layouts; of any other name they take the folder, where connected components stand
     in for instances. A run of a benchmark, or of another task than semantic, that was stopped goes on where it was;
     torchrun shares its images among processes. With --compare two models answer the same photographs, and every
-    difference comes with its interval (paired bootstrap): docs/comparing.md.
+    difference comes with its interval (paired bootstrap): docs/quality.md.
 
     Examples:
 
