@@ -1,4 +1,4 @@
-"""The command line: names, options and examples. The work is in `lexiseg_service.commands`."""
+"""The command line: names, options and examples of the commands in `lexiseg_service.commands`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import os
 import signal
 import sys
 
-# Read by OpenMP when torch loads: threads that wait by spinning starve each other as soon as two programs share the
-# cores (measured: an image pass twenty times slower), and gain nothing when they do not.
+# Read by OpenMP when torch loads: spinning threads starve each other when two processes share the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-# Read by gRPC when it is imported: it would write a line for each bad head of a stranger's, past our log, and stand
-# still where nobody reads them.
+# Read by gRPC when it is imported: it would write a line to stderr, past our log, for each malformed request.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 if os.getpid() == 1:
-    # The first process of a container has no default action for SIGTERM: until a server listens for it, half a second
-    # from here, it would be lost, and the container killed when its time is up.
+    # The first process of a container has no default action for SIGTERM, which would be lost until a server handles it.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 from lexiseg_service.commands.interrupts import heard_at_once
@@ -67,7 +64,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def everything(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit")
     ] = False,
 ) -> None:
     """Send an image and words, get masks."""
@@ -88,14 +85,17 @@ app.command()(sample)
 
 @keys.command("new")
 def new_key(
-    identity: Annotated[str, typer.Argument(metavar="ID", help="A name for its owner; it stands in the logs")],
+    identity: Annotated[str, typer.Argument(metavar="ID", help="A name for its owner, shown in the logs")],
     scopes: Annotated[
         list[str] | None,
         typer.Option("--scope", help="segment, vocabularies or admin; repeat it [default: everything]"),
     ] = None,
     limits: Annotated[
         list[str] | None,
-        typer.Option("--limit", help="rate=5, burst=20, concurrent=2 or daily=10000; repeat it [default: as for all]"),
+        typer.Option(
+            "--limit",
+            help="rate=5, burst=20, concurrent=2 or daily=10000; repeat it [default: of the settings]",
+        ),
     ] = None,
 ) -> None:
     """Make an API key: its line goes to the standard output, the key itself only to the terminal.
@@ -111,11 +111,11 @@ def new_key(
 def train(
     recipe: Annotated[str | None, typer.Argument(help="Name of a recipe, as `tiny`, or a YAML file")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values to change")] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Say which recipes there are, and do nothing")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing")] = False,
-    start: Annotated[str | None, typer.Option(help="What the weights begin as; the same as start=...")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the recipes and exit")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show the plan and exit")] = False,
+    start: Annotated[str | None, typer.Option(help="Initial weights; the same as start=...")] = None,
 ) -> None:
-    """Train a model by a recipe; started again, it goes on from its last checkpoint.
+    """Train a model by a recipe; run again, it resumes from its last checkpoint.
 
     Examples:
 
@@ -161,7 +161,7 @@ def export(
 
 
 def main() -> None:
-    """Entry point: errors of ours are one line, not a stack trace."""
+    """Entry point: expected errors are one line, not a stack trace."""
     from lexiseg_model.errors import ModelError
     from lexiseg_service.errors import ServiceError
 
@@ -170,13 +170,13 @@ def main() -> None:
     except (ModelError, ServiceError) as error:
         typer.echo(f"lexiseg: {error}", err=True)
         raise SystemExit(1) from None
-    except OSError as error:  # a folder that cannot be made, a disk that is full
+    except OSError as error:  # such as a full disk
         typer.echo(f"lexiseg: {_where(error.filename)}{error.strerror or error}", err=True)
         raise SystemExit(1) from None
 
 
 def _where(filename: object) -> str:
-    """The file, and the variable that names it or a folder above it: the command line does not show that one."""
+    """The file, after the environment variable that names it or a folder above it."""
     from lexiseg_service.commands.options import FIELDS, variable
 
     if not isinstance(filename, str):

@@ -1,7 +1,7 @@
-"""Whether a request is accepted: its client has a place, and the answer will come before the deadline.
+"""Admission of requests: a place in the bounded queue for each client, and an answer before the deadline.
 
-There are two lanes, for small and large requests. Of each the mean time between two answers is known, which times the
-requests ahead is the wait. A client waits for its own requests and for as many of each other client's.
+There are two lanes, for small and large requests. The expected wait is the lane's mean time between two answers times
+the requests ahead: the client's own, and as many of each other client's.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from lexiseg_service.worker.job import AnyJob
 LARGE = 50.0  # megapixels times classes and prompts
 LARGE_IMAGE = 4.0  # megapixels
 LEARNING = 0.1  # weight of the latest answer in the mean time between two
-HEADROOM = 0.7  # of the time until the deadline; those who come later take the rest
+HEADROOM = 0.7  # of the time until the deadline; later requests of other clients take the rest
 MAX_RETRY_SECONDS = 30
 
 
 class Lane:
-    """Requests of one size that are accepted and not yet answered."""
+    """Accepted requests of one size that are not answered yet."""
 
     def __init__(self) -> None:
         self._in_flight: Counter[str] = Counter()
@@ -39,17 +39,17 @@ class Lane:
         return self._interval * self._in_flight.total()
 
     def wait(self, source: str) -> float:
-        """Seconds until one more request of a client would be answered; 0 where nobody waits."""
+        """Seconds until one more request of a client would be answered; 0 if the lane is empty."""
         own = self._in_flight[source] + 1
         ahead = sum(min(held, own) for held in self._in_flight.values())
         return self._interval * (ahead + 1) if ahead else 0.0
 
     def enter(self, source: str) -> None:
-        """A request is accepted."""
+        """Count an accepted request."""
         self._in_flight[source] += 1
 
     def leave(self, job: AnyJob, *, answered: bool) -> None:
-        """A request is answered, or given up."""
+        """Count an answered or abandoned request."""
         now = time.monotonic()
         self._in_flight[job.source] -= 1
         if not self._in_flight[job.source]:
@@ -61,10 +61,10 @@ class Lane:
 
 
 class Admission:
-    """Knows what is in flight. Not for several threads at once.
+    """Places and lanes of the requests in flight. Not thread-safe.
 
     Args:
-        queue_limit: requests of one client while there is no other; with others there are half as many again.
+        queue_limit: requests of one client while it is alone; several clients have half as many again.
         limits: of an image.
     """
 
@@ -74,14 +74,14 @@ class Admission:
         self._lanes = {False: Lane(), True: Lane()}
 
     def admit(self, job: AnyJob, size: tuple[int, int] | None) -> None:
-        """Gives a job its place and its lane.
+        """Give a job its place and its lane.
 
         Args:
             job: not accepted yet.
-            size: height and width of an image that is known here; None reads them from the request.
+            size: height and width of a kept image; None reads them from the request.
 
         Raises:
-            QueueFull: there is no place, or the answer would come too late.
+            QueueFull: there is no place, or the job would miss its deadline.
         """
         request = job.request
         height, width = size or self._size_of(request)
@@ -102,14 +102,14 @@ class Admission:
         lane.enter(job.source)
 
     def leave(self, job: AnyJob) -> None:
-        """An admitted job is answered, or given up."""
+        """An admitted job is answered or abandoned."""
         if job.place is not None:
             job.place.release()
         answered = not job.answer.cancelled() and job.answer.exception() is None
         self._lanes[job.large].leave(job, answered=answered)
 
     def _size_of(self, request: WorkerRequest) -> tuple[int, int]:
-        """Height and width; zeros where nobody knows, or where the image will be refused."""
+        """Height and width; zeros where they are unknown, or the image will be refused."""
         if request.size is not None or request.image is None:
             return request.size or (0, 0)
         with suppress(ServiceError):

@@ -1,8 +1,7 @@
-"""Threads of one stage, shared fairly by clients; small work never waits for large work to end.
+"""Fair thread pool of one stage: clients share the threads, and small work never waits for large work.
 
-Each client's time on the threads is added up, and the client with the least of it is served next; within a client the
-same holds of its small and large work. A client that comes anew starts at the time of who is being served, so a pause
-earns no credit and leaving pays no debt. One thread more than was asked for takes small work alone.
+The client with the least thread time so far is served next; within a client the same holds for small and large work. A
+new client starts at the time of the one served last, so a pause earns no credit. One extra thread runs small work only.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class _Task:
 
 @dataclass
 class _Client:
-    """Seconds used on the threads, in all and by size, and what waits."""
+    """Seconds used on the threads, in all and by size, and the tasks that wait."""
 
     used: float
     used_by_size: dict[bool, float] = field(default_factory=lambda: dict.fromkeys(SIZES, 0.0))
@@ -48,8 +47,8 @@ class FairExecutor:
 
     Args:
         name: of the threads.
-        size: number of pieces of large work that may run at a time.
-        prepare: run once on each thread.
+        size: large tasks that may run at a time.
+        prepare: called once on each thread.
         clock: seconds; only its differences matter.
     """
 
@@ -71,19 +70,19 @@ class FairExecutor:
 
     @property
     def waiting(self) -> int:
-        """Pieces of work without a thread."""
+        """Tasks without a thread."""
         with self._guard:
             return sum(len(queue) for client in self._clients.values() for queue in client.waiting.values())
 
     @property
     def longest_wait(self) -> float:
-        """Seconds that the oldest of them has waited."""
+        """Seconds that the oldest of these has waited."""
         with self._guard:
             heads = [queue[0].since for client in self._clients.values() for queue in client.waiting.values() if queue]
             return self._clock() - min(heads) if heads else 0.0
 
     def submit(self, source: str, work: Work, *, large: bool = False) -> None:
-        """Has work of a client done, which must not raise."""
+        """Run a task of a client."""
         with self._guard:
             if not self._open:
                 return
@@ -96,14 +95,14 @@ class FairExecutor:
             self._threads.submit(self._run_next)
 
     def close(self) -> None:
-        """Takes nothing more and forgets what waits; what runs is not waited for."""
+        """Accept nothing more and drop the tasks that wait; does not wait for those that run."""
         with self._guard:
             self._open = False
             self._clients.clear()
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _run_next(self) -> None:
-        """Runs what comes next, whichever submit this thread was woken by; nothing if only large work has to wait."""
+        """Run the next task, if there is one that may run."""
         with self._guard:
             task = self._take()
         if task is None:
@@ -115,7 +114,7 @@ class FairExecutor:
             logger.exception("work on a thread failed")
         with self._guard:
             self._done(task, self._clock() - began)
-            if task.large and self._open:  # large work that found no thread waits for this one
+            if task.large and self._open:  # a large task that had to wait may run now
                 self._threads.submit(self._run_next)
 
     def _take(self) -> _Task | None:

@@ -1,4 +1,4 @@
-"""A worker's models and engine as one backend, for its gRPC server and for commands that need no server."""
+"""Models, engine and streams of a worker as one backend, for its gRPC server and for commands without a server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ logger = structlog.get_logger("lexiseg.worker")
 
 
 class ModelWorker:
-    """Loads the default model in the background, the others as they are wanted, and relays to its engine."""
+    """Loads the default model in the background, the others on demand, and passes requests to the engine."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class ModelWorker:
         self._failure: str | None = None
         self._loading: asyncio.Task[None] | None = None
         self._closing = False
-        # Until they are warmed up, and not only in memory.
+        # Awaited until they are warmed up, not only loaded.
         self._to_warm_up = {ModelName.of(served.card) for served in self._served[1:] if served.preload}
 
     def health(self) -> Health:
@@ -91,7 +91,7 @@ class ModelWorker:
 
     async def _in_time(self, answer: Future[T], deadline: float) -> T:
         try:
-            # The client hears of its deadline when it passes, whatever stage the work is in.
+            # Answer at the deadline, whatever stage the request is in.
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await asyncio.wrap_future(answer)
         except TimeoutError:
@@ -128,7 +128,7 @@ class ModelWorker:
             await self._loading
 
     def _preload(self, engine: Engine) -> None:
-        """The default model, without which nothing is served, then the others that need not wait to be asked for."""
+        """Load the default model, without which nothing is served, then the others with `preload`."""
         try:
             watch_device(self._settings.device, self._metrics)
             engine.warm_up(self._default)
@@ -139,11 +139,11 @@ class ModelWorker:
                 self._on_failure()
             return
         gc.collect()
-        gc.freeze()  # modules and weights stay: full collections need not look at them
+        gc.freeze()  # full collections skip modules and weights
         self._ready = True
         kernel = "compiled" if library.ready() else "numpy"
         digest, device = self._pool.digest(self._default), str(choose_device(self._served[0].device))
-        # What `auto` has chosen, too: a GPU that is not seen is no reason to be slow in silence.
+        # Also the choice of `auto`: a GPU that is not found must show in the log.
         logger.info("ready", model=self._default, digest=digest, kernel=kernel, device=device)
         self._watch = ModelWatch(self._pool, self._settings, engine.prepare, self._metrics)
         self._watch.start()
@@ -151,10 +151,10 @@ class ModelWorker:
             if served.preload:
                 try:
                     engine.warm_up(str(ModelName.of(served.card)))
-                except Exception as error:  # it is tried again when it is asked for
+                except Exception as error:  # it is tried again on demand
                     if not self._closing:
                         logger.warning("no warm-up", model=served.card.name, error=str(error))
-                # Another set: the event loop may be reading this one.
+                # A new set: the event loop may be reading this one.
                 self._to_warm_up = self._to_warm_up - {ModelName.of(served.card)}
 
     def _open_model(self, served: Served) -> Segmenter:

@@ -49,7 +49,7 @@ def gateway(chosen: Chosen) -> None:
 
 @takes_settings("worker")
 def worker(chosen: Chosen) -> None:
-    """Answer gateways: owns models and a device. Its ports are for the cluster, they ask for no key.
+    """Serve models on a device to gateways. Its ports take no API key: keep them inside the cluster.
 
     Example:  lexiseg worker --host 0.0.0.0 --model tiny
     """

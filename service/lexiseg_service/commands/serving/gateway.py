@@ -21,7 +21,7 @@ def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     """Serves until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
 
     Args:
-        settings: name the workers to ask.
+        settings: name the workers.
         workers: sockets of workers on this machine, whose metrics are shown beside the gateway's own.
 
     Raises:
@@ -36,7 +36,7 @@ def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     install(app, settings)
     server = server_of(app, app.state.grpc, settings, settings.http_port, "--http-port", greeting_of_gateway)
     gc.collect()
-    gc.freeze()  # what is imported stays: full collections need not look at it
+    gc.freeze()  # full collections skip what is imported
     server.run()
     if tracing is not None:
         tracing.close()

@@ -1,4 +1,4 @@
-"""Serve an application over HTTP and gRPC in one process: says where it listens, drains both, ends with a status."""
+"""Serve an application over HTTP and gRPC in one process: greeting, signals, drain, exit status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lexiseg_service.wire.serving import CannotListen, bracketed, taken
 
 KEEP_ALIVE_SECONDS = 20  # between two requests of a connection; longer than clients keep theirs
 MAX_CONNECTIONS = 1000  # of HTTP at a time; more get 503
-LINGER_SECONDS = 0.5  # between saying that it goes down and closing the port
+LINGER_SECONDS = 0.5  # between reporting that it goes down and closing the port
 EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")
 
 
@@ -40,12 +40,12 @@ class Grpc(Protocol):
         """Listen.
 
         Raises:
-            CannotListen: it may not.
+            CannotListen: the port is taken or not allowed.
         """
         ...
 
     def leave(self) -> None:
-        """Take no new calls from now on."""
+        """Accept no new calls from now on."""
         ...
 
 
@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
         self._greeting = greeting
 
     def give_up(self) -> None:
-        """End with a failure; safe to call from any thread."""
+        """Stop with exit status 1; thread-safe."""
         self.failed = True
         self.should_exit = True
 
@@ -119,10 +119,10 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._grpc.leave()
-        await asyncio.sleep(self.linger)  # requests on their way on kept connections are still answered
+        await asyncio.sleep(self.linger)  # requests on their way over open connections are still answered
         await super().shutdown(sockets)
         if self.force_exit and isinstance(self.lifespan, LifespanOn):
-            # The application is cancelled with everything else: that is no error.
+            # Cancelling the application at exit is not an error.
             self.lifespan.logger = logging.Logger("uvicorn.error", logging.CRITICAL)
 
 
@@ -162,5 +162,5 @@ def server_of(
 
 
 def greeting_of_gateway(url: str, grpc: str) -> str:
-    """The line that a gateway prints once it listens, with a worker of its own or without."""
+    """The line that a gateway prints once it listens."""
     return f"on {url}  (open it in a browser to try it; every route: {url}/docs), gRPC on {grpc}"

@@ -1,4 +1,4 @@
-"""`lexiseg rollout ...`: which share of those who name no version gets a new one."""
+"""`lexiseg rollout ...`: the share of requests without a version that gets a new version of a model."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ File = Annotated[
 ]
 
 rollout = typer.Typer(
-    help="Versions of a model side by side: who gets which.", no_args_is_help=True, rich_markup_mode=None
+    help="Shares of the requests for versions of a model.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
 @rollout.command("set")
 def set_share(
     model: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The new version")],
-    percent: Annotated[float, typer.Argument(min=0, max=100, help="Share of those who name no version")],
+    percent: Annotated[float, typer.Argument(min=0, max=100, help="Share of the requests that name no version")],
     file: File,
     by: Annotated[
         By | None, typer.Option(help="Shares of keys (or addresses) or of images [default: as it is, else key]")
     ] = None,
 ) -> None:
-    """Give a share to a version; gateways see it within two seconds. Whoever is in a share stays in as it grows.
+    """Give a share to a version; gateways see it within two seconds. A key in the share stays in it as it grows.
 
-    The others keep what they had: the version that workers name first, or the one that was given to all before this.
+    The other requests keep what they had: the version that workers list first, or the one that had 100 % before.
 
     Examples:
 
@@ -65,7 +67,7 @@ def back(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The model")],
     file: File,
 ) -> None:
-    """Give everybody the version of before.
+    """Give all requests the version of before.
 
     Example:  lexiseg rollout back tcl --file rollouts.txt
     """
@@ -77,13 +79,13 @@ def back(
     if gone.before is not None:
         rollouts[gone.model.name] = Rollout(gone.before, 100, gone.by)
     write_rollouts(file, rollouts)
-    now = gone.before or "the version that workers name first"
-    typer.echo(f"everybody who names no version gets {now}; {gone.model} is there for who names it")
+    now = gone.before or "the version that workers list first"
+    typer.echo(f"requests that name no version get {now}; {gone.model} is still there for those that name it")
 
 
 @rollout.command("show")
 def show(file: File) -> None:
-    """Say what goes on.
+    """Show the rollouts.
 
     Example:  lexiseg rollout show --file rollouts.txt
     """

@@ -31,7 +31,7 @@ def run(settings: Settings) -> int:
     workers = [
         Child(path.name, partial(_worker, settings, path), on_end=partial(_record_crash, path)) for path in paths
     ]
-    # Once a worker has found its models: what is wrong with them is said before anything listens.
+    # Once a worker has found its models: errors in them are reported before anything listens.
     gateway = Child("gateway", partial(_gateway, settings, paths), may_start=paths[0].exists)
     try:
         return Supervisor(workers, gateway).run()

@@ -21,8 +21,8 @@ import structlog
 
 logger = structlog.get_logger("lexiseg.serve")
 MIN_DELAY, MAX_DELAY = 0.5, 30.0  # seconds before a restart; doubled after each short life
-LONG_LIFE = 60.0  # seconds after which the end of a child has nothing to do with its start
-LOOK_SECONDS = 0.05  # between two looks whether a child may start
+LONG_LIFE = 60.0  # seconds after which the backoff starts over
+POLL_SECONDS = 0.05  # between two checks whether a child may start
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 Handler = Callable[[int, object], None]
 
@@ -33,8 +33,8 @@ class Child:
 
     Args:
         name: of its role.
-        run: what it does; returns its exit status.
-        may_start: whether what it needs is there.
+        run: the work of the process; returns its exit status.
+        may_start: whether it can start now.
         on_end: called with its exit status; a negative one is the signal that ended it.
     """
 
@@ -49,7 +49,7 @@ class Child:
     due: float = 0.0  # when it is to be started
 
     def fork(self) -> bool:
-        """Starts the process. True in the child."""
+        """Start the process; True in the child."""
         self.pid = os.fork()
         if self.pid == 0:
             os.setpgid(0, 0)
@@ -69,7 +69,7 @@ class Child:
         return os.waitstatus_to_exitcode(status)
 
     def schedule(self) -> float:
-        """Sets when it starts again; returns the delay in seconds."""
+        """Set the time of its next start; return the delay in seconds."""
         lived = time.monotonic() - self.started
         self.short_lives = 0 if lived >= LONG_LIFE else self.short_lives + 1
         delay = min(MAX_DELAY, MIN_DELAY * 2.0 ** max(0, self.short_lives - 1))
@@ -77,7 +77,7 @@ class Child:
         return delay
 
     def send(self, number: signal.Signals) -> None:
-        """A signal, if it runs."""
+        """Send a signal, if it runs."""
         if self.pid:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -90,7 +90,7 @@ class Supervisor:
         self._workers = workers
         self._gateway = gateway
         self._children = [*workers, gateway]
-        self._n_stops = 0  # signals that asked to stop
+        self._n_stops = 0  # stop signals so far
         self._stopping = False
         self._workers_told = False
         self._status = 0
@@ -98,10 +98,10 @@ class Supervisor:
     def run(self) -> int:
         """Returns the exit status; in a child, the status of what the child runs.
 
-        A child that ends is started again. One whose first life ends with an error has said why and would fail again:
+        A child that ends is started again. If its first run ends with an error, it has logged why and would fail again:
         the others are stopped, and its status is returned.
         """
-        lifeline, our_end = os.pipe()  # a child reads its end when the supervisor is gone, however it went
+        lifeline, our_end = os.pipe()  # a child reads EOF when the supervisor is gone, even if it was killed
         with _signals(self._stop) as wakeups:
             child = self._supervise(wakeups)
         os.close(our_end)
@@ -112,7 +112,7 @@ class Supervisor:
         return child.run()
 
     def _supervise(self, wakeups: socket.socket) -> Child | None:
-        """Returns None when all have ended; in a child, what it is to run."""
+        """Return None when all have ended; in a child, the child to run."""
         while True:
             for child in [] if self._stopping else self._children:
                 if not child.pid and child.due <= time.monotonic() and child.may_start() and child.fork():
@@ -129,9 +129,9 @@ class Supervisor:
                     return None
 
     def _wait(self, wakeups: socket.socket) -> None:
-        """Until a signal comes or a child is due."""
+        """Wait until a signal comes or a child is due."""
         waiting = [] if self._stopping else [child.due for child in self._children if not child.pid]
-        seconds = max(LOOK_SECONDS, min(waiting) - time.monotonic()) if waiting else None
+        seconds = max(POLL_SECONDS, min(waiting) - time.monotonic()) if waiting else None
         if select.select((wakeups,), (), (), seconds)[0]:
             wakeups.recv(4096)
 
@@ -152,12 +152,12 @@ class Supervisor:
         self._stopping = True
         if self._n_stops == 1:
             self._gateway.send(signal.SIGTERM)
-        else:  # asked again: requests in flight are not waited for
+        else:  # the second one: do not wait for requests in flight
             for child in self._children:
                 child.send(signal.SIGINT)
 
     def _stop_workers(self) -> None:
-        """Once the gateway has ended, which needs them until then."""
+        """Stop the workers once the gateway, which needs them, has ended."""
         if not self._gateway.pid and not self._workers_told:
             self._workers_told = True
             for worker in self._workers:
@@ -166,7 +166,7 @@ class Supervisor:
 
 @contextmanager
 def _signals(handler: Handler) -> Iterator[socket.socket]:
-    """Calls the handler at each signal, and makes the socket readable. What was set before is set again at the end."""
+    """Call the handler at each signal, and make the socket readable; restore the handlers at the end."""
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
@@ -184,11 +184,11 @@ def _signals(handler: Handler) -> Iterator[socket.socket]:
 
 
 def _hangup_stops() -> bool:
-    """Not where the parent, as nohup, ignores it."""
+    """Whether SIGHUP stops us: not where the parent (nohup) ignores it."""
     return signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
 def _stop_at_end_of(lifeline: int) -> None:
-    """In a child: stops it when the supervisor is gone."""
+    """In a child: stop it when the supervisor is gone."""
     os.read(lifeline, 1)
     os.kill(os.getpid(), signal.SIGTERM)

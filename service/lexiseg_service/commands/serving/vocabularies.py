@@ -1,4 +1,4 @@
-"""`lexiseg vocabularies ...`: a backup of users' vocabularies, and its way back."""
+"""`lexiseg vocabularies ...`: back up and restore users' vocabularies."""
 
 from __future__ import annotations
 
@@ -21,25 +21,28 @@ from lexiseg_service.watch.metrics import Metrics
 
 T = TypeVar("T")
 RedisUrl = Annotated[
-    str | None, typer.Option(envvar="LEXISEG_REDIS_URL", metavar="URL", help="What gateways have as LEXISEG_REDIS_URL")
+    str | None, typer.Option(envvar="LEXISEG_REDIS_URL", metavar="URL", help="The LEXISEG_REDIS_URL of the gateways")
 ]
 StateDir = Annotated[
-    Path | None, typer.Option(envvar="LEXISEG_STATE_DIR", help="The folder in its place, of a service that is stopped")
+    Path | None, typer.Option(envvar="LEXISEG_STATE_DIR", help="The state folder instead, of a stopped service")
 ]
 ANY_NAME = "x"
 
 vocabularies = typer.Typer(
-    help="A backup of users' vocabularies.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+    help="Back up and restore users' vocabularies.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 
 
 @vocabularies.command()
 def save(
-    file: Annotated[Path, typer.Argument(help="What to write; - is the standard output")],
+    file: Annotated[Path, typer.Argument(help="The file to write; - is the standard output")],
     redis_url: RedisUrl = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Write the vocabularies of all keys, with their owners, into one JSON file.
+    """Write the vocabularies of all keys, with their owners, to a JSON file.
 
     Examples:
 
@@ -49,7 +52,7 @@ def save(
     """
 
     async def read(store: Store) -> dict[str, bytes]:
-        await store.read(ANY_NAME)  # fails where Redis is away; read_all would be empty
+        await store.read(ANY_NAME)  # fails if Redis is down, where read_all would be empty
         return await store.read_all()
 
     documents = _in_store(redis_url, state_dir, read)
@@ -65,12 +68,12 @@ def save(
 
 @vocabularies.command()
 def restore(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `save` wrote")],
-    replace: Annotated[bool, typer.Option("--replace", help="Also those that have changed since")] = False,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file that `save` wrote")],
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite those that have changed since")] = False,
     redis_url: RedisUrl = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Write saved vocabularies back; one that is there and differs stays unless --replace is given.
+    """Restore saved vocabularies; one that exists and differs is kept unless --replace is given.
 
     Example:  lexiseg vocabularies restore vocabularies.json --redis-url redis://:password@cache:6379/0
     """

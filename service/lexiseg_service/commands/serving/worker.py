@@ -17,14 +17,14 @@ from lexiseg_service.worker.worker import ModelWorker
 
 
 def run(settings: Settings, socket: Path | None = None) -> int:
-    """Answers gateways until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
+    """Serve gateways until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
 
     Args:
         settings: of the worker.
-        socket: where a gateway on the same machine asks, instead of the ports of the settings.
+        socket: for a gateway on the same machine, instead of the ports of the settings.
 
     Raises:
-        ModelError: a model is unknown, or its weights or its card are missing or damaged; said before anything listens.
+        ModelError: a model is unknown, or its weights or card are missing or damaged; raised before anything listens.
         InvalidValue: a setting is not as expected.
     """
     logs.configure(settings, None if socket is None else socket.name)
@@ -45,5 +45,5 @@ def run(settings: Settings, socket: Path | None = None) -> int:
 
 
 def greeting(url: str, grpc: str) -> str:
-    """What a worker says once it listens."""
+    """The line that a worker prints once it listens."""
     return f"worker for gateways on {grpc}, metrics on {url}/metrics"

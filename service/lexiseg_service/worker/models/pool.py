@@ -1,12 +1,12 @@
-"""The models of one worker: loaded when they are asked for, within a budget of bytes, the least recently used go first.
+"""The models of one worker: loaded on demand within a budget of bytes, an LRU.
 
-Whoever works with a model holds it, and a model that is held stays. Loading runs on a thread of its own, one model at a
-time, beside the work with the others; who asks for a model meanwhile waits for that one load. When all the room is
-taken by models in use, the ones to go take nothing new and go when what they have is done; then those who asked for
-them meanwhile get them loaded again. So two busy models that do not fit together take turns, and neither starves.
+Each request holds its model, and a held model stays in memory. One thread loads models, one at a time; concurrent
+requests for a model wait for the same load. When all memory is taken by held models, those to be evicted accept nothing
+new and go when they are released; requests for them meanwhile load them again. So two busy models that do not fit
+together alternate, and neither starves.
 
-A model that cannot be loaded is tried again by the pool itself, more and more seldom, as long as nobody has to go for
-it: until it is there it is `awaited`, and a share of requests need not pay for finding out.
+A model that cannot be loaded is retried with backoff, as long as no other model has to be evicted for it. Until then it
+is reported as `awaited`, so that gateways send it no share of a rollout.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from lexiseg_service.worker.models.served import Served
 
 logger = structlog.get_logger("lexiseg.models")
 GOING_DOWN = "the worker is going down"
-PAUSE = 15.0  # seconds after a failed load in which it is not tried again
-LONGEST_PAUSES = 16  # between two loads that nobody asked for
+PAUSE = 15.0  # seconds after a failed load without another attempt
+MAX_BACKOFF = 16  # pauses between two retries that no request asked for
 ALL_THREADS = torch.get_num_threads()
 
 
@@ -41,16 +41,16 @@ class _Slot:
     """One model that is served, loaded or not."""
 
     served: Served
-    nbytes: int  # as far as is known: of its files before the first load
+    nbytes: int  # of its files before the first load
     loaded: Loaded | None = None
-    leaves: bool = False  # takes nobody new
+    leaves: bool = False  # is to be evicted, and accepts no new holder
     waiting: list[Future[Loaded]] = field(default_factory=list)
-    is_due: bool = False  # its load is under way or will be
+    is_due: bool = False  # its load is queued or under way
     was_loaded: bool = False  # since the start
     failure: str | None = None  # of the last load
     n_failures: int = 0  # in a row
     retry_at: float = 0.0
-    retry: threading.Timer | None = None  # of a load that nobody asks for
+    retry: threading.Timer | None = None  # without a request
 
 
 class ModelPool:
@@ -60,8 +60,8 @@ class ModelPool:
         served: all of them, the default one first.
         open_model: loads one, on the loading thread; may raise anything.
         max_bytes: of the weights of all loaded models; None for no bound.
-        max_waiting: requests that may wait for models to be loaded; the others must have room, too.
-        pause: seconds after a failed load in which it is not tried again.
+        max_waiting: requests that may wait for models to be loaded.
+        pause: seconds after a failed load without another attempt.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ModelPool:
         self._changed = threading.Condition()
         self._open = True
         self._n_waiting = 0
-        # As many threads for torch as the compute thread has: a model that is loaded may count them.
+        # As many torch threads as in the compute thread: a model may read the number when it is loaded.
         self._loader = ThreadPoolExecutor(1, "load", lambda: torch.set_num_threads(ALL_THREADS))
         for slot in self._slots.values():
             self._show(slot)
@@ -90,7 +90,7 @@ class ModelPool:
 
     @classmethod
     def of(cls, segmenter: Segmenter, metrics: Metrics) -> ModelPool:
-        """One model that is there already."""
+        """A pool of one model in memory."""
         served = Served(segmenter.card.name, segmenter.card)
         pool = cls([served], lambda _: segmenter, metrics)
         pool._enter(pool._slots[ModelName.of(segmenter.card)], segmenter)
@@ -98,34 +98,34 @@ class ModelPool:
 
     @property
     def served(self) -> list[Served]:
-        """All of them, the default one first."""
+        """All models, the default one first."""
         return [slot.served for slot in self._slots.values()]
 
     def is_loaded(self, served: Served) -> bool:
-        """Whether it is in memory now."""
+        """Whether a model is in memory."""
         slot = self._slots.get(ModelName.of(served.card))
         return slot is not None and slot.loaded is not None
 
     @property
     def awaited(self) -> list[ModelCard]:
-        """Whose first load is under way, or whose last one failed and is tried again without anybody's asking."""
+        """Models whose first load is under way, or whose last load failed and is retried."""
         slots = list(self._slots.values())
         return [slot.served.card for slot in slots if (slot.is_due and not slot.was_loaded) or self._is_away(slot)]
 
     def load_beside(self, new: Served) -> Segmenter:
-        """A model in memory that nobody is given yet, loaded after whatever is being loaded; may raise anything."""
+        """Load a model without serving it yet, after the loads under way; may raise anything."""
         return self._loader.submit(self._open_model, new).result()
 
     def exchange(self, served: Served, new: Served, segmenter: Segmenter | None = None) -> bool:
-        """Puts another model in the place of one; whoever holds the old one keeps it until its work is done.
+        """Replace a model; holders of the old one keep it until they release it.
 
         Args:
             served: the old one.
-            new: the other one, perhaps of another version.
-            segmenter: the other one in memory; None where it is loaded when somebody asks.
+            new: the new one, perhaps of another version.
+            segmenter: the new one in memory; None to load it on demand.
 
         Returns:
-            False when nothing was done, because the old one is just being loaded.
+            False when nothing was done, because the old one is being loaded.
         """
         card = served.card
         with self._changed:
@@ -140,11 +140,11 @@ class ModelPool:
             slot.served, slot.loaded, slot.failure, slot.n_failures = new, None, None, 0
             self._forget_retry(slot)
             slot.nbytes = new.weights_bytes
-            # In the old one's place: the first is the default.
+            # In the same position: the first model is the default.
             self._slots = {ModelName.of(each.served.card): each for each in slots.values()}
             if segmenter is None:
                 self._show(slot)
-                if failed is not None:  # it stays awaited until this one is known to be better
+                if failed is not None:  # it stays awaited until the new one has been loaded
                     slot.failure = failed
                     self._try_later(slot, 0.0)
                 return True
@@ -154,16 +154,16 @@ class ModelPool:
 
     @property
     def cards(self) -> list[ModelCard]:
-        """Of all that are served, loaded or not; the default one first."""
+        """Cards of all models, loaded or not; the default one first."""
         return [slot.served.card for slot in self._slots.values()]
 
     @property
     def failures(self) -> dict[str, str]:
-        """By name, why the last attempt to load a model failed, of those that are not loaded since."""
+        """By name, why the last load failed, of models that have not been loaded since."""
         return {self.called(slot.served): slot.failure for slot in self._slots.values() if slot.failure is not None}
 
     def called(self, served: Served) -> str:
-        """What metrics and people call it: NAME, with its version where another one is served, too."""
+        """Display name: NAME, or NAME@VERSION where several versions are served."""
         alike = sum(name.name == served.card.name for name in self._slots)
         return served.card.name if alike < 2 else str(ModelName.of(served.card))
 
@@ -176,12 +176,12 @@ class ModelPool:
     def acquire(self, name: str) -> Future[Loaded]:
         """A model, NAME or NAME@VERSION, held for the caller: at once, or when it is loaded.
 
-        Whoever gets it releases it. Cancelling the future gives it up; a load that nobody waits for is not begun.
+        The caller releases it. Cancelling the future gives it up; a load without a waiting request is not begun.
 
         Raises:
             UnknownModel: it is not served here.
-            NotReady: it could not be loaded a moment ago, or the worker is going down. The future may say so, too.
-            QueueFull: as many requests as may do so wait for models.
+            NotReady: its load failed a moment ago, or the worker is going down; also raised by the future.
+            QueueFull: too many requests wait for models.
         """
         ready: Future[Loaded] = Future()
         with self._changed:
@@ -200,7 +200,7 @@ class ModelPool:
         return ready
 
     def close(self) -> None:
-        """Loads nothing more; who waits for a model hears that."""
+        """Load nothing more, and fail the requests that wait for a model."""
         with self._changed:
             self._open = False
             for slot in self._slots.values():
@@ -233,7 +233,7 @@ class ModelPool:
             self._loader.submit(self._load, slot)
 
     def _drained(self, slot: _Slot) -> list[Future[Loaded]]:
-        """Those who wait for the model, and nobody does any more."""
+        """Remove and return the futures that wait for a model."""
         waiting, slot.waiting = slot.waiting, []
         self._n_waiting -= len(waiting)
         return waiting
@@ -257,7 +257,7 @@ class ModelPool:
         seconds = time.monotonic() - began
         with self._changed:
             if not self._open:
-                return  # who waited has heard
+                return  # `close` has failed the waiting requests
             loaded = self._enter(slot, segmenter)
             slot.is_due = False
             waiting = self._drained(slot)
@@ -288,7 +288,7 @@ class ModelPool:
             slot.retry_at = time.monotonic() + self._pause
             self._forget_retry(slot)
             if self._has_room(slot):
-                self._try_later(slot, self._pause * min(2**slot.n_failures, LONGEST_PAUSES))
+                self._try_later(slot, self._pause * min(2**slot.n_failures, MAX_BACKOFF))
             slot.n_failures += 1
             waiting = self._drained(slot)
         if is_open:
@@ -298,14 +298,14 @@ class ModelPool:
             _fail(future, _not_loaded(slot, self._pause, error))
 
     def _is_away(self, slot: _Slot) -> bool:
-        """Whether its last load failed, and who asks for it need not be the one who finds out more."""
+        """Whether its last load failed, and a retry is due or pointless."""
         if slot.failure is None:
             return False
         too_large = self._max_bytes is not None and slot.nbytes > self._max_bytes
         return slot.retry is not None or time.monotonic() < slot.retry_at or too_large
 
     def _has_room(self, slot: _Slot) -> bool:
-        """Whether it can be loaded without another model's going."""
+        """Whether it fits without an eviction."""
         return self._max_bytes is None or not any(True for _ in self._victims(slot.nbytes))
 
     def _try_later(self, slot: _Slot, seconds: float) -> None:
@@ -316,7 +316,7 @@ class ModelPool:
         slot.retry.start()
 
     def _try_again(self, slot: _Slot) -> None:
-        """Loads a model that nobody asks for, to see whether it can be loaded now; nobody goes for it."""
+        """Retry a failed load without a request; evicts nothing."""
         with self._changed:
             if not self._has_room(slot):
                 self._forget_retry(slot)
@@ -326,7 +326,7 @@ class ModelPool:
         except QueueFull:
             with self._changed:
                 self._try_later(slot, self._pause)
-        except NotReady:  # it was tried a moment ago, which has set another time; or the pool is closed
+        except NotReady:  # a request has just tried it, which set another timer; or the pool is closed
             return
 
     def _forget_retry(self, slot: _Slot) -> None:
@@ -335,7 +335,7 @@ class ModelPool:
         slot.retry = None
 
     def _make_room(self, slot: _Slot) -> None:
-        """Unloads what must go before the model fits, the least recently used first; waits for work in flight."""
+        """Evict models until this one fits, the least recently used first; wait for their holders."""
         if self._max_bytes is None:
             return
         if slot.nbytes > self._max_bytes:
@@ -356,11 +356,11 @@ class ModelPool:
             return_memory()
 
     def _victims(self, nbytes: int) -> Iterator[_Slot]:
-        """Models without which `nbytes` more fit."""
+        """Models to evict so that `nbytes` more fit."""
         assert self._max_bytes is not None
         there = [(slot, slot.loaded) for slot in self._slots.values() if slot.loaded is not None]
         too_many = sum(loaded.nbytes for _, loaded in there) + nbytes - self._max_bytes
-        # One in use is used more recently than any that is not.
+        # Held models last.
         for slot, loaded in sorted(there, key=lambda pair: (pair[1].holders > 0, pair[1].last_used)):
             if too_many <= 0:
                 return
@@ -384,7 +384,7 @@ class ModelPool:
 
 
 def _not_loaded(slot: _Slot, pause: float, error: Exception | None = None) -> ServiceError:
-    """What a client hears; why it failed is for the log."""
+    """The error for a client; the cause is in the log."""
     if isinstance(error, NotReady) and error.detail == GOING_DOWN:
         return error
     seconds = math.ceil(pause)

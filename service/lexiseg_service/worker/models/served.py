@@ -1,4 +1,4 @@
-"""Which models a worker serves: one, several, or those of a models file. The first is the default.
+"""The models of the settings: one, several, or those of a models file. The first is the default.
 
 A models file is a YAML list:
 
@@ -32,13 +32,13 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, description="NAME or NAME@VERSION")
-    preload: bool = Field(False, description="loaded at the start, not when it is first asked for; the first always is")
+    preload: bool = Field(False, description="loaded at the start, not on demand; the first always is")
     device: str | None = Field(None, description="another than LEXISEG_DEVICE")
 
 
 @dataclass(frozen=True)
 class Served:
-    """One model that is served. `weights_bytes` of its files, 0 where they are not in its folder."""
+    """One model. `weights_bytes` of its files, 0 where they are not in its folder."""
 
     name: str  # as the catalog knows it
     card: ModelCard
@@ -48,11 +48,11 @@ class Served:
 
 
 def served_models(settings: Settings) -> tuple[Served, ...]:
-    """The models that the settings name, whose weights are there or can be had; nothing is loaded.
+    """The models that the settings name; nothing is loaded.
 
     Raises:
         InvalidValue: the models file is not as expected, or one model is named twice.
-        OptionError: a device that was asked for is not there; it is said now, not when a model is loaded for it.
+        OptionError: a device does not exist.
         OSError: the models file cannot be read.
         UnknownModelError: there is no model of a name and version.
         WeightsError: weights are missing or damaged; the message says how to provide them.
@@ -71,7 +71,7 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
             raise InvalidValue.of("models", str(ModelName.of(card)), "each version of a model once")
         served.append(new)
     by_name = Counter(each.card.name for each in served)
-    # Versions beside each other are there to be compared and to take shares: whoever is first shall not wait.
+    # Several versions share a rollout: its first request must not wait for a load.
     served = [replace(each, preload=each.preload or by_name[each.card.name] > 1) for each in served]
     if failures:
         kind = WeightsError if any(isinstance(error, WeightsError) for error in failures) else UnknownModelError
@@ -80,7 +80,7 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
 
 
 def served_as(name: str, settings: Settings, device: str, preload: bool) -> Served:
-    """A model as its directory is now; nothing is loaded.
+    """A model as it is in its directory now; nothing is loaded.
 
     Raises:
         UnknownModelError: there is no model of that name and version.

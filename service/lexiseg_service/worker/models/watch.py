@@ -1,9 +1,8 @@
-"""Model directories that change while the worker runs: the new model is loaded and warmed up, then it takes the place.
+"""Model directories that change while the worker runs: load and warm up the new model, then replace the old one.
 
-    look -> changed, and the same twice -> load beside the old one -> warm up -> exchange -> the old one goes when the
-    work with it is done
+    look -> changed, and the same twice -> load beside the old one -> warm up -> exchange -> release the old one
 
-A directory that is wrong changes nothing: the old model goes on, the log says so, and the next change is tried.
+A damaged directory changes nothing: the old model stays, the log says so, and the next change is tried.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ Seen = tuple[tuple[str, int, int, int], ...]
 
 
 class ModelWatch:
-    """Looks at the directories of a pool's models, on a thread of its own.
+    """Polls the directories of a pool's models, on its own thread.
 
     Args:
         pool: the models.
-        settings: how often, and where directories are.
-        warm_up: what a new model does before anybody asks it.
-        metrics: loads that fail are counted.
+        settings: where the directories are.
+        warm_up: called with a new model before it is served.
+        metrics: counts failed loads.
     """
 
     def __init__(
@@ -57,13 +56,13 @@ class ModelWatch:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begins to look; at nothing without a folder of models."""
+        """Start the thread, if there is a folder of models."""
         if self._settings.models_dir is not None:
             self._thread = threading.Thread(target=self._forever, name="model-watch", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """Looks no more; a load that is under way is waited for."""
+        """Stop; a load under way is waited for."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()
@@ -73,11 +72,11 @@ class ModelWatch:
             for served in self._pool.served:
                 try:
                     self.check(served)
-                except Exception:  # whatever it is: the others are looked at
+                except Exception:  # must not stop the others
                     logger.exception("a model directory could not be looked at", model=served.name)
 
     def check(self, served: Served) -> None:
-        """Looks once; the second look that finds the same change makes it."""
+        """Look at one directory; the second look that finds the same change replaces the model."""
         seen = self._look(served)
         if seen == self._known[served.name]:
             self._changing.pop(served.name, None)
@@ -91,7 +90,7 @@ class ModelWatch:
             self._known[served.name] = seen
 
     def _exchange(self, served: Served) -> bool:
-        """Whether the change needs no other look: it is made, or cannot be."""
+        """Replace a model; False if it has to be tried again."""
         called = self._pool.called(served)
         try:
             new = served_as(served.name, self._settings, served.device, served.preload)
@@ -115,7 +114,7 @@ class ModelWatch:
         return True
 
     def _look(self, served: Served) -> Seen | None:
-        """What changes with the files of a model; None where there is none."""
+        """State of a model's files; None without a model."""
         try:
             files = sorted(path for path in self._folder(served).resolve().iterdir() if path.is_file())
             return tuple(_state(path) for path in files)
@@ -125,7 +124,7 @@ class ModelWatch:
     def _folder(self, served: Served) -> Path:
         try:
             return catalogue.find(served.name, self._settings.models_dir).folder
-        except WeightsError:  # its card is damaged: what is wrong is said when the change is made
+        except WeightsError:  # a damaged card, which `_exchange` reports
             return catalogue.folders(self._settings.models_dir)[served.name]
 
 

@@ -43,7 +43,7 @@ def test_the_next_version_goes_out_over_the_one_that_everybody_has(shares: Share
     assert shares("show").out == "tcl@3 5 key tcl@2\ntiny@2 5 key\n"
 
 
-def test_back_gives_everybody_the_version_of_before_and_then_the_first_one(shares: Shares) -> None:
+def test_back_gives_the_version_of_before_and_then_the_first_one(shares: Shares) -> None:
     for model, percent in (("tcl@2", 100), ("tcl@3", 5), ("tcl@3", 100)):
         shares("set", model, percent)
 
@@ -51,9 +51,9 @@ def test_back_gives_everybody_the_version_of_before_and_then_the_first_one(share
     after_once = shares.file.read_text()
     twice = shares("back", "tcl")
 
-    assert "gets tcl@2; tcl@3 is there" in once.out
+    assert "get tcl@2; tcl@3 is still there" in once.out
     assert after_once == "tcl@2 100 key\n"
-    assert "gets the version that workers name first" in twice.out
+    assert "get the version that workers list first" in twice.out
     assert shares.file.read_text() == ""
 
 
