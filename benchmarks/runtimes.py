@@ -27,7 +27,7 @@ from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.methods.tiny import segmenter as segmenter_of_tiny
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_service.vocabularies.builtin import built_in
+from lexiseg_service.gateway.vocabularies.builtin import built_in
 
 TILE = (288, 384)  # of a 4:3 photograph
 TILES = (1, 8)

@@ -17,7 +17,7 @@ from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.scoring import score_vocabulary
-from lexiseg_service.gateway.rest.rendering import render_answer
+from lexiseg_service.gateway.rest.rendering import render_json
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -56,7 +56,7 @@ def run() -> None:
             "scores, background": lambda: score_vocabulary(segmenter, features, vocabulary, rows_of),
             "arg-max": lambda: winners(logits, features.size),
             "run lengths": lambda: encode_label_map(labels, len(CLASSES)),
-            "JSON": lambda: render_answer(answer, "a request"),
+            "JSON": lambda: render_json(answer, "a request"),
         }
         rows, total, numpys_total = [], 0.0, 0.0
         for name, work in stages.items():

@@ -1,24 +1,24 @@
-"""What can go wrong for a client, as one small tree; each class is one stable problem `type` (RFC 9457).
+"""Errors for clients, as one small tree; each class is one stable problem `type` (RFC 9457).
 
 ServiceError
- +- MalformedRequest    400 malformed-request    not the form that the route takes
+ +- MalformedRequest    400 malformed-request    not the form that the route expects
  +- Unauthorized        401 unauthorized         no API key, or an unknown one
- +- NotAllowed          403 not-allowed          beyond the scopes of the API key
+ +- NotAllowed          403 not-allowed          the API key lacks the scope
  +- ReadOnly            403 read-only            a built-in vocabulary
- +- UrlFetchOff         403 url-fetch-off        images by URL are switched off here
+ +- UrlFetchOff         403 url-fetch-off        images by URL are switched off
  +- UnknownModel        404 unknown-model
  +- UnknownVocabulary   404 unknown-vocabulary
  +- UnknownStream       404 unknown-stream
- +- ImageExpired        404 image-expired        no features are kept under that image id
- +- TooSlow             408 too-slow             the request did not come in time
+ +- ImageExpired        404 image-expired        nothing is cached for that image id
+ +- TooSlow             408 too-slow             the body did not arrive in time
  +- PreconditionFailed  412 precondition-failed  If-Match or If-None-Match does not hold
  +- TooLarge            413 too-large            bytes or pixels
- +- UnsupportedImage    415 unsupported-image    not a still image type that we take
+ +- UnsupportedImage    415 unsupported-image    not a supported still image type
  +- UndecodableImage    422 undecodable-image
- +- ImageNotFetched     422 image-not-fetched    no image came from the URL
+ +- ImageNotFetched     422 image-not-fetched    the URL gave no image
  +- InvalidValue        422 invalid-value        names field, value and limit
  +- QueueFull           429 queue-full           with Retry-After
- +- RateLimited         429 rate-limited         one client's own limit; with Retry-After
+ +- RateLimited         429 rate-limited         a limit of this client; with Retry-After
  +- NotReady            503 not-ready
  +- DeadlineExceeded    504 deadline-exceeded
 """
@@ -29,15 +29,15 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-MOST_FINDINGS = 20  # wrong fields of one request that its client is told of
-MOST_SAID = 5  # of them in the sentence
-LONGEST_SHOWN = 80  # characters of a value
-LONGEST_FIELD = 200  # likewise of a field, whose name may be the client's own
-MOST_EXACT = 2**53  # whole numbers beyond it lose digits in most readers of JSON
+MAX_FINDINGS = 20  # wrong fields that an error lists
+MAX_FINDINGS_IN_TEXT = 5
+MAX_VALUE_LENGTH = 80  # characters of a value that an error quotes
+MAX_FIELD_LENGTH = 200  # characters of a field's name, which may come from the client
+MAX_EXACT_INTEGER = 2**53  # larger integers lose digits in most JSON parsers
 
 
 class ServiceError(Exception):
-    """Root. `detail` says what came and what was expected; it goes to the client as it is."""
+    """Root. `detail` says what came and what was expected; the client sees it unchanged."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "internal-error"
@@ -51,7 +51,7 @@ class ServiceError(Exception):
 
 
 class MalformedRequest(ServiceError):
-    """The body is not the form that the route takes."""
+    """The body is not in the form that the route expects."""
 
     status, type, title = 400, "malformed-request", "The request is malformed"
 
@@ -67,19 +67,19 @@ class Unauthorized(ServiceError):
 
 
 class NotAllowed(ServiceError):
-    """The API key is known, and its scopes do not hold what was asked."""
+    """The API key is known and lacks the scope."""
 
     status, type, title = 403, "not-allowed", "The API key may not do that"
 
 
 class ReadOnly(ServiceError):
-    """Nobody may change it."""
+    """A built-in vocabulary cannot be changed."""
 
     status, type, title = 403, "read-only", "It cannot be changed"
 
 
 class UrlFetchOff(ServiceError):
-    """Whoever runs the service has not switched images by URL on."""
+    """Images by URL are switched off in the settings."""
 
     status, type, title = 403, "url-fetch-off", "Images by URL are switched off"
 
@@ -103,19 +103,19 @@ class UnknownStream(ServiceError):
 
 
 class ImageExpired(ServiceError):
-    """Nothing is kept of the image that the id names."""
+    """Nothing is cached for the image of that id."""
 
     status, type, title = 404, "image-expired", "The image is no longer known"
 
 
 class TooSlow(ServiceError):
-    """The head or the body of a request did not come within its time, or at the least pace."""
+    """The body of a request did not arrive in time."""
 
     status, type, title = 408, "too-slow", "The request came too slowly"
 
 
 class PreconditionFailed(ServiceError):
-    """What is there is not what the client expects."""
+    """The resource is not in the state that the client expects."""
 
     status, type, title = 412, "precondition-failed", "It has changed in the meantime"
 
@@ -127,19 +127,19 @@ class TooLarge(ServiceError):
 
 
 class UnsupportedImage(ServiceError):
-    """Not a still image of a type that we take."""
+    """Not a still image of a supported type."""
 
     status, type, title = 415, "unsupported-image", "Not an image type that is taken"
 
 
 class UndecodableImage(ServiceError):
-    """It begins like an image, but cannot be decoded."""
+    """It starts like an image, but cannot be decoded."""
 
     status, type, title = 422, "undecodable-image", "The image cannot be decoded"
 
 
 class ImageNotFetched(ServiceError):
-    """No image came from the URL. The message is the same for every host that is refused or cannot be reached."""
+    """The URL gave no image. The message is the same for refused and for unreachable hosts."""
 
     status, type, title = 422, "image-not-fetched", "The image cannot be fetched from its URL"
 
@@ -151,8 +151,8 @@ class InvalidValue(ServiceError):
 
     @classmethod
     def of(cls, field: str, value: Any, expected: str) -> InvalidValue:
-        """One wrong field, said in one sentence and as data."""
-        shown, field = _shown(value), _cut(field, LONGEST_FIELD)
+        """One wrong field, as a sentence and as data."""
+        shown, field = _shown(value), _cut(field, MAX_FIELD_LENGTH)
         return cls(
             f"{field}: expected {expected}, got {shown!r}",
             errors=[{"field": field, "value": shown, "expected": expected}],
@@ -160,14 +160,14 @@ class InvalidValue(ServiceError):
 
     @classmethod
     def together(cls, findings: Iterable[InvalidValue]) -> InvalidValue:
-        """Several wrong fields as one error, each once; what comes after the first `MOST_FINDINGS` is left out."""
+        """Several wrong fields as one error: the first `MAX_FINDINGS` distinct ones."""
         distinct: dict[str, InvalidValue] = {}
         for finding in findings:
             distinct.setdefault(finding.detail, finding)
-            if len(distinct) == MOST_FINDINGS:
+            if len(distinct) == MAX_FINDINGS:
                 break
         return cls(
-            "; ".join(list(distinct)[:MOST_SAID]),
+            "; ".join(list(distinct)[:MAX_FINDINGS_IN_TEXT]),
             errors=[entry for finding in distinct.values() for entry in finding.extra["errors"]],
         )
 
@@ -183,7 +183,7 @@ class QueueFull(ServiceError):
 
 
 class RateLimited(ServiceError):
-    """One client asks more often, or more at once, than it may."""
+    """A client exceeds its rate, its quota, or its share."""
 
     status, type, title = 429, "rate-limited", "Too many requests from one client"
 
@@ -193,7 +193,7 @@ class RateLimited(ServiceError):
 
 
 class NotReady(ServiceError):
-    """The model is still loading or cannot be loaded, or the process is going down."""
+    """The model is loading or cannot be loaded, or the process is shutting down."""
 
     status, type, title = 503, "not-ready", "Not ready"
 
@@ -216,34 +216,34 @@ def kinds(root: type[ServiceError] = ServiceError) -> Iterator[type[ServiceError
 
 
 def error_of(problem_type: str, detail: str, **extra: Any) -> ServiceError:
-    """The error that a problem tells of; of a type that a newer release may know, a plain one."""
+    """The error of a problem document; a plain `ServiceError` for an unknown type."""
     kind = KINDS.get(problem_type, ServiceError)
-    error = kind.__new__(kind)  # each kind's own __init__ writes headers, which the problem has of its own
+    error = kind.__new__(kind)  # skips the subclass's __init__, which sets headers
     ServiceError.__init__(error, detail, **extra)
     return error
 
 
 def unexpected() -> ServiceError:
-    """What is told of an error that nobody foresaw: nothing of its own words."""
+    """The error that clients see for an unexpected exception."""
     return ServiceError("an unexpected error; the request id finds it in the log")
 
 
 def _shown(value: Any) -> bool | int | float | str | None:
-    """A value as JSON can say it: plain ones as they are, anything else, and what is long, as a short text."""
+    """A value for an error in JSON: plain ones unchanged, others as a short text."""
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int) and abs(value) <= MOST_EXACT:
+    if isinstance(value, int) and abs(value) <= MAX_EXACT_INTEGER:
         return value
     if isinstance(value, float) and math.isfinite(value):
-        return float(value)  # numpy's are floats, too, and say so
-    # As a text a list of thousands takes longer than to find what is wrong with it.
-    text = str(value[: LONGEST_SHOWN + 1] if isinstance(value, list | str) else value)
-    return _cut(text, LONGEST_SHOWN)
+        return float(value)  # also converts numpy's floats
+    # Cut first: the text of a list of thousands would take long.
+    text = str(value[: MAX_VALUE_LENGTH + 1] if isinstance(value, list | str) else value)
+    return _cut(text, MAX_VALUE_LENGTH)
 
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-# Every stable problem type; the protocols, the client and OpenAPI know these and no other.
+# All stable problem types.
 KINDS: Mapping[str, type[ServiceError]] = {kind.type: kind for kind in kinds()}

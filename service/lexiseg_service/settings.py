@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+# Until a video stream without messages is ended, and for the whole body of a request or one gRPC message.
+STREAM_IDLE_SECONDS = 60.0
+BODY_SECONDS = 60.0
 BYTES_OF_A_POINT = 96  # in JSON, with all the digits that a number may have
 REDIS_URL = re.compile(
     r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{1,5})?(?:/[0-9]*)?"

@@ -17,7 +17,7 @@ import redis
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from lexiseg_service.breaker import State
+from lexiseg_service.redis_link import State
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.texts.redis_rows import HEADER, MAC_BYTES, encode, key_of

@@ -14,8 +14,7 @@ from PIL import Image
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import TextRows
 from lexiseg_model.types import ClassEntry, Prompt, Region, Vocabulary
-from lexiseg_service.question.examples import ExampleRegion
-from lexiseg_service.question.messages import Exemplified, WorkerRequest
+from lexiseg_service.question.messages import ExampleRegion, Exemplified, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_service.breaker import Breaker, State
+from lexiseg_service.redis_link import Breaker, State
 
 
 class Clock:

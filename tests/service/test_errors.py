@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from lexiseg_service.errors import LONGEST_FIELD, MOST_FINDINGS, InvalidValue
+from lexiseg_service.errors import MAX_FIELD_LENGTH, MAX_FINDINGS, InvalidValue
 
 
 def shown(value: object) -> object:
@@ -44,8 +44,8 @@ def test_anything_else_is_short_text(value: object, text: str) -> None:
 def test_a_field_of_the_client_s_own_name_is_short() -> None:
     error = InvalidValue.of("x." + "y" * 10**6, 1, "less")
 
-    assert error.detail == f"x.{'y' * (LONGEST_FIELD - 5)}...: expected less, got 1"
-    assert error.extra["errors"][0]["field"] == f"x.{'y' * (LONGEST_FIELD - 5)}..."
+    assert error.detail == f"x.{'y' * (MAX_FIELD_LENGTH - 5)}...: expected less, got 1"
+    assert error.extra["errors"][0]["field"] == f"x.{'y' * (MAX_FIELD_LENGTH - 5)}..."
 
 
 def test_several_findings_are_told_once_each_and_in_their_order() -> None:
@@ -60,4 +60,4 @@ def test_several_findings_are_told_once_each_and_in_their_order() -> None:
 def test_of_very_many_findings_the_first_are_told() -> None:
     together = InvalidValue.together(InvalidValue.of(str(number), 1, "less") for number in range(1000))
 
-    assert [entry["field"] for entry in together.extra["errors"]] == [str(number) for number in range(MOST_FINDINGS)]
+    assert [entry["field"] for entry in together.extra["errors"]] == [str(number) for number in range(MAX_FINDINGS)]

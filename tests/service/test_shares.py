@@ -17,7 +17,7 @@ def test_one_client_takes_no_more_than_its_part() -> None:
     for _ in range(4):
         shares.take("one")
 
-    with pytest.raises(RateLimited, match="4 places of 4"):
+    with pytest.raises(RateLimited, match="holds 4 places, its share is 4"):
         shares.take("one")
     assert shares.take("other")
     assert shares.in_use == 5

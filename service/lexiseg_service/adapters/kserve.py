@@ -27,16 +27,13 @@ from lexiseg_client.stubs.open_inference_pb2_grpc import (
 )
 from lexiseg_service.adapters.tools import as_json, ask, image_in, limits_of, run_lengths
 from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, ServiceError
-from lexiseg_service.gateway.rest.asking import use_case_of
-from lexiseg_service.gateway.rest.body import parsing_of
-from lexiseg_service.gateway.rpc.asking import counted, refuse_burden
-from lexiseg_service.gateway.rpc.server import MoreService
+from lexiseg_service.gateway.rest.body import parse_pool_of
+from lexiseg_service.gateway.rest.routes import use_case_of
+from lexiseg_service.gateway.rpc.server import MoreService, check_answer_size, counted
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.question.asked import Asked
-from lexiseg_service.question.findings import validate
-from lexiseg_service.question.json_text import parse_json, parse_object
-from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.schemas import Question
+from lexiseg_service.question.validation import parse_json, parse_object, validate
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -342,7 +339,7 @@ async def told() -> AsyncIterator[None]:
 FIELDS = {"INT32": "int_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
 
 
-def asked_of(request: pb.ModelInferRequest, limits: Limits) -> Asked:
+def question_of(request: pb.ModelInferRequest, limits: Limits) -> tuple[Question, ImageSource]:
     """An image and a question.
 
     Raises:
@@ -351,7 +348,7 @@ def asked_of(request: pb.ModelInferRequest, limits: Limits) -> Asked:
     image, url, classes = inputs_of(_rpc_tensors(request, limits))
     fields = fields_of(_values(request.parameters), classes, limits)
     fields["model"] = named(request.model_name, request.model_version) or None
-    return Asked(image, validate(Question, fields), image_url=url)
+    return validate(Question, fields), ImageSource(image, url=url)
 
 
 def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[Input]:
@@ -443,7 +440,7 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
     async with told():
         content, limits = await request.body(), limits_of(request)
         reading = partial(read, content, request.headers.get(HEADER), limits)
-        asked, (image, url, classes) = await parsing_of(request).run(len(content), reading)
+        asked, (image, url, classes) = await parse_pool_of(request).run(len(content), reading)
         fields = {**fields_of(asked.parameters, classes, limits), "model": named(name, version)}
         answer = await ask(request, fields, image, url)
         outputs = outputs_of(answer, [output.name for output in asked.outputs])
@@ -494,15 +491,15 @@ class Servicer(GRPCInferenceServiceServicer):
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         """Segments of one image; tensors go as they came, raw or by their type."""
         async with counted(context, self._metrics) as caller:
-            asked = await asyncio.to_thread(asked_of, request, self._limits)
+            question, image = await asyncio.to_thread(question_of, request, self._limits)
             head = pb.ModelInferResponse(
                 model_name=request.model_name, model_version=request.model_version, id=request.id
             )
             wanted, raw = [output.name for output in request.outputs], bool(request.raw_input_contents)
             del request  # with its own copy of the image
-            answer = await self._use_case.segment(asked, caller)
+            answer = await self._use_case.segment(question, image, caller)
             head.parameters["digest"].string_param = answer.model_digest
             for output in outputs_of(answer, wanted):
                 add(head, output, raw)
-            refuse_burden(head, self._limits)
+            check_answer_size(head, self._limits)
         return head

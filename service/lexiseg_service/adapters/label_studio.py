@@ -31,8 +31,8 @@ from lexiseg_service.adapters.tools import (
     text_beside,
 )
 from lexiseg_service.errors import DeadlineExceeded, ImageNotFetched, InvalidValue, QueueFull, RateLimited, TooLarge
-from lexiseg_service.gateway.admission.limits import Gate
-from lexiseg_service.gateway.rest.asking import use_case_of
+from lexiseg_service.gateway.admission.limits import ClientLimits
+from lexiseg_service.gateway.rest.routes import use_case_of
 from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.settings import Settings
 
@@ -182,7 +182,7 @@ async def image_of(request: Request, value: str, field: str) -> tuple[bytes | No
     upload = None if home is None else upload_url(value, home)
     if upload is not None:
         client: str = request.state.client
-        return await use_case_of(request).in_room(client, partial(_upload, upload, settings)), None
+        return await use_case_of(request).counted_fetch(client, partial(_upload, upload, settings)), None
     if value.startswith("/"):
         raise InvalidValue.of(field, value, "a URL or a data URI; LEXISEG_LABEL_STUDIO_URL says whose uploads to fetch")
     return await image_beside(value, field)
@@ -397,11 +397,11 @@ async def _in_time(
         RateLimited: the client's rate or quota is used up.
         DeadlineExceeded: the batch took too long.
     """
-    gate: Gate | None = request.app.state.gate
+    limits: ClientLimits | None = request.app.state.client_limits
     try:
         async with asyncio.timeout_at(deadline):
-            if index and gate is not None:
-                await gate.count(request.state.client)
+            if index and limits is not None:
+                await limits.count(request.state.client)
             return await predicting
     except TimeoutError:
         seconds = request.app.state.settings.deadline_seconds

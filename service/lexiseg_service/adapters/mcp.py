@@ -29,16 +29,15 @@ from lexiseg_client.masks import rle
 from lexiseg_model.types import Segment, Task
 from lexiseg_service.adapters.tools import text_beside
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, TooLarge
-from lexiseg_service.gateway.rest.asking import caller_of
-from lexiseg_service.gateway.state import open_vocabularies
+from lexiseg_service.gateway.rest.routes import caller_of
 from lexiseg_service.gateway.use_case import Caller, UseCase, find_card
+from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.image.url_fetch import UrlFetcher
-from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.backend import Backend
-from lexiseg_service.question.examples import content_of
-from lexiseg_service.question.findings import validate
-from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.question.examples import decode_base64
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.schemas import Question
+from lexiseg_service.question.validation import validate
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -95,9 +94,9 @@ class Desk:
             image_id = image.removeprefix(BY_ID)
             return Picture(self._recent.get((caller.client, image_id)), image_id)
         if image.startswith("data:"):
-            return Picture(await text_beside(image, lambda text: content_of(text, "image", "a data URL of base64")))
+            return Picture(await text_beside(image, lambda text: decode_base64(text, "image", "a data URL of base64")))
         if image.startswith(("https://", "http://")):
-            return Picture(await self.use_case.fetched(image, caller.client))
+            return Picture(await self.use_case.fetch_url(image, caller.client))
         return Picture(await asyncio.to_thread(self._read, image))
 
     async def ask(
@@ -113,7 +112,7 @@ class Desk:
             able = find_card(sent.get("model") or self._settings.default_model, self.use_case.backend.cards()).tasks
             sent["task"] = task if task in able else "semantic"
         content = None if picture.image_id is not None else picture.content
-        answer = await self.use_case.segment(Asked(content, validate(Question, sent), picture.image_id), caller)
+        answer = await self.use_case.segment(validate(Question, sent), ImageSource(content, picture.image_id), caller)
         if content is not None and len(content) <= MAX_KEPT_BYTES:
             self._keep((caller.client, answer.image_id), content)
         return answer

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from lexiseg_model.types import Segment
 from lexiseg_service.adapters.tools import as_json, limits_of, run_lengths
 from lexiseg_service.gateway.rest import body
-from lexiseg_service.gateway.rest.asking import answer_of
+from lexiseg_service.gateway.rest.routes import answer_of
 
 router = APIRouter()
 

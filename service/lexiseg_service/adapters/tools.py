@@ -14,16 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.gateway.parsing import MAX_BYTES_ON_EVENT_LOOP
-from lexiseg_service.gateway.rest.asking import answer_of
-from lexiseg_service.gateway.rest.body import parsing_of
-from lexiseg_service.question.asked import Asked
+from lexiseg_service.gateway.parse_pool import MAX_BYTES_ON_EVENT_LOOP
+from lexiseg_service.gateway.rest.body import parse_pool_of
+from lexiseg_service.gateway.rest.routes import answer_of
 from lexiseg_service.question.classes import refuse_unsplit
-from lexiseg_service.question.examples import content_of
-from lexiseg_service.question.findings import validate
-from lexiseg_service.question.json_text import parse_object
-from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.question.examples import decode_base64
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.schemas import Question
+from lexiseg_service.question.validation import parse_object, validate
 from lexiseg_service.settings import Limits, Settings
 
 T = TypeVar("T")
@@ -81,7 +79,7 @@ async def read_as(schema: type[M], request: Request) -> M:
     """
     content = await request.body()
     parse = partial(parse_object, content, limits_of(request))
-    return validate(schema, await parsing_of(request).run(len(content), parse))
+    return validate(schema, await parse_pool_of(request).run(len(content), parse))
 
 
 def image_in(text: str, field: str) -> tuple[bytes | None, str | None]:
@@ -92,7 +90,7 @@ def image_in(text: str, field: str) -> tuple[bytes | None, str | None]:
     """
     if text.startswith(("https://", "http://")):
         return None, text
-    return content_of(text, field, IMAGE), None
+    return decode_base64(text, field, IMAGE), None
 
 
 async def image_beside(text: str, field: str) -> tuple[bytes | None, str | None]:
@@ -145,8 +143,8 @@ async def ask(
         ClientDisconnect: the client hung up.
     """
 
-    async def reading() -> Asked:
+    async def reading() -> tuple[Question, ImageSource]:
         question = validate(Question, {name: value for name, value in fields.items() if value is not None})
-        return Asked(image, question, image_url=url)
+        return question, ImageSource(image, url=url)
 
     return await answer_of(request, reading())

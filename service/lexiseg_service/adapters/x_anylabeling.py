@@ -14,7 +14,7 @@ from starlette.responses import Response
 from lexiseg_model.types import Ring, Segment
 from lexiseg_service.adapters.tools import SIMPLIFY, as_json, ask_about, each, outline, prompt_of, read_as
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.rest.asking import use_case_of
+from lexiseg_service.gateway.rest.routes import use_case_of
 
 # What the tool shows of its own for a model, by what the model is asked for.
 OF_WORDS = {"edit_text": None, "button_send": None, "edit_conf": 0.0, "toggle_preserve_existing_annotations": False}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.errors import UrlFetchOff
 from lexiseg_service.gateway.by_example import ExampleDesk
-from lexiseg_service.gateway.state import open_vocabularies
 from lexiseg_service.gateway.use_case import named_vocabulary
+from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.examples import ClassExample, examples_of
 from lexiseg_service.question.messages import Exemplified, WorkerRequest
@@ -51,7 +51,8 @@ def shown_here(
         if not examples:
             return vocabulary
         request = WorkerRequest(None, vocabulary, model, max_side=question.max_side)
-        return await ExampleDesk(_HereBackend(engine), settings.limits, no_urls).shown(examples, request)
+        desk = ExampleDesk(_HereBackend(engine), settings.limits, no_urls)
+        return (await desk.with_examples(request, examples)).vocabulary
 
     return asyncio.run(looked_at())
 
@@ -74,7 +75,8 @@ def resolved(question: RestQuestion, settings: Settings) -> Vocabulary:
     async def named() -> Vocabulary | None:
         vocabularies = open_vocabularies(settings, Metrics())
         try:
-            return await named_vocabulary(question, vocabularies)
+            named = await named_vocabulary(question, vocabularies)
+            return None if named is None else named.vocabulary
         finally:
             await vocabularies.store.close()
 

@@ -24,9 +24,9 @@ from lexiseg_client import (
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.commands.pace import Pace
 from lexiseg_service.commands.server import Server, ServerFailure, answer_of
+from lexiseg_service.gateway.vocabularies.builtin import built_in
+from lexiseg_service.question.classes import is_thing
 from lexiseg_service.question.messages import WorkerAnswer
-from lexiseg_service.question.stuff import is_thing
-from lexiseg_service.vocabularies.builtin import built_in
 
 TIMEOUT = 120.0  # seconds; a server has a deadline of its own, well below
 MOST_RETRIES = 8  # of one request

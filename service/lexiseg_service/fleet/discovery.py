@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import structlog
 
-from lexiseg_service.image.resolver import Resolve, SystemResolver
-from lexiseg_service.wire.serving import UNIX, bracketed
+from lexiseg_service.image.addresses import Resolve, SystemResolver
+from lexiseg_service.wire.server import UNIX, bracketed
 
 logger = structlog.get_logger("lexiseg.workers")
 SECONDS_FOR_A_NAME = 2.0

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.types import Prompt
-from lexiseg_service.question.stream_messages import Followed, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import Followed, StreamQuestion, VideoFrame
 
 Box = tuple[float, float, float, float]
 

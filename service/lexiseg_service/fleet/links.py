@@ -1,11 +1,11 @@
-"""One worker as a gateway sees it: a connection, what it says of itself, and what of ours it works on."""
+"""When a worker was heard: one that says nothing for several of its words stood still, be it stopped or overwhelmed."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,20 +19,44 @@ from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_client.stubs.worker_pb2_grpc import WorkerStub
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
-from lexiseg_service.fleet.voice import Voice
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.watch.metrics import WorkerState
 from lexiseg_service.wire.channels import gateway_options
 from lexiseg_service.wire.errors import read_error
-from lexiseg_service.wire.examples import encode_exemplify
-from lexiseg_service.wire.request import encode_request
-from lexiseg_service.wire.serving import UNIX
+from lexiseg_service.wire.request import encode_exemplify, encode_request
+from lexiseg_service.wire.server import UNIX
 from lexiseg_service.wire.trust import Trust
 
-if TYPE_CHECKING:  # known to the type checker alone
+if TYPE_CHECKING:
     from lexiseg_client.stubs.segmentation_pb2 import SegmentResponse, SegmentVideoResponse
     from lexiseg_client.stubs.worker_pb2 import ExemplifyResponse
     from lexiseg_client.stubs.worker_pb2_grpc import WorkerAsyncStub
+
+LONG = 2.0  # seconds; a worker speaks twice in one
+
+
+class Voice:
+    """Of one worker. `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: float | None = None
+        self._silent_until: float | None = None
+
+    def heard(self) -> None:
+        """It has spoken."""
+        now = self._clock()
+        if self._last is not None and now - self._last >= LONG:
+            self._silent_until = now
+        self._last = now
+
+    def failed_since(self, moment: float) -> bool:
+        """Whether it was silent for long at some time since a moment, or is now; False of one that never spoke."""
+        if self._last is None:
+            return False
+        ended = self._silent_until is not None and self._silent_until > moment
+        return ended or self._clock() - self._last >= LONG
+
 
 logger = structlog.get_logger("lexiseg.workers")
 # A worker speaks twice a second, unless its machine is overwhelmed. One that is silent gets nothing new; if it is so

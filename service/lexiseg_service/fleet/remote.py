@@ -24,15 +24,20 @@ from lexiseg_service.fleet.discovery import Discovery
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.fleet.routing import choose, least_loaded, ranked
 from lexiseg_service.fleet.streams import RemoteStream
-from lexiseg_service.image.id import HASHED_AT_ONCE, image_id_of
+from lexiseg_service.image.header import HASHED_AT_ONCE, image_id_of
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
-from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import (
+    Exemplified,
+    FrameAnswer,
+    StreamQuestion,
+    VideoFrame,
+    WorkerAnswer,
+    WorkerRequest,
+)
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, WorkerState
-from lexiseg_service.wire.answer import decode_answer
-from lexiseg_service.wire.examples import decode_exemplified
-from lexiseg_service.wire.stream import decode_frame_answer
+from lexiseg_service.wire.answer import decode_answer, decode_frame_answer
+from lexiseg_service.wire.request import decode_exemplified
 from lexiseg_service.wire.trust import Trust
 
 T = TypeVar("T")

@@ -1,13 +1,13 @@
-"""Which version of a model answers those who name none: a share of them a new one, and always the same share.
+"""The version of a model for requests that name none: a fixed share of them gets a new version.
 
-A file of lines, looked at again at most once a second:
+A file of lines, checked for changes at most once a second:
 
-    tcl@2 5 key      5 % of the keys (or addresses) get version 2 of tcl, the others the one that workers name first
-    tiny@3 50 image  so do half of the images, whoever asks
+    tcl@2 5 key      5 % of the keys (or addresses) get version 2 of tcl, the others the one that workers list first
+    tiny@3 50 image  half of the images get version 3 of tiny, for all clients
     tcl@3 5 key tcl@2    the others get version 2
 
-Whoever is in a share stays in it while it grows: each draws one number for the model and version, and is in when it is
-below the share. A version that no worker has, or that all are still loading, is given to nobody.
+A client stays in a share that grows: its hash for the model and version is compared with the share. A version that no
+worker has, or that all workers still load, is not used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,9 +26,9 @@ import structlog
 from lexiseg_model.errors import OptionError, UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.watched_file import WatchedFile
 
 logger = structlog.get_logger("lexiseg.rollouts")
-LOOK_SECONDS = 1.0
 EXPECTED = "lines of NAME@VERSION PERCENT key|image, and the NAME@VERSION of the others if it is not the first one"
 
 By = Literal["key", "image"]
@@ -37,9 +36,9 @@ By = Literal["key", "image"]
 
 @dataclass(frozen=True)
 class Rollout:
-    """A version of a model and the share of those who get it, 0 to 100 percent.
+    """A version of a model and the share of requests that get it, 0 to 100 percent.
 
-    `before` is what the others get; None is the version that workers name first.
+    `before` is the version of the others; None: the one that workers list first.
     """
 
     model: ModelName
@@ -47,9 +46,9 @@ class Rollout:
     by: By = "key"
     before: ModelName | None = None
 
-    def takes(self, who: str) -> bool:
+    def takes(self, client: str) -> bool:
         """Whether a key, an address or an image is in the share."""
-        draw = hashlib.blake2b(f"{self.model}|{who}".encode(), digest_size=8).digest()
+        draw = hashlib.blake2b(f"{self.model}|{client}".encode(), digest_size=8).digest()
         return int.from_bytes(draw) / 2**64 * 100 < self.percent
 
     def __str__(self) -> str:
@@ -60,7 +59,7 @@ def read_rollouts(text: str) -> dict[str, Rollout]:
     """Rollouts by the name of their model.
 
     Raises:
-        InvalidValue: a line is none, or a model has two.
+        InvalidValue: a line is not as expected, or a model has two.
     """
     rollouts: dict[str, Rollout] = {}
     for line in text.splitlines():
@@ -75,7 +74,7 @@ def read_rollouts(text: str) -> dict[str, Rollout]:
 
 
 def write_rollouts(path: Path, rollouts: dict[str, Rollout]) -> None:
-    """In one piece: gateways see the file of before or the one after it.
+    """Replace the file atomically.
 
     Raises:
         OptionError: there is no such folder.
@@ -92,44 +91,45 @@ def write_rollouts(path: Path, rollouts: dict[str, Rollout]) -> None:
 
 
 class Rollouts:
-    """The rollouts that go on now; none without a file.
+    """The current rollouts; none without a file.
 
-    A file that is missing at the start is logged and read once it is there. One that goes or becomes wrong later
-    changes nothing and is logged once. `passed_over` is called with NAME@VERSION for each request of a share that gets
-    another version, for its own would have to be waited for.
+    A file that is missing at the start is logged, and read once it is there.
+
+    Args:
+        path: of the file, which is read again when it changes.
+        passed_over: called with NAME@VERSION for each request of a share that gets another version, because its own is
+            not loaded yet.
 
     Raises:
-        InvalidValue: at the start, a line is none.
+        InvalidValue: at the start, a line is not as expected.
         OSError: at the start, the file is there and cannot be read.
     """
 
     def __init__(self, path: Path | None = None, passed_over: Callable[[str], None] = lambda model: None) -> None:
-        self._path = path
         self._passed_over = passed_over
-        self._held_back: set[str] = set()  # as the log says
-        self._seen = _state(path)
-        self._now: dict[str, Rollout] = {}
-        if path is not None and self._seen is not None:
-            self._now = read_rollouts(path.read_text("utf-8"))
+        self._held_back: set[str] = set()  # that the log has named
+        rollouts: dict[str, Rollout] = {}
+        if path is not None and path.exists():
+            rollouts = _read_file(path)
         elif path is not None:
             logger.warning("no rollouts: the file is missing", path=str(path))
-        self._looked = time.monotonic()
+        self._file = WatchedFile("rollouts", path, lambda: {} if path is None else _read_file(path), rollouts)
 
     def of(self, name: str) -> Rollout | None:
         """The rollout of a model, NAME."""
-        return self._current().get(name)
+        return self._file.content.get(name)
 
     def card(
-        self, rollout: Rollout, cards: Sequence[ModelCard], who: str, awaited: Collection[str]
+        self, rollout: Rollout, cards: Sequence[ModelCard], client: str, awaited: Collection[str]
     ) -> ModelCard | None:
-        """As `chosen`; says so where a share is not given, and when it is given again."""
-        card, model = chosen(rollout, cards, who, awaited), str(rollout.model)
-        if not rollout.takes(who) or card is None:
+        """As `chosen`; logs when a share does not get its version, and when it does again."""
+        card, model = chosen(rollout, cards, client, awaited), str(rollout.model)
+        if not rollout.takes(client) or card is None:
             return card
         if model in awaited and not rollout.model.fits(card):
             self._passed_over(model)
             if model not in self._held_back:
-                logger.warning("a share gets the version of before", model=model, instead=str(ModelName.of(card)))
+                logger.warning("a share gets the previous version", model=model, instead=str(ModelName.of(card)))
                 self._held_back.add(model)
         elif model in self._held_back:
             logger.info("a share gets its version", model=model)
@@ -137,43 +137,32 @@ class Rollouts:
         return card
 
     def held_back(self, awaited: Collection[str]) -> list[str]:
-        """NAME@VERSION of those whose share is not given yet, for they would have to be waited for."""
-        shares = [str(rollout.model) for rollout in self._current().values() if rollout.percent]
+        """NAME@VERSION of those whose share waits, because no worker has loaded them yet."""
+        shares = [str(rollout.model) for rollout in self._file.content.values() if rollout.percent]
         return [model for model in shares if model in awaited]
 
-    def _current(self) -> dict[str, Rollout]:
-        if self._path is not None and time.monotonic() - self._looked >= LOOK_SECONDS:
-            self._look(self._path)
-        return self._now
 
-    def _look(self, path: Path) -> None:
-        self._looked = time.monotonic()
-        if (state := _state(path)) == self._seen:
-            return
-        self._seen = state
-        try:
-            self._now = read_rollouts(path.read_text("utf-8"))
-        except (InvalidValue, OSError, UnicodeDecodeError) as error:
-            logger.error("rollouts are not as expected; those of before go on", path=str(path), error=str(error))
-            return
-        logger.info("rollouts", now=[str(rollout) for rollout in self._now.values()])
+def _read_file(path: Path) -> dict[str, Rollout]:
+    return read_rollouts(path.read_text("utf-8"))
 
 
-def chosen(rollout: Rollout, cards: Sequence[ModelCard], who: str, awaited: Collection[str] = ()) -> ModelCard | None:
-    """The card of the version that somebody gets; None where no version of the model is known.
+def chosen(
+    rollout: Rollout, cards: Sequence[ModelCard], client: str, awaited: Collection[str] = ()
+) -> ModelCard | None:
+    """The card of the version that a client gets; None where no version of the model is known.
 
     Args:
-        rollout: who gets which.
+        rollout: of the model.
         cards: of all versions of all models.
-        who: a key, an address or an image.
-        awaited: NAME@VERSION of those that would have to be waited for; a share of them is not given yet.
+        client: a key, an address or an image.
+        awaited: NAME@VERSION of those that no worker has loaded yet; their shares get the previous version.
     """
     versions = [card for card in cards if card.name == rollout.model.name]
     new = [card for card in versions if rollout.model.fits(card)]
     before = [card for card in versions if not rollout.model.fits(card)]
     if (others := rollout.before) is not None:
         before.sort(key=lambda card: not others.fits(card))
-    if not rollout.takes(who) or str(rollout.model) in awaited:
+    if not rollout.takes(client) or str(rollout.model) in awaited:
         return next(iter(before + new), None)
     return next(iter(new + before), None)
 
@@ -193,14 +182,3 @@ def _read(line: str, words: list[str]) -> Rollout:
         ):
             return Rollout(model, percent, cast(By, by), before)
     raise InvalidValue.of("rollouts", line, EXPECTED)
-
-
-def _state(path: Path | None) -> tuple[int, int, int] | None:
-    """What changes with a file's content, also where a link is turned to another file (Kubernetes' ConfigMaps)."""
-    if path is None:
-        return None
-    try:
-        seen = os.stat(path)
-    except OSError:
-        return None
-    return (seen.st_mtime_ns, seen.st_ino, seen.st_size)

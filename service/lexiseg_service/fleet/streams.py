@@ -19,8 +19,8 @@ from lexiseg_client.stubs.segmentation_pb2 import SegmentVideoResponse
 from lexiseg_service.errors import NotReady
 from lexiseg_service.fleet.followed import FollowedObjects
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
-from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
-from lexiseg_service.wire.stream import encode_step
+from lexiseg_service.question.messages import StreamQuestion, VideoFrame
+from lexiseg_service.wire.request import encode_step
 
 Step = StreamQuestion | VideoFrame
 Pick = Callable[[str, Collection[WorkerLink]], WorkerLink]

@@ -1,7 +1,6 @@
-"""Classes by example in a gateway: each image with examples is one question to a worker; the rows join the vocabulary.
+"""Classes by example: each image with examples is one request to a worker; the embeddings join the vocabulary.
 
-An image goes the way of any other: the same guards and limits, the same routing, the same place in a worker's queue
-and the same turn. What was made of it is kept there, for the same API key.
+Such an image passes the same checks, limits and routing as any other, and the worker caches its result per API key.
 """
 
 from __future__ import annotations
@@ -15,20 +14,21 @@ from typing import Any, Protocol
 
 from lexiseg_model.types import Region, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady
+from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.header import read_header
-from lexiseg_service.question.examples import ClassExample, ImageSource, examples_of
-from lexiseg_service.question.messages import Exemplified, WorkerRequest
+from lexiseg_service.question.examples import ClassExample, examples_of
+from lexiseg_service.question.messages import Exemplified, ImageSource, WorkerRequest
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, MaskInput, PointInput
 from lexiseg_service.settings import Limits
-from lexiseg_service.vocabularies.schemas import VocabularyInput
 
 Fetch = Callable[[str, str], Awaitable[bytes]]
-AT_ONCE = 4  # images of one request that are asked about at a time
-MOST_REPEATED = 4  # times what pictures of a vocabulary may have: its bytes, each picture once for each example in it
+MAX_CONCURRENT = 4  # images of one request that workers look at concurrently
+# A picture is stored once for each example in it: this many times `max_example_bytes` in all.
+MAX_REPETITION = 4
 
 
 class Exemplifying(Protocol):
-    """As much of a backend as is needed here."""
+    """The part of a backend that is needed here."""
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
         """As `Backend.exemplify`."""
@@ -36,12 +36,12 @@ class Exemplifying(Protocol):
 
 
 class ExampleDesk:
-    """Has examples looked at.
+    """Turns examples into embeddings, by asking workers.
 
     Args:
-        backend: where the work goes.
-        limits: that every image must keep.
-        fetch: gets an image by its URL, under the guards of any, for a client.
+        backend: the workers.
+        limits: of every image.
+        fetch: fetches an image by its URL, for a client.
     """
 
     def __init__(self, backend: Exemplifying, limits: Limits, fetch: Fetch) -> None:
@@ -49,20 +49,20 @@ class ExampleDesk:
         self._limits = limits
         self._fetch = fetch
 
-    async def shown(self, examples: Sequence[ClassExample], request: WorkerRequest) -> Vocabulary:
-        """The vocabulary of a request with what its model makes of the examples of its classes.
+    async def with_examples(self, request: WorkerRequest, examples: Sequence[ClassExample]) -> WorkerRequest:
+        """A request whose vocabulary contains the model's embeddings of the examples.
 
         Args:
-            examples: of the classes of the request's vocabulary.
             request: with its image, where it has one: examples may be in that.
+            examples: of the classes of the request's vocabulary.
 
         Raises:
             ServiceError: of any kind; the field is that of the example.
         """
-        made = await self._looked_at(examples, request, keep=False)
+        made = await self._embedded(examples, request, keep=False)
         digests = {each.digest for each, _ in made}
         if len(digests) > 1:
-            raise NotReady("the model changed while the examples were looked at; ask again")
+            raise NotReady("the model changed while the examples were embedded; send the request again")
         rows: dict[tuple[int, bool], list[bytes]] = defaultdict(list)
         for each, of_image in made:
             for example, row in zip(of_image, each.rows, strict=True):
@@ -73,10 +73,10 @@ class ExampleDesk:
             else entry
             for place, entry in enumerate(request.vocabulary.classes)
         )
-        return replace(request.vocabulary, classes=classes)
+        return replace(request, vocabulary=replace(request.vocabulary, classes=classes))
 
-    async def kept(self, class_list: VocabularyInput, request: WorkerRequest) -> VocabularyInput:
-        """A class list whose examples stand on their own: small pictures in the place of ids, URLs and large files.
+    async def stored_form(self, class_list: VocabularyInput, request: WorkerRequest) -> VocabularyInput:
+        """A class list whose examples contain small pictures in place of ids, URLs and large files.
 
         Raises:
             InvalidValue: an example names no image, or the pictures are too large together.
@@ -86,17 +86,16 @@ class ExampleDesk:
         if not examples:
             return class_list
         for example in examples:
-            if example.image.is_the_requests:
+            if example.image.is_empty:
                 raise InvalidValue.of(f"{example.shown.field}.image", "none", "an image: a vocabulary has none itself")
-        made = await self._looked_at(examples, request, keep=True)
+        made = await self._embedded(examples, request, keep=True)
         most, size = self._limits.max_example_bytes, sum(len(each.picture.image) for each, _ in made if each.picture)
         if size > most:
             raise InvalidValue.of("classes", f"{size:,} bytes of pictures of examples", f"at most {most:,}")
-        # Every example stands on its own, with the picture that it is in.
         repeated = sum(len(each.picture.image) * len(some) for each, some in made if each.picture)
-        if repeated > MOST_REPEATED * most:
+        if repeated > MAX_REPETITION * most:
             came = f"{repeated:,} bytes of pictures, each as often as it has examples"
-            raise InvalidValue.of("classes", came, f"at most {MOST_REPEATED * most:,}")
+            raise InvalidValue.of("classes", came, f"at most {MAX_REPETITION * most:,}")
         new: dict[str, dict[str, Any]] = {}
         for each, of_image in made:
             assert each.picture is not None
@@ -107,13 +106,13 @@ class ExampleDesk:
             update={"classes": [_with(entry, place, new) for place, entry in enumerate(class_list.classes)]}
         )
 
-    async def _looked_at(
+    async def _embedded(
         self, examples: Sequence[ClassExample], request: WorkerRequest, *, keep: bool
     ) -> list[tuple[Exemplified, list[ClassExample]]]:
         by_image: dict[ImageSource, list[ClassExample]] = defaultdict(list)
         for example in examples:
             by_image[example.image].append(example)
-        places = asyncio.Semaphore(AT_ONCE)
+        places = asyncio.Semaphore(MAX_CONCURRENT)
 
         async def ask(source: ImageSource, some: list[ClassExample]) -> Exemplified:
             async with places:
@@ -128,15 +127,15 @@ class ExampleDesk:
                 )
                 return await self._backend.exemplify(await self._with_image(question, source, some[0].shown.field))
 
-        asked = [asyncio.ensure_future(ask(source, some)) for source, some in by_image.items()]
+        tasks = [asyncio.ensure_future(ask(source, some)) for source, some in by_image.items()]
         try:
-            made = await asyncio.gather(*asked)
-        finally:  # the first refusal is the answer; nobody waits for the rest
-            await _give_up(asked)
+            made = await asyncio.gather(*tasks)
+        finally:  # the first error is the answer
+            await _cancel(tasks)
         return list(zip(made, by_image.values(), strict=True))
 
     async def _with_image(self, request: WorkerRequest, source: ImageSource, field: str) -> WorkerRequest:
-        if source.is_the_requests:
+        if source.is_empty:
             if request.image is None and not request.image_id:
                 raise InvalidValue.of(f"{field}.image", "none", "an image: the request has none of its own")
             return request
@@ -149,12 +148,10 @@ class ExampleDesk:
         return replace(request, image=image, image_id=None, size=size)
 
 
-async def _give_up(asked: list[asyncio.Task[Exemplified]]) -> None:
-    """None is left in the list: their refusal holds whoever waited for them, and would be held with all pictures."""
-    for task in asked:
+async def _cancel(tasks: list[asyncio.Task[Exemplified]]) -> None:
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*asked, return_exceptions=True)
-    asked.clear()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _with(entry: str | ClassInput, place: int, new: dict[str, dict[str, Any]]) -> str | ClassInput:

@@ -1,9 +1,8 @@
-"""Video streams of those who cannot hold one open, as pages in a browser: every frame is a request of its own.
+"""Video streams for clients that cannot hold one open, as web pages: each frame is a request of its own.
 
-    question -> id of a stream -> frame, its answer -> another question -> frame, its answer -> ... -> end, or silence
+    POST /streams -> id of a stream -> frame, answer -> new config -> frame, answer -> ... -> DELETE, or idle
 
-The stream is `VideoService`'s, as over gRPC. A task of each stream feeds it and hands its answers out, so that a stream
-lives in the gateway that opened it.
+A task per stream feeds `VideoService.stream` and hands out the answers: a stream lives in the gateway that opened it.
 """
 
 from __future__ import annotations
@@ -11,61 +10,40 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
-from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.errors import DeadlineExceeded, ServiceError, UnknownStream, unexpected
 from lexiseg_service.gateway.use_case import Caller
+from lexiseg_service.gateway.video import Step, StreamConfig, VideoService
+from lexiseg_service.question.messages import FrameAnswer, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Shares
-from lexiseg_service.wire.errors import error_of
 
 logger = structlog.get_logger("lexiseg.gateway")
 ID_BYTES = 16
 
 
-class Video(Protocol):
-    """Answers streams."""
-
-    def check_frame(self, frame: pb.Frame) -> None:
-        """Raises what a stream would end with, were it sent this frame."""
-        ...
-
-    def stream(
-        self,
-        messages: AsyncIterator[pb.SegmentVideoRequest],
-        caller: Caller,
-        accepted: Callable[[], Awaitable[object]],
-        room: Shares | None = None,
-    ) -> AsyncGenerator[pb.SegmentVideoResponse, None]:
-        """One answer for each frame; errors of the stream as a whole are raised."""
-        ...
-
-    async def check_config(self, config: pb.StreamConfig, caller: Caller) -> None:
-        """Whether a stream can ask that; the error that a stream would end with is raised."""
-        ...
-
-
 class OpenStreams:
-    """The streams that are open here. `calls`: what they take of it is counted together with gRPC's calls."""
+    """The streams that are open in this gateway. `calls` counts them together with gRPC calls."""
 
-    def __init__(self, video: Video, settings: Settings, calls: Shares) -> None:
+    def __init__(self, video: VideoService, settings: Settings, calls: Shares) -> None:
         self._video = video
         self._calls = calls
         self._seconds = settings.deadline_seconds
-        # A frame's bytes are counted as the body of its request already: this never refuses what that let in.
-        self._room = Shares("bytes of frames", settings.max_bytes_in_flight, 1)
+        # A frame is already counted as the body of its request, so this never refuses one.
+        self._frame_bytes = Shares("bytes of frames", settings.max_bytes_in_flight, 1)
         self._open: dict[str, _Stream] = {}
 
-    async def open(self, config: pb.StreamConfig, caller: Caller) -> str:
+    async def open(self, config: StreamConfig, caller: Caller) -> str:
         """The id of a new stream.
 
         Raises:
-            QueueFull: there are too many.
+            QueueFull: too many calls and streams.
             RateLimited: the client itself has too many.
             ServiceError: as of `VideoService.stream`.
         """
@@ -85,32 +63,31 @@ class OpenStreams:
             raise
         return identity
 
-    async def ask(self, identity: str, frame: pb.Frame, caller: Caller) -> pb.SegmentVideoResponse:
+    async def ask(self, identity: str, frame: VideoFrame, caller: Caller) -> FrameAnswer:
         """The answer about the next frame of a stream.
 
         Raises:
-            UnknownStream: there is none of that id here for that key.
+            UnknownStream: no such stream here for that key.
             DeadlineExceeded: the answer did not come in time.
-            ServiceError: the frame's own error, or the stream's.
+            ServiceError: of the frame, or of the stream.
         """
         stream = self._of(identity, caller)
-        self._video.check_frame(frame)
         try:
             async with asyncio.timeout(self._seconds):
                 answer = await stream.ask(frame)
         except TimeoutError:
             raise DeadlineExceeded(f"the frame was not answered within {self._seconds:g} seconds") from None
-        if answer.HasField("error"):
-            raise error_of(answer.error)
+        if answer.error is not None:
+            raise answer.error
         return answer
 
-    async def change(self, identity: str, config: pb.StreamConfig, caller: Caller) -> None:
-        """Frames after this one are asked `config`. One that is refused leaves the stream as it was.
+    async def change(self, identity: str, config: StreamConfig, caller: Caller) -> None:
+        """Use `config` for the frames after this; a refused one leaves the stream as it was.
 
         Raises:
-            UnknownStream: there is none of that id here for that key.
+            UnknownStream: no such stream here for that key.
             DeadlineExceeded: the frames before it were not taken in time.
-            ServiceError: as of `Video.check_config`, or the stream's.
+            ServiceError: as of `VideoService.check_config`, or of the stream.
         """
         stream = self._of(identity, caller)
         await self._video.check_config(config, caller)
@@ -118,20 +95,20 @@ class OpenStreams:
             async with asyncio.timeout(self._seconds):
                 await stream.change(config)
         except TimeoutError:
-            raise DeadlineExceeded(f"the stream took no question within {self._seconds:g} seconds") from None
+            raise DeadlineExceeded(f"the stream took no config within {self._seconds:g} seconds") from None
 
     async def end(self, identity: str, caller: Caller) -> None:
-        """The stream answers what it has, and is no more.
+        """End a stream after it has answered its frames.
 
         Raises:
-            UnknownStream: there is none of that id here for that key.
+            UnknownStream: no such stream here for that key.
         """
         stream = self._of(identity, caller)
         del self._open[identity]
         await stream.end()
 
     async def close(self) -> None:
-        """Drops all of them."""
+        """Drop all streams."""
         streams, self._open = tuple(self._open.values()), {}
         for stream in streams:
             stream.cancel()
@@ -140,14 +117,14 @@ class OpenStreams:
     def _of(self, identity: str, caller: Caller) -> _Stream:
         stream = self._open.get(identity)
         if stream is None or stream.owner != caller.owner:
-            raise UnknownStream("no such stream is open here; open another, and show it the objects again")
+            raise UnknownStream("no such stream is open here; open another one and show it the objects again")
         return stream
 
-    async def _run(self, identity: str, stream: _Stream, config: pb.StreamConfig, caller: Caller) -> None:
-        failure: ServiceError = UnknownStream("the stream is ended")
+    async def _run(self, identity: str, stream: _Stream, config: StreamConfig, caller: Caller) -> None:
+        failure: ServiceError = UnknownStream("the stream has ended")
         try:
-            messages = stream.messages(config)
-            async with aclosing(self._video.stream(messages, caller, stream.accept, self._room)) as answers:
+            steps = stream.steps(config)
+            async with aclosing(self._video.stream(steps, caller, stream.accept, self._frame_bytes)) as answers:
                 async for answer in answers:
                     stream.hand_out(answer)
         except ServiceError as error:
@@ -160,52 +137,53 @@ class OpenStreams:
             stream.fail(failure)
 
 
-class _Change(NamedTuple):
-    """Another question, and when the stream has taken it."""
+@dataclass(eq=False)
+class _Change:
+    """A new config, and when the stream has taken it."""
 
-    config: pb.StreamConfig
+    config: StreamConfig
     taken: asyncio.Future[None]
 
 
 class _Stream:
-    """One stream: frames go in, and each waits for its answer; they come in the same order."""
+    """One stream: frames go in, each waits for its answer, answers come in the same order."""
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
         self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.failure: ServiceError | None = None
         self.task: asyncio.Task[None] | None = None
-        self._inbox: asyncio.Queue[pb.Frame | _Change | None] = asyncio.Queue()
+        self._inbox: asyncio.Queue[VideoFrame | _Change | None] = asyncio.Queue()
         self._changes: set[asyncio.Future[None]] = set()
-        self._waiting: deque[asyncio.Future[pb.SegmentVideoResponse]] = deque()
+        self._waiting: deque[asyncio.Future[FrameAnswer]] = deque()
 
     async def accept(self) -> None:
-        """The first question is good."""
+        """The first config is accepted."""
         if not self.accepted.done():
             self.accepted.set_result(None)
 
-    async def messages(self, config: pb.StreamConfig) -> AsyncGenerator[pb.SegmentVideoRequest, None]:
-        """What `VideoService` reads."""
-        yield pb.SegmentVideoRequest(config=config)
+    async def steps(self, config: StreamConfig) -> AsyncGenerator[Step, None]:
+        """The input of `VideoService.stream`."""
+        yield config
         while (step := await self._inbox.get()) is not None:
-            if isinstance(step, pb.Frame):
-                yield pb.SegmentVideoRequest(frame=step)
+            if isinstance(step, VideoFrame):
+                yield step
                 continue
-            yield pb.SegmentVideoRequest(config=step.config)
-            if not step.taken.done():  # whoever reads wants the next message: that one was good
+            yield step.config
+            if not step.taken.done():  # the reader wants the next step: it has accepted the config
                 step.taken.set_result(None)
 
-    async def ask(self, frame: pb.Frame) -> pb.SegmentVideoResponse:
+    async def ask(self, frame: VideoFrame) -> FrameAnswer:
         """The answer about a frame."""
         if self.failure is not None:
             raise self.failure
-        turn: asyncio.Future[pb.SegmentVideoResponse] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        waiter: asyncio.Future[FrameAnswer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
         self._inbox.put_nowait(frame)
-        return await turn
+        return await waiter
 
-    async def change(self, config: pb.StreamConfig) -> None:
-        """Comes back when the stream has taken it."""
+    async def change(self, config: StreamConfig) -> None:
+        """Return when the stream has taken a config."""
         if self.failure is not None:
             raise self.failure
         change = _Change(config, asyncio.get_running_loop().create_future())
@@ -214,31 +192,29 @@ class _Stream:
         self._inbox.put_nowait(change)
         await change.taken
 
-    def hand_out(self, answer: pb.SegmentVideoResponse) -> None:
-        """To whom has waited for longest, who may have gone."""
-        turn = self._waiting.popleft()
-        if not turn.done():
-            turn.set_result(answer)
+    def hand_out(self, answer: FrameAnswer) -> None:
+        """Give an answer to the oldest waiter, which may have been cancelled."""
+        waiter = self._waiting.popleft()
+        if not waiter.done():
+            waiter.set_result(answer)
 
     def fail(self, error: ServiceError) -> None:
-        """Nobody gets an answer any more."""
+        """Raise an error for all waiters, and for later ones."""
         self.failure = error
-        for taken in tuple(self._changes):
-            if not taken.done():
-                taken.set_exception(error)
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_exception(error)
+        waiters: list[asyncio.Future[Any]] = [*self._changes, *self._waiting]
+        self._waiting.clear()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
 
     async def end(self) -> None:
-        """Answers what is there, then ends."""
+        """Answer all frames, then end."""
         self._inbox.put_nowait(None)
         if self.task is not None:
             with suppress(asyncio.CancelledError):
                 await asyncio.shield(self.task)
 
     def cancel(self) -> None:
-        """Ends it at once."""
+        """End at once."""
         if self.task is not None:
             self.task.cancel()

@@ -6,6 +6,7 @@ limits; all else is left to the decoders' own checks. Decoding itself happens in
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -139,3 +140,11 @@ def orientation_of(picture: Image.Image) -> int:
     except Exception:
         return AS_STORED
     return value if isinstance(value, int) and 1 <= value <= 8 else AS_STORED
+
+
+HASHED_AT_ONCE = 256 * 2**10  # bytes; more of them are hashed beside the event loop
+
+
+def image_id_of(image: bytes) -> str:
+    """128 bits of the encoded image's digest, in hexadecimal."""
+    return hashlib.sha256(image).hexdigest()[:32]

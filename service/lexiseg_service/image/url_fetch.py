@@ -18,8 +18,7 @@ import httpcore
 import httpx
 
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, TooLarge
-from lexiseg_service.image.public_address import Address, is_public
-from lexiseg_service.image.resolver import Resolve, SystemResolver
+from lexiseg_service.image.addresses import Address, Resolve, SystemResolver, is_public
 from lexiseg_service.shares import Shares
 
 FIELD = "image.url"

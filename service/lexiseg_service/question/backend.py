@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lexiseg_model.types import ModelCard
-from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
-from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import (
+    Exemplified,
+    FrameAnswer,
+    StreamQuestion,
+    VideoFrame,
+    WorkerAnswer,
+    WorkerRequest,
+)
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,32 @@
-"""From the class list of a request to a Vocabulary, or to a 422 that names what is wrong."""
+"""The class list of a request as a Vocabulary, or an error that names the wrong field."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import resources
 from typing import TypeGuard
+
+import orjson
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
-from lexiseg_service.question.stuff import is_thing
 from lexiseg_service.settings import Limits
+
+
+@cache
+def _names() -> frozenset[str]:
+    content = resources.files("lexiseg_service.question").joinpath("stuff.json").read_bytes()
+    return frozenset(orjson.loads(content)["names"])
+
+
+def is_thing(name: str) -> bool | None:
+    """False for known stuff; None where nobody knows."""
+    return False if name.casefold() in _names() else None
+
 
 MOST_LISTS, MOST_KEPT = 64, 64  # lists of names that are kept, the latest; and names of one
 

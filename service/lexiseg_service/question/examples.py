@@ -1,16 +1,17 @@
-"""Examples of classes: from the JSON of a request to regions and where their images are, or to a 422."""
+"""Examples of classes: the JSON of a request as image regions, or an error that names the wrong field."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pybase64
 
 from lexiseg_model.types import Prompt, Region, Rle
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.classes import are_words
+from lexiseg_service.question.messages import ExampleRegion, ImageSource
 from lexiseg_service.question.prompts import resolve_prompt
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput
 from lexiseg_service.settings import Limits
@@ -21,29 +22,8 @@ LINE_BREAKS = {ord("\n"): None, ord("\r"): None}
 
 
 @dataclass(frozen=True)
-class ImageSource:
-    """An encoded image, the id of one sent before, or a URL; none of them: the image that the request is about."""
-
-    content: bytes | None = field(default=None, repr=False)
-    id: str | None = None
-    url: str | None = None
-
-    @property
-    def is_the_requests(self) -> bool:
-        return self.content is None and self.id is None and self.url is None
-
-
-@dataclass(frozen=True)
-class ExampleRegion:
-    """A part of an image, and the field of the request that names it."""
-
-    region: Region
-    field: str
-
-
-@dataclass(frozen=True)
 class ClassExample:
-    """One example of the class at `place`: it shows the class, or what the class is not."""
+    """One example of the class at index `place`; a negative one shows something else that looks like it."""
 
     place: int
     positive: bool
@@ -59,20 +39,20 @@ def examples_of(entries: Sequence[str | ClassInput] | None, limits: Limits) -> t
             shows nothing.
     """
     examples = tuple(_examples(entries or (), limits))
-    images = {example.image for example in examples if not example.image.is_the_requests}
+    images = {example.image for example in examples if not example.image.is_empty}
     if len(images) > limits.max_example_images:
         raise InvalidValue.of("classes", f"examples in {len(images)} images", f"at most {limits.max_example_images}")
     return examples
 
 
 def has_examples(entries: Sequence[str | ClassInput] | None) -> bool:
-    """Whether any class has an example, or says what it is not."""
+    """Whether any class has examples or negatives."""
     if not entries or are_words(entries):
         return False
     return any(isinstance(entry, ClassInput) and (entry.examples or entry.negatives) for entry in entries)
 
 
-def content_of(encoded: str, field: str, expected: str = "base64 (RFC 4648)") -> bytes:
+def decode_base64(encoded: str, field: str, expected: str = "base64 (RFC 4648)") -> bytes:
     """Decode base64, with or without a data URI around it or line breaks in it.
 
     Raises:
@@ -91,7 +71,7 @@ def content_of(encoded: str, field: str, expected: str = "base64 (RFC 4648)") ->
 
 def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[ClassExample]:
     left = limits.max_examples
-    contents: dict[bytes, bytes] = {}  # the same picture is often there for several examples
+    contents: dict[bytes, bytes] = {}  # several examples often share a picture
     for place, entry in enumerate(entries):
         if isinstance(entry, str):
             continue
@@ -112,11 +92,11 @@ def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[C
 def _source(image: ImageInput | None, field: str, contents: dict[bytes, bytes]) -> ImageSource:
     if image is None:
         return ImageSource()
-    said = [name for name, value in image if value is not None]
-    if len(said) != 1:
-        raise InvalidValue.of(field, " and ".join(said) or "none", f"exactly {SOURCES}")
+    given = [name for name, value in image if value is not None]
+    if len(given) != 1:
+        raise InvalidValue.of(field, " and ".join(given) or "none", f"exactly {SOURCES}")
     if image.base64 is not None:
-        content = content_of(image.base64, f"{field}.base64")
+        content = decode_base64(image.base64, f"{field}.base64")
         return ImageSource(contents.setdefault(content, content))
     return ImageSource(None, image.id, image.url)
 

@@ -1,50 +1,73 @@
-"""What a gateway asks a worker, and what it gets back. Free of torch, so that both sides share it."""
+"""What a gateway asks a worker, and what comes back, for images and for video streams.
+
+Free of torch, so that both processes share it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lexiseg_model.types import AnswerWarning, Prompt, Refinement, Region, Ring, Segment, Task, Vocabulary
-from lexiseg_service.question.examples import ExampleRegion
+from lexiseg_service.errors import ServiceError
 
-BYTES_OF_A_NUMBER = 5  # of a polygon, in JSON
-MANY_BYTES = 256 * 2**10  # of masks and pictures: to write more would keep an event loop from other requests
+BYTES_PER_COORDINATE = 5  # of a polygon, in JSON
 MaskFormat = Literal["rle", "polygon", "png", "none"]
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """An encoded image, the id of one sent before, or a URL; empty in an example: the image of the request."""
+
+    content: bytes | None = field(default=None, repr=False)
+    id: str | None = None
+    url: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.content is None and self.id is None and self.url is None
+
+
+@dataclass(frozen=True)
+class ExampleRegion:
+    """A part of an image, and the field of the request that names it."""
+
+    region: Region
+    field: str
 
 
 @dataclass(frozen=True)
 class WorkerRequest:
     """One image and one question about it."""
 
-    image: bytes | None  # encoded, as sent; None asks again about the image of `image_id`
+    image: bytes | None  # encoded, as sent; None: the cached image of `image_id`
     vocabulary: Vocabulary  # without classes where prompts ask for no labels
     model: str
     task: Task = "semantic"
     prompts: tuple[Prompt, ...] = ()  # of the task prompt
-    regions: tuple[ExampleRegion, ...] = ()  # of examples, for `Backend.exemplify` alone
-    keep_picture: bool = False  # likewise: also answer a small picture, to be kept
+    regions: tuple[ExampleRegion, ...] = ()  # of examples, only for `Backend.exemplify`
+    keep_picture: bool = False  # likewise: also return a small picture to store
     mask: MaskFormat = "rle"
     overlay: bool = False
     confidence: bool = False
     refine: Refinement | None = None  # None: the card's default
     threshold: float | None = None  # None: that of the card
     max_side: int | None = None
-    simplify: float = 0.0  # pixels that the borders of polygons may stray
+    simplify: float = 0.0  # pixels that polygons may deviate
     deadline: float = float("inf")  # time.monotonic()
     image_id: str | None = None
-    owner: str = ""  # id of the API key: images sent with it can be asked about again with it alone
-    source: str = ""  # whose turns they are, for all protocols the same: a key or an address; "": the owner's
-    flow: str = ""  # what takes turns with others of the same source, as a stream's id
-    size: tuple[int, int] | None = None  # height and width of the image, where its header has been read
-    remember: bool = True  # keeps the features for a second question, and looks for kept ones
+    owner: str = ""  # id of the API key; cached images belong to it
+    source: str = ""  # key or address, for the fair queue; "": the owner
+    flow: str = ""  # a stream of the source, for the fair queue
+    size: tuple[int, int] | None = None  # height and width of the image, if its header has been read
+    remember: bool = True  # use the feature cache
     request_id: str = ""  # for the log
-    traceparent: str | None = None  # W3C trace context, under which the stages are reported
+    traceparent: str | None = None  # W3C trace context of the request
 
 
 @dataclass(frozen=True)
 class KeptPicture:
-    """A picture no larger than a model looks at, and the same regions in it."""
+    """A picture at the input size of a model, and the same regions in it."""
 
     image: bytes = field(repr=False)  # JPEG
     regions: tuple[Region, ...]
@@ -52,7 +75,7 @@ class KeptPicture:
 
 @dataclass(frozen=True)
 class Exemplified:
-    """What a model made of regions of one image: a row of fp16 for each, under the digest of its weights."""
+    """Embeddings of regions of one image, one row of fp16 each, and the digest of the model's weights."""
 
     image_id: str
     digest: str
@@ -91,7 +114,7 @@ class RenderedMap:
 
 @dataclass(frozen=True)
 class WorkerAnswer:
-    """Rendered: nothing is left to compute."""
+    """A complete answer: masks are encoded in the requested format."""
 
     image_id: str
     model: str
@@ -101,18 +124,79 @@ class WorkerAnswer:
     segments: tuple[Segment, ...]
     timings: Timings
     cache: CacheUse
-    mask: MaskFormat = "rle"  # what was asked for; the other formats' fields are empty
+    mask: MaskFormat = "rle"  # the requested format; the fields of other formats are empty
     polygons: tuple[list[Ring], ...] | None = None  # one list for each segment
     label_map: RenderedMap | None = None
     overlay: bytes | None = field(default=None, repr=False)  # PNG
     confidence: bytes | None = field(default=None, repr=False)  # 8-bit PNG, 255 = certain
-    absent: tuple[str, ...] = ()  # labels that were asked for and that no segment has
+    absent: tuple[str, ...] = ()  # requested labels that no segment has
     warnings: tuple[AnswerWarning, ...] = ()
 
     @property
     def bytes_of_masks(self) -> int:
-        """About as many as they have when they are written."""
+        """Size of the masks in JSON, approximately."""
         if self.mask == "rle":
             return sum([len(segment.mask.counts) for segment in self.segments])
         rings = [ring for of_segment in self.polygons or () for ring in of_segment]
-        return BYTES_OF_A_NUMBER * sum([len(ring.exterior) + sum(map(len, ring.holes)) for ring in rings])
+        return BYTES_PER_COORDINATE * sum([len(ring.exterior) + sum(map(len, ring.holes)) for ring in rings])
+
+
+DropPolicy = Literal["none", "latest"]
+
+
+@dataclass(frozen=True)
+class StreamQuestion:
+    """The question for every frame from now on. `resumed`: another worker answered earlier frames of this stream."""
+
+    request: WorkerRequest  # without an image; its deadline is not used
+    smoothing: float = 0.0  # weight of the past in the running average of scores, 0 to 0.95
+    tracking: bool = False
+    drop_policy: DropPolicy = "none"
+    frames_in_flight: int = 4
+    resumed: bool = False
+
+
+@dataclass(frozen=True)
+class Followed:
+    """An object that a prompt shows in one frame, to be followed under a number that the client chose."""
+
+    track_id: int
+    prompt: Prompt
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """One encoded picture; `timestamp_us` counts microseconds from any origin.
+
+    For the task prompt: `follow` starts objects here (again, if a number is in use), after `unfollow` ended others.
+    """
+
+    image: bytes = field(repr=False)
+    id: str
+    timestamp_us: int = 0
+    follow: tuple[Followed, ...] = ()
+    unfollow: tuple[int, ...] = ()
+    size: tuple[int, int] | None = None  # height and width, if the header has been read; zeros: it was refused
+
+    def after(self, dropped: VideoFrame) -> VideoFrame:
+        """This frame, with the objects that an earlier, dropped frame should have started and ended."""
+        if not dropped.follow and not dropped.unfollow:
+            return self
+        said = {*self.unfollow, *(each.track_id for each in self.follow)}
+        earlier = tuple(each for each in dropped.follow if each.track_id not in said)
+        ended = tuple(dict.fromkeys((*dropped.unfollow, *self.unfollow)))
+        return replace(self, follow=(*earlier, *self.follow), unfollow=ended)
+
+
+@dataclass(frozen=True)
+class FrameAnswer:
+    """The outcome of one frame: an answer, dropped, or an error that does not end the stream."""
+
+    frame_id: str
+    timestamp_us: int = 0
+    answer: WorkerAnswer | None = None
+    dropped: bool = False
+    error: ServiceError | None = None
+    state_reset: bool = False  # smoothing and tracks restarted with this frame
+    track_ids: tuple[int | None, ...] = ()  # one for each segment of the answer; empty without tracking
+    lost: tuple[int, ...] = ()  # followed objects that are not visible

@@ -1,12 +1,14 @@
-"""From the prompts of a request to Prompts, or to a 422 that names what is wrong."""
+"""The prompts of a request, checked against the limits and against the size of their image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import islice
 from typing import Protocol
 
 from lexiseg_model.types import Point, Prompt, Task
-from lexiseg_service.errors import InvalidValue
+from lexiseg_service.errors import MAX_FINDINGS, InvalidValue
+from lexiseg_service.question.messages import Followed
 from lexiseg_service.question.schemas import PromptInput, Question
 from lexiseg_service.settings import Limits
 
@@ -19,27 +21,53 @@ class WithPoints(Protocol):
 
 
 def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Prompt, ...]:
-    """The prompts that a question asks with; none for a task that takes none.
+    """The prompts of a question; none for other tasks than prompt.
 
-    Whether they lie inside the image is for `check_inside`, as soon as its size is known.
+    `check_inside` compares them with the image, once its size is known.
 
     Raises:
-        InvalidValue: prompts for another task, none for the task prompt, too many of them or of their points, a prompt
-            that shows nothing, a box without an inside.
+        InvalidValue: prompts for another task, none for the task prompt, too many of them or of their points, an
+            empty prompt, or an empty box.
     """
     prompts = question.prompts or []
     if task != "prompt":
         if prompts:
-            raise InvalidValue.of("task", task, f"prompt, or no task, where prompts come ({len(prompts)} came)")
+            raise InvalidValue.of("task", task, f"prompt, or no task, with prompts ({len(prompts)} came)")
         return ()
     if not prompts:
         raise InvalidValue.of("prompts", 0, "at least one prompt for the task prompt")
-    refuse_crowd(prompts, limits)
-    return tuple(_prompt(prompt, f"prompts.{index}") for index, prompt in enumerate(prompts))
+    check_prompt_counts(prompts, limits)
+    return tuple(_resolved(prompt, f"prompts.{index}") for index, prompt in enumerate(prompts))
 
 
-def refuse_crowd(prompts: Sequence[WithPoints], limits: Limits) -> None:
-    """Checks how many there are, without a look at any of them.
+def resolve_prompt(prompt: PromptInput, field: str, limits: Limits) -> Prompt:
+    """One prompt; `field` is its place in the request.
+
+    Raises:
+        InvalidValue: too many points, an empty prompt, or an empty box.
+    """
+    check_points(prompt, field, limits)
+    return _resolved(prompt, field)
+
+
+def resolve_follow(objects: Iterable[tuple[int, PromptInput]], field: str, limits: Limits) -> tuple[Followed, ...]:
+    """The objects that a video frame starts to follow, from their track ids and prompts.
+
+    Raises:
+        InvalidValue: too many objects, a track id that is 0 or repeated, or a prompt as of `resolve_prompt`.
+    """
+    followed: dict[int, Followed] = {}
+    for index, (track_id, prompt) in enumerate(objects):
+        if index == limits.max_prompts:
+            raise InvalidValue.of(field, "more objects", f"at most {limits.max_prompts}")
+        if not track_id or track_id in followed:
+            raise InvalidValue.of(f"{field}.{index}.track_id", track_id, "a number from 1, different for each object")
+        followed[track_id] = Followed(track_id, resolve_prompt(prompt, f"{field}.{index}.prompt", limits))
+    return tuple(followed.values())
+
+
+def check_prompt_counts(prompts: Sequence[WithPoints], limits: Limits) -> None:
+    """Check the numbers of prompts and points only.
 
     Raises:
         InvalidValue: more prompts, or more points of one, than the limits allow.
@@ -47,25 +75,53 @@ def refuse_crowd(prompts: Sequence[WithPoints], limits: Limits) -> None:
     if len(prompts) > limits.max_prompts:
         raise InvalidValue.of("prompts", f"{len(prompts)} prompts", f"at most {limits.max_prompts}")
     for index, prompt in enumerate(prompts):
-        n_points = len(prompt.points)
-        if n_points > limits.max_prompt_points:
-            raise InvalidValue.of(
-                f"prompts.{index}.points", f"{n_points} points", f"at most {limits.max_prompt_points}"
-            )
+        check_points(prompt, f"prompts.{index}", limits)
 
 
-def resolve_prompt(prompt: PromptInput, field: str, limits: Limits) -> Prompt:
-    """One prompt, under the name that its field has.
+def check_points(prompt: WithPoints, field: str, limits: Limits) -> None:
+    """Check the number of points of a prompt; `field` is its place in the request.
 
     Raises:
-        InvalidValue: it has too many points, shows nothing, or its box has no inside.
+        InvalidValue: more points than the limit.
     """
-    if len(prompt.points) > limits.max_prompt_points:
-        raise InvalidValue.of(f"{field}.points", f"{len(prompt.points)} points", f"at most {limits.max_prompt_points}")
-    return _prompt(prompt, field)
+    n_points = len(prompt.points)
+    if n_points > limits.max_prompt_points:
+        raise InvalidValue.of(f"{field}.points", f"{n_points} points", f"at most {limits.max_prompt_points}")
 
 
-def _prompt(prompt: PromptInput, field: str) -> Prompt:
+def check_inside(prompts: Sequence[Prompt], size: tuple[int, int]) -> None:
+    """Check that all points and boxes are inside an image of `size` (height, width), edges included.
+
+    Raises:
+        InvalidValue: names the first `MAX_FINDINGS` coordinates outside, and their limits.
+    """
+    findings = (
+        finding for index, prompt in enumerate(prompts) for finding in outside(prompt, size, f"prompts.{index}")
+    )
+    if first := list(islice(findings, MAX_FINDINGS)):
+        raise InvalidValue.together(first)
+
+
+def outside(prompt: Prompt, size: tuple[int, int], field: str) -> Iterator[InvalidValue]:
+    """Coordinates of a prompt outside an image of `size` (height, width); `field` is its place in the request."""
+    height, width = size
+    for number, point in enumerate(prompt.points):
+        if not 0 <= point.x <= width:
+            yield _outside(f"{field}.points.{number}.x", point.x, f"0 to {width}, the image's width")
+        if not 0 <= point.y <= height:
+            yield _outside(f"{field}.points.{number}.y", point.y, f"0 to {height}, the image's height")
+    if prompt.box is not None:
+        x0, y0, x1, y1 = prompt.box
+        if min(x0, x1) < 0 or max(x0, x1) > width or min(y0, y1) < 0 or max(y0, y1) > height:
+            limit = f"x in 0 to {width} and y in 0 to {height}, the image's size"
+            yield _outside(f"{field}.box", list(prompt.box), limit)
+
+
+def _outside(field: str, value: float | list[float], limit: str) -> InvalidValue:
+    return InvalidValue.of(field, value, f"pixels inside the image: {limit}")
+
+
+def _resolved(prompt: PromptInput, field: str) -> Prompt:
     points = tuple(Point(point.x, point.y, point.positive) for point in prompt.points)
     if prompt.box is None:
         if not points:

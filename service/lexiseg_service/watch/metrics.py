@@ -15,6 +15,15 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    NotReady,
+    QueueFull,
+    ServiceError,
+    TooLarge,
+    UndecodableImage,
+    UnsupportedImage,
+)
 from lexiseg_service.watch.gathered import gather
 
 # From a text row in memory (tenths of a millisecond) to the default deadline.
@@ -29,7 +38,16 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 WorkerState = Literal["ready", "loading", "leaving", "away", "missing"]
 
-# Of the counters with one label, by attribute.
+# Failure reasons by error class; other errors are `other`.
+FAILURE_REASONS: tuple[tuple[type[ServiceError], str], ...] = (
+    (QueueFull, "rejected"),
+    (DeadlineExceeded, "timeout"),
+    (TooLarge, "decode"),
+    (UnsupportedImage, "decode"),
+    (UndecodableImage, "decode"),
+    (NotReady, "backend"),
+)
+# Label values of the counters with one label, by attribute.
 KNOWN_VALUES = {
     "questions": ("rest", "grpc", "stream"),
     "failures": ("rejected", "canceled", "timeout", "decode", "backend", "other"),
@@ -246,6 +264,13 @@ class _Workers(Collector):
             for state in get_args(WorkerState):
                 number.add_metric([state], tally[state])
         return ready, number
+
+
+def failure_reason(error: Exception) -> str:
+    """The reason of a failed request for `Metrics.failed`: rejected, timeout, decode, backend or other."""
+    if not isinstance(error, ServiceError):
+        return "backend"
+    return next((reason for kind, reason in FAILURE_REASONS if isinstance(error, kind)), "other")
 
 
 def _exemplar(trace_id: str | None) -> dict[str, str] | None:

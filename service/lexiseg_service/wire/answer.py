@@ -1,4 +1,4 @@
-"""A worker's answer on the wire: the same message goes from worker to gateway and from gateway to client."""
+"""Answers as messages: the same ones go from worker to gateway and from gateway to client."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import asdict
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.types import AnswerWarning, Ring, Rle, Segment
-from lexiseg_service.question.messages import CacheUse, MaskFormat, RenderedMap, Timings, WorkerAnswer
-from lexiseg_service.wire.enums import TASKS, word_of
-from lexiseg_service.wire.request import encode_size
+from lexiseg_service.question.messages import CacheUse, FrameAnswer, MaskFormat, RenderedMap, Timings, WorkerAnswer
+from lexiseg_service.wire.errors import error_of, problem_of
+from lexiseg_service.wire.request import TASKS, encode_size, word_of
 
-DECIMALS = 4  # of a score and a quality, as in the JSON of the REST routes
+DECIMALS = 4  # of score and quality, as in the JSON of the REST routes
 MILLISECOND_DECIMALS = 2
 
 
 def encode_answer(
     answer: WorkerAnswer, request_id: str = "", track_ids: Sequence[int | None] = ()
 ) -> pb.SegmentResponse:
-    """The message; masks in the answer's one format. `track_ids`: one for each segment, or none."""
+    """The message of an answer; `track_ids`: one for each segment, or none."""
     label_map = answer.label_map
     message = pb.SegmentResponse(
         id=request_id,
@@ -44,10 +44,10 @@ def encode_answer(
 
 
 def decode_answer(message: pb.SegmentResponse) -> WorkerAnswer:
-    """The answer; run lengths only where they were asked for, else those of a mask are empty."""
+    """The answer of a message; without run lengths in other mask formats than rle."""
     size = (message.size.height, message.size.width)
     task = word_of(TASKS, message.task)
-    assert task is not None, f"a task of number {message.task}"
+    assert task is not None, f"unknown task number {message.task}"
     mask = _mask_of(message)
     polygons = tuple(_rings(segment) for segment in message.segments) if mask == "polygon" else None
     label_map = message.label_map
@@ -73,8 +73,36 @@ def decode_answer(message: pb.SegmentResponse) -> WorkerAnswer:
     )
 
 
+def encode_frame_answer(answer: FrameAnswer, request_id: str = "") -> pb.SegmentVideoResponse:
+    """The message of a frame's answer."""
+    return pb.SegmentVideoResponse(
+        frame_id=answer.frame_id,
+        timestamp_us=answer.timestamp_us,
+        answer=None if answer.answer is None else encode_answer(answer.answer, request_id, answer.track_ids),
+        dropped=answer.dropped,
+        error=None if answer.error is None else problem_of(answer.error, request_id),
+        state_reset=answer.state_reset,
+        lost=answer.lost,
+    )
+
+
+def decode_frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
+    """The frame's answer of a message."""
+    answered = message.HasField("answer")
+    return FrameAnswer(
+        frame_id=message.frame_id,
+        timestamp_us=message.timestamp_us,
+        answer=decode_answer(message.answer) if answered else None,
+        dropped=message.dropped,
+        error=error_of(message.error) if message.HasField("error") else None,
+        state_reset=message.state_reset,
+        track_ids=_track_ids(message.answer) if answered else (),
+        lost=tuple(message.lost),
+    )
+
+
 def _mask_of(message: pb.SegmentResponse) -> MaskFormat:
-    """The format of an answer's masks, as they show it; without a segment any is right."""
+    """The format of an answer's masks; any for an answer without segments."""
     if message.HasField("label_map"):
         return "png"
     if not message.segments:
@@ -83,8 +111,8 @@ def _mask_of(message: pb.SegmentResponse) -> MaskFormat:
     return "rle" if shown.HasField("coco_rle") else "polygon" if shown.HasField("polygon") else "none"
 
 
-def decode_track_ids(message: pb.SegmentResponse) -> tuple[int | None, ...]:
-    """One for each segment; empty where no segment has one."""
+def _track_ids(message: pb.SegmentResponse) -> tuple[int | None, ...]:
+    """Track ids, one for each segment; empty if no segment has one."""
     track_ids = tuple(segment.track_id if segment.HasField("track_id") else None for segment in message.segments)
     return track_ids if any(identity is not None for identity in track_ids) else ()
 

@@ -1,13 +1,56 @@
-"""A checked and resolved request on the wire from gateway to worker. Its deadline is the call's own."""
+"""Requests from gateway to worker as messages: images, examples and the steps of a video stream.
+
+The deadline of a request is the call's own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
-from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Shown, Vocabulary
-from lexiseg_service.question.examples import ExampleRegion
-from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.wire.enums import MASKS, REFINEMENTS, TASKS, word_of
+from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Refinement, Region, Rle, Shown, Task, Vocabulary
+from lexiseg_service.question.messages import (
+    DropPolicy,
+    ExampleRegion,
+    Exemplified,
+    Followed,
+    KeptPicture,
+    MaskFormat,
+    StreamQuestion,
+    VideoFrame,
+    WorkerRequest,
+)
+
+TASKS: Final[Mapping[Task, pb.Task.ValueType]] = {
+    "semantic": pb.TASK_SEMANTIC,
+    "instance": pb.TASK_INSTANCE,
+    "panoptic": pb.TASK_PANOPTIC,
+    "prompt": pb.TASK_PROMPT,
+    "everything": pb.TASK_EVERYTHING,
+}
+MASKS: Final[Mapping[MaskFormat, pb.MaskFormat.ValueType]] = {
+    "rle": pb.MASK_FORMAT_RLE,
+    "polygon": pb.MASK_FORMAT_POLYGON,
+    "png": pb.MASK_FORMAT_PNG,
+    "none": pb.MASK_FORMAT_NONE,
+}
+REFINEMENTS: Final[Mapping[Refinement, pb.Refine.ValueType]] = {
+    "none": pb.REFINE_NONE,
+    "pamr": pb.REFINE_PAMR,
+    "regions": pb.REFINE_REGIONS,
+}
+DROP_POLICIES: Final[Mapping[DropPolicy, pb.DropPolicy.ValueType]] = {
+    "none": pb.DROP_POLICY_NONE,
+    "latest": pb.DROP_POLICY_LATEST,
+}
+Word = TypeVar("Word", bound=str)
+
+
+def word_of(words: Mapping[Word, int], number: int) -> Word | None:
+    """The word of an enum's number; None for "unspecified" and for a number that a newer release may know."""
+    return next((word for word, known in words.items() if known == number), None)
 
 
 def encode_request(request: WorkerRequest) -> internal.WorkerSegmentRequest:
@@ -179,4 +222,118 @@ def _read_background(message: pb.Background) -> Background:
     return Background(
         tuple(message.words.words) if message.HasField("words") else None,
         message.threshold if message.HasField("threshold") else None,
+    )
+
+
+def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
+    """The message; exactly one of image and image id travels."""
+    message = internal.ExemplifyRequest(
+        question=encode_question(request),
+        origin=encode_origin(request),
+        regions=[
+            internal.ExampleRegion(region=encode_region(shown.region), field=shown.field) for shown in request.regions
+        ],
+        keep_picture=request.keep_picture,
+    )
+    encode_image(message, request)
+    return message
+
+
+def decode_exemplify(message: internal.ExemplifyRequest, deadline: float) -> WorkerRequest:
+    """The request; `deadline` as time.monotonic() of this process says."""
+    image = message.content if message.HasField("content") else None
+    image_id = message.image_id if message.HasField("image_id") else None
+    regions = tuple(ExampleRegion(read_region(shown.region), shown.field) for shown in message.regions)
+    return decode_question(
+        message.question,
+        message.origin,
+        image,
+        image_id,
+        deadline,
+        regions,
+        keep_picture=message.keep_picture,
+        size=decode_size(message),
+    )
+
+
+def encode_exemplified(made: Exemplified) -> internal.ExemplifyResponse:
+    """What a worker made of regions."""
+    return internal.ExemplifyResponse(
+        image_id=made.image_id,
+        digest=made.digest,
+        rows=made.rows,
+        picture=b"" if made.picture is None else made.picture.image,
+        regions=[] if made.picture is None else [encode_region(region) for region in made.picture.regions],
+    )
+
+
+def decode_exemplified(message: internal.ExemplifyResponse) -> Exemplified:
+    """What `encode_exemplified` wrote."""
+    picture = None
+    if message.picture:
+        picture = KeptPicture(message.picture, tuple(read_region(region) for region in message.regions))
+    return Exemplified(message.image_id, message.digest, tuple(message.rows), picture)
+
+
+def encode_region(region: Region) -> pb.Example:
+    """A region without its image."""
+    if region.mask is not None:
+        height, width = region.mask.size
+        return pb.Example(mask=pb.CocoRle(size=pb.Size(height=height, width=width), counts=region.mask.counts))
+    prompt = encode_prompt(region.prompt or Prompt())
+    return pb.Example(points=prompt.points, box=prompt.box if prompt.HasField("box") else None)
+
+
+def read_region(message: pb.Example) -> Region:
+    """What `encode_region` wrote."""
+    if message.HasField("mask"):
+        height, width = message.mask.size.height, message.mask.size.width
+        return Region(mask=Rle((height, width), message.mask.counts, 0, (0, 0, width, height)))
+    return Region(read_prompt(pb.Prompt(points=message.points, box=message.box if message.HasField("box") else None)))
+
+
+def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVideoRequest:
+    """A question or a frame."""
+    if isinstance(step, VideoFrame):
+        frame = pb.Frame(
+            image=step.image,
+            timestamp_us=step.timestamp_us,
+            id=step.id,
+            follow=[pb.Follow(track_id=each.track_id, prompt=encode_prompt(each.prompt)) for each in step.follow],
+            unfollow=step.unfollow,
+        )
+        size = None if step.size is None else encode_size(step.size)
+        return internal.WorkerSegmentVideoRequest(frame=frame, size=size)
+    config = internal.WorkerStreamConfig(
+        question=encode_question(step.request),
+        smoothing=step.smoothing,
+        tracking=step.tracking,
+        drop_policy=DROP_POLICIES[step.drop_policy],
+        frames_in_flight=step.frames_in_flight,
+        origin=encode_origin(step.request),
+        resumed=step.resumed,
+    )
+    return internal.WorkerSegmentVideoRequest(config=config)
+
+
+def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion | VideoFrame:
+    """What `encode_step` wrote."""
+    if message.HasField("frame"):
+        frame = message.frame
+        return VideoFrame(
+            image=frame.image,
+            id=frame.id,
+            timestamp_us=frame.timestamp_us,
+            follow=tuple(Followed(each.track_id, read_prompt(each.prompt)) for each in frame.follow),
+            unfollow=tuple(frame.unfollow),
+            size=decode_size(message),
+        )
+    config = message.config
+    return StreamQuestion(
+        request=decode_question(config.question, config.origin),
+        smoothing=config.smoothing,
+        tracking=config.tracking,
+        drop_policy=word_of(DROP_POLICIES, config.drop_policy) or "none",
+        frames_in_flight=config.frames_in_flight,
+        resumed=config.resumed,
     )

@@ -1,20 +1,59 @@
 """A gRPC server with the standard health service, for gateways and workers.
 
-listen -> serve -> report that it goes down, refuse new calls, drain
+listen -> serve -> report NOT_SERVING, refuse new calls, drain
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lexiseg_service.wire.channels import Options
-from lexiseg_service.wire.health import Health
-from lexiseg_service.wire.serving import listen
+
+UNIX = "unix:"
+
+
+class CannotListen(Exception):
+    """The port is taken or not ours to take; the message is for whoever started us."""
+
+
+async def listen(
+    server: grpc.aio.Server, host: str, port: int, option: str, credentials: grpc.ServerCredentials | None = None
+) -> int:
+    """Binds a server, before it starts; the answer is the port, which 0 leaves to the system.
+
+    A host `unix:PATH` is a Unix socket, without a port. Without credentials it takes any connection.
+
+    Raises:
+        CannotListen: it is taken; names the command line's option for another.
+    """
+    try:
+        address = host if host.startswith(UNIX) else f"{bracketed(host)}:{port}"
+        return server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+    except RuntimeError:
+        await server.stop(None)
+        raise CannotListen(taken(f"{host}:{port}", option)) from None
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port: IPv6 addresses in brackets."""
+    try:
+        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
+    except ValueError:
+        return host
+
+
+def taken(where: str, option: str) -> str:
+    """What is said of an address that cannot be listened on: `make serve` takes no options, but the environment's."""
+    variable = "LEXISEG_" + option.removeprefix("--").replace("-", "_").upper()
+    return f"cannot listen on {where}; is it taken? Choose another with {option}, or in {variable}"
 
 
 @dataclass(frozen=True)
@@ -94,3 +133,51 @@ class GrpcServer:
     def _now(self) -> Mapping[str, bool]:
         now = self._service.health()
         return now if self._closing is None else dict.fromkeys(now, False)
+
+
+Response = health_pb2.HealthCheckResponse
+
+
+class Health(health_pb2_grpc.HealthServicer):
+    """Health of names; a watch looks for changes every so many seconds.
+
+    Args:
+        now: whether each name is served; "" is the whole server.
+        seconds: between two looks of a watch.
+    """
+
+    def __init__(self, now: Callable[[], Mapping[str, bool]], seconds: float) -> None:
+        self._now = now
+        self._seconds = seconds
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """End every watch after it has sent the present state."""
+        self._closing.set()
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:
+        """The present state of a name."""
+        status = self._status(request.service)
+        if status == Response.SERVICE_UNKNOWN:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no service of this name")
+        return Response(status=status)
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+        """The present state of a name, and each change."""
+        sent = None
+        while True:
+            last = self._closing.is_set()
+            status = self._status(request.service)
+            if status != sent:
+                await context.write(Response(status=status))
+                sent = status
+            if last:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._seconds)
+
+    def _status(self, name: str) -> Any:
+        served = self._now().get(name)
+        if served is None:
+            return Response.SERVICE_UNKNOWN
+        return Response.SERVING if served else Response.NOT_SERVING

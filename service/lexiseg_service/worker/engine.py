@@ -32,9 +32,9 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import needed_texts
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
-from lexiseg_service.image.id import image_id_of
+from lexiseg_service.image.header import image_id_of
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
-from lexiseg_service.question.prompt_bounds import check_inside
+from lexiseg_service.question.prompts import check_inside
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing

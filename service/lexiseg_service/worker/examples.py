@@ -21,9 +21,8 @@ from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt, Region
 from lexiseg_service.errors import InvalidValue, NotReady
-from lexiseg_service.question.examples import ExampleRegion
-from lexiseg_service.question.messages import Exemplified, KeptPicture
-from lexiseg_service.question.prompt_bounds import outside
+from lexiseg_service.question.messages import ExampleRegion, Exemplified, KeptPicture
+from lexiseg_service.question.prompts import outside
 from lexiseg_service.settings import Limits
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.decode import decode

@@ -23,16 +23,14 @@ from lexiseg_client.stubs.worker_pb2_grpc import WorkerServicer, add_WorkerServi
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import ServiceError, unexpected
 from lexiseg_service.question.backend import Backend
-from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire.answer import encode_answer
+from lexiseg_service.wire.answer import encode_answer, encode_frame_answer
 from lexiseg_service.wire.channels import worker_options
 from lexiseg_service.wire.errors import end
-from lexiseg_service.wire.examples import decode_exemplify, encode_exemplified
-from lexiseg_service.wire.request import decode_request
+from lexiseg_service.wire.request import decode_exemplify, decode_request, decode_step, encode_exemplified
 from lexiseg_service.wire.server import GrpcServer, Pace, Place, Service
-from lexiseg_service.wire.stream import decode_step, encode_frame_answer
 from lexiseg_service.wire.trust import Trust
 
 if TYPE_CHECKING:  # generic for the type checker alone

@@ -19,8 +19,14 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import DeadlineExceeded, NotReady
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
-from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import (
+    Exemplified,
+    FrameAnswer,
+    StreamQuestion,
+    VideoFrame,
+    WorkerAnswer,
+    WorkerRequest,
+)
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing

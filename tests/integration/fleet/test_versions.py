@@ -15,7 +15,7 @@ import pytest
 from lexiseg_model.types import ModelName
 from lexiseg_service.cli import app
 from lexiseg_service.fleet.rollouts import Rollout
-from lexiseg_service.image.id import image_id_of
+from lexiseg_service.image.header import image_id_of
 from tests import pictures
 from tests.integration.processes import Gateway, Worker
 from tests.integration.server import TO_START, form

@@ -9,8 +9,7 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from lexiseg_service.breaker import Breaker
-from lexiseg_service.redis_link import RedisLink
+from lexiseg_service.redis_link import Breaker, RedisLink
 from tests.integration.shared_state.patience import PATIENT
 from tests.redis_server import RedisServer
 

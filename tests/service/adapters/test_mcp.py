@@ -14,8 +14,8 @@ from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
 from lexiseg_service.adapters.mcp import Desk, create
-from lexiseg_service.gateway.state import open_vocabularies
 from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.model.stand_in import ColourSegmenter

@@ -15,7 +15,7 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.types import Prompt
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.fleet.followed import FollowedObjects
-from lexiseg_service.question.stream_messages import Followed, FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import Followed, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.wire.errors import problem_of
 from tests import pictures

@@ -8,11 +8,11 @@ import time
 import pytest
 
 from lexiseg_service.errors import ImageExpired, NotReady
+from lexiseg_service.fleet import links
 from lexiseg_service.fleet import links as worker_link
-from lexiseg_service.fleet import voice
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.fleet.remote import RemoteBackend
-from lexiseg_service.image.id import image_id_of
+from lexiseg_service.image.header import image_id_of
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire import channels
@@ -110,7 +110,7 @@ async def test_work_of_a_worker_that_falls_silent_is_done_by_another(monkeypatch
 async def test_who_asked_a_worker_that_stood_still_until_the_deadline_may_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(voice, "LONG", 0.8)
+    monkeypatch.setattr(links, "LONG", 0.8)
     async with started(Someone(held=asyncio.Event())) as fleet:
         wire = Wire(fleet.servers[0].port)
         async with wire.laid() as address:
@@ -131,7 +131,7 @@ async def test_who_asked_a_worker_that_stood_still_until_the_deadline_may_come_a
 async def test_what_a_worker_that_died_left_too_little_time_for_may_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(voice, "LONG", 60.0)  # the other one is not taken for one that stands still
+    monkeypatch.setattr(links, "LONG", 60.0)  # the other one is not taken for one that stands still
     first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
     async with started(first, second) as fleet:
         deadline = time.monotonic() + 2 * STOOD_STILL

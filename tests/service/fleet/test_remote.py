@@ -19,7 +19,7 @@ from lexiseg_service.errors import (
 from lexiseg_service.fleet.links import WorkerLink
 from lexiseg_service.fleet.remote import RemoteBackend
 from lexiseg_service.fleet.routing import SPILL_AT
-from lexiseg_service.image.id import image_id_of
+from lexiseg_service.image.header import image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

@@ -7,19 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from structlog.testing import capture_logs
 
 from lexiseg_model.types import ModelCard, ModelName
+from lexiseg_service import watched_file
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.fleet import rollouts
 from lexiseg_service.fleet.rollouts import Rollout, Rollouts, chosen, read_rollouts, write_rollouts
 from lexiseg_service.gateway.use_case import Caller, UseCase
-from lexiseg_service.image.id import image_id_of
-from lexiseg_service.question.asked import Asked
+from lexiseg_service.gateway.vocabularies.collection import Vocabularies
+from lexiseg_service.gateway.vocabularies.stores import DirectoryStore
+from lexiseg_service.image.header import image_id_of
+from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
-from lexiseg_service.vocabularies.collection import Vocabularies
-from lexiseg_service.vocabularies.stores.directory import DirectoryStore
+from tests import pictures
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend
 
@@ -102,7 +104,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 def test_a_file_is_looked_at_again_and_a_wrong_one_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollouts, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(watched_file, "CHECK_SECONDS", 0.0)
     path = tmp_path / "rollouts.txt"
     path.write_text("colours@2 5\n")
     now = Rollouts(path)
@@ -141,7 +143,7 @@ async def test_a_key_gets_the_same_version_for_every_image_and_whoever_names_one
 
     async def model(client: str, named: str | None = None) -> str:
         question = Question.model_validate({"classes": ["red"], "model": named})
-        return (await asks.resolved(question, Caller(client=client), Asked(os.urandom(9), question))).model
+        return (await asks.request(question, Caller(client=client), ImageSource(id=os.urandom(9).hex()))).model
 
     for key in KEYS[:50]:
         expected = "colours@2" if Rollout(NEW, 30).takes(key) else "colours@1"
@@ -156,7 +158,7 @@ async def test_a_share_waits_until_its_version_is_loaded_and_readyz_says_so(tmp_
     question = Question.model_validate({"classes": ["red"]})
 
     async def model() -> str:
-        return (await asks.resolved(question, Caller(client="anybody"), Asked(b"", question))).model
+        return (await asks.request(question, Caller(client="anybody"), ImageSource(id="known"))).model
 
     backend.now = replace(backend.now, awaited=("colours@2",))
     while_it_loads = await model(), asks.health().degraded
@@ -192,9 +194,9 @@ async def test_an_image_gets_the_same_version_sent_or_known_whoever_asks(tmp_pat
     seen = set()
 
     for number in range(40):
-        image = str(number).encode()
-        sent = await asks.resolved(question, Caller(client="one"), Asked(image, question))
-        known = await asks.resolved(question, Caller(client="two"), Asked(None, question, image_id_of(image)))
+        image = pictures.encoded(Image.new("RGB", (16, 16), (number, 0, 0)))
+        sent = await asks.request(question, Caller(client="one"), ImageSource(image))
+        known = await asks.request(question, Caller(client="two"), ImageSource(id=image_id_of(image)))
         assert sent.model == known.model
         seen.add(sent.model)
 
@@ -205,13 +207,13 @@ async def test_a_video_stays_with_one_version_of_its_caller(tmp_path: Path) -> N
     asks = use_case(tmp_path, "colours@2 50 image")
     question = Question.model_validate({"classes": ["red"]})
 
-    versions = {(await asks.resolved(question, Caller(client="camera"))).model for _ in range(5)}
+    versions = {(await asks.request(question, Caller(client="camera"), of_stream=True)).model for _ in range(5)}
 
     assert len(versions) == 1
 
 
 def test_a_missing_file_is_logged_and_read_once_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollouts, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(watched_file, "CHECK_SECONDS", 0.0)
     file = tmp_path / "rollouts"
     with capture_logs() as lines:
         now = Rollouts(file)

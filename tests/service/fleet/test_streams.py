@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from lexiseg_service.errors import InvalidValue, NotReady
-from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
 from tests.service.fleet.workers import Fleet, Someone, question, started
 
 NAMES = [str(number) for number in range(40)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_service.fleet.voice import LONG, Voice
+from lexiseg_service.fleet.links import LONG, Voice
 
 
 class Clock:

@@ -11,8 +11,7 @@ from typing import Any
 
 from lexiseg_model.types import ClassEntry, ModelCard, Vocabulary
 from lexiseg_service.fleet.remote import RemoteBackend
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame, WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.server import GrpcServer

@@ -10,8 +10,17 @@ import numpy as np
 
 from lexiseg_model.types import ModelCard, Rle, Segment
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import CacheUse, Exemplified, KeptPicture, Timings, WorkerAnswer, WorkerRequest
-from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import (
+    CacheUse,
+    Exemplified,
+    FrameAnswer,
+    KeptPicture,
+    StreamQuestion,
+    Timings,
+    VideoFrame,
+    WorkerAnswer,
+    WorkerRequest,
+)
 from tests.model.stand_in import card
 
 WARM = Health(True, True, "colours are warmed up")

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from lexiseg_service.gateway.admission.limits import Gate
+from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -20,10 +20,10 @@ IMAGE: list[Any] = [("image", ("a.png", pictures.encoded(pictures.small())))]
 
 @asynccontextmanager
 async def serving(
-    *, backend: KnownBackend | None = None, gate: Gate | None = None, **settings: Any
+    *, backend: KnownBackend | None = None, client_limits: ClientLimits | None = None, **settings: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway of its own."""
-    app = create_app(Settings(model="colours", **settings), backend or KnownBackend(), Metrics(), gate)
+    app = create_app(Settings(model="colours", **settings), backend or KnownBackend(), Metrics(), client_limits)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client
 

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
-import asyncio
-import gc
-import weakref
-
 import pytest
 
 from lexiseg_model.types import Vocabulary
-from lexiseg_service.errors import InvalidValue, QueueFull
-from lexiseg_service.gateway.by_example import MOST_REPEATED, ExampleDesk
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.by_example import MAX_REPETITION, ExampleDesk
+from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.messages import Exemplified, KeptPicture, WorkerRequest
 from lexiseg_service.question.schemas import ClassInput, ExampleInput
 from lexiseg_service.settings import Limits
-from lexiseg_service.vocabularies.schemas import VocabularyInput
 
 PICTURE = bytes(1000)
 
@@ -45,11 +41,11 @@ def _one_picture_may_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def kept(n_examples: int) -> VocabularyInput:
     desk = ExampleDesk(OnePicture(), LIMITS, unfetched)
-    return await desk.kept(shown(n_examples), WorkerRequest(None, Vocabulary(()), "tiny"))
+    return await desk.stored_form(shown(n_examples), WorkerRequest(None, Vocabulary(()), "tiny"))
 
 
 async def test_an_image_may_hold_several_examples() -> None:
-    (entry,) = (await kept(MOST_REPEATED)).classes
+    (entry,) = (await kept(MAX_REPETITION)).classes
 
     assert isinstance(entry, ClassInput)
     assert all(example.image is not None and example.image.base64 for example in entry.examples)
@@ -57,26 +53,4 @@ async def test_an_image_may_hold_several_examples() -> None:
 
 async def test_a_picture_is_not_kept_with_countless_examples() -> None:
     with pytest.raises(InvalidValue, match="5,000 bytes of pictures, each as often as it has examples"):
-        await kept(MOST_REPEATED + 1)
-
-
-async def test_pictures_that_are_refused_are_gone_with_their_error() -> None:
-    class Full(OnePicture):
-        async def exemplify(self, request: WorkerRequest) -> Exemplified:
-            await asyncio.sleep(0)
-            raise QueueFull("full", 1)
-
-    desk = ExampleDesk(Full(), LIMITS, unfetched)
-    request = WorkerRequest(PICTURE, Vocabulary(()), "tiny")
-    left = weakref.ref(request)
-    gc.collect()
-    gc.disable()
-    try:
-        with pytest.raises(QueueFull) as caught:
-            await desk.kept(shown(2), request)
-        del caught, request
-        async with asyncio.timeout(10):
-            while left() is not None:
-                await asyncio.sleep(0)
-    finally:
-        gc.enable()
+        await kept(MAX_REPETITION + 1)

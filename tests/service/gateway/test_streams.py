@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
 from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE
@@ -22,6 +21,9 @@ from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.streams import OpenStreams
 from lexiseg_service.gateway.use_case import Caller
+from lexiseg_service.gateway.video import Accepted, Step, StreamConfig, VideoService
+from lexiseg_service.question.messages import FrameAnswer
+from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Shares
 from lexiseg_service.watch.metrics import Metrics
@@ -189,38 +191,32 @@ async def test_a_question_that_is_refused_leaves_the_stream_as_it_was(client: ht
     assert labels_of(await ask(client, stream, frame(red=HERE))) == {1: "red"}
 
 
-class FullAtTheSecondQuestion:
-    """A stream that has no room for a question beside its first."""
+class FullAtTheSecondConfig(VideoService):
+    """A stream that has no room for a second config."""
 
-    def check_frame(self, frame: pb.Frame) -> None:
-        """Every frame is good."""
+    def __init__(self) -> None: ...
 
-    async def check_config(self, config: pb.StreamConfig, caller: Caller) -> None:
-        """Every question is good, too."""
+    async def check_config(self, config: StreamConfig, caller: Caller) -> None: ...
 
     async def stream(
-        self,
-        messages: AsyncIterator[pb.SegmentVideoRequest],
-        caller: Caller,
-        accepted: Callable[[], Awaitable[object]],
-        room: Shares | None = None,
-    ) -> AsyncGenerator[pb.SegmentVideoResponse, None]:
-        await anext(messages)
+        self, steps: AsyncIterator[Step], caller: Caller, accepted: Accepted, frame_bytes: Shares | None = None
+    ) -> AsyncGenerator[FrameAnswer, None]:
+        await anext(steps)
         await accepted()
-        async for _ in messages:
+        async for _ in steps:
             raise QueueFull("no room", 1)
-        yield pb.SegmentVideoResponse()
+        yield FrameAnswer("0")
 
 
-async def test_a_question_that_ends_its_stream_hears_why() -> None:
-    caller = Caller("", "anybody", "1")
-    streams = OpenStreams(FullAtTheSecondQuestion(), Settings(deadline_seconds=SOON), Shares("calls", 1, 1))
-    identity = await streams.open(pb.StreamConfig(), caller)
+async def test_a_config_that_ends_its_stream_gets_the_reason() -> None:
+    caller, config = Caller("", "anybody", "1"), StreamConfig(Question.model_construct(task="prompt"))
+    streams = OpenStreams(FullAtTheSecondConfig(), Settings(deadline_seconds=SOON), Shares("calls", 1, 1))
+    identity = await streams.open(config, caller)
 
     with pytest.raises(QueueFull, match="no room"):
-        await streams.change(identity, pb.StreamConfig(), caller)
+        await streams.change(identity, config, caller)
     with pytest.raises(UnknownStream):
-        await streams.change(identity, pb.StreamConfig(), caller)
+        await streams.change(identity, config, caller)
 
 
 async def test_a_question_to_a_stream_that_is_not_open_is_refused(client: httpx.AsyncClient) -> None:
@@ -332,9 +328,10 @@ async def test_a_model_that_is_not_here_opens_no_stream(client: httpx.AsyncClien
 
 
 async def test_a_silent_stream_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.gateway.admission.door.MAX_CALLS", 1)
+    monkeypatch.setattr("lexiseg_service.gateway.admission.admission.MAX_CALLS", 1)
     for seconds in (0.2, 2, 10):  # on a slow machine the first stream may be over before there is a second
-        async with gateway(stream_idle_seconds=seconds) as client:
+        monkeypatch.setattr("lexiseg_service.gateway.video.STREAM_IDLE_SECONDS", seconds)
+        async with gateway() as client:
             first = await opened(client)
             refused = await client.post("/v1/streams", json={})
             if refused.status_code == 201:

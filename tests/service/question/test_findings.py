@@ -13,11 +13,10 @@ from lexiseg_service.adapters.kserve import Infer
 from lexiseg_service.adapters.label_studio import Predict as LabelStudio
 from lexiseg_service.adapters.roboflow import Body as Roboflow
 from lexiseg_service.adapters.x_anylabeling import Predict as XAnyLabeling
-from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
-from lexiseg_service.question.findings import validate
-from lexiseg_service.question.schemas import JsonRequest, Question
-from lexiseg_service.question.stream_schemas import FrameInput, StreamInput
-from lexiseg_service.vocabularies.schemas import VocabularyInput
+from lexiseg_service.errors import MAX_FINDINGS, InvalidValue
+from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.question.schemas import FrameInput, JsonRequest, Question, StreamInput
+from lexiseg_service.question.validation import validate
 
 FROM_OUTSIDE = (
     JsonRequest, StreamInput, FrameInput, VocabularyInput, HuggingFace, Infer, LabelStudio, Roboflow, XAnyLabeling,
@@ -71,4 +70,4 @@ def test_of_thousands_of_wrong_classes_a_few_are_told(wrong: Any) -> None:
     with pytest.raises(InvalidValue) as caught:
         validate(Question, {"classes": [wrong] * 40_000})
 
-    assert 5 <= len(fields_of(caught.value)) <= MOST_FINDINGS
+    assert 5 <= len(fields_of(caught.value)) <= MAX_FINDINGS

@@ -7,8 +7,8 @@ import base64
 import pytest
 
 from lexiseg_service.errors import InvalidValue, MalformedRequest, TooLarge
-from lexiseg_service.question.examples import content_of
-from lexiseg_service.question.json_text import parse_json, parse_object
+from lexiseg_service.question.examples import decode_base64
+from lexiseg_service.question.validation import parse_json, parse_object
 from lexiseg_service.settings import Limits
 
 
@@ -39,10 +39,10 @@ TEXT = base64.b64encode(CONTENT).decode()
 
 @pytest.mark.parametrize("text", [TEXT, "data:image/png;base64," + TEXT, "\r\n".join([TEXT[:76], TEXT[76:]])])
 def test_base64_comes_with_or_without_a_data_uri_and_line_breaks(text: str) -> None:
-    assert content_of(text, "image.base64") == CONTENT
+    assert decode_base64(text, "image.base64") == CONTENT
 
 
 @pytest.mark.parametrize("text", ["A" * 9001, "A" * 8000 + "-_==", "data:,base64," + "A" * 8000, "hello!"])
 def test_what_is_no_base64_names_its_field(text: str) -> None:
     with pytest.raises(InvalidValue, match=rf"a: expected base64 \(RFC 4648\), got '{len(text)} characters'"):
-        content_of(text, "a")
+        decode_base64(text, "a")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from lexiseg_model.types import Point, Prompt
-from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
-from lexiseg_service.question.prompt_bounds import check_inside
+from lexiseg_service.errors import MAX_FINDINGS, InvalidValue
+from lexiseg_service.question.prompts import check_inside
 
 SIZE = (40, 60)  # height, width
 INSIDE = Prompt((Point(30, 20),))
@@ -78,5 +78,5 @@ def test_of_thousands_outside_the_first_are_told() -> None:
     with pytest.raises(InvalidValue) as refused:
         check_inside([Prompt((Point(70, 50),) * 32)] * 256, SIZE)
 
-    assert len(refused.value.extra["errors"]) == MOST_FINDINGS
+    assert len(refused.value.extra["errors"]) == MAX_FINDINGS
     assert len(refused.value.detail) < 1000

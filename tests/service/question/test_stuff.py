@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_service.question.stuff import is_thing
-from lexiseg_service.vocabularies.builtin import NAMES, built_in
+from lexiseg_service.gateway.vocabularies.builtin import NAMES, built_in
+from lexiseg_service.question.classes import is_thing
 
 TOLD_APART = ("voc20", "voc21", "coco-object", "coco-stuff", "coco-panoptic", "cityscapes", "ade20k", "lvis")
 

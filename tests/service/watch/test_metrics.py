@@ -20,9 +20,8 @@ from lexiseg_service.errors import (
     UnsupportedImage,
 )
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.failures import REASONS
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.metrics import FAILURE_REASONS, Metrics
 from lexiseg_service.worker.models.loaded import watch_device
 from lexiseg_service.worker.worker import ModelWorker
 from tests.service.engine_backend import EngineBackend
@@ -106,7 +105,7 @@ def test_what_a_share_is_made_of_begins_at_zero(metrics: Metrics) -> None:
     scrape = metrics.render().decode()
 
     reasons = re.findall(r'^lexiseg_request_failures_total\{reason="(\w+)"\} 0.0$', scrape, re.MULTILINE)
-    assert set(reasons) == {reason for _, reason in REASONS} | {"canceled", "other"}
+    assert set(reasons) == {reason for _, reason in FAILURE_REASONS} | {"canceled", "other"}
     assert 'lexiseg_questions_total{by="grpc"} 0.0' in scrape
 
 

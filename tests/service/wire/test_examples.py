@@ -8,9 +8,8 @@ import pytest
 
 from lexiseg_client.stubs import worker_pb2 as internal
 from lexiseg_model.types import Point, Prompt, Region, Rle, Vocabulary
-from lexiseg_service.question.examples import ExampleRegion
-from lexiseg_service.question.messages import Exemplified, KeptPicture, WorkerRequest
-from lexiseg_service.wire.examples import decode_exemplified, decode_exemplify, encode_exemplified, encode_exemplify
+from lexiseg_service.question.messages import ExampleRegion, Exemplified, KeptPicture, WorkerRequest
+from lexiseg_service.wire.request import decode_exemplified, decode_exemplify, encode_exemplified, encode_exemplify
 
 REGIONS = (
     Region(Prompt((Point(1, 2.5), Point(0, 0, positive=False)))),

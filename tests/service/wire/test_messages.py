@@ -22,11 +22,24 @@ from lexiseg_model.types import (
     Vocabulary,
 )
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer, WorkerRequest
-from lexiseg_service.question.stream_messages import Followed, FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.wire.answer import decode_answer, encode_answer
-from lexiseg_service.wire.request import decode_request, encode_request
-from lexiseg_service.wire.stream import decode_frame_answer, decode_step, encode_frame_answer, encode_step
+from lexiseg_service.question.messages import (
+    CacheUse,
+    Followed,
+    FrameAnswer,
+    RenderedMap,
+    StreamQuestion,
+    Timings,
+    VideoFrame,
+    WorkerAnswer,
+    WorkerRequest,
+)
+from lexiseg_service.wire.answer import (
+    decode_answer,
+    decode_frame_answer,
+    encode_answer,
+    encode_frame_answer,
+)
+from lexiseg_service.wire.request import decode_request, decode_step, encode_request, encode_step
 
 CLASSES = (
     ClassEntry("sofa", ("couch", "settee"), 0.3, True),

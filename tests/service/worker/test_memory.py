@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine

@@ -18,11 +18,11 @@ from lexiseg_service.commands.remote import RemoteServer
 from lexiseg_service.commands.segment.files import AHEAD
 from lexiseg_service.commands.server import Server
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.state import open_vocabularies
+from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
+from lexiseg_service.gateway.vocabularies.named import Preconditions
+from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
-from lexiseg_service.vocabularies.preconditions import Preconditions
-from lexiseg_service.vocabularies.schemas import VocabularyInput
 from lexiseg_service.watch.metrics import Metrics
 
 Thresholds = Mapping[str, float | None]

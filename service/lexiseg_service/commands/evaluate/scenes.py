@@ -24,7 +24,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement, Task
 from lexiseg_service.commands.evaluate.progress import progress_of
 from lexiseg_service.commands.loading import load
-from lexiseg_service.question.stuff import is_thing
+from lexiseg_service.question.classes import is_thing
 from lexiseg_service.settings import Settings
 
 Truth = TypeVar("Truth")

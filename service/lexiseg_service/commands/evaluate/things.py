@@ -14,7 +14,7 @@ from pathlib import Path
 from lexiseg_model import catalogue
 from lexiseg_model.data.read_scenes import read_panoptic_scenes
 from lexiseg_model.evaluation.scenes.things_fit import fit, gather
-from lexiseg_service.question.stuff import is_thing
+from lexiseg_service.question.classes import is_thing
 
 PHOTOGRAPHS = 60
 

@@ -11,8 +11,8 @@ import typer
 from lexiseg_model.types import Task
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.classes import refuse_unsplit
-from lexiseg_service.question.findings import validate
 from lexiseg_service.question.schemas import Question as RestQuestion
+from lexiseg_service.question.validation import validate
 
 
 @dataclass(frozen=True)

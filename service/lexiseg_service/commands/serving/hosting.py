@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.lifespan.on import LifespanOn
 
 from lexiseg_service.settings import Settings
-from lexiseg_service.wire.serving import CannotListen, bracketed, taken
+from lexiseg_service.wire.server import CannotListen, bracketed, taken
 
 KEEP_ALIVE_SECONDS = 20  # between two requests of a connection; longer than clients keep theirs
 MAX_CONNECTIONS = 1000  # of HTTP at a time; more get 503

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.wire.serving import taken
+from lexiseg_service.wire.server import taken
 
 
 class PortTaken(ServiceError):

@@ -12,11 +12,11 @@ from typing import Annotated, TypeVar
 import typer
 
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.state import open_vocabularies
+from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
+from lexiseg_service.gateway.vocabularies.named import SLOT, encode
+from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary
+from lexiseg_service.gateway.vocabularies.stores import Store
 from lexiseg_service.settings import Settings
-from lexiseg_service.vocabularies.named import SLOT, encode
-from lexiseg_service.vocabularies.schemas import KeptVocabulary
-from lexiseg_service.vocabularies.stores.store import Store
 from lexiseg_service.watch.metrics import Metrics
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ def _read(file: Path) -> dict[str, bytes]:
     try:
         saved = json.loads(file.read_text("utf-8"))
         for name, document in saved.items():
-            KeptVocabulary.model_validate(document)
+            StoredVocabulary.model_validate(document)
             if not SLOT.fullmatch(name):
                 raise ValueError(name)
     except (AttributeError, UnicodeDecodeError, ValueError) as error:

@@ -8,8 +8,7 @@ from contextlib import aclosing, contextmanager
 from lexiseg_service.commands.classes import resolved
 from lexiseg_service.commands.loading import check_model, load
 from lexiseg_service.commands.video.question import FRAMES_IN_FLIGHT, Ask, VideoQuestion
-from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from lexiseg_model.types import Segment
-from lexiseg_service.question.stream_messages import FrameAnswer
+from lexiseg_service.question.messages import FrameAnswer
 
 
 class JsonLines:

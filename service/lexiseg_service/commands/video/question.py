@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lexiseg_service.commands.segment.question import Question
+from lexiseg_service.question.messages import DropPolicy, Followed, FrameAnswer, VideoFrame
 from lexiseg_service.question.prompts import resolve_prompt
 from lexiseg_service.question.schemas import PromptInput
-from lexiseg_service.question.stream_messages import DropPolicy, Followed, FrameAnswer, VideoFrame
 from lexiseg_service.settings import Limits
 
 # Frames in, answers out, in order; closing the answers ends the stream.

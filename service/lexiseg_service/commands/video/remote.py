@@ -13,7 +13,7 @@ from lexiseg_model.types import Prompt as ModelPrompt
 from lexiseg_service.commands.server import Server, answer_of
 from lexiseg_service.commands.video.question import FRAMES_IN_FLIGHT, Ask, VideoQuestion
 from lexiseg_service.errors import error_of
-from lexiseg_service.question.stream_messages import FrameAnswer, VideoFrame
+from lexiseg_service.question.messages import FrameAnswer, VideoFrame
 from lexiseg_service.settings import Settings
 
 SECONDS_TO_CONNECT = 10.0

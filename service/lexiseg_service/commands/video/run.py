@@ -24,7 +24,7 @@ from lexiseg_service.commands.video.lines import JsonLines
 from lexiseg_service.commands.video.question import FRAMES_IN_FLIGHT, Ask
 from lexiseg_service.commands.video.source import SourceFailure, SourceFrame, VideoSource
 from lexiseg_service.commands.video.target import VideoTarget
-from lexiseg_service.question.stream_messages import Followed, FrameAnswer, VideoFrame
+from lexiseg_service.question.messages import Followed, FrameAnswer, VideoFrame
 
 JPEG_QUALITY = 92  # of the frames on their way to the model
 MOST_SHOWN = 64  # frames kept until they are answered, of a source that does not wait

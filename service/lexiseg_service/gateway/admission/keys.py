@@ -1,7 +1,7 @@
-"""API keys, for every protocol of the gateway. Only their SHA-256 is kept: whoever reads the file cannot ask with it.
+"""API keys, for every protocol of the gateway. Only the SHA-256 of a key is stored.
 
-A key is 256 random bits, so a plain digest is as good as a slow one: there is nothing to guess. What it may do are its
-scopes; without any it may do everything. How much, are the limits of every client, or its own.
+A key is 256 random bits, so a plain digest is as safe as a slow one. A line of the key file names the key's scopes
+(none: all of them) and may set limits for this key alone.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from typing import Any, Literal, NamedTuple, get_args
 from lexiseg_service.errors import InvalidValue, NotAllowed, Unauthorized
 from lexiseg_service.gateway.admission.limits import Rule
 from lexiseg_service.settings import Settings
+from lexiseg_service.watched_file import WatchedFile
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DIGEST = re.compile(r"[0-9a-fA-F]{64}")
-PREFIX = "lexiseg_"  # lets scanners of leaked secrets find one
-MOST = 1e9  # of any limit
+PREFIX = "lexiseg_"  # lets scanners recognise a leaked key
+MAX_QUOTA = 1e9
 REALM = 'Bearer realm="lexiseg"'
 Scope = Literal["segment", "vocabularies", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -31,8 +32,8 @@ ALL: frozenset[Scope] = frozenset(SCOPES)
 FILE = "LEXISEG_API_KEYS_FILE"
 QUOTAS: dict[str, Callable[[str], float]] = {"rate": float, "burst": int, "concurrent": int, "daily": int}
 A_LINE = (
-    "lines `ID SHA256`, behind it `SCOPE+SCOPE` of segment, vocabularies, admin, and `NAME=NUMBER` of rate, burst, "
-    "concurrent, daily, each if you like; see `lexiseg keys new`"
+    "lines `ID SHA256`, optionally followed by `SCOPE+SCOPE` of segment, vocabularies, admin, and by `NAME=NUMBER` of "
+    "rate, burst, concurrent, daily; see `lexiseg keys new`"
 )
 
 
@@ -42,58 +43,78 @@ class Entry(NamedTuple):
     identity: str
     digest: bytes
     scopes: frozenset[Scope]
-    quotas: tuple[tuple[str, float], ...] = ()  # by name, above 0: what of a client's limits is this key's own
+    quotas: tuple[tuple[str, float], ...] = ()  # limits of this key by name, above 0
 
 
 @dataclass(frozen=True)
 class KeyRing:
-    """Known keys; with none of them, everybody may ask."""
+    """All known keys; without any, no request needs one."""
 
     entries: tuple[Entry, ...] = field(default=(), repr=False)
 
-    @property
-    def needed(self) -> bool:
-        """Whether a request needs a key."""
-        return bool(self.entries)
-
-    def identify(self, key: str | None, scope: Scope = "segment") -> str | None:
-        """The id of a key that may do what is asked; None where none is needed.
+    def identify(self, key: str | None, scope: Scope) -> str | None:
+        """The id of a key with that scope; None where no key is needed.
 
         Raises:
             Unauthorized: the key is missing or unknown.
-            NotAllowed: it is known, and has other scopes.
+            NotAllowed: the key is known and lacks the scope.
         """
-        if not self.needed:
+        if not self.entries:
             return None
         if not key:
             raise Unauthorized("send an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`", REALM)
         digest = _digest(key)
         matched: Entry | None = None
-        # Every entry is compared, each in constant time: the time says nothing of which one is near.
+        # Every entry is compared, each in constant time, so that the time tells nothing about the keys.
         for entry in self.entries:
             if hmac.compare_digest(digest, entry.digest):
                 matched = entry
         if matched is None:
             raise Unauthorized("the API key is not known here", f'{REALM}, error="invalid_token"')
         if scope not in matched.scopes:
-            had = ", ".join(sorted(matched.scopes))
-            raise NotAllowed(f"the key {matched.identity} may {had}; this needs the scope {scope}")
+            scopes = ", ".join(sorted(matched.scopes))
+            raise NotAllowed(f"the key {matched.identity} has the scopes {scopes}; this needs the scope {scope}")
         return matched.identity
 
     def may(self, identity: str, scope: Scope) -> bool:
-        """Whether a key of that id has a scope."""
+        """Whether the key of that id has a scope."""
         return any(entry.identity == identity and scope in entry.scopes for entry in self.entries)
 
     def rule(self, identity: str, common: Rule) -> Rule:
-        """The limits of a key: its own, and of those that it has none, the common ones."""
+        """The limits of a key: its own where it has some, else the common ones."""
         quotas: dict[str, Any] = next((dict(entry.quotas) for entry in self.entries if entry.identity == identity), {})
         if "rate" in quotas and "burst" not in quotas:
             quotas["burst"] = max(1, math.ceil(quotas["rate"]))
         return replace(common, **quotas)
 
 
+class Keys:
+    """The keys that are valid now: the key file is read again when it changes.
+
+    Raises:
+        InvalidValue: at the start, a line is not as expected, a source contains no key, or the file cannot be read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        ring = read_keys(settings)
+        self._file = WatchedFile("API keys", settings.api_keys_file, lambda: read_keys(settings), ring)
+        self.needed = bool(ring.entries)  # stays: a key file without keys is refused
+
+    def identify(self, key: str | None, scope: Scope = "segment") -> str | None:
+        """As `KeyRing.identify`."""
+        return self._file.content.identify(key, scope)
+
+    def may(self, identity: str, scope: Scope) -> bool:
+        """As `KeyRing.may`."""
+        return self._file.content.may(identity, scope)
+
+    def rule(self, identity: str, common: Rule) -> Rule:
+        """As `KeyRing.rule`."""
+        return self._file.content.rule(identity, common)
+
+
 def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
-    """The key in a request's headers or metadata; a Bearer token goes before `X-API-Key`."""
+    """The key in the headers or metadata of a request; a Bearer token takes precedence over `X-API-Key`."""
     scheme, _, token = (authorization or "").strip().partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
@@ -101,10 +122,10 @@ def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
 
 
 def scope_of(method: str, path: str) -> Scope:
-    """The scope that a request over HTTP needs."""
+    """The scope that an HTTP request needs."""
     if path == "/metrics":
         return "admin"
-    if path.removeprefix("/v1").startswith("/streams/"):  # to end one is not to change what is kept
+    if path.removeprefix("/v1").startswith("/streams/"):  # changing or ending a stream changes nothing that is stored
         return "segment"
     return "vocabularies" if method in ("PUT", "PATCH", "DELETE") else "segment"
 
@@ -113,7 +134,7 @@ def read_keys(settings: Settings) -> KeyRing:
     """The keys of `LEXISEG_API_KEYS_FILE` and `LEXISEG_API_KEYS` together.
 
     Raises:
-        InvalidValue: a line is not `ID HASH`, a source that is set holds no key, or the file cannot be read.
+        InvalidValue: a line is not as expected, a source contains no key, or the file cannot be read.
     """
     sources = []
     if settings.api_keys_file is not None:
@@ -123,31 +144,33 @@ def read_keys(settings: Settings) -> KeyRing:
     return KeyRing(tuple(entry for name, text in sources for entry in _entries(name, text)))
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InvalidValue.of(FILE, str(path), f"a file that can be read ({error.strerror})") from None
-
-
 def new_key() -> str:
-    """A key that nobody can guess."""
+    """A new random key."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def line_of(identity: str, key: str, scopes: Sequence[str] = (), limits: Sequence[str] = ()) -> str:
-    """The line that lets a key in, to everything or to what the scopes say, within limits of its own (`rate=5`).
+    """The line of the key file for a key, with its scopes and its own limits (`rate=5`).
 
     Raises:
-        InvalidValue: the id, a scope or a limit is none.
+        InvalidValue: the id, a scope or a limit is not as expected.
     """
     if not ID.fullmatch(identity):
-        raise InvalidValue.of("ID", identity, "1 to 64 letters, digits, '.', '_' or '-', a letter or digit first")
+        raise InvalidValue.of(
+            "ID", identity, "1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
+        )
     if scopes and _scopes("+".join(scopes)) is None:
         raise InvalidValue.of("scope", " ".join(scopes), ", ".join(SCOPES))
     if _quotas(limits) is None:
         raise InvalidValue.of("limit", " ".join(limits), f"NAME=NUMBER, above 0, of {', '.join(QUOTAS)}")
     return " ".join([identity, _digest(key).hex(), *(["+".join(scopes)] if scopes else []), *limits])
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InvalidValue.of(FILE, str(path), f"a readable file ({error.strerror})") from None
 
 
 def _entries(source: str, text: str) -> list[Entry]:
@@ -156,16 +179,15 @@ def _entries(source: str, text: str) -> list[Entry]:
         words = line.partition("#")[0].split()
         if not words:
             continue
-        # The line itself is not shown: it may be a key by mistake.
         named = [word for word in words[2:] if "=" not in word]
         scopes = _scopes(named[0]) if len(named) == 1 else ALL
         quotas = _quotas([word for word in words[2:] if "=" in word])
         fits = len(words) > 1 and len(named) < 2 and ID.fullmatch(words[0]) and DIGEST.fullmatch(words[1])
         if not fits or scopes is None or quotas is None:
+            # The line is not quoted: it may be a key by mistake.
             raise InvalidValue.of(source, f"something else in line {number}", A_LINE)
         entries.append(Entry(words[0], bytes.fromhex(words[1]), scopes, quotas))
     if not entries:
-        # Open to everybody, or closed to everybody? Neither is what its owner wants.
         raise InvalidValue.of(source, "no key", "at least one line `ID SHA256`, or the setting left out")
     if len({entry.digest for entry in entries}) < len(entries):
         raise InvalidValue.of(source, "one SHA256 twice", "a key for each id")
@@ -175,7 +197,7 @@ def _entries(source: str, text: str) -> list[Entry]:
 
 
 def _scopes(word: str) -> frozenset[Scope] | None:
-    """Scopes as `segment+vocabularies`, parted so because commas part lines; None where one is none of ours."""
+    """Scopes as `segment+vocabularies`; None if one is unknown."""
     named = frozenset(scope for scope in SCOPES if scope in word.split("+"))
     if len(named) < len(word.split("+")):
         return None
@@ -183,7 +205,7 @@ def _scopes(word: str) -> frozenset[Scope] | None:
 
 
 def _quotas(words: Sequence[str]) -> tuple[tuple[str, float], ...] | None:
-    """Limits as `rate=5`, by name; None where one is none of ours, given twice, or not above 0."""
+    """Limits as `rate=5`, by name; None if one is unknown, repeated, or not above 0."""
     quotas: dict[str, float] = {}
     for word in words:
         name, _, value = word.partition("=")
@@ -191,7 +213,7 @@ def _quotas(words: Sequence[str]) -> tuple[tuple[str, float], ...] | None:
             number = QUOTAS[name](value)
         except (KeyError, ValueError):
             return None
-        if name in quotas or not 0 < number <= MOST:
+        if name in quotas or not 0 < number <= MAX_QUOTA:
             return None
         quotas[name] = number
     return tuple(sorted(quotas.items()))

@@ -1,5 +1,4 @@
-"""Bodies of POST /segment, as an image and a question: multipart/form-data, application/json, or the file itself with
-the question in the query."""
+"""Bodies of POST /segment: a form, JSON, or the file itself with the question in the query."""
 
 from __future__ import annotations
 
@@ -12,13 +11,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError, TooLarge
-from lexiseg_service.gateway.parsing import Parsing
-from lexiseg_service.question.asked import Asked
+from lexiseg_service.gateway.parse_pool import ParsePool
 from lexiseg_service.question.classes import refuse_unsplit
-from lexiseg_service.question.examples import content_of
-from lexiseg_service.question.findings import validate
-from lexiseg_service.question.json_text import parse_json, parse_object
+from lexiseg_service.question.examples import decode_base64
+from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.schemas import JsonRequest, Question
+from lexiseg_service.question.validation import parse_json, parse_object, validate
 from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
@@ -27,19 +25,19 @@ MAX_FILES = 2
 MAX_OTHER_FIELDS = 64  # of a form, beside its classes
 IMAGE = "one file in the multipart field `image`, as curl sends it with -F image=@FILE"
 SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
-# The file as the body. Its first bytes tell which of them it is.
+# Content types of a body that is the file itself; its first bytes tell the image type.
 RAW = frozenset(
     {*(f"image/{name}" for name in ("jpeg", "png", "webp", "heic", "heif", "avif", "bmp", "tiff")), "image/jpg"}
     | {"application/octet-stream"}
 )
-# Flat fields of a form that hold JSON, and what is expected of them.
+# Flat fields of a form that contain JSON, and what is expected of them.
 FLAT_JSON = {
     "prompts": 'a JSON list, as [{"points": [{"x": 120, "y": 80}]}]',
     "background": 'true, false, or a JSON object, as {"threshold": 0.4, "words": ["wall"]}',
 }
-# What a query may hold beside a body that is the file itself, and beside no other.
+# Fields that a query may have if the body is the file itself.
 FIELDS = frozenset({"request", *Question.model_fields})
-WORDS_OF_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
 class _FormParser(MultiPartParser):
@@ -56,12 +54,12 @@ class _FormParser(MultiPartParser):
         if part.file is None:
             try:
                 part.data.decode()
-            except UnicodeDecodeError:  # Starlette would read it as Latin-1: other words
+            except UnicodeDecodeError:  # Starlette would decode it as Latin-1, to other words
                 raise MultiPartException(f"the text of {part.field_name[:80]!r} is not UTF-8") from None
         super().on_part_end()
 
 
-async def read(request: Request, limits: Limits) -> Asked:
+async def read(request: Request, limits: Limits) -> tuple[Question, ImageSource]:
     """Read and validate a body.
 
     Raises:
@@ -76,9 +74,10 @@ async def read(request: Request, limits: Limits) -> Asked:
         return await _read_multipart(request, limits)
     if kind == "application/json":
         content = await request.body()
-        return await parsing_of(request).run(len(content), partial(_read_json, content, limits))
+        return await parse_pool_of(request).run(len(content), partial(_read_json, content, limits))
     if kind in RAW:
-        return Asked(await request.body(), _question_of_query(request, limits))
+        content = await request.body()
+        return _question_of_query(request, limits), ImageSource(content)
     raise MalformedRequest(
         f"content-type {kind or 'missing'!r}; send multipart/form-data, application/json, or the file as image/jpeg"
     )
@@ -95,38 +94,38 @@ async def read_json(request: Request, schema: type[M], limits: Limits) -> M:
     if kind != "application/json":
         raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
     content = await request.body()
-    return await parsing_of(request).run(len(content), lambda: validate(schema, parse_object(content, limits)))
+    return await parse_pool_of(request).run(len(content), lambda: validate(schema, parse_object(content, limits)))
 
 
-def parsing_of(request: Request) -> Parsing:
+def parse_pool_of(request: Request) -> ParsePool:
     """The gateway's pool for large bodies."""
-    parsing: Parsing = request.app.state.parsing
-    return parsing
+    pool: ParsePool = request.app.state.parse_pool
+    return pool
 
 
 def _kind(request: Request) -> str:
-    """The content type without its options; a coded body is refused, for unpacked it might have any size."""
+    """The content type without parameters; a compressed body is refused, because it may decompress to any size."""
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
         raise MalformedRequest(f"content-encoding {coding[:80]!r}; send the content as it is")
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _read_multipart(request: Request, limits: Limits) -> Asked:
+async def _read_multipart(request: Request, limits: Limits) -> tuple[Question, ImageSource]:
     form = await _form(request, limits)
     try:
         files = [value for value in form.getlist("image") if isinstance(value, UploadFile)]
         if len(files) != 1:
-            raise InvalidValue.of("image", _instead_of_a_file(form, len(files)), IMAGE)
+            raise InvalidValue.of("image", _found_instead(form, len(files)), IMAGE)
         n_bytes = sum(len(value) for _, value in form.multi_items() if isinstance(value, str))
-        question = await parsing_of(request).run(n_bytes, lambda: validate(Question, _fields(form, limits)))
-        return Asked(await files[0].read(), question)
+        question = await parse_pool_of(request).run(n_bytes, lambda: validate(Question, _fields(form, limits)))
+        return question, ImageSource(await files[0].read())
     finally:
         await form.close()
 
 
-def _instead_of_a_file(form: FormData, files: int) -> str:
-    """What came where one file was to be: without @ curl sends a file's name."""
+def _found_instead(form: FormData, files: int) -> str:
+    """What came instead of one file: without @, curl sends the file's name."""
     texts = [value for value in form.getlist("image") if isinstance(value, str)]
     if texts and not files:
         return f"the text {texts[0][:80]!r}"
@@ -146,16 +145,16 @@ async def _form(request: Request, limits: Limits) -> FormData:
         form = await parser.parse()
     except (ServiceError, ClientDisconnect):
         raise
-    except Exception as error:  # a damaged form makes the parser raise more than it says
-        raise _unread(error, limits) from None
+    except Exception as error:  # a damaged form makes the parser raise undocumented errors
+        raise _form_error(error, limits) from None
     if not parser.is_whole:
         await form.close()
         raise MalformedRequest("the multipart body ends before its last boundary")
     return form
 
 
-def _unread(error: Exception, limits: Limits) -> ServiceError:
-    """The error for a form that the parser refused: the field that is over a limit, or a damaged form."""
+def _form_error(error: Exception, limits: Limits) -> ServiceError:
+    """The error for a form that the parser refused: a field over a limit, or a damaged form."""
     detail = error.message if isinstance(error, MultiPartException) else type(error).__name__
     if detail.startswith("Too many fields"):
         return InvalidValue.of(REPEATED, f"more than {_max_fields(limits)} fields", f"at most {limits.max_classes}")
@@ -178,13 +177,13 @@ def _question_of_query(request: Request, limits: Limits) -> Question:
 
 
 def _refuse_fields_of_query(request: Request) -> None:
-    """Fields in the query are read only beside a body that is the file itself; elsewhere they would be ignored."""
-    if asked := [name for name in request.query_params if name in FIELDS]:
-        raise InvalidValue.of(asked[0], "in the query", "in the body, unless that is the file itself")
+    """Refuse fields in the query of a form or of JSON: they would be ignored."""
+    if present := [name for name in request.query_params if name in FIELDS]:
+        raise InvalidValue.of(present[0], "in the query", "in the body, unless that is the file itself")
 
 
 def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:
-    """One JSON field `request`, or flat fields; not both."""
+    """The fields of a form or query: one JSON field `request`, or flat fields, not both."""
     fields: dict[str, Any] = {}
     named: dict[str, list[Any]] = {}
     for name, value in form.multi_items():
@@ -210,9 +209,9 @@ def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:
 
 
 def _flat(name: str, value: Any, limits: Limits) -> Any:
-    """A form's text as what it stands for; anything unclear is left to validation."""
-    if name in ("background", "overlay", "confidence") and value.lower() in WORDS_OF_TRUTH:
-        return WORDS_OF_TRUTH[value.lower()]
+    """The value of a flat field; validation refuses what is not clear."""
+    if name in ("background", "overlay", "confidence") and value.lower() in BOOLEANS:
+        return BOOLEANS[value.lower()]
     if name in ("task", "model", "vocabulary", "max_side", "background", "refine", "prompts") and value == "":
         return None
     if name == "prompts" or (name == "background" and value.lstrip().startswith("{")):
@@ -224,11 +223,10 @@ def _flat_json(name: str, value: str, limits: Limits) -> Any:
     try:
         return parse_json(value, limits)
     except MalformedRequest:
-        # The form itself is as it should be: one of its fields is not.
         raise InvalidValue.of(name, value, FLAT_JSON[name]) from None
 
 
-def _read_json(body: bytes | bytearray, limits: Limits) -> Asked:
+def _read_json(body: bytes | bytearray, limits: Limits) -> tuple[Question, ImageSource]:
     parsed = validate(JsonRequest, parse_object(body, limits))
     question = Question.model_construct(**{name: getattr(parsed, name) for name in Question.model_fields})
     sources = {name: value for name, value in parsed.image if value is not None}
@@ -237,5 +235,5 @@ def _read_json(body: bytes | bytearray, limits: Limits) -> Asked:
             "image", " and ".join(sources) or "none", 'exactly one of {"base64": ...}, {"url": ...} and {"id": ...}'
         )
     if parsed.image.base64 is None:
-        return Asked(None, question, parsed.image.id, parsed.image.url)
-    return Asked(content_of(parsed.image.base64, "image.base64"), question)
+        return question, ImageSource(id=parsed.image.id, url=parsed.image.url)
+    return question, ImageSource(decode_base64(parsed.image.base64, "image.base64"))

@@ -1,11 +1,15 @@
-"""What surrounds every request: an id, the body limit, one log line, one count. Plain ASGI, no copies of bodies."""
+"""Middleware around every HTTP request, outermost first; plain ASGI, without copies of bodies.
+
+RequestFrame: id, log line, metrics, span -> Guard: API key, client limits -> BodyLimit: size, time, bytes in flight
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import structlog
 from starlette.datastructures import Headers
@@ -13,23 +17,42 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_service.errors import QueueFull, RateLimited, ServiceError, TooLarge, TooSlow
-from lexiseg_service.gateway.rest import problem
-from lexiseg_service.gateway.rest.paths import path_alone, route_of
-from lexiseg_service.shares import Hold, Shares
+from lexiseg_service.errors import (
+    MalformedRequest,
+    NotAllowed,
+    QueueFull,
+    RateLimited,
+    ServiceError,
+    TooLarge,
+    TooSlow,
+    Unauthorized,
+)
+from lexiseg_service.gateway.admission.admission import Admission
+from lexiseg_service.gateway.admission.keys import key_of, scope_of
+from lexiseg_service.gateway.admission.limits import client_of
+from lexiseg_service.gateway.rest import pages, problem
+from lexiseg_service.gateway.rest.paths import path_only, route_of
+from lexiseg_service.gateway.use_case import Caller
+from lexiseg_service.settings import BODY_SECONDS, Settings
+from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import UNTRACED, Tracing
 
 logger = structlog.get_logger("lexiseg.access")
-NO_ANSWER = 499  # the client went before an answer began
-TO_COME_AGAIN = frozenset({429, 503})  # answers that say when
-SLASH_LESS = 307  # how the router leads from a path with a slash at its end to the one without, or the other way
-DRAIN_FACTOR = 4  # a body this many times over the limit is read to its end, so that its sender sees the answer
+NO_ANSWER = 499  # the client left before an answer began
+RETRY_STATUSES = frozenset({429, 503})  # answers with a Retry-After
+REDIRECT = 307  # the router's, between a path with and without a slash at its end
+DRAIN_FACTOR = 4  # a body up to this many times over the limit is read to its end, so that its sender sees the answer
+OPEN_PATHS = pages.PATHS | {"/livez", "/readyz"}  # need no API key
+METRICS = "/metrics"
+# Headers that must not be repeated: servers differ in which one they use.
+SINGLE_HEADERS = (b"authorization", b"x-api-key", b"content-type", b"content-encoding")
+HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")  # RFC 3986, 3.2.2
 
 
 class RequestFrame:
-    """Gives each request an id (the client's own `X-Request-Id` if it is harmless), logs, counts and traces it."""
+    """Gives each request an id (the client's own `X-Request-Id` if acceptable); logs, counts and traces it."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self._app = app
@@ -48,31 +71,31 @@ class RequestFrame:
             span = self._tracing.begin(scope["method"], Headers(scope=scope))
         state = scope.setdefault("state", {})
         state["request_id"], state["traceparent"] = identity, span and span.traceparent
-        carried = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
+        log_fields = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
         status, answered = NO_ANSWER, 0.0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status, answered
             if message["type"] == "http.response.start":
-                answered = time.monotonic()  # how slowly it is taken is no time of ours
+                answered = time.monotonic()  # the time that the client takes to read is not counted
                 status = message["status"]
-                if status in TO_COME_AGAIN:
+                if status in RETRY_STATUSES:
                     state["retry_after"] = dict(message["headers"]).get(b"retry-after", b"")
-                elif status == SLASH_LESS:
-                    message["headers"] = [(n, path_alone(v) if n == b"location" else v) for n, v in message["headers"]]
-                ours = ((b"x-request-id", identity.encode()), (b"x-content-type-options", b"nosniff"))
-                message["headers"] = [*message["headers"], *ours]
+                elif status == REDIRECT:
+                    message["headers"] = [(n, path_only(v) if n == b"location" else v) for n, v in message["headers"]]
+                added = ((b"x-request-id", identity.encode()), (b"x-content-type-options", b"nosniff"))
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         try:
-            with bound_contextvars(**carried):
+            with bound_contextvars(**log_fields):
                 await self._app(scope, receive, send_with_id)
-        except ClientDisconnect:  # in the middle of its request: nobody is left to answer
+        except ClientDisconnect:
             pass
         except Exception as error:
-            if status != NO_ANSWER:  # half an answer is out: only closing the connection can tell the client
+            if status != NO_ANSWER:  # half an answer is sent: only closing the connection can tell the client
                 raise
-            await problem.surprise(error, identity, state.get("key_id"))(scope, receive, send_with_id)
+            await problem.unexpected_response(error, identity, state.get("key_id"))(scope, receive, send_with_id)
         finally:
             route = route_of(scope)
             seconds = (answered or time.monotonic()) - began
@@ -84,26 +107,69 @@ class RequestFrame:
                 method=scope["method"],
                 status=status,
                 milliseconds=round(1e3 * seconds, 1),
-                **carried,
+                **log_fields,
             )
             if span is not None:
                 span.end(route, scope["method"], status, identity, state.get("key_id"))
 
 
-class BodyLimit:
-    """Bounds of a request's body: its size, the time it takes to come, and the bytes of all requests in flight.
+class Guard:
+    """Checks the API key and the client's limits before the body is read.
 
-    413 by the Content-Length before reading, else as soon as the body grows over the limit; 408 when it does not come
-    in time; 429 when other requests hold the room for bytes in flight until the deadline.
+    Sets `key_id`, `admin`, `client` and `caller` in the scope's state.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, room: Shares, to_wait: float, to_come: float) -> None:
-        """`to_wait`: seconds for room; `to_come`: seconds for the whole body."""
+    def __init__(self, app: ASGIApp, admission: Admission, open_paths: frozenset[str]) -> None:
         self._app = app
-        self._max_bytes = max_bytes
-        self._room = room
-        self._to_wait = to_wait
-        self._to_come = to_come
+        self._admission = admission
+        self._open = open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        keys, limits = self._admission.keys, self._admission.limits
+        headers = dict(scope["headers"])
+        try:
+            _check_ambiguity(scope)
+            if scope["path"] in self._open:  # exact paths, no prefixes
+                await self._app(scope, receive, send)
+                return
+            key = key_of(_text(headers, b"authorization"), _text(headers, b"x-api-key"))
+            key_id = keys.identify(key, scope_of(scope["method"], scope["path"]))
+            client = client_of(key_id, scope["client"][0] if scope.get("client") else None)
+            state["key_id"], state["client"] = key_id, client
+            state["admin"] = key_id is not None and keys.may(key_id, "admin")
+            state["caller"] = Caller(key_id or "", client, state.get("request_id", ""), state.get("traceparent"))
+            async with AsyncExitStack() as stack:
+                stack.enter_context(bound_contextvars(key_id=key_id))
+                if limits is not None:
+                    await stack.enter_async_context(limits.admit(client))
+                await self._app(scope, receive, send)
+        except (
+            MalformedRequest,
+            Unauthorized,
+            NotAllowed,
+            RateLimited,
+        ) as error:  # errors of routes are handled inside
+            await problem.response(error, state.get("request_id"))(scope, receive, send)
+
+
+class BodyLimit:
+    """Bounds of a request's body: its size, the time it takes to arrive, and the bytes of all requests in flight.
+
+    413 by the Content-Length before reading, else as soon as the body exceeds the limit; 408 when it does not arrive in
+    time; 429 when other requests hold the room for bytes in flight until the deadline.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, admission: Admission) -> None:
+        limits = settings.limits
+        self._app = app
+        # Base64 takes four bytes for three; beside the image there are texts and prompts.
+        self._max_bytes = limits.max_image_bytes * 4 // 3 + limits.max_question_bytes
+        self._room = admission.bytes
+        self._room_seconds = settings.deadline_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -115,45 +181,45 @@ class BodyLimit:
         if length > self._max_bytes:
             if headers.get(b"expect", b"").lower() != b"100-continue":
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._to_come):
+                    async with asyncio.timeout(BODY_SECONDS):
                         await self._drain(receive)
-            await self._refuse(scope, receive, send, self._error(length))
+            await self._refuse(scope, receive, send, self._too_large(length))
             return
-        # Without its length, a body may be as long as any.
+        # A body without a length may be as long as any.
         expected = self._max_bytes if b"transfer-encoding" in headers else length
         client = scope.get("state", {}).get("client", "")
         try:
-            room = await self._room.wait(client, expected, self._to_wait)
+            hold = await self._room.wait(client, expected, self._room_seconds)
         except (QueueFull, RateLimited) as error:
             await self._refuse(scope, receive, send, error)
             return
-        with room:
-            await self._app(scope, self._limited(receive, room), send)
+        with hold:
+            await self._app(scope, self._limited(receive, hold), send)
 
-    def _limited(self, receive: Receive, room: Hold) -> Receive:
+    def _limited(self, receive: Receive, hold: Hold) -> Receive:
         received = 0
-        is_whole = False
-        until = asyncio.get_running_loop().time() + self._to_come
+        is_complete = False
+        deadline = asyncio.get_running_loop().time() + BODY_SECONDS
 
         async def limited() -> Message:
-            nonlocal received, is_whole
-            if is_whole:  # nothing is left to read but the client's leaving
+            nonlocal received, is_complete
+            if is_complete:  # only a disconnect is left to read
                 return await receive()
             try:
-                async with asyncio.timeout_at(until):
+                async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise TooSlow(f"the body did not come within {self._to_come:g} seconds") from None
+                raise TooSlow(f"the body did not come within {BODY_SECONDS:g} seconds") from None
             received += len(message.get("body", b""))
-            is_whole = not message.get("more_body", False)
+            is_complete = not message.get("more_body", False)
             if received > self._max_bytes:
-                if not is_whole:
+                if not is_complete:
                     with suppress(TimeoutError):
-                        async with asyncio.timeout_at(until):
+                        async with asyncio.timeout_at(deadline):
                             await self._drain(receive, received)
-                raise self._error(received)
-            if is_whole:
-                room.keep(received)
+                raise self._too_large(received)
+            if is_complete:
+                hold.keep(received)
             return message
 
         return limited
@@ -169,5 +235,30 @@ class BodyLimit:
         answer = problem.response(error, scope.get("state", {}).get("request_id"))
         await answer(scope, receive, send)
 
-    def _error(self, length: int) -> ServiceError:
+    def _too_large(self, length: int) -> ServiceError:
         return TooLarge(f"the body has {length:,} bytes or more, at most {self._max_bytes:,} are taken")
+
+
+def _check_ambiguity(scope: Scope) -> None:
+    """Refuse what a proxy and this server might read differently.
+
+    Raises:
+        MalformedRequest: no `Host`, several or a malformed one (RFC 9112, 3.2), another transfer coding than chunked,
+            or a repeated header of `SINGLE_HEADERS`.
+    """
+    names = [name for name, _ in scope["headers"]]
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) > 1 or (not hosts and scope.get("http_version") == "1.1"):
+        raise MalformedRequest(f"{len(hosts)} headers `Host`; expected one")
+    if hosts and HOST.fullmatch(hosts[0]) is None:
+        raise MalformedRequest("the header `Host` is no HOST or HOST:PORT")
+    if any(value.lower() != b"chunked" for name, value in scope["headers"] if name == b"transfer-encoding"):
+        raise MalformedRequest("the header `Transfer-Encoding` is not chunked")
+    for name in SINGLE_HEADERS:
+        if (n := names.count(name)) > 1:
+            raise MalformedRequest(f"{n} headers `{name.decode()}`; expected one at most")
+
+
+def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")

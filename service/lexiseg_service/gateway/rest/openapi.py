@@ -25,10 +25,9 @@ from lexiseg_service.errors import (
     UnsupportedImage,
     UrlFetchOff,
 )
+from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.header import TAKEN
-from lexiseg_service.question.schemas import JsonRequest, Problem, Question
-from lexiseg_service.question.stream_schemas import FrameInput, StreamInput
-from lexiseg_service.vocabularies.schemas import VocabularyInput
+from lexiseg_service.question.schemas import FrameInput, JsonRequest, Problem, Question, StreamInput
 
 _ASKED = {"classes": ["road", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]}
 JSON_EXAMPLES: dict[str, dict[str, Any]] = {

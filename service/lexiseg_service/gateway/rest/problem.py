@@ -1,4 +1,4 @@
-"""Errors to `application/problem+json` (RFC 9457). Nobody ever sees a stack trace."""
+"""Errors as `application/problem+json` (RFC 9457), without stack traces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = {404: "no-such-route", 405: "method-not-allowed", 400: "malformed-reques
 def render(status: int, kind: str, title: str, detail: str, request_id: str | None, **extra: Any) -> bytes:
     """The JSON body of a problem."""
     content = {"type": kind, "title": title, "status": status, "detail": detail, "request_id": request_id, **extra}
-    # The standard library escapes what no UTF-8 can carry (half a surrogate pair that a client sent); orjson refuses.
+    # The standard library escapes lone surrogates, which a client may send; orjson refuses them.
     return json.dumps(content, default=str).encode()
 
 
@@ -33,16 +33,16 @@ def response(error: ServiceError, request_id: str | None) -> Response:
     return Response(body, error.status, error.headers, "application/problem+json")
 
 
-def surprise(error: Exception, request_id: str | None, key_id: str | None = None) -> Response:
-    """The answer for an error that nobody foresaw: logged here, and told to the client without its words."""
-    # A model's own error means that a check of ours is missing: ours to mend, not the client's to read.
+def unexpected_response(error: Exception, request_id: str | None, key_id: str | None = None) -> Response:
+    """The answer for an unexpected error: logged here, reported to the client without details."""
+    # A model's error means that one of our checks is missing.
     kind = "model error" if isinstance(error, ModelError) else "unexpected error"
     logger.error(kind, request_id=request_id, key_id=key_id, error=type(error).__name__, exc_info=error)
     return response(unexpected(), request_id)
 
 
 def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Every error that a route raises on purpose becomes a problem; `RequestFrame` sees to the others."""
+    """Answer the errors that routes raise on purpose as problems; `RequestFrame` handles the others."""
 
     @app.exception_handler(ServiceError)
     async def on_service_error(request: Request, error: ServiceError) -> Response:
@@ -53,7 +53,7 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
         kind = KINDS.get(error.status_code, "http-error")
         headers, detail = dict(error.headers or {}), str(error.detail)
         path = request.scope["path"]
-        # The router says what the first route of the path takes; there may be one for each method.
+        # The router names the methods of the first route of the path only.
         if error.status_code == 405 and (methods := methods_of(path, routers)):
             headers["Allow"] = ", ".join(methods)
             detail = f"{path[:80]} takes {' and '.join(methods)}, not {request.method}"
@@ -64,6 +64,6 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
 
 def request_id(request: Request) -> str | None:
-    """The id that the middleware gave the request."""
+    """The id of the request."""
     identity: str | None = request.scope.get("state", {}).get("request_id")
     return identity

@@ -1,56 +1,39 @@
-"""A worker's answer as the JSON of POST /segment."""
+"""A worker's answer as HTTP: the JSON of POST /segment, or one PNG for `Accept: image/png`."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
+from starlette.responses import Response
 
 from lexiseg_model.types import Segment
-from lexiseg_service.question.messages import MANY_BYTES, WorkerAnswer
+from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.question.schemas import Question
+
+PNG, JSON = "image/png", "application/json"
+SEGMENTS_HEADER = "X-Segments"  # names the values of a label map
+MAX_NAMED_SEGMENTS = 256
+MAX_HEADER_BYTES = 4096  # proxies take eight kilobytes of headers in all
 
 
-def bytes_of_pictures(answer: WorkerAnswer) -> int:
-    """Of the PNGs that an answer carries."""
+def nbytes(answer: WorkerAnswer) -> int:
+    """Size of an answer's masks and pictures in JSON, approximately."""
     label_map = b"" if answer.label_map is None else answer.label_map.png
-    return len(label_map) + len(answer.overlay or b"") + len(answer.confidence or b"")
+    return answer.bytes_of_masks + len(label_map) + len(answer.overlay or b"") + len(answer.confidence or b"")
 
 
-async def rendered(answer: WorkerAnswer, request_id: str) -> bytes:
-    """`render_answer`, in a thread where there are large pictures to write as base64, or large masks; polygons of such
-    an answer are gone then."""
-    if bytes_of_pictures(answer) + answer.bytes_of_masks > MANY_BYTES:
-        return await asyncio.to_thread(_render_in_pieces, answer, request_id)
-    return render_answer(answer, request_id)
-
-
-def render_answer(answer: WorkerAnswer, request_id: str) -> bytes:
+def render_json(answer: WorkerAnswer, request_id: str) -> bytes:
     """JSON bytes, as `schemas.SegmentAnswer` describes them."""
-    return orjson.dumps(content_of_answer(answer, request_id))
+    return orjson.dumps(content_of(answer, request_id))
 
 
-def _render_in_pieces(answer: WorkerAnswer, request_id: str) -> bytes:
-    """The same, one segment after the other: others have Python's lock in between, which the writer itself keeps.
-
-    So does who lets go of millions of numbers at once: 35 ms of the event loop where the answer ends there.
-    """
-    content = content_of_answer(answer, request_id)
-    written = []
-    for position, segment in enumerate(content["segments"]):
-        written.append(orjson.Fragment(orjson.dumps(segment)))
-        if answer.polygons is not None:
-            answer.polygons[position].clear()
-    content["segments"] = written
-    return orjson.dumps(content)
-
-
-def content_of_answer(answer: WorkerAnswer, request_id: str, track_ids: Sequence[int | None] = ()) -> dict[str, Any]:
-    """What `schemas.SegmentAnswer` describes; `track_ids`: one for each segment, where there are any."""
+def content_of(answer: WorkerAnswer, request_id: str, track_ids: Sequence[int | None] = ()) -> dict[str, Any]:
+    """The values of `schemas.SegmentAnswer`; `track_ids`: one for each segment, or none."""
     label_map = answer.label_map
-    numbers = track_ids or (None,) * len(answer.segments)
     return {
         "id": request_id,
         "image_id": answer.image_id,
@@ -59,8 +42,10 @@ def content_of_answer(answer: WorkerAnswer, request_id: str, track_ids: Sequence
         "task": answer.task,
         "size": answer.size,
         "segments": [
-            _segment(segment, _mask(answer, position), number)
-            for position, (segment, number) in enumerate(zip(answer.segments, numbers, strict=True))
+            _segment(segment, _mask(answer, index), track_id)
+            for index, (segment, track_id) in enumerate(
+                zip(answer.segments, track_ids or (None,) * len(answer.segments), strict=True)
+            )
         ],
         "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
         "overlay": None if answer.overlay is None else _base64(answer.overlay),
@@ -72,12 +57,33 @@ def content_of_answer(answer: WorkerAnswer, request_id: str, track_ids: Sequence
     }
 
 
-def _mask(answer: WorkerAnswer, position: int) -> dict[str, Any] | None:
+def wants_png(accept: str) -> bool:
+    """Whether a client prefers a PNG to JSON (RFC 9110, 12.5.1)."""
+    return PNG in accept.lower() and _quality(accept, PNG) > _quality(accept, JSON)
+
+
+def for_png(question: Question) -> Question:
+    """A question whose answer contains the PNG: the overlay if requested, else the label map."""
+    mask = "none" if question.overlay else "png"
+    return question.model_copy(update={"mask": mask, "confidence": False, "simplify": 0.0})
+
+
+def png_response(answer: WorkerAnswer) -> Response:
+    """The PNG; its header names the segments by their ids: `[[1, "sky", 0.91], ...]`."""
+    content = answer.overlay if answer.label_map is None else answer.label_map.png
+    assert content is not None
+    named = [[segment.id, segment.label, round(segment.score, 4)] for segment in answer.segments[:MAX_NAMED_SEGMENTS]]
+    while len(text := json.dumps(named)) > MAX_HEADER_BYTES:
+        named.pop()
+    return Response(content, headers={SEGMENTS_HEADER: text, "X-Image-Id": answer.image_id}, media_type=PNG)
+
+
+def _mask(answer: WorkerAnswer, index: int) -> dict[str, Any] | None:
     if answer.mask == "rle":
-        rle = answer.segments[position].mask
+        rle = answer.segments[index].mask
         return {"format": "coco_rle", "size": rle.size, "counts": rle.counts}
     if answer.mask == "polygon" and answer.polygons is not None:
-        return {"format": "polygon", "rings": answer.polygons[position]}  # orjson knows dataclasses
+        return {"format": "polygon", "rings": answer.polygons[index]}  # orjson writes dataclasses
     return None
 
 
@@ -100,3 +106,19 @@ def _segment(segment: Segment, mask: dict[str, Any] | None, track_id: int | None
         "track_id": track_id,
         "mask": mask,
     }
+
+
+def _quality(accept: str, media_type: str) -> float:
+    """The q value of the most specific range that matches a media type."""
+    best = (-1, 0.0)
+    for part in accept.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        if name not in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
+            continue
+        quality = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        try:
+            weight = min(1.0, max(0.0, float(quality)))
+        except ValueError:
+            weight = 0.0
+        best = max(best, (2 - name.count("*"), weight))
+    return best[1]

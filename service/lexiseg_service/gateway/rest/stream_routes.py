@@ -1,4 +1,4 @@
-"""The /streams routes: objects followed from frame to frame, where each frame is a request."""
+"""The /streams routes: objects followed from frame to frame, where each frame is a request of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.errors import (
     DeadlineExceeded,
     InvalidValue,
@@ -25,16 +24,17 @@ from lexiseg_service.errors import (
     UnsupportedImage,
 )
 from lexiseg_service.gateway.rest import body, examples
-from lexiseg_service.gateway.rest.asking import caller_of
 from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.openapi import problems
-from lexiseg_service.gateway.rest.rendering import content_of_answer
-from lexiseg_service.gateway.stream_config import config_of, prompt_of
+from lexiseg_service.gateway.rest.rendering import content_of
+from lexiseg_service.gateway.rest.routes import caller_of
 from lexiseg_service.gateway.streams import OpenStreams
-from lexiseg_service.question.examples import content_of
-from lexiseg_service.question.stream_schemas import FrameInput, FrameOutput, StreamInput, StreamOutput
-from lexiseg_service.settings import Settings
-from lexiseg_service.wire.answer import decode_answer, decode_track_ids
+from lexiseg_service.gateway.video import StreamConfig
+from lexiseg_service.question.examples import decode_base64
+from lexiseg_service.question.messages import VideoFrame
+from lexiseg_service.question.prompts import resolve_follow
+from lexiseg_service.question.schemas import FrameInput, FrameOutput, Question, StreamInput, StreamOutput
+from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
 
 router = APIRouter(tags=["streams"])
 Identity = Annotated[str, Path(description="as `POST /streams` answered", examples=["3q2-7wAAAAAAAAAAAAAAAA"])]
@@ -61,10 +61,8 @@ async def open_stream(request: Request) -> Response:
 
     It lives in the gateway that answers: behind a balancer its frames have to come to the same one.
     """
-    settings: Settings = request.app.state.settings
-    asked = await body.read_json(request, StreamInput, settings.limits)
-    identity = await _streams(request).open(config_of(asked), caller_of(request))
-    return _json({"stream": identity, "idle_seconds": settings.stream_idle_seconds}, 201)
+    identity = await _streams(request).open(await _config(request), caller_of(request))
+    return _json({"stream": identity, "idle_seconds": STREAM_IDLE_SECONDS}, 201)
 
 
 @router.post(
@@ -93,17 +91,20 @@ async def next_frame(request: Request, stream: Identity) -> Response:
     stream goes on, but for errors of the stream itself (429, 503, 504): then it is no more, and the next frame hears
     404.
     """
-    settings: Settings = request.app.state.settings
-    asked = await body.read_json(request, FrameInput, settings.limits)
-    frame = pb.Frame(
-        image=content_of(asked.image.base64, "image.base64"),
-        follow=[pb.Follow(track_id=each.track_id, prompt=prompt_of(each.prompt)) for each in asked.follow],
-        unfollow=asked.unfollow,
+    limits = _settings(request).limits
+    sent = await body.read_json(request, FrameInput, limits)
+    if len(sent.unfollow) > limits.max_prompts:
+        raise InvalidValue.of("unfollow", f"{len(sent.unfollow)} objects", f"at most {limits.max_prompts}")
+    frame = VideoFrame(
+        image=decode_base64(sent.image.base64, "image.base64"),
+        id="",
+        follow=resolve_follow([(each.track_id, each.prompt) for each in sent.follow], "follow", limits),
+        unfollow=tuple(sent.unfollow),
     )
     answer = await _streams(request).ask(stream, frame, caller_of(request))
-    decoded, numbers = decode_answer(answer.answer), decode_track_ids(answer.answer)
-    content = content_of_answer(decoded, request.state.request_id, numbers)
-    return _json({**content, "lost": list(answer.lost), "state_reset": answer.state_reset})
+    assert answer.answer is not None
+    content = content_of(answer.answer, request.state.request_id, answer.track_ids)
+    return _json({**content, "lost": answer.lost, "state_reset": answer.state_reset})
 
 
 @router.put(
@@ -120,9 +121,7 @@ async def change_stream(request: Request, stream: Identity) -> Response:
     Objects stay under their numbers, with labels by the new words; another `model` or `max_side` forgets them, and the
     next answer says `state_reset`. A question that is refused leaves the stream as it was.
     """
-    settings: Settings = request.app.state.settings
-    asked = await body.read_json(request, StreamInput, settings.limits)
-    await _streams(request).change(stream, config_of(asked), caller_of(request))
+    await _streams(request).change(stream, await _config(request), caller_of(request))
     return Response(status_code=204)
 
 
@@ -137,6 +136,17 @@ async def end_stream(request: Request, stream: Identity) -> Response:
     """Its objects are forgotten, and its place is free."""
     await _streams(request).end(stream, caller_of(request))
     return Response(status_code=204)
+
+
+async def _config(request: Request) -> StreamConfig:
+    sent = await body.read_json(request, StreamInput, _settings(request).limits)
+    fields = {name: getattr(sent, name) for name in StreamInput.model_fields}
+    return StreamConfig(Question.model_construct(**fields, task="prompt"))
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
 
 
 def _streams(request: Request) -> OpenStreams:

@@ -22,14 +22,13 @@ from lexiseg_service.errors import (
     UnknownVocabulary,
 )
 from lexiseg_service.gateway.rest import body, examples
-from lexiseg_service.gateway.rest.asking import caller_of
 from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.paths import answer_head
-from lexiseg_service.vocabularies.collection import Asker, Vocabularies
-from lexiseg_service.vocabularies.named import Listed, NamedVocabulary
-from lexiseg_service.vocabularies.preconditions import Preconditions
-from lexiseg_service.vocabularies.schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
+from lexiseg_service.gateway.rest.routes import caller_of, use_case_of
+from lexiseg_service.gateway.vocabularies.collection import Asker, Vocabularies
+from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions, Summary
+from lexiseg_service.gateway.vocabularies.schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
 
 router = APIRouter(tags=["vocabularies"])
 
@@ -73,7 +72,7 @@ async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatc
     vocabulary = await _vocabularies(request).find(name, asker.key)
     if Preconditions(if_none_match=if_none_match).unchanged(vocabulary.etag):
         return Response(status_code=304, headers={"ETag": vocabulary.etag})
-    return await _whole(request, vocabulary, asker)
+    return await _full(request, vocabulary, asker)
 
 
 @router.put(
@@ -93,12 +92,12 @@ async def put_vocabulary(
 ) -> Response:
     """Creates or replaces it. The class list is checked by the rules of `POST /segment`."""
     class_list = await body.read_json(request, VocabularyInput, request.app.state.settings.limits)
-    class_list = await request.app.state.use_case.kept(class_list, caller_of(request))
+    class_list = await use_case_of(request).stored_form(class_list, caller_of(request))
     asker, preconditions = _asker(request), Preconditions(if_match, if_none_match)
     vocabulary, created = await _vocabularies(request).put(name, class_list, preconditions, asker)
     if not created:
-        return await _whole(request, vocabulary, asker)
-    return await _whole(request, vocabulary, asker, 201, {"Location": request.url.path})
+        return await _full(request, vocabulary, asker)
+    return await _full(request, vocabulary, asker, 201, {"Location": request.url.path})
 
 
 @router.delete(
@@ -123,7 +122,7 @@ def _asker(request: Request) -> Asker:
     return Asker(getattr(state, "key_id", None) or "", getattr(state, "admin", False))
 
 
-def _summary(vocabulary: Listed, asker: Asker) -> dict[str, Any]:
+def _summary(vocabulary: Summary, asker: Asker) -> dict[str, Any]:
     return {
         "name": vocabulary.name,
         "n_classes": vocabulary.n_classes,
@@ -135,17 +134,17 @@ def _summary(vocabulary: Listed, asker: Asker) -> dict[str, Any]:
     }
 
 
-async def _whole(
+async def _full(
     request: Request,
     vocabulary: NamedVocabulary,
     asker: Asker,
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    content = {**_summary(vocabulary.listed, asker), "classes": vocabulary.document["classes"]}
+    content = {**_summary(vocabulary.summary, asker), "classes": vocabulary.document["classes"]}
     tagged = {"ETag": vocabulary.etag, **(headers or {})}
     size = sum(len(example.image.content or b"") for example in vocabulary.examples)
-    written = await body.parsing_of(request).run(size, partial(orjson.dumps, content))
+    written = await body.parse_pool_of(request).run(size, partial(orjson.dumps, content))
     return Response(written, status, tagged, "application/json")
 
 

@@ -1,68 +1,78 @@
-"""Messages of the public gRPC interface as the questions of the REST routes: one validation for both."""
+"""Messages of the public gRPC interface as the pydantic models of the REST routes: one validation for both."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import partial
 from typing import Any
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.parsing import Parsing
-from lexiseg_service.question.asked import Asked
-from lexiseg_service.question.findings import validate
-from lexiseg_service.question.prompts import refuse_crowd, resolve_prompt
-from lexiseg_service.question.schemas import JsonRequest, PromptInput, Question
-from lexiseg_service.question.stream_messages import Followed
+from lexiseg_service.errors import InvalidValue, MalformedRequest
+from lexiseg_service.gateway.parse_pool import ParsePool
+from lexiseg_service.gateway.video import FRAMES_IN_FLIGHT, Step, StreamConfig
+from lexiseg_service.question.messages import DropPolicy, ImageSource, VideoFrame
+from lexiseg_service.question.prompts import check_points, check_prompt_counts, resolve_follow
+from lexiseg_service.question.schemas import ImageInput, PromptInput, Question
+from lexiseg_service.question.validation import validate
 from lexiseg_service.settings import Limits
-from lexiseg_service.wire.enums import MASKS, REFINEMENTS, TASKS, word_of
+from lexiseg_service.wire.request import DROP_POLICIES, MASKS, REFINEMENTS, TASKS, word_of
 
 
-async def read(message: pb.SegmentRequest, limits: Limits, parsing: Parsing) -> Asked:
-    """`asked_of`, in a thread where the question is long.
-
-    Raises:
-        InvalidValue: a field is missing or out of range.
-    """
-    n_bytes = message.ByteSize() - message.image.ByteSize()
-    return await parsing.run(n_bytes, partial(asked_of, message, limits))
-
-
-async def read_config(message: pb.StreamConfig, limits: Limits, parsing: Parsing) -> Question:
-    """The question of a stream, in a thread where it is long.
-
-    Raises:
-        InvalidValue: a field is out of range.
-    """
-    return await parsing.run(message.ByteSize(), partial(_stream_question, message, limits))
-
-
-def asked_of(message: pb.SegmentRequest, limits: Limits) -> Asked:
-    """An image and a question.
+async def read_segment(message: pb.SegmentRequest, limits: Limits, pool: ParsePool) -> tuple[Question, ImageSource]:
+    """The question and the image of a request.
 
     Raises:
         InvalidValue: a field is missing or out of range.
     """
     source = message.image.WhichOneof("source")
-    fields = question_fields(message, limits)
-    if source == "content":
-        return Asked(message.image.content, validate(Question, fields))
     if source is None:
         raise InvalidValue.of("image", "none", "exactly one of content, url and id")
-    parsed = validate(JsonRequest, {**fields, "image": {source: getattr(message.image, source)}})
-    question = Question.model_construct(**{name: getattr(parsed, name) for name in Question.model_fields})
-    return Asked(None, question, parsed.image.id, parsed.image.url)
+    n_bytes = message.ByteSize() - message.image.ByteSize()
+    question = await pool.run(n_bytes, partial(read_question, message, limits))
+    if source == "content":
+        return question, ImageSource(message.image.content)
+    named = validate(ImageInput, {source: getattr(message.image, source)}, "image.")
+    return question, ImageSource(id=named.id, url=named.url)
+
+
+async def read_steps(
+    messages: AsyncIterator[pb.SegmentVideoRequest], limits: Limits, pool: ParsePool
+) -> AsyncGenerator[Step, None]:
+    """The configs and frames of a stream.
+
+    Raises:
+        MalformedRequest: a message is empty.
+        InvalidValue: a field is out of range.
+    """
+    async for message in messages:
+        kind = message.WhichOneof("message")
+        if kind == "config":
+            yield await pool.run(message.config.ByteSize(), partial(_config, message.config, limits))
+        elif kind == "frame":
+            yield _frame(message.frame, limits)
+        else:
+            raise MalformedRequest("a message without config and frame")
+        del message  # a silent client would keep its image in memory
+
+
+def read_question(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> Question:
+    """The question of a request or of a stream.
+
+    Raises:
+        InvalidValue: a field is out of range.
+    """
+    return validate(Question, question_fields(message, limits))
 
 
 def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> dict[str, Any]:
-    """What a message says, under the names and in the forms of the JSON; what it leaves out is left out.
+    """The fields of a message under the names and in the forms of the JSON, without those that are not set.
 
     Raises:
         InvalidValue: more classes, synonyms, words, prompts or points than the limits allow, or a background that is
             both on and off.
     """
-    _refuse_crowds(message, limits)
+    _check_counts(message, limits)
     fields: dict[str, Any] = {
         "overlay": message.overlay,
         "confidence": message.confidence,
@@ -77,7 +87,7 @@ def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits
     enums: tuple[tuple[str, Mapping[Any, int]], ...] = (("task", TASKS), ("mask", MASKS), ("refine", REFINEMENTS))
     for name, words in enums:
         if number := getattr(message, name):
-            # A number that a newer release may know is refused like any other word that is none.
+            # A number that only a newer release knows is refused like any other unknown word.
             fields[name] = word_of(words, number) or str(number)
     if message.HasField("background"):
         fields["background"] = _background(message.background)
@@ -86,43 +96,36 @@ def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits
     return fields
 
 
-def _stream_question(message: pb.StreamConfig, limits: Limits) -> Question:
-    fields = question_fields(message, limits)
-    if fields.get("task") == "everything":
-        raise InvalidValue.of("task", fields["task"], "semantic, instance, panoptic or prompt in a stream")
-    return validate(Question, fields)
+def _config(message: pb.StreamConfig, limits: Limits) -> StreamConfig:
+    in_flight = message.frames_in_flight if message.HasField("frames_in_flight") else FRAMES_IN_FLIGHT
+    drop_policy: DropPolicy | None = word_of(DROP_POLICIES, message.drop_policy) if message.drop_policy else "none"
+    if drop_policy is None:
+        raise InvalidValue.of("drop_policy", message.drop_policy, "DROP_POLICY_NONE or DROP_POLICY_LATEST")
+    question = read_question(message, limits)
+    return StreamConfig(question, message.smoothing, message.tracking, drop_policy, in_flight)
 
 
-def read_follow(messages: Sequence[pb.Follow], limits: Limits) -> tuple[Followed, ...]:
-    """The objects that a frame begins to follow.
-
-    Raises:
-        InvalidValue: there are too many, a number is 0 or comes twice, or a prompt is none.
-    """
-    if len(messages) > limits.max_prompts:
-        raise InvalidValue.of("frame.follow", f"{len(messages)} objects", f"at most {limits.max_prompts}")
-    followed: dict[int, Followed] = {}
-    for index, message in enumerate(messages):
-        field = f"frame.follow.{index}"
-        if not message.track_id or message.track_id in followed:
-            raise InvalidValue.of(f"{field}.track_id", message.track_id, "a number from 1, another for each object")
-        if len(message.prompt.points) > limits.max_prompt_points:
-            came = f"{len(message.prompt.points)} points"
-            raise InvalidValue.of(f"{field}.prompt.points", came, f"at most {limits.max_prompt_points}")
-        prompt = resolve_prompt(validate(PromptInput, _prompt(message.prompt)), f"{field}.prompt", limits)
-        followed[message.track_id] = Followed(message.track_id, prompt)
-    return tuple(followed.values())
+def _frame(message: pb.Frame, limits: Limits) -> VideoFrame:
+    if len(message.unfollow) > limits.max_prompts:
+        raise InvalidValue.of("frame.unfollow", f"{len(message.unfollow)} objects", f"at most {limits.max_prompts}")
+    if len(message.follow) > limits.max_prompts:
+        raise InvalidValue.of("frame.follow", f"{len(message.follow)} objects", f"at most {limits.max_prompts}")
+    for index, each in enumerate(message.follow):
+        check_points(each.prompt, f"frame.follow.{index}.prompt", limits)
+    objects = [(each.track_id, validate(PromptInput, _prompt(each.prompt))) for each in message.follow]
+    follow = resolve_follow(objects, "frame.follow", limits)
+    return VideoFrame(message.image, message.id, message.timestamp_us, follow, tuple(message.unfollow))
 
 
-def _refuse_crowds(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> None:
-    """Before anything is made of them: a small message may hold millions."""
+def _check_counts(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> None:
+    """Check before converting: a small message may hold millions of entries."""
     n_classes, n_words = len(message.classes), len(message.background.words.words)
     if n_classes > limits.max_classes:
         raise InvalidValue.of("classes", f"{n_classes} classes", f"at most {limits.max_classes}")
     if n_words > limits.max_classes:
         raise InvalidValue.of("background.words", f"{n_words} words", f"at most {limits.max_classes}")
     if isinstance(message, pb.SegmentRequest):
-        refuse_crowd(message.prompts, limits)
+        check_prompt_counts(message.prompts, limits)
     left = limits.max_examples
     for index, entry in enumerate(message.classes):
         left -= len(entry.examples) + len(entry.negatives)
@@ -151,7 +154,7 @@ def _class(entry: pb.Class) -> str | dict[str, Any]:
 
 
 def _example(message: pb.Example) -> dict[str, Any]:
-    """As JSON; the file of an image as the base64 that it would be there."""
+    """An example as JSON, with the content of its image as base64."""
     box = message.box if message.HasField("box") else None
     example = _prompt(pb.Prompt(points=message.points, box=box))
     if message.HasField("mask"):

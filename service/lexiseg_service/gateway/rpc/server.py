@@ -1,51 +1,141 @@
-"""The gateway's gRPC server: servicer, health of every model, reflection; starts and drains with the rest."""
+"""The gateway's gRPC server: the servicer, health of every model, reflection; it drains with the HTTP server."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
-from lexiseg_client.stubs import segmentation_pb2
-from lexiseg_client.stubs.segmentation_pb2_grpc import add_SegmentationServicer_to_server
-from lexiseg_service.gateway.admission.door import Door
-from lexiseg_service.gateway.parsing import Parsing
-from lexiseg_service.gateway.rpc.frame import CallFrame
-from lexiseg_service.gateway.rpc.segmentation import Servicer, Video
-from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationServicer, add_SegmentationServicer_to_server
+from lexiseg_service.errors import TooLarge
+from lexiseg_service.gateway.admission.admission import Admission
+from lexiseg_service.gateway.parse_pool import ParsePool
+from lexiseg_service.gateway.rpc.interceptor import CALLER, CallInterceptor
+from lexiseg_service.gateway.rpc.question import read_segment, read_steps
+from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.gateway.video import VideoService
+from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.watch.metrics import Metrics, failure_reason
 from lexiseg_service.watch.tracing import Tracing
+from lexiseg_service.wire.answer import encode_answer, encode_frame_answer
 from lexiseg_service.wire.channels import public_options
+from lexiseg_service.wire.request import REFINEMENTS, TASKS
 from lexiseg_service.wire.server import GrpcServer, Pace, Place, Service
 
-SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["Segmentation"].full_name
-HEALTH_SECONDS = 0.25  # between two looks at the backend
+if TYPE_CHECKING:  # generic for the type checker alone
+    Context = grpc.aio.ServicerContext[Any, Any]
+SERVICE = pb.DESCRIPTOR.services_by_name["Segmentation"].full_name
+HEALTH_SECONDS = 0.25  # between two checks of the backend
 
 
 class MoreService(NamedTuple):
-    """A service beside ours: its name, and what adds its servicer."""
+    """Another service on the same server: its name, and what adds its servicer."""
 
     name: str
     add: Callable[[grpc.aio.Server], None]
 
 
+class Servicer(SegmentationServicer):
+    """`lexiseg.v1.Segmentation`; the interceptor reports the errors that its methods raise."""
+
+    def __init__(
+        self, use_case: UseCase, limits: Limits, metrics: Metrics, video: VideoService, pool: ParsePool
+    ) -> None:
+        self._use_case = use_case
+        self._limits = limits
+        self._metrics = metrics
+        self._video = video
+        self._pool = pool
+
+    async def Segment(self, request: pb.SegmentRequest, context: Context) -> pb.SegmentResponse:
+        """Masks for one image."""
+        async with counted(context, self._metrics) as caller:
+            question, image = await read_segment(request, self._limits, self._pool)
+            answer = await self._use_case.segment(question, image, caller)
+            encode = partial(encode_answer, answer, caller.request_id)
+            message = await self._pool.run(answer.bytes_of_masks, encode)
+            check_answer_size(message, self._limits)
+        return message
+
+    async def SegmentVideo(
+        self, request_iterator: AsyncIterator[pb.SegmentVideoRequest], context: Context
+    ) -> AsyncIterator[pb.SegmentVideoResponse]:
+        """Masks for the frames of a video."""
+        caller = CALLER.get()
+        # A client that waits for the initial metadata before its first frame always sees the error of a bad config. One
+        # that is writing when the call ends may only see that the write failed.
+        accepted = partial(context.send_initial_metadata, ())
+        async with (
+            aclosing(read_steps(request_iterator, self._limits, self._pool)) as steps,
+            aclosing(self._video.stream(steps, caller, accepted)) as answers,
+        ):
+            async for answer in answers:
+                yield encode_frame_answer(answer, caller.request_id)
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+        """Cards of the models served here."""
+        return pb.ListModelsResponse(models=[model_message(card) for card in self._use_case.models()])
+
+
+@asynccontextmanager
+async def counted(context: Context, metrics: Metrics) -> AsyncIterator[Caller]:
+    """Count a question and its failure; gives the caller."""
+    metrics.question("grpc")
+    try:
+        yield CALLER.get()
+    except asyncio.CancelledError:
+        left = context.time_remaining()
+        metrics.failed("timeout" if left is not None and left <= 0 else "canceled")
+        raise
+    except Exception as error:
+        metrics.failed(failure_reason(error))
+        raise
+
+
+def check_answer_size(answer: Message, limits: Limits) -> None:
+    """Refuse an answer that the transport would refuse without saying why.
+
+    Raises:
+        TooLarge: the answer has more bytes than a gRPC message may have.
+    """
+    n_bytes = answer.ByteSize()
+    if n_bytes > limits.max_grpc_bytes:
+        raise TooLarge(
+            f"the answer has {n_bytes:,} bytes, a gRPC message at most {limits.max_grpc_bytes:,}; "
+            "ask for less at a time, for another mask format, or by REST"
+        )
+
+
+def model_message(card: dict[str, Any]) -> pb.Model:
+    """A card of `GET /models/{name}` as a message; fields that the message does not have are left out."""
+    fields = {name: value for name, value in card.items() if value is not None}
+    fields["tasks"] = [TASKS[task] for task in card["tasks"]]
+    fields["refine"] = REFINEMENTS[card["refine"]]
+    fields["refinements"] = [REFINEMENTS[word] for word in card["refinements"]]
+    return ParseDict(fields, pb.Model(), ignore_unknown_fields=True)
+
+
 def gateway_server(
     settings: Settings,
     use_case: UseCase,
-    video: Video,
+    video: VideoService,
     metrics: Metrics,
-    door: Door,
-    parsing: Parsing,
+    admission: Admission,
+    pool: ParsePool,
     tracing: Tracing | None = None,
     more: Sequence[MoreService] = (),
 ) -> GrpcServer:
-    """`lexiseg.v1.Segmentation` on a port of its own; `more` is read when it starts."""
-    servicer = Servicer(use_case, settings.limits, metrics, video, parsing)
-    frame = CallFrame(door, settings, metrics, tracing)
+    """`lexiseg.v1.Segmentation` on its own port; `more` is read when the server starts."""
+    servicer = Servicer(use_case, settings.limits, metrics, video, pool)
 
     def add(server: grpc.aio.Server) -> None:
         add_SegmentationServicer_to_server(servicer, server)
@@ -54,13 +144,13 @@ def gateway_server(
         names = (SERVICE, *(other.name for other in more))
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
-    def health_of_each() -> dict[str, bool]:
+    def health_by_name() -> dict[str, bool]:
         now = use_case.health()
         models = {card.name: now.ready and card.name not in now.away for card in use_case.backend.cards()}
         services = dict.fromkeys((SERVICE, *(other.name for other in more)), now.ready)
         return {**models, "": now.ready, **services}
 
-    options = public_options(settings)
-    service = Service(add, health_of_each, video.leave, options, (frame,))
+    interceptor = CallInterceptor(admission, settings, metrics, tracing)
+    service = Service(add, health_by_name, video.leave, public_options(settings), (interceptor,))
     place = Place(settings.host, settings.grpc_port, "--grpc-port")
     return GrpcServer(service, place, Pace(HEALTH_SECONDS, settings.drain_seconds))

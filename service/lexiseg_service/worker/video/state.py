@@ -13,8 +13,7 @@ from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.video.following import Follower, Sight, Start
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame, WorkerRequest
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.render import render
 from lexiseg_service.worker.texts.rows import TextCache

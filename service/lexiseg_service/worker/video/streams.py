@@ -8,7 +8,7 @@ from contextlib import aclosing
 from weakref import WeakValueDictionary
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, NotReady
-from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_service.gateway.state import open_vocabularies
+from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
+from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions
+from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.settings import Settings
-from lexiseg_service.vocabularies.named import NamedVocabulary
-from lexiseg_service.vocabularies.preconditions import Preconditions
-from lexiseg_service.vocabularies.schemas import VocabularyInput
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.commands.command_line import CommandLine

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lexiseg_service.gateway.admission.keys import read_keys
+from lexiseg_service.gateway.admission.keys import Keys
 from lexiseg_service.settings import Settings
 from tests.service.commands.command_line import CommandLine
 
@@ -13,7 +13,7 @@ def test_the_line_goes_to_the_file_and_the_key_to_the_eyes(lexiseg: CommandLine,
     key = next(word for word in outcome.err.split() if word.startswith("lexiseg_"))
 
     assert outcome.status == 0
-    assert read_keys(Settings(api_keys_file=tmp_path / "keys.txt")).identify(key) == "camera-7"
+    assert Keys(Settings(api_keys_file=tmp_path / "keys.txt")).identify(key) == "camera-7"
     assert key not in outcome.out
 
 

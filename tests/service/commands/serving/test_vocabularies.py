@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.gateway.state import open_vocabularies
+from lexiseg_service.gateway.vocabularies.collection import Asker, Vocabularies, open_vocabularies
+from lexiseg_service.gateway.vocabularies.named import Preconditions
+from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.settings import Settings
-from lexiseg_service.vocabularies.collection import Asker, Vocabularies
-from lexiseg_service.vocabularies.preconditions import Preconditions
-from lexiseg_service.vocabularies.schemas import VocabularyInput
 from lexiseg_service.watch.metrics import Metrics
 from tests.redis_server import RedisServer
 from tests.service.commands.command_line import CommandLine

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lexiseg_service.commands.video.lines import JsonLines
-from lexiseg_service.question.stream_messages import FrameAnswer
+from lexiseg_service.question.messages import FrameAnswer
 
 
 def answer() -> FrameAnswer:

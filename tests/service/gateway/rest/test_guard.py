@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.gateway.admission.limits import MemoryGate, Rule
+from lexiseg_service.gateway.admission.limits import MemoryLimits, Rule
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
@@ -105,8 +105,8 @@ async def test_the_worker_is_told_whose_request_it_is() -> None:
 
 
 async def test_too_many_requests_are_told_when_to_come_again() -> None:
-    gate = MemoryGate(Rule(rate=0.25, burst=1), lambda: 0.0)
-    async with serving(gate=gate) as client:
+    limits = MemoryLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
+    async with serving(client_limits=limits) as client:
         assert (await client.get("/models")).status_code == 200
         answer = await client.get("/models")
 
@@ -115,23 +115,23 @@ async def test_too_many_requests_are_told_when_to_come_again() -> None:
 
 
 async def test_probes_count_for_no_limit() -> None:
-    gate = MemoryGate(Rule(rate=0.25, burst=1), lambda: 0.0)
-    async with serving(gate=gate) as client:
+    limits = MemoryLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
+    async with serving(client_limits=limits) as client:
         assert {(await client.get("/readyz")).status_code for _ in range(5)} == {200}
 
 
 async def test_each_key_has_limits_of_its_own() -> None:
-    gate = MemoryGate(Rule(rate=0.25, burst=1), lambda: 0.0)
+    limits = MemoryLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
     keys = SecretStr(f"{line_of('one', 'a')},{line_of('two', 'b')}")
-    async with serving(gate=gate, api_keys=keys) as client:
+    async with serving(client_limits=limits, api_keys=keys) as client:
         statuses = [(await client.get("/models", headers={"X-API-Key": key})).status_code for key in "aab"]
 
     assert statuses == [200, 429, 200]
 
 
 async def test_a_wrong_key_uses_up_nothing_of_anybodys() -> None:
-    gate = MemoryGate(Rule(rate=0.25, burst=1), lambda: 0.0)
-    async with serving(gate=gate, api_keys=KEYS) as client:
+    limits = MemoryLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
+    async with serving(client_limits=limits, api_keys=KEYS) as client:
         statuses = [(await client.get("/models", headers={"X-API-Key": k})).status_code for k in ("x", "y", "right")]
 
     assert statuses == [401, 401, 200]
@@ -161,5 +161,5 @@ async def test_a_key_may_not_go_beyond_its_scopes() -> None:
         metrics = await client.get("/metrics", headers={"X-API-Key": "a"})
 
     assert (refused.status_code, refused.json()["type"]) == (403, "not-allowed")
-    assert refused.json()["detail"] == "the key asks may segment; this needs the scope vocabularies"
+    assert refused.json()["detail"] == "the key asks has the scopes segment; this needs the scope vocabularies"
     assert (kept.status_code, asked.status_code, read.status_code, metrics.status_code) == (201, 403, 200, 403)

@@ -7,8 +7,11 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from lexiseg_service.errors import TooLarge
+from lexiseg_service.gateway.admission.admission import Admission
+from lexiseg_service.gateway.rest import middleware
 from lexiseg_service.gateway.rest.middleware import BodyLimit
-from lexiseg_service.shares import Shares
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from tests.service.gateway.rest.raw import HALF, WHOLE, listening
 
 SOON = 60.0  # seconds; a hundredth is usual
@@ -31,11 +34,11 @@ async def take(*sizes: int) -> int:
 
     async def send(message: Message) -> None: ...
 
+    limit = BodyLimit(reader, Settings(), Admission.of(Settings(), Metrics()))
+    limit._max_bytes = LIMIT
     async with asyncio.timeout(SOON):
         try:
-            await BodyLimit(reader, LIMIT, Shares("bytes", LIMIT, 1), SOON, SOON)(
-                {"type": "http", "headers": []}, receive, send
-            )
+            await limit({"type": "http", "headers": []}, receive, send)
         except TooLarge:
             return len(sizes) - len(left)
     raise AssertionError("the body was taken")
@@ -59,8 +62,11 @@ async def test_a_body_of_the_limit_is_taken() -> None:
         await take(60, 40)
 
 
-async def test_a_body_that_does_not_come_in_time_is_refused_and_others_are_served() -> None:
-    async with listening(body_seconds=0.2) as server:
+async def test_a_body_that_does_not_come_in_time_is_refused_and_others_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.2)
+    async with listening() as server:
         slow, other = await server.open(), await server.open()
         await slow.send(HALF)
 

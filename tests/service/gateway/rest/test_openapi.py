@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from lexiseg_service.gateway.rest import examples
 from lexiseg_service.gateway.rest.openapi import JSON_EXAMPLES
+from lexiseg_service.gateway.vocabularies.schemas import VocabularyList, VocabularyOutput
 from lexiseg_service.question.schemas import Liveness, ModelList, ModelOutput, Question, Readiness, SegmentAnswer
-from lexiseg_service.vocabularies.schemas import VocabularyList, VocabularyOutput
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import serving

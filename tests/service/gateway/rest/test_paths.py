@@ -7,7 +7,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from lexiseg_service.gateway.rest.paths import path_alone
+from lexiseg_service.gateway.rest.paths import path_only
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.serving import form
@@ -63,7 +63,7 @@ async def test_a_slash_too_many_leads_to_no_other_host(client: httpx.AsyncClient
 
 
 def test_a_path_that_looks_like_a_host_is_a_path() -> None:
-    assert path_alone(b"http://x//evil.example/models") == b"/evil.example/models"
+    assert path_only(b"http://x//evil.example/models") == b"/evil.example/models"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,119 +1,142 @@
+"""Answers as JSON, and as one PNG."""
+
 from __future__ import annotations
 
 import base64
 import json
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from lexiseg_model.types import AnswerWarning, Ring
-from lexiseg_service.gateway.rest.rendering import render_answer, rendered
-from lexiseg_service.question.messages import MANY_BYTES
+from lexiseg_service.gateway.rest.rendering import nbytes, render_json, wants_png
+from lexiseg_service.question.messages import RenderedMap
 from lexiseg_service.question.schemas import SegmentAnswer, SegmentOutput
-from tests.service.gateway.known_backend import answer
+from tests import pictures
+from tests.service.gateway.known_backend import KnownBackend, answer
 
-
-def test_an_answer_is_what_its_schema_says() -> None:
-    rendered = render_answer(answer(), "id-1")
-
-    read = SegmentAnswer.model_validate_json(rendered, strict=False)
-
-    assert (read.id, read.size, read.segments[0].area, read.segments[0].bbox) == ("id-1", (4, 4), 8, (0, 0, 2, 4))
+JPEG = pictures.encoded(pictures.small(), "JPEG")
+PICTURE = pictures.encoded(pictures.small("china", 32))
 
 
 def test_an_answer_has_every_field_of_its_schema_and_no_other() -> None:
-    rendered = json.loads(render_answer(answer(), "id-1"))
+    rendered = render_json(answer(), "id-1")
 
-    assert set(rendered) == set(SegmentAnswer.model_fields) - {"confidence"}  # only where it is asked for
-    assert set(rendered["segments"][0]) == set(SegmentOutput.model_fields)
+    read, content = SegmentAnswer.model_validate_json(rendered, strict=False), json.loads(rendered)
+    assert (read.id, read.size, read.segments[0].area, read.segments[0].bbox) == ("id-1", (4, 4), 8, (0, 0, 2, 4))
+    assert set(content) == set(SegmentAnswer.model_fields) - {"confidence"}  # only if requested
+    assert set(content["segments"][0]) == set(SegmentOutput.model_fields)
+    assert content["segments"][0]["mask"] == {"format": "coco_rle", "size": [4, 4], "counts": "088"}
+    assert (content["segments"][0]["score"], content["timings_ms"]["decode"]) == (0.9123, 1.23)
 
 
-def test_a_segment_of_a_prompt_says_which_mask_of_which_prompt_it_is() -> None:
+def test_a_segment_of_a_prompt_names_its_prompt_and_its_mask() -> None:
     (first,) = answer().segments
-    prompted = replace(first, label=None, class_index=None, prompt_index=0, mask_index=2, quality=0.87654321)
+    prompted = replace(
+        first, label=None, class_index=None, prompt_index=0, mask_index=2, quality=0.87654321, is_thing=True
+    )
 
-    segment = json.loads(render_answer(replace(answer(), segments=(prompted,)), "id-1"))["segments"][0]
+    segment = json.loads(render_json(replace(answer(), segments=(prompted,)), "id-1"))["segments"][0]
 
-    assert (segment["label"], segment["class_index"]) == (None, None)
+    assert (segment["label"], segment["class_index"], segment["is_thing"]) == (None, None, True)
     assert (segment["prompt_index"], segment["mask_index"], segment["quality"]) == (0, 2, 0.8765)
 
 
-def test_a_segment_of_no_prompt_says_null() -> None:
-    segment = json.loads(render_answer(answer(), "id-1"))["segments"][0]
-
-    assert (segment["prompt_index"], segment["mask_index"], segment["quality"]) == (None, None, None)
-
-
-@pytest.mark.parametrize("thing", [True, False, None])
-def test_a_segment_says_whether_it_is_a_thing(thing: bool | None) -> None:
-    (first,) = answer().segments
-
-    said = json.loads(render_answer(replace(answer(), segments=(replace(first, is_thing=thing),)), "id-1"))
-
-    assert said["segments"][0]["is_thing"] is thing
-
-
-def test_a_mask_is_coco_run_lengths() -> None:
-    rendered = json.loads(render_answer(answer(), "id-1"))
-
-    assert rendered["segments"][0]["mask"] == {"format": "coco_rle", "size": [4, 4], "counts": "088"}
-
-
-def test_without_masks_area_and_box_stay() -> None:
-    segment = json.loads(render_answer(replace(answer(), mask="none"), "id-1"))["segments"][0]
+def test_without_masks_area_and_box_remain() -> None:
+    segment = json.loads(render_json(replace(answer(), mask="none"), "id-1"))["segments"][0]
 
     assert (segment["mask"], segment["area"], segment["bbox"]) == (None, 8, [0, 0, 2, 4])
 
 
-def test_an_overlay_is_base64() -> None:
-    rendered = json.loads(render_answer(answer(overlay=b"\x89PNG"), "id-1"))
+def test_overlay_absent_labels_and_warnings_are_included() -> None:
+    unfamiliar = AnswerWarning("unfamiliar-word", "a guess", "classes.1")
+
+    rendered = json.loads(
+        render_json(replace(answer(overlay=b"\x89PNG"), absent=("boat",), warnings=(unfamiliar,)), "id-1")
+    )
 
     assert base64.b64decode(rendered["overlay"]) == b"\x89PNG"
-
-
-def test_numbers_are_rounded_to_what_they_mean() -> None:
-    rendered = json.loads(render_answer(answer(), "id-1"))
-
-    assert rendered["segments"][0]["score"] == 0.9123
-    assert rendered["timings_ms"]["decode"] == 1.23
-
-
-def test_what_is_absent_and_what_is_doubtful_is_said() -> None:
-    doubtful = AnswerWarning("unfamiliar-word", "a guess", "classes.1")
-
-    rendered = json.loads(render_answer(replace(answer(), absent=("boat",), warnings=(doubtful,)), "id-1"))
-
     assert rendered["absent"] == ["boat"]
     assert rendered["warnings"] == [{"type": "unfamiliar-word", "detail": "a guess", "field": "classes.1"}]
 
 
-async def test_large_masks_are_written_as_small_ones() -> None:
-    (first,) = answer().segments
-    many = tuple(replace(first, id=number) for number in range(1, 101))
-    ring = Ring([1, 2, 3, 4] * (MANY_BYTES // 1000), [[1, 1, 2, 2, 3, 1]])
-    drawn = replace(answer(), mask="polygon", segments=many, polygons=tuple([ring] for _ in many))
-    runs = replace(first.mask, counts="0" * MANY_BYTES)
-    painted = replace(answer(), segments=(replace(first, mask=runs),))
-
-    for each in (drawn, painted):
-        assert each.bytes_of_masks >= MANY_BYTES
-        as_small_ones = render_answer(each, "id-1")
-        assert await rendered(each, "id-1") == as_small_ones
-
-
-async def test_of_large_polygons_nothing_is_left_for_the_event_loop_to_let_go() -> None:
-    ring = Ring([1, 2, 3, 4] * MANY_BYTES, [])
-    drawn = replace(answer(), mask="polygon", polygons=([ring],))
-
-    await rendered(drawn, "id-1")
-
-    assert drawn.polygons == ([],)
-
-
-def test_masks_have_about_as_many_bytes_as_are_written() -> None:
-    (first,) = answer().segments
+def test_the_size_of_an_answer_is_estimated() -> None:
     drawn = replace(answer(), mask="polygon", polygons=([Ring(list(range(1000, 3000)), [list(range(1000, 2000))])],))
 
-    assert drawn.bytes_of_masks == pytest.approx(len(render_answer(drawn, "id-1")), rel=0.1)
-    assert answer().bytes_of_masks == len(first.mask.counts)
-    assert replace(answer(), mask="none").bytes_of_masks == 0
+    assert nbytes(drawn) == pytest.approx(len(render_json(drawn, "id-1")), rel=0.1)
+
+
+async def post(client: httpx.AsyncClient, query: str, kind: str = "image/jpeg", **headers: str) -> httpx.Response:
+    return await client.post(f"/segment?{query}", content=JPEG, headers={"content-type": kind, **headers})
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "image/heic", "IMAGE/PNG; x=y", "application/octet-stream"])
+async def test_a_file_may_be_the_body_with_the_question_in_the_query(
+    client: httpx.AsyncClient, backend: KnownBackend, kind: str
+) -> None:
+    response = await post(client, "classes=sky&classes=tall%20tree&threshold=0.25&background=true", kind)
+
+    assert response.status_code == 200, response.text
+    request = backend.asked[0]
+    assert [entry.name for entry in request.vocabulary.classes] == ["sky", "tall tree"]
+    assert (request.image, request.threshold) == (JPEG, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("classes=sky&colour=red", "colour"),
+        ("classes=a,b", "classes.0"),
+        ("classes=sky&image=x", "image"),
+        ("", "classes"),
+    ],
+)
+async def test_a_query_has_the_rules_of_a_form(client: httpx.AsyncClient, query: str, field: str) -> None:
+    response = await post(client, query)
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == field
+
+
+async def test_a_client_that_accepts_png_gets_the_label_map(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+    backend.changes = {"label_map": RenderedMap(PICTURE, 8), "mask": "png"}
+
+    response = await post(client, "classes=sky", accept="image/png")
+
+    assert response.status_code == 200, response.text
+    assert (response.headers["content-type"], response.content) == ("image/png", PICTURE)
+    assert backend.asked[0].mask == "png"
+    assert json.loads(response.headers["x-segments"])[0][:2] == [1, "sky"]
+    assert response.headers["x-image-id"]
+
+
+async def test_with_overlay_it_gets_the_overlay(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+    backend.changes = {"overlay": PICTURE}
+
+    response = await post(client, "classes=sky&overlay=true", accept="image/png, */*;q=0.1")
+
+    assert response.content == PICTURE
+    assert (backend.asked[0].mask, backend.asked[0].overlay) == ("none", True)
+
+
+async def test_an_error_stays_a_problem_document(client: httpx.AsyncClient) -> None:
+    response = await post(client, "classes=", accept="image/png")
+
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("image/png", True),
+        ("image/png;q=0.5, application/json", False),
+        ("application/json;q=0.5, image/png", True),
+        ("image/avif,image/png,image/*;q=0.8,*/*;q=0.5", True),
+        ("image/png;q=x", False),
+    ],
+)
+def test_the_preferred_media_type_decides(accept: str, expected: bool) -> None:
+    assert wants_png(accept) is expected

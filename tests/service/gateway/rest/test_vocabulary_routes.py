@@ -181,8 +181,9 @@ async def test_what_is_no_json_object_is_malformed(client: httpx.AsyncClient, co
     assert kind(answer) == (400, "malformed-request")
 
 
-async def test_there_is_room_for_so_many_and_no_more() -> None:
-    async with serving(max_vocabularies=1) as client:
+async def test_there_is_room_for_so_many_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_service.gateway.vocabularies.collection.MAX_VOCABULARIES", 1)
+    async with serving() as client:
         await client.put("/vocabularies/one", json=ROOM)
         second = await client.put("/vocabularies/two", json=ROOM)
         again = await client.put("/vocabularies/one", json=ROOM)

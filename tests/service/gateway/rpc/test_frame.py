@@ -16,10 +16,9 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_service.gateway.admission.door import Door
-from lexiseg_service.gateway.admission.key_file import Keys
+from lexiseg_service.gateway.admission.admission import Admission
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.gateway.rpc.frame import CallFrame, address_of
+from lexiseg_service.gateway.rpc.interceptor import CallInterceptor, address_of
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -251,7 +250,7 @@ async def test_a_client_that_is_gone_when_its_answer_is_written_is_no_error_of_o
         return grpc.unary_unary_rpc_method_handler(nothing, read, written)
 
     settings, metrics = Settings(), Metrics()
-    frame = CallFrame(Door.of(settings, Keys(settings), None), settings, metrics)
+    frame = CallInterceptor(Admission.of(settings, metrics), settings, metrics)
     handler: Any = await frame.intercept_service(known, SimpleNamespace(method="/a/B", invocation_metadata=()))
     left = Left()
     with capture_logs() as logs, pytest.raises(grpc.aio.InternalError):

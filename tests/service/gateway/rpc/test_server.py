@@ -19,7 +19,7 @@ from lexiseg_service.gateway.rpc import server
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.wire import channels
-from lexiseg_service.wire.serving import CannotListen
+from lexiseg_service.wire.server import CannotListen
 from tests import pictures
 from tests.service.fleet.workers import Wire
 from tests.service.gateway.known_backend import WARM, KnownBackend

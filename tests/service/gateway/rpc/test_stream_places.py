@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.question.stream_messages import FrameAnswer, VideoFrame
+from lexiseg_service.question.messages import FrameAnswer, VideoFrame
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.video.session import Session
@@ -25,10 +25,11 @@ from tests import pictures
 from tests.service.gateway.rpc.streaming import Call, config, frame, opened, over_colours, read, rest, soon
 
 
-async def test_a_stream_that_is_silent_is_ended() -> None:
+async def test_a_stream_that_is_silent_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     for seconds in (0.1, 1, 10):  # on a slow machine the frame itself may come too late for the first
         answers = []
-        async with over_colours(stream_idle_seconds=seconds) as (gateway, backend):
+        monkeypatch.setattr("lexiseg_service.gateway.video.STREAM_IDLE_SECONDS", seconds)
+        async with over_colours() as (gateway, backend):
             call = await opened(gateway, config(), frame())
             try:
                 while True:
@@ -48,7 +49,7 @@ async def test_a_stream_that_does_not_say_what_it_wants_is_soon_ended_and_took_n
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for seconds in (0.2, 2, 10):  # on a slow machine the stream that says what it wants may come too late, too
-        monkeypatch.setattr("lexiseg_service.gateway.rpc.video.FIRST_SECONDS", seconds)
+        monkeypatch.setattr("lexiseg_service.gateway.video.FIRST_MESSAGE_SECONDS", seconds)
         async with over_colours(max_streams=2) as (gateway, _):
             silent = [gateway.stub.SegmentVideo() for _ in range(3)]
             answers = []
@@ -89,11 +90,15 @@ async def test_one_client_has_its_part_of_the_places_for_streams() -> None:
             assert len(await rest(call)) == 1
 
 
-async def test_a_client_that_takes_no_answers_gives_its_place_up_and_hears_of_it() -> None:
+async def test_a_client_that_reads_no_answers_loses_its_place_and_gets_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
     large = pictures.encoded(Image.fromarray(noise))
     for seconds in (0.5, 2, 10):  # on a slow machine the client itself may be silent for longer than the first
-        async with over_colours(stream_idle_seconds=seconds, max_streams=1) as (gateway, backend):
+        monkeypatch.setattr("lexiseg_service.gateway.video.STREAM_IDLE_SECONDS", seconds)
+        monkeypatch.setattr("lexiseg_service.gateway.rpc.interceptor.STREAM_IDLE_SECONDS", seconds)
+        async with over_colours(max_streams=1) as (gateway, backend):
             call = await opened(gateway, config(overlay=True))
             # Answers of a megabyte each, more than a connection holds.
             sending = asyncio.ensure_future(call.write(frame(large)))
@@ -120,7 +125,7 @@ async def test_a_client_that_takes_no_answers_gives_its_place_up_and_hears_of_it
             break
 
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert f"no answer was taken for {seconds:g} seconds" in details
+    assert f"the client read no answer for {seconds:g} seconds" in details
 
 
 async def test_two_hundred_frames_leave_no_memory_behind() -> None:

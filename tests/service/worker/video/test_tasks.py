@@ -9,8 +9,7 @@ import pytest
 
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.question.stream_messages import StreamQuestion
+from lexiseg_service.question.messages import StreamQuestion, WorkerRequest
 from tests.service.worker.gated_colours import halves
 from tests.service.worker.video.streaming import Step, Worker, all_of, frame, question, stream, take, working
 

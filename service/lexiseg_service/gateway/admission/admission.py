@@ -1,0 +1,62 @@
+"""What every caller of a gateway passes, by any protocol: API key, limits of the client, room for bytes and calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lexiseg_service.gateway.admission.keys import Keys
+from lexiseg_service.gateway.admission.limits import ClientLimits, MemoryLimits, Rule
+from lexiseg_service.gateway.admission.redis_limits import RedisLimits
+from lexiseg_service.redis_link import open_link
+from lexiseg_service.settings import Settings
+from lexiseg_service.shares import CLIENT_SHARE, Shares
+from lexiseg_service.watch.metrics import Metrics
+
+MAX_CALLS = 1000  # concurrent gRPC calls, and streams over REST
+
+
+@dataclass(frozen=True)
+class Admission:
+    """One for all protocols, so that they count together."""
+
+    keys: Keys
+    limits: ClientLimits | None  # None: no client has any
+    bytes: Shares  # of bodies and messages, from before they are read until they are answered
+    fetched: Shares  # bytes of images by URL, likewise
+    calls: Shares  # of gRPC
+
+    @classmethod
+    def of(cls, settings: Settings, metrics: Metrics, limits: ClientLimits | None = None) -> Admission:
+        """The admission of the settings; `limits` replaces the settings' own.
+
+        Raises:
+            InvalidValue: the API keys are not as expected.
+        """
+        keys = Keys(settings)
+        admission = cls(
+            keys,
+            limits or _limits(settings, metrics, keys),
+            Shares("bytes of requests", settings.max_bytes_in_flight, CLIENT_SHARE),
+            Shares("bytes of images by URL", settings.max_bytes_in_flight // 2, CLIENT_SHARE),
+            Shares("calls", MAX_CALLS, CLIENT_SHARE),
+        )
+        if (counted := admission.limits) is not None:
+            metrics.held("clients", lambda: counted.nbytes)
+        metrics.held("requests", lambda: admission.bytes.in_use)
+        metrics.held("fetched", lambda: admission.fetched.in_use)
+        return admission
+
+
+def _limits(settings: Settings, metrics: Metrics, keys: Keys) -> ClientLimits | None:
+    common = Rule.of(settings)
+    if not common.is_on and not keys.needed:
+        return None
+
+    def rule_of(client: str) -> Rule:
+        kind, _, identity = client.partition(":")
+        return keys.rule(identity, common) if kind == "key" else common
+
+    if settings.redis_url is None:
+        return MemoryLimits(rule_of)
+    # A lease outlasts any request for one image; those of streams are renewed.
+    return RedisLimits(rule_of, open_link(settings, "limits", metrics), max(60.0, 2 * settings.deadline_seconds))

@@ -1,0 +1,126 @@
+"""The pages: the playground at /, Swagger UI at /docs and the OpenAPI description that it shows.
+
+All files are installed with the package; the pages load nothing from other hosts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from lexiseg_service.gateway.rest.paths import answer_head
+from lexiseg_service.image.samples import NoSample, photograph
+
+WEB = Path(__file__).resolve().parents[2] / "web"
+PLAYGROUND = WEB / "playground"
+SCRIPTS = tuple(sorted(path.name for path in PLAYGROUND.glob("*.js")))
+SAMPLE = "/playground/sample.jpg"
+DOCS = "/docs"
+SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
+# Paths that need no API key: a browser cannot send one with a page.
+PATHS = frozenset(
+    {"/", SAMPLE, DOCS, "/openapi.json", f"{DOCS}/assets/docs.js"}
+    | {f"/playground/{name}" for name in (*SCRIPTS, "style.css")}
+    | {f"{DOCS}/assets/{name}" for name in SWAGGER_UI}
+)
+# Pictures are drawn on canvases; no text of a request is written into the page as HTML.
+PLAYGROUND_POLICY = (
+    "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# Swagger UI sets inline styles and draws its icons from data: URLs.
+DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PLAYGROUND_HEADERS = {
+    "Content-Security-Policy": PLAYGROUND_POLICY,
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",  # changes with each version
+}
+ONE_DAY = {"Cache-Control": "public, max-age=86400"}
+
+router = APIRouter(include_in_schema=False)
+
+
+class OpenApiDescription:
+    """The OpenAPI schema, made at the first request for it: that takes about a second."""
+
+    def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self.schema: dict[str, Any] | None = None
+
+    def get(self) -> dict[str, Any]:
+        """The schema; concurrent callers wait for the first one."""
+        with self._lock:
+            if self.schema is None:
+                self.schema = self._make()
+            return self.schema
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    """The routes as OpenAPI."""
+    description: OpenApiDescription = request.app.state.description
+    schema = description.schema
+    if schema is None:
+        schema = await asyncio.to_thread(description.get)
+    if root := request.scope.get("root_path", "").rstrip("/"):  # the prefix under which a proxy serves us
+        schema = {**schema, "servers": [{"url": root}]}
+    return Response(orjson.dumps(schema), media_type="application/json")
+
+
+@router.get(DOCS)
+async def docs_page() -> Response:
+    """The interactive documentation."""
+    return FileResponse(WEB / "docs.html", media_type="text/html", headers={"Content-Security-Policy": DOCS_POLICY})
+
+
+@router.get("/")
+async def playground_page() -> Response:
+    """The playground."""
+    return FileResponse(PLAYGROUND / "index.html", media_type="text/html", headers=PLAYGROUND_HEADERS)
+
+
+@router.get(SAMPLE)
+def sample() -> Response:
+    """A photograph to start with; 404 where the package that contains it is not installed."""
+    try:
+        return Response(photograph("china.jpg"), media_type="image/jpeg", headers=ONE_DAY)
+    except NoSample:
+        return Response(status_code=404)
+
+
+def _serve(path: str, file: Path, media_type: str, headers: dict[str, str]) -> None:
+    @router.get(path, name=file.name)
+    async def asset() -> Response:
+        return FileResponse(file, media_type=media_type, headers=headers)
+
+
+def _swagger_ui() -> Path:
+    """The folder of Swagger UI's files in the package fastapi-offline, which is not imported."""
+    package = find_spec("fastapi_offline")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("fastapi-offline, which contains the files of /docs, is not installed")
+    return Path(package.origin).parent / "static"
+
+
+for _name in SCRIPTS:
+    _serve(f"/playground/{_name}", PLAYGROUND / _name, "text/javascript", PLAYGROUND_HEADERS)
+_serve("/playground/style.css", PLAYGROUND / "style.css", "text/css", PLAYGROUND_HEADERS)
+_serve(f"{DOCS}/assets/docs.js", WEB / "docs.js", "text/javascript", {"Cache-Control": "no-cache"})
+for _name, _type in SWAGGER_UI.items():
+    _serve(f"{DOCS}/assets/{_name}", _swagger_ui() / _name, _type, ONE_DAY)
+
+answer_head(router)

@@ -1,0 +1,228 @@
+"""The interceptor around every call of the public gRPC interface.
+
+    request id, log, metrics, span -> API key -> client limits -> room for the message -> servicer -> answer
+
+Every method is registered as a streaming one, which is the same on the wire: gRPC reads the message of a unary method
+before its handler runs, so before a key or a limit could refuse it. An unread message stays with its sender by flow
+control. A ServiceError becomes a rich status. Health and reflection need no key and pass unchanged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+from structlog.contextvars import bound_contextvars
+
+from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, unexpected
+from lexiseg_service.gateway.admission.admission import Admission
+from lexiseg_service.gateway.admission.keys import key_of
+from lexiseg_service.gateway.admission.limits import client_of
+from lexiseg_service.gateway.use_case import Caller
+from lexiseg_service.settings import BODY_SECONDS, STREAM_IDLE_SECONDS, Settings
+from lexiseg_service.shares import Hold
+from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import Tracing
+from lexiseg_service.wire.errors import code_of, end
+
+logger = structlog.get_logger("lexiseg.access")
+OPEN = ("/grpc.health.", "/grpc.reflection.")  # answered without a key
+CALLER: ContextVar[Caller] = ContextVar("caller")  # of the running call
+PEER = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):\d+")
+if TYPE_CHECKING:  # generic for the type checker alone
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+class _Call:
+    """An accepted call."""
+
+    caller: Caller
+    answered = 0.0  # time.monotonic() when the answer of a unary call was ready; 0: not yet
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Checks keys and limits, reports errors as statuses; logs, counts and traces every call."""
+
+    def __init__(
+        self, admission: Admission, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
+    ) -> None:
+        self._admission = admission
+        self._metrics = metrics
+        self._max_bytes = settings.limits.max_grpc_bytes
+        self._room_seconds = settings.deadline_seconds
+        self._tracing = tracing
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """The method's handler, wrapped."""
+        handler = await continuation(details)
+        if handler is None or details.method.startswith(OPEN):
+            return handler
+        # grpcio types its handlers for threads alone.
+        own = cast("Any", handler)
+        answer = self._unary(own.unary_unary, details) if own.unary_unary else self._stream(own.stream_stream, details)
+        return grpc.stream_stream_rpc_method_handler(answer, own.request_deserializer, own.response_serializer)
+
+    def _unary(self, method: Callable[..., Awaitable[Any]], details: grpc.HandlerCallDetails) -> Callable[..., Any]:
+        async def answer(messages: AsyncIterator[Any], context: Context) -> None:
+            async with self._call(details, context) as call, self._room(call.caller) as room:
+                message = await self._first(messages)
+                room.keep(message.ByteSize())
+                answered = await method(message, context)
+                call.answered = time.monotonic()
+                await self._write(answered, context, BODY_SECONDS)
+
+        return answer
+
+    def _stream(
+        self, method: Callable[..., AsyncGenerator[Any, None]], details: grpc.HandlerCallDetails
+    ) -> Callable[..., Any]:
+        # Writes instead of yielding: gRPC would leave the generator of a cancelled call suspended.
+        async def answer(messages: AsyncIterator[Any], context: Context) -> None:
+            async with (
+                self._call(details, context),
+                aclosing(self._checked(messages, _key_in(details))) as checked,
+                aclosing(method(checked, context)) as answers,
+            ):
+                async for each in answers:
+                    await self._write(each, context, STREAM_IDLE_SECONDS)
+
+        return answer
+
+    @asynccontextmanager
+    async def _room(self, caller: Caller) -> AsyncIterator[Hold]:
+        """Room for the largest message, before one is read.
+
+        Raises:
+            QueueFull: other clients held it for too long.
+            RateLimited: the client itself did.
+        """
+        seconds = min(self._room_seconds, caller.seconds)
+        with await self._admission.bytes.wait(caller.client, self._max_bytes, seconds) as hold:
+            yield hold
+
+    async def _first(self, messages: AsyncIterator[Any]) -> Any:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await anext(messages)
+        except StopAsyncIteration:
+            raise MalformedRequest("a call without a message") from None
+        except TimeoutError:
+            raise DeadlineExceeded(f"the message did not come within {BODY_SECONDS:g} seconds") from None
+        except DecodeError:
+            raise MalformedRequest("bytes that are no message of this method") from None
+
+    async def _checked(self, messages: AsyncIterator[Any], key: str | None) -> AsyncGenerator[Any, None]:
+        """The messages of a stream, for as long as its key is valid.
+
+        Raises:
+            Unauthorized: the key was removed meanwhile.
+            NotAllowed: the key has lost the scope.
+            MalformedRequest: bytes that are no message of the method.
+        """
+        try:
+            async for message in messages:
+                self._admission.keys.identify(key)
+                yield message
+        except DecodeError:
+            raise MalformedRequest("bytes that are no message of this method") from None
+
+    async def _write(self, answer: Any, context: Context, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await context.write(answer)
+        except TimeoutError:
+            raise DeadlineExceeded(f"the client read no answer for {seconds:g} seconds; the call is ended") from None
+
+    @asynccontextmanager
+    async def _call(self, details: grpc.HandlerCallDetails, context: Context) -> AsyncIterator[_Call]:
+        began, call = time.monotonic(), _Call()
+        metadata = {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
+        requested = metadata.get("x-request-id", "")
+        identity = requested if ACCEPTABLE_REQUEST_ID.fullmatch(requested) else uuid.uuid4().hex
+        context.set_trailing_metadata((("x-request-id", identity),))
+        span = None if self._tracing is None else self._tracing.begin_call(details.method, metadata)
+        log_fields = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
+        key_id: str | None = None
+        code = grpc.StatusCode.OK
+        self._metrics.active_calls.inc()
+        try:
+            with bound_contextvars(**log_fields):
+                _check_single_key(details)
+                key_id = self._admission.keys.identify(_key_in(details))
+                client = client_of(key_id, address_of(context.peer()))
+                async with AsyncExitStack() as stack:
+                    stack.enter_context(bound_contextvars(key_id=key_id))
+                    stack.enter_context(self._admission.calls.take(client))
+                    if self._admission.limits is not None:
+                        await stack.enter_async_context(self._admission.limits.admit(client))
+                    traceparent = None if span is None else span.traceparent
+                    left = context.time_remaining()
+                    seconds = float("inf") if left is None else left
+                    call.caller = Caller(key_id or "", client, identity, traceparent, seconds)
+                    CALLER.set(call.caller)
+                    yield call
+        # The client hung up, or its deadline passed and gRPC raised InternalError for writing to a closed call.
+        except (asyncio.CancelledError, grpc.aio.InternalError):
+            code = grpc.StatusCode.CANCELLED
+            raise
+        except ServiceError as error:
+            code = code_of(error)
+            await end(context, error, identity, (("x-request-id", identity),))
+        except Exception as error:
+            code = grpc.StatusCode.INTERNAL
+            logger.error("unexpected error", error=type(error).__name__, key_id=key_id, exc_info=error, **log_fields)
+            await end(context, unexpected(), identity, (("x-request-id", identity),))
+        finally:
+            self._metrics.active_calls.dec()
+            seconds = (call.answered or time.monotonic()) - began
+            self._metrics.call(details.method, code.name, seconds, None if span is None else span.kept_id)
+            logger.info(
+                "call",
+                key_id=key_id,
+                method=details.method,
+                code=code.name,
+                milliseconds=round(1e3 * seconds, 1),
+                **log_fields,
+            )
+            if span is not None:
+                span.end_call(code.name, identity, key_id)
+
+
+def address_of(peer: str) -> str | None:
+    """The address in a gRPC peer, `ipv4:127.0.0.1:4711` or `ipv6:%5B::1%5D:4711`; None for a Unix socket."""
+    address = PEER.fullmatch(unquote(peer))
+    return None if address is None else address["six"] or address["four"]
+
+
+def _key_in(details: grpc.HandlerCallDetails) -> str | None:
+    metadata = {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
+    return key_of(metadata.get("authorization"), metadata.get("x-api-key"))
+
+
+def _check_single_key(details: grpc.HandlerCallDetails) -> None:
+    """Refuse several keys: a proxy and this server might each check another one.
+
+    Raises:
+        MalformedRequest: there are several keys.
+    """
+    names = Counter(name for name, _ in details.invocation_metadata or ())
+    for name in ("authorization", "x-api-key"):
+        if names[name] > 1:
+            raise MalformedRequest(f"{names[name]} entries `{name}` in the metadata; expected one at most")

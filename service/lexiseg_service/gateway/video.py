@@ -1,0 +1,212 @@
+"""Video streams of every protocol: checks the steps of a stream and relays them to a worker.
+
+config, frames -> checks, room for each frame -> worker -> one answer per frame, in order
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
+from lexiseg_service.gateway.admission.admission import Admission
+from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.question.messages import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.schemas import Question
+from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
+from lexiseg_service.shares import Hold, Shares
+from lexiseg_service.watch.metrics import Metrics, failure_reason
+
+T = TypeVar("T")
+FRAMES_IN_FLIGHT = 4
+MAX_FRAMES_IN_FLIGHT = 16
+MAX_SMOOTHING = 0.95
+MAX_FRAME_ID_LENGTH = 128  # characters
+FIRST_MESSAGE_SECONDS = 10.0
+GOING_DOWN = "the service is going down; open the stream again"
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """The question for all frames from now on, before its classes and its model are resolved."""
+
+    question: Question
+    smoothing: float = 0.0
+    tracking: bool = False
+    drop_policy: DropPolicy = "none"
+    frames_in_flight: int = FRAMES_IN_FLIGHT
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            InvalidValue: a value is out of range.
+        """
+        if self.question.task == "everything":
+            raise InvalidValue.of("task", self.question.task, "semantic, instance, panoptic or prompt in a stream")
+        if math.isnan(self.smoothing) or not 0 <= self.smoothing <= MAX_SMOOTHING:
+            raise InvalidValue.of("smoothing", self.smoothing, f"0 to {MAX_SMOOTHING}")
+        if not 1 <= self.frames_in_flight <= MAX_FRAMES_IN_FLIGHT:
+            raise InvalidValue.of("frames_in_flight", self.frames_in_flight, f"1 to {MAX_FRAMES_IN_FLIGHT}")
+
+
+Step = StreamConfig | VideoFrame
+Accepted = Callable[[], Awaitable[object]]
+
+
+class VideoService:
+    """Answers video streams."""
+
+    def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics, admission: Admission) -> None:
+        self._use_case = use_case
+        self._settings = settings
+        self._metrics = metrics
+        self._frame_bytes = admission.bytes  # of frames that are not answered yet
+        self._client_limits = admission.limits
+        self._leaving = False
+        self._timeouts: set[asyncio.Timeout] = set()  # of streams that wait for a message or for room
+
+    def leave(self) -> None:
+        """Begin to shut down: streams take no more messages, answer what they have, and end with `NotReady`."""
+        self._leaving = True
+        for timeout in self._timeouts:
+            timeout.reschedule(0)
+
+    async def check_config(self, config: StreamConfig, caller: Caller) -> None:
+        """Raise the error with which a stream would refuse a config.
+
+        Raises:
+            ServiceError: of any kind.
+        """
+        await self._stream_question(config, caller)
+
+    async def stream(
+        self, steps: AsyncIterator[Step], caller: Caller, accepted: Accepted, frame_bytes: Shares | None = None
+    ) -> AsyncGenerator[FrameAnswer, None]:
+        """One answer for each frame.
+
+        Args:
+            steps: a config first; a later one holds for the frames after it.
+            caller: the sender.
+            accepted: awaited when the first config has been accepted.
+            frame_bytes: for steps that are requests of their own, already counted: counts the frames instead of the
+                gateway's bytes, and configs are not counted as requests.
+
+        Raises:
+            ServiceError: the stream as a whole failed.
+        """
+        holds: deque[Hold] = deque()  # of each unanswered frame
+        try:
+            async with (
+                aclosing(self._checked(steps, caller, accepted, holds, frame_bytes)) as checked,
+                aclosing(self._use_case.backend.stream(checked)) as answers,
+            ):
+                async for answer in answers:
+                    if holds:
+                        holds.popleft().release()
+                    if answer.error is not None:
+                        self._metrics.failed(failure_reason(answer.error))
+                    yield answer
+        except Exception as error:
+            self._metrics.failed(failure_reason(error))
+            raise
+        finally:
+            for hold in holds:
+                hold.release()
+
+    async def _checked(
+        self,
+        steps: AsyncIterator[Step],
+        caller: Caller,
+        accepted: Accepted,
+        holds: deque[Hold],
+        frame_bytes: Shares | None,
+    ) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
+        """The steps for the worker; room for each frame is added to `holds`.
+
+        Raises:
+            MalformedRequest: a frame came before the first config.
+            InvalidValue: a value is out of range.
+            DeadlineExceeded: no message came for too long.
+            QueueFull: there was no room for a frame.
+            RateLimited: the client itself held the room, or changes its config too often.
+            NotReady: the process shuts down.
+            ServiceError: as `UseCase.request`.
+        """
+        question: StreamQuestion | None = None
+        n_frames = 0
+        while True:
+            try:
+                step = await self._next(steps, FIRST_MESSAGE_SECONDS if question is None else STREAM_IDLE_SECONDS)
+            except StopAsyncIteration:
+                return
+            if isinstance(step, StreamConfig):
+                is_first = question is None
+                if not is_first and frame_bytes is None and self._client_limits is not None:
+                    await self._client_limits.count(caller.client)
+                question = await self._stream_question(step, caller)
+                yield question
+                if is_first:  # the worker, which checks more, has taken the stream
+                    await accepted()
+                continue
+            if question is None:
+                raise MalformedRequest("the first message of a stream is a frame; expected a config")
+            self._metrics.question("stream")
+            _check_frame(step, question)
+            room = (frame_bytes or self._frame_bytes).wait(
+                caller.client, len(step.image), self._settings.deadline_seconds
+            )
+            holds.append(await self._unless_leaving(room))
+            size = await self._use_case.size_of_frame(step.image)
+            yield replace(step, id=step.id or str(n_frames), size=size)
+            del step  # a silent client would keep its image in memory
+            n_frames += 1
+
+    async def _next(self, steps: AsyncIterator[Step], seconds: float) -> Step:
+        try:
+            return await self._unless_leaving(anext(steps), seconds)
+        except TimeoutError:
+            raise DeadlineExceeded(f"no message came for {seconds:g} seconds; the video stream is ended") from None
+
+    async def _unless_leaving(self, work: Awaitable[T], seconds: float | None = None) -> T:
+        """The result of `work`.
+
+        Raises:
+            NotReady: the process shuts down.
+            TimeoutError: it took too long.
+        """
+        if self._leaving:
+            raise NotReady(GOING_DOWN)
+        try:
+            async with asyncio.timeout(seconds) as timeout:
+                self._timeouts.add(timeout)
+                try:
+                    return await work
+                finally:
+                    self._timeouts.discard(timeout)
+        except TimeoutError:
+            if self._leaving:
+                raise NotReady(GOING_DOWN) from None
+            raise
+
+    async def _stream_question(self, config: StreamConfig, caller: Caller) -> StreamQuestion:
+        request = await self._use_case.request(config.question, caller, of_stream=True)
+        return StreamQuestion(
+            request=replace(request, deadline=math.inf),
+            smoothing=config.smoothing,
+            tracking=config.tracking,
+            drop_policy=config.drop_policy,
+            frames_in_flight=config.frames_in_flight,
+        )
+
+
+def _check_frame(frame: VideoFrame, question: StreamQuestion) -> None:
+    if len(frame.id) > MAX_FRAME_ID_LENGTH:
+        raise InvalidValue.of("frame.id", f"{len(frame.id)} characters", f"at most {MAX_FRAME_ID_LENGTH}")
+    if (frame.follow or frame.unfollow) and question.request.task != "prompt":
+        raise InvalidValue.of("task", question.request.task, "prompt, where objects are to be followed")

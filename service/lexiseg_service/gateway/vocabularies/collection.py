@@ -1,0 +1,248 @@
+"""All vocabularies of an installation: the built-in ones first, then the users' own, which a store keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+from typing import NamedTuple
+
+from lexiseg_service.errors import (
+    InvalidValue,
+    NotAllowed,
+    PreconditionFailed,
+    ReadOnly,
+    UnknownVocabulary,
+)
+from lexiseg_service.gateway.vocabularies import builtin
+from lexiseg_service.gateway.vocabularies.named import (
+    NAME,
+    NamedVocabulary,
+    Preconditions,
+    Summary,
+    check_name,
+    named,
+    slot_of,
+)
+from lexiseg_service.gateway.vocabularies.parsed import ParsedVocabularies, Run, in_a_thread
+from lexiseg_service.gateway.vocabularies.redis_store import RedisStore
+from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.gateway.vocabularies.stores import DirectoryStore, MemoryStore, Store
+from lexiseg_service.question.validation import MAX_COMPARED
+from lexiseg_service.redis_link import open_link
+from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.watch.metrics import Metrics
+
+MAX_VOCABULARIES = 256  # of all users
+MAX_VOCABULARIES_PER_KEY = 64
+MAX_ATTEMPTS = 5  # of a write, when other writes come first
+BYTES_PER_TEXT, BYTES_PER_EXAMPLE = 20, 64 * 2**10  # in the JSON of a class list, approximately
+
+
+class Asker(NamedTuple):
+    """The key of a request ("" where no key is needed); an admin may change what other keys share."""
+
+    key: str = ""
+    admin: bool = False
+
+    def may_change(self, vocabulary: NamedVocabulary | Summary) -> bool:
+        """Whether the key may replace and delete a user's vocabulary."""
+        return self.admin or not self.key or vocabulary.owner in ("", self.key)
+
+
+ANYBODY = Asker()
+
+
+class Vocabularies:
+    """Finds, lists, writes and deletes vocabularies by name.
+
+    With API keys, a key's own vocabulary hides a shared one of the same name, and others' unshared ones are invisible.
+    """
+
+    def __init__(self, store: Store, limits: Limits, run: Run = in_a_thread) -> None:
+        self.store = store
+        self._run = run
+        self._limits = limits
+        self._parsed = ParsedVocabularies(limits, run=run)
+        self._loaded: set[str] = set()  # built-in ones that are in memory
+        self._adding = asyncio.Lock()  # concurrent writers must not all count the same free place
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of users' vocabularies in memory."""
+        return self.store.nbytes + self._parsed.nbytes
+
+    async def find(self, name: str, key: str = "") -> NamedVocabulary:
+        """The vocabulary of that name, as a key sees it.
+
+        Raises:
+            UnknownVocabulary: no such vocabulary.
+        """
+        vocabulary = await self._built_in(name) or await self._of_users(name, key)
+        if vocabulary is None:
+            similar = get_close_matches(name[:MAX_COMPARED], builtin.NAMES, 1)
+            hint = f"is {similar[0]!r} meant?" if similar else f"built in are {', '.join(builtin.NAMES)};"
+            raise UnknownVocabulary(f"vocabulary: no {name[:MAX_COMPARED]!r} here; {hint} GET /vocabularies lists all")
+        return vocabulary
+
+    async def list_all(self, key: str = "") -> list[Summary]:
+        """The built-in ones in their own order, then the users' that a key sees, by name."""
+        built_in = await asyncio.to_thread(lambda: [builtin.built_in(name) for name in builtin.NAMES])
+        documents = await self.store.read_all()
+        self._parsed.keep_only(documents)
+        visible: dict[str, Summary] = {}
+        for slot, content in sorted(documents.items(), key=lambda each: "~" in each[0]):  # own ones replace shared ones
+            owner, _, name = slot.rpartition("~")
+            if owner in ("", key) and (summary := await self._parsed.summary(slot, content)) is not None:
+                visible[name] = summary
+        own = [visible[name] for name in sorted(visible)]
+        return [*(vocabulary.summary for vocabulary in built_in if vocabulary is not None), *own]
+
+    async def put(
+        self, name: str, class_list: VocabularyInput, preconditions: Preconditions, asker: Asker = ANYBODY
+    ) -> tuple[NamedVocabulary, bool]:
+        """Write a user's vocabulary; the flag is True if the asker had none of that name.
+
+        Raises:
+            InvalidValue: the name or the class list is invalid, or there are too many vocabularies.
+            ReadOnly: a built-in vocabulary has the name.
+            NotAllowed: another key shares one of that name.
+            PreconditionFailed: the vocabulary is not in the state that the client expects.
+            NotReady: the store takes no writes now.
+        """
+        self._refuse_built_in(check_name(name))
+        if class_list.shared is False and not asker.key:
+            raise InvalidValue.of("shared", "false", "true or null: without API keys all vocabularies are shared")
+        n_bytes, made = _json_bytes(class_list), dict[tuple[str, bool], tuple[NamedVocabulary, bytes]]()
+        for _ in range(MAX_ATTEMPTS):
+            shared_slot, own_slot = slot_of(name, ""), slot_of(name, asker.key)
+            contents = {slot: await self.store.read(slot) for slot in {shared_slot, own_slot}}
+            known = {slot: await self._parsed.summary(slot, content) for slot, content in contents.items()}
+            common = known[shared_slot]
+            changeable = common if common is not None and asker.may_change(common) else None
+            current = known[own_slot] or changeable
+            preconditions.check(current.etag if current else None)
+            shared = class_list.shared
+            if shared is None:
+                shared = current.shared if current else not asker.key
+            if shared and common is not None and changeable is None:
+                raise NotAllowed(f"another key shares a vocabulary {name!r}; use another name, or keep yours unshared")
+            owner = changeable.owner if shared and changeable else asker.key
+            if (owner, shared) not in made:
+                make = partial(named, name, class_list, self._limits, owner=owner, shared=shared)
+                made[owner, shared] = await self._run(n_bytes, partial(_with_document, make))
+            vocabulary, document = made[owner, shared]
+            target, other = (shared_slot, own_slot) if shared else (own_slot, shared_slot)
+            if await self._replace(target, contents[target], document, asker, is_new=current is None):
+                self._parsed.put(target, document, vocabulary)
+                # A vocabulary that becomes shared or unshared leaves its other slot; another key's shared one stays.
+                if other != target and (other == own_slot or changeable is not None) and contents[other] is not None:
+                    await self.store.replace(other, contents[other], None)
+                return vocabulary, current is None
+        raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
+
+    async def delete(self, name: str, preconditions: Preconditions, asker: Asker = ANYBODY) -> None:
+        """Delete a user's vocabulary.
+
+        Raises:
+            UnknownVocabulary: no such vocabulary.
+            ReadOnly: it is built in.
+            NotAllowed: another key shares it.
+            PreconditionFailed: the vocabulary is not in the state that the client expects.
+            NotReady: the store takes no writes now.
+        """
+        self._refuse_built_in(name)
+        for _ in range(MAX_ATTEMPTS):
+            current = await self.find(name, asker.key)
+            if not asker.may_change(current):
+                raise NotAllowed(f"vocabulary {name!r} belongs to another key, which shares it")
+            preconditions.check(current.etag)
+            slot = slot_of(name, "" if current.shared else asker.key)
+            if await self.store.replace(slot, self._parsed.content(slot), None):
+                await self._parsed.summary(slot, None)
+                return
+        raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
+
+    async def _replace(self, slot: str, old: bytes | None, new: bytes, asker: Asker, *, is_new: bool) -> bool:
+        """As `Store.replace`; a new vocabulary needs a free place.
+
+        Raises:
+            InvalidValue: there are too many vocabularies.
+            NotReady: the store takes no writes now.
+        """
+        if old is not None or not is_new:
+            return await self.store.replace(slot, old, new)
+        async with self._adding:
+            await self._check_count(asker)
+            return await self.store.replace(slot, old, new)
+
+    async def _check_count(self, asker: Asker) -> None:
+        documents = await self.store.read_all()
+        if len(documents) >= MAX_VOCABULARIES:
+            raise InvalidValue.of("name", "one more", f"at most {MAX_VOCABULARIES} vocabularies; delete one first")
+        if not asker.key:
+            return
+        known = [await self._parsed.summary(slot, content) for slot, content in documents.items()]
+        if sum(each is not None and each.owner == asker.key for each in known) >= MAX_VOCABULARIES_PER_KEY:
+            expected = f"at most {MAX_VOCABULARIES_PER_KEY} vocabularies of one key; delete one first"
+            raise InvalidValue.of("name", "one more", expected)
+
+    async def _of_users(self, name: str, key: str) -> NamedVocabulary | None:
+        if not NAME.fullmatch(name):
+            return None
+        own = slot_of(name, key)
+        # The own slot is read again: a vocabulary that becomes unshared is written there first.
+        for slot in (own, name, own) if own != name else (own,):
+            if (vocabulary := await self._parsed.vocabulary(slot, await self.store.read(slot))) is not None:
+                return vocabulary
+        return None
+
+    def _refuse_built_in(self, name: str) -> None:
+        if name in builtin.NAMES:
+            raise ReadOnly(f"vocabulary {name!r} is built in; PUT your own under another name")
+
+    async def _built_in(self, name: str) -> NamedVocabulary | None:
+        """A built-in vocabulary; loaded in a thread the first time."""
+        if name in builtin.NAMES and name not in self._loaded:
+            await asyncio.to_thread(builtin.built_in, name)
+            self._loaded.add(name)
+        return builtin.built_in(name)
+
+
+def open_vocabularies(settings: Settings, metrics: Metrics, run: Run = in_a_thread) -> Vocabularies:
+    """The vocabularies of an installation: in Redis if there is one, else in the state directory, else in memory.
+
+    Args:
+        settings: name Redis or the state directory.
+        metrics: show the circuit breaker of Redis.
+        run: calls the parsing of class lists.
+
+    Raises:
+        OSError: the state directory cannot be used.
+    """
+    store: Store
+    if settings.redis_url is not None:
+        store = RedisStore(open_link(settings, "vocabularies", metrics))
+    elif settings.state_dir is not None:
+        store = DirectoryStore(settings.state_dir / "vocabularies")
+    else:
+        store = MemoryStore()
+    return Vocabularies(store, settings.limits, run)
+
+
+def _with_document(make: Callable[[], NamedVocabulary]) -> tuple[NamedVocabulary, bytes]:
+    """A checked vocabulary, and the document that a store keeps."""
+    vocabulary = make()
+    return vocabulary, vocabulary.stored
+
+
+def _json_bytes(class_list: VocabularyInput) -> int:
+    """Size of a class list as JSON, approximately."""
+    texts = examples = 0
+    for entry in class_list.classes:
+        texts += 1
+        if not isinstance(entry, str):
+            texts += len(entry.synonyms)
+            examples += len(entry.examples) + len(entry.negatives)
+    return BYTES_PER_TEXT * texts + BYTES_PER_EXAMPLE * examples

@@ -1,0 +1,197 @@
+"""A class list under a name, the JSON document that stores it, and conditional requests on it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_service.errors import InvalidValue, PreconditionFailed
+from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.question.classes import check, check_line
+from lexiseg_service.question.examples import ClassExample, examples_of
+from lexiseg_service.question.schemas import ClassInput
+from lexiseg_service.settings import Limits
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)  # in a store: OWNER~NAME, or NAME if shared
+MAX_SOURCE_LENGTH = 1000  # characters
+BYTES_PER_CLASS = 600  # of its entry and its JSON values, without texts and pictures
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The entry of a vocabulary in the list of all; `background` as JSON values; `owner` and `etag` are not shown."""
+
+    name: str
+    n_classes: int
+    background: bool | dict[str, Any]
+    source: str | None
+    built_in: bool
+    etag: str
+    owner: str
+    shared: bool
+
+
+@dataclass(frozen=True)
+class NamedVocabulary:
+    """A vocabulary with its origin; `etag` changes with the content and with nothing else.
+
+    `owner` is the id of the API key that created it, "" without one. Only its owner sees an unshared vocabulary.
+    """
+
+    name: str
+    vocabulary: Vocabulary
+    source: str | None
+    built_in: bool
+    etag: str
+    owner: str = ""
+    shared: bool = True
+    examples: tuple[ClassExample, ...] = ()
+    classes: tuple[dict[str, Any], ...] = ()  # as JSON values
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Approximate bytes in memory: texts, pictures as bytes, and with each example as base64."""
+        entries = self.vocabulary.classes
+        texts = sum(sys.getsizeof(text) for entry in entries for text in (entry.name, *entry.synonyms))
+        contents = [example.image.content or b"" for example in self.examples]
+        pictures = sum(len(content) for content in {id(content): content for content in contents}.values())
+        return BYTES_PER_CLASS * len(entries) + texts + pictures + sum(4 * len(content) // 3 for content in contents)
+
+    @property
+    def summary(self) -> Summary:
+        """Its entry in the list of all."""
+        background, n_classes = _background(self.vocabulary.background), len(self.vocabulary.classes)
+        return Summary(self.name, n_classes, background, self.source, self.built_in, self.etag, self.owner, self.shared)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Classes, background and source as JSON values, as in the body of a PUT."""
+        return document(self.classes, self.vocabulary.background, self.source)
+
+    @property
+    def stored(self) -> bytes:
+        """The document and its owner, as a store keeps them."""
+        return encode({**self.document, **({"owner": self.owner} if self.owner else {})})
+
+
+def named(
+    name: str,
+    class_list: VocabularyInput,
+    limits: Limits,
+    *,
+    built_in: bool = False,
+    owner: str = "",
+    shared: bool = True,
+) -> NamedVocabulary:
+    """Check a class list by the rules of a request.
+
+    Raises:
+        InvalidValue: a class, the background rule or the source breaks a rule.
+    """
+    vocabulary = check(class_list.classes, class_list.background, limits, name=name)
+    source = None if class_list.source is None else check_line(class_list.source, "source", MAX_SOURCE_LENGTH)
+    classes = tuple(
+        _class(entry, entered) for entry, entered in zip(vocabulary.classes, class_list.classes, strict=True)
+    )
+    tag = etag(encode(document(classes, vocabulary.background, source)))
+    examples = examples_of(class_list.classes, limits)
+    return NamedVocabulary(name, vocabulary, source, built_in, tag, owner, shared, examples, classes)
+
+
+def check_name(name: str) -> str:
+    """The name of a user's vocabulary, checked.
+
+    Raises:
+        InvalidValue: the name is invalid.
+    """
+    if not NAME.fullmatch(name):
+        raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
+    return name
+
+
+def slot_of(name: str, owner: str) -> str:
+    """The slot of an owner's unshared vocabulary; without an owner, of a shared one."""
+    return f"{owner}~{name}" if owner else name
+
+
+def document(classes: Sequence[dict[str, Any]], background: Background | None, source: str | None) -> dict[str, Any]:
+    """A vocabulary as JSON values, in the form of `VocabularyInput`."""
+    return {
+        "classes": list(classes),
+        "background": _background(background),
+        "source": source,
+    }
+
+
+def encode(content: dict[str, Any]) -> bytes:
+    """JSON bytes, the same for equal content."""
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+
+
+def etag(content: bytes) -> str:
+    """A strong entity tag, with its quotes."""
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+
+def _class(entry: ClassEntry, entered: str | ClassInput) -> dict[str, Any]:
+    """A checked class as JSON values, with its examples as they were sent."""
+    checked = {"name": entry.name, "synonyms": list(entry.synonyms), "threshold": entry.threshold}
+    if isinstance(entered, str) or not entered.examples:
+        return checked
+    shown = {
+        name: [example.model_dump(mode="json", exclude_none=True) for example in some]
+        for name, some in (("examples", entered.examples), ("negatives", entered.negatives))
+    }
+    return {**checked, **shown, "words": entry.named}
+
+
+def _background(rule: Background | None) -> bool | dict[str, Any]:
+    if rule is None:
+        return False
+    if rule == Background():
+        return True
+    return {"threshold": rule.threshold, "words": None if rule.words is None else list(rule.words)}
+
+
+TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+
+
+@dataclass(frozen=True)
+class Preconditions:
+    """The values of `If-Match` and `If-None-Match`, None where not sent."""
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+
+    def check(self, current: str | None) -> None:
+        """Check a write on a resource with the tag `current`; None: there is none.
+
+        Raises:
+            PreconditionFailed: a condition does not hold.
+        """
+        if self.if_match is not None and not _matches(self.if_match, current, weak=False):
+            there = f"its tag is {current}" if current else "there is none"
+            raise PreconditionFailed(f"If-Match: {self.if_match[:80]} does not hold; {there}")
+        if self.if_none_match is not None and _matches(self.if_none_match, current, weak=True):
+            raise PreconditionFailed(f"If-None-Match: {self.if_none_match[:80]} does not hold; it exists")
+
+    def unchanged(self, current: str) -> bool:
+        """Whether a reader already has the resource with the tag `current`."""
+        return self.if_none_match is not None and _matches(self.if_none_match, current, weak=True)
+
+
+def _matches(header: str, current: str | None, *, weak: bool) -> bool:
+    if current is None:
+        return False
+    if header.strip() == "*":
+        return True
+    return any(tag == current and (weak or not is_weak) for is_weak, tag in TAG.findall(header))

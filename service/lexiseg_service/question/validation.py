@@ -1,0 +1,143 @@
+"""JSON from clients: parsed behind a bound on its size, validated by pydantic, errors as fields and expectations."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from lexiseg_service.errors import MAX_FINDINGS, InvalidValue, MalformedRequest, TooLarge
+from lexiseg_service.settings import Limits
+
+M = TypeVar("M", bound=BaseModel)
+CLASSES = "classes"
+MAX_COMPARED = 80  # characters of an unknown name that is compared with known ones
+# Names that pydantic adds to a location for a member of a union.
+MODEL_MEMBERS = {"ClassInput", "BackgroundInput"}
+PLAIN_MEMBERS = {"bool", "constrained-str", "str"}
+# pydantic's error types whose messages use Python's names of types.
+EXPECTED_TYPES = {
+    "model_type": "a JSON object",
+    "model_attributes_type": "a JSON object",
+    "list_type": "a JSON list",
+}
+IMAGE = 'a JSON object: {"base64": ...}, {"url": ...} or {"id": ...}'
+
+
+def parse_json(text: str | bytes | bytearray, limits: Limits) -> Any:
+    """Parse any JSON value.
+
+    Raises:
+        TooLarge: more values than the largest valid request has; each takes 100 bytes or more once parsed.
+        MalformedRequest: not JSON.
+    """
+    encoded = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if sum(encoded.count(mark) for mark in (b",", b"[", b"{")) > max_values(limits):
+        raise TooLarge(f"the JSON holds more than {max_values(limits):,} values")
+    try:
+        return orjson.loads(encoded)
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest(f"the JSON cannot be parsed: {error}") from None
+
+
+def parse_object(body: bytes | bytearray, limits: Limits) -> dict[str, Any]:
+    """Parse a JSON object.
+
+    Raises:
+        TooLarge: more values than the largest valid request has.
+        MalformedRequest: not JSON, or no object.
+    """
+    parsed = parse_json(body, limits)
+    if not isinstance(parsed, dict):
+        raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")
+    return parsed
+
+
+def max_values(limits: Limits) -> int:
+    """Commas and brackets in the JSON of the largest request, twice over for those inside of words."""
+    per_class, per_point = limits.max_synonyms + 5, 4
+    per_prompt = limits.max_prompt_points * per_point + 8
+    return 2 * limits.max_classes * per_class + limits.max_prompts * per_prompt + 1000
+
+
+def validate(schema: type[M], values: dict[str, Any], prefix: str = "") -> M:
+    """An object of a schema; `prefix` goes before the names of wrong fields.
+
+    Raises:
+        InvalidValue: names the wrong fields.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        findings = _of_intended_member(_with_later_classes(error, schema, values))
+        raise InvalidValue.together(_as_invalid_value(finding, schema, prefix) for finding in findings) from None
+
+
+def _with_later_classes(error: ValidationError, schema: type[BaseModel], values: dict[str, Any]) -> list[Any]:
+    """pydantic's errors, with more than the first wrong class.
+
+    Lists are validated with fail_fast: all errors of tens of thousands of classes would hold the GIL for a second. So
+    validation is repeated behind each wrong class, up to `MAX_FINDINGS` times.
+    """
+    findings: list[Any] = error.errors(include_url=False)
+    classes, at = values.get(CLASSES), -1
+    while len(findings) < MAX_FINDINGS and isinstance(classes, list):
+        wrong = [finding["loc"][1] for finding in findings if finding["loc"][0] == CLASSES and len(finding["loc"]) > 1]
+        if not wrong or wrong[-1] == at:
+            break
+        at = wrong[-1]
+        try:
+            schema.model_validate({CLASSES: classes[at + 1 :]})
+        except ValidationError as later:
+            for finding in later.errors(include_url=False):
+                name, *place = finding["loc"]
+                if name == CLASSES and place:
+                    findings.append({**finding, "loc": (name, at + 1 + int(place[0]), *place[1:])})
+    return findings[:MAX_FINDINGS]
+
+
+def _as_invalid_value(finding: Any, schema: type[BaseModel], prefix: str) -> InvalidValue:
+    field = ".".join(str(part) for part in finding["loc"] if part not in MODEL_MEMBERS | PLAIN_MEMBERS)
+    value = finding["input"] if finding["type"] != "missing" else None
+    return InvalidValue.of(prefix + field, value, _expected(finding, schema))
+
+
+def _of_intended_member(findings: list[Any]) -> list[Any]:
+    """For a union of a plain type and an object, only the errors of the member that the client sent."""
+    not_an_object = [
+        finding for finding in findings if finding["type"] == "model_type" and finding["loc"][-1] in MODEL_MEMBERS
+    ]
+    rest = [finding for finding in findings if finding not in not_an_object]
+    objects = {
+        finding["loc"][: finding["loc"].index(name)] for finding in rest for name in MODEL_MEMBERS & set(finding["loc"])
+    }
+    return [finding for finding in rest if not (finding["loc"][:-1] in objects and finding["loc"][-1] in PLAIN_MEMBERS)]
+
+
+def _expected(finding: Any, schema: type[BaseModel]) -> str:
+    if finding["type"] == "extra_forbidden":
+        return f"no field of that name{_similar_field(finding['loc'], schema)}"
+    if finding["type"] == "missing":
+        return "a value; the field is missing"
+    if finding["type"] in ("model_type", "model_attributes_type") and finding["loc"] == ("image",):
+        return IMAGE
+    if finding["type"] in EXPECTED_TYPES:
+        return EXPECTED_TYPES[finding["type"]]
+    if finding["type"] == "too_short":
+        return f"at least {finding['ctx']['min_length']} items"
+    if finding["type"] == "too_long":
+        return f"at most {finding['ctx']['max_length']} items"
+    message: str = finding["msg"]
+    for beginning in ("Input should be ", "Value error, ", "String should have "):
+        message = message.removeprefix(beginning)
+    return message
+
+
+def _similar_field(location: tuple[Any, ...], schema: type[BaseModel]) -> str:
+    """A suggestion for an unknown top-level field."""
+    if len(location) != 1:
+        return ""
+    similar = get_close_matches(str(location[0])[:MAX_COMPARED], schema.model_fields, 1)
+    return f"; is `{similar[0]}` meant?" if similar else ""

@@ -1,1 +1,0 @@
-"""Where users' vocabularies are kept."""

@@ -1,0 +1,55 @@
+"""The playground and /docs: pages of our own files, which a browser opens without a key."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.rest.pages import DOCS_POLICY, PATHS, PLAYGROUND, PLAYGROUND_POLICY
+from tests.service.gateway.serving import serving
+
+
+@pytest.mark.parametrize(("path", "policy"), [("/", PLAYGROUND_POLICY), ("/docs", DOCS_POLICY)])
+async def test_a_page_loads_only_our_own_files(client: httpx.AsyncClient, path: str, policy: str) -> None:
+    page = await client.get(path)
+
+    assert page.headers["content-type"].startswith("text/html")
+    assert page.headers["content-security-policy"] == policy
+    assert set(re.findall(r'(?:src|href)="(/[^"]*)"', page.text)) <= PATHS
+    assert not re.search(r"https?:", policy)
+
+
+def test_every_file_of_the_playground_is_served_and_loads_only_such_files() -> None:
+    served = {path.removeprefix("/playground/") for path in PATHS}
+    assert {path.name for path in PLAYGROUND.iterdir()} - served == {"index.html"}
+    for script in PLAYGROUND.glob("*.js"):
+        text = script.read_text()
+        assert not re.search(r"https?://", text), script
+        assert set(re.findall(r'"(/playground/[^"]*)"', text)) <= PATHS
+
+
+async def test_a_browser_without_a_key_can_open_every_file() -> None:
+    async with serving(api_keys=SecretStr(line_of("camera", "right"))) as client:
+        answers = {path: await client.get(path) for path in sorted(PATHS)}
+
+    assert {path: answer.status_code for path, answer in answers.items() if answer.status_code != 200} == {}
+    kinds = {"js": "text/javascript", "css": "text/css", "jpg": "image/jpeg"}
+    for path, answer in answers.items():
+        if (suffix := path.rpartition(".")[2]) in kinds:
+            assert answer.headers["content-type"].partition(";")[0] == kinds[suffix]
+
+
+async def test_swagger_ui_shows_our_description(client: httpx.AsyncClient) -> None:
+    start = (await client.get("/docs/assets/docs.js")).text
+
+    assert "SwaggerUIBundle(" in start
+    assert 'url: "/openapi.json"' in start
+
+
+@pytest.mark.parametrize("path", ["playground/index.html", "playground/../docs.html", "docs/assets/%2e%2e/docs.html"])
+async def test_no_other_file_is_served(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(f"/{path}")).status_code == 404

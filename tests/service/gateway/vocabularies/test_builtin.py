@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lexiseg_service.gateway.vocabularies.builtin import NAMES, built_in
+from lexiseg_service.gateway.vocabularies.named import check_name
+from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.question.classes import is_thing
+from lexiseg_service.settings import Limits
+
+CLASS_DATA = Path(__file__).resolve().parents[4] / "shared" / "classes" / "vocabularies"
+SIZES = {
+    "voc20": 20, "voc21": 20, "context59": 59, "context60": 59, "coco-object": 80, "coco-stuff": 171,
+    "coco-panoptic": 133, "cityscapes": 19, "ade20k": 150, "ade847": 847, "pc459": 459, "lvis": 1203,
+    "imagenet-s": 919, "camvid": 11,
+}  # fmt: skip
+# things and stuff, of the benchmarks that tell them apart
+THINGS = {
+    "voc20": (20, 0), "voc21": (20, 0), "coco-object": (80, 0), "coco-stuff": (80, 91), "coco-panoptic": (80, 53),
+    "cityscapes": (8, 11), "ade20k": (100, 50), "lvis": (1203, 0),
+}  # fmt: skip
+
+
+def things_of(name: str) -> dict[str, bool | None]:
+    """What each class of a list is."""
+    named = built_in(name)
+    assert named is not None
+    return {entry.name: entry.thing for entry in named.vocabulary.classes}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_keeps_the_rules_of_a_request(name: str) -> None:
+    found = built_in(name)  # checks as it reads
+
+    assert found is not None
+    assert found.built_in
+    assert found.source
+    assert len(found.vocabulary.classes) == SIZES[check_name(name)] <= Limits().max_classes
+
+
+def test_none_is_missing() -> None:
+    assert set(NAMES) == set(SIZES)
+
+
+def test_lists_with_a_background_class_have_the_background_on() -> None:
+    on = {name for name in NAMES if (found := built_in(name)) and found.vocabulary.background is not None}
+
+    assert on == {"voc21", "context60", "coco-object", "imagenet-s"}
+
+
+def test_no_list_keeps_the_background_as_a_class() -> None:
+    names = {entry.name for name in NAMES if (found := built_in(name)) for entry in found.vocabulary.classes}
+
+    assert not names & {"background", "others", "void", "unlabeled"}
+
+
+def test_names_are_words_and_not_identifiers() -> None:
+    found = [entry.name for name in NAMES if (list_ := built_in(name)) for entry in list_.vocabulary.classes]
+
+    assert [name for name in found if "_" in name or name.endswith(("-other", "-merged", "-stuff"))] == []
+
+
+def test_a_name_that_is_none_of_them_is_unknown() -> None:
+    assert built_in("../named") is None
+
+
+@pytest.mark.parametrize("name", THINGS)
+def test_things_and_stuff_are_as_many_as_the_benchmark_has(name: str) -> None:
+    said = list(things_of(name).values())
+
+    assert (said.count(True), said.count(False)) == THINGS[name]
+    assert None not in said
+
+
+def test_a_benchmark_has_the_word_over_what_is_known_of_a_name() -> None:
+    assert is_thing("window") is None
+    assert things_of("coco-panoptic")["window"] is False
+    assert is_thing("food") is False
+    assert things_of("ade20k")["food"] is True
+    assert things_of("cityscapes")["traffic light"] is False
+    assert things_of("coco-panoptic")["traffic light"] is True
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(THINGS)))
+def test_where_a_benchmark_is_silent_known_names_are_stuff(name: str) -> None:
+    assert things_of(name) == {word: is_thing(word) for word in things_of(name)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_things_and_stuff_are_those_of_the_class_data(name: str) -> None:
+    path = CLASS_DATA / f"{'imagenet-s919' if name == 'imagenet-s' else name}.json"
+    if not path.exists():
+        pytest.skip(f"no class data at {path}")
+    classes = [entry for entry in json.loads(path.read_text())["classes"] if not entry.get("is_background")]
+
+    # In the same order; names may be written in another way there.
+    expected = [
+        is_thing(word) if entry["isthing"] is None else entry["isthing"]
+        for word, entry in zip(things_of(name), classes, strict=True)
+    ]
+    assert list(things_of(name).values()) == expected
+
+
+def test_what_is_shown_of_a_list_can_be_put_under_another_name() -> None:
+    found = built_in("cityscapes")
+
+    assert found is not None
+    assert VocabularyInput.model_validate(found.document).background is False

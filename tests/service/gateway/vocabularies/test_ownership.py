@@ -1,0 +1,178 @@
+"""Vocabularies of keys: one's own are nobody else's business, shared ones are read by all and changed by one."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from lexiseg_service.errors import InvalidValue, NotAllowed, PreconditionFailed, UnknownVocabulary
+from lexiseg_service.gateway.vocabularies import collection as module
+from lexiseg_service.gateway.vocabularies.collection import Asker, Vocabularies
+from lexiseg_service.gateway.vocabularies.named import Preconditions
+from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.gateway.vocabularies.stores import DirectoryStore, MemoryStore
+from lexiseg_service.settings import Limits
+
+ANY = Preconditions()
+ONE, OTHER, ADMIN = Asker("one"), Asker("other"), Asker("ops", admin=True)
+
+
+def classes(*names: str, shared: bool | None = None) -> VocabularyInput:
+    return VocabularyInput(classes=list(names), shared=shared)
+
+
+def collection(**documents: bytes) -> Vocabularies:
+    return Vocabularies(MemoryStore(documents), Limits())
+
+
+async def first_class(vocabularies: Vocabularies, key: str, name: str = "room") -> str:
+    return (await vocabularies.find(name, key)).vocabulary.classes[0].name
+
+
+async def names_of(vocabularies: Vocabularies, key: str) -> list[str]:
+    return [each.name for each in await vocabularies.list_all(key) if not each.built_in]
+
+
+async def test_two_keys_have_a_list_of_the_same_name_each() -> None:
+    vocabularies = collection()
+
+    assert (await vocabularies.put("room", classes("sofa"), ANY, ONE))[1]
+    assert (await vocabularies.put("room", classes("lamp"), Preconditions(if_none_match="*"), OTHER))[1]
+
+    assert await first_class(vocabularies, "one") == "sofa"
+    assert await first_class(vocabularies, "other") == "lamp"
+
+
+class Moving(MemoryStore):
+    """Another gateway moves a list of a key from its shared side to its own between two reads."""
+
+    async def read(self, name: str) -> bytes | None:
+        content = await super().read(name)
+        if name == "one~room" and content is None and "room" in self._documents:
+            self._documents["one~room"] = self._documents.pop("room")
+        return content
+
+
+async def test_a_list_that_changes_sides_is_always_there() -> None:
+    vocabularies = collection()
+    await vocabularies.put("room", classes("sofa", shared=True), ANY, ONE)
+    moving = Vocabularies(Moving(await vocabularies.store.read_all()), Limits())
+
+    assert await first_class(moving, "one") == "sofa"
+    with pytest.raises(UnknownVocabulary):
+        await moving.find("room", "other")
+
+
+@pytest.mark.parametrize("asker", [OTHER, ADMIN, Asker()])
+async def test_of_a_keys_own_list_nobody_else_hears(asker: Asker) -> None:
+    vocabularies = collection()
+    await vocabularies.put("room", classes("sofa"), ANY, ONE)
+
+    assert await names_of(vocabularies, asker.key) == []
+    with pytest.raises(UnknownVocabulary):
+        await vocabularies.find("room", asker.key)
+    with pytest.raises(UnknownVocabulary):
+        await vocabularies.find("one~room", asker.key)
+    with pytest.raises(UnknownVocabulary):
+        await vocabularies.delete("room", ANY, asker)
+    assert await first_class(vocabularies, "one") == "sofa"
+
+
+async def test_a_shared_list_is_read_by_all_and_changed_by_its_owner() -> None:
+    vocabularies = collection()
+    await vocabularies.put("room", classes("sofa", shared=True), ANY, ONE)
+
+    assert await first_class(vocabularies, "other") == "sofa"
+    assert await names_of(vocabularies, "other") == ["room"]
+    with pytest.raises(NotAllowed):
+        await vocabularies.put("room", classes("lamp", shared=True), ANY, OTHER)
+    with pytest.raises(NotAllowed):
+        await vocabularies.delete("room", ANY, OTHER)
+    await vocabularies.put("room", classes("chair"), ANY, ONE)  # it stays shared
+    assert await first_class(vocabularies, "other") == "chair"
+
+
+async def test_an_admin_changes_what_is_shared_and_it_stays_its_owners() -> None:
+    vocabularies = collection()
+    await vocabularies.put("room", classes("sofa", shared=True), ANY, ONE)
+
+    await vocabularies.put("room", classes("lamp"), ANY, ADMIN)
+
+    await vocabularies.put("room", classes("chair"), ANY, ONE)
+    assert await first_class(vocabularies, "other") == "chair"
+
+
+async def test_an_own_list_goes_before_one_that_others_share() -> None:
+    vocabularies = collection()
+    await vocabularies.put("room", classes("sofa", shared=True), ANY, ONE)
+
+    _, created = await vocabularies.put("room", classes("lamp"), ANY, OTHER)
+
+    assert created
+    assert await first_class(vocabularies, "other") == "lamp"
+    assert await first_class(vocabularies, "one") == "sofa"
+    assert await names_of(vocabularies, "other") == ["room"]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_list_that_changes_sides_leaves_nothing_behind(shared: bool) -> None:
+    vocabularies = collection()
+    first, _ = await vocabularies.put("room", classes("sofa", shared=not shared), ANY, ONE)
+
+    moved, created = await vocabularies.put(
+        "room", classes("sofa", shared=shared), Preconditions(if_match=first.etag), ONE
+    )
+
+    assert (created, moved.shared) == (False, shared)
+    assert await names_of(vocabularies, "other") == (["room"] if shared else [])
+    await vocabularies.delete("room", ANY, ONE)
+    with pytest.raises(UnknownVocabulary):
+        await vocabularies.find("room", "one")
+
+
+async def test_what_was_there_before_the_keys_is_shared_and_everybodys() -> None:
+    vocabularies = collection(room=b'{"classes": ["sofa"]}')
+
+    assert await first_class(vocabularies, "one") == "sofa"
+    await vocabularies.put("room", classes("lamp"), ANY, OTHER)
+    await vocabularies.put("room", classes("chair"), ANY, ONE)
+
+    assert await first_class(vocabularies, "") == "chair"
+
+
+async def test_without_keys_nothing_is_anybodys_own() -> None:
+    with pytest.raises(InvalidValue, match="without API keys"):
+        await collection().put("room", classes("sofa", shared=False), ANY)
+
+
+async def test_conditions_are_about_what_the_key_sees() -> None:
+    vocabularies = collection()
+    theirs, _ = await vocabularies.put("room", classes("sofa"), ANY, ONE)
+
+    with pytest.raises(PreconditionFailed):
+        await vocabularies.put("room", classes("lamp"), Preconditions(if_match=theirs.etag), OTHER)
+
+
+async def test_a_key_has_so_many_and_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_VOCABULARIES_PER_KEY", 2)
+    vocabularies = collection()
+    await vocabularies.put("first", classes("sofa"), ANY, ONE)
+    await vocabularies.put("second", classes("sofa", shared=True), ANY, ONE)
+
+    with pytest.raises(InvalidValue, match="2 vocabularies of one key"):
+        await vocabularies.put("third", classes("sofa"), ANY, ONE)
+    await vocabularies.put("first", classes("lamp"), ANY, ONE)  # one more it is not
+    await vocabularies.put("third", classes("sofa"), ANY, OTHER)
+
+
+async def test_concurrent_writers_share_the_same_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_VOCABULARIES_PER_KEY", 2)
+    vocabularies = Vocabularies(DirectoryStore(tmp_path), Limits())
+
+    puts = [vocabularies.put(f"room-{n}", classes("sofa"), ANY, ONE) for n in range(8)]
+    answers = await asyncio.gather(*puts, return_exceptions=True)
+
+    assert sum(isinstance(answer, InvalidValue) for answer in answers) == 6
+    assert len(await names_of(vocabularies, "one")) == 2

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from lexiseg_service.errors import NotReady
+from lexiseg_service.gateway.vocabularies.stores import DirectoryStore
+
+
+def fill_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+
+async def test_what_is_written_is_there_after_a_restart(tmp_path: Path) -> None:
+    await DirectoryStore(tmp_path / "deep" / "state").replace("room", None, b"{}")
+
+    assert await DirectoryStore(tmp_path / "deep" / "state").read_all() == {"room": b"{}"}
+
+
+async def test_a_write_on_something_else_changes_nothing(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    await store.replace("room", None, b"1")
+
+    assert not await store.replace("room", None, b"2")
+    assert not await store.replace("room", b"0", b"2")
+    assert await store.read("room") == (tmp_path / "room.json").read_bytes() == b"1"
+    assert [file.name for file in tmp_path.iterdir()] == ["room.json"]  # half a list would take the last of the disk
+
+
+async def test_what_is_deleted_is_gone_from_the_disk(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    await store.replace("room", None, b"1")
+
+    assert await store.replace("room", b"1", None)
+    assert await store.read("room") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_foreign_files_are_skipped_and_named_in_the_log(tmp_path: Path) -> None:
+    (tmp_path / "Not A Name.json").write_text("{}")
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / ".room.draft").write_text("half")
+    (tmp_path / "room.json").write_text("{}")
+
+    with capture_logs() as lines:
+        store = DirectoryStore(tmp_path)
+
+    assert set(await store.read_all()) == {"room"}
+    assert {line["file"] for line in lines} == {"Not A Name.json", "folder.json"}
+
+
+async def test_a_disk_that_is_full_keeps_the_old_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = DirectoryStore(tmp_path)
+    await store.replace("room", None, b"1")
+
+    fill_up(monkeypatch)
+    with pytest.raises(NotReady, match="No space left"), capture_logs():
+        await store.replace("room", b"1", b"2")
+
+    assert await store.read("room") == (tmp_path / "room.json").read_bytes() == b"1"
