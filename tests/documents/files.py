@@ -1,4 +1,4 @@
-"""The files that the documents speak of, small: photographs, a clip, data sets, a model of one's own, scripts."""
+"""The files that the documents name, small: photographs, a clip, data sets, a model directory, scripts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests import pictures
 from tests.documents.reading import ROOT
 from tests.service.commands.video import clips
 
-PHOTOGRAPHS = ("china", "flower", "coffee", "rocket")  # four: so many an export to 8 bits asks for
+PHOTOGRAPHS = ("china", "flower", "coffee", "rocket")  # an export to 8 bits needs four
 BUNDLED = ROOT / "model/lexiseg_model/methods/tiny/bundled"
 
 
 def lay_out(folder: Path) -> Path:
-    """Fills a folder; the working directory inside it, with a data folder beside it, as beside a checkout."""
+    """Fill a folder; return the working directory inside it, beside which lies a data folder."""
     here = folder / "checkout"
     here.mkdir()
     china = pictures.file("china.jpg")

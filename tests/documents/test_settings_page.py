@@ -1,34 +1,24 @@
-"""docs/settings.md is what the settings are."""
+"""docs/settings.md and the chart's schema agree with the settings."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
-from types import ModuleType
-
-import pytest
+from typing import Any
 
 from lexiseg_service.settings import Limits, Settings
 from tests.documents.reading import ROOT
 
-
-@pytest.fixture(scope="module")
-def writer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("write_settings", ROOT / "docs/write_settings.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+writer: Any = importlib.import_module("docs.write_settings")
 
 
-def test_the_page_is_that_of_the_settings(writer: ModuleType) -> None:
+def test_the_page_is_that_of_the_settings() -> None:
     kept = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 
     assert kept == writer.page(), "python docs/write_settings.py writes it anew"
 
 
-def test_the_chart_takes_what_gateways_and_workers_read_and_no_secret(writer: ModuleType) -> None:
+def test_the_chart_takes_what_gateways_and_workers_read_and_no_secret() -> None:
     kept = (ROOT / "deploy/helm/lexiseg/values.schema.json").read_text(encoding="utf-8")
 
     assert kept == writer.chart(kept), "python docs/write_settings.py writes it anew"
@@ -42,14 +32,14 @@ def test_the_chart_takes_what_gateways_and_workers_read_and_no_secret(writer: Mo
         assert not {"worker_token", "api_keys", "redis_url", "label_studio_api_key"} & set(parts[part]["properties"])
 
 
-def test_every_setting_stands_there_once(writer: ModuleType) -> None:
+def test_every_setting_stands_there_once() -> None:
     page = writer.page()
 
     names = [*Limits.model_fields, *(name for name in Settings.model_fields if name != "limits")]
     assert [page.count(f"| `LEXISEG_{name.upper()}` |") for name in names] == [1] * len(names)
 
 
-def test_defaults_and_bounds_are_words_of_the_environment(writer: ModuleType) -> None:
+def test_defaults_and_bounds_are_words_of_the_environment() -> None:
     page = writer.page()
 
     assert "| `LEXISEG_HTTP_PORT` | `8000` | whole number 0 to 65535 |" in page
