@@ -118,7 +118,7 @@ clean:  ## remove caches and build leftovers; the environment and trained runs s
 # Stamps live inside the environment, so that deleting it forgets them too. A larger set includes the smaller ones.
 $(VENV)/.serve: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pip
 	@echo "Installing lexiseg and what it needs into $(VENV), once: some minutes, 1.8 GB on disk with the torch of a CPU. What pip does:"
-	@set -o pipefail; PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) -v -c constraints.txt -e '.[cpu,eval,sample,video]' | awk '$(PROGRESS)'
+	@set -o pipefail; PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) -v -c constraints.txt -e '.[cpu,sample,video]' | awk '$(PROGRESS)'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pip

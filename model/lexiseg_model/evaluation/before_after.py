@@ -1,4 +1,4 @@
-"""What training changed, on the same photographs: a table by class, and pictures of truth, before and after."""
+"""Comparison of a model before and after training: a table by class, and pictures of truth, before and after."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GAP = 8  # white pixels between pictures
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """Counts of two models on the same photographs, [P, 3, K] each: hits, truth, predicted."""
+    """Counts [P, 3, K] of two models on the same photographs: hits, truth, predicted."""
 
     classes: tuple[str, ...]
     before: NDArray[np.int64]
@@ -33,11 +33,11 @@ class BeforeAfter:
 
     @property
     def change(self) -> Difference:
-        """Of the mIoU, with its interval by bootstrap over photographs."""
+        """Change of the mIoU, with its bootstrap interval."""
         return compare_counts("mIoU", [*self.before], [*self.after])
 
     def table(self) -> str:
-        """IoU in percent of each class that the photographs show, their mean, pixel accuracy; intervals of changes."""
+        """IoU in percent of each class that occurs, mIoU, pixel accuracy, and intervals of their changes."""
         there = np.flatnonzero(self.before[:, 1].sum(0))
         rows = [
             *(
@@ -56,12 +56,12 @@ class BeforeAfter:
 
 
 def counts_of(segmenter: Segmenter, data: IndexedDataset) -> NDArray[np.int64]:
-    """[P, 3, K] of every photograph, asked with the class list of the data set."""
+    """Counts [P, 3, K] of every photograph with the class list of the data set."""
     return np.array([[each.hits, each.truth, each.predicted] for each in count_photographs(segmenter, data)])
 
 
 def write_samples(before: Segmenter, after: Segmenter, data: IndexedDataset, count: int, folder: Path) -> list[Path]:
-    """Writes `folder/NAME.png` for photographs evenly over the split: the truth, before, after, side by side."""
+    """Write `folder/NAME.png` for evenly chosen photographs: truth, before, after, side by side."""
     count = min(count, len(data.samples))
     chosen = [data.samples[place * len(data.samples) // count] for place in range(count)]
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,6 +98,6 @@ def _truth(image: Rgb, mask: NDArray[np.uint8], data: IndexedDataset) -> Rgb:
 
 
 def _all_pixels(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[P, 3, 1] of one class whose IoU is the share of pixels that are right."""
+    """Counts [P, 3, 1] of one class whose IoU is the pixel accuracy."""
     hits, truth = counts[:, 0].sum(1), counts[:, 1].sum(1)
     return np.stack([hits, truth, hits], 1)[..., None]

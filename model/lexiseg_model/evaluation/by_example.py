@@ -1,7 +1,7 @@
 """Classes by example against their words: `python -m lexiseg_model.evaluation.by_example ROOT [SET ...]`.
 
-Each class of an indexed data set is shown by boxes around its objects in photographs of `train`, and asked on `val`
-with no word at all; beside it stands what its word reaches. Prints the table of docs/examples.md.
+Each class of an indexed data set is described by boxes around its objects in photographs of `train`, and segmented on
+`val` without a word. Prints the table of docs/examples.md, beside the figures of the words.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from lexiseg_model.vocabulary.rows import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 SETS = ("voc", "coco", "street", "camvid", "fashion")
-LEAST_AREA = 0.01  # of the picture, that an object must have to be an example; smaller ones where there are no others
-LEAST_FILL = 0.5  # of its box, likewise
-MOST_LOOKED_AT = 500  # photographs of train
+MIN_AREA = 0.01  # share of the picture; smaller objects are examples only where there are no others
+MIN_FILL = 0.5  # share of its box that an object fills, likewise
+MAX_PHOTOGRAPHS = 500  # of train
 FAILS = 5.0  # percent of IoU below which a word counts as failing
 
 
 class Box(NamedTuple):
-    """A box around an object, and the photograph that it is in."""
+    """A box around an object, its photograph, and its rank as an example (False first)."""
 
     sample: int
     box: tuple[float, float, float, float]
@@ -41,8 +41,8 @@ class Box(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Of one data set: mIoU in percent by words and by examples, over classes that have examples; then of those whose
-    word fails alone, and how many they are."""
+    """mIoU in percent of one data set by words and by examples, over classes with examples; then of the classes whose
+    word fails."""
 
     name: str
     word: float
@@ -53,8 +53,8 @@ class Row(NamedTuple):
 
 
 def boxes_of(data: IndexedDataset) -> dict[int, list[Box]]:
-    """Of each class, the boxes around its objects in some photographs."""
-    some = np.random.default_rng(0).permutation(len(data.samples))[:MOST_LOOKED_AT]
+    """Boxes around the objects of each class in some photographs."""
+    some = np.random.default_rng(0).permutation(len(data.samples))[:MAX_PHOTOGRAPHS]
     of_class: dict[int, list[Box]] = {}
     for sample in some.tolist():
         labels = data.samples[sample].read_mask()
@@ -64,19 +64,19 @@ def boxes_of(data: IndexedDataset) -> dict[int, list[Box]]:
             parts.labels, parts.areas, _extents(parts.ids, len(parts.labels)), strict=True
         ):
             fill = area / ((right - left) * (bottom - top))
-            rank = (bool(area < LEAST_AREA * labels.size), bool(fill < LEAST_FILL))
+            rank = (bool(area < MIN_AREA * labels.size), bool(fill < MIN_FILL))
             of_class.setdefault(int(value), []).append(Box(sample, (left, top, right, bottom), rank))
     return of_class
 
 
 def chosen(boxes: dict[int, list[Box]], n: int, seed: int) -> dict[int, list[Box]]:
-    """Of each class, `n` boxes in as many photographs, by chance; large objects that fill their box come first."""
+    """Random `n` boxes of each class in as many photographs; large objects that fill their box come first."""
     rng = np.random.default_rng(seed)
     return {value: _first([some[place] for place in rng.permutation(len(some))], n) for value, some in boxes.items()}
 
 
 def evaluate(segmenter: Segmenter, train: IndexedDataset, val: IndexedDataset, n: int, draws: int) -> Row:
-    """Asks about every photograph of `val` by words, and by `draws` choices of `n` examples of each class."""
+    """Segment every photograph of `val` by words, and by `draws` choices of `n` examples of each class."""
     rows_of = KnownRows(segmenter)
     asked = [value for value in range(len(val.classes)) if _asked(val, value)]
     background = Background() if val.has_background else None
@@ -109,7 +109,7 @@ def evaluate(segmenter: Segmenter, train: IndexedDataset, val: IndexedDataset, n
 
 
 def table(rows: list[Row]) -> Iterator[str]:
-    """Lines of Markdown."""
+    """Rows of a Markdown table."""
     yield "| set | by words | by examples | share | words that fail | by words | by examples |"
     yield "|---|---|---|---|---|---|---|"
     for row in rows:
@@ -125,7 +125,7 @@ def _asked(data: IndexedDataset, value: int) -> bool:
 
 
 def _extents(ids: NDArray[np.integer], n: int) -> list[tuple[float, float, float, float]]:
-    """The boxes around the parts 1 to n of a map [H, W]."""
+    """Boxes around the parts 1 to n of a map [H, W]."""
     rows, columns = np.nonzero(ids)
     part = ids[rows, columns] - 1
     low, high = np.full((2, n), max(ids.shape)), np.zeros((2, n), np.int64)
@@ -136,7 +136,7 @@ def _extents(ids: NDArray[np.integer], n: int) -> list[tuple[float, float, float
 
 
 def _first(found: list[Box], n: int) -> list[Box]:
-    """The best ranked, at most one of a photograph."""
+    """The best ranked boxes, at most one per photograph."""
     chosen: dict[int, Box] = {}
     for shown in sorted(found, key=lambda each: each.rank):
         chosen.setdefault(shown.sample, shown)
@@ -158,7 +158,7 @@ def _shown(segmenter: Segmenter, train: IndexedDataset, boxes: dict[int, list[Bo
 
 
 def _entry(name: str, shown: Shown | None) -> ClassEntry:
-    """A class that no training photograph shows is asked by its word."""
+    """A class by example; by its word where no training photograph shows it."""
     return ClassEntry(name) if shown is None else ClassEntry(name, shown=shown, named=False)
 
 
@@ -176,7 +176,7 @@ def _means(of: list[Scores], values: NDArray[np.int64]) -> float:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description="Classes by example against their words.")
     parser.add_argument("root", type=Path)
     parser.add_argument("sets", nargs="*", default=SETS)

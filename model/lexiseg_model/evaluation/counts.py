@@ -1,13 +1,12 @@
-"""mIoU and pixel accuracy from counts that add up over images, machines and runs that were stopped half-way.
+"""mIoU and pixel accuracy from counts that add up over images and processes.
 
-Three conventions of the mean differ in what becomes of a class that no image of the set contains:
+Three conventions of the mean differ in classes that no image contains:
 
-- `mmseg` (mmsegmentation; TCL and the CLIP family): left out, unless somebody predicted it, when it counts as 0;
-- `detectron2` (OpenSeg, FC-CLIP, Unpair-Seg; also `lexiseg eval` on a folder of one's own): left out in any case;
-- `imagenet-s` (LUSSeg/ImageNet-S, evaluation/): counts as 0 in any case; the mean goes over all classes, class 0 among
-  them, with 1e-10 added to the union.
+- `mmseg` (mmsegmentation; TCL and the CLIP family): left out, but 0 if predicted;
+- `detectron2` (OpenSeg, FC-CLIP, Unpair-Seg; `lexiseg eval` on a folder): left out;
+- `imagenet-s` (LUSSeg/ImageNet-S, evaluation/): 0; 1e-10 is added to the union of every class.
 
-A pixel whose truth is ignored counts nowhere, whatever was predicted there, in all of them.
+Pixels with an ignored truth never count.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ EPSILON = 1e-10  # LUSSeg/ImageNet-S, evaluation/
 
 @dataclass(frozen=True)
 class Scores:
-    """In percent. `per_class` is NaN for a class that neither appears nor was predicted."""
+    """Percent; `per_class` is NaN for a class that neither appears nor was predicted."""
 
     miou: float
     pixel_accuracy: float
@@ -35,7 +34,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Counts:
-    """Pixels of each class [n] int64: found rightly, in the truth, predicted (where the truth counts)."""
+    """Pixels of each class [n] int64: correct, in the truth, predicted (where the truth counts)."""
 
     hits: NDArray[np.int64]
     truth: NDArray[np.int64]
@@ -43,7 +42,7 @@ class Counts:
 
     @classmethod
     def none(cls, n_classes: int) -> Counts:
-        """Those of no image."""
+        """Zero counts."""
         return cls(*np.zeros((3, n_classes), np.int64))
 
     def __add__(self, other: Counts) -> Counts:
@@ -56,7 +55,7 @@ def count(truth: NDArray[np.integer], predicted: NDArray[np.integer], n_classes:
     Args:
         truth: any shape; values >= n_classes are ignored.
         predicted: the same shape; values < n_classes.
-        n_classes: how many classes.
+        n_classes: number of classes.
 
     Raises:
         ShapeError: the two differ in shape.
@@ -73,10 +72,7 @@ def count(truth: NDArray[np.integer], predicted: NDArray[np.integer], n_classes:
 
 
 def scores(counts: Counts, convention: Convention = "detectron2") -> Scores:
-    """IoU of each class = intersection / union over all images, and their mean by one of the conventions.
-
-    The mean is NaN where no class counts.
-    """
+    """IoU of each class over all images, and their mean by a convention, NaN where no class counts."""
     union = counts.truth + counts.predicted - counts.hits
     with np.errstate(invalid="ignore"):
         per_class = 100 * counts.hits / np.where(union > 0, union, np.nan)

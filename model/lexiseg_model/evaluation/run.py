@@ -1,4 +1,4 @@
-"""`lexiseg eval`: a model on one split of an indexed data set, with the set's own class list."""
+"""`lexiseg eval`: a model on one split of an indexed data set, with the set's class list."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation measured; `renamed` are the synonyms that stood in for class names, `refine` what became of
-    the scores."""
+    """Result of an evaluation; `renamed` holds words used in place of class names."""
 
     model: str
     dataset: str
@@ -56,7 +55,7 @@ def evaluate(
     on_image: Callable[[], None] = lambda: None,
     refine: Refinement | None = None,
 ) -> Report:
-    """The counts of all photographs together; arguments as of `count_photographs`.
+    """Scores of a split; arguments as in `count_photographs`.
 
     Args:
         on_image: called after each image.
@@ -78,19 +77,19 @@ def count_photographs(
     renamed: dict[str, str] | None = None,
     refine: Refinement | None = None,
 ) -> Iterator[Counts]:
-    """Labels each photograph and compares pixel by pixel at the mask's size.
+    """Label each photograph and count pixels at the mask's size.
 
-    A data set whose class 0 is "background" is asked with the background rule on, which answers for class 0; in any
-    other every pixel gets a class. Mask value 255 counts nowhere.
+    If class 0 of the data set is "background", the background rule is on and decides about it; otherwise every pixel
+    gets a class. Mask value 255 is ignored.
 
     Args:
         segmenter: the model.
         data: the split.
-        renamed: class name -> the word to ask with instead.
-        refine: what becomes of the scores; None: what the model's card says.
+        renamed: class name -> word to use instead.
+        refine: refinement of the masks; None: the card's.
 
     Raises:
-        OptionError: the model does not refine like that.
+        OptionError: the model does not support this refinement.
     """
     renamed = renamed or {}
     asked = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)

@@ -48,29 +48,12 @@ def test_mistakes_are_counted_per_class(tmp_path: Path) -> None:
     assert per_class(report) == {"red": 50, "green": pytest.approx(200 / 3)}
 
 
-def test_pixels_of_all_images_are_counted_before_dividing(tmp_path: Path) -> None:
-    data = write_set(tmp_path, ["red", "green"], (["rr"], [[0, 0]]), (["rg", "rg"], [[1, 1], [1, 1]]))
-
-    report = evaluate(ColourSegmenter(), data)
-
-    assert report.images == 2
-    assert per_class(report) == {"red": 50, "green": 50}
-
-
 def test_where_there_is_a_background_nobody_answers_for_it(tmp_path: Path) -> None:
     data = write_set(tmp_path, ["background", "red", "green"], (["r.gb"], [[1, 0, 2, 0]]))
 
     report = evaluate(ColourSegmenter(), data)
 
     assert report.scores.miou == 100
-
-
-def test_where_there_is_no_background_every_pixel_gets_a_class(tmp_path: Path) -> None:
-    data = write_set(tmp_path, ["red", "green"], (["r.gb"], [[0, 0, 1, 0]]))
-
-    report = evaluate(ColourSegmenter(), data)
-
-    assert report.scores.pixel_accuracy == 100
 
 
 def test_the_background_itself_is_not_asked_for(tmp_path: Path) -> None:
@@ -96,32 +79,6 @@ def test_a_renamed_class_is_asked_for_by_its_other_word(tmp_path: Path) -> None:
     report = evaluate(ColourSegmenter(), data, {"ruby": "red"})
 
     assert per_class(report) == {"ruby": 100, "green": 100}
-
-
-def test_only_names_of_the_data_set_are_reported_as_renamed(tmp_path: Path) -> None:
-    data = write_set(tmp_path, ["ruby", "green"], (["rg"], [[0, 1]]))
-
-    assert evaluate(ColourSegmenter(), data, {"ruby": "red", "sapphire": "blue"}).renamed == {"ruby": "red"}
-
-
-def test_the_text_tower_is_asked_once_for_all_images(tmp_path: Path) -> None:
-    sample = (["rg"], [[1, 2]])
-    data = write_set(tmp_path, ["background", "red", "green"], sample, sample, sample)
-    segmenter = ColourSegmenter(["blue"])
-
-    evaluate(segmenter, data)
-
-    assert segmenter.asked == ["red", "green", "blue"]
-
-
-def test_every_image_is_announced(tmp_path: Path) -> None:
-    sample = (["rg"], [[0, 1]])
-    data = write_set(tmp_path, ["red", "green"], sample, sample)
-    announced: list[None] = []
-
-    evaluate(ColourSegmenter(), data, on_image=lambda: announced.append(None))
-
-    assert len(announced) == 2
 
 
 def test_the_report_is_plain_json(tmp_path: Path) -> None:

@@ -1,27 +1,34 @@
-"""How a data set is to be asked: texts, size and windows, temperature, background.
+"""Evaluation protocols: texts, image size and windows, temperature and background rule of each data set.
 
-`tcl` is TCL's unified protocol (tcl.json), the same rules for every data set and method. The others have the name of
-an attention policy and are what its authors released with their figures, data set by data set.
+`tcl` is TCL's unified protocol (tcl.json), the same rules for every data set and method. The others are named after an
+attention policy and repeat what its authors released with their figures, data set by data set.
 """
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from lexiseg_model.data.benchmark import Benchmark
+from lexiseg_model.clip.templates import background_words
+from lexiseg_model.data.benchmark import Benchmark, benchmark
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.benchmarks.policies import policy_protocols
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
 
 UNIFIED = "tcl"
 FILE = Path(__file__).parent / f"{UNIFIED}.json"
-# Their cards say at what size and in which windows they look.
+POLICY_DATA = Path(__file__).parents[2] / "methods" / "dense_clip" / "data"
+# Policies whose authors released no class files of their own, and whose files they use.
+NAMES_OF = {"naclip": "sclip", "maskclip": "clearclip"}
+# Sets on which CLIP-DINOiser's second head decides the background; elsewhere the word "background" does (main_eval.py).
+HEAD_DECIDES = {"clip_dinoiser": ("voc21", "coco-object")}
+# Methods whose cards state size and windows.
 SLIDING_METHODS = frozenset({"tcl", "dense_clip", "s_seg"})
 
 
@@ -36,7 +43,7 @@ class Sight(BaseModel):
     stride: int | None
 
     def applied_to(self, card: ModelCard) -> ModelCard:
-        """The card with this size and these windows; that of a method without windows as it is."""
+        """The card with this size and these windows; unchanged for methods without windows."""
         if card.method not in SLIDING_METHODS:
             return card
         sides = {"short_side": self.short_side, "long_side": self.long_side}
@@ -47,7 +54,7 @@ class Sight(BaseModel):
 
 
 class DatasetRule(BaseModel):
-    """What a protocol says about one data set."""
+    """A protocol's rule for one data set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,7 +74,7 @@ class DatasetRule(BaseModel):
 
 
 class Protocol(BaseModel):
-    """Rules for a number of data sets, by name."""
+    """Rules for several data sets, by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,35 +99,35 @@ class Protocol(BaseModel):
 
 
 class Questions(NamedTuple):
-    """The texts of a data set as classes of their own, and the label [T] that each stands for, in ascending order."""
+    """The texts of a data set as separate classes, and the label [T] of each, ascending."""
 
     entries: tuple[ClassEntry, ...]
     owner: NDArray[np.int64]
 
 
 def names() -> tuple[str, ...]:
-    """Every protocol there is."""
-    return (UNIFIED, *policy_protocols())
+    """Every protocol."""
+    return (UNIFIED, *_policy_protocols())
 
 
 @cache
 def protocol(name: str) -> Protocol:
-    """A protocol by its name.
+    """A protocol by name.
 
     Raises:
-        OptionError: there is none of that name.
+        OptionError: unknown name.
     """
     if name == UNIFIED:
         return Protocol.model_validate_json(FILE.read_bytes())
-    if name not in policy_protocols():
-        raise OptionError(f"no protocol {name!r}; there is: {', '.join(names())}")
-    return Protocol.model_validate(policy_protocols()[name])
+    if name not in _policy_protocols():
+        raise OptionError(f"no protocol {name!r}; known protocols: {', '.join(names())}")
+    return Protocol.model_validate(_policy_protocols()[name])
 
 
 def questions(benchmark: Benchmark, rule: DatasetRule) -> Questions:
-    """What is asked about a data set: each text competes for itself, and answers for its class.
+    """The texts to score on a data set: each competes for itself and counts for its class.
 
-    A benchmark's background has no text unless the rule gives some.
+    A benchmark's background has no text unless the rule has some.
     """
     texts: list[str] = []
     owner: list[int] = []
@@ -129,3 +136,43 @@ def questions(benchmark: Benchmark, rule: DatasetRule) -> Questions:
         texts += own
         owner += [label] * len(own)
     return Questions(tuple(ClassEntry(text) for text in texts), np.array(owner, np.int64))
+
+
+@cache
+def _policy_protocols() -> dict[str, dict[str, Any]]:
+    """Values of a `Protocol` for each attention policy, by its name on the command line."""
+    policies = yaml.safe_load((POLICY_DATA / "policies.yaml").read_text())
+    class_names = json.loads((POLICY_DATA / "class_names.json").read_bytes())
+    return {
+        policy.replace("_", "-"): {
+            "name": policy.replace("_", "-"),
+            "title": f"{policy}, as its authors ran it",
+            "source": entry["source"],
+            "notes": class_names["notes"],
+            "refine": "pamr" if entry["settings"]["pamr_iterations"] else "none",
+            "datasets": {
+                dataset: _rule(policy, dataset, entry["settings"] | own, class_names[NAMES_OF.get(policy, policy)])
+                for dataset, own in entry["datasets"].items()
+            },
+        }
+        for policy, entry in policies.items()
+    }
+
+
+def _rule(policy: str, dataset: str, settings: dict[str, Any], class_names: dict[str, Any]) -> dict[str, Any]:
+    """Values of a `DatasetRule`."""
+    has_background = benchmark(dataset).background
+    threshold = "own" if dataset in HEAD_DECIDES.get(policy, ()) else settings["prob_thd"] or None
+    return {
+        "sight": {
+            "short_side": settings["short_side"],
+            "long_side": settings.get("long_side", 2048),
+            "window": settings["window"],
+            "stride": settings["stride"],
+        },
+        "scale": settings["logit_scale"],
+        "threshold": threshold if has_background else None,
+        "smallest_share": settings.get("area_thd"),
+        "background": list(background_words(settings["background_words"])) if has_background else [],
+        "queries": {name: texts for name, texts in class_names.get(dataset, {}).items() if name != "background"},
+    }

@@ -1,9 +1,8 @@
-"""From the scores of queries to labels at the image's own size, as the protocols of the CLIP family have it.
+"""From scores of queries to labels at the image's size, as in the protocols of the CLIP family.
 
-Scores are brought to the image's size first (bilinear, half-pixel centres). There the softmax over all queries gives
-each its probability; a class has that of its best query, so the probabilities of classes need not add up to 1, and it
-is tested against the threshold as it is. A constant channel for the background, as TCL has it, is the same with
-another rule for nobody.
+Scores are resized first (bilinear, half-pixel centres). The softmax over all queries gives each its probability; a
+class has that of its best query, which is compared with the threshold. TCL's constant background channel is another
+rule for nobody.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError
 
 STRIP_VALUES = 1 << 24  # of float32 logits held at a time
-# From logits [T, r, W] and the rows of the image that they are of, to the logit that the best must reach: [r, W], or []
-# for all pixels.
+# From logits [T, r, W] and their rows of the image to the logit that the best query must reach: [r, W], or [].
 Nobody = Callable[[Tensor, slice], Tensor]
 
 
@@ -31,11 +29,10 @@ class Reduction:
     """How queries become labels.
 
     Attributes:
-        owner: [T] the label that each query stands for, ascending, so that a tie goes to the lower label.
-        scale: of the scores before the softmax.
-        nobody: where the best query's logit is below it the pixel is label 0; None: every pixel gets a class.
-        smallest_share: a label other than 0 that wins no more than this share of all pixels that such labels win
-            gets none.
+        owner: [T] label of each query, ascending: a tie goes to the lower label.
+        scale: factor of the scores before the softmax.
+        nobody: a pixel whose best query is below it is label 0; None: every pixel gets a class.
+        smallest_share: labels other than 0 with at most this share of the foreground lose their pixels.
     """
 
     owner: NDArray[np.int64]
@@ -45,14 +42,14 @@ class Reduction:
 
 
 def less_probable_than(threshold: float) -> Nobody:
-    """Nobody's logit where the best query must have a probability of `threshold`, in 0..1, among all queries."""
+    """Require the best query to have a probability of `threshold`, in 0..1, among all queries."""
     if not 0 < threshold <= 1:
-        raise OptionError(f"a threshold of probability must lie in 0..1 and above 0, got {threshold}")
+        raise OptionError(f"a probability threshold must be above 0 and at most 1, got {threshold}")
     return lambda logits, _: logits.logsumexp(0) + math.log(threshold)
 
 
 def below(constant: float) -> Nobody:
-    """Nobody's logit as a constant channel that competes with the classes (TCL)."""
+    """A constant channel that competes with the classes (TCL)."""
     return lambda logits, _: logits.new_tensor(constant)
 
 
@@ -60,7 +57,7 @@ def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction
     """Labels [H, W].
 
     Args:
-        scores: [T', h, w] of T' >= T queries; rows beyond the owners' are only shown to `nobody`.
+        scores: [T', h, w] of T' >= T queries; rows after the owners' are only passed to `nobody`.
         size: (H, W) of the image.
         reduction: the rules.
     """
@@ -84,7 +81,7 @@ def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction
 
 
 def upsample_rows(scores: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
-    """Some rows of a bilinear upsampling (align_corners=False): [T, h, w] -> [T, r, W]."""
+    """Rows of a bilinear upsampling (align_corners=False): [T, h, w] -> [T, r, W]."""
     height = scores.shape[1]
     position = (torch.arange(rows.start, rows.stop, device=scores.device, dtype=torch.float64) + 0.5) * height / size[0]
     position = (position - 0.5).clamp(0, height - 1)
@@ -96,7 +93,7 @@ def upsample_rows(scores: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
 
 
 def _too_small(scores: Tensor, size: tuple[int, int], reduction: Reduction, share: float) -> Tensor:
-    """[T] the queries whose label wins too little; background does not count, and nobody is not yet asked."""
+    """[T] queries whose label wins too little of the foreground, before the background rule."""
     area = np.zeros(int(reduction.owner.max()) + 1)
     for rows in _strips(len(scores), size):
         winner = upsample_rows(scores, size, rows)[: len(reduction.owner)].argmax(0).cpu().numpy()

@@ -1,4 +1,4 @@
-"""What a benchmark run has measured, beside what is published: as JSON values and as Markdown."""
+"""Figures of a benchmark run beside published ones, as JSON values and as Markdown."""
 
 from __future__ import annotations
 
@@ -6,24 +6,74 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
-from lexiseg_model.data.benchmark import Benchmark
+from lexiseg_model.data.benchmark import Benchmark, Convention
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule
-from lexiseg_model.evaluation.benchmarks.published import PublishedRow, published
 from lexiseg_model.evaluation.counts import CONVENTIONS, Counts, scores
 from lexiseg_model.types import ModelCard, Refinement
 
+PUBLISHED = Path(__file__).parent / "published.json"
+TEMPLATE = Path(__file__).parent / "report.md.j2"
 FREQUENCIES = {"f": "frequent", "c": "common", "r": "rare"}
-LONGEST_TABLE = 171  # classes that Markdown lists one by one; JSON lists all
+MASKS = {"pamr": "refined by PAMR", "regions": "voted for by regions", "none": "as they are", None: "not stated"}
+MAX_TABLE = 171  # classes in a Markdown table; JSON lists all
+
+
+class PublishedRow(BaseModel):
+    """One row of a published table: mIoU in percent by data set.
+
+    Attributes:
+        model: `method` and settings of a card that is of the same method.
+        protocol: ours that measures the same; None if we have none.
+        convention: of their mean; None if not stated.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    variant: str
+    model: dict[str, str]
+    refine: Refinement | None
+    protocol: str | None
+    convention: Convention | None
+    miou: dict[str, float]
+    source: str
+    verified: bool
+    notes: str = ""
+
+    @property
+    def label(self) -> str:
+        """Method and variant."""
+        return f"{self.method} ({self.variant})"
+
+    def is_of(self, card: ModelCard) -> bool:
+        """Whether a card is of this method and policy."""
+        known = {"method": card.method} | card.settings
+        return all(known.get(key) == value for key, value in self.model.items())
+
+
+class _Table(BaseModel):
+    about: str
+    rows: list[PublishedRow]
+
+
+@cache
+def published() -> tuple[PublishedRow, ...]:
+    """Every published row, in the order of the table."""
+    return tuple(_Table.model_validate_json(PUBLISHED.read_bytes()).rows)
 
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """One data set by one protocol. `images` were evaluated of the `official` number that the split has."""
+    """One data set by one protocol; `images` were evaluated."""
 
     card: ModelCard
     digest: str
@@ -37,21 +87,22 @@ class BenchmarkReport:
 
     @property
     def official(self) -> int:
+        """Number of images in the split."""
         return self.benchmark.split(self.split).images
 
     @property
     def miou(self) -> float:
-        """By the convention of the data set's own published figures, in percent."""
+        """Percent, by the convention of the data set's published figures."""
         return scores(self.counts, self.benchmark.miou).miou
 
     @property
     def published(self) -> list[PublishedRow]:
-        """Rows that have this data set, those of the model's own method first."""
+        """Rows with this data set, the same method first."""
         rows = [row for row in published() if self.benchmark.name in row.miou]
         return sorted(rows, key=lambda row: not row.is_of(self.card))
 
     def repeats(self, row: PublishedRow) -> bool:
-        """A row of the same method, protocol, refinement and mean: what this run is to be compared with."""
+        """Whether a row is the same method, protocol, refinement and mean."""
         return (
             row.is_of(self.card)
             and row.protocol == self.protocol
@@ -62,7 +113,7 @@ class BenchmarkReport:
 
     @property
     def published_miou(self) -> float | None:
-        """The published figure that this run repeats; the authors' released settings go before their paper's."""
+        """The published figure that this run repeats; released settings have precedence over the paper's."""
         figures = [row.miou[self.benchmark.name] for row in self.published if self.repeats(row)]
         return figures[-1] if figures else None
 
@@ -85,9 +136,7 @@ class BenchmarkReport:
             "miou_by_convention": {name: _rounded(scores(self.counts, name).miou) for name in CONVENTIONS},
             "miou_by_frequency": self._by_frequency(measured.per_class),
             "pixel_accuracy": _rounded(measured.pixel_accuracy),
-            "per_class": {
-                name: _rounded(float(iou)) for name, iou in zip(self._names(), measured.per_class, strict=True)
-            },
+            "per_class": self._per_class(measured.per_class),
             "published_miou": self.published_miou,
             "published": [
                 {
@@ -108,39 +157,25 @@ class BenchmarkReport:
 
     def to_markdown(self) -> str:
         """A table of figures, ours first, and one of the classes."""
-        lines = [
-            f"## {self.card.name} on {self.benchmark.name}, protocol {self.protocol}",
-            "",
-            f"{self.benchmark.title}; split {self.split}, {self.images:,} of {self.official:,} images; mIoU by the "
-            f"convention of {self.benchmark.miou}; masks {_masks(self.refine)}.",
-            "",
-            "| model | mIoU | protocol | masks | source |",
-            "|---|---|---|---|---|",
-            f"| **{self.card.name}** (measured) | **{self.miou:.2f}** | {self.protocol} | {_masks(self.refine)} "
-            f"| this run, weights {self.digest} |",
-        ]
-        for row in self.published:
-            name = f"**{row.label}**" if row.is_of(self.card) else row.label
-            lines.append(
-                f"| {name} | {row.miou[self.benchmark.name]} | {row.protocol or 'its own'} | {_masks(row.refine)} "
-                f"| {row.source}{'' if row.verified else ' (not checked)'} |"
-            )
-        if self.benchmark.frequency is not None:
-            groups = self._by_frequency(scores(self.counts, self.benchmark.miou).per_class) or {}
-            lines += ["", "; ".join(f"{name} classes: {_figure(value)}" for name, value in groups.items()) + "."]
-        if len(self.benchmark.classes) <= LONGEST_TABLE:
-            lines += ["", "| class | IoU |", "|---|---|"]
-            per_class = scores(self.counts).per_class
-            lines += [f"| {name} | {_figure(iou)} |" for name, iou in zip(self._names(), per_class, strict=True)]
-        return "\n".join(lines) + "\n"
+        per_class = scores(self.counts, self.benchmark.miou).per_class
+        short = len(self.benchmark.classes) <= MAX_TABLE
+        environment = Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)
+        return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+            report=self,
+            masks=MASKS.__getitem__,
+            figure=lambda value: "-" if value is None else f"{value:.2f}",
+            by_frequency=self._by_frequency(per_class),
+            per_class=self._per_class(per_class) if short else None,
+        )
 
-    def _names(self) -> list[str]:
-        """Class names; one that stands for two labels gets its label."""
+    def _per_class(self, per_class: NDArray[np.float64]) -> dict[str, float | None]:
+        """IoU by class name; a name that stands for two labels gets its label."""
         many = Counter(self.benchmark.classes)
-        return [name if many[name] == 1 else f"{name} #{label}" for label, name in enumerate(self.benchmark.classes)]
+        names = (name if many[name] == 1 else f"{name} #{label}" for label, name in enumerate(self.benchmark.classes))
+        return {name: _rounded(float(iou)) for name, iou in zip(names, per_class, strict=True)}
 
     def _by_frequency(self, per_class: NDArray[np.float64]) -> dict[str, float | None] | None:
-        """mIoU over the classes of the truth that are frequent, common, rare in training (LVIS)."""
+        """mIoU over classes of the truth that are frequent, common and rare in training (LVIS)."""
         if self.benchmark.frequency is None:
             return None
         letters = np.array(list(self.benchmark.frequency))
@@ -150,7 +185,7 @@ class BenchmarkReport:
 
 
 def summary(reports: Sequence[BenchmarkReport]) -> str:
-    """Markdown: one row a data set, with the published figures of the same method."""
+    """Markdown table of all data sets, with the published figures of the same method."""
     lines = ["| data set | images | mIoU | published, same method |", "|---|---|---|---|"]
     for report in reports:
         name = report.benchmark.name
@@ -161,14 +196,5 @@ def summary(reports: Sequence[BenchmarkReport]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _masks(refine: Refinement | None) -> str:
-    words = {"pamr": "refined by PAMR", "regions": "voted for by regions", "none": "as they are"}
-    return "not stated" if refine is None else words[refine]
-
-
 def _rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 2)
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.2f}"

@@ -1,10 +1,9 @@
-"""A model on a benchmark by a protocol: images shared among processes, counts kept on disk, one sum at the end."""
+"""A model on a benchmark by a protocol: labels of each image, and counts that add up to mIoU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,99 +16,59 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, questions
 from lexiseg_model.evaluation.benchmarks.reduction import Nobody, Reduction, reduce_to_labels
 from lexiseg_model.evaluation.counts import Counts, count
-from lexiseg_model.evaluation.ranks import ALONE, Ranks
-from lexiseg_model.evaluation.read_ahead import read_ahead
-from lexiseg_model.evaluation.tally import Tally, folder_of, forget, read_parts
+from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, Record, folder_of
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.rows import KnownRows
 from lexiseg_model.vocabulary.scoring import refine_logits
 
-
-class Share(NamedTuple):
-    """The images that this process has to evaluate, and how many were done before."""
-
-    images: tuple[AnnotatedImage, ...]
-    done: int
+Reading = tuple[NDArray[np.uint8], Labels]  # a photograph [H, W, 3] and its labels [H, W]
 
 
-class BenchmarkRun:
-    """One evaluation; `share` says what is left to do, `run` does it."""
+def benchmark_run(
+    segmenter: Segmenter,
+    data: AnnotatedSet,
+    rule: DatasetRule,
+    refine: Refinement,
+    progress: Path,
+    ranks: Ranks = ALONE,
+) -> EvaluationRun[AnnotatedImage, Reading]:
+    """An evaluation whose records `total_counts` adds up.
 
-    def __init__(
-        self,
-        segmenter: Segmenter,
-        data: AnnotatedSet,
-        rule: DatasetRule,
-        refine: Refinement,
-        progress: Path,
-        ranks: Ranks = ALONE,
-        save_seconds: float = 10.0,
-    ) -> None:
-        """Reads what earlier runs have counted.
+    Args:
+        segmenter: the model, loaded with the protocol's sight.
+        data: the split, or a part of it.
+        rule: the protocol's for this data set.
+        refine: how masks are refined.
+        progress: folder for the records of unfinished evaluations.
+        ranks: the processes that share the work.
 
-        Args:
-            segmenter: the model, loaded with the protocol's sight.
-            data: the split, or the part of it that is wanted.
-            rule: the protocol's for this data set.
-            refine: how masks are refined.
-            progress: folder in which the counts of unfinished evaluations are kept.
-            ranks: the processes that share the work; each makes a BenchmarkRun of the same arguments.
-            save_seconds: how often the counts are saved.
-
-        Raises:
-            DatasetError: what earlier runs have left is damaged.
-        """
-        self._labels = _Labeller(segmenter, data, rule, refine)
-        self._n_classes = len(data.benchmark.classes)
-        self._ranks = ranks
-        key = {
-            "model": [segmenter.digest, segmenter.text_digest, segmenter.card.model_dump(mode="json")],
-            "data": [data.benchmark.model_dump(mode="json"), data.split, [image.name for image in data.images]],
-            "rule": rule.model_dump(mode="json"),
-            "refine": refine,
-        }
-        self._folder = folder_of(progress, f"{segmenter.card.name}-{data.benchmark.name}-{data.split}", key)
-        self._earlier, done = read_parts(self._folder, self._n_classes)
-        ranks.wait()  # nobody writes before everybody has read
-        left = [image for image in data.images if image.name not in done]
-        self.share = Share(tuple(left[ranks.rank :: ranks.world]), len(done))
-        self._tally = Tally(self._folder, self._n_classes, save_seconds)
-
-    def run(self, on_image: Callable[[], None] = lambda: None) -> Counts:
-        """Evaluates this process's share and adds up those of all; `on_image` is called after each image.
-
-        Raises:
-            DatasetError: an annotation is damaged, or not of its photograph's size.
-        """
-        try:
-            for image, (rgb, truth) in read_ahead(self.share.images, _read):
-                self._tally.add(image.name, self._count(image.name, rgb, truth))
-                on_image()
-        finally:
-            self._tally.save()  # also when it was stopped by hand, or by an image that cannot be read
-        total = self._earlier + self._ranks.total(self._tally.counts)
-        self._ranks.wait()
-        if self._ranks.first:
-            forget(self._folder)
-        return total
-
-    def _count(self, name: str, rgb: NDArray[np.uint8], truth: Labels) -> Counts:
-        labels = self._labels(rgb)
-        if truth.shape != labels.shape:
-            raise DatasetError(
-                f"the annotation of {name} is {truth.shape}, its photograph {labels.shape} (height, width)"
-            )
-        return count(truth, labels, self._n_classes)
+    Raises:
+        DatasetError: records of an earlier run are damaged.
+    """
+    key = {
+        "model": [segmenter.digest, segmenter.text_digest, segmenter.card.model_dump(mode="json")],
+        "data": [data.benchmark.model_dump(mode="json"), data.split, [image.name for image in data.images]],
+        "rule": rule.model_dump(mode="json"),
+        "refine": refine,
+    }
+    folder = folder_of(progress, f"{segmenter.card.name}-{data.benchmark.name}-{data.split}", key)
+    judge = _BenchmarkJudge(segmenter, data, rule, refine)
+    return EvaluationRun(data.images, lambda image: (image.read_image(), image.read_labels()), judge, folder, ranks)
 
 
-def _read(image: AnnotatedImage) -> tuple[NDArray[np.uint8], Labels]:
-    return image.read_image(), image.read_labels()
+def total_counts(records: Sequence[Record], n_classes: int) -> Counts:
+    """Sum of the counts of all images."""
+    total = np.zeros((3, n_classes), np.int64)
+    for record in records:
+        for label, *counts in record["counts"]:
+            total[:, label] += counts
+    return Counts(*total)
 
 
-class _Labeller:
-    """From a photograph [H, W, 3] to labels [H, W]."""
+class _BenchmarkJudge:
+    """Record: `counts`, a list of [label, hits, truth, predicted] for labels that occur."""
 
     def __init__(self, segmenter: Segmenter, data: AnnotatedSet, rule: DatasetRule, refine: Refinement) -> None:
         entries, self._owner = questions(data.benchmark, rule)
@@ -120,8 +79,18 @@ class _Labeller:
         self._refine = refine
         self._scale = rule.scale or segmenter.probability_scale
         self._has_nobody = data.benchmark.background and rule.threshold is not None
+        self._n_classes = len(data.benchmark.classes)
 
-    def __call__(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    def __call__(self, reading: Reading) -> Record:
+        rgb, truth = reading
+        labels = self._labels(rgb)
+        if truth.shape != labels.shape:
+            raise DatasetError(f"the annotation is {truth.shape}, its photograph {labels.shape} (height, width)")
+        counts = count(truth, labels, self._n_classes)
+        columns = np.stack([counts.hits, counts.truth, counts.predicted])
+        return {"counts": [[label, *columns[:, label].tolist()] for label in np.flatnonzero(columns.any(0)).tolist()]}
+
+    def _labels(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
         segmenter = self._segmenter
         plan = segmenter.plan(rgb)
         with torch.inference_mode():
@@ -135,7 +104,7 @@ class _Labeller:
             return reduce_to_labels(scores, plan.size, self._reduction(self._scale, nobody))
 
     def _reduce_refined(self, scores: Tensor, features: Features) -> NDArray[np.uint16]:
-        """For a method without a refinement of its own: probabilities are refined after nobody has competed."""
+        """PAMR for methods without a refinement of their own: the background competes before it."""
         logits = scores * self._scale
         if not self._has_nobody:
             logits = refine_logits(logits, self._segmenter.guide(features))
@@ -148,11 +117,11 @@ class _Labeller:
         return Reduction(self._owner, scale, nobody, self._rule.smallest_share)
 
     def _nobody_of(self, features: Features, scores: Tensor) -> Nobody:
-        """The method's rule for nobody: one number for the whole image, or strip by strip.
+        """The method's background rule: one number for the image, or computed strip by strip.
 
-        One number may follow from all of the image's scores [T, h, w] (GroupViT's rule), of which a strip has a part.
-        A rule for each pixel may look at the features, too (CLIP-DINOiser's objects). By how much these move it is
-        asked once, at the image's size, of a single text: a strip says nothing of where it lies in them.
+        One number may depend on all scores [T, h, w] of the image (GroupViT's rule). A rule for each pixel may also
+        look at the features (CLIP-DINOiser's objects): their contribution is computed once at the image's size,
+        because a strip does not know its position.
         """
         whole = self._nobody(scores * self._scale, features)
         if not whole.ndim:

@@ -1,4 +1,4 @@
-"""Where two models say the same of photographs that nobody has labelled, and where they do not."""
+"""Agreement of two models on photographs without labels."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_model.vocabulary.rows import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
-MOST_SWAPS = 3  # of a photograph that are told
+MAX_SWAPS = 3  # reported for a photograph
 NOBODY = 0  # in a map of labels; classes count from 1
 
 
 @dataclass(frozen=True)
 class Swap:
-    """Pixels that A gives one label and B another; a label is a class's place in the list from 1, or 0 for nobody."""
+    """Pixels with label `a` by A and `b` by B; labels count classes from 1, 0 is nobody."""
 
     a: int
     b: int
@@ -32,7 +32,7 @@ class Swap:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of one photograph: the share of its pixels with one label, and the largest swaps."""
+    """Share of a photograph's pixels with the same label, and the largest swaps."""
 
     path: Path
     pixels: int
@@ -41,7 +41,7 @@ class Agreement:
 
 
 def label(segmenter: Segmenter, image: NDArray[np.uint8], vocabulary: Vocabulary, rows_of: KnownRows) -> LabelMap:
-    """[H, W] uint16 labels of one photograph [H, W, 3], 0 for nobody."""
+    """Labels [H, W] uint16 of a photograph [H, W, 3], 0 for nobody."""
     plan = segmenter.plan(image, InferenceOptions())
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
     logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
@@ -60,10 +60,10 @@ def label_all(
     keep: Callable[[Path, LabelMap], object],
     on_photograph: Callable[[], object] = lambda: None,
 ) -> dict[Path, str]:
-    """Labels every photograph that `read` makes pixels of ([H, W, 3]; it raises SampleError), and hands the maps on.
+    """Label every photograph and pass the maps to `keep`; `read` gives pixels [H, W, 3] or raises SampleError.
 
     Returns:
-        Those that cannot be read, with the reason.
+        Unreadable photographs with the reason.
     """
     rows_of, unread = KnownRows(segmenter), {}
     for path in photographs:
@@ -76,17 +76,17 @@ def label_all(
 
 
 def agreement(path: Path, a: LabelMap, b: LabelMap) -> Agreement:
-    """Of two maps [H, W] of one photograph."""
+    """Compare two label maps [H, W] of one photograph."""
     differs = a != b
-    # Both labels in one number: they have 16 bits each.
+    # Two 16-bit labels in one number.
     pairs, counts = np.unique(a[differs].astype(np.uint32) << 16 | b[differs], return_counts=True)
-    largest = np.argsort(-counts, kind="stable")[:MOST_SWAPS]
+    largest = np.argsort(-counts, kind="stable")[:MAX_SWAPS]
     swaps = tuple(Swap(int(pairs[i]) >> 16, int(pairs[i]) & 0xFFFF, int(counts[i])) for i in largest)
     return Agreement(path, a.size, 1 - float(differs.mean()), swaps)
 
 
 class ClassOverlap:
-    """Intersection and union of each label between the two models, over all photographs."""
+    """Intersection and union of each label between two models, over all photographs."""
 
     def __init__(self, n_classes: int) -> None:
         self.a = np.zeros(n_classes + 1, np.int64)
@@ -94,13 +94,13 @@ class ClassOverlap:
         self.both = np.zeros(n_classes + 1, np.int64)
 
     def add(self, a: LabelMap, b: LabelMap) -> None:
-        """One photograph's maps."""
+        """Add the maps of one photograph."""
         size = len(self.a)
         self.a += np.bincount(a.reshape(-1), minlength=size)
         self.b += np.bincount(b.reshape(-1), minlength=size)
         self.both += np.bincount(a[a == b], minlength=size)
 
     def iou(self, index: int) -> float | None:
-        """Of a label, 0 to 1; None where neither model gave it."""
+        """IoU of a label, 0 to 1; None where neither model gave it."""
         union = self.a[index] + self.b[index] - self.both[index]
         return float(self.both[index] / union) if union else None

@@ -1,29 +1,38 @@
-"""How sure a difference is: photographs are drawn anew, with replacement, and the same ones for both models."""
+"""Comparison of two models on the same photographs, with confidence intervals by bootstrap (`lexiseg eval --compare`).
+
+Photographs are resampled with replacement, the same ones for both models."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined
+from lexiseg_model.data.indexed import IndexedDataset, Sample, read_dataset
+from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined, Examiner
+from lexiseg_model.segmenter import Segmenter
 
 RESAMPLES = 1000
-INTERVAL = (2.5, 97.5)  # percent of the resamples' differences that lie below its ends
+INTERVAL = (2.5, 97.5)  # percentiles of the resamples' differences
 ABSENT = "an absent class paints"
 MEASURES = (*COLUMNS, "presence AUC", "recall alone", *(f"kept with {n} more" for n in OTHERS[1:]), ABSENT)
 NAN = float("nan")
 
-Weights = NDArray[np.float64]  # [R, P]: how often each of P photographs was drawn in each of R resamples
+Weights = NDArray[np.float64]  # [R, P]: how often each of P photographs is in each of R resamples
 
 
 class Difference(NamedTuple):
-    """Of one measure, in percent: both models, B less A, the interval of that, and B's share of resamples.
+    """One measure of two models in percent; NaN where there was nothing to measure.
 
-    `a_error` and `b_error` are standard deviations over the resamples. A resample in which both are equal counts half
-    for each; of what an absent class paints less is better. NaN where there was nothing to measure.
+    Attributes:
+        a_error, b_error: standard deviations over the resamples.
+        difference: B less A, with its interval `low` to `high`.
+        in_favour: share of resamples in which B is better; ties count half. Of ABSENT less is better.
     """
 
     measure: str
@@ -38,7 +47,7 @@ class Difference(NamedTuple):
 
 
 def compare(a: Sequence[Examined], b: Sequence[Examined], seed: int = 0) -> list[Difference]:
-    """Differences by measure of two models on the same photographs, in the same order."""
+    """Differences of all measures, of the same photographs in the same order."""
     weights = _weights(len(a), seed)
     of_a, of_b = measure(a, weights), measure(b, weights)
     return [_difference(name, of_a[name], of_b[name]) for name in MEASURES]
@@ -47,13 +56,13 @@ def compare(a: Sequence[Examined], b: Sequence[Examined], seed: int = 0) -> list
 def compare_counts(
     name: str, a: Sequence[NDArray[np.int64]], b: Sequence[NDArray[np.int64]], seed: int = 0
 ) -> Difference:
-    """The difference in mIoU of two models by their counts [3, K] of the same photographs, in the same order."""
+    """Difference in mIoU from counts [3, K] of the same photographs in the same order."""
     weights = _weights(len(a), seed)
     return _difference(name, _miou(np.stack(a), weights), _miou(np.stack(b), weights))
 
 
 def measure(records: Sequence[Examined], weights: Weights) -> dict[str, NDArray[np.float64]]:
-    """Every measure [R] in percent, of photographs weighted by each of R rows."""
+    """Every measure [R] in percent, with photographs weighted by each of R rows."""
     counts = np.stack([record.counts for record in records])  # [P, 4, 3, K]
     found = {name: _miou(counts[:, column], weights) for column, name in enumerate(COLUMNS)}
     found["presence AUC"] = 100 * _auc(records, weights)
@@ -68,14 +77,14 @@ def measure(records: Sequence[Examined], weights: Weights) -> dict[str, NDArray[
 
 
 def _weights(n: int, seed: int) -> Weights:
-    """Rows for n photographs: each once, and then the resamples."""
+    """Weights of n photographs: first each once, then the resamples."""
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), RESAMPLES)
     return np.concatenate([np.ones((1, n)), drawn])
 
 
 def _difference(name: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> Difference:
     known = ~np.isnan(b - a)
-    known[0] = False  # is no resample
+    known[0] = False  # not a resample
     if not known.any():
         return Difference(name, float(a[0]), NAN, float(b[0]), NAN, float(b[0] - a[0]), NAN, NAN, NAN)
     differences = (b - a)[known]
@@ -87,7 +96,7 @@ def _difference(name: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> Di
 
 
 def _miou(counts: NDArray[np.int64], weights: Weights) -> NDArray[np.float64]:
-    """[R] over the classes that a resample's truth contains, as `counts.scores` by detectron2: [P, 3, K] and [R, P]."""
+    """mIoU [R] by detectron2's convention from counts [P, 3, K] and weights [R, P]."""
     hits, truth, predicted = np.moveaxis(
         (weights @ counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:]), 1, 0
     )
@@ -99,10 +108,9 @@ def _miou(counts: NDArray[np.int64], weights: Weights) -> NDArray[np.float64]:
 
 
 def _auc(records: Sequence[Examined], weights: Weights) -> NDArray[np.float64]:
-    """[R] how often a photograph that shows a class has more presence of it than one that does not; ties count half.
+    """Mean AUC [R] of presence over classes that some of a resample's photographs show and others do not.
 
-    The mean over the classes that some of a resample's photographs show and others do not. Photographs are told
-    apart, and not classes: that sky is commoner than boats is no knowledge of a picture.
+    Photographs are ranked within a class, not across classes: that sky is commoner than boats must not count.
     """
     presence = np.stack([record.presence for record in records])  # [P, K]
     there = np.stack([record.there for record in records])
@@ -115,16 +123,114 @@ def _auc(records: Sequence[Examined], weights: Weights) -> NDArray[np.float64]:
 
 
 def _area(value: NDArray[np.float64], there: NDArray[np.bool_], weights: Weights) -> NDArray[np.float64]:
-    """[R] area under the curve of one class; NaN where all weighted photographs show it, or none."""
+    """AUC [R] of one class; NaN where all weighted photographs show it, or none. Ties count half."""
     order = np.argsort(value, kind="stable")
     weight = weights[:, order]
     below = np.cumsum(np.where(there[order], 0, weight), 1)
     _, first, group = np.unique(value[order], return_index=True, return_inverse=True)
     last = np.append(first[1:], len(order)) - 1
-    before = np.where(first > 0, below[:, first - 1], 0)  # absent ones strictly below a group of equal values
+    before = np.where(first > 0, below[:, first - 1], 0)  # photographs without the class strictly below a group of ties
     rank = ((before + below[:, last]) / 2)[:, group]
     right = (np.where(there[order], weight, 0) * rank).sum(1)
     pairs = (weight.sum(1) - below[:, -1]) * below[:, -1]
     area: NDArray[np.float64] = np.full(len(weights), np.nan)
     np.divide(right, pairs, out=area, where=pairs > 0)
     return area
+
+
+TRAIN_PHOTOGRAPHS = 60  # of the training split, evenly chosen: overfitting shows there
+
+
+class Pair(NamedTuple):
+    """A split, and some photographs of the training split if there is one."""
+
+    split: IndexedDataset
+    train: tuple[Sample, ...]
+
+    @property
+    def photographs(self) -> int:
+        return len(self.split.samples) + len(self.train)
+
+
+class Examination(NamedTuple):
+    """Results of one model: each photograph of the split, and counts [3, K] of training photographs."""
+
+    records: list[Examined]
+    train: list[NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Differences of two models on one data set."""
+
+    dataset: str
+    split: str
+    photographs: int
+    train_photographs: int
+    differences: tuple[Difference, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values in percent; null where there was nothing to measure."""
+        return {
+            "dataset": self.dataset,
+            "split": self.split,
+            "images": self.photographs,
+            "train_images": self.train_photographs,
+            "resamples": RESAMPLES,
+            "measures": {
+                row.measure: {
+                    "a": _rounded(row.a),
+                    "a_error": _rounded(row.a_error),
+                    "b": _rounded(row.b),
+                    "b_error": _rounded(row.b_error),
+                    "difference": _rounded(row.difference),
+                    "interval": [_rounded(row.low), _rounded(row.high)],
+                    "in_favour_of_b": _rounded(row.in_favour),
+                }
+                for row in self.differences
+            },
+        }
+
+
+def read_pair(root: Path, name: str, split: str, limit: int | None = None) -> Pair:
+    """List a split, or its first `limit` photographs, and TRAIN_PHOTOGRAPHS of the training split.
+
+    Raises:
+        DatasetError: the split is missing or not in the expected layout.
+    """
+    data = read_dataset(root, name, split)
+    data = IndexedDataset(data.name, data.split, data.classes, data.samples[:limit])
+    if split == "train" or not (root / name / "train").is_dir():
+        return Pair(data, ())
+    samples = read_dataset(root, name, "train").samples
+    n = min(len(samples), TRAIN_PHOTOGRAPHS if limit is None else limit)
+    return Pair(data, tuple(samples[index] for index in np.linspace(0, len(samples) - 1, n).round().astype(int)))
+
+
+def examine(segmenter: Segmenter, pair: Pair, on_image: Callable[[], None] = lambda: None) -> Examination:
+    """Run a model over the photographs; `on_image` is called after each.
+
+    Raises:
+        DatasetError: a mask is not of its photograph's size.
+    """
+    examiner = Examiner(segmenter, pair.split)
+    records, train = [], []
+    for sample in pair.split.samples:
+        records.append(examiner(sample))
+        on_image()
+    for sample in pair.train:
+        train.append(examiner.whole_list(sample))
+        on_image()
+    return Examination(records, train)
+
+
+def comparison(pair: Pair, a: Examination, b: Examination) -> Comparison:
+    """Compare two examinations of the same photographs."""
+    rows: Sequence[Difference] = compare(a.records, b.records)
+    if pair.train:
+        rows = [rows[0], compare_counts(f"mIoU, train-{len(pair.train)}", a.train, b.train), *rows[1:]]
+    return Comparison(pair.split.name, pair.split.split, len(a.records), len(a.train), tuple(rows))
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 2)

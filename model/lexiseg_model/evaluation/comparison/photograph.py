@@ -1,9 +1,7 @@
-"""What one photograph says of a model, from one image pass and any number of questions about it.
+"""Measures of a model on one photograph, from one image pass and several vocabularies.
 
-Beside the whole class list four questions take the errors apart: asked only for what is there, a model cannot fall for
-what is not; given the true segments it only has to name them; given the true names of its own segments it only had to
-cut them out; and a class asked alone or among others shows what competition costs it. A class that is not there should
-paint nothing.
+They separate kinds of errors: the whole class list; only classes that are present; true segments that need a name; own
+segments with their true names; each class alone and among others; and absent classes, which should win no pixel.
 """
 
 from __future__ import annotations
@@ -27,19 +25,22 @@ from lexiseg_model.vocabulary.rows import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 COLUMNS = ("mIoU", "only present", "oracle segments", "oracle names")
-OTHERS = (0, 1, 3, 19)  # classes that a class is asked among
-VISIBLE = 0.01  # of the photograph's counted pixels: smaller classes are not asked among others
-MOST_ABSENT = 20  # classes of a photograph that are asked alone and not there
+OTHERS = (0, 1, 3, 19)  # numbers of further classes in a vocabulary
+VISIBLE = 0.01  # share of counted pixels: smaller classes are not tested among others
+MAX_ABSENT = 20  # absent classes of a photograph that are tested
 
 Labels = NDArray[np.integer]
 
 
 class Examined(NamedTuple):
-    """Of one photograph and K classes, background among them.
+    """Results of one photograph and K classes, including a background.
 
-    `counts` [4, 3, K] pixels found rightly, in the truth, predicted, for each of `COLUMNS`; `presence` [K] how present
-    the model holds each class, NaN for the background; `there` [K] whether it is; `recall` [4] the sum over `asked`
-    classes of the share of its pixels that a class wins among so many `OTHERS`.
+    Attributes:
+        counts: [4, 3, K] pixels correct, in the truth, predicted, for each of COLUMNS.
+        presence: [K] the model's presence of each class, NaN for the background.
+        there: [K] whether it is present.
+        recall: [4] sum over `asked` classes of the share of its pixels that a class wins among OTHERS.
+        painted: mean share of the photograph that an absent class wins alone; NaN without absent classes.
     """
 
     counts: NDArray[np.int64]
@@ -51,7 +52,7 @@ class Examined(NamedTuple):
 
 
 class Examiner:
-    """Examines photographs of one data set; the choice of others depends on `seed` and the photograph's name alone."""
+    """Examines photographs of one data set; random choices depend on `seed` and the photograph's name alone."""
 
     def __init__(self, segmenter: Segmenter, data: IndexedDataset, seed: int = 0) -> None:
         self._segmenter = segmenter
@@ -64,7 +65,7 @@ class Examiner:
         self._seed = seed
 
     def whole_list(self, sample: Sample) -> NDArray[np.int64]:
-        """Counts [3, K] of the whole class list alone: a third of the time of a whole examination."""
+        """Counts [3, K] of the whole class list alone, in a third of the time."""
         features, truth = self._read(sample)
         return self._counts(truth, self._label(features, list(self._entries)))
 
@@ -100,18 +101,18 @@ class Examiner:
             return self._segmenter.assemble(plan, self._segmenter.encode_tiles(plan.tiles)), truth
 
     def _logits(self, features: Features, values: list[int], background: Background | None) -> Tensor:
-        """[len(values), h, w] of classes by mask value; with a background a last row more."""
+        """Logits [len(values), h, w] of classes by mask value, plus a row for the background."""
         vocabulary = Vocabulary(tuple(self._entries[value] for value in values), background)
         refine = self._segmenter.card.refine
         with torch.inference_mode():
             return score_vocabulary(self._segmenter, features, vocabulary, self._rows_of, refine)
 
     def _labels_of(self, logits: Tensor, size: tuple[int, int], values: list[int]) -> Labels:
-        """[H, W] mask values from the logits of `values`; nobody is mask value 0."""
+        """Mask values [H, W] from the logits of `values`; background is 0."""
         return np.array([*values, 0])[winners(logits, size).labels]
 
     def _label(self, features: Features, values: list[int]) -> Labels:
-        if not values:  # nothing is there, and nothing is asked
+        if not values:
             return np.zeros(features.size, np.int64)
         return self._labels_of(self._logits(features, values, self._background), features.size, values)
 
@@ -120,7 +121,7 @@ class Examiner:
         return np.stack([found.hits, found.truth, found.predicted])
 
     def _named(self, truth: NDArray[np.uint8], logits: Tensor) -> Labels:
-        """Mask values where every component of a class has the class that its pixels score highest on average."""
+        """Name every component of the truth by its highest mean score."""
         values = list(self._entries)
         segments = components(truth, values, 1)
         labels = np.where(truth < self._n, 0, IGNORE).astype(np.int64)
@@ -139,7 +140,7 @@ class Examiner:
         return labels
 
     def _renamed(self, truth: NDArray[np.uint8], own: Labels) -> Labels:
-        """Mask values where every component of the model's own labels has the class that most of its truth is."""
+        """Name every component of the model's labels by the class of most of its true pixels."""
         segments = components(own.astype(np.uint8), range(self._n), 1)
         counted = truth < self._n
         pairs = np.bincount((segments.ids * self._n + truth)[counted], minlength=(len(segments.labels) + 1) * self._n)
@@ -149,7 +150,7 @@ class Examiner:
     def _recall(
         self, features: Features, truth: NDArray[np.uint8], visible: list[int], name: str
     ) -> NDArray[np.float64]:
-        """[4] sums over the visible classes; the others are the first of one order, so that lists only grow."""
+        """Sums [4] over the visible classes; further classes come in one order, so vocabularies only grow."""
         total = np.zeros(len(OTHERS))
         random = np.random.default_rng([self._seed, *name.encode()])
         for value in visible:
@@ -157,20 +158,17 @@ class Examiner:
             for column, n in enumerate(OTHERS):
                 won = self._won(features, [value, *others[:n]])
                 small = cv2.resize(truth, won.shape[::-1], interpolation=cv2.INTER_NEAREST) == value
-                inside = int(small.sum())  # none where a class is a line thinner than a cell
+                inside = int(small.sum())  # 0 where a class is thinner than a cell
                 total[column] += float(won[small].sum()) / max(1, inside)
         return total
 
     def _painted(self, features: Features, absent: list[int], name: str) -> float:
-        """Mean share of the photograph that each of some absent classes wins alone; the first of one order."""
-        asked = np.random.default_rng([self._seed, *name.encode()]).permutation(absent)[:MOST_ABSENT]
+        """`Examined.painted` of some absent classes."""
+        asked = np.random.default_rng([self._seed, *name.encode()]).permutation(absent)[:MAX_ABSENT]
         shares = [float(self._won(features, [int(value)]).mean()) for value in asked]
         return float(np.mean(shares)) if shares else float("nan")
 
     def _won(self, features: Features, values: list[int]) -> NDArray[np.bool_]:
-        """[h, w]: what the first of `values` wins among them.
-
-        With the background rule, as a request that lists classes of its own; else one alone wins everything.
-        """
+        """Cells [h, w] that the first of `values` wins, with the background rule."""
         first: NDArray[np.bool_] = self._logits(features, values, Background()).argmax(0).cpu().numpy() == 0
         return first

@@ -1,30 +1,50 @@
-"""From the records of all images to figures, in percent: of the whole split, and of each class."""
+"""Figures of a task on scenes, in percent: totals and classes from the records of all images, as JSON and as rows."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from lexiseg_model.data.scenes import SceneClass
-from lexiseg_model.evaluation.records import Record
+from lexiseg_model.data.scenes import SceneClass, SceneSet
+from lexiseg_model.evaluation.resumable import Record
 from lexiseg_model.evaluation.scenes.mask_ap import ImageInstances, mask_ap
 from lexiseg_model.evaluation.scenes.panoptic_quality import PanopticCounts, class_scores, panoptic_scores
+from lexiseg_model.types import ModelCard
 
-Row = dict[str, float | int | None]  # None where nothing was there to measure
+Row = dict[str, float | int | None]  # None where there was nothing to measure
+SceneTask = Literal["instance", "panoptic", "point", "box"]
+# Columns of a class table by task, with their titles.
+COLUMNS: dict[SceneTask, dict[str, str]] = {
+    "panoptic": {"pq": "PQ", "sq": "SQ", "rq": "RQ", "matches": "TP", "false_alarms": "FP", "misses": "FN"},
+    "instance": {"ap": "AP", "instances": "instances"},
+    "point": {"iou": "IoU of the best", "iou_first": "of the first", "objects": "objects"},
+    "box": {"iou": "IoU of the best", "iou_first": "of the first", "objects": "objects"},
+}
+TITLES = {
+    "pq": "PQ", "sq": "SQ", "rq": "RQ", "classes": "classes",
+    "pq_things": "PQ, things", "sq_things": "SQ, things", "rq_things": "RQ, things",
+    "classes_things": "classes, things",
+    "pq_stuff": "PQ, stuff", "sq_stuff": "SQ, stuff", "rq_stuff": "RQ, stuff", "classes_stuff": "classes, stuff",
+    "ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "AP, small", "ap_medium": "AP, medium",
+    "ap_large": "AP, large", "instances": "instances",
+    "iou": "IoU of the best, mean of objects", "iou_first": "IoU of the first, mean of objects",
+    "iou_classes": "IoU of the best, mean of classes", "objects": "objects",
+}  # fmt: skip
 
 
 class Figures(NamedTuple):
-    """`whole` by the measure's name; `per_class` in the order of the classes, those that the images do not have too."""
+    """`whole` by the measure's name; `per_class` in the order of the classes, also those without images."""
 
     whole: Row
     per_class: list[Row]
 
 
 def panoptic_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -> Figures:
-    """PQ, SQ and RQ over all classes, the things, the stuff; only classes that are there or were answered count."""
+    """PQ, SQ and RQ over all classes, things and stuff; classes that neither occur nor were predicted are left out."""
     total = PanopticCounts.none(len(classes))
     for record in records:
         for label, iou, matches, false_alarms, misses in record["counts"]:
@@ -39,13 +59,10 @@ def panoptic_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -
     }
     whole: Row = {}
     for suffix, labels in groups.items():
-        found = panoptic_scores(total, labels)
-        whole |= {
-            f"pq{suffix}": _rounded(found.pq),
-            f"sq{suffix}": _rounded(found.sq),
-            f"rq{suffix}": _rounded(found.rq),
-        }
-        whole[f"classes{suffix}"] = found.classes
+        of_group = panoptic_scores(total, labels)
+        for name in ("pq", "sq", "rq"):
+            whole[f"{name}{suffix}"] = _rounded(getattr(of_group, name))
+        whole[f"classes{suffix}"] = of_group.classes
     columns = (total.matches.tolist(), total.false_alarms.tolist(), total.misses.tolist())
     per_class: list[Row] = [
         {
@@ -58,33 +75,26 @@ def panoptic_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -
 
 
 def instance_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -> Figures:
-    """COCO's mask AP.
-
-    Raises:
-        OptionError: faster-coco-eval is not installed.
-    """
+    """COCO's mask AP."""
     images = [
         ImageInstances((record["size"][0], record["size"][1]), record["truth"], record["answer"]) for record in records
     ]
-    found = mask_ap(images, len(classes))
+    measured = mask_ap(images, len(classes))
     annotated = np.zeros(len(classes), np.int64)
     for image in images:
         for entry in image.truth:
             annotated[entry["category_id"] - 1] += not entry["iscrowd"]
-    whole: Row = {name: _rounded(value) for name, value in found.whole.items()}
+    whole: Row = {name: _rounded(value) for name, value in measured.whole.items()}
     whole["instances"] = int(annotated.sum())
     per_class: list[Row] = [
         {"ap": _rounded(ap), "instances": instances}
-        for ap, instances in zip(found.per_class.tolist(), annotated.tolist(), strict=True)
+        for ap, instances in zip(measured.per_class.tolist(), annotated.tolist(), strict=True)
     ]
     return Figures(whole, per_class)
 
 
 def prompt_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -> Figures:
-    """Mean IoU over objects: of the best mask, and of the one that the model holds best; also the mean of the classes.
-
-    Every object counts the same, whatever its size and class.
-    """
+    """Mean IoU over objects, of the best mask and of the model's first; also the mean over classes."""
     rows = [row for record in records for row in record["objects"]]
     labels = np.array([row[0] for row in rows], np.int64)
     best = np.array([row[1] for row in rows], np.float64)
@@ -105,6 +115,55 @@ def prompt_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -> 
         "objects": len(rows),
     }
     return Figures(whole, per_class)
+
+
+@dataclass(frozen=True)
+class SceneReport:
+    """Figures of one data set and task; `settings` are the judge's."""
+
+    task: SceneTask
+    card: ModelCard
+    digest: str
+    data: SceneSet[Any]
+    settings: dict[str, Any]
+    figures: Figures
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; null where there was nothing to measure."""
+        return {
+            "task": self.task,
+            "model": self.card.name,
+            "model_version": self.card.version,
+            "model_digest": self.digest,
+            "dataset": self.data.name,
+            "split": self.data.split,
+            "images": len(self.data.scenes),
+            "official_images": self.data.official,
+            "instances_are": self.data.source,
+            **self.settings,
+            "figures": self.figures.whole,
+            "per_class": {
+                entry.name: {"thing": entry.thing, "asked": list(entry.words), **row}
+                for entry, row in zip(self.data.classes, self.figures.per_class, strict=True)
+            },
+        }
+
+    def titled_figures(self) -> list[tuple[str, str]]:
+        """Titles and values of the whole split."""
+        return [(TITLES[name], shown(value)) for name, value in self.figures.whole.items()]
+
+    def class_rows(self) -> list[tuple[str, ...]]:
+        """Name and `COLUMNS` of each class with a figure."""
+        columns = COLUMNS[self.task]
+        rows = zip(self.data.classes, self.figures.per_class, strict=True)
+        return [(entry.name, *(shown(row[column]) for column in columns)) for entry, row in rows if any(row.values())]
+
+
+def shown(value: float | int | None) -> str:
+    """Two decimals for percent, none for counts."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
 
 
 def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:

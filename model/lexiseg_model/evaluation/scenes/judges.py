@@ -1,19 +1,19 @@
-"""What is found out about one image, task by task: small JSON records that add up to the figures of `figures.py`."""
+"""Judges of scenes: run a model on one image and record, task by task, what `figures.py` adds up."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.data.coco_library import coco_library
 from lexiseg_model.data.instances import annotation
-from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, SceneSet
+from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, Scene, SceneSet
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.records import Record
+from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, Record, folder_of
 from lexiseg_model.evaluation.scenes.oracle import PromptProtocol
 from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
 from lexiseg_model.features import Features
@@ -23,11 +23,12 @@ from lexiseg_model.types import Background, Refinement, Segmentation, Task, Voca
 from lexiseg_model.vocabulary.rows import KnownRows
 
 Rgb = NDArray[np.uint8]
+Truth = TypeVar("Truth")
 TruthIn = TypeVar("TruthIn", contravariant=True)
 
 
 class Judge(Protocol[TruthIn]):
-    """Runs a model on one image and compares; `settings` are what its records depend on beside model and data."""
+    """Compares a model's answer with the truth; `settings` are what its records depend on beside model and data."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -43,8 +44,46 @@ class Judge(Protocol[TruthIn]):
         ...
 
 
-class _Asked:
-    """Asks for all classes of a data set at once."""
+def scene_run(
+    segmenter: Segmenter,
+    data: SceneSet[Truth],
+    task: str,
+    judge: Judge[Truth],
+    progress: Path,
+    ranks: Ranks = ALONE,
+) -> EvaluationRun[Scene[Truth], tuple[Rgb, Truth]]:
+    """An evaluation of one task.
+
+    Args:
+        segmenter: the model that `judge` runs.
+        data: the split, or a part of it.
+        task: what is measured.
+        judge: makes the record of one image.
+        progress: folder for the records of unfinished evaluations.
+        ranks: the processes that share the work.
+
+    Raises:
+        DatasetError: records of an earlier run are damaged.
+    """
+    key = {
+        "model": [segmenter.digest, segmenter.text_digest, segmenter.card.model_dump(mode="json")],
+        "data": [data.name, data.split, data.background, data.source, [scene.name for scene in data.scenes]],
+        "classes": [[entry.name, entry.words, entry.thing] for entry in data.classes],
+        "task": task,
+        "settings": judge.settings,
+    }
+    folder = folder_of(progress, f"{segmenter.card.name}-{data.name}-{data.split}-{task}", key)
+    return EvaluationRun(
+        data.scenes,
+        lambda scene: (scene.read_image(), scene.read_truth()),
+        lambda content: judge(*content),
+        folder,
+        ranks,
+    )
+
+
+class _ClassJudge:
+    """Runs a task with all classes of a data set."""
 
     def __init__(self, task: Task, segmenter: Segmenter, data: SceneSet[Any], refine: Refinement | None) -> None:
         self.segmenter = segmenter
@@ -62,7 +101,7 @@ class _Asked:
             return segment(self._task, self.segmenter, features, self._vocabulary, self._options, self._rows_of)
 
 
-class PanopticJudge(_Asked):
+class PanopticJudge(_ClassJudge):
     """Record: `counts`, a list of [label, sum of IoU, matches, false alarms, misses]."""
 
     def __init__(self, segmenter: Segmenter, data: SceneSet[PanopticTruth], refine: Refinement | None = None) -> None:
@@ -71,37 +110,36 @@ class PanopticJudge(_Asked):
     def __call__(self, rgb: Rgb, truth: PanopticTruth) -> Record:
         _expect_size(truth.ids.shape, rgb)
         answer = self.answer(rgb)
-        number_of = np.zeros(1 + max((found.id for found in answer.segments), default=0), np.int32)
-        number_of[[found.id for found in answer.segments]] = np.arange(1, len(answer.segments) + 1)
-        labels = [_label(found.class_index) for found in answer.segments]
+        number_of = np.zeros(1 + max((entry.id for entry in answer.segments), default=0), np.int32)
+        number_of[[entry.id for entry in answer.segments]] = np.arange(1, len(answer.segments) + 1)
+        labels = [_label(entry.class_index) for entry in answer.segments]
         counts = count_panoptic(truth, number_of[answer.label_map], labels, self.n_classes)
         there = np.flatnonzero(counts.matches + counts.false_alarms + counts.misses).tolist()
         columns = (counts.iou, counts.matches, counts.false_alarms, counts.misses)
         return {"counts": [[label, *(column[label].item() for column in columns)] for label in there]}
 
 
-class InstanceJudge(_Asked):
+class InstanceJudge(_ClassJudge):
     """Record: `size`, and COCO annotations as `truth` and `answer`."""
 
     def __init__(
         self, segmenter: Segmenter, data: SceneSet[list[Annotation]], refine: Refinement | None = None
     ) -> None:
         super().__init__("instance", segmenter, data, refine)
-        coco_library()  # missing, it is to be missed now
 
     def __call__(self, rgb: Rgb, truth: list[Annotation]) -> Record:
         for entry in truth:
             if isinstance(entry["segmentation"], dict):  # polygons have no size
                 _expect_size(entry["segmentation"]["size"], rgb)
-        found = [
+        answer = [
             annotation(entry.mask, _label(entry.class_index)) | {"score": entry.score}
             for entry in self.answer(rgb).segments
         ]
-        return {"size": list(rgb.shape[:2]), "truth": truth, "answer": found}
+        return {"size": list(rgb.shape[:2]), "truth": truth, "answer": answer}
 
 
 class PromptJudge:
-    """Prompts of one kind for every object. Record: `objects`, a list of [label, best IoU, first IoU or null]."""
+    """One prompt for every object. Record: `objects`, a list of [label, best IoU, first IoU or null]."""
 
     def __init__(self, segmenter: Segmenter, protocol: PromptProtocol) -> None:
         self.settings = protocol.settings

@@ -1,4 +1,4 @@
-"""Oracle IoU of prompts: how good the best answer to a point or a box is, if somebody picks it for every object."""
+"""Oracle IoU of prompts: the IoU of each object with the best mask for a point or a box."""
 
 from __future__ import annotations
 
@@ -18,29 +18,26 @@ from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt
 
-AT_ONCE = 64  # prompts
+PROMPTS_AT_ONCE = 64
 PIXELS_AT_ONCE = 1 << 24  # of masks at the photograph's size
 
 
 class Reached(NamedTuple):
-    """IoU [O] in 0..1 of each object with the best mask, and with the one that the model itself holds best.
-
-    `first` is None where a protocol leaves nothing to choose from.
-    """
+    """IoU [O] in 0..1 of each object with the best mask and with the model's first; None where there is no order."""
 
     best: NDArray[np.float64]
     first: NDArray[np.float64] | None
 
 
 class PromptProtocol(NamedTuple):
-    """How objects are asked for; `settings` name it in reports."""
+    """How objects are prompted; `settings` name it in reports."""
 
     settings: dict[str, Any]
     reach: Callable[[Segmenter, Features, Objects], Reached]
 
 
 def centre_points() -> PromptProtocol:
-    """One point for each object, where it is deepest."""
+    """One point for each object, at its deepest pixel."""
 
     def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
         prompts = [Prompt((deepest_point(objects.ids == index + 1),)) for index in range(len(objects.labels))]
@@ -50,7 +47,7 @@ def centre_points() -> PromptProtocol:
 
 
 def tight_boxes() -> PromptProtocol:
-    """One box for each object, as tight as can be."""
+    """One tight box for each object."""
 
     def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
         prompts = [Prompt(box=tight_box(objects.ids == index + 1)) for index in range(len(objects.labels))]
@@ -60,13 +57,13 @@ def tight_boxes() -> PromptProtocol:
 
 
 def point_grid(n: int) -> PromptProtocol:
-    """For each object the best of all masks that an n x n grid of points is answered with, none suppressed.
+    """For each object the best of all masks of an n x n grid of points, without suppression.
 
     Raises:
         OptionError: n is below 1.
     """
     if n < 1:
-        raise OptionError(f"a grid has at least one point along each side, got {n}")
+        raise OptionError(f"expected a grid of at least one point along each side, got {n}")
 
     def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
         return _reached_by_grid(segmenter, features, objects, grid_points(n, features.size))
@@ -75,9 +72,9 @@ def point_grid(n: int) -> PromptProtocol:
 
 
 def deepest_point(mask: NDArray[np.bool_]) -> Point:
-    """The centre of the pixel that is farthest from the outside, where SAM is measured (Kirillov et al., 2023).
+    """Centre of the pixel farthest from the mask's outline, as in SAM's evaluation (Kirillov et al., 2023).
 
-    Beyond the picture is outside, too; of several pixels that are as deep the first in reading order.
+    The picture's border counts as outline; ties go to the first pixel in reading order.
     """
     depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     row, column = divmod(int(depth.argmax()), mask.shape[1])
@@ -91,18 +88,18 @@ def tight_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
 
 
 def grid_points(n: int, size: tuple[int, int]) -> list[Point]:
-    """The n * n points in the middle of equal cells of an image of (height, width), row by row."""
+    """Centres of n x n equal cells of an image of (height, width), row by row."""
     steps = (np.arange(n) + 0.5) / n
     return [Point(float(x * size[1]), float(y * size[0])) for y in steps for x in steps]
 
 
 def _reached_by_own(segmenter: Segmenter, features: Features, objects: Objects, prompts: Sequence[Prompt]) -> Reached:
-    """`prompts[i]` is that of object i."""
+    """IoU where `prompts[i]` belongs to object i."""
     best = np.zeros(len(prompts))
     first = np.zeros(len(prompts))
     numbers = _numbers(objects)
-    for start in range(0, len(prompts), AT_ONCE):
-        for index, answer in enumerate(segmenter.prompt(features, prompts[start : start + AT_ONCE]), start):
+    for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+        for index, answer in enumerate(segmenter.prompt(features, prompts[start : start + PROMPTS_AT_ONCE]), start):
             if len(answer.masks):
                 ious = _overlaps(answer.masks, numbers, len(prompts))[:, index]
                 best[index], first[index] = ious.max(), ious[0]
@@ -112,8 +109,8 @@ def _reached_by_own(segmenter: Segmenter, features: Features, objects: Objects, 
 def _reached_by_grid(segmenter: Segmenter, features: Features, objects: Objects, points: Sequence[Point]) -> Reached:
     best = np.zeros(len(objects.labels))
     numbers = _numbers(objects)
-    for start in range(0, len(points), AT_ONCE):
-        prompts = [Prompt((point,)) for point in points[start : start + AT_ONCE]]
+    for start in range(0, len(points), PROMPTS_AT_ONCE):
+        prompts = [Prompt((point,)) for point in points[start : start + PROMPTS_AT_ONCE]]
         masks = torch.cat([answer.masks for answer in segmenter.prompt(features, prompts)])
         if len(masks):
             best = np.maximum(best, _overlaps(masks, numbers, len(best)).max(0))
@@ -121,17 +118,16 @@ def _reached_by_grid(segmenter: Segmenter, features: Features, objects: Objects,
 
 
 def _numbers(objects: Objects) -> NDArray[np.int64]:
-    """[H, W]: 0 where nobody is, i + 1 for object i, and the number behind the last for ignored pixels."""
+    """[H, W]: 0 for no object, i + 1 for object i, the number after the last for ignored pixels."""
     return np.where(objects.ignored, len(objects.labels) + 1, objects.ids).astype(np.int64)
 
 
 def overlaps(masks: Tensor, objects: Objects) -> NDArray[np.float64]:
-    """IoU [N, O] of mask logits [N, h, w] with every object, over the pixels that are not ignored."""
+    """IoU [N, O] of mask logits [N, h, w] with every object, over pixels that are not ignored."""
     return _overlaps(masks, _numbers(objects), len(objects.labels))
 
 
 def _overlaps(masks: Tensor, numbers: NDArray[np.int64], n_objects: int) -> NDArray[np.float64]:
-    """IoU [N, O] of mask logits [N, h, w] with every object, over the pixels that are not ignored."""
     size = (numbers.shape[0], numbers.shape[1])
     width = n_objects + 2
     known = torch.from_numpy(numbers).to(masks.device)

@@ -1,8 +1,8 @@
 """Panoptic quality (Kirillov et al., CVPR 2019), by the rules of cocodataset/panopticapi, evaluation.py.
 
-A segment of the truth and one of the answer match if they are of one class and overlap with IoU > 0.5; void pixels of
-the truth are taken out of the answer first. What is left unmatched is a miss or a false alarm, except for groups
-("crowd") in the truth, and for segments of the answer more than half of which lie on void or on a group of their class.
+A segment of the truth and one of the answer match if they have one class and IoU > 0.5, not counting void pixels of the
+truth. Unmatched ones are misses and false alarms, except groups ("crowd") in the truth, and predicted segments of which
+more than half lies on void or on a group of their class.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from lexiseg_model.data.scenes import VOID, Ids, PanopticTruth
 from lexiseg_model.errors import ShapeError
 
-NOBODY = 0  # id of a pixel of the answer that is in no segment
+NOBODY = 0  # id of a predicted pixel in no segment
 MATCHES_ABOVE = 0.5  # IoU
-EXCUSED_ABOVE = 0.5  # share of a false alarm on pixels of which nothing is known
+EXCUSED_ABOVE = 0.5  # share of a false alarm on void or a group
 
 
 @dataclass(frozen=True)
 class PanopticCounts:
-    """Of each class [n]: the sum of the IoU of its matches (float64); matches, false alarms, misses (int64)."""
+    """For each class [n]: sum of the IoU of its matches (float64); matches, false alarms, misses (int64)."""
 
     iou: NDArray[np.float64]
     matches: NDArray[np.int64]
@@ -32,7 +32,7 @@ class PanopticCounts:
 
     @classmethod
     def none(cls, n_classes: int) -> PanopticCounts:
-        """Those of no image."""
+        """Zero counts."""
         return cls(np.zeros(n_classes), *np.zeros((3, n_classes), np.int64))
 
     def __add__(self, other: PanopticCounts) -> PanopticCounts:
@@ -46,7 +46,7 @@ class PanopticCounts:
 
 @dataclass(frozen=True)
 class PanopticScores:
-    """In percent, over `classes` classes; NaN where there are none."""
+    """Percent over `classes` classes; NaN where there are none."""
 
     pq: float
     sq: float
@@ -60,8 +60,8 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
     Args:
         truth: ids and segments.
         answer: [H, W]; i + 1 for segment i, NOBODY for none.
-        labels: the class of each segment of the answer.
-        n_classes: how many classes.
+        labels: the class of each predicted segment.
+        n_classes: number of classes.
 
     Raises:
         ShapeError: the two differ in shape, or the answer holds an id that `labels` does not have.
@@ -106,11 +106,11 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
 
 
 def panoptic_scores(counts: PanopticCounts, among: Iterable[int] | None = None) -> PanopticScores:
-    """Means of PQ, SQ and RQ over the classes that the truth or the answers have.
+    """Means of PQ, SQ and RQ over classes that occur in the truth or were predicted.
 
     Args:
         counts: of all images.
-        among: the classes to average, as the things; None takes all.
+        among: classes to average; None: all.
     """
     per_class = class_scores(counts)
     if among is not None:
@@ -123,7 +123,7 @@ def panoptic_scores(counts: PanopticCounts, among: Iterable[int] | None = None) 
 
 
 def class_scores(counts: PanopticCounts) -> NDArray[np.float64]:
-    """PQ, SQ, RQ of each class [n, 3] in percent; NaN for one with neither matches nor mistakes."""
+    """PQ, SQ, RQ of each class [n, 3] in percent; NaN without matches and mistakes."""
     weight = counts.matches + counts.false_alarms / 2 + counts.misses / 2
     there = weight > 0
     whole = np.where(there, weight, 1.0)
@@ -135,7 +135,7 @@ def class_scores(counts: PanopticCounts) -> NDArray[np.float64]:
 
 
 def _shared(truth: Ids, answer: Ids) -> dict[tuple[int, int], int]:
-    """Pixels of each pair of ids that meet."""
+    """Number of pixels of each pair of ids."""
     lowest = int(truth.min()) if truth.size else 0
     width = int(answer.max()) + 1 if answer.size else 1
     pairs, areas = np.unique((truth.astype(np.int64) - lowest) * width + answer, return_counts=True)

@@ -1,4 +1,4 @@
-"""The rule by which regions of things are believed (`ThingBelief`), fitted on photographs whose things are known."""
+"""Fits the rule that decides which regions of things are kept (`ThingBelief`), on photographs with known things."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ from lexiseg_model.types import Background, ThingBelief, Vocabulary
 from lexiseg_model.vocabulary.rows import KnownRows
 
 STEPS = 100
-DECAY = 1e-3  # of the weights of evidence that is brought to one scale
+DECAY = 1e-3  # of the weights of normalised evidence
 LEASTS = (0.0, 0.04, 0.06, 0.08, 0.1, 0.12, 0.14, 0.17, 0.2, 0.25, 0.3, 0.35, 0.4)
-EXCUSED = -1.0  # reached by a region of which nothing is known
+EXCUSED = -1.0  # IoU of a region that is mostly void
 
 
 class Things(NamedTuple):
-    """Of one data set, N regions and the things that are there.
+    """N regions of one data set, and its things.
 
-    `evidence` [N, 3]; `reached` [N] the IoU with a thing of the region's class, 0 without one, EXCUSED where most of it
-    is void; `owner` [N] its class; `truth` [K] things of each class.
+    Attributes:
+        evidence: [N, 3].
+        reached: [N] IoU with a thing of the region's class, 0 without one, EXCUSED where most of it is void.
+        owner: [N] class of each region.
+        truth: [K] number of things of each class.
     """
 
     evidence: NDArray[np.float64]
@@ -62,15 +65,15 @@ class Things(NamedTuple):
 
 
 def fit(sets: Sequence[Things]) -> ThingBelief:
-    """The rule that tells matches best, every data set alike, and the belief from which their mean PQ is best.
+    """Fit the rule by logistic regression, data sets weighted alike, and its threshold by their mean PQ.
 
     Raises:
-        DatasetError: there is no region to learn from.
+        DatasetError: there is no region to fit to.
     """
     known = [things.reached != EXCUSED for things in sets]
     seen = torch.from_numpy(np.concatenate([things.evidence[some] for things, some in zip(sets, known, strict=True)]))
     if not len(seen):
-        raise DatasetError("the model found no region of a thing in these photographs; expected some to learn from")
+        raise DatasetError("the model found no region of a thing in these photographs; expected at least one")
     hits = np.concatenate([things.reached[some] > MATCHES_ABOVE for things, some in zip(sets, known, strict=True)])
     weight = np.concatenate([np.full(some.sum(), 1 / (len(sets) * max(some.sum(), 1))) for some in known])
     middle, spread = seen.mean(0), seen.std(0, correction=0) + 1e-6
@@ -98,7 +101,7 @@ def fit(sets: Sequence[Things]) -> ThingBelief:
 
 @torch.inference_mode()
 def gather(segmenter: Segmenter, data: SceneSet[PanopticTruth], photographs: int) -> Things:
-    """Asks for all classes of a data set on some photographs, evenly chosen."""
+    """Segment evenly chosen photographs with all classes of a data set."""
     n = min(photographs, len(data.scenes))
     entries = tuple(entry.entry for entry in data.classes)
     vocabulary = Vocabulary(entries, Background() if data.background else None, data.name)
@@ -117,13 +120,13 @@ def gather(segmenter: Segmenter, data: SceneSet[PanopticTruth], photographs: int
 
 
 def reached(seen: Seen, truth: PanopticTruth) -> NDArray[np.float64]:
-    """[N]: IoU of each region with the thing of its class that it fits best, as `Things.reached`."""
+    """`Things.reached` [N] of one image."""
     n = len(seen.regions.owner)
     ids = np.concatenate([[VOID], [segment.id for segment in truth.segments]]).astype(np.int64)
     number = np.zeros(max(int(truth.ids.max(initial=0)), int(ids.max())) + 1, np.int64)  # of a segment by its id
     number[ids[1:]] = np.arange(1, len(ids))
     width = len(ids) + 1
-    # Column 0: background, and ids that are no segment's; then the segments; last what is void.
+    # Columns: background and unknown ids, the segments, void.
     column = np.where(truth.ids == VOID, width - 1, number[truth.ids.clip(0)])
     shared = np.bincount((seen.regions.labels.astype(np.int64) * width + column).reshape(-1), minlength=(n + 1) * width)
     shared = shared.reshape(n + 1, width)[:n]

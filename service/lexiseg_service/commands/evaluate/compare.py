@@ -12,8 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from lexiseg_model.evaluation.comparison.run import Comparison, Examination, Pair, comparison, examine, read_pair
-from lexiseg_model.evaluation.ranks import ALONE
+from lexiseg_model.evaluation.comparison.bootstrap import Comparison, Examination, Pair, comparison, examine, read_pair
+from lexiseg_model.evaluation.resumable import ALONE
 from lexiseg_service.commands.evaluate.progress import progress_of
 from lexiseg_service.commands.loading import named_or_folder
 from lexiseg_service.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lexiseg_model.evaluation.ranks import Ranks
+from lexiseg_model.evaluation.resumable import Ranks
 from lexiseg_service.commands.bar import bar_of
 
 

@@ -16,8 +16,8 @@ from lexiseg_model.data.read import read_benchmark
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.protocol import Protocol, protocol
 from lexiseg_model.evaluation.benchmarks.report import BenchmarkReport, summary
-from lexiseg_model.evaluation.benchmarks.run import BenchmarkRun
-from lexiseg_model.evaluation.ranks import Ranks, device_of, ranks
+from lexiseg_model.evaluation.benchmarks.run import benchmark_run, total_counts
+from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Refinement
 from lexiseg_service.commands.evaluate.progress import progress_of
@@ -41,9 +41,7 @@ class Wanted(NamedTuple):
 
 
 def run(settings: Settings, wanted: Wanted) -> int:
-    """Evaluates, prints JSON and then Markdown, and writes what files are asked for.
-
-    Started by torchrun, its processes share the images, and the first one prints.
+    """Evaluate, print JSON and Markdown, and write the requested files; processes of torchrun share the images.
 
     Raises:
         ModelError: the protocol, the data set or the model is not as expected.
@@ -102,12 +100,12 @@ def _evaluate(loaded: _Loaded, rules: Protocol, data: AnnotatedSet, wanted: Want
     rule = rules.rule(data.benchmark.name)
     segmenter = loaded.of(rule.sight.applied_to(loaded.model_folder.card))
     refine = wanted.refine or rules.refine or segmenter.card.refine
-    job = BenchmarkRun(segmenter, data, rule, refine, wanted.progress, team)
+    job = benchmark_run(segmenter, data, rule, refine, wanted.progress, team)
     title = f"{segmenter.card.name} on {data.benchmark.name}"
-    if job.share.done:
-        title += f", {job.share.done:,} images done before"
-    with progress_of(title, len(job.share.images), team) as advance:
-        counts = job.run(advance)
+    if job.done:
+        title += f", {job.done:,} images done earlier"
+    with progress_of(title, len(job.left), team) as advance:
+        records = job.run(advance)
     return BenchmarkReport(
         segmenter.card,
         segmenter.digest,
@@ -117,7 +115,7 @@ def _evaluate(loaded: _Loaded, rules: Protocol, data: AnnotatedSet, wanted: Want
         data.benchmark,
         data.split,
         len(data.images),
-        counts,
+        total_counts(records, len(data.benchmark.classes)),
     )
 
 

@@ -13,13 +13,18 @@ from rich.table import Table
 
 from lexiseg_model.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes
 from lexiseg_model.data.scenes import SceneClass, SceneSet
-from lexiseg_model.evaluation.ranks import Ranks, device_of, ranks
-from lexiseg_model.evaluation.records import Record
-from lexiseg_model.evaluation.scenes.figures import Figures, instance_figures, panoptic_figures, prompt_figures
-from lexiseg_model.evaluation.scenes.judges import InstanceJudge, Judge, PanopticJudge, PromptJudge
+from lexiseg_model.evaluation.resumable import Ranks, Record, device_of, ranks
+from lexiseg_model.evaluation.scenes.figures import (
+    COLUMNS,
+    Figures,
+    SceneReport,
+    SceneTask,
+    instance_figures,
+    panoptic_figures,
+    prompt_figures,
+)
+from lexiseg_model.evaluation.scenes.judges import InstanceJudge, Judge, PanopticJudge, PromptJudge, scene_run
 from lexiseg_model.evaluation.scenes.oracle import PromptProtocol, centre_points, point_grid, tight_boxes
-from lexiseg_model.evaluation.scenes.report import COLUMNS, SceneReport, SceneTask
-from lexiseg_model.evaluation.scenes.run import SceneRun
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement, Task
 from lexiseg_service.commands.evaluate.progress import progress_of
@@ -51,9 +56,7 @@ class Wanted(NamedTuple):
 
 
 def run(settings: Settings, wanted: Wanted) -> int:
-    """Evaluates, prints tables and writes the report.
-
-    Started by torchrun, its processes share the images, and the first one prints.
+    """Evaluate, print tables and write the report; processes of torchrun share the images.
 
     Raises:
         ModelError: the data set or the model is not as expected.
@@ -106,10 +109,10 @@ def _measure(
     wanted: Wanted,
     team: Ranks,
 ) -> SceneReport:
-    job = SceneRun(segmenter, data, wanted.task, judge, wanted.progress, team)
+    job = scene_run(segmenter, data, wanted.task, judge, wanted.progress, team)
     title = f"{segmenter.card.name} on {data.name}, {wanted.task}"
     if job.done:
-        title += f", {job.done:,} images done before"
+        title += f", {job.done:,} images done earlier"
     with progress_of(title, len(job.left), team) as advance:
         records = job.run(advance)
     figures = add_up(records, data.classes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lexiseg_model.data.annotated import AnnotatedSet
 from lexiseg_model.data.labels import Labels
 from lexiseg_model.evaluation.benchmarks.protocol import protocol
-from lexiseg_model.evaluation.benchmarks.run import BenchmarkRun
+from lexiseg_model.evaluation.benchmarks.run import benchmark_run, total_counts
 from lexiseg_model.segmenter import TextBank
 from tests.model.evaluation.colours import colours
 from tests.model.methods.tcl import golden
@@ -47,7 +47,7 @@ def test_a_run_with_background_and_refinement_gives_the_authors_labels(
     monkeypatch.setattr(model, "text_bank", lambda *_: TextBank(golden.texts(), np.arange(5), 5))
     assert rule.sight.applied_to(model.card).settings == model.card.settings
 
-    counts = BenchmarkRun(model, data, rule, "pamr", tmp_path).run()
+    counts = total_counts(benchmark_run(model, data, rule, "pamr", tmp_path).run(), len(classes))
 
     assert counts.truth.sum() == 500 * 700
     assert (counts.truth > 0).all()

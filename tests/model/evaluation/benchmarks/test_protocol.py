@@ -79,7 +79,7 @@ def test_a_data_set_that_a_protocol_does_not_cover_is_an_error() -> None:
 
 
 def test_an_unknown_protocol_names_those_that_there_are() -> None:
-    with pytest.raises(OptionError, match=r"no protocol 'own'; there is: tcl, .*naclip"):
+    with pytest.raises(OptionError, match=r"no protocol 'own'; known protocols: tcl, .*naclip"):
         protocol("own")
 
 

@@ -9,11 +9,9 @@ from lexiseg_model.evaluation.comparison.bootstrap import (
     MEASURES,
     Difference,
     compare,
-    compare_counts,
     measure,
 )
 from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined
-from lexiseg_model.evaluation.counts import Counts, scores
 
 RANDOM = np.random.default_rng(5)
 CLASSES = 6
@@ -58,18 +56,6 @@ def test_who_is_better_on_every_photograph_wins_every_resample() -> None:
     assert by_name(compare(better, worse))["mIoU"].in_favour == 0
 
 
-def test_one_photograph_of_many_decides_nothing() -> None:
-    a = records(20)
-    nothing = np.array([[0], [1], [1]])  # is found: hits, truth, predicted
-    b = [a[0]._replace(counts=a[0].counts * nothing), *a[1:]]
-    c = [a[0], a[1]._replace(counts=a[1].counts * nothing), *a[2:]]
-
-    row = by_name(compare(b, c))["mIoU"]
-
-    assert row.low < 0 < row.high
-    assert 5 < row.in_favour < 95
-
-
 def test_resamples_are_those_of_photographs_repeated() -> None:
     three = records(3, 0.3)[:2] + records(1, 0.9)
     drawn = np.array([[1.0, 1, 1], [2, 0, 1]])
@@ -80,13 +66,6 @@ def test_resamples_are_those_of_photographs_repeated() -> None:
 
     for name in MEASURES:
         assert found[name][1] == pytest.approx(again[name][0]), name
-
-
-def test_the_mean_is_that_of_evaluations() -> None:
-    some = records(8, 0.7)
-    total = sum((Counts(*record.counts[0]) for record in some), Counts.none(CLASSES))
-
-    assert measure(some, np.ones((1, 8)))["mIoU"][0] == pytest.approx(scores(total).miou)
 
 
 def test_presence_is_the_mean_area_under_the_curves_of_the_classes() -> None:
@@ -113,14 +92,6 @@ def test_what_cannot_be_measured_is_no_number() -> None:
     row = by_name(compare(nothing, nothing))["recall alone"]
 
     assert np.isnan([row.a, row.b, row.difference, row.low, row.high, row.in_favour]).all()
-
-
-def test_counts_alone_are_compared_the_same_way() -> None:
-    a, b = records(10, 0.4), records(10, 0.6)
-
-    row = compare_counts("mIoU", [record.counts[0] for record in a], [record.counts[0] for record in b])
-
-    assert row == by_name(compare(a, b))["mIoU"]
 
 
 def test_who_paints_less_of_what_is_absent_is_ahead() -> None:

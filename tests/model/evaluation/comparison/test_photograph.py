@@ -73,24 +73,11 @@ def test_recall_falls_as_others_join(examined: Examined) -> None:
     assert (np.diff(examined.recall) <= 0).all()
 
 
-def test_the_choice_of_others_is_the_seeds(data: IndexedDataset) -> None:
-    first, again, other = (Examiner(ColourSegmenter(), data, seed)(data.samples[0]).recall[1] for seed in (1, 1, 2))
-
-    assert first == again
-    assert {first, other} == {2.0, 3.0}  # red comes first in one of them
-
-
 def test_what_is_not_there_is_asked_alone(tmp_path: Path) -> None:
     # Amber alone is likest to the red half and wins it, blue wins nothing.
     data = write_set(tmp_path, ["background", "red", "amber", "blue"], (["rrkk"], [[1, 1, 0, 0]]))
 
     assert Examiner(ColourSegmenter(), data)(data.samples[0]).painted == 0.25
-
-
-def test_where_every_class_is_there_none_is_asked_for_nothing(tmp_path: Path) -> None:
-    data = write_set(tmp_path, ["red", "green"], (["rg"], [[0, 1]]))
-
-    assert np.isnan(Examiner(ColourSegmenter(), data)(data.samples[0]).painted)
 
 
 def test_a_mask_of_another_size_is_an_error(tmp_path: Path) -> None:

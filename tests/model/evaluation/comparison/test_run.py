@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.evaluation.comparison.run import comparison, examine, read_pair
+from lexiseg_model.evaluation.comparison.bootstrap import comparison, examine, read_pair
 from tests.model.evaluation.test_run import write_set
 from tests.model.stand_in import ColourSegmenter
 
@@ -39,10 +39,6 @@ def test_a_limit_holds_for_both_and_choices_of_training_photographs_are_spread(r
 
     assert [sample.name for sample in pair.split.samples] == ["0", "1"]
     assert [sample.name for sample in pair.train] == ["0", "3"]
-
-
-def test_the_training_split_itself_has_nothing_beside_it(root: Path) -> None:
-    assert read_pair(root, "flags", "train").train == ()
 
 
 def test_the_report_is_plain_json_with_null_for_what_was_not_measured(tmp_path: Path) -> None:

@@ -1,17 +1,28 @@
-"""From records to figures."""
+"""Figures of scene tasks, as JSON and as rows."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lexiseg_model.data.instances import annotation
-from lexiseg_model.evaluation.records import Record
-from lexiseg_model.evaluation.scenes.figures import instance_figures, panoptic_figures, prompt_figures
+from lexiseg_model.data.scenes import SceneSet
+from lexiseg_model.evaluation.resumable import Record
+from lexiseg_model.evaluation.scenes.figures import (
+    COLUMNS,
+    TITLES,
+    Figures,
+    SceneReport,
+    SceneTask,
+    instance_figures,
+    panoptic_figures,
+    prompt_figures,
+)
 from lexiseg_model.masks.rle import encode_mask
-from tests.model.evaluation.scenes.promptable import classes
+from tests.model.evaluation.scenes.promptable import PromptableColours, classes, objects, scenes
 
 COLOURS = classes("red", "green", "blue", "sky", stuff=["sky"])
 
@@ -28,12 +39,6 @@ def test_panoptic_quality_is_told_for_all_for_things_and_for_stuff() -> None:
     }  # fmt: skip
     assert found.per_class[0] == {"pq": 85.0, "sq": 85.0, "rq": 100.0, "matches": 2, "false_alarms": 0, "misses": 0}
     assert found.per_class[2] == {"pq": None, "sq": None, "rq": None, "matches": 0, "false_alarms": 0, "misses": 0}
-
-
-def test_a_set_without_stuff_has_none_to_measure() -> None:
-    found = panoptic_figures([{"counts": [[0, 1.0, 1, 0, 0]]}], classes("red"))
-
-    assert (found.whole["pq_stuff"], found.whole["classes_stuff"]) == (None, 0)
 
 
 def test_of_instances_groups_are_not_counted() -> None:
@@ -63,13 +68,56 @@ def test_every_object_counts_the_same_and_every_class_in_the_other_mean() -> Non
     ]
 
 
-def test_a_grid_has_no_first() -> None:
-    assert prompt_figures([{"objects": [[0, 1.0, None]]}], COLOURS).whole["iou_first"] is None
-
-
 @pytest.mark.parametrize("figures", [panoptic_figures, prompt_figures, instance_figures])
 def test_of_nothing_there_are_no_figures_but_json(figures: object) -> None:
     found = figures([], COLOURS)  # type: ignore[operator]
 
     assert "NaN" not in json.dumps([found.whole, found.per_class])
     assert len(found.per_class) == 4
+
+
+DATA: SceneSet[Any] = scenes(
+    classes("red", "green", "sky", stuff=["sky"]), (["rr", "gg"], objects(["00", "11"])), background=True
+)
+
+
+def report(task: SceneTask, figures: Figures, settings: dict[str, Any]) -> SceneReport:
+    segmenter = PromptableColours()
+    return SceneReport(task, segmenter.card, segmenter.digest, DATA, settings, figures)
+
+
+def boxes() -> SceneReport:
+    return report("box", prompt_figures([{"objects": [[0, 1.0, 0.5], [0, 0.5, 0.5]]}], DATA.classes), {})
+
+
+def test_json_says_what_was_measured_and_by_what() -> None:
+    values = json.loads(json.dumps(boxes().to_json()))
+
+    assert values == {
+        "task": "box", "model": "colours", "model_version": "1", "model_digest": "colours",
+        "dataset": "flags", "split": "val", "images": 1, "official_images": None, "instances_are": "components",
+        "figures": {"iou": 75.0, "iou_first": 50.0, "iou_classes": 75.0, "objects": 2},
+        "per_class": {
+            "red": {"thing": True, "asked": ["red"], "iou": 75.0, "iou_first": 50.0, "objects": 2},
+            "green": {"thing": True, "asked": ["green"], "iou": None, "iou_first": None, "objects": 0},
+            "sky": {"thing": False, "asked": ["sky"], "iou": None, "iou_first": None, "objects": 0},
+        },
+    }  # fmt: skip
+
+
+def test_only_classes_that_have_something_to_show_get_a_row() -> None:
+    assert boxes().class_rows() == [("red", "75.00", "50.00", "2")]
+
+
+def test_a_class_that_was_only_missed_is_shown() -> None:
+    found = report("panoptic", panoptic_figures([{"counts": [[1, 0.0, 0, 0, 3]]}], DATA.classes), {})
+
+    assert found.class_rows() == [("green", "0.00", "0.00", "0.00", "0", "0", "3")]
+
+
+def test_every_figure_has_a_title_and_every_task_its_columns() -> None:
+    empty = {"panoptic": panoptic_figures([], DATA.classes), "box": prompt_figures([], DATA.classes)}
+
+    for name, figures in empty.items():
+        assert set(figures.whole) <= set(TITLES)
+        assert set(COLUMNS[name]) <= set(figures.per_class[0])  # type: ignore[index]

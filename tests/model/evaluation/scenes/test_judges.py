@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,9 @@ import pytest
 
 from lexiseg_model.data.instances import things_of
 from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneSet, with_truth
-from lexiseg_model.errors import DatasetError, OptionError
+from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.scenes.judges import InstanceJudge, PanopticJudge, PromptJudge
-from lexiseg_model.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
+from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
 from tests import coco
 from tests.model.evaluation.scenes.promptable import PromptableColours, blocks, classes, objects, panoptic, scenes
 
@@ -36,12 +35,6 @@ def test_a_panoptic_record_counts_by_class() -> None:
     record = judged(PanopticJudge(PromptableColours(), data), data)
 
     assert record == {"counts": [[0, 2.0, 2, 0, 0], [1, 1.0, 1, 0, 0], [2, 1.0, 1, 0, 0]]}
-
-
-def test_things_that_were_not_there_and_were_not_found_are_counted() -> None:
-    data = flag(["rr..", "rr.."], ["..00", "..00"], background=True)
-
-    assert judged(PanopticJudge(PromptableColours(), data), data) == {"counts": [[0, 0.0, 0, 1, 1]]}
 
 
 def test_a_background_is_asked_for_only_where_the_set_has_one() -> None:
@@ -76,27 +69,12 @@ def test_an_instance_record_holds_masks_with_scores_of_things() -> None:
     assert np.array_equal(found, blocks(["rrbr", "ggbr"])[..., 2] == 0)
 
 
-def test_without_the_library_instances_are_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-
-    with pytest.raises(OptionError, match="faster-coco-eval"):
-        InstanceJudge(PromptableColours(), without_truth(flag(["r"], ["0"])))
-
-
 def test_a_prompt_record_has_class_best_and_first_of_each_object() -> None:
     data = scenes(COLOURS, (["r.rr", "...."], objects(["0.00", "...."])))
 
     record = judged(PromptJudge(PromptableColours(), centre_points()), data)
 
     assert record["objects"] == [[0, 1.0, pytest.approx(1 / 3)], [0, 1.0, pytest.approx(2 / 3)]]
-
-
-def test_of_a_grid_there_is_no_first() -> None:
-    data = scenes(COLOURS, (["rr", "gg"], objects(["00", "11"])))
-
-    record = judged(PromptJudge(PromptableColours(), point_grid(2)), data)
-
-    assert record["objects"] == [[0, 1.0, None], [1, 1.0, None]]
 
 
 def test_without_objects_no_image_pass_is_made() -> None:
@@ -107,16 +85,6 @@ def test_without_objects_no_image_pass_is_made() -> None:
     data: SceneSet[Objects] = scenes(COLOURS, (["rr"], objects([".."])))
 
     assert judged(PromptJudge(Blind(), tight_boxes()), data) == {"objects": []}
-
-
-def test_settings_tell_records_apart() -> None:
-    data = flag(["r"], ["0"])
-    segmenter = PromptableColours()
-
-    assert PanopticJudge(segmenter, data).settings == {"refine": "none"}
-    assert PanopticJudge(segmenter, data, "pamr").settings == {"refine": "pamr"}
-    kinds = (centre_points(), point_grid(20), point_grid(10), tight_boxes())
-    assert len({str(PromptJudge(segmenter, kind).settings) for kind in kinds}) == 4
 
 
 @pytest.mark.parametrize("task", ["panoptic", "instance", "box"])

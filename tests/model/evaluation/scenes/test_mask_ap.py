@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from lexiseg_model.data.instances import annotation
 from lexiseg_model.data.scenes import Annotation
@@ -40,7 +33,7 @@ def test_a_perfect_answer_has_an_ap_of_a_hundred() -> None:
 
     found = mask_ap([ImageInstances(SIZE, [known(mask)], [answered(mask, 0.3)])], 1)
 
-    assert found.whole["ap"] == found.whole["ap50"] == found.whole["ap_medium"] == pytest.approx(100)
+    assert [found.whole[name] for name in ("ap", "ap50", "ap_medium")] == pytest.approx([100] * 3)
     assert np.isnan(found.whole["ap_small"])
 
 
@@ -108,52 +101,3 @@ def test_without_any_instance_there_is_nothing_to_measure() -> None:
 
     assert np.isnan(found.whole["ap"])
     assert np.isnan(found.per_class).all()
-
-
-def by_pycocotools(images: list[ImageInstances], n_classes: int) -> list[float]:
-    """AP, AP50, AP75, small, medium, large; -1 where there is nothing."""
-    truth = COCO()
-    truth.dataset = {
-        "images": [{"id": number, "height": SIZE[0], "width": SIZE[1]} for number in range(1, len(images) + 1)],
-        "categories": [{"id": index + 1} for index in range(n_classes)],
-        "annotations": [],
-    }
-    results: list[dict[str, Any]] = []
-    for number, image in enumerate(images, 1):
-        for entry in image.truth:
-            there = truth.dataset["annotations"]
-            there.append(entry | {"id": len(there) + 1, "image_id": number})
-        keys = ("category_id", "segmentation", "score")
-        results += [{key: entry[key] for key in keys} | {"image_id": number} for entry in image.answer]
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pycocotools and numpy 2
-        truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(results), "segm")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return [float(value) for value in evaluation.stats[:6]]
-
-
-def test_figures_are_those_of_pycocotools() -> None:
-    random = np.random.default_rng(7)
-    images = []
-    for _ in range(6):
-        truth, answer = [], []
-        for _ in range(7):
-            left, top = random.integers(0, 100, 2) * [1, 0.7]
-            width, height = random.integers(4, 60, 2)
-            label = int(random.integers(3))
-            place = np.array([left, top, left + 2 * width, top + 2 * height]).astype(int)
-            truth.append(known(box(*place), label, crowd=random.random() < 0.1))
-            moved = np.maximum(place + random.integers(-4, 5, 4), 0)
-            if random.random() < 0.8 and box(*moved).any():
-                answer.append(answered(box(*moved), float(random.random()), label))
-        images.append(ImageInstances(SIZE, truth, answer))
-
-    found = mask_ap(images, 3)
-
-    theirs = by_pycocotools(images, 3)
-    assert 0 < theirs[0] < 1
-    expected = [np.nan if value == -1 else 100 * value for value in theirs]
-    assert list(found.whole.values()) == pytest.approx(expected, nan_ok=True)

@@ -52,14 +52,6 @@ def test_the_deepest_point_lies_on_an_object_whose_middle_is_empty() -> None:
     assert mask[int(point.y), int(point.x)]
 
 
-def test_beyond_the_picture_is_outside() -> None:
-    assert deepest_point(np.ones((9, 9), np.bool_)) == Point(4.5, 4.5)
-
-
-def test_of_points_as_deep_the_first_is_taken() -> None:
-    assert deepest_point(mask_of("....", ".##.", "....")) == Point(1.5, 1.5)
-
-
 def test_a_box_goes_around_the_outer_edges_of_the_pixels() -> None:
     assert tight_box(mask_of("....", ".##.", "..#.", "....")) == (1, 1, 3, 3)
     assert tight_box(mask_of("#")) == (0, 0, 1, 1)
@@ -117,18 +109,6 @@ def test_a_grid_takes_the_best_mask_of_any_point() -> None:
     assert reached.first is None
 
 
-def test_a_grid_that_misses_an_object_reaches_nothing() -> None:
-    assert reach(point_grid(1), ["r..", "...", "..."], objects(["0..", "...", "..."])).best.tolist() == [0]
-
-
-def test_an_object_that_is_answered_by_nothing_reaches_nothing() -> None:
-    reached = reach(centre_points(), [".r"], objects(["01"]))
-
-    assert reached.best.tolist() == [0, 1]
-    assert reached.first is not None
-    assert reached.first.tolist() == [0, 1]
-
-
 @pytest.mark.parametrize("protocol", [centre_points(), tight_boxes(), point_grid(5)])
 def test_figures_do_not_depend_on_how_many_are_done_at_once(
     protocol: PromptProtocol, monkeypatch: pytest.MonkeyPatch
@@ -136,7 +116,7 @@ def test_figures_do_not_depend_on_how_many_are_done_at_once(
     rows, of = ["rgr.", "ggrb", "brrb"], objects(["0102", "1103", "4003"])
     before = reach(protocol, rows, of)
 
-    monkeypatch.setattr(oracle, "AT_ONCE", 2)
+    monkeypatch.setattr(oracle, "PROMPTS_AT_ONCE", 2)
     monkeypatch.setattr(oracle, "PIXELS_AT_ONCE", 1)
 
     assert reach(protocol, rows, of).best.tolist() == before.best.tolist()

@@ -8,7 +8,6 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.scenes.things_fit import EXCUSED, Things, fit, reached
 from lexiseg_model.masks.regions import split
 from lexiseg_model.tasks.pixels import Seen
-from lexiseg_model.types import ThingBelief
 
 
 def seen(labels: list[list[int]]) -> Seen:
@@ -46,15 +45,6 @@ def test_what_tells_right_regions_is_found_and_false_alarms_go() -> None:
     for each in sets:
         assert each.quality(rule) > 70
         assert each.quality(rule.model_copy(update={"least": 0})) < 60
-
-
-def test_quality_is_pq_of_the_things() -> None:
-    each = Things(np.zeros((4, 3)), np.array([0.8, 0.2, EXCUSED, 0.6]), np.array([0, 0, 0, 1]), np.array([2, 1, 0]))
-    rule = ThingBelief(probability=0, area=0, presence=0, bias=0, least=0.5)
-
-    # Class 0: a hit, a false alarm and a miss; class 1: a hit; class 2 is not there.
-    assert each.quality(rule) == pytest.approx((100 * 0.8 / 2 + 60) / 2)
-    assert each.quality(rule.model_copy(update={"least": 0.6})) == 0
 
 
 def test_without_regions_there_is_nothing_to_learn_from() -> None:

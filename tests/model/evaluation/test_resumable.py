@@ -1,21 +1,85 @@
-"""Scenes one by one: shares of several processes, runs that were stopped, sets that differ."""
+"""Evaluations resume after a kill and run in several processes: records on disk, shares, reading ahead."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lexiseg_model.data.scenes import Objects, SceneSet
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.ranks import Ranks
-from lexiseg_model.evaluation.scenes.judges import PromptJudge
+from lexiseg_model.evaluation.resumable import (
+    ALONE,
+    READ_AHEAD,
+    EvaluationRun,
+    Ranks,
+    device_of,
+    read_ahead,
+    read_records,
+)
+from lexiseg_model.evaluation.scenes.judges import PromptJudge, scene_run
 from lexiseg_model.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
-from lexiseg_model.evaluation.scenes.run import SceneRun
 from tests.model.evaluation.scenes.promptable import PromptableColours, classes, objects, scenes
+
+
+@pytest.mark.parametrize("cut", [1, 5])
+def test_a_line_cut_short_is_not_there(tmp_path: Path, cut: int) -> None:
+    (tmp_path / "x.jsonl").write_text('["a",{}]\n["b",{"long":"enough"}]\n'[:-cut])
+
+    assert read_records(tmp_path) == {"a": {}}
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('["a", {}]\n["b",\n')
+
+    with pytest.raises(DatasetError, match=r"x.jsonl, line 2 is damaged .* delete the file"):
+        read_records(tmp_path)
+
+
+def test_an_image_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('["a", {}]\n')
+    (tmp_path / "y.jsonl").write_text('["a", {}]\n')
+
+    with pytest.raises(DatasetError, match="holds 'a' twice: two evaluations ran at once"):
+        read_records(tmp_path)
+
+
+def test_each_process_of_a_machine_gets_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "5")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+
+    assert device_of("auto") == "cuda:1"
+    assert device_of("cpu") == "cpu"
+
+
+def test_items_come_in_order_with_what_was_read() -> None:
+    assert list(read_ahead(range(7), str)) == [(number, str(number)) for number in range(7)]
+
+
+def test_the_next_are_read_while_one_is_worked_on() -> None:
+    read = {number: threading.Event() for number in range(9)}
+
+    for number, _ in read_ahead(range(9), lambda number: read[number].set()):
+        following = range(number + 1, min(number + 1 + READ_AHEAD, 9))
+        assert all(read[later].wait(30) for later in following)
+
+
+def test_a_failure_comes_where_its_item_would() -> None:
+    def read(number: int) -> int:
+        return 6 // (2 - number)
+
+    items = read_ahead(range(5), read)
+
+    assert [next(items), next(items)] == [(0, 3), (1, 6)]
+    with pytest.raises(ZeroDivisionError):
+        next(items)
+
 
 FLAGS = (["rrg", "rgg"], ["r.r", "..."], ["ggg", "rrr"], ["rgb", "bgr"], ["b.g", "g.b"])
 
@@ -33,27 +97,13 @@ class Waiting(Ranks):
         pass
 
 
-def job(data: SceneSet[Objects], progress: Path, ranks: Ranks = Ranks(), judge: Any = None) -> SceneRun[Objects]:  # noqa: B008
+def job(data: SceneSet[Objects], progress: Path, ranks: Ranks = ALONE, judge: Any = None) -> EvaluationRun[Any, Any]:
     segmenter = PromptableColours()
-    return SceneRun(segmenter, data, "box", judge or PromptJudge(segmenter, tight_boxes()), progress, ranks)
+    return scene_run(segmenter, data, "box", judge or PromptJudge(segmenter, tight_boxes()), progress, ranks)
 
 
 def labels(records: Sequence[dict[str, Any]]) -> list[list[int]]:
     return [[row[0] for row in record["objects"]] for record in records]
-
-
-def test_records_come_in_the_order_of_the_images(tmp_path: Path) -> None:
-    records = job(data_of(), tmp_path).run()
-
-    assert labels(records) == [[0, 1], [0, 0], [0, 1], [0, 0, 1, 2, 2], [1, 1, 2, 2]]
-
-
-def test_every_image_is_announced(tmp_path: Path) -> None:
-    announced: list[None] = []
-
-    job(data_of(3), tmp_path).run(lambda: announced.append(None))
-
-    assert len(announced) == 3
 
 
 def test_when_all_is_done_nothing_is_left_on_disk(tmp_path: Path) -> None:
@@ -96,7 +146,7 @@ def test_processes_share_the_images_and_have_the_same_records(tmp_path: Path) ->
         ["flag-0", "flag-2", "flag-4"],
         ["flag-1", "flag-3"],
     ]
-    with pytest.raises(DatasetError, match="lacks 3 images, as 'flag-0': every process must see the same folder"):
+    with pytest.raises(DatasetError, match="lacks 3 images, such as 'flag-0': every process must see the same folder"):
         team[1].run()
     assert team[0].run() == alone
 

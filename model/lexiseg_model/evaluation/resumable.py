@@ -1,0 +1,183 @@
+"""Evaluations that resume after a kill and run in several processes.
+
+Each process of each run appends one JSON line per image to a file of its own. A resumed run skips the images that have
+a record; a line that a crash cut short counts as missing. Records are combined only at the end, so figures depend
+neither on the order nor on the number of processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from lexiseg_model.errors import DatasetError
+
+Record = dict[str, Any]  # JSON values
+READ_AHEAD = 2  # images
+
+
+class Named(Protocol):
+    """An image with a name that is unique within its split."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=Named)
+Content = TypeVar("Content")
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among the processes of an evaluation."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process prints."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Wait for all processes."""
+        if self.world > 1:
+            dist.barrier()
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def ranks() -> Iterator[Ranks]:
+    """Join the processes that torchrun started, over gloo."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ALONE
+        return
+    dist.init_process_group("gloo")
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def device_of(device: str) -> str:
+    """Resolve `auto` to one GPU per process of a machine (torchrun's LOCAL_RANK)."""
+    if device != "auto" or "LOCAL_RANK" not in os.environ or not torch.cuda.is_available():
+        return device
+    return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+
+
+class EvaluationRun(Generic[Item, Content]):
+    """One evaluation: `done` counts images of earlier runs, `left` holds this process's remaining images."""
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        read: Callable[[Item], Content],
+        judge: Callable[[Content], Record],
+        folder: Path,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        """Read the records of earlier runs.
+
+        Args:
+            items: images of the split.
+            read: loads an image and its truth; called in threads.
+            judge: makes the record of an image.
+            folder: of the records, by `folder_of`.
+            ranks: the processes that share the work; each makes an EvaluationRun of the same arguments.
+
+        Raises:
+            DatasetError: the records are damaged.
+        """
+        self._read, self._judge, self._folder, self._ranks = read, judge, folder, ranks
+        self._names = [item.name for item in items]
+        records = read_records(folder)
+        self.done = len(records)
+        ranks.wait()  # all have read before one writes
+        left = [item for item in items if item.name not in records]
+        self.left: tuple[Item, ...] = tuple(left[ranks.rank :: ranks.world])
+
+    def run(self, on_image: Callable[[], None] = lambda: None) -> list[Record]:
+        """Judge this process's images; returns the records of all images in order.
+
+        Raises:
+            DatasetError: an image cannot be read or judged, or the processes do not share a folder.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / f"{uuid.uuid4().hex}.jsonl").open("x", encoding="utf-8") as file:
+            for item, content in read_ahead(self.left, self._read):
+                try:
+                    record = self._judge(content)
+                except DatasetError as error:
+                    raise DatasetError(f"{item.name}: {error}") from None
+                file.write(json.dumps([item.name, record], separators=(",", ":")) + "\n")
+                file.flush()
+                on_image()
+        self._ranks.wait()
+        records = read_records(self._folder)
+        missing = [name for name in self._names if name not in records]
+        if missing:
+            raise DatasetError(
+                f"{self._folder} lacks {len(missing)} images, such as {missing[0]!r}: every process must see the same "
+                "folder"
+            )
+        self._ranks.wait()
+        if self._ranks.first:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return [records[name] for name in self._names]
+
+
+def folder_of(parent: Path, name: str, key: dict[str, Any]) -> Path:
+    """Folder of an evaluation: `name` and a digest of everything that its records depend on."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return parent / f"{name}-{digest[:16]}"
+
+
+def read_records(folder: Path) -> dict[str, Record]:
+    """Records of all files by image name.
+
+    Raises:
+        DatasetError: a complete line is damaged, or two evaluations ran at the same time.
+    """
+    records: dict[str, Record] = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        lines = path.read_text(encoding="utf-8").split("\n")
+        for number, line in enumerate(lines[:-1], 1):  # after the last newline: nothing, or a line cut short
+            try:
+                name, record = json.loads(line)
+            except (ValueError, TypeError) as error:
+                raise DatasetError(f"{path}, line {number} is damaged ({error!r}); delete the file") from None
+            if name in records:
+                raise DatasetError(f"{folder} holds {name!r} twice: two evaluations ran at once; delete it")
+            records[name] = record
+    return records
+
+
+def read_ahead(items: Iterable[Entry], read: Callable[[Entry], Content]) -> Iterator[tuple[Entry, Content]]:
+    """Each item with its content, in order; the next ones are read in threads meanwhile."""
+    with ThreadPoolExecutor(READ_AHEAD, "read") as readers:
+        waiting = deque[tuple[Entry, Future[Content]]]()
+        for item in items:
+            waiting.append((item, readers.submit(read, item)))
+            if len(waiting) > READ_AHEAD:
+                done, content = waiting.popleft()
+                yield done, content.result()
+        while waiting:
+            done, content = waiting.popleft()
+            yield done, content.result()
