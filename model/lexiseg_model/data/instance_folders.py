@@ -5,6 +5,8 @@ Both know things only: a pixel of anything else belongs to nobody.
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pycocotools.coco import COCO as CocoFile
 
 from lexiseg_model.data.annotated import read_photograph
-from lexiseg_model.data.coco_library import coco_library
 from lexiseg_model.data.instances import Instance, annotations_of
 from lexiseg_model.data.panoptic_benchmark import panoptic_benchmark
 from lexiseg_model.data.scenes import Annotation, SceneSet
@@ -80,7 +82,6 @@ def read_coco_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
     Raises:
         DatasetError: the split is unknown, a file is missing, the JSON is no annotation file, or it names a category
             beside COCO's 80.
-        OptionError: faster-coco-eval, which reads the JSON, is not installed.
     """
     official = _split(COCO, COCO_SPLITS, split)
     annotations = f"annotations/instances_{official.folder}.json"
@@ -90,7 +91,8 @@ def read_coco_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
     things = [entry for entry in categories.categories if entry.thing]
     class_of = {entry.id: class_index for class_index, entry in enumerate(things)}
     try:
-        content = coco_library().COCO(str(listing))
+        with redirect_stdout(io.StringIO()):
+            content = CocoFile(str(listing))
         scenes = tuple(
             CocoScene(
                 image["file_name"],

@@ -39,11 +39,7 @@ def read_panoptic_scenes(name: str, root: Path, split: str, is_thing: IsThing) -
 
 
 def read_instance_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[list[Annotation]]:
-    """Instances; of a panoptic set its things. Arguments and errors as `read_panoptic_scenes`.
-
-    Raises:
-        OptionError: faster-coco-eval, which reads COCO's instances, is not installed.
-    """
+    """Instances; of a panoptic set its things. Arguments and errors as `read_panoptic_scenes`."""
     if name in INSTANCE_SETS:
         return INSTANCE_SETS[name](root, split)
     scenes = read_panoptic_scenes(name, root, split, is_thing)
