@@ -20,7 +20,7 @@
 /* The loader takes the widest that the processor has. Without fused products, so that all round alike. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define MANY_PROCESSORS 1
-#define WIDEST __attribute__((target_clones("avx2", "default")))
+#define WIDEST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 /* For what is read once for each width of vectors (vectors.h), and whose products are fused: which one is called is
  * asked for. Nothing that has to be equal to the last bit is done so. */
 #define EIGHT_WIDE __attribute__((target("avx2,fma,f16c")))
@@ -43,6 +43,24 @@ static inline int64_t up(int64_t n, int64_t step) { return (n + step - 1) & -ste
 
 /* What is wrong; otherwise 0. */
 enum { OUT_OF_MEMORY = -1 };
+
+/* exp(x) for -87 <= x <= 0, to 2 units in the last place, in loops that a compiler brings into vectors: 2^n times a
+ * polynomial (Cephes' coefficients). */
+static inline __attribute__((always_inline)) float power_of_e(float x) {
+    float n = (x * 1.44269504088896341f + 12582912.0f) - 12582912.0f; /* the nearest whole number */
+    x = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    float p = x * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * x + 8.3334519073e-3f;
+    p = p * x + 4.1665795894e-2f;
+    p = p * x + 1.6666665459e-1f;
+    p = p * x + 5.0000001201e-1f;
+    p = p * x * x + x + 1.0f;
+    union {
+        int32_t bits;
+        float number;
+    } two = {.bits = ((int32_t)n + 127) << 23};
+    return p * two.number;
+}
 
 enum { MOST_CHARACTERS = 14 }; /* of a run: the zeros before it and its ones, seven each */
 

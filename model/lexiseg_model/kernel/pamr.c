@@ -1,262 +1,204 @@
 /* Pixel-adaptive mask refinement: `lexiseg_model.masks.pamr`.
  *
- * The maps of a group lie beside each other by fours of pixels (`pamr_layout.h`), and the weights of a block of pixels
- * by dilations, in the order in which they are needed. What takes the time is reading: a picture is gone through in
- * panels, from top to bottom, so that what a row of one needs of the rows around it stays in the cache. While maps and
- * weights are small, the second of two iterations follows the first as closely as it may, for then the weights are there,
- * too; panels of the second lie further to the left, or it would need what the first has not done. Maps that are large go
- * past the caches, where they would be read before they are written, and are asked for a row before they are needed. */
-#include "pamr_layout.h"
-#include "pamr_room.h"
+ * A row is worked on in blocks of pixels, each a vector, or some, of whatever width the processor has. The weights of a
+ * block lie beside each other, neighbour by neighbour. Sums of a block stay in registers; all maps of a group go over it
+ * while its weights are in the cache. */
+#include "kernel.h"
 
 #include <math.h>
 
-/* Pixels of a panel: of some maps; of few, which take little room; where maps go past the caches, and weights come from
- * memory. */
-enum { PANEL = 192, WIDE = 512, NARROW = 128 };
-enum { OF_BLOCK = EIGHT * BLOCK }; /* weights of a block at a dilation */
-enum { FEW = 8 };   /* maps, beside which weights are nearly all that is read */
-enum { AHEAD = 2 }; /* blocks from weights that are read to those that are asked for */
-/* Iterations that use weights while they are near, of few maps where weights come from memory, and maps. */
-enum { STEPS = 2, MANY_STEPS = 5, TOGETHER = 24 };
-enum { SIZES = 10, BETWEEN = 17 * LINE }; /* of groups; numbers from a plane to the next */
-static const size_t NEAR_BY = 24 << 20; /* bytes that the third cache may keep from one iteration to the next */
-static const float EPSILON = 1e-8f, SHARPNESS = 0.1f;
-
 #pragma GCC optimize("fp-contract=fast")
 
-/* How many numbers the weights of a block of pixels are before those of the next, of a dilation before the next's, and of
- * a row. */
+enum { BLOCK = 8, NEIGHBOURS = 8, PANEL = 8, STEPS = 2, GROUP = 24 }; /* GROUP maps at a time, whose rows fit a core's cache */
+static const float EPSILON = 1e-8f, SHARPNESS = 0.1f;
+
+typedef float Block __attribute__((vector_size(4 * BLOCK), aligned(4), may_alias));
+
+/* A picture, or maps of one: planes of h rows of `row` numbers, in which pixels stand behind a margin. Margins repeat the
+ * outermost pixels. */
 typedef struct {
-    int64_t block, dilation, row;
-} Strides;
+    int64_t h, w, blocks, margin, row, plane;
+} Shape;
 
-/* What a row of a panel asks for: the next row's weights, and of the next row of maps what is to the right; and whether
- * what it makes goes past the caches. */
-typedef struct {
-    const float *weights, *maps;
-    int64_t left; /* blocks of the panel's row behind these */
-    int past;
-} Ahead;
-typedef void Mix(const float *, int64_t, const float *, Strides, const int64_t *, int64_t, const Ahead *, float *);
-typedef void Weigh(const float *, int64_t, int64_t, int64_t, const int64_t *, int64_t, float, float *, Strides);
-typedef struct {
-    Weigh *weigh;
-    struct {
-        int64_t channels, together; /* maps, and pixels of each that lie beside each other */
-        Mix *mix;
-    } of[SIZES]; /* the largest first, one at last, and none behind it */
-    int past;  /* whether what they make may go past the caches */
-} Rows;
-
-#define LANES 4
-#define NAMED(name) name##_anywhere
-#define ENTRY
-#include "pamr_rows.h"
-
-#if MANY_PROCESSORS
-#define LANES 8
-#define NAMED(name) name##_of_eight
-#define ENTRY EIGHT_WIDE
-#include "pamr_rows.h"
-
-#define LANES 16
-#define NAMED(name) name##_of_sixteen
-#define ENTRY SIXTEEN_WIDE
-#include "pamr_rows.h"
-#include "pamr_blocks.h"
-#include "pamr_sixteen.h"
-#endif
-
-static Rows rows(void) {
-#if MANY_PROCESSORS
-    if (lanes() == 16 && __builtin_cpu_supports("avx512bw"))
-        return (Rows){weigh_of_sixteen,
-                      {{16, FOUR, mix_16_wide},
-                       {8, BLOCK, mix_8_wide},
-                       {7, BLOCK, mix_7_wide},
-                       {6, BLOCK, mix_6_wide},
-                       {5, BLOCK, mix_5_wide},
-                       {4, BLOCK, mix_4_wide},
-                       {3, BLOCK, mix_3_wide},
-                       {2, BLOCK, mix_2_wide},
-                       {1, BLOCK, mix_1_wide}},
-                      1};
-    if (lanes() >= 8)
-        return (Rows){weigh_of_eight,
-                      {{16, FOUR, mix_16_of_eight},
-                       {8, FOUR, mix_8_of_eight},
-                       {4, FOUR, mix_4_of_eight},
-                       {1, FOUR, mix_1_of_eight}},
-                      0};
-#endif
-    return (Rows){weigh_anywhere, {{4, FOUR, mix_4_anywhere}, {1, FOUR, mix_1_anywhere}}, 0};
+static Shape shape_of(int64_t h, int64_t w, int64_t reach) {
+    int64_t blocks = (w + BLOCK - 1) / BLOCK, row = blocks * BLOCK + 2 * reach;
+    return (Shape){h, w, blocks, reach, row, h * row + BLOCK}; /* planes do not begin a power of two apart */
 }
 
-/* Maps that lie beside each other, and beside zeros where they are fewer than `channels`: rows of `row` numbers, two
- * planes to take turns. */
-typedef struct {
-    int64_t maps, channels, row;
-    Shape s; /* the picture's, as these maps lie */
-    Mix *mix;
-    float *plane[2], *line; /* room for a row of the last iteration */
-    float *refined;
-    int64_t *shift; /* [h, n] */
-} Group;
-
-/* The next groups of k maps, to be refined together: of the largest size of which three quarters are used,
- * or of the one that fits. */
-static int64_t next_groups(const Rows *rows, Shape s, int64_t k, Group *groups) {
-    int64_t n = 0, channels = 0;
-    for (int size = 0; k; n++) {
-        while (rows->of[size].channels * 3 > k * 4 || rows->of[size + 1].channels >= k) size++;
-        channels += rows->of[size].channels;
-        if (channels > TOGETHER) break;
-        int64_t c = rows->of[size].channels, maps = smaller(c, k);
-        s.together = rows->of[size].together;
-        groups[n] = (Group){.maps = maps, .channels = c, .row = row_of(s, c), .s = s, .mix = rows->of[size].mix};
-        k -= maps;
-    }
-    return n;
+/* Repeats the outermost pixels of a row beside it. */
+static void fill_margins(float *row, Shape s) {
+    float *pixels = row + s.margin;
+    for (int64_t x = 0; x < s.margin; x++) row[x] = pixels[0];
+    for (int64_t x = s.w; x < s.row - s.margin; x++) pixels[x] = pixels[s.w - 1];
 }
 
-/* What all maps of a picture share. */
-typedef struct {
-    Shape s;
-    Around around;
-    int64_t iterations;
-    int past;     /* whether maps are too large to stay near from one iteration to the next */
-    Weigh *weigh; /* until weights are there */
-    const float *image; /* [c, h, row], amid its margins */
-    int64_t c, row, plane;
-    const int64_t *shift; /* [h, n] */
-    float samples, *weights; /* of eight neighbours at a block of pixels [EIGHT, BLOCK] */
-    Strides strides;
-} Picture;
-
-static size_t bytes_of(const Group *g, const Picture *p) {
-    size_t numbers = (size_t)((2 * p->s.h + 1) * g->row + BETWEEN + 2 * LINE);
-    return numbers * sizeof(float) + (size_t)(p->s.h * p->around.n) * sizeof(int64_t);
-}
-
-/* Lays groups and their maps out in memory from `room` on. */
-static void lay_out(Group *groups, int64_t n, const Picture *p, const float *maps, float *refined, char *room) {
-    for (Group *g = groups; g < groups + n; room += bytes_of(g, p), g++) {
-        g->shift = (int64_t *)room;
-        g->plane[0] = aligned(g->shift + p->s.h * p->around.n);
-        g->plane[1] = g->plane[0] + p->s.h * g->row + BETWEEN;
-        g->line = g->plane[1] + p->s.h * g->row;
-        g->refined = refined;
-        lead(p->s, p->around, g->row, g->channels, g->shift);
-        spread(maps, g->s, g->maps, g->channels, g->row, p->past, g->plane[0]);
-        maps += g->maps * p->s.h * p->s.w, refined += g->maps * p->s.h * p->s.w;
-    }
-}
-
-/* Sums of a group at a row's pixels from x to `end`, `to` at the row's first. What is repeated at its ends, or taken to the
- * answer, stays near. */
-static void mix(const Picture *p, const Group *g, const float *weights, int64_t y, int64_t x, int64_t end, int64_t round,
-                float *to) {
-    const int64_t n = p->around.n, reach = p->around.reach, c = g->channels, whole = p->s.whole;
-    const float *from = g->plane[round % 2] + y * g->row + p->s.margin * c;
-    const int stays = !p->past || round + 1 == p->iterations;
-    Ahead ahead = {.weights = weights + p->strides.row};
-    if (p->past && y + reach + 1 < p->s.h) {
-        const float *next = from + (reach + 1) * g->row;
-        for (int64_t left = x - reach; left < x + reach; left++) __builtin_prefetch(next + left * c, 0, 2);
-        ahead.maps = next + (x + reach) * c;
-    }
-    for (int64_t until; x < end; weights += (until - x) / BLOCK * p->strides.block, x = until) {
-        int outermost = !x || x + BLOCK == whole;
-        until = stays ? end : outermost ? x + BLOCK : smaller(end, whole - BLOCK);
-        ahead.past = !stays && !outermost, ahead.left = (end - until) / BLOCK;
-        g->mix(from + x * c, (until - x) / BLOCK, weights, p->strides, g->shift + y * n, n, &ahead, to + x * c);
-        if (ahead.maps) ahead.maps += (until - x) * c;
-    }
-}
-
-/* An iteration at a row's pixels from x to `end`. */
-static void step(const Picture *p, const Group *groups, int64_t n_groups, int64_t y, int64_t x, int64_t end,
-                 int64_t round) {
-    const Shape s = p->s;
-    const int64_t n = p->around.n;
-    float *weights = p->weights + y * p->strides.row + x / BLOCK * p->strides.block;
-    if (p->weigh && !round) {
-        const float *pixels = p->image + y * p->row + s.margin + x;
-        p->weigh(pixels, (end - x) / BLOCK, p->c, p->plane, p->shift + y * n, n, p->samples, weights, p->strides);
-    }
-    for (const Group *g = groups; g < groups + n_groups; g++) {
-        float *to = round + 1 == p->iterations ? g->line : g->plane[(round + 1) % 2] + y * g->row;
-        mix(p, g, weights, y, x, end, round, to + s.margin * g->channels);
-        if (to == g->line) {
-            gather(to + (s.margin + x) * g->channels, g->s, g->maps, g->channels, y, x, end, g->refined);
-            continue;
+/* n maps [n, h, w] to planes with margins. */
+static void spread(const float *maps, int64_t n, Shape s, float *planes) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t y = 0; y < s.h; y++) {
+            float *row = planes + i * s.plane + y * s.row;
+            memcpy(row + s.margin, maps + (i * s.h + y) * s.w, (size_t)s.w * sizeof(float));
+            fill_margins(row, s);
         }
-        if (!x) fill_left(g->s, g->channels, to);
-        if (end == s.whole) fill_right(g->s, g->channels, to);
+}
+
+/* From a pixel of row y to each of its neighbours at each dilation, in the order of `NEIGHBOURS` in masks/pamr.py. */
+static void find_neighbours(Shape s, const int64_t *dilations, int64_t n, int64_t y, int64_t *shift) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t place = 0; place < NEIGHBOURS + 1; place++) {
+            if (place == NEIGHBOURS / 2) continue; /* the pixel itself */
+            int64_t to = y + (place / 3 - 1) * dilations[i];
+            to = to < 0 ? 0 : to >= s.h ? s.h - 1 : to;
+            *shift++ = (to - y) * s.row + (place % 3 - 1) * dilations[i];
+        }
+}
+
+/* e to the power of what is at most 0. */
+static inline __attribute__((always_inline)) void raise(const Block *power, Block *result) {
+    for (int i = 0; i < BLOCK; i++) (*result)[i] = power_of_e((*power)[i] < -87.0f ? -87.0f : (*power)[i]);
+}
+
+/* Weights [n, BLOCK] of the neighbours of a block of pixels of `c` channels, which sum to 1. A deviation is taken of the
+ * neighbours and, once for each dilation, the pixel itself. */
+static inline __attribute__((always_inline)) void weigh_block(const float *pixels, int64_t c, Shape s,
+                                                              const int64_t *shift, int64_t n, Block *weights) {
+    const float samples = (float)(n + n / NEIGHBOURS);
+    for (int64_t i = 0; i < n; i++) weights[i] = (Block){0};
+    for (int64_t channel = 0; channel < c; channel++, pixels += s.plane) {
+        const Block own = *(const Block *)pixels;
+        Block total = {0}, squares = {0}, scale;
+        /* Around the pixel itself: rounding does little to small squares. */
+        for (int64_t i = 0; i < n; i++) {
+            Block difference = *(const Block *)(pixels + shift[i]) - own;
+            total += difference;
+            squares += difference * difference;
+        }
+        Block variance = (squares - total * total / samples) / (samples - 1);
+        for (int i = 0; i < BLOCK; i++) {
+            float deviation = sqrtf(variance[i] > 0 ? variance[i] : 0);
+            scale[i] = 1.0f / ((float)c * (EPSILON + SHARPNESS * deviation));
+        }
+        for (int64_t i = 0; i < n; i++) {
+            Block difference = *(const Block *)(pixels + shift[i]) - own;
+            for (int lane = 0; lane < BLOCK; lane++) weights[i][lane] -= fabsf(difference[lane]) * scale[lane];
+        }
+    }
+    Block most = weights[0], sum = {0};
+    for (int64_t i = 1; i < n; i++)
+        for (int lane = 0; lane < BLOCK; lane++) most[lane] = weights[i][lane] > most[lane] ? weights[i][lane] : most[lane];
+    for (int64_t i = 0; i < n; i++) {
+        Block power = weights[i] - most;
+        raise(&power, weights + i);
+        sum += weights[i];
+    }
+    sum = 1.0f / sum;
+    for (int64_t i = 0; i < n; i++) weights[i] *= sum;
+}
+
+/* Weights [blocks, n, BLOCK] of a row. */
+WIDEST static void weigh_row(const float *pixels, int64_t c, Shape s, const int64_t *shift, int64_t n, Block *weights) {
+    for (int64_t block = 0; block < s.blocks; block++, pixels += BLOCK, weights += n)
+        weigh_block(pixels, c, s, shift, n, weights);
+}
+
+/* Weighted sums of the neighbours of so many blocks side by side, in so many maps; at most eight of them. */
+static inline __attribute__((always_inline)) void mix_block(const int maps, const int blocks, const float *from, Shape s,
+                                                            const Block *weights, const int64_t *shift, int64_t n,
+                                                            float *to) {
+    Block sums[8];
+    for (int i = 0; i < maps * blocks; i++) sums[i] = (Block){0};
+    for (int64_t i = 0; i < n; i++)
+        for (int map = 0; map < maps; map++)
+            for (int block = 0; block < blocks; block++) {
+                const float *near = from + shift[i] + map * s.plane + block * BLOCK;
+                sums[map * blocks + block] += *(const Block *)near * weights[block * n + i];
+            }
+    for (int map = 0; map < maps; map++)
+        for (int block = 0; block < blocks; block++)
+            *(Block *)(to + map * s.plane + block * BLOCK) = sums[map * blocks + block];
+}
+
+/* So many blocks of `maps` maps, two at a time. */
+static inline __attribute__((always_inline)) void mix_blocks(const int maps, int64_t blocks, const float *from, Shape s,
+                                                             const Block *weights, const int64_t *shift, int64_t n,
+                                                             float *to) {
+    for (; blocks >= 2; blocks -= 2, weights += 2 * n, from += 2 * BLOCK, to += 2 * BLOCK)
+        mix_block(maps, 2, from, s, weights, shift, n, to);
+    if (blocks) mix_block(maps, 1, from, s, weights, shift, n, to);
+}
+
+/* A row of `maps` maps, a panel after the other: its weights stay in the first cache while all maps go over it. */
+WIDEST static void mix_row(const float *from, int64_t maps, Shape s, const Block *weights, const int64_t *shift,
+                           int64_t n, float *to) {
+    for (int64_t first = 0; first < s.blocks; first += PANEL) {
+        const int64_t blocks = s.blocks - first < PANEL ? s.blocks - first : PANEL;
+        const Block *some = weights + first * n;
+        /* Groups of about as many maps each: a single map would wait for its own sums. */
+        int64_t groups = (maps + 3) / 4, map = 0, at = first * BLOCK;
+        for (int64_t count; groups; groups--, map += count, at += count * s.plane) {
+            count = (maps - map + groups - 1) / groups;
+            if (maps == 1 && blocks == PANEL) mix_block(1, PANEL, from + at, s, some, shift, n, to + at);
+            else if (count == 4) mix_blocks(4, blocks, from + at, s, some, shift, n, to + at);
+            else if (count == 3) mix_blocks(3, blocks, from + at, s, some, shift, n, to + at);
+            else if (count == 2) mix_blocks(2, blocks, from + at, s, some, shift, n, to + at);
+            else mix_blocks(1, blocks, from + at, s, some, shift, n, to + at);
+        }
     }
 }
 
-/* So many iterations in step, from `round` on. */
-static void advance(const Picture *p, const Group *groups, int64_t n, int64_t round, int64_t steps) {
-    int64_t h = p->s.h, whole = p->s.whole, reach = p->around.reach, channels = 0;
-    for (const Group *g = groups; g < groups + n; g++) channels += g->channels;
-    int64_t panel = p->past ? NARROW : channels <= FEW ? WIDE : PANEL;
-    for (int64_t x = 0; x < whole; x += panel)
-        for (int64_t front = 0; front < h + (steps - 1) * reach; front++)
-            for (int64_t t = 0; t < steps; t++) {
-                int64_t y = front - t * reach, left = x - t * p->s.margin, right = left + panel;
-                if (x + panel >= whole) right = whole;
-                if (left < 0) left = 0;
-                if (y >= 0 && y < h && left < right) step(p, groups, n, y, left, right, round + t);
-            }
+/* Row y of an iteration, from planes to planes. */
+static void mix_maps(const float *from, int64_t maps, Shape s, const Block *weights, const int64_t *dilations,
+                     int64_t n_dilations, int64_t y, float *to) {
+    int64_t n = n_dilations * NEIGHBOURS, first = y * s.row + s.margin, shift[n];
+    find_neighbours(s, dilations, n_dilations, y, shift);
+    mix_row(from + first, maps, s, weights + y * s.blocks * n, shift, n, to + first);
+    for (int64_t map = 0; map < maps; map++) fill_margins(to + map * s.plane + y * s.row, s);
 }
 
 /* Maps [k, h, w] refined by an image [c, h, w], so many times, at least once: by eight neighbours of each pixel at each
- * of `n` dilations. They may be refined where they lie: a group is read before it is written. */
+ * of `n_dilations` dilations. `refined` [k, h, w] may be `maps`. */
 API int64_t lexiseg_pamr(const float *maps, float *refined, int64_t k, int64_t h, int64_t w, const float *image,
-                         int64_t c, const int64_t *dilations, int64_t n, int64_t iterations) {
-    Around around = {dilations, EIGHT * n, 0};
-    for (int64_t i = 0; i < n; i++)
-        if (dilations[i] > around.reach) around.reach = dilations[i];
-    int64_t margin = up(around.reach, BLOCK), whole = up(w, BLOCK);
-    Rows of = rows();
-    Shape s = {h, w, margin, whole, whole + 2 * margin, BLOCK}; /* of one map, the pixels as they come */
-    /* A deviation is taken of the neighbours and, once for each dilation, the pixel itself. */
-    Picture p = {.s = s, .around = around, .iterations = iterations, .c = c, .row = row_of(s, 1), .plane = h * row_of(s, 1),
-                 .samples = (float)(around.n + n)};
-    Group groups[TOGETHER];
-    size_t most = 0;
-    for (int64_t done = 0; done < k;) {
-        size_t bytes = 0;
-        int64_t count = next_groups(&of, s, k - done, groups);
-        for (const Group *g = groups; g < groups + count; g++) bytes += bytes_of(g, &p), done += g->maps;
-        if (bytes > most) most = bytes;
+                         int64_t c, const int64_t *dilations, int64_t n_dilations, int64_t iterations) {
+    int64_t n = n_dilations * NEIGHBOURS, reach = 0, group = k < GROUP ? k : GROUP;
+    for (int64_t i = 0; i < n_dilations; i++)
+        if (dilations[i] > reach) reach = dilations[i];
+    const Shape s = shape_of(h, w, reach);
+    const int64_t of_row = s.blocks * n; /* blocks of weights */
+    int64_t *shift = malloc((size_t)n * sizeof(int64_t));
+    float *colours = malloc((size_t)(c * s.plane) * sizeof(float));
+    Block *weights = aligned_alloc(64, (size_t)(h * of_row) * sizeof(Block));
+    float *planes = calloc((size_t)(2 * group * s.plane), sizeof(float));
+    int64_t failed = shift && colours && weights && planes ? 0 : OUT_OF_MEMORY;
+    if (failed) goto end;
+    spread(image, c, s, colours);
+    for (int64_t y = 0; y < h; y++) {
+        find_neighbours(s, dilations, n_dilations, y, shift);
+        weigh_row(colours + y * s.row + s.margin, c, s, shift, n, weights + y * of_row);
     }
-    /* A core brings more at once from memory if it is read in several places: of few maps the weights of each dilation lie
-     * by themselves in a row, and where rows of maps are as many places, those of a block together. */
-    const int64_t of_row = whole * EIGHT + BETWEEN;
-    p.strides = k <= FEW ? (Strides){OF_BLOCK, of_row, n * of_row} : (Strides){n * OF_BLOCK, OF_BLOCK, n * whole * EIGHT};
-    size_t shifts = (size_t)(h * around.n) * sizeof(int64_t), pixels = (size_t)(c * p.plane) * sizeof(float);
-    size_t of_weights = (size_t)(h * p.strides.row) * sizeof(float);
-    Room *room = room_of(3 * LINE * sizeof(float) + shifts + pixels + of_weights + most);
-    if (!room) return OUT_OF_MEMORY;
-    int64_t *shift = (int64_t *)room->at;
-    float *colours = aligned(room->at + shifts);
-    p.weights = aligned(colours + c * p.plane);
-    for (int64_t i = 0; i < c; i++) spread(image + i * h * w, s, 1, 1, p.row, 0, colours + i * p.plane);
-    lead(s, around, p.row, 1, shift);
-    p.image = colours, p.shift = shift, p.weigh = of.weigh;
-    for (int64_t count; k; p.weigh = NULL) {
-        count = next_groups(&of, s, k, groups);
-        p.past = of.past && groups->channels == 16 && of_weights + bytes_of(groups, &p) > NEAR_BY;
-        lay_out(groups, count, &p, maps, refined, (char *)p.weights + of_weights);
-        int64_t steps = p.past ? 1 : groups->channels <= FEW && of_weights > NEAR_BY ? MANY_STEPS : STEPS;
-        for (int64_t round = 0; round < iterations; round += steps)
-            advance(&p, groups, count, round, smaller(steps, iterations - round));
-        for (const Group *g = groups; g < groups + count; g++)
-            maps += g->maps * h * w, refined += g->maps * h * w, k -= g->maps;
+    for (int64_t done = 0, some; done < k; done += some) {
+        some = k - done < GROUP ? k - done : GROUP;
+        float *from = planes, *to = planes + group * s.plane;
+        spread(maps + done * h * w, some, s, from);
+        for (int64_t round = 0, steps; round < iterations; round += steps) {
+            steps = iterations - round < STEPS ? 1 : STEPS;
+            /* The second iteration follows as closely as it may, while the weights are still in the cache. What it makes
+             * goes where the first has read for the last time. */
+            for (int64_t front = 0; front < h + (steps - 1) * reach; front++) {
+                if (front < h) mix_maps(from, some, s, weights, dilations, n_dilations, front, to);
+                if (steps == STEPS && front >= reach) mix_maps(to, some, s, weights, dilations, n_dilations, front - reach, from);
+            }
+            if (steps == STEPS) continue;
+            float *swap = from;
+            from = to, to = swap;
+        }
+        for (int64_t row = 0; row < some * h; row++)
+            memcpy(refined + (done * h + row) * w, from + row / h * s.plane + row % h * s.row + s.margin,
+                   (size_t)w * sizeof(float));
     }
-    leave(room);
-    return 0;
+end:
+    free(planes);
+    free(weights);
+    free(colours);
+    free(shift);
+    return failed;
 }

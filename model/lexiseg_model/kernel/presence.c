@@ -3,7 +3,6 @@
 #include <math.h>
 
 #include "kernel.h"
-#include "power.h"
 
 /* log(mean(exp(likeness))) of n cells, which are used up. */
 WIDEST static float mean_of_powers(float *likeness, int64_t n) {
