@@ -22,7 +22,7 @@ kernel = Extension(
         *("-std=gnu11", "-O3", "-Wall", "-Wextra", "-g0", "-fvisibility=hidden"),
         *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
     ],
-    libraries=["m", "pthread"],
+    libraries=["m"],
     # It calls nothing of Python, so one file serves every later version.
     py_limited_api=True,
     optional=True,

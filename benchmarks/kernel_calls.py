@@ -8,16 +8,10 @@ from numpy.typing import NDArray
 from lexiseg_model.kernel import (
     cell_scores,
     crumbs,
-    evidence,
-    layers,
-    mask_logits,
     outcome,
     outlines,
-    own_colours,
     pamr,
     pixels,
-    points,
-    prompts,
     regions,
     runs,
     spans,
@@ -41,8 +35,7 @@ def smooth(n: int) -> NDArray[np.float32]:
 
 
 def run() -> None:
-    """Scores to labels to run lengths; labels to regions; a mask to its runs and borders; pictures; what a
-    point says, masks of two prompts, and what is made of such masks."""
+    """Scores to labels to run lengths; labels to regions; a mask to its runs and borders; pictures; crumbs of masks."""
     places = axes(CELLS, SIZE)
     scores = smooth(CLASSES)
     labels, _, probability = winners.winners(scores, places, keep_probability=True)
@@ -61,35 +54,7 @@ def run() -> None:
     outlines.outlines(cut, SIZE)
     pixels.halve(np.stack([labels] * 3))
     shrink(np.stack([labels] * 3, 2), (288, 384))
-    own, shared = smooth(2 * 5).reshape(2, 5, *CELLS)[:, :, ::2, ::2], smooth(4)
-    halves = axes((CELLS[0] // 2, CELLS[1] // 2), CELLS)
-    mask_logits.mask_logits(own, shared, np.ones((1, 4), np.float32), np.zeros(1, np.float32), halves)
-    points.lone_points(
-        *(np.array([[200, 100]], np.float32), 8, (8.0, 32.0), smooth(64), 4, smooth(96).transpose(1, 2, 0).copy()),
-        *(np.zeros((1, 2), np.int64), CELLS),
-    )
-    evidence.shown(scores[:4], smooth(1)[0, :, 1:].copy(), smooth(1)[0, 1:], 2, 1.0)
-    boxes, colour = np.array([[20, 10, 60, 50]] * 4, np.float32), np.arange(CELLS[0] * CELLS[1], dtype=np.int32) % 12**3
-    numbers = own_colours.Numbers(0.25, 1, 8, 8, 256, 3, 0.2 / 12**3)
-    own_colours.with_colours(scores[:4], boxes, np.array([True, False] * 2), colour, 12, numbers)
     crumbs.turn_crumbs(scores[:4].copy(), 0.2, 0.05)
-    if prompts.fit():
-        weights = prompts.Weights(*(np.full(length, 0.01, np.float32) for length in prompts.lengths(9, 4)))
-        coarse, mid, known = (
-            np.ascontiguousarray(smooth(channels)[:, :height, : 2 * height].transpose(1, 2, 0))
-            for channels, height in ((48, 14), (32, 28), (96, 28))
-        )
-        fine = np.ascontiguousarray(np.tile(smooth(24), (1, 1, 2))[:, :56, :112])
-        said = smooth(9)[None, :, :28, :56]
-        corner = np.zeros((1, 2), np.int64)
-        prompts.answer(said, corner, prompts.Shared(coarse, mid, fine, known), weights, 4)
-    if layers.panel():
-        network = layers.Layers(layers.panel())
-        first = layers.Convolution(np.full((32, 3, 3, 3), 0.01, np.float32), np.zeros(32, np.float32))
-        second = layers.Convolution(np.full((32, 32, 3, 3), 0.01, np.float32), np.zeros(32, np.float32))
-        made = network.convolve(network.of_image(np.ones((3, 256), np.float32), first), second)
-        network.close()
-        network.run(np.stack([labels] * 3)[None], (made,), 1, half=True)
     if cell_scores.fit(16):
         cells = smooth(16).reshape(16, -1).astype(np.float16)
         cell_scores.cell_scores(cells, np.ones((3, 16), np.float32), np.zeros(3, np.float32), np.arange(3))

@@ -1,4 +1,4 @@
-"""The image pass of `tiny` by torch, the kernel and ONNX Runtime: speed of one tile and of eight, labels that agree."""
+"""The image pass of `tiny` by torch and ONNX Runtime: speed of one tile and of eight, labels that agree."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -19,19 +18,16 @@ from sklearn.datasets import load_sample_images
 
 from benchmarks.clock import print_table, rounds
 from lexiseg_model import catalogue
-from lexiseg_model.device import inference_dtype
 from lexiseg_model.export.agreement import agreement, labeller
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import RANGES, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
-from lexiseg_model.methods.tiny import segmenter as segmenter_of_tiny
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.gateway.vocabularies.builtin import built_in
 
 TILE = (288, 384)  # of a 4:3 photograph
 TILES = (1, 8)
-BFLOAT16 = inference_dtype(torch.device("cpu")) == torch.bfloat16  # native, or torch would not take it
 ROUNDS = 15
 VOCABULARY = "voc21"
 
@@ -56,13 +52,9 @@ def as_tile(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @contextmanager
 def contenders() -> Iterator[list[Contender]]:
-    """torch in float32 and, where that is native, bfloat16, the kernel where it fits, ONNX in float32 and in int8."""
-    shipped = catalogue.load("tiny", device="cpu", precision="fast")
+    """torch in float32, ONNX Runtime in float32 and in int8."""
     exact = catalogue.load("tiny", device="cpu", precision="exact")
-    with patch.object(segmenter_of_tiny, "suits", return_value=False):
-        by_torch = catalogue.load("tiny", device="cpu", precision="fast")
     assert isinstance(exact, Exportable)
-    assert isinstance(shipped, Exportable)
     with tempfile.TemporaryDirectory() as folder:
         ranges = catalogue.find("tiny").folder / RANGES
         manifest = add_int8(Path(folder), export(exact, Path(folder)), (), ranges)
@@ -75,8 +67,6 @@ def contenders() -> Iterator[list[Contender]]:
 
         yield [
             Contender("torch, float32", exact),
-            *([Contender("torch, bfloat16", by_torch)] if BFLOAT16 else []),
-            *([Contender("the kernel, float32", shipped)] if shipped.is_compiled else []),
             Contender("ONNX, float32", in_onnx("float32")),
             Contender("ONNX, int8", in_onnx("int8")),
         ]

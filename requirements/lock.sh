@@ -19,7 +19,9 @@ compile gateway requirements/gateway.txt
 compile load requirements/load.txt
 compile bulk requirements/bulk.txt
 for runtime in cpu gpu; do
-    compile "worker-$runtime" pyproject.toml --extra "$runtime" --extra otel --extra s3 --no-emit-package torch --no-emit-package torchvision
+    # onnxruntime-gpu has the files of onnxruntime, too.
+    without=$([ $runtime = cpu ] || echo "--no-emit-package onnxruntime")
+    compile "worker-$runtime" pyproject.toml --extra "$runtime" --extra otel --extra s3 --no-emit-package torch --no-emit-package torchvision $without
 done
 # What the torch of that index is built for brings these along; the torch of CPUs wants none of them.
 awk '/^[a-z]/ { cuda = /^(cuda|nvidia|triton)/ } !cuda' requirements/worker-cpu.lock >requirements/worker-cpu.lock.new

@@ -12,7 +12,7 @@ import torch
 from benchmarks import kernel_calls
 from benchmarks.counting import calls, parsed, tensor_work
 from benchmarks.counts import BASELINE, losses
-from lexiseg_model.kernel import cell_scores, layers, library, prompts
+from lexiseg_model.kernel import cell_scores, library
 from tests.kernel import require_kernel
 
 
@@ -88,8 +88,6 @@ def test_what_callgrind_runs_calls_every_function_of_the_kernel(monkeypatch: pyt
     sources = "".join(path.read_text() for path in library.FOLDER.glob("*.c"))
     not_called = {
         *("kernel_version", "go_aside", "call_aside"),
-        *(() if prompts.fit() else ("prompts",)),
-        *(() if layers.panel() else ("layers",)),
         *(() if cell_scores.fit(16) else ("cell_scores",)),
     }
     assert called == set(re.findall(r"^API int64_t lexiseg_(\w+)", sources, re.MULTILINE)) - not_called

@@ -179,15 +179,14 @@ def load(
     if runtime != "torch":
         from lexiseg_model.device import Execution, choose_device
         from lexiseg_model.export.choose import use_runtime  # ONNX Runtime is optional
-        from lexiseg_model.export.manifest import RANGES
+        from lexiseg_model.export.manifest import FOLDER, RANGES
 
         execution = Execution(choose_device(device), precision or segmenter.card.precision)
-        place = export_folder(folder, segmenter, cache_dir)
         use_runtime(
             segmenter,
             runtime,
             execution,
-            place,
+            [folder / FOLDER, export_folder(folder, segmenter, cache_dir)],
             lambda: load_folder(folder, "cpu", "exact", text_tower=text_tower),
             folder / RANGES,
         )
@@ -195,7 +194,7 @@ def load(
 
 
 def export_folder(folder: Path, segmenter: Segmenter, cache_dir: Path | None = None) -> Path:
-    """Where the ONNX export of a model lies: beside its card, or in the cache if it is bundled."""
+    """Where `lexiseg export` writes a model's export: beside its card, or to the cache if it is bundled."""
     from lexiseg_model.export.manifest import FOLDER, cached
 
     if folder in bundled().values():

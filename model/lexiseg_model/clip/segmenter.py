@@ -12,7 +12,6 @@ from lexiseg_model.clip.classes import ClassRule
 from lexiseg_model.clip.templates import template_set
 from lexiseg_model.clip.text_side import RawRows, TextSide
 from lexiseg_model.device import Execution
-from lexiseg_model.export.cuda_graphs import graphs_of
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.features import InferenceOptions, Plan, TileFeatures
 from lexiseg_model.segmenter import TextBank, TextRows
@@ -48,7 +47,6 @@ class ClipSegmenter(Exportable):
         self._window = window
         self._stride = stride
         self._execution = execution
-        self._graphs = graphs_of(execution.device)
         self._text = TextSide(tower, template_set(templates), rule, execution.device, execution.precision)
         self.text_digest = tower.digest
         self.buckets = () if window is None else ((window, window),)
@@ -63,7 +61,7 @@ class ClipSegmenter(Exportable):
         encoded = self._encode_elsewhere(tiles)
         if encoded is not None:
             return windowed.as_kept(encoded, self._execution.precision)
-        return windowed.encode_each(tiles, self._execution.device, self._image_pass, self._graphs)
+        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         return windowed.as_kept(self.image_network()(tiles), self._execution.precision)

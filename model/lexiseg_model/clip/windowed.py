@@ -7,7 +7,7 @@ pixel: a sixteenth of the memory and the time, with what the final upsampling wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.export.cuda_graphs import Graphs, ImagePass
 from lexiseg_model.features import InferenceOptions, Layout, Plan, TileFeatures
 from lexiseg_model.masks import windows
 from lexiseg_model.segmenter import TextBank
@@ -83,14 +82,12 @@ def windows_of(canvas: Tensor, layout: Layout) -> Iterator[Tensor]:
 
 
 def encode_each(
-    tiles: NDArray[np.uint8], device: torch.device, image_pass: ImagePass, graphs: Graphs | None = None
+    tiles: NDArray[np.uint8], device: torch.device, image_pass: Callable[[Tensor], TileFeatures]
 ) -> TileFeatures:
-    """The image pass of tiles [N, 3, s, t]: together on a GPU, by graphs where there are some, one by one on a CPU.
+    """The image pass of tiles [N, 3, s, t]: together on a GPU, one by one on a CPU.
 
     A batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU.
     """
-    if graphs is not None:
-        return graphs.encode(tiles, image_pass)
     batch = torch.from_numpy(tiles).to(device, non_blocking=True)
     if device.type != "cpu":
         return image_pass(batch)

@@ -1,38 +1,31 @@
-"""Which runtime does a model's image pass: torch, or ONNX Runtime over an export that is found or made."""
+"""Which runtime does a model's image pass: torch, or ONNX Runtime over an export."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export import manifest
+from lexiseg_model.export import manifest, onnx_runtime
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.export.int8 import FULL_RANGE, multiplies_int8
 from lexiseg_model.export.manifest import MANIFEST, Manifest, Numbers
-from lexiseg_model.export.runner import OnnxRunner
-from lexiseg_model.export.write import add_int8, export, weight_bytes
+from lexiseg_model.export.runner import OnnxRunner, PartSession
+from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard, Runtime
+from lexiseg_model.types import Runtime
 
 logger = logging.getLogger("lexiseg.export")
-
-# `auto` writes an export of its own accord where that takes seconds: bytes of the image pass's weights.
-SMALL = 128 * 2**20
-MOST_LOSS = 0.2  # mIoU, in percent: what `auto` may give for 8-bit numbers, on any data set
-INEXACT = "its 8-bit products overflow and labels may be wrong; export the model here, or serve it as float32"
 
 
 def use_runtime(
     segmenter: Segmenter,
     runtime: Runtime,
     execution: Execution,
-    place: Path,
+    places: Sequence[Path],
     load_exact: Callable[[], Segmenter],
     ranges: Path | None = None,
 ) -> None:
@@ -40,106 +33,78 @@ def use_runtime(
 
     Args:
         segmenter: as loaded.
-        runtime: `auto` takes an int8 export that is there where that costs nothing (`int8_costs_nothing`), else the
-            fastest without, as measured (docs/runtimes.md), and torch where an export cannot be had; the others insist.
+        runtime: `auto` uses an export that exists, on a CPU where it is faster than torch (docs/runtimes.md), and torch
+            otherwise; `onnx` and `onnx-int8` insist.
         execution: what the segmenter was loaded for.
-        place: folder of the model's export. A float32 one that is missing, or of other weights, is written there, and
-            an int8 one that was asked for, where the ranges are known.
+        places: folders that may hold the model's export. One that is missing, or of other weights, is written to the
+            last of them if `runtime` insists; an int8 one only where ranges are known.
         load_exact: loads the same model as exact on the CPU, to write it down.
-        ranges: file of the ranges that its activations have, if it comes with one.
+        ranges: file of the ranges of its activations, if it comes with one.
 
     Raises:
         ExportError: `onnx` or `onnx-int8` was asked for and cannot be had.
     """
-    export_of = partial(_export, segmenter, place, load_exact, ranges)
-    choices = _numbers(segmenter, runtime, execution)
-    for numbers, otherwise in zip(choices, [*choices[1:], "torch"], strict=False):
-        try:
-            exported = export_of(numbers, unasked=runtime == "auto")
-            if exported is None:
-                continue
-            runner = OnnxRunner(place, exported, numbers, execution.device, exact=execution.precision == "exact")
-        except ExportError as error:
-            if runtime != "auto":
-                raise
-            logger.warning("%s stays with %s: %s", segmenter.card.name, otherwise, error)
-            continue
-        _exportable(segmenter).use_image_runner(runner)
-        if numbers == "int8" and FULL_RANGE in (exported.int8 or "") and not multiplies_int8():
-            logger.warning("this processor has no VNNI: %s", INEXACT)
-        if numbers == "int8" and runtime == "auto":
-            most = max(measured.int8_loss or 0.0 for measured in segmenter.card.quality.values())
-            logger.info(
-                "%s is served in 8 bits: its card tells of a loss of %.2f mIoU at most", segmenter.card.name, most
-            )
-        logger.info("image pass of %s by ONNX Runtime: %s, %s", segmenter.card.name, numbers, runner.providers[0])
+    if runtime == "torch":
         return
+    if runtime == "auto":
+        _use_existing(segmenter, execution, places)
+        return
+    numbers: Numbers = "int8" if runtime == "onnx-int8" else "float32"
+    found = _find(segmenter, places, numbers)
+    place, exported = found or (places[-1], _written(segmenter, places[-1], load_exact, ranges, numbers))
+    _use(segmenter, place, exported, numbers, execution)
 
 
-def _numbers(segmenter: Segmenter, runtime: Runtime, execution: Execution) -> list[Numbers]:
-    """What ONNX Runtime may compute in, the first choice first; none of them: torch."""
-    if runtime != "auto":
-        return [] if runtime == "torch" else ["int8" if runtime == "onnx-int8" else "float32"]
-    choices: list[Numbers] = []
-    if int8_costs_nothing(segmenter.card, execution):
-        choices.append("int8")
-    if faster_in_onnx(segmenter, execution):
-        choices.append("float32")
-    return choices
+def _use_existing(segmenter: Segmenter, execution: Execution, places: Sequence[Path]) -> None:
+    """The rule of `auto`: 8 bits before float32, and float32 only where torch has no faster number type.
 
-
-def _export(
-    segmenter: Segmenter,
-    place: Path,
-    load_exact: Callable[[], Segmenter],
-    ranges: Path | None,
-    numbers: Numbers,
-    *,
-    unasked: bool,
-) -> Manifest | None:
-    """The model's export with graphs of these numbers, written if need be; None where nobody asked for so much.
-
-    Raises:
-        ExportError: it cannot be had.
+    A model loaded as exact is compared with published figures, and stays with torch, which they were checked with.
     """
-    exportable = _exportable(segmenter)
-    exported = find(place, exportable.digest)
-    if exported is not None and exported.of(numbers):
-        return exported
-    kept = ranges if ranges is not None and ranges.is_file() else None
-    name = segmenter.card.name
-    if unasked and numbers == "int8":
-        return None  # other labels than yesterday's are somebody's choice
-    if numbers == "int8" and kept is None:
+    if not isinstance(segmenter, Exportable) or execution.device.type != "cpu" or execution.precision == "exact":
+        return
+    choices: list[Numbers] = ["int8", "float32"] if execution.dtype == torch.float32 else ["int8"]
+    for numbers in choices:
+        try:
+            found = _find(segmenter, places, numbers)
+            if found is not None:
+                _use(segmenter, *found, numbers, execution)
+                return
+        except ExportError as error:
+            logger.warning("%s stays with torch: %s", segmenter.card.name, error)
+
+
+def _use(segmenter: Segmenter, place: Path, exported: Manifest, numbers: Numbers, execution: Execution) -> None:
+    model, device = _exportable(segmenter), execution.device
+    runner = OnnxRunner(place, exported, numbers, device, exact=execution.precision == "exact")
+    if device.type == "cpu" and exported.parts:
+        parts = {graph.part or "": PartSession(place, graph) for graph in exported.parts}
+        model.use_part_runners(parts, onnx_runtime.threads())
+    model.use_image_runner(runner)
+    logger.info("image pass of %s by ONNX Runtime: %s, %s", model.card.name, numbers, runner.providers[0])
+
+
+def _written(
+    segmenter: Segmenter, place: Path, load_exact: Callable[[], Segmenter], ranges: Path | None, numbers: Numbers
+) -> Manifest:
+    """Raises ExportError: it cannot be written."""
+    model = _exportable(segmenter)
+    if numbers == "int8" and (ranges is None or not ranges.is_file()):
+        name = model.card.name
         raise ExportError(f"no int8 export of {name} in {place}; `lexiseg export --model {name} --int8` makes one")
-    if unasked and weight_bytes(exportable.image_network()) > SMALL:
-        return None
-    logger.info("writing the image pass of %s as ONNX to %s", name, place)
+    logger.info("writing the image pass of %s as ONNX to %s", model.card.name, place)
+    exported = find(place, model.digest)
     if exported is None or not exported.of("float32"):
         exported = export(_exportable(load_exact()), place)
-    return exported if numbers == "float32" else add_int8(place, exported, (), kept)
+    return exported if numbers == "float32" else add_int8(place, exported, (), ranges)
 
 
-def faster_in_onnx(segmenter: Segmenter, execution: Execution) -> bool:
-    """The rule of `auto`: on a CPU, where torch would compute in float32, and the kernel does not do it instead.
-
-    With native bfloat16 torch is ahead. A model loaded as exact is held against published figures, and stays with the
-    runtime that these were checked with.
-    """
-    if isinstance(segmenter, Exportable) and segmenter.is_compiled:
-        return False
-    return execution.device.type == "cpu" and execution.precision == "fast" and execution.dtype == torch.float32
-
-
-def int8_costs_nothing(card: ModelCard, execution: Execution) -> bool:
-    """Whether `auto` may compute in 8 bits: on a CPU that does it exactly, and by what the card says was measured.
-
-    On every data set of the card the loss must have been measured, and be `MOST_LOSS` at most.
-    """
-    if execution.device.type != "cpu" or execution.precision != "fast" or not multiplies_int8():
-        return False
-    losses = [measured.int8_loss for measured in card.quality.values()]
-    return bool(losses) and all(loss is not None and loss <= MOST_LOSS for loss in losses)
+def _find(segmenter: Segmenter, places: Sequence[Path], numbers: Numbers) -> tuple[Path, Manifest] | None:
+    """The first of some folders that holds graphs of this model and these numbers."""
+    for place in places:
+        exported = find(place, _exportable(segmenter).digest)
+        if exported is not None and exported.of(numbers):
+            return place, exported
+    return None
 
 
 def find(place: Path, digest: str) -> Manifest | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,23 @@ from torch import Tensor, nn
 from lexiseg_model.segmenter import Segmenter
 
 Bucket = tuple[int, int]  # (height, width) of tiles
+
+
+PartRunner = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]  # inputs by name -> outputs in order
+
+
+class Part(NamedTuple):
+    """A step beside the image pass that is written as a graph of its own, float32.
+
+    `example` draws inputs for a picture of so many rows and columns of 32 pixels; `sizes` gives, for each input by
+    name, which of its dimensions are free, as `torch.export` takes it.
+    """
+
+    name: str
+    module: nn.Module
+    example: Callable[[int, int], Sequence[Tensor]]
+    sizes: Mapping[str, Mapping[int, Any]]
+    outputs: Sequence[str]
 
 
 class ImageRunner(Protocol):
@@ -42,11 +60,6 @@ class Exportable(Segmenter):
     _runner: ImageRunner | None = None
 
     @property
-    def is_compiled(self) -> bool:
-        """Whether the method's own pass is code of the kernel's, which is ahead of every runtime in float32."""
-        return False
-
-    @property
     def nbytes(self) -> int:
         return super().nbytes + (self._runner.nbytes if self._runner else 0)
 
@@ -56,6 +69,13 @@ class Exportable(Segmenter):
 
         It is taken of a model loaded as exact, hence float32.
         """
+
+    def parts(self) -> list[Part]:
+        """What is written as graphs beside the image pass."""
+        return []
+
+    def use_part_runners(self, runners: Mapping[str, PartRunner], threads: int) -> None:
+        """From now on graphs do `parts`, on a CPU; of one part, runs that do not need each other go side by side."""
 
     def use_image_runner(self, runner: ImageRunner) -> None:
         """From now on `runner` encodes the tiles that it takes."""

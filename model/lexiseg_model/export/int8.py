@@ -4,6 +4,9 @@ Two ways. *Static*: weights and activations in 8 bits, with the ranges of the ac
 once: they are kept in a file, and with it nobody needs the photographs any more; for convolutional networks. *Dynamic*:
 weights of matrix products in 8 bits, ranges taken anew for each input; for transformers, and no photographs are needed.
 Dynamic convolutions are slower than float32 ones, so that is refused.
+
+Weights keep to 7 bits: x86 processors without VNNI add pairs of products in 16 bits, which 8-bit weights overflow. So
+one graph is right everywhere and gives the same answers.
 """
 
 from __future__ import annotations
@@ -17,14 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.runner import TILES
 
-FULL_RANGE, HALF_RANGE = "8-bit weights", "7-bit weights"
 FEWEST_PHOTOGRAPHS = 4  # fewer do not show what ranges to expect
 PRODUCTS = ["MatMul", "Gemm"]
 # Relu and Add beside Conv: the range is then taken behind the ReLU, where the negative half is not wasted. With Conv
@@ -60,13 +61,11 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
     graph.graph.ClearField("value_info")
     operators = Counter(node.op_type for node in graph.graph.node)
     products = sum(operators[name] for name in PRODUCTS)
-    half_range = not multiplies_int8()
-    options: dict[str, Any] = {"per_channel": True, "reduce_range": half_range, "weight_type": QuantType.QInt8}
-    weights = HALF_RANGE if half_range else FULL_RANGE
+    options: dict[str, Any] = {"per_channel": True, "reduce_range": True, "weight_type": QuantType.QInt8}
     if operators["Conv"] <= products:
         with _quiet():
             quantize_dynamic(graph, target, op_types_to_quantize=PRODUCTS, **options)
-        return f"dynamic, {weights} of matrix products"
+        return "dynamic, 7-bit weights of matrix products"
     keeping = "calibration_cache_path" in signature(quantize_static).parameters
     if not tiles and ranges.is_file():
         if not keeping:
@@ -96,16 +95,7 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
             raise
         # Another exporter may name a graph's tensors otherwise; what is missing, or no ranges at all, it says so or so.
         raise ExportError(f"{ranges} does not fit the graph {source.name}: {error}") from error
-    return f"static, {weights}, {f'ranges of {len(tiles)} photographs' if tiles else 'ranges kept with the model'}"
-
-
-def multiplies_int8() -> bool:
-    """Whether unsigned-by-signed 8-bit products are exact here.
-
-    x86 without VNNI adds pairs of them in 16 bits, which overflow unless the weights keep to 7 bits.
-    """
-    able = torch.cpu.get_capabilities()
-    return able.get("architecture") != "x86_64" or bool(able.get("avx512_vnni") or able.get("avx_vnni"))
+    return f"static, 7-bit weights, {f'ranges of {len(tiles)} photographs' if tiles else 'ranges kept with the model'}"
 
 
 class _Photographs:

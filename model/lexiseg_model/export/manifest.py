@@ -20,7 +20,8 @@ Numbers = Literal["float32", "int8"]
 
 
 class Graph(BaseModel):
-    """One ONNX file; `size` (height, width) of the tiles it takes, None for any."""
+    """One ONNX file, of the image pass or of another `part` of the model; `size` (height, width) of the tiles it takes,
+    None for any."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,6 +30,7 @@ class Graph(BaseModel):
     bytes: int
     numbers: Numbers
     size: Bucket | None = None
+    part: str | None = None
 
 
 class Manifest(BaseModel):
@@ -46,8 +48,13 @@ class Manifest(BaseModel):
     graphs: list[Graph]
 
     def of(self, numbers: Numbers) -> list[Graph]:
-        """The graphs that compute with these numbers."""
-        return [graph for graph in self.graphs if graph.numbers == numbers]
+        """The graphs of the image pass that compute with these numbers."""
+        return [graph for graph in self.graphs if graph.numbers == numbers and graph.part is None]
+
+    @property
+    def parts(self) -> list[Graph]:
+        """The graphs beside the image pass."""
+        return [graph for graph in self.graphs if graph.part is not None]
 
 
 def default_cache_dir() -> Path:

@@ -108,7 +108,7 @@ def providers(device: torch.device, shapes: TileShapes, *, exact: bool, engines:
 
     Args:
         device: cpu or cuda.
-        shapes: what the graph will be given.
+        shapes: what the graph will be given, on a GPU.
         exact: products in full float32; else TF32 on CUDA and half precision in TensorRT.
         engines: a folder in which TensorRT keeps what takes minutes to build; None keeps nothing.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.exportable import Bucket
 from lexiseg_model.export.manifest import Graph, Manifest, Numbers, verified
 
-TILES = "tiles"  # the one input of every graph
+TILES = "tiles"  # the one input of every graph of an image pass
+NO_TILES = onnx_runtime.TileShapes(())
 
 # How it says so: the CPU's allocator, its arenas, CUDA.
 OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
@@ -73,26 +74,42 @@ class OnnxRunner:
         return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
 
+class PartSession:
+    """The graph of a part, on the CPU by one thread. Safe from any thread."""
+
+    def __init__(self, folder: Path, graph: Graph) -> None:
+        """Raises ExportError: as `OnnxRunner`."""
+        self._session = _open(folder, graph, onnx_runtime.providers(torch.device("cpu"), NO_TILES, exact=True), 1)
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        made: list[NDArray[Any]] = _run(self._session, inputs)
+        return made
+
+
 def _session(folder: Path, graph: Graph, buckets: Sequence[Bucket], device: torch.device, exact: bool) -> Any:
-    onnxruntime = onnx_runtime.require()
     shapes = onnx_runtime.TileShapes((graph.size,) if graph.size else tuple(buckets))
+    if device.type == "cuda":
+        onnx_runtime.preload()
+    providers = onnx_runtime.providers(device, shapes, exact=exact, engines=_engines(folder))
+    session = _open(folder, graph, providers, onnx_runtime.threads())
+    onnx_runtime.require_provider(session, device)
+    return session
+
+
+def _open(folder: Path, graph: Graph, providers: Sequence[onnx_runtime.Provider], threads: int) -> Any:
+    onnxruntime = onnx_runtime.require()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = onnx_runtime.threads()
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1  # the graphs are chains: nothing to do side by side
     # Threads that wait by spinning take the cores from decoding, upsampling and RLE, and gain nothing here.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors
-    if device.type == "cuda":
-        onnx_runtime.preload()
-    chosen = onnx_runtime.providers(device, shapes, exact=exact, engines=_engines(folder))
     try:
-        session = onnxruntime.InferenceSession(verified(folder, graph), options, providers=chosen)
+        return onnxruntime.InferenceSession(verified(folder, graph), options, providers=list(providers))
     except ExportError:
         raise
     except Exception as error:  # its errors share no class of their own
         raise ExportError(f"ONNX Runtime cannot load {folder / graph.file}: {error}") from error
-    onnx_runtime.require_provider(session, device)
-    return session
 
 
 def _engines(folder: Path) -> Path | None:
@@ -106,10 +123,13 @@ def run_session(session: Any, tiles: NDArray[np.uint8], device: torch.device) ->
     Raises:
         MemoryError: the tiles do not fit the memory, on whatever device.
     """
+    return tuple(torch.from_numpy(array).to(device) for array in _run(session, {TILES: tiles}))
+
+
+def _run(session: Any, inputs: Mapping[str, NDArray[Any]]) -> Any:
     try:
-        arrays = session.run(None, {TILES: tiles})
+        return session.run(None, dict(inputs))
     except Exception as error:  # its errors share no class of their own
         if any(words in str(error) for words in OUT_OF_MEMORY):
             raise MemoryError(str(error)) from error  # what the worker splits a batch for
         raise
-    return tuple(torch.from_numpy(array).to(device) for array in arrays)

@@ -7,25 +7,27 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime
-from lexiseg_model.export.exportable import Bucket, Exportable
+from lexiseg_model.export.exportable import Bucket, Exportable, Part
 from lexiseg_model.export.int8 import quantise
 from lexiseg_model.export.manifest import MANIFEST, RANGES, Graph, Manifest, Numbers
-from lexiseg_model.export.runner import TILES, OnnxRunner
+from lexiseg_model.export.runner import TILES, OnnxRunner, PartSession
 
 OPSET = 20
 TRACED_TILES = 2  # one would be taken for a constant
+TRACED_SIZE, OTHER_SIZE = (9, 12), (10, 7)  # of parts: rows and columns that they are traced and compared with
 LARGEST = 2**31 - 2**20  # bytes of weights; a protobuf holds no more than 2 GiB
 SAME = 1e-3  # largest difference between graph and network, in parts of the largest value
 
@@ -55,8 +57,9 @@ def export(segmenter: Exportable, folder: Path) -> Manifest:
         graphs = []
         for size in sizes:
             file = "image.onnx" if size is None else f"image-{size[0]}x{size[1]}.onnx"
-            _trace(network, size, segmenter.buckets, draft / file)
+            _trace_image(network, size, segmenter.buckets, draft / file)
             graphs.append(_graph(draft / file, "float32", size))
+        graphs += [_write_part(part, draft) for part in segmenter.parts()]
         manifest = Manifest(
             model=segmenter.card.name,
             version=segmenter.card.version,
@@ -103,38 +106,72 @@ def add_int8(
         finally:
             draft.unlink(missing_ok=True)
         graphs.append(_graph(folder / file, "int8", graph.size))
-    manifest = manifest.model_copy(update={"graphs": manifest.of("float32") + graphs, "int8": how})
+    kept = [*manifest.of("float32"), *manifest.parts]
+    manifest = manifest.model_copy(update={"graphs": kept + graphs, "int8": how})
     _save(manifest, folder)
     return manifest
 
 
-def _trace(network: nn.Module, size: Bucket | None, buckets: Sequence[Bucket], target: Path) -> None:
+def _trace_image(network: nn.Module, size: Bucket | None, buckets: Sequence[Bucket], target: Path) -> None:
+    dynamic = torch.export.Dim.DYNAMIC
+    # Sides that are equal while tracing are taken for the same variable.
+    height, width = size or next(((h, w) for h, w in buckets if h != w), buckets[0])
+    tiles = torch.zeros(TRACED_TILES, 3, height, width, dtype=torch.uint8)
+    with torch.no_grad():
+        network(tiles)  # what it keeps from a first pass must be numbers, not symbols of the tracing
+    _trace(network, [tiles], {TILES: {0: dynamic} if size else {0: dynamic, 2: dynamic, 3: dynamic}}, None, target)
+
+
+def _trace(
+    network: nn.Module,
+    inputs: Sequence[Tensor],
+    sizes: Mapping[str, Mapping[int, Any]],
+    outputs: Sequence[str] | None,
+    target: Path,
+) -> None:
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ExportError(f"writing ONNX needs {error.name}: `pip install onnx onnxscript`") from None
-    dynamic = torch.export.Dim.DYNAMIC
-    # Sides that are equal while tracing are taken for the same variable.
-    height, width = size or next(((h, w) for h, w in buckets if h != w), buckets[0])
-    tiles = torch.zeros(TRACED_TILES, 3, height, width, dtype=torch.uint8)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's about its own parts
-        network(tiles)  # what it keeps from a first pass must be numbers, not symbols of the tracing
         try:
             program = torch.onnx.export(
                 network,
-                (tiles,),
-                input_names=[TILES],
+                tuple(inputs),
+                input_names=list(sizes),
+                output_names=outputs,
                 opset_version=OPSET,
                 dynamo=True,
-                dynamic_shapes=({0: dynamic} if size else {0: dynamic, 2: dynamic, 3: dynamic},),
+                dynamic_shapes=tuple(dict(free) for free in sizes.values()),
                 verbose=False,
             )
         except Exception as error:  # whatever tracing meets in a network
-            raise ExportError(f"the image pass cannot be written as ONNX: {error}") from error
+            raise ExportError(f"{type(network).__name__} cannot be written as ONNX: {error}") from error
     assert program is not None  # of the exporter that `dynamo` chooses
     program.save(target, external_data=False)
+
+
+def _write_part(part: Part, folder: Path) -> Graph:
+    """Raises ExportError: it cannot be written as a graph, or the graph gives something else."""
+    file = folder / f"{part.name}.onnx"
+    _trace(part.module.eval(), part.example(*TRACED_SIZE), part.sizes, part.outputs, file)
+    graph = _graph(file, "float32", None, part.name)
+    inputs = part.example(*OTHER_SIZE)
+    with torch.inference_mode():
+        expected = part.module(*inputs)
+    given = {name: value.numpy() for name, value in zip(part.sizes, inputs, strict=True)}
+    made = [torch.from_numpy(array) for array in PartSession(folder, graph)(given)]
+    _require_same(made, expected, f"the graph {part.name}")
+    return graph
+
+
+def _require_same(made: Sequence[Tensor], expected: Sequence[Tensor], what: str) -> None:
+    for graph_gives, network_gives in zip(made, expected, strict=True):
+        off = (graph_gives - network_gives).abs().max() / network_gives.abs().max().clamp_min(1e-6)
+        if not off <= SAME:
+            raise ExportError(f"{what} is off by {off:.2g} of the largest value")
 
 
 def _compare(network: nn.Module, folder: Path, manifest: Manifest) -> None:
@@ -151,13 +188,10 @@ def _compare(network: nn.Module, folder: Path, manifest: Manifest) -> None:
         tiles = random.integers(0, 256, (TRACED_TILES, 3, height, width), dtype=np.uint8)
         with torch.inference_mode():
             expected = network(torch.from_numpy(tiles))
-        for graph_gives, network_gives in zip(runner(tiles), expected, strict=True):
-            off = (graph_gives - network_gives).abs().max() / network_gives.abs().max().clamp_min(1e-6)
-            if not off <= SAME:
-                raise ExportError(f"the graph for {height} x {width} is off by {off:.2g} of the largest value")
+        _require_same(runner(tiles), expected, f"the graph for {height} x {width}")
 
 
-def _graph(path: Path, numbers: Numbers, size: Bucket | None) -> Graph:
+def _graph(path: Path, numbers: Numbers, size: Bucket | None, part: str | None = None) -> Graph:
     content = path.read_bytes()
     return Graph(
         file=path.name,
@@ -165,6 +199,7 @@ def _graph(path: Path, numbers: Numbers, size: Bucket | None) -> Graph:
         bytes=len(content),
         numbers=numbers,
         size=size,
+        part=part,
     )
 
 

@@ -207,11 +207,11 @@ class ComputeStage:
 def warm_up_buckets(segmenter: Segmenter) -> list[tuple[int, int]]:
     """Height and width of the image passes of a model's warm-up.
 
-    With a GPU all buckets, twice: the second pass is recorded (`lexiseg_model.export.cuda_graphs`). On a CPU, where a
-    first pass is as quick as a second, the smallest and the largest.
+    With a GPU all buckets, whose first pass is slow. On a CPU, where a first pass is as quick as a second, the smallest
+    and the largest.
     """
     buckets = sorted(segmenter.buckets, key=math.prod)
-    return [*buckets, *buckets] if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
+    return buckets if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
 
 
 def _run(done: Future[None], work: Work) -> None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.errors import ExportError, OptionError
-from lexiseg_model.export import int8, manifest, write
+from lexiseg_model.export import manifest, write
 from lexiseg_model.export.manifest import Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
@@ -75,9 +75,7 @@ def test_a_transformer_is_written_and_goes_to_8_bits_without_photographs(method:
         assert 0.99 < F.cosine_similarity(ours, theirs).min() < 0.999999  # near, and not the same numbers
 
 
-def test_without_vnni_weights_keep_to_7_bits(small_export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(int8, "multiplies_int8", lambda: False)
-
+def test_weights_keep_to_7_bits(small_export: Path) -> None:
     written = add_int8(small_export, manifest.read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
 
     weights = [

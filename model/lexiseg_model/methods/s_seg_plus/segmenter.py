@@ -23,7 +23,6 @@ from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.data.indexed import BACKGROUND
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
-from lexiseg_model.export.cuda_graphs import graphs_of
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
@@ -44,7 +43,6 @@ class SSegPlusSegmenter(Segmenter):
         self.card, self.digest = card, digest
         self.settings = settings
         self._execution = execution
-        self._graphs = graphs_of(execution.device)
         self.network = network.to(execution.device, execution.dtype)
         self._index = {_known_as(name): index for index, name in enumerate(settings.classes)}
         self.text_digest = hashlib.sha256(repr(("s-seg-plus", settings.classes)).encode()).hexdigest()[:16]
@@ -56,7 +54,7 @@ class SSegPlusSegmenter(Segmenter):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return windowed.encode_each(tiles, self._execution.device, self._image_pass, self._graphs)
+        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         logits = self.network(normalise(tiles, "imagenet").to(self._execution.dtype))

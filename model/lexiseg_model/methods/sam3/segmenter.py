@@ -24,7 +24,6 @@ from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
-from lexiseg_model.export.cuda_graphs import OF_A_LARGE_NETWORK, graphs_of
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.sam3 import examples
 from lexiseg_model.methods.sam3.network import TOKENIZER, Sam3Network, Seen, require_transformers, resized
@@ -57,7 +56,6 @@ class Sam3Segmenter(Segmenter):
         self._text = TokenRows(self.network, settings, state)
         self.text_digest = self._text.digest
         self._word: Tensor | None = None
-        self._graphs = graphs_of(execution.device, OF_A_LARGE_NETWORK)
         self.buckets = ((settings.side, settings.side),)
 
     @property
@@ -75,7 +73,7 @@ class Sam3Segmenter(Segmenter):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return windowed.encode_each(tiles, self._execution.device, self._image_pass, self._graphs)
+        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         return windowed.as_kept(self.network.levels(tiles, self._execution.dtype), self._execution.precision)

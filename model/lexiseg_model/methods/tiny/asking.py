@@ -12,7 +12,7 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
 from lexiseg_model.methods.tiny.boxes.rule import kept_inside
-from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompt_head import Answering, MaskAnswers, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.segmenter import PromptMasks
@@ -41,7 +41,7 @@ def check(prompts: Sequence[Prompt]) -> None:
 
 
 def ask(
-    head: PromptHead,
+    head: Answering,
     shared: SharedMaps,
     prompts: Sequence[Prompt],
     scale: tuple[float, float],

@@ -1,9 +1,7 @@
-"""A trained module made quick: batch norms folded into convolutions, weights in the device's fast number type, and
-tiles side by side."""
+"""A trained module made quick: batch norms folded into convolutions, weights in the device's fast number type."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
@@ -38,12 +36,3 @@ def in_type(module: Module, dtype: torch.dtype) -> Module:
             for parameter in part.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
     return module
-
-
-def cores() -> ThreadPoolExecutor:
-    """One thread for each core, whose work stays on it.
-
-    For bfloat16 alone: there a layer's result does not depend on how many threads share it, by torch in float32 it
-    does in the last bit, and the answer for a tile must not depend on its company.
-    """
-    return ThreadPoolExecutor(torch.get_num_threads(), "tile", lambda: torch.set_num_threads(1))

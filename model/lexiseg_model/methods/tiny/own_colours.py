@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.kernel import library
-from lexiseg_model.kernel.own_colours import Numbers, with_colours
 from lexiseg_model.masks.pamr import PamrSettings, refine
 from lexiseg_model.methods.tiny.boxes.rule import within
 from lexiseg_model.methods.tiny.network import STRIDE
@@ -70,18 +68,6 @@ def by_own_colours(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palet
 
 
 def _of_some(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, rule: OwnColours) -> Tensor:
-    compiled = library.ready() and masks.device.type == "cpu"
-    seen = (_compiled if compiled else _by_torch)(masks, boxes, has_box, palette, rule)
-    return refine(seen, palette.cells, SMOOTHING)
-
-
-def _compiled(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, rule: OwnColours) -> Tensor:
-    numbers = Numbers(rule.ring, rule.weight, rule.bound, CERTAIN, COUNT, MOST, FLOOR)
-    around = (boxes / STRIDE).numpy(), has_box.numpy()
-    return torch.from_numpy(with_colours(masks.float().numpy(), *around, palette.bins.numpy(), BINS, numbers))
-
-
-def _by_torch(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, rule: OwnColours) -> Tensor:
     size = masks.shape[1], masks.shape[2]
     around = within(torch.where(has_box[:, None], boxes, outer_boxes(masks)), size, rule.ring)
     masks = masks.clamp(-CERTAIN, CERTAIN)
@@ -89,7 +75,8 @@ def _by_torch(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, r
     if has_box.any():
         held *= within(boxes, size) | ~has_box[:, None, None]
     ratio = log_ratio(held * around, (COUNT - held) * around, palette.bins)
-    return torch.addcmul(masks, ratio, around, value=rule.weight).clamp_(-rule.bound, rule.bound)
+    seen = torch.addcmul(masks, ratio, around, value=rule.weight).clamp_(-rule.bound, rule.bound)
+    return refine(seen, palette.cells, SMOOTHING)
 
 
 def outer_boxes(masks: Tensor) -> Tensor:

@@ -12,9 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lexiseg_model.kernel import library
-from lexiseg_model.kernel.mask_logits import mask_logits
-from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.methods.tiny.network import EMBEDDING, ConvNormRelu, Residual
 from lexiseg_model.methods.tiny.prompt_maps import (
     CHANNELS,
@@ -23,7 +20,6 @@ from lexiseg_model.methods.tiny.prompt_maps import (
     MAP_STRIDE,
     Prompts,
     lone_maps,
-    lone_maps_within,
     prompt_maps,
 )
 from lexiseg_model.methods.tiny.proposals import windows
@@ -54,16 +50,18 @@ class MaskAnswers(NamedTuple):
     quality: Tensor
 
 
-class Compiled(Protocol):
-    """Who answers in place of the head, outside of gradients, from what prompts about one image say."""
+class Answering(Protocol):
+    """What answers prompts about images: the head in torch, or its graphs (`graphs.PromptGraphs`)."""
 
-    def lone(self, said: Tensor, shared: SharedMaps, where: Windows | None = None) -> MaskAnswers:
-        """Of said [1, N, len(LONE), h, w], which are of the cells of `where`; of all by default."""
-        ...
+    def lone(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
+        """Four masks for each prompt, which is a positive point and nothing else."""
 
-    def sure(self, said: Tensor, shared: SharedMaps) -> MaskAnswers:
-        """Of said [1, N, CHANNELS, h, w]."""
-        ...
+    def lone_within(self, shared: SharedMaps, points: Tensor, where: Windows) -> MaskAnswers:
+        """Four masks for each of N positive points [N, 2] of one image, as if nothing were outside of its window:
+        [1, N, M, h, w] of that."""
+
+    def sure(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
+        """One mask for each prompt: a box, several points, or both."""
 
 
 class SharedNetwork(nn.Module):
@@ -144,11 +142,7 @@ class MaskOutput(nn.Module):
 
     def forward(self, maps: Tensor, shared: SharedMaps) -> MaskAnswers:
         """`maps` [B * N, MID, h/2, w/2] of N prompts for each of B images."""
-        narrow: Tensor = self.project(maps)
-        if library.ready() and len(shared.fine) == 1 and maps.device.type == "cpu" and not torch.is_grad_enabled():
-            logits = self._compiled(narrow, shared.fine[0])
-        else:
-            logits = self._logits(narrow, shared.fine)
+        logits = self._logits(self.project(maps), shared.fine)
         return MaskAnswers(logits, self._quality(maps, shared.pixels, logits))
 
     def _logits(self, narrow: Tensor, fine: Tensor) -> Tensor:
@@ -159,14 +153,6 @@ class MaskOutput(nn.Module):
         chosen, rough = wide[:, :, :channels], wide[:, :, channels:]
         edges: Tensor = self.edges((chosen * fine[:, None]).flatten(0, 1))
         return rough + edges.view_as(rough)
-
-    def _compiled(self, narrow: Tensor, fine: Tensor) -> Tensor:
-        """As `_logits`, of one image, in float32 and without the wide maps in memory."""
-        places = axes((narrow.shape[2], narrow.shape[3]), (fine.shape[1], fine.shape[2]))
-        weights, bias = self.edges.weight.flatten(1), self.edges.bias
-        assert bias is not None
-        own, shared, of_each, added = (part.float().numpy() for part in (narrow, fine, weights, bias))
-        return torch.from_numpy(mask_logits(own, shared, of_each, added, places))[None]
 
     def _quality(self, maps: Tensor, pixels: Tensor, logits: Tensor) -> Tensor:
         """[B, N, M] from what lies under each mask, and how sharply it is cut."""
@@ -201,7 +187,6 @@ class PromptHead(nn.Module):
         self.enter = nn.Sequential(nn.BatchNorm2d(COARSE), nn.ReLU(inplace=True))
         self.of_lone = MaskOutput(MASKS)
         self.of_sure = MaskOutput(1)
-        self.compiled: Compiled | None = None
 
     def maps(self, pixels: Tensor, guide: Tensor) -> SharedMaps:
         """Embeddings [B, 96, h, w] and normalised colours [B, 3, 2h, 2w] -> what prompts share."""
@@ -226,34 +211,32 @@ class PromptHead(nn.Module):
 
     def lone(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """Four masks for each prompt, which is a positive point and nothing else."""
-        if torch.is_grad_enabled():
-            own = self.body(shared, prompts)
-        else:  # most of what it could say is nothing
-            said = lone_maps(prompts, shared.grouping, shared.pixels)
-            if self.compiled is not None and library.ready():
-                return self.compiled.lone(said, shared)
-            own = self._own_maps(shared, said, self.first.weight[:, LONE], self.second.weight[:, LONE])
+        # Of all that a prompt can say, a lone point says little: the other channels are left out.
+        said = lone_maps(prompts, shared.grouping, shared.pixels)
+        own = self._own_maps(shared, said, self.first.weight[:, LONE], self.second.weight[:, LONE])
         answers: MaskAnswers = self.of_lone(own, shared)
         return answers
 
     def lone_within(self, shared: SharedMaps, points: Tensor, where: Windows) -> MaskAnswers:
         """Four masks for each of N positive points [N, 2] of one image, as if nothing were outside of its window:
         [1, N, M, h, w] of that."""
-        if self.compiled is not None and library.ready() and not torch.is_grad_enabled():
-            said = lone_maps_within(points, shared.grouping, shared.pixels, *where)
-            return self.compiled.lone(said, shared, where)
-        corners = torch.from_numpy(where.corners[:, ::-1] * MAP_STRIDE).to(points)
-        own, nothing = (points - corners)[:, None, None], points.new_zeros(len(points), 1, 4)
-        parts = SharedMaps(*(windows.cut(maps, where, (shared.mid.shape[2], shared.mid.shape[3])) for maps in shared))
-        masks, quality = self.lone(parts, Prompts(own, points.new_ones(own.shape[:3]), nothing, nothing[..., 0]))
+        parts, own = within(shared, points, where)
+        nothing = points.new_zeros(len(points), 1, 4)
+        prompts = Prompts(own[:, None, None], points.new_ones(len(points), 1, 1), nothing, nothing[..., 0])
+        masks, quality = self.lone(parts, prompts)
         return MaskAnswers(masks.transpose(0, 1), quality.transpose(0, 1))
 
     def sure(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """One mask for each prompt: a box, several points, or both."""
-        if self.compiled is not None and library.ready() and not torch.is_grad_enabled():
-            return self.compiled.sure(prompt_maps(prompts, shared.grouping, shared.pixels), shared)
         answers: MaskAnswers = self.of_sure(self.body(shared, prompts), shared)
         return answers
+
+
+def within(shared: SharedMaps, points: Tensor, where: Windows) -> tuple[SharedMaps, Tensor]:
+    """The maps of one image in N windows, as those of N images, and points [N, 2] in pixels of their windows."""
+    corners = torch.from_numpy(where.corners[:, ::-1] * MAP_STRIDE).to(points)
+    cells = shared.mid.shape[2], shared.mid.shape[3]
+    return SharedMaps(*(windows.cut(maps, where, cells) for maps in shared)), points - corners
 
 
 def _beside(maps: Tensor, shared: Tensor, n: int) -> Tensor:

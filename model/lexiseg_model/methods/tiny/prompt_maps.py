@@ -7,14 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
-
-from lexiseg_model.kernel import library
-from lexiseg_model.kernel.points import BY_LANES, lone_points
 
 MAP_STRIDE = 8  # pixels of the network's input per cell
 HEADS = 4  # unit vectors of the grouping embedding in each cell
@@ -66,25 +61,6 @@ def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
 
 def lone_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
     """[B, N, len(LONE), h, w]: the channels LONE of `prompt_maps`, where each prompt is one positive point."""
-    alone = len(grouping) == 1 and grouping.device.type == "cpu" and grouping.dtype == torch.float32
-    if library.ready() and alone and not pixels.shape[1] % BY_LANES:
-        points = prompts.points[0, :, 0]
-        corners = np.zeros((len(points), 2), np.int64)
-        return lone_maps_within(points, grouping, pixels, corners, (grouping.shape[2], grouping.shape[3]))
-    return _lone_maps(prompts, grouping, pixels)
-
-
-def lone_maps_within(
-    points: Tensor, grouping: Tensor, pixels: Tensor, corners: NDArray[np.int64], size: tuple[int, int]
-) -> Tensor:
-    """The same by the kernel, of points [N, 2] of one image on a CPU: [1, N, len(LONE), *size] of the cells from
-    corners [N, 2], row and column, on."""
-    own = pixels[0].permute(1, 2, 0).numpy()
-    said = lone_points(points.numpy(), MAP_STRIDE, NEAR, grouping[0].numpy(), HEADS, own, corners, size)
-    return torch.from_numpy(said)[None]
-
-
-def _lone_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
     height, width = grouping.shape[-2:]
     near = _traces(prompts, 1.0, NEAR, *_centres(grouping))
     likeness = []
@@ -106,8 +82,6 @@ def _centres(maps: Tensor) -> tuple[Tensor, Tensor]:
 def _traces(prompts: Prompts, sign: float, scales: tuple[float, ...], x: Tensor, y: Tensor) -> Tensor:
     """exp(-distance / scale) to the nearest point of one sign: [B, N, scales, h, w], 0 without one."""
     counts = prompts.signs == sign
-    if not counts.any():
-        return x.new_zeros(*prompts.has_box.shape, len(scales), len(y), len(x))
     across = (x - prompts.points[..., 0, None]).square()  # [B, N, K, w]
     down = (y - prompts.points[..., 1, None]).square()  # [B, N, K, h]
     square = across[..., None, :] + down[..., None]  # [B, N, K, h, w]
@@ -118,18 +92,12 @@ def _traces(prompts: Prompts, sign: float, scales: tuple[float, ...], x: Tensor,
 
 def _box_maps(prompts: Prompts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """[B, N, 1, h, w] whether a cell is inside, and [B, N, 4, h, w] how far from each side, in sides of the box."""
-    if not prompts.has_box.any():
-        nothing = x.new_zeros(*prompts.has_box.shape, 5, len(y), len(x))
-        return nothing[:, :, :1], nothing[:, :, 1:]
     left, top, right, bottom = prompts.boxes[..., None].unbind(2)  # [B, N, 1]
     width, height = (right - left).clamp_min(SMALLEST_SIDE), (bottom - top).clamp_min(SMALLEST_SIDE)
-    shape = (*prompts.has_box.shape, len(y), len(x))
-    across = torch.stack([(x - left) / width, (right - x) / width], 2)[:, :, :, None].expand(-1, -1, -1, len(y), -1)
-    down = torch.stack([(y - top) / height, (bottom - y) / height], 2)[..., None].expand(-1, -1, -1, -1, len(x))
+    across = torch.stack([(x - left) / width, (right - x) / width], 2)[:, :, :, None].expand(-1, -1, -1, y.shape[0], -1)
+    down = torch.stack([(y - top) / height, (bottom - y) / height], 2)[..., None].expand(-1, -1, -1, -1, x.shape[0])
     sides = torch.cat([across, down], 2).clamp(-1, 2) * prompts.has_box[..., None, None, None]
-    inside = (sides.amin(2, keepdim=True) > 0).to(sides.dtype)
-    assert inside.shape == (shape[0], shape[1], 1, *shape[2:])
-    return inside, sides
+    return (sides.amin(2, keepdim=True) > 0).to(sides.dtype), sides
 
 
 def _flags(prompts: Prompts) -> Tensor:
@@ -141,26 +109,20 @@ def _flags(prompts: Prompts) -> Tensor:
 def _likeness(prompts: Prompts, grouping: Tensor, pixels: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """[B, N, N_SIMILARITIES, h, w]: cosines with the vectors at points, in the box's middle and around the box."""
     marks = [(prompts.signs == sign) for sign in (1, -1)]
-    # What nobody said costs nothing; most clicks are one point.
-    areas = _box_weights(prompts, x, y) if prompts.has_box.any() else None
-    answers = []
+    areas = _box_weights(prompts, x, y)
+    shaped = []
     for maps, heads in ((grouping, HEADS), (pixels, 1)):
         batch, channels, height, width = maps.shape
+        n = prompts.signs.shape[1]
         # Heads are images of their own: [B * heads, D, h * w].
         cells = maps.reshape(batch * heads, channels // heads, height * width)
-        nothing = cells.new_zeros(len(cells), prompts.signs.shape[1], height * width)
-        at_points = _at_points(prompts, cells, height, width, heads) if any(mark.any() for mark in marks) else None
-        for mark in marks:
-            counts = mark.repeat_interleave(heads, 0)[..., None]
-            answers.append(nothing if at_points is None or not mark.any() else _nearest(at_points, counts))
-        for weights in areas or ():
-            spread = weights.flatten(2).repeat_interleave(heads, 0).to(cells.dtype)  # [B * heads, N, h * w]
-            mean = F.normalize(spread @ cells.mT, dim=2)
-            answers.append(mean @ cells)
-        if areas is None:
-            answers += [nothing, nothing]
-    batch, _, height, width = pixels.shape
-    shaped = [answer.view(batch, -1, answer.shape[1], height, width).transpose(1, 2) for answer in answers]
+        at_points = _at_points(prompts, cells, height, width, heads)
+        answers = [_nearest(at_points, mark.repeat_interleave(heads, 0)[..., None]) for mark in marks]
+        for weights in areas:
+            of_heads = weights.flatten(2)[:, None].expand(-1, heads, -1, -1)
+            spread = of_heads.reshape(batch * heads, n, height * width).to(cells.dtype)
+            answers.append(F.normalize(spread @ cells.mT, dim=2) @ cells)
+        shaped += [answer.view(batch, heads, n, height, width).transpose(1, 2) for answer in answers]
     return torch.cat(shaped, 2)
 
 
@@ -170,7 +132,7 @@ def _at_points(prompts: Prompts, cells: Tensor, height: int, width: int, heads: 
     row = (prompts.points[..., 1] / MAP_STRIDE).long().clamp(0, height - 1)
     index = (row * width + column).flatten(1).repeat_interleave(heads, 0)  # [B * heads, N * K]
     vectors = cells.gather(2, index[:, None].expand(-1, cells.shape[1], -1))  # [B * heads, D, N * K]
-    return (vectors.mT @ cells).view(len(cells), *prompts.signs.shape[1:], -1)
+    return (vectors.mT @ cells).view(cells.shape[0], *prompts.signs.shape[1:], height * width)
 
 
 def _nearest(cosines: Tensor, counts: Tensor) -> Tensor:

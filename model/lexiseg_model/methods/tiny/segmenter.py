@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,23 +16,20 @@ from torch import Tensor
 
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
-from lexiseg_model.export.cuda_graphs import graphs_of
-from lexiseg_model.export.exportable import Exportable
+from lexiseg_model.export.exportable import Exportable, ImageRunner, Part, PartRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.masks.halve import halve
 from lexiseg_model.masks.specks import SpeckRule
 from lexiseg_model.methods.tiny import asking, by_example
 from lexiseg_model.methods.tiny.boxes import closer_look
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
-from lexiseg_model.methods.tiny.compiled_head import answering, as_read
-from lexiseg_model.methods.tiny.compiled_maps import CompiledMaps
-from lexiseg_model.methods.tiny.compiled_pass import CompiledPass, suits
-from lexiseg_model.methods.tiny.fast import cores, fused, in_type
-from lexiseg_model.methods.tiny.image_pass import ImagePass, brought_to, buckets, first, fitted
+from lexiseg_model.methods.tiny.fast import fused, in_type
+from lexiseg_model.methods.tiny.graphs import ImagePass, PromptGraphs, parts
+from lexiseg_model.methods.tiny.image_pass import brought_to, buckets, first, fitted
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
 from lexiseg_model.methods.tiny.pixel_scores import PixelScores, means_under
-from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompt_head import Answering, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE, read_networks
@@ -56,6 +53,7 @@ from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Regio
 from lexiseg_model.vocabulary.bank import highest_per_class
 
 WEIGHTS_FILE = "tiny.safetensors"  # the words of training lie beside it in a file of their own
+IMAGE_PARTS = ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence")
 
 
 class TinySegmenter(Exportable):
@@ -79,37 +77,39 @@ class TinySegmenter(Exportable):
         self._tower = load_text_tower(execution.text_tower)
         self.text_digest = self._tower.digest
         self._device = device
-        compiled = suits(execution)
-        self._dtype = torch.float32 if compiled else execution.dtype
+        # On a CPU graphs are faster than any number type of torch's; without them float32 has the same answers.
+        self._dtype = torch.float32 if device.type == "cpu" else execution.dtype
         self._network = fused(network).to(device)
         self._scores = PixelScores(self._network, settings, device)
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
-        for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence"):
+        for name in IMAGE_PARTS:
             getattr(self._network, name).to(self._dtype)
-        self._compiled = CompiledPass(self._network) if compiled else None
-        self.passes_side_by_side = self._compiled is not None
-        self._head = None if head is None else answering(in_type(fused(head).to(device), self._dtype))
-        self._maps = None if self._head is None or self._compiled is None else CompiledMaps(self._head.shared)
+        self._head = None if head is None else in_type(fused(head).to(device), self._dtype)
+        self._prompts: PromptGraphs | None = None
         self.settings = settings
         self._belief = None if familiar is None else Belief(familiar, settings.doubt)
         self._known = by_example.known_words(self._network, familiar, device)
-        self._cores = cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
-        self._graphs = graphs_of(device)
         self.buckets = buckets(card.input)
 
     @property
     def kept_bytes(self) -> int:
         return super().kept_bytes + (0 if self._belief is None else self._belief.nbytes)
 
-    @property
-    def is_compiled(self) -> bool:
-        return self._compiled is not None
-
     def image_network(self) -> ImagePass:
-        assert self._compiled is None, "a model loaded as exact is written down"
         return ImagePass(self._network)
+
+    def parts(self) -> list[Part]:
+        return [] if self._head is None else parts(self._head)
+
+    def use_image_runner(self, runner: ImageRunner) -> None:
+        super().use_image_runner(runner)
+        for name in IMAGE_PARTS:  # one graph takes tiles of every shape
+            self._network._modules.pop(name, None)
+
+    def use_part_runners(self, runners: Mapping[str, PartRunner], threads: int) -> None:
+        self._prompts = PromptGraphs(runners, threads)
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
@@ -124,22 +124,12 @@ class TinySegmenter(Exportable):
         done = self._encode_elsewhere(tiles)
         if done is not None:
             return tuple(part.half() for part in done)
-        if self._graphs is not None:
-            return self._graphs.encode(tiles, self._of_bytes)
-        if self._device.type != "cpu" or self._compiled is not None:
-            return self._forward(tiles)
-        # A batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU. Tiles side by
-        # side, each on a core of its own, never wait for each other inside a layer.
-        single = [tiles[index : index + 1] for index in range(len(tiles))]
-        side_by_side = self._cores.map if self._cores is not None and len(tiles) > 1 else map
-        passes = list(side_by_side(self._forward, single))
-        return passes[0] if len(passes) == 1 else tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
-
-    @torch.inference_mode()
-    def _forward(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
-        if self._compiled is not None:
-            return self._compiled(tiles)
-        return self._of_bytes(torch.from_numpy(tiles).to(self._device))
+        there = torch.from_numpy(tiles).to(self._device)
+        if self._device.type != "cpu":
+            return self._of_bytes(there)
+        # One by one: a batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU.
+        passes = [self._of_bytes(tile[None]) for tile in there]
+        return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
     def _of_bytes(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """Of tiles that are on the device."""
@@ -231,7 +221,7 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def propose(self, features: Features) -> Proposals:
-        head, shared = self._required_head(), self._shared(features)
+        head, shared = self._answering(), self._shared(features)
 
         def make() -> Proposals:
             found = propose(head, shared, self.settings.proposals)
@@ -258,8 +248,7 @@ class TinySegmenter(Exportable):
         return closer_look.looked_at(prompts, whole, multiple, rule, self._part, self._coloured)
 
     def _part(self, tile: NDArray[np.uint8], size: tuple[int, int]) -> Features:
-        """By the network itself: another runtime may be made for the shapes of whole images alone."""
-        return self.assemble(Plan(size, tile), self._forward(tile))
+        return self.assemble(Plan(size, tile), self.encode_tiles(tile))
 
     def _coloured(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """What the head makes of prompts, and their objects' colours."""
@@ -270,7 +259,7 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def seen(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """What the head makes of prompts, in the order of the answers: before colours and boxes have their say."""
-        head, shared = self._required_head(), self._shared(features)
+        head, shared = self._answering(), self._shared(features)
         edges = features.derived.once("contrast", lambda: contrast(self.guide(features), self._cells(features)))
         order = partial(best_first, contrast=edges, rule=self.settings.clicks)
         return asking.ask(head, shared, prompts, self._scale_of(features), order)
@@ -310,15 +299,18 @@ class TinySegmenter(Exportable):
             raise TaskError(f"{self.card.name} has no prompt head: it takes no prompts and proposes no masks")
         return self._head
 
+    def _answering(self) -> Answering:
+        return self._prompts or self._required_head()
+
     def _shared(self, features: Features) -> SharedMaps:
         """What all prompts about an image share; made once."""
         head = self._required_head()
 
         def make() -> SharedMaps:
-            if self._maps is not None:
-                return self._maps(features.tensors["pixels"], features.tensors["guide"])
+            if self._prompts is not None:
+                return self._prompts.maps(features.tensors["pixels"], features.tensors["guide"])
             pixels = features.tensors["pixels"].to(self._device, self._dtype)[None]
-            return as_read(head.maps(pixels, self.guide(features)[None].to(self._dtype)))
+            return head.maps(pixels, self.guide(features)[None].to(self._dtype))
 
         return features.derived.once("shared", make)
 

@@ -25,7 +25,6 @@ from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import TextSide
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
-from lexiseg_model.export.cuda_graphs import OF_A_LARGE_NETWORK, graphs_of
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions
@@ -82,7 +81,6 @@ class UnpairSegSegmenter(Segmenter):
         self.network.trunk.compute_maps_in(execution.dtype)
         learned = float(restored.towers.state["logit_scale"].exp())
         self._scale = min(learned, regions.LARGEST_SCALE) if settings.logit_scale is None else settings.logit_scale
-        self._graphs = graphs_of(execution.device, OF_A_LARGE_NETWORK)
         side = card.input.long_side
         self.buckets = ((side, side),)
 
@@ -98,7 +96,7 @@ class UnpairSegSegmenter(Segmenter):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return windowed.encode_each(tiles, self._execution.device, self._image_pass, self._graphs)
+        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         encoded = self.network(normalised(tiles))

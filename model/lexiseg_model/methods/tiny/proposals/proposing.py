@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lexiseg_model.masks.nms import suppress
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompt_head import Answering, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, Prompts
 from lexiseg_model.methods.tiny.proposals import windows
 from lexiseg_model.methods.tiny.proposals.search import Floats, Places, Search
@@ -46,7 +46,7 @@ class Picture:
     first. `cells` are its rows and columns.
     """
 
-    def __init__(self, head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> None:
+    def __init__(self, head: Answering, shared: SharedMaps, settings: ProposalSettings) -> None:
         self._head, self._shared, self._settings = head, shared, settings
         self.cells: tuple[int, int] = (shared.mid.shape[2], shared.mid.shape[3])
         self.left = settings.most * self.cells[0] * self.cells[1]
@@ -124,7 +124,7 @@ def _answers(points: Places, masks: Tensor, quality: Tensor, where: Windows) -> 
     return Answers(points, masks[0].float().cpu().numpy(), quality[0].float().sigmoid().cpu().numpy(), where)
 
 
-def propose(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> PromptMasks:
+def propose(head: Answering, shared: SharedMaps, settings: ProposalSettings) -> PromptMasks:
     """Masks of everything that a grid of points finds in one image, best first: logits [N, h, w] and quality [N].
 
     A coarse grid is asked in the whole picture, and finer ones fill it up, until none of their points is worth it

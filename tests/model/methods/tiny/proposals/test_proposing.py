@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from torch import Tensor
 
 from lexiseg_model.masks.nms import OverlapRule
-from lexiseg_model.methods.tiny.compiled_head import answering, as_read
-from lexiseg_model.methods.tiny.fast import fused
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, Prompts
 from lexiseg_model.methods.tiny.proposals import proposing, windows
@@ -41,14 +37,14 @@ def test_every_point_of_a_grid_has_its_rank() -> None:
 def asked(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> list[tuple[float, float]]:
     """The points that proposals ask, in order."""
     points: list[Tensor] = []
-    body = head.body
+    lone = head.lone
 
-    def counted(maps: SharedMaps, prompts: Prompts) -> Tensor:
+    def counted(maps: SharedMaps, prompts: Prompts) -> MaskAnswers:
         points.append(prompts.points[0, :, 0])
-        return body(maps, prompts)
+        return lone(maps, prompts)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(head, "body", counted)
+        patch.setattr(head, "lone", counted)
         propose(head, shared, settings)
     assert max(map(len, points)) <= PER_PASS
     return [(x, y) for x, y in torch.cat(points).tolist()]
@@ -73,24 +69,6 @@ def test_no_more_points_are_asked_than_the_card_says(head: PromptHead, shared: S
     some = asked(head, shared, ALL.model_copy(update={"most": 13}))
 
     assert some == every[:13]
-
-
-def test_proposals_are_the_same_whatever_the_number_of_threads(head: PromptHead, shared: SharedMaps) -> None:
-    quick, maps = answering(fused(copy.deepcopy(head))), as_read(shared)
-    before, proposed = torch.get_num_threads(), []
-
-    for n in (1, 2, 4):
-        torch.set_num_threads(n)
-        try:
-            with torch.inference_mode():
-                proposed.append(propose(quick, maps, ProposalSettings()))
-        finally:
-            torch.set_num_threads(before)
-
-    assert len(proposed[0].masks)
-    for other in proposed[1:]:
-        assert torch.equal(other.masks, proposed[0].masks)
-        assert torch.equal(other.quality, proposed[0].quality)
 
 
 def test_proposals_below_the_threshold_are_left_out(head: PromptHead, shared: SharedMaps) -> None:

@@ -1,0 +1,94 @@
+"""The graphs that are bundled with `tiny`: of its weights, as torch computes, for every runtime."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+import torch
+
+from lexiseg_model.catalogue import load
+from lexiseg_model.export import manifest
+from lexiseg_model.export.manifest import FOLDER
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.weights import FOLDER as BUNDLED
+from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.types import Point, Prompt, Runtime
+from tests.model.conftest import Photographs
+
+EXPORT = BUNDLED / FOLDER
+MAX_BYTES = 19_000_000
+CLICK, OTHER = Prompt((Point(200.0, 150.0, True),)), Prompt((Point(90.0, 60.0, True),))
+BOX = Prompt((), (40.0, 30.0, 380.0, 260.0))
+CORRECTED = Prompt((Point(200.0, 150.0, True), Point(20.0, 20.0, False)), (40.0, 30.0, 380.0, 260.0))
+
+
+def tiny(runtime: Runtime) -> TinySegmenter:
+    segmenter = load("tiny", device="cpu", precision="fast", runtime=runtime)
+    assert isinstance(segmenter, TinySegmenter)
+    return segmenter
+
+
+@pytest.fixture(scope="module")
+def by_graphs() -> TinySegmenter:
+    return tiny("auto")
+
+
+@pytest.fixture(scope="module")
+def by_torch() -> TinySegmenter:
+    return tiny("torch")
+
+
+def test_the_bundled_graphs_are_of_the_bundled_weights(by_torch: TinySegmenter) -> None:
+    exported = manifest.read(EXPORT)
+
+    assert exported.digest == by_torch.digest
+    assert sum(graph.bytes for graph in exported.graphs) <= MAX_BYTES
+    for graph in exported.graphs:
+        manifest.verified(EXPORT, graph)
+
+
+@pytest.mark.parametrize("file", [graph.file for graph in manifest.read(EXPORT).graphs])
+def test_graphs_use_standard_operators_alone(file: str) -> None:
+    model = onnx.load(EXPORT / file)
+
+    assert {(used.domain, used.version) for used in model.opset_import} <= {("", 20)}
+    onnx.checker.check_model(model)
+
+
+def test_a_fresh_installation_runs_the_bundled_graphs(by_graphs: TinySegmenter) -> None:
+    assert by_graphs._runner is not None
+    assert by_graphs._prompts is not None
+
+
+def prompted(
+    segmenter: TinySegmenter, like: TinySegmenter, picture: object, prompts: list[Prompt]
+) -> list[PromptMasks]:
+    """Answers about features of `like`, whose numbers are the same for all."""
+    plan = like.plan(picture)  # type: ignore[arg-type]
+    return segmenter.seen(like.assemble(plan, like.encode_tiles(plan.tiles)), prompts)
+
+
+def test_prompts_are_answered_as_by_torch(
+    by_graphs: TinySegmenter, by_torch: TinySegmenter, photographs: Photographs
+) -> None:
+    picture, prompts = next(iter(photographs.values())), [CLICK, BOX, CORRECTED]
+
+    expected = prompted(by_torch, by_torch, picture, prompts)
+    answers = prompted(by_graphs, by_torch, picture, prompts)
+
+    for ours, theirs in zip(answers, expected, strict=True):
+        torch.testing.assert_close(ours.masks, theirs.masks, atol=2e-2, rtol=1e-3)
+        torch.testing.assert_close(ours.quality, theirs.quality, atol=1e-3, rtol=0)
+
+
+def test_a_prompt_gets_the_same_answer_alone_and_in_company(
+    by_graphs: TinySegmenter, by_torch: TinySegmenter, photographs: Photographs
+) -> None:
+    picture, prompts = next(iter(photographs.values())), [CLICK, BOX, OTHER, CORRECTED]
+
+    together = prompted(by_graphs, by_torch, picture, prompts)
+
+    for prompt, answer in zip(prompts, together, strict=True):
+        [alone] = prompted(by_graphs, by_torch, picture, [prompt])
+        assert torch.equal(alone.masks, answer.masks)
+        assert torch.equal(alone.quality, answer.quality)
