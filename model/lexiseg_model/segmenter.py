@@ -41,7 +41,6 @@ from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Regio
 
 T = TypeVar("T")
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
-Doubts = NDArray[np.float32]  # [K]: what the logits of each class lose
 RowsOf = Callable[[list[str]], TextRows]  # text rows, from a cache or the tower
 
 
@@ -132,13 +131,11 @@ class Competing(NamedTuple):
 
     `classes` [K, h, w] are scores, to be written to; background words may be one row. `others` [h, w], where a method
     lets all texts compete: the logit of all that is not the best text of its class. `refined`: colours were looked at.
-    `presence` [T], where a method has it: the logit by which the picture as a whole shows each text.
     """
 
     classes: Tensor
     others: Tensor | None = None
     refined: bool = False
-    presence: Tensor | None = None
 
 
 class Segmenter(ABC):
@@ -208,6 +205,10 @@ class Segmenter(ABC):
         """How present each class is in the whole image: [K] float32, more is surer; without opinion its best score."""
         return self.class_scores(features, bank).flatten(1).amax(1)
 
+    def whole_image(self, features: Features, bank: TextBank) -> Tensor:
+        """The logit that each class is anywhere in the image: [K] float32. Without a head for that: `presence`."""
+        return self.presence(features, bank)
+
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         """The classes that the model can only guess at; none where nobody knows what it was trained to name.
 
@@ -226,12 +227,6 @@ class Segmenter(ABC):
         """The scores of the classes, refined by the method's own rule where it has one and `refine` is pamr."""
         scores = self.refined_scores(features, bank) if refine == "pamr" else None
         return Competing(self.class_scores(features, bank)) if scores is None else Competing(scores, refined=True)
-
-    def doubt(
-        self, features: Features, bank: TextBank, classes: tuple[ClassEntry, ...], rivals: Competing, rows_of: RowsOf
-    ) -> Doubts | None:
-        """What classes lose of logits, `rivals` with nobody behind, if alone and hardly believed; None: nothing."""
-        return None
 
     @property
     def specks(self) -> SpeckRule:

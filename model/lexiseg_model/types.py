@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lexiseg_model.errors import UnknownModelError
 
+MIN_PROBABILITY = 1e-6  # of a score rule, whose log-odds are finite
+MAX_LOGIT = 50.0  # of a score rule
+
 Task = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
 Refinement = Literal["none", "pamr", "regions"]
 Precision = Literal["exact", "fast"]
@@ -238,6 +241,42 @@ class LongLists(BaseModel):
         return min(self.most, max(0.0, self.weight * math.log(n_classes / self.beyond)))
 
 
+class ScoreRule(BaseModel):
+    """The probability that the class of a segment is there under its mask: a logistic regression of four inputs.
+
+    Fitted once on training photographs and class lists of 1 to 100 words, so that a score means the same whatever else
+    a request lists.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    presence: float = Field(description="weight of the logit that the picture as a whole shows the class")
+    probability: float = Field(description="weight of the log-odds of the mean probability of the segment's pixels")
+    classes: float = Field(description="weight of the natural logarithm of the number of classes in the request")
+    area: float = Field(description="weight of the natural logarithm of the segment's share of the picture")
+    bias: float = Field(description="added to the weighted sum")
+    threshold: float = Field(0.5, ge=0, le=1, description="segments below it are dropped; a request may set another")
+
+    def score(self, presence: float, probability: float, n_classes: int, area: float) -> float:
+        """Return the score, 0..1.
+
+        Args:
+            presence: logit of the class in the whole picture.
+            probability: mean over the pixels of the segment, 0..1.
+            n_classes: in the request, at least 1.
+            area: share of the picture, above 0 and at most 1.
+        """
+        clipped = min(max(probability, MIN_PROBABILITY), 1 - MIN_PROBABILITY)
+        logit = (
+            self.bias
+            + self.presence * presence
+            + self.probability * math.log(clipped / (1 - clipped))
+            + self.classes * math.log(n_classes)
+            + self.area * math.log(area)
+        )
+        return 1 / (1 + math.exp(-min(max(logit, -MAX_LOGIT), MAX_LOGIT)))
+
+
 class ThingBelief(BaseModel):
     """How likely a connected region is a whole thing of its class, told from what is known of it anyway.
 
@@ -321,6 +360,9 @@ class ModelCard(BaseModel):
     text_tower: str = Field(description="what turns words into vectors")
     background: BackgroundRule = Field(description="how pixels that no class explains are told")
     long_lists: LongLists | None = Field(None, description="null: classes compete alike, however many they are")
+    score: ScoreRule | None = Field(
+        None, description="how scores are calibrated; null: a score is the mean probability of the segment's pixels"
+    )
     panoptic: PanopticRule = Field(PanopticRule(), description="how masks become disjoint segments")
     refine: Refinement = Field("none", description="what a request gets that does not say")
     refinements: list[Refinement] = Field(["none", "pamr"], description="what a request may ask for")

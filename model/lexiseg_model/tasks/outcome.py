@@ -18,7 +18,7 @@ from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule, without_specks
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.masks.winners import Winners
 from lexiseg_model.tasks.options import Query
-from lexiseg_model.types import LabelMap, Rle, Segment, Segmentation, Task
+from lexiseg_model.types import LabelMap, Rle, ScoreRule, Segment, Segmentation, Task
 
 
 class Outcome(NamedTuple):
@@ -82,20 +82,39 @@ class Pieces(NamedTuple):
     rles: list[Rle] | None = None
 
 
-def segmentation(task: Task, pieces: Pieces, query: Query) -> Segmentation:
+class Calibration(NamedTuple):
+    """The card's rule for scores, and the logit of each class, [K], to be anywhere in the image."""
+
+    rule: ScoreRule
+    presence: NDArray[np.float64]
+
+    def score(self, index: int, probability: float, area: float) -> float:
+        """Return the score of a segment of a class, by its mean probability and its share of the image."""
+        return self.rule.score(float(self.presence[index]), probability, len(self.presence), area)
+
+
+def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibration | None = None) -> Segmentation:
     """Make a segment of every piece that has pixels and reaches its threshold, in the order of the pieces.
 
-    Its score is the mean of its pixels' probability; `is_thing` is null in the task semantic.
+    Without a calibration its score is the mean of its pixels' probability. The card's threshold holds only where pixels
+    may belong to nobody, and not in a video: dropping in single frames would flicker. `is_thing` is null in the task
+    semantic.
     """
     options = query.options
+    drops = query.vocabulary.background is not None and options.steady is None
+    default = calibration.rule.threshold if calibration is not None and drops else 0.0
     segments: list[Segment] = []
     pieces_of: list[int] = []  # of each segment
     n = len(pieces.owner)
     rles = encode_label_map(pieces.labels, n) if pieces.rles is None else pieces.rles
     for piece, (index, rle) in enumerate(zip(pieces.owner.tolist(), rles, strict=True)):
         entry = query.vocabulary.classes[index]
-        score = float(pieces.votes[piece] / rle.area) if rle.area else 0.0
-        if not rle.area or score < options.min_score(entry.threshold):
+        if not rle.area:
+            continue
+        score = float(pieces.votes[piece] / rle.area)
+        if calibration is not None:
+            score = calibration.score(index, score, rle.area / pieces.labels.size)
+        if score < options.min_score(entry.threshold, default):
             continue
         is_thing = None if task == "semantic" else entry.thing is not False
         segments.append(Segment(len(segments) + 1, entry.name, index, score, rle, is_thing))

@@ -16,7 +16,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import Regions, split, sum_by_region
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options, Query
-from lexiseg_model.tasks.outcome import Outcome, Pieces, outcome, segmentation
+from lexiseg_model.tasks.outcome import Calibration, Outcome, Pieces, outcome, segmentation
 from lexiseg_model.types import Segmentation, Task, ThingBelief, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_model.vocabulary.scoring import score_vocabulary
@@ -46,7 +46,7 @@ def semantic(query: Query) -> Segmentation:
     """
     won = _compete(query, encode=True)
     pieces = Pieces(won.labels, np.arange(len(query.vocabulary.classes)), won.votes, won.probability, won.rles)
-    return segmentation("semantic", pieces, query)
+    return segmentation("semantic", pieces, query, _calibration(query))
 
 
 def connected_regions(task: Task, query: Query) -> Segmentation:
@@ -66,7 +66,7 @@ def connected_regions(task: Task, query: Query) -> Segmentation:
         is_thing = np.isin(regions.owner, _things(query.vocabulary))
         regions, votes, _ = without(seen, is_thing & (belief(seen, rule) < rule.least))
     kept = probability if query.options.keep_probability else None
-    return segmentation(task, Pieces(regions.labels, regions.owner, votes, kept), query)
+    return segmentation(task, Pieces(regions.labels, regions.owner, votes, kept), query, _calibration(query))
 
 
 def seen_things(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Seen:
@@ -119,6 +119,16 @@ def _presence(query: Query) -> NDArray[np.float64]:
     bank = bank_of(query.segmenter, query.vocabulary, query.rows_of)
     presence: NDArray[np.float64] = query.segmenter.presence(query.features, bank).double().cpu().numpy()
     return presence[: len(query.vocabulary.classes)]
+
+
+def _calibration(query: Query) -> Calibration | None:
+    """Return what calibrates scores; None where the card does not say how."""
+    segmenter, rule = query.segmenter, query.segmenter.card.score
+    if rule is None:
+        return None
+    bank = bank_of(segmenter, query.vocabulary, query.rows_of)
+    presence = segmenter.whole_image(query.features, bank).double().cpu().numpy()
+    return Calibration(rule, presence[: len(query.vocabulary.classes)])
 
 
 def _things(vocabulary: Vocabulary) -> list[int]:

@@ -13,8 +13,8 @@ from torch import Tensor
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.specks import without_specks
-from lexiseg_model.segmenter import Competing, Regions, RowsOf, Segmenter, TextBank
-from lexiseg_model.types import ClassEntry, LongLists, Refinement, Vocabulary
+from lexiseg_model.segmenter import Regions, RowsOf, Segmenter
+from lexiseg_model.types import LongLists, Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 
 LOG_OF_NOTHING = -20.0
@@ -35,8 +35,8 @@ def score_vocabulary(
 ) -> Tensor:
     """Logits [K, h, w] of the classes; with a background a last row more, for nobody. The highest wins.
 
-    `tidy`: less what the method doubts or knows for specks, whose logits are exchanged with those of what is around;
-    with `specks` they stay, for who goes on to `outcome`.
+    `tidy`: without what the method knows for specks, whose logits are exchanged with those of what is around them;
+    with `specks` they stay, for callers that go on to `outcome`.
     """
     bank = bank_of(segmenter, vocabulary, rows_of)
     competing = segmenter.competing(features, bank, refine)
@@ -44,10 +44,8 @@ def score_vocabulary(
     if segmenter.probability_scale != 1.0:
         scores = scores * segmenter.probability_scale
     logits = _with_nobody(segmenter, features, scores, competing.others, vocabulary, refine)
-    if steady is not None:  # doubt in single frames would flicker
+    if steady is not None:
         logits = steady(logits)
-    elif tidy and vocabulary.background is not None:
-        _take_doubt(competing._replace(classes=logits), segmenter, features, bank, vocabulary.classes, rows_of)
     if segmenter.card.long_lists is not None:
         logits = step_back(logits, len(vocabulary.classes), segmenter.card.long_lists)
     if refine == "pamr" and not competing.refined:
@@ -118,26 +116,6 @@ def step_back(logits: Tensor, n_classes: int, rule: LongLists) -> Tensor:
         return classes
     best, winner = classes.max(0)
     return torch.cat([classes, (logits[n_classes] + best - logits.gather(0, winner[None])[0])[None]])
-
-
-def _take_doubt(
-    rivals: Competing,
-    segmenter: Segmenter,
-    features: Features,
-    bank: TextBank,
-    classes: tuple[ClassEntry, ...],
-    rows_of: RowsOf,
-) -> None:
-    """Takes from the logits of `rivals` [K + 1, h, w] what classes of a short request lose that are hardly believed.
-
-    It fades twice as fast as the margin to words: who lists three classes mostly knows that they are there.
-    """
-    relief = segmenter.card.background.relief(len(classes))
-    doubt = segmenter.doubt(features, bank, classes, rivals, rows_of) if relief else None
-    if doubt is not None and doubt.any():
-        with torch.inference_mode():
-            logits = rivals.classes[:-1]
-            logits -= torch.from_numpy(relief**2 * doubt).to(logits)[:, None, None]
 
 
 def vote(logits: Tensor, regions: Regions) -> Tensor:

@@ -19,7 +19,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.tasks import Options, segment
-from lexiseg_model.types import Background, ClassEntry, Segmentation, Task, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segmentation, Task, Vocabulary
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter, picture
 from tests.model.tasks import asking
 
@@ -42,10 +42,12 @@ def ask(
     *classes: str | ClassEntry,
     background: Background | None = Background(),
     words: Sequence[str] = (),
-    threshold: float = 0.0,
+    threshold: float | None = None,
+    score: ScoreRule | None = None,
 ) -> Segmentation:
     entries = tuple(entry if isinstance(entry, ClassEntry) else ClassEntry(entry) for entry in classes)
     segmenter = ColourSegmenter(words)
+    segmenter.card = segmenter.card.model_copy(update={"score": score})
     plan = segmenter.plan(picture(rows))
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
     return segment("semantic", segmenter, features, Vocabulary(entries, background), Options(threshold))
@@ -257,6 +259,33 @@ def test_words_of_the_request_replace_the_words_of_the_card() -> None:
 
 def test_no_words_leave_the_background_to_the_score_of_nobody() -> None:
     assert areas(ask(FLAG, "red", background=Background(words=()), words=["green"])) == {"red": 8}
+
+
+AREA = ScoreRule(presence=0, probability=0, classes=0, area=1, bias=1, threshold=0.5)  # e times the odds of the area
+
+
+def test_a_cards_rule_makes_the_score_of_its_inputs() -> None:
+    rule = ScoreRule(presence=0.1, probability=0.5, classes=-0.25, area=0.5, bias=0.25)
+    plain, calibrated = ask(FLAG, "red", "green"), ask(FLAG, "red", "green", threshold=0.0, score=rule)
+
+    odds = math.log(plain.segments[0].score / (1 - plain.segments[0].score))
+    logit = 0.1 * SCALE + 0.5 * odds - 0.25 * math.log(2) + 0.5 * math.log(8 / 24) + 0.25
+    assert calibrated.segments[0].score == pytest.approx(1 / (1 + math.exp(-logit)), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "kept"), [(None, ["red"]), (0.0, ["red", "green"]), (0.7, []), (0.05, ["red", "green"])]
+)
+def test_the_cards_threshold_holds_unless_the_request_has_one(threshold: float | None, kept: list[str]) -> None:
+    assert labels(ask(["rrrr", "rg.."], "red", "green", threshold=threshold, score=AREA)) == kept
+
+
+def test_a_threshold_of_a_class_goes_before_the_cards() -> None:
+    assert labels(ask(["rrrr", "rg.."], "red", ClassEntry("green", threshold=0.1), score=AREA)) == ["red", "green"]
+
+
+def test_the_cards_threshold_drops_nothing_where_every_pixel_gets_a_class() -> None:
+    assert labels(ask(["rrrr", "rrrg"], "red", "green", background=None, score=AREA)) == ["red", "green"]
 
 
 def test_a_background_threshold_that_no_class_reaches_leaves_nothing() -> None:

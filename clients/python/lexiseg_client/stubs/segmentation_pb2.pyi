@@ -1527,6 +1527,7 @@ class Model(_message.Message):
     REFINEMENTS_FIELD_NUMBER: _builtins.int
     LONG_LISTS_FIELD_NUMBER: _builtins.int
     COMMERCIAL_USE_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     version: _builtins.str
@@ -1605,6 +1606,10 @@ class Model(_message.Message):
     def long_lists(self) -> Global___LongLists:
         """How far classes step back that are hardly there, in a request of many; unset: not at all."""
 
+    @_builtins.property
+    def score(self) -> Global___ScoreRule:
+        """How scores are calibrated; unset: a score is the mean probability of the segment's pixels."""
+
     def __init__(
         self,
         *,
@@ -1636,10 +1641,11 @@ class Model(_message.Message):
         refinements: _abc.Iterable[Global___Refine.ValueType] | None = ...,
         long_lists: Global___LongLists | None = ...,
         commercial_use: _builtins.str = ...,
+        score: Global___ScoreRule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_long_lists", b"_long_lists", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "input", b"input", "long_lists", b"long_lists", "panoptic", b"panoptic", "recipe", b"recipe", "seed", b"seed", "settings", b"settings", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_long_lists", b"_long_lists", "_recipe", b"_recipe", "_score", b"_score", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "input", b"input", "long_lists", b"long_lists", "panoptic", b"panoptic", "recipe", b"recipe", "score", b"score", "seed", b"seed", "settings", b"settings", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_long_lists", b"_long_lists", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commercial_use", b"commercial_use", "commit", b"commit", "digest", b"digest", "embedding", b"embedding", "input", b"input", "licence", b"licence", "limits", b"limits", "lineage", b"lineage", "loaded", b"loaded", "long_lists", b"long_lists", "method", b"method", "name", b"name", "panoptic", b"panoptic", "precision", b"precision", "prompt_quality", b"prompt_quality", "quality", b"quality", "recipe", b"recipe", "refine", b"refine", "refinements", b"refinements", "seed", b"seed", "settings", b"settings", "summary", b"summary", "tasks", b"tasks", "text_tower", b"text_tower", "training_data", b"training_data", "version", b"version", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_long_lists", b"_long_lists", "_recipe", b"_recipe", "_score", b"_score", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commercial_use", b"commercial_use", "commit", b"commit", "digest", b"digest", "embedding", b"embedding", "input", b"input", "licence", b"licence", "limits", b"limits", "lineage", b"lineage", "loaded", b"loaded", "long_lists", b"long_lists", "method", b"method", "name", b"name", "panoptic", b"panoptic", "precision", b"precision", "prompt_quality", b"prompt_quality", "quality", b"quality", "recipe", b"recipe", "refine", b"refine", "refinements", b"refinements", "score", b"score", "seed", b"seed", "settings", b"settings", "summary", b"summary", "tasks", b"tasks", "text_tower", b"text_tower", "training_data", b"training_data", "version", b"version", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__commit: _TypeAlias = _typing.Literal["commit"]  # noqa: Y015
     _WhichOneofArgType__commit: _TypeAlias = _typing.Literal["_commit", b"_commit"]  # noqa: Y015
@@ -1649,6 +1655,8 @@ class Model(_message.Message):
     _WhichOneofArgType__long_lists: _TypeAlias = _typing.Literal["_long_lists", b"_long_lists"]  # noqa: Y015
     _WhichOneofReturnType__recipe: _TypeAlias = _typing.Literal["recipe"]  # noqa: Y015
     _WhichOneofArgType__recipe: _TypeAlias = _typing.Literal["_recipe", b"_recipe"]  # noqa: Y015
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__weights_sha256: _TypeAlias = _typing.Literal["weights_sha256"]  # noqa: Y015
@@ -1661,6 +1669,8 @@ class Model(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__long_lists) -> _WhichOneofReturnType__long_lists | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__recipe) -> _WhichOneofReturnType__recipe | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
@@ -1777,6 +1787,50 @@ class LongLists(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LongLists: _TypeAlias = LongLists  # noqa: Y015
+
+@_typing.final
+class ScoreRule(_message.Message):
+    """The probability that the class of a segment is there under its mask: the logistic function of `bias` and a weighted
+    sum of four inputs.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRESENCE_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
+    AREA_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    presence: _builtins.float
+    """Weight of the logit that the picture as a whole shows the class."""
+    probability: _builtins.float
+    """Weight of the log-odds of the mean probability of the segment's pixels."""
+    classes: _builtins.float
+    """Weight of the natural logarithm of the number of classes in the request."""
+    area: _builtins.float
+    """Weight of the natural logarithm of the segment's share of the picture."""
+    bias: _builtins.float
+    """Added to the weighted sum."""
+    threshold: _builtins.float
+    """Segments below it are dropped; a request may set another."""
+    def __init__(
+        self,
+        *,
+        presence: _builtins.float = ...,
+        probability: _builtins.float = ...,
+        classes: _builtins.float = ...,
+        area: _builtins.float = ...,
+        bias: _builtins.float = ...,
+        threshold: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "bias", b"bias", "classes", b"classes", "presence", b"presence", "probability", b"probability", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreRule: _TypeAlias = ScoreRule  # noqa: Y015
 
 @_typing.final
 class ThingBelief(_message.Message):

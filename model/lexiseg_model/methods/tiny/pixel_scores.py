@@ -18,8 +18,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.kernel import cell_scores
 from lexiseg_model.methods.tiny.network import EMBEDDING, PRESENCE_FLOOR, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.methods.tiny.words.doubt import Doubted, doubt, won
-from lexiseg_model.segmenter import Competing, Doubts, TextBank
+from lexiseg_model.segmenter import Competing, TextBank
 from lexiseg_model.vocabulary.bank import directions, highest_per_class, words_as_one
 
 SUREST = 0.01  # of the pixels, whose probabilities say that a class is there
@@ -98,16 +97,14 @@ class PixelScores:
         if self._are_compiled and features.tensors["pixels"].dtype == torch.float16:
             cells, coarse, image = (features.arrays[name] for name in ("pixels", "cells", "image"))
             asked, parts = words_as_one(bank).once("asked", partial(self._asked, bank)), (len(cells), -1)
-            scores, shown = cell_scores.scores_by_presence(
+            scores, _ = cell_scores.scores_by_presence(
                 cells.reshape(parts), coarse.reshape(parts), image, asked, self._rule
             )
-            return Competing(torch.from_numpy(scores.reshape(-1, *cells.shape[1:])), presence=torch.from_numpy(shown))
+            return Competing(torch.from_numpy(scores.reshape(-1, *cells.shape[1:])))
         with torch.inference_mode():
-            return self._competing(features, bank)
-
-    def _competing(self, features: Features, bank: TextBank) -> Competing:
-        presence, merged = self.of_texts(features, bank), words_as_one(bank) if self._are_compiled else bank
-        return Competing(self.of_pixels(features.tensors["pixels"], merged, presence), presence=presence)
+            merged = words_as_one(bank) if self._are_compiled else bank
+            presence = self.of_texts(features, bank)
+            return Competing(self.of_pixels(features.tensors["pixels"], merged, presence))
 
     def presence(self, features: Features, bank: TextBank) -> Tensor:
         """[K]: each class's most present text, and the logarithm of the probability of its surest pixels.
@@ -120,18 +117,6 @@ class PixelScores:
         n = max(1, round(SUREST * scores.shape[1]))
         surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
         return highest_per_class(of_texts, bank) + surest
-
-    def doubts(self, features: Features, bank: TextBank, rivals: Competing, doubted: Doubted) -> Doubts | None:
-        """What classes lose that won cells and are hardly believed."""
-        cells = won(rivals.classes, doubted.share) if doubted.share.any() else None
-        if cells is None or not len(cells.places):
-            return None
-        presence = self.of_texts(features, bank) if rivals.presence is None else rivals.presence
-        pixels = features.tensors["pixels"].flatten(1).T  # [h*w, 96]
-        pixels = pixels.index_select(0, torch.from_numpy(cells.places).to(pixels.device)).T[..., None]
-        scores = self.of_pixels(pixels, bank, presence)[..., 0].cpu().numpy()
-        of_classes = highest_per_class(presence, bank)[: len(doubted.share)].cpu().numpy()
-        return doubt(cells, scores, of_classes, doubted, self.nobody, self._settings.doubt)
 
     def must_beat(self, threshold: float | None) -> Tensor:
         """[]: the logit that a class must have beside nobody; `threshold` in 0..1 replaces what was learned."""

@@ -33,13 +33,11 @@ from lexiseg_model.methods.tiny.prompt_head import Answering, PromptHead, Shared
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE, read_networks
-from lexiseg_model.methods.tiny.words.belief import Belief
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.words.tower_files import tower_folder
 from lexiseg_model.segmenter import (
     Competing,
-    Doubts,
     ExampleVectors,
     PromptMasks,
     Proposals,
@@ -87,7 +85,7 @@ class TinySegmenter(Exportable):
         self._head = None if head is None else in_type(fused(head).to(device), self._dtype)
         self._prompts: PromptGraphs | None = None
         self.settings = settings
-        self._belief = None if familiar is None else Belief(familiar, settings.doubt)
+        self._familiar = familiar
         self._known = by_example.known_words(self._network, familiar, device)
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
@@ -95,7 +93,7 @@ class TinySegmenter(Exportable):
 
     @property
     def kept_bytes(self) -> int:
-        return super().kept_bytes + (0 if self._belief is None else self._belief.nbytes)
+        return super().kept_bytes + (0 if self._familiar is None else self._familiar.kept_bytes)
 
     def image_network(self) -> ImagePass:
         return ImagePass(self._network)
@@ -185,15 +183,7 @@ class TinySegmenter(Exportable):
         return highest_per_class(self._scores.of_texts(features, bank), bank)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
-        return [] if self._belief is None else self._belief.strangers(classes, rows_of)
-
-    @torch.inference_mode()
-    def doubt(
-        self, features: Features, bank: TextBank, classes: tuple[ClassEntry, ...], rivals: Competing, rows_of: RowsOf
-    ) -> Doubts | None:
-        if self._belief is None or bank.has_examples or not self.settings.doubt.weight:
-            return None  # presence is learned for words, and for those of training
-        return self._scores.doubts(features, bank, rivals, self._belief.doubted(classes, rows_of))
+        return [] if self._familiar is None else self._familiar.strangers(classes, rows_of)
 
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:

@@ -1,5 +1,4 @@
-"""`settings` of a card of method tiny: proposals, the order of a click's masks, boxes, what examples weigh,
-specks, doubt."""
+"""`settings` of a card of method tiny: proposals, order of a click's masks, boxes, weights of examples, specks."""
 
 from __future__ import annotations
 
@@ -8,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from lexiseg_model.masks.crumbs import CrumbRule
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.masks.specks import SpeckRule
-from lexiseg_model.methods.tiny.words.doubt import DoubtRule
 
 
 class ProposalSettings(BaseModel):
@@ -138,4 +136,3 @@ class TinySettings(BaseModel):
     regions: RegionVote = RegionVote()
     examples: ExampleRule = ExampleRule()
     specks: SpeckRule = SpeckRule()
-    doubt: DoubtRule = DoubtRule()

@@ -8,6 +8,7 @@ import { thumbsOf } from "/playground/thumbs.js";
 
 const painter = new Worker("/playground/painter.js", { type: "module" });
 const MOST_NAMES = 8; // in the line of results
+const SURE = 0.5; // the score from which a segment of a class is not drawn fainter
 const hidden = new Set(); // labels
 let map = null; // of the painter
 let turn = 0;
@@ -100,7 +101,8 @@ export function nameOf(one) {
 
 function repaint() {
   if (!state.answer) return;
-  painter.postMessage({ kind: "draw", turn, shown: shown() });
+  const faint = state.answer.segments.map((one) => one.class_index != null && one.score < SURE);
+  painter.postMessage({ kind: "draw", turn, shown: shown(), faint });
   [...$("segments").children].forEach((line, index) =>
     line.classList.toggle("low", state.answer.segments[index].score < Number($("threshold").value)),
   );

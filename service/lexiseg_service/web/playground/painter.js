@@ -3,6 +3,7 @@
 import { colourOf, patternOf } from "/playground/colours.js";
 import { paint } from "/playground/rle.js";
 
+const [OPAQUE, FAINT] = [0xff000000, 0x70000000];
 const LARGEST = 2048; // cells of the map's longer side; screens show no more
 let map = new Uint16Array(0);
 let size = { width: 0, height: 0, step: 1 };
@@ -24,11 +25,13 @@ function decode({ turn, width, height, segments }) {
   self.postMessage({ kind: "map", turn, map, ...size });
 }
 
-/** `shown[i]`: the colour's number of segment i, or -1 where it is hidden. */
-function draw({ turn, shown }) {
+/** `shown[i]`: the colour's number of segment i, or -1 where it is hidden; `faint[i]`: whether it is doubtful. */
+function draw({ turn, shown, faint = [] }) {
   const pixels = new ImageData(size.width || 1, size.height || 1);
   const words = new Uint32Array(pixels.data.buffer);
-  const colours = shown.map((number) => (number < 0 ? null : [...both(number), patternOf(number)]));
+  const colours = shown.map((number, index) =>
+    number < 0 ? null : [...both(number, faint[index] ? FAINT : OPAQUE), patternOf(number)],
+  );
   const { width } = size;
   for (let place = 0; place < map.length; place++) {
     const colour = map[place] && colours[map[place] - 1];
@@ -67,10 +70,10 @@ function marked(pattern, x, y) {
   return pattern === 2 && x % 9 < 3 && y % 9 < 3;
 }
 
-/** A colour and its darker brother, as ABGR words. */
-function both(number) {
+/** A colour and a darker one for edges, as ABGR words. */
+function both(number, alpha) {
   const [red, green, blue] = colourOf(number);
   const word = (factor) =>
-    (0xff000000 | ((blue * factor) << 16) | ((green * factor) << 8) | (red * factor)) >>> 0;
+    (alpha | ((blue * factor) << 16) | ((green * factor) << 8) | (red * factor)) >>> 0;
   return [word(1), word(0.55)];
 }

@@ -1,4 +1,4 @@
-"""From trained weights to a model directory that serves: calibrated background rule, measured quality, card."""
+"""From trained weights to a model directory that serves: calibrated scores, measured quality, card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lexiseg_model.data.indexed_scenes import object_scenes
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
-from lexiseg_model.methods.tiny.training.calibrate import calibrate
+from lexiseg_model.methods.tiny.training.confidence import fit_scores
 from lexiseg_model.methods.tiny.training.familiar_words import names_of
 from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
 from lexiseg_model.methods.tiny.training.levels import write_levels
@@ -39,8 +39,8 @@ OF_THE_HEAD: tuple[Task, ...] = ("prompt", "everything")  # tasks that its masks
 def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
     """Writes `card.yaml` beside the weights: `LEXISEG_MODELS_DIR` may name the folder above.
 
-    The words of the background rule, the input size and the texts come from the bundled card; the calibration is
-    chosen on the training photographs, the quality measured on the `val` splits that exist. The weights hold no prompt
+    The background rule, the input size and the texts come from the bundled card; scores are calibrated on the
+    training photographs, the quality is measured on the `val` splits that exist. The weights hold no prompt
     head: the card names no task that needs one.
     """
     bundled = catalogue.read_card(FOLDER)
@@ -51,7 +51,6 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
             "tasks": [task for task in bundled.tasks if task not in OF_THE_HEAD],
             "refinements": [word for word in bundled.refinements if word != "regions"],
             "panoptic": PanopticRule(),
-            "long_lists": None,  # measured of other weights
             "settings": {},
         }
     )
@@ -61,7 +60,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
 def publish_names(recipe: NamesRecipe, weights: Path) -> ModelCard:
     """Writes `card.yaml` beside weights in which names are told anew: the card of the network around them.
 
-    The background rule is calibrated and the words are measured again; prompts are what they were.
+    Scores are calibrated and the words are measured again; prompts are what they were.
     """
     below = _card_below(recipe.below)
     prompts = {"prompt_quality": below.prompt_quality}  # the head and what it reads are bit by bit as they were
@@ -72,7 +71,7 @@ def publish_names(recipe: NamesRecipe, weights: Path) -> ModelCard:
 def _calibrated(
     card: ModelCard, recipe: TinyRecipe | NamesRecipe, weights: Path, levels: Sequence[str] = ()
 ) -> ModelCard:
-    """Chooses levels and the background rule on training photographs, measures the `val` splits; writes the card.
+    """Fits levels and scores on training photographs, measures the `val` splits and writes the card.
 
     Beside it lie the words that were asked for, so that words far from them can be told.
     """
@@ -85,16 +84,8 @@ def _calibrated(
     segmenter = catalogue.load_folder(weights.parent, recipe.device)
     masked = [name for name in recipe.sets if (recipe.data / name / "train" / "masks").is_dir()]
     train = [read_dataset(recipe.data, name, "train") for name in masked]
-    foreign = TextBook.read(TEXTS).rare
-    found = calibrate(segmenter, train, foreign, recipe.seed)
-    print(
-        f"background rule: offset {found.rule.offset}, margin {found.rule.margin}; a lone class that is there has "
-        f"IoU {100 * found.present_iou:.1f} %, one that is not paints {100 * found.absent_paint:.2f} %",
-        flush=True,
-    )
-    card = card.model_copy(update={"background": found.rule})
+    card = card.model_copy(update={"score": fit_scores(segmenter, train, recipe.seed)})
     write_card(card, weights.parent)
-    segmenter = catalogue.load_folder(weights.parent, recipe.device)
     quality = {}
     for name in _measured(recipe, list(recipe.sets)):
         data = read_dataset(recipe.data, name, "val")

@@ -22,7 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.segmenter import RowsOf
+from lexiseg_model.methods.tiny.weights import TEMPLATE
+from lexiseg_model.segmenter import RowsOf, Unfamiliar
+from lexiseg_model.types import ClassEntry
 
 FILE = "familiar.safetensors"
 STEPS = 127  # of a component of a unit row, kept as int8: cosines are right to 0.01
@@ -98,6 +100,15 @@ class Familiar:
         is_strange: NDArray[np.bool_] = rows @ self.foreign[:-1] + self.foreign[-1] > 0
         not_latin = np.array([not all(map(_is_readable, text)) for text in texts])
         return not_latin | (is_strange & (likeness < MAX_FOREIGN_LIKENESS))
+
+    def strangers(self, classes: Sequence[ClassEntry], rows_of: RowsOf) -> list[Unfamiliar]:
+        """Return the classes that are like no word of training, or not English."""
+        texts_of = [[TEMPLATE.format(text) for text in entry.texts] for entry in classes]
+        return [
+            Unfamiliar(index, nearest.word, nearest.likeness, self.bound, nearest.is_foreign)
+            for index, nearest in enumerate(self.best(texts_of, rows_of))
+            if nearest.likeness < self.bound or nearest.is_foreign
+        ]
 
     def best(self, texts_of: Sequence[Sequence[str]], rows_of: RowsOf) -> list[Nearest]:
         """Of each class with its texts, for the one that is most like a word of training."""

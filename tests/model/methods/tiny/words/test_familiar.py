@@ -169,11 +169,3 @@ def test_a_model_directory_without_the_file_says_nothing(tmp_path: Path) -> None
     segmenter = catalogue.load_folder(folder, "cpu")
 
     assert segmenter.unfamiliar((ClassEntry("quark"),), KnownRows(segmenter)) == []
-
-
-def test_words_that_are_hard_to_tell_apart_are_words_of_training(tiny: TinySegmenter, tower: MiniLM) -> None:
-    familiar = read_familiar(FOLDER, tower.digest)
-
-    assert familiar is not None
-    assert tiny.settings.doubt.hard_words
-    assert tiny.settings.doubt.hard_words <= set(familiar.words)

@@ -1,0 +1,160 @@
+"""Calibrated scores: a logistic regression (`ScoreRule`) fitted on training photographs and random class lists.
+
+    python -m lexiseg_model.methods.tiny.training.confidence FOLDER DATA voc voc-more coco coco-objects fashion
+
+rewrites `score` in the card of a model directory. A list has 1 to 100 words, drawn at random from the classes of the
+photograph's data set, present or not, and filled up with words of other data sets. A segment is right if at least a
+quarter of its labelled pixels are of its class.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model import catalogue
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample, read_dataset
+from lexiseg_model.masks.rle import decode
+from lexiseg_model.methods.tiny.training.recipe import TEXTS
+from lexiseg_model.methods.tiny.training.texts import TextBook
+from lexiseg_model.segmenter import RowsOf, Segmenter
+from lexiseg_model.tasks import segment
+from lexiseg_model.training.publishing import write_card
+from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segment, Vocabulary
+from lexiseg_model.vocabulary.bank import bank_of
+from lexiseg_model.vocabulary.rows import KnownRows
+
+PHOTOGRAPHS = 250  # of each data set, at most, evenly chosen
+LISTS = 4  # for each photograph
+MAX_WORDS = 100
+RIGHT = 0.25  # share of a segment's labelled pixels from which it is right
+LABELLED = 0.2  # share of its pixels from which a segment counts
+THRESHOLD = (
+    0.15  # of the rule: above it, whole lists of classes that are rare in pictures lose more than short ones gain
+)
+RIDGE = 1.0  # beside the squares of thousands of segments
+STEPS = 25  # Newton's method needs fewer
+
+
+class Segments(NamedTuple):
+    """Inputs of the rule [N, 4] (presence, log-odds, ln of the list's length, ln of the area), and which are right."""
+
+    inputs: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+
+def gather(segmenter: Segmenter, data: IndexedDataset, rare: Sequence[str], seed: int = 0) -> Segments:
+    """Ask for random lists in some photographs.
+
+    Args:
+        segmenter: the model; the rule of its own card is ignored.
+        data: photographs with masks.
+        rare: words that no photograph shows unless its data set names them.
+        seed: of the lists.
+    """
+    random, rows_of = np.random.default_rng(seed), KnownRows(segmenter)
+    card = segmenter.card
+    segmenter.card = card.model_copy(update={"score": None})  # scores are then mean probabilities
+    try:
+        found = [
+            row for sample in data.some(PHOTOGRAPHS) for row in _asked(segmenter, rows_of, data, sample, rare, random)
+        ]
+    finally:
+        segmenter.card = card
+    rows = np.array(found, np.float64).reshape(-1, 5)
+    return Segments(rows[:, :4], rows[:, 4] > 0)
+
+
+def fit(segments: Segments) -> ScoreRule:
+    """Fit the weights by Newton's method on the log-likelihood."""
+    inputs = np.column_stack([segments.inputs, np.ones(len(segments.inputs))])
+    weights = np.zeros(inputs.shape[1])
+    for _ in range(STEPS):
+        likely = 1 / (1 + np.exp(-inputs @ weights))
+        gradient = inputs.T @ (segments.right - likely) - RIDGE * weights
+        curvature = (inputs * (likely * (1 - likely))[:, None]).T @ inputs + RIDGE * np.eye(len(weights))
+        weights += np.linalg.solve(curvature, gradient)
+    presence, probability, classes, area, bias = (round(float(weight), 3) for weight in weights)
+    return ScoreRule(
+        presence=presence, probability=probability, classes=classes, area=area, bias=bias, threshold=THRESHOLD
+    )
+
+
+def fit_scores(segmenter: Segmenter, train: Sequence[IndexedDataset], seed: int = 0) -> ScoreRule:
+    """Fit the rule of a model on the training splits of data sets, and print its calibration error there."""
+    rare = TextBook.read(TEXTS).rare
+    parts = [gather(segmenter, data, rare, seed) for data in train]
+    together = Segments(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    rule = fit(together)
+    error = calibration_error(scores(together, rule), together.right)
+    print(f"score: {rule.model_dump()}; calibration error {error:.3f} on {len(together.right):,} segments", flush=True)
+    return rule
+
+
+def scores(segments: Segments, rule: ScoreRule) -> NDArray[np.float64]:
+    """[N] the scores of segments by a rule."""
+    weights = np.array([rule.presence, rule.probability, rule.classes, rule.area])
+    return np.asarray(1 / (1 + np.exp(-(segments.inputs @ weights + rule.bias))), np.float64)
+
+
+def calibration_error(scored: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> float:
+    """Expected calibration error in 0..1, over bins of equal width (Naeini et al., AAAI 2015)."""
+    place = np.minimum((scored * bins).astype(int), bins - 1)
+    gaps = [abs(scored[place == each].sum() - right[place == each].sum()) for each in range(bins)]
+    return float(sum(gaps) / max(1, len(scored)))
+
+
+def _asked(
+    segmenter: Segmenter,
+    rows_of: RowsOf,
+    data: IndexedDataset,
+    sample: Sample,
+    rare: Sequence[str],
+    random: np.random.Generator,
+) -> Iterator[list[float]]:
+    image, truth = sample.read(len(data.classes))
+    plan = segmenter.plan(image)
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    values = {name: value for value, name in enumerate(data.classes) if name != BACKGROUND}
+    others = [word for word in rare if word not in values]
+    for _ in range(LISTS):
+        n_words = round(float(np.exp(random.uniform(0, np.log(MAX_WORDS)))))
+        words = [*random.permutation([*values])[:n_words].tolist()]
+        words += random.permutation(others)[: n_words - len(words)].tolist()
+        vocabulary = Vocabulary(tuple(map(ClassEntry, words)), Background())
+        presence = segmenter.whole_image(features, bank_of(segmenter, vocabulary, rows_of)).tolist()
+        for found in segment("semantic", segmenter, features, vocabulary, rows_of=rows_of).segments:
+            assert found.class_index is not None
+            right = _share_right(found, truth, values.get(words[found.class_index], -1))
+            if right is not None:
+                odds = np.log(found.score / max(1 - found.score, 1e-6))
+                area = found.area / truth.size
+                yield [presence[found.class_index], odds, np.log(len(words)), np.log(area), right >= RIGHT]
+
+
+def _share_right(segment: Segment, truth: NDArray[np.integer], value: int) -> float | None:
+    """Share of a segment's labelled pixels that have a value; None where too few are labelled."""
+    under = truth[decode(segment.mask)]
+    labelled = under[under != IGNORE]
+    return float((labelled == value).mean()) if len(labelled) >= LABELLED * len(under) else None
+
+
+def main() -> None:
+    """Fit and write the rule of a model directory."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="model directory, whose card is rewritten")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("sets", nargs="+")
+    asked = parser.parse_args()
+    segmenter = catalogue.load_folder(asked.folder)
+    rule = fit_scores(segmenter, [read_dataset(asked.data, name, "train") for name in asked.sets])
+    write_card(catalogue.read_card(asked.folder).model_copy(update={"score": rule}), asked.folder)
+
+
+if __name__ == "__main__":
+    main()

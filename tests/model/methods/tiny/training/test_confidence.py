@@ -1,0 +1,54 @@
+"""Calibrated scores: fitted on random class lists, and right as often as they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.methods.tiny.training.confidence import Segments, calibration_error, fit, gather, scores
+from lexiseg_model.types import ScoreRule
+from tests.model.methods.tiny.training.colours import draw
+from tests.model.stand_in import ColourSegmenter
+
+TRUE = ScoreRule(presence=1.0, probability=0.5, classes=-0.25, area=0.5, bias=-0.5)
+
+
+def drawn(n: int) -> Segments:
+    """Segments that are right as often as the rule TRUE says."""
+    random = np.random.default_rng(0)
+    inputs = random.normal(0, 2, (n, 4))
+    right = random.random(n) < scores(Segments(inputs, np.zeros(n, bool)), TRUE)
+    return Segments(inputs, right)
+
+
+def test_the_fit_finds_the_rule_that_segments_follow() -> None:
+    found = fit(drawn(20_000))
+
+    for name in ("presence", "probability", "classes", "area", "bias"):
+        assert getattr(found, name) == pytest.approx(getattr(TRUE, name), abs=0.1)
+
+
+def test_a_fitted_rule_is_right_as_often_as_it_says() -> None:
+    segments = drawn(20_000)
+
+    assert calibration_error(scores(segments, fit(segments)), segments.right) < 0.02
+
+
+def test_sure_scores_that_are_wrong_half_of_the_time_have_an_error_of_a_half() -> None:
+    assert calibration_error(np.array([1.0, 1.0]), np.array([True, False])) == 0.5
+
+
+def test_without_segments_a_rule_says_half() -> None:
+    rule = fit(Segments(np.zeros((0, 4)), np.zeros(0, bool)))
+
+    assert rule.score(presence=3.0, probability=0.9, n_classes=5, area=0.5) == 0.5
+
+
+def test_segments_of_classes_that_are_there_are_right_and_others_are_not(tmp_path: Path) -> None:
+    found = gather(ColourSegmenter(), read_dataset(draw(tmp_path), "colours", "train"), ["velvet"])
+
+    assert found.inputs.shape == (len(found.right), 4)
+    assert found.right.any()
