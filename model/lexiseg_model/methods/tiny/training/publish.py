@@ -1,8 +1,13 @@
-"""From trained weights to a model directory that serves: calibrated scores, measured quality, card."""
+"""From trained weights to a model directory that serves: calibrated scores, measured quality, card.
+
+`python -m lexiseg_model.methods.tiny.training.publish` writes the graphs that are bundled with `tiny`. It needs onnx
+and onnxscript, and is to be run, and its files committed, whenever the bundled weights change.
+"""
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +17,10 @@ from lexiseg_model.data.indexed_scenes import object_scenes
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
+from lexiseg_model.export.exportable import Exportable
+from lexiseg_model.export.manifest import FOLDER as GRAPHS
+from lexiseg_model.export.manifest import MANIFEST, RANGES
+from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.methods.tiny.training.confidence import fit_scores
 from lexiseg_model.methods.tiny.training.familiar_words import names_of
 from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
@@ -175,3 +184,20 @@ def started_from(weights: Path) -> tuple[str, list[str]]:
 def _measured(recipe: RunRecipe, names: list[str]) -> list[str]:
     """The data sets that have a validation split."""
     return [name for name in names if (recipe.data / name / "val").is_dir()]
+
+
+def write_graphs(folder: Path, model: Path = FOLDER) -> None:
+    """Writes the 8-bit image pass and the prompt graphs of a model directory, which holds its ranges, to a folder."""
+    segmenter = catalogue.load_folder(model, "cpu", "exact")
+    assert isinstance(segmenter, Exportable)
+    with tempfile.TemporaryDirectory() as draft:
+        made = add_int8(Path(draft), export(segmenter, Path(draft)), (), model / RANGES)
+        made = made.model_copy(update={"graphs": [*made.of("int8"), *made.parts]})
+        folder.mkdir(exist_ok=True)
+        for graph in made.graphs:
+            shutil.copyfile(Path(draft, graph.file), folder / graph.file)
+    (folder / MANIFEST).write_text(made.model_dump_json(indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    write_graphs(FOLDER / GRAPHS)
