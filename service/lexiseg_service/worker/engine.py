@@ -184,13 +184,11 @@ class Engine:
         job.image = self._image_of(request, remembered)
         if remembered is None:
             decoded = self._pixels(job)
-            check_inside(request.prompts, decoded.size)
-            check_regions(request.regions, decoded.size)
+            _check_places(request, decoded.size)
             plan = job.loaded.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
             job.plan = plan.of_size(decoded.size)
         else:
-            check_inside(request.prompts, remembered.features.size)
-            check_regions(request.regions, remembered.features.size)
+            _check_places(request, remembered.features.size)
             if request.overlay:
                 self._pixels(job)
         job.planned = time.monotonic()
@@ -307,3 +305,11 @@ class Engine:
             lambda: sum(each.waiting for each in executors()),
             lambda: max((each.longest_wait for each in executors()), default=0.0),
         )
+
+
+def _check_places(request: WorkerRequest, size: tuple[int, int]) -> None:
+    """Check that prompts and regions lie inside an image of `size` (height, width)."""
+    if request.prompts:
+        check_inside(request.prompts, size)
+    if request.regions:
+        check_regions(request.regions, size)

@@ -80,12 +80,6 @@ def test_a_damaged_jpeg_that_can_be_seen_is_decoded_smaller_too(orientation: int
     assert decode(damaged, LIMITS, None).rgb.shape[:2] == found.size
 
 
-def test_a_small_jpeg_is_not_scaled() -> None:
-    image = pictures.encoded(pictures.small("china"), "JPEG")
-
-    assert decode(image, LIMITS, 640).rgb.shape[:2] == decode(image, LIMITS, 640).size
-
-
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
 @pytest.mark.parametrize("lossless", [True, False])
 @pytest.mark.parametrize("size", [(96, 72), (33, 17), (1000, 700)])
@@ -121,14 +115,6 @@ def test_every_mode_of_png_becomes_rgb(mode: str) -> None:
     assert np.array_equal(decoded(image), as_pillow_shows(image))
 
 
-def test_a_gray_jpeg_becomes_rgb() -> None:
-    picture = pictures.small("flower").convert("L")
-
-    rgb = decoded(pictures.encoded(picture, "JPEG", quality=95))
-
-    assert difference(rgb, np.asarray(picture.convert("RGB"))) < 4
-
-
 def test_a_cmyk_jpeg_has_the_colours_that_it_shows() -> None:
     picture = Image.new("RGB", (32, 32), (200, 30, 30))
 
@@ -154,21 +140,6 @@ def test_what_is_transparent_becomes_white() -> None:
 
     assert tuple(rgb[0, 0]) == (255, 0, 0)
     assert tuple(rgb[0, 31]) == (255, 255, 255)
-
-
-def test_a_transparent_palette_entry_becomes_white() -> None:
-    picture = Image.new("P", (32, 32), 1)
-    picture.putpalette([0, 0, 0, 255, 0, 0])
-
-    rgb = decoded(pictures.encoded(picture, transparency=1))
-
-    assert tuple(rgb[0, 0]) == (255, 255, 255)
-
-
-def test_the_pixels_are_one_block_of_memory() -> None:
-    image = pictures.turned(pictures.small("astronaut").resize((40, 30)), 6)
-
-    assert decoded(image).flags.c_contiguous
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF"])

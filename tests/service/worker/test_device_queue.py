@@ -37,12 +37,6 @@ def names(batch: list[Portion[Place]]) -> list[str]:
     return [portion.job.name for portion in batch]
 
 
-def test_one_source_is_first_come_first_served() -> None:
-    queue = queue_of(*(Place("", name=name) for name in "abcde"))
-
-    assert [names(queue.take(2)) for _ in range(4)] == [["a", "b"], ["c", "d"], ["e"], []]
-
-
 def test_the_next_job_is_the_one_that_begins_the_next_batch() -> None:
     queue = queue_of(Place("x", name="gone", abandoned=True), Place("x", name="x0"), Place("x", name="x1"), Place("y"))
     first, nobody = queue.next, queue_of().next
@@ -58,12 +52,6 @@ def test_a_batch_is_of_one_key_and_what_shares_it_may_go_ahead() -> None:
     queue = queue_of(Place("", "small", name="a"), Place("", "large", name="b"), Place("", "small", name="c"))
 
     assert [names(queue.take(8)) for _ in range(2)] == [["a", "c"], ["b"]]
-
-
-def test_sources_take_turns() -> None:
-    queue = queue_of(*(Place(source, name=f"{source}{n}") for source in "xyz" for n in range(3)))
-
-    assert [names(queue.take(1)) for _ in range(6)] == [["x0"], ["y0"], ["z0"], ["x1"], ["y1"], ["z1"]]
 
 
 def test_the_room_in_a_batch_goes_round_the_sources() -> None:
@@ -92,29 +80,11 @@ def test_a_job_of_many_tiles_gives_way_to_others_between_its_batches() -> None:
     ]
 
 
-def test_a_job_keeps_its_place_until_its_last_tile_is_taken() -> None:
-    queue = queue_of(Place("x", n_tiles=3))
-
-    lengths = [len(queue)]
-    for _ in range(2):
-        queue.take(2)
-        lengths.append(len(queue))
-
-    assert lengths == [1, 1, 0]
-
-
 def test_within_a_source_its_flows_take_turns() -> None:
     stream = [Place("x", name=f"frame{n}", flow="stream") for n in range(3)]
     queue = queue_of(*stream, Place("x", name="photograph"), Place("y", name="y0"), Place("y", name="y1"))
 
     assert [names(queue.take(2)) for _ in range(3)] == [["frame0", "y0"], ["photograph", "y1"], ["frame1", "frame2"]]
-
-
-def test_a_source_gains_nothing_by_many_flows() -> None:
-    many = [Place("x", name=f"x{n}", flow=f"stream {n}") for n in range(8)]
-    queue = queue_of(*many, *(Place("y", name=f"y{n}") for n in range(2)))
-
-    assert names(queue.take(4)) == ["x0", "y0", "x1", "y1"]
 
 
 def test_abandoned_jobs_take_no_room_and_no_turn() -> None:
@@ -126,14 +96,6 @@ def test_abandoned_jobs_take_no_room_and_no_turn() -> None:
     assert len(queue) == 4
     assert names(queue.take(2)) == ["c", "d"]
     assert len(queue) == 0
-
-
-def test_a_source_that_comes_back_takes_its_turn_after_those_who_wait() -> None:
-    queue = queue_of(Place("x", name="x0"), Place("y", name="y0"), Place("y", name="y1"))
-    queue.take(1)
-    queue.put(Place("x", name="x1"))
-
-    assert [names(queue.take(1)) for _ in range(3)] == [["y0"], ["x1"], ["y1"]]
 
 
 def test_who_comes_anew_goes_before_those_who_have_had_their_turn() -> None:

@@ -30,29 +30,6 @@ def entry(n_bytes: int = 100) -> Remembered:
     return Remembered(Features((8, 8), {"pixels": torch.zeros(n_bytes, dtype=torch.uint8)}), b"")
 
 
-def test_what_was_kept_is_found() -> None:
-    cache, kept = FeatureCache(1000), entry()
-
-    cache.keep(key(), kept)
-
-    assert cache.find(key()) is kept
-
-
-def test_another_key_does_not_find_it() -> None:
-    cache = FeatureCache(1000)
-    cache.keep(key(owner="alice"), entry())
-
-    assert cache.find(key(owner="bob")) is None
-    assert cache.find_image("bob", "image") is None
-
-
-def test_other_options_are_another_entry() -> None:
-    cache = FeatureCache(1000)
-    cache.keep(key(), entry())
-
-    assert cache.find(key(max_side=64)) is None
-
-
 def test_the_image_is_found_under_any_options() -> None:
     cache = FeatureCache(1000)
     cache.keep(key(max_side=64), Remembered(entry().features, b"encoded"))
@@ -97,16 +74,6 @@ def derive(kept: Remembered, n_bytes: int, name: str = "proposals") -> None:
     kept.features.derived.once(name, lambda: (torch.zeros(n_bytes, dtype=torch.uint8),))
 
 
-def test_what_features_grow_by_counts_when_they_are_weighed() -> None:
-    cache, kept = FeatureCache(1000), entry(100)
-    cache.keep(key(), kept)
-
-    derive(kept, 40)
-    cache.weigh(key())
-
-    assert cache.nbytes == 140
-
-
 def test_what_an_entry_has_grown_by_lets_others_go() -> None:
     cache, grows = FeatureCache(250), entry(100)
     cache.keep(key("a"), entry(100))
@@ -133,15 +100,6 @@ def test_an_entry_that_has_grown_larger_than_the_cache_goes_alone() -> None:
     assert cache.nbytes == 100
 
 
-def test_weighing_what_has_gone_changes_nothing() -> None:
-    cache = FeatureCache(1000)
-    cache.keep(key("a"), entry(100))
-
-    cache.weigh(key("b"))
-
-    assert cache.nbytes == 100
-
-
 @given(st.lists(st.tuples(st.sampled_from(["keep", "grow", "weigh", "find"]), st.integers(0, 3)), max_size=60))
 def test_the_bytes_held_never_drift(steps: list[tuple[str, int]]) -> None:
     cache = FeatureCache(500)
@@ -160,14 +118,3 @@ def test_the_bytes_held_never_drift(steps: list[tuple[str, int]]) -> None:
 
     assert cache.nbytes == sum(entries[index].nbytes for index in range(4) if cache.find(key(str(index))))
     assert cache.nbytes <= 500
-
-
-def test_an_entry_counts_for_more_than_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_cache, "ENTRY_BYTES", 400)
-    cache = FeatureCache(1000)
-
-    for name in "abc":
-        cache.keep(key(name), entry(100))
-
-    assert cache.nbytes == 1000
-    assert [cache.find(key(name)) is not None for name in "abc"] == [False, True, True]

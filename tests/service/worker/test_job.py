@@ -10,7 +10,7 @@ from lexiseg_model.errors import ModelError, OptionError, ShapeError, TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import ClassEntry, PanopticRule, Refinement, Vocabulary
-from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady
+from lexiseg_service.errors import DeadlineExceeded, NotReady
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
@@ -30,32 +30,11 @@ def job(deadline: float = float("inf")) -> Job[WorkerAnswer]:
     return Job(WorkerRequest(b"", Vocabulary((ClassEntry("sky"),)), "colours", deadline=deadline), finish)
 
 
-def test_a_job_that_somebody_waits_for_is_not_abandoned() -> None:
-    assert not job().abandoned
-
-
-def test_a_job_whose_client_has_gone_is_abandoned() -> None:
-    left = job()
-
-    left.answer.cancel()
-
-    assert left.abandoned
-
-
 def test_a_job_past_its_deadline_is_abandoned_and_says_so() -> None:
     late = job(time.monotonic() - 1)
 
     assert late.abandoned
     assert isinstance(late.answer.exception(0), DeadlineExceeded)
-
-
-def test_the_first_answer_stays() -> None:
-    done = job()
-
-    done.succeed(answer())
-    done.fail(RuntimeError("too late"))
-
-    assert done.answer.result(0) == answer()
 
 
 @pytest.mark.parametrize("late", ["succeed", "fail"])
@@ -70,22 +49,6 @@ def test_an_answer_for_a_client_that_has_just_gone_is_no_error(late: str) -> Non
 
 def panoptic(refine: Refinement | None = None) -> WorkerRequest:
     return WorkerRequest(b"", REDS, "colours", task="panoptic", refine=refine)
-
-
-def test_a_refused_task_is_the_task_s_fault() -> None:
-    found = client_error(TaskError("seen through 3 windows"), panoptic())
-
-    assert isinstance(found, InvalidValue)
-    (error,) = found.extra["errors"]
-    assert (error["field"], error["value"]) == ("task", "panoptic")
-    assert "seen through 3 windows" in error["expected"]
-
-
-def test_a_refused_option_is_the_refinement_s_fault_where_one_is_asked_for() -> None:
-    found = client_error(OptionError("nothing to refine by"), panoptic("pamr"))
-
-    assert isinstance(found, InvalidValue)
-    assert [(error["field"], error["value"]) for error in found.extra["errors"]] == [("refine", "pamr")]
 
 
 @pytest.mark.parametrize(

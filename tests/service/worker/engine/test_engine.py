@@ -21,13 +21,6 @@ def test_each_class_gets_the_pixels_of_its_colour(bench: Bench) -> None:
     ]
 
 
-def test_the_same_bytes_have_the_same_image_id(bench: Bench) -> None:
-    ids = [bench.submit(ask(colour)).result(SOON).image_id for colour in ("red", "blue")]
-    other = bench.submit(ask("red", image=halves("g", "b"))).result(SOON).image_id
-
-    assert ids[0] == ids[1] != other
-
-
 def test_requests_with_different_class_lists_share_an_image_pass(bench: Bench) -> None:
     bench.hold()
     answers = [bench.submit(ask(*classes)) for classes in (["red"], ["blue"], ["green", "red"])]
@@ -95,15 +88,6 @@ def test_an_overlay_is_painted_only_when_asked_for(bench: Bench) -> None:
     assert plain.overlay is None
     assert painted.overlay is not None
     assert Image.open(io.BytesIO(painted.overlay)).format == "PNG"
-
-
-def test_a_text_is_encoded_once_for_all_requests(bench: Bench) -> None:
-    for _ in range(3):
-        bench.submit(ask("red", "blue")).result(SOON)
-    again = bench.submit(ask("red", "green")).result(SOON)
-
-    assert sorted(bench.segmenter.asked) == ["blue", "green", "red"]
-    assert (again.cache.text_hits, again.cache.text_misses) == (1, 1)
 
 
 def test_many_threads_get_each_their_own_answer() -> None:

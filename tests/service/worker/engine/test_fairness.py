@@ -114,14 +114,6 @@ def test_two_long_lists_of_two_sources_take_turns(bench: Bench) -> None:
     assert sum(one != other for one, other in pairwise(whose)) >= 2
 
 
-def test_hits_and_misses_are_those_of_the_words(bench: Bench) -> None:
-    bench.ask("x", "red", "blue").result(SOON)
-
-    again = bench.ask("x", "red", "green", "blue").result(SOON)
-
-    assert (again.cache.text_hits, again.cache.text_misses) == (2, 1)
-
-
 def test_a_keys_hits_are_of_texts_that_it_sent_itself(bench: Bench) -> None:
     def counted(owner: str, *classes: str) -> tuple[int, int]:
         cache = bench.ask("", *classes, owner=owner).result(SOON).cache
@@ -170,15 +162,6 @@ def test_new_words_that_run_out_of_time_are_kept_and_the_same_question_goes_on_f
 
     assert ask_for_all().result(SOON).cache.text_misses == CHUNK
     assert len(bench.segmenter.chunks) == 3  # none was read twice
-
-
-def test_who_has_no_deadline_reads_to_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.worker.texts.stage.RESERVE", 1.0)
-    bench.segmenter.permits.release(1000)
-
-    answer = bench.ask("x", *(f"strange {n}" for n in range(3 * CHUNK)), deadline=float("inf")).result(SOON)
-
-    assert answer.cache.text_misses == 3 * CHUNK
 
 
 def test_what_would_come_too_late_is_refused_with_the_time_to_come_again(bench: Bench) -> None:

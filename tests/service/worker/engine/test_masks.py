@@ -87,19 +87,6 @@ def bench() -> Iterator[Bench]:
     made.engine.close(SOON)
 
 
-def test_a_click_is_answered_with_all_its_masks(bench: Bench) -> None:
-    answer = bench.click(LEFT, RIGHT).result(SOON)
-
-    described = [(segment.prompt_index, segment.mask_index, segment.bbox) for segment in answer.segments]
-    assert described == [
-        (0, 0, (0, 0, 8, 16)),
-        (0, 1, (0, 0, 8, 16)),
-        (0, 2, (0, 0, 16, 16)),
-        (1, 0, (8, 0, 8, 16)),
-    ]
-    assert answer.task == "prompt"
-
-
 def test_a_click_without_classes_reads_no_text(bench: Bench) -> None:
     answer = bench.click(LEFT).result(SOON)
 
@@ -133,25 +120,12 @@ def test_segments_that_overlap_are_refused_as_one_png(bench: Bench) -> None:
     assert refused.detail.startswith("mask: expected rle, polygon or none: the segments overlap")
 
 
-def test_segments_apart_can_be_had_as_one_png(bench: Bench) -> None:
-    answer = bench.click(RIGHT, mask="png").result(SOON)
-
-    assert answer.label_map is not None
-
-
 def test_polygons_of_segments_that_overlap_are_those_of_each_mask(bench: Bench) -> None:
     answer = bench.click(LEFT, RIGHT, mask="polygon").result(SOON)
 
     assert answer.polygons is not None
     for shapes, segment in zip(answer.polygons, answer.segments, strict=True):
         np.testing.assert_array_equal(fill(shapes, answer.size), decode(segment.mask))
-
-
-def test_an_overlay_and_confidence_can_be_had_of_clicks(bench: Bench) -> None:
-    answer = bench.click(LEFT, RIGHT, overlay=True, confidence=True).result(SOON)
-
-    assert answer.overlay is not None
-    assert answer.confidence is not None
 
 
 def test_a_point_outside_the_image_is_named(bench: Bench) -> None:
@@ -174,15 +148,6 @@ def test_what_is_derived_from_features_counts_in_the_cache(bench: Bench) -> None
     before = bench.engine.feature_cache.nbytes
 
     bench.click(LEFT).result(SOON)
-
-    assert bench.engine.feature_cache.nbytes == before + 8 * SIDE * SIDE
-
-
-def test_what_was_derived_before_an_error_counts_in_the_cache(bench: Bench) -> None:
-    bench.engine.submit(ask("red")).result(SOON)
-    before = bench.engine.feature_cache.nbytes
-
-    bench.click(LEFT, mask="png").exception(SOON)
 
     assert bench.engine.feature_cache.nbytes == before + 8 * SIDE * SIDE
 
@@ -239,29 +204,6 @@ def test_when_the_first_fails_the_next_tries(bench: Bench) -> None:
 
     assert [type(failure) for failure in failures] == [RuntimeError] * 2
     assert len(again.segments) == 3
-
-
-def test_those_who_have_gone_while_they_waited_are_not_answered(bench: Bench) -> None:
-    first = bench.look()
-    gone = [bench.click(LEFT, classes=("red",)) for _ in range(3)]
-    for answer in gone:
-        assert answer.cancel()
-    bench.segmenter.seeing.set()
-
-    first.result(SOON)
-    bench.click(RIGHT).result(SOON)
-
-    assert bench.segmenter.answered == 2
-
-
-def test_an_image_that_was_looked_at_is_no_longer_waited_for(bench: Bench) -> None:
-    bench.click(LEFT).result(SOON)
-    bench.segmenter.seeing.clear()
-
-    answers = [bench.click(LEFT) for _ in range(4)]
-
-    for answer in answers:
-        assert len(answer.result(SOON).segments) == 3
 
 
 def test_clicks_that_nobody_waits_for_any_more_are_not_worked_off(

@@ -70,15 +70,6 @@ def test_a_large_photograph_is_answered_at_its_own_size(bench: Bench) -> None:
     assert abs(segment.bbox[2] - 512) <= 16
 
 
-def test_what_is_derived_from_features_counts_once_an_answer_is_out(bench: Bench) -> None:
-    bench.engine.submit(ask("red")).result(SOON)
-    before = bench.engine.feature_cache.nbytes
-
-    bench.engine.submit(ask(task="prompt", prompts=CLICK)).result(SOON)
-
-    assert bench.engine.feature_cache.nbytes == before + 8 * 16 * 16  # the number of each pixel's region
-
-
 def test_work_that_is_given_up_before_its_last_stage_is_not_finished(bench: Bench) -> None:
     finished: list[str] = []
 

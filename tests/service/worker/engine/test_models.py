@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_service.errors import DeadlineExceeded, NotReady, UnknownModel
+from lexiseg_service.errors import DeadlineExceeded, NotReady
 from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.models.pool import ModelPool
 from lexiseg_service.worker.models.served import Served
-from lexiseg_service.worker.texts.rows import TextCache
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
 
 STRIPS = 6
@@ -102,13 +100,6 @@ def test_each_request_is_answered_by_the_model_it_names(floor: Floor) -> None:
     assert [answer.model for answer in answers] == ["one", "two", "two"]
     assert [answer.model_digest for answer in answers] == ["one", "two", "two"]
     assert [segment.label for segment in answers[2].segments] == ["red"]
-
-
-def test_a_model_that_is_not_served_is_refused_at_once(floor: Floor) -> None:
-    with pytest.raises(UnknownModel):
-        floor.submit(ask("red", model="three"))
-
-    assert floor.engine.in_flight == 0
 
 
 def test_a_batch_is_of_one_model(floor: Floor) -> None:
@@ -209,15 +200,6 @@ def test_a_model_asked_about_anothers_image_need_not_be_sent_it(floor: Floor) ->
     assert floor.models["two"].batches == [1]
 
 
-def test_models_share_the_rows_of_their_text_tower(floor: Floor) -> None:
-    floor.submit(ask("red", "green", model="one")).result(SOON)
-
-    second = floor.submit(ask("red", "blue", model="two")).result(SOON)
-
-    assert (second.cache.text_hits, second.cache.text_misses) == (1, 1)
-    assert floor.models["two"].asked == ["blue"]
-
-
 def test_a_long_class_list_of_one_model_holds_up_no_other(floor: Floor) -> None:
     floor.models["two"].text_digest = "a slow tower"
     floor.models["two"].reading.clear()
@@ -245,16 +227,6 @@ def test_a_stream_with_many_frames_leaves_every_other_turn_to_others(floor: Floo
         answer.result(SOON)
 
     assert floor.models["one"].batches == [1, 8, 2, 8, 4]
-
-
-def test_the_last_stage_is_what_the_caller_says(floor: Floor) -> None:
-    def scores(job: Job[tuple[int, ...]], segmenter: Segmenter, cache: TextCache) -> tuple[int, ...]:
-        assert job.features is not None
-        classes = job.request.vocabulary.classes
-        bank = segmenter.text_bank(classes, cache.rows(segmenter.texts(classes)).in_order)
-        return tuple(segmenter.class_scores(job.features, bank).shape)
-
-    assert floor.submit(ask("red", "blue", model="one"), scores).result(SOON) == (2, 16, 16)
 
 
 def test_what_is_not_to_be_remembered_leaves_nothing_and_finds_nothing(floor: Floor) -> None:
@@ -287,14 +259,6 @@ def test_an_image_of_many_tiles_takes_as_many_passes_as_it_needs() -> None:
     assert (at_once.batches, in_parts.batches) == ([6], [4, 2])
     assert whole.segments == parts.segments
     assert [segment.bbox for segment in parts.segments] == [(0, 0, 12, 24), (12, 0, 12, 24)]
-
-
-def test_tiles_of_several_images_share_passes() -> None:
-    alone = answered(Strips(), max_batch=STRIPS)
-
-    together = answered(Strips(), max_batch=4, n=5)
-
-    assert [answer.segments for answer in together] == [alone[0].segments] * 5
 
 
 def test_an_image_whose_tiles_do_not_fit_the_memory_together_is_halved() -> None:

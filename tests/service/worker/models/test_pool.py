@@ -12,10 +12,8 @@ import pytest
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.types import ModelName
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
-from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.models.loaded import Loaded
-from lexiseg_service.worker.models.pool import ModelPool
-from tests.service.worker.models.shop import MODEL, SOON, Shelf, Shop, SizedColours, opened, until
+from tests.service.worker.models.shop import MODEL, SOON, Shelf, Shop, opened, until
 
 
 def test_a_model_is_loaded_when_it_is_first_asked_for() -> None:
@@ -27,14 +25,6 @@ def test_a_model_is_loaded_when_it_is_first_asked_for() -> None:
         assert model.segmenter.card.name == "b"
         assert shop.shelf.loads == ["b"]
         assert shop.there == ["b"]
-
-
-def test_a_loaded_model_is_there_at_once() -> None:
-    with opened() as shop:
-        shop.use("a")
-
-        assert shop.pool.acquire("a").done()
-        assert shop.shelf.loads == ["a"]
 
 
 def test_all_who_ask_meanwhile_wait_for_one_load() -> None:
@@ -66,20 +56,6 @@ def test_a_model_that_is_not_served_is_unknown(name: str) -> None:
         shop.pool.acquire(name)
 
 
-def test_a_version_may_be_named() -> None:
-    with opened() as shop:
-        assert shop.get("a@1").segmenter.card.name == "a"
-
-
-def test_without_a_budget_every_model_stays() -> None:
-    with opened() as shop:
-        for name in "abcabc":
-            shop.use(name)
-
-        assert shop.there == ["a", "b", "c"]
-        assert shop.shelf.loads == ["a", "b", "c"]
-
-
 def test_the_least_recently_used_model_makes_room() -> None:
     with opened(max_bytes=2 * MODEL) as shop:
         shop.use("a")
@@ -91,15 +67,6 @@ def test_the_least_recently_used_model_makes_room() -> None:
         assert shop.value("lexiseg_model_unloads_total", model="b") == 1
         assert shop.value("lexiseg_model_loaded", model="b", version="1") == 0
         assert shop.value("lexiseg_model_bytes", model="c") == MODEL
-
-
-def test_an_unloaded_model_leaves_the_memory() -> None:
-    with opened(max_bytes=MODEL) as shop:
-        shop.use("a")
-        shop.use("b")
-
-        assert shop.shelf.loaded["a"]() is None
-        assert shop.shelf.loaded["b"]() is not None
 
 
 def test_a_model_in_use_stays_though_it_was_used_longest_ago() -> None:
@@ -155,17 +122,6 @@ def test_what_is_larger_than_the_budget_is_refused_and_drives_nobody_out() -> No
 
         assert shop.there == ["a"]
         assert "LEXISEG_MODEL_MEMORY_BYTES" in shop.pool.failures["c"]
-
-
-def test_room_is_made_before_a_model_of_known_size_is_loaded() -> None:
-    with opened(max_bytes=MODEL) as shop:
-        shop.use("a")
-        shop.use("b")
-        shop.shelf.gate.clear()
-        shop.pool.acquire("a")
-        until(lambda: shop.shelf.loads == ["a", "b", "a"])
-
-        assert shop.there == []
 
 
 def test_who_waits_for_a_failed_load_hears_of_it_and_when_to_come_again() -> None:
@@ -251,49 +207,6 @@ def test_a_model_that_failed_is_tried_again_without_anybodys_asking_and_awaited_
         until(lambda: shop.pool._slots[ModelName("a", "1")].loaded.holders == 0)  # type: ignore[union-attr]
 
 
-def test_a_model_that_failed_after_it_was_unloaded_is_awaited_too() -> None:
-    with opened(max_bytes=MODEL) as shop:
-        shop.use("a")
-        shop.use("b")  # "a" goes
-        shop.shelf.failures.append(RuntimeError("gone from the disk"))
-        shop.pool.acquire("a").exception(SOON)
-
-        assert [card.name for card in shop.pool.awaited] == ["a"]
-
-
-def test_a_model_for_which_another_would_have_to_go_is_not_tried_again_before_it_is_asked_for() -> None:
-    with opened(max_bytes=MODEL) as shop:
-        shop.use("a")  # its size is known
-        slot = shop.pool._slots[ModelName("a", "1")]
-        shop.use("b")
-        shop.shelf.failures.append(RuntimeError("once"))
-        shop.pool.acquire("a").exception(SOON)
-        shop.use("b")
-        shop.pool._try_again(slot)
-
-        assert slot.retry is None
-        assert shop.shelf.loads == ["a", "b", "a", "b"]
-        assert shop.there == ["b"]
-
-
-def test_a_model_larger_than_the_whole_budget_stays_awaited() -> None:
-    with opened(Shelf(c=5 * MODEL), max_bytes=2 * MODEL, pause=0.0) as shop:
-        shop.pool.acquire("c").exception(SOON)
-
-        assert [card.name for card in shop.pool.awaited] == ["c"]
-        assert shop.shelf.loads == ["c"]
-
-
-def test_a_failed_load_leaves_the_other_models_alone() -> None:
-    with opened() as shop:
-        shop.shelf.failures.append(RuntimeError("once"))
-        shop.pool.acquire("a").exception(SOON)
-
-        shop.use("b")
-
-        assert shop.there == ["b"]
-
-
 def test_a_load_that_nobody_waits_for_any_more_is_not_begun() -> None:
     with opened() as shop:
         shop.shelf.gate.clear()
@@ -364,11 +277,3 @@ def test_the_metrics_tell_of_every_model_from_the_start() -> None:
         assert shop.value("lexiseg_model_loaded", model="a", version="1") == 1
         assert shop.value("lexiseg_model_load_seconds_count", model="a") == 1
         assert shop.value("lexiseg_model_loaded", model="b", version="1") == 0
-
-
-def test_a_model_that_is_there_already_needs_no_load() -> None:
-    pool = ModelPool.of(SizedColours("colours"), Metrics())
-
-    assert pool.acquire("colours").done()
-    assert pool.digest("colours") == "colours"
-    pool.close()

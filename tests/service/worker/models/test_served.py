@@ -62,12 +62,6 @@ def test_versions_beside_each_other_are_loaded_at_once(models_dir: Path) -> None
     assert [(one.name, one.preload) for one in served] == [("second", True), ("tiny@2", True), ("tiny@1", True)]
 
 
-def test_the_size_of_the_weights_is_known_before_they_are_loaded(models_dir: Path) -> None:
-    (served,) = served_models(Settings(model="second", models_dir=models_dir))
-
-    assert served.weights_bytes == (models_dir / "second" / "tiny.safetensors").stat().st_size
-
-
 def test_a_models_file_says_what_is_loaded_at_once_and_where(models_dir: Path, tmp_path: Path) -> None:
     served = served_models(Settings(models_file=written(tmp_path, TWO), models_dir=models_dir))
 
@@ -92,11 +86,6 @@ def test_a_models_file_says_what_is_loaded_at_once_and_where(models_dir: Path, t
 def test_a_models_file_that_is_wrong_is_refused_with_the_place(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match=said):
         served_models(Settings(models_file=written(tmp_path, text)))
-
-
-def test_a_models_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match=r"LEXISEG_MODELS_FILE: expected a file that can be read .*, got '/"):
-        served_models(Settings(models_file=tmp_path / "models.yaml"))
 
 
 def test_names_and_a_models_file_do_not_go_together(tmp_path: Path) -> None:

@@ -124,20 +124,6 @@ def test_a_model_that_cannot_be_loaded_changes_nothing_until_it_is_another(folde
     kept.pool.close()
 
 
-def test_a_directory_that_is_gone_changes_nothing(folder: Path) -> None:
-    kept = Kept(folder)
-    kept.pool.acquire("cats").result(SOON).release()
-    (folder / "cats").unlink()
-    for version in ("1", "2"):
-        shutil.rmtree(folder / f"cats@{version}")
-
-    kept.look(times=3)
-
-    assert kept.versions == ["1"]
-    assert kept.pool.acquire("cats").done()
-    kept.pool.close()
-
-
 def test_a_model_that_nobody_has_asked_for_is_only_named_anew(folder: Path) -> None:
     kept = Kept(folder)
     turn(folder, "cats@2")

@@ -42,26 +42,6 @@ def cache_of(encode: Encode, n_bytes: int = 1_000_000) -> TextCache:
     return TextCaches(Settings(text_cache_bytes=n_bytes), Metrics()).space("tower", encode)
 
 
-def test_rows_come_in_the_order_of_the_texts() -> None:
-    cache = cache_of(Tower().encode)
-    cache.rows(["three"])
-
-    rows = cache.rows(["a", "three", "of", "a"]).in_order
-
-    assert rows[:, 0].tolist() == [1, 5, 2, 1]
-
-
-def test_a_known_text_is_not_encoded_again() -> None:
-    tower = Tower()
-    cache = cache_of(tower.encode)
-    cache.rows(["sky", "road"])
-
-    found = cache.rows(["road", "sky", "tree"])
-
-    assert (found.hits, found.misses) == (2, 1)
-    assert tower.asked == ["sky", "road", "tree"]
-
-
 @given(st.lists(st.lists(st.text(max_size=20), min_size=1, max_size=6), max_size=20), st.integers(0, 2_000))
 def test_it_never_keeps_more_bytes_than_it_may(questions: list[list[str]], most: int) -> None:
     caches = TextCaches(Settings(text_cache_bytes=most), Metrics())
@@ -72,12 +52,6 @@ def test_it_never_keeps_more_bytes_than_it_may(questions: list[list[str]], most:
 
         assert caches.memory.nbytes <= most
         assert rows[:, 0].tolist() == [len(text) for text in texts]
-
-
-def test_a_cache_of_no_bytes_still_answers() -> None:
-    cache = cache_of(Tower().encode, 0)
-
-    assert cache.rows(["sky"]).in_order.shape == (1, WIDTH)
 
 
 def test_a_text_that_many_miss_at_once_is_encoded_once() -> None:
@@ -128,18 +102,6 @@ def test_a_known_text_does_not_wait_for_the_encoding_of_others() -> None:
     assert hits == 1
 
 
-def test_two_lookups_that_want_each_others_texts_both_end() -> None:
-    tower = Tower()
-    cache = cache_of(tower.encode)
-    questions = [[f"word {(index + shift) % 8}" for index in range(4)] for shift in range(8)]
-
-    with ThreadPoolExecutor(8) as threads:
-        lookups = [threads.submit(cache.rows, texts) for texts in questions for _ in range(20)]
-        assert all(lookup.result(20).in_order.shape == (4, WIDTH) for lookup in lookups)
-
-    assert sorted(tower.asked) == sorted({text for texts in questions for text in texts})
-
-
 def test_what_is_done_when_nobody_waits_any_more_is_kept() -> None:
     tower = Tower()
     cache = cache_of(tower.encode)
@@ -163,28 +125,6 @@ def test_a_lookup_encodes_one_chunk_at_a_step() -> None:
         encoded.append(len(tower.asked))
 
     assert encoded == [CHUNK, 2 * CHUNK, 3 * CHUNK]
-
-
-def test_a_text_late_in_a_long_list_does_not_wait_for_it_and_is_encoded_once() -> None:
-    tower = Tower()
-    cache = cache_of(tower.encode)
-    long = cache.find([*(f"word {index}" for index in range(2 * CHUNK)), "sky"])
-    cache.encode_chunk(long)
-
-    rows = cache.rows(["sky"]).in_order
-
-    assert rows[0, 0] == 3
-    assert len(tower.asked) == CHUNK + 1
-    while long.missing:
-        cache.encode_chunk(long)
-    assert len(tower.asked) == len(set(tower.asked)) == 2 * CHUNK + 1
-
-
-def test_rows_may_be_written_to_without_a_change_in_the_cache() -> None:
-    cache = cache_of(Tower().encode)
-    cache.rows(["sky"]).in_order[:] = 0
-
-    assert cache.rows(["sky"]).in_order[0, 0] == 3
 
 
 def test_the_counts_tell_hits_and_misses_of_the_memory() -> None:
@@ -217,13 +157,6 @@ def test_models_with_one_text_tower_share_its_rows() -> None:
     assert (one.asked, other.asked) == (["red", "sky"], ["sea"])
 
 
-def test_models_with_two_text_towers_share_nothing() -> None:
-    caches = TextCaches(Settings(), Metrics())
-    caches.of(colours("one")).rows(["red"])
-
-    assert caches.of(colours("other")).rows(["red"]).misses == 1
-
-
 def test_all_towers_together_keep_no_more_bytes_than_they_may() -> None:
     caches = TextCaches(Settings(text_cache_bytes=1000), Metrics())
     models = [colours(name) for name in ("one", "other", "third")]
@@ -248,17 +181,6 @@ def test_rows_outlive_the_model_that_encoded_them() -> None:
 
     assert gone() is None
     assert caches.of(colours()).rows(["red"]).hits == 1
-
-
-def test_a_row_that_is_kept_again_counts_once() -> None:
-    memory = MemoryRows(10_000)
-    memory.keep("tower", {"sky": ROW, "road": ROW})
-    before = memory.nbytes
-
-    memory.keep("tower", {"sky": ROW})
-
-    assert memory.nbytes == before
-    assert memory.find("tower", ["sky", "road"]) == {"sky": ROW, "road": ROW}
 
 
 @pytest.mark.parametrize("kept_again", [True, False])

@@ -85,15 +85,6 @@ async def test_with_latest_a_frame_that_a_newer_one_overtakes_is_dropped() -> No
     assert worker.counted("lexiseg_stream_frames_total", result="ok") == 3
 
 
-async def test_with_latest_nothing_is_dropped_that_nothing_overtakes() -> None:
-    with working() as worker:
-        async with stream(worker, question(drop_policy="latest")) as (sender, answers):
-            for number in range(5):
-                sender.give(frame(number))
-                (answer,) = await take(answers, 1)
-                assert not answer.dropped
-
-
 async def test_a_broken_frame_yields_an_error_and_the_stream_goes_on() -> None:
     with working() as worker:
         steps: list[Step] = [question(), frame(0), frame(1, b"no picture"), frame(2, halves("r", "b")[:-30]), frame(3)]
