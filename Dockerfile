@@ -99,7 +99,7 @@ FROM base AS worker
 ENV OMP_WAIT_POLICY=passive \
     ORT_DISABLE_TELEMETRY=1 \
     LEXISEG_MODELS_DIR=/models \
-    LEXISEG_CACHE_DIR=/tmp/lexiseg \
+    XDG_CACHE_HOME=/tmp \
     HF_HOME=/models/.hub
 COPY --from=worker-build /opt/lexiseg /opt/lexiseg
 # A new volume takes over the owner of what it is mounted on; the second is for a cache that outlives the container.
@@ -143,7 +143,7 @@ LABEL org.opencontainers.image.title="lexiseg bulk" \
 FROM base AS trainer
 ENV OMP_WAIT_POLICY=passive \
     ORT_DISABLE_TELEMETRY=1 \
-    LEXISEG_CACHE_DIR=/tmp/lexiseg \
+    XDG_CACHE_HOME=/tmp \
     HF_HOME=/train/runs/.hub
 COPY --from=worker-build /opt/lexiseg /opt/lexiseg
 # Recipes write to runs/NAME and read ../shared/data. The volume of the workers' models is mounted on the first, so

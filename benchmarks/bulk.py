@@ -123,7 +123,7 @@ def run() -> None:
 def _rounds(root: Path, settings: Settings, count: int, rounds: int) -> list[dict[str, Pace]]:
     folder = photographs(root / "in", count)
     paths = sorted(folder.iterdir())
-    segmenter = catalogue.load("tiny", cache_dir=settings.cache_dir)
+    segmenter = catalogue.load("tiny")
     destination = Destination(str(root / "out"))
     part = -(-count // rounds)
     size = write_plan(destination, items(Source(str(folder), "files")), part)

@@ -24,8 +24,7 @@ SCHEMA = PAGE.parents[1] / "deploy/helm/lexiseg/values.schema.json"
 SET_BY_CHART = {
     "gateway": frozenset(
         {"host", "http_port", "grpc_port", "workers", "redis_url", "drain_seconds", "api_keys_file", "rollouts_file"}
-        | {"grpc_connection_age_seconds", "grpc_connection_grace_seconds"}
-        | {"worker_tls_ca", "worker_tls_certificate", "worker_tls_key", "worker_tls_name"}
+        | {"worker_tls_ca", "worker_tls_certificate", "worker_tls_key"}
     ),
     "worker": frozenset(
         {"host", "worker_port", "metrics_port", "redis_url", "drain_seconds", "device", "model"}

@@ -177,7 +177,7 @@ def test_compilations_and_models_outlive_a_worker(services: dict[str, Any]) -> N
 
     assert "/models" in mounted
     assert "/var/cache/lexiseg" in mounted
-    assert services["worker"]["environment"]["LEXISEG_CACHE_DIR"] == "/var/cache/lexiseg"
+    assert services["worker"]["environment"]["XDG_CACHE_HOME"] == "/var/cache"
     assert "install -d -o 10001 -g 10001 /models /var/cache/lexiseg" in DOCKERFILE
 
 

@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-# Until a video stream without messages is ended, and for the whole body of a request or one gRPC message.
-STREAM_IDLE_SECONDS = 60.0
-BODY_SECONDS = 60.0
+STREAM_IDLE_SECONDS = 60.0  # without a message, then a video stream is ended
+BODY_SECONDS = 60.0  # for the whole body of a request, or one gRPC message
 BYTES_OF_A_POINT = 96  # in JSON, with all the digits that a number may have
 REDIS_URL = re.compile(
     r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{1,5})?(?:/[0-9]*)?"
@@ -128,27 +127,12 @@ class Settings(FromEnvironment):
     worker_tls_key: Annotated[Path | None, Read(("gateway", "worker"), LISTENING)] = Field(
         None, description="PEM of its key"
     )
-    worker_tls_name: Annotated[str, Read(("gateway",), LISTENING)] = Field(
-        "lexiseg-worker", min_length=1, description="DNS name that stands in every worker's certificate"
-    )
-    grpc_connection_age_seconds: Annotated[float, Read(GATEWAYS, LISTENING)] = Field(
-        1800.0, gt=0, description="then a gRPC client is asked to connect anew"
-    )
-    grpc_connection_grace_seconds: Annotated[float, Read(GATEWAYS, LISTENING)] = Field(
-        300.0, gt=0, description="for calls on a connection of that age"
-    )
-    body_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
-        60.0, gt=0, description="for the whole body of a request, or one gRPC message either way; more is 408"
-    )
     drain_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
         25.0, ge=0, description="for requests in flight when the process is told to stop"
     )
 
     model: Annotated[str, Read(NAMERS, MODELS)] = Field(
         "tiny", description="NAME or NAME@VERSION; to serve several, between commas, the first is the default"
-    )
-    models_file: Annotated[Path | None, Read(WORKERS, MODELS)] = Field(
-        None, description="YAML list of models instead: name, preload, device"
     )
     models_dir: Annotated[Path | None, Read((*LOADERS, "export", "models"), MODELS)] = Field(
         None, description="folder of model directories"
@@ -169,9 +153,6 @@ class Settings(FromEnvironment):
     precision: Annotated[Literal["fast", "exact"], Read(ENGINES, MODELS)] = Field(
         "fast", description="fast: bfloat16 where the hardware has it; exact: float32"
     )
-    cache_dir: Annotated[Path | None, Read((*LOADERS, "export"), MODELS)] = Field(
-        None, description="what can be made again; default: lexiseg in the user's cache"
-    )
 
     max_batch: Annotated[int, Read(ENGINES, WORK)] = Field(
         8, ge=1, description="tiles in one image pass; nothing for `tiny` on a CPU"
@@ -181,12 +162,6 @@ class Settings(FromEnvironment):
     )
     deadline_seconds: Annotated[float, Read((*SERVERS, "video"), WORK)] = Field(
         30.0, gt=0, description="for the answer to a request"
-    )
-    max_streams: Annotated[int, Read(WORKERS, WORK)] = Field(
-        64, ge=1, description="video streams of one worker at a time; more get 429"
-    )
-    stream_idle_seconds: Annotated[float, Read((*SERVERS, "video"), WORK)] = Field(
-        60.0, gt=0, description="without a message, then a video stream is ended"
     )
 
     api_keys_file: Annotated[Path | None, Read(GATEWAYS, ADMISSION)] = Field(
@@ -233,16 +208,12 @@ class Settings(FromEnvironment):
     )
     api_key: Annotated[SecretStr | None, Read(CLIENTS, ADMISSION)] = Field(None, description="what `--server` is shown")
 
-    text_cache_bytes: Annotated[int, Read(ENGINES, CACHES)] = Field(64 * 2**20, ge=0, description="rows of texts")
     feature_cache_bytes: Annotated[int, Read(ENGINES, CACHES)] = Field(
         256 * 2**20, ge=0, description="features and images kept for a second question"
     )
 
     state_dir: Annotated[Path | None, Read(ASKERS, VOCABULARIES)] = Field(
         None, description="what outlives the process: users' vocabularies"
-    )
-    max_vocabularies: Annotated[int, Read(GATEWAYS, VOCABULARIES)] = Field(
-        256, ge=0, description="vocabularies of users; built-in ones do not count"
     )
 
     redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES), REDIS)] = Field(
@@ -254,12 +225,6 @@ class Settings(FromEnvironment):
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Read(SERVERS, WATCHING)] = Field(
         "info", description="debug, info, warning or error"
-    )
-    log_format: Annotated[Literal["auto", "json", "console"], Read(SERVERS, WATCHING)] = Field(
-        "auto", description="json, console for eyes, or auto: console where a terminal reads"
-    )
-    otel_endpoint: Annotated[str | None, Read(SERVERS, WATCHING)] = Field(
-        None, description="OpenTelemetry collector, OTLP over HTTP; needs its SDK"
     )
 
     limits: Limits = Field(default_factory=Limits)

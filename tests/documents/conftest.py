@@ -101,7 +101,7 @@ def shell(document_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name)
     for kind in ("HTTP", "GRPC", "WORKER", "METRICS"):
         monkeypatch.setenv(f"LEXISEG_{kind}_PORT", "0")
-    monkeypatch.setenv("LEXISEG_CACHE_DIR", str(tmp_path / "cache"))  # exports go there
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # exports go there
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(ROOT / part) for part in SOURCES))
     monkeypatch.setenv("PATH", os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]))
     folder = lay_out(tmp_path)

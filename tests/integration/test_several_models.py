@@ -34,12 +34,10 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Room for one model and a half."""
     folder = tmp_path_factory.mktemp("server")
-    models_file = folder / "models.yaml"
-    models_file.write_text("- name: tiny\n- name: second\n")
     room = 3 * catalogue.load("tiny").nbytes // 2
     # The room is counted for torch. Elsewhere than on a processor with bf16, `auto` would first export `second`.
     environment = {
-        "LEXISEG_MODELS_FILE": str(models_file),
+        "LEXISEG_MODEL": "tiny,second",
         "LEXISEG_MODELS_DIR": str(models_dir),
         "LEXISEG_RUNTIME": "torch",
         "LEXISEG_DEADLINE_SECONDS": "120",  # a model is loaded within it, however busy the machine

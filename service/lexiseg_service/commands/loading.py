@@ -37,7 +37,6 @@ def load(settings: Settings, task: Task) -> Segmenter:
         device=settings.device,
         precision=settings.precision,
         runtime=settings.runtime,
-        cache_dir=settings.cache_dir,
         text_tower=settings.text_tower,
     )
     _require_task(segmenter.card, task)
@@ -62,6 +61,5 @@ def named_or_folder(settings: Settings, name: str) -> Segmenter:
         models_dir=settings.models_dir,
         device=settings.device,
         runtime=settings.runtime,
-        cache_dir=settings.cache_dir,
         text_tower=settings.text_tower,
     )

@@ -34,9 +34,8 @@ def configure(settings: Settings, process: str | None = None) -> None:
     if process is not None:
         shared.append(partial(_with_process, process))
     terminal = sys.stderr.isatty()
-    for_eyes = settings.log_format == "console" or (settings.log_format == "auto" and terminal)
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=terminal) if for_eyes else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[

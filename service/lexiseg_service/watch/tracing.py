@@ -15,16 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from lexiseg_service.errors import InvalidValue
-from lexiseg_service.settings import Settings
-
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
 
 logger = structlog.get_logger("lexiseg.tracing")
-STANDARD = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-TRACES = "/v1/traces"  # OTLP over HTTP
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 CLOSING_SECONDS = 2.0  # a collector that is away does not hold up the end
 INSTALL = "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
 SERVERS_FAULT = frozenset({"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"})  # of the codes that are ours to send
@@ -122,13 +118,9 @@ class Tracing:
         closing.join(CLOSING_SECONDS)
 
 
-def open_tracing(settings: Settings) -> Tracing | None:
-    """Tracing to the endpoint of `LEXISEG_OTEL_ENDPOINT`, else of OpenTelemetry's own variables; None without one.
-
-    Raises:
-        InvalidValue: `LEXISEG_OTEL_ENDPOINT` is set, but OpenTelemetry is not installed.
-    """
-    if settings.otel_endpoint is None and not any(os.environ.get(name) for name in STANDARD):
+def open_tracing() -> Tracing | None:
+    """Tracing to the endpoint of OpenTelemetry's own variables; None without one, or without its SDK."""
+    if not any(os.environ.get(name) for name in ENDPOINTS):
         return None
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -136,21 +128,13 @@ def open_tracing(settings: Settings) -> Tracing | None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        if settings.otel_endpoint is None:  # a cluster's variable, not meant for us alone
-            logger.warning("no tracing: OpenTelemetry is not installed", install=INSTALL)
-            return None
-        named = "LEXISEG_OTEL_ENDPOINT"
-        raise InvalidValue.of(named, settings.otel_endpoint, f"OpenTelemetry, installed: {INSTALL}") from None
+        logger.warning("no tracing: OpenTelemetry is not installed", install=INSTALL)
+        return None
     own_name = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "lexiseg"}
     resource = Resource.create({"service.version": version("lexiseg"), **own_name})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=_traces_of(settings.otel_endpoint))))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return Tracing(provider)
-
-
-def _traces_of(endpoint: str | None) -> str | None:
-    """Where a collector takes traces; without an endpoint of ours the exporter reads its own variables."""
-    return None if endpoint is None else endpoint.rstrip("/").removesuffix(TRACES) + TRACES
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -12,6 +12,10 @@ MOST_INTERNAL_BYTES = 256 * 2**20
 CLIENT_SILENT, CLIENT_PING = 30.0, 10.0
 WORKER_SILENT, WORKER_PING = 10.0, 5.0
 CLIENT_IDLE = 300.0  # seconds without a call, then a client's connection is closed
+# Clients reconnect that often, so that new gateways get their share and a gateway that shuts down is left in time; open
+# calls have the grace. The Helm chart waits for the age before it stops a gateway.
+CONNECTION_AGE = 20.0
+CONNECTION_GRACE = 2100.0
 CLIENTS_MAY_PING = 10.0  # seconds between two pings of a client
 
 
@@ -29,9 +33,8 @@ def public_options(settings: Settings) -> Options:
         *_keepalive(CLIENT_SILENT, CLIENT_PING),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", round(1e3 * CLIENTS_MAY_PING)),
-        # Clients come back to another gateway now and then: a new one gets its share.
-        ("grpc.max_connection_age_ms", round(1e3 * settings.grpc_connection_age_seconds)),
-        ("grpc.max_connection_age_grace_ms", round(1e3 * settings.grpc_connection_grace_seconds)),
+        ("grpc.max_connection_age_ms", round(1e3 * CONNECTION_AGE)),
+        ("grpc.max_connection_age_grace_ms", round(1e3 * CONNECTION_GRACE)),
         ("grpc.max_connection_idle_ms", round(1e3 * CLIENT_IDLE)),
     ]
 

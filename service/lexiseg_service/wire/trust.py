@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # generic for the type checker alone
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 TOKEN = "x-lexiseg-token"
+WORKER_NAME = "lexiseg-worker"  # DNS name in the certificate of every worker
 GUARDED = "/lexiseg."  # services of ours; health is asked by probes, which have no token
 PARTS = ("worker_tls_ca", "worker_tls_certificate", "worker_tls_key")
 Metadata = tuple[tuple[str, str], ...]
@@ -42,11 +43,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class Trust:
-    """What one side shows and asks for. `name` stands in every worker's certificate."""
+    """The credentials of one side."""
 
     identity: Identity | None = None
     token: str | None = None
-    name: str = "lexiseg-worker"
 
     @classmethod
     def of(cls, settings: Settings) -> Trust:
@@ -56,7 +56,7 @@ class Trust:
             InvalidValue: some of the three files are named and some are not, one cannot be read, or they do not fit.
         """
         token = None if settings.worker_token is None else settings.worker_token.get_secret_value()
-        return cls(_identity(settings), token, settings.worker_tls_name)
+        return cls(_identity(settings), token)
 
     @property
     def metadata(self) -> Metadata:
@@ -71,7 +71,7 @@ class Trust:
             self.identity.authority, self.identity.key, self.identity.certificate
         )
         # Workers are found by address, and come and go: what their certificates share is a name.
-        named = ("grpc.ssl_target_name_override", self.name)
+        named = ("grpc.ssl_target_name_override", WORKER_NAME)
         return grpc.aio.secure_channel(address, credentials, options=[*options, named])
 
     @property

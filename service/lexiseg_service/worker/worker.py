@@ -171,6 +171,5 @@ class ModelWorker:
             device=served.device,
             precision=settings.precision,
             runtime=settings.runtime,
-            cache_dir=settings.cache_dir,
             text_tower=settings.text_tower,
         )

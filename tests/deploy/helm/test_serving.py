@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lexiseg_service.fleet.rollouts import read_rollouts
+from lexiseg_service.wire.channels import CONNECTION_AGE
 from tests.deploy.helm.installing import CHART, Installed, Object, example, installed
 
 EXAMPLES = CHART / "examples"
@@ -226,14 +227,11 @@ def test_there_is_time_to_drain(part: str, kind: str, name: str) -> None:
 
 
 def test_a_gateway_outlives_the_connections_that_it_had_when_it_was_forgotten() -> None:
-    made = installed({"gateway": {"preStopSeconds": 20, "connectionSeconds": 33, "streamSeconds": 500}})
+    made = installed({"gateway": {"preStopSeconds": 20}})
 
     _, seconds = made.container("Deployment", GATEWAY)["lifecycle"]["preStop"]["exec"]["command"]
-    env = made.env("Deployment", GATEWAY)
-    assert env["LEXISEG_GRPC_CONNECTION_AGE_SECONDS"] == "33"
-    assert env["LEXISEG_GRPC_CONNECTION_GRACE_SECONDS"] == "500"
     # By the manual of gRPC (A9), ages are spread over a tenth more or less.
-    assert int(seconds) >= 20 + 1.1 * 33
+    assert int(seconds) >= 20 + 1.1 * CONNECTION_AGE
 
 
 def test_who_scales_says_how_many_and_nobody_else() -> None:
@@ -330,7 +328,6 @@ def test_gateways_and_workers_show_each_other_certificates_of_their_own() -> Non
         assert env["LEXISEG_WORKER_TOKEN"] == {"secretKeyRef": {"name": "lexiseg-hop", "key": "token"}}
         volumes = {v["name"]: v for v in pod(made, "Deployment", name)["volumes"]}
         assert volumes["hop"]["secret"]["secretName"] == secret
-    assert made.env("Deployment", GATEWAY)["LEXISEG_WORKER_TLS_NAME"] == "lexiseg-worker"
 
 
 def test_a_trainer_writes_where_workers_look_for_models() -> None:

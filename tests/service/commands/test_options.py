@@ -84,13 +84,13 @@ def chosen(*words: str) -> Chosen:
 def test_options_of_every_type_arrive_in_the_settings() -> None:
     choice = chosen(
         *("--http-port", "0", "--drain-seconds", "1.5", "--no-url-fetch", "--models-dir", "models"),
-        *("--cors-origins", "https://a.example, https://b.example", "--log-format", "console"),
+        *("--cors-origins", "https://a.example, https://b.example", "--log-level", "debug"),
         *("--redis-url", "redis://host"),
     )
 
     settings = choice.settings
     assert (settings.http_port, settings.drain_seconds, settings.url_fetch) == (0, 1.5, False)
-    assert (str(settings.models_dir), settings.log_format) == ("models", "console")
+    assert (str(settings.models_dir), settings.log_level) == ("models", "debug")
     assert settings.cors_origins == ("https://a.example", "https://b.example")
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == "redis://host"
@@ -127,7 +127,7 @@ def test_the_help_of_a_command_with_many_options_shows_them_in_groups() -> None:
     titles = ("Main options:", "Options:", "Listening:", "Models:", "Limits of a request:")
     places = [shown.index(f"\n{title}\n") for title in titles]
     assert places == sorted(places)
-    assert shown.index("Listening:") < shown.index("--body-seconds <") < shown.index("Models:")
+    assert shown.index("Listening:") < shown.index("--drain-seconds <") < shown.index("Models:")
 
 
 @pytest.mark.parametrize(

@@ -346,8 +346,9 @@ async def test_a_silent_stream_gives_its_place_back(monkeypatch: pytest.MonkeyPa
     assert kind(refused) in ((429, "rate-limited"), (429, "queue-full"))
 
 
-async def test_a_place_that_the_worker_lacks_is_refused_with_a_time() -> None:
-    async with gateway(max_streams=1) as client:
+async def test_a_place_that_the_worker_lacks_is_refused_with_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_service.worker.video.streams.MAX_STREAMS", 1)
+    async with gateway() as client:
         await ask(client, await opened(client), frame(red=HERE))
 
         refused = await client.post("/v1/streams", json={})

@@ -44,7 +44,7 @@ def _logging_as_before() -> Iterator[None]:
 
 
 def test_a_client_that_resets_its_call_leaves_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(Settings(log_format="json"))
+    logs.configure(Settings())
     grpc_logger = logging.getLogger("grpc._cython.cygrpc")
     for error in (type("ExecuteBatchError", (Exception,), {})("reset"), RuntimeError("something else")):
         grpc_logger.error("raised by servicer method", exc_info=error)
@@ -57,7 +57,7 @@ def test_a_client_that_resets_its_call_leaves_no_traceback(capsys: pytest.Captur
 def test_an_export_tells_of_its_constants_only_when_debugged(
     level: Literal["info", "debug"], told: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logs.configure(Settings(log_format="json", log_level=level))
+    logs.configure(Settings(log_level=level))
     for name in ("onnx_ir.passes.common.initializer_deduplication", "onnxscript.optimizer._constant_folding"):
         logging.getLogger(name).info("a constant")
         logging.getLogger(name).warning("something else")
@@ -121,29 +121,6 @@ def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[st
     structlog.get_logger("lexiseg.test").info("hello")
 
     assert lines(capsys) == []
-
-
-def test_the_console_format_is_for_eyes(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(Settings(log_format="console"))
-
-    structlog.get_logger("lexiseg.test").info("hello")
-
-    assert "hello" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("chosen", "for_eyes"), [("auto", True), ("json", False), ("console", True)])
-def test_a_terminal_gets_lines_for_eyes_unless_json_is_asked_for(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    chosen: Literal["auto", "json", "console"],
-    for_eyes: bool,
-) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    logs.configure(Settings(log_format=chosen))
-
-    structlog.get_logger("lexiseg.test").info("hello")
-
-    assert capsys.readouterr().err.startswith("{") is not for_eyes
 
 
 @pytest.mark.parametrize("classes", [["unicorn"], ["unicorn", "unicorn"], ["unicorn\x00"]])
@@ -216,11 +193,10 @@ async def test_a_request_leaves_nothing_on_the_lines_after_it(capsys: pytest.Cap
     assert "key_id" not in line
 
 
-def test_a_console_log_in_a_file_has_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(Settings(log_format="console"))
+def test_a_terminal_gets_lines_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    logs.configure(Settings())
 
-    logging.getLogger("elsewhere").warning("too warm")
+    structlog.get_logger("lexiseg.test").info("hello")
 
-    line = capsys.readouterr().err
-    assert "too warm" in line
-    assert "\x1b" not in line
+    assert not capsys.readouterr().err.startswith("{")

@@ -116,7 +116,7 @@ async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Me
     assert float(held["texts"]) == backend.engine.text_caches.memory.nbytes > 0
     assert float(held["features"]) == backend.engine.feature_cache.nbytes > 0
     assert float(held["words"]) > 0
-    assert {"asked", "tables", "streams", "requests", "fetched", "vocabularies"} <= held.keys()
+    assert {"asked", "streams", "requests", "fetched", "vocabularies"} <= held.keys()
 
 
 async def test_a_scrape_is_written_beside_the_event_loop(metrics: Metrics) -> None:

@@ -16,11 +16,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.watch.tracing import STANDARD, Tracing, open_tracing
+from lexiseg_service.watch.tracing import ENDPOINTS, Tracing, open_tracing
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rpc.calling import calling, request
@@ -32,7 +31,7 @@ STAGES = ["decode", "image", "post", "queue", "text"]
 
 @pytest.fixture(autouse=True)
 def _no_collector_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*STANDARD, "LEXISEG_OTEL_ENDPOINT"):
+    for name in ENDPOINTS:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -155,8 +154,8 @@ async def test_probes_and_scrapes_leave_no_spans(path: str, tracing: Tracing, ex
 def test_without_an_endpoint_nothing_of_it_is_needed() -> None:
     program = (
         "import sys; sys.modules['opentelemetry'] = None; "  # an import of it would now fail
-        "from lexiseg_service.settings import Settings; from lexiseg_service.watch.tracing import open_tracing; "
-        "assert open_tracing(Settings()) is None"
+        "from lexiseg_service.watch.tracing import open_tracing; "
+        "assert open_tracing() is None"
     )
 
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -164,28 +163,21 @@ def test_without_an_endpoint_nothing_of_it_is_needed() -> None:
     assert answer.returncode == 0, answer.stderr
 
 
-@pytest.mark.parametrize("name", STANDARD)
+@pytest.mark.parametrize("name", ENDPOINTS)
 def test_the_standard_variables_switch_it_on_too(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    opened = open_tracing(Settings())
+    opened = open_tracing()
 
     assert opened is not None
     opened.close()
 
 
-def test_an_endpoint_without_the_extra_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_otel(monkeypatch)
-
-    with pytest.raises(InvalidValue, match=r"pip install opentelemetry-sdk opentelemetry-exp"):
-        open_tracing(Settings(otel_endpoint="http://127.0.0.1:9"))
-
-
 def test_a_variable_of_the_cluster_without_the_extra_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     without_otel(monkeypatch)
-    monkeypatch.setenv(STANDARD[0], "http://127.0.0.1:9")
+    monkeypatch.setenv(ENDPOINTS[0], "http://127.0.0.1:9")
 
-    assert open_tracing(Settings()) is None
+    assert open_tracing() is None
 
 
 def test_a_collector_that_does_not_answer_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

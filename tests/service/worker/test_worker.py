@@ -92,11 +92,8 @@ async def test_another_version_is_awaited_until_it_is_warmed_up(tmp_path: Path) 
 async def test_a_model_that_cannot_be_loaded_is_named_and_hurts_no_other(models_dir: Path, tmp_path: Path) -> None:
     weights = models_dir / "second" / "tiny.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    models_file = tmp_path / "models.yaml"
-    models_file.write_text("- name: tiny\n- {name: second, preload: true}\n")
 
-    async with working(models_file=models_file, models_dir=models_dir) as worker:
-        await until(lambda: worker.health().degraded != ())
+    async with working(model="tiny,second", models_dir=models_dir) as worker:
         answer = await ask(worker)
         with pytest.raises(NotReady, match="model second cannot be loaded") as refused:
             await ask(worker, "second")

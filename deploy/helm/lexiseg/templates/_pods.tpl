@@ -130,10 +130,6 @@ livenessProbe:
   value: /etc/lexiseg/hop/tls.crt
 - name: LEXISEG_WORKER_TLS_KEY
   value: /etc/lexiseg/hop/tls.key
-{{- if eq (index $ 1) "gateway" }}
-- name: LEXISEG_WORKER_TLS_NAME
-  value: {{ .tls.name }}
-{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

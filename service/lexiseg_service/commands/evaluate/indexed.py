@@ -41,7 +41,6 @@ def run(
         models_dir=settings.models_dir,
         device=settings.device,
         runtime=settings.runtime,
-        cache_dir=settings.cache_dir,
         text_tower=settings.text_tower,
     )
     console = Console(stderr=True)

@@ -75,7 +75,7 @@ def _agreement(
 
 def _place(segmenter: Segmenter, settings: Settings) -> Path:
     model = catalogue.find(settings.model, settings.models_dir)
-    return catalogue.export_folder(model.folder, segmenter, settings.cache_dir)
+    return catalogue.export_folder(model.folder, segmenter)
 
 
 def _photographs(folder: Path) -> list[NDArray[np.uint8]]:

@@ -31,7 +31,7 @@ def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
         raise InvalidValue.of("--workers / LEXISEG_WORKERS", "", "HOST:PORT or dns:///HOST:PORT, between commas")
     logs.configure(settings, "gateway" if workers else None)
     metrics = Metrics(workers)
-    tracing = open_tracing(settings)
+    tracing = open_tracing()
     app = create_app(settings, RemoteBackend(settings, metrics), metrics, tracing=tracing)
     install(app, settings)
     server = server_of(app, app.state.grpc, settings, settings.http_port, "--http-port", greeting_of_gateway)

@@ -29,7 +29,7 @@ def run(settings: Settings, socket: Path | None = None) -> int:
     """
     logs.configure(settings, None if socket is None else socket.name)
     metrics = Metrics()
-    tracing = open_tracing(settings)
+    tracing = open_tracing()
     crashes = None if socket is None else CrashRecord(socket)
     worker = ModelWorker(settings, metrics, lambda: server.give_up(), tracing, crashes)
     grpc = worker_server(worker, settings, metrics, socket)

@@ -26,6 +26,7 @@ from lexiseg_service.worker.texts.redis_rows import RedisRows, TextRows
 Rows = NDArray[np.float16]
 Encode = Callable[[list[str]], Encoded]
 CHUNK = 64  # texts per call of the tower
+MEMORY_BYTES = 64 * 2**20  # of rows in memory
 TTL_SECONDS = 30 * 86400  # of a row in Redis
 ENTRY_BYTES = 260  # of the dictionary and the key, beside text and row
 MAX_MARKS = 65_536  # pairs of key and text, of all API keys together: some 8 MB
@@ -118,8 +119,8 @@ class AskedBefore:
 class TextCaches:
     """The text rows of one process. Models with the same text tower share rows, all towers share the memory."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self.memory = MemoryRows(settings.text_cache_bytes)
+    def __init__(self, settings: Settings, metrics: Metrics, memory_bytes: int = MEMORY_BYTES) -> None:
+        self.memory = MemoryRows(memory_bytes)
         self.redis = None
         if settings.redis_url is not None:
             secret = settings.text_rows_key.get_secret_value().encode() if settings.text_rows_key else b""

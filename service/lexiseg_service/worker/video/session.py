@@ -30,7 +30,7 @@ from lexiseg_service.errors import (
     unexpected,
 )
 from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.settings import Settings
+from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.models.pool import GOING_DOWN
 from lexiseg_service.worker.video.state import StreamState
@@ -80,7 +80,7 @@ class Session:
         self._engine = engine
         self._patience = settings.deadline_seconds
         # The gateway ends a silent stream; this is for a gateway that vanished.
-        self._silence = 2 * settings.stream_idle_seconds
+        self._silence = 2 * STREAM_IDLE_SECONDS
         self._lock_of = lock_of
         self._on_frame = on_frame
         self._flow = f"stream:{uuid.uuid4().hex}"

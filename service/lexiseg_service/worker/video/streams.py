@@ -9,12 +9,14 @@ from weakref import WeakValueDictionary
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, NotReady
 from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.settings import Settings
+from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.models.pool import GOING_DOWN
 from lexiseg_service.worker.video.session import Session
+
+MAX_STREAMS = 64  # open at a time
 
 
 class Streams:
@@ -24,8 +26,8 @@ class Streams:
         self._engine = engine
         self._settings = settings
         self._metrics = metrics
-        self._silence = 2 * settings.stream_idle_seconds
-        self._places = Shares("video streams", settings.max_streams, CLIENT_SHARE)
+        self._silence = 2 * STREAM_IDLE_SECONDS
+        self._places = Shares("video streams", MAX_STREAMS, CLIENT_SHARE)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by client
         self._waiting: set[asyncio.Timeout] = set()  # of streams without a config yet
         self._open: set[Session] = set()

@@ -42,7 +42,7 @@ def root(tmp_path: Path) -> Path:
 def test_an_export_is_served_by_its_runtime_from_the_cache(
     lexiseg: CommandLine, photos: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LEXISEG_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     # Traced for other tests, too: it takes ten seconds. The graph is compared with the network all the same.
     graph = tiny_graphs() / "image.onnx"
     monkeypatch.setattr(write, "_trace", lambda network, size, buckets, target: shutil.copy(graph, target))

@@ -103,8 +103,9 @@ async def test_a_client_that_knows_only_reflection_can_ask() -> None:
     assert [segment.label for segment in answer.segments] == ["sky"]
 
 
-async def test_a_connection_grows_old_and_the_client_hears_nothing_of_it() -> None:
-    async with calling(grpc_connection_age_seconds=0.1, grpc_connection_grace_seconds=5) as gateway:
+async def test_a_connection_grows_old_and_the_client_hears_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "CONNECTION_AGE", 0.1)
+    async with calling() as gateway:
         await gateway.stub.Segment(request("sky"))
         await _asked_to_connect_anew(gateway.channel)
 
@@ -113,9 +114,10 @@ async def test_a_connection_grows_old_and_the_client_hears_nothing_of_it() -> No
     assert answer.segments
 
 
-async def test_a_call_that_is_older_than_its_connection_is_still_answered() -> None:
+async def test_a_call_that_is_older_than_its_connection_is_still_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "CONNECTION_AGE", 0.1)
     backend = SlowBackend()
-    async with calling(backend=backend, grpc_connection_age_seconds=0.1, grpc_connection_grace_seconds=5) as gateway:
+    async with calling(backend=backend) as gateway:
         answering = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
         await backend.reached.wait()
         await _asked_to_connect_anew(gateway.channel)

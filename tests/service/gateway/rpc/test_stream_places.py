@@ -50,7 +50,8 @@ async def test_a_stream_that_does_not_say_what_it_wants_is_soon_ended_and_took_n
 ) -> None:
     for seconds in (0.2, 2, 10):  # on a slow machine the stream that says what it wants may come too late, too
         monkeypatch.setattr("lexiseg_service.gateway.video.FIRST_MESSAGE_SECONDS", seconds)
-        async with over_colours(max_streams=2) as (gateway, _):
+        monkeypatch.setattr("lexiseg_service.worker.video.streams.MAX_STREAMS", 2)
+        async with over_colours() as (gateway, _):
             silent = [gateway.stub.SegmentVideo() for _ in range(3)]
             answers = []
             with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
@@ -68,9 +69,10 @@ async def test_a_stream_that_does_not_say_what_it_wants_is_soon_ended_and_took_n
     assert len(answers) == 1
 
 
-async def test_one_client_has_its_part_of_the_places_for_streams() -> None:
+async def test_one_client_has_its_part_of_the_places_for_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_service.worker.video.streams.MAX_STREAMS", 2)
     keys = SecretStr(f"{line_of('one', 'first')},{line_of('other', 'second')}")
-    async with over_colours(max_streams=2, api_keys=keys) as (gateway, _):
+    async with over_colours(api_keys=keys) as (gateway, _):
 
         async def begun(key: str) -> Call:
             call = gateway.stub.SegmentVideo(metadata=(("x-api-key", key),))
@@ -98,7 +100,8 @@ async def test_a_client_that_reads_no_answers_loses_its_place_and_gets_the_reaso
     for seconds in (0.5, 2, 10):  # on a slow machine the client itself may be silent for longer than the first
         monkeypatch.setattr("lexiseg_service.gateway.video.STREAM_IDLE_SECONDS", seconds)
         monkeypatch.setattr("lexiseg_service.gateway.rpc.interceptor.STREAM_IDLE_SECONDS", seconds)
-        async with over_colours(max_streams=1) as (gateway, backend):
+        monkeypatch.setattr("lexiseg_service.worker.video.streams.MAX_STREAMS", 1)
+        async with over_colours() as (gateway, backend):
             call = await opened(gateway, config(overlay=True))
             # Answers of a megabyte each, more than a connection holds.
             sending = asyncio.ensure_future(call.write(frame(large)))

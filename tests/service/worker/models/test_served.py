@@ -62,37 +62,6 @@ def test_versions_beside_each_other_are_loaded_at_once(models_dir: Path) -> None
     assert [(one.name, one.preload) for one in served] == [("second", True), ("tiny@2", True), ("tiny@1", True)]
 
 
-def test_a_models_file_says_what_is_loaded_at_once_and_where(models_dir: Path, tmp_path: Path) -> None:
-    served = served_models(Settings(models_file=written(tmp_path, TWO), models_dir=models_dir))
-
-    assert [(one.name, one.preload, one.device) for one in served] == [("tiny", True, "auto"), ("second", True, "cpu")]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("tiny", "a YAML list"),
-        ("", "a YAML list"),
-        ("[]", "at least one model"),
-        ("- tiny", "0"),
-        ("- {name: tiny, preload: perhaps}", "0.preload"),
-        ("- {name: tiny, precision: fast}", "0.precision"),
-        ("- {preload: true}", "0.name"),
-        ("- name: [", "a YAML list"),
-        ("- name: ''", "0.name"),
-        ("- name: tiny\n- name: tiny@1", "each version of a model once"),
-    ],
-)
-def test_a_models_file_that_is_wrong_is_refused_with_the_place(text: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match=said):
-        served_models(Settings(models_file=written(tmp_path, text)))
-
-
-def test_names_and_a_models_file_do_not_go_together(tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match="not both"):
-        served_models(Settings(model="tiny", models_file=written(tmp_path, TWO)))
-
-
 @pytest.mark.parametrize("model", ["tiny,", ",", "", "tiny,,tiny"])
 def test_a_name_that_is_missing_is_refused(model: str) -> None:
     with pytest.raises(InvalidValue, match="--model"):

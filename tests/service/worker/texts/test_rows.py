@@ -39,12 +39,12 @@ class Tower:
 
 
 def cache_of(encode: Encode, n_bytes: int = 1_000_000) -> TextCache:
-    return TextCaches(Settings(text_cache_bytes=n_bytes), Metrics()).space("tower", encode)
+    return TextCaches(Settings(), Metrics(), n_bytes).space("tower", encode)
 
 
 @given(st.lists(st.lists(st.text(max_size=20), min_size=1, max_size=6), max_size=20), st.integers(0, 2_000))
 def test_it_never_keeps_more_bytes_than_it_may(questions: list[list[str]], most: int) -> None:
-    caches = TextCaches(Settings(text_cache_bytes=most), Metrics())
+    caches = TextCaches(Settings(), Metrics(), most)
     cache = caches.space("tower", Tower().encode)
 
     for texts in questions:
@@ -158,7 +158,7 @@ def test_models_with_one_text_tower_share_its_rows() -> None:
 
 
 def test_all_towers_together_keep_no_more_bytes_than_they_may() -> None:
-    caches = TextCaches(Settings(text_cache_bytes=1000), Metrics())
+    caches = TextCaches(Settings(), Metrics(), 1000)
     models = [colours(name) for name in ("one", "other", "third")]
 
     for index in range(10):

@@ -20,6 +20,7 @@ from lexiseg_service.errors import (
     UndecodableImage,
 )
 from lexiseg_service.worker.models.pool import GOING_DOWN
+from lexiseg_service.worker.video import session, streams
 from tests.service.worker.gated_colours import ask, halves
 from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, soon, stream, take, working
 
@@ -253,16 +254,18 @@ async def test_frames_that_a_closing_engine_gives_up_end_the_stream() -> None:
             await closing
 
 
-async def test_a_sender_that_vanished_is_not_waited_for() -> None:
-    with working(stream_idle_seconds=0.05) as worker:
+async def test_a_sender_that_vanished_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "STREAM_IDLE_SECONDS", 0.05)
+    with working() as worker:
         async with stream(worker, question(), frame(0)) as (_, answers):
             assert ids(await take(answers, 1)) == ["0"]
             with pytest.raises(DeadlineExceeded, match=r"0\.1 seconds"):
                 await take(answers, 1)
 
 
-async def test_a_stream_too_many_is_refused() -> None:
-    with working(max_streams=1) as worker:
+async def test_a_stream_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_STREAMS", 1)
+    with working() as worker:
         async with stream(worker, question(), frame(0)) as (_, answers):
             await take(answers, 1)
             async with stream(worker, question()) as (_, others):
