@@ -76,3 +76,17 @@ def test_the_documents_stay_short() -> None:
     assert sum(words.values()) <= MAX_WORDS
     assert words["README.md"] <= 1000
     assert words["docs/history.md"] <= 2500
+
+
+def test_the_modules_of_the_architecture_exist() -> None:
+    """In its tables `S/` and `M/` stand for the packages; a bare name lies beside the module before it."""
+    rows = "\n".join(line for line in prose(ROOT / "docs/architecture.md").splitlines() if line.startswith("|"))
+    rows = rows.replace("`S/", "`service/lexiseg_service/").replace("`M/", "`model/lexiseg_model/")
+    missing, folder = [], ROOT
+    for name in re.findall(r"`([\w/]+(?:\.py|/))`", rows):
+        path = ROOT / name if "/" in name else folder / name
+        folder = path.parent
+        if "NAME" not in name and not path.exists():
+            missing.append(path.relative_to(ROOT))
+
+    assert missing == []
