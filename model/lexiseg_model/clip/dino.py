@@ -17,9 +17,9 @@ import torch
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
+from lexiseg_model.catalogue.hub import fetch
 from lexiseg_model.catalogue.weights import Undrawn, told_of
 from lexiseg_model.clip.checkpoint import State, read_tensors
-from lexiseg_model.clip.hub import fetch
 from lexiseg_model.clip.vision import patch_map, resize_positions
 from lexiseg_model.errors import ShapeError, WeightsError
 

@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.clip import windowed
-from lexiseg_model.clip.classes import ClassRule
-from lexiseg_model.clip.templates import template_set
-from lexiseg_model.clip.text_side import RawRows, TextSide
+from lexiseg_model.clip.text_side import ClassRule, RawRows, TextSide, template_set
 from lexiseg_model.device import Execution
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.features import InferenceOptions, Plan, TileFeatures

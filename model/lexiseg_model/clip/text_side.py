@@ -1,18 +1,106 @@
-"""The text side of a segmenter: templates filled in, rows from the tower, one vector for each text."""
+"""From classes to vectors: texts in prompt templates, rows of a text tower, the published rules to average them.
+
+The templates and where they come from are in `data/templates.json`; the strings are exactly those of the sources, full
+stops, missing articles and all, because published figures depend on them.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
-from lexiseg_model.clip.classes import ClassRule, class_vectors
-from lexiseg_model.clip.templates import fill
-from lexiseg_model.errors import ShapeError
+from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import ClassEntry, Precision
+
+DATA = Path(__file__).parent / "data" / "templates.json"
+VOWELS = "aeiou"
+
+
+@cache
+def _data() -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(DATA.read_text())
+    return data
+
+
+def template_names() -> tuple[str, ...]:
+    """Names of all sets, such as `imagenet80` (OpenAI's), `tcl9`, `vild14`."""
+    return tuple(_data()["sets"])
+
+
+def template_set(name: str) -> list[str]:
+    """The strings of a set, in their published order; `fill` puts a text in.
+
+    Raises:
+        OptionError: no set of that name.
+    """
+    sets = _data()["sets"]
+    if name not in sets:
+        raise OptionError(f"no template set {name!r}; there are {', '.join(template_names())}")
+    return list(sets[name]["templates"])
+
+
+def fill(template: str, text: str) -> str:
+    """A template with a text in it: `{}`, or `{article}` (a or an) and `{category}`, are replaced."""
+    article = "an" if text[:1].lower() in VOWELS else "a"
+    parts = template.replace("{article}", article).replace("{category}", "{}").split("{}")
+    return text.join(parts)  # joined at the end: braces of the text stay what they are
+
+
+def background_words(name: str) -> tuple[str, ...]:
+    """`bg26` (SCLIP, NACLIP, ProxyCLIP), `bg17` (ProxyCLIP on COCO-Object), `plain` (the word background).
+
+    Raises:
+        OptionError: no list of that name.
+    """
+    lists = _data()["background_words"]
+    if name not in lists:
+        raise OptionError(f"no list of background words {name!r}; there are {', '.join(lists)}")
+    return tuple(lists[name])
+
+
+# How the templates of one text are put together.
+ClassRule = Literal["mean_of_units", "mean_of_rows"]
+
+
+def mean_of_units(rows: Tensor, templates: int) -> Tensor:
+    """Unit rows, their mean over templates, unit again: SCLIP, ClearCLIP, NACLIP, ProxyCLIP, CLIP-DINOiser.
+
+    Args:
+        rows: [T * templates, D] float32, all templates of the first text first.
+        templates: how many rows a text has.
+
+    Returns:
+        [T, D] of unit length.
+
+    Raises:
+        ShapeError: the rows do not divide by the templates.
+    """
+    return F.normalize(F.normalize(_by_text(rows, templates), dim=2).mean(1), dim=1)
+
+
+def mean_of_rows(rows: Tensor, templates: int) -> Tensor:
+    """The mean of raw rows over templates, then unit: TCL. Longer rows count more. Arguments as above."""
+    return F.normalize(_by_text(rows, templates).mean(1), dim=1, eps=1e-6)  # TCL's epsilon
+
+
+def class_vectors(rows: Tensor, templates: int, rule: ClassRule) -> Tensor:
+    """Vectors [T, D] by the named rule."""
+    return (mean_of_units if rule == "mean_of_units" else mean_of_rows)(rows, templates)
+
+
+def _by_text(rows: Tensor, templates: int) -> Tensor:
+    if rows.ndim != 2 or templates < 1 or len(rows) % templates:
+        raise ShapeError(f"expected rows [T * {templates}, D], got {list(rows.shape)}")
+    return rows.float().view(-1, templates, rows.shape[1])
 
 
 class RawRows(Protocol):

@@ -21,14 +21,15 @@ from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from torch import Tensor, nn
 
+from lexiseg_model.catalogue.hub import fetch, missing
 from lexiseg_model.catalogue.weights import Undrawn, told_of
 from lexiseg_model.clip.activation import Evidence, decide, split_architecture
 from lexiseg_model.clip.checkpoint import Checkpoint, State, read_checkpoint
-from lexiseg_model.clip.hub import fetch_clip
 from lexiseg_model.errors import OptionError, WeightsError
 
 # Of the small pair that is trained here: a name like any other of open_clip's.
 open_clip.add_model_config(Path(__file__).parent / "data" / "architectures")
+CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # as open_clip looks for them
 _tokenizers: WeakValueDictionary[str, Any] = WeakValueDictionary()  # by architecture; open_clip is untyped
 
 
@@ -72,14 +73,30 @@ def from_hub(architecture: str, tag: str, *, quick_gelu: bool | None = None, cac
     name, config = _pretrained(architecture, tag)
     evidence = Evidence(bool(config.get("quick_gelu", False)), f"pretrained tag {tag}")
     quick = decide(architecture, quick_gelu, evidence, unmarked=False)
-    path = fetch_clip(name, tag, config, cache)
+    path = _fetch(name, tag, config, cache)
     return from_state(name, read_checkpoint(path).state, quick_gelu=quick)
 
 
 def hub_file(architecture: str, tag: str, cache: Path | None = None) -> Path:
     """The file behind a pretrained tag, downloaded if it must be; arguments and errors as `from_hub`."""
     name, config = _pretrained(architecture, tag)
-    return fetch_clip(name, tag, config, cache)
+    return _fetch(name, tag, config, cache)
+
+
+def _fetch(architecture: str, tag: str, config: dict[str, Any], cache: Path | None = None) -> Path:
+    """The file of one of open_clip's pretrained tags; `config` is open_clip's entry of it.
+
+    Raises:
+        WeightsError: as `fetch`.
+    """
+    wanted = f"weights {tag} of {architecture}"
+    repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
+    if repository:
+        return fetch(repository, (file,) if file else CLIP_FILES, wanted, cache)
+    try:
+        return Path(open_clip.download_pretrained(config, cache_dir=None if cache is None else str(cache)))
+    except Exception as error:  # an address of its own, not the hub's
+        raise missing(wanted, f"{config.get('url')}: {error}") from error
 
 
 def from_files(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lexiseg_model.clip.normalise import STATISTICS, Normalisation
+from lexiseg_model.clip.images import STATISTICS, Normalisation
 from lexiseg_model.training.recipe import DeitSettings
 
 

@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import save_file
 
 from lexiseg_model import catalogue
-from lexiseg_model.clip.fresh_text import tokenize
+from lexiseg_model.clip.text import tokenize
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.s_seg.segmenter import SSegSegmenter

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lexiseg_model.clip.activation import Evidence, decide
-from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.towers import from_state
 from lexiseg_model.clip.vision import image_embedding, require_plain_vit, tokens_before_last_block
 from lexiseg_model.errors import OptionError, WeightsError

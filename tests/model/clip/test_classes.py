@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lexiseg_model.clip.classes import class_vectors, mean_of_rows, mean_of_units
+from lexiseg_model.clip.text_side import class_vectors, mean_of_rows, mean_of_units
 from lexiseg_model.errors import ShapeError
 
 # Two texts with two templates each; the second row of the first text is three times as long as the first.

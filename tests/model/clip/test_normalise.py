@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lexiseg_model.clip.normalise import STATISTICS, Normalisation, normalise
+from lexiseg_model.clip.images import STATISTICS, Normalisation, normalise
 from tests.golden import golden_inputs as golden
 from tests.golden.weights import SEED
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lexiseg_model.clip.padding import Padding
+from lexiseg_model.clip.images import Padding
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import open_clip
 import pytest
 
-from lexiseg_model.clip.templates import background_words, fill, template_names, template_set
+from lexiseg_model.clip.text_side import background_words, fill, template_names, template_set
 from lexiseg_model.errors import OptionError
 from tests.golden.golden_inputs import TCL_TEMPLATES
 

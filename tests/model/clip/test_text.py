@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from open_clip import tokenizer
 
-from lexiseg_model.clip.text import TextTower
-from lexiseg_model.clip.text_pass import CHUNK
+from lexiseg_model.clip.text import CHUNK, TextTower
 from lexiseg_model.clip.towers import ClipTowers, from_state
 from tests.model.clip import small
 

@@ -8,7 +8,7 @@ import torch
 from open_clip.transformer import TextTransformer
 from torch import Tensor
 
-from lexiseg_model.clip.text_pass import CHUNK, encode_in_chunks, end_states, rows_digest
+from lexiseg_model.clip.text import CHUNK, encode_in_chunks, end_states, rows_digest
 
 CPU = torch.device("cpu")
 TEXTS = ["a dog.", "a very old dog that sleeps in the sun.", "sky", *(f"number {index}" for index in range(CHUNK))]

@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from lexiseg_model.clip.templates import background_words
+from lexiseg_model.clip.text_side import background_words
 from lexiseg_model.data.benchmark import Benchmark, benchmark
 from lexiseg_model.errors import OptionError
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip import vision
 from lexiseg_model.clip.dino import DinoTower
-from lexiseg_model.clip.normalise import normalise
-from lexiseg_model.clip.padding import Padding
+from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.dense_clip import policies
 from lexiseg_model.methods.dense_clip.dinoiser import DEPTH, DinoiserHeads

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.clip import by_example, windowed
-from lexiseg_model.clip.classes import ClassRule
-from lexiseg_model.clip.normalise import normalise
-from lexiseg_model.clip.padding import Padding
+from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text import TextTower
+from lexiseg_model.clip.text_side import ClassRule
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, Layout, Plan, TileFeatures
 from lexiseg_model.masks import pamr

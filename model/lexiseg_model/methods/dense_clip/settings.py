@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.dino import DinoName
-from lexiseg_model.clip.normalise import Normalisation
-from lexiseg_model.clip.templates import background_words, template_set
+from lexiseg_model.clip.images import Normalisation
+from lexiseg_model.clip.text_side import background_words, template_set
 from lexiseg_model.clip.towers import configuration
 from lexiseg_model.clip.vision import PositionRule
 from lexiseg_model.errors import OptionError
@@ -38,7 +38,7 @@ class DenseClipSettings(BaseModel):
     window: int | None = Field(224, ge=32, description="side of a square window in pixels; None: the whole image")
     stride: int | None = Field(112, ge=1, description="between windows, in pixels")
 
-    templates: str = Field("imagenet80", description="a set of lexiseg_model.clip.templates")
+    templates: str = Field("imagenet80", description="a set of lexiseg_model.clip.text_side")
     logit_scale: float = Field(40, gt=0, description="of cosines, before the softmax over texts")
     prob_thd: float = Field(0, ge=0, le=1, description="probability below which a pixel goes to class 0")
     area_thd: float | None = Field(None, ge=0, le=1, description="share of all foreground that a class must own")

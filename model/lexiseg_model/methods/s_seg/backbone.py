@@ -10,8 +10,8 @@ import timm
 from timm.models import is_model, model_entrypoint
 from torch import Tensor, nn
 
+from lexiseg_model.catalogue.hub import fetch
 from lexiseg_model.clip.checkpoint import State, read_tensors
-from lexiseg_model.clip.hub import fetch
 from lexiseg_model.errors import OptionError, ShapeError, WeightsError
 from lexiseg_model.methods.s_seg.swin import pad_before_shifts
 

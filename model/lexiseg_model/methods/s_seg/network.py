@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lexiseg_model.clip.fresh_text import fresh_text_tower
-from lexiseg_model.clip.text_pass import end_states
+from lexiseg_model.clip.text import end_states, fresh_text_tower
 from lexiseg_model.methods.s_seg.backbone import Pyramid
 from lexiseg_model.methods.s_seg.mask_head import MaskHead
 from lexiseg_model.methods.s_seg.sizes import SSegSizes

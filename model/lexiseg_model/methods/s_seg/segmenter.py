@@ -21,9 +21,9 @@ from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
 from lexiseg_model.clip import windowed
-from lexiseg_model.clip.classes import ClassRule
-from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
+from lexiseg_model.clip.text_side import ClassRule
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures

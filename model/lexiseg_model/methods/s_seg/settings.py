@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from lexiseg_model.clip.templates import template_set
+from lexiseg_model.clip.text_side import template_set
 from lexiseg_model.methods.s_seg.sizes import SSegSizes
 
 Combination = Literal["sum", "mean"]

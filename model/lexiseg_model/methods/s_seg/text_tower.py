@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
-from lexiseg_model.clip.fresh_text import tokenize
-from lexiseg_model.clip.text_pass import PROBE, encode_in_chunks, end_states, rows_digest
+from lexiseg_model.clip.text import PROBE, encode_in_chunks, end_states, rows_digest, tokenize
 from lexiseg_model.methods.s_seg.network import Projector
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
 from lexiseg_model.clip import windowed
-from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import BACKGROUND
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError

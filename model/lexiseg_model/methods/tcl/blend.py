@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.clip.padding import Padding
+from lexiseg_model.clip.images import Padding
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.grounder import EPSILON, Sim2Mask

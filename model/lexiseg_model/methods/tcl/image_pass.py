@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lexiseg_model.clip.normalise import normalise
-from lexiseg_model.clip.padding import Padding
+from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.methods.tcl.network import TclNetwork
 
 PATCH = 16

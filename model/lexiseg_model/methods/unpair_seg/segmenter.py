@@ -20,9 +20,8 @@ from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
 from lexiseg_model.clip import by_example, windowed
-from lexiseg_model.clip.templates import template_set
 from lexiseg_model.clip.text import TextTower
-from lexiseg_model.clip.text_side import TextSide
+from lexiseg_model.clip.text_side import TextSide, template_set
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures

@@ -12,7 +12,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from lexiseg_model.clip import windowed
-from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.vision import PositionRule, Tokens, image_embedding, require_plain_vit, tokens_before_last_block
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.windows import cut, place_windows

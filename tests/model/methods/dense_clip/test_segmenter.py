@@ -257,7 +257,7 @@ def test_policies_have_an_image_pass_of_their_own() -> None:
 
 def test_without_hub_the_bundled_card_says_how_to_provide_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("lexiseg_model.clip.hub.try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr("lexiseg_model.catalogue.hub.try_to_load_from_cache", lambda *_, **__: None)
 
     with pytest.raises(WeightsError, match=r"Either .*hub.* or .*models import"):
         catalogue.require("dense-clip")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lexiseg_model.clip.fresh_text import tokenize
+from lexiseg_model.clip.text import tokenize
 from lexiseg_model.methods.s_seg.inference import (
     background_level,
     class_cosines,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lexiseg_model.clip.fresh_text import tokenize
+from lexiseg_model.clip.text import tokenize
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 from tests.model.methods.s_seg.small import SMALL, small_network

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lexiseg_model import catalogue
-from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.errors import DatasetError, WeightsError
 from lexiseg_model.evaluation.run import evaluate

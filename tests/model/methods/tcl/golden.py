@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.clip.padding import Padding
+from lexiseg_model.clip.images import Padding
 from lexiseg_model.clip.vision import Tokens
 from lexiseg_model.methods.tcl.blend import ImageMaps
 from lexiseg_model.methods.tcl.checkpoint import Restored, State, from_official, restore

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.clip.padding import Padding
+from lexiseg_model.clip.images import Padding
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings, finished_masks, guide, similarity, to_pixels
 from lexiseg_model.methods.tcl.grounder import Sim2Mask

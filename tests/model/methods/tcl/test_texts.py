@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import torch
 
-from lexiseg_model.clip.classes import mean_of_rows
 from lexiseg_model.clip.text import TextTower
+from lexiseg_model.clip.text_side import mean_of_rows
 from tests.golden.golden_inputs import TCL_TEMPLATES
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, SIMILARITY_TOLERANCE, assert_close

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lexiseg_model.clip import vision
 from lexiseg_model.clip.dino import DinoName, DinoTower, dino_from_file, dino_from_hub
-from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.towers import ClipTowers, from_files, from_hub
 from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.source import Skipped, StoredPair

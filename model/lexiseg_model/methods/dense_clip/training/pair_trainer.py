@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lexiseg_model.clip.text_pass import end_states
+from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import configuration, fresh_model, tokenizer
 from lexiseg_model.data.pairs.open import open_pairs
 from lexiseg_model.data.pairs.source import PairSource, set_apart

@@ -8,8 +8,8 @@ import cv2
 import torch
 import torch.nn.functional as F
 
-from lexiseg_model.clip.fresh_text import tokenize
-from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.images import normalise
+from lexiseg_model.clip.text import tokenize
 from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.source import PairSource
 from lexiseg_model.errors import SampleError

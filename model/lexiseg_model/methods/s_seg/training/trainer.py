@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS
-from lexiseg_model.clip.fresh_text import tokenize
+from lexiseg_model.clip.text import tokenize
 from lexiseg_model.data.pairs.open import open_pairs
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.s_seg.network import SSegNetwork

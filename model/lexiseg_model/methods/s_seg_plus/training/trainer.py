@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS
-from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import IGNORE, Reading, Sample, read_dataset
 from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.data.readable import first_readable

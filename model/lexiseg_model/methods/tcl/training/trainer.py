@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lexiseg_model.clip.text_pass import end_states
+from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import from_files, tokenizer
 from lexiseg_model.clip.vision import require_plain_vit
 from lexiseg_model.data.pairs.open import open_pairs

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.clip.fresh_text import tokenize
+from lexiseg_model.clip.text import tokenize
 from lexiseg_model.methods.s_seg.training.losses import Losses, LossSettings, SSegLosses
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
 from lexiseg_model.training.distributed import rank, world_size

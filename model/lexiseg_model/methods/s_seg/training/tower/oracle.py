@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import IGNORE, IndexedDataset, read_dataset
 from lexiseg_model.evaluation.counts import Counts, count, scores
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskMaker, PseudoMaskSettings, mask_maker

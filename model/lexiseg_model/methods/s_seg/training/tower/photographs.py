@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lexiseg_model.clip.normalise import STATISTICS
+from lexiseg_model.clip.images import STATISTICS
 from lexiseg_model.data.pairs.source import Skipped, StoredPair
 from lexiseg_model.data.pairs.stream import Drawn
 from lexiseg_model.errors import DatasetError, SampleError
