@@ -21,6 +21,7 @@ from PIL import Image
 from skimage import data
 from sklearn.datasets import load_sample_images
 
+from benchmarks.clips.stability import carried, flicker
 from benchmarks.clock import print_table
 from lexiseg_model import tasks
 from lexiseg_model.catalogue import load
@@ -28,7 +29,6 @@ from lexiseg_model.features import Features, Plan
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Task, Vocabulary
 from lexiseg_model.video.memory import VideoMemory
-from lexiseg_model.video.stability import carried, flicker
 from lexiseg_model.vocabulary.rows import KnownRows
 
 CLIPS = Path("../shared/data/clips")

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from lexiseg_model.errors import UnknownModelError
-from lexiseg_model.types import Background, ClassEntry, ModelCard, ModelName, Rle, Segment, Vocabulary
+from lexiseg_model.types import ClassEntry, ModelCard, ModelName
 from tests.model.stand_in import card
 
 TINY_2 = card(name="tiny").model_copy(update={"version": "2"})
@@ -16,16 +16,6 @@ TINY_2 = card(name="tiny").model_copy(update={"version": "2"})
 
 def test_the_texts_of_a_class_begin_with_its_name() -> None:
     assert ClassEntry("sofa", ("couch", "settee")).texts == ("sofa", "couch", "settee")
-
-
-def test_a_vocabulary_has_the_cards_background_unless_told_otherwise() -> None:
-    assert Vocabulary((ClassEntry("sofa"),)).background == Background(words=None, threshold=None)
-
-
-def test_a_segment_measures_its_mask() -> None:
-    segment = Segment(1, "sofa", 0, 0.5, Rle((4, 5), "d0", 3, (1, 2, 3, 1)))
-
-    assert (segment.area, segment.bbox) == (3, (1, 2, 3, 1))
 
 
 def test_a_card_survives_being_written_and_read() -> None:
@@ -51,11 +41,6 @@ def test_a_name_fits_every_version_and_one_with_a_version_that_alone(text: str, 
 def test_what_lacks_a_name_or_a_version_is_refused(text: str) -> None:
     with pytest.raises(UnknownModelError, match=f"'{text}'; expected NAME or NAME@VERSION"):
         ModelName.parse(text)
-
-
-@pytest.mark.parametrize("text", ["tiny", "tiny@2"])
-def test_a_name_is_written_as_it_was_read(text: str) -> None:
-    assert str(ModelName.parse(text)) == text
 
 
 def test_a_card_names_its_own_version() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -162,33 +161,11 @@ def _with_nobody(
         return logits
     n_classes = len(vocabulary.classes)
     threshold = vocabulary.background.threshold
-    if others is None and len(logits) == n_classes + 1 and _is_plain(logits):
-        return _with_word(segmenter, features, logits, threshold, refine)
     with torch.inference_mode():
         nobody = _nobody_logits(segmenter, features, logits, others, n_classes, threshold, refine)
         if len(logits) == n_classes:
             return torch.cat([logits, nobody[None]])
         return logits if len(logits) == n_classes + 1 else logits[: n_classes + 1]
-
-
-def _is_plain(logits: Tensor) -> bool:
-    """Whether they are numbers of numpy's, which takes a fraction of torch's time for a few thousand of them."""
-    return logits.device.type == "cpu" and logits.dtype == torch.float32 and not logits.is_inference()
-
-
-def _with_word(
-    segmenter: Segmenter, features: Features, logits: Tensor, threshold: float | None, refine: Refinement
-) -> Tensor:
-    """As `_with_nobody`, where all background words are the last row."""
-    rule = segmenter.card.background
-    must_beat = segmenter.nobody_score(logits, threshold, refine, features).numpy()
-    nobody = logits.numpy()[-1]
-    relief = rule.relief(len(logits) - 1)
-    if relief:
-        must_beat = must_beat + np.float32(relief * rule.offset)
-        nobody -= np.float32(relief * rule.margin)
-    np.maximum(must_beat, nobody, out=nobody)
-    return logits
 
 
 def _nobody_logits(

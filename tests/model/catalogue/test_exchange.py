@@ -79,16 +79,6 @@ def test_a_second_push_sends_what_is_new_alone(mine: Path, store: str, tmp_path:
     assert (pull(store, "mine", tmp_path / "models", False) / "onnx/graph.onnx").read_bytes() == b"another graph"
 
 
-def test_a_second_pull_fetches_nothing(mine: Path, store: str, tmp_path: Path) -> None:
-    push(mine, "mine", store)
-    pull(store, "mine", tmp_path / "models", False)
-    fetched: list[str] = []
-
-    pull(store, "mine", tmp_path / "models", False, fetched.append)
-
-    assert fetched == []
-
-
 def test_another_model_of_that_name_is_replaced_only_when_asked(mine: Path, store: str, tmp_path: Path) -> None:
     push(mine, "mine", store)
     folder = pull(store, "mine", tmp_path / "models", False)
@@ -172,18 +162,6 @@ def test_a_manifest_that_leads_elsewhere_is_refused(mine: Path, tmp_path: Path, 
         pull(str(store), "mine", tmp_path / "models", False)
 
     assert not (tmp_path / "models").exists()
-
-
-def test_a_folder_without_a_card_is_not_pushed(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-
-    with pytest.raises(WeightsError, match=r"is not a model directory: no card\.yaml"):
-        push(tmp_path / "empty", "empty", str(tmp_path / "store"))
-
-
-def test_an_address_that_nothing_knows_is_refused(mine: Path) -> None:
-    with pytest.raises(OptionError, match=r"quux://x: "):
-        push(mine, "mine", "quux://x")
 
 
 def test_a_bucket_that_is_not_there_is_an_error_of_one_line(mine: Path, s3: str) -> None:

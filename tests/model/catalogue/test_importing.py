@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import open_clip
 import pytest
 import torch
 import yaml
@@ -82,15 +81,6 @@ def test_what_is_imported_can_be_read_by_other_users(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o444 for path in (tmp_path / "mine").iterdir()} == {0o444}
 
 
-def test_a_broken_training_of_s_seg_leaves_nothing_behind(tmp_path: Path) -> None:
-    torch.save(small_network().state_dict(), tmp_path / "last.pt")
-
-    with pytest.raises(WeightsError, match=r"last\.pt: not the weights of S-Seg over swin_small"):
-        imported("s-seg", "mine", tmp_path / "models", checkpoint=tmp_path / "last.pt")
-
-    assert not (tmp_path / "models").exists()
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_not_imported(value: float, tmp_path: Path) -> None:
     state = small_network().state_dict()
@@ -101,16 +91,6 @@ def test_weights_that_are_no_numbers_are_not_imported(value: float, tmp_path: Pa
         imported("s-seg", "mine", tmp_path / "models", checkpoint=tmp_path / "last.pt", backbone="test_resnet")
 
     assert not (tmp_path / "models").exists()
-
-
-def test_a_card_of_s_seg_with_windows_is_served_where_it_promises_no_masks_of_its_own(tmp_path: Path) -> None:
-    torch.save(small_network().state_dict(), tmp_path / "last.pt")
-    card = imported("s-seg", "mine", tmp_path, checkpoint=tmp_path / "last.pt", backbone="test_resnet") / catalogue.CARD
-    said = yaml.safe_load(card.read_text()) | {"settings": WINDOWS}
-
-    for changes in ({"tasks": ["semantic"]}, {"panoptic": {"source": "regions"}}):
-        card.write_text(yaml.safe_dump(said | changes))
-        assert isinstance(catalogue.load("mine", models_dir=tmp_path, device="cpu"), SSegSegmenter)
 
 
 @pytest.mark.parametrize(
@@ -161,30 +141,6 @@ def test_tcl_over_a_clip_that_was_trained_with_gelu_is_refused(official: Path, t
         imported("tcl", "mine", tmp_path, checkpoint=official / "tcl.pth", clip=[tmp_path / "epoch_3.pt"])
 
     assert not (tmp_path / "mine").exists()
-
-
-def test_weights_of_another_method_are_refused_by_the_name_of_their_file(official: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"clip\.pt: not the weights of TCL: missing masker"):
-        imported("tcl", "mine", tmp_path, checkpoint=official / "clip.pt", clip=[official / "clip.pt"])
-
-
-def test_a_tower_whose_last_block_cannot_be_opened_is_not_imported(tmp_path: Path) -> None:
-    model = open_clip.create_model("RN50", pretrained=None)
-    torch.save(model.state_dict(), tmp_path / "resnet.pt")
-
-    with pytest.raises(WeightsError, match=r"resnet\.pt: dense features need open_clip's VisionTransformer"):
-        imported("dense-clip", "mine", tmp_path, clip=[tmp_path / "resnet.pt"], architecture="RN50")
-
-    assert not (tmp_path / "mine").exists()
-
-
-def test_proxy_and_policy_belong_together(tmp_path: Path) -> None:
-    with pytest.raises(
-        OptionError, match=r"--policy proxyclip and --proxy belong together; got --policy proxyclip and no file"
-    ):
-        imported("dense-clip", "mine", tmp_path, clip=[tmp_path / "clip.pt"], policy="proxyclip")
-    with pytest.raises(OptionError, match=r"--heads belong together; got --policy naclip and .*last\.pt"):
-        imported("dense-clip", "mine", tmp_path, clip=[tmp_path / "clip.pt"], heads=tmp_path / "last.pt")
 
 
 def test_a_failed_import_leaves_nothing_behind(tmp_path: Path) -> None:

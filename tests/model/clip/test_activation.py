@@ -12,7 +12,7 @@ from lexiseg_model.clip.activation import Evidence, decide
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.towers import from_state
 from lexiseg_model.clip.vision import image_embedding, require_plain_vit, tokens_before_last_block
-from lexiseg_model.errors import OptionError, WeightsError
+from lexiseg_model.errors import WeightsError
 from tests.golden import golden_inputs
 from tests.golden.weights import FOLDER, SEED, openai_clip_vitb16_state
 
@@ -20,20 +20,10 @@ QUICK = Evidence(True, "a file that OpenAI published")
 EXACT = Evidence(False, "pretrained tag laion2b_s34b_b88k")
 
 
-@pytest.mark.parametrize("evidence", [None, QUICK])
-def test_the_setting_decides_where_nothing_speaks_against_it(evidence: Evidence | None) -> None:
-    assert decide("ViT-B-16", True, evidence, unmarked=False)
-
-
 @pytest.mark.parametrize(("explicit", "evidence"), [(False, QUICK), (True, EXACT)])
 def test_a_setting_against_the_weights_is_refused(explicit: bool, evidence: Evidence) -> None:
     with pytest.raises(WeightsError, match=evidence.reason):
         decide("ViT-B-16", explicit, evidence, unmarked=False)
-
-
-def test_a_setting_against_the_name_is_refused() -> None:
-    with pytest.raises(OptionError, match="ViT-B-16-quickgelu stands for QuickGELU"):
-        decide("ViT-B-16-quickgelu", False, None, unmarked=False)
 
 
 @pytest.mark.parametrize(("architecture", "evidence"), [("ViT-B-16", QUICK), ("ViT-B-16-quickgelu", EXACT)])
@@ -46,29 +36,12 @@ def test_a_name_against_the_weights_is_corrected_aloud(
     assert evidence.reason in caplog.text
 
 
-@pytest.mark.parametrize(("architecture", "evidence"), [("ViT-B-16-quickgelu", QUICK), ("ViT-B-16", EXACT)])
-def test_a_name_that_agrees_is_nothing_to_talk_about(
-    architecture: str, evidence: Evidence, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert decide(architecture, None, evidence, unmarked=False) is evidence.quick_gelu
-
-    assert not caplog.text
-
-
 @pytest.mark.parametrize("unmarked", [False, True])
 def test_an_assumption_is_made_aloud(unmarked: bool, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert decide("ViT-B-16", None, None, unmarked) is unmarked
 
     assert "is assumed" in caplog.text
-
-
-def test_a_suffix_decides_where_the_weights_tell_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert decide("ViT-B-16-quickgelu", None, None, unmarked=False)
-
-    assert not caplog.text
 
 
 @torch.inference_mode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lexiseg_model.clip.text_side import class_vectors, mean_of_rows, mean_of_units
+from lexiseg_model.clip.text_side import mean_of_rows, mean_of_units
 from lexiseg_model.errors import ShapeError
 
 # Two texts with two templates each; the second row of the first text is three times as long as the first.
@@ -20,11 +20,6 @@ def test_unit_rows_count_alike() -> None:
 
 def test_raw_rows_count_by_their_length() -> None:
     torch.testing.assert_close(mean_of_rows(ROWS, 2), torch.tensor([[0.1**0.5, 0.9**0.5], [1.0, 0.0]]))
-
-
-def test_rules_go_by_name() -> None:
-    assert torch.equal(class_vectors(ROWS, 2, "mean_of_rows"), mean_of_rows(ROWS, 2))
-    assert torch.equal(class_vectors(ROWS, 2, "mean_of_units"), mean_of_units(ROWS, 2))
 
 
 def test_rows_that_do_not_divide_are_refused() -> None:

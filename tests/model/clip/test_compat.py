@@ -54,13 +54,3 @@ print(compat.declare_missing_operators(), hasattr(torch.ops.torchvision, "nms"))
 """)
 
     assert out.split() == ["False", "False"]
-
-
-def test_importing_the_package_makes_open_clip_importable() -> None:
-    import open_clip
-    import timm
-
-    import lexiseg_model.clip  # noqa: F401
-
-    assert "ViT-B-16" in open_clip.list_models()
-    assert timm.is_model("vit_base_patch8_224")

@@ -25,13 +25,3 @@ def test_padded_pixels_are_zero() -> None:
     padded = Padding(1, 0, 0, 2).add(torch.ones(1, 1, 2, 2))
 
     assert padded.tolist() == [[[[0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]]]]
-
-
-def test_a_padded_size_is_that_of_padded_images() -> None:
-    padding = Padding.to_multiple((100, 130), 16)
-
-    assert padding.padded((100, 130)) == padding.add(torch.zeros(1, 1, 100, 130)).shape[2:] == (112, 144)
-
-
-def test_padding_over_a_stride_comes_off_maps() -> None:
-    assert Padding(8, 4, 8, 12).over(4).crop(torch.zeros(1, 10, 10)).shape == (1, 6, 6)

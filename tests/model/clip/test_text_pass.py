@@ -8,7 +8,7 @@ import torch
 from open_clip.transformer import TextTransformer
 from torch import Tensor
 
-from lexiseg_model.clip.text import CHUNK, encode_in_chunks, end_states, rows_digest
+from lexiseg_model.clip.text import CHUNK, encode_in_chunks, end_states
 
 CPU = torch.device("cpu")
 TEXTS = ["a dog.", "a very old dog that sleeps in the sun.", "sky", *(f"number {index}" for index in range(CHUNK))]
@@ -35,27 +35,3 @@ def test_a_string_is_read_up_to_its_end_mark_and_gives_the_row_of_the_whole() ->
 
     np.testing.assert_allclose(rows, network(tokens).numpy(), atol=1e-5, rtol=1e-4)
     assert max(lengths) < tokens.shape[1]
-
-
-def test_every_pass_on_a_cpu_has_one_size_and_every_row_its_place() -> None:
-    tokens = open_clip.tokenize(TEXTS)
-    sizes: set[int] = set()
-
-    def forward(chunk: Tensor) -> Tensor:
-        sizes.add(len(chunk))
-        return chunk.argmax(1, keepdim=True).float()
-
-    rows = encode_in_chunks(tokens, forward, 1, CPU, end_marked=False)
-
-    assert sizes == {CHUNK}
-    assert rows[:, 0].tolist() == tokens.argmax(1).tolist()
-
-
-def test_settings_and_weights_name_the_rows() -> None:
-    state = {"weight": torch.ones(2, 2)}
-
-    known = rows_digest(("heads", 2), state)
-
-    assert known == rows_digest(("heads", 2), {"weight": torch.ones(2, 2)})
-    assert len({known, rows_digest(("heads", 4), state), rows_digest(("heads", 2), {"weight": torch.zeros(2, 2)})}) == 3
-    assert known != rows_digest(("heads", 2), {"weight": torch.ones(4)})

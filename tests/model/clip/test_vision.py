@@ -14,7 +14,6 @@ from lexiseg_model.clip.vision import (
     embed,
     image_embedding,
     patch_map,
-    project,
     require_plain_vit,
     resize_positions,
     tokens_before_last_block,
@@ -67,17 +66,6 @@ def test_inner_tokens_are_what_a_block_feeds_forward(depth: int) -> None:
     small.assert_alike(tokens, expected.tokens)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_a_tile_has_the_same_tokens_in_any_company(rule: PositionRule) -> None:
-    visual, images = small.visual(), small.images(3, 48, 16)
-
-    together = tokens_before_last_block(visual, images, rule).tokens
-
-    for index in range(3):
-        alone = tokens_before_last_block(visual, images[index : index + 1], rule).tokens
-        small.assert_alike(together[index : index + 1], alone)
-
-
 def test_patches_stay_where_they_are_on_a_wide_image() -> None:
     visual = small.visual()
     images = torch.zeros(1, 3, 16, 48)
@@ -91,33 +79,11 @@ def test_patches_stay_where_they_are_on_a_wide_image() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_positions_reach_every_grid(rule: PositionRule) -> None:
-    positions = torch.randn(1 + 14 * 14, 2)
-
-    for side in range(1, 129):
-        assert len(resize_positions(positions, (14, 14), (side, 129 - side), rule)) == 1 + side * (129 - side)
-
-
-@pytest.mark.parametrize("rule", RULES)
 def test_positions_of_the_learned_grid_and_the_class_token_s_are_untouched(rule: PositionRule) -> None:
     positions = torch.randn(1 + 14 * 14, 8)
 
     assert resize_positions(positions, (14, 14), (14, 14), rule) is positions
     assert torch.equal(resize_positions(positions, (14, 14), (7, 28), rule)[0], positions[0])
-
-
-def test_as_many_patches_in_another_shape_are_another_grid() -> None:
-    positions = torch.randn(1 + 14 * 14, 8)
-
-    assert not torch.allclose(resize_positions(positions, (14, 14), (7, 28), "size"), positions)
-
-
-def test_the_projection_is_the_end_of_the_tower() -> None:
-    visual = small.visual()
-    tokens = torch.randn(2, 5, 32)
-
-    expected = torch.nn.functional.layer_norm(tokens, (32,), visual.ln_post.weight, visual.ln_post.bias) @ visual.proj
-    torch.testing.assert_close(project(visual, tokens), expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 33, 32), (1, 3, 32, 31), (1, 3, 0, 32), (3, 32, 32), (1, 1, 32, 32)])

@@ -70,12 +70,6 @@ def test_a_class_is_what_the_best_of_its_texts_is_in_any_order(segmenter: Segmen
     assert not (torch.allclose(scores("red"), both) and torch.allclose(scores("blue"), both))
 
 
-def test_the_order_of_classes_is_that_of_their_scores(segmenter: Segmenter, features: Features, bank: TextBank) -> None:
-    backwards = segmenter.class_scores(features, bank_of(segmenter, CLASSES[::-1]))
-
-    torch.testing.assert_close(backwards.flip(0), segmenter.class_scores(features, bank), atol=1e-4, rtol=1e-4)
-
-
 def test_each_class_has_a_presence(segmenter: Segmenter, features: Features, bank: TextBank) -> None:
     presence = segmenter.presence(features, bank)
 

@@ -84,10 +84,6 @@ def test_a_card_is_whole_and_its_model_has_digests(segmenter: Segmenter) -> None
     assert all((segmenter.digest, segmenter.text_digest))
 
 
-def test_weights_take_memory(segmenter: Segmenter) -> None:
-    assert (segmenter.nbytes > 0) == (segmenter.card.method != "colours")
-
-
 def test_every_method_is_asked() -> None:
     """A method has a line in `models.py`."""
     (folder,) = methods.__path__

@@ -26,12 +26,6 @@ def test_texts_come_class_by_class_name_first(segmenter: Segmenter) -> None:
     assert all(name in text for name, text in zip(in_order, texts, strict=True))
 
 
-def test_the_texts_of_a_class_do_not_depend_on_the_others(segmenter: Segmenter) -> None:
-    one_by_one = [text for entry in CLASSES for text in segmenter.texts((entry,))]
-
-    assert segmenter.texts(CLASSES) == one_by_one
-
-
 def test_there_is_one_row_for_each_text_in_the_type_that_is_kept(loaded: Loaded) -> None:
     texts = loaded.segmenter.texts(CLASSES)
 

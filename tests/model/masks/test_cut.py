@@ -75,16 +75,6 @@ def test_it_is_the_interpolated_mask_where_that_is_not_below_zero(
     np.testing.assert_array_equal(mask[clear], expected[clear] >= 0)
 
 
-@pytest.mark.parametrize(("cells", "size"), CASES)
-@pytest.mark.parametrize("seed", range(5))
-def test_its_run_lengths_have_the_bytes_of_the_plain_way(
-    cells: tuple[int, int], size: tuple[int, int], seed: int
-) -> None:
-    logits = spots(cells, seed)
-
-    assert encode_spans(cut(logits, size), size) == encode_mask(plain(logits, size))
-
-
 @given(
     arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=LOGITS),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -96,26 +86,8 @@ def test_masks_and_images_of_any_size_have_the_bytes_of_the_plain_way(
     assert encode_spans(cut(logits, size), size) == encode_mask(plain(logits, size))
 
 
-def test_runs_are_ascending_and_apart() -> None:
-    spans = cut(spots((13, 17), 3), (300, 451)).reshape(-1)
-
-    assert len(spans) > 100
-    assert (np.diff(spans) > 0).all()
-
-
-def test_a_mask_that_reaches_zero_nowhere_has_no_runs() -> None:
-    assert cut(np.full((4, 4), -1, np.float32), (40, 40)).shape == (0, 2)
-
-
 def test_a_mask_of_the_whole_image_is_one_run() -> None:
     assert cut(np.ones((4, 4), np.float32), (40, 30)).tolist() == [[0, 1200]]
-
-
-def test_what_lies_between_the_pixels_of_a_smaller_image_is_lost() -> None:
-    logits = np.full((9, 9), -1, np.float32)
-    logits[0, 0] = 1
-
-    assert not len(cut(logits, (2, 2)))
 
 
 def test_a_pixel_of_exactly_zero_belongs_to_the_mask() -> None:

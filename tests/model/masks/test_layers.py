@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from lexiseg_model.masks.layers import confidence, first_of_each, label_map, overlapping
+from lexiseg_model.masks.layers import confidence, label_map, overlapping
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import Rle
 
@@ -34,14 +30,6 @@ def test_what_is_not_shown_leaves_its_number_free() -> None:
     assert shown(masks("xxx..", "xxxxx", "..xxx"), 0, 2) == [1, 1, 1, 3, 3]
 
 
-@pytest.mark.parametrize(("n", "dtype"), [(255, np.uint8), (256, np.uint16)])
-def test_numbers_fit_the_type(n: int, dtype: type[np.unsignedinteger]) -> None:
-    labels = label_map(masks("x") * n, [n - 1], (1, 1))
-
-    assert labels.dtype == dtype
-    assert labels[0, 0] == n
-
-
 def test_masks_that_share_a_pixel_overlap() -> None:
     assert overlapping(masks("xx...", ".xx.."), (1, 5))
 
@@ -50,30 +38,12 @@ def test_masks_side_by_side_do_not_overlap() -> None:
     assert not overlapping(masks("xx...", "..xx.", "....."), (1, 5))
 
 
-@given(arrays(np.bool_, st.tuples(st.integers(0, 4), st.integers(1, 5), st.integers(1, 5))))
-def test_overlap_is_more_than_one_mask_on_a_pixel(stack: np.typing.NDArray[np.bool_]) -> None:
-    found = [encode_mask(mask) for mask in stack]
-
-    assert overlapping(found, (stack.shape[1], stack.shape[2])) == bool((stack.sum(0) > 1).any())
-
-
-def test_the_first_of_each_group_is_found_in_order() -> None:
-    assert first_of_each([0, 0, 2, 1, 2, 1]) == [0, 2, 3]
-    assert first_of_each([]) == []
-
-
 def test_confidence_is_certain_far_from_the_edge_of_a_mask_and_torn_on_it() -> None:
     logits = torch.tensor([[20.0, 20.0, 0.0, -20.0, -20.0]])
 
     sure = confidence([logits], (1, 5))
 
     np.testing.assert_allclose(sure[0], [1, 1, 0.5, 1, 1], atol=1e-6)
-
-
-def test_a_pixel_is_inside_as_surely_as_the_surest_mask_says() -> None:
-    sure = confidence([torch.tensor([[3.0, -9.0]]), torch.tensor([[1.0, -2.0]])], (1, 2))
-
-    np.testing.assert_allclose(sure[0], torch.tensor([3.0, 2.0]).sigmoid(), atol=1e-6)
 
 
 def test_without_masks_it_is_certain_that_there_is_none() -> None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
-from lexiseg_model.masks.overlay import MAX_PIXELS, MAX_WIDTH, OPACITY, colour, fitted, paint
-from lexiseg_model.masks.png import to_png
+from lexiseg_model.masks.overlay import MAX_PIXELS, MAX_WIDTH, OPACITY, colour, paint
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import LabelMap, Segment
 
@@ -43,15 +39,6 @@ def test_a_high_picture_is_painted_as_small_as_a_wide_one() -> None:
     assert painted.shape[0] / painted.shape[1] == pytest.approx(30, rel=0.01)
 
 
-def test_on_what_was_fitted_the_same_is_painted() -> None:
-    labels = left_half(1000, 2000)
-    photograph = np.random.default_rng(0).integers(0, 256, (1000, 2000, 3), np.uint8)
-
-    np.testing.assert_array_equal(
-        paint(fitted(photograph), labels, (segment(labels),)), paint(photograph, labels, (segment(labels),))
-    )
-
-
 def test_pixels_of_nobody_keep_the_photograph() -> None:
     labels = left_half(40, 60)
 
@@ -74,12 +61,6 @@ def test_a_white_line_runs_along_the_border() -> None:
     painted = paint(gray(40, 60), labels, (segment(labels),))
 
     assert (painted[:, 30] == 255).all()
-
-
-def test_without_segments_the_photograph_comes_back() -> None:
-    photograph = np.random.default_rng(0).integers(0, 256, (30, 50, 3)).astype(np.uint8)
-
-    np.testing.assert_array_equal(paint(photograph, np.zeros((30, 50), np.uint8), ()), photograph)
 
 
 def test_the_photograph_itself_is_not_painted_on() -> None:
@@ -119,47 +100,10 @@ def test_a_wide_photograph_shrinks_to_the_largest_width(dtype: type[np.unsignedi
     assert (painted[:, : MAX_WIDTH // 2 - 2] == mixed(2)).all()
 
 
-@pytest.mark.parametrize("size", [(16, 16), (16, 1280), (900, 16), (1, 1)])
-def test_a_photograph_of_any_shape_can_carry_a_long_label(size: tuple[int, int]) -> None:
-    labels = np.ones(size, np.uint8)
-
-    painted = paint(gray(*size), labels, (segment(labels, label="a rather long label for so small a picture"),))
-
-    assert painted.shape == (*size, 3)
-
-
-def test_segments_without_a_class_are_coloured_by_their_id() -> None:
-    labels = left_half(40, 60)
-    nameless = Segment(1, None, None, 0.5, encode_mask(labels == 1))
-
-    assert (paint(gray(40, 60), labels, (nameless,))[:, :29] == mixed(1)).all()
-
-
-def test_ids_beyond_a_byte_find_their_colour() -> None:
-    labels = np.arange(400, dtype=np.uint16).reshape(20, 20).repeat(4, 0).repeat(4, 1)
-    segments = tuple(Segment(i, None, i - 1, 0.5, encode_mask(labels == i)) for i in range(1, 400))
-
-    painted = paint(gray(80, 80), labels, segments)
-
-    assert (painted[79, 79] == mixed(398)).all()
-
-
-def test_the_first_hundred_classes_have_different_colours() -> None:
-    assert len({colour(index) for index in range(100)}) == 100
-
-
 def test_neighbours_in_the_class_list_are_told_apart_by_eye() -> None:
     apart = [np.abs(np.subtract(colour(index), colour(index + 1))).sum() for index in range(200)]
 
     assert min(apart) > 60
-
-
-def test_the_png_holds_the_picture_as_it_was() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (21, 34, 3)).astype(np.uint8)
-
-    with Image.open(io.BytesIO(to_png(picture))) as read:
-        assert read.format == "PNG"
-        np.testing.assert_array_equal(np.asarray(read), picture)
 
 
 def of_prompt(
@@ -182,14 +126,6 @@ def test_of_several_prompts_each_nameless_segment_carries_its_number() -> None:
 
     assert (painted[:, :198] != mixed(0)).any()  # a 0 on the left
     assert (painted[:, 202:] != mixed(1)).any()  # a 1 on the right
-
-
-def test_a_single_prompt_carries_no_number() -> None:
-    labels = left_half(200, 400)
-
-    painted = paint(gray(200, 400), labels, (of_prompt(labels, 1, 0),))
-
-    assert (painted[:, :198] == mixed(0)).all()
 
 
 def test_a_prompt_without_a_label_looks_apart_from_every_class() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.masks.panoptic import merge
@@ -59,46 +58,12 @@ def test_it_is_the_plain_merging(n: int, cells: tuple[int, int], size: tuple[int
     np.testing.assert_array_equal(merged.labels[clear], expected.numpy()[clear])
 
 
-def test_areas_count_the_pixels_that_each_owns() -> None:
-    masks, shares = blobs(5, (10, 12))
-
-    merged = merge(masks, shares, (61, 47), 0.4)
-
-    assert merged.areas.tolist() == [(merged.labels == index).sum() for index in range(5)]
-
-
 def squares(*boxes: tuple[int, int]) -> Tensor:
     """Masks [N, 1, 10], each from one column to before another."""
     masks = torch.full((len(boxes), 1, 10), -10.0)
     for mask, (first, last) in zip(masks, boxes, strict=True):
         mask[:, first:last] = 10
     return masks
-
-
-def row(labels: NDArray[np.unsignedinteger]) -> str:
-    return "".join(map(str, labels[0].tolist()))
-
-
-def test_the_surer_of_two_owns_what_they_share() -> None:
-    merged = merge(squares((0, 6), (4, 10)), torch.tensor([0.6, 0.9]), (1, 10), 0.0)
-
-    assert row(merged.labels) == "0000111111"
-
-
-def test_a_mask_that_wins_too_little_of_itself_owns_nothing() -> None:
-    # It wins 2 of its 6 pixels.
-    masks, shares = squares((0, 6), (2, 10)), torch.tensor([0.6, 0.9])
-
-    assert row(merge(masks, shares, (1, 10), 0.3).labels) == "0011111111"
-    assert row(merge(masks, shares, (1, 10), 0.4).labels) == "2211111111"
-
-
-def test_what_no_mask_covers_belongs_to_nobody() -> None:
-    assert row(merge(squares((0, 3)), torch.tensor([0.9]), (1, 10), 0.5).labels) == "0001111111"
-
-
-def test_a_mask_without_pixels_owns_nothing() -> None:
-    assert row(merge(squares((0, 0), (0, 3)), torch.tensor([0.9, 0.9]), (1, 10), 0.0).labels) == "1112222222"
 
 
 def test_without_masks_everything_belongs_to_nobody() -> None:

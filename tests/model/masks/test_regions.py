@@ -27,16 +27,6 @@ def test_two_parts_of_a_class_are_two_regions() -> None:
     assert found.labels.tolist() == [[0, 0, 2, 1, 1], [0, 0, 2, 1, 1]]
 
 
-def test_parts_that_touch_at_a_corner_are_apart() -> None:
-    assert len(split(labels("01", "10"), [0], smallest=1).owner) == 2
-
-
-def test_the_largest_of_a_class_comes_first() -> None:
-    found = split(labels("01000"), [0], smallest=1)
-
-    assert (found.labels == 0).sum() == 3
-
-
 def test_small_parts_belong_to_nobody() -> None:
     found = split(labels("01000"), [0], smallest=2)
 
@@ -44,26 +34,11 @@ def test_small_parts_belong_to_nobody() -> None:
     assert found.labels.tolist() == [[1, 1, 0, 0, 0]]
 
 
-def test_classes_that_are_not_split_belong_to_nobody() -> None:
-    found = split(labels("0011"), [1], smallest=1)
-
-    assert found.owner.tolist() == [1]
-    assert found.labels.tolist() == [[1, 1, 0, 0]]
-
-
-def test_without_classes_everything_belongs_to_nobody() -> None:
-    assert not split(labels("01"), [], smallest=1).labels.any()
-
-
 def test_a_class_that_stays_whole_is_one_region_of_all_its_parts_however_small() -> None:
     found = split(labels("0210", "0010"), [0, 1, 2], smallest=2, whole={0, 2})
 
     assert found.owner.tolist() == [0, 1, 2]
     assert found.labels.tolist() == [[0, 2, 1, 0], [0, 0, 1, 0]]
-
-
-def test_a_whole_class_that_is_absent_has_no_region() -> None:
-    assert split(labels("01"), [0, 2], smallest=1, whole={2}).owner.tolist() == [0]
 
 
 @given(maps)

@@ -58,13 +58,6 @@ def test_a_small_hole_is_filled_by_what_surrounds_it() -> None:
     assert (without_specks(logits, 2, RULE).argmax(0)[:10] == CAT).all()
 
 
-def test_a_large_hole_stays() -> None:
-    logits = picture(LARGE)
-    logits[CAT, 2:8, 2:8] = -1.0
-
-    assert torch.equal(without_specks(logits, 2, RULE), logits)
-
-
 def test_a_speck_inside_another_class_is_that_classs_with_the_logit_of_the_old_winner() -> None:
     logits = picture(LARGE, (DOG, slice(12, 20), slice(0, 20)))
     logits[DOG, 4:6, 4:6] = 5.0
@@ -81,9 +74,3 @@ def test_without_nobody_every_cell_stays_with_a_class() -> None:
     logits[CAT, 15:17, 4:6] = 5.0
 
     assert (without_specks(logits, 2, RULE).argmax(0)[10:] == DOG).all()
-
-
-def test_a_rule_of_no_area_leaves_all_as_it_is() -> None:
-    logits = picture(LARGE, (CAT, slice(15, 18), slice(4, 7)))
-
-    assert without_specks(logits, 2, SpeckRule(area=0)) is logits

@@ -64,14 +64,6 @@ def test_labels_are_the_arg_max_of_the_interpolated_scores(
 
 
 @pytest.mark.parametrize(("n_rows", "cells", "size"), CASES)
-def test_a_probability_lies_between_nothing_and_one(n_rows: int, cells: tuple[int, int], size: tuple[int, int]) -> None:
-    probability = probabilities(random_scores(n_rows, cells), size)
-
-    assert probability.min() >= 0
-    assert probability.max() <= 1
-
-
-@pytest.mark.parametrize(("n_rows", "cells", "size"), CASES)
 def test_votes_are_the_sums_of_the_winners_probabilities(
     n_rows: int, cells: tuple[int, int], size: tuple[int, int]
 ) -> None:
@@ -90,18 +82,6 @@ def test_a_probability_is_the_winner_against_the_interpolated_normaliser() -> No
     normaliser = interpolated(scores.logsumexp(0, keepdim=True), (50, 61))[0]
     expected = (interpolated(scores, (50, 61)).amax(0) - normaliser).exp()
     np.testing.assert_allclose(probability, expected.numpy(), atol=1e-5)
-
-
-def test_at_the_scores_own_size_the_probability_is_the_softmax_of_the_winner() -> None:
-    scores = random_scores(9, (14, 11))
-
-    probability = probabilities(scores, (14, 11))
-
-    np.testing.assert_allclose(probability, scores.softmax(0).amax(0).numpy(), rtol=1e-5)
-
-
-def test_probabilities_are_given_only_when_asked_for() -> None:
-    assert winners(random_scores(2, (3, 3)), (9, 9)).probability is None
 
 
 @pytest.mark.parametrize("band_pixels", [1, 300, 3_000])
@@ -125,24 +105,6 @@ def test_a_class_that_no_corner_prefers_can_win_between_them() -> None:
 
     assert labels[32, 32] == 2
     assert set(np.unique(labels)) == {0, 1, 2}
-
-
-def test_smooth_scores_of_many_classes_give_the_arg_max() -> None:
-    scores = interpolated(random_scores(150, (5, 6)), (40, 52)).float()
-
-    labels = torch.from_numpy(winners(scores, (160, 208)).labels.astype(np.int64))
-
-    plain = interpolated(scores, (160, 208))
-    assert (plain.amax(0) - plain.gather(0, labels[None])[0]).max() < TIE
-
-
-def test_scores_that_hardly_differ_give_the_arg_max() -> None:
-    scores = random_scores(40, (8, 9)) * 1e-4
-
-    labels = torch.from_numpy(winners(scores, (51, 60)).labels.astype(np.int64))
-
-    plain = interpolated(scores, (51, 60))
-    assert (plain.amax(0) - plain.gather(0, labels[None])[0]).max() < 1e-9
 
 
 @given(
@@ -172,7 +134,3 @@ def test_the_map_is_as_narrow_as_its_rows_allow(n_rows: int, dtype: type[np.unsi
 
 def test_of_equal_rows_the_first_wins() -> None:
     assert (winners(torch.ones(5, 3, 4), (20, 30)).labels == 0).all()
-
-
-def test_very_large_scores_do_not_overflow() -> None:
-    assert np.isfinite(probabilities(random_scores(4, (5, 5)) * 1e4, (40, 40))).all()

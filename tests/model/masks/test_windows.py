@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.features import Layout
-from lexiseg_model.masks.windows import cut, hit_count, merge, place_windows
+from lexiseg_model.masks.windows import cut, merge, place_windows
 
 Lengths = st.integers(1, 90)
 
@@ -49,15 +49,6 @@ def test_windows_are_those_of_the_reference_loop(height: int, width: int, crop: 
     assert boxes == loop_of_mmsegmentation(height, width, crop, stride)
 
 
-@given(Lengths, Lengths, Lengths, Lengths)
-def test_every_pixel_lies_in_a_window(height: int, width: int, crop: int, stride: int) -> None:
-    assert hit_count(place_windows((height, width), crop, min(stride, crop))).min() >= 1
-
-
-def test_a_window_is_as_small_as_the_image() -> None:
-    assert place_windows((300, 2048), (448, 448), (224, 224)).tile == (300, 448)
-
-
 @pytest.mark.parametrize(("canvas", "crop", "stride"), [((0, 5), 4, 2), ((9, 9), 0, 1), ((9, 9), 4, 0), ((9, 9), 4, 5)])
 def test_impossible_grids_are_refused(canvas: tuple[int, int], crop: int, stride: int) -> None:
     with pytest.raises(OptionError):
@@ -80,20 +71,9 @@ def test_scores_are_averaged_where_windows_overlap() -> None:
     assert merge(scores, layout).tolist() == [[[1, 3, 8]]]
 
 
-def test_half_precision_scores_are_summed_in_single() -> None:
-    layout = place_windows((1, 1), 1, 1)
-
-    assert merge([torch.ones(1, 1, 1, dtype=torch.bfloat16)], layout).dtype == torch.float32
-
-
 @pytest.mark.parametrize(
     "shapes", [[], [(2, 4, 4)], [(2, 4, 4)] * 3, [(2, 4, 5), (2, 4, 4)], [(4, 4), (4, 4)]], ids=str
 )
 def test_scores_that_do_not_fit_the_windows_are_refused(shapes: list[tuple[int, ...]]) -> None:
     with pytest.raises(ShapeError):
         merge([torch.zeros(shape) for shape in shapes], place_windows((4, 6), 4, 2))
-
-
-def test_an_image_of_another_size_is_not_cut() -> None:
-    with pytest.raises(ShapeError, match="40"):
-        cut(np.zeros((3, 40, 40), np.uint8), place_windows((40, 41), 20, 10))

@@ -70,24 +70,10 @@ def test_every_class_owns_the_pixels_of_its_colour() -> None:
     assert areas(ask(FLAG, "red", "green", "blue")) == {"red": 8, "green": 8, "blue": 6}
 
 
-def test_segments_come_in_the_order_of_the_request() -> None:
-    assert labels(ask(FLAG, "blue", "red", "green")) == ["blue", "red", "green"]
-
-
 def test_a_class_index_counts_in_the_request() -> None:
     answer = ask(FLAG, "zebra", "blue", "violin", "red")
 
     assert [(segment.label, segment.class_index) for segment in answer.segments] == [("blue", 1), ("red", 3)]
-
-
-def test_ids_count_the_segments_from_one() -> None:
-    assert [segment.id for segment in ask(FLAG, "zebra", "blue", "violin", "red").segments] == [1, 2]
-
-
-def test_the_answer_has_the_size_of_the_image() -> None:
-    answer = ask(FLAG, "red")
-
-    assert (answer.size, answer.label_map.shape, answer.segments[0].mask.size) == ((4, 6), (4, 6), (4, 6))
 
 
 def test_the_label_map_holds_the_ids_of_the_segments() -> None:
@@ -113,26 +99,11 @@ def test_a_video_has_a_label_map_always() -> None:
     assert answer.label_map.shape == answer.size
 
 
-def test_the_box_is_around_the_mask() -> None:
-    assert ask(FLAG, "blue").segments[0].bbox == (4, 0, 2, 3)
-
-
 def test_with_a_background_what_no_class_explains_belongs_to_nobody() -> None:
     answer = ask(FLAG, "red")
 
     assert areas(answer) == {"red": 8}
     assert (answer.label_map == 0).sum() == 16
-
-
-def test_with_a_background_an_absent_class_owns_nothing() -> None:
-    answer = ask(FLAG, "zebra")
-
-    assert answer.segments == ()
-    assert not answer.label_map.any()
-
-
-def test_without_a_background_a_lone_class_owns_every_pixel() -> None:
-    assert areas(ask(FLAG, "zebra", background=None)) == {"zebra": 24}
 
 
 @given(
@@ -167,26 +138,11 @@ def test_a_score_is_the_mean_probability_among_classes_and_nobody() -> None:
     assert segment.score == pytest.approx(expected, rel=1e-4)
 
 
-def test_without_a_background_a_score_is_the_mean_probability_among_classes() -> None:
-    segment = ask(["r."], "red", "green", background=None).segments[0]
-
-    certain, torn = math.exp(SCALE) / (math.exp(SCALE) + 1), 0.5
-    assert segment.score == pytest.approx((certain + torn) / 2, rel=1e-4)
-
-
-def test_scores_are_plain_numbers() -> None:
-    assert type(ask(FLAG, "red").segments[0].score) is float
-
-
 def test_a_threshold_above_the_score_drops_the_segment() -> None:
     answer = ask(FLAG, "red", threshold=0.99)
 
     assert answer.segments == ()
     assert not answer.label_map.any()
-
-
-def test_a_threshold_below_the_score_keeps_the_segment() -> None:
-    assert labels(ask(FLAG, "red", threshold=0.97)) == ["red"]
 
 
 def test_a_threshold_of_a_class_goes_before_that_of_the_request() -> None:
@@ -208,36 +164,11 @@ def test_a_synonym_that_is_found_answers_under_the_name_of_its_class() -> None:
     assert areas(answer) == {"blue": 6, "ruby": 8}
 
 
-def test_a_name_and_its_synonym_are_one_segment() -> None:
-    assert areas(ask(FLAG, ClassEntry("warm", ("red", "green")))) == {"warm": 16}
-
-
 def test_a_background_word_takes_the_pixels_that_it_explains_better() -> None:
     answer = ask(["ra"], "amber", words=["red"])
 
     assert areas(answer) == {"amber": 1}
     assert answer.label_map.tolist() == [[0, 1]]
-
-
-def test_a_background_word_that_means_a_class_steps_aside() -> None:
-    assert areas(ask(FLAG, "crimson", words=["red", "blue"])) == {"crimson": 8}
-
-
-def test_a_background_word_that_means_a_synonym_steps_aside() -> None:
-    assert areas(ask(FLAG, ClassEntry("ruby", ("crimson",)), words=["red"])) == {"ruby": 8}
-
-
-@pytest.mark.parametrize(("asked", "area"), [("amber", 1), ("green", 0)])
-def test_a_background_word_steps_aside_for_its_synonyms_however_unlike(asked: str, area: int) -> None:
-    segmenter = ColourSegmenter(["red"])
-    rule = segmenter.card.background.model_copy(update={"synonyms": {"red": ["amber"]}})
-    segmenter.card = segmenter.card.model_copy(update={"background": rule})
-    plan = segmenter.plan(picture(["r"]))
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-
-    answer = segment("semantic", segmenter, features, Vocabulary((ClassEntry(asked),), Background()), Options())
-
-    assert sum(areas(answer).values()) == area
 
 
 def test_when_every_background_word_steps_aside_nobody_keeps_its_own_score() -> None:
@@ -255,10 +186,6 @@ def test_words_of_the_request_replace_the_words_of_the_card() -> None:
     segment("semantic", segmenter, features, Vocabulary((ClassEntry("red"),), Background(words=("blue",))))
 
     assert segmenter.asked == ["red", "blue"]
-
-
-def test_no_words_leave_the_background_to_the_score_of_nobody() -> None:
-    assert areas(ask(FLAG, "red", background=Background(words=()), words=["green"])) == {"red": 8}
 
 
 AREA = ScoreRule(presence=0, probability=0, classes=0, area=1, bias=1, threshold=0.5)  # e times the odds of the area
@@ -293,20 +220,6 @@ def test_a_background_threshold_that_no_class_reaches_leaves_nothing() -> None:
     assert ask(FLAG, "red", background=Background(threshold=0.99)).segments == ()
 
 
-def test_a_background_threshold_that_a_class_reaches_keeps_it() -> None:
-    assert areas(ask(FLAG, "red", background=Background(threshold=0.97))) == {"red": 8}
-
-
-def test_text_rows_come_from_the_given_source() -> None:
-    segmenter, kept = ColourSegmenter(["green"]), ColourSegmenter()
-    plan = segmenter.plan(picture(FLAG))
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-
-    segment("semantic", segmenter, features, Vocabulary((ClassEntry("red"),)), rows_of=kept.encode_texts)
-
-    assert (segmenter.asked, kept.asked) == ([], ["red", "green"])
-
-
 @pytest.mark.parametrize("background", [None, Background()], ids=["every pixel", "with background"])
 def test_an_empty_vocabulary_is_refused(background: Background | None) -> None:
     with pytest.raises(OptionError, match="at least one class"):
@@ -316,15 +229,6 @@ def test_an_empty_vocabulary_is_refused(background: Background | None) -> None:
 def test_a_threshold_is_refused_where_every_pixel_must_get_a_class() -> None:
     with pytest.raises(OptionError, match="background=false"):
         ask(FLAG, "red", background=None, threshold=0.1)
-
-
-def test_a_threshold_of_a_class_is_refused_where_every_pixel_must_get_a_class() -> None:
-    with pytest.raises(OptionError, match="background=false"):
-        ask(FLAG, ClassEntry("red", threshold=0.1), background=None)
-
-
-def test_thresholds_of_zero_are_no_thresholds() -> None:
-    assert labels(ask(FLAG, ClassEntry("red", threshold=0.0), background=None)) == ["red"]
 
 
 @pytest.mark.parametrize(("n_classes", "dtype"), [(255, np.uint8), (256, np.uint16), (700, np.uint16)])
@@ -371,22 +275,11 @@ def test_specks_of_things_are_nobody_s_and_specks_of_stuff_are_not() -> None:
     assert asking.described(answer) == [("blue", 3998), ("green", 1)]
 
 
-def test_a_semantic_answer_tells_no_things_from_stuff() -> None:
-    assert asking.ask("semantic", ["rb"], "red", ClassEntry("blue", thing=False)).segments[1].is_thing is None
-
-
 @pytest.mark.parametrize("task", ["instance", "panoptic"])
 def test_the_score_of_a_region_is_the_mean_probability_of_its_pixels(task: Task) -> None:
     segment = asking.ask(task, ["rr"], "red", "green").segments[0]
 
     assert segment.score == pytest.approx(math.exp(SCALE) / (math.exp(SCALE) + 1 + math.exp(NOBODY)), rel=1e-4)
-
-
-def test_the_threshold_of_a_class_drops_its_regions() -> None:
-    answer = asking.ask("panoptic", ["rbr"], ClassEntry("red", threshold=0.99), "blue", threshold=0.5)
-
-    assert asking.described(answer) == [("blue", 1)]
-    assert answer.label_map.tolist() == [[0, 1, 0]]
 
 
 @given(

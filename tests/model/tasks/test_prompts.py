@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from pycocotools import mask as coco
 from torch import Tensor
 
 from lexiseg_model import tasks
@@ -19,15 +18,14 @@ from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks import cut_outs
-from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Segmentation
+from lexiseg_model.types import ClassEntry, Point, Prompt, Segmentation
 from tests.model.stand_in import INSIDE, NOBODY, QUALITIES, SCALE, SURE, ColourSegmenter
-from tests.model.tasks.asking import ALL, Gone, Patience, ask, described, features_of, stacked, vocabulary
+from tests.model.tasks.asking import ALL, Gone, Patience, ask, features_of, vocabulary
 
 FLAGS = ["rrbbrr", "rrbbrr", "gg...."]
 CLICK = Prompt((Point(0.5, 0.5),))  # on the left red
 BOX = Prompt(box=(2, 0, 5, 3))  # 4 blue, 2 red, 3 black
 APART = Prompt((Point(0, 0), Point(2, 1, positive=False)))  # one answer: the left red
-ALONE = math.exp(SCALE) / (math.exp(SCALE) + math.exp(NOBODY))  # the share of one class that fits, against nobody
 
 
 def click(*prompts: Prompt, rows: Sequence[str] = FLAGS) -> Segmentation:
@@ -76,15 +74,6 @@ def test_without_classes_a_threshold_drops_by_quality() -> None:
     assert [segment.score for segment in answer.segments] == pytest.approx([QUALITIES[0], SURE])
 
 
-def test_a_mask_has_the_bytes_of_pycocotools() -> None:
-    mask = click(BOX).segments[0].mask
-
-    expected = np.zeros((3, 6), np.uint8)
-    expected[:2, 2:4] = 1
-    assert mask.counts == coco.encode(np.asfortranarray(expected))["counts"].decode()
-    assert (mask.area, mask.bbox) == (4, (2, 0, 2, 2))
-
-
 def test_a_small_mask_is_brought_to_the_size_of_the_image() -> None:
     class Coarse(ColourSegmenter):
         def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
@@ -103,10 +92,6 @@ def test_a_small_mask_is_brought_to_the_size_of_the_image() -> None:
     np.testing.assert_array_equal(decode(answer.segments[0].mask), np.arange(16) < [[8]] * 8)
 
 
-def test_a_point_adds_to_a_box() -> None:
-    assert described(click(Prompt((Point(0, 2),), (2, 0, 4, 2)))) == [(None, 6)]
-
-
 def test_with_classes_a_segment_has_the_label_of_its_best_class() -> None:
     answer = named("green", "blue", "red")
 
@@ -116,36 +101,10 @@ def test_with_classes_a_segment_has_the_label_of_its_best_class() -> None:
     assert first.quality == pytest.approx(QUALITIES[0])
 
 
-def test_a_synonym_that_is_found_answers_under_the_name_of_its_class() -> None:
-    assert named(ClassEntry("ruby", ("crimson",))).segments[0].label == "ruby"
-
-
 def test_where_nobody_wins_the_label_is_null_and_the_score_the_quality() -> None:
     first = named("green").segments[0]
 
     assert (first.label, first.class_index, first.score) == (None, None, first.quality)
-
-
-def test_a_background_word_takes_what_it_explains_better() -> None:
-    asked: dict[str, Any] = {"prompts": (CLICK,), "words": ["red"]}
-
-    assert ask("prompt", ["aa"], "amber", **asked).segments[0].label == "amber"
-    assert ask("prompt", ["rr"], "amber", **asked).segments[0].label is None
-
-
-def test_without_a_background_there_is_always_a_label() -> None:
-    answer = named("green", "blue", background=None)
-
-    assert {segment.label for segment in answer.segments} <= {"green", "blue"}
-
-
-def test_the_threshold_of_a_class_goes_before_that_of_the_request() -> None:
-    assert described(named(ClassEntry("red", threshold=0.5), threshold=0.99)) == [("red", 4), ("red", 8)]
-    assert described(named(ClassEntry("red", threshold=0.99))) == [(None, 18)]
-
-
-def test_is_thing_is_not_said() -> None:
-    assert named(ClassEntry("red", thing=True)).segments[0].is_thing is None
 
 
 NOTHING = Prompt((Point(0, 0), Point(0, 0, positive=False)))
@@ -159,12 +118,6 @@ def test_a_mask_without_pixels_is_answered_without_a_label(classes: tuple[str, .
     assert segment.score == segment.quality == pytest.approx(SURE)
 
 
-def test_a_mask_without_pixels_takes_no_other_s_label() -> None:
-    answer = ask("prompt", FLAGS, "red", "blue", prompts=(NOTHING, BOX, APART))
-
-    assert [segment.label for segment in answer.segments] == [None, "blue", "red"]
-
-
 def test_of_overlapping_segments_the_best_of_each_prompt_are_on_the_label_map_the_earlier_on_top() -> None:
     reds = Prompt((Point(0, 0), Point(5, 0), Point(2, 0)))  # and the blue between them
 
@@ -172,14 +125,6 @@ def test_of_overlapping_segments_the_best_of_each_prompt_are_on_the_label_map_th
 
     assert answer.overlapping
     assert answer.label_map.tolist() == [[1, 1, 4, 4, 4, 4], [1, 1, 4, 4, 4, 4], [0] * 6]
-
-
-def test_segments_apart_are_all_on_the_label_map() -> None:
-    answer = click(APART, BOX)
-
-    assert not answer.overlapping
-    for segment, mask in zip(answer.segments, stacked(answer), strict=True):
-        np.testing.assert_array_equal(answer.label_map == segment.id, mask)
 
 
 def test_many_prompts_are_answered_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,24 +182,11 @@ def test_the_task_needs_prompts() -> None:
         ask("prompt", FLAGS)
 
 
-def test_a_threshold_is_refused_where_every_mask_must_get_a_class() -> None:
-    with pytest.raises(OptionError, match="background=false"):
-        named("red", background=None, threshold=0.5)
-
-
 def test_a_model_that_takes_no_prompts_is_refused() -> None:
     segmenter = ColourSegmenter(tasks=["semantic", "panoptic"])
 
     with pytest.raises(TaskError, match="'prompt'; it can: semantic, panoptic"):
         tasks.segment("prompt", segmenter, features_of(segmenter, FLAGS), vocabulary())
-
-
-def test_the_background_rule_of_the_request_holds_for_masks() -> None:
-    # Red beats nobody by SCALE - NOBODY = 4, which is a probability of 0.982.
-    sure, doubtful = (named("red", background=Background(threshold=level)) for level in (0.99, 0.97))
-
-    assert (sure.segments[0].label, doubtful.segments[0].label) == (None, "red")
-    assert doubtful.segments[0].score < ALONE
 
 
 class Counting(ColourSegmenter):
@@ -286,22 +218,6 @@ def test_it_is_asked_before_each_mask_is_cut_and_laid_out(times: int) -> None:
         ask("prompt", FLAGS, prompts=(APART, BOX, BOX), check=Patience(times))
 
 
-def test_without_a_label_map_segments_are_the_same() -> None:
-    whole, lean = (ask("prompt", FLAGS, "red", prompts=(CLICK, BOX), keep_label_map=keep) for keep in (True, False))
-
-    assert lean.segments == whole.segments
-    assert lean.label_map.shape == (0, 0)
-
-
-def test_confidence_without_a_label_map_is_the_same() -> None:
-    asked: dict[str, Any] = {"prompts": (CLICK, BOX), "keep_probability": True}
-
-    whole = ask("prompt", FLAGS, **asked)
-    lean = ask("prompt", FLAGS, **asked, keep_label_map=False, keep_counts=False)
-
-    np.testing.assert_array_equal(lean.probability, whole.probability)
-
-
 def test_without_counts_area_and_box_are_the_same() -> None:
     asked: dict[str, Any] = {"prompts": (CLICK, NOTHING, BOX), "keep_label_map": False}
 
@@ -311,14 +227,6 @@ def test_without_counts_area_and_box_are_the_same() -> None:
         (found.area, found.bbox, found.label) for found in spelled
     ]
     assert {found.mask.counts for found in lean} == {""}
-
-
-def test_a_label_map_needs_no_counts_to_be_kept() -> None:
-    asked: dict[str, Any] = {"prompts": (CLICK, BOX)}
-
-    np.testing.assert_array_equal(
-        ask("prompt", FLAGS, **asked, keep_counts=False).label_map, ask("prompt", FLAGS, **asked).label_map
-    )
 
 
 @pytest.mark.parametrize(("prompt", "turns"), [(CLICK, [32, 8]), (BOX, [8, 8, 8, 8, 8])], ids=["clicks", "boxes"])

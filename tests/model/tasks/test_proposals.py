@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lexiseg_model import tasks
-from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Segmentation
@@ -35,21 +34,10 @@ def test_things_stay_apart_and_the_stuff_of_a_class_joins() -> None:
     assert [segment.is_thing for segment in answer.segments] == [True, True, False, True]
 
 
-def test_segments_come_in_the_order_of_the_classes() -> None:
-    assert [segment.label for segment in panoptic("green", SEA, "red").segments] == ["green", "blue", "red", "red"]
-
-
 def test_what_no_class_explains_belongs_to_nobody() -> None:
     answer = panoptic("red", SEA, "green")
 
     assert (answer.label_map[2, 2:6] == 0).all()
-
-
-def test_without_a_background_every_proposal_gets_a_class() -> None:
-    # Black is as likely red as green; the first class it is, and less surely than what is red.
-    answer = ask("panoptic", ["rg..."], "red", "green", background=None, rule=PanopticRule(source="proposals", score=0))
-
-    assert described(answer) == [("red", 1), ("red", 3), ("green", 1)]
 
 
 def test_the_score_is_the_probability_among_classes_and_nobody() -> None:
@@ -106,23 +94,6 @@ def test_instances_are_the_things_of_the_panoptic_answer() -> None:
     np.testing.assert_array_equal(things.label_map > 0, whole.label_map > 1)
 
 
-def test_a_threshold_drops_segments_by_their_score() -> None:
-    answer = panoptic(ClassEntry("red", threshold=0.99), SEA, "green", threshold=0.5)
-
-    assert described(answer) == [("blue", 5), ("green", 2)]
-    assert answer.label_map.max() == 2
-
-
-def test_a_background_word_takes_the_regions_that_it_explains_better() -> None:
-    answer = ask("panoptic", ["rra"], "amber", words=["red"], rule=PanopticRule(source="proposals", score=0))
-
-    assert described(answer) == [("amber", 1)]
-
-
-def test_a_synonym_that_is_found_answers_under_the_name_of_its_class() -> None:
-    assert described(panoptic(ClassEntry("ruby", ("crimson",)), rows=["rr."])) == [("ruby", 2)]
-
-
 def test_confidence_is_the_probability_of_each_pixel_s_owner() -> None:
     answer = ask("panoptic", ["rr."], "red", rule=PROPOSALS, keep_probability=True)
 
@@ -145,16 +116,6 @@ def test_where_nothing_is_proposed_the_answer_is_empty_and_no_text_is_read() -> 
     assert segmenter.asked == []
 
 
-def test_regions_are_looked_for_once_for_all_questions() -> None:
-    segmenter = ColourSegmenter(tasks=ALL, panoptic=PROPOSALS)
-    features = features_of(segmenter, FLAGS)
-
-    for task in ("panoptic", "instance"):
-        tasks.segment(task, segmenter, features, vocabulary("red"))
-
-    assert segmenter.looked == 1
-
-
 def test_in_a_video_segments_come_from_pixels() -> None:
     segmenter = ColourSegmenter(tasks=ALL, panoptic=PROPOSALS)
     steadied: list[Tensor] = []
@@ -168,19 +129,6 @@ def test_in_a_video_segments_come_from_pixels() -> None:
 
     assert described(answer) == [("red", 6), ("red", 4), ("blue", 5)]
     assert len(steadied) == 1
-    assert segmenter.looked == 0
-
-
-@pytest.mark.parametrize("classes", [(), ("red",)], ids=["no class", "a threshold for every pixel"])
-def test_the_vocabulary_is_checked_before_anything_is_proposed(classes: tuple[str, ...]) -> None:
-    segmenter = ColourSegmenter(tasks=ALL, panoptic=PROPOSALS)
-    features = features_of(segmenter, FLAGS)
-
-    with pytest.raises(OptionError):
-        tasks.segment(
-            "panoptic", segmenter, features, vocabulary(*classes, background=None), tasks.Options(threshold=0.5)
-        )
-
     assert segmenter.looked == 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lexiseg_model.masks.regions import split
-from lexiseg_model.tasks.pixels import Seen, belief, evidence, seen_things, without
+from lexiseg_model.tasks.pixels import Seen, evidence, seen_things
 from lexiseg_model.types import ClassEntry, PanopticRule, Task, ThingBelief
 from tests.model.stand_in import ColourSegmenter
 from tests.model.tasks.asking import ask, described, features_of, vocabulary
@@ -29,24 +29,6 @@ def test_evidence_is_probability_area_and_presence_as_logarithms() -> None:
 
     half, sure, hardly = (math.log(share) for share in (0.5, 1 / (1 + math.exp(-3)), 1 / (1 + math.exp(2))))
     np.testing.assert_allclose(evidence(known), [[half, half, sure], [half, math.log(1 / 8), hardly]])
-
-
-def test_belief_is_the_logistic_function_of_weighed_evidence() -> None:
-    known = seen([[0, 0, 9, 9]], 1, [3.0])
-    rule = ThingBelief(probability=2, area=1, presence=0.5, bias=0.25, least=0)
-
-    logit = 3 * math.log(0.5) - 0.5 * math.log1p(math.exp(-3)) + 0.25
-    assert belief(known, rule).tolist() == pytest.approx([1 / (1 + math.exp(-logit))])
-
-
-def test_what_is_left_out_is_nobody_s_and_the_others_close_the_gap() -> None:
-    known = seen([[0, 9, 1, 9, 2]], 3, [0, 0, 0])
-
-    left = without(known, np.array([False, True, False]))
-
-    assert left.regions.labels.tolist() == [[0, 2, 2, 2, 1]]
-    assert left.regions.owner.tolist() == [0, 2]
-    assert left.votes.tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("task", ["instance", "panoptic"])

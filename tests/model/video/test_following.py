@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from lexiseg_model.errors import OptionError, TaskError
-from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt
 from lexiseg_model.video.appearance import FIRST, LATER, LATER_FRAMES
@@ -43,15 +42,6 @@ def test_an_object_is_followed_wherever_it_moves(model: ColourSegmenter) -> None
     for corner, (sight,) in zip(path[1:], sights, strict=True):
         assert (sight.number, sight.start) == (7, None)
         assert iou(mask_of(sight), square(corner)) > GOOD
-
-
-def test_a_click_begins_what_a_box_would(model: ColourSegmenter) -> None:
-    follower = Follower()
-    follower.step(model, features(model, red=(10, 10)), [Start(1, Prompt((Point(15, 15),)))])
-
-    (sight,) = follower.step(model, features(model, red=(13, 10)))
-
-    assert iou(mask_of(sight), square((13, 10))) > GOOD
 
 
 def test_objects_that_cross_keep_their_numbers(model: ColourSegmenter) -> None:
@@ -151,18 +141,6 @@ def test_objects_come_and_go(model: ColourSegmenter) -> None:
     assert iou(mask_of(left[0]), square((40, 20))) > GOOD
 
 
-def test_an_object_that_is_shown_again_begins_anew(model: ColourSegmenter) -> None:
-    follower = Follower()
-    frame = features(model, red=(4, 4), green=(40, 20))
-    follower.step(model, frame, [shown(1, (4, 4))])
-    follower.step(model, frame, [shown(1, (40, 20))])
-
-    (sight,) = follower.step(model, frame)
-
-    assert len(follower) == 1
-    assert iou(mask_of(sight), square((40, 20))) > GOOD
-
-
 def test_an_object_whose_prompt_shows_nothing_is_an_object_none_the_less(model: ColourSegmenter) -> None:
     beside = Prompt((Point(8, 8), Point(9, 9, positive=False)))  # both on the square: nothing is left of it
     follower = Follower()
@@ -197,15 +175,6 @@ def test_too_many_objects_are_refused_and_the_others_stay(model: ColourSegmenter
     sights = follower.step(model, frame, [shown(99, (4, 4))], ends=[1])
 
     assert [sight.number for sight in sights] == [*range(2, MAX_OBJECTS + 1), 99]
-
-
-def test_nothing_is_asked_of_a_model_while_nothing_is_followed() -> None:
-    class Mute(ColourSegmenter):
-        def places(self, features: Features) -> object:  # type: ignore[override]
-            raise AssertionError("nothing is followed")
-
-    model = Mute()
-    assert Follower().step(model, features(model)) == []
 
 
 def test_a_model_that_cannot_follow_says_so() -> None:

@@ -5,12 +5,12 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from benchmarks.clips.stability import flicker
 from lexiseg_model import tasks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Vocabulary
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_model.video.picture import Picture
-from lexiseg_model.video.stability import flicker
 from lexiseg_model.vocabulary.rows import KnownRows
 from tests.model.conftest import Photographs
 from tests.model.video.scenes import noisy, plan_of, window
@@ -56,22 +56,6 @@ def test_the_same_scene_goes_on() -> None:
     assert not memory.look(plan_of(window("china", 2, 1)))
     assert memory.steady(torch.ones(2, 9, 12)).max() < 1
     assert memory.follow(one_segment()) == number
-
-
-def test_a_frame_of_another_size_begins_anew() -> None:
-    memory = VideoMemory(0.9)
-    memory.look(plan_of(window("china")))
-
-    assert memory.look(plan_of(window("china")[:, :100]))
-
-
-def test_nothing_is_remembered_that_nobody_asked_for() -> None:
-    memory = VideoMemory()
-    memory.look(plan_of(window("china")))
-    memory.steady(torch.zeros(2, 9, 12))
-
-    assert memory.follow(one_segment()) == ()
-    assert memory.nbytes == 0
 
 
 def test_what_is_remembered_does_not_grow() -> None:

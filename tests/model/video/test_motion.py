@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lexiseg_model.errors import ShapeError
 from lexiseg_model.video.motion import MotionEstimator
 from tests.model.video.scenes import WINDOW, noisy, window
 
@@ -43,13 +42,6 @@ def test_another_photograph_is_another_scene(other: str) -> None:
     assert MotionEstimator().compare(window("china"), window(other, 100, 80)).cut
 
 
-def test_a_light_that_goes_dim_is_no_other_scene() -> None:
-    bright = window("china", 200, 150)
-    dim = (bright * 0.6).astype(np.uint8)
-
-    assert not MotionEstimator().compare(bright, dim).cut
-
-
 def test_pictures_too_small_to_search_are_taken_as_still() -> None:
     tiny = np.zeros((6, 9, 3), np.uint8)
 
@@ -57,8 +49,3 @@ def test_pictures_too_small_to_search_are_taken_as_still() -> None:
 
     assert motion.trust.shape == (6, 9)
     assert motion.trust.min() == 1
-
-
-def test_pictures_of_two_sizes_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"\(6, 9\).*\(9, 6\)"):
-        MotionEstimator().compare(np.zeros((9, 6, 3), np.uint8), np.zeros((6, 9, 3), np.uint8))

@@ -18,12 +18,6 @@ def test_a_large_frame_is_shrunk_to_the_longest_side_and_keeps_its_shape() -> No
     assert picture.shape == (144, LONGEST_SIDE, 3)
 
 
-def test_a_small_frame_stays_as_it_is() -> None:
-    frame = window("china")
-
-    assert np.array_equal(small_picture(plan_of(frame)), frame)
-
-
 @pytest.mark.parametrize("crop", [96, 128])
 def test_overlapping_tiles_show_what_the_whole_frame_shows(crop: int) -> None:
     frame = np.asarray(cv2.resize(window("china"), (512, 288), interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -24,12 +24,6 @@ def flat(*values: float) -> Tensor:
     return torch.tensor(values).view(-1, 1, 1).expand(len(values), *SIZE).contiguous()
 
 
-def test_the_first_frame_speaks_for_itself() -> None:
-    scores = torch.randn(3, *SIZE)
-
-    assert torch.equal(ScoreSmoother(0.8).steady(scores, None), scores)
-
-
 def test_the_past_counts_by_its_weight() -> None:
     smoother = ScoreSmoother(0.75)
     smoother.steady(flat(0.0, 4.0), None)
@@ -37,15 +31,6 @@ def test_the_past_counts_by_its_weight() -> None:
     average = smoother.steady(flat(4.0, 0.0), motion())
 
     assert torch.allclose(average, flat(1.0, 3.0))
-
-
-def test_the_past_fades_by_its_weight_with_every_frame() -> None:
-    smoother = ScoreSmoother(0.5)
-    smoother.steady(flat(8.0), None)
-
-    values = [float(smoother.steady(flat(0.0), motion())[0, 0, 0]) for _ in range(3)]
-
-    assert values == pytest.approx([4.0, 2.0, 1.0])
 
 
 def test_where_the_motion_is_doubtful_the_frame_speaks_for_itself() -> None:
@@ -79,14 +64,6 @@ def test_motion_of_a_finer_picture_than_the_scores_is_scaled() -> None:
     average = smoother.steady(moved, motion(x=8.0, size=(SIZE[0] * 4, SIZE[1] * 4)))
 
     assert torch.allclose(average, moved, atol=1e-4)
-
-
-def test_scores_of_another_size_begin_anew() -> None:
-    smoother = ScoreSmoother(0.9)
-    smoother.steady(flat(8.0), None)
-    larger = torch.ones(1, 16, 24)
-
-    assert torch.equal(smoother.steady(larger, motion(size=(16, 24))), larger)
 
 
 def test_no_weight_keeps_nothing() -> None:

@@ -50,12 +50,6 @@ def test_a_segment_that_stays_keeps_its_number() -> None:
     assert follow(tracker, frame((0, 21, 10), (0, 3, 10))) == (2, 1)
 
 
-def test_another_class_at_the_same_place_is_another_track() -> None:
-    tracker = begun((0, 2, 10))
-
-    assert follow(tracker, frame((1, 2, 10))) == (2,)
-
-
 def test_a_small_thing_that_jumps_with_the_picture_keeps_its_number() -> None:
     tracker = begun((0, 30, 4))
 
@@ -84,14 +78,6 @@ def test_a_number_does_not_survive_three() -> None:
     assert follow(tracker, frame((0, 2, 10), (1, 20, 10))) == (3, 2)
 
 
-def test_what_is_missed_moves_with_the_picture() -> None:
-    tracker = begun((0, 24, 6))
-    for _ in range(2):
-        assert follow(tracker, frame(), still(x=8.0)) == ()
-
-    assert follow(tracker, frame((0, 0, 6)), still(x=8.0)) == (1,)
-
-
 def test_without_motion_every_segment_is_new_and_no_number_is_given_twice() -> None:
     tracker = begun((0, 2, 10))
 
@@ -115,12 +101,3 @@ def test_of_very_many_segments_the_largest_are_followed(monkeypatch: pytest.Monk
 
     assert len(tracker) == 2
     assert follow(tracker, frame(*boxes)) == (4, 2, 3)
-
-
-def test_a_thousand_frames_of_strangers_leave_no_more_than_a_few() -> None:
-    tracker = Tracker()
-    for index in range(1000):
-        follow(tracker, frame((index, 2, 10), (index, 20, 10)))
-
-    assert len(tracker) == 2 * (1 + tracking.MOST_MISSED)
-    assert tracker.nbytes == len(tracker) * SIZE[0] * SIZE[1]

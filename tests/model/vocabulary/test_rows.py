@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lexiseg_model.vocabulary.rows import KnownRows
 from tests.model.stand_in import ColourSegmenter
 
@@ -16,11 +14,3 @@ def test_a_text_is_encoded_once() -> None:
     rows(["blue", "green", "blue"])
 
     assert segmenter.asked == ["red", "blue", "green"]
-
-
-def test_rows_come_in_the_order_of_the_texts() -> None:
-    segmenter = ColourSegmenter()
-    rows = KnownRows(segmenter)
-    rows(["green"])
-
-    assert np.array_equal(rows(["red", "green", "red"]), segmenter.encode_texts(["red", "green", "red"]))

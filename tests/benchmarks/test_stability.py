@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.clips.stability import carried, flicker
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.video.stability import carried, flicker
 from tests.model.video.scenes import WINDOW, window
 
 
