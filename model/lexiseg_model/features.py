@@ -1,4 +1,4 @@
-"""What is made of one image: the tiles to encode, the features that are kept of it, and what was derived from them."""
+"""One image on its way through a model: the plan of its tiles, its features, and what was derived from them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-TileFeatures = tuple[Tensor, ...]  # every tensor has one entry per tile in front
+TileFeatures = tuple[Tensor, ...]  # the first dimension of every tensor counts tiles
 T = TypeVar("T", bound="Iterable[Tensor | Features]")
 
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """What may change the image pass. `max_side` caps the longer side of the network's input, in pixels."""
+    """Options of the image pass. `max_side` caps the longer side of the network's input, in pixels."""
 
     max_side: int | None = None
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the tiles of one image lie: `offsets` (top, left) of each on a `canvas` (height, width) of pixels."""
+    """Where tiles of size `tile` (s, t) lie on a `canvas` (height, width): `offsets` (top, left) in pixels."""
 
     canvas: tuple[int, int]
     tile: tuple[int, int]
@@ -36,11 +36,14 @@ class Layout:
 class Plan:
     """The tiles of one image and how to put them back.
 
-    `tiles` is uint8 [N, 3, s, t] RGB; every tile of one plan has the same shape, its *bucket*. A plan without a
-    `layout` is one tile, the whole image. A method that looks closer at small objects has a `picture` [H, W, 3], too.
+    Attributes:
+        size: (H, W) of the image as sent.
+        tiles: uint8 [N, 3, s, t] RGB; all tiles of a plan have one shape, the *bucket*.
+        layout: where the tiles lie; None: one tile, the whole image.
+        picture: uint8 [H, W, 3], for methods that look closer at small objects.
     """
 
-    size: tuple[int, int]  # of the image as sent
+    size: tuple[int, int]
     tiles: NDArray[np.uint8]
     layout: Layout | None = None
     picture: NDArray[np.uint8] | None = None
@@ -56,19 +59,19 @@ class Plan:
 
 
 class Derived:
-    """What was made of features when it was first asked for. Safe from any thread."""
+    """Values derived from features, computed once each (single-flight). Thread-safe."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
         self._made: dict[str, Iterable[Tensor | Features]] = {}
-        self._bytes: dict[str, int] = {}  # of what stays as large as it is
-        self.answered: set[str] = set()  # tasks whose derived parts are there
+        self._bytes: dict[str, int] = {}  # of values whose size is fixed
+        self.answered: set[str] = set()  # tasks whose derived values exist
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """What `make` gives, made by the first who asks; others wait for it, and nobody waits for another name.
+        """The value of a name: the first caller computes it with `make`, concurrent callers wait for it.
 
-        `make` may ask for what else it needs, but not for its own name.
+        Different names do not wait for each other. `make` may derive other names, but not its own.
         """
         if name not in self._made:
             with self._guard:
@@ -88,9 +91,9 @@ class Derived:
 
 @dataclass(frozen=True)
 class Features:
-    """What is kept of one image: tensors by name, fp16 (float32 where the model was loaded as exact).
+    """What is cached of one image: tensors by name, fp16, or float32 where the model was loaded as exact.
 
-    `derived` grows as it is used, and `nbytes` with it.
+    `size` is (H, W) of the image as sent. `derived` grows as it is used, and `nbytes` with it.
     """
 
     size: tuple[int, int]
@@ -104,7 +107,7 @@ class Features:
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Its tensors as numpy reads them, of features that are in memory: the same numbers, in the same place."""
+        """The tensors as numpy views of the same memory; only for features on the CPU."""
         return {name: tensor.numpy() for name, tensor in self.tensors.items()}
 
     @cached_property

@@ -1,24 +1,28 @@
-"""The Segmenter interface: image work and vocabulary work are split, because one is dear and shared, the other cheap.
+"""The Segmenter interface: image work, which is expensive and shared, apart from vocabulary work, which is cheap.
 
-plan(rgb)            -> Plan          what to encode
-encode_tiles(tiles)  -> TileFeatures  the only heavy pass; tiles of many requests together
-assemble(plan, ...)  -> Features      one image, to be kept
-encode_texts(texts)  -> rows          raw rows of the text tower, to be kept for ever
-text_bank(classes)   -> TextBank      the method's own rule from rows to class vectors
-class_scores(...)    -> [K, h, w]     cheap; any number of vocabularies over the same Features
+plan(rgb)            -> Plan          the tiles to encode
+encode_tiles(tiles)  -> TileFeatures  the only heavy pass; tiles of many requests go together
+assemble(plan, ...)  -> Features      of one image, to be cached
+encode_texts(texts)  -> rows          raw rows of the text tower, to be cached
+text_bank(classes)   -> TextBank      from rows to class vectors, by the method's rule
+class_scores(...)    -> [K, h, w]     cheap: any number of vocabularies over the same Features
 
-Of methods that have masks of their own:
+Methods with masks of their own implement:
 
-propose(features)    -> Proposals     masks of everything, made once and kept with the features
+propose(features)    -> Proposals     masks of everything in the image
 prompt(features, ..) -> PromptMasks   masks of what points and boxes show
-embed_masks(...)     -> [N, D]        what any masks show
-region_scores(...)   -> [K, N]        which class that is
-places(features)     -> [D, h, w]     what each place shows, to follow objects through a video
+embed_masks(...)     -> [N, D]        embeddings of what masks show
+region_scores(...)   -> [K, N]        class scores of these embeddings
+places(features)     -> [D, h, w]     embeddings of places, to follow objects through a video
 
-Of methods that take classes by example:
+Methods that take classes by example implement:
 
-example_rows(...)    -> rows          what regions of an image show, to be kept like text rows
-example_vectors(...) -> [V, D]        the method's own rule from them to vectors of a class
+example_rows(...)    -> rows          of regions of an image, to be cached like text rows
+example_vectors(...) -> [V, D]        from these rows to vectors of a class, by the method's rule
+
+Shapes: K classes, T texts, S rows, D dimensions of an embedding, N masks or regions, [h, w] the method's own low
+resolution, [H, W] the size of the image. A card declares what a method implements; `lexiseg_model.tasks` builds the
+tasks from it.
 """
 
 from __future__ import annotations
@@ -41,14 +45,14 @@ from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Regio
 
 T = TypeVar("T")
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
-RowsOf = Callable[[list[str]], TextRows]  # text rows, from a cache or the tower
+RowsOf = Callable[[list[str]], TextRows]  # gives the rows of texts, from a cache or the text tower
 
 
 class Proposals(NamedTuple):
-    """Masks of what there is in one image, whatever it is called, best first; N may be 0.
+    """Masks of everything in one image, best first; N may be 0.
 
-    `masks` [N, h, w] logits, the whole image at a resolution of the method's own; `embeddings` [N, D] for
-    `region_scores`; `quality` [N] in 0..1.
+    `masks` [N, h, w] logits over the whole image; `embeddings` [N, D] for `region_scores`; `quality` [N] in 0..1, the
+    estimated IoU with an object.
     """
 
     masks: Tensor
@@ -57,15 +61,18 @@ class Proposals(NamedTuple):
 
 
 class Regions(NamedTuple):
-    """Parts of one image whose pixels vote together: `share` [N, h, w] in 0..1 of each cell that is a region's, at the
-    resolution of `class_scores`, and the `weight` [N] of its vote beside a cell's own, which is 1; N may be 0."""
+    """Parts of one image whose cells vote together; N may be 0.
+
+    `share` [N, h, w] in 0..1: how much of each cell of `class_scores` belongs to a region. `weight` [N]: of a region's
+    vote, where a cell's own vote weighs 1.
+    """
 
     share: Tensor
     weight: Tensor
 
 
 class NamedMasks(NamedTuple):
-    """Found by the words of a bank: logits [N, h, w] of the whole image, how sure each is of its class, that class."""
+    """Masks found by words: logits [N, h, w], `share` [N] the probability of their class, `owner` [N] its index."""
 
     masks: Tensor
     share: Tensor
@@ -73,10 +80,10 @@ class NamedMasks(NamedTuple):
 
 
 class PromptMasks(NamedTuple):
-    """The masks that one prompt may mean, best first: logits [M, h, w] of the whole image, quality [M] in 0..1.
+    """The masks that one prompt may mean, best first: logits [M, h, w], quality [M] in 0..1.
 
-    M is at least 1; h and w are the same for all prompts of an image. What is best the method decides: quality need
-    not fall from mask to mask.
+    M is at least 1; h and w are the same for all prompts of an image. The method decides the order, so quality need not
+    fall from mask to mask.
     """
 
     masks: Tensor
@@ -84,35 +91,44 @@ class PromptMasks(NamedTuple):
 
 
 class Unfamiliar(NamedTuple):
-    """A class that a model was not trained to name; `nearest` is the word of training that is most like it."""
+    """A class that is far from all words that a model was trained on; `nearest` is the closest of them."""
 
     class_index: int
     nearest: str
-    likeness: float  # cosine of the two
-    bound: float  # from which a word is familiar
+    likeness: float  # cosine of the two, -1..1
+    bound: float  # likeness from which a word is familiar
     is_foreign: bool = False  # not a word of the language that the text tower reads
 
 
 @dataclass(frozen=True)
 class TextBank:
-    """Vectors [T, D] of texts; `owner` [T] says which class each stands for, ascending."""
+    """What a vocabulary is to a model: one vector for each text or example.
+
+    Attributes:
+        vectors: [T, D].
+        owner: [T] int64, ascending: the class that each vector stands for.
+        n_classes: background words included.
+        has_examples: some vectors come from examples, and need not have unit length.
+        levels: [T], added to the logits of each text; None: nothing.
+        n_background: how many of the last classes are background words.
+        derived: what methods computed from the bank, by name; cached with it.
+    """
 
     vectors: Tensor
     owner: NDArray[np.int64]
     n_classes: int
-    has_examples: bool = False  # then some vectors come of examples, and need not be as long as those of texts
-    levels: Tensor | None = None  # [T], what a method adds to each text's logits; None: nothing
-    n_background: int = 0  # of the classes, the last: words that stand for nobody
-    # By name, what was made of it: who asks with the same words again has the same bank.
+    has_examples: bool = False
+    levels: Tensor | None = None
+    n_background: int = 0
     derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the vectors, and of what was made of them."""
+        """Bytes of the vectors, and of what was derived from them."""
         return held_bytes(self)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """What `make` gives, or gave under this name. Two who ask at once may both make it."""
+        """What `make` returned first under this name. Concurrent callers may both make it."""
         made: T | None = self.derived.get(name)
         if made is None:
             made = self.derived[name] = make()
@@ -120,17 +136,20 @@ class TextBank:
 
 
 class ExampleVectors(NamedTuple):
-    """A class by its examples: `vectors` [V, D] for a bank, and the unit `means` [M, D] of what was shown."""
+    """A class by its examples: `vectors` [V, D] for a bank, and the unit `means` [M, D] of the examples."""
 
     vectors: Tensor
     means: Tensor
 
 
 class Competing(NamedTuple):
-    """What competes for the pixels of an image.
+    """Scores that compete for the cells of an image.
 
-    `classes` [K, h, w] are scores, to be written to; background words may be one row. `others` [h, w], where a method
-    lets all texts compete: the logit of all that is not the best text of its class. `refined`: colours were looked at.
+    Attributes:
+        classes: [K, h, w] scores, which callers may write to; all background words may share one row.
+        others: [h, w] logit of all texts but the best of each class, where a method lets all texts compete.
+        refined: the scores already follow the colours of the image.
+        presence: [T] logit of each text being anywhere in the image, where a method has it.
     """
 
     classes: Tensor
@@ -142,18 +161,18 @@ class Segmenter(ABC):
     """A loaded model. Methods implement what they can; the card declares it."""
 
     card: ModelCard
-    digest: str  # of the weights that decide the image pass
-    text_digest: str  # of the text tower: rows of one digest may be shared between models
-    buckets: tuple[tuple[int, int], ...]  # tile shapes to warm up
-    probability_scale: float = 1.0  # the softmax of scores times this is a probability
-    # Classes and background words -> bank, where the model is served: its weights and card stay as they are.
+    digest: str  # of the weights and settings of the image pass: the key of cached features
+    text_digest: str  # of the text tower: models of the same digest share text rows
+    buckets: tuple[tuple[int, int], ...]  # tile shapes (s, t) to warm up
+    probability_scale: float = 1.0  # softmax(scores * probability_scale) are probabilities
+    # (classes, background words) -> bank; None where weights or card may change, as in training.
     banks: Lru[tuple[tuple[ClassEntry, ...], ...], TextBank] | None = None
-    passes_side_by_side: bool = False  # several threads may be in `encode_tiles`, each with as many as torch has there
-    masks_by_word: bool = False  # `named_masks` finds things; then they are neither proposals nor regions
+    passes_side_by_side: bool = False  # `encode_tiles` may run in several threads at once
+    masks_by_word: bool = False  # things are found by `named_masks`, not by proposals or regions
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights in memory. A method that holds some where no tensor shows them adds these."""
+        """Bytes of the weights in memory; a method adds those that no tensor shows."""
         return held_bytes(self)
 
     @property
@@ -163,11 +182,11 @@ class Segmenter(ABC):
 
     @abstractmethod
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        """Decides what to encode.
+        """Decide what to encode.
 
         Args:
-            rgb: [H, W, 3]; where it owns its pixels the plan may keep them, and they must stay as they are.
-            options: what the request says about the image pass.
+            rgb: [H, W, 3] uint8; the plan may keep a reference, so it must not be written to.
+            options: of the image pass.
 
         Raises:
             ShapeError: rgb is not a non-empty uint8 [H, W, 3].
@@ -175,23 +194,23 @@ class Segmenter(ABC):
 
     @abstractmethod
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        """Encodes tiles [N, 3, s, t] of one bucket; the answer for a tile does not depend on its neighbours."""
+        """Encode uint8 tiles [N, 3, s, t] of one bucket; a tile's features do not depend on its batch."""
 
     @abstractmethod
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        """Puts the tiles of one plan together."""
+        """Put the tile features of one plan together."""
 
     @abstractmethod
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        """The exact strings whose rows `text_bank` needs, in its order (templates filled in)."""
+        """The exact strings, templates filled in, whose rows `text_bank` needs, in its order."""
 
     @abstractmethod
     def encode_texts(self, texts: list[str]) -> TextRows:
-        """Raw rows [S, D] of the text tower, as fp16 (exact: float32), so that a kept row and a fresh one are equal."""
+        """Raw rows [S, D] of the text tower: fp16, so that cached and fresh rows are equal; float32 when exact."""
 
     @abstractmethod
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        """The method's rule from rows (of `texts(classes)`, in order) to the vectors of each class.
+        """Make the vectors of each class from the rows of `texts(classes)`, by the method's rule.
 
         Raises:
             ShapeError: `rows` has not one row for each of `texts(classes)`.
@@ -199,10 +218,10 @@ class Segmenter(ABC):
 
     @abstractmethod
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """Scores [K, h, w] float32 at native resolution, before the background rule, in units of the method's own."""
+        """Scores [K, h, w] float32 in the method's own units, before the background rule."""
 
     def presence(self, features: Features, bank: TextBank) -> Tensor:
-        """How present each class is in the whole image: [K] float32, more is surer; without opinion its best score."""
+        """How surely each class is anywhere in the image: [K] float32; by default its highest score."""
         return self.class_scores(features, bank).flatten(1).amax(1)
 
     def whole_image(self, features: Features, bank: TextBank) -> Tensor:
@@ -210,43 +229,43 @@ class Segmenter(ABC):
         return self.presence(features, bank)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
-        """The classes that the model can only guess at; none where nobody knows what it was trained to name.
+        """The classes that the model can only guess at; none where its words of training are unknown.
 
-        `rows_of` is asked for rows of `texts(classes)`, but for those that were judged before.
+        `rows_of` gives rows of `texts(classes)`; it is not called for texts that were judged before.
         """
         return []
 
     def refined_scores(self, features: Features, bank: TextBank) -> Tensor | None:
         """Scores [K, H, W] after the method's own refinement by colours.
 
-        None where it has none of its own: then probabilities are refined, once classes and nobody have competed.
+        None where it has none: then the probabilities of classes and nobody are refined by PAMR.
         """
         return None
 
     def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
-        """The scores of the classes, refined by the method's own rule where it has one and `refine` is pamr."""
+        """The scores that compete, refined by the method's own rule where it has one and `refine` is pamr."""
         scores = self.refined_scores(features, bank) if refine == "pamr" else None
         return Competing(self.class_scores(features, bank)) if scores is None else Competing(scores, refined=True)
 
     @property
     def specks(self) -> SpeckRule:
-        """Which regions of the answer go to what is around them."""
+        """Which small regions of the label map are given to their surroundings."""
         return NO_SPECKS
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
-        """Unit vectors [T, D], one for each text of the classes: what tells a background word from a class."""
+        """Unit vectors [T, D], one for each text, to compare background words with classes."""
         return rows.astype(np.float32)
 
     def guide(self, features: Features) -> Tensor:
-        """A small, normalised image [3, H, W] float32 for refinement by colours. OptionError: the method keeps none."""
+        """A small, normalised image [3, H, W] float32 for refinement. Raises OptionError where there is none."""
         raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
 
     def regions(self, features: Features) -> Regions:
-        """Parts of the image for the refinement `regions`. OptionError: the method has none."""
+        """Parts of the image for the refinement `regions`. Raises OptionError where the method has none."""
         raise OptionError(f"{self.card.name} has no regions; refine must be one of {', '.join(self.card.refinements)}")
 
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
-        """What parts of an image show, to be kept like text rows: [R, E] in fp16, in a space of the method's own.
+        """Encode what parts of an image show: rows [R, E] fp16 in the method's own space, to be cached like text rows.
 
         Raises:
             TaskError: the method takes no examples.
@@ -255,7 +274,7 @@ class Segmenter(ABC):
         raise TaskError(f"{self.card.name} takes no classes by example")
 
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
-        """The method's rule from the rows of a class's examples to vectors that stand beside those of texts.
+        """Make vectors that compete with those of texts from the rows of a class's examples.
 
         Args:
             positive: [P, E] of regions that show the class; P is at least 1.
@@ -271,21 +290,20 @@ class Segmenter(ABC):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        """The logit that a class must beat to own a pixel, before the card's calibration.
+        """The logit that a class must beat to own a cell, before the card's calibration.
 
         Args:
-            logits: [K, h, w] of all that competes, background words included: scores times `probability_scale`. Of
-                regions [K, 1, N]: a picture one pixel high.
-            threshold: probability in 0..1 that replaces the method's own; None keeps that.
+            logits: [K, h, w], scores times `probability_scale`, background words included; [K, 1, N] of regions.
+            threshold: probability in 0..1; None: the method's own.
             refine: how the logits were refined; a method may have a threshold for each.
             features: of the image, for methods that see in them what no class explains.
 
         Returns:
-            [h, w], or [] where every pixel has the same.
+            [h, w], or [] where it is the same everywhere.
         """
 
     def propose(self, features: Features) -> Proposals:
-        """Masks of everything in the image. Kept with the features: only the first call computes.
+        """Masks of everything in the image; cached with the features.
 
         Raises:
             TaskError: the method has no masks of its own.
@@ -293,7 +311,7 @@ class Segmenter(ABC):
         raise TaskError(f"{self.card.name} proposes no masks")
 
     def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
-        """Instances of the classes of a bank, for methods that look for each word.
+        """Instances of the classes of a bank, for methods that search by words.
 
         Raises:
             TaskError: the method finds masks without words, or none.
@@ -309,11 +327,11 @@ class Segmenter(ABC):
         raise TaskError(f"{self.card.name} takes no prompts")
 
     def places(self, features: Features) -> Tensor:
-        """What each place shows: unit vectors [D, h, w], to be compared between frames. TaskError: it has none."""
+        """Unit vectors [D, h, w] of places, comparable between frames. Raises TaskError where the method has none."""
         raise TaskError(f"{self.card.name} follows no objects through a video")
 
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
-        """What any masks show: logits [N, h, w] of the whole image -> [N, D] as `Proposals.embeddings`.
+        """Embed what masks show: logits [N, h, w] over the whole image -> [N, D] as `Proposals.embeddings`.
 
         Raises:
             TaskError: the method has no masks of its own.

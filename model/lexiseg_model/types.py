@@ -1,7 +1,8 @@
-"""The words that everything shares: classes, vocabularies, prompts, segments, cards. Free of torch.
+"""The types that everything shares: classes, vocabularies, prompts, segments, model cards. Free of torch.
 
-A *class* is a user's entry, a *text* a string that stands for it (its name or a synonym), a *label* the string on a
-segment. Coordinates are pixels of the image as sent, after EXIF rotation; `size` is always (height, width).
+A *class* is an entry of a user's list, a *text* a string that stands for it (its name or a synonym), a *label* the
+string on a segment. Coordinates are pixels of the image as sent, after EXIF rotation; x runs right, y down. `size` is
+always (height, width), a box (x0, y0, x1, y1), a `bbox` (x, y, width, height).
 """
 
 from __future__ import annotations
@@ -32,20 +33,27 @@ MAX_SHOWN_NAME = 80  # characters of an unknown name in an error
 
 @dataclass(frozen=True)
 class Shown:
-    """What a model made of examples of a class: rows of fp16, one for each region that shows it (`positive`), and for
-    each that shows what it is not."""
+    """Encoded examples of a class: one row of fp16 numbers for each region that shows it, or that shows what it is not.
+
+    `digest` is that of the weights that encoded them; "" means those of the model that is asked.
+    """
 
     positive: tuple[bytes, ...]
     negative: tuple[bytes, ...] = ()
-    digest: str = ""  # of the model's weights; "": its own, whatever they are
+    digest: str = ""
 
 
 @dataclass(frozen=True)
 class ClassEntry:
-    """One class of a request: a name, other names for the same thing, and an optional score to reach.
+    """One class of a request.
 
-    `thing` says whether it comes in countable pieces (a car) or not (sky); None where nobody knows. A class that is
-    `shown` is found by examples; then it may be `named` or not: whether its texts are looked for, too.
+    Attributes:
+        name: the label of its segments.
+        synonyms: other texts for the same thing.
+        threshold: the score in 0..1 that its segments must reach; None: that of the request.
+        thing: whether it is countable (a car) or not (sky); None: unknown.
+        shown: its examples, if it has any.
+        named: whether its texts are searched for; False: by examples alone.
     """
 
     name: str
@@ -57,16 +65,15 @@ class ClassEntry:
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
-        """The name and the synonyms; any of them found answers under the name. None of a class by examples alone."""
+        """The name and the synonyms, all answered under the name; empty for a class by examples alone."""
         return (self.name, *self.synonyms) if self.named else ()
 
 
 @dataclass(frozen=True)
 class Background:
-    """What a pixel that no class explains becomes.
+    """The rule for pixels that no class explains: they belong to nobody.
 
-    `words` replace the words of the model's card, `threshold` (0..1) the probability below which a class owns no
-    pixel; None keeps the card's.
+    `words` compete with the classes, `threshold` (0..1) is the probability that a class needs; None: the card's.
     """
 
     words: tuple[str, ...] | None = None
@@ -75,7 +82,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A class list; `background` is the rule for what it does not name, None where every pixel gets a class."""
+    """A class list. `background` None gives every pixel one of the classes."""
 
     classes: tuple[ClassEntry, ...]
     background: Background | None = field(default_factory=Background)
@@ -84,7 +91,7 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Point:
-    """A click: on the object when `positive`, on what is not the object otherwise."""
+    """A click at (x, y): on the object when `positive`, beside it otherwise."""
 
     x: float
     y: float
@@ -93,9 +100,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Points, a box (x0, y0, x1, y1), or both, for one object; it may reach beyond a box that is `rough`, a guess.
+    """Points, a box (x0, y0, x1, y1), or both, for one object.
 
-    At a `glance`: what is known of the whole image is enough, however small the object is.
+    The object may reach beyond a `rough` box. With `glance`, small objects are not encoded again at a larger scale.
     """
 
     points: tuple[Point, ...] = ()
@@ -105,7 +112,7 @@ class Prompt:
 
     @property
     def is_lone_click(self) -> bool:
-        """One positive point and nothing else, which may mean a part, an object or more."""
+        """One positive point and nothing else: it may mean a part, an object, or several."""
         return self.box is None and len(self.points) == 1 and self.points[0].positive
 
 
@@ -121,7 +128,7 @@ class Rle:
 
 @dataclass(frozen=True)
 class Region:
-    """A part of one image, as an example of a class: what a prompt shows, or else a mask of the image's size."""
+    """A part of one image, as an example of a class: either what a prompt shows, or a mask of the image's size."""
 
     prompt: Prompt | None = None
     mask: Rle | None = None
@@ -129,10 +136,10 @@ class Region:
 
 @dataclass(frozen=True)
 class Ring:
-    """One connected part of a mask (by sides): an exterior and its holes, flat lists x, y, x, y, ... of pixel corners.
+    """One part of a mask, connected by sides: an exterior and its holes, flat lists x, y, x, y, ... of pixel corners.
 
-    Exteriors run clockwise on the screen, holes against it. A pixel is inside when its centre is inside the exterior
-    and outside every hole.
+    Exteriors run clockwise on the screen, holes counter-clockwise. A pixel is inside when its centre is inside the
+    exterior and outside every hole.
     """
 
     exterior: list[int]
@@ -141,7 +148,19 @@ class Ring:
 
 @dataclass(frozen=True)
 class Segment:
-    """One mask with its label. `score` is in 0..1, `area` in pixels, `bbox` is x, y, width, height."""
+    """One mask with its label.
+
+    Attributes:
+        id: from 1; the value of its pixels in the label map.
+        label: the name of its class; None where no class was asked for or none fits.
+        class_index: of its class in the vocabulary.
+        score: 0..1.
+        mask: at the size of the image.
+        is_thing: whether its class is countable, in tasks that tell things from stuff.
+        prompt_index: the prompt that it answers.
+        mask_index: its place among the masks of that prompt, best first.
+        quality: 0..1, the model's estimate of the mask's IoU with the object that was meant.
+    """
 
     id: int
     label: str | None
@@ -149,9 +168,9 @@ class Segment:
     score: float
     mask: Rle
     is_thing: bool | None = None
-    prompt_index: int | None = None  # of the request's prompts, which it answers
-    mask_index: int | None = None  # of the masks for that prompt, best first
-    quality: float | None = None  # 0..1, the model's own estimate of the mask's IoU with what was meant
+    prompt_index: int | None = None
+    mask_index: int | None = None
+    quality: float | None = None
 
     @property
     def area(self) -> int:
@@ -164,11 +183,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The answer for one image: segments, and a label map [H, W] of them (value = segment id, 0 = nobody).
+    """The answer for one image.
 
-    Only segments of prompts may be `overlapping`. Then the label map shows the best mask of each prompt alone, the
-    earlier prompt on top. It is [0, 0] where nobody asked for it. `probability` [H, W], when it was asked
-    for, is that of each pixel's winner, nobody included.
+    Attributes:
+        size: (H, W) of the image.
+        task: that was asked.
+        segments: in the order of their ids.
+        label_map: [H, W] of segment ids, 0 = nobody; [0, 0] where it was not asked for. Of overlapping segments it
+            shows the best mask of each prompt, the earlier prompt on top.
+        probability: [H, W] in 0..1 of each pixel's winner, nobody included, when it was asked for.
+        overlapping: whether segments share pixels; only the tasks prompt and everything make such.
     """
 
     size: tuple[int, int]
@@ -181,7 +205,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class AnswerWarning:
-    """What a client should know of an answer. `type` stays the same, for programs; `field` is of the request."""
+    """A warning beside an answer: a stable `type` for programs, a `detail` to read, the `field` of the request."""
 
     type: str
     detail: str
@@ -189,7 +213,7 @@ class AnswerWarning:
 
 
 class InputSize(BaseModel):
-    """How an image is brought to the network: sides in pixels, both rounded to `multiple`."""
+    """How an image is resized for the network, in pixels."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -199,10 +223,10 @@ class InputSize(BaseModel):
 
 
 class BackgroundRule(BaseModel):
-    """Words that answer for what a request does not name, and the calibration of a short request.
+    """Background words, and the calibration of short requests.
 
-    `offset` and `margin` are in the model's own units (logits) and hold for a request of one class. A long list says
-    more of what the picture may hold, so they fade with the logarithm of the number of classes, to 0 at `fades_at`.
+    `offset` and `margin` are logits and hold for a request of one class. A longer list names more of the picture, so
+    they fade with the logarithm of the number of classes, to 0 at `fades_at`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -217,16 +241,16 @@ class BackgroundRule(BaseModel):
     )
 
     def relief(self, n_classes: int) -> float:
-        """Share of `offset` and `margin` that a request of so many classes gets: 1 for one class, 0 from `fades_at`."""
+        """The factor in 0..1 of `offset` and `margin` for a number of classes: 1 for one class, 0 from `fades_at`."""
         return max(0.0, 1 - math.log(n_classes) / math.log(self.fades_at))
 
 
 class LongLists(BaseModel):
-    """How far a class steps back that is hardly there, in a request of many classes.
+    """Lower the logits of classes that are hardly present, in requests of many classes.
 
-    Of a class's mean probability over the picture the logarithm is taken. What that lacks to the most present class's,
-    but for `lead`, is taken from the class's logits times a strength: beside other classes, not beside nobody. The
-    strength is `weight` x ln(classes / `beyond`), at most `most`: 0 for lists of up to `beyond`.
+    Presence is the logarithm of a class's mean probability over the picture. A class loses strength x (highest presence
+    - `lead` - its presence) against other classes, not against nobody. The strength is `weight` x ln(classes /
+    `beyond`), at least 0 and at most `most`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -237,7 +261,7 @@ class LongLists(BaseModel):
     most: float = Field(0.6, ge=0, description="strength that no list exceeds")
 
     def strength(self, n_classes: int) -> float:
-        """Of a request of so many classes."""
+        """The strength for a number of classes."""
         return min(self.most, max(0.0, self.weight * math.log(n_classes / self.beyond)))
 
 
@@ -278,10 +302,10 @@ class ScoreRule(BaseModel):
 
 
 class ThingBelief(BaseModel):
-    """How likely a connected region is a whole thing of its class, told from what is known of it anyway.
+    """How likely a connected region is a whole thing of its class.
 
-    The logistic function of `bias` and the weighted sum of three logarithms: of the mean probability of the region's
-    pixels, of its share of the picture, and of how likely its class is there at all (the logistic function of
+    The logistic function of `bias` plus the weighted sum of three logarithms: of the mean probability of the region's
+    pixels, of its share of the picture, and of the probability that its class is present (the logistic function of
     `Segmenter.presence`). Fitted on training photographs (`python -m lexiseg_service.commands.evaluate.things`).
     """
 
@@ -310,7 +334,7 @@ class PanopticRule(BaseModel):
 
 
 class Quality(BaseModel):
-    """Measured on one data set, in percent."""
+    """Quality measured on one data set, in percent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -336,7 +360,7 @@ class PromptQuality(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """What a model is, may be used for, and was measured to do."""
+    """What a model is, what it may be used for, and what was measured."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
