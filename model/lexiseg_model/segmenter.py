@@ -149,7 +149,6 @@ class Competing(NamedTuple):
         classes: [K, h, w] scores, which callers may write to; all background words may share one row.
         others: [h, w] logit of all texts but the best of each class, where a method lets all texts compete.
         refined: the scores already follow the colours of the image.
-        presence: [T] logit of each text being anywhere in the image, where a method has it.
     """
 
     classes: Tensor
