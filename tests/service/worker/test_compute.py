@@ -64,7 +64,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     made.engine.close(SOON)
 
 
-def test_who_is_alone_has_all_cores_and_those_who_wait_have_one_each_and_wait_for_no_other(bench: Bench) -> None:
+def test_a_lone_request_has_all_cores_and_concurrent_ones_have_one_each(bench: Bench) -> None:
     answers = bench.ask(1)
     bench.segmenter.begun()
     answers += bench.ask(2)
@@ -81,7 +81,7 @@ def test_who_is_alone_has_all_cores_and_those_who_wait_have_one_each_and_wait_fo
     assert [answer.result(SOON).segments[0].label for answer in answers] == ["red"] * 3
 
 
-def test_an_errand_has_the_device_to_itself(bench: Bench) -> None:
+def test_other_work_has_the_device_alone(bench: Bench) -> None:
     answers = bench.ask(1)
     bench.segmenter.begun()
     at_work, go_on = threading.Event(), threading.Event()
@@ -105,7 +105,7 @@ def test_an_errand_has_the_device_to_itself(bench: Bench) -> None:
     answers[1].result(SOON)
 
 
-def test_other_models_passes_come_one_after_the_other(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
+def test_passes_of_other_models_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
     monkeypatch.setattr(SideBySide, "passes_side_by_side", False)
     answers = bench.ask(1)
     bench.segmenter.begun()

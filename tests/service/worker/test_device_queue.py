@@ -54,13 +54,13 @@ def test_a_batch_is_of_one_key_and_what_shares_it_may_go_ahead() -> None:
     assert [names(queue.take(8)) for _ in range(2)] == [["a", "c"], ["b"]]
 
 
-def test_the_room_in_a_batch_goes_round_the_sources() -> None:
+def test_the_room_in_a_batch_is_shared_by_clients() -> None:
     queue = queue_of(*(Place("x", name=f"x{n}") for n in range(9)), Place("y", name="y0"), Place("z", name="z0"))
 
     assert names(queue.take(5)) == ["x0", "y0", "z0", "x1", "x2"]
 
 
-def test_a_source_with_another_key_is_not_kept_waiting_by_a_fast_one() -> None:
+def test_a_client_with_another_key_does_not_wait_for_a_fast_one() -> None:
     queue = queue_of(*(Place(FAST, "small", name="fast") for _ in range(50)), Place("", "large", name="large"))
 
     assert names(queue.take(8)) == ["fast"] * 8
@@ -80,14 +80,14 @@ def test_a_job_of_many_tiles_gives_way_to_others_between_its_batches() -> None:
     ]
 
 
-def test_within_a_source_its_flows_take_turns() -> None:
+def test_within_a_client_its_flows_alternate() -> None:
     stream = [Place("x", name=f"frame{n}", flow="stream") for n in range(3)]
     queue = queue_of(*stream, Place("x", name="photograph"), Place("y", name="y0"), Place("y", name="y1"))
 
     assert [names(queue.take(2)) for _ in range(3)] == [["frame0", "y0"], ["photograph", "y1"], ["frame1", "frame2"]]
 
 
-def test_abandoned_jobs_take_no_room_and_no_turn() -> None:
+def test_abandoned_jobs_take_no_room() -> None:
     gone = [Place("x", name=name) for name in "ab"]
     queue = queue_of(*gone, Place("x", name="c"), Place("y", name="d"))
     for place in gone:
@@ -98,7 +98,7 @@ def test_abandoned_jobs_take_no_room_and_no_turn() -> None:
     assert len(queue) == 0
 
 
-def test_who_comes_anew_goes_before_those_who_have_had_their_turn() -> None:
+def test_a_new_client_goes_before_those_already_served() -> None:
     queue = queue_of(*(Place(source, name=f"{source}{n}") for source in "xyz" for n in range(3)))
     queue.take(1)
     queue.take(1)
@@ -107,7 +107,7 @@ def test_who_comes_anew_goes_before_those_who_have_had_their_turn() -> None:
     assert [names(queue.take(1)) for _ in range(4)] == [["z0"], ["modest"], ["x1"], ["y1"]]
 
 
-def test_who_comes_back_soon_has_no_second_turn_before_others_have_theirs() -> None:
+def test_a_returning_client_waits_until_the_others_are_served() -> None:
     queue = queue_of(*(Place(source, name=f"{source}{n}") for source in "xy" for n in range(3)))
     order = []
     for _ in range(6):
@@ -117,7 +117,7 @@ def test_who_comes_back_soon_has_no_second_turn_before_others_have_theirs() -> N
     assert order == ["x0", "y0", "modest", "x1", "y1", "modest"]
 
 
-def test_however_many_come_anew_the_others_have_their_turns() -> None:
+def test_a_crowd_of_new_clients_starves_nobody() -> None:
     queue = queue_of(*(Place("x", name=f"x{n}") for n in range(3)))
     order = []
     for number in range(40):
@@ -133,7 +133,7 @@ crowds = st.lists(st.builds(Place, sources, keys), max_size=30)
 
 
 @given(crowds, st.integers(1, 8), st.integers(1, 20), keys)
-def test_no_job_waits_for_more_batches_than_there_are_turns_before_it(
+def test_the_number_of_batches_that_a_job_waits_for_is_bounded(
     crowd: list[Place], most: int, frames: int, key: str
 ) -> None:
     queue = queue_of(*crowd)
@@ -170,9 +170,7 @@ def test_every_tile_is_taken_once_in_order_with_its_own_kind(crowd: list[Place],
 
 
 @given(st.integers(1, 8), st.integers(10, 60), st.sampled_from([lambda n: "same", lambda n: f"key {n}"]))
-def test_sources_that_all_have_much_to_do_get_the_same_share(
-    most: int, batches: int, key_of: Callable[[int], str]
-) -> None:
+def test_busy_clients_get_the_same_share(most: int, batches: int, key_of: Callable[[int], str]) -> None:
     queue: DeviceQueue[Place] = DeviceQueue()
     for number in range(3):
         for _ in range(batches * most):

@@ -49,7 +49,7 @@ def test_the_least_recently_used_goes_first() -> None:
     assert cache.nbytes == 200
 
 
-def test_of_an_image_that_two_asked_about_at_once_the_first_features_are_used() -> None:
+def test_concurrent_requests_use_the_first_features() -> None:
     cache, first = FeatureCache(1000), entry(100)
     cache.keep(key(), first)
 
@@ -74,7 +74,7 @@ def derive(kept: Remembered, n_bytes: int, name: str = "proposals") -> None:
     kept.features.derived.once(name, lambda: (torch.zeros(n_bytes, dtype=torch.uint8),))
 
 
-def test_what_an_entry_has_grown_by_lets_others_go() -> None:
+def test_the_growth_of_an_entry_evicts_others() -> None:
     cache, grows = FeatureCache(250), entry(100)
     cache.keep(key("a"), entry(100))
     cache.keep(key("b"), grows)
@@ -87,7 +87,7 @@ def test_what_an_entry_has_grown_by_lets_others_go() -> None:
     assert cache.nbytes == 160
 
 
-def test_an_entry_that_has_grown_larger_than_the_cache_goes_alone() -> None:
+def test_an_entry_that_outgrows_the_cache_is_evicted_alone() -> None:
     cache, grows = FeatureCache(250), entry(100)
     cache.keep(key("a"), entry(100))
     cache.keep(key("b"), grows)

@@ -168,7 +168,7 @@ def given() -> int:
     return int(now.uordblks + now.hblkhd)
 
 
-async def test_an_error_that_nobody_foresaw_is_told_without_its_words() -> None:
+async def test_an_unexpected_error_shows_no_internals() -> None:
     with capture_logs() as logs:
         async with asking(KnownBackend(failure=RuntimeError("secret"))) as worker:
             with pytest.raises(grpc.aio.AioRpcError) as failed:
@@ -180,7 +180,7 @@ async def test_an_error_that_nobody_foresaw_is_told_without_its_words() -> None:
     assert any(line["event"] == "unexpected error" for line in logs)
 
 
-async def test_who_watches_hears_at_once_and_again_and_of_the_end() -> None:
+async def test_watchers_get_the_status_at_once_regularly_and_at_the_end() -> None:
     async with held_engine() as (_, backend, metrics), asking(backend, metrics) as worker:
         watching = worker.stub.WatchStatus(pb.WatchStatusRequest())
         first, second = await watching.read(), await watching.read()
@@ -198,7 +198,7 @@ async def test_who_watches_hears_at_once_and_again_and_of_the_end() -> None:
     assert heard[-1].draining
 
 
-async def test_the_health_that_a_cluster_asks_for_follows_the_backend() -> None:
+async def test_grpc_health_follows_the_backend() -> None:
     async with asking(KnownBackend()) as worker:
         stub: Any = health_pb2_grpc.HealthStub(worker.channel)
         check = health_pb2.HealthCheckRequest()

@@ -38,7 +38,7 @@ def test_a_job_past_its_deadline_is_abandoned_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("late", ["succeed", "fail"])
-def test_an_answer_for_a_client_that_has_just_gone_is_no_error(late: str) -> None:
+def test_answering_a_cancelled_job_is_no_error(late: str) -> None:
     left = job()
     left.answer.cancel()
 
@@ -81,7 +81,7 @@ class Windowed(ColourSegmenter):
     [({"task": "panoptic"}, "task"), ({"refine": "pamr"}, "refine")],
     ids=["a task", "a refinement"],
 )
-async def test_the_client_hears_what_it_can_change(question: dict[str, str], field: str) -> None:
+async def test_the_error_names_the_field_to_change(question: dict[str, str], field: str) -> None:
     backend = EngineBackend(Windowed(TaskError("seen through 3 windows")))
     app = create_app(Settings(model="colours"), backend, Metrics())
     try:

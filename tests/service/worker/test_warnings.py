@@ -46,27 +46,27 @@ def test_labels_that_no_segment_has_are_absent() -> None:
     assert absent_labels(answer("semantic", asked), asked) == ("blue", "violin")
 
 
-def test_where_everything_is_found_nothing_is_absent() -> None:
+def test_a_label_that_was_found_is_not_absent() -> None:
     asked = vocabulary("red", "green")
 
     assert absent_labels(answer("panoptic", asked), asked) == ()
 
 
-def test_stuff_is_not_missed_among_instances() -> None:
+def test_stuff_is_not_absent_from_an_instance_task() -> None:
     asked = Vocabulary((ClassEntry("red", thing=False), ClassEntry("blue", thing=True), ClassEntry("violin")))
 
     assert absent_labels(answer("instance", asked), asked) == ("blue", "violin")
     assert absent_labels(answer("panoptic", asked), asked) == ("blue", "violin")
 
 
-def test_prompts_look_for_no_classes() -> None:
+def test_prompts_have_no_absent_labels() -> None:
     asked = vocabulary("red", "blue")
     of_prompts = Segmentation((8, 8), "prompt", (), answer("semantic", asked).label_map)
 
     assert absent_labels(of_prompts, asked) == ()
 
 
-def test_each_strange_word_of_a_request_is_told() -> None:
+def test_each_unfamiliar_word_has_a_warning() -> None:
     found = warnings_about(COLOURIST, vocabulary("red", "violin", "green", "quark"), COLOURIST.encode_texts)
 
     assert [(warning.type, warning.field) for warning in found] == [
@@ -77,7 +77,7 @@ def test_each_strange_word_of_a_request_is_told() -> None:
     assert "nearest is 'red' with a likeness of 0.25, familiar words have 0.60" in found[0].detail
 
 
-def test_a_foreign_word_is_told_as_such() -> None:
+def test_a_foreign_word_has_its_own_warning() -> None:
     class Reader(ColourSegmenter):
         def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
             return [Unfamiliar(0, "red", 0.8, 0.6, is_foreign=True)]
@@ -88,7 +88,7 @@ def test_a_foreign_word_is_told_as_such() -> None:
     assert found.detail.startswith("'rot' does not look like an English word, and colours reads English;")
 
 
-def test_familiar_words_and_models_that_do_not_know_say_nothing() -> None:
+def test_familiar_words_have_no_warning() -> None:
     rows_of = COLOURIST.encode_texts
 
     assert warnings_about(COLOURIST, vocabulary("red", "navy"), rows_of) == ()
@@ -96,7 +96,7 @@ def test_familiar_words_and_models_that_do_not_know_say_nothing() -> None:
     assert warnings_about(ColourSegmenter(), vocabulary("violin"), rows_of) == ()
 
 
-def test_of_many_strange_words_the_last_warning_counts_the_rest() -> None:
+def test_the_last_of_many_warnings_counts_the_rest() -> None:
     asked = vocabulary(*(f"thing {number}" for number in range(MAX_WARNINGS + 4)), "red")
 
     found = warnings_about(COLOURIST, asked, COLOURIST.encode_texts)
@@ -107,7 +107,7 @@ def test_of_many_strange_words_the_last_warning_counts_the_rest() -> None:
     assert found[-1].detail.endswith("'thing 15', 'thing 16', 'thing 17', 'thing 18', 'thing 19'")
 
 
-def test_of_a_named_vocabulary_there_is_one_warning() -> None:
+def test_a_named_vocabulary_has_one_warning() -> None:
     asked = vocabulary("red", "violin", "quark", name="curiosities")
 
     (warning,) = warnings_about(COLOURIST, asked, COLOURIST.encode_texts)
@@ -116,14 +116,14 @@ def test_of_a_named_vocabulary_there_is_one_warning() -> None:
     assert warning.detail.startswith("2 of 3 classes are far")
 
 
-def test_a_class_with_a_comma_is_told_that_it_was_one_word() -> None:
+def test_a_class_with_a_comma_has_a_warning() -> None:
     (warning,) = warnings_of_words(vocabulary("sky", "sea,blue"), "semantic")
 
     assert (warning.type, warning.field) == (UNSPLIT, "classes.1")
     assert warnings_of_words(vocabulary("sea,blue", name="mine"), "semantic") == ()
 
 
-def test_stuff_asked_as_instances_is_told_so() -> None:
+def test_stuff_in_an_instance_task_has_a_warning() -> None:
     asked = Vocabulary((ClassEntry("red", thing=False), ClassEntry("blue", thing=True), ClassEntry("violin")))
 
     (warning,) = warnings_of_words(asked, "instance")

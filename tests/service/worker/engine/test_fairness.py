@@ -79,7 +79,7 @@ def labels(answer: Future[WorkerAnswer]) -> list[str | None]:
     return [segment.label for segment in answer.result(SOON).segments]
 
 
-def test_known_words_wait_for_nobodys_new_ones(bench: Bench) -> None:
+def test_known_words_do_not_wait_for_new_words_of_others(bench: Bench) -> None:
     assert labels(bench.ask("modest", "red")) == ["red"]
     hostile = [bench.ask_much(source, 5) for source in ("hostile 1", "hostile 2")]
     bench.until_chunks(1)
@@ -102,7 +102,7 @@ def test_a_few_new_words_wait_for_a_chunk_of_many_at_most(bench: Bench) -> None:
     assert not any(answer.done() for answer in hostile)
 
 
-def test_two_long_lists_of_two_sources_take_turns(bench: Bench) -> None:
+def test_two_long_lists_of_two_clients_alternate(bench: Bench) -> None:
     first, second = bench.ask_much("first", 4), bench.ask_much("second", 4)
     bench.until_chunks(1)
     until(lambda: bench.metric("lexiseg_stage_waiting", "text") == 1)
@@ -125,7 +125,7 @@ def test_a_keys_hits_are_of_texts_that_it_sent_itself(bench: Bench) -> None:
     assert counted("mine", "blue") == (1, 0)
 
 
-def test_work_that_waits_for_a_thread_shows_in_the_metrics() -> None:
+def test_work_waiting_for_a_thread_shows_in_the_metrics() -> None:
     bench = Bench(deadline_seconds=0.1)
     gate, begun = threading.Event(), threading.Semaphore(0)
 
@@ -145,7 +145,7 @@ def test_work_that_waits_for_a_thread_shows_in_the_metrics() -> None:
     bench.engine.close(SOON)
 
 
-def test_new_words_that_run_out_of_time_are_kept_and_the_same_question_goes_on_from_there(
+def test_words_encoded_before_the_deadline_are_kept_for_the_next_request(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lexiseg_service.worker.texts.stage.RESERVE", 1.0)  # the deadline is near at once
@@ -164,7 +164,7 @@ def test_new_words_that_run_out_of_time_are_kept_and_the_same_question_goes_on_f
     assert len(bench.segmenter.chunks) == 3  # none was read twice
 
 
-def test_what_would_come_too_late_is_refused_with_the_time_to_come_again(bench: Bench) -> None:
+def test_a_request_that_would_miss_its_deadline_is_refused_with_retry_after(bench: Bench) -> None:
     def slow(*_: object) -> None:
         time.sleep(0.2)
 
@@ -223,7 +223,7 @@ def test_while_several_sources_wait_a_slow_pass_has_few_tiles(
     assert bench.segmenter.batches == [1, 1, 1, *last]
 
 
-def test_a_source_finds_a_place_when_another_has_filled_the_queue() -> None:
+def test_a_client_gets_a_place_when_another_has_filled_the_queue() -> None:
     bench = Bench(queue_limit=4)
     bench.segmenter.gate.clear()
     for _ in range(4):

@@ -94,13 +94,13 @@ def test_a_click_without_classes_reads_no_text(bench: Bench) -> None:
     assert (answer.cache.text_hits, answer.cache.text_misses) == (0, 0)
 
 
-def test_a_click_with_classes_says_what_is_there(bench: Bench) -> None:
+def test_a_click_with_classes_gets_a_label(bench: Bench) -> None:
     answer = bench.click(LEFT, classes=("blue", "red")).result(SOON)
 
     assert (answer.segments[0].label, answer.segments[0].class_index) == ("red", 1)
 
 
-def test_a_second_click_by_the_id_of_the_image_runs_no_image_pass_and_looks_for_no_regions(bench: Bench) -> None:
+def test_a_second_click_by_image_id_reuses_features_and_regions(bench: Bench) -> None:
     first = bench.click(LEFT).result(SOON)
 
     second = bench.engine.submit(
@@ -135,14 +135,14 @@ def test_a_point_outside_the_image_is_named(bench: Bench) -> None:
     assert "prompts.1.points.0.x" in refused.detail
 
 
-def test_things_and_stuff_come_from_proposals(bench: Bench) -> None:
+def test_panoptic_segments_come_from_proposals(bench: Bench) -> None:
     answer = bench.engine.submit(ask("red", "blue", task="panoptic")).result(SOON)
 
     assert [(segment.label, segment.is_thing) for segment in answer.segments] == [("red", True), ("blue", True)]
     assert bench.segmenter.looked == 1
 
 
-def test_what_is_derived_from_features_counts_in_the_cache(bench: Bench) -> None:
+def test_results_derived_from_features_count_in_the_cache(bench: Bench) -> None:
     bench.engine.submit(ask("red")).result(SOON)
     until(lambda: bench.engine.in_flight == 0)
     before = bench.engine.feature_cache.nbytes
@@ -152,7 +152,7 @@ def test_what_is_derived_from_features_counts_in_the_cache(bench: Bench) -> None
     assert bench.engine.feature_cache.nbytes == before + 8 * SIDE * SIDE
 
 
-def test_features_that_outgrow_the_cache_are_let_go() -> None:
+def test_features_that_outgrow_the_cache_are_evicted() -> None:
     features = 4 * SIDE * SIDE * 2
     bench = Bench(feature_cache_bytes=features + len(halves("r", "b")) + ENTRY_BYTES + 100)
 
@@ -164,7 +164,7 @@ def test_features_that_outgrow_the_cache_are_let_go() -> None:
     bench.engine.close(SOON)
 
 
-def test_an_image_that_many_ask_about_at_once_is_looked_at_once(bench: Bench) -> None:
+def test_concurrent_clicks_on_an_image_compute_its_regions_once(bench: Bench) -> None:
     bench.segmenter.gate.clear()
     answers = [bench.click(prompt) for prompt in (LEFT, RIGHT, LEFT, RIGHT)]
     until(lambda: bench.engine.in_flight == 4)
@@ -176,7 +176,7 @@ def test_an_image_that_many_ask_about_at_once_is_looked_at_once(bench: Bench) ->
     assert bench.segmenter.looked == 1
 
 
-def test_those_who_wait_for_the_same_image_hold_up_nobody_else(bench: Bench) -> None:
+def test_requests_that_wait_for_an_image_delay_no_other_image(bench: Bench) -> None:
     first = bench.look()
     waiting = [bench.click(LEFT) for _ in range(5)]
 
@@ -190,7 +190,7 @@ def test_those_who_wait_for_the_same_image_hold_up_nobody_else(bench: Bench) -> 
     assert bench.segmenter.looked == 1
 
 
-def test_when_the_first_fails_the_next_tries(bench: Bench) -> None:
+def test_when_the_first_request_of_an_image_fails_the_next_one_tries(bench: Bench) -> None:
     bench.segmenter.blind = True
     first = bench.look()
     second, third = bench.click(LEFT), bench.click(RIGHT)
@@ -206,9 +206,7 @@ def test_when_the_first_fails_the_next_tries(bench: Bench) -> None:
     assert len(again.segments) == 3
 
 
-def test_clicks_that_nobody_waits_for_any_more_are_not_worked_off(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_abandoned_clicks_are_not_computed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cut_outs, "MASKS_AT_ONCE", 1)
     bench.segmenter.seeing.clear()
     answer = bench.click(*[LEFT] * 50)
@@ -222,7 +220,7 @@ def test_clicks_that_nobody_waits_for_any_more_are_not_worked_off(
     assert bench.segmenter.answered == 2
 
 
-def test_polygons_that_nobody_waits_for_any_more_are_not_traced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_abandoned_polygons_are_not_traced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     traced: list[int] = []
     answers: list[Future[WorkerAnswer]] = []
     asked = threading.Event()

@@ -70,7 +70,7 @@ def test_a_large_photograph_is_answered_at_its_own_size(bench: Bench) -> None:
     assert abs(segment.bbox[2] - 512) <= 16
 
 
-def test_work_that_is_given_up_before_its_last_stage_is_not_finished(bench: Bench) -> None:
+def test_work_cancelled_before_its_last_stage_is_not_finished(bench: Bench) -> None:
     finished: list[str] = []
 
     def render(job: AnyJob, *_: object) -> None:

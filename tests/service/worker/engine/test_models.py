@@ -138,7 +138,7 @@ def test_a_gpu_is_warmed_up_twice_for_every_bucket_a_cpu_for_the_smallest_and_th
     assert floor.models["one"].batches == [1] * passes
 
 
-def test_a_request_waits_for_its_model_and_holds_up_no_other(floor: Floor) -> None:
+def test_a_request_that_waits_for_its_model_delays_no_other(floor: Floor) -> None:
     floor.engine.warm_up("one")
     floor.door.clear()
     waiting = [floor.submit(ask("red", model="two")) for _ in range(10)]
@@ -151,7 +151,7 @@ def test_a_request_waits_for_its_model_and_holds_up_no_other(floor: Floor) -> No
     assert [answer.result(SOON).model for answer in waiting] == ["two"] * 10
 
 
-def test_who_waits_for_a_model_that_fails_hears_it_and_the_next_may_ask_for_another(floor: Floor) -> None:
+def test_a_failed_load_fails_its_requests_and_leaves_other_models_alone(floor: Floor) -> None:
     floor.failures.append(RuntimeError("damaged"))
 
     error = floor.submit(ask("red", model="two")).exception(SOON)
@@ -161,7 +161,7 @@ def test_who_waits_for_a_model_that_fails_hears_it_and_the_next_may_ask_for_anot
     assert floor.submit(ask("red", model="one")).result(SOON).model == "one"
 
 
-def test_a_request_that_is_abandoned_while_its_model_loads_is_forgotten(floor: Floor) -> None:
+def test_a_request_cancelled_while_its_model_loads_leaves_nothing(floor: Floor) -> None:
     floor.door.clear()
     waiting = floor.submit(ask("red", model="two"))
     assert waiting.cancel()
@@ -173,7 +173,7 @@ def test_a_request_that_is_abandoned_while_its_model_loads_is_forgotten(floor: F
     assert floor.models["two"].batches == []
 
 
-def test_nobody_holds_a_model_once_all_are_answered(floor: Floor) -> None:
+def test_a_model_has_no_holders_once_all_requests_are_answered(floor: Floor) -> None:
     floor.hold()
     answers = [
         floor.submit(ask("red", model="one")),
@@ -189,7 +189,7 @@ def test_nobody_holds_a_model_once_all_are_answered(floor: Floor) -> None:
     until(lambda: floor.engine.in_flight == 0 and floor.holders("one") == 0)
 
 
-def test_a_model_asked_about_anothers_image_need_not_be_sent_it(floor: Floor) -> None:
+def test_a_second_model_uses_the_kept_image_of_the_first(floor: Floor) -> None:
     first = floor.submit(ask("red", model="one")).result(SOON)
 
     by_id = replace(ask("red", model="two"), image=None, image_id=first.image_id)
@@ -200,7 +200,7 @@ def test_a_model_asked_about_anothers_image_need_not_be_sent_it(floor: Floor) ->
     assert floor.models["two"].batches == [1]
 
 
-def test_a_long_class_list_of_one_model_holds_up_no_other(floor: Floor) -> None:
+def test_a_long_class_list_of_one_model_delays_no_other_model(floor: Floor) -> None:
     floor.models["two"].text_digest = "a slow tower"
     floor.models["two"].reading.clear()
     slow = [floor.submit(ask(f"word {index}", model="two")) for index in range(6)]
@@ -215,7 +215,7 @@ def test_a_long_class_list_of_one_model_holds_up_no_other(floor: Floor) -> None:
         answer.result(SOON)
 
 
-def test_a_stream_with_many_frames_leaves_every_other_turn_to_others(floor: Floor) -> None:
+def test_single_images_pass_before_the_second_batch_of_a_busy_stream(floor: Floor) -> None:
     floor.hold()
     small, large = halves("r", "b", 16), halves("r", "b", 32)
     frames = [floor.submit(ask("red", model="one", image=small, flow="stream", remember=False)) for _ in range(20)]
@@ -229,7 +229,7 @@ def test_a_stream_with_many_frames_leaves_every_other_turn_to_others(floor: Floo
     assert floor.models["one"].batches == [1, 8, 2, 8, 4]
 
 
-def test_what_is_not_to_be_remembered_leaves_nothing_and_finds_nothing(floor: Floor) -> None:
+def test_a_request_with_remember_false_neither_uses_nor_fills_the_cache(floor: Floor) -> None:
     for remember in (False, False):
         assert floor.submit(ask("red", model="one", remember=remember)).result(SOON).cache.features is False
     left = floor.engine.feature_cache.nbytes
@@ -271,7 +271,7 @@ def test_an_image_whose_tiles_do_not_fit_the_memory_together_is_halved() -> None
     assert len(answer.segments) == 2
 
 
-def test_the_time_of_all_its_passes_is_an_images_own() -> None:
+def test_the_image_time_is_the_sum_of_its_passes() -> None:
     (answer,) = answered(Strips(), max_batch=1)
 
     timings = answer.timings

@@ -45,9 +45,7 @@ def test_work_that_expires_while_it_waits_is_dropped(bench: Bench) -> None:
     assert bench.segmenter.batches == [1]
 
 
-def test_work_that_is_given_up_while_its_batch_is_halved_costs_no_pass(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_work_cancelled_while_its_batch_is_halved_costs_no_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.segmenter.most_tiles = 1
     bench.hold()
     stays, left = bench.line_up(ask("red"), ask("blue"))
@@ -102,7 +100,7 @@ def test_closing_answers_what_is_in_flight() -> None:
     assert len(answer.result(0).segments) == 1
 
 
-def test_what_closing_has_no_time_for_hears_of_it() -> None:
+def test_closing_fails_what_it_has_no_time_for() -> None:
     bench = Bench()
     bench.hold()
     answers = [bench.submit(ask("red")) for _ in range(4)]

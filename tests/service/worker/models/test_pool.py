@@ -27,7 +27,7 @@ def test_a_model_is_loaded_when_it_is_first_asked_for() -> None:
         assert shop.there == ["b"]
 
 
-def test_all_who_ask_meanwhile_wait_for_one_load() -> None:
+def test_concurrent_requests_wait_for_one_load() -> None:
     with opened() as shop:
         shop.shelf.gate.clear()
         asked = [shop.pool.acquire("a") for _ in range(8)]
@@ -69,7 +69,7 @@ def test_the_least_recently_used_model_makes_room() -> None:
         assert shop.value("lexiseg_model_bytes", model="c") == MODEL
 
 
-def test_a_model_in_use_stays_though_it_was_used_longest_ago() -> None:
+def test_a_held_model_is_evicted_last() -> None:
     with opened(max_bytes=2 * MODEL) as shop:
         held = shop.get("a")
         shop.use("b")
@@ -79,7 +79,7 @@ def test_a_model_in_use_stays_though_it_was_used_longest_ago() -> None:
         held.release()
 
 
-def test_a_model_in_use_goes_when_its_work_is_done() -> None:
+def test_a_held_model_is_evicted_once_it_is_released() -> None:
     with opened(max_bytes=MODEL) as shop:
         held = shop.get("a")
         waiting = shop.pool.acquire("b")
@@ -92,7 +92,7 @@ def test_a_model_in_use_goes_when_its_work_is_done() -> None:
         until(lambda: shop.shelf.loads == ["a", "b", "a"])  # those who asked for it meanwhile get it again
 
 
-def test_two_busy_models_that_do_not_fit_together_both_go_on() -> None:
+def test_two_busy_models_that_do_not_fit_together_alternate() -> None:
     with opened(max_bytes=MODEL) as shop:
         served: Counter[str] = Counter()
 
@@ -113,7 +113,7 @@ def test_two_busy_models_that_do_not_fit_together_both_go_on() -> None:
         assert len(shop.there) == 1
 
 
-def test_what_is_larger_than_the_budget_is_refused_and_drives_nobody_out() -> None:
+def test_a_model_larger_than_the_budget_is_refused_and_evicts_nothing() -> None:
     with opened(Shelf(c=5 * MODEL), max_bytes=2 * MODEL) as shop:
         shop.use("a")
 
@@ -124,7 +124,7 @@ def test_what_is_larger_than_the_budget_is_refused_and_drives_nobody_out() -> No
         assert "LEXISEG_MODEL_MEMORY_BYTES" in shop.pool.failures["c"]
 
 
-def test_who_waits_for_a_failed_load_hears_of_it_and_when_to_come_again() -> None:
+def test_requests_that_wait_for_a_failed_load_get_an_error_with_retry_after() -> None:
     with opened(pause=60.0) as shop:
         shop.shelf.failures.append(WeightsError("damaged: secret/path"))
         shop.shelf.gate.clear()
@@ -181,7 +181,7 @@ def test_a_model_is_awaited_until_it_was_in_memory_once() -> None:
         assert awaited(shop) == ["c"]
 
 
-def test_a_model_that_failed_is_tried_again_without_anybodys_asking_and_awaited_until_it_is_there(
+def test_a_failed_load_is_retried_without_a_request_and_awaited_until_it_succeeds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looked_at = threading.Event()
@@ -207,7 +207,7 @@ def test_a_model_that_failed_is_tried_again_without_anybodys_asking_and_awaited_
         until(lambda: shop.pool._slots[ModelName("a", "1")].loaded.holders == 0)  # type: ignore[union-attr]
 
 
-def test_a_load_that_nobody_waits_for_any_more_is_not_begun() -> None:
+def test_a_load_without_a_waiting_request_is_not_begun() -> None:
     with opened() as shop:
         shop.shelf.gate.clear()
         shop.pool.acquire("a")
@@ -220,7 +220,7 @@ def test_a_load_that_nobody_waits_for_any_more_is_not_begun() -> None:
         shop.use("b")  # who asks later gets it
 
 
-def test_who_gives_up_during_the_load_does_not_hold_the_model() -> None:
+def test_a_request_cancelled_during_the_load_does_not_hold_the_model() -> None:
     with opened() as shop:
         shop.shelf.gate.clear()
         given_up = shop.pool.acquire("a")
@@ -231,7 +231,7 @@ def test_who_gives_up_during_the_load_does_not_hold_the_model() -> None:
         assert shop.get("a").holders == 1
 
 
-def test_no_more_wait_for_models_than_may() -> None:
+def test_the_number_of_requests_that_wait_for_models_is_bounded() -> None:
     with opened(max_waiting=2) as shop:
         shop.use("a")
         shop.shelf.gate.clear()
@@ -247,7 +247,7 @@ def test_no_more_wait_for_models_than_may() -> None:
         assert shop.pool.acquire("c").done()
 
 
-def test_who_waits_when_the_pool_closes_hears_that() -> None:
+def test_closing_the_pool_fails_waiting_requests() -> None:
     with opened() as shop:
         shop.shelf.gate.clear()
         waiting = [shop.pool.acquire(name) for name in "ab"]
@@ -268,7 +268,7 @@ def test_a_load_that_waits_for_room_ends_when_the_pool_closes() -> None:
         assert isinstance(waiting.exception(SOON), NotReady)
 
 
-def test_the_metrics_tell_of_every_model_from_the_start() -> None:
+def test_metrics_exist_for_every_model_from_the_start() -> None:
     with opened() as shop:
         before = shop.value("lexiseg_model_loaded", model="a", version="1")
         shop.use("a")

@@ -39,13 +39,13 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_unless_told_otherwise_tiny_is_served() -> None:
+def test_tiny_is_the_default_model() -> None:
     (served,) = served_models(Settings())
 
     assert (served.name, served.card.name, served.preload) == ("tiny", "tiny", True)
 
 
-def test_the_first_of_several_names_is_the_default_and_the_others_wait_to_be_asked_for(models_dir: Path) -> None:
+def test_the_first_model_is_the_default_and_the_others_load_on_demand(models_dir: Path) -> None:
     served = served_models(Settings(model="second, tiny@1", models_dir=models_dir, device="cpu"))
 
     assert [(one.name, one.preload, one.device) for one in served] == [
@@ -54,7 +54,7 @@ def test_the_first_of_several_names_is_the_default_and_the_others_wait_to_be_ask
     ]
 
 
-def test_versions_beside_each_other_are_loaded_at_once(models_dir: Path) -> None:
+def test_several_versions_are_loaded_at_the_start(models_dir: Path) -> None:
     copy_of_tiny(models_dir, "tiny@2")
 
     served = served_models(Settings(model="second,tiny@2,tiny@1", models_dir=models_dir))
@@ -68,7 +68,7 @@ def test_a_name_that_is_missing_is_refused(model: str) -> None:
         served_models(Settings(model=model))
 
 
-def test_all_that_is_missing_is_said_at_once(models_dir: Path) -> None:
+def test_all_missing_models_are_named(models_dir: Path) -> None:
     (models_dir / "second" / "tiny.safetensors").unlink()
 
     with pytest.raises(WeightsError) as refused:

@@ -62,7 +62,7 @@ def turn(folder: Path, to: str) -> None:
     (folder / "fresh").rename(folder / "cats")
 
 
-def test_the_version_that_a_name_is_turned_to_takes_its_place(folder: Path) -> None:
+def test_a_new_version_replaces_the_old_one(folder: Path) -> None:
     kept = Kept(folder)
     kept.pool.acquire("cats").result(SOON).release()
     turn(folder, "cats@2")
@@ -76,7 +76,7 @@ def test_the_version_that_a_name_is_turned_to_takes_its_place(folder: Path) -> N
     kept.pool.close()
 
 
-def test_whoever_works_with_the_old_one_keeps_it(folder: Path) -> None:
+def test_holders_of_the_old_model_keep_it(folder: Path) -> None:
     kept = Kept(folder)
     old = kept.pool.acquire("cats").result(SOON)
     turn(folder, "cats@2")
@@ -91,7 +91,7 @@ def test_whoever_works_with_the_old_one_keeps_it(folder: Path) -> None:
     kept.pool.close()
 
 
-def test_a_directory_that_is_still_being_written_waits(folder: Path) -> None:
+def test_a_directory_that_is_being_written_is_not_loaded(folder: Path) -> None:
     kept = Kept(folder)
     kept.pool.acquire("cats").result(SOON).release()
 
@@ -124,7 +124,7 @@ def test_a_model_that_cannot_be_loaded_changes_nothing_until_it_is_another(folde
     kept.pool.close()
 
 
-def test_a_model_that_nobody_has_asked_for_is_only_named_anew(folder: Path) -> None:
+def test_a_model_that_is_not_loaded_is_replaced_without_a_load(folder: Path) -> None:
     kept = Kept(folder)
     turn(folder, "cats@2")
 

@@ -54,7 +54,7 @@ def test_it_never_keeps_more_bytes_than_it_may(questions: list[list[str]], most:
         assert rows[:, 0].tolist() == [len(text) for text in texts]
 
 
-def test_a_text_that_many_miss_at_once_is_encoded_once() -> None:
+def test_concurrent_misses_of_a_text_encode_it_once() -> None:
     tower = Tower()
     cache = cache_of(tower.encode)
     tower.open.clear()
@@ -102,7 +102,7 @@ def test_a_known_text_does_not_wait_for_the_encoding_of_others() -> None:
     assert hits == 1
 
 
-def test_what_is_done_when_nobody_waits_any_more_is_kept() -> None:
+def test_chunks_of_an_abandoned_lookup_are_kept() -> None:
     tower = Tower()
     cache = cache_of(tower.encode)
     texts = [f"word {index}" for index in range(3 * CHUNK)]
@@ -127,7 +127,7 @@ def test_a_lookup_encodes_one_chunk_at_a_step() -> None:
     assert encoded == [CHUNK, 2 * CHUNK, 3 * CHUNK]
 
 
-def test_the_counts_tell_hits_and_misses_of_the_memory() -> None:
+def test_hits_and_misses_of_the_memory_are_counted() -> None:
     metrics = Metrics()
     cache = TextCaches(Settings(), metrics).space("tower", Tower().encode)
     cache.rows(["sky", "sky", "road"])
@@ -184,7 +184,7 @@ def test_rows_outlive_the_model_that_encoded_them() -> None:
 
 
 @pytest.mark.parametrize("kept_again", [True, False])
-def test_a_row_that_is_kept_again_or_found_is_the_last_to_go(kept_again: bool) -> None:
+def test_the_least_recently_used_row_is_evicted(kept_again: bool) -> None:
     memory = MemoryRows(10_000)
     memory.keep("tower", {"sky": ROW, "sea": ROW})
     full = MemoryRows(memory.nbytes)

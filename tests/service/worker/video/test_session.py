@@ -55,7 +55,7 @@ async def test_no_more_steps_are_taken_than_frames_may_be_in_flight() -> None:
     assert ids(received) == [str(number) for number in range(10)]
 
 
-async def test_a_reader_that_stands_still_holds_up_the_sender() -> None:
+async def test_a_client_that_reads_no_answers_is_not_read_from() -> None:
     with working() as worker:
         async with stream(worker, question(frames_in_flight=2), *map(frame, range(10))) as (sender, answers):
             await take(answers, 1)
@@ -68,7 +68,7 @@ async def test_a_reader_that_stands_still_holds_up_the_sender() -> None:
     assert len(rest) == 9
 
 
-async def test_with_latest_a_frame_that_a_newer_one_overtakes_is_dropped() -> None:
+async def test_with_latest_a_waiting_frame_is_dropped_for_a_newer_one() -> None:
     with working() as worker:
         worker.segmenter.gate.clear()
         steps: list[Step] = [question(drop_policy="latest"), *map(frame, range(8))]
@@ -99,7 +99,7 @@ async def test_a_broken_frame_yields_an_error_and_the_stream_goes_on() -> None:
     assert worker.counted("lexiseg_stream_frames_total", result="error") == 2
 
 
-async def test_a_frame_whose_image_pass_fails_is_told_without_its_words() -> None:
+async def test_an_unexpected_error_of_a_frame_shows_no_internals() -> None:
     with working() as worker:
         worker.segmenter.failures.append(RuntimeError("a secret of the house"))
         async with stream(worker, question(frames_in_flight=1), frame(0), frame(1)) as (sender, answers):
@@ -129,7 +129,7 @@ async def test_a_question_may_change_between_two_frames() -> None:
     assert (before.state_reset, after.state_reset) == (False, True)
 
 
-async def test_another_mask_format_is_no_reason_to_begin_anew() -> None:
+async def test_another_mask_format_keeps_the_state() -> None:
     with working() as worker:
         tracked = question(tracking=True)
         steps: list[Step] = [tracked, frame(0), question(tracking=True, mask="none", threshold=0.1), frame(1)]
@@ -151,7 +151,7 @@ async def test_tracks_are_numbered_over_frames_and_questions() -> None:
     assert [answer.track_ids for answer in received] == [(1, 2), (1, 2), (3,)]
 
 
-async def test_an_average_holds_on_to_what_was_there() -> None:
+async def test_smoothing_keeps_the_label_of_the_frames_before() -> None:
     amber = halves("a", "a")  # between red and green, a little nearer to red
     with working() as worker:
         steps: list[Step] = [
@@ -172,7 +172,7 @@ async def test_an_average_holds_on_to_what_was_there() -> None:
     assert [segment.label for segment in steadied.answer.segments] == ["green"]
 
 
-async def test_a_stream_that_moved_here_says_so_once() -> None:
+async def test_a_resumed_stream_reports_state_reset_once() -> None:
     with working() as worker:
         async with stream(worker, question(resumed=True), frame(5), frame(6)) as (sender, answers):
             sender.end()
@@ -188,7 +188,7 @@ async def test_a_frame_before_any_question_ends_the_stream() -> None:
                 await all_of(answers)
 
 
-async def test_what_the_steps_raise_ends_the_stream_when_all_before_it_is_answered() -> None:
+async def test_an_error_of_the_sender_ends_the_stream_after_all_answers() -> None:
     with working() as worker:
         steps: list[Step] = [question(), frame(0), frame(1), InvalidValue.of("smoothing", 2, "0 to 0.95")]
         async with stream(worker, *steps) as (_, answers):
@@ -213,7 +213,7 @@ async def test_a_full_engine_loses_nothing() -> None:
     assert [(answer.frame_id, answer.error) for answer in received] == [(str(number), None) for number in range(6)]
 
 
-async def test_a_frame_does_not_wait_for_a_full_engine_for_ever() -> None:
+async def test_a_frame_waits_for_a_full_engine_until_its_deadline() -> None:
     with working(queue_limit=1, deadline_seconds=0.2) as worker:
         worker.segmenter.gate.clear()
         worker.engine.submit(ask("red"))
@@ -224,7 +224,7 @@ async def test_a_frame_does_not_wait_for_a_full_engine_for_ever() -> None:
     assert isinstance(answer.error, QueueFull)
 
 
-async def test_a_worker_that_goes_down_answers_what_it_took_and_lets_go() -> None:
+async def test_a_worker_that_goes_down_answers_the_frames_it_has_read() -> None:
     with working() as worker:
         worker.segmenter.gate.clear()
         async with stream(worker, question(), frame(0), frame(1)) as (sender, answers):
@@ -241,7 +241,7 @@ async def test_a_worker_that_goes_down_answers_what_it_took_and_lets_go() -> Non
                 await take(answers, 1)
 
 
-async def test_frames_that_a_closing_engine_gives_up_end_the_stream() -> None:
+async def test_frames_failed_by_a_closing_engine_end_the_stream() -> None:
     with working() as worker:
         worker.segmenter.gate.clear()
         async with stream(worker, question(), frame(0), frame(1)) as (_, answers):
@@ -254,7 +254,7 @@ async def test_frames_that_a_closing_engine_gives_up_end_the_stream() -> None:
             await closing
 
 
-async def test_a_sender_that_vanished_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_stream_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "STREAM_IDLE_SECONDS", 0.05)
     with working() as worker:
         async with stream(worker, question(), frame(0)) as (_, answers):
@@ -263,7 +263,7 @@ async def test_a_sender_that_vanished_is_not_waited_for(monkeypatch: pytest.Monk
                 await take(answers, 1)
 
 
-async def test_a_stream_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_streams_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "MAX_STREAMS", 1)
     with working() as worker:
         async with stream(worker, question(), frame(0)) as (_, answers):

@@ -32,7 +32,7 @@ async def test_streams_share_batches_with_each_other_and_with_single_images() ->
     assert worker.segmenter.batches == [1, 5]
 
 
-async def test_a_fast_stream_starves_nobody() -> None:
+async def test_a_fast_stream_does_not_starve_a_single_image() -> None:
     with working(max_batch=1) as worker:
         passes = record(worker.segmenter)
         worker.segmenter.gate.clear()
@@ -85,7 +85,7 @@ async def test_a_stream_that_ends_leaves_nothing() -> None:
         await soon(gone)
 
 
-async def test_what_an_abandoned_stream_had_in_the_queue_is_not_computed() -> None:
+async def test_queued_frames_of_an_abandoned_stream_are_not_computed() -> None:
     with working(max_batch=1) as worker:
         worker.segmenter.gate.clear()
         worker.engine.submit(ask("red"))

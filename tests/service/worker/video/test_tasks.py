@@ -70,7 +70,7 @@ async def test_another_task_begins_anew() -> None:
     assert [answer.state_reset for answer in found] == [False, True]
 
 
-async def test_everything_is_refused_when_all_before_is_answered() -> None:
+async def test_the_task_everything_is_refused_after_all_answers() -> None:
     asked = question(task="everything")
     with able() as worker:
         async with stream(worker, about("semantic"), frame(0), asked, frame(1)) as (_, answers):
