@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
-from lexiseg_model.methods.tiny.boxes.rule import kept_inside
+from lexiseg_model.methods.tiny.mask_rules import kept_inside
 from lexiseg_model.methods.tiny.prompt_head import Answering, MaskAnswers, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.settings import BoxRule

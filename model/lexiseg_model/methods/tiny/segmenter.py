@@ -20,14 +20,13 @@ from lexiseg_model.export.exportable import Exportable, ImageRunner, Part, PartR
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.masks.halve import halve
 from lexiseg_model.masks.specks import SpeckRule
-from lexiseg_model.methods.tiny import asking, by_example
-from lexiseg_model.methods.tiny.boxes import closer_look
+from lexiseg_model.methods.tiny import asking, by_example, closer_look
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.fast import fused, in_type
 from lexiseg_model.methods.tiny.graphs import ImagePass, PromptGraphs, parts
 from lexiseg_model.methods.tiny.image_pass import brought_to, buckets, first, fitted
+from lexiseg_model.methods.tiny.mask_rules import by_own_colours, palette
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork
-from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
 from lexiseg_model.methods.tiny.pixel_scores import PixelScores, means_under
 from lexiseg_model.methods.tiny.prompt_head import Answering, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.proposals.proposing import propose

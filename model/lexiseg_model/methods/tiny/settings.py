@@ -41,7 +41,7 @@ class ProposalSettings(BaseModel):
 class ClickOrder(BaseModel):
     """By what the four masks of a lone click are put in order, beside the predicted quality, which counts 1.
 
-    Fitted on training photographs (`python -m lexiseg_model.methods.tiny.click_fit`); zeros: the quality alone.
+    Fitted on training photographs (`training/prompt_rules.py`); zeros: the quality alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,7 +55,7 @@ class BoxRule(BaseModel):
     """How the mask of a box is kept inside of it.
 
     Fitted on training photographs, boxes that are tight and some that are off, by
-    `python -m lexiseg_model.methods.tiny.boxes.fit`.
+    `python -m lexiseg_model.methods.tiny.training.prompt_rules`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

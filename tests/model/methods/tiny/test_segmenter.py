@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +12,7 @@ from numpy.typing import NDArray
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.methods.tiny.network import EMBEDDING, STRIDE
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.segmenter import Competing
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.bank import bank_of
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.types import ClassEntry
 
 LOGITS = torch.zeros(1, 1, 1)
 Photographs = dict[str, NDArray[np.uint8]]
@@ -232,25 +228,6 @@ def test_a_class_is_less_present_beside_one_that_owns_its_pixels(tiny: TinySegme
     beside, twin = presence("cup", "coffee cup")
     assert beside < alone
     assert presence("coffee cup", "cup") == pytest.approx([twin, beside], abs=1e-4)
-
-
-def test_words_of_training_are_doubted_strangers_and_examples_are_not(
-    tiny: TinySegmenter, photographs: Photographs
-) -> None:
-    features, rows_of = features_of(tiny, photographs["chelsea"]), KnownRows(tiny)
-
-    def doubted(name: str, has_examples: bool = False) -> float | None:
-        classes = entries(name)
-        bank = bank_of(tiny, Vocabulary(classes, Background()), rows_of)
-        scores = tiny.class_scores(features, bank)[:1]
-        logits = torch.cat([scores, scores - 1])  # the class wins everywhere
-        asked = replace(bank, has_examples=has_examples)
-        found = tiny.doubt(features, asked, classes, Competing(logits), rows_of)
-        return None if found is None else found.item()
-
-    assert (doubted("zebra") or 0) > 0
-    assert doubted("quark") is None
-    assert doubted("zebra", has_examples=True) is None
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])

@@ -1,4 +1,4 @@
-"""Masks learn their object's colours, by pictures that the test paints."""
+"""Masks follow the colours of their object, and end where their box does."""
 
 from __future__ import annotations
 
@@ -8,20 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.methods.tiny import own_colours
-from lexiseg_model.methods.tiny.own_colours import (
-    AT_ONCE,
-    BINS,
-    FLOOR,
-    MOST,
-    Palette,
-    by_own_colours,
-    log_ratio,
-    outer_boxes,
-    palette,
-)
+from lexiseg_model.masks.cut import cut
+from lexiseg_model.masks.rle import encode_spans
+from lexiseg_model.methods.tiny import mask_rules
+from lexiseg_model.methods.tiny.mask_rules import MAX_MASKS, Palette, by_own_colours, kept_inside, palette
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.settings import OwnColours
+from lexiseg_model.methods.tiny.settings import BoxRule, OwnColours
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
 
@@ -45,52 +37,6 @@ def disc() -> tuple[Tensor, Palette]:
     return held, palette(guide, SIZE)
 
 
-def plainly(held: Tensor, left: Tensor, bins: Tensor) -> NDArray[np.float64]:
-    """`log_ratio` of one mask, count by count."""
-    shares = []
-    for counts in (held, left):
-        histogram = np.zeros((BINS,) * 3)
-        for place, count in zip(bins.tolist(), counts.flatten().tolist(), strict=True):
-            histogram[np.unravel_index(place, histogram.shape)] += count
-        for axis in range(3):
-            lower = np.take(histogram, [0, *range(BINS - 1)], axis)
-            upper = np.take(histogram, [*range(1, BINS), BINS - 1], axis)
-            histogram = 0.25 * lower + 0.5 * histogram + 0.25 * upper
-        shares.append(histogram.reshape(-1) / max(1, counts.sum().item()) + FLOOR)
-    ratio: NDArray[np.float64] = np.log(shares[0] / shares[1]).clip(-MOST, MOST)[bins.numpy()].reshape(held.shape)
-    return ratio
-
-
-def test_ratios_are_those_of_histograms_counted_one_by_one(disc: tuple[Tensor, Palette]) -> None:
-    _, colours = disc
-    held = torch.randint(0, 257, (3, *SIZE), generator=torch.Generator().manual_seed(5))
-    held[:, :, 20:] //= 16
-    held[2] = 0
-
-    ratio = log_ratio(held, 256 - held, colours.bins)
-
-    for of_mask, counts in zip(ratio, held, strict=True):
-        np.testing.assert_allclose(of_mask.numpy(), plainly(counts, 256 - counts, colours.bins), atol=2e-5)
-
-
-def test_bins_tell_colours_apart_and_stay_inside(disc: tuple[Tensor, Palette]) -> None:
-    held, colours = disc
-
-    assert set(colours.bins[held.flatten()].tolist()).isdisjoint(colours.bins[~held.flatten()].tolist())
-    assert colours.bins.min() >= 0
-    assert colours.bins.max() < BINS**3
-
-
-def test_a_picture_of_one_colour_says_nothing(disc: tuple[Tensor, Palette]) -> None:
-    grey = palette(torch.zeros(3, 2 * SIZE[0], 2 * SIZE[1]), SIZE)
-    masks = torch.where(disc[0], 2.0, -2.0)[None]
-
-    coloured = by_own_colours(masks, BOX, WITH, grey, RULE.model_copy(update={"weight": 0.0}))
-
-    assert (log_ratio(masks.int().clamp_min(0), 2 - masks.int().clamp_min(0), grey.bins).abs() < 0.01).all()
-    assert (coloured[0] > 0)[disc[0]].float().mean() > 0.9
-
-
 @pytest.mark.parametrize("has_box", [WITH, WITHOUT], ids=["box", "click"])
 def test_a_mask_that_is_off_is_brought_to_its_objects_colours(disc: tuple[Tensor, Palette], has_box: Tensor) -> None:
     held, colours = disc
@@ -112,10 +58,6 @@ def test_outside_of_its_box_nothing_is_the_objects(disc: tuple[Tensor, Palette])
     assert (clicked > 0).all()
 
 
-def test_a_mask_without_cells_stays_without(disc: tuple[Tensor, Palette]) -> None:
-    assert (by_own_colours(torch.full((1, *SIZE), -6.0), BOX, WITHOUT, disc[1], RULE) < 0).all()
-
-
 def test_logits_end_at_their_bound(disc: tuple[Tensor, Palette]) -> None:
     masks = torch.where(disc[0], 90.0, -90.0)[None]
 
@@ -123,22 +65,15 @@ def test_logits_end_at_their_bound(disc: tuple[Tensor, Palette]) -> None:
 
 
 def test_a_masks_colours_do_not_depend_on_its_company(disc: tuple[Tensor, Palette]) -> None:
-    masks = torch.randn(AT_ONCE + 3, *SIZE, generator=torch.Generator().manual_seed(9))
+    masks = torch.randn(MAX_MASKS + 3, *SIZE, generator=torch.Generator().manual_seed(9))
     boxes = BOX.expand(len(masks), 4)
     given = torch.arange(len(masks)) % 2 == 0
 
     together = by_own_colours(masks, boxes, given, disc[1], RULE)
 
-    for index in (0, 1, AT_ONCE - 1, AT_ONCE, len(masks) - 1):
+    for index in (0, 1, MAX_MASKS - 1, MAX_MASKS, len(masks) - 1):
         part = slice(index, index + 1)
         assert torch.equal(together[part], by_own_colours(masks[part], boxes[part], given[part], disc[1], RULE))
-
-
-def test_outer_boxes_are_around_what_is_held() -> None:
-    masks = torch.full((2, *SIZE), -1.0)
-    masks[0, 3:7, 10:20] = 1.0
-
-    assert outer_boxes(masks).tolist() == [[40, 12, 80, 28], [0, 0, 128, 96]]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +97,7 @@ def test_the_models_masks_know_their_colours_but_those_of_rough_boxes(
     plan = tiny.plan(photographs["coffee"])
     features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
     [as_served] = tiny.prompt(features, [prompt])
-    monkeypatch.setattr(own_colours, "MOST", 0.0)
+    monkeypatch.setattr(mask_rules, "MAX_LOG_RATIO", 0.0)
 
     [without] = tiny.prompt(features, [prompt])
 
@@ -173,3 +108,69 @@ def test_the_models_masks_know_their_colours_but_those_of_rough_boxes(
 
 def iou(mask: Tensor, truth: Tensor) -> float:
     return ((mask & truth).sum() / (mask | truth).sum()).item()
+
+
+EXACT = BoxRule(more=0, small=0, slack=0)
+INPUT = (64, 96)  # pixels of the input
+BOXED = (18, 10, 50, 40)
+SURE = torch.ones(1)  # of a mask's quality
+
+
+def outer(masks: torch.Tensor, size: tuple[int, int] = INPUT) -> tuple[int, int, int, int]:
+    """x, y, width, height at `size`."""
+    return encode_spans(cut(masks[0].numpy(), size), size).bbox
+
+
+def test_a_mask_that_goes_on_ends_at_the_edges_of_its_box() -> None:
+    everywhere = torch.full((1, INPUT[0] // 4, INPUT[1] // 4), 9.0)
+
+    assert outer(kept_inside(everywhere, SURE, torch.tensor(BOXED), EXACT)) == (18, 10, 32, 30)
+
+
+def test_slack_is_a_share_of_a_side() -> None:
+    everywhere = torch.full((1, INPUT[0] // 4, INPUT[1] // 4), 9.0)
+
+    x, y, width, height = outer(kept_inside(everywhere, SURE, torch.tensor(BOXED), BoxRule(more=0, slack=0.125)))
+
+    assert (x, width) == (14, 40)
+    assert abs(height - 37.5) <= 1
+    assert abs(y - 6.25) <= 1
+
+
+def test_the_less_is_expected_of_a_mask_the_more_cells_it_takes() -> None:
+    nearly = torch.full((2, INPUT[0] // 4, INPUT[1] // 4), -0.5)
+
+    rule = EXACT.model_copy(update={"doubt": 1})
+    good, poor = kept_inside(nearly, torch.tensor([0.9, 0.5]), torch.tensor(BOXED), rule)
+
+    assert (good < 0).all()  # -0.5 lies below the logarithm of 0.9,
+    assert (poor > 0).any()  # and above that of 0.5
+
+
+def test_a_quality_of_nothing_has_a_logarithm() -> None:
+    nowhere = torch.full((1, INPUT[0] // 4, INPUT[1] // 4), -50.0)
+
+    assert kept_inside(nowhere, torch.zeros(1), torch.tensor(BOXED), BoxRule(doubt=2)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ends"),
+    [
+        (Prompt(box=(150, 100, 400, 300)), True),
+        (Prompt((Point(250, 200), Point(20, 20, False)), (150, 100, 400, 300)), True),
+        (Prompt((Point(500, 380),), (150, 100, 400, 300)), False),
+        (Prompt(box=(150, 100, 400, 300), rough=True), False),
+    ],
+    ids=["box", "points inside", "point outside", "rough"],
+)
+def test_a_mask_may_leave_a_rough_box_and_one_with_a_point_outside(
+    tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]], prompt: Prompt, ends: bool
+) -> None:
+    cup = photographs["coffee"]
+    plan = tiny.plan(cup)
+    features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
+
+    [answer] = tiny.prompt(features, [prompt])
+
+    far = answer.masks[0, -1, -1].item()  # the corner, where the ramp is steepest
+    assert (far < -100) == ends

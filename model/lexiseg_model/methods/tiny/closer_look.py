@@ -1,17 +1,16 @@
 """A box that is small in the picture is looked at closer: what is around it goes through the network once more, larger.
 
 At the network's input a small object has a few cells, and the masks of its box are as coarse as they. So a part of the
-picture twice as wide and high as the box is enlarged, encoded and asked; what comes of it is brought back to the cells
-of the whole picture. The last parts stay with the image's features: a box that is corrected by points, or asked again,
-is not looked at twice. Figures: docs/training.md.
+picture twice as wide and high as the box is enlarged, encoded and asked, and its masks are brought back to the cells of
+the whole picture. The last parts stay with the features of the image, so a box that is corrected by points is encoded
+once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -21,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.features import Derived, Features
+from lexiseg_model.lru import Lru
 from lexiseg_model.methods.tiny.asking import is_meant
-from lexiseg_model.methods.tiny.boxes.kept_looks import KeptLooks
 from lexiseg_model.methods.tiny.image_pass import brought_to
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.settings import LookRule
@@ -30,6 +29,7 @@ from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
 
 KEPT = 2  # pixels of the picture that is kept for one of the network's input, at most, each way
+MAX_LOOKS = 4  # that stay with an image; a megabyte and a half each, with what prompts about it share
 LEAST_SIDE = 64.0  # pixels of the network's input: the smallest part is as large as such a square
 NOWHERE = -8.0  # logits beyond the part
 
@@ -67,6 +67,13 @@ class Look(NamedTuple):
         return self.bottom - self.top, self.right - self.left
 
 
+class Looks(Lru[Look, Features]):
+    """The parts of an image that were encoded last; they count as bytes of its features."""
+
+    def __iter__(self) -> Iterator[Features]:
+        return iter(self.values())
+
+
 def kept_picture(rgb: NDArray[np.uint8], tile: Size) -> NDArray[np.uint8]:
     """[H, W, 3] that nobody else writes to: the picture, shrunk where it has more than KEPT pixels for one of its tile.
 
@@ -94,11 +101,14 @@ def looked_at(
         encode: looks at a part,
         answer: and asks about it.
     """
-    answers, kept = {}, whole.derived.once("looks", KeptLooks)
+    answers, kept = {}, whole.derived.once("looks", lambda: Looks(MAX_LOOKS))
     for place, prompt in enumerate(prompts):
         look = look_at(prompt, whole, multiple, rule)
         if look is not None:
-            part = kept.once(look, partial(_encoded, whole.picture, look, encode))
+            part = kept.get(look)
+            if part is None:
+                part = _encoded(whole.picture, look, encode)
+                kept.put(look, part)
             [(masks, quality)] = answer(part, [_moved(prompt, whole, look)])
             answers[place] = PromptMasks(on_cells(masks, look, whole), quality)
     return answers

@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.features import Derived, Features
-from lexiseg_model.methods.tiny.boxes.closer_look import KEPT, Look, Whole, kept_picture, look_at, looked_at, on_cells
-from lexiseg_model.methods.tiny.boxes.kept_looks import KeptLooks
+from lexiseg_model.methods.tiny.closer_look import KEPT, Look, Looks, Whole, kept_picture, look_at, looked_at, on_cells
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import LookRule
 from lexiseg_model.segmenter import PromptMasks
@@ -172,7 +171,7 @@ def test_a_box_that_is_corrected_is_not_looked_at_twice(tiny: TinySegmenter, cof
         tiny.prompt(fresh, [replace(spoon, points=(Point(180, 140, positive=False),))])
 
     assert torch.equal(again.masks, first.masks)
-    [look] = fresh.derived.once("looks", KeptLooks)
+    [look] = fresh.derived.once("looks", lambda: Looks(1))
     assert grown - before == look.nbytes > 100_000  # what the look holds weighs with the image
 
 

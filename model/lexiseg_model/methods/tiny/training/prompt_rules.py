@@ -1,0 +1,139 @@
+"""Fit the settings that turn the head's masks into answers to clicks and boxes, on training photographs.
+
+    python -m lexiseg_model.methods.tiny.training.prompt_rules DATA voc coco street camvid fashion regions
+
+asks the bundled model for objects by a click and by boxes (tight, too small, too large), tries neighbouring values of
+one number after the other as long as the mean IoU grows, each data set alike, and prints the settings for the card.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from lexiseg_model import catalogue
+from lexiseg_model.data.read_scenes import read_object_scenes
+from lexiseg_model.data.scenes import Objects, Scene
+from lexiseg_model.evaluation.scenes.judges import encode
+from lexiseg_model.evaluation.scenes.oracle import deepest_point, overlaps, tight_box
+from lexiseg_model.features import Features
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.settings import TinySettings
+from lexiseg_model.types import Prompt
+
+PHOTOGRAPHS = 40  # of each data set, at most, evenly chosen
+OBJECTS = 4  # of each photograph
+OFFSETS = (0.0, -0.06, 0.06)  # of a side, by which each side of a box lies too far out
+TRIED: dict[str, tuple[float, ...]] = {
+    "clicks.stability": (0.0, 0.3, 0.6, 0.9, 1.2, 1.5),
+    "clicks.area": (-0.2, -0.16, -0.12, -0.08, -0.04, 0.0),
+    "clicks.edges": (0.0, 0.1, 0.2, 0.3, 0.5),
+    "colours.weight": (0.0, 1.0, 2.0, 3.0, 4.0),
+    "colours.bound": (2.0, 3.0, 4.0, 6.0),
+    "colours.ring": (0.15, 0.25, 0.5),
+    "boxes.doubt": (0.0, 1.0, 2.0, 3.0),
+    "boxes.small": (0.0, 12.0, 24.0, 36.0),
+    "boxes.slack": (0.0, 0.01, 0.02, 0.04),
+}
+MIN_GAIN = 5e-4  # of mean IoU, for a number to change
+MAX_LOSS = 0.003  # of IoU, that a data set may lose against the start
+
+
+class Photograph(NamedTuple):
+    """The features of a photograph, its objects, and the prompts for some of them, in turn a click and boxes."""
+
+    features: Features
+    objects: Objects
+    asked: Sequence[int]
+    prompts: Sequence[Prompt]
+
+
+def gather(segmenter: TinySegmenter, scenes: Sequence[Scene[Objects]], seed: int = 0) -> list[Photograph]:
+    """Encode photographs and choose objects."""
+    random = np.random.default_rng(seed)
+    found = []
+    for place in np.linspace(0, len(scenes) - 1, min(PHOTOGRAPHS, len(scenes))).round().astype(int):
+        objects = scenes[place].read_truth()
+        if objects.labels:
+            features = encode(segmenter, scenes[place].read_image())
+            some = random.permutation(len(objects.labels))[:OBJECTS].tolist()
+            prompts = [prompt for index in some for prompt in _prompts(objects.ids == index + 1)]
+            found.append(Photograph(features, objects, np.repeat(some, 1 + len(OFFSETS)).tolist(), prompts))
+    return found
+
+
+def measure(segmenter: TinySegmenter, sets: Mapping[str, Sequence[Photograph]], settings: TinySettings) -> list[float]:
+    """Mean IoU of each data set in 0..1: half of it by clicks, half by boxes."""
+    segmenter.settings = settings
+    return [float(np.mean([_reached(segmenter, photograph) for photograph in some])) for some in sets.values()]
+
+
+def fit(segmenter: TinySegmenter, sets: Mapping[str, Sequence[Photograph]]) -> TinySettings:
+    """Return the settings of which no neighbouring value of a single number is better."""
+    best = segmenter.settings
+    start = reached = measure(segmenter, sets, best)
+    improved = True
+    while improved:
+        improved = False
+        for name, values in TRIED.items():
+            for value in neighbours(values, _number(best, name)):
+                other = replaced(best, name, value)
+                now = measure(segmenter, sets, other)
+                harmless = all(new >= old - MAX_LOSS for new, old in zip(now, start, strict=True))
+                if harmless and np.mean(now) > np.mean(reached) + MIN_GAIN:
+                    best, reached, improved = other, now, True
+    segmenter.settings = best
+    return best
+
+
+def neighbours(values: Sequence[float], now: float) -> list[float]:
+    """Return the next lower and the next higher of some values."""
+    return [*[value for value in values if value < now][-1:], *[value for value in values if value > now][:1]]
+
+
+def replaced(settings: TinySettings, name: str, value: float) -> TinySettings:
+    """Return the settings with another number, named RULE.NUMBER."""
+    rule, number = name.split(".")
+    return settings.model_copy(update={rule: getattr(settings, rule).model_copy(update={number: value})})
+
+
+def _number(settings: TinySettings, name: str) -> float:
+    rule, number = name.split(".")
+    value: float = getattr(getattr(settings, rule), number)
+    return value
+
+
+def _prompts(mask: Any) -> list[Prompt]:
+    x0, y0, x1, y1 = tight_box(mask)
+    across, down = x1 - x0, y1 - y0
+    offs = [(off * across, off * down) for off in OFFSETS]
+    return [Prompt((deepest_point(mask),)), *(Prompt(box=(x0 - x, y0 - y, x1 + x, y1 + y)) for x, y in offs)]
+
+
+def _reached(segmenter: TinySegmenter, photograph: Photograph) -> float:
+    features, objects, asked, prompts = photograph
+    firsts = torch.stack([answer.masks[0] for answer in segmenter.prompt(features, prompts)])
+    ious = overlaps(firsts, objects)[np.arange(len(asked)), asked].reshape(-1, 1 + len(OFFSETS))
+    return float(ious[:, 0].mean() + ious[:, 1:].mean()) / 2
+
+
+def main(root: Path, names: Sequence[str]) -> None:
+    """Fit on training splits and print the settings."""
+    segmenter = catalogue.load("tiny")
+    assert isinstance(segmenter, TinySegmenter)
+    scenes = {name: read_object_scenes(name, root, "train", lambda _: True).scenes for name in names}
+    sets = {name: gather(segmenter, each) for name, each in scenes.items()}
+    before = measure(segmenter, sets, segmenter.settings)
+    fitted = fit(segmenter, sets)
+    for name, old, new in zip(names, before, measure(segmenter, sets, fitted), strict=True):
+        print(f"{name}: mean IoU {100 * old:.1f} -> {100 * new:.1f}")
+    print(fitted.model_dump(include={"clicks", "boxes", "colours"}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
