@@ -1,4 +1,4 @@
-"""Whether a service here is ready: `python -m lexiseg_service.healthcheck PORT`, for containers. Status 0 or 1."""
+"""Health check of containers: `python -m lexiseg_service.healthcheck PORT` exits with 0 if the service is ready."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SECONDS = 2.5
 
 
 def main(port: str) -> int:
-    """Asks /readyz; a service that does not answer, or not with 200, is not ready."""
+    """Request /readyz; any answer other than 200 means not ready."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=SECONDS) as answer:
             return 0 if answer.status == 200 else 1

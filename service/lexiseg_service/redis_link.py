@@ -28,7 +28,7 @@ COOL_DOWN_SECONDS = 5.0
 
 
 class State(IntEnum):
-    """As the gauge shows it."""
+    """The state, with its value in the metrics."""
 
     CLOSED = 0
     HALF_OPEN = 1
@@ -36,7 +36,7 @@ class State(IntEnum):
 
 
 class Breaker:
-    """Told what happened, it says whether to call; thread-safe."""
+    """Decides whether to call, from the outcomes of earlier calls; thread-safe."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class Breaker:
 
     @property
     def trial_is_due(self) -> bool:
-        """Not closed, and the next call may go through."""
+        """Whether it is not closed and the next call is allowed."""
         return self.state is not State.CLOSED and self._clock() >= self._next_trial
 
     def allow(self) -> bool:
-        """May a call go through? While not closed, one may after each cool-down."""
+        """Whether a call is allowed; while not closed, one after each cool-down."""
         with self._guard:
             if self.state is State.CLOSED:
                 return True
@@ -69,7 +69,7 @@ class Breaker:
             return True
 
     def success(self) -> None:
-        """A call went well. One that began before the breaker opened does not close it."""
+        """A call succeeded; a call that began before the breaker opened does not close it."""
         with self._guard:
             if self.state is not State.OPEN:
                 self._failures = 0
@@ -86,13 +86,13 @@ class Breaker:
 
 logger = structlog.get_logger("lexiseg.redis")
 T = TypeVar("T")
-WHOLE_CALL = 1.25  # of the timeout of one read
+CALL_FACTOR = 1.25  # time of a whole call, in timeouts of one read
 TIMEOUT_SECONDS = 0.2  # for a connect, or an answer
 THREADS = 8
 
 
 class RedisAway(Exception):
-    """Redis gave no answer in time, or was not asked because it failed before."""
+    """Redis did not answer in time, or the circuit breaker is open."""
 
 
 class RedisLink:
@@ -100,42 +100,42 @@ class RedisLink:
 
     def __init__(self, url: str, timeout: float, breaker: Breaker) -> None:
         self.breaker = breaker
-        self._whole_call = WHOLE_CALL * timeout
+        self._whole_call = CALL_FACTOR * timeout
         self._redis = Redis.from_url(
             url,
             socket_connect_timeout=timeout,
             socket_timeout=timeout,
             retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
-            protocol=2,  # and no driver info: a new connection takes no round trips of its own
+            protocol=2,  # without driver info: a new connection needs no round trips
             driver_info=None,
         )
         self._threads = ThreadPoolExecutor(THREADS, "redis")
 
     @property
     def away(self) -> bool:
-        """Whether Redis is left alone; once a cool-down it is looked for in the background."""
+        """Whether the breaker is not closed; after each cool-down Redis is pinged in the background."""
         if self.breaker.trial_is_due:
             with suppress(RuntimeError):  # closed meanwhile
                 self._threads.submit(self.ask, Redis.ping)
         return self.breaker.state is not State.CLOSED
 
     def ask(self, call: Callable[[Redis], T]) -> T:
-        """The result of `call`, which may run twice where the connection is lost.
+        """The result of `call`, which may run twice if the connection is lost.
 
         Raises:
-            RedisAway: it failed in whatever way, took too long, or the breaker is open.
+            RedisAway: the call failed or took too long, or the breaker is open.
         """
         if not self.breaker.allow():
             raise RedisAway
         try:
             answer = self._threads.submit(call, self._redis)
             result = answer.result(self._whole_call)
-        except Exception as error:  # redis-py raises all sorts of errors when a server talks nonsense
+        except Exception as error:  # redis-py raises many kinds of errors on invalid answers
             self.breaker.failure()
             logger.warning("redis failed", error=type(error).__name__)
             if isinstance(error, TimeoutError):
                 answer.cancel()
-                self._redis.connection_pool.disconnect(inuse_connections=True)  # frees the threads that still read
+                self._redis.connection_pool.disconnect(inuse_connections=True)  # unblocks the threads that still read
             raise RedisAway from error
         self.breaker.success()
         return result
@@ -147,7 +147,10 @@ class RedisLink:
 
 
 def open_link(settings: Settings, purpose: str, metrics: Metrics) -> RedisLink:
-    """The link to the Redis of the settings, which must name one; `purpose` labels its breaker in the metrics."""
+    """A link to the Redis of the settings, which must name one; `purpose` labels its breaker in the metrics.
+
+    Each purpose has its own link, so that slow calls of one do not open the breaker of another.
+    """
     assert settings.redis_url is not None
     link = RedisLink(settings.redis_url.get_secret_value(), TIMEOUT_SECONDS, Breaker())
     metrics.breaker(purpose, lambda: link.breaker.state)

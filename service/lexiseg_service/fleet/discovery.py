@@ -1,4 +1,4 @@
-"""From LEXISEG_WORKERS to addresses: a name stands for all machines that DNS knows under it, now."""
+"""Addresses of the workers in LEXISEG_WORKERS: a host name stands for all its addresses in DNS."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from lexiseg_service.image.addresses import Resolve, SystemResolver
 from lexiseg_service.wire.server import UNIX, bracketed
 
 logger = structlog.get_logger("lexiseg.workers")
-SECONDS_FOR_A_NAME = 2.0
+LOOKUP_SECONDS = 2.0
 
 
 class Discovery:
-    """Looks names up again and again; a name that cannot be looked up keeps the addresses that it had."""
+    """Resolves host names; one that cannot be resolved keeps its previous addresses."""
 
     def __init__(self, targets: Sequence[str], resolve: Resolve | None = None) -> None:
         self._sockets = [target for target in targets if target.startswith(UNIX)]
         self._targets = [split(target) for target in targets if not target.startswith(UNIX)]
         self._resolve = resolve or SystemResolver(max(1, len(self._targets)))
         self._known: dict[tuple[str, int], list[str]] = {}
-        self._told: set[tuple[str, int]] = set()  # of those without an address; the log has each once
+        self._logged: set[tuple[str, int]] = set()  # hosts without an address
 
     @property
     def missing(self) -> list[str]:
-        """HOST:PORT of the names under which nobody has been known yet; of each, at least one worker is expected."""
+        """HOST:PORT of the names that have had no address yet; each should have at least one worker."""
         return [
             f"{host}:{port}"
             for host, port in self._targets
@@ -37,7 +37,7 @@ class Discovery:
 
     @property
     def fixed(self) -> bool:
-        """Whether all of them are addresses already."""
+        """Whether there are no names to resolve."""
         return all(_is_address(host) for host, _ in self._targets)
 
     async def addresses(self) -> list[str]:
@@ -49,15 +49,15 @@ class Discovery:
         if _is_address(host):
             return [f"{bracketed(host)}:{port}"]
         with suppress(OSError, TimeoutError, UnicodeError):
-            resolved = set(await asyncio.wait_for(self._resolve(host, port), SECONDS_FOR_A_NAME))
-            # Of a machine with addresses of both kinds one is enough; it would count as two workers.
+            resolved = set(await asyncio.wait_for(self._resolve(host, port), LOOKUP_SECONDS))
+            # A machine with IPv4 and IPv6 addresses must not count as two workers.
             six = {address for address in resolved if ":" in address}
             self._known[host, port] = [f"{bracketed(address)}:{port}" for address in sorted(resolved - six or six)]
         known = self._known.get((host, port), [])
         if known:
-            self._told.discard((host, port))
-        elif (host, port) not in self._told:
-            self._told.add((host, port))
+            self._logged.discard((host, port))
+        elif (host, port) not in self._logged:
+            self._logged.add((host, port))
             logger.warning("no address", worker=f"{host}:{port}")
         return known
 

@@ -1,8 +1,8 @@
-"""What a stream follows, as far as its answers have told it: enough to go on at another worker.
+"""The followed objects of a video stream, for a failover to another worker.
 
-A worker remembers what an object looks like, and dies with that. The gateway remembers the box of its last mask: where
-a stream moves, the first frame there shows each object again by that box, moved on as it moved last. One that was lost
-before, or that cannot be shown, is said to be lost until whoever follows it shows it himself.
+Only the worker knows what an object looks like. The gateway keeps the box of each object's last mask: after a failover
+the first frame shows each object again by that box, shifted by its last motion. An object that was lost before, or that
+cannot be shown, is reported as lost until the client shows it again.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ class FollowedObjects:
     """The objects of one stream."""
 
     def __init__(self) -> None:
-        self._boxes: dict[int, Box | None] = {}  # by number; None of one that is lost
-        self._again: dict[int, Box] = {}  # to be shown to a worker that knows nothing of them
-        self._shown: VideoFrame | None = None  # the frame that does
-        self._before: dict[int, Box] = {}  # of the answer before the last
+        self._boxes: dict[int, Box | None] = {}  # by track id; None: lost
+        self._again: dict[int, Box] = {}  # to be shown to the new worker
+        self._shown: VideoFrame | None = None  # the frame that shows them
+        self._before: dict[int, Box] = {}  # of the previous answer
         self._size = (0, 0)  # height, width of the last frame
-        self._ended: set[int] = set()  # by frames that were dropped: the next one that is not will have ended them
+        self._ended: set[int] = set()  # by dropped frames; the next frame that is not dropped ends them
         self._meaning: tuple[object, ...] | None = None
 
     def ask(self, question: StreamQuestion) -> None:
-        """A question holds from here on; what another model, size or task forgets is forgotten here, too."""
+        """Take a new question; another model, size or task forgets all objects."""
         request = question.request
         meaning = (request.model, request.max_side) if request.task == "prompt" else None
         if meaning != self._meaning:
@@ -38,26 +38,26 @@ class FollowedObjects:
         self._meaning = meaning
 
     def move(self) -> None:
-        """The next frame goes to a worker that knows nothing of them."""
+        """Prepare for a new worker."""
         self._again = {
-            number: _moved_on(box, self._before.get(number, box), self._size)
+            number: _shifted(box, self._before.get(number, box), self._size)
             for number, box in self._boxes.items()
             if box is not None
         }
         self._shown = None
 
     def resumed(self, frame: VideoFrame) -> VideoFrame:
-        """A frame that goes to the worker, with what is to be shown again."""
+        """A frame for the worker, with the objects that it must show again."""
         if not self._again or self._shown is not None:
             return frame
         self._shown = frame
-        said = {*frame.unfollow, *(each.track_id for each in frame.follow)}
-        again = [Followed(number, Prompt(box=box)) for number, box in self._again.items() if number not in said]
-        # Behind the frame's own, whose places are told in what is wrong with them.
+        named = {*frame.unfollow, *(each.track_id for each in frame.follow)}
+        again = [Followed(number, Prompt(box=box)) for number, box in self._again.items() if number not in named]
+        # After the frame's own, so that errors name the places in the client's message.
         return replace(frame, follow=(*frame.follow, *again))
 
     def hear(self, frame: VideoFrame, message: pb.SegmentVideoResponse) -> None:
-        """Takes in the answer to a frame, and puts those among the lost whom the worker does not know."""
+        """Take the answer to a frame, and add objects that the worker does not know to its lost ones."""
         if self._meaning is None:
             return
         if message.dropped:
@@ -73,7 +73,7 @@ class FollowedObjects:
         if self._shown is not None:
             for segment in message.answer.segments:
                 if segment.track_id in self._again.keys() - began:
-                    segment.ClearField("prompt_index")  # whoever reads it has sent no prompt
+                    segment.ClearField("prompt_index")  # the client sent no prompt for it
             self._again, self._shown = {}, None
         self._before = {number: box for number, box in self._boxes.items() if box is not None and number not in began}
         self._size = (message.answer.size.height, message.answer.size.width)
@@ -88,7 +88,7 @@ class FollowedObjects:
         message.lost.extend(sorted(unknown))
 
     def _failed(self, frame: VideoFrame, message: pb.SegmentVideoResponse) -> None:
-        """Nothing began with such a frame: the next one shows the objects, unless it is they that cannot be shown."""
+        """A failed frame shows nothing: the next one does, unless the objects themselves cannot be shown."""
         if frame is not self._shown:
             return
         self._shown = None
@@ -99,8 +99,8 @@ class FollowedObjects:
             self._again = {}
 
 
-def _moved_on(box: Box, before: Box, size: tuple[int, int]) -> Box:
-    """Where a box will be if it goes on as it went, inside the frame; as it is where that would leave nothing."""
+def _shifted(box: Box, before: Box, size: tuple[int, int]) -> Box:
+    """A box shifted by its last motion, inside the frame; unchanged if that leaves nothing of it."""
     across, down = ((box[low] + box[low + 2] - before[low] - before[low + 2]) / 2 for low in (0, 1))
     left, right = (min(max(side + across, 0.0), float(size[1])) for side in (box[0], box[2]))
     top, bottom = (min(max(side + down, 0.0), float(size[0])) for side in (box[1], box[3]))

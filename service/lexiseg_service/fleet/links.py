@@ -1,11 +1,11 @@
-"""When a worker was heard: one that says nothing for several of its words stood still, be it stopped or overwhelmed."""
+"""One worker as a gateway sees it: a connection, its status, and the calls of this gateway to it."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,61 +32,36 @@ if TYPE_CHECKING:
     from lexiseg_client.stubs.worker_pb2 import ExemplifyResponse
     from lexiseg_client.stubs.worker_pb2_grpc import WorkerAsyncStub
 
-LONG = 2.0  # seconds; a worker speaks twice in one
-
-
-class Voice:
-    """Of one worker. `clock` gives seconds."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last: float | None = None
-        self._silent_until: float | None = None
-
-    def heard(self) -> None:
-        """It has spoken."""
-        now = self._clock()
-        if self._last is not None and now - self._last >= LONG:
-            self._silent_until = now
-        self._last = now
-
-    def failed_since(self, moment: float) -> bool:
-        """Whether it was silent for long at some time since a moment, or is now; False of one that never spoke."""
-        if self._last is None:
-            return False
-        ended = self._silent_until is not None and self._silent_until > moment
-        return ended or self._clock() - self._last >= LONG
-
-
 logger = structlog.get_logger("lexiseg.workers")
-# A worker speaks twice a second, unless its machine is overwhelmed. One that is silent gets nothing new; if it is so
-# for twice as long, what it has is asked elsewhere.
-MOST_SILENT_SECONDS = 5.0
-SECONDS_TO_TRY_AGAIN = 0.5
-# Codes with which a transport says that nobody answers, where none of our own errors is told.
-NOBODY = frozenset(
+# A worker sends its status twice a second. A silent one gets no new calls; after twice this time its calls are
+# cancelled and made elsewhere.
+MAX_SILENT_SECONDS = 5.0
+STALL_SECONDS = 2.0  # without a status: the worker is stopped or overloaded
+RETRY_SECONDS = 0.5
+# Status codes of the transport, not of the worker.
+TRANSPORT_CODES = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL}
 )
-# In what gRPC tells of a connection whose ends do not trust each other, or of which one speaks no TLS.
-HANDSHAKES = ("ssl", "tls", "handshake", "certificate")
+# Words in gRPC's message about a failed TLS handshake.
+HANDSHAKE_WORDS = ("ssl", "tls", "handshake", "certificate")
 
 
 class WorkerLost(Exception):
-    """The connection broke, nobody listens, or the worker stood still.
+    """The connection broke, nobody listens, or the worker stalled.
 
-    Whether it did its work is not known, and does no harm.
+    Whether the call was executed is unknown; repeating it does no harm.
     """
 
 
 class WorkerLink:
-    """Watches one worker from `open` to `close`."""
+    """Watches the status of one worker from `open` to `close`, and calls it."""
 
     def __init__(self, address: str, trust: Trust | None = None) -> None:
         self.address = address
         self.name = Path(address).name if address.startswith(UNIX) else address  # shown to people
-        self.refused = ""  # why it, or we, would not talk; empty while nothing of the kind is known
-        self.in_flight = 0  # of this gateway
-        self.leaving = False  # it said that it goes down, and has not come back
+        self.refused = ""  # why one side refuses the other, if it does
+        self.in_flight = 0  # calls of this gateway
+        self.leaving = False  # it is shutting down
         self.cards: list[ModelCard] = []
         self._digests: dict[ModelName, str] = {}
         self._awaited: set[ModelName] = set()
@@ -95,20 +70,21 @@ class WorkerLink:
         self._channel = trust.channel(address, gateway_options())
         self._stub: WorkerAsyncStub = WorkerStub(self._channel)
         self._status: pb.WatchStatusResponse | None = None
-        self._voice = Voice()
-        self._others = 0  # in flight there for other gateways, when it spoke last
-        self._read: dict[str, ModelCard | None] = {}  # cards by their JSON
+        self._heard_at: float | None = None  # time.monotonic() of its last status
+        self._stall_ended = 0.0  # when the last stall ended
+        self._others = 0  # calls of other gateways, at its last status
+        self._read: dict[str, ModelCard | None] = {}  # cards by JSON
         self._calls: set[grpc.aio.Call] = set()
         self._watching: asyncio.Task[None] | None = None
 
     @property
     def usable(self) -> bool:
-        """Connected, warmed up and not going down."""
+        """Connected, warmed up and not shutting down."""
         return self._status is not None and self._status.ready and not self._status.draining
 
     @property
     def state(self) -> WorkerState:
-        """In one word."""
+        """The state for metrics."""
         if self.usable:
             return "ready"
         if self.leaving:
@@ -117,29 +93,29 @@ class WorkerLink:
 
     @property
     def instance(self) -> str:
-        """Names the process behind the address."""
+        """An id of the process behind the address."""
         return self._status.instance if self._status else ""
 
     @property
     def load(self) -> int:
-        """Requests in flight there, of all gateways."""
+        """Requests in flight, of all gateways."""
         return self._others + self.in_flight
 
     @property
     def room(self) -> int:
-        """Requests that it would still accept."""
+        """Requests that it still accepts."""
         return (self._status.queue_limit if self._status else 0) - self.load
 
     @property
     def problem(self) -> str:
-        """Why it is not usable, in a few words."""
+        """Why it is not usable."""
         if self.refused:
             return self.refused
         return "does not answer" if self._status is None else self._status.detail
 
     @property
     def degraded(self) -> tuple[str, ...]:
-        """What the worker says works less well than it should."""
+        """What is degraded in the worker."""
         return tuple(self._status.degraded) if self._status else ()
 
     def serves(self, model: str) -> bool:
@@ -147,37 +123,37 @@ class WorkerLink:
         return any(map(ModelName.parse(model).fits, self.cards))
 
     def digest(self, model: str) -> str | None:
-        """Digest of the loaded weights; None while they are not."""
+        """Digest of the weights; None while they are not loaded."""
         wanted = ModelName.parse(model)
         card = next(filter(wanted.fits, self.cards), None)
         return self._digests.get(ModelName.of(card)) if self.usable and card is not None else None
 
     def awaits(self, model: str) -> bool:
-        """Whether it has a model, NAME or NAME@VERSION, only in a moment: the first load is under way, or failed."""
+        """Whether a model, NAME or NAME@VERSION, is not loaded yet: its first load is under way, or failed."""
         wanted = ModelName.parse(model)
         card = next(filter(wanted.fits, self.cards), None)
         return card is not None and ModelName.of(card) in self._awaited
 
     def open(self) -> None:
-        """Begins to watch."""
+        """Start to watch."""
         self._watching = asyncio.create_task(self._watch_forever())
 
     async def close(self) -> None:
-        """Hangs up."""
+        """Close the connection."""
         if self._watching is not None:
             self._watching.cancel()
         await self._channel.close()
 
     def suspect(self) -> None:
-        """A call found nobody: no more of them until the worker has spoken again."""
+        """Make no more calls until the next status."""
         self._status = None
 
     async def segment(self, request: WorkerRequest) -> SegmentResponse:
-        """Asks; the answer as it came. Cancelling the task cancels the work.
+        """Segment an image; cancelling the task cancels the work.
 
         Raises:
-            WorkerLost: nobody answers.
-            ServiceError: the worker's own.
+            WorkerLost: the worker does not answer.
+            ServiceError: the error of the worker.
         """
         seconds = request.deadline - time.monotonic()
         call = self._stub.Segment(encode_request(request), timeout=max(0.0, seconds), metadata=self._metadata)
@@ -185,7 +161,7 @@ class WorkerLink:
             return (await call).answer
 
     async def exemplify(self, request: WorkerRequest) -> ExemplifyResponse:
-        """Asks for the rows of examples; errors as of `segment`."""
+        """Embed examples; errors as of `segment`."""
         seconds = request.deadline - time.monotonic()
         call = self._stub.Exemplify(encode_exemplify(request), timeout=max(0.0, seconds), metadata=self._metadata)
         with self._working(call):
@@ -194,11 +170,11 @@ class WorkerLink:
     async def stream(
         self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest]
     ) -> AsyncGenerator[SegmentVideoResponse, None]:
-        """Asks about the frames of a video; closing the answers cancels the work.
+        """Answer the frames of a video; closing the answers cancels the work.
 
         Raises:
-            WorkerLost: nobody answers any more.
-            ServiceError: the worker's own.
+            WorkerLost: the worker does not answer any more.
+            ServiceError: the error of the worker.
         """
         call = self._stub.SegmentVideo(messages, metadata=self._metadata)
         try:
@@ -210,7 +186,7 @@ class WorkerLink:
 
     @contextmanager
     def _working(self, call: grpc.aio.Call) -> Iterator[None]:
-        """Counts a call while it runs; its failure becomes an error of ours."""
+        """Count a call while it runs, and translate its failure."""
         self.in_flight += 1
         self._calls.add(call)
         began = time.monotonic()
@@ -218,9 +194,9 @@ class WorkerLink:
             yield
         except grpc.aio.AioRpcError as failure:
             meaning = self._meaning(failure)
-            # A deadline that passes while a worker does nothing was kept by it: the request is not to blame.
-            if isinstance(meaning, DeadlineExceeded) and self._voice.failed_since(began):
-                raise WorkerLost(f"{self.name}: stood still") from None
+            # The deadline passed because the worker stalled: another one may answer a retry of the client.
+            if isinstance(meaning, DeadlineExceeded) and self._has_stalled_since(began):
+                raise WorkerLost(f"{self.name}: stalled") from None
             raise meaning from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -231,22 +207,28 @@ class WorkerLink:
             self.in_flight -= 1
             self._calls.discard(call)
 
-    def _give_up(self) -> None:
-        """Ends the calls of a worker that says nothing any more; they can be made elsewhere."""
+    def _has_stalled_since(self, moment: float) -> bool:
+        """Whether the worker has stalled at some time since a moment, or stalls now."""
+        if self._heard_at is None:
+            return False
+        return self._stall_ended > moment or time.monotonic() - self._heard_at >= STALL_SECONDS
+
+    def _cancel_calls(self) -> None:
+        """Cancel all calls of a silent worker, so that they are made elsewhere."""
         calls = list(self._calls)
         self._calls.clear()
         for call in calls:
             call.cancel()
 
     def _meaning(self, failure: grpc.aio.AioRpcError) -> ServiceError | WorkerLost:
-        """What a failed call tells."""
+        """The error of a failed call."""
         error = read_error(failure)
         if error is not None:
             return error
         code = failure.code()
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlineExceeded("the deadline passed before the worker answered")
-        if code in NOBODY:
+        if code in TRANSPORT_CODES:
             self.suspect()
             return WorkerLost(f"{self.name}: {code.name}")
         return ServiceError(f"the worker answered {code.name}")
@@ -262,16 +244,16 @@ class WorkerLink:
             except TimeoutError:
                 if self._status is not None:
                     logger.warning("worker away", worker=self.name, reason="silent")
-                else:  # for the second time in a row: not slow, but gone
-                    self._give_up()
-            except Exception:  # whatever it says: the gateway must go on looking
+                else:  # for the second time in a row
+                    self._cancel_calls()
+            except Exception:  # the gateway must go on watching
                 logger.exception("worker not understood", worker=self.name)
             self._status = None
-            # Not all gateways at the same moment.
-            await asyncio.sleep(SECONDS_TO_TRY_AGAIN * random.uniform(0.5, 1.0))
+            # Random, so that gateways do not reconnect at the same moment.
+            await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.0))
 
     def _refuses(self, why: str) -> None:
-        """Says once what a person has to set right."""
+        """Log once what an operator has to fix."""
         if why and why != self.refused:
             logger.error("worker refused", worker=self.name, reason=why)
         self.refused = why
@@ -280,8 +262,8 @@ class WorkerLink:
         call = self._stub.WatchStatus(pb.WatchStatusRequest(), metadata=self._metadata)
         try:
             while True:
-                status = await asyncio.wait_for(call.read(), MOST_SILENT_SECONDS)
-                if not isinstance(status, pb.WatchStatusResponse):  # the end
+                status = await asyncio.wait_for(call.read(), MAX_SILENT_SECONDS)
+                if not isinstance(status, pb.WatchStatusResponse):  # end of the call
                     return
                 self._heard(status)
         finally:
@@ -289,7 +271,10 @@ class WorkerLink:
 
     def _heard(self, status: pb.WatchStatusResponse) -> None:
         before = (self.instance, self.usable)
-        self._voice.heard()
+        now = time.monotonic()
+        if self._heard_at is not None and now - self._heard_at >= STALL_SECONDS:
+            self._stall_ended = now
+        self._heard_at = now
         self._status = status
         self.refused = ""
         self.leaving = status.draining
@@ -307,15 +292,15 @@ class WorkerLink:
 
 
 def _refusal(error: grpc.aio.AioRpcError) -> str:
-    """What of a failed call no time will heal: another token, a certificate that one side does not take."""
+    """A permanent cause of a failed call, another token or a bad certificate; else an empty text."""
     if error.code() is grpc.StatusCode.UNAUTHENTICATED:
         return "the token is another one"
     told = f"{error.details() or ''} {error.debug_error_string() or ''}".lower()
-    return "no trust by TLS" if any(word in told for word in HANDSHAKES) else ""
+    return "no trust by TLS" if any(word in told for word in HANDSHAKE_WORDS) else ""
 
 
 def _card(text: str) -> ModelCard | None:
-    """A card; of a newer release, without the fields that are not known here."""
+    """A card from JSON, without the fields of a newer release."""
     try:
         fields = from_json(text)
         return ModelCard.model_validate({name: fields[name] for name in ModelCard.model_fields if name in fields})

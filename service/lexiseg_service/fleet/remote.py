@@ -1,9 +1,9 @@
-"""Workers elsewhere, as one backend: `lexiseg gateway`.
+"""All workers as one backend.
 
-An image goes to the worker that rendezvous hashing prefers among those that have the model (`routing`). A call that
-finds nobody, or a worker that goes down or has no room, is made once more elsewhere, within the deadline: answering
-changes nothing, so asking twice does no harm. Nothing is asked twice that a worker has refused for what it is. Where
-the first worker took the time that the second would have needed, it is the first one's failure that is told.
+An image goes to the worker that rendezvous hashing prefers among those that have the model (`routing`). A call is
+retried once with another worker, within the deadline, if the first one does not answer, shuts down or has no room;
+requests are idempotent. A refusal of the request itself is not retried. If the deadline passes during the retry, the
+client gets the first worker's error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lexiseg_service.fleet.discovery import Discovery
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.fleet.routing import choose, least_loaded, ranked
 from lexiseg_service.fleet.streams import RemoteStream
-from lexiseg_service.image.header import HASHED_AT_ONCE, image_id_of
+from lexiseg_service.image.header import MAX_HASHED_ON_EVENT_LOOP, image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import (
     Exemplified,
@@ -43,18 +43,18 @@ from lexiseg_service.wire.trust import Trust
 T = TypeVar("T")
 Ask = Callable[[WorkerLink, WorkerRequest], Awaitable[T]]
 logger = structlog.get_logger("lexiseg.workers")
-ATTEMPTS = 2
-MOST_ASKED_AGAIN = 3  # workers that may have kept an image
-MOST_SPILLED = 4096  # images remembered because another than their own worker got them
-SECONDS_BETWEEN_LOOK_UPS = 2.0
-ELSEWHERE = (WorkerLost, NotReady, QueueFull, UnknownModel)  # what another worker may see differently
+MAX_ATTEMPTS = 2
+MAX_CACHED_ATTEMPTS = 3  # workers that may have an image in their cache
+MAX_SPILLED = 4096  # images to remember that went to another worker than their own
+DNS_SECONDS = 2.0  # between two lookups
+RETRIED = (WorkerLost, NotReady, QueueFull, UnknownModel)  # another worker may answer
 
 
 class RemoteBackend:
-    """Finds workers, watches them, and asks them.
+    """Finds workers, watches their status, and calls them.
 
     Raises:
-        InvalidValue: a certificate of ours is not as expected.
+        InvalidValue: our certificate is not as expected.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -64,7 +64,7 @@ class RemoteBackend:
         metrics.watch_workers(self.states)
         self._seconds = settings.deadline_seconds
         self._links: dict[str, WorkerLink] = {}
-        self._spilled: Lru[str, str] = Lru(MOST_SPILLED)  # image and model to address
+        self._spilled: Lru[str, str] = Lru(MAX_SPILLED)  # model and image to address
         self._looking: asyncio.Task[None] | None = None
 
     def health(self) -> Health:
@@ -81,7 +81,7 @@ class RemoteBackend:
         return Health(True, bool(usable), detail, tuple(degraded), away, awaited)
 
     def states(self) -> dict[str, WorkerState]:
-        """How each worker is; one that has no address yet stands under its name."""
+        """The state of each worker; one without an address yet has its host name."""
         of_links: dict[str, WorkerState] = {link.name: link.state for link in tuple(self._links.values())}
         return of_links | dict.fromkeys(self._discovery.missing, "missing")
 
@@ -90,7 +90,7 @@ class RemoteBackend:
         by_version: dict[tuple[str, str], ModelCard] = {}
         for link in links:
             for card in link.cards:
-                # What a worker that is away had counts as long as nobody has another version.
+                # The cards of an absent worker count as long as no other worker has a version of the model.
                 if link.usable or not any(name == card.name for name, _ in by_version):
                     by_version.setdefault((card.name, card.version), card)
         return list(by_version.values())
@@ -99,29 +99,29 @@ class RemoteBackend:
         return next(filter(None, (link.digest(name) for link in self._links.values())), None)
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        return decode_answer(await self._found(request, self._timed))
+        return decode_answer(await self._routed(request, self._timed))
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
-        return decode_exemplified(await self._found(request, WorkerLink.exemplify))
+        return decode_exemplified(await self._routed(request, WorkerLink.exemplify))
 
-    async def _found(self, request: WorkerRequest, ask: Ask[T]) -> T:
-        """Asks the worker of the request's image."""
+    async def _routed(self, request: WorkerRequest, ask: Ask[T]) -> T:
+        """Call the worker of the request's image, or another one if that fails."""
         if request.image is None:
-            return await self._ask_again(request, request.image_id or "", ask)
+            return await self._ask_for_cached(request, request.image_id or "", ask)
         key = _key(request.model, await _digest(request.image))
         tried: list[WorkerLink] = []
         failure: ServiceError | None = None
-        while len(tried) < ATTEMPTS and (link := self._pick(request.model, key, tried)) is not None:
+        while len(tried) < MAX_ATTEMPTS and (link := self._pick(request.model, key, tried)) is not None:
             if failure is not None:
                 self._metrics.worker_retries.labels(reason_of_retry(failure)).inc()
             tried.append(link)
             try:
                 return await self._ask_one(link, request, ask)
-            except ELSEWHERE as error:
-                failure = self._reason(error, link, request)
+            except RETRIED as error:
+                failure = self._as_service_error(error, link, request)
             except DeadlineExceeded as late:
                 raise failure or late from None
-        raise failure or self._nobody(request.model)
+        raise failure or self._no_worker(request.model)
 
     async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         stream = RemoteStream(self._pick_for_stream, self._metrics.stream_failovers.inc)
@@ -130,9 +130,9 @@ class RemoteBackend:
                 yield decode_frame_answer(message)
 
     async def start(self) -> None:
-        await self._look_up()
+        await self._resolve()
         if not self._discovery.fixed:
-            self._looking = asyncio.create_task(self._look_up_forever())
+            self._looking = asyncio.create_task(self._resolve_forever())
 
     async def close(self) -> None:
         if self._looking is not None:
@@ -150,26 +150,23 @@ class RemoteBackend:
         self._metrics.hop.observe(max(0.0, time.monotonic() - began - answer.timings_ms.total / 1e3))
         return answer
 
-    async def _ask_again(self, request: WorkerRequest, image_id: str, ask: Ask[T]) -> T:
-        """Asks those who may have kept an image: who got it when its own worker was busy, then by rank."""
+    async def _ask_for_cached(self, request: WorkerRequest, image_id: str, ask: Ask[T]) -> T:
+        """Call workers that may have an image cached: first the one that got it by spilling, then by rank."""
         key = _key(request.model, image_id)
         failure: ServiceError | None = None
-        kept_by = self._spilled.get(key)
-        order = sorted(ranked(self._candidates(request.model), key), key=lambda link: link.address != kept_by)
-        for link in order[:MOST_ASKED_AGAIN]:
+        spilled_to = self._spilled.get(key)
+        order = sorted(ranked(self._candidates(request.model), key), key=lambda link: link.address != spilled_to)
+        for link in order[:MAX_CACHED_ATTEMPTS]:
             try:
                 return await self._ask_one(link, request, ask)
             except DeadlineExceeded as late:
                 raise failure or late from None
-            except (ImageExpired, *ELSEWHERE) as error:
-                failure = _more_telling(self._reason(error, link, request), failure)
-        raise failure or self._nobody(request.model)
+            except (ImageExpired, *RETRIED) as error:
+                failure = _more_useful(self._as_service_error(error, link, request), failure)
+        raise failure or self._no_worker(request.model)
 
     def _candidates(self, model: str, tried: Collection[WorkerLink] = ()) -> list[WorkerLink]:
-        """Workers that could answer; one that is found under two addresses counts once.
-
-        Whoever still loads the model for the first time is asked only if all do.
-        """
+        """Workers that can answer, each process once; those that still load the model only if all do."""
         able = [link for link in self._links.values() if link.usable and link.serves(model) and link not in tried]
         at_once = [link for link in able if not link.awaits(model)]
         return list({link.instance: link for link in reversed(at_once or able)}.values())
@@ -184,27 +181,27 @@ class RemoteBackend:
     def _pick_for_stream(self, model: str, tried: Collection[WorkerLink]) -> WorkerLink:
         candidates = self._candidates(model, tried)
         if not candidates:
-            raise self._nobody(model)
+            raise self._no_worker(model)
         return least_loaded(candidates)
 
-    def _reason(self, error: Exception, link: WorkerLink, request: WorkerRequest) -> ServiceError:
+    def _as_service_error(self, error: Exception, link: WorkerLink, request: WorkerRequest) -> ServiceError:
         if isinstance(error, ServiceError):
             return error
         logger.warning("worker lost", worker=link.name, request_id=request.request_id)
-        return NotReady("the worker went away in the middle of the request, and no other could take it over")
+        return NotReady("the worker failed during the request, and no other one could take it over")
 
-    def _nobody(self, model: str) -> NotReady:
+    def _no_worker(self, model: str) -> NotReady:
         return NotReady(f"no worker with model {model} is ready")
 
-    async def _look_up_forever(self) -> None:
+    async def _resolve_forever(self) -> None:
         while True:
-            await asyncio.sleep(SECONDS_BETWEEN_LOOK_UPS)
+            await asyncio.sleep(DNS_SECONDS)
             try:
-                await self._look_up()
-            except Exception:  # whatever it is: the gateway must go on looking
-                logger.exception("look-up failed")
+                await self._resolve()
+            except Exception:  # the gateway must go on resolving
+                logger.exception("resolving workers failed")
 
-    async def _look_up(self) -> None:
+    async def _resolve(self) -> None:
         addresses = await self._discovery.addresses()
         for address in addresses:
             if address not in self._links:
@@ -212,35 +209,34 @@ class RemoteBackend:
                 self._links[address].open()
         for address in self._links.keys() - set(addresses):
             link = self._links[address]
-            # One that DNS no longer names may still be finishing.
+            # A worker that DNS no longer names may still finish its calls.
             if not link.usable and not link.in_flight:
                 del self._links[address]
                 await link.close()
 
 
 def _awaited(model: str, links: Sequence[WorkerLink]) -> bool:
-    """Whether all who have a model, NAME@VERSION, are still loading it."""
+    """Whether all workers with a model, NAME@VERSION, are still loading it."""
     able = [link for link in links if link.serves(model)]
     return bool(able) and all(link.awaits(model) for link in able)
 
 
 def reason_of_retry(failure: ServiceError) -> str:
-    """Why a request is asked elsewhere, in the few words that a metric can hold."""
+    """The reason of a retry, for metrics: full, model or away."""
     if isinstance(failure, QueueFull):
         return "full"
     return "model" if isinstance(failure, UnknownModel) else "away"
 
 
-def _more_telling(reason: ServiceError, before: ServiceError | None) -> ServiceError:
-    """Which of two workers' refusals tells more about an image that one of them may have kept.
+def _more_useful(reason: ServiceError, before: ServiceError | None) -> ServiceError:
+    """The more useful of two workers' errors about a cached image.
 
-    A full queue: the image may be answered about a moment later. Then "expired", which has the client send the image
-    again: when a worker went away, what it kept is gone.
+    A full queue: a retry may succeed. Then "expired": the client sends the image again.
     """
-    return reason if before is None or _telling(reason) > _telling(before) else before
+    return reason if before is None or _usefulness(reason) > _usefulness(before) else before
 
 
-def _telling(refusal: ServiceError) -> int:
+def _usefulness(refusal: ServiceError) -> int:
     return 2 if isinstance(refusal, QueueFull) else int(isinstance(refusal, ImageExpired))
 
 
@@ -249,4 +245,4 @@ def _key(model: str, image_id: str) -> str:
 
 
 async def _digest(image: bytes) -> str:
-    return image_id_of(image) if len(image) <= HASHED_AT_ONCE else await asyncio.to_thread(image_id_of, image)
+    return image_id_of(image) if len(image) <= MAX_HASHED_ON_EVENT_LOOP else await asyncio.to_thread(image_id_of, image)

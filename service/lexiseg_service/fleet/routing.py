@@ -1,7 +1,7 @@
-"""Which worker gets an image: the one that probably keeps its features, unless it has much more to do than another.
+"""The worker for an image: the one that probably has its features cached, unless it is much busier than another.
 
-Rendezvous hashing (Thaler and Ravishankar, 1998): every worker draws a number for the image and the highest wins. All
-gateways agree without talking, and a worker that comes or goes moves no more than its own share of the images.
+Rendezvous hashing (Thaler and Ravishankar, 1998): the worker with the highest hash for the image wins. All gateways
+agree without communication, and adding or removing a worker moves only its own share of the images.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-# A worker is busy with so many requests more in flight than the least loaded: about one batch. Below that, an image
-# pass saved is worth the wait.
+# A worker is busy with that many requests in flight more than the least loaded one: about one batch. Below that, a
+# cached image pass is worth the wait.
 SPILL_AT = 8
 
 
@@ -38,19 +38,19 @@ C = TypeVar("C", bound=Candidate)
 
 
 def ranked(candidates: Sequence[C], key: str) -> list[C]:
-    """Candidates by what they drew for the key, the winner first; the same order everywhere."""
-    return sorted(candidates, key=lambda candidate: _draw(candidate.address, key), reverse=True)
+    """Candidates by their hash for the key, the highest first."""
+    return sorted(candidates, key=lambda candidate: _hash(candidate.address, key), reverse=True)
 
 
 def choose(candidates: Sequence[C], key: str) -> C | None:
-    """The winner, or the least loaded when the winner is busy; None without candidates."""
+    """The first ranked, or the least loaded when that one is busy; None without candidates."""
     order = ranked(candidates, key)
     if not order:
         return None
     winner = order[0]
-    idlest = least_loaded(order)
-    busy = winner.room <= 0 or winner.load - idlest.load >= SPILL_AT
-    return idlest if busy and idlest.room > 0 else winner
+    idle = least_loaded(order)
+    busy = winner.room <= 0 or winner.load - idle.load >= SPILL_AT
+    return idle if busy and idle.room > 0 else winner
 
 
 def least_loaded(candidates: Sequence[C]) -> C:
@@ -58,5 +58,5 @@ def least_loaded(candidates: Sequence[C]) -> C:
     return min(candidates, key=lambda candidate: candidate.load)
 
 
-def _draw(address: str, key: str) -> bytes:
+def _hash(address: str, key: str) -> bytes:
     return hashlib.blake2b(f"{address}|{key}".encode(), digest_size=8).digest()

@@ -1,9 +1,9 @@
-"""A video stream on one worker, moved to another when that one goes: nothing of what was sent is lost.
+"""A video stream on one worker, with failover to another one without losing a frame.
 
-    steps -> [taken, unanswered steps] -> worker -> answers
+    steps -> [unanswered steps] -> worker -> answers
 
-Steps are kept until their frames are answered. On another worker the question that holds comes first, then they do, the
-first of them with the objects that are followed (`followed`).
+Steps are kept until their frames are answered. A new worker gets the current question first, then the kept steps; the
+first frame shows the followed objects again (`followed`).
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from lexiseg_service.wire.request import encode_step
 
 Step = StreamQuestion | VideoFrame
 Pick = Callable[[str, Collection[WorkerLink]], WorkerLink]
-MOST_MOVES = 3  # in a row, without an answer in between: a frame that kills its worker must not kill them all
-MOST_UNANSWERED = 64  # frames kept here, whatever the question allows
-AHEAD = 4  # frames on their way beside those that are worked on
-LOOK_SECONDS = 0.2  # whether the worker goes down
+MAX_FAILOVERS = 3  # in a row without an answer: a frame that crashes its worker must not crash all of them
+MAX_UNANSWERED = 64  # frames that are kept here
+AHEAD = 4  # frames in transit besides those at work
+CHECK_SECONDS = 0.2  # whether the worker is shutting down
 
 
 @dataclass
 class _Connection:
-    """One worker's turn."""
+    """The part of a stream on one worker."""
 
     link: WorkerLink
     question: StreamQuestion
-    sent: int = 0  # of the unanswered steps
+    sent: int = 0  # how many of the unanswered steps
 
 
 class RemoteStream:
-    """One stream. `pick` finds a worker for a model, not one of those that were tried; each move is told to `moved`."""
+    """One stream. `pick` finds a worker for a model, other than those tried; `moved` is called at each failover."""
 
     def __init__(self, pick: Pick, moved: Callable[[], None] = lambda: None) -> None:
         self._pick = pick
-        self._tell_of_move = moved
-        self._question: StreamQuestion | None = None  # holds for the first of the unanswered frames
-        self._latest: StreamQuestion | None = None  # was taken last
-        self._turn: _Connection | None = None  # the one that counts; another may not know yet that it is over
+        self._on_failover = moved
+        self._question: StreamQuestion | None = None  # of the first unanswered frame
+        self._latest: StreamQuestion | None = None  # the last one taken
+        self._connection: _Connection | None = None  # the current one; an earlier one may still be closing
         self._followed = FollowedObjects()
         self._unanswered: deque[Step] = deque()
         self._n_frames = 0  # of them
         self._ended = False
-        self._failure: Exception | None = None  # of whoever gives us the steps
+        self._failure: Exception | None = None  # of the source of the steps
         self._changed = asyncio.Condition()
 
     async def answers(self, steps: AsyncIterator[Step]) -> AsyncGenerator[SegmentVideoResponse, None]:
@@ -74,7 +74,7 @@ class RemoteStream:
                 await taking
 
     async def _take(self, steps: AsyncIterator[Step]) -> None:
-        """Takes steps while there is room for them."""
+        """Take steps while there is room for them."""
         try:
             async for step in steps:
                 async with self._changed:
@@ -86,7 +86,7 @@ class RemoteStream:
                     del step
                     self._changed.notify_all()
                     await self._changed.wait_for(self._has_room)
-        except Exception as error:  # for whoever reads the answers
+        except Exception as error:  # raised after the answers
             self._failure = error
         async with self._changed:
             self._ended = True
@@ -95,8 +95,8 @@ class RemoteStream:
     def _has_room(self) -> bool:
         question = self._latest
         if question is not None and question.drop_policy == "latest":
-            return self._n_frames < MOST_UNANSWERED  # what waited here would grow old, and the worker could not drop it
-        return self._n_frames < min(MOST_UNANSWERED, AHEAD + (question.frames_in_flight if question else 0))
+            return self._n_frames < MAX_UNANSWERED  # the worker drops frames, so it must see them at once
+        return self._n_frames < min(MAX_UNANSWERED, AHEAD + (question.frames_in_flight if question else 0))
 
     async def _relay(self) -> AsyncGenerator[SegmentVideoResponse, None]:
         tried: list[WorkerLink] = []
@@ -104,23 +104,23 @@ class RemoteStream:
         while (question := await self._next_question()) is not None:
             link = self._pick(question.request.model, tried)
             if moved:
-                self._tell_of_move()
+                self._on_failover()
                 self._followed.move()
-            self._turn = turn = _Connection(link, replace(question, resumed=moved))
+            self._connection = connection = _Connection(link, replace(question, resumed=moved))
             with suppress(WorkerLost):
-                async with aclosing(self._on(turn)) as answers:
+                async with aclosing(self._on(connection)) as answers:
                     async for answer in answers:
                         tried.clear()
                         answer.state_reset = answer.state_reset or moved
                         yield answer
                         moved = False
             tried.append(link)
-            if len(tried) > MOST_MOVES:
-                raise NotReady("the stream's workers went away, one after the other")
+            if len(tried) > MAX_FAILOVERS:
+                raise NotReady("the stream's workers failed, one after the other")
             moved = True
 
     async def _next_question(self) -> StreamQuestion | None:
-        """The question for the first unanswered frame, when there is one; None when there will be none."""
+        """The question of the first unanswered frame, once there is one; None when the stream is over."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._n_frames or self._ended)
             while self._unanswered and isinstance(question := self._unanswered[0], StreamQuestion):
@@ -128,25 +128,25 @@ class RemoteStream:
                 self._unanswered.popleft()
             return self._question if self._n_frames else None
 
-    async def _on(self, turn: _Connection) -> AsyncGenerator[SegmentVideoResponse, None]:
-        """Answers of one worker, until all is answered, or it goes down, or it lacks what is asked next."""
+    async def _on(self, connection: _Connection) -> AsyncGenerator[SegmentVideoResponse, None]:
+        """Answers of one worker, until all is answered, it shuts down, or it lacks the next model."""
         try:
-            async with aclosing(turn.link.stream(self._messages(turn))) as messages:
+            async with aclosing(connection.link.stream(self._messages(connection))) as messages:
                 async for message in messages:
-                    if (frame := await self._settle(turn)) is not None:
+                    if (frame := await self._settle(connection)) is not None:
                         self._followed.hear(frame, message)
-                    del frame  # a silent client would have us keep it
+                    del frame  # a silent client would keep it in memory
                     yield message
-        except NotReady:  # it goes down
+        except NotReady:  # it shuts down
             raise WorkerLost from None
 
-    async def _settle(self, turn: _Connection) -> VideoFrame | None:
-        """The first of the unanswered frames, which has its answer; questions before it are history."""
+    async def _settle(self, connection: _Connection) -> VideoFrame | None:
+        """Remove the first unanswered frame, which has its answer now, and the questions before it."""
         async with self._changed:
             answered: VideoFrame | None = None
             while self._unanswered and answered is None:
                 step = self._unanswered.popleft()
-                turn.sent -= 1
+                connection.sent -= 1
                 if isinstance(step, VideoFrame):
                     self._n_frames -= 1
                     answered = step
@@ -159,22 +159,22 @@ class RemoteStream:
         self._question = question
         self._followed.ask(question)
 
-    async def _messages(self, turn: _Connection) -> AsyncIterator[pb.WorkerSegmentVideoRequest]:
-        """What goes to one worker; when it ends early, the worker still answers what it has."""
-        yield encode_step(turn.question)
-        while not turn.link.leaving:
+    async def _messages(self, connection: _Connection) -> AsyncIterator[pb.WorkerSegmentVideoRequest]:
+        """The messages to one worker; when they end early, the worker still answers what it has."""
+        yield encode_step(connection.question)
+        while not connection.link.leaving:
             async with self._changed:
-                if turn.sent >= len(self._unanswered):
+                if connection.sent >= len(self._unanswered):
                     if self._ended:
                         return
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
+                        await asyncio.wait_for(self._changed.wait(), CHECK_SECONDS)
                     continue
-                step = self._unanswered[turn.sent]
-                if isinstance(step, StreamQuestion) and not turn.link.serves(step.request.model):
+                step = self._unanswered[connection.sent]
+                if isinstance(step, StreamQuestion) and not connection.link.serves(step.request.model):
                     return
-                turn.sent += 1
-            if isinstance(step, VideoFrame) and turn is self._turn:
+                connection.sent += 1
+            if isinstance(step, VideoFrame) and connection is self._connection:
                 step = self._followed.resumed(step)
             message = encode_step(step)
             del step

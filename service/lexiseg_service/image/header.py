@@ -1,7 +1,7 @@
 """Image headers: type, size and orientation of a file, and the limits that hold before any pixel is decoded.
 
-The type is told by the first bytes and must be on the allow-list; the file's size and its pixels are compared with the
-limits; all else is left to the decoders' own checks. Decoding itself happens in the worker.
+The first bytes tell the type, which must be allowed; the file's size and its pixels are compared with the limits. All
+other checks are the decoders' own. Decoding happens in the worker.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAGIC = {
     "BMP": (b"BM",),
     "TIFF": (b"II*\x00", b"MM\x00*"),
 }
-# Endings of their files.
+# File name extensions.
 SUFFIXES = {
     "JPEG": "jpg",
     "PNG": "png",
@@ -35,9 +35,9 @@ SUFFIXES = {
     "HEIF": "heic",
     "AVIF": "avif",
 }
-# HEIC and AVIF share a container (ISO/IEC 14496-12): the first brand is the type, others what it can be read as.
+# HEIC and AVIF share a container (ISO/IEC 14496-12): the first brand is the type, the others are compatible types.
 BRANDS = {"AVIF": {b"avif"}, "HEIF": {b"heic", b"heix", b"heim", b"heis"}}
-SEQUENCES = {b"avis", b"hevc", b"hevx"}  # as the first brand: a sequence of pictures
+SEQUENCES = {b"avis", b"hevc", b"hevx"}  # first brands of image sequences
 MAX_BRAND_BYTES = 256
 TAKEN = "JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF"
 ORIENTATION = 0x0112  # EXIF tag
@@ -50,7 +50,7 @@ Image.MAX_IMAGE_PIXELS = None  # our own limit is checked instead
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """`size` is (height, width) as shown, after EXIF rotation; `orientation` (EXIF, 1 to 8) is what decoding leaves."""
+    """`size` is (height, width) after EXIF rotation; `orientation` (EXIF, 1 to 8) must be applied after decoding."""
 
     format: str
     size: tuple[int, int]
@@ -116,7 +116,7 @@ def _parse(image: bytes, kind: str) -> ImageHeader:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata is no reason to refuse or to log
             with Image.open(io.BytesIO(image), formats=[kind]) as picture:
-                # A JPEG with a second picture inside (MPO, many phones) is a still; the first one is meant.
+                # A JPEG with a second picture inside (MPO, many phones) is a still image.
                 # Not n_frames, which walks through every page of a TIFF.
                 animated = kind != "JPEG" and bool(getattr(picture, "is_animated", False))
                 orientation = orientation_of(picture)
@@ -131,20 +131,20 @@ def _parse(image: bytes, kind: str) -> ImageHeader:
 
 
 def orientation_of(picture: Image.Image) -> int:
-    """EXIF orientation, 1 to 8, that is still to be applied to a picture's pixels; 1 where EXIF is unreadable."""
+    """The EXIF orientation, 1 to 8, to apply to decoded pixels; 1 if EXIF is unreadable."""
     if picture.format == "TIFF":  # Pillow applies it itself
         return AS_STORED
     try:
-        # The base class's: PNG's own decodes the pixels first, to look for EXIF behind them.
+        # The method of the base class: PNG's own one decodes the pixels to find EXIF after them.
         value = Image.Image.getexif(picture).get(ORIENTATION, AS_STORED)
     except Exception:
         return AS_STORED
     return value if isinstance(value, int) and 1 <= value <= 8 else AS_STORED
 
 
-HASHED_AT_ONCE = 256 * 2**10  # bytes; more of them are hashed beside the event loop
+MAX_HASHED_ON_EVENT_LOOP = 256 * 2**10  # bytes; more are hashed in a thread
 
 
 def image_id_of(image: bytes) -> str:
-    """128 bits of the encoded image's digest, in hexadecimal."""
+    """The id of an image: 128 bits of its SHA-256, in hexadecimal."""
     return hashlib.sha256(image).hexdigest()[:32]

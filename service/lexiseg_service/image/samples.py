@@ -1,4 +1,4 @@
-"""Photographs to try things on, out of an installed package: scikit-learn brings two of a free licence."""
+"""Sample photographs of a free licence, from the installed package scikit-learn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AUTHORS = {"china.jpg": "danielbuechele (Flickr)", "flower.jpg": "vultilion (Fli
 
 
 class NoSample(ServiceError):
-    """A photograph that cannot be had."""
+    """The photograph is not available."""
 
 
 def photograph(name: str) -> bytes:
@@ -24,7 +24,7 @@ def photograph(name: str) -> bytes:
     """
     if name not in AUTHORS:
         raise NoSample(f"{name}: no such photograph; there is: {', '.join(AUTHORS)}")
-    package = find_spec("sklearn")  # found, not imported: only its file is wanted
+    package = find_spec("sklearn")  # located, not imported
     if package is None or package.origin is None:
         raise NoSample("the photographs come with scikit-learn, which is not installed: pip install scikit-learn")
     return (Path(package.origin).parent / FOLDER / name).read_bytes()

@@ -1,8 +1,8 @@
-"""`image: {"url": ...}`: fetches an image for a client without becoming its way into our own network.
+"""`image: {"url": ...}`: fetches images for clients, safe against server-side request forgery (SSRF).
 
-For the first URL and again for every redirect: check the URL -> resolve its host once -> refuse if any address is not
-public -> connect to one of exactly these addresses, with TLS verified for the host's name -> read up to the limit.
-Nothing of the environment (proxies, .netrc, CA overrides) and no cookie takes part: each hop is a transport of its own.
+For the URL and every redirect: check the URL -> resolve its host once -> refuse if any address is not public -> connect
+to one of these addresses, with TLS verified for the host name -> read up to the limit. Proxies, .netrc and CA overrides
+of the environment are ignored; there are no cookies.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ import httpx
 
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, TooLarge
 from lexiseg_service.image.addresses import Address, Resolve, SystemResolver, is_public
-from lexiseg_service.shares import Shares
+from lexiseg_service.shares import CLIENT_SHARE, Shares
 
 FIELD = "image.url"
-SECONDS = 5.0  # for everything: names, connections, redirects, content
-SECONDS_TO_CONNECT = 2.0  # to one address, so that a silent one leaves time for the next
-MOST_REDIRECTS = 3
-MOST_ADDRESSES = 4  # tried, of one host
-MOST_AT_ONCE = 16  # fetches: each may hold an image in memory, and costs its client nothing
-SECONDS_OF_A_FAILURE = 1.0  # for which a fetch without an image keeps its place: to ask again at once costs us more
-LONGEST_LOOK_UP = 60.0  # seconds that the system looks for a name whose servers are silent, whoever still waits for it
+SECONDS = 5.0  # for an image: lookups, connections, redirects, content
+CONNECT_SECONDS = 2.0  # to one address; leaves time for the next one
+MAX_REDIRECTS = 3
+MAX_ADDRESSES = 4  # of a host that are tried
+MAX_CONCURRENT = 16  # fetches; each may hold an image in memory
+FAILURE_SECONDS = 1.0  # that a failed fetch keeps its place, against fast retries
+MAX_LOOKUP_SECONDS = 60.0  # that the system tries to resolve a name whose servers are silent
 REDIRECTS = (301, 302, 303, 307, 308)
-# One sentence for a name that is unknown, an address that is refused and one that is silent: the difference would map
-# our network for whoever asks.
+# The same message for unknown names, refused addresses and silent hosts: differences would reveal our network.
 UNREACHABLE = (
     f"{FIELD}: expected a public host that answers over HTTPS with a valid certificate; this one cannot be reached"
 )
@@ -42,12 +41,11 @@ class UrlFetcher:
 
     Args:
         max_bytes: of an image.
-        resolve: (host, port) to addresses; called once for each hop.
-        also_allowed: networks that may be connected to besides the public ones.
-        ports: that a URL may name.
-        trust: certificate authorities; by default those that come with certifi.
-        seconds: for one image, from the first name to the last byte.
-        part: of the fetches at a time that others leave, which one client may have.
+        resolve: (host, port) to addresses; called once per hop.
+        also_allowed: allowed networks besides the public ones.
+        ports: allowed in URLs.
+        trust: certificate authorities; default: those of certifi.
+        seconds: for one image, from the first lookup to the last byte.
     """
 
     def __init__(
@@ -59,25 +57,24 @@ class UrlFetcher:
         ports: frozenset[int] = frozenset({443}),
         trust: ssl.SSLContext | None = None,
         seconds: float = SECONDS,
-        part: float = 0.5,
     ) -> None:
         self._max_bytes = max_bytes
-        self._resolve = resolve or SystemResolver(round(MOST_AT_ONCE * LONGEST_LOOK_UP / seconds))
+        self._resolve = resolve or SystemResolver(round(MAX_CONCURRENT * MAX_LOOKUP_SECONDS / seconds))
         self._also_allowed = tuple(also_allowed)
         self._ports = ports
         self._trust = trust or httpx.create_ssl_context(trust_env=False)
         self._seconds = seconds
-        self._places = Shares("images by URL", MOST_AT_ONCE, part)
+        self._places = Shares("images by URL", MAX_CONCURRENT, CLIENT_SHARE)
 
     async def fetch(self, url_text: str, client: str = "") -> bytes:
-        """The content behind a URL, not yet looked at.
+        """The content of a URL, unchecked.
 
         Raises:
-            InvalidValue: the URL is not one that is taken.
-            ImageNotFetched: its host cannot be reached, or does not answer with an image in time.
+            InvalidValue: the URL is not allowed.
+            ImageNotFetched: the host cannot be reached, or does not send an image in time.
             TooLarge: more bytes than the limit.
-            QueueFull: too many fetches at a time.
-            RateLimited: too many of this client.
+            QueueFull: too many concurrent fetches.
+            RateLimited: too many concurrent fetches of this client.
         """
         url = self._checked(url_text)
         with self._place(client):
@@ -89,9 +86,9 @@ class UrlFetcher:
 
     @contextmanager
     def _place(self, client: str) -> Iterator[None]:
-        """Of a fetch; until `SECONDS_OF_A_FAILURE` from its beginning if it fails before."""
+        """The place of a fetch; a failed one keeps it for at least `FAILURE_SECONDS`."""
         loop = asyncio.get_running_loop()
-        free = loop.time() + SECONDS_OF_A_FAILURE
+        free = loop.time() + FAILURE_SECONDS
         place = self._places.take(client)
         try:
             yield
@@ -101,12 +98,12 @@ class UrlFetcher:
         place.release()
 
     async def _follow(self, url: httpx.URL) -> bytes:
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             answer = await self._ask(url)
             if isinstance(answer, bytes):
                 return answer
             url = self._target(url, answer)
-        raise ImageNotFetched(f"{FIELD}: more than {MOST_REDIRECTS} redirects")
+        raise ImageNotFetched(f"{FIELD}: more than {MAX_REDIRECTS} redirects")
 
     def _target(self, url: httpx.URL, location: str) -> httpx.URL:
         try:
@@ -121,7 +118,7 @@ class UrlFetcher:
             url = httpx.URL(url_text)
         except (httpx.InvalidURL, ValueError):
             raise InvalidValue.of(FIELD, f"{len(url_text)} characters that are none", "a URL") from None
-        # None of these says the URL again: it may hold a password or a signature.
+        # No message quotes the URL: it may contain a password or a signature.
         if url.scheme != "https":
             raise InvalidValue.of(FIELD, f"{url.scheme[:20] or 'no'} scheme", "https://HOST/PATH")
         if url.userinfo:
@@ -133,7 +130,7 @@ class UrlFetcher:
         return url
 
     async def _addresses(self, url: httpx.URL) -> list[Address]:
-        """Every address of the host, if all of them may be connected to: with one that may not, none is taken."""
+        """All addresses of the host; none if any of them is not allowed."""
         try:
             resolved = await self._resolve(_name(url), _port(url))
             addresses = [ip_address(text) for text in dict.fromkeys(resolved)]
@@ -141,7 +138,7 @@ class UrlFetcher:
             raise ImageNotFetched(UNREACHABLE) from None
         if not addresses or not all(self._allowed(address) for address in addresses):
             raise ImageNotFetched(UNREACHABLE)
-        return addresses[:MOST_ADDRESSES]
+        return addresses[:MAX_ADDRESSES]
 
     def _allowed(self, address: Address) -> bool:
         return is_public(address) or any(address in network for network in self._also_allowed)
@@ -165,10 +162,10 @@ class UrlFetcher:
                 "Host": url.netloc,
                 "User-Agent": f"lexiseg/{version('lexiseg')}",
                 "Accept": "image/*",
-                "Accept-Encoding": "identity",  # what is packed may unpack to any size
+                "Accept-Encoding": "identity",  # compressed content may decompress to any size
             },
             # The name is what the certificate must be for, although the connection goes to the address.
-            extensions={"sni_hostname": _name(url), "timeout": {"connect": SECONDS_TO_CONNECT}},
+            extensions={"sni_hostname": _name(url), "timeout": {"connect": CONNECT_SECONDS}},
         )
         async with httpcore.AsyncHTTPConnection(pinned.url.origin, ssl_context=self._trust) as connection:
             response = await connection.handle_async_request(pinned)
@@ -184,7 +181,7 @@ class UrlFetcher:
         if response.status != 200:
             raise ImageNotFetched(f"{FIELD}: expected status 200, got {response.status}")
         if headers.get("content-encoding", "identity").lower() != "identity":
-            raise ImageNotFetched(f"{FIELD}: expected the image itself, got it packed (Content-Encoding)")
+            raise ImageNotFetched(f"{FIELD}: expected the image itself, got it compressed (Content-Encoding)")
         announced = headers.get("content-length", "")
         if announced.isdigit() and int(announced) > self._max_bytes:
             raise self._too_large(int(announced))
@@ -200,7 +197,7 @@ class UrlFetcher:
 
 
 def _name(url: httpx.URL) -> str:
-    """The host as resolvers and certificates write it: punycode, no brackets, no dot at the end."""
+    """The host for resolvers and certificates: punycode, no brackets, no trailing dot."""
     return url.raw_host.decode("ascii").rstrip(".")
 
 

@@ -1,4 +1,4 @@
-"""Where a gateway sends its work: the one seam between what is outside and what computes."""
+"""The interface between gateway and workers."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from lexiseg_service.question.messages import (
 
 @dataclass(frozen=True)
 class Health:
-    """`ready` once the default model is warmed up; `degraded` names what works less well than it should."""
+    """Health of a backend. `ready` once the default model is warmed up; `degraded` names what does not work fully."""
 
     alive: bool
     ready: bool
     detail: str
     degraded: tuple[str, ...] = ()
-    away: tuple[str, ...] = ()  # models that are known, and that nobody could answer for now
-    # NAME@VERSION of those that were never in memory and are on their way, or failed just now: who asks waits.
+    away: tuple[str, ...] = ()  # known models that no worker can answer for now
+    # NAME@VERSION of models whose first load is under way, or just failed; requests for them wait.
     awaited: tuple[str, ...] = ()
 
 
 class Backend(Protocol):
-    """A worker in this process, or a way to workers elsewhere."""
+    """A worker, or a connection to workers."""
 
     def health(self) -> Health: ...
 
     def cards(self) -> list[ModelCard]:
-        """Of all models that can be asked, loaded or not; the first is the default."""
+        """Cards of all models, loaded or not; the first is the default."""
         ...
 
     def digest(self, name: str) -> str | None:
@@ -44,7 +44,7 @@ class Backend(Protocol):
         ...
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        """Answers one request. Cancelling the task abandons the work.
+        """Answer one request; cancelling the task cancels the work.
 
         Raises:
             ServiceError: of any kind.
@@ -52,7 +52,7 @@ class Backend(Protocol):
         ...
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
-        """What the model makes of the regions of a request in its image; of its question only the model counts.
+        """Embed the regions of a request in its image; of its question only the model counts.
 
         Raises:
             ServiceError: of any kind.
@@ -60,13 +60,13 @@ class Backend(Protocol):
         ...
 
     def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        """Answers the frames of one video in their order. The first step is a question; a later one changes it.
+        """Answer the frames of one video in order. The first step is a question; a later question replaces it.
 
-        Takes as many steps as the question's frames in flight allow, so that whoever sends them waits. Ends when the
-        steps do and all is answered; closing the answers (`aclose`) abandons the work and frees the stream's state.
+        Takes only as many steps as the question's frames in flight allow (backpressure). Ends when the steps end and
+        all frames are answered; closing the answers (`aclose`) cancels the work and frees the stream's state.
 
         Raises:
-            ServiceError: the stream as a whole failed. What is wrong with one frame stands in its answer.
+            ServiceError: the stream as a whole failed. The error of one frame is in its answer.
         """
         ...
 

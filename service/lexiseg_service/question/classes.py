@@ -5,9 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache
 from importlib import resources
-from typing import TypeGuard
 
 import orjson
 
@@ -24,18 +23,15 @@ def _names() -> frozenset[str]:
 
 
 def is_thing(name: str) -> bool | None:
-    """False for known stuff; None where nobody knows."""
+    """False for a name of stuff that cannot be counted, as sky or grass; None for other names."""
     return False if name.casefold() in _names() else None
 
 
-MOST_LISTS, MOST_KEPT = 64, 64  # lists of names that are kept, the latest; and names of one
-
-
 def resolve(question: Question, limits: Limits, named: Vocabulary | None = None) -> Vocabulary:
-    """The vocabulary that a question asks with: its own classes, those of the vocabulary it names, or for prompts none.
+    """The vocabulary of a question: its own classes, those of the vocabulary that it names, or none for prompts alone.
 
     Raises:
-        InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or holds control characters.
+        InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or has control characters.
     """
     if named is None and not question.classes and (question.prompts or question.task in ("prompt", "everything")):
         return _without_labels(question)
@@ -60,25 +56,17 @@ def check(
     """A class list and its background rule as a Vocabulary.
 
     Raises:
-        InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or holds control characters.
+        InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or has control characters.
     """
     if not entries:
         raise InvalidValue.of("classes", entries, "at least one class, or the name of a `vocabulary`")
     if len(entries) > limits.max_classes:
         raise InvalidValue.of("classes", f"{len(entries)} classes", f"at most {limits.max_classes}")
-    if len(entries) <= MOST_KEPT and are_words(entries):
-        classes = _of_names(tuple(entries), limits)
-    else:
-        classes = _classes(entries, limits)
+    classes = _classes(entries, limits)
     rule = _background(background, limits)
     if rule is None:
         _refuse_thresholds(classes)
     return Vocabulary(classes, rule, name)
-
-
-def are_words(entries: Sequence[str | ClassInput]) -> TypeGuard[Sequence[str]]:
-    """Whether all classes are mere names, as most are."""
-    return {*map(type, entries)} <= {str}
 
 
 def _classes(entries: Sequence[str | ClassInput], limits: Limits) -> tuple[ClassEntry, ...]:
@@ -90,14 +78,8 @@ def _classes(entries: Sequence[str | ClassInput], limits: Limits) -> tuple[Class
     return classes
 
 
-@lru_cache(MOST_LISTS)
-def _of_names(names: tuple[str, ...], limits: Limits) -> tuple[ClassEntry, ...]:
-    """Whoever asks often asks for the same."""
-    return _classes(names, limits)
-
-
 def _without_labels(question: Question) -> Vocabulary:
-    """No class: a rule for what no class explains would have nothing to say."""
+    """The empty vocabulary, which has no use for a background rule."""
     if question.background not in (None, True):
         rule = question.background
         rule_text = rule if isinstance(rule, bool) else rule.model_dump_json(exclude_none=True)
@@ -106,7 +88,7 @@ def _without_labels(question: Question) -> Vocabulary:
 
 
 def _with_background_of(question: Question, named: Vocabulary, limits: Limits) -> Vocabulary:
-    """A named vocabulary, checked before, with what the question says of the background."""
+    """A named vocabulary with the background rule of the question, if it has one."""
     if len(named.classes) > limits.max_classes:
         raise InvalidValue.of("vocabulary", f"{len(named.classes)} classes", f"at most {limits.max_classes}")
     if question.background is None:
@@ -132,7 +114,7 @@ def _entry(entry: str | ClassInput, index: int, limits: Limits) -> ClassEntry:
     named = entry.words if entry.words is not None else bool(synonyms) or not entry.examples
     if not named and (synonyms or not entry.examples):
         came = "false" + (" beside synonyms" if synonyms else " without examples")
-        raise InvalidValue.of(f"classes.{index}.words", came, "true: nothing else says what to look for")
+        raise InvalidValue.of(f"classes.{index}.words", came, "true, without examples and with synonyms")
     return ClassEntry(name, synonyms, entry.threshold, is_thing(name), named=named)
 
 
@@ -140,30 +122,29 @@ def _text(raw: str, field: str, limits: Limits) -> str:
     return check_line(raw, field, limits.max_text_length)
 
 
-def check_line(raw: str, field: str, longest: int) -> str:
-    """One line of text in NFC, without blanks around it.
+def check_line(raw: str, field: str, max_length: int) -> str:
+    """One line of text in NFC, without surrounding white space.
 
     Raises:
-        InvalidValue: it is blank, longer than `longest` characters, or holds control characters.
+        InvalidValue: it is blank, has more than `max_length` characters, or has control characters.
     """
-    plain = raw.isascii() and raw.isprintable()  # as most are: then it is in NFC and holds no control character
-    text = (raw if plain else unicodedata.normalize("NFC", raw)).strip()
+    text = unicodedata.normalize("NFC", raw).strip()
     if not text:
         raise InvalidValue.of(field, raw, "a word, not blank")
-    if len(text) > longest:
-        raise InvalidValue.of(field, f"{len(text)} characters", f"at most {longest}")
-    # Cc: control characters; Cs: halves of surrogate pairs, which no UTF-8 can carry.
-    if not plain and any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+    if len(text) > max_length:
+        raise InvalidValue.of(field, f"{len(text)} characters", f"at most {max_length}")
+    # Cc: control characters; Cs: lone surrogates, which UTF-8 cannot encode.
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
         raise InvalidValue.of(field, text.encode("unicode_escape").decode(), "text without control characters")
     return text
 
 
 def refuse_unsplit(names: Sequence[str], how: str) -> None:
-    """A list that was meant as several classes would be one class of that name, found nowhere.
+    """Refuse a text that was probably meant as a list of several classes.
 
     Args:
-        names: classes as plain text, from a form or a command line. JSON says what it means and need not be asked.
-        how: several classes are given there.
+        names: classes as plain text, from a form or a command line.
+        how: to give several classes there.
 
     Raises:
         InvalidValue: a lone name with a comma, or a JSON list or object.

@@ -10,7 +10,6 @@ import pybase64
 
 from lexiseg_model.types import Prompt, Region, Rle
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.question.classes import are_words
 from lexiseg_service.question.messages import ExampleRegion, ImageSource
 from lexiseg_service.question.prompts import resolve_prompt
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput
@@ -47,9 +46,7 @@ def examples_of(entries: Sequence[str | ClassInput] | None, limits: Limits) -> t
 
 def has_examples(entries: Sequence[str | ClassInput] | None) -> bool:
     """Whether any class has examples or negatives."""
-    if not entries or are_words(entries):
-        return False
-    return any(isinstance(entry, ClassInput) and (entry.examples or entry.negatives) for entry in entries)
+    return any(isinstance(entry, ClassInput) and (entry.examples or entry.negatives) for entry in entries or ())
 
 
 def decode_base64(encoded: str, field: str, expected: str = "base64 (RFC 4648)") -> bytes:

@@ -1,4 +1,4 @@
-"""Metrics of a gateway and of the workers on the same machine, as one exposition: values of equal series are added."""
+"""Metrics of a gateway and of the workers on the same machine in one exposition; equal series are added."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-SECONDS = 2.0  # for a worker to answer; one that does not is left out
-# Of these the largest value counts.
+SECONDS = 2.0  # for a worker's answer; without one it is left out
+# Of these the largest value is shown.
 LARGEST = frozenset({"lexiseg_redis_breaker_state", "lexiseg_stage_longest_wait_seconds", "process_start_time_seconds"})
 
 
 class Gathered(Collector):
-    """Families that are there already, for an encoder."""
+    """Metric families for an encoder."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
@@ -28,12 +28,12 @@ class Gathered(Collector):
 
 
 def metrics_socket(worker: Path) -> Path:
-    """Where a worker that listens on a Unix socket shows its metrics."""
+    """The socket of the metrics of a worker that listens on a Unix socket."""
     return worker.with_suffix(".http")
 
 
 async def gather(own: Iterable[Metric], workers: Sequence[Path]) -> Gathered:
-    """The gateway's own families and those of workers, by the sockets on which these listen."""
+    """The families of the gateway and of its workers, named by their sockets."""
     texts = await asyncio.gather(*map(_ask, workers))
     families = {family.name: family for family in own}
     for text in texts:

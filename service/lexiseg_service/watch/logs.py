@@ -1,4 +1,4 @@
-"""Structured logs on stderr: one JSON object a line, or for eyes on a terminal. No image content, no class names."""
+"""Structured logs on stderr: one JSON object per line, or text on a terminal. Never image content or class names."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lexiseg_service.settings import Settings
 GRPC = "grpc._cython.cygrpc"
 LEFT = "ExecuteBatchError"
 EXPORTERS = ("onnx_ir", "onnxscript")
-# What a client may choose as the id of its request: harmless in a log line and in a header.
+# Request ids that clients may choose: harmless in log lines and headers.
 ACCEPTABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def configure(settings: Settings, process: str | None = None) -> None:
-    """Sets up structlog, and the standard library's loggers (uvicorn's) to end in the same place.
+    """Set up structlog, and the standard library's loggers (uvicorn's) with the same output.
 
     Args:
-        settings: say how much is logged, and how.
-        process: what each line carries where several processes write to one place.
+        settings: name the log level.
+        process: a name on each line, where several processes share the output.
     """
     level = getattr(logging, settings.log_level.upper())
     shared: list[structlog.typing.Processor] = [
@@ -59,10 +59,10 @@ def configure(settings: Settings, process: str | None = None) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # Each request is logged once, by us.
+    # The middleware logs each request.
     logging.getLogger("uvicorn.access").disabled = True
-    logging.getLogger(GRPC).addFilter(_is_no_client_that_left)
-    # A line for each constant and rule of an export is for debugging alone.
+    logging.getLogger(GRPC).addFilter(_is_not_a_disconnect)
+    # Exporters log a line per constant and rule.
     for name in EXPORTERS:
         logging.getLogger(name).setLevel(logging.WARNING if level == logging.INFO else logging.NOTSET)
 
@@ -74,7 +74,7 @@ def _with_process(
     return event
 
 
-def _is_no_client_that_left(record: logging.LogRecord) -> bool:
-    """gRPC writes a traceback when a client resets its call while the answer goes out; nothing of ours went wrong."""
+def _is_not_a_disconnect(record: logging.LogRecord) -> bool:
+    """Drop gRPC's traceback about a client that resets its call while the answer is sent."""
     error = record.exc_info[1] if record.exc_info else None
     return type(error).__name__ != LEFT

@@ -1,7 +1,7 @@
-"""OpenTelemetry, an option: one server span for each request, and below it a span for each stage.
+"""OpenTelemetry: one server span for each request, and below it a span for each stage.
 
-Off unless an endpoint is named; then nothing of the SDK is imported. The stages' spans are made where the stages run,
-afterwards, from the times that were taken anyway: a `traceparent` travels with the request, no open span does.
+Off unless OpenTelemetry's variables name an endpoint. The spans of stages are created afterwards, where the stages run,
+from measured times; only a `traceparent` travels with the request.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger("lexiseg.tracing")
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-CLOSING_SECONDS = 2.0  # a collector that is away does not hold up the end
+CLOSING_SECONDS = 2.0  # a collector that is away must not block the shutdown
 INSTALL = "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
-SERVERS_FAULT = frozenset({"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"})  # of the codes that are ours to send
-UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})  # asked all day, by machines
+SERVERS_FAULT = frozenset({"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"})  # status codes of server errors
+UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})  # requested by machines all the time
 
 
 class StageTime(NamedTuple):
-    """One pass of a stage; `began` and `ended` as time.monotonic() says."""
+    """One run of a stage; times of time.monotonic()."""
 
     stage: str
     began: float
@@ -49,15 +49,15 @@ class RequestSpan:
 
     @property
     def kept_id(self) -> str | None:
-        """The same, where the trace is sampled: an exemplar of another one would lead nowhere."""
+        """The trace id if the trace is sampled, for exemplars."""
         return self.trace_id if self._span.get_span_context().trace_flags.sampled else None
 
     def end_call(self, code: str, request_id: str, key_id: str | None) -> None:
-        """The gRPC call is over; `code` is the name of its status."""
+        """End the span of a gRPC call; `code` is the name of its status."""
         self._end({"rpc.response.status_code": code}, code if code in SERVERS_FAULT else None, request_id, key_id)
 
     def end(self, route: str, method: str, status: int, request_id: str, key_id: str | None) -> None:
-        """The answer is out."""
+        """End the span of an HTTP request."""
         self._span.update_name(f"{method} {route}")
         attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
         self._end(attributes, str(status) if status >= 500 else None, request_id, key_id)
@@ -87,11 +87,11 @@ class Tracing:
         self._server = SpanKind.SERVER
 
     def begin(self, method: str, headers: Mapping[str, str]) -> RequestSpan:
-        """The span of a request that begins now, below the client's own if it sent a `traceparent`."""
+        """Begin the span of a request, below the client's own if it sent a `traceparent`."""
         return self._begin(method, headers, {"http.request.method": method})
 
     def begin_call(self, method: str, metadata: Mapping[str, str]) -> RequestSpan:
-        """The span of a gRPC call; `method` as in `/lexiseg.v1.Segmentation/Segment`."""
+        """Begin the span of a gRPC call; `method` as in `/lexiseg.v1.Segmentation/Segment`."""
         name = method.removeprefix("/")
         return self._begin(name, metadata, {"rpc.system.name": "grpc", "rpc.method": name})
 
@@ -102,7 +102,7 @@ class Tracing:
         return RequestSpan(span, f"00-{trace.trace_id:032x}-{trace.span_id:016x}-{trace.trace_flags:02x}")
 
     def stages(self, traceparent: str | None, stages: Iterable[StageTime]) -> None:
-        """Stages that are over, below the request's span."""
+        """Create spans of finished stages, below the request's span."""
         if traceparent is None:
             return
         context = self._propagator.extract({"traceparent": traceparent})
@@ -112,7 +112,7 @@ class Tracing:
             span.end(_nanoseconds(ended + since_epoch))
 
     def close(self) -> None:
-        """Sends what is left, if that is soon done: the exporter itself would go on trying for a while."""
+        """Send what is left, within `CLOSING_SECONDS`; the exporter itself would retry for longer."""
         closing = threading.Thread(target=self._provider.shutdown, name="tracing", daemon=True)
         closing.start()
         closing.join(CLOSING_SECONDS)

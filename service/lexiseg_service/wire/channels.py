@@ -1,4 +1,4 @@
-"""How connections of gRPC are kept, on both sides of both interfaces."""
+"""Options of gRPC servers and channels, for the public and the internal interface."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from lexiseg_service.settings import Settings
 
 Options = list[tuple[str, int | str]]
 
-# Between gateways and workers, an overlay or a label map of a large image passes too.
-MOST_INTERNAL_BYTES = 256 * 2**20
-# Seconds of silence after which a connection is tried with a ping, and how long its answer may take.
+# An overlay or a label map of a large image passes between worker and gateway, too.
+MAX_INTERNAL_BYTES = 256 * 2**20
+# Seconds without traffic until a keepalive ping, and seconds to wait for its answer.
 CLIENT_SILENT, CLIENT_PING = 30.0, 10.0
 WORKER_SILENT, WORKER_PING = 10.0, 5.0
 CLIENT_IDLE = 300.0  # seconds without a call, then a client's connection is closed
@@ -16,23 +16,22 @@ CLIENT_IDLE = 300.0  # seconds without a call, then a client's connection is clo
 # calls have the grace. The Helm chart waits for the age before it stops a gateway.
 CONNECTION_AGE = 20.0
 CONNECTION_GRACE = 2100.0
-CLIENTS_MAY_PING = 10.0  # seconds between two pings of a client
+MIN_CLIENT_PING_INTERVAL = 10.0  # seconds
 
 
 def public_options(settings: Settings) -> Options:
-    """Of the server that clients talk to."""
+    """Options of the public server."""
     return [
-        # Two servers on one port would share its calls by chance; the second one is to hear that it is taken.
+        # Without SO_REUSEPORT a second server on the port fails instead of sharing the calls.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.limits.max_grpc_bytes),
         ("grpc.max_send_message_length", settings.limits.max_grpc_bytes),
         ("grpc.max_concurrent_streams", 100),
-        # What a client may send before its message is asked for: 64 KiB for each call. gRPC would let that grow to
-        # megabytes where the connection is fast. A message that is being read gets all the room that it needs.
+        # Keeps the flow-control window of an unread message at 64 KiB; the probe would grow it to megabytes.
         ("grpc.http2.bdp_probe", 0),
         *_keepalive(CLIENT_SILENT, CLIENT_PING),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", round(1e3 * CLIENTS_MAY_PING)),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", round(1e3 * MIN_CLIENT_PING_INTERVAL)),
         ("grpc.max_connection_age_ms", round(1e3 * CONNECTION_AGE)),
         ("grpc.max_connection_age_grace_ms", round(1e3 * CONNECTION_GRACE)),
         ("grpc.max_connection_idle_ms", round(1e3 * CLIENT_IDLE)),
@@ -40,29 +39,29 @@ def public_options(settings: Settings) -> Options:
 
 
 def worker_options() -> Options:
-    """Of the server that gateways talk to."""
+    """Options of a worker's server."""
     return [
         ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", MOST_INTERNAL_BYTES),
-        ("grpc.max_send_message_length", MOST_INTERNAL_BYTES),
+        ("grpc.max_receive_message_length", MAX_INTERNAL_BYTES),
+        ("grpc.max_send_message_length", MAX_INTERNAL_BYTES),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", round(1e3 * WORKER_PING)),
     ]
 
 
 def gateway_options() -> Options:
-    """Of a gateway's connection to one worker."""
+    """Options of a gateway's channel to one worker."""
     return [
-        ("grpc.max_receive_message_length", MOST_INTERNAL_BYTES),
-        ("grpc.max_send_message_length", MOST_INTERNAL_BYTES),
+        ("grpc.max_receive_message_length", MAX_INTERNAL_BYTES),
+        ("grpc.max_send_message_length", MAX_INTERNAL_BYTES),
         *_keepalive(WORKER_SILENT, WORKER_PING),
-        # A worker that returns is used within a second or so.
+        # A worker that returns is used again within about a second.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 500),
         ("grpc.max_reconnect_backoff_ms", 1000),
-        ("grpc.use_local_subchannel_pool", 1),  # a worker that is gone for ever leaves nothing behind
-        ("grpc.enable_retries", 0),  # the gateway's business
-        ("grpc.enable_http_proxy", 0),  # of the environment: it is for the world, not for the cluster
+        ("grpc.use_local_subchannel_pool", 1),  # a removed worker leaves nothing behind
+        ("grpc.enable_retries", 0),  # the gateway retries itself
+        ("grpc.enable_http_proxy", 0),  # a proxy of the environment is not for the cluster
     ]
 
 
@@ -70,7 +69,7 @@ def _keepalive(silent: float, ping: float) -> Options:
     return [
         ("grpc.keepalive_time_ms", round(1e3 * silent)),
         ("grpc.keepalive_timeout_ms", round(1e3 * ping)),
-        # Of both times the longer one counts, and this one is a minute by default.
+        # The longer of both timeouts counts; this one is a minute by default.
         ("grpc.http2.ping_timeout_ms", round(1e3 * ping)),
         ("grpc.http2.max_pings_without_data", 0),
     ]

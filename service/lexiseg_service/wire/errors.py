@@ -1,12 +1,10 @@
-"""Errors as rich gRPC statuses, and back: the problem document of the REST routes travels inside, so nothing is lost.
+"""Errors as rich gRPC statuses and back; the details contain the problem document of the REST routes.
 
 ServiceError -> Problem -> google.rpc.Status (Problem, ErrorInfo, BadRequest, RetryInfo) -> grpc-status-details-bin
 """
 
 from __future__ import annotations
 
-import sys
-from traceback import clear_frames
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -31,28 +29,27 @@ CODES = {
     404: grpc.StatusCode.NOT_FOUND,
     408: grpc.StatusCode.DEADLINE_EXCEEDED,
     412: grpc.StatusCode.FAILED_PRECONDITION,
-    413: grpc.StatusCode.INVALID_ARGUMENT,  # not RESOURCE_EXHAUSTED: the same again would fail again
+    413: grpc.StatusCode.INVALID_ARGUMENT,  # not RESOURCE_EXHAUSTED: a retry would fail again
     415: grpc.StatusCode.INVALID_ARGUMENT,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-# Trailers of more than 8 KiB may be refused by a client's transport, and the call with them. The message stands there
-# once more, percent-encoded.
-MOST_DETAIL_BYTES = 4096
-MOST_MESSAGE_BYTES = 1024
+# A client's transport may refuse trailers of more than 8 KiB. They also contain the message, percent-encoded.
+MAX_DETAIL_BYTES = 4096
+MAX_MESSAGE_BYTES = 1024
 Trailers = tuple[tuple[str, str | bytes], ...]
 
 
 class Ending(Protocol):
-    """A call that can be ended; the context of a servicer is one."""
+    """A call that can be aborted, as the context of a servicer."""
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> Any: ...
 
 
 class Failure(Protocol):
-    """What a failed call tells; grpc.aio.AioRpcError is one."""
+    """A failed call, as grpc.aio.AioRpcError."""
 
     def trailing_metadata(self) -> Any: ...
 
@@ -72,7 +69,7 @@ def problem_of(error: ServiceError, request_id: str) -> Problem:
 
 
 def error_of(problem: Problem) -> ServiceError:
-    """The error that a problem tells of; of a kind that a newer release may know, a plain one."""
+    """The error of a problem document; a plain `ServiceError` for an unknown type."""
     errors = [
         {"field": entry.field, "value": MessageToDict(entry.value), "expected": entry.expected}
         for entry in problem.errors
@@ -84,49 +81,37 @@ def error_of(problem: Problem) -> ServiceError:
 
 
 def code_of(error: ServiceError) -> grpc.StatusCode:
-    """The code of the status that tells of an error."""
+    """The status code of an error."""
     return CODES.get(error.status, grpc.StatusCode.INTERNAL)
 
 
 def message_of(error: ServiceError) -> str:
-    """The status's message: the detail, cut where a trailer would grow too long."""
+    """The message of the status: the detail, shortened to fit a trailer."""
     message = _text(error.detail)
-    if len(quote(message)) <= MOST_MESSAGE_BYTES:
+    if len(quote(message)) <= MAX_MESSAGE_BYTES:
         return message
-    kept = message[:MOST_MESSAGE_BYTES]
-    while len(quote(kept)) > MOST_MESSAGE_BYTES - len(quote("…")):
+    kept = message[:MAX_MESSAGE_BYTES]
+    while len(quote(kept)) > MAX_MESSAGE_BYTES - len(quote("…")):
         kept = kept[: len(kept) * 9 // 10]
     return kept + "…"
 
 
 def details_of(error: ServiceError, request_id: str) -> tuple[tuple[str, bytes], ...]:
-    """The trailing metadata that carries the details; findings that would make it too long are left out."""
+    """The trailing metadata with the details, without the wrong fields that do not fit."""
     problem = problem_of(error, request_id)
     problem.detail = message_of(error)
-    while (status := _status(error, problem)).ByteSize() > MOST_DETAIL_BYTES and problem.errors:
+    while (status := _status(error, problem)).ByteSize() > MAX_DETAIL_BYTES and problem.errors:
         del problem.errors[-1]
     return ((DETAILS, status.SerializeToString()),)
 
 
 async def end(context: Ending, error: ServiceError, request_id: str, also: Trailers = ()) -> None:
-    """Ends a call with the status that tells of an error; `also` goes before its details.
-
-    gRPC keeps what `abort` raises, which keeps the error that is being handled, and that keeps what it passed on its
-    way, as a message with its image. As this is a circle, it would live for long.
-    """
-    _let_go(sys.exception())
+    """Abort a call with the status of an error; `also` goes before its details."""
     await context.abort(code_of(error), message_of(error), (*also, *details_of(error, request_id)))
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Of what an error passed on its way, and those that it came from."""
-    while error is not None:
-        clear_frames(error.__traceback__)
-        error = error.__context__
-
-
 def read_error(failure: Failure) -> ServiceError | None:
-    """The error that a failed call carries; None where none of ours spoke (the connection broke, nobody listens)."""
+    """The error in a failed call; None if the transport failed."""
     for name, value in failure.trailing_metadata() or ():
         if name == DETAILS:
             try:
@@ -170,7 +155,7 @@ def _field_error(entry: dict[str, Any]) -> FieldError:
 
 
 def _text(text: str) -> str:
-    """Half a surrogate pair that a client sent is no text for the wire."""
+    """A text with lone surrogates escaped, which protobuf cannot encode."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

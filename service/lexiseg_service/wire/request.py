@@ -49,19 +49,19 @@ Word = TypeVar("Word", bound=str)
 
 
 def word_of(words: Mapping[Word, int], number: int) -> Word | None:
-    """The word of an enum's number; None for "unspecified" and for a number that a newer release may know."""
+    """The word of an enum's number; None for "unspecified" and for unknown numbers."""
     return next((word for word, known in words.items() if known == number), None)
 
 
 def encode_request(request: WorkerRequest) -> internal.WorkerSegmentRequest:
-    """The message; exactly one of image and image id travels."""
+    """The message of a request, with either the image or its id."""
     message = internal.WorkerSegmentRequest(question=encode_question(request), origin=encode_origin(request))
     encode_image(message, request)
     return message
 
 
 def decode_request(message: internal.WorkerSegmentRequest, deadline: float) -> WorkerRequest:
-    """The request; `deadline` as time.monotonic() of this process says."""
+    """The request of a message; `deadline` in time.monotonic() of this process."""
     image = message.content if message.HasField("content") else None
     image_id = message.image_id if message.HasField("image_id") else None
     size = decode_size(message)
@@ -69,7 +69,7 @@ def decode_request(message: internal.WorkerSegmentRequest, deadline: float) -> W
 
 
 def encode_image(message: internal.WorkerSegmentRequest | internal.ExemplifyRequest, request: WorkerRequest) -> None:
-    """Into a message, the image of a request or its id, and how large it is where that is known."""
+    """Set the image or its id, and its size if known."""
     if request.image is not None:
         message.content = request.image
     else:
@@ -79,7 +79,7 @@ def encode_image(message: internal.WorkerSegmentRequest | internal.ExemplifyRequ
 
 
 def encode_size(size: tuple[int, int]) -> pb.Size:
-    """Of height and width."""
+    """The message of (height, width)."""
     height, width = size
     return pb.Size(height=height, width=width)
 
@@ -87,12 +87,12 @@ def encode_size(size: tuple[int, int]) -> pb.Size:
 def decode_size(
     message: internal.WorkerSegmentRequest | internal.ExemplifyRequest | internal.WorkerSegmentVideoRequest,
 ) -> tuple[int, int] | None:
-    """Height and width of a message's image; None where nobody has read its header."""
+    """Height and width of a message's image; None if its header has not been read."""
     return (message.size.height, message.size.width) if message.HasField("size") else None
 
 
 def encode_question(request: WorkerRequest) -> internal.Question:
-    """What is asked, without the image."""
+    """The message of a question, without the image."""
     return internal.Question(
         vocabulary=_vocabulary(request.vocabulary),
         model=request.model,
@@ -110,7 +110,7 @@ def encode_question(request: WorkerRequest) -> internal.Question:
 
 
 def encode_origin(request: WorkerRequest) -> internal.Origin:
-    """Who asks."""
+    """The message about the sender."""
     return internal.Origin(
         owner=request.owner, request_id=request.request_id, traceparent=request.traceparent or "", source=request.source
     )
@@ -127,7 +127,7 @@ def decode_question(
     keep_picture: bool = False,
     size: tuple[int, int] | None = None,
 ) -> WorkerRequest:
-    """The request of a question, of who asks it and of an image, or of the regions of one."""
+    """The request of a question, a sender, and an image or regions of it."""
     return WorkerRequest(
         image=image,
         vocabulary=_read_vocabulary(message.vocabulary),
@@ -212,7 +212,7 @@ def encode_prompt(prompt: Prompt) -> pb.Prompt:
 
 
 def read_prompt(message: pb.Prompt) -> Prompt:
-    """What `encode_prompt` wrote."""
+    """The prompt of a message."""
     points = tuple(Point(point.x, point.y, point.positive) for point in message.points)
     box = message.box
     return Prompt(points, (box.x0, box.y0, box.x1, box.y1) if message.HasField("box") else None)
@@ -226,7 +226,7 @@ def _read_background(message: pb.Background) -> Background:
 
 
 def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
-    """The message; exactly one of image and image id travels."""
+    """The message of a request, with either the image or its id."""
     message = internal.ExemplifyRequest(
         question=encode_question(request),
         origin=encode_origin(request),
@@ -240,7 +240,7 @@ def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
 
 
 def decode_exemplify(message: internal.ExemplifyRequest, deadline: float) -> WorkerRequest:
-    """The request; `deadline` as time.monotonic() of this process says."""
+    """The request of a message; `deadline` in time.monotonic() of this process."""
     image = message.content if message.HasField("content") else None
     image_id = message.image_id if message.HasField("image_id") else None
     regions = tuple(ExampleRegion(read_region(shown.region), shown.field) for shown in message.regions)
@@ -257,7 +257,7 @@ def decode_exemplify(message: internal.ExemplifyRequest, deadline: float) -> Wor
 
 
 def encode_exemplified(made: Exemplified) -> internal.ExemplifyResponse:
-    """What a worker made of regions."""
+    """The message of embedded regions."""
     return internal.ExemplifyResponse(
         image_id=made.image_id,
         digest=made.digest,
@@ -268,7 +268,7 @@ def encode_exemplified(made: Exemplified) -> internal.ExemplifyResponse:
 
 
 def decode_exemplified(message: internal.ExemplifyResponse) -> Exemplified:
-    """What `encode_exemplified` wrote."""
+    """The embedded regions of a message."""
     picture = None
     if message.picture:
         picture = KeptPicture(message.picture, tuple(read_region(region) for region in message.regions))
@@ -276,7 +276,7 @@ def decode_exemplified(message: internal.ExemplifyResponse) -> Exemplified:
 
 
 def encode_region(region: Region) -> pb.Example:
-    """A region without its image."""
+    """The message of a region, without its image."""
     if region.mask is not None:
         height, width = region.mask.size
         return pb.Example(mask=pb.CocoRle(size=pb.Size(height=height, width=width), counts=region.mask.counts))
@@ -285,7 +285,7 @@ def encode_region(region: Region) -> pb.Example:
 
 
 def read_region(message: pb.Example) -> Region:
-    """What `encode_region` wrote."""
+    """The region of a message."""
     if message.HasField("mask"):
         height, width = message.mask.size.height, message.mask.size.width
         return Region(mask=Rle((height, width), message.mask.counts, 0, (0, 0, width, height)))
@@ -293,7 +293,7 @@ def read_region(message: pb.Example) -> Region:
 
 
 def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVideoRequest:
-    """A question or a frame."""
+    """The message of a question or a frame."""
     if isinstance(step, VideoFrame):
         frame = pb.Frame(
             image=step.image,
@@ -317,7 +317,7 @@ def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVide
 
 
 def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion | VideoFrame:
-    """What `encode_step` wrote."""
+    """The question or frame of a message."""
     if message.HasField("frame"):
         frame = message.frame
         return VideoFrame(

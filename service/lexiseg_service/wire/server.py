@@ -21,18 +21,18 @@ UNIX = "unix:"
 
 
 class CannotListen(Exception):
-    """The port is taken or not ours to take; the message is for whoever started us."""
+    """The port is taken or not permitted; the message is for the operator."""
 
 
 async def listen(
     server: grpc.aio.Server, host: str, port: int, option: str, credentials: grpc.ServerCredentials | None = None
 ) -> int:
-    """Binds a server, before it starts; the answer is the port, which 0 leaves to the system.
+    """Bind a server before it starts, and return its port; port 0 picks a free one.
 
-    A host `unix:PATH` is a Unix socket, without a port. Without credentials it takes any connection.
+    A host `unix:PATH` is a Unix socket. Without credentials any connection is accepted.
 
     Raises:
-        CannotListen: it is taken; names the command line's option for another.
+        CannotListen: the port is taken; names the option for another one.
     """
     try:
         address = host if host.startswith(UNIX) else f"{bracketed(host)}:{port}"
@@ -43,7 +43,7 @@ async def listen(
 
 
 def bracketed(host: str) -> str:
-    """A host as it stands before a port: IPv6 addresses in brackets."""
+    """A host before a port: IPv6 addresses in brackets."""
     try:
         return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
     except ValueError:
@@ -51,26 +51,26 @@ def bracketed(host: str) -> str:
 
 
 def taken(where: str, option: str) -> str:
-    """What is said of an address that cannot be listened on: `make serve` takes no options, but the environment's."""
+    """The message about an address that cannot be used, with the option and the variable for another one."""
     variable = "LEXISEG_" + option.removeprefix("--").replace("-", "_").upper()
     return f"cannot listen on {where}; is it taken? Choose another with {option}, or in {variable}"
 
 
 @dataclass(frozen=True)
 class Service:
-    """What runs on a server."""
+    """The services of a server."""
 
     add: Callable[[grpc.aio.Server], None]  # adds its servicers
     health: Callable[[], Mapping[str, bool]]  # whether each name is served; "" is the whole server
-    leave: Callable[[], None]  # ends long streams, because the server goes down
+    leave: Callable[[], None]  # ends long streams when the server shuts down
     options: Options
     interceptors: Sequence[grpc.aio.ServerInterceptor] = field(default=())
-    credentials: grpc.ServerCredentials | None = None  # None takes any connection
+    credentials: grpc.ServerCredentials | None = None  # None accepts any connection
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server listens (port 0: any free one); `option` is the command line's name of the port."""
+    """The address of a server (port 0: a free one); `option` sets the port on the command line."""
 
     host: str
     port: int
@@ -81,13 +81,13 @@ class Place:
 class Pace:
     """Times in seconds."""
 
-    look: float  # between two looks of those who watch the health
-    drain: float  # for calls in flight when the server goes down
-    linger: float = 0.0  # between reporting that it goes down and refusing calls
+    look: float  # between two checks of a health watch
+    drain: float  # for calls in flight at shutdown
+    linger: float = 0.0  # between reporting NOT_SERVING and refusing calls
 
 
 class GrpcServer:
-    """One service on a port, with the standard health service beside it."""
+    """Services on a port, with the standard health service."""
 
     def __init__(self, service: Service, place: Place, pace: Pace) -> None:
         self._service = service
@@ -114,13 +114,13 @@ class GrpcServer:
         self._server = server
 
     def leave(self) -> None:
-        """Begin to go down: report it, refuse new calls, drain in the background."""
+        """Begin to shut down: report NOT_SERVING, refuse new calls, drain in the background."""
         if self._closing is None and self._server is not None:
             self._service.leave()
             self._closing = asyncio.create_task(self._close(self._server))
 
     async def close(self) -> None:
-        """Go down; return when no call is in flight or the drain time is over."""
+        """Shut down; return when no call is in flight or the drain time is over."""
         self.leave()
         if self._closing is not None:
             await self._closing
@@ -139,11 +139,13 @@ Response = health_pb2.HealthCheckResponse
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """Health of names; a watch looks for changes every so many seconds.
+    """The standard health service.
+
+    Not grpcio's own: there one watcher that reads nothing blocks all others, and watches last until the end of a drain.
 
     Args:
         now: whether each name is served; "" is the whole server.
-        seconds: between two looks of a watch.
+        seconds: between two checks of a watch.
     """
 
     def __init__(self, now: Callable[[], Mapping[str, bool]], seconds: float) -> None:

@@ -1,10 +1,9 @@
-"""How a gateway and a worker know each other: a token, mutual TLS, both, or nothing where the network is trusted.
+"""Authentication between gateway and worker: a token, mutual TLS, both, or nothing in a trusted network.
 
-    gateway: its certificate, the token  ->  worker: whoever has both may ask
-    worker: its certificate              ->  gateway: whoever has it may answer
+    gateway: certificate and token -> checked by the worker
+    worker: certificate            -> checked by the gateway
 
-Both certificates come from one authority that signs nobody else's. Neither needs a cluster: the files are read once, at
-the start.
+One private authority signs both certificates. The files are read once, at the start.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ if TYPE_CHECKING:  # generic for the type checker alone
 
 TOKEN = "x-lexiseg-token"
 WORKER_NAME = "lexiseg-worker"  # DNS name in the certificate of every worker
-GUARDED = "/lexiseg."  # services of ours; health is asked by probes, which have no token
+GUARDED = "/lexiseg."  # our services; health probes have no token
 PARTS = ("worker_tls_ca", "worker_tls_certificate", "worker_tls_key")
 Metadata = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Identity:
-    """PEM texts: the authority of both sides, and one side's own certificate chain and key."""
+    """PEM texts: the authority, and the certificate chain and key of one side."""
 
     authority: bytes
     certificate: bytes
@@ -50,33 +49,33 @@ class Trust:
 
     @classmethod
     def of(cls, settings: Settings) -> Trust:
-        """As the settings say.
+        """The credentials of the settings.
 
         Raises:
-            InvalidValue: some of the three files are named and some are not, one cannot be read, or they do not fit.
+            InvalidValue: only some of the three files are set, one cannot be read, or they do not match.
         """
         token = None if settings.worker_token is None else settings.worker_token.get_secret_value()
         return cls(_identity(settings), token)
 
     @property
     def metadata(self) -> Metadata:
-        """What a gateway sends along with each call."""
+        """Metadata that a gateway sends with each call."""
         return () if self.token is None else ((TOKEN, self.token),)
 
     def channel(self, address: str, options: list[tuple[str, int | str]]) -> grpc.aio.Channel:
-        """A gateway's connection to HOST:PORT."""
+        """A gateway's channel to HOST:PORT."""
         if self.identity is None:
             return grpc.aio.insecure_channel(address, options=options)
         credentials = grpc.ssl_channel_credentials(
             self.identity.authority, self.identity.key, self.identity.certificate
         )
-        # Workers are found by address, and come and go: what their certificates share is a name.
+        # Workers are found by address; their certificates share a DNS name.
         named = ("grpc.ssl_target_name_override", WORKER_NAME)
         return grpc.aio.secure_channel(address, credentials, options=[*options, named])
 
     @property
     def server_credentials(self) -> grpc.ServerCredentials | None:
-        """A worker's; None takes any connection."""
+        """Credentials of a worker's server; None accepts any connection."""
         if self.identity is None:
             return None
         return grpc.ssl_server_credentials(
@@ -87,12 +86,12 @@ class Trust:
 
     @property
     def interceptors(self) -> tuple[grpc.aio.ServerInterceptor, ...]:
-        """What a worker's server has between a connection and its methods."""
+        """Interceptors of a worker's server."""
         return () if self.token is None else (TokenCheck(self.token),)
 
 
 class TokenCheck(grpc.aio.ServerInterceptor):
-    """Refuses calls of ours without the token, before their message is read."""
+    """Refuses calls without the token, before their message is read."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
@@ -116,24 +115,24 @@ async def _refuse(_: Any, context: Context) -> None:
 
 
 def _identity(settings: Settings) -> Identity | None:
-    """Files are checked here: gRPC would say nothing of a damaged one but that connections fail."""
+    """Read and check the files; with a bad one gRPC would only report failed connections."""
     paths: list[Path | None] = [getattr(settings, part) for part in PARTS]
     if not any(paths):
         return None
     for part, path in zip(PARTS, paths, strict=True):
         if path is None:
-            raise InvalidValue.of(_both(part), "", "all three of " + ", ".join(map(_both, PARTS)) + ", or none")
+            raise InvalidValue.of(_names(part), "", "all three of " + ", ".join(map(_names, PARTS)) + ", or none")
     contents = [_content(part, path) for part, path in zip(PARTS, paths, strict=True) if path is not None]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_verify_locations(cadata=contents[0].decode("ascii"))
     except (ssl.SSLError, ValueError):
-        raise InvalidValue.of(_both(PARTS[0]), str(paths[0]), "certificates in PEM") from None
+        raise InvalidValue.of(_names(PARTS[0]), str(paths[0]), "certificates in PEM") from None
     try:
         context.load_cert_chain(str(paths[1]), str(paths[2]), password="")
     except (ssl.SSLError, OSError):
         raise InvalidValue.of(
-            _both(PARTS[1]), str(paths[1]), f"a certificate in PEM, and in {paths[2]} its key without a passphrase"
+            _names(PARTS[1]), str(paths[1]), f"a certificate in PEM, and in {paths[2]} its key without a passphrase"
         ) from None
     return Identity(*contents)
 
@@ -142,8 +141,8 @@ def _content(part: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidValue.of(_both(part), str(path), f"a file that can be read ({error.strerror})") from None
+        raise InvalidValue.of(_names(part), str(path), f"a file that can be read ({error.strerror})") from None
 
 
-def _both(part: str) -> str:
+def _names(part: str) -> str:
     return f"--{part.replace('_', '-')} / LEXISEG_{part.upper()}"

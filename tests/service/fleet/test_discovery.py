@@ -101,7 +101,7 @@ def test_addresses_stand_between_commas() -> None:
 
 
 async def test_a_name_that_is_looked_up_for_too_long_keeps_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery, "SECONDS_FOR_A_NAME", 0.05)
+    monkeypatch.setattr(discovery, "LOOKUP_SECONDS", 0.05)
     slow = False
 
     async def resolve(host: str, port: int) -> list[str]:

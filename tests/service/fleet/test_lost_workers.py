@@ -82,7 +82,7 @@ async def test_a_worker_that_goes_down_is_left_alone_and_finishes_what_it_has() 
 
 
 async def test_work_of_a_worker_that_falls_silent_is_done_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_link, "MOST_SILENT_SECONDS", STOOD_STILL)
+    monkeypatch.setattr(worker_link, "MAX_SILENT_SECONDS", STOOD_STILL)
     stopped, other = Someone(name="colours"), Someone(held=asyncio.Event())
     async with started(stopped, other) as fleet:
         wire = Wire(fleet.servers[0].port)
@@ -110,7 +110,7 @@ async def test_work_of_a_worker_that_falls_silent_is_done_by_another(monkeypatch
 async def test_who_asked_a_worker_that_stood_still_until_the_deadline_may_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(links, "LONG", 0.8)
+    monkeypatch.setattr(links, "STALL_SECONDS", 0.8)
     async with started(Someone(held=asyncio.Event())) as fleet:
         wire = Wire(fleet.servers[0].port)
         async with wire.laid() as address:
@@ -131,7 +131,7 @@ async def test_who_asked_a_worker_that_stood_still_until_the_deadline_may_come_a
 async def test_what_a_worker_that_died_left_too_little_time_for_may_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(links, "LONG", 60.0)  # the other one is not taken for one that stands still
+    monkeypatch.setattr(links, "STALL_SECONDS", 60.0)  # the other one is not taken for one that stands still
     first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
     async with started(first, second) as fleet:
         deadline = time.monotonic() + 2 * STOOD_STILL

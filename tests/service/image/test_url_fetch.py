@@ -253,7 +253,7 @@ async def test_the_time_for_all_holds_for_names_too() -> None:
     [
         (content(b"gone", 404), "expected status 200, got 404"),
         (content(b"", 302), "expected status 200, got 302"),
-        (content(b"packed", Content_Encoding="gzip"), "packed"),
+        (content(b"compressed", Content_Encoding="gzip"), "packed"),
         (content(b"half", Content_Length="8"), "broke off"),
     ],
 )
@@ -264,8 +264,8 @@ async def test_an_answer_without_an_image_is_told_why(server: ImageServer, answe
 
 
 async def test_only_so_many_are_fetched_at_a_time_and_cancelling_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(url_fetch, "MOST_AT_ONCE", 1)
-    monkeypatch.setattr(url_fetch, "SECONDS_OF_A_FAILURE", 0.0)
+    monkeypatch.setattr(url_fetch, "MAX_CONCURRENT", 1)
+    monkeypatch.setattr(url_fetch, "FAILURE_SECONDS", 0.0)
     busy = asyncio.Event()
 
     async def never(host: str, port: int) -> Sequence[str]:
@@ -290,8 +290,8 @@ async def test_only_so_many_are_fetched_at_a_time_and_cancelling_makes_room(monk
 async def test_a_fetch_without_an_image_keeps_its_place_for_a_while(
     server: ImageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(url_fetch, "MOST_AT_ONCE", 1)
-    monkeypatch.setattr(url_fetch, "SECONDS_OF_A_FAILURE", 600.0)
+    monkeypatch.setattr(url_fetch, "MAX_CONCURRENT", 1)
+    monkeypatch.setattr(url_fetch, "FAILURE_SECONDS", 600.0)
     fetcher = server.fetcher(Names(pictures=HERE))
     for _ in range(2):  # what brings an image gives its place back at once
         assert await fetcher.fetch(server.url("/a.png"), "one") == b"pixels"
@@ -322,11 +322,11 @@ async def test_one_client_has_its_part_of_the_fetches_and_leaves_some_to_another
 
     fetcher = server.fetcher(silent_or_known)
     silent = server.url("/a.png", "silent.example")
-    tasks = [asyncio.create_task(fetcher.fetch(silent, "one")) for _ in range(url_fetch.MOST_AT_ONCE)]
+    tasks = [asyncio.create_task(fetcher.fetch(silent, "one")) for _ in range(url_fetch.MAX_CONCURRENT)]
     told, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
 
     assert {type(task.exception()) for task in told} == {RateLimited}
-    assert len(waiting) == url_fetch.MOST_AT_ONCE // 2
+    assert len(waiting) == url_fetch.MAX_CONCURRENT // 2
     assert await fetcher.fetch(server.url("/a.png"), "another") == b"pixels"
     for task in waiting:
         task.cancel()
@@ -342,10 +342,10 @@ async def test_names_that_nobody_waits_for_any_more_hold_up_no_other(monkeypatch
         raise OSError
 
     monkeypatch.setattr("socket.getaddrinfo", look_up)
-    monkeypatch.setattr(url_fetch, "SECONDS_OF_A_FAILURE", 0.0)
+    monkeypatch.setattr(url_fetch, "FAILURE_SECONDS", 0.0)
     fetcher = UrlFetcher(1000, seconds=0.05)
     try:
-        for _ in range(2 * url_fetch.MOST_AT_ONCE):
+        for _ in range(2 * url_fetch.MAX_CONCURRENT):
             await refused(fetcher, "https://silent.example/a.png")
 
         fetcher._seconds = 20.0  # a machine may be slow to ask
