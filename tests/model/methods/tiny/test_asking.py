@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.methods.tiny.asking import PER_PASS, as_tensors, ask, check
+from lexiseg_model.methods.tiny.asking import PER_PASS, ask, check
 from lexiseg_model.methods.tiny.prompt_head import MASKS, PromptHead, SharedMaps
 from lexiseg_model.types import Point, Prompt
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
-CPU = torch.device("cpu")
 BOX = Prompt(box=(10, 10, 40, 30))
 POINT = Prompt((Point(20, 20),))
 
@@ -67,24 +66,6 @@ def test_more_prompts_than_one_pass_holds_are_all_answered(head: PromptHead, sha
     torch.testing.assert_close(answers[-1].masks, last.masks, atol=1e-3, rtol=1e-3)
 
 
-def test_no_prompts_have_no_answers(head: PromptHead, shared: SharedMaps) -> None:
-    assert ask(head, shared, [], (1.0, 1.0)) == []
-
-
 def test_a_prompt_of_nothing_is_refused() -> None:
     with pytest.raises(OptionError, match="prompt 1 has neither points nor a box"):
         check([BOX, Prompt()])
-
-
-def test_coordinates_are_brought_to_the_networks_input() -> None:
-    prompts = as_tensors([Prompt((Point(10, 20),), (1, 2, 3, 4))], (0.5, 0.25), CPU)
-
-    assert prompts.points.tolist() == [[[[5.0, 5.0]]]]
-    assert prompts.boxes.tolist() == [[[0.5, 0.5, 1.5, 1.0]]]
-
-
-def test_prompts_of_unequal_length_stand_side_by_side() -> None:
-    prompts = as_tensors([Prompt((Point(1, 1), Point(2, 2, False), Point(3, 3))), BOX], (1.0, 1.0), CPU)
-
-    assert prompts.signs.tolist() == [[[1.0, -1.0, 1.0], [0.0, 0.0, 0.0]]]
-    assert prompts.has_box.tolist() == [[0.0, 1.0]]

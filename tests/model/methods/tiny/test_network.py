@@ -25,55 +25,11 @@ def test_there_is_one_vector_for_each_cell_of_the_stride(network: TinyNetwork, h
     assert features.pixels.shape == (2, EMBEDDING, height // STRIDE, width // STRIDE)
 
 
-def test_there_is_one_vector_for_each_image(network: TinyNetwork) -> None:
-    assert network(images(3, 64, 96)).image.shape == (3, EMBEDDING)
-
-
-def test_pixel_vectors_are_of_unit_length(network: TinyNetwork) -> None:
-    lengths = network(images(2, 64, 96)).pixels.norm(dim=1)
-
-    torch.testing.assert_close(lengths, torch.ones_like(lengths), atol=1e-5, rtol=0)
-
-
-def test_image_vectors_are_of_unit_length(network: TinyNetwork) -> None:
-    lengths = network(images(2, 64, 96)).image.norm(dim=1)
-
-    torch.testing.assert_close(lengths, torch.ones_like(lengths), atol=1e-5, rtol=0)
-
-
 def test_an_image_of_one_colour_gives_finite_vectors(network: TinyNetwork) -> None:
     features = network(torch.zeros(1, 3, 64, 64))
 
     assert torch.isfinite(features.pixels).all()
     assert torch.isfinite(features.image).all()
-
-
-def test_projected_texts_are_of_unit_length(network: TinyNetwork) -> None:
-    vectors = network.project_texts(torch.randn(5, 384, generator=torch.Generator().manual_seed(0)))
-
-    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(5), atol=1e-5, rtol=0)
-
-
-def test_half_precision_rows_can_be_projected(network: TinyNetwork) -> None:
-    vectors = network.project_texts(torch.randn(5, 384, generator=torch.Generator().manual_seed(0)).half())
-
-    assert (vectors.shape, vectors.dtype) == ((5, EMBEDDING), torch.float32)
-
-
-def test_presence_has_one_logit_for_each_image_and_text(network: TinyNetwork) -> None:
-    presence = network.presence(
-        torch.zeros(4, EMBEDDING), torch.zeros(4, EMBEDDING, 3, 5), torch.zeros(4, 7, EMBEDDING)
-    )
-
-    assert presence.shape == (4, 7)
-
-
-def test_presence_grows_with_the_likeness_of_image_and_text(network: TinyNetwork) -> None:
-    texts = torch.eye(EMBEDDING)[:2]
-
-    present, absent = network.presence(texts[0], torch.zeros(EMBEDDING, 2, 2), texts)
-
-    assert present > absent
 
 
 def test_one_cell_that_is_like_a_text_is_enough_for_its_presence(network: TinyNetwork) -> None:

@@ -63,32 +63,6 @@ def test_a_lone_point_is_answered_as_in_training(head: PromptHead, shared: Share
     assert_same(answers, head.lone(shared, places))
 
 
-def test_a_box_has_one_mask_at_stride_4(head: PromptHead, shared: SharedMaps) -> None:
-    answers = head.sure(shared, boxes((10.0, 10.0, 50.0, 40.0), (0.0, 0.0, 96.0, 64.0)))
-
-    assert answers.masks.shape == (1, 2, 1, HEIGHT // 4, WIDTH // 4)
-    assert answers.quality.shape == (1, 2, 1)
-
-
-def test_what_marks_cells_has_unit_length(shared: SharedMaps) -> None:
-    heads = shared.grouping.view(1, 4, -1, *shared.grouping.shape[-2:])
-
-    torch.testing.assert_close(heads.norm(dim=2), torch.ones_like(heads[:, :, 0]))
-    torch.testing.assert_close(shared.pixels.norm(dim=1), torch.ones_like(shared.pixels[:, 0]))
-
-
-def test_another_place_has_another_answer(head: PromptHead, shared: SharedMaps) -> None:
-    masks = head.lone(shared, points((10.0, 10.0), (80.0, 50.0))).masks
-
-    assert not torch.allclose(masks[0, 0], masks[0, 1], atol=1e-3)
-
-
-def test_the_answers_to_a_point_differ(head: PromptHead, shared: SharedMaps) -> None:
-    masks = head.lone(shared, points((10.0, 10.0))).masks[0, 0]
-
-    assert all(not torch.allclose(masks[0], other, atol=1e-3) for other in masks[1:])
-
-
 def test_an_answer_does_not_depend_on_the_other_prompts(head: PromptHead, shared: SharedMaps) -> None:
     corners = [(10.0, 10.0, 50.0, 40.0), (0.0, 0.0, 96.0, 64.0), (60.0, 30.0, 70.0, 44.0)]
 
@@ -97,18 +71,6 @@ def test_an_answer_does_not_depend_on_the_other_prompts(head: PromptHead, shared
     for index, box in enumerate(corners):
         alone = head.sure(shared, boxes(box))
         assert_same(MaskAnswers(together.masks[:, index : index + 1], together.quality[:, index : index + 1]), alone)
-
-
-def test_an_answer_does_not_depend_on_the_other_images(head: PromptHead) -> None:
-    pixels, guide = images(2, seed=1)
-    box = boxes((10.0, 10.0, 50.0, 40.0))
-    prompts = Prompts(*(torch.cat([part, part]) for part in box))
-
-    both = head.sure(head.maps(pixels, guide), prompts)
-
-    for index in range(2):
-        alone = head.sure(head.maps(pixels[index : index + 1], guide[index : index + 1]), box)
-        assert_same(MaskAnswers(both.masks[index : index + 1], both.quality[index : index + 1]), alone)
 
 
 def test_masks_learn_from_every_weight_but_that_of_their_quality(head: PromptHead) -> None:
@@ -125,7 +87,3 @@ def test_masks_learn_from_every_weight_but_that_of_their_quality(head: PromptHea
         for name, _ in fresh.named_parameters()
         if name.startswith("of_lone.") or name.startswith(("of_sure.seen", "of_sure.which", "of_sure.quality"))
     }
-
-
-def test_the_head_is_small() -> None:
-    assert sum(weight.numel() for weight in PromptHead().parameters()) < 2_000_000

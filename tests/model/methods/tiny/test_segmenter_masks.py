@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lexiseg_model import catalogue
-from lexiseg_model.errors import OptionError, TaskError, WeightsError
+from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
@@ -81,12 +81,6 @@ def test_a_box_holds_its_mask_and_the_mask_fills_it(tiny: TinySegmenter, coffee:
     assert mask[y0:y1, x0:x1].sum() > 0.9 * mask.sum()
 
 
-def test_the_clicked_pixel_is_in_the_best_answer(tiny: TinySegmenter, china: Features, coffee: Features) -> None:
-    for features, point in ((china, SKY), (china, Point(200, 350)), (coffee, Point(240, 120))):
-        [answer] = tiny.prompt(features, [Prompt((point,))])
-        assert inside(answer.masks, features)[0, int(point.y), int(point.x)]
-
-
 def test_coordinates_are_those_of_the_image_as_sent(tiny: TinySegmenter, photographs: Photographs) -> None:
     large = cv2.resize(photographs["coffee"], None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     once, twice = features_of(tiny, photographs["coffee"]), features_of(tiny, large.astype(np.uint8))
@@ -96,15 +90,6 @@ def test_coordinates_are_those_of_the_image_as_sent(tiny: TinySegmenter, photogr
 
     ours, theirs = answer.masks > 0, same.masks > 0
     assert (ours & theirs).sum() / (ours | theirs).sum() > 0.95
-
-
-def test_a_negative_point_takes_something_away(tiny: TinySegmenter, coffee: Features) -> None:
-    whole, saucer = (120.0, 20.0, 480.0, 395.0), Point(400, 330, positive=False)
-
-    [before] = tiny.prompt(coffee, [Prompt(box=whole)])
-    [after] = tiny.prompt(coffee, [Prompt((saucer,), whole)])
-
-    assert inside(after.masks, coffee)[0].sum() < inside(before.masks, coffee)[0].sum()
 
 
 def test_the_second_prompt_about_an_image_keeps_nothing_more(tiny: TinySegmenter, photographs: Photographs) -> None:
@@ -154,37 +139,6 @@ def test_a_vote_of_regions_changes_some_pixels_and_keeps_the_rest(tiny: TinySegm
     assert 0 < (plain != voted).mean() < 0.2
 
 
-def test_a_region_shows_what_its_pixels_show_on_average(tiny: TinySegmenter, china: Features) -> None:
-    bank = tiny.text_bank(CLASSES, tiny.encode_texts(tiny.texts(CLASSES)))
-    scores = tiny.class_scores(china, bank)
-    masks = torch.full((2, *scores.shape[1:]), -1.0)
-    masks[0, :10] = 1
-    masks[1, 40:60, 20:70] = 1
-
-    found = tiny.region_scores(china, tiny.embed_masks(china, masks), bank)
-
-    expected = torch.stack([scores[:, mask > 0].mean(1) for mask in masks], 1)
-    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
-    assert found[:, 0].argmax() == 0  # sky
-
-
-def test_masks_of_another_resolution_show_the_same(tiny: TinySegmenter, china: Features) -> None:
-    [answer] = tiny.prompt(china, [Prompt((SKY,))])
-    large = F.interpolate(answer.masks[None], scale_factor=4, mode="bilinear")[0]
-
-    cosine = F.cosine_similarity(tiny.embed_masks(china, answer.masks), tiny.embed_masks(china, large))
-
-    assert (cosine > 0.99).all()
-
-
-def test_a_mask_without_pixels_shows_its_likeliest_one(tiny: TinySegmenter, china: Features) -> None:
-    pixels = china.tensors["pixels"].float()
-    masks = torch.full((1, *pixels.shape[1:]), -5.0)
-    masks[0, 3, 7] = -1
-
-    torch.testing.assert_close(tiny.embed_masks(china, masks)[0], pixels[:, 3, 7])
-
-
 # models of this method without a head
 
 
@@ -207,13 +161,6 @@ def test_without_a_head_there_are_neither_prompts_nor_proposals(tmp_path: Path, 
         segmenter.prompt(fresh, [Prompt(box=CUP)])
     with pytest.raises(TaskError, match="mine has no prompt head"):
         segmenter.propose(fresh)
-
-
-def test_without_a_head_there_are_no_regions(tmp_path: Path, china: Features) -> None:
-    segmenter = catalogue.load_folder(without_head(tmp_path / "mine", "semantic"), "cpu")
-
-    with pytest.raises(OptionError, match="has no prompt head, and so no regions"):
-        segmenter.regions(china)
 
 
 def test_a_card_cannot_promise_prompts_without_a_head(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.tiny.network import TinyNetwork
-from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled, with_later_parts
+from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled
 
 # Of every tensor of the network that the prompt head was trained over: its answers must not change.
 NETWORK = "d5a8095632c862c6c20798a71817ecca94d2e9e3a384936074802f814519c17c"
@@ -27,30 +26,6 @@ def test_the_bundled_network_is_what_its_prompt_head_was_trained_over() -> None:
     assert total.hexdigest() == NETWORK
 
 
-def test_the_bundled_file_holds_a_prompt_head() -> None:
-    assert len(TinyState.of(load_file(BUNDLED)).prompts) > 100
-
-
-def test_a_file_is_parted_by_names_and_put_together_again() -> None:
-    tensors = {"stem.weight": torch.ones(1), "prompts.first.weight": torch.zeros(2)}
-
-    state = TinyState.of(tensors)
-
-    assert state.network == {"stem.weight": tensors["stem.weight"]}
-    assert state.prompts == {"first.weight": tensors["prompts.first.weight"]}
-    assert state.together() == tensors
-
-
-def test_a_module_is_filled() -> None:
-    weights = {"weight": torch.full((1, 2), 3.0), "bias": torch.zeros(1)}
-
-    module = filled(nn.Linear(2, 1), weights, Path("somewhere"))
-
-    assert torch.equal(module.weight, weights["weight"])
-    assert not module.training
-    assert not any(weight.requires_grad for weight in module.parameters())
-
-
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
@@ -63,19 +38,3 @@ def test_a_module_is_filled() -> None:
 def test_weights_that_do_not_fit_are_refused(weights: dict[str, torch.Tensor], message: str) -> None:
     with pytest.raises(WeightsError, match=f"(?s){message}"):
         filled(nn.Linear(2, 1), weights, Path("somewhere"))
-
-
-def test_weights_of_before_find_evidence_of_nothing() -> None:
-    told = TinyState.of(load_file(BUNDLED)).network
-    before = {name: value for name, value in told.items() if not name.startswith("evidence.")}
-
-    completed = with_later_parts(before)
-    network = filled(TinyNetwork(), completed, BUNDLED)
-
-    assert not network.evidence(torch.randn(1, 576, 2, 2)).any()
-
-
-def test_weights_that_tell_evidence_stay_as_they_are() -> None:
-    state = TinyNetwork().state_dict()
-
-    assert with_later_parts(state) is state

@@ -53,7 +53,6 @@ def cut(head: Filling, *boxes: Box, complete: bool = True) -> NDArray[np.uint8]:
 
 
 CAT = Box(1, (10.0, 10.0, 40.0, 40.0))
-SMALL = Box(2, (20.0, 20.0, 30.0, 30.0))
 
 
 def test_a_sure_mask_has_its_class_and_what_is_in_no_box_is_background() -> None:
@@ -70,26 +69,6 @@ def test_a_mask_that_cannot_be_trusted_counts_nowhere(head: Filling) -> None:
 
     assert (mask[10:40, 10:40] == IGNORE).all()
     assert mask[0, 0] == 0
-
-
-def test_a_small_object_lies_upon_a_large_one() -> None:
-    mask = cut(Filling(), SMALL, CAT)
-
-    assert (mask[20:30, 20:30] == 2).all()
-    assert (mask == 1).sum() == 900 - 100
-
-
-def test_a_speck_of_a_box_is_not_cut_at_all() -> None:
-    mask = cut(Filling(), Box(1, (5.0, 5.0, 7.0, 7.0)))
-
-    assert (mask[5:7, 5:7] == IGNORE).all()
-
-
-def test_pixels_that_may_or_may_not_be_the_objects_count_nowhere() -> None:
-    mask = cut(Filling(shrink=2, edge=-0.5), CAT)
-
-    assert (mask[12:38, 12:38] == 1).all()
-    assert (mask[10:12, 10:40] == IGNORE).all()
 
 
 def test_where_boxes_are_not_complete_nobody_knows_what_is_beside_them() -> None:

@@ -16,7 +16,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.training.levels import Cells, Judged, direction, fit, gather, write_levels
+from lexiseg_model.methods.tiny.training.levels import Cells, direction, fit, write_levels
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import FILE, FOLDER, LEVEL
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
@@ -55,43 +55,6 @@ def test_what_was_planted_is_taken_away() -> None:
 
     relative = levels["word 1"] - (levels["word 0"] + levels["word 2"]) / 2
     assert relative == pytest.approx(-1.6, abs=0.5)
-
-
-def test_what_is_even_stays_nearly_so() -> None:
-    levels, _ = fit([planted(0.0)], 0.3)
-
-    assert max(map(abs, levels.values())) <= 0.4
-
-
-def test_what_would_be_is_what_is_then() -> None:
-    judged = Judged(planted(1.0), 0.3)
-    before = judged.miou()
-
-    up, down = judged.with_changes("word 1", (0.5, -0.5))
-
-    assert judged.miou() == before
-    judged.add("word 1", -0.5)
-    assert judged.miou() == pytest.approx(down)
-    judged.add("word 1", 1.0)
-    assert judged.miou() == pytest.approx(up)
-
-
-def test_nobody_and_background_words_win_what_no_class_clears() -> None:
-    # Two classes and a background word; nobody clears 1. Won: class 0, nobody by the bound, nobody by the word.
-    logits = np.array([[2, 0, 0], [0.5, 0, 0], [2, 0, 3]], np.float32)
-
-    judged = Judged(cells(logits, np.array([0, 2, 2]), 2, nobody=1.0), 0.3)
-
-    assert judged.miou() == 100
-    assert judged.with_changes("word 0", [1.5]) == [pytest.approx(100 * (1 / 3 + 0) / 2)]
-
-
-def test_presence_weighs_what_it_is_told_to() -> None:
-    given = planted(0.0)._replace(presence=np.array([[0.0, -6.0, 0.0]], np.float32))
-
-    light, heavy = Judged(given, 0.0).miou(), Judged(given, 1.0).miou()
-
-    assert heavy < light  # the second class is there, and taken for absent
 
 
 def test_synonyms_have_the_level_of_their_word_and_others_nearly_none(segmenter: TinySegmenter) -> None:
@@ -139,17 +102,6 @@ def test_a_model_directory_with_levels_is_another_model(folder: Path, segmenter:
     assert all(torch.equal(value, now[name]) for name, value in before.items() if name != LEVEL)
     assert now[LEVEL].abs().max() > 0
     assert (folder / FILE).stat().st_size < (FOLDER / FILE).stat().st_size + 2000  # as small as it was
-
-
-def test_fitting_again_forgets_the_levels_of_before(folder: Path, segmenter: TinySegmenter) -> None:
-    levelled = catalogue.load_folder(folder, "cpu")
-    assert isinstance(levelled, TinySegmenter)
-    data = read_dataset(folder.parent / "data", "drawn", "train")
-
-    first, again = (gather(model, data, np.random.default_rng(0)) for model in (segmenter, levelled))
-
-    np.testing.assert_allclose(first.logits, again.logits, atol=2e-3)
-    assert (first.words, first.classes) == (("sky", "blue sky", "grass"), 3)
 
 
 def test_levels_count_for_classes_and_not_for_the_words_of_nobody(folder: Path) -> None:

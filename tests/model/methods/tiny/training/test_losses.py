@@ -109,32 +109,8 @@ def axes(*places: int) -> Tensor:
     return torch.eye(EMBEDDING)[list(places)].T[None]
 
 
-def loss_of(network: TinyNetwork, pixels: list[int], question: Question) -> float:
-    asked = stack([Asked(question, question, [], np.zeros(0, np.int8))]).full
-    bonus = torch.zeros(1, len(question.rows))
-    return question_losses(question_logits(network, axes(*pixels), bonus, asked, torch.eye(EMBEDDING)), asked).item()
-
-
 def question_of(answers: list[int], words: bool = False) -> Question:
     return Question([0, 1], [2] if words else [], True, np.array(answers), None, None)
-
-
-def test_a_right_answer_costs_less_than_a_wrong_one(network: TinyNetwork) -> None:
-    assert loss_of(network, [0, 1], question_of([1, 2])) < loss_of(network, [0, 1], question_of([2, 1]))
-
-
-def test_a_pixel_like_no_class_is_best_left_to_the_background(network: TinyNetwork) -> None:
-    assert loss_of(network, [9], question_of([0])) < loss_of(network, [9], question_of([1]))
-
-
-def test_a_pixel_like_a_background_word_is_surer_to_be_background(network: TinyNetwork) -> None:
-    assert loss_of(network, [2], question_of([0], words=True)) < loss_of(network, [2], question_of([0]))
-
-
-def test_ignored_pixels_cost_nothing(network: TinyNetwork) -> None:
-    lone = loss_of(network, [0], question_of([1]))
-
-    assert loss_of(network, [0, 1, 9], question_of([1, IGNORE, IGNORE])) == pytest.approx(lone)
 
 
 def dice_of(probabilities: list[list[float]], answers: list[int]) -> float:
@@ -152,15 +128,6 @@ def test_dice_is_of_the_classes_that_are_there_and_not_of_nobody() -> None:
     assert dice_of(wrong, [0, 0]) == 0
 
 
-def test_without_focus_every_absent_class_weighs_the_same() -> None:
-    logits, states = torch.tensor([[2.0, -1.0, 3.0, 9.0]]), torch.tensor([[1, 0, 0, -1]])
-
-    loss = presence_losses(logits, states, focus=0.0)
-
-    expected = F.softplus(torch.tensor(-2.0)) + (F.softplus(torch.tensor(-1.0)) + F.softplus(torch.tensor(3.0))) / 2
-    torch.testing.assert_close(loss, expected[None])
-
-
 def test_with_focus_the_absent_class_that_seems_present_weighs_most() -> None:
     logits, states = torch.tensor([[-4.0, 3.0]], requires_grad=True), torch.tensor([[0, 0]])
 
@@ -168,14 +135,6 @@ def test_with_focus_the_absent_class_that_seems_present_weighs_most() -> None:
 
     easy, hard = gradient[0].tolist()
     assert hard > 100 * easy > 0
-
-
-def test_what_nobody_knows_teaches_nothing() -> None:
-    logits = torch.tensor([[5.0, -5.0]], requires_grad=True)
-
-    (gradient,) = torch.autograd.grad(presence_losses(logits, torch.full((1, 2), -1), 0.5).sum(), logits)
-
-    assert not gradient.any()
 
 
 def test_balanced_presence_asks_as_if_every_class_were_in_half_of_the_photographs() -> None:

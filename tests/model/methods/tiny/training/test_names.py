@@ -14,14 +14,14 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.training import naming_cells as naming_cells_module
 from lexiseg_model.methods.tiny.training.drawn.source import source_of
-from lexiseg_model.methods.tiny.training.names import NamedWindows, NamesBatch, NamesTrainer, stack
+from lexiseg_model.methods.tiny.training.names import NamedWindows, NamesBatch, NamesTrainer
 from lexiseg_model.methods.tiny.training.naming_cells import NamingCells, kept, naming_cells
 from lexiseg_model.methods.tiny.training.recipe import NamesRecipe
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.recipes.read import read_as
-from tests.model.methods.tiny.training.drawn.test_examples import names, table, toys
+from tests.model.methods.tiny.training.drawn.test_examples import table, toys
 from tests.model.methods.tiny.training.shapes import write_shapes
 from tests.model.methods.tiny.training.weak import write_names
 
@@ -55,28 +55,6 @@ def test_a_cell_that_is_full_of_a_class_shows_it_and_one_without_it_does_not(tmp
     assert ball[3, 4] == -1
     assert known.states[:2].tolist() == [1, 0]
     assert dict(zip(known.rows, known.states.tolist(), strict=True))[table.index["grass"]] == 1
-
-
-def test_a_photograph_with_a_name_alone_is_shown_whole(tmp_path: Path, table: TextTable) -> None:
-    drawn = windows(names(tmp_path, complete=True), table, [np.full((16, 20), IGNORE)] * 3)
-
-    batch = next(iter(drawn))
-
-    assert batch.valid.all()
-    assert batch.states.shape == (8, 3)
-    assert (batch.states == 1).sum(1).tolist() == [1] * 8
-    assert not (batch.in_cells == 1).any()
-
-
-def test_windows_of_all_sizes_fit_into_one_batch(tmp_path: Path, table: TextTable) -> None:
-    drawn = windows(toys(tmp_path), table, [half()] * 3)
-    random = np.random.default_rng(1)
-    examples = [drawn._window(drawn.sources[0], random) for _ in range(12)]
-
-    batch = stack(examples)
-
-    assert batch.valid.sum(1).tolist() == [cells[0].size for cells, _ in examples]
-    assert (batch.in_cells[~batch.valid[:, None].expand_as(batch.in_cells)] == -1).all()
 
 
 def test_cells_are_those_of_the_trunk_and_labels_lie_under_them(tmp_path: Path) -> None:

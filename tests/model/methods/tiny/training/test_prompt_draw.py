@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.data.scenes import Objects
-from lexiseg_model.methods.tiny.training.prompt_draw import CELL_LABELS, JITTER, LABEL_STRIDE, Drawn, PromptCrops, draw
+from lexiseg_model.methods.tiny.training.prompt_draw import Drawn, PromptCrops, draw
 from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet, read_samples
 from tests.model.methods.tiny.training.shapes import write_shapes
 
@@ -35,23 +34,6 @@ def drawn() -> Drawn:
     return draw(scene(), LONE, SURE, np.random.default_rng(0))
 
 
-def whose(drawn: Drawn) -> NDArray[np.int64]:
-    """The object that each prompt is about, by its target."""
-    first = scene().ids.reshape(SIDE // 2, 2, SIDE // 2, 2)
-    cells = [(first == index).sum((1, 3)) for index in (1, 2)]
-    return np.array([1 if np.array_equal(target, cells[0]) else 2 for target in drawn.targets])
-
-
-def labels_at(drawn: Drawn, sign: int) -> list[tuple[int, int]]:
-    """(object of the prompt, object under the point) for every point of one sign."""
-    found = []
-    for prompt, index in enumerate(whose(drawn)):
-        for (x, y), own in zip(drawn.points[prompt], drawn.signs[prompt], strict=True):
-            if own == sign:
-                found.append((int(index), int(scene().ids[int(y) // LABEL_STRIDE, int(x) // LABEL_STRIDE])))
-    return found
-
-
 def test_lone_prompts_are_one_positive_point_each(drawn: Drawn) -> None:
     assert drawn.signs[:LONE].tolist() == [[1, 0, 0, 0]] * LONE
     assert not drawn.has_box[:LONE].any()
@@ -65,55 +47,11 @@ def test_the_others_have_a_box_or_several_points(drawn: Drawn) -> None:
     assert (drawn.has_box[LONE:] == 1).any()
 
 
-def test_positive_points_are_on_their_object(drawn: Drawn) -> None:
-    found = labels_at(drawn, 1)
-
-    assert len(found) > LONE
-    assert all(own == under for own, under in found)
-
-
-def test_negative_points_are_beside_their_object(drawn: Drawn) -> None:
-    found = labels_at(drawn, -1)
-
-    assert found
-    assert all(own != under for own, under in found)
-
-
 def test_a_prompt_that_will_be_corrected_is_one_point_to_begin_with() -> None:
     drawn = draw(scene(), 2, 6, np.random.default_rng(0), corrected=3)
 
     assert drawn.signs[-3:].tolist() == [[1, 0, 0, 0]] * 3
     assert not drawn.has_box[-3:].any()
-
-
-def test_every_object_is_asked_for_as_often_as_the_others(drawn: Drawn) -> None:
-    assert (whose(drawn) == 1).sum() == (LONE + SURE) // 2
-
-
-def test_boxes_are_tight_or_off_by_little(drawn: Drawn) -> None:
-    tight = {1: np.array([12, 8, 44, 40]), 2: np.array([4, 60, 92, 68])}
-    exact = 0
-    for prompt in np.flatnonzero(drawn.has_box):
-        box = tight[int(whose(drawn)[prompt])]
-        sides = np.tile(box[2:] - box[:2], 2)
-        assert (np.abs(drawn.boxes[prompt] - box) <= 2 * JITTER * sides + 1e-4).all()
-        exact += np.array_equal(drawn.boxes[prompt], box)
-    assert 0 < exact < drawn.has_box.sum()
-
-
-def test_targets_are_shares_of_cells_and_ignored_cells_do_not_count(drawn: Drawn) -> None:
-    assert drawn.targets.shape == (LONE + SURE, SIDE // 2, SIDE // 2)
-    assert drawn.targets.max() == CELL_LABELS
-    assert not drawn.valid[20:].any()
-    assert drawn.valid[:20].all()
-
-
-def test_an_object_that_fills_the_crop_has_no_negative_points() -> None:
-    everything = Objects(np.ones((SIDE, SIDE), np.int32), (1,), np.zeros((SIDE, SIDE), bool))
-
-    drawn = draw(everything, 4, 40, np.random.default_rng(1))
-
-    assert (drawn.signs >= 0).all()
 
 
 def test_a_crop_and_its_prompts_fit_together(tmp_path: Path) -> None:

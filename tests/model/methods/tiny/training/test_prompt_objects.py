@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet, find_objects, read_samples
@@ -34,36 +33,11 @@ def test_every_component_of_every_value_is_an_object() -> None:
     assert np.array_equal(objects.ids == 4, labels() == 2)
 
 
-def test_a_value_that_means_nothing_has_no_objects() -> None:
-    objects = find_objects(labels(), MaskSet(share=1.0, nothing=0), smallest=1, whole=False)
-
-    assert objects.labels == (1, 1, 2, 3)
-    assert not objects.ids[labels() == 0].any()
-
-
 def test_components_that_are_too_small_are_nobodys() -> None:
     objects = find_objects(labels(), MaskSet(share=1.0, nothing=0), smallest=4, whole=False)
 
     assert objects.labels == (1, 1, 2)
     assert not objects.ids[labels() == 3].any()
-
-
-def test_what_touches_is_one_object_where_it_is_seen_as_a_whole() -> None:
-    objects = find_objects(labels(), MaskSet(share=1.0, nothing=0), smallest=1, whole=True)
-
-    assert objects.labels == (1, 1, 1)
-    assert len(np.unique(objects.ids[3:6, :4])) == 1
-
-
-def test_ignored_pixels_count_nowhere() -> None:
-    assert np.array_equal(find_objects(labels(), EVERYTHING, 1, False).ignored, labels() == 255)
-
-
-def test_ignored_pixels_can_be_outside_of_every_object() -> None:
-    objects = find_objects(labels(), MaskSet(share=1.0, ignored=False), 1, False)
-
-    assert not objects.ignored.any()
-    assert not objects.ids[labels() == 255].any()
 
 
 def test_the_photographs_of_several_splits_are_read_one_after_the_other(tmp_path: Path) -> None:
@@ -84,9 +58,3 @@ def test_the_photographs_of_several_splits_are_read_one_after_the_other(tmp_path
 def test_a_split_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="data set 'shapes', split 'train'"):
         read_samples(tmp_path, "shapes", EVERYTHING)
-
-
-@pytest.mark.parametrize("value", [{"share": 0}, {"share": 1, "whole": 2}, {"share": 1, "every": 0}, {"shares": 1}])
-def test_a_set_that_makes_no_sense_is_refused(value: dict[str, float]) -> None:
-    with pytest.raises(ValidationError):
-        MaskSet.model_validate(value)

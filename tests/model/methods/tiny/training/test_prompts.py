@@ -14,8 +14,6 @@ import torch
 from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
-from lexiseg_model.errors import DatasetError, WeightsError
-from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.methods.tiny.training.prompts import Example, PromptTrainer
 from lexiseg_model.methods.tiny.training.publish import measure_prompts, publish_prompts
 from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe
@@ -110,26 +108,6 @@ def test_the_network_below_stays_bit_by_bit(run: Run) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_the_weights_hold_a_whole_head_in_half_precision(run: Run) -> None:
-    saved = TinyState.of(load_file(run.weights)).prompts
-
-    assert {name: (value.shape, value.dtype) for name, value in saved.items()} == {
-        name: (value.shape, torch.float16)
-        for name, value in PromptHead().state_dict().items()
-        if value.is_floating_point()
-    }
-    assert all(value.isfinite().all() for value in saved.values())
-
-
-def test_a_run_whose_steps_are_done_trains_no_further(run: Run) -> None:
-    before = run.weights.read_bytes()
-
-    trainer = train(run.recipe)
-
-    assert trainer.step == STEPS
-    assert run.weights.read_bytes() == before
-
-
 def test_a_longer_run_goes_on_where_the_shorter_stopped(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,25 +148,9 @@ def test_how_well_the_validation_split_is_answered_stands_on_the_card(run: Run, 
     assert catalogue.read_card(run.recipe.out) == card
 
 
-def test_two_starts_of_one_seed_are_equal(shapes: Path, tmp_path: Path) -> None:
-    first, second = (PromptTrainer(recipe_for(shapes, tmp_path)).network.state_dict() for _ in range(2))
-
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
 def test_the_network_below_may_lie_elsewhere(shapes: Path, tmp_path: Path) -> None:
     shutil.copy(BUNDLED, tmp_path / "other.safetensors")
 
     trainer = PromptTrainer(recipe_for(shapes, tmp_path, f"below={tmp_path / 'other.safetensors'}"))
 
     assert trainer.below.keys() == TinyState.of(load_file(FOLDER / "tiny.safetensors")).network.keys()
-
-
-def test_a_network_below_that_does_not_exist_is_named(shapes: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"no weights at .*nowhere\.safetensors"):
-        PromptTrainer(recipe_for(shapes, tmp_path, f"below={tmp_path / 'nowhere.safetensors'}"))
-
-
-def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"nowhere.* does not exist"):
-        PromptTrainer(recipe_for(tmp_path / "nowhere", tmp_path / "out"))

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from lexiseg_model.methods.tiny.training import rehearsal as rehearsal_module
 from lexiseg_model.methods.tiny.training.names import NamesTrainer
 from lexiseg_model.methods.tiny.training.recipe import NamesRecipe, TinyRecipe
-from lexiseg_model.methods.tiny.training.rehearsal import FEW, FEW_TEXTS, FewTexts, rehearse_names, rehearse_words
-from lexiseg_model.methods.tiny.training.texts import KeptRows
+from lexiseg_model.methods.tiny.training.rehearsal import FEW, rehearse_names, rehearse_words
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
+from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.recipes.read import read_as
 from tests.model.methods.tiny.training.shapes import write_shapes
 from tests.model.methods.tiny.training.weak import write_names
@@ -54,7 +53,7 @@ def test_few_photographs_stand_for_all_and_nothing_stays(data: Path, tmp_path: P
     assert "texts are encoded: about " in rehearsal.before
     assert rehearsal.seconds > 0
     assert not (tmp_path / "home").exists()
-    loss = rehearsal.trainer._loss(next(iter(rehearsal.trainer._batches(recipe.phases[0]))))
+    loss = rehearsal.trainer._loss(next(iter(rehearsal.trainer._batches(LocalPhase(64, 2)))))
     assert np.isfinite(loss.item())
 
 
@@ -71,28 +70,3 @@ def test_cells_of_few_photographs_stand_for_all_and_their_memory_is_counted(data
     assert rehearsal.more_bytes == made.nbytes  # as much again as of these
     assert f"cells of 10 photographs are computed into {home / 'cells'}" in rehearsal.before
     assert not home.exists()
-
-
-def test_kept_rows_are_taken_and_of_the_others_few_are_encoded(rows: RememberedRows, tmp_path: Path) -> None:
-    kept = KeptRows(rows, rows.digest, tmp_path).encode(["a cat"])
-    asked: list[int] = []
-    texts = FewTexts(tmp_path)
-    texts._tower = Counted(rows, asked)
-
-    found = texts.encode(["a cat", *(f"thing {number}" for number in range(100))])
-
-    assert np.array_equal(found[0], kept[0])
-    assert max(asked) == FEW_TEXTS
-    assert texts.lacking == 100
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-3)
-
-
-class Counted:
-    """Writes down how many texts it is asked for."""
-
-    def __init__(self, rows: RememberedRows, asked: list[int]) -> None:
-        self._rows, self._asked = rows, asked
-
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        self._asked.append(len(texts))
-        return self._rows.encode(texts)

@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lexiseg_model.data.own.digests import digest, held_out
-from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.training.recipe import TEXTS
 from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from tests.model.methods.tiny.training.shapes import CLASSES, write_shapes
-from tests.model.methods.tiny.training.weak import save, write_boxes, write_names
+from tests.model.methods.tiny.training.weak import write_boxes, write_names
 
 BOOK = TextBook.read(TEXTS)
 
@@ -42,13 +40,6 @@ def test_lone_names_become_a_pack(tmp_path: Path) -> None:
     assert not pack.complete
 
 
-def test_a_pack_is_read_again_without_its_data(tmp_path: Path) -> None:
-    first = packed(write_names(tmp_path), tmp_path / "packs", "named", BOOK)
-    shutil.rmtree(tmp_path / "named")
-
-    assert packed(tmp_path, tmp_path / "packs", "named", BOOK).photographs == first.photographs
-
-
 @pytest.mark.parametrize("copied", ["boxed/images/000.jpg", "named/train/images/g.jpg"])
 def test_a_photograph_of_a_validation_split_is_left_out_whatever_its_name(tmp_path: Path, copied: str) -> None:
     write_names(write_boxes(tmp_path))
@@ -62,20 +53,6 @@ def test_a_photograph_of_a_validation_split_is_left_out_whatever_its_name(tmp_pa
     assert len(pack) > 0
 
 
-def test_a_digest_is_of_what_a_photograph_shows(tmp_path: Path) -> None:
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        save(tmp_path / "set" / "val" / "images" / f"{name}.jpg", seed)
-    a, b, c = (digest(tmp_path / "set" / "val" / "images" / f"{name}.jpg") for name in "abc")
-
-    assert a == b != c
-    assert held_out(tmp_path) == {a, c}
-
-
-def test_a_set_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="nowhere"):
-        packed(tmp_path, tmp_path / "packs", "nowhere", BOOK)
-
-
 def test_a_mask_that_cannot_be_used_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_shapes(tmp_path, count=3)
     broken = sorted((root / "shapes/train/masks").iterdir())[1]
@@ -87,12 +64,3 @@ def test_a_mask_that_cannot_be_used_is_left_out_and_named(tmp_path: Path, capsys
     assert len(pack) == 2
     assert f"shapes: 1 sample could not be read, as {broken}: is 5 x 5, its photograph" in capsys.readouterr().out
     assert str(broken) in (tmp_path / "packs/shapes.skipped.jsonl").read_text()
-
-
-def test_a_set_of_nothing_but_broken_masks_is_refused(tmp_path: Path) -> None:
-    root = write_shapes(tmp_path, count=2)
-    for path in (root / "shapes/train/masks").iterdir():
-        path.write_bytes(b"<html>")
-
-    with pytest.raises(DatasetError, match="shapes: no photograph can be used"):
-        packed(root, tmp_path / "packs", "shapes", BOOK)

@@ -13,7 +13,6 @@ from lexiseg_model.catalogue import bundled, read_card
 from lexiseg_model.data.indexed import IndexedDataset
 from lexiseg_model.methods.tiny.training.recipe import TEXTS
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
-from lexiseg_model.methods.tiny.weights import TEMPLATE
 
 WORDS = ["ball", "orb", "box", "crate", "sky", "wall", "globe"]
 BOOK = TextBook(
@@ -45,16 +44,6 @@ def table(book: TextBook = BOOK, background: tuple[str, ...] = ("sky", "wall")) 
     return TextTable(book, [TOYS, PLACES], list(background), "{}", Encoder())
 
 
-def test_concepts_are_all_classes_and_background_words_once() -> None:
-    assert table().concepts == ["ball", "box", "globe", "sky", "wall"]
-
-
-def test_background_words_are_found_among_the_concepts() -> None:
-    toys = table()
-
-    assert [toys.concepts[position] for position in toys.background] == ["sky", "wall"]
-
-
 def test_every_name_and_synonym_is_encoded_in_every_template() -> None:
     encoder = Encoder()
 
@@ -74,30 +63,6 @@ def test_a_concept_draws_its_own_texts_only() -> None:
     words = {WORDS[toys.rows[row].argmax()] for row in drawn}
     assert words == {"ball", "orb"}
     assert len(drawn) == 4
-
-
-def test_half_of_the_draws_are_the_own_name() -> None:
-    toys, random = table(), np.random.default_rng(0)
-
-    drawn = [WORDS[toys.rows[toys.draw(toys.index["ball"], random)].argmax()] for _ in range(1000)]
-
-    assert 0.45 < drawn.count("ball") / 1000 < 0.55
-
-
-def test_a_concept_without_synonyms_draws_its_name() -> None:
-    toys, random = table(), np.random.default_rng(0)
-
-    assert {WORDS[toys.rows[toys.draw(toys.index["sky"], random)].argmax()] for _ in range(50)} == {"sky"}
-
-
-def test_different_concepts_exclude_each_other() -> None:
-    toys = table()
-
-    assert toys.exclusive[toys.index["ball"], toys.index["box"]]
-
-
-def test_a_concept_does_not_exclude_itself() -> None:
-    assert not table().exclusive.diagonal().any()
 
 
 def test_concepts_of_like_meaning_do_not_exclude_each_other() -> None:
@@ -120,31 +85,11 @@ def test_an_overlap_may_name_a_whole_data_set() -> None:
     assert toys.exclusive[toys.index["wall"], toys.index["sky"]]
 
 
-def test_rare_concepts_are_marked() -> None:
-    toys = table()
-
-    assert [name for name, rare in zip(toys.concepts, toys.rare, strict=True) if rare] == ["box"]
-
-
 def test_a_book_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "book.yaml").write_text("{templates: [], synonyms: {}, overlaps: [], rare: [], colours: []}")
 
     with pytest.raises(ValidationError, match="colours"):
         TextBook.read(tmp_path / "book.yaml")
-
-
-def test_the_book_of_tiny_has_the_template_of_inference() -> None:
-    assert TEMPLATE in TextBook.read(TEXTS).templates
-
-
-def test_every_template_of_tiny_has_one_place_for_the_word() -> None:
-    assert all(text.count("{}") == 1 for text in TextBook.read(TEXTS).templates)
-
-
-def test_no_class_of_tiny_is_its_own_synonym() -> None:
-    synonyms = TextBook.read(TEXTS).synonyms
-
-    assert [name for name, others in synonyms.items() if name in others or len(set(others)) < len(others)] == []
 
 
 def test_no_background_word_of_the_card_comes_twice() -> None:

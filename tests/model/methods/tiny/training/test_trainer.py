@@ -16,8 +16,7 @@ from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue import load
-from lexiseg_model.errors import DatasetError, OptionError, WeightsError
-from lexiseg_model.methods.tiny.network import TinyNetwork
+from lexiseg_model.errors import DatasetError, WeightsError
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
 from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
@@ -95,20 +94,6 @@ def test_training_lowers_the_loss(run: Run) -> None:
     assert np.mean(run.losses[-4:]) < 0.6 * np.mean(run.losses[:2])
 
 
-def test_the_weights_are_those_of_the_network_in_half_precision(run: Run) -> None:
-    saved = {name: (value.shape, value.dtype) for name, value in load_file(run.weights).items()}
-
-    assert saved == {
-        name: (value.shape, torch.float16)
-        for name, value in TinyNetwork().state_dict().items()
-        if value.is_floating_point()
-    }
-
-
-def test_the_weights_are_finite(run: Run) -> None:
-    assert all(value.isfinite().all() for value in load_file(run.weights).values())
-
-
 def test_the_weights_load_as_a_model(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
@@ -173,21 +158,6 @@ def test_a_card_names_what_the_start_had_seen(run: Run, tmp_path: Path) -> None:
     assert f"from tiny@1 (sha256 {digest[:16]}), seed 77." in card.lineage
 
 
-def test_the_recipe_lies_beside_the_weights(run: Run) -> None:
-    values = yaml.safe_load((run.recipe.out / "recipe.yaml").read_text())
-
-    assert TinyRecipe.model_validate(values) == run.recipe
-
-
-def test_a_run_whose_steps_are_done_trains_no_further(run: Run) -> None:
-    before = run.weights.read_bytes()
-
-    trainer = train(run.recipe)
-
-    assert trainer.step == STEPS
-    assert run.weights.read_bytes() == before
-
-
 def test_a_longer_run_goes_on_where_the_shorter_stopped(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,28 +169,6 @@ def test_a_longer_run_goes_on_where_the_shorter_stopped(
     assert capsys.readouterr().out.startswith(f"resumed at step {STEPS}, ")
     assert trainer.step == STEPS + 3
     assert trainer.crops_seen == 4 * (STEPS + 3)
-    shutil.rmtree(tmp_path)
-
-
-def test_a_run_in_slices_stops_and_goes_on(shapes: Path, tmp_path: Path) -> None:
-    recipe = recipe_for(shapes, tmp_path, "steps=3", "slice_minutes=0.00001")
-
-    ends = [TinyTrainer(recipe).train() for _ in range(3)]
-
-    assert ends == [None, None, tmp_path / "tiny.safetensors"]  # each slice ends after a step
-    shutil.rmtree(tmp_path)
-
-
-def test_a_longer_run_goes_on_from_where_the_rate_began_to_fall(shapes: Path, tmp_path: Path) -> None:
-    recipe = recipe_for(shapes, tmp_path, "steps=4", "decay_steps=2")
-    train(recipe)
-    at_plateau = torch.load(tmp_path / "plateau.pt", weights_only=True)
-
-    longer = Recorded(recipe.model_copy(update={"steps": 6}))
-    longer.train()
-
-    assert at_plateau["step"] == 2
-    assert len(longer.losses) == 6 - 2
     shutil.rmtree(tmp_path)
 
 
@@ -237,12 +185,6 @@ def test_a_start_that_does_not_exist_is_named(shapes: Path, tmp_path: Path) -> N
         TinyTrainer(recipe_for(shapes, tmp_path, f"start={tmp_path / 'nowhere.safetensors'}"))
 
 
-def test_two_scratch_starts_of_one_seed_are_equal(shapes: Path, tmp_path: Path) -> None:
-    first, second = (TinyTrainer(recipe_for(shapes, tmp_path)).network.state_dict() for _ in range(2))
-
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
 def test_a_missing_data_folder_is_named_with_the_expected_layout(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere"
 
@@ -252,8 +194,3 @@ def test_a_missing_data_folder_is_named_with_the_expected_layout(tmp_path: Path)
     assert f"{missing} does not exist" in str(raised.value)
     assert "shapes/train/images/NAME.jpg, masks/NAME.png" in str(raised.value)
     assert "shapes/classes.json" in str(raised.value)
-
-
-def test_an_unknown_device_is_refused(shapes: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="toaster"):
-        TinyTrainer(recipe_for(shapes, tmp_path, "device=toaster"))

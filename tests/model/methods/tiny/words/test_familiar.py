@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from lexiseg_model import catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.training.familiar_words import names_of, write
+from lexiseg_model.methods.tiny.training.familiar_words import write
 from lexiseg_model.methods.tiny.weights import FOLDER
-from lexiseg_model.methods.tiny.words.familiar import FILE, Familiar, read_familiar, write_familiar
+from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar, write_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.rows import KnownRows
@@ -33,27 +33,6 @@ class Rows:
         return np.array([ROWS[text] for text in texts], np.float32)
 
 
-def test_the_nearest_word_is_by_direction() -> None:
-    familiar = Familiar(["red", "green"], Rows()(["red", "green"]), 0.6)
-
-    amber, violin, green = familiar.nearest(["amber", "violin", "green"], Rows())
-
-    assert amber.likeness == pytest.approx(0.5**0.5)
-    assert violin.likeness == pytest.approx(-(0.5**0.5))
-    assert green.word == "green"
-    assert green.likeness == pytest.approx(1)
-
-
-def test_a_text_is_judged_once() -> None:
-    familiar, rows = Familiar(["red"], Rows()(["red"]), 0.6), Rows()
-
-    first = familiar.nearest(["amber", "green", "amber"], rows)
-    again = familiar.nearest(["green", "amber"], rows)
-
-    assert rows.asked == ["amber", "green"]
-    assert again == [first[1], first[0]]
-
-
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     write_familiar(tmp_path, ["red", "grün"], np.array([[3.0, 4.0], [0.0, 1.0]]), 0.6, "tower")
 
@@ -64,10 +43,6 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     (nearest,) = familiar.nearest(["green"], Rows())
     assert nearest.word == "grün"
     assert nearest.likeness == pytest.approx(1, abs=0.01)
-
-
-def test_a_directory_without_words_has_none(tmp_path: Path) -> None:
-    assert read_familiar(tmp_path, "tower") is None
 
 
 def test_rows_of_another_tower_are_refused(tmp_path: Path) -> None:
@@ -99,17 +74,6 @@ def test_the_bound_is_where_synonyms_lie_that_are_left_out(tmp_path: Path, tower
     assert near.word == "puppy"
     assert near.likeness == pytest.approx(1, abs=0.01)
     assert far.likeness < bound
-
-
-def test_names_come_from_class_lists_and_from_labels_of_photographs(tmp_path: Path) -> None:
-    for name in ("voc", "labels", "regions"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "voc" / "classes.json").write_text('["background", "cat"]')
-    (tmp_path / "labels" / "labels.json").write_text('{"1.jpg": ["beagle", "hound"], "2.jpg": ["tench"]}')
-
-    names = names_of(tmp_path, ["voc", "labels", "regions"])
-
-    assert names == ["background", "cat", "beagle", "hound", "tench"]
 
 
 def test_the_bundled_model_knows_what_it_was_taught(tiny: TinySegmenter) -> None:
@@ -155,11 +119,6 @@ def test_english_class_names_are_rarely_taken_for_foreign(tiny: TinySegmenter, n
     found = tiny.unfamiliar(classes, KnownRows(tiny))
 
     assert sum(stranger.is_foreign and stranger.likeness >= stranger.bound for stranger in found) <= 0.02 * len(classes)
-
-
-@pytest.mark.parametrize("word", ["café table", "dog’s nose", "cat – black", "naïve person"])  # noqa: RUF001
-def test_accents_and_signs_of_english_texts_are_readable(tiny: TinySegmenter, word: str) -> None:
-    assert tiny.unfamiliar((ClassEntry(word),), KnownRows(tiny)) == []
 
 
 def test_a_model_directory_without_the_file_says_nothing(tmp_path: Path) -> None:

@@ -97,22 +97,6 @@ def test_a_damaged_file_is_refused_by_its_digest(originals: Path, bare: Path, tm
         tower_folder(own)
 
 
-def test_a_damaged_copy_of_the_hubs_gives_way_to_a_whole_folder(originals: Path, bare: Path, tmp_path: Path) -> None:
-    snapshot = in_cache(originals, bare)
-    damage((snapshot / WEIGHTS).resolve())
-    own = copied(originals, tmp_path / "own")
-
-    assert tower_folder(own) == own
-
-
-def test_a_folder_without_the_tokenizer_is_named(originals: Path, bare: Path, tmp_path: Path) -> None:
-    own = copied(originals, tmp_path / "own")
-    (own / TOKENIZER).unlink()
-
-    with pytest.raises(WeightsError, match=r"tokenizer\.json cannot be read"):
-        tower_folder(own)
-
-
 def test_absence_is_one_sentence_that_names_the_three_ways(bare: Path) -> None:
     with pytest.raises(WeightsError) as failure:
         tower_folder()

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples, absent_names, rare_concepts
+from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples, absent_names
 from lexiseg_model.methods.tiny.training.drawn.source import source_of
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
 from lexiseg_model.training.crops import render, resident
@@ -98,13 +98,6 @@ def test_classes_of_the_crop_are_present_and_the_others_absent(tmp_path: Path, t
                 assert known[name] == int(share > 0)
 
 
-def test_what_is_told_of_a_photograph_counts_on_the_whole_of_it(tmp_path: Path, table: TextTable) -> None:
-    batch = drawn(toys(tmp_path), table, whole=1.0)
-
-    for image, answers in enumerate(batch.asked.full.answers):
-        assert ("grass" in states(batch, table, image)) == bool((answers == 1).any())
-
-
 def test_a_photograph_with_names_alone_teaches_no_pixel(tmp_path: Path, table: TextTable) -> None:
     batch = drawn(names(tmp_path, complete=True), table)
 
@@ -118,22 +111,6 @@ def test_where_names_are_not_complete_only_unlike_ones_are_absent(tmp_path: Path
     absent = absent_names(source, table, np.array([table.index["gramophone"]]), np.random.default_rng(0))
 
     assert {table.concepts[concept] for concept in absent} == {"grass", "zebra"}
-
-
-def test_a_rare_concept_that_may_be_in_the_picture_is_not_denied(table: TextTable) -> None:
-    present = np.array([table.index["zebra"]])
-
-    assert not len(rare_concepts(table, present, present[:0], np.random.default_rng(0)))
-    assert len(rare_concepts(table, np.array([table.index["ball"]]), present[:0], np.random.default_rng(0)))
-
-
-def test_rare_classes_are_drawn_as_often_as_common_ones_with_full_repeat(tmp_path: Path, table: TextTable) -> None:
-    pack = toys(tmp_path)
-
-    plain, repeated = (source_of(pack, 1.0, table, 0.0, 0.72, repeat) for repeat in (0.0, 1.0))
-
-    assert plain.class_shares.sum() == pytest.approx(1)
-    np.testing.assert_allclose(repeated.class_shares, 0.5)
 
 
 def test_batches_of_one_seed_are_the_same(tmp_path: Path, table: TextTable) -> None:

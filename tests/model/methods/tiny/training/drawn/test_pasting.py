@@ -10,7 +10,7 @@ import torch
 
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.training.drawn.examples import Examples
-from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting, cut_out, paste, placed
+from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting, cut_out, paste
 from lexiseg_model.methods.tiny.training.drawn.source import Source, source_of
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.training.crops import render, resident
@@ -53,25 +53,6 @@ def test_an_object_is_one_piece_of_one_class(sources: list[Source], table: TextT
         assert (cut.source, cut.box) == (1, (20, 10, 20, 40))
         assert cut.inside.astype(bool).sum() == 800
         assert table.index[("ball", "zebra")[cut.photograph]] == cut.concept
-
-
-def test_nothing_is_cut_out_of_other_sets_or_where_no_class_is(sources: list[Source]) -> None:
-    assert cut_out(sources, ["floors"], np.random.default_rng(0)) is None
-    assert cut_out(sources, [], np.random.default_rng(0)) is None
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_an_object_has_its_length_and_its_middle_on_the_crop(sources: list[Source], seed: int) -> None:
-    random = np.random.default_rng(seed)
-    cut = cut_out(sources, ["objects"], random)
-    assert cut is not None
-
-    (across, _, left), (_, down, top) = placed(cut, SIZE, random)
-
-    assert abs(across) == down
-    assert 0.3 * SIZE <= 40 * down <= 0.95 * SIZE + 1e-9
-    assert 0.1 * SIZE <= across * 30 + left <= 0.9 * SIZE
-    assert 0.1 * SIZE <= down * 30 + top <= 0.9 * SIZE
 
 
 def test_what_the_crop_has_no_name_for_counts_nowhere(sources: list[Source]) -> None:
