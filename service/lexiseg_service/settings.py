@@ -1,7 +1,7 @@
 """Every setting, in one place: `LEXISEG_*` in the environment, the same names in lower case on the command line.
 
-The options of the commands are made of the fields here (`commands/options.py`): each says which commands read it, in
-which group of their help it stands, and, as its description, its help.
+The options of the commands are generated from these fields (`commands/options.py`): each names the commands that read
+it, its group in their help, and its help text.
 """
 
 from __future__ import annotations
@@ -16,28 +16,26 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 STREAM_IDLE_SECONDS = 60.0  # without a message, then a video stream is ended
 BODY_SECONDS = 60.0  # for the whole body of a request, or one gRPC message
-BYTES_OF_A_POINT = 96  # in JSON, with all the digits that a number may have
-REDIS_URL = re.compile(
-    r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{1,5})?(?:/[0-9]*)?"
-)  # what follows ://
+BYTES_PER_POINT = 96  # in JSON, with all digits
+REDIS_URL = re.compile(r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{1,5})?(?:/[0-9]*)?")  # after ://
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 
 Command = Literal["serve", "gateway", "worker", "segment", "video", "bulk", "eval", "compare", "export", "models"]
-CLIENTS: tuple[Command, ...] = ("segment", "video")  # may ask a server instead
-FILES: tuple[Command, ...] = (*CLIENTS, "bulk")  # of one's own
+CLIENTS: tuple[Command, ...] = ("segment", "video")  # may use a server instead
+FILES: tuple[Command, ...] = (*CLIENTS, "bulk")  # work on local files
 GATEWAYS: tuple[Command, ...] = ("serve", "gateway")
 WORKERS: tuple[Command, ...] = ("serve", "worker")
 SERVERS: tuple[Command, ...] = ("serve", "gateway", "worker")
 ENGINES: tuple[Command, ...] = (*WORKERS, *FILES)
-ASKERS: tuple[Command, ...] = (*GATEWAYS, *FILES)  # check what is asked
+ASKERS: tuple[Command, ...] = (*GATEWAYS, *FILES)  # validate requests
 LOADERS: tuple[Command, ...] = (*ENGINES, "eval", "compare")
 # Other tools' protocols (`lexiseg_service.adapters`).
 Adapter = Literal["hugging-face", "kserve", "label-studio", "mcp", "roboflow", "supervision", "x-anylabeling"]
-NAMERS: tuple[Command, ...] = (*SERVERS, *FILES, "eval", "export")  # of a model
+NAMERS: tuple[Command, ...] = (*SERVERS, *FILES, "eval", "export")  # name a model
 
 
 class Read(NamedTuple):
-    """By which commands a setting is read, and the group of their help that it stands in."""
+    """The commands that read a setting, and its group in their help."""
 
     commands: tuple[Command, ...]
     group: str
@@ -49,7 +47,7 @@ CACHES, VOCABULARIES, REDIS, WATCHING, ADAPTERS = "Caches", "Vocabularies", "Red
 
 
 class FromEnvironment(BaseSettings):
-    """From what is passed and from variables: no file is looked for, which would take as long again."""
+    """Settings from arguments and the environment, not from files."""
 
     @classmethod
     def settings_customise_sources(
@@ -64,7 +62,7 @@ class FromEnvironment(BaseSettings):
 
 
 class Limits(FromEnvironment):
-    """What one request may ask for; beyond it the answer is 413 or 422 and names the limit."""
+    """Limits of one request; beyond them the answer is 413 or 422 and names the limit."""
 
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
 
@@ -80,22 +78,22 @@ class Limits(FromEnvironment):
     max_text_bytes: Annotated[int, LIMITS] = Field(
         256 * 2**10, gt=0, description="UTF-8 bytes of all names and synonyms"
     )
-    # Fixed: no setting.
+    # Constants.
     max_prompt_points: ClassVar[int] = 32
     max_examples: ClassVar[int] = 64  # and negatives, of a request or a vocabulary
-    max_example_images: ClassVar[int] = 16  # other images that the examples of a request or a vocabulary are in
-    max_example_bytes: ClassVar[int] = 2 * 2**20  # of the pictures that a vocabulary keeps of its examples
+    max_example_images: ClassVar[int] = 16  # other images with examples of a request or a vocabulary
+    max_example_bytes: ClassVar[int] = 2 * 2**20  # of the pictures of examples in a vocabulary
 
     max_prompts: Annotated[int, LIMITS] = Field(256, gt=0, description="prompts of a request")
 
     @property
     def max_question_bytes(self) -> int:
-        """Of the JSON of everything but the image: words may be escaped."""
-        return 4 * self.max_text_bytes + BYTES_OF_A_POINT * self.max_prompts * (self.max_prompt_points + 1)
+        """Bytes of the JSON of a request without the image; words may be escaped."""
+        return 4 * self.max_text_bytes + BYTES_PER_POINT * self.max_prompts * (self.max_prompt_points + 1)
 
 
 class Settings(FromEnvironment):
-    """How one process runs."""
+    """Settings of one process."""
 
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
 
@@ -128,7 +126,7 @@ class Settings(FromEnvironment):
         None, description="PEM of its key"
     )
     drain_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
-        25.0, ge=0, description="for requests in flight when the process is told to stop"
+        25.0, ge=0, description="for requests in flight after SIGTERM"
     )
 
     model: Annotated[str, Read(NAMERS, MODELS)] = Field(
@@ -231,19 +229,19 @@ class Settings(FromEnvironment):
 
     @property
     def default_model(self) -> str | None:
-        """The model that was named, the first of several; None where none was: then the worker's order decides."""
+        """The first model of the setting; None if it is not set: then the worker's order decides."""
         return self.model.partition(",")[0].strip() if "model" in self.model_fields_set else None
 
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
-        """Whatever is wrong, nothing of the value is told: it may hold a password."""
+        """Check the URL; errors never quote it, because it may contain a password."""
         if url is None:
             return None
         parts = urlsplit(url.get_secret_value())
         if parts.scheme not in ("redis", "rediss", "unix"):
             raise ValueError("redis://, rediss:// or unix://")
-        # A `/` or `#` of a password would end the host, and Redis would be looked for where nobody is.
+        # A `/` or `#` in a password would end the host part.
         if parts.scheme != "unix" and not (REDIS_URL.fullmatch(parts.netloc + parts.path) and not parts.fragment):
             raise ValueError("redis://:PASSWORD@HOST:PORT/NUMBER, its password with %XX for all but letters and digits")
         return url
@@ -267,7 +265,7 @@ class Settings(FromEnvironment):
     @classmethod
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
-            # A browser compares the whole string: a path or a slash at the end would never match.
+            # Browsers compare the whole string: a path or a trailing slash would never match.
             if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s,*]+", origin):
                 raise ValueError("* or origins like https://example.org, without a path")
         return origins

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 from lexiseg_service.errors import MAX_FIELD_LENGTH, MAX_FINDINGS, InvalidValue
@@ -20,10 +19,6 @@ def shown(value: object) -> object:
 @pytest.mark.parametrize("value", [None, True, 7, -(2**53), 451.1, -0.0, 1e300, "sky", ""])
 def test_what_json_can_say_stays_what_it_is(value: object) -> None:
     assert (shown(value), type(shown(value))) == (value, type(value))
-
-
-def test_a_number_of_numpy_s_is_a_plain_number() -> None:
-    assert InvalidValue.of("x", np.float64(451.1), "less").detail == "x: expected less, got 451.1"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from lexiseg_service.commands.options import settings_of
@@ -31,22 +29,10 @@ def test_the_environment_changes_a_setting(monkeypatch: pytest.MonkeyPatch) -> N
     assert Settings().http_port == 8080
 
 
-def test_the_environment_changes_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEXISEG_MAX_CLASSES", "3")
-
-    assert Settings().limits.max_classes == 3
-
-
 def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEXISEG_MODEL", "other")
 
     assert settings_of({"model": "tiny"}).model == "tiny"
-
-
-def test_an_option_that_is_not_given_leaves_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEXISEG_MODEL", "other")
-
-    assert settings_of({"model": None, "models_dir": Path("models")}).model == "other"
 
 
 def test_a_wrong_variable_is_named_with_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,11 +40,6 @@ def test_a_wrong_variable_is_named_with_its_option(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(InvalidValue, match=r"--http-port / LEXISEG_HTTP_PORT: .* got 'port'"):
         settings_of({})
-
-
-@pytest.mark.parametrize(("model", "default"), [(None, None), ("tcl", "tcl"), ("tcl@2, tiny", "tcl@2")])
-def test_the_first_model_that_is_named_is_the_default(model: str | None, default: str | None) -> None:
-    assert settings_of({"model": model}).default_model == default
 
 
 @pytest.mark.parametrize(

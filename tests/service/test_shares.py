@@ -34,27 +34,6 @@ def test_two_at_their_limits_leave_something_for_a_third() -> None:
     assert shares.take("third", 64)
 
 
-async def test_who_waits_for_more_than_its_part_of_what_others_leave_is_let_in_when_they_go() -> None:
-    shares = Shares("bytes", 100, 0.5)
-    hold = shares.take("one", 50)
-    shares.take("other", 25)
-    waiting = asyncio.create_task(shares.wait("other", 5, SOON))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    hold.release()
-
-    assert await asyncio.wait_for(waiting, SOON)
-
-
-def test_all_together_take_no_more_than_there_is() -> None:
-    shares = Shares("places", 2, 0.5)
-    shares.take("one")
-    shares.take("two")
-
-    with pytest.raises(QueueFull, match="2 places are held, 2 is the limit"):
-        shares.take("three")
-
-
 def test_what_is_released_can_be_taken_again_and_is_released_once() -> None:
     shares = Shares("places", 1, 1)
     with shares.take("one") as hold:
@@ -63,10 +42,6 @@ def test_what_is_released_can_be_taken_again_and_is_released_once() -> None:
         other = shares.take("other")
     assert shares.in_use == 1
     other.release()
-
-
-def test_of_one_place_a_part_is_still_one() -> None:
-    assert Shares("places", 1, 0.1).take("one")
 
 
 def test_more_than_a_client_may_ever_hold_passes_while_it_holds_nothing_else() -> None:

@@ -1,1 +1,1 @@
-"""Workers elsewhere: found, chosen, asked; streams that move from one to another."""
+"""The workers of a gateway: discovery, routing, calls, failover, rollouts."""

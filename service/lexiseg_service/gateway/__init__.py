@@ -1,1 +1,1 @@
-"""The gateway: checks, limits, relays. Knows no torch."""
+"""The gateway: checks, limits and relays requests. Never imports torch."""

@@ -1,1 +1,1 @@
-"""An image before it is decoded: what its head says, the id it is known by, and how it is fetched by URL."""
+"""Encoded images: headers, ids, sample photographs, and fetching by URL."""

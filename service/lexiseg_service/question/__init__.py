@@ -1,1 +1,1 @@
-"""What is asked and answered, and the seam between gateway and worker; it imports neither of them."""
+"""Requests and answers, and the interface between gateway and worker; imports neither of them."""

@@ -182,8 +182,8 @@ class VideoFrame:
         """This frame, with the objects that an earlier, dropped frame should have started and ended."""
         if not dropped.follow and not dropped.unfollow:
             return self
-        said = {*self.unfollow, *(each.track_id for each in self.follow)}
-        earlier = tuple(each for each in dropped.follow if each.track_id not in said)
+        named = {*self.unfollow, *(each.track_id for each in self.follow)}
+        earlier = tuple(each for each in dropped.follow if each.track_id not in named)
         ended = tuple(dict.fromkeys((*dropped.unfollow, *self.unfollow)))
         return replace(self, follow=(*earlier, *self.follow), unfollow=ended)
 

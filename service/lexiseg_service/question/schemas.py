@@ -21,7 +21,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Strict(BaseModel):
-    """An unknown field is an error, not a surprise."""
+    """Unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +54,9 @@ class PointInput(Strict):
 class PromptInput(Strict):
     """One object, shown by points, by a box, or by both; without a box, at least one point is positive."""
 
-    points: list[PointInput] = Field(default_factory=list, fail_fast=True, description="clicks on it and beside it")
+    points: list[PointInput] = Field(
+        default_factory=list, fail_fast=True, description="clicks on the object and next to it"
+    )
     box: Annotated[list[Coordinate], Field(min_length=4, max_length=4)] | None = Field(
         None, description="x0, y0, x1, y1: the left, upper, right and lower edge in pixels"
     )
@@ -136,7 +138,7 @@ class Question(Strict):
     overlay: bool = Field(False, description="also answer a PNG of the image with its segments painted on")
     background: bool | BackgroundInput | None = Field(
         None,
-        description="true (default with `classes`): what no class explains belongs to nobody; false: every pixel gets "
+        description="true (default with `classes`): pixels that no class explains stay empty; false: every pixel gets "
         "a class; a named vocabulary has a default of its own",
     )
     threshold: Probability | None = Field(
@@ -187,7 +189,7 @@ class SegmentOutput(BaseModel):
     prompt_index: int | None = Field(None, description="position of its prompt in the request")
     mask_index: int | None = Field(None, description="which of the masks that the prompt may mean, best first")
     quality: float | None = Field(None, description="the model's own estimate of the mask's overlap (IoU), 0 to 1")
-    is_thing: bool | None = Field(None, description="whether it comes in countable pieces; null: not said")
+    is_thing: bool | None = Field(None, description="whether it is countable; null: unknown")
     track_id: int | None = Field(None, description="the same for an object from frame to frame; null for a photograph")
     mask: MaskOutput | PolygonOutput | None = Field(description="as `mask` asked; null with png and none")
 
@@ -204,7 +206,7 @@ class TimingsOutput(BaseModel):
 
 
 class CacheOutput(BaseModel):
-    """What did not have to be computed again."""
+    """What came from caches."""
 
     text_hits: int = Field(
         description="texts whose embedding was kept; with API keys, those that the same key has asked for before"
@@ -218,12 +220,12 @@ class CacheOutput(BaseModel):
 class LabelMapOutput(BaseModel):
     """A PNG whose values are segment ids."""
 
-    base64: str = Field(description="the PNG; 0 belongs to nobody")
+    base64: str = Field(description="the PNG; 0 is no segment")
     bits: Literal[8, 16] = Field(description="of a pixel; 16 from 256 segments on")
 
 
 class WarningOutput(BaseModel):
-    """What a client should know of an answer that is none the less one."""
+    """A warning about an answer."""
 
     type: str = Field(description="the kind of warning; stays the same, so that programs can tell them apart")
     detail: str = Field(description="in words, for people")
@@ -256,7 +258,7 @@ class SegmentAnswer(BaseModel):
 
 
 class ModelOutput(ModelCard):
-    """A model's card, and what is loaded of it."""
+    """A model's card, and whether it is loaded."""
 
     digest: str | None = Field(description="of the loaded weights; null until they are")
     loaded: bool = Field(description="whether its weights are in memory")
@@ -269,7 +271,7 @@ class ModelList(BaseModel):
 
 
 class Liveness(BaseModel):
-    """Whether the process works."""
+    """Whether the process is healthy."""
 
     status: Literal["alive", "dead"] = Field(description="dead: only a restart helps")
     detail: str = Field(description="why, for people")
@@ -280,7 +282,7 @@ class Readiness(BaseModel):
 
     status: Literal["ready", "not ready"] = Field(description="ready: requests are answered")
     detail: str = Field(description="why, for people")
-    degraded: list[str] = Field(description="what works less well than it should, without a change in the answers")
+    degraded: list[str] = Field(description="what is degraded, without a change in the answers")
 
 
 class FindingOutput(BaseModel):

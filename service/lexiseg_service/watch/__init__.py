@@ -1,1 +1,1 @@
-"""What tells operators how a process is: logs, metrics, traces."""
+"""Logs, metrics and traces."""

@@ -26,14 +26,14 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.watch.gathered import gather
 
-# From a text row in memory (tenths of a millisecond) to the default deadline.
+# From a cached text row (tenths of a millisecond) to the default deadline.
 SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 LOAD_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0)
-# What a gateway and the network add to the time of a worker.
+# The overhead of gateway and network.
 HOP_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
-# Of HTTP; a client may name any of forty at any route, and each would be two dozen series for as long as we run.
+# Other HTTP methods are counted as `other`: clients could create unlimited series.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 WorkerState = Literal["ready", "loading", "leaving", "away", "missing"]
@@ -61,7 +61,7 @@ class Metrics:
     """Every metric of the process; docs/observability.md explains them."""
 
     def __init__(self, workers: Sequence[Path] = ()) -> None:
-        """`workers`: sockets of workers on this machine, whose metrics are shown beside these."""
+        """`workers`: sockets of workers on this machine, whose metrics are shown, too."""
         self._workers = workers
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -168,22 +168,22 @@ class Metrics:
         self._begin()
 
     def request(self, route: str, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
-        """An answered HTTP request; a trace that somebody keeps becomes the exemplar of its bucket."""
+        """Count an answered HTTP request; a sampled trace becomes the exemplar of its bucket."""
         method = method if method in METHODS else "other"
         self.requests.labels(route, method, status).inc()
         self._request_seconds.labels(route, method).observe(seconds, _exemplar(trace_id))
 
     def call(self, method: str, code: str, seconds: float, trace_id: str | None = None) -> None:
-        """A gRPC call that is over."""
+        """Count a finished gRPC call."""
         self.calls.labels(method, code).inc()
         self._call_seconds.labels(method).observe(seconds, _exemplar(trace_id))
 
     def stage(self, stage: str, seconds: float) -> None:
-        """One pass of a stage: decode, queue, text, image, post or total."""
+        """Time one run of a stage: decode, queue, text, image, post or total."""
         self._stages.labels(stage).observe(seconds)
 
     def watch_workers(self, states: Callable[[], Mapping[str, WorkerState]]) -> None:
-        """A gateway's workers, whose states are asked for at each scrape."""
+        """Show the states of a gateway's workers, read at each scrape."""
         self._worker_states = states
 
     def answered(self, text: float, post: float, total: float, *, from_cache: bool) -> None:
@@ -194,7 +194,7 @@ class Metrics:
         self._features.labels("hit" if from_cache else "miss").inc()
 
     def failed(self, reason: str) -> None:
-        """A request for masks failed: rejected, canceled, timeout, decode, backend or other."""
+        """Count a failed request for masks: rejected, canceled, timeout, decode, backend or other."""
         self.failures.labels(reason).inc()
 
     def texts(self, tier: str, **counts: int) -> None:
@@ -204,33 +204,33 @@ class Metrics:
                 self._texts.labels(tier, result).inc(count)
 
     def breaker(self, link: str, state: Callable[[], float]) -> None:
-        """A link to Redis, the state of whose breaker is asked for at each scrape."""
+        """Show the breaker state of a link to Redis, read at each scrape."""
         self._breakers.labels(link).set_function(state)
 
     def held(self, cache: str, nbytes: Callable[[], float]) -> None:
-        """A cache whose bytes are asked for at each scrape."""
+        """Show the bytes of a cache, read at each scrape."""
         self._held.labels(cache).set_function(nbytes)
 
     def waiting(self, stage: str, count: Callable[[], float], longest: Callable[[], float]) -> None:
-        """A stage whose queue, and the longest wait in it, are asked for at each scrape."""
+        """Show the queue of a stage and its longest wait, read at each scrape."""
         self._waiting.labels(stage).set_function(count)
         self._longest_wait.labels(stage).set_function(longest)
 
     def gpu(self, device: str, held: Callable[[], float], free: Callable[[], float]) -> None:
-        """A device whose memory is asked for at each scrape; without one there is no series."""
+        """Show the memory of a device, read at each scrape."""
         self._gpu.labels(device).set_function(held)
         self._gpu_free.labels(device).set_function(free)
 
     def question(self, by: str) -> None:
-        """A request for masks, or a frame of a stream: rest, grpc or stream."""
+        """Count a request for masks, or a frame of a stream: rest, grpc or stream."""
         self.questions.labels(by).inc()
 
     def answered_by(self, model: str, version: str) -> None:
-        """A question or a frame that a model has answered."""
+        """Count a question or a frame that a model has answered."""
         self.model_answers.labels(model, version).inc()
 
     def _begin(self) -> None:
-        """At zero, what alerts and shares are made of: the pace of a counter leaves its first sample out."""
+        """Create the series of alerts at zero: a rate needs a first sample."""
         for counter, values in KNOWN_VALUES.items():
             for value in values:
                 getattr(self, counter).labels(value)
@@ -240,15 +240,15 @@ class Metrics:
         return generate_latest(self.registry)
 
     async def rendered(self, accept: str) -> tuple[bytes, str]:
-        """As an `Accept` header asks for, and its media type; only OpenMetrics has exemplars."""
+        """The exposition in the format of an `Accept` header, and its media type; only OpenMetrics has exemplars."""
         encode, media_type = choose_encoder(accept)
-        # In a thread: some caches take tens of milliseconds to count their bytes.
+        # In a thread: counting the bytes of some caches takes tens of milliseconds.
         registry = await gather(self.registry.collect(), self._workers) if self._workers else self.registry
         return await asyncio.to_thread(encode, registry), media_type
 
 
 class _Workers(Collector):
-    """A series for each worker that is known now, and no longer for one that is not."""
+    """A series for each known worker."""
 
     def __init__(self, states: Callable[[], Mapping[str, WorkerState]]) -> None:
         self._states = states

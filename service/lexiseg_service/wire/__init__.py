@@ -1,1 +1,1 @@
-"""Between the messages of proto/lexiseg/v1 and the service's own words. Free of torch; both sides of the hop use it."""
+"""Protobuf messages of proto/lexiseg/v1 to requests and answers and back; gRPC servers, options and credentials."""

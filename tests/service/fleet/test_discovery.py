@@ -37,13 +37,6 @@ def test_a_target_is_a_host_and_a_port(target: str, parts: tuple[str, int]) -> N
     assert split(target) == parts
 
 
-async def test_addresses_are_taken_as_they_are() -> None:
-    found = Discovery(["10.0.0.7:1", "[::1]:2", "10.0.0.7:1"])
-
-    assert found.fixed
-    assert await found.addresses() == ["10.0.0.7:1", "[::1]:2"]
-
-
 async def test_a_name_stands_for_all_its_machines_and_follows_them() -> None:
     names = {"workers": ["10.0.0.9", "10.0.0.8"]}
     found = Discovery(["dns:///workers:50061"], answering(names))
@@ -94,12 +87,6 @@ def test_what_is_no_address_is_refused(workers: str) -> None:
         settings_of({"workers": workers})
 
 
-def test_addresses_stand_between_commas() -> None:
-    settings = settings_of({"workers": "10.0.0.7:1, dns:///workers:2,[::1]:3"})
-
-    assert settings.workers == ("10.0.0.7:1", "dns:///workers:2", "[::1]:3")
-
-
 async def test_a_name_that_is_looked_up_for_too_long_keeps_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "LOOKUP_SECONDS", 0.05)
     slow = False
@@ -114,7 +101,3 @@ async def test_a_name_that_is_looked_up_for_too_long_keeps_its_addresses(monkeyp
     slow = True
 
     assert await found.addresses() == before == ["10.0.0.8:1"]
-
-
-async def test_the_system_knows_this_machine() -> None:
-    assert await Discovery(["localhost:1"]).addresses() in (["127.0.0.1:1"], ["[::1]:1"])

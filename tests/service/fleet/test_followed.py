@@ -13,11 +13,8 @@ from PIL import Image
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.types import Prompt
-from lexiseg_service.errors import InvalidValue
-from lexiseg_service.fleet.followed import FollowedObjects
 from lexiseg_service.question.messages import Followed, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.wire.errors import problem_of
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.model.video.moving import Corner, box, scene
@@ -149,80 +146,3 @@ def heard(*followed: int, lost: tuple[int, ...] = (), x: int = 1) -> pb.SegmentV
     ]
     size = pb.Size(height=40, width=64)
     return pb.SegmentVideoResponse(answer=pb.SegmentResponse(segments=segments, size=size), lost=lost)
-
-
-@pytest.fixture
-def objects() -> FollowedObjects:
-    """One object that is followed, 5, and one that is lost, 6, at a worker that has just gone."""
-    objects = FollowedObjects()
-    objects.ask(FOLLOWING)
-    objects.hear(VideoFrame(b"", "0"), heard(5, lost=(6,)))
-    objects.move()
-    return objects
-
-
-def test_an_object_is_shown_by_its_last_box_behind_what_the_frame_shows_itself(objects: FollowedObjects) -> None:
-    first, second = frame("1", shows(9, HERE)), frame("2")
-
-    asked = objects.resumed(first)
-
-    assert asked.follow == (shows(9, HERE), Followed(5, Prompt(box=(1, 2, 4, 6))))
-    assert objects.resumed(second) is second
-    message = heard(9, 5)
-    objects.hear(first, message)
-    assert [segment.HasField("prompt_index") for segment in message.answer.segments] == [True, False]
-    assert list(message.lost) == [6]
-
-
-@pytest.mark.parametrize(
-    ("was", "at", "expected"), [(1, 3, (5, 2, 8, 6)), (50, 56, (62, 2, 64, 6)), (3, 1, (0, 2, 2, 6))]
-)
-def test_a_box_moves_on_as_it_moved_last_and_stays_in_the_frame(
-    objects: FollowedObjects, was: int, at: int, expected: tuple[float, ...]
-) -> None:
-    for name, x in (("1", was), ("2", at)):
-        objects.hear(frame(name), heard(5, x=x))
-    objects.move()
-
-    assert objects.resumed(frame("3")).follow == (Followed(5, Prompt(box=expected)),)  # type: ignore[arg-type]
-
-
-def test_an_object_that_the_frame_shows_or_ends_is_not_shown_again(objects: FollowedObjects) -> None:
-    shown, ended = frame("1", shows(5, HERE)), frame("1", unfollow=(5,))
-
-    assert objects.resumed(shown).follow == shown.follow
-    objects.move()
-    assert objects.resumed(ended).follow == ()
-    message = heard()
-    objects.hear(ended, message)
-    assert list(message.lost) == [6]
-
-
-def test_an_object_that_cannot_be_shown_is_lost(objects: FollowedObjects) -> None:
-    outside = InvalidValue.of("prompts.0.box", "(1, 2, 4, 6)", "a box inside the image")
-    objects.resumed(first := frame("1"))
-    objects.hear(first, pb.SegmentVideoResponse(error=problem_of(outside, "")))
-
-    second = frame("2")
-    assert objects.resumed(second) is second
-    objects.hear(second, message := heard())
-    assert list(message.lost) == [5, 6]
-
-
-def test_what_another_model_forgets_is_forgotten(objects: FollowedObjects) -> None:
-    objects.ask(StreamQuestion(question(None, task="prompt", model="other", deadline=float("inf"))))
-
-    first = frame("1")
-    assert objects.resumed(first) is first
-    objects.hear(first, message := heard())
-    assert list(message.lost) == []
-
-
-def test_a_frame_that_was_dropped_ends_objects_with_the_next_one(objects: FollowedObjects) -> None:
-    first, second = frame("1", unfollow=(6,)), frame("2")
-    objects.resumed(first)
-    objects.hear(first, pb.SegmentVideoResponse(dropped=True))
-    objects.resumed(second)
-    objects.hear(second, message := heard(5))
-
-    assert list(message.lost) == []

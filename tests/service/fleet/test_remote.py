@@ -113,15 +113,6 @@ async def test_a_worker_with_much_to_do_hands_over_and_the_image_is_found_again(
     assert len(busy.asked) == SPILL_AT
 
 
-async def test_an_image_that_the_first_worker_lacks_is_looked_for_elsewhere() -> None:
-    first, second = Someone(failure=ImageExpired("gone")), Someone(failure=ImageExpired("gone"))
-    async with started(first, second) as fleet:
-        with pytest.raises(ImageExpired):
-            await fleet.backend.segment(question(None, image_id="0" * 32))
-
-    assert len(first.asked) == len(second.asked) == 1
-
-
 @pytest.mark.parametrize(
     ("refusal", "heard"),
     [(NotReady("going down"), ImageExpired), (QueueFull("full", 3), QueueFull)],
@@ -216,20 +207,6 @@ async def test_a_model_whose_worker_is_away_is_known_and_away() -> None:
     assert names == {"cats", "dogs"}
 
 
-async def test_a_worker_that_still_loads_is_waited_for_and_not_asked() -> None:
-    loading = Someone(now=Health(True, False, "loading"))
-    async with started(loading, ready=0) as fleet:
-        await fleet.until(lambda: bool(fleet.backend.cards()))
-        with pytest.raises(NotReady):
-            await fleet.backend.segment(question())
-        assert not fleet.backend.health().ready
-        loading.now = Health(True, True, "warm")
-        await fleet.ready(1)
-        await fleet.backend.segment(question())
-
-    assert len(loading.asked) == 1
-
-
 async def test_a_worker_that_loads_a_version_for_the_first_time_is_asked_only_if_all_do() -> None:
     loads = Health(True, True, "warm", awaited=("colours@1",))
     first, second = Someone(now=loads), Someone(now=loads)
@@ -248,11 +225,6 @@ async def test_a_worker_that_loads_a_version_for_the_first_time_is_asked_only_if
     assert waited_for == 4
     assert len(first.asked) == before
     assert len(second.asked) == waited_for - before + len(IMAGES)
-
-
-async def test_what_makes_a_worker_worse_shows_at_the_gateway() -> None:
-    async with started(Someone(now=Health(True, True, "warm", ("text cache",)))) as fleet:
-        assert fleet.backend.health().degraded == ("text cache",)
 
 
 async def test_a_deadline_that_passes_ends_the_work_too() -> None:

@@ -43,12 +43,6 @@ def test_a_share_is_about_as_large_as_it_says_and_grows_by_those_who_are_not_in_
     assert 330 <= len(shares[2]) <= 470
 
 
-def test_another_version_has_another_share() -> None:
-    other = {key for key in KEYS if Rollout(ModelName("colours", "3"), 20).takes(key)}
-
-    assert taken(20) != other
-
-
 def test_whoever_is_not_in_the_share_gets_the_version_of_before_whatever_comes_first() -> None:
     all_of_it, nothing = Rollout(NEW, 100), Rollout(NEW, 0)
 
@@ -70,14 +64,6 @@ def test_a_version_that_no_worker_has_is_given_to_nobody() -> None:
     assert chosen(Rollout(NEW, 100), [ONE], "anybody") == ONE
     assert chosen(Rollout(NEW, 0), [TWO], "anybody") == TWO
     assert chosen(Rollout(NEW, 100), [], "anybody") is None
-
-
-def test_a_version_that_would_have_to_be_waited_for_is_given_to_nobody_yet() -> None:
-    awaited = ("colours@2",)
-
-    assert chosen(Rollout(NEW, 100), [ONE, TWO], "anybody", awaited) == ONE
-    assert chosen(Rollout(NEW, 100), [TWO], "anybody", awaited) == TWO  # there is no other
-    assert chosen(Rollout(NEW, 0), [TWO, ONE], "anybody", ("colours@1",)) == ONE  # it was taken back
 
 
 @pytest.mark.parametrize(
@@ -201,15 +187,6 @@ async def test_an_image_gets_the_same_version_sent_or_known_whoever_asks(tmp_pat
         seen.add(sent.model)
 
     assert seen == {"colours@1", "colours@2"}
-
-
-async def test_a_video_stays_with_one_version_of_its_caller(tmp_path: Path) -> None:
-    asks = use_case(tmp_path, "colours@2 50 image")
-    question = Question.model_validate({"classes": ["red"]})
-
-    versions = {(await asks.request(question, Caller(client="camera"), of_stream=True)).model for _ in range(5)}
-
-    assert len(versions) == 1
 
 
 def test_a_missing_file_is_logged_and_read_once_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

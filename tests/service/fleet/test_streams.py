@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from lexiseg_service.errors import InvalidValue, NotReady
+from lexiseg_service.errors import NotReady
 from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
 from tests.service.fleet.workers import Fleet, Someone, question, started
 
@@ -189,20 +189,6 @@ async def test_with_latest_frames_do_not_wait_in_the_gateway() -> None:
             names = [(await first).frame_id, *[answer.frame_id async for answer in answers]]
 
     assert names == NAMES
-
-
-async def test_what_the_sender_of_frames_raises_ends_the_stream_after_its_answers() -> None:
-    async def broken() -> AsyncIterator[StreamQuestion | VideoFrame]:
-        yield asking()
-        yield frames("0")[0]
-        raise InvalidValue.of("smoothing", 2, "at most 0.95")
-
-    async with started(Someone()) as fleet, aclosing(fleet.backend.stream(broken())) as answers:
-        first = await anext(answers)
-        with pytest.raises(InvalidValue):
-            await anext(answers)
-
-    assert first.frame_id == "0"
 
 
 async def test_a_stream_that_is_abandoned_leaves_nothing_at_the_worker() -> None:

@@ -149,18 +149,6 @@ async def test_other_words_label_the_same_objects(client: httpx.AsyncClient) -> 
     assert second.json()["state_reset"] is False
 
 
-async def test_words_may_come_and_go(client: httpx.AsyncClient) -> None:
-    stream = await opened(client)
-    await client.put("/v1/vocabularies/colours", json={"classes": ["green", "red"]})
-    seen = [await ask(client, stream, frame(shown(1, HERE), red=HERE))]
-
-    for asked in ({"vocabulary": "colours"}, {}):
-        assert (await client.put(f"/v1/streams/{stream}", json=asked)).status_code == 204
-        seen.append(await ask(client, stream, frame(red=HERE)))
-
-    assert [labels_of(answer)[1] for answer in seen] == [None, "red", None]
-
-
 async def test_another_size_forgets_the_objects_and_says_so(client: httpx.AsyncClient) -> None:
     stream = await opened(client)
     await ask(client, stream, frame(shown(1, HERE), red=HERE))
@@ -217,31 +205,6 @@ async def test_a_config_that_ends_its_stream_gets_the_reason() -> None:
         await streams.change(identity, config, caller)
     with pytest.raises(UnknownStream):
         await streams.change(identity, config, caller)
-
-
-async def test_a_question_to_a_stream_that_is_not_open_is_refused(client: httpx.AsyncClient) -> None:
-    stream = await opened(client)
-    await client.delete(f"/v1/streams/{stream}")
-
-    assert kind(await client.put(f"/v1/streams/{stream}", json={"classes": ["red"]})) == UNKNOWN
-
-
-async def test_a_named_list_labels_objects(client: httpx.AsyncClient) -> None:
-    assert (await client.put("/v1/vocabularies/colours", json={"classes": ["green", "red"]})).status_code == 201
-    stream = await opened(client, {"vocabulary": "colours"})
-
-    answer = await ask(client, stream, frame(shown(1, HERE), red=HERE))
-
-    assert [(each["label"], each["class_index"]) for each in answer.json()["segments"]] == [("red", 1)]
-
-
-async def test_an_example_in_another_picture_labels_objects(client: httpx.AsyncClient) -> None:
-    example = {"image": frame(green=THERE)["image"], "box": list(box(THERE))}
-    stream = await opened(client, {"classes": [{"name": "mascot", "examples": [example]}]})
-
-    answer = await ask(client, stream, frame(shown(1, HERE), green=HERE))
-
-    assert [each["label"] for each in answer.json()["segments"]] == ["mascot"]
 
 
 TWO_PICTURES = {"box": [0, 0, 4, 4], "image": {"id": "0" * 32, "url": "https://a.example/b.png"}}
@@ -321,10 +284,6 @@ async def test_a_stream_that_is_ended_is_unknown(client: httpx.AsyncClient) -> N
     assert ended.status_code == 204
     assert kind(await ask(client, stream, frame(red=HERE))) == UNKNOWN
     assert kind(await client.delete(f"/v1/streams/{stream}")) == UNKNOWN
-
-
-async def test_a_model_that_is_not_here_opens_no_stream(client: httpx.AsyncClient) -> None:
-    assert kind(await client.post("/v1/streams", json={"model": "none"})) == (404, "unknown-model")
 
 
 async def test_a_silent_stream_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,18 +131,6 @@ def chunked(piece: bytes, n: int) -> Answer:
     return write
 
 
-def hinted(n_hints: int, body: bytes) -> Answer:
-    """So many heads of hints before that of the answer."""
-    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-
-    def write(handler: BaseHTTPRequestHandler) -> None:
-        for _ in range(n_hints):
-            handler.wfile.write(hint)
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    return write
-
-
 def redirect(to: str, **headers: str) -> Answer:
     return content(b"", 302, Location=to, **headers)
 

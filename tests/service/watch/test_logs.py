@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import numpy as np
@@ -51,18 +51,6 @@ def test_a_client_that_resets_its_call_leaves_no_traceback(capsys: pytest.Captur
 
     (line,) = lines(capsys)
     assert "something else" in line["exception"]
-
-
-@pytest.mark.parametrize(("level", "told"), [("info", 2), ("debug", 4)])
-def test_an_export_tells_of_its_constants_only_when_debugged(
-    level: Literal["info", "debug"], told: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    logs.configure(Settings(log_level=level))
-    for name in ("onnx_ir.passes.common.initializer_deduplication", "onnxscript.optimizer._constant_folding"):
-        logging.getLogger(name).info("a constant")
-        logging.getLogger(name).warning("something else")
-
-    assert len(lines(capsys)) == told
 
 
 class BrokenColours(ColourSegmenter):
@@ -113,14 +101,6 @@ def test_an_error_with_its_trace_stays_on_one_line(capsys: pytest.CaptureFixture
 
     (line,) = lines(capsys)
     assert "ValueError" in line["exception"]
-
-
-def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(Settings(log_level="warning"))
-
-    structlog.get_logger("lexiseg.test").info("hello")
-
-    assert lines(capsys) == []
 
 
 @pytest.mark.parametrize("classes", [["unicorn"], ["unicorn", "unicorn"], ["unicorn\x00"]])
@@ -180,17 +160,6 @@ async def test_no_line_of_a_worker_holds_words_images_or_keys(
     assert "unicorn" not in written
     assert "secret" not in written
     assert "PNG" not in written
-
-
-async def test_a_request_leaves_nothing_on_the_lines_after_it(capsys: pytest.CaptureFixture[str]) -> None:
-    await asked_of(ColourSegmenter())
-    capsys.readouterr()
-
-    structlog.get_logger("lexiseg.test").info("hello")
-
-    (line,) = lines(capsys)
-    assert "request_id" not in line
-    assert "key_id" not in line
 
 
 def test_a_terminal_gets_lines_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

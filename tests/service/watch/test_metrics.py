@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import FAILURE_REASONS, Metrics
 from lexiseg_service.worker.models.loaded import watch_device
-from lexiseg_service.worker.worker import ModelWorker
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form
@@ -86,14 +84,6 @@ async def test_a_request_leaves_its_traces(sample: str, backend: EngineBackend, 
     assert sample in (await scrape_after_a_request(backend, metrics)).splitlines()
 
 
-async def test_each_route_has_its_own_times(backend: EngineBackend, metrics: Metrics) -> None:
-    scrape = await scrape_after_a_request(backend, metrics)
-
-    assert 'lexiseg_request_seconds_count{method="POST",route="/segment"} 1.0' in scrape
-    assert 'lexiseg_questions_total{by="rest"} 1.0' in scrape
-    assert re.search(r'^lexiseg_build_info\{python="3\.\d+\.\d+",version="[^"]+"\} 1\.0$', scrape, re.MULTILINE)
-
-
 async def test_every_stage_of_a_request_is_measured(backend: EngineBackend, metrics: Metrics) -> None:
     scrape = await scrape_after_a_request(backend, metrics)
 
@@ -117,20 +107,6 @@ async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Me
     assert float(held["features"]) == backend.engine.feature_cache.nbytes > 0
     assert float(held["words"]) > 0
     assert {"asked", "streams", "requests", "fetched", "vocabularies"} <= held.keys()
-
-
-async def test_a_scrape_is_written_beside_the_event_loop(metrics: Metrics) -> None:
-    by: list[threading.Thread] = []
-
-    def nbytes() -> float:
-        by.append(threading.current_thread())
-        return 17.0
-
-    metrics.held("words", nbytes)
-    content, _ = await metrics.rendered("")
-
-    assert by[0] is not threading.current_thread()
-    assert b'lexiseg_cache_bytes{cache="words"} 17.0' in content
 
 
 def test_methods_that_no_route_has_are_counted_together(metrics: Metrics) -> None:
@@ -165,22 +141,6 @@ async def test_a_failure_counts_under_its_reason(
     assert f'lexiseg_request_failures_total{{reason="{reason}"}} 1.0' in scrape
 
 
-def test_each_link_to_redis_has_a_breaker_of_its_own(metrics: Metrics) -> None:
-    metrics.breaker("limits", lambda: 0)
-    metrics.breaker("vocabularies", lambda: 2)
-
-    scrape = metrics.render().decode()
-
-    assert 'lexiseg_redis_breaker_state{link="limits"} 0.0' in scrape
-    assert 'lexiseg_redis_breaker_state{link="vocabularies"} 2.0' in scrape
-
-
-def test_a_model_that_is_not_loaded_yet_is_shown_as_such(metrics: Metrics) -> None:
-    ModelWorker(Settings(), metrics)
-
-    assert 'lexiseg_model_loaded{model="tiny",version="1"} 0.0' in metrics.render().decode()
-
-
 def test_a_cpu_has_no_gpu_memory(metrics: Metrics) -> None:
     watch_device("cpu", metrics)
 
@@ -194,7 +154,3 @@ def test_gpu_memory_is_asked_for_at_each_scrape(metrics: Metrics) -> None:
 
     assert 'lexiseg_gpu_memory_bytes{device="0"} 5.0' in metrics.render().decode()
     assert 'lexiseg_gpu_memory_free_bytes{device="0"} 75.0' in metrics.render().decode()
-
-
-def test_the_process_itself_is_measured(metrics: Metrics) -> None:
-    assert "process_resident_memory_bytes" in metrics.render().decode()

@@ -13,7 +13,7 @@ from google.rpc.status_pb2 import Status
 from lexiseg_client.stubs.segmentation_pb2 import Problem
 from lexiseg_service import errors
 from lexiseg_service.errors import InvalidValue, QueueFull, ServiceError
-from lexiseg_service.wire.errors import DETAILS, code_of, details_of, error_of, message_of, problem_of, read_error
+from lexiseg_service.wire.errors import DETAILS, code_of, details_of, message_of, read_error
 
 RAISED = [
     errors.MalformedRequest("no JSON"),
@@ -88,17 +88,6 @@ def test_the_details_are_those_that_other_libraries_know() -> None:
     assert (problem.status, problem.request_id) == (429, "an-id")
 
 
-def test_a_kind_that_only_a_newer_release_knows_is_still_an_error() -> None:
-    arrived = error_of(Problem(type="brand-new", detail="something", status=418))
-
-    assert (type(arrived), arrived.detail) == (ServiceError, "something")
-
-
-@pytest.mark.parametrize("trailers", [(), (("other", "x"),), ((DETAILS, b"\xff\xff"),), ((DETAILS, b""),)])
-def test_a_failure_that_is_not_ours_is_nobody_s_error(trailers: tuple[tuple[str, Any], ...]) -> None:
-    assert read_error(Failed(*trailers)) is None
-
-
 @pytest.mark.parametrize("letter", ["x", "é", "漢", "\ud800"])
 def test_trailers_stay_below_what_every_client_takes(letter: str) -> None:
     findings = [InvalidValue.of(f"classes.{number}", letter * 80, letter * 60) for number in range(20)]
@@ -113,12 +102,3 @@ def test_trailers_stay_below_what_every_client_takes(letter: str) -> None:
     assert len(details) + len(quote(message_of(error))) < 7000
     assert arrived is not None
     assert arrived.extra["errors"]
-
-
-def test_a_value_keeps_its_type_on_the_way() -> None:
-    values = [None, True, 3.5, "text"]
-    error = InvalidValue("wrong", errors=[{"field": "f", "value": value, "expected": "e"} for value in values])
-
-    arrived = error_of(Problem.FromString(problem_of(error, "").SerializeToString()))
-
-    assert [entry["value"] for entry in arrived.extra["errors"]] == values

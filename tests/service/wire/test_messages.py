@@ -15,6 +15,7 @@ from lexiseg_model.types import (
     ClassEntry,
     Point,
     Prompt,
+    Region,
     Ring,
     Rle,
     Segment,
@@ -24,8 +25,11 @@ from lexiseg_model.types import (
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import (
     CacheUse,
+    ExampleRegion,
+    Exemplified,
     Followed,
     FrameAnswer,
+    KeptPicture,
     RenderedMap,
     StreamQuestion,
     Timings,
@@ -39,7 +43,16 @@ from lexiseg_service.wire.answer import (
     encode_answer,
     encode_frame_answer,
 )
-from lexiseg_service.wire.request import decode_request, decode_step, encode_request, encode_step
+from lexiseg_service.wire.request import (
+    decode_exemplified,
+    decode_exemplify,
+    decode_request,
+    decode_step,
+    encode_exemplified,
+    encode_exemplify,
+    encode_request,
+    encode_step,
+)
 
 CLASSES = (
     ClassEntry("sofa", ("couch", "settee"), 0.3, True),
@@ -153,21 +166,6 @@ def test_a_label_map_arrives_as_it_left() -> None:
     assert decode_answer(encode_answer(mapped)) == without_runs(mapped)
 
 
-def test_an_answer_without_masks_carries_none() -> None:
-    bare = replace(ANSWER, mask="none")
-    message = encode_answer(bare)
-
-    assert not any(segment.HasField("mask") for segment in message.segments)
-    assert decode_answer(message) == without_runs(bare)
-
-
-def test_scores_are_rounded_as_in_the_json() -> None:
-    rough = replace(ANSWER, segments=(replace(SEGMENTS[0], score=0.912345678, quality=0.87654321),))
-
-    (segment,) = encode_answer(rough).segments
-    assert (segment.score, segment.quality) == (0.9123, 0.8765)
-
-
 # Made when they are asked for: other tests count the frames and answers that are left in memory.
 def test_a_question_of_a_stream_arrives_as_it_left() -> None:
     question = StreamQuestion(replace(FULL, image_id=None, size=None), 0.5, True, "latest", 8, True)
@@ -212,3 +210,36 @@ def test_a_frame_s_error_arrives_as_a_problem() -> None:
     assert arrived.answer is None
     assert isinstance(arrived.error, InvalidValue)
     assert arrived.error.extra["errors"][0]["field"] == "image"
+
+
+REGIONS = (
+    Region(Prompt((Point(1, 2.5), Point(0, 0, positive=False)))),
+    Region(Prompt((), (0.0, 1.0, 2.25, 4.0))),
+    Region(mask=Rle((4, 4), "088", 0, (0, 0, 4, 4))),
+)
+REQUEST = WorkerRequest(
+    b"image",
+    Vocabulary(()),
+    "tiny",
+    regions=tuple(ExampleRegion(region, f"classes.0.examples.{number}") for number, region in enumerate(REGIONS)),
+    keep_picture=True,
+    size=(480, 640),
+    owner="camera",
+    deadline=7.0,
+)
+
+
+@pytest.mark.parametrize("request_", [REQUEST, replace(REQUEST, image=None, image_id="0" * 32, keep_picture=False)])
+def test_regions_arrive_as_they_were_sent(request_: WorkerRequest) -> None:
+    sent = internal.ExemplifyRequest.FromString(encode_exemplify(request_).SerializeToString())
+
+    assert decode_exemplify(sent, 7.0) == request_
+
+
+@pytest.mark.parametrize("picture", [None, KeptPicture(b"small", REGIONS)])
+def test_rows_arrive_as_they_were_made(picture: KeptPicture | None) -> None:
+    made = Exemplified("abc", "digest", (b"ab", b"cd"), picture)
+
+    sent = internal.ExemplifyResponse.FromString(encode_exemplified(made).SerializeToString())
+
+    assert decode_exemplified(sent) == made

@@ -84,16 +84,6 @@ async def test_a_gateway_without_a_certificate_is_refused(authority: Authority) 
         assert not worker.asked
 
 
-async def test_a_gateway_that_shows_no_certificate_of_its_own_is_refused(authority: Authority) -> None:
-    async with listening(**authority.settings_of(WORKER)) as (address, worker):
-        credentials = grpc.ssl_channel_credentials(authority.certificate.read_bytes())
-        named = [("grpc.ssl_target_name_override", WORKER)]
-        async with grpc.aio.secure_channel(address, credentials, options=named) as channel:
-            call = WorkerStub(channel).Segment(encode_request(question()), timeout=SECONDS)
-            assert await call.code() is grpc.StatusCode.UNAVAILABLE
-        assert not worker.asked
-
-
 async def test_a_gateway_of_another_authority_is_refused(authority: Authority, strangers: Authority) -> None:
     # It trusts the worker; the worker does not trust it.
     shown = {**strangers.settings_of("lexiseg-gateway"), "worker_tls_ca": authority.certificate}
@@ -106,20 +96,6 @@ async def test_a_worker_of_another_authority_is_told_nothing(authority: Authorit
     # It would take the gateway; the gateway does not take it.
     shown = {**strangers.settings_of(WORKER), "worker_tls_ca": authority.certificate}
     async with listening(**shown) as (address, worker):
-        code = await code_of_a_call(address, **authority.settings_of("lexiseg-gateway"))
-        assert code is grpc.StatusCode.UNAVAILABLE
-        assert not worker.asked
-
-
-async def test_a_gateways_certificate_is_not_a_workers(authority: Authority) -> None:
-    async with listening(**authority.settings_of("lexiseg-gateway")) as (address, worker):
-        code = await code_of_a_call(address, **authority.settings_of("lexiseg-gateway"))
-        assert code is grpc.StatusCode.UNAVAILABLE
-        assert not worker.asked
-
-
-async def test_a_worker_that_speaks_no_tls_is_told_nothing(authority: Authority) -> None:
-    async with listening() as (address, worker):
         code = await code_of_a_call(address, **authority.settings_of("lexiseg-gateway"))
         assert code is grpc.StatusCode.UNAVAILABLE
         assert not worker.asked
@@ -145,15 +121,6 @@ async def test_a_probe_asks_a_workers_health_without_the_token() -> None:
         health = await stub.Check(health_pb2.HealthCheckRequest())
 
     assert health.status == health_pb2.HealthCheckResponse.SERVING
-
-
-async def test_a_gateway_says_why_a_worker_is_of_no_use(authority: Authority) -> None:
-    wrong = "another token, long enough"
-    async with started(Someone(), ready=0, theirs={"worker_token": SECRET}, own={"worker_token": wrong}) as fleet:
-        await fleet.until(lambda: "token" in " ".join(fleet.backend.health().degraded))
-    own = authority.settings_of("lexiseg-gateway")
-    async with started(Someone(), ready=0, own=own) as fleet:
-        await fleet.until(lambda: "TLS" in " ".join(fleet.backend.health().degraded))
 
 
 def test_the_token_is_shown_nowhere() -> None:

@@ -1,1 +1,1 @@
-"""Who may ask, and how much: keys, rates, requests at a time."""
+"""API keys, limits of clients, and room for bytes and calls."""

@@ -22,7 +22,7 @@ from lexiseg_service.settings import Limits
 M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
 MAX_FILES = 2
-MAX_OTHER_FIELDS = 64  # of a form, beside its classes
+MAX_OTHER_FIELDS = 64  # of a form, besides its classes
 IMAGE = "one file in the multipart field `image`, as curl sends it with -F image=@FILE"
 SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
 # Content types of a body that is the file itself; its first bytes tell the image type.

@@ -1,4 +1,4 @@
-"""What OpenAPI cannot read off the routes: the two body forms of POST /segment, and the problems."""
+"""Parts of OpenAPI that FastAPI cannot generate: the body forms of POST /segment, and the problems."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ JSON_EXAMPLES: dict[str, dict[str, Any]] = {
         },
     },
 }
-# No `example`: /docs fills it into the form, and whoever only chose a file and classes would get an answer to clicks.
+# No `example`: /docs would fill it into the form and send prompts beside the chosen classes.
 _FORM_PROMPTS = {
     "type": "string",
     "description": "a JSON list, as in application/json: "
@@ -71,7 +71,7 @@ _FORM_PROMPTS = {
 
 
 def _flat_fields() -> dict[str, Any]:
-    """The fields of a question one by one, or all as `request`."""
+    """The fields of a question, and `request` for all of them."""
     schema = Question.model_json_schema(ref_template="#/components/schemas/{model}")
     properties: dict[str, Any] = {name: _plain(described) for name, described in schema["properties"].items()}
     properties["classes"] = {
@@ -86,7 +86,7 @@ def _flat_fields() -> dict[str, Any]:
 
 
 def _flat_form() -> dict[str, Any]:
-    """The multipart form: the file and the fields."""
+    """The schema of the multipart form."""
     return {
         "type": "object",
         "title": "SegmentForm",
@@ -101,7 +101,7 @@ def _flat_form() -> dict[str, Any]:
 
 
 def _plain(described: dict[str, Any]) -> dict[str, Any]:
-    """A field of a form: null is to leave it out, and no default, or a page would fill in and send every field."""
+    """A field of a form, without null and without a default, which /docs would fill in and send."""
     (kind, *_) = [option for option in described.get("anyOf", [{}]) if option.get("type") != "null"]
     return {name: value for name, value in (described | kind).items() if name not in ("anyOf", "default", "examples")}
 
@@ -117,8 +117,8 @@ SEGMENT_BODY: dict[str, Any] = {
             "schema": {"$ref": "#/components/schemas/JsonRequest"},
             "examples": JSON_EXAMPLES,
         },
-        # The fields of the form stand in the query: `POST /segment?classes=sky&classes=tree`.
-        # Its own type is taken too, but generators of clients know no `image/*`.
+        # With the fields in the query: `POST /segment?classes=sky&classes=tree`. `image/*` is accepted, too, but client
+        # generators do not know it.
         "application/octet-stream": {
             "schema": {"type": "string", "format": "binary", "description": f"the file itself: {TAKEN}"}
         },
@@ -129,8 +129,8 @@ PICTURE: dict[str, Any] = {
     "schema": {"type": "string", "format": "binary", "description": "the label map, or with `overlay` the overlay"},
     "example": "\x89PNG...",
 }
-# Of use with every request. Named here because openapi-python-client 0.29 imports what two forms of a body need only
-# where an operation has an optional parameter, too.
+# Valid for every request. Listed here because openapi-python-client 0.29 misses imports for several body forms unless
+# an operation has an optional parameter.
 REQUEST_ID: dict[str, Any] = {
     "name": "X-Request-Id",
     "in": "header",
@@ -142,14 +142,14 @@ REQUEST_ID: dict[str, Any] = {
 
 
 def query() -> list[dict[str, Any]]:
-    """The same fields as parameters, for a body that is the file itself."""
+    """The fields of a question as query parameters, for a body that is the file itself."""
     return [
         {
             "name": name,
             "in": "query",
             "required": False,
             "description": f"{described.get('description', name)} (beside a body that is the file itself, no other)",
-            # No example: /docs would fill it in, and send it beside a form.
+            # No example: /docs would fill it in and send it beside a form.
             "schema": {key: value for key, value in described.items() if key not in ("description", "example")},
         }
         for name, described in _flat_fields().items()
@@ -157,7 +157,7 @@ def query() -> list[dict[str, Any]]:
 
 
 def problems(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
-    """Descriptions by status; errors of one status share one."""
+    """Response descriptions by status, from errors."""
     by_status: dict[int, list[type[ServiceError]]] = {}
     for error in errors:
         by_status.setdefault(error.status, []).append(error)
@@ -215,26 +215,26 @@ SECURITY_SCHEMES = {
 
 
 def secure(schema: dict[str, Any], open_to_all: Container[str], *, needed: bool) -> None:
-    """Adds what the guard does before any route: keys and limits, everywhere but on the open paths."""
+    """Add keys and limits, which `Guard` checks, to all operations except those of open paths."""
     schema["components"]["securitySchemes"] = SECURITY_SCHEMES
     either: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
     guarded = {str(status): described for status, described in problems(Unauthorized, NotAllowed, RateLimited).items()}
     for path, operations in schema["paths"].items():
         for operation in operations.values():
-            _drop_frameworks_own(operation["responses"])
+            _drop_framework_errors(operation["responses"])
             if path not in open_to_all:
                 operation["security"] = either if needed else [{}, *either]
                 operation["responses"] = guarded | operation["responses"]
 
 
-def _drop_frameworks_own(responses: dict[str, Any]) -> None:
-    """FastAPI announces a 422 of its own form for every route with a parameter; ours come as problems."""
+def _drop_framework_errors(responses: dict[str, Any]) -> None:
+    """Drop FastAPI's own 422 response, which this service never sends."""
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
 
 
 def complete(schema: dict[str, Any]) -> None:
-    """Adds the component schemas that the hand-written parts refer to, and drops those of FastAPI's own errors."""
+    """Add the component schemas of the hand-written parts, and drop those of FastAPI's own errors."""
     components = schema["components"]["schemas"]
     components["SegmentForm"] = _flat_form()
     for model in (JsonRequest, Problem, VocabularyInput, StreamInput, FrameInput):

@@ -1,4 +1,4 @@
-"""What whoever runs the service asks: probes, metrics, the front door. By convention without a version."""
+"""The routes for operators: probes and metrics; by convention without a version."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from lexiseg_service.gateway.rest import examples
-from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.schemas import Liveness, Readiness
@@ -24,8 +22,8 @@ router = APIRouter()
     summary="Is the process healthy?",
     tags=["service"],
     responses={
-        200: {"model": Liveness, **shown(examples.LIVE)},
-        503: {"model": Liveness, "description": "It is not", **shown(examples.DEAD)},
+        200: {"model": Liveness},
+        503: {"model": Liveness, "description": "It is not"},
     },
 )
 async def get_liveness(request: Request) -> Response:
@@ -39,8 +37,8 @@ async def get_liveness(request: Request) -> Response:
     summary="Is a model warmed up?",
     tags=["service"],
     responses={
-        200: {"model": Readiness, **shown(examples.READY)},
-        503: {"model": Readiness, "description": "Not yet, or no longer", **shown(examples.NOT_READY)},
+        200: {"model": Readiness},
+        503: {"model": Readiness, "description": "Not yet, or no longer"},
     },
 )
 async def get_readiness(request: Request) -> Response:
@@ -55,7 +53,6 @@ async def get_readiness(request: Request) -> Response:
     summary="Prometheus metrics",
     tags=["service"],
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/plain": {"example": examples.METRICS}}}},
 )
 async def get_metrics(request: Request) -> Response:
     """The text exposition format; with exemplars where OpenMetrics is accepted."""

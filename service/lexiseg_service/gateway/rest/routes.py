@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from lexiseg_service.errors import UnknownModel
 from lexiseg_service.gateway.rest import body, examples, rendering
-from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems, query
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.use_case import Caller, UseCase
@@ -125,7 +124,7 @@ async def _disconnected(request: Request) -> None:
     "/models",
     summary="Cards of the models served here",
     tags=["models"],
-    responses={200: {"model": ModelList, **shown(examples.MODELS)}},
+    responses={200: {"model": ModelList}},
 )
 async def list_models(request: Request) -> Response:
     """Tasks, input size, licence, training data, measured quality, digest of the weights."""
@@ -136,7 +135,7 @@ async def list_models(request: Request) -> Response:
     "/models/{name}",
     summary="One model's card",
     tags=["models"],
-    responses={200: {"model": ModelOutput, **shown(examples.MODEL)}, **problems(UnknownModel)},
+    responses={200: {"model": ModelOutput}, **problems(UnknownModel)},
 )
 async def get_model(request: Request, name: ModelName) -> Response:
     """`name` may carry a version: `tiny@1`."""

@@ -23,8 +23,7 @@ from lexiseg_service.errors import (
     UnknownStream,
     UnsupportedImage,
 )
-from lexiseg_service.gateway.rest import body, examples
-from lexiseg_service.gateway.rest.examples import shown
+from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.rendering import content_of
 from lexiseg_service.gateway.rest.routes import caller_of
@@ -38,6 +37,11 @@ from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
 
 router = APIRouter(tags=["streams"])
 Identity = Annotated[str, Path(description="as `POST /streams` answered", examples=["3q2-7wAAAAAAAAAAAAAAAA"])]
+FRAME: dict[str, Any] = {
+    "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
+    "follow": [{"track_id": 1, "prompt": {"box": [2, 4, 30, 40]}}],
+    "unfollow": [],
+}
 _BUSY = (QueueFull, RateLimited, NotReady, DeadlineExceeded)
 
 
@@ -51,7 +55,7 @@ def _body(name: str, example: dict[str, Any]) -> dict[str, Any]:
     status_code=201,
     summary="Begin to follow objects through a video",
     responses={
-        201: {"model": StreamOutput, **shown(examples.STREAM)},
+        201: {"model": StreamOutput},
         **problems(MalformedRequest, UnknownModel, TooSlow, TooLarge, InvalidValue, *_BUSY),
     },
     openapi_extra=_body("StreamInput", {"classes": ["cow", "dog"], "model": "tiny"}),
@@ -69,7 +73,7 @@ async def open_stream(request: Request) -> Response:
     "/streams/{stream}/frames",
     summary="The next frame of a stream",
     responses={
-        200: {"model": FrameOutput, **shown(examples.FRAME)},
+        200: {"model": FrameOutput},
         **problems(
             MalformedRequest,
             UnknownModel,
@@ -82,14 +86,13 @@ async def open_stream(request: Request) -> Response:
             *_BUSY,
         ),
     },
-    openapi_extra=_body("FrameInput", examples.FRAME_ASKED),
+    openapi_extra=_body("FrameInput", FRAME),
 )
 async def next_frame(request: Request, stream: Identity) -> Response:
     """Where the objects are that are followed, in the frame that is sent.
 
     `follow` begins objects here, `unfollow` ends some before. A frame that is refused begins and ends nothing, and the
-    stream goes on, but for errors of the stream itself (429, 503, 504): then it is no more, and the next frame hears
-    404.
+    stream goes on; errors of the stream itself (429, 503, 504) end it, and the next frame gets a 404.
     """
     limits = _settings(request).limits
     sent = await body.read_json(request, FrameInput, limits)

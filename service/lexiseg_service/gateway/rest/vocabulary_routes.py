@@ -21,8 +21,7 @@ from lexiseg_service.errors import (
     TooSlow,
     UnknownVocabulary,
 )
-from lexiseg_service.gateway.rest import body, examples
-from lexiseg_service.gateway.rest.examples import shown
+from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.routes import caller_of, use_case_of
@@ -48,7 +47,7 @@ _BODY: dict[str, Any] = {
 @router.get(
     "/vocabularies",
     summary="Named class lists, built in and your own",
-    responses={200: {"model": VocabularyList, **shown(examples.VOCABULARIES)}},
+    responses={200: {"model": VocabularyList}},
 )
 async def list_vocabularies(request: Request) -> Response:
     """`POST /segment` takes any of these names as `vocabulary`."""
@@ -61,7 +60,7 @@ async def list_vocabularies(request: Request) -> Response:
     "/vocabularies/{name}",
     summary="One class list",
     responses={
-        200: {"model": VocabularyOutput, **_TAGGED, **shown(examples.VOCABULARY)},
+        200: {"model": VocabularyOutput, **_TAGGED},
         304: {"description": "Unchanged since the ETag in `If-None-Match`"},
         **problems(UnknownVocabulary),
     },
@@ -79,8 +78,8 @@ async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatc
     "/vocabularies/{name}",
     summary="Keep a class list of your own",
     responses={
-        200: {"model": VocabularyOutput, "description": "Replaced", **_TAGGED, **shown(examples.VOCABULARY)},
-        201: {"model": VocabularyOutput, "description": "Created", **_TAGGED, **shown(examples.VOCABULARY)},
+        200: {"model": VocabularyOutput, "description": "Replaced", **_TAGGED},
+        201: {"model": VocabularyOutput, "description": "Created", **_TAGGED},
         **problems(
             MalformedRequest, NotAllowed, ReadOnly, TooSlow, PreconditionFailed, TooLarge, InvalidValue, NotReady
         ),

@@ -1,1 +1,1 @@
-"""The gateway over gRPC: servicer, video streams, what surrounds each call."""
+"""The gateway over gRPC: servicer, messages, interceptor."""

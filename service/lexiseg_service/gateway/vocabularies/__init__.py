@@ -1,1 +1,1 @@
-"""Named class lists: those of the public benchmarks, which cannot be changed, and the users' own."""
+"""Named class lists: built-in ones of public benchmarks, and the users' own."""

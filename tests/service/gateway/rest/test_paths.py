@@ -36,23 +36,6 @@ async def test_segment_answers_the_same_under_both_paths(client: httpx.AsyncClie
     assert len({str(stable(answer.json())) for both in answers for answer in both}) == 1
 
 
-@pytest.mark.parametrize("path", READ)
-async def test_what_can_be_read_is_the_same_under_both_paths(client: httpx.AsyncClient, path: str) -> None:
-    plain, versioned = [await client.get(f"{family}{path}") for family in FAMILIES]
-
-    assert plain.status_code == 200
-    assert (plain.content, plain.headers.get("etag")) == (versioned.content, versioned.headers.get("etag"))
-
-
-async def test_a_vocabulary_written_under_one_path_is_there_under_the_other(client: httpx.AsyncClient) -> None:
-    written = await client.put("/v1/vocabularies/room", json={"classes": ["sofa"]})
-    read = await client.get("/vocabularies/room")
-    deleted = await client.delete("/v1/vocabularies/room")
-
-    assert (written.status_code, read.status_code, deleted.status_code) == (201, 200, 204)
-    assert (written.content, written.headers["etag"]) == (read.content, read.headers["etag"])
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("path", ["/segment/", "/models/colours/?a=b"])
 async def test_a_slash_too_many_leads_to_no_other_host(client: httpx.AsyncClient, family: str, path: str) -> None:
@@ -103,10 +86,6 @@ async def test_head_says_what_get_would(client: httpx.AsyncClient, path: str) ->
     assert [head.headers.get(name) for name in names] == [get.headers.get(name) for name in names]
 
 
-async def test_head_of_what_is_not_there_says_so(client: httpx.AsyncClient) -> None:
-    assert (await client.head("/v1/models/nobody")).status_code == 404
-
-
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
@@ -126,10 +105,3 @@ async def test_a_method_that_is_not_taken_is_told_which_are(
 
     assert (answer.status_code, answer.json()["type"]) == (405, "method-not-allowed")
     assert answer.headers["allow"] == allowed
-
-
-@pytest.mark.parametrize("path", ["/livez", "/metrics", "/docs", "/openapi.json", "/"])
-async def test_pages_and_probes_take_no_body(client: httpx.AsyncClient, path: str) -> None:
-    answer = await client.post(path)
-
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")

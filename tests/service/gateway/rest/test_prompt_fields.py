@@ -6,10 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_model.types import Background, ModelCard, Point, Prompt, Task, Vocabulary
+from lexiseg_model.types import ModelCard, Point, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.prompts import resolve_prompts
@@ -49,42 +48,6 @@ async def post_form(client: httpx.AsyncClient, **fields: str) -> httpx.Response:
     return await client.post("/segment", files=files)
 
 
-@given(st.lists(asked, min_size=1, max_size=5))
-def test_prompts_keep_their_order_and_every_digit(given_prompts: list[PromptInput]) -> None:
-    found = resolve_prompts(Question(prompts=given_prompts), "prompt", LIMITS)
-
-    assert [[(point.x, point.y) for point in prompt.points] for prompt in found] == [
-        [(point.x, point.y) for point in prompt.points] for prompt in given_prompts
-    ]
-    assert [prompt.box and list(prompt.box) for prompt in found] == [prompt.box for prompt in given_prompts]
-
-
-@pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
-def test_other_tasks_take_no_prompts(task: Task) -> None:
-    assert resolve_prompts(Question(), task, LIMITS) == ()
-    assert refusal([PromptInput(box=[0, 0, 1, 1])], task).startswith("task: ")
-
-
-@pytest.mark.parametrize("prompts", [None, []])
-def test_the_task_prompt_takes_no_question_without_prompts(prompts: list[PromptInput] | None) -> None:
-    assert refusal(prompts).startswith("prompts: expected at least one")
-
-
-def test_limits_of_a_service_s_own_hold() -> None:
-    limits = Limits(max_prompts=1)
-    click = PromptInput(points=[PointInput(x=0, y=0)])
-
-    assert "2 prompts" in refusal([click, click], limits=limits)
-    assert "at most 32" in refusal([PromptInput(points=click.points * 33)], limits=limits)
-
-
-@pytest.mark.parametrize(
-    "box", [[5, 0, 5, 1], [5, 0, 4, 1], [0, 5, 1, 5], [0, 5, 1, 4.999]], ids=["flat", "left", "thin", "up"]
-)
-def test_a_box_without_an_inside_is_refused(box: list[float]) -> None:
-    assert refusal([PromptInput(box=box)]).startswith("prompts.0.box: ")
-
-
 async def test_prompts_alone_ask_for_the_task_prompt_without_a_class(
     client: httpx.AsyncClient, backend: KnownBackend
 ) -> None:
@@ -94,15 +57,6 @@ async def test_prompts_alone_ask_for_the_task_prompt_without_a_class(
     (asked,) = backend.asked
     assert (asked.task, asked.vocabulary) == ("prompt", Vocabulary(()))
     assert asked.prompts == (Prompt((Point(12, 40),)), Prompt(box=(0, 0, 48, 64)))
-
-
-async def test_classes_beside_prompts_are_asked_for(client: httpx.AsyncClient, backend: KnownBackend) -> None:
-    answer = await post(client, prompts=[{"box": [0, 0, 9, 9]}], classes=["sky"], background={"words": ["wall"]})
-
-    assert answer.status_code == 200, answer.text
-    (asked,) = backend.asked
-    assert [entry.name for entry in asked.vocabulary.classes] == ["sky"]
-    assert asked.vocabulary.background == Background(("wall",))
 
 
 async def test_the_three_forms_ask_about_the_same_prompts(client: httpx.AsyncClient, backend: KnownBackend) -> None:
@@ -163,43 +117,6 @@ async def test_flat_prompts_that_are_no_json_are_told_what_json_is_expected(
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
     expected = 'a JSON list, as [{"points": [{"x": 120, "y": 80}]}]'
     assert answer.json()["errors"] == [{"field": "prompts", "value": text, "expected": expected}]
-
-
-@pytest.mark.parametrize(
-    ("prompts", "expected"),
-    [
-        ("all", "a JSON list"),
-        ([7], "a JSON object"),
-        ([{"points": [[1, 1]]}], "a JSON object"),
-        ([{"points": 5}], "a JSON list"),
-        ([{"box": [0, 0, 9]}], "at least 4 items"),
-        ([{"box": [0, 0, 9, 9, 9]}], "at most 4 items"),
-    ],
-)
-async def test_what_is_expected_is_said_in_words_of_json(
-    client: httpx.AsyncClient, prompts: Any, expected: str
-) -> None:
-    answer = await post(client, prompts=prompts)
-
-    (error,) = answer.json()["errors"]
-    assert error["expected"] == expected
-
-
-async def test_every_coordinate_outside_is_named_with_its_number(client: httpx.AsyncClient) -> None:
-    answer = await post(client, prompts=[{"points": [{"x": 451.1, "y": 5}, {"x": 4, "y": 65}]}, {"box": [0, 0, 49, 9]}])
-
-    assert answer.status_code == 422
-    assert [(error["field"], error["value"]) for error in answer.json()["errors"]] == [
-        ("prompts.0.points.0.x", 451.1),
-        ("prompts.0.points.1.y", 65.0),
-        ("prompts.1.box", "[0.0, 0.0, 49.0, 9.0]"),
-    ]
-
-
-async def test_an_empty_flat_field_is_no_prompts(client: httpx.AsyncClient, backend: KnownBackend) -> None:
-    await post_form(client, classes="sky", prompts="")
-
-    assert (backend.asked[0].task, backend.asked[0].prompts) == ("semantic", ())
 
 
 @pytest.mark.parametrize("indent", [None, 4])

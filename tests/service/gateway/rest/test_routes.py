@@ -52,14 +52,6 @@ async def test_an_unknown_model_is_404(client: httpx.AsyncClient, name: str) -> 
     assert (answer.status_code, answer.json()["type"]) == (404, "unknown-model")
 
 
-async def test_a_model_that_still_loads_is_listed_as_such(client: httpx.AsyncClient, backend: KnownBackend) -> None:
-    backend.now = Health(True, False, "loading")
-
-    models = (await client.get("/models")).json()["models"]
-
-    assert [(model["name"], model["loaded"], model["digest"]) for model in models] == [("colours", False, None)]
-
-
 async def test_a_service_under_a_path_of_its_own_answers_questions(backend: KnownBackend, metrics: Metrics) -> None:
     app = create_app(Settings(model="colours"), backend, metrics)
     transport = httpx.ASGITransport(app, root_path="/here")
@@ -100,16 +92,3 @@ async def test_a_client_that_hangs_up_is_no_longer_worked_for() -> None:
 
         failed = here.metrics.registry.get_sample_value("lexiseg_request_failures_total", {"reason": "canceled"})
     assert failed == 1
-
-
-async def test_a_question_that_is_called_off_from_elsewhere_ends_as_called_off(metrics: Metrics) -> None:
-    silent = Silent()
-    app = create_app(Settings(model="colours"), silent, metrics)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        asking = asyncio.create_task(client.post("/segment", files=form("sky")))
-        await silent.begun.wait()
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-
-    assert silent.ended.is_set()

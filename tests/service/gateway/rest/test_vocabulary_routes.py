@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -58,36 +57,6 @@ async def test_what_a_get_tells_can_be_put_again_as_from_a_backup(client: httpx.
     assert (await client.put("/vocabularies/rooms", json=told | {"n_class": 2})).status_code == 422
 
 
-async def test_what_they_take_in_memory_stands_in_the_metrics(client: httpx.AsyncClient) -> None:
-    async def told() -> float:
-        (value,) = re.findall(
-            r'^lexiseg_cache_bytes\{cache="vocabularies"\} (\S+)$', (await client.get("/metrics")).text, re.M
-        )
-        return float(value)
-
-    before = await told()
-    await client.put("/vocabularies/room", json=ROOM)
-    kept = await told()
-    await client.delete("/vocabularies/room")
-
-    assert before == await told() == 0
-    assert kept > len("floorsofacouch")
-
-
-async def test_a_second_put_replaces(client: httpx.AsyncClient) -> None:
-    first = await client.put("/vocabularies/room", json=ROOM)
-    second = await client.put("/vocabularies/room", json={"classes": ["lamp"]})
-
-    assert (second.status_code, second.json()["n_classes"]) == (200, 1)
-    assert second.headers["etag"] != first.headers["etag"]
-
-
-async def test_the_etag_is_of_the_content(client: httpx.AsyncClient) -> None:
-    tags = [(await client.put(f"/vocabularies/{name}", json=ROOM)).headers["etag"] for name in ("one", "two")]
-
-    assert tags[0] == tags[1]
-
-
 async def test_an_unchanged_vocabulary_is_not_sent_again(client: httpx.AsyncClient) -> None:
     tag = (await client.get("/vocabularies/voc20")).headers["etag"]
 
@@ -113,13 +82,6 @@ async def test_a_creation_replaces_nothing(client: httpx.AsyncClient) -> None:
     ]
 
     assert statuses == [201, 412]
-
-
-async def test_a_replacement_creates_nothing(client: httpx.AsyncClient) -> None:
-    answer = await client.put("/vocabularies/room", json=ROOM, headers={"If-Match": "*"})
-
-    assert kind(answer) == (412, "precondition-failed")
-    assert (await client.get("/vocabularies/room")).status_code == 404
 
 
 async def test_what_is_deleted_is_gone(client: httpx.AsyncClient) -> None:
@@ -172,15 +134,6 @@ async def test_a_class_list_is_checked_like_a_requests(
     assert (await client.get("/vocabularies/room")).status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("content", "type_"), [(b"{", "application/json"), (b"[]", "application/json"), (b"{}", "text/plain")]
-)
-async def test_what_is_no_json_object_is_malformed(client: httpx.AsyncClient, content: bytes, type_: str) -> None:
-    answer = await client.put("/vocabularies/room", content=content, headers={"content-type": type_})
-
-    assert kind(answer) == (400, "malformed-request")
-
-
 async def test_there_is_room_for_so_many_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lexiseg_service.gateway.vocabularies.collection.MAX_VOCABULARIES", 1)
     async with serving() as client:
@@ -230,68 +183,10 @@ async def test_a_vocabularys_own_background_holds_unless_the_request_says(
     assert backend.asked[0].vocabulary.background == rule
 
 
-async def test_an_unknown_vocabulary_is_404(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/segment", files=form(vocabulary="nope"))
-
-    assert kind(answer) == (404, "unknown-vocabulary")
-
-
-async def test_classes_and_a_vocabulary_are_one_too_many(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/segment", files=form("sky", vocabulary="voc20"))
-
-    assert kind(answer) == (422, "invalid-value")
-    assert answer.json()["errors"][0]["field"] == "vocabulary"
-
-
-async def test_neither_classes_nor_a_vocabulary_is_too_little(client: httpx.AsyncClient) -> None:
-    assert kind(await client.post("/segment", files=form())) == (422, "invalid-value")
-
-
 async def test_a_threshold_does_not_fit_a_vocabulary_without_background(client: httpx.AsyncClient) -> None:
     answer = await client.post("/segment", files=form(vocabulary="cityscapes", threshold="0.5"))
 
     assert answer.json()["errors"][0]["field"] == "threshold"
-
-
-async def test_class_thresholds_do_not_fit_a_request_without_background(client: httpx.AsyncClient) -> None:
-    await client.put("/vocabularies/room", json=ROOM)
-
-    answer = await client.post("/segment", files=form(vocabulary="room", background="false"))
-
-    assert answer.json()["errors"][0]["field"] == "classes.1.threshold"
-
-
-async def test_a_list_longer_than_the_limit_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEXISEG_MAX_CLASSES", "100")
-    async with serving() as client:
-        answer = await client.post("/segment", files=form(vocabulary="ade20k"))
-
-    assert kind(answer) == (422, "invalid-value")
-    assert "150 classes" in answer.json()["detail"]
-
-
-async def test_every_answer_of_the_routes_is_described(client: httpx.AsyncClient) -> None:
-    schema = (await client.get("/openapi.json")).json()
-    routes = schema["paths"]["/v1/vocabularies/{name}"]
-
-    assert set(routes["get"]["responses"]) == {"200", "304", "401", "403", "404", "429"}
-    assert set(routes["put"]["responses"]) == {
-        "200",
-        "201",
-        "400",
-        "401",
-        "403",
-        "408",
-        "412",
-        "413",
-        "422",
-        "429",
-        "503",
-    }
-    assert set(routes["delete"]["responses"]) == {"204", "401", "403", "404", "412", "429", "503"}
-    assert routes["put"]["requestBody"]["content"]["application/json"]["example"]
-    assert {"bearer", "apiKey"} == set(schema["components"]["securitySchemes"])
-    assert "security" not in schema["paths"]["/livez"]["get"]
 
 
 async def test_a_list_is_its_keys_until_it_is_shared() -> None:

@@ -15,7 +15,6 @@ from PIL import Image
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
-from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.errors import read_error
@@ -112,36 +111,6 @@ async def test_objects_are_added_and_removed_in_the_middle() -> None:
     assert not any(answer.lost for answer in answers)
 
 
-async def test_a_lost_object_is_said_to_be_lost_until_it_is_found() -> None:
-    async with following() as gateway:
-        frames = [frame(shown(3, HERE), red=HERE), *[frame()] * (PATIENCE + 1), *[frame(red=THERE)] * 2]
-        answers = await rest(await opened(gateway, config(), *frames))
-
-    assert [list(answer.lost) for answer in answers[PATIENCE:]] == [[3], [3], [], []]
-    assert [numbers(answer) for answer in answers[PATIENCE:]] == [[], [], [3], [3]]
-    assert iou(mask_of(answers[-1], 3), square(THERE)) > GOOD
-
-
-async def test_classes_name_what_is_followed_and_may_change() -> None:
-    both: dict[str, Any] = {"red": HERE, "green": THERE}
-    async with following() as gateway:
-        messages = [frame(shown(1, HERE), shown(2, THERE), **both), config("lime", "navy"), frame(**both)]
-        first, second = await rest(await opened(gateway, config("red", "green"), *messages))
-
-    assert [segment.label for segment in first.answer.segments] == ["red", "green"]
-    assert [(segment.track_id, segment.label) for segment in second.answer.segments] == [(1, ""), (2, "lime")]
-    assert not second.state_reset
-
-
-async def test_another_task_forgets_the_objects_and_says_so() -> None:
-    async with following() as gateway:
-        messages = [frame(shown(1, HERE), red=HERE), config("red", task=pb.TASK_SEMANTIC), frame(red=HERE), config()]
-        answers = await rest(await opened(gateway, config(), *messages, frame(red=HERE)))
-
-    assert [answer.state_reset for answer in answers] == [False, True, True]
-    assert numbers(answers[-1]) == []
-
-
 async def test_a_prompt_beside_the_picture_fails_its_frame_and_nothing_else() -> None:
     async with following() as gateway:
         frames = [frame(shown(1, HERE), red=HERE), frame(shown(2, (60, 30)), red=HERE), frame(red=HERE)]
@@ -150,26 +119,6 @@ async def test_a_prompt_beside_the_picture_fails_its_frame_and_nothing_else() ->
     assert [answer.error.type for answer in answers] == ["", "invalid-value", ""]
     assert "inside the image" in answers[1].error.detail
     assert numbers(answers[2]) == [1]
-
-
-async def test_too_many_objects_fail_the_frame_that_brings_them() -> None:
-    crowd = [shown(number, HERE) for number in range(1, MAX_OBJECTS + 1)]
-    async with following() as gateway:
-        frames = [frame(*crowd, red=HERE), frame(shown(99, HERE), red=HERE), frame(red=HERE)]
-        answers = await rest(await opened(gateway, config(), *frames))
-
-    assert (answers[1].error.type, answers[1].error.errors[0].field) == ("invalid-value", "frame.follow")
-    assert numbers(answers[2]) == list(range(1, MAX_OBJECTS + 1))
-
-
-async def test_masks_that_no_png_can_show_fail_their_frame_and_the_objects_are_followed_on() -> None:
-    async with following() as gateway:
-        crossed = frame(shown(1, HERE), shown(2, HERE), red=HERE)
-        messages = [crossed, config(mask=pb.MASK_FORMAT_RLE), frame(red=HERE)]
-        answers = await rest(await opened(gateway, config(mask=pb.MASK_FORMAT_PNG), *messages))
-
-    assert answers[0].error.type == "invalid-value"
-    assert numbers(answers[1]) == [1, 2]
 
 
 async def test_what_a_dropped_frame_shows_is_followed_from_the_next_one_on() -> None:

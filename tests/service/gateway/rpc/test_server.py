@@ -15,9 +15,7 @@ from pydantic import SecretStr
 
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.gateway.rpc import server
 from lexiseg_service.question.backend import Health
-from lexiseg_service.settings import Settings
 from lexiseg_service.wire import channels
 from lexiseg_service.wire.server import CannotListen
 from tests import pictures
@@ -25,7 +23,7 @@ from tests.service.fleet.workers import Wire
 from tests.service.gateway.known_backend import WARM, KnownBackend
 from tests.service.gateway.rest.test_guard import SlowBackend
 from tests.service.gateway.rpc.calling import calling, request
-from tests.service.gateway.rpc.test_frame import Abandoned, _quietly
+from tests.service.gateway.rpc.test_interceptor import Abandoned, _quietly
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -59,30 +57,11 @@ async def test_the_service_and_each_model_have_a_health_that_follows_the_backend
     assert seen[-1] == SERVING
 
 
-async def test_who_asks_is_told_what_is_so_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HEALTH_SECONDS", 3600.0)  # nobody looks by himself
-    backend = KnownBackend(now=Health(True, False, "loading"))
-    async with calling(backend=backend) as gateway:
-        said = [await health_of(gateway.channel, "")]
-        for backend.now in (WARM, Health(True, False, "gone")):
-            said.append(await health_of(gateway.channel, ""))
-
-    assert said == [NOT_SERVING, SERVING, NOT_SERVING]
-
-
 async def test_a_model_without_a_worker_is_not_served_while_the_others_are() -> None:
     backend = KnownBackend(now=replace(WARM, away=("colours",)))
     async with calling(backend=backend) as gateway:
         assert await health_of(gateway.channel, "") == SERVING
         assert await health_of(gateway.channel, "colours") == NOT_SERVING
-
-
-async def test_a_model_that_is_not_known_has_no_health() -> None:
-    async with calling() as gateway:
-        with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await health_of(gateway.channel, "nothing")
-
-    assert failed.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 async def test_a_client_that_knows_only_reflection_can_ask() -> None:
@@ -112,18 +91,6 @@ async def test_a_connection_grows_old_and_the_client_hears_nothing_of_it(monkeyp
         answer = await gateway.stub.Segment(request("sky"))
 
     assert answer.segments
-
-
-async def test_a_call_that_is_older_than_its_connection_is_still_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "CONNECTION_AGE", 0.1)
-    backend = SlowBackend()
-    async with calling(backend=backend) as gateway:
-        answering = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
-        await backend.reached.wait()
-        await _asked_to_connect_anew(gateway.channel)
-        backend.may_go_on.set()
-
-        assert (await answering).segments
 
 
 async def test_work_of_a_client_whose_machine_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,13 +133,6 @@ async def test_a_port_that_is_taken_is_named() -> None:
                 pass
 
 
-def test_the_defaults_are_those_of_the_manual() -> None:
-    settings = Settings()
-
-    assert (settings.grpc_port, settings.worker_port) == (50051, 50061)
-    assert settings.limits.max_grpc_bytes == 24 * 2**20
-
-
 async def _reflected(channel: grpc.aio.Channel, symbol: str) -> descriptor_pool.DescriptorPool:
     """What a server tells of the files behind a symbol, in a pool of its own."""
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("grpc.Channel", channel))  # typed for threads alone
@@ -204,16 +164,3 @@ async def _asked_to_connect_anew(channel: grpc.aio.Channel) -> None:
     async with asyncio.timeout(20):
         while (state := channel.get_state()) is not grpc.ChannelConnectivity.IDLE:
             await channel.wait_for_state_change(state)
-
-
-async def test_a_connection_without_a_call_is_closed_and_the_next_call_makes_another(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("lexiseg_service.wire.channels.CLIENT_IDLE", 0.2)
-    async with calling() as gateway:
-        await gateway.stub.Segment(request("sky"))
-        state = gateway.channel.get_state()
-        while state == grpc.ChannelConnectivity.READY:
-            await asyncio.wait_for(gateway.channel.wait_for_state_change(state), 10)
-            state = gateway.channel.get_state()
-        await gateway.stub.Segment(request("sky"))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import grpc
 import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.wire.errors import read_error
 from tests.service.gateway.rpc.streaming import (
     PICTURE,
@@ -53,23 +50,6 @@ async def test_a_broken_frame_yields_an_error_entry_and_the_stream_goes_on() -> 
     assert [answer.HasField("answer") for answer in answers] == [True, False, False, True]
 
 
-async def test_how_large_a_frame_is_the_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of some files it takes long to find out, and the worker would on its event loop, each time it asks for room."""
-    async with over_colours() as (gateway, backend):
-        sizes = []
-        submit = backend.engine.submit
-
-        def noting(request: WorkerRequest, *how: Any) -> Any:
-            sizes.append(request.size)
-            return submit(request, *how)
-
-        monkeypatch.setattr(backend.engine, "submit", noting)
-        answers = await rest(await opened(gateway, config(), frame(), frame(b"words")))
-
-    size = answers[0].answer.size
-    assert sizes == [(size.height, size.width), (0, 0)]
-
-
 @pytest.mark.parametrize(
     ("message", "field"),
     [
@@ -99,27 +79,11 @@ async def test_a_config_out_of_range_ends_the_stream(message: pb.SegmentVideoReq
     assert error.extra["errors"][0]["field"] == field
 
 
-async def test_an_unknown_model_or_vocabulary_ends_the_stream() -> None:
-    async with over_colours() as (gateway, _):
-        for message in (config(model="none-such"), config(classes=[], vocabulary="none-such")):
-            with pytest.raises(grpc.aio.AioRpcError) as failure:
-                await rest(await opened(gateway, message))
-            assert failure.value.code() is grpc.StatusCode.NOT_FOUND
-
-
 @pytest.mark.parametrize("message", [frame(), pb.SegmentVideoRequest()])
 async def test_a_stream_begins_with_a_config(message: pb.SegmentVideoRequest) -> None:
     async with over_colours() as (gateway, _):
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await rest(await opened(gateway, message))
-
-    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-
-
-async def test_a_frame_id_too_long_is_refused() -> None:
-    async with over_colours() as (gateway, _):
-        with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await rest(await opened(gateway, config(), frame(id="x" * 129)))
 
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
@@ -136,13 +100,6 @@ async def test_another_question_counts_as_a_request_and_too_many_end_the_stream(
     error = read_error(failure.value)
     assert error is not None
     assert (error.type, error.headers["Retry-After"]) == ("rate-limited", "100")
-
-
-async def test_another_question_takes_no_second_place() -> None:
-    async with over_colours(rate_limit=0.01, rate_burst=2, concurrency_limit=1) as (gateway, _):
-        answers = await rest(await opened(gateway, config(), frame(), config("red"), frame()))
-
-    assert [answer.HasField("answer") for answer in answers] == [True, True]
 
 
 async def test_a_config_may_change_in_the_middle() -> None:
@@ -179,21 +136,6 @@ async def test_stale_frames_are_dropped_and_reported() -> None:
     assert [answer.frame_id for answer in answers] == [str(number) for number in range(9)]
     assert [answer.dropped for answer in answers] == [False] * 2 + [True] * 6 + [False]
     assert [answer.HasField("answer") for answer in answers] == [True] * 2 + [False] * 6 + [True]
-
-
-async def test_nothing_is_dropped_unless_asked_for() -> None:
-    async with over_colours() as (gateway, backend):
-        gate(backend).gate.clear()
-        call = await opened(gateway, config(frames_in_flight=2))
-        for _ in range(21):
-            await call.write(frame())
-        await soon(lambda: backend.engine.in_flight == 2)
-        gate(backend).gate.set()
-        answers = await rest(call)
-
-    assert backend.most_ahead == 2
-    assert len(answers) == 21
-    assert not any(answer.dropped for answer in answers)
 
 
 async def test_a_gateway_that_goes_down_answers_what_it_took() -> None:

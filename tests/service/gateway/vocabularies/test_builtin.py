@@ -7,7 +7,6 @@ import pytest
 
 from lexiseg_service.gateway.vocabularies.builtin import NAMES, built_in
 from lexiseg_service.gateway.vocabularies.named import check_name
-from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.classes import is_thing
 from lexiseg_service.settings import Limits
 
@@ -41,30 +40,16 @@ def test_each_keeps_the_rules_of_a_request(name: str) -> None:
     assert len(found.vocabulary.classes) == SIZES[check_name(name)] <= Limits().max_classes
 
 
-def test_none_is_missing() -> None:
-    assert set(NAMES) == set(SIZES)
-
-
 def test_lists_with_a_background_class_have_the_background_on() -> None:
     on = {name for name in NAMES if (found := built_in(name)) and found.vocabulary.background is not None}
 
     assert on == {"voc21", "context60", "coco-object", "imagenet-s"}
 
 
-def test_no_list_keeps_the_background_as_a_class() -> None:
-    names = {entry.name for name in NAMES if (found := built_in(name)) for entry in found.vocabulary.classes}
-
-    assert not names & {"background", "others", "void", "unlabeled"}
-
-
 def test_names_are_words_and_not_identifiers() -> None:
     found = [entry.name for name in NAMES if (list_ := built_in(name)) for entry in list_.vocabulary.classes]
 
     assert [name for name in found if "_" in name or name.endswith(("-other", "-merged", "-stuff"))] == []
-
-
-def test_a_name_that_is_none_of_them_is_unknown() -> None:
-    assert built_in("../named") is None
 
 
 @pytest.mark.parametrize("name", THINGS)
@@ -84,11 +69,6 @@ def test_a_benchmark_has_the_word_over_what_is_known_of_a_name() -> None:
     assert things_of("coco-panoptic")["traffic light"] is True
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - set(THINGS)))
-def test_where_a_benchmark_is_silent_known_names_are_stuff(name: str) -> None:
-    assert things_of(name) == {word: is_thing(word) for word in things_of(name)}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_things_and_stuff_are_those_of_the_class_data(name: str) -> None:
     path = CLASS_DATA / f"{'imagenet-s919' if name == 'imagenet-s' else name}.json"
@@ -102,10 +82,3 @@ def test_things_and_stuff_are_those_of_the_class_data(name: str) -> None:
         for word, entry in zip(things_of(name), classes, strict=True)
     ]
     assert list(things_of(name).values()) == expected
-
-
-def test_what_is_shown_of_a_list_can_be_put_under_another_name() -> None:
-    found = built_in("cityscapes")
-
-    assert found is not None
-    assert VocabularyInput.model_validate(found.document).background is False

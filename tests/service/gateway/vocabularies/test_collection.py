@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.errors import PreconditionFailed, UnknownVocabulary
-from lexiseg_service.gateway.vocabularies import collection, parsed
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
-from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions, named
+from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.gateway.vocabularies.stores import MemoryStore
 from lexiseg_service.settings import Limits
@@ -67,23 +64,6 @@ async def test_a_damaged_document_is_skipped_with_one_line_in_the_log(content: b
     assert [line["vocabulary"] for line in lines] == ["room"]
 
 
-async def test_a_damaged_document_can_be_replaced() -> None:
-    vocabularies = Vocabularies(MemoryStore({"room": b"{"}), Limits())
-
-    with capture_logs():
-        _, created = await vocabularies.put("room", SKY, Preconditions(if_none_match="*"))
-
-    assert created
-    assert (await vocabularies.find("room")).vocabulary.classes[0].name == "sky"
-
-
-async def test_a_document_is_read_once() -> None:
-    vocabularies = Vocabularies(MemoryStore(), Limits())
-    await vocabularies.put("room", SKY, ANY)
-
-    assert await vocabularies.find("room") is await vocabularies.find("room")
-
-
 async def test_a_writer_that_is_overtaken_writes_again() -> None:
     vocabularies = Vocabularies(OvertakenStore(2), Limits())
 
@@ -102,13 +82,6 @@ async def test_a_condition_is_checked_against_the_one_that_overtook() -> None:
     assert (await vocabularies.find("room")).vocabulary.classes[0].name == "other 0"
 
 
-async def test_a_writer_that_never_comes_through_is_told_so() -> None:
-    vocabularies = Vocabularies(OvertakenStore(100), Limits())
-
-    with pytest.raises(PreconditionFailed, match="send it again"):
-        await vocabularies.put("room", SKY, ANY)
-
-
 async def test_it_is_told_what_vocabularies_take_until_they_are_deleted() -> None:
     vocabularies = Vocabularies(MemoryStore(), Limits())
     written, _ = await vocabularies.put("room", SKY, ANY)
@@ -121,27 +94,3 @@ async def test_it_is_told_what_vocabularies_take_until_they_are_deleted() -> Non
     assert both - document == written.nbytes
     assert asked == both
     assert vocabularies.nbytes == 0
-
-
-async def test_what_was_written_here_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    vocabularies = Vocabularies(MemoryStore(), Limits())
-    monkeypatch.setattr(parsed, "parse_json", None)  # would be called
-
-    written, _ = await vocabularies.put("room", SKY, ANY)
-    again, created = await vocabularies.put("room", SKY, ANY)
-
-    assert await vocabularies.find("room") is again
-    assert (again, created) == (written, False)
-
-
-async def test_what_another_one_overtakes_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    checked = list[str]()
-
-    def watched(name: str, *given: Any, **more: Any) -> NamedVocabulary:
-        checked.append(name)
-        return named(name, *given, **more)
-
-    monkeypatch.setattr(collection, "named", watched)
-    await Vocabularies(OvertakenStore(2), Limits()).put("room", SKY, ANY)
-
-    assert checked == ["room"]

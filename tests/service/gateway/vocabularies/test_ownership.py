@@ -94,16 +94,6 @@ async def test_a_shared_list_is_read_by_all_and_changed_by_its_owner() -> None:
     assert await first_class(vocabularies, "other") == "chair"
 
 
-async def test_an_admin_changes_what_is_shared_and_it_stays_its_owners() -> None:
-    vocabularies = collection()
-    await vocabularies.put("room", classes("sofa", shared=True), ANY, ONE)
-
-    await vocabularies.put("room", classes("lamp"), ANY, ADMIN)
-
-    await vocabularies.put("room", classes("chair"), ANY, ONE)
-    assert await first_class(vocabularies, "other") == "chair"
-
-
 async def test_an_own_list_goes_before_one_that_others_share() -> None:
     vocabularies = collection()
     await vocabularies.put("room", classes("sofa", shared=True), ANY, ONE)
@@ -140,11 +130,6 @@ async def test_what_was_there_before_the_keys_is_shared_and_everybodys() -> None
     await vocabularies.put("room", classes("chair"), ANY, ONE)
 
     assert await first_class(vocabularies, "") == "chair"
-
-
-async def test_without_keys_nothing_is_anybodys_own() -> None:
-    with pytest.raises(InvalidValue, match="without API keys"):
-        await collection().put("room", classes("sofa", shared=False), ANY)
 
 
 async def test_conditions_are_about_what_the_key_sees() -> None:

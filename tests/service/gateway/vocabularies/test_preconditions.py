@@ -25,18 +25,6 @@ def test_a_write_on_what_is_gone_is_refused(sent: str) -> None:
         Preconditions(if_match=sent).check(None)
 
 
-def test_a_creation_is_refused_where_something_is() -> None:
-    Preconditions(if_none_match="*").check(None)
-
-    with pytest.raises(PreconditionFailed, match="it exists"):
-        Preconditions(if_none_match="*").check(TAG)
-
-
-def test_without_conditions_everything_goes_on() -> None:
-    Preconditions().check(None)
-    Preconditions().check(TAG)
-
-
 @pytest.mark.parametrize(
     ("sent", "unchanged"), [(TAG, True), ('W/"abc"', True), ("*", True), ('"x"', False), (None, False)]
 )

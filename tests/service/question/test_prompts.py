@@ -47,33 +47,6 @@ def test_what_lies_outside_is_refused_with_field_value_and_limit(prompt: Prompt,
     assert "inside the image" in refused.value.detail
 
 
-def test_height_and_width_are_not_mixed_up() -> None:
-    check_inside([Prompt((Point(55, 5),))], SIZE)
-    with pytest.raises(InvalidValue):
-        check_inside([Prompt((Point(5, 55),))], SIZE)
-
-
-def test_without_prompts_nothing_can_lie_outside() -> None:
-    check_inside([], SIZE)
-
-
-def test_everything_outside_is_told_at_once() -> None:
-    outside = Prompt((Point(-1, 41), Point(3, 3), Point(61.5, 0)), (0, 0, 61, 40))
-
-    with pytest.raises(InvalidValue) as refused:
-        check_inside([outside, INSIDE, Prompt((Point(0, 99),))], SIZE)
-
-    found = [(error["field"], error["value"]) for error in refused.value.extra["errors"]]
-    assert found == [
-        ("prompts.0.points.0.x", -1),
-        ("prompts.0.points.0.y", 41),
-        ("prompts.0.points.2.x", 61.5),
-        ("prompts.0.box", "[0, 0, 61, 40]"),
-        ("prompts.2.points.0.y", 99),
-    ]
-    assert refused.value.detail.count("inside the image") == 5
-
-
 def test_of_thousands_outside_the_first_are_told() -> None:
     with pytest.raises(InvalidValue) as refused:
         check_inside([Prompt((Point(70, 50),) * 32)] * 256, SIZE)
