@@ -184,3 +184,16 @@ def test_a_model_that_cannot_follow_says_so() -> None:
     model = Still()
     with pytest.raises(TaskError, match="follows no objects"):
         Follower().step(model, features(model, red=(4, 4)), [shown(1, (4, 4))])
+
+
+def test_an_object_that_comes_nearer_grows(model: ColourSegmenter) -> None:
+    follower, sides = Follower(), range(10, 33)
+    for side in sides:
+        grown = square((20, 4), side)
+        rgb = scene()
+        rgb[grown] = (255, 0, 0)
+        starts = [] if len(follower) else [Start(1, Prompt(box=box((20, 4), side)))]
+        (sight,) = follower.step(model, features_of(model, rgb), starts)
+
+    assert iou(mask_of(sight), grown) > GOOD
+    assert mask_of(sight).sum() > 2 * sides[0] ** 2
