@@ -1,9 +1,9 @@
-"""Model directories elsewhere: in a folder, in an S3-compatible store, wherever fsspec reaches.
+"""Push and pull of model directories, to any address that fsspec reaches.
 
-    URL/NAME/files/SHA256      a file's content, under its own digest: never overwritten, so never half new
-    URL/NAME/manifest.json     which files a model has; written last, and in one piece
+    URL/NAME/files/SHA256      the content of a file, under its digest: never overwritten
+    URL/NAME/manifest.json     the files of the model; written last, atomically
 
-So a push that is cut off changes nothing for whoever pulls, and one that is repeated sends only what is missing.
+So an interrupted push changes nothing for those who pull, and a repeated one sends only what is missing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lexiseg_model.catalogue.store import is_bucket, reached, write_whole
 from lexiseg_model.errors import OptionError, WeightsError
 
 MANIFEST, FILES = "manifest.json", "files"
-# Of a run's folder: its state, and photographs that are perhaps nobody else's business.
+# Of the folder of a training run: its state, and photographs, which may be private.
 OF_TRAINING = {"checkpoint.pt", "plateau.pt", "nonfinite", "laid-out", "samples", "skipped.jsonl"}
 
 
@@ -54,7 +54,7 @@ class Manifest(BaseModel):
 
 
 def push(folder: Path, name: str, url: str, on_file: Callable[[str], object] = lambda _: None) -> Manifest:
-    """Copies a model directory to `url/name`, only what is not there yet.
+    """Copy a model directory to `url/name`; files that are there are not sent again.
 
     Args:
         folder: with a card.
@@ -72,7 +72,7 @@ def push(folder: Path, name: str, url: str, on_file: Callable[[str], object] = l
     try:
         for place, stored in manifest.files.items():
             blob = f"{root}/{FILES}/{stored.sha256}"
-            # Of a folder's file that was cut off the size tells; stores have whole objects only.
+            # The size of an interrupted copy in a folder differs; object stores hold whole objects only.
             if not store.exists(blob) or store.size(blob) != stored.size:
                 on_file(place)
                 if not is_bucket(store):
@@ -124,8 +124,8 @@ def pull(
             raise WeightsError(f"{url}/{name}: {file} cannot be read: {error}") from None
         if (came := _digest(path)) != stored:
             path.unlink()
-            told = f"{came.size:,} bytes, sha256 {came.sha256}; expected {stored.size:,}, {stored.sha256}"
-            raise WeightsError(f"{url}/{name}: {file} is damaged: {told}")
+            difference = f"{came.size:,} bytes, sha256 {came.sha256}; expected {stored.size:,}, {stored.sha256}"
+            raise WeightsError(f"{url}/{name}: {file} is damaged: {difference}")
     read_card(fresh)
     for path in [path for path in fresh.rglob("*") if path.is_file()]:
         if path.relative_to(fresh).as_posix() not in manifest.files:  # of an older model, pulled half
@@ -135,7 +135,7 @@ def pull(
 
 
 def _swap(fresh: Path, target: Path) -> None:
-    """Puts a directory in another's place; the other is gone only when this one is there."""
+    """Replace a directory by another; the old one is removed last."""
     old = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     if target.exists():
         os.replace(target, old)
@@ -161,7 +161,7 @@ def _read_manifest(store: Any, root: str) -> Manifest:
 
 
 def _manifest_of(folder: Path) -> Manifest:
-    """Of every file but hidden ones and what a training left beside its weights."""
+    """All files but hidden ones and what a training run left beside its weights."""
     places = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return Manifest(
         files={

@@ -13,7 +13,7 @@ REACH_SECONDS = 5.0  # to find out whether the hub answers; its client alone wou
 
 
 def why_out_of_reach() -> str | None:
-    """Asks the hub for its front page; None when it answers, else why there is no answer."""
+    """Why the hub cannot be reached; None when its front page answers."""
     # Absent from older versions, which have a constant alone.
     if getattr(constants, "is_offline_mode", lambda: constants.HF_HUB_OFFLINE)():
         return "HF_HUB_OFFLINE is set"

@@ -1,8 +1,8 @@
-"""Files of others -> model directories: weights as safetensors, a card beside them. Done once, then served.
+"""One-time import of foreign checkpoints as model directories: safetensors with a card beside them.
 
-What a method's files are and what becomes of them is the method's own, in its `import_.py`:
+Each method reads its own files in its `import_.py`:
 
-    class Options(ImportOptions): ...            what it takes; `lexiseg models import` makes its options of the fields
+    class Options(ImportOptions): ...            its fields become options of `lexiseg models import`
     def read(options: Options) -> Imported: ...  the card and the tensors, checked
 """
 
@@ -29,35 +29,35 @@ IMPORT = "import_"
 
 
 class ImportOptions(BaseModel):
-    """What a method's import takes: files and words, each with a description. One name has one type everywhere."""
+    """Options of a method's import, each with a description. A name has the same type in every method."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @property
     def archives(self) -> tuple[Path, ...]:
-        """Of the files, those that may be TorchScript archives: reading one runs the code inside."""
+        """The files that may be TorchScript archives: reading one runs the code inside."""
         return ()
 
 
 class Imported(NamedTuple):
-    """A model that was read: its card, still under the method's own name, and its weights."""
+    """The card, still under the method's name, and the weights of a checkpoint."""
 
     card: ModelCard
     state: dict[str, Tensor]
 
 
 def importable() -> dict[str, Method]:
-    """Methods that import files, by what the command line calls them."""
+    """Methods that can import files, by their names on the command line."""
     return {method.model_name: method for method in methods().values() if _has_import(method)}
 
 
 def options_of(method: Method) -> type[ImportOptions]:
-    """What a method takes."""
+    """The options of a method's import."""
     return cast(type[ImportOptions], method.module(IMPORT).Options)
 
 
 def read_options(method: Method, values: Mapping[str, Any]) -> ImportOptions:
-    """Values by field as a method's options.
+    """Validate values by field as a method's options.
 
     Raises:
         OptionError: one is missing, or cannot be what it is; the message names it as the command line does.
@@ -76,10 +76,10 @@ def read_options(method: Method, values: Mapping[str, Any]) -> ImportOptions:
 
 
 def import_model(method: Method, name: str, options: ImportOptions, models_dir: Path, replace: bool = False) -> Path:
-    """Reads files of others and writes a model directory.
+    """Read foreign files and write a model directory.
 
     Args:
-        method: whose files they are.
+        method: that reads the files.
         name: of the model directory, and on the card.
         options: of that method.
         models_dir: where the model directory goes.
@@ -99,12 +99,12 @@ def import_model(method: Method, name: str, options: ImportOptions, models_dir: 
 
 
 def imported_from(*files: Path | None) -> str:
-    """The lineage on the card of what was read from files."""
+    """The lineage on the card of an imported model."""
     return f"Imported from {', '.join(path.name for path in files if path is not None)}."
 
 
 def own_card(method: str) -> ModelCard:
-    """The bundled card of a method, which those of imported models begin with."""
+    """The bundled card of a method, the base of its imported models' cards."""
     folder = methods()[method].bundled
     assert folder is not None, f"{method} has no bundled card"
     return catalogue.read_card(folder)
@@ -130,7 +130,7 @@ def _folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:
 
 
 def _write(folder: Path, card: ModelCard, state: dict[str, Tensor]) -> Path:
-    """Into a folder beside it first: a broken import leaves nothing that looks like a model."""
+    """Write to a hidden folder and rename it, so that a broken import leaves no model directory."""
     for key, value in state.items():
         if not value.isfinite().all():
             raise WeightsError(f"weights for {card.name}: {key} has values that are not finite; expected numbers")

@@ -1,14 +1,14 @@
-"""Methods, found by folder and by entry point; a new one is a new folder, nothing here names it.
+"""Methods, found by folder and by entry point: to add one, add a folder.
 
-A method is a package: a folder of `lexiseg_model/methods/`, or of somebody else's distribution, which names it in the
-entry-point group `lexiseg.methods` (`acme = "acme_seg"`). In it are
+A method is a package: a folder of `lexiseg_model/methods/`, or a package of another distribution that names it in the
+entry-point group `lexiseg.methods` (`acme = "acme_seg"`). It holds
 
     segmenter.py       load(folder, card, execution) -> Segmenter; require_weights(card) where cards may name no file;
                        require_text_tower(folder or None) where the text tower does not lie beside the weights;
                        WEIGHTS_FILE where other safetensors lie beside them
     __init__.py        WEIGHTS_PUBLISHED = False where the authors released no weights
-    bundled/card.yaml  the model that is there without being imported, under the method's name; may be missing
-    import_.py         Options and read(options): files of others -> a card and tensors (`importing`); may be missing
+    bundled/card.yaml  the model that needs no import, under the method's name; optional
+    import_.py         Options and read(options): foreign files -> a card and tensors (`importing`); optional
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Method:
 
     @property
     def model_name(self) -> str:
-        """What its bundled model, and its import on the command line, is called: hyphens for underscores."""
+        """The name of its bundled model and of its import on the command line: hyphens for underscores."""
         return self.name.replace("_", "-")
 
     @property
@@ -75,16 +75,16 @@ class Method:
 
 
 def methods() -> dict[str, Method]:
-    """Every method by its name, in the order of their names. One of ours goes before another's of the same name."""
+    """All methods by name, sorted; built-in methods take precedence over entry points."""
     own = {path.parent.name for path in OWN.glob(f"*/{SEGMENTER}.py")}
-    by_name = {method.name: method for method in _of_others(tuple(map(_state, sys.path)))}
+    by_name = {method.name: method for method in _by_entry_point(tuple(map(_state, sys.path)))}
     by_name |= {name: Method(name, f"lexiseg_model.methods.{name}") for name in own}
     return dict(sorted(by_name.items()))
 
 
 @lru_cache(maxsize=4)
-def _of_others(places: tuple[tuple[str, int], ...]) -> tuple[Method, ...]:
-    """Those that other distributions name, for as long as these places stay as they are: to open each takes 4 ms."""
+def _by_entry_point(places: tuple[tuple[str, int], ...]) -> tuple[Method, ...]:
+    """Methods by entry point, cached while the folders of the path do not change."""
     return tuple(Method(point.name, point.value) for point in entry_points(group=GROUP))
 
 

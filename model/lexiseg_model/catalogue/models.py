@@ -1,4 +1,4 @@
-"""Model name -> card -> Segmenter: the bundled cards of all methods, and the directories in LEXISEG_MODELS_DIR."""
+"""Models by name: the bundled ones of all methods, and the directories in LEXISEG_MODELS_DIR."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: cards are read without it
     from lexiseg_model.segmenter import Segmenter
 
 MAX_CARD_DEPTH = 20
-LARGEST_CARD = 1 << 20  # bytes
+MAX_CARD_BYTES = 1 << 20
 
 
 class ModelFolder(NamedTuple):
@@ -32,7 +32,7 @@ class ModelFolder(NamedTuple):
 
 
 class _CardLoader(yaml.SafeLoader):
-    """Safe YAML without references, which multiply without a bound, and of bounded depth: its cost is quadratic."""
+    """Safe YAML of bounded cost: no references, which multiply values, and a bounded depth, whose cost is quadratic."""
 
     depth = 0
 
@@ -51,16 +51,16 @@ Loader: TypeAlias = "Callable[[Path, ModelCard, Execution], Segmenter]"
 
 
 def bundled() -> dict[str, Path]:
-    """Model directories that come with the methods, by name; first those that hold weights.
+    """Model directories that come with the methods, by name; those with weights first.
 
-    Of all but tiny they hold a card alone: their weights come from the hub or from `lexiseg models import`.
+    All but tiny's hold a card alone: their weights come from the hub or from `lexiseg models import`.
     """
     there = {method.model_name: folder for method in methods().values() if (folder := method.bundled) is not None}
     return dict(sorted(there.items(), key=lambda entry: not any(entry[1].glob("*.safetensors"))))
 
 
 def folders(models_dir: Path | None = None) -> dict[str, Path]:
-    """Model directories by name: what is bundled, and every directory with a card in `models_dir`.
+    """Model directories by name: the bundled ones, and every directory with a card in `models_dir`.
 
     Versions of a model lie side by side as NAME@VERSION; NAME may be a link to one of them.
     """
@@ -69,7 +69,7 @@ def folders(models_dir: Path | None = None) -> dict[str, Path]:
         by_name |= {
             path.parent.name: path.parent
             for path in sorted(models_dir.glob(f"*/{CARD}"))
-            if not path.parent.name.startswith(".")  # on its way here, or out
+            if not path.parent.name.startswith(".")  # of a pull or an import that is going on
         }
     return by_name
 
@@ -83,8 +83,8 @@ def read_card(folder: Path) -> ModelCard:
     path = folder / CARD
     try:
         status = path.stat()
-        if status.st_size > LARGEST_CARD:
-            raise WeightsError(f"{path} is not a valid card: it has more than {LARGEST_CARD:,} bytes")
+        if status.st_size > MAX_CARD_BYTES:
+            raise WeightsError(f"{path} is not a valid card: it has more than {MAX_CARD_BYTES:,} bytes")
         return _read(path, status.st_ino, status.st_mtime_ns, status.st_size)
     except FileNotFoundError:
         raise WeightsError(f"{folder} is not a model directory: no {CARD}") from None
@@ -95,19 +95,19 @@ def read_card(folder: Path) -> ModelCard:
 
 @lru_cache(64)
 def _read(path: Path, file: int, changed_at: int, size: int) -> ModelCard:
-    """As it was written then: a server reads its model's card seven times before it listens."""
+    """A card by its file's identity: a server reads its model's card several times while it starts."""
     return ModelCard.model_validate(yaml.load(path.read_text(encoding="utf-8"), _CardLoader))
 
 
 def cards(models_dir: Path | None = None) -> list[ModelCard]:
-    """The cards of every model there is; of some the weights must be provided first."""
+    """The cards of all models; the weights of some must be provided before they load."""
     listed = [_named(name, folder) for name, folder in folders(models_dir).items()]
-    # NAME that is a link to NAME@VERSION is that model once more.
+    # NAME that is a link to NAME@VERSION is the same model.
     return list({ModelName.of(card): card for card in listed}.values())
 
 
 def find(name: str, models_dir: Path | None = None) -> ModelFolder:
-    """The directory and card of a model, `NAME` or `NAME@VERSION`; nothing is loaded.
+    """Find the directory and card of a model, `NAME` or `NAME@VERSION`; no weights are loaded.
 
     Raises:
         UnknownModelError: there is no model of that name and version.
@@ -115,7 +115,7 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
     """
     by_name = folders(models_dir)
     wanted = ModelName.parse(name)
-    # The directory of that very name; one without a version goes before those with one, the newest of which is taken.
+    # Exactly this name first, then NAME without a version, then the newest NAME@VERSION.
     versions = sorted((other for other in by_name if other.startswith(f"{wanted.name}@")), key=_age, reverse=True)
     for place in (name, wanted.name, *versions):
         if place in by_name and wanted.fits(card := _named(place, by_name[place])):
@@ -127,7 +127,7 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
 
 
 def require(name: str, models_dir: Path | None = None, text_tower: Path | None = None) -> ModelFolder:
-    """`find`, and its weights are here or can be had from the hub now; nothing is loaded.
+    """As `find`, and check that the weights are here or can be downloaded now; no weights are loaded.
 
     Raises:
         UnknownModelError: there is no model of that name and version.
@@ -148,7 +148,7 @@ def require(name: str, models_dir: Path | None = None, text_tower: Path | None =
 
 
 def weight_files(model: ModelFolder) -> list[Path]:
-    """The files of a model's weights in its folder: those of the method's own name for them, else all safetensors."""
+    """The weight files of a model: those that the method names, else all safetensors files."""
     pattern: str = getattr(_method(model.folder, model.card), "WEIGHTS_FILE", "*.safetensors")
     return sorted(model.folder.glob(pattern))
 
@@ -163,16 +163,22 @@ def load(
     cache_dir: Path | None = None,
     text_tower: Path | None = None,
 ) -> Segmenter:
-    """Loads a model, `NAME` or `NAME@VERSION`; `precision` None means its card's.
+    """Load a model.
 
-    Another `runtime` than torch does its image pass (docs/runtimes.md); exports of bundled models lie in `cache_dir`.
-    `text_tower` is a folder of the user's, for methods whose text tower does not lie beside their weights.
+    Args:
+        name: `NAME` or `NAME@VERSION`.
+        models_dir: of the user's own models.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        precision: of the image pass; None: the card's.
+        runtime: of the image pass (docs/runtimes.md).
+        cache_dir: of the exports of bundled models.
+        text_tower: a folder, for methods whose text tower does not lie beside their weights.
 
     Raises:
         UnknownModelError: there is no model of that name and version.
         WeightsError: its directory is damaged, or its weights are missing.
         OptionError: the device does not exist.
-        ExportError: the runtime was asked for and cannot be had.
+        ExportError: the runtime is not available.
     """
     folder, card = find(name, models_dir)
     segmenter = load_folder(folder, device, precision, card, text_tower)
@@ -209,7 +215,7 @@ def load_folder(
     card: ModelCard | None = None,
     text_tower: Path | None = None,
 ) -> Segmenter:
-    """Loads the model of one directory, by its own card when none is given; errors as `load`."""
+    """Load the model of one directory; `card` None: its own. Errors as `load`."""
     from lexiseg_model.device import Execution, choose_device
 
     card = card or read_card(folder)
@@ -218,9 +224,9 @@ def load_folder(
 
 
 def _named(place: str, folder: Path) -> ModelCard:
-    """A folder's card under the name that the folder has: a copy of a model directory is another model.
+    """A folder's card under the folder's name, because a copy of a model directory is another model.
 
-    A version in the name of the folder, or of the one that it links to, is the model's.
+    A version in the name of the folder, or of the one that it links to, replaces the card's.
     """
     card = read_card(folder)
     name, _, version = place.partition("@")
@@ -230,7 +236,7 @@ def _named(place: str, folder: Path) -> ModelCard:
 
 
 def _age(place: str) -> list[tuple[int, int, str]]:
-    """Orders versions as people do: 10 comes after 9."""
+    """Sort key of versions in which 10 comes after 9."""
     parts = re.findall(r"\d+|\D+", place.partition("@")[2])
     return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
 

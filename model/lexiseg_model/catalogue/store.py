@@ -1,4 +1,4 @@
-"""Folders and stores by address: what fsspec reaches, written to in whole pieces."""
+"""Folders and object stores by address, through fsspec, with atomic writes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from fsspec.implementations.local import LocalFileSystem
 
 from lexiseg_model.errors import OptionError
 
-BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}  # have no folders; to make one would make a bucket
-UNFINISHED = ".new"  # ends the name of a file that is not whole yet
+BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}  # without folders; makedirs would create a bucket
+UNFINISHED = ".new"  # suffix of an unfinished file
 INSTALLED_BY = {"s3": "pip install s3fs", "s3a": "pip install s3fs", "gs": "pip install gcsfs"}
 
 
 def open_store(url: str) -> tuple[Any, str]:
-    """The file system of an address, and the place in it, without a slash at the end.
+    """The file system of an address, and the path in it, without a slash at the end.
 
     Args:
         url: a folder or a file here, or an address that fsspec knows, as s3://bucket/models.
 
     Raises:
-        OptionError: nothing that is installed reaches it, or it is no address.
+        OptionError: the protocol is not installed, or it is no address.
     """
     protocol = protocol_of(url)
     try:
-        # A store of its own: what others of this process listed before may have changed. What it lists it forgets:
-        # a bucket of millions would fill the memory.
+        # Listings are not cached: they may be outdated, and those of millions of objects would fill the memory.
         store, root = url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
     except ImportError as error:
         hint = INSTALLED_BY.get(protocol, str(error))
@@ -40,11 +39,10 @@ def open_store(url: str) -> tuple[Any, str]:
 
 
 def reached(url: str) -> tuple[Any, str]:
-    """As `open_store`, once the store has answered.
+    """As `open_store`, after a first request to the store.
 
     Raises:
-        OptionError: nothing that is installed reaches it, or it is no address, or what reaches it cannot: there are no
-            credentials, or no server.
+        OptionError: the protocol is not installed, it is no address, or there are no credentials or no server.
         OSError: the store refuses.
     """
     store, root = open_store(url)
@@ -52,29 +50,29 @@ def reached(url: str) -> tuple[Any, str]:
         store.exists(root)
     except OSError:
         raise
-    except Exception as error:  # of the store's library, which has errors of its own
+    except Exception as error:  # each store's library raises its own errors
         raise OptionError(f"{url}: cannot be reached: {type(error).__name__}: {error}") from error
     return store, root
 
 
 def protocol_of(url: str) -> str:
-    """As `s3`; `file` of a path."""
+    """The protocol of an address, such as `s3`; `file` for a path."""
     return url.partition("://")[0] if "://" in url else "file"
 
 
 def absolute(url: str) -> str:
-    """The same place for a process in another folder; of a path alone, without a slash at the end."""
+    """The address for a process in another working directory; paths lose a slash at the end."""
     return url.rstrip("/") if "://" in url else os.path.abspath(url)
 
 
 def is_bucket(store: Any) -> bool:
-    """Whether a store has whole objects only, and no folders to make."""
+    """Whether it is an object store: whole objects, no folders."""
     protocols = (store.protocol,) if isinstance(store.protocol, str) else store.protocol
     return bool(BUCKETS & set(protocols))
 
 
 def write_whole(store: Any, path: str, content: bytes) -> None:
-    """In one piece: a store's objects are, a file is under another name until it is whole."""
+    """Write atomically: objects are atomic, files get their name when they are complete."""
     if isinstance(store, LocalFileSystem):
         fresh = Path(f"{path}.{uuid.uuid4().hex}{UNFINISHED}")
         fresh.parent.mkdir(parents=True, exist_ok=True)

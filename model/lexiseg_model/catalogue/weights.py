@@ -1,4 +1,4 @@
-"""Weights of a model directory: one safetensors file, vouched for by the card."""
+"""Weights of a model directory: one safetensors file, whose digest is on the card."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from torch.overrides import TorchFunctionMode
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.types import ModelCard
 
-WEIGHTS = "weights.safetensors"  # the name that imports write
+WEIGHTS = "weights.safetensors"  # file name of imported weights
 READABLE = 0o444
-WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # of training around a network
-CRITERION = "criterion."  # what training may save beside it
-# What initialisers spend their time in. Of `nn.init` those that ask a mode as a whole: within one they ask nobody more.
+WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # prefixes that training adds
+CRITERION = "criterion."  # prefix of losses that training may save
+# Functions that draw random weights, as torch function modes see them.
 DRAWS = {Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, init.uniform_, init.normal_, init.kaiming_uniform_}
 
 
 def let_others_read(folder: Path) -> None:
-    """Files of a model directory: safetensors writes for their owner alone, and a worker is often somebody else."""
+    """Make a model directory readable for all: safetensors writes for its owner, and a worker is another user."""
     for path in folder.iterdir():
         if path.is_file():
             path.chmod(path.stat().st_mode | READABLE)
 
 
 def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
-    """Tensors of a safetensors file in float32, after its digest was checked.
+    """Read a safetensors file as float32 tensors, after its digest was checked.
 
     Raises:
         WeightsError: there is no such file, or it is not the one that the digest names.
@@ -53,16 +53,16 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
 
 
 def names_in_network(saved: Iterable[str]) -> dict[str, str]:
-    """Names of tensors as training saved them -> in the network, without wrappers; those of losses are left out."""
+    """Saved tensor names -> names in the network: without wrappers, and without those of losses."""
     named = {name: WRAPPERS.sub("", name) for name in saved}
     return {name: inside for name, inside in named.items() if not inside.startswith(CRITERION)}
 
 
 class Undrawn(TorchFunctionMode):
-    """Modules made in here have no random weights, but whatever the memory held: they are to be filled at once.
+    """Modules made within this mode have uninitialised weights, to be loaded at once.
 
-    The random weights of a ViT-B/16 CLIP take as long as all the rest of reading it; and those who draw numbers after
-    it draw the same ones as without it.
+    Drawing the random weights of a ViT-B/16 CLIP takes half of the time of reading it. The random generator's state
+    does not change.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
@@ -81,8 +81,8 @@ def require_file(path: Path) -> None:
 
 
 @contextmanager
-def told_of(*paths: Path) -> Iterator[None]:
-    """What is found wrong with weights in here is said with the files that they came from."""
+def naming_files(*paths: Path) -> Iterator[None]:
+    """Prefix the message of a WeightsError raised inside with the files."""
     try:
         yield
     except WeightsError as error:
@@ -96,13 +96,13 @@ def file_digest(path: Path) -> str:
 
 
 def image_digest(card: ModelCard, weights: str) -> str:
-    """Names what decides an image pass: the weights (a digest of them) and how the card has them used."""
+    """Digest of all that decides an image pass: the digest of the weights, and the card's input and settings."""
     described = json.dumps([card.method, card.input.model_dump(), card.settings], sort_keys=True)
     return hashlib.sha256(f"{weights} {described}".encode()).hexdigest()[:16]
 
 
 def state_digest(state: dict[str, Tensor]) -> str:
-    """SHA-256 of tensors that come from elsewhere than a model directory."""
+    """SHA-256 of tensors that do not come from a model directory."""
     total = hashlib.sha256()
     for name, value in sorted(state.items()):
         total.update(f"{name} {list(value.shape)}".encode())

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import file_digest, require_file, told_of
+from lexiseg_model.catalogue.weights import file_digest, naming_files, require_file
 from lexiseg_model.clip.activation import Evidence
 from lexiseg_model.errors import WeightsError
 
@@ -53,11 +53,11 @@ def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoin
     """
     if allow_torchscript and is_torchscript(path):
         state = _read_torchscript(path)
-        with told_of(path):
+        with naming_files(path):
             return Checkpoint(tidy(state), Evidence(True, "a TorchScript archive as OpenAI publishes them"))
     raw = _read(path)
     inner = _unwrapped(raw)
-    with told_of(path):
+    with naming_files(path):
         tidied = tidy(inner)
     return Checkpoint(tidied, _evidence(path, raw, inner))
 

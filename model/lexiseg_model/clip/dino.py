@@ -18,7 +18,7 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue.hub import fetch
-from lexiseg_model.catalogue.weights import Undrawn, told_of
+from lexiseg_model.catalogue.weights import Undrawn, naming_files
 from lexiseg_model.clip.checkpoint import State, read_tensors
 from lexiseg_model.clip.vision import patch_map, resize_positions
 from lexiseg_model.errors import ShapeError, WeightsError
@@ -154,7 +154,7 @@ def dino_from_file(name: DinoName, path: Path) -> DinoTower:
         WeightsError: the file is missing, unreadable, or of another tower.
     """
     state = read_tensors(path)
-    with told_of(path):
+    with naming_files(path):
         return dino_from_state(name, state)
 
 

@@ -22,7 +22,7 @@ from open_clip.model import convert_to_custom_text_state_dict
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue.hub import fetch, missing
-from lexiseg_model.catalogue.weights import Undrawn, told_of
+from lexiseg_model.catalogue.weights import Undrawn, naming_files
 from lexiseg_model.clip.activation import Evidence, decide, split_architecture
 from lexiseg_model.clip.checkpoint import Checkpoint, State, read_checkpoint
 from lexiseg_model.errors import OptionError, WeightsError
@@ -125,7 +125,7 @@ def from_files(
     state: State = {}
     for checkpoint in checkpoints:
         state.update(checkpoint.state)
-    with told_of(*paths):
+    with naming_files(*paths):
         quick = decide(architecture, quick_gelu, _agreed(checkpoints), unmarked)
         return from_state(name, state, quick_gelu=quick)
 

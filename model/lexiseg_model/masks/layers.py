@@ -1,4 +1,4 @@
-"""Masks that may overlap, laid over each other: as one label map, and how sure that is."""
+"""A label map and a confidence map of masks that may overlap."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def first_of_each(groups: Sequence[Hashable]) -> list[int]:
 def label_map(
     masks: Sequence[Rle], shown: Sequence[int], size: tuple[int, int], check: Callable[[], None] = lambda: None
 ) -> LabelMap:
-    """Some of the masks, the earlier on top.
+    """Paint some of the masks, the earlier on top.
 
     Args:
-        masks: whose numbers, counted from 1, are the values.
-        shown: indices of those that are seen.
+        masks: their numbers, from 1, are the values.
+        shown: indices of the masks to paint.
         size: (H, W) of all masks.
-        check: called before each mask; what it raises ends the work.
+        check: called before each mask, to end the work by raising.
 
     Returns:
         [H, W] uint8, uint16 from 256 masks on; 0 where none lies.
@@ -50,20 +50,20 @@ def overlapping(masks: Sequence[Rle], size: tuple[int, int], check: Callable[[],
         check()
         _paint(taken, mask, True)
         total += mask.area
-        # Counting costs as much as painting some masks, so it is done more and more seldom.
+        # Counting costs as much as painting some masks, so it is done at powers of two.
         if (number & (number - 1) == 0 or number == len(masks)) and np.count_nonzero(taken) < total:
             return True
     return False
 
 
 def _paint(columns: NDArray[np.generic], mask: Rle, value: int | bool) -> None:
-    """Onto an image [H * W], column by column: run after run, which is much less than pixel after pixel."""
+    """Paint the runs of a mask onto an image [W * H], stored column by column."""
     for start, end in decode_spans(mask).tolist():
         columns[start:end] = value
 
 
 def confidence(logits: Sequence[Tensor], size: tuple[int, int]) -> NDArray[np.float32]:
-    """How sure it is of each pixel that it lies inside one of the masks, or in none.
+    """Confidence of each pixel being inside one of the masks, or outside all.
 
     Args:
         logits: [h, w] of each mask.

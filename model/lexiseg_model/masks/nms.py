@@ -1,8 +1,8 @@
-"""Non-maximum suppression of masks: the better one stays, what covers the same goes. No loop over pairs.
+"""Non-maximum suppression of masks, without a loop over pairs.
 
 Masks are kept as bits. Few pairs overlap enough to be worth counting: counts per cell of 8 x 8 pixels bound what two
-masks can share, and only pairs that could still suppress each other are counted, 64 pixels at a time. On a CPU,
-wherever the masks come from.
+masks can share, and only pairs that could still suppress each other are counted, 64 pixels at a time. Computed on the
+CPU.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.overlap_rule import OVERLAPS as OVERLAPS
 from lexiseg_model.masks.overlap_rule import OverlapRule as OverlapRule
 
-BLOCK = 128  # masks that are decided together
-PAIRS = 1024  # pairs counted together; 8 MB of bits for masks of 256 x 256
+BLOCK = 128  # masks compared at a time
+PAIRS = 1024  # pairs counted at a time: 8 MB of bits for masks of 256 x 256
 CELL = 8  # pixels of a cell's side, the bits of a byte
 EPSILON = np.float32(1e-6)  # in both ratios, for empty masks
 

@@ -1,4 +1,4 @@
-"""When masks are told to be of the same thing; free of torch, for settings and recipes hold it."""
+"""The thresholds of non-maximum suppression; free of torch, because settings and recipes hold them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The image with its segments painted on: colours, outlines, labels. For eyes, not for programs."""
+"""The image with its segments painted on: colours, outlines, labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_WIDTH = 1280
 MAX_PIXELS = 4 * 2**20  # of a picture that is not wide, but very high
 OPACITY = 0.5
 GOLDEN_ANGLE = 0.381966  # of the colour circle: any two neighbours in the class list look apart
-SMALLEST_LABELLED = 0.002  # of the picture: a smaller part gets its colour but no text
+MIN_LABELLED = 0.002  # of the picture: a smaller part gets its colour but no text
 
 
 def colour(index: int) -> tuple[int, int, int]:
@@ -89,7 +89,7 @@ def _write_labels(picture: Image.Image, label_map: LabelMap, segments: tuple[Seg
     for segment in segments:
         number = segment.prompt_index if several else None
         text = segment.label or ("" if number is None else str(number))
-        if not text or areas[segment.id] < SMALLEST_LABELLED * label_map.size:
+        if not text or areas[segment.id] < MIN_LABELLED * label_map.size:
             continue
         mask = (label_map == segment.id).astype(np.uint8)
         # A frame of zeros keeps the place away from the picture's edge too.

@@ -1,4 +1,4 @@
-"""Connected regions of a label map: what a pixel method can say about instances."""
+"""Connected regions of a label map."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def split(
     whole: Collection[int] = (),
     check: Callable[[], None] = lambda: None,
 ) -> Regions:
-    """Splits classes into regions connected by sides.
+    """Split classes into regions connected by sides.
 
     Args:
         labels: [H, W] class indices.
         classes: which of them to split; all other pixels belong to nobody.
         smallest: regions of fewer pixels are dropped.
         whole: those of the classes that stay one region each, whatever parts they have.
-        check: called before each class; what it raises ends the work.
+        check: called before each class, to end the work by raising.
 
     Returns:
         Regions class by class, in the order of `classes`, the largest of each class first.

@@ -89,7 +89,7 @@ def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
 
 
 def measure_spans(spans: Spans, size: tuple[int, int]) -> Rle:
-    """As `encode_spans`, but with empty counts: for those who read only area and box."""
+    """As `encode_spans`, but with empty counts, for area and box alone."""
     if library.ready():
         return compiled_spans.encode(spans, size, keep_counts=False)
     return _measured(spans, size)

@@ -1,1 +1,1 @@
-"""Frames of a video: scores that do not flicker, segments that keep their number. One memory per stream, bounded."""
+"""Video: temporal smoothing, tracking and following of objects, with a bounded memory for each stream."""

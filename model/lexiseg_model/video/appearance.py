@@ -1,6 +1,6 @@
-"""What one object looks like, and what lies around it: vectors of places in its first frame and in a few later ones.
+"""Embeddings of one object and of its surroundings, from its first frame and a few later ones.
 
-A place is like the object as far as it is nearer to vectors of the object than to vectors of its surroundings.
+A place is like the object when its embedding is closer to those of the object than to those of the surroundings.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import Tensor
 
 FIRST = 128  # vectors of the object that are kept of its first frame; twice as many of its surroundings
 LATER = 64  # the same of a later frame
-LATER_FRAMES = 4  # that are kept beside the first, which is never forgotten
-NEAREST = 3  # vectors that speak for a place; one alone may be a stray
+LATER_FRAMES = 4  # kept beside the first, which is never forgotten
+NEAREST = 3  # vectors whose mean similarity counts; a single one may be an outlier
 SHARPNESS = 20.0  # from a difference of cosines to a logit
-MOST = 6.0  # of a logit
+MAX_LOGIT = 6.0
 SURELY = 0.7  # probability from which a place is the object's,
 SURELY_NOT = 0.2  # and up to which it is not
 INSIDE = 0.5  # probability from which a place counts as inside a mask
@@ -60,7 +60,7 @@ class Appearance:
         every = _nearest(cells, torch.cat([look.inside for look in looks])) - _nearest(
             cells, torch.cat([look.around for look in looks])
         )
-        return ((first + every) * (SHARPNESS / 2)).clamp(-MOST, MOST).view(places.shape[1:])
+        return ((first + every) * (SHARPNESS / 2)).clamp(-MAX_LOGIT, MAX_LOGIT).view(places.shape[1:])
 
     def completeness(self, places: Tensor, mask: Tensor) -> float:
         """How much of what the object showed a mask [h, w] of probabilities holds: a cosine, 0 for an empty mask.
@@ -76,7 +76,7 @@ class Appearance:
         return (held[0] + max(held)) / 2
 
     def learn(self, places: Tensor, mask: Tensor, near: Window, likeness: Tensor) -> None:
-        """Takes in a later frame, where its mask and what is known agree: what drifts must not teach itself."""
+        """Learn from a later frame where mask and likeness agree, so that a drifting mask is not learned."""
         look = _look(places, (mask >= SURELY) & (likeness > 0), (mask <= SURELY_NOT) & (likeness < 0), near, LATER)
         if len(look.inside) and len(look.around):
             self._later.append(look)

@@ -1,11 +1,11 @@
-"""Objects that a prompt has shown once, followed from frame to frame.
+"""Objects that a prompt shows once, followed from frame to frame.
 
     frame -> how like the object each place is -> a few boxes where it may be -> the prompt head's masks for them
           -> the mask that agrees best with likeness, its largest part -> box and memory for the next frame
 
-A mask fits when it is like the object and holds all that the object showed in its first frame. An object whose masks do
-not fit for some frames in a row is lost. It is looked for in the whole picture then, and found again where a mask fits
-better than it must while the object is followed. Only masks that fit teach what the object looks like.
+A mask fits when it looks like the object and is as complete as in the first frame. An object whose masks do not fit for
+PATIENCE frames in a row is lost. A lost object is searched for in the whole picture; to be found again, a mask must fit
+better than while the object is followed. Appearance is learned from masks that fit alone.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from lexiseg_model.video.appearance import Appearance, Window
 MAX_OBJECTS = 16  # of one stream: each costs three or four prompts a frame
 REACH = 0.3  # of a box's side: how far beyond it the object is looked for in the next frame
 MAX_CHANGE = 0.15  # of a box's side, by which an edge may leave where it is expected
-FOLLOWS = 0.5  # share of what a mask's box says, beside what was expected
+FOLLOWS = 0.5  # weight of the mask's box against the expected box
 STRAY = 0.02  # share of the likeness at each edge of a box that may be chance
-SMALLEST_PART = 0.2  # of the most likeness that one connected part of the picture holds; less is chance
-SMALLEST_SIDE = 8.0  # pixels of a box
+MIN_PART = 0.2  # of the most likeness that one connected part of the picture holds; less is chance
+MIN_SIDE = 8.0  # pixels of a box
 QUALITY = 0.3  # weight of the head's own estimate beside the agreement with likeness
-EXPECTED = 0.25  # what the expected box is ahead of others: places that look alike shall not pull it away
+EXPECTED = 0.25  # bonus of the expected box, against other places that look like the object
 TRUST = 0.5  # weight of likeness in the logits of a mask
 PATIENCE = 3  # frames in a row without a mask that fits, until an object is lost
 
@@ -44,15 +44,17 @@ Box = NDArray[np.float64]  # [4] x0, y0, x1, y1 in pixels of the frame
 
 
 class Start(NamedTuple):
-    """From the next frame on an object with this number is followed: what the prompt shows there."""
+    """Follow what the prompt shows in this frame under a number."""
 
     number: int
     prompt: Prompt
 
 
 class Sight(NamedTuple):
-    """An object in a frame: one mask, None where it is lost. `start` is the place of its prompt among those that came
-    with this frame."""
+    """An object in a frame: one mask, None where it is lost.
+
+    `start` is the index of its prompt where the object begins in this frame.
+    """
 
     number: int
     mask: PromptMasks | None
@@ -60,7 +62,7 @@ class Sight(NamedTuple):
 
 
 class _Bounds(NamedTuple):
-    """What a mask must reach to fit: mean likeness, a logit, how complete it is, a cosine, and agreement, an IoU."""
+    """Minima for a mask to fit: mean likeness (a logit), completeness (a cosine), agreement (an IoU)."""
 
     likeness: float
     completeness: float
@@ -113,7 +115,7 @@ class _Match(NamedTuple):
 
 
 class Follower:
-    """The objects of one stream. One thread at a time."""
+    """The objects of one stream. Not thread-safe."""
 
     def __init__(self) -> None:
         self._objects: dict[int, _Object] = {}
@@ -123,15 +125,15 @@ class Follower:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held from frame to frame; may be asked for on any thread."""
+        """Bytes held from frame to frame; thread-safe."""
         return sum(each.appearance.nbytes for each in tuple(self._objects.values()))
 
     def forget(self) -> None:
-        """Follows nothing any more."""
+        """End following all objects."""
         self._objects.clear()
 
     def check(self, starts: Sequence[Start], ends: Sequence[int] = ()) -> None:
-        """Whether these may begin.
+        """Check that these objects may begin.
 
         Raises:
             OptionError: there would be too many objects.
@@ -143,19 +145,19 @@ class Follower:
     def step(
         self, segmenter: Segmenter, features: Features, starts: Sequence[Start] = (), ends: Sequence[int] = ()
     ) -> list[Sight]:
-        """Where the objects are in the next frame.
+        """Find the objects in the next frame.
 
         Args:
             segmenter: a model that takes prompts and has `places`.
             features: of the frame.
-            starts: objects that begin here; one whose number is followed begins anew.
-            ends: numbers to be followed no more; unknown ones say nothing.
+            starts: objects that begin here; a number that is already followed starts again.
+            ends: numbers to stop following; unknown ones are ignored.
 
         Returns:
             One for each object, the oldest first.
 
         Raises:
-            TaskError: the model cannot.
+            TaskError: the model follows no objects.
             OptionError: as `check`.
         """
         self.check(starts, ends)
@@ -198,7 +200,7 @@ class Follower:
 
 
 def _candidates(each: _Object, likeness: Tensor, size: tuple[int, int]) -> list[_Candidate]:
-    """Where an object may be: where it is expected, where it is likest there, between the two; or anywhere."""
+    """Boxes where an object may be: the expected one, the likest one near it, their mean; after a miss, anywhere."""
     grid = likeness.cpu().numpy()
     expected = _inside(each.box + each.speed / 2, size)
     boxes = []
@@ -223,7 +225,7 @@ def _best(
     tried: Sequence[tuple[_Candidate, PromptMasks]],
     size: tuple[int, int],
 ) -> _Match:
-    """The mask that agrees best with likeness where its candidate may be; the first candidate is ahead."""
+    """The mask that agrees best with likeness in its window; the first candidate has a bonus."""
     agreements = [_agreement(answer.masks[0], likeness, candidate.window) for candidate, answer in tried]
     values = [
         agreement + QUALITY * float(answer.quality[0]) for agreement, (_, answer) in zip(agreements, tried, strict=True)
@@ -247,7 +249,7 @@ def _best(
 
 
 def _updated(each: _Object, match: _Match, places: Tensor, likeness: Tensor, size: tuple[int, int]) -> Sight:
-    """What an object becomes by the best mask, and what is shown of it."""
+    """Update an object by its best mask, and give what is shown of it."""
     if not match.fits(FOUND_AGAIN if each.lost else FOLLOWED, each.strict) or match.box is None:
         each.misses = min(each.misses + 1, PATIENCE)
         each.speed = np.zeros(4)
@@ -260,7 +262,7 @@ def _updated(each: _Object, match: _Match, places: Tensor, likeness: Tensor, siz
 
 
 def _move(each: _Object, seen: Box, asked: Box, size: tuple[int, int]) -> None:
-    """The box of the next frame: what the mask says, but no edge may jump; after a miss there is nothing to expect."""
+    """Move the box towards that of the mask, with bounded steps; after a miss its speed is 0."""
     if each.misses:
         each.box, each.speed, each.misses = _inside((seen + asked) / 2, size), np.zeros(4), 0
         return
@@ -301,11 +303,11 @@ def _at(values: Tensor, like: Tensor) -> Tensor:
 
 
 def _inside(box: Box, size: tuple[int, int]) -> Box:
-    """The part of a box that the frame shows; never thinner than `SMALLEST_SIDE`, or the frame."""
+    """Clip a box to the frame; its sides are at least `MIN_SIDE`, or those of the frame."""
     edges = []
     for low, high, side in ((box[0], box[2], size[1]), (box[1], box[3], size[0])):
-        start = float(np.clip(low, 0, max(0.0, side - SMALLEST_SIDE)))
-        edges.append((start, min(float(side), max(float(high), start + SMALLEST_SIDE))))
+        start = float(np.clip(low, 0, max(0.0, side - MIN_SIDE)))
+        edges.append((start, min(float(side), max(float(high), start + MIN_SIDE))))
     (x0, x1), (y0, y1) = edges
     return np.array([x0, y0, x1, y1])
 
@@ -329,7 +331,7 @@ def _extent(likeness: NDArray[np.float32], size: tuple[int, int]) -> Box | None:
     if n < 2:
         return None
     weights = np.bincount(labels.ravel(), like.ravel(), n)
-    like = like * (weights >= SMALLEST_PART * weights.max())[labels]
+    like = like * (weights >= MIN_PART * weights.max())[labels]
     height, width = like.shape
     edges = []
     for profile, side in ((like.sum(0), size[1] / width), (like.sum(1), size[0] / height)):
@@ -340,7 +342,7 @@ def _extent(likeness: NDArray[np.float32], size: tuple[int, int]) -> Box | None:
 
 
 def _peak(likeness: NDArray[np.float32], box: Box, size: tuple[int, int]) -> Box:
-    """A box of the same size where the picture is likest the object, against what lies around it."""
+    """A box of the same size where likeness stands out most from its surroundings."""
     height, width = likeness.shape
     scale = np.array([size[1] / width, size[0] / height])
     side = (box[2:] - box[:2]) / scale
@@ -371,5 +373,5 @@ def _first_box(prompt: Prompt, mask: Tensor, size: tuple[int, int]) -> Box:
     if (box := _box(_one_part(mask), size)) is not None:
         return box
     x, y = ([getattr(point, axis) for point in prompt.points] for axis in "xy")
-    half = SMALLEST_SIDE / 2
+    half = MIN_SIDE / 2
     return np.array([min(x) - half, min(y) - half, max(x) + half, max(y) + half])

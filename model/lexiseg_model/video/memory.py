@@ -1,4 +1,4 @@
-"""All that one stream remembers from frame to frame: a small picture, an average of scores, tracks."""
+"""The state of one stream: a small picture, an average of scores, tracks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class VideoMemory:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held, without the estimator's working space; may be asked for on any thread."""
+        """Bytes held, without the estimator's working space; thread-safe."""
         picture = self._picture
         return (0 if picture is None else picture.nbytes) + self._smoother.nbytes + self._tracker.nbytes
 
     def adjust(self, smoothing: float, *, tracking: bool) -> None:
-        """Holds from the next frame on; what is remembered stays.
+        """Change the settings from the next frame on; the state stays.
 
         Args:
             smoothing: share of the past in the average of scores, 0 (off) to 0.95.
@@ -44,13 +44,13 @@ class VideoMemory:
         self._tracking = tracking
 
     def forget(self) -> None:
-        """The next frame begins anew; numbers are not given again."""
+        """Reset the state; numbers are not given again."""
         self._picture = self._motion = None
         self._smoother.forget()
         self._tracker.forget()
 
     def look(self, plan: Plan) -> bool:
-        """Takes in the next frame; True when the scene is another than before, and average and tracks begin anew."""
+        """Take in the next frame; True when the scene was cut, so that average and tracks are reset."""
         if not self._tracking and not self._smoother.weight:
             self.forget()
             return False
@@ -68,7 +68,7 @@ class VideoMemory:
         return self._smoother.steady(scores, self._motion)
 
     def follow(self, segmentation: Segmentation) -> tuple[int | None, ...]:
-        """A number for each segment of the frame; nothing without tracking."""
+        """A track number for each segment of the frame; empty without tracking."""
         if not self._tracking or self._picture is None:
             self._tracker.forget()
             return ()

@@ -1,4 +1,4 @@
-"""What happened between two frames: where everything came from, how far to trust that, whether the scene is another.
+"""Dense optical flow between two frames, its trust, and detection of scene cuts.
 
 Dense inverse search (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016) on small gray pictures.
 """
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.video.picture import Picture
 
-TOLERANCE = 12.0  # gray levels by which a pixel may differ from where it came from before it is doubted
-NOISE_BLUR = 1.5  # pixels: one noisy pixel says nothing
+TOLERANCE = 12.0  # gray levels of error at which trust falls to 1/e
+NOISE_BLUR = 1.5  # pixels, against noise of single pixels
 BINS = 8  # of each colour
 # Consecutive frames and frames ten apart of the same scene stay below 0.22 and mostly above 0.7; different scenes are
-# above 0.39 and below 0.65 (docs/video.md). A lamp that goes on changes the colours but not what correlates.
+# above 0.39 and below 0.65 (docs/video.md). A change of light changes the colours, but keeps the correlation.
 OTHER_COLOURS = 0.3
 SAME_SHAPES = 0.7
-SMALLEST_SIDE = 16  # pixels; the search works on patches and has no room in less
+MIN_SIDE = 16  # pixels, for the patches of the search
 
 Gray = NDArray[np.uint8]  # [h, w]
 
@@ -40,13 +40,13 @@ class Motion:
 
 
 class MotionEstimator:
-    """Compares pictures of one stream; not for several threads at a time."""
+    """Compares pictures of one stream. Not thread-safe."""
 
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def compare(self, before: Picture, now: Picture) -> Motion:
-        """What happened from one picture to the next.
+        """The motion from one picture to the next.
 
         Raises:
             ShapeError: the two differ in size.
@@ -69,7 +69,7 @@ class MotionEstimator:
 
     def _shifts(self, before: Gray, now: Gray) -> NDArray[np.float32]:
         """[h, w, 2] (x, y): how far away each pixel of `now` was."""
-        if min(now.shape) < SMALLEST_SIDE:
+        if min(now.shape) < MIN_SIDE:
             return np.zeros((*now.shape, 2), np.float32)
         return np.asarray(self._flow.calc(now, before, None), np.float32)  # type: ignore[call-overload]
 

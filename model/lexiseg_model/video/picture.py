@@ -1,4 +1,4 @@
-"""A frame as the memory of a stream keeps it: small, in colour, from the tiles that the network sees anyway."""
+"""A small colour picture of a frame, made from the tiles of its plan."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.features import Plan
 
-LONGEST_SIDE = 256  # pixels: 2 ms of optical flow on one core; twice as many gain nothing (docs/video.md)
+MAX_SIDE = 256  # pixels; optical flow gains nothing from more (docs/video.md)
 
 Picture = NDArray[np.uint8]  # [h, w, 3] RGB
 
@@ -19,7 +19,7 @@ def small_picture(plan: Plan) -> Picture:
     Where tiles overlap the later one is seen, which shows the same.
     """
     canvas = plan.bucket if plan.layout is None else plan.layout.canvas
-    factor = min(1.0, LONGEST_SIDE / max(canvas))
+    factor = min(1.0, MAX_SIDE / max(canvas))
     height, width = (max(1, round(side * factor)) for side in canvas)
     if plan.layout is None:
         return _shrunk(plan.tiles[0], (height, width))

@@ -1,8 +1,8 @@
-"""A running average of class scores over the frames of a video, that follows what moves.
+"""An exponential average of class scores over the frames of a video, warped by optical flow.
 
     average(t) = scores(t) + weight * trust * (average(t - 1), moved - scores(t))
 
-Where the motion is doubtful (something comes into view, the light changes) the frame speaks for itself.
+Where the flow is not trusted (something comes into view, the light changes) the frame counts alone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError
 from lexiseg_model.video.motion import Motion
 
-HIGHEST_WEIGHT = 0.95
-MOST_SCORES = 1 << 22  # remembered by one stream: 16 MiB
+MAX_WEIGHT = 0.95
+MAX_SCORES = 1 << 22  # remembered by one stream: 16 MiB
 
 
 class ScoreSmoother:
@@ -40,27 +40,27 @@ class ScoreSmoother:
 
     @weight.setter
     def weight(self, share: float) -> None:
-        if not 0 <= share <= HIGHEST_WEIGHT:
-            raise OptionError(f"the share of the past is 0 to {HIGHEST_WEIGHT}, not {share}")
+        if not 0 <= share <= MAX_WEIGHT:
+            raise OptionError(f"the share of the past is 0 to {MAX_WEIGHT}, not {share}")
         self._weight = share
 
     @property
     def nbytes(self) -> int:
-        """Bytes held; may be asked for on any thread."""
+        """Bytes held; thread-safe."""
         past = self._past
         return 0 if past is None else past.nbytes
 
     def forget(self) -> None:
-        """The next frame begins anew."""
+        """Reset the average."""
         self._past = self._rows = self._shape = None
 
     @torch.inference_mode()
     def steady(self, scores: Tensor, motion: Motion | None) -> Tensor:
-        """The average with one frame more.
+        """Add a frame to the average.
 
         Args:
             scores: [K, h, w] of the frame; rows mean the same from frame to frame.
-            motion: since the frame before; None: this frame begins anew.
+            motion: since the frame before; None resets the average.
 
         Returns:
             [K, h, w].
@@ -97,8 +97,8 @@ def _moved(past: Tensor, motion: Motion) -> tuple[Tensor, Tensor]:
 
 
 def _worth_keeping(scores: Tensor) -> Tensor | None:
-    """Indices of the rows to remember: of very many those that come closest to winning anywhere; None: all."""
-    most = max(1, MOST_SCORES // scores[0].numel())
+    """Indices of the rows to remember, those closest to winning anywhere; None: all."""
+    most = max(1, MAX_SCORES // scores[0].numel())
     if len(scores) <= most:
         return None
     shortfall = (scores.amax(0) - scores).flatten(1).amin(1)  # 0 for a row that wins somewhere

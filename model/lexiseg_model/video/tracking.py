@@ -1,4 +1,4 @@
-"""Numbers that stay with segments from frame to frame: by class and by how much masks overlap."""
+"""Track numbers of segments from frame to frame, matched by class and IoU of masks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from lexiseg_model.types import LabelMap, Segment
 from lexiseg_model.video.motion import Motion
 
-LEAST_OVERLAP = 0.2  # intersection over union of a segment and where its track is expected
-MOST_MISSED = 2  # frames in a row that a track survives unseen
-MOST_TRACKS = 64  # remembered; of more segments the largest are followed
+MIN_OVERLAP = 0.2  # intersection over union of a segment and where its track is expected
+MAX_MISSED = 2  # frames in a row that a track survives unseen
+MAX_TRACKS = 64  # remembered; of more segments the largest are followed
 
 Mask = NDArray[np.uint8]  # [h, w] 0 or 1
 
@@ -35,25 +35,25 @@ class Tracker:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held; may be asked for on any thread."""
+        """Bytes held; thread-safe."""
         return sum(track.mask.nbytes for track in tuple(self._tracks))
 
     def __len__(self) -> int:
         return len(self._tracks)
 
     def forget(self) -> None:
-        """Every segment of the next frame is a new one."""
+        """End all tracks."""
         self._tracks.clear()
 
     def follow(
         self, label_map: LabelMap, segments: tuple[Segment, ...], motion: Motion | None, size: tuple[int, int]
     ) -> tuple[int | None, ...]:
-        """Numbers for the segments of the next frame.
+        """Give track numbers to the segments of the next frame.
 
         Args:
             label_map: [H, W] value = segment id, 0 = nobody.
             segments: of the frame.
-            motion: since the frame before; None: every segment is a new one.
+            motion: since the frame before; None ends all tracks.
             size: (h, w) of the masks to remember, that of `motion`.
 
         Returns:
@@ -88,7 +88,7 @@ class Tracker:
             track.mask = np.asarray(cv2.remap(track.mask, x, y, cv2.INTER_NEAREST), np.uint8)
 
     def _match(self, small: LabelMap, areas: NDArray[np.intp], segments: tuple[Segment, ...]) -> dict[int, _Track]:
-        """Position of a segment -> its track: the pairs of one class that overlap most come first."""
+        """Position of a segment -> its track, matched greedily by IoU within a class."""
         pairs: list[tuple[float, int, _Track]] = []
         for track in self._tracks:
             inside = small[track.mask > 0]
@@ -100,20 +100,20 @@ class Tracker:
         owner: dict[int, _Track] = {}
         matched: set[int] = set()
         for overlap, position, track in sorted(pairs, key=lambda pair: (-pair[0], pair[2].number)):
-            if overlap >= LEAST_OVERLAP and position not in owner and track.number not in matched:
+            if overlap >= MIN_OVERLAP and position not in owner and track.number not in matched:
                 owner[position] = track
                 matched.add(track.number)
         return owner
 
     def _keep(self, current: list[_Track]) -> None:
-        """The tracks to remember: those of this frame, the largest first, then those missed not too often."""
+        """Keep the tracks of this frame, the largest first, then those missed at most MAX_MISSED times."""
         here = {track.number for track in current}
         missing = [track for track in self._tracks if track.number not in here]
         for track in missing:
             track.missed += 1
         current.sort(key=lambda track: -int(track.mask.sum()))
-        patient = [track for track in missing if track.missed <= MOST_MISSED and track.mask.any()]
-        self._tracks = (current + patient)[:MOST_TRACKS]
+        patient = [track for track in missing if track.missed <= MAX_MISSED and track.mask.any()]
+        self._tracks = (current + patient)[:MAX_TRACKS]
 
 
 def _shrunk(label_map: LabelMap, size: tuple[int, int]) -> LabelMap:

@@ -1,4 +1,4 @@
-"""Text rows remembered for a run over a data set; a service keeps its own, bounded cache."""
+"""Text rows cached without a bound, for a run over a data set; the worker has its own, bounded cache."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lexiseg_model.segmenter import Segmenter
 
 
 class KnownRows:
-    """Callable from texts to rows [len(texts), D]; each text is encoded once."""
+    """A `RowsOf` that encodes each text once: texts -> rows [len(texts), D]."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter

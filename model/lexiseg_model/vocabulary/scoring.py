@@ -1,4 +1,4 @@
-"""From features and a vocabulary to the logits that compete, for pixels or regions: classes, nobody, refinement."""
+"""Logits of classes and nobody for the cells or regions of an image, refined."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lexiseg_model.types import LongLists, Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 
 LOG_OF_NOTHING = -20.0
-MOST_BEHIND = 8.0  # of the logarithm of a class's presence: what is not there at all need not be ever less
-BEHIND = 1e-3  # of a logit: what must not win stays so far behind, more than any rounding
-Steady = Callable[[Tensor], Tensor]  # in a video: from a frame's logits to their average with the frames before
+MAX_BEHIND = 8.0  # bound of a class's lack of presence, a logarithm
+MARGIN = 1e-3  # logits by which a row that must not win stays behind; more than any rounding
+Steady = Callable[[Tensor], Tensor]  # averages the logits of a frame with those of the frames before
 
 
 def score_vocabulary(
@@ -32,10 +32,17 @@ def score_vocabulary(
     tidy: bool = True,
     specks: bool = False,
 ) -> Tensor:
-    """Logits [K, h, w] of the classes; with a background a last row more, for nobody. The highest wins.
+    """Logits [K, h, w] of the classes; with a background one more row, for nobody. The highest wins.
 
-    `tidy`: without what the method knows for specks, whose logits are exchanged with those of what is around them;
-    with `specks` they stay, for callers that go on to `outcome`.
+    Args:
+        segmenter: the model.
+        features: of the image.
+        vocabulary: at least one class.
+        rows_of: gives text rows.
+        refine: how the logits follow the colours or regions of the image.
+        steady: averages the logits over a video.
+        tidy: remove specks, by exchanging their logits with those of their surroundings.
+        specks: keep specks, because the caller removes them (`outcome`).
     """
     bank = bank_of(segmenter, vocabulary, rows_of)
     competing = segmenter.competing(features, bank, refine)
@@ -53,7 +60,7 @@ def score_vocabulary(
         logits = vote(logits, segmenter.regions(features))
     if specks or not tidy:
         return logits
-    # What was averaged is the beginning of the next frame's average.
+    # The average must stay as it is for the next frame.
     return without_specks(logits if steady is None else logits.clone(), len(vocabulary.classes), segmenter.specks)
 
 
@@ -63,10 +70,10 @@ def score_regions(
     """Logits [K, N] of the classes for regions; with a background a last row more, for nobody.
 
     Args:
-        segmenter: one with masks of its own.
+        segmenter: a model with masks of its own.
         features: of the image that the regions are in.
         vocabulary: at least one class.
-        rows_of: where text rows come from.
+        rows_of: gives text rows.
         embeddings: [N, D], of `Segmenter.propose` or `Segmenter.embed_masks`; N is at least 1.
 
     Raises:
@@ -74,17 +81,21 @@ def score_regions(
     """
     bank = bank_of(segmenter, vocabulary, rows_of)
     logits = segmenter.region_scores(features, embeddings, bank) * segmenter.probability_scale
-    # To the rule of nobody, regions are the pixels of a picture one pixel high.
+    # The rule of nobody sees regions as cells of an image one cell high.
     return _with_nobody(segmenter, features, logits[:, None], None, vocabulary, "none")[:, 0]
 
 
 def refine_logits(logits: Tensor, guide: Tensor) -> Tensor:
-    """PAMR on the probabilities of the rows that win anywhere; the others cannot come back and would only cost time.
+    """Refine the probabilities of the rows that win anywhere by PAMR; other rows could not win after it.
 
-    The others share equally what the refined probabilities leave of 1, so that their softmax gives these back, but
-    never enough to win: there, at edges, a winner is a little more probable than it was refined to be.
+    The other rows share equally what the refined probabilities leave of 1, but never enough to win.
 
-    [K, h, w] logits and a guide [3, H, W] -> logits [K, H, W].
+    Args:
+        logits: [K, h, w].
+        guide: normalised image [3, H, W].
+
+    Returns:
+        Logits [K, H, W], whose softmax are the refined probabilities.
     """
     probability = logits.softmax(0)
     winning = torch.bincount(logits.argmax(0).flatten(), minlength=len(logits)).nonzero()[:, 0]
@@ -99,17 +110,21 @@ def refine_logits(logits: Tensor, guide: Tensor) -> Tensor:
 
 
 def step_back(logits: Tensor, n_classes: int, rule: LongLists) -> Tensor:
-    """Classes that are hardly there lose logits beside the others: in a long list someone always fits a speck better.
+    """Lower the logits of classes that are hardly present: in a long list some class always fits a speck better.
 
-    [K, h, w] of the classes, and nobody if there is one more -> the same. Nobody meets a pixel's winner as the winner
-    was before: to be less than another class is no sign of being nothing.
+    Nobody keeps its distance to each cell's winner.
+
+    Args:
+        logits: [K, h, w] of the classes, and one more row for nobody if there is a background.
+        n_classes: K.
+        rule: of the model's card.
     """
     strength = rule.strength(n_classes)
     if not strength:
         return logits
-    # A quarter of the cells says as much of the whole picture.
+    # A quarter of the cells is enough for a mean.
     presence = logits[:, ::2, ::2].softmax(0)[:n_classes].mean((1, 2)).clamp_min(math.exp(LOG_OF_NOTHING)).log()
-    behind = (presence.max() - rule.lead - presence).clamp(0, MOST_BEHIND)
+    behind = (presence.max() - rule.lead - presence).clamp(0, MAX_BEHIND)
     classes = logits[:n_classes] - strength * behind[:, None, None]
     if len(logits) == n_classes:
         return classes
@@ -118,31 +133,36 @@ def step_back(logits: Tensor, n_classes: int, rule: LongLists) -> Tensor:
 
 
 def vote(logits: Tensor, regions: Regions) -> Tensor:
-    """Probabilities averaged inside regions: what a cell's own view leaves open, its surroundings decide.
+    """Average probabilities inside regions.
 
-    A cell's probability becomes the mean of its own, of weight 1, and of those of the regions that it lies in: their
-    means over all their cells, weighted by the region's weight and by how much of the cell is theirs.
+    A cell's probability becomes the mean of its own, of weight 1, and of the mean probabilities of the regions that it
+    lies in, weighted by the region's weight and by the share of the cell that belongs to it.
 
-    [K, h, w] logits -> logits [K, h, w], whose softmax are these probabilities.
+    Args:
+        logits: [K, h, w].
+        regions: of the image.
+
+    Returns:
+        Logits [K, h, w], whose softmax are the averaged probabilities.
     """
     if not len(regions.weight):
         return logits
     own = logits.softmax(0).flatten(1)  # [K, h*w]
     share = regions.share.flatten(1)  # [N, h*w]
     views = (own @ share.T) / share.sum(1).clamp_min(1e-6)  # [K, N]
-    said = (views * regions.weight) @ share  # [K, N] x [N, h*w]
-    voted = (own + said) / (1 + regions.weight @ share)
+    votes = (views * regions.weight) @ share  # [K, N] x [N, h*w]
+    voted = (own + votes) / (1 + regions.weight @ share)
     return voted.clamp_min(math.exp(LOG_OF_NOTHING)).log().view_as(logits)
 
 
 def _too_low_to_win(logits: Tensor) -> Tensor:
-    """What a further row may have and win nowhere, at these pixels or between them: [K, h, w] -> [h, w].
+    """The highest logits [h, w] of another row that wins nowhere, at the pixels of [K, h, w] or between them.
 
-    Between four pixels some row never falls below its least of the four.
+    Between four pixels some row never falls below its lowest of the four.
     """
     between = -F.max_pool2d(-logits, 2, 1, padding=1)  # [K, h + 1, w + 1], outermost of edge pixels alone
     least: Tensor = -F.max_pool2d(-between.amax(0)[None], 2, 1)[0]
-    return least - BEHIND
+    return least - MARGIN
 
 
 def _with_nobody(
@@ -155,7 +175,7 @@ def _with_nobody(
 ) -> Tensor:
     """Logits [K, h, w] of classes and background words -> of classes and, with a background, nobody.
 
-    `others` [h, w]: of what competes beside them (`Competing`).
+    `others` [h, w]: as in `Competing`.
     """
     if vocabulary.background is None:
         return logits
@@ -177,9 +197,9 @@ def _nobody_logits(
     threshold: float | None,
     refine: Refinement,
 ) -> Tensor:
-    """[h, w]: the best background word, and never less than the logit that a class must beat.
+    """[h, w]: the best background word, at least the logit that a class must beat.
 
-    Where there are background words, it is written in the place of the first.
+    Where there are background words, it overwrites the first.
     """
     rule = segmenter.card.background
     relief = rule.relief(n_classes)

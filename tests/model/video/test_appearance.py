@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lexiseg_model.video.appearance import LATER_FRAMES, MOST, Appearance
+from lexiseg_model.video.appearance import LATER_FRAMES, MAX_LOGIT, Appearance
 from tests.model.stand_in import ColourSegmenter
 from tests.model.video.moving import HEIGHT, WIDTH, Corner, Mask, features, square
 
@@ -31,7 +31,7 @@ def test_what_looks_like_the_object_is_told_from_its_surroundings_anywhere(red: 
 
     assert likeness.shape == (HEIGHT, WIDTH)
     assert torch.equal(likeness > 0, torch.from_numpy(square((40, 20))))
-    assert likeness.abs().max() <= MOST
+    assert likeness.abs().max() <= MAX_LOGIT
 
 
 def test_what_was_never_seen_is_neither(red: Appearance) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from lexiseg_model.features import Plan
 from lexiseg_model.masks.windows import cut, place_windows
-from lexiseg_model.video.picture import LONGEST_SIDE, small_picture
+from lexiseg_model.video.picture import MAX_SIDE, small_picture
 from tests.model.video.scenes import plan_of, window
 
 
@@ -15,7 +15,7 @@ def test_a_large_frame_is_shrunk_to_the_longest_side_and_keeps_its_shape() -> No
 
     picture = small_picture(plan_of(frame))
 
-    assert picture.shape == (144, LONGEST_SIDE, 3)
+    assert picture.shape == (144, MAX_SIDE, 3)
 
 
 @pytest.mark.parametrize("crop", [96, 128])

@@ -75,7 +75,7 @@ def test_no_weight_keeps_nothing() -> None:
 
 
 def test_of_very_many_classes_only_those_near_winning_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smoothing, "MOST_SCORES", 2 * SIZE[0] * SIZE[1])
+    monkeypatch.setattr(smoothing, "MAX_SCORES", 2 * SIZE[0] * SIZE[1])
     smoother = ScoreSmoother(0.5)
     smoother.steady(flat(9.0, -50.0, 8.0, -60.0), None)
 

@@ -95,7 +95,7 @@ def test_a_segment_too_small_to_be_seen_has_no_number() -> None:
 
 
 def test_of_very_many_segments_the_largest_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "MOST_TRACKS", 2)
+    monkeypatch.setattr(tracking, "MAX_TRACKS", 2)
     boxes = ((0, 0, 3), (0, 10, 8), (0, 30, 5))
     tracker = begun(*boxes)
 

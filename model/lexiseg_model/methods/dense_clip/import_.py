@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
-from lexiseg_model.catalogue.weights import told_of
+from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.clip.dino import dino_from_file
 from lexiseg_model.clip.towers import from_files
@@ -58,7 +58,7 @@ def read(options: Options) -> Imported:
     )
     tower = None if proxy is None else dino_from_file(published_policy(policy).settings.proxy, proxy)
     convolutions = None if heads is None else _heads(heads)
-    with told_of(*options.clip):  # a tower whose last block cannot be opened, before anything is written
+    with naming_files(*options.clip):  # a tower whose last block cannot be opened, before anything is written
         DenseNetwork(towers.visual, published_policy(policy).settings, tower, convolutions)
     card = own_card("dense_clip")
     changes = card_settings(card, policy, towers.architecture, towers.quick_gelu) | {
@@ -70,5 +70,5 @@ def read(options: Options) -> Imported:
 
 def _heads(path: Path) -> DinoiserHeads:
     tensors = read_tensors(path)
-    with told_of(path):
+    with naming_files(path):
         return heads_from_state(tensors)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import names_in_network, told_of
+from lexiseg_model.catalogue.weights import names_in_network, naming_files
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.s_seg.mask_head import MaskHead
@@ -49,7 +49,7 @@ def read_trained(path: Path, backbone: str | None = None) -> Trained:
     named_in = names_in_network(saved)
     state = {name: saved[outer] for outer, name in named_in.items() if not name.startswith(CLASS_HEAD)}
     named = {} if backbone is None else {"backbone": backbone}
-    with told_of(path):
+    with naming_files(path):
         settings = _settings(named | _sizes(state))
         return Trained(dict(restore(state, settings).state_dict()), settings)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
-from lexiseg_model.catalogue.weights import told_of
+from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.clip.towers import configuration, from_files, known_architecture
 from lexiseg_model.methods.tcl.checkpoint import from_official, names_of, read_official, restore
 from lexiseg_model.methods.tcl.settings import ARCHITECTURE, TclSettings
@@ -38,7 +38,7 @@ def read(options: Options) -> Imported:
     official = read_official(options.checkpoint)
     # Whatever CLIP it is, it is served as OpenAI's: one that says it was trained otherwise is refused.
     towers = from_files(architecture, options.clip, quick_gelu=True, allow_torchscript=True) if options.clip else None
-    with told_of(options.checkpoint):
+    with naming_files(options.checkpoint):
         state = from_official(official, None if towers is None else towers.state, architecture)
         restore(state, architecture)  # shapes are checked before anything is written
     lineage = imported_from(options.checkpoint, *options.clip)

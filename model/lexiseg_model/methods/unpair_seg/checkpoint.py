@@ -16,7 +16,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue.weights import Undrawn, names_in_network, told_of
+from lexiseg_model.catalogue.weights import Undrawn, names_in_network, naming_files
 from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, read_tensors
 from lexiseg_model.clip.towers import ClipTowers, from_state
 from lexiseg_model.errors import WeightsError
@@ -77,7 +77,7 @@ def read_weights(path: Path, clip: State | None = None) -> Weights:
     saved = {inside: name for name, inside in names_in_network(weights).items()}
     weights = {inside: weights[name] for inside, name in saved.items()}
     own = any(name.startswith(MASKS) for name in weights)
-    with told_of(path):
+    with naming_files(path):
         state = _of_training(weights, clip) if own else from_official(weights, clip)
     if own:
         return Weights(state, {name: saved[name] for name in state if name in saved}, own)

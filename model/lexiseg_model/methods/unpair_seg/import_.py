@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
-from lexiseg_model.catalogue.weights import told_of
+from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.methods.unpair_seg.checkpoint import read_weights, restore
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE
@@ -35,7 +35,7 @@ def read(options: Options) -> Imported:
     checkpoint, architecture = options.checkpoint, options.architecture
     towers = from_files(architecture, options.clip, quick_gelu=False) if options.clip else None
     weights = read_weights(checkpoint, None if towers is None else towers.state)
-    with told_of(checkpoint):
+    with naming_files(checkpoint):
         # Shapes are checked before anything is written.
         restored = restore(weights.state, architecture, weights.names)
     card = own_card("unpair_seg")
