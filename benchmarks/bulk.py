@@ -28,11 +28,10 @@ from lexiseg_model import catalogue, tasks
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Vocabulary
-from lexiseg_service.commands.bulk.job import Job, batch_settings
-from lexiseg_service.commands.bulk.plan import Destination, write_plan
+from lexiseg_service.commands.bulk.plan import Destination, Job, batch_settings, write_plan
 from lexiseg_service.commands.bulk.segmenting import Segmenting
 from lexiseg_service.commands.bulk.sources import Source, items
-from lexiseg_service.commands.segment.question import Question
+from lexiseg_service.commands.question import Question
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker.decode import decode
 
@@ -126,8 +125,9 @@ def _rounds(root: Path, settings: Settings, count: int, rounds: int) -> list[dic
     segmenter = catalogue.load("tiny")
     destination = Destination(str(root / "out"))
     part = -(-count // rounds)
-    size = write_plan(destination, items(Source(str(folder), "files")), part)
-    segmenting = Segmenting(job_of(folder, root / "out", settings))
+    job = job_of(folder, root / "out", settings)
+    size = write_plan(job, destination, items(Source(str(folder), "files")), part)
+    segmenting = Segmenting(job)
     bare(segmenter, paths[:32], settings, masks=True)
     measurements = []
     for chunk in range(size.chunks):

@@ -30,13 +30,12 @@ with heard_at_once():  # nothing is begun while this is imported
     from lexiseg_service.commands.evaluate.app import evaluate
     from lexiseg_service.commands.mcp import mcp
     from lexiseg_service.commands.models.app import models
-    from lexiseg_service.commands.options import Chosen, takes_settings
+    from lexiseg_service.commands.options import Chosen, Grouped, takes_settings
     from lexiseg_service.commands.sample import sample
     from lexiseg_service.commands.segment.app import segment
     from lexiseg_service.commands.serving.app import gateway, serve, worker
     from lexiseg_service.commands.serving.rollout import rollout
     from lexiseg_service.commands.serving.vocabularies import vocabularies
-    from lexiseg_service.commands.signature import Grouped
     from lexiseg_service.commands.video.app import video
 
 app = typer.Typer(

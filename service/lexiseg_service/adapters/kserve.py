@@ -223,6 +223,23 @@ def model_metadata(card: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+TRITON_TYPES = {"BYTES": "TYPE_STRING", "INT32": "TYPE_INT32", "FP32": "TYPE_FP32"}
+
+
+def model_config(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's tensors as Triton's model configuration; one image a request."""
+
+    def described(tensors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [
+            {"name": tensor["name"], "data_type": TRITON_TYPES[tensor["datatype"]], "dims": tensor["shape"]}
+            for tensor in tensors
+        ]
+
+    optional = [{**tensor, "optional": tensor["name"] != IMAGE} for tensor in described(INPUTS)]
+    head = {"name": card["name"], "platform": PLATFORM, "backend": PLATFORM, "max_batch_size": 0}
+    return {**head, "input": optional, "output": described(OUTPUTS)}
+
+
 def named(name: str, version: str) -> str:
     """A model as a question names it; an empty version is any."""
     return f"{name}@{version}" if version else name
@@ -396,7 +413,7 @@ router = APIRouter(prefix="/v2")
 @router.get("")
 async def server() -> dict[str, Any]:
     """Who answers."""
-    return server_metadata("binary_tensor_data")
+    return server_metadata("binary_tensor_data", "model_configuration")
 
 
 @router.get("/health/live")
@@ -421,6 +438,14 @@ async def model(request: Request, name: str, version: str = "") -> dict[str, Any
     """A model's inputs and outputs."""
     async with told():
         return model_metadata(use_case_of(request).model(named(name, version)))
+
+
+@router.get("/models/{name}/config")
+@router.get("/models/{name}/versions/{version}/config")
+async def config(request: Request, name: str, version: str = "") -> dict[str, Any]:
+    """Triton's extension for a model's configuration."""
+    async with told():
+        return model_config(use_case_of(request).model(named(name, version)))
 
 
 @router.get("/models/{name}/ready")

@@ -1,4 +1,4 @@
-"""Roboflow's `/sam3/concept_segment`: `inference_sdk` asks for words and boxes and gets one result a prompt."""
+"""Roboflow's `/sam3/concept_segment` (words, boxes) and `/sam3/visual_segment` (points, boxes) of `inference_sdk`."""
 
 from __future__ import annotations
 
@@ -140,6 +140,70 @@ class Body(BaseModel):
     prompts: Annotated[list[Prompt], Field(min_length=1, fail_fast=True)]
     output_prob_thresh: Threshold = 0.5
     format: Format = "polygon"
+
+
+class Click(BaseModel):
+    """A pixel of the image, on the object or beside it."""
+
+    x: float
+    y: float
+    positive: bool
+
+
+class CentredBox(BaseModel):
+    """Pixels of the image: the centre of a box, and its size."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class VisualPrompt(BaseModel):
+    """One object."""
+
+    box: CentredBox | None = None
+    points: list[Click] | None = Field(None, fail_fast=True)
+
+    def fields(self) -> dict[str, Any]:
+        """The prompt in the form of `POST /segment`."""
+        fields: dict[str, Any] = {"points": [click.model_dump() for click in self.points or ()]}
+        if self.box is not None:
+            x, y, across, down = self.box.x, self.box.y, self.box.width / 2, self.box.height / 2
+            fields["box"] = [x - across, y - down, x + across, y + down]
+        return fields
+
+
+class VisualPrompts(BaseModel):
+    """The list in the object that the SDK sends."""
+
+    prompts: list[VisualPrompt] = Field(fail_fast=True)
+
+
+class VisualBody(BaseModel):
+    """A request; `multimask_output` and the ids of its caches are not needed here."""
+
+    image: Image
+    prompts: VisualPrompts | Annotated[list[VisualPrompt], Field(fail_fast=True)]
+    format: Literal["json", "polygon", "rle"] = "json"
+
+
+@router.post("/sam3/visual_segment")
+async def visual_segment(request: Request) -> Response:
+    """The best mask of every prompt, in their order; format json is polygons."""
+    body = await read_as(VisualBody, request)
+    prompts = body.prompts.prompts if isinstance(body.prompts, VisualPrompts) else body.prompts
+    kind: Format = "rle" if body.format == "rle" else "polygon"
+    fields = {
+        **options_of(request.query_params),
+        "task": "prompt",
+        "prompts": [prompt.fields() for prompt in prompts],
+        "mask": kind,
+        "simplify": SIMPLIFY if kind == "polygon" else None,
+    }
+    answer = await ask_about(request, fields, body.image.value, "image.value")
+    predictions = await each(answer, lambda segment, rings: prediction_of(segment, rings, kind)[1])
+    return as_json({"predictions": predictions, "time": answer.timings.total / 1e3})
 
 
 @router.post("/sam3/concept_segment")

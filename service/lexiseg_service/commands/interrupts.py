@@ -1,8 +1,7 @@
-"""Ctrl-C before a command has begun, or a server listens for it: the process ends at once, as SIGTERM ends it then.
+"""Ctrl-C during the start of a command ends the process at once, as SIGTERM does.
 
-Python's own way is an exception, wherever the main thread is. While modules are imported and models loaded, that may be
-where nobody lets it through (a finalizer, a callback from C, an import that is tried): it is printed, and the start
-goes on.
+KeyboardInterrupt is raised wherever the main thread is. In a finalizer, a callback from C or a guarded import it is
+printed and lost, and the start continues.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def heard_at_once() -> Iterator[None]:
-    """While the block runs, unless somebody has chosen otherwise before, or does in it (as a server that listens)."""
+    """End at once while the block runs, unless another handler was set before, or is set in it (by a server)."""
     ours = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -15,14 +15,12 @@ from lexiseg_service.settings import Settings
 @takes_settings("serve")
 def mcp(
     chosen: Chosen,
-    http: Annotated[
-        bool, typer.Option("--http", help="serve it at /mcp of a service, beside REST, instead of over stdio")
-    ] = False,
+    http: Annotated[bool, typer.Option("--http", help="Serve at /mcp, beside REST, instead of over stdio")] = False,
 ) -> None:
-    """Give language models tools for pictures (MCP): segment, find, cut out, count, measure, compare.
+    """Serve image tools for language models (MCP): segment, find, cut out, count, measure, compare.
 
-    Over standard input and output, for a program that starts it; with --http for everybody who may ask the service.
-    Files are read from the folder it is started in, or --mcp-folder; with --http from --mcp-folder alone.
+    Over standard input and output, for a program that starts it; with --http for every client of the service. Files are
+    read from the current folder, or --mcp-folder; with --http from --mcp-folder alone.
 
     Examples:
 
@@ -48,7 +46,7 @@ def _talk(settings: Settings) -> int:
     from lexiseg_service.watch.metrics import Metrics
     from lexiseg_service.worker.worker import ModelWorker
 
-    logs.configure(settings)  # to the standard error: the standard output is the protocol's
+    logs.configure(settings)  # to the standard error: the standard output carries the protocol
     metrics = Metrics()
     asyncio.run(talk(settings, ModelWorker(settings, metrics), metrics, settings.mcp_folder or Path.cwd()))
     return 0

@@ -1,15 +1,16 @@
-"""The options of the commands that are settings: made of the fields of `Settings`, so that both say the same.
+"""Command options that are made of the fields of `Settings`, and of what methods take.
 
-LEXISEG_* in the environment -> Settings <- options of the command line, which go before it
+LEXISEG_* in the environment -> Settings <- options of the command line, which take precedence
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -18,41 +19,42 @@ from typing import Annotated, Any, get_args
 import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
+from typer.core import TyperCommand
 
-from lexiseg_service.commands.signature import MAIN, option, taking
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import SERVERS, Command, Limits, Read, Settings
 
 Server = Annotated[
     str | None,
-    typer.Option(metavar="URL|HOST:PORT", help="ask a running server, by REST or by gRPC; no model is loaded here"),
+    typer.Option(metavar="URL|HOST:PORT", help="Ask a running server, over REST or gRPC; no model is loaded here"),
 ]
 FIELDS: Mapping[str, FieldInfo] = {
     name: info for kind in (Settings, Limits) for name, info in kind.model_fields.items() if name != "limits"
 }
-# Read by docker-compose.yml, whose env_file may hand them on, and by the client.
+# Read by docker-compose.yml, whose env_file may pass them on, and by the client.
 ELSEWHERE = re.compile(r"LEXISEG_(\w+_IMAGE|BASE_URL|DATA|ENV_FILE|SHM|RECIPE)")
-# What Kubernetes tells each pod of services beside it, such as one that is called lexiseg.
+# Kubernetes sets these in each pod for services beside it, such as one that is named lexiseg.
 SERVICE_LINK = re.compile(r"LEXISEG_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 ADDRESS = re.compile(r"(tcp|udp|sctp)://.+")  # that such a NAME_PORT has; a plain number is a misspelt setting's
-# Of a server's many options those that most people need: their group is the first in its help.
+# The options of a server that most people need: their group is the first in its help.
 MAIN_OPTIONS = (
     *("http_port", "grpc_port", "worker_port", "host", "workers", "model", "models_dir", "device"),
     *("api_keys_file", "redis_url", "log_level"),
 )
 ALIASES = {"http_port": ("--port",)}
-PLAIN = (bool, int, float, Path)  # typer reads them; any other is text that the settings read
+PLAIN = (bool, int, float, Path)  # typer parses them; any other type is text that the settings parse
+MAIN = "Main options"  # the group that stands first
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The settings of a command, and which of them stood on its command line."""
+    """The settings of a command, and which of them were given on its command line."""
 
     settings: Settings
     named: tuple[str, ...]
 
     def named_beside(self, *names: str) -> list[str]:
-        """Options that were given and are none of these, as they are written."""
+        """Flags that were given, without these names."""
         return [flag(name) for name in self.named if name not in names]
 
 
@@ -78,7 +80,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
 
 
 def _expected(finding: Any) -> str:
-    """What pydantic wants, in our words."""
+    """The expectation in a finding of pydantic."""
     if finding["type"] == "too_short":  # of a secret it counts "items"
         return f"at least {finding['ctx']['min_length']} characters"
     message: str = finding["msg"]
@@ -86,7 +88,7 @@ def _expected(finding: Any) -> str:
 
 
 def refuse_unknown(environment: Mapping[str, str]) -> None:
-    """A misspelt setting would be the default in silence.
+    """Refuse a misspelt setting, which would silently be the default.
 
     Raises:
         InvalidValue: a variable begins with LEXISEG_ and is no setting; it names the nearest one.
@@ -106,14 +108,14 @@ def refuse_unknown(environment: Mapping[str, str]) -> None:
 
 
 def _is_link(name: str, value: str) -> bool:
-    """Whether Kubernetes says this of a service."""
+    """Whether it is a service link of Kubernetes."""
     if SERVICE_LINK.fullmatch(name) is None:
         return False
     return not name.endswith("_PORT") or name.endswith("_SERVICE_PORT") or ADDRESS.fullmatch(value) is not None
 
 
 def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorates a command with a parameter `chosen`: that takes an option for each setting that the command reads."""
+    """Decorate a command: replace its parameter `chosen` by one option for each setting that it reads."""
     options = [_option(name, info, command) for name, info in FIELDS.items() if command in read_by(info).commands]
 
     def gather(values: Mapping[str, Any]) -> Chosen:
@@ -126,20 +128,20 @@ def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable
 
 
 def refuse_key(chosen: Chosen) -> None:
-    """Where no server is asked.
+    """Refuse an API key where no server is asked.
 
     Raises:
-        typer.BadParameter: a key for one was given.
+        typer.BadParameter: a key was given.
     """
     if "api_key" in chosen.named:
-        raise typer.BadParameter("there is no server to show it to; give --server", param_hint="'--api-key'")
+        raise typer.BadParameter("it is for a server; give --server", param_hint="'--api-key'")
 
 
 def refuse_own(chosen: Chosen) -> None:
-    """Where a server is asked: what it decides itself, or what nobody here would read.
+    """Refuse settings of this process where a server is asked.
 
     Raises:
-        typer.BadParameter: an option of the work in this process was given.
+        typer.BadParameter: such an option was given.
     """
     own = chosen.named_beside("model", "api_key", *Limits.model_fields)
     if own:
@@ -174,3 +176,74 @@ def described(name: str, info: FieldInfo) -> str:
     default = "on" if info.default is True else "off" if info.default is False else info.default
     shown = "" if default in (None, ()) else f"; default: {default}"
     return f"{info.description} [env: {variable(name)}{shown}]"
+
+
+def option(
+    name: str,
+    kind: Any,
+    described: str,
+    panel: str | None = None,
+    needed: bool = False,
+    also: tuple[str, ...] = (),
+) -> inspect.Parameter:
+    """An option `--NAME`; one that is not needed is None where it is left out.
+
+    Args:
+        name: of the field, in lower case with underscores.
+        kind: a type that typer knows.
+        described: its help.
+        panel: its group in the help.
+        needed: whether it must be given.
+        also: other spellings.
+    """
+    spellings = (f"--{name.replace('_', '-')}", *also) if also else ()
+    info = typer.Option(*spellings, help=described, rich_help_panel=panel, show_default=False)
+    where = inspect.Parameter.KEYWORD_ONLY
+    if needed:
+        return inspect.Parameter(name, where, annotation=Annotated[kind, info])
+    return inspect.Parameter(name, where, default=None, annotation=Annotated[kind | None, info])
+
+
+def taking(
+    command: Callable[..., None],
+    instead_of: str,
+    options: Sequence[inspect.Parameter],
+    gather: Callable[[Mapping[str, Any]], Any],
+) -> Callable[..., None]:
+    """A command with these options in place of one parameter, which gets the result of `gather`.
+
+    Args:
+        command: takes the parameter `instead_of` by keyword.
+        instead_of: the parameter's name.
+        options: of the command line; those that are left out are not gathered.
+        gather: from the given values, by name, to the parameter's value.
+    """
+    own = inspect.signature(command, eval_str=True)
+    names = [parameter.name for parameter in options]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        named = {name: value for name in names if (value := values.pop(name)) is not None}
+        command(**values, **{instead_of: gather(named)})
+
+    kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in own.parameters.items()]
+    parameters = [*(parameter for parameter in kept if parameter.name != instead_of), *options]
+    # As inspect and typer read it.
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
+    return run
+
+
+class Grouped(TyperCommand):
+    """A command whose help shows its options in groups, in plain text; its own come first."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                groups.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
+        for title in sorted(groups, key=lambda title: (title != MAIN, title not in ("Arguments", "Options"))):
+            with formatter.section(title):
+                formatter.write_dl(groups[title])

@@ -1,4 +1,4 @@
-"""`lexiseg sample`: a photograph to try things on, copied out of an installed package."""
+"""`lexiseg sample`: a sample photograph, copied out of an installed package."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lexiseg_service.image.samples import AUTHORS, LICENCE, NoSample, photograph
 def sample(
     names: Annotated[list[str] | None, typer.Argument(metavar="[china.jpg] [flower.jpg]", show_default=False)] = None,
 ) -> None:
-    """Copy a photograph to try things on into this folder: china.jpg, a pagoda by a lake, or flower.jpg.
+    """Copy a sample photograph into this folder: china.jpg, a pagoda by a lake, or flower.jpg.
 
-    They come out of scikit-learn, which `make serve` installs.
+    They are part of scikit-learn, which `make serve` installs.
 
     Example:  lexiseg sample && lexiseg segment china.jpg -c sky -c building -c trees
     """

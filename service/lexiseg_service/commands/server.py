@@ -1,126 +1,171 @@
-"""A running lexiseg server as the command line asks it: through the client. No model and no torch here."""
+"""A running lexiseg server, asked through the client. No model and no torch here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
 
 from lexiseg_client import (
+    Background,
+    Class,
+    Client,
     LexisegError,
+    NotOffered,
+    Point,
     ProblemError,
+    Prompt,
+    Retry,
     Segmentation,
     Unauthorized,
     Unreachable,
     UnreadableAnswer,
+    Vocabulary,
 )
-from lexiseg_client import Segment as ClientSegment
 from lexiseg_client.address import PRINTABLE, read_address
-from lexiseg_model.types import AnswerWarning, Rle, Segment, Task
+from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.errors import InvalidValue, ServiceError
-from lexiseg_service.question.messages import CacheUse, Timings, WorkerAnswer
+from lexiseg_service.gateway.vocabularies.builtin import built_in
+from lexiseg_service.question.classes import is_thing
 from lexiseg_service.settings import Settings
 
-TASKS: dict[str, Task] = {
-    "semantic": "semantic",
-    "instance": "instance",
-    "panoptic": "panoptic",
-    "prompt": "prompt",
-    "everything": "everything",
-}
+TIMEOUT = 120.0  # seconds of one image with all its retries
+PATIENT = Retry(most=50, longest_wait=60.0)  # of images: a busy server is asked again for as long as the timeout
+IMPATIENT = Retry(most=1)  # of the questions before the first image: a server that is away is an error at once
 
 
 class ServerFailure(ServiceError):
-    """What a server said instead of the answer, or that it said nothing."""
+    """The server refused, did not answer, or is not lexiseg."""
 
 
-@dataclass(frozen=True)
-class Server:
-    """Where a server is, as the client takes it, and the key that it is shown."""
-
-    url: str
-    key: str | None = field(repr=False)
-
-    @classmethod
-    def of(cls, url: str, settings: Settings) -> Server:
-        """A URL, or HOST:PORT of gRPC, with the key of the settings.
-
-        Raises:
-            InvalidValue: the address or the key cannot be one.
-        """
-        key = None if settings.api_key is None else settings.api_key.get_secret_value()
-        if key is not None and not PRINTABLE.fullmatch(key):
-            raise InvalidValue.of("--api-key / LEXISEG_API_KEY", "***", "printable characters without blanks")
-        try:
-            read_address(url, None, key)
-        except ValueError as error:
-            raise InvalidValue(f"--server: {error}") from None
-        return cls(url.rstrip("/"), key)
-
-    @contextmanager
-    def translated(self) -> Iterator[None]:
-        """The client's errors as those of a command.
-
-        Raises:
-            ServerFailure: the server refused, or did not answer, or is none of ours.
-        """
-        try:
-            yield
-        except LexisegError as error:
-            raise self.failure(error) from None
-
-    def failure(self, error: LexisegError) -> ServerFailure:
-        """What an error means to whoever typed the command."""
-        if isinstance(error, Unauthorized):
-            why = error.problem.detail
-            return ServerFailure(
-                f"the server lets only its API keys in; give one by LEXISEG_API_KEY or --api-key ({why})"
-            )
-        if isinstance(error, ProblemError):
-            return ServerFailure(error.problem.detail)
-        if isinstance(error, Unreachable):
-            question = "; is it running?" if str(error).startswith("no server answers") else ""
-            return ServerFailure(f"{error}{question}")
-        if isinstance(error, UnreadableAnswer):
-            return ServerFailure(f"what answers at {self.url} is no lexiseg server")
-        return ServerFailure(str(error))
-
-
-def answer_of(segmentation: Segmentation) -> WorkerAnswer:
-    """A server's answer as one that was computed here.
+def key_for(url: str, settings: Settings) -> str:
+    """The API key for a server at a URL or a HOST:PORT of gRPC, once both are checked; "" is none.
 
     Raises:
-        UnreadableAnswer: a mask is missing.
+        InvalidValue: the address or the key is not one.
     """
-    times, cache = segmentation.timings_ms, segmentation.cache
-    return WorkerAnswer(
-        image_id=segmentation.image_id,
-        model=segmentation.model,
-        model_digest=segmentation.model_digest,
-        task=TASKS.get(segmentation.task, "semantic"),
-        size=segmentation.size,
-        segments=tuple(map(_segment, segmentation.segments)),
-        timings=Timings(times.decode, times.queue, times.text, times.image, times.post, times.total),
-        cache=CacheUse(cache.text_hits, cache.text_misses, cache.features),
-        overlay=segmentation.overlay,
-        absent=segmentation.absent,
-        warnings=tuple(AnswerWarning(warning.type, warning.detail, warning.field) for warning in segmentation.warnings),
-    )
+    key = None if settings.api_key is None else settings.api_key.get_secret_value()
+    if key is not None and not PRINTABLE.fullmatch(key):
+        raise InvalidValue.of("--api-key / LEXISEG_API_KEY", "***", "printable characters without blanks")
+    try:
+        read_address(url, None, key)
+    except ValueError as error:
+        raise InvalidValue(f"--server: {error}") from None
+    return key or ""
 
 
-def _segment(segment: ClientSegment) -> Segment:
-    rle = segment.rle
-    if rle is None:
-        raise UnreadableAnswer("a mask came in another format than asked for")
-    height, width = rle["size"]
-    return Segment(
-        id=segment.id,
-        label=segment.label,
-        class_index=segment.class_index,
-        score=segment.score,
-        mask=Rle((height, width), rle["counts"], segment.area, segment.bbox),
-        is_thing=segment.is_thing,
-        prompt_index=segment.prompt_index,
-        mask_index=segment.mask_index,
-        quality=segment.quality,
-    )
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Raise the client's errors as ServerFailure."""
+    try:
+        yield
+    except Unauthorized as error:
+        reason = f"the server needs an API key: LEXISEG_API_KEY or --api-key ({error.problem.detail})"
+        raise ServerFailure(reason) from None
+    except ProblemError as error:
+        raise ServerFailure(error.problem.detail) from None
+    except Unreachable as error:
+        question = "; is it running?" if str(error).startswith("no server answers") else ""
+        raise ServerFailure(f"{error}{question}") from None
+    except UnreadableAnswer:
+        raise ServerFailure(f"what answers at {url} is not a lexiseg server") from None
+    except LexisegError as error:
+        raise ServerFailure(str(error)) from None
+
+
+class Server:
+    """One server, for many threads. To be closed, or used as a context manager.
+
+    Raises:
+        InvalidValue: the address or the key is not one.
+    """
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        key, self.url = key_for(url, settings), url.rstrip("/")
+        self._client = Client(self.url, api_key=key, timeout=TIMEOUT, retry=PATIENT)
+        self._first = Client(self.url, api_key=key, timeout=TIMEOUT, retry=IMPATIENT)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._client.close()
+        self._first.close()
+
+    def check(self, model: str | None, task: Task) -> None:
+        """Check the server, the key, the model and its tasks, before any file is sent.
+
+        Without a model the server's default answers: then some model of it must be able to do the task.
+
+        Raises:
+            ServerFailure: the server cannot be asked, or there is no such model or task.
+        """
+        with translated(self.url):
+            models = self._first.models() if model is None else [self._first.model(model)]
+        able = {word for card in models for word in card.tasks}
+        if task not in able:
+            who = f"no model at {self.url} can" if model is None else f"{model} at {self.url} cannot"
+            raise ServerFailure(f"task: {who} do {task}; there is: {', '.join(sorted(able))}")
+
+    def classes_of(self, vocabulary: str) -> tuple[ClassEntry, ...]:
+        """The classes of a named vocabulary, in order; things and stuff are those of the built-in list of that name.
+
+        gRPC has no call for it: there only the built-in lists are known.
+
+        Raises:
+            ServerFailure: there is none of that name.
+        """
+        known = built_in(vocabulary)
+        things = {} if known is None else {entry.name: entry.thing for entry in known.vocabulary.classes}
+        try:
+            names = [entry.name for entry in self.vocabulary(vocabulary).classes]
+        except NotOffered:
+            if known is None:
+                raise ServerFailure(
+                    f"vocabulary: {vocabulary} is not built in, and gRPC cannot tell its classes; "
+                    "name the server by its http address"
+                ) from None
+            names = list(things)
+        return tuple(ClassEntry(name, thing=things.get(name, is_thing(name))) for name in names)
+
+    def vocabulary(self, name: str) -> Vocabulary:
+        """A named class list with its thresholds.
+
+        Raises:
+            ServerFailure: there is none of that name.
+            NotOffered: the server is asked over gRPC.
+        """
+        with translated(self.url):
+            try:
+                return self._first.vocabularies.get(name)
+            except NotOffered as error:
+                missing = error
+        raise missing
+
+    def keep_vocabulary(
+        self, name: str, classes: Sequence[Class], background: bool | Background, source: str | None, etag: str | None
+    ) -> None:
+        """Write a named class list; with an `etag` only if it has not changed since.
+
+        Raises:
+            ServerFailure: it is built in, or has changed in the meantime.
+        """
+        with translated(self.url):
+            self._first.vocabularies.put(name, classes, background=background, source=source, if_match=etag)
+
+    def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
+        """One image's masks; `fields` are those of `POST /segment`.
+
+        Raises:
+            ServerFailure: the server refused it, or did not answer.
+        """
+        options = dict(fields)
+        if "prompts" in fields:
+            options["prompts"] = [
+                Prompt([Point(**point) for point in prompt.get("points", ())], prompt.get("box"))
+                for prompt in fields["prompts"]
+            ]
+        classes = options.pop("classes", None)
+        with translated(self.url):
+            return self._client.segment(image, classes, **options)

@@ -57,7 +57,9 @@ def test_hugging_faces_client_reads_masks(adapters: Server, photo: Path) -> None
 def test_inference_sdk_reads_each_words_masks(adapters: Server, photo: Path, kind: str) -> None:
     answer = ask_with("roboflow", f"{adapters.url}/adapters/roboflow", str(photo), kind)
 
-    by_word = {result["echo"]["text"]: result["predictions"] for result in answer["prompt_results"]}
+    by_word = {result["echo"]["text"]: result["predictions"] for result in answer["concept"]["prompt_results"]}
+    (clicked,) = answer["visual"]["predictions"]
+    assert (clicked["format"], bool(clicked["masks"])) == (kind, True)
     assert set(by_word) == {*WORDS, None}
     assert by_word[None]
     assert {prediction["format"] for found in by_word.values() for prediction in found} == {kind}
@@ -73,6 +75,7 @@ def test_tritons_client_speaks_the_open_inference_protocol(adapters: Server, pho
     expected = segments(adapters, photo, *WORDS)
     assert (report["live"], report["ready"], report["id"]) == (True, True, "7")
     assert report["inputs"] == ["image", "classes"]
+    assert protocol == "grpc" or report["configured"] == ["image", "classes"]
     assert dict(zip(report["labels"], report["areas"], strict=True)) == {
         label: segment["area"] for label, segment in expected.items()
     }

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from lexiseg_service.commands.options import Chosen, takes_settings
-
-if TYPE_CHECKING:
-    from lexiseg_service.commands.bulk.converting.forms import Form
 
 
 @takes_settings("bulk")
@@ -28,11 +24,11 @@ def bulk(
     vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `ade20k`")] = None,
     task: Annotated[
         Literal["semantic", "instance", "panoptic"],
-        typer.Option(help="A segment is a class, an object, or either (things and stuff)"),
+        typer.Option(help="What a segment is: a class, an object, or either (things and stuff)"),
     ] = "semantic",
     background: Annotated[
         bool | None,
-        typer.Option(help="Pixels that no class explains belong to nobody [default: yes, or the vocabulary's own]"),
+        typer.Option(help="Leave pixels without a class where none fits [default: yes, or the vocabulary's own]"),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Drop segments with a lower score, 0..1 (default: that of the model's card)")
@@ -40,40 +36,43 @@ def bulk(
     max_side: Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")] = None,
     kind: Annotated[
         Literal["files", "csv", "parquet", "webdataset"] | None,
-        typer.Option("--from", help="What SRC is, where its name does not say"),
+        typer.Option("--from", help="The kind of SRC, where its name does not tell"),
     ] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column of ids, of a table [default: id, or the place]")] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Column of ids in a table [default: id, or the address]")
+    ] = None,
     image_column: Annotated[
-        str | None, typer.Option(help="Column of pictures or their addresses [default: url, image, path and the like]")
+        str | None, typer.Option(help="Column of pictures or their addresses [default: url, image, path, ...]")
     ] = None,
     to: Annotated[
         list[str] | None,
-        typer.Option(metavar="coco|webdataset|yolo", help="Write the answers in this form as well; repeat it"),
+        typer.Option(metavar="coco|webdataset|yolo", help="Also write the answers in this format; repeat it"),
     ] = None,
-    rows_per_file: Annotated[int, typer.Option(min=1, help="Inputs of one file; what a kill may cost an actor")] = 1000,
+    rows_per_file: Annotated[
+        int, typer.Option(min=1, help="Inputs in one file of rows; a killed actor loses at most so many")
+    ] = 1000,
     max_failure_rate: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="End early where more than this share failed, of 100 or more")
+        float,
+        typer.Option(min=0.0, max=1.0, help="End early when more than this share of at least 100 pictures failed"),
     ] = 0.5,
-    retry_failed: Annotated[bool, typer.Option(help="Do the pictures again that failed before")] = False,
-    local: Annotated[bool, typer.Option("--local", help="In this process, without Ray")] = False,
+    retry_failed: Annotated[bool, typer.Option(help="Do pictures again that failed before")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Work in this process, without Ray")] = False,
     ray: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT|auto",
             envvar="RAY_ADDRESS",
-            help="A Ray cluster [default: one of this machine, for this job]",
+            help="A Ray cluster [default: start one on this machine for this job]",
         ),
     ] = None,
-    actors: Annotated[
-        str, typer.Option(metavar="N|MIN:MAX", help="How many hold the model; more than there is room for wait for it")
-    ] = "1",
-    cpus: Annotated[float, typer.Option(min=0.0, help="Cores that Ray reserves for each")] = 1.0,
-    gpus: Annotated[float, typer.Option(min=0.0, help="GPUs for each; 0.25 lets four share one")] = 0.0,
+    actors: Annotated[str, typer.Option(metavar="N|MIN:MAX", help="Processes that hold the model")] = "1",
+    cpus: Annotated[float, typer.Option(min=0.0, help="Cores that Ray reserves for each actor")] = 1.0,
+    gpus: Annotated[float, typer.Option(min=0.0, help="GPUs for each actor; 0.25 lets four share one")] = 0.0,
 ) -> None:
-    """Segment millions of pictures, each once, on a Ray cluster or in this process: parquet, one row for each input.
+    """Segment millions of pictures on a Ray cluster or in this process, into parquet with one row for each input.
 
-    A picture that cannot be read is a row with its reason. The same command goes on where it was, whatever was killed;
-    at the end inputs and rows are counted against each other.
+    A picture that cannot be read is a row with the reason. The same command continues after any crash; at the end
+    inputs and rows are compared.
 
     Examples:
 
@@ -83,39 +82,33 @@ def bulk(
 
       lexiseg bulk addresses.csv answers/ -c dog --to coco --to yolo --local
     """
-    from lexiseg_service.commands.segment.question import Question, refuse_lists
+    from lexiseg_service.commands.question import Question, either, refuse_lists
 
     refuse_lists(classes or [])
-    if bool(classes) == bool(vocabulary):
-        raise typer.BadParameter("give either classes or --vocabulary NAME", param_hint="'-c' / '--class'")
+    either(classes or (), vocabulary)
     try:
         import pyarrow  # noqa: F401
     except ImportError:
         raise typer.BadParameter("needs parquet: pip install pyarrow", param_hint="'bulk'") from None
     from lexiseg_model.catalogue.store import absolute
+    from lexiseg_service.commands.bulk.export import WRITERS
     from lexiseg_service.commands.bulk.on_ray import Cluster
-    from lexiseg_service.commands.bulk.run import Way, run
+    from lexiseg_service.commands.bulk.run import Options, run
     from lexiseg_service.commands.bulk.sources import source_of
 
-    way = Way(
+    for name in to or ():
+        if name not in WRITERS:
+            raise typer.BadParameter(f"expected one of {', '.join(WRITERS)}; got {name!r}", param_hint="'--to'")
+    options = Options(
         None if local else Cluster(ray, _actors(actors), cpus, gpus),
         rows_per_file,
         max_failure_rate,
         retry_failed,
-        _forms(to or ()),
+        tuple(name for name in WRITERS if name in (to or ())),
     )
     question = Question(tuple(classes or ()), vocabulary, background, threshold, max_side, task)
     found = source_of(absolute(source), kind, id_column, image_column)
-    raise typer.Exit(run(found, absolute(destination), question, chosen.settings, way))
-
-
-def _forms(names: Sequence[str]) -> tuple[Form, ...]:
-    from lexiseg_service.commands.bulk.converting.forms import WRITERS
-
-    for name in names:
-        if name not in WRITERS:
-            raise typer.BadParameter(f"expected one of {', '.join(WRITERS)}; got {name!r}", param_hint="'--to'")
-    return tuple(form for form in WRITERS if form in names)
+    raise typer.Exit(run(found, absolute(destination), question, chosen.settings, options))
 
 
 def _actors(text: str) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""Chunks over a Ray cluster: Ray Data keeps a pool of actors, gives them chunks, and replaces what dies.
+"""Chunks over a Ray cluster: Ray Data keeps a pool of actors, hands out chunks, and replaces what dies.
 
-What travels is a chunk's number there and a report back; pictures and rows go between actors and stores. A chunk whose
-actor or machine died is given to another actor, and finds on the way what was written already.
+Only the number of a chunk and a report travel through Ray; pictures and rows go between actors and stores. A chunk of
+an actor or machine that died is given to another actor, which finds what was written already.
 """
 
 from __future__ import annotations
@@ -13,24 +13,20 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lexiseg_model.errors import OptionError
-from lexiseg_service.commands.bulk.counting import Counted, count_chunk
-from lexiseg_service.commands.bulk.job import Job
-from lexiseg_service.commands.bulk.plan import Destination
+from lexiseg_service.commands.bulk.plan import Job
 from lexiseg_service.commands.bulk.segmenting import Report, Segmenting
 
-MOST_BLOCKS = 10_000  # of the list of chunks: what Ray's driver keeps track of
+MAX_BLOCKS = 10_000  # of the list of chunks, which Ray's driver keeps track of
 STANDARD_ERROR = 2
 RAY_LINE = re.compile(r"^\[[^\]]*\] *\S+\.cc:\d+: *")
 TOKEN = "; the cluster's token belongs into RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token"
-WAITING = 2  # chunks that an actor has: one in work, one to go on with
+CHUNKS_AHEAD = 2  # that an actor has: one in work, one to go on with
 
 
-@dataclass(frozen=True)
-class Cluster:
+class Cluster(NamedTuple):
     """Where to run, and what each actor takes of it.
 
     `address` is Ray's: HOST:PORT of a head node, `auto` for the one of this machine, None starts one for this job.
@@ -49,35 +45,18 @@ class Actor:
         self._segmenting = Segmenting(job)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return as_columns([self._segmenting(int(chunk)) for chunk in batch["chunk"]])
-
-
-class Counter:
-    """`count_chunk` as Ray Data calls it."""
-
-    def __init__(self, url: str) -> None:
-        self._destination = Destination(url)
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return as_columns([count_chunk(self._destination, int(chunk)) for chunk in batch["chunk"]])
-
-
-def as_columns(records: Sequence[Report | Counted]) -> dict[str, Any]:
-    """Records by column; those of several values as lists."""
-    names = records[0]._fields
-    values = {name: [getattr(each, name) for each in records] for name in names}
-    return {name: [list(v) if isinstance(v, tuple) else v for v in column] for name, column in values.items()}
+        reports = [self._segmenting(int(chunk))._asdict() for chunk in batch["chunk"]]
+        return {name: [report[name] for report in reports] for name in Report._fields}
 
 
 def connect(cluster: Cluster) -> None:
-    """Joins or starts the cluster.
+    """Join or start the cluster.
 
     Raises:
         OptionError: Ray is not installed, or there is no cluster at the address.
     """
-    # Nobody is told of the use of this program.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what Ray says to itself; its errors come as exceptions
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no statistics of use
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its errors come as exceptions
     try:
         import ray
     except ImportError:
@@ -124,37 +103,23 @@ def reason_in(lines: bytes) -> str:
 
 
 def segment_on(cluster: Cluster, job: Job, chunks: Sequence[int]) -> Iterator[Report]:
-    """The chunks, in the order in which they end."""
+    """Segment the chunks; reports come in the order in which they end."""
     import ray.data
 
-    dataset = _listed(chunks).map_batches(
+    listed = ray.data.from_items(
+        [{"chunk": chunk} for chunk in chunks], override_num_blocks=min(len(chunks), MAX_BLOCKS)
+    )
+    pool = ray.data.ActorPoolStrategy(
+        min_size=cluster.actors[0], max_size=cluster.actors[1], max_tasks_in_flight_per_actor=CHUNKS_AHEAD
+    )
+    reports = listed.map_batches(
         Actor,
         fn_constructor_args=(job,),
         batch_size=1,
         batch_format="numpy",
-        compute=ray.data.ActorPoolStrategy(
-            min_size=cluster.actors[0], max_size=cluster.actors[1], max_tasks_in_flight_per_actor=WAITING
-        ),
+        compute=pool,
         num_cpus=cluster.cpus,
         num_gpus=cluster.gpus or None,
     )
-    for row in dataset.iter_rows():
-        yield Report(**row | {"reasons": tuple(row["reasons"])})
-
-
-def count_on(destination: Destination, chunks: Sequence[int]) -> Iterator[Counted]:
-    """Every chunk, by the whole cluster."""
-    dataset = _listed(chunks).map_batches(
-        Counter(destination.url).__call__, batch_size=16, batch_format="numpy", num_cpus=1
-    )
-    for row in dataset.iter_rows():
-        lists = {name: tuple(row[name]) for name in ("lost", "twice", "digests")}
-        yield Counted(**row | lists)
-
-
-def _listed(chunks: Sequence[int]) -> Any:
-    import ray.data
-
-    return ray.data.from_items(
-        [{"chunk": chunk} for chunk in chunks], override_num_blocks=min(len(chunks), MOST_BLOCKS)
-    )
+    for row in reports.iter_rows():
+        yield Report(**row | {"reasons": list(row["reasons"])})

@@ -1,4 +1,4 @@
-"""One row for each input: what stands in the parquet files."""
+"""Parquet of `lexiseg bulk`: one row for each input, and how files are opened."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from lexiseg_model.types import Segment
-from lexiseg_service.commands.bulk.tables import Table
+from lexiseg_client import Segment
+from lexiseg_client.segments import RunLengths
 from lexiseg_service.question.messages import WorkerAnswer
 
 OK, FAILED = "ok", "failed"
@@ -40,30 +40,41 @@ ROWS = pyarrow.schema(
 Row = dict[str, Any]
 
 
-def answered(id_: str, answer: WorkerAnswer, vocabulary_digest: str) -> Row:
-    """The row of an input with an answer."""
-    return {
-        "id": id_,
-        "size": list(answer.size),
-        "model_digest": answer.model_digest,
-        "vocabulary_digest": vocabulary_digest,
-        "status": OK,
-        "error": None,
-        "segments": [_segment(segment) for segment in answer.segments],
-    }
+def row_of(id_: str, outcome: WorkerAnswer | str, model_digest: str, vocabulary_digest: str) -> Row:
+    """The row of an input: its answer, or the reason why there is none."""
+    digests = {"model_digest": model_digest, "vocabulary_digest": vocabulary_digest}
+    if isinstance(outcome, str):
+        return {"id": id_, "size": None, **digests, "status": FAILED, "error": outcome, "segments": None}
+    segments = [
+        {
+            "label": segment.label,
+            "class_index": segment.class_index,
+            "score": segment.score,
+            "area": segment.area,
+            "bbox": list(segment.bbox),
+            "is_thing": segment.is_thing,
+            "rle": {"size": list(segment.mask.size), "counts": segment.mask.counts},
+        }
+        for segment in outcome.segments
+    ]
+    return {"id": id_, "size": list(outcome.size), **digests, "status": OK, "error": None, "segments": segments}
 
 
-def failed(id_: str, reason: str, model_digest: str, vocabulary_digest: str) -> Row:
-    """The row of an input that has none."""
-    return {
-        "id": id_,
-        "size": None,
-        "model_digest": model_digest,
-        "vocabulary_digest": vocabulary_digest,
-        "status": FAILED,
-        "error": reason,
-        "segments": None,
-    }
+def segments_of(row: Row) -> list[Segment]:
+    """The segments of a row as the client's, for its formats."""
+    return [
+        Segment(
+            id=number,
+            label=segment["label"],
+            class_index=segment["class_index"],
+            score=segment["score"],
+            area=segment["area"],
+            bbox=tuple(segment["bbox"]),
+            shape=RunLengths(tuple(segment["rle"]["size"]), segment["rle"]["counts"]),
+            is_thing=segment["is_thing"],
+        )
+        for number, segment in enumerate(row["segments"] or (), 1)
+    ]
 
 
 def encode(rows: Sequence[Row], about: dict[str, Any]) -> bytes:
@@ -74,18 +85,19 @@ def encode(rows: Sequence[Row], about: dict[str, Any]) -> bytes:
     return content.getvalue()
 
 
-def decode(content: bytes, columns: list[str] | None = None) -> list[Row]:
+def decode(content: Any, columns: list[str] | None = None) -> list[Row]:
     """The rows of a file, or some of their columns."""
-    return list(Table(content).read(columns).to_pylist())
+    with open_parquet(content) as table:
+        return list(table.read(columns, use_threads=False).to_pylist())
 
 
-def _segment(segment: Segment) -> dict[str, Any]:
-    return {
-        "label": segment.label,
-        "class_index": segment.class_index,
-        "score": segment.score,
-        "area": segment.area,
-        "bbox": list(segment.bbox),
-        "is_thing": segment.is_thing,
-        "rle": {"size": list(segment.mask.size), "counts": segment.mask.counts},
-    }
+def open_parquet(content: Any) -> Any:
+    """A parquet file of bytes or of an open file. Its reads must say `use_threads=False`.
+
+    A thread of Arrow that reads a Python file while the interpreter exits aborts the process (apache/arrow 34314).
+
+    Raises:
+        pyarrow.ArrowException: it is not parquet.
+    """
+    source = pyarrow.BufferReader(content) if isinstance(content, bytes) else content
+    return pyarrow.parquet.ParquetFile(source, pre_buffer=False)

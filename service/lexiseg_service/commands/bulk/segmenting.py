@@ -1,8 +1,8 @@
-"""One chunk after the other through a model that is loaded once: the same function here and on Ray.
+"""One chunk after the other through a model that is loaded once: the same code here and on Ray.
 
 Reading (threads) -> the engine's stages (decode, image passes of many pictures, masks) -> rows -> one file
 
-As many pictures are on their way as two batches hold, whatever the chunk: that bounds the memory.
+At most two batches of pictures are in flight, which bounds the memory.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from typing import NamedTuple
 
 from lexiseg_model.errors import ModelError, OptionError
 from lexiseg_service.commands.bulk.contents import Contents, Unreadable
-from lexiseg_service.commands.bulk.job import Job
-from lexiseg_service.commands.bulk.plan import Destination, rows_name
-from lexiseg_service.commands.bulk.rows import FAILED, OK, Row, answered, decode, encode, failed
+from lexiseg_service.commands.bulk.plan import Destination, Job, rows_name
+from lexiseg_service.commands.bulk.rows import FAILED, OK, Row, decode, encode, row_of
 from lexiseg_service.commands.bulk.sources import Item
-from lexiseg_service.commands.loading import load
+from lexiseg_service.commands.in_process import load
 from lexiseg_service.errors import NotReady, ServiceError
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.watch.metrics import Metrics
@@ -28,28 +27,27 @@ from lexiseg_service.worker.engine import Engine
 
 TRIES = 4  # of writing a file of rows
 PAUSE = 1.0  # seconds before the second, twice that before the third
-REASONS = 3  # failures of a chunk that are told with it
+REASONS = 3  # failures of a chunk in its report
 
 
 class Report(NamedTuple):
-    """What became of one chunk. `fresh` pictures were segmented now, the others before."""
+    """The outcome of one chunk. `fresh` pictures were segmented now, the others before."""
 
-    chunk: int
     inputs: int
     failures: int
     fresh: int
-    reasons: tuple[str, ...] = ()
+    reasons: list[str]
 
 
 class Segmenting:
-    """Holds the model; for one thread."""
+    """Holds the model; for one thread.
+
+    Raises:
+        ModelError: the model cannot be loaded, or is not that of the rows that are there.
+        ServiceError: it cannot do the task.
+    """
 
     def __init__(self, job: Job) -> None:
-        """
-        Raises:
-            ModelError: the model cannot be loaded, or is another than that of the rows that are there.
-            ServiceError: it cannot do the task.
-        """
         self._job = job
         self._destination = Destination(job.destination)
         self._vocabulary_digest = job.vocabulary_digest
@@ -67,7 +65,7 @@ class Segmenting:
         self._contents = Contents(job.source, job.settings.limits.max_image_bytes, self._ahead)
 
     def __call__(self, chunk: int) -> Report:
-        """Segments the inputs of a chunk and writes their rows; a chunk that is there already is left as it is.
+        """Segment the inputs of a chunk and write their rows; rows that are there already are kept.
 
         Raises:
             OSError: the plan cannot be read, or the rows cannot be written.
@@ -75,18 +73,18 @@ class Segmenting:
         items = self._destination.chunk(chunk)
         content = self._destination.read(rows_name(chunk))
         before = decode(content) if content is not None else []
-        keep = {row["id"]: row for row in before if row["status"] == OK or not self._job.again}
+        keep = {row["id"]: row for row in before if row["status"] == OK or not self._job.retry_failed}
         to_do = [item for item in items if item.id not in keep]
         fresh = {row["id"]: row for row in self._rows(to_do)}
         rows = [fresh.get(item.id) or keep[item.id] for item in items]
         if to_do or len(before) != len(rows):
             self._write(chunk, rows)
         failures = [row for row in rows if row["status"] == FAILED]
-        reasons = tuple(f"{row['id']}: {row['error']}" for row in failures[:REASONS])
-        return Report(chunk, len(rows), len(failures), len(to_do), reasons)
+        reasons = [f"{row['id']}: {row['error']}" for row in failures[:REASONS]]
+        return Report(len(rows), len(failures), len(to_do), reasons)
 
     def close(self) -> None:
-        """Ends the threads."""
+        """End the threads."""
         self._contents.close()
         self._engine.close(0)
 
@@ -102,41 +100,39 @@ class Segmenting:
 
     def _submit(self, content: bytes) -> Future[WorkerAnswer] | str:
         question = self._job.question
+        request = WorkerRequest(
+            content,
+            self._job.vocabulary,
+            self._segmenter.card.name,
+            task=question.task,
+            threshold=question.threshold,
+            max_side=question.max_side,
+            remember=False,
+        )
         try:
-            return self._engine.submit(
-                WorkerRequest(
-                    content,
-                    self._job.vocabulary,
-                    self._segmenter.card.name,
-                    task=question.task,
-                    threshold=question.threshold,
-                    max_side=question.max_side,
-                    remember=False,
-                )
-            )
+            return self._engine.submit(request)
         except NotReady:
             raise
         except Exception as error:
             return _reason(error)
 
     def _row(self, item: Item, answer: Future[WorkerAnswer] | str) -> Row:
-        """Whatever went wrong with one picture is its row."""
-        reason = answer if isinstance(answer, str) else ""
-        if not isinstance(answer, str):
-            try:
-                return answered(item.id, answer.result(), self._vocabulary_digest)
-            except NotReady:
-                raise
-            except Exception as error:
-                reason = _reason(error)
-        return failed(item.id, reason, self._segmenter.digest, self._vocabulary_digest)
+        """The row of an input; an error with one picture is the reason in its row."""
+        outcome: WorkerAnswer | str
+        try:
+            outcome = answer if isinstance(answer, str) else answer.result()
+        except NotReady:
+            raise
+        except Exception as error:
+            outcome = _reason(error)
+        return row_of(item.id, outcome, self._segmenter.digest, self._vocabulary_digest)
 
     def _write(self, chunk: int, rows: Sequence[Row]) -> None:
         content = encode(rows, self._job.asked | {"model_digest": self._segmenter.digest})
-        for turn in range(1, TRIES):
+        for attempt in range(1, TRIES):
             with contextlib.suppress(OSError):
                 return self._destination.write(rows_name(chunk), content)
-            time.sleep(PAUSE * turn)
+            time.sleep(PAUSE * attempt)
         return self._destination.write(rows_name(chunk), content)
 
 
@@ -149,7 +145,7 @@ def _reason(error: Exception) -> str:
 
 
 def _keep_to_share(share: float) -> None:
-    """Several actors share a GPU: none of them may fill it."""
+    """Limit the memory of an actor that shares its GPU."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,6 +1,6 @@
 """Where the pictures of a job come from: folders, tables of addresses, parquet, webdataset, wherever fsspec reaches.
 
-A source is walked once, for what is in it; the pictures are read later, by whoever segments them (`contents`).
+A source is walked once for its inputs; their pictures are read later (`contents`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from lexiseg_model.catalogue.store import open_store, reached
 from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
 from lexiseg_model.errors import DatasetError
-from lexiseg_service.commands.segment.sources import SUFFIXES as PICTURES
+from lexiseg_service.commands.image_files import SUFFIXES as PICTURES
 
 Kind = Literal["files", "csv", "parquet", "webdataset"]
 COLUMNS_OF_ADDRESSES = ("url", *COLUMNS_OF_FILES)
@@ -33,7 +33,7 @@ BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 class Item(NamedTuple):
     """One input. `at` and `length` say where in the file it is: bytes of a tar, row and row group of parquet.
 
-    `error` is set where the listing already shows that there is no picture, as behind the damage of a tar.
+    `error` is set where the listing already shows that there is no picture, as in a damaged tar.
     """
 
     id: str
@@ -130,7 +130,7 @@ def _files(store: Any, root: str, source: Source) -> Iterator[Item]:
 
 
 def _table(store: Any, path: str, source: Source) -> Iterator[Item]:
-    """A CSV, or with tabs a TSV, whose first row names the columns; a path that is none of its own counts from it."""
+    """A CSV, or with tabs a TSV, whose first row names the columns; a relative path starts at its folder."""
     folder = path.rpartition("/")[0]
     try:
         with store.open(path, "rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as content:
@@ -174,21 +174,21 @@ def _parquet(store: Any, path: str, source: Source) -> Iterator[Item]:
     """Rows with a picture's bytes, or with its address; without an id column the id is FILE#ROW."""
     import pyarrow
 
-    from lexiseg_service.commands.bulk.tables import Table
+    from lexiseg_service.commands.bulk.rows import open_parquet
 
     name = path.rpartition("/")[2]
     try:
-        with store.open(path, "rb") as content, Table(content) as table:
-            names = table.schema.names
+        with store.open(path, "rb") as content, open_parquet(content) as table:
+            names = table.schema_arrow.names
             picture = picture_column(path, names, source)
             identity = _column(path, names, source.id_column, ("id", "key", "__key__"), needed=False)
-            kind = table.schema.field(picture).type
+            kind = table.schema_arrow.field(picture).type
             by_address = pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
             columns = [*([identity] if identity else []), *([picture] if by_address else [])]
             number = 0
-            for group in range(table.groups):
-                rows = table.group(group, columns) if columns else []
-                for index in range(table.rows_in(group)):
+            for group in range(table.num_row_groups):
+                rows = table.read_row_group(group, columns, use_threads=False).to_pylist() if columns else []
+                for index in range(table.metadata.row_group(group).num_rows):
                     key = str(rows[index][identity]) if identity else f"{name}#{number}"
                     if by_address:
                         yield Item(key, rows[index][picture] or "")
@@ -210,7 +210,7 @@ def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
                         count += 1
                         place = store.unstrip_protocol(path)
                         yield Item(f"{shard}/{member.name}", place, member.offset_data, member.size)
-                # The library takes a header that it cannot read for the end: that is a block of zeros.
+                # tarfile takes an unreadable header for the end, which is a block of zeros.
                 content.seek(archive.offset)
                 if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                     damage = "a header that cannot be read"

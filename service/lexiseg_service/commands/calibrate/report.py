@@ -1,65 +1,68 @@
-"""What was found, for people: report.html with pictures of what stands nearest to each threshold."""
+"""The report of a calibration: report.html, with pictures of the segments nearest to each threshold."""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from lexiseg_service.commands.calibrate.looking import Looked
+from lexiseg_service.commands.calibrate.findings import Findings
 from lexiseg_service.commands.calibrate.thresholds import Choice, Finding
-from lexiseg_service.commands.segment.answers import as_clients
+from lexiseg_service.commands.pages import render
 from lexiseg_service.settings import Limits
 from lexiseg_service.worker.decode import decode
 
 PICTURES = 2  # on either side of a threshold
-LONGEST_SIDE = 420  # pixels of a picture
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
-  color-scheme: light dark; }
-table { border-collapse: collapse; } th, td { padding: .25rem .75rem; text-align: left; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; }
-figure { display: inline-block; margin: .5rem 1rem .5rem 0; vertical-align: top; } img { max-width: 26rem; }
+MAX_SIDE = 420  # pixels of a picture
+PAGE = """\
+{% extends "layout" %}
+{% block body %}
+<h1>{{ title }}</h1>
+<p>{{ n_photographs }} photographs. {{ outcome }}</p>
+<table>
+<tr><th>class<th>threshold<th>IoU before<th>IoU with it<th>why
+{% for row in rows %}
+<tr><td>{{ row.name }}{% for value in row.numbers %}<td>{{ "" if value is none else "%.3f" % value }}{% endfor %}
+<td class="text">{{ row.reason }}
+{% endfor %}
+</table>
+<p>Below: the segments nearest to each threshold.</p>
+{% for row in rows if row.figures %}
+<h2>{{ row.name }}</h2>
+{% for file, text in row.figures %}
+<figure><img src="{{ file }}" alt="{{ text }}"><figcaption>{{ text }}</figcaption></figure>
+{% endfor %}
+{% endfor %}
+{% endblock %}
 """
 
 
-def write_report(
-    folder: Path, vocabulary: str, names: Sequence[str], choices: Sequence[Choice], looked: Looked, said: str
-) -> Path:
-    """Writes report.html and its pictures; the folder is made if there is none.
+def write_report(folder: Path, vocabulary: str, choices: Sequence[Choice], findings: Findings, outcome: str) -> Path:
+    """Write report.html and its pictures; the folder is made if there is none.
 
     Args:
-        said: one sentence on what became of the thresholds.
+        outcome: one sentence on whether the thresholds were kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows, parts = [], []
-    for index, (name, choice) in enumerate(zip(names, choices, strict=True)):
-        cells = [
-            f"<td>{html.escape(name)}</td>",
-            *(f'<td class="n">{_number(value)}</td>' for value in (choice.threshold, choice.before, choice.after)),
-            f"<td>{html.escape(choice.reason)}</td>",
-        ]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-        figures = [
-            _figure(folder, looked, index, name, finding, choice) for finding in _near(looked.findings[index], choice)
-        ]
-        if figures:
-            parts.append(f"<h2>{html.escape(name)}</h2>{''.join(figures)}")
-    title = html.escape(f"Thresholds of {vocabulary}")
-    head = "<th>class</th><th>threshold</th><th>IoU before</th><th>IoU with it</th><th>why</th>"
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-        f"<h1>{title}</h1><p>{len(looked.shown)} photographs. {html.escape(said)}</p>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f"<p>Below: what stands nearest to each threshold.</p>{''.join(parts)}</html>\n"
-    )
+    rows: list[dict[str, Any]] = []
+    for index, (name, choice) in enumerate(zip(findings.names, choices, strict=True)):
+        near = _near(findings.by_class[index], choice)
+        rows.append(
+            {
+                "name": name,
+                "numbers": (choice.threshold, choice.before, choice.after),
+                "reason": choice.reason,
+                "figures": [_figure(folder, findings, index, finding, choice) for finding in near],
+            }
+        )
     path = folder / "report.html"
-    path.write_text(page)
+    title = f"Thresholds of {vocabulary}"
+    page = render(PAGE, title=title, n_photographs=len(findings.answers), outcome=outcome, rows=rows)
+    path.write_text(page, encoding="utf-8")
     return path
 
 
@@ -73,22 +76,15 @@ def _near(findings: Sequence[Finding], choice: Choice) -> list[Finding]:
     return [*below[-PICTURES:], *above[:PICTURES]]
 
 
-def _figure(folder: Path, looked: Looked, index: int, name: str, finding: Finding, choice: Choice) -> str:
-    source, answer = looked.shown[finding.image]
+def _figure(folder: Path, findings: Findings, index: int, finding: Finding, choice: Choice) -> tuple[str, str]:
+    """Paint one class on one photograph; the picture's file, and its caption."""
+    source, answer = findings.answers[finding.image]
     rgb = decode(source.read(Limits()), Limits(), None).rgb
-    whole = as_clients(answer, "")
-    segments = tuple(segment for segment in whole if segment.class_index == index)
-    painted = replace(whole, segments=segments).paint(rgb)
-    picture = Image.fromarray(np.asarray(painted))
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    stem = re.sub(r"[^\w-]+", "-", f"{name}-{Path(finding.image).stem}")[:80]
+    of_class = tuple(segment for segment in answer if segment.class_index == index)
+    picture = Image.fromarray(replace(answer, segments=of_class).paint(rgb))
+    picture.thumbnail((MAX_SIDE, MAX_SIDE))
+    stem = re.sub(r"[^\w-]+", "-", f"{findings.names[index]}-{Path(finding.image).stem}")[:80]
     file = f"{index + 1}-{stem}.jpg"
     picture.save(folder / file, quality=85)
     dropped = choice.threshold is not None and (finding.score or 0.0) < choice.threshold
-    fate = "dropped" if dropped else "kept"
-    told = html.escape(f"{Path(finding.image).name}: {finding.score:.3f}, {fate}")
-    return f'<figure><img src="{html.escape(file)}" alt="{told}"><figcaption>{told}</figcaption></figure>'
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    return file, f"{Path(finding.image).name}: {finding.score:.3f}, {'dropped' if dropped else 'kept'}"

@@ -1,4 +1,4 @@
-"""Which score a class's segments must reach, from what was found in photographs.
+"""The score threshold of a class, from its segments in photographs.
 
 With masks of the truth: the threshold under which the class's pixels overlap the truth's best, over all photographs
 (IoU of the sums). A segment that is dropped takes its pixels out of the union and leaves the truth's.
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Choice:
-    """A class's threshold, None where nothing speaks for one, and what that does."""
+    """A class's threshold, None where there is no reason for one, and its effect."""
 
     threshold: float | None
     reason: str

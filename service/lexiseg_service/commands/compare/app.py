@@ -20,7 +20,7 @@ def compare(
     vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `ade20k`")] = None,
     background: Annotated[
         bool | None,
-        typer.Option(help="Pixels that no class explains belong to nobody [default: yes, or the vocabulary's own]"),
+        typer.Option(help="Leave pixels without a class where none fits [default: yes, or the vocabulary's own]"),
     ] = None,
     out: Annotated[Path, typer.Option(help="The report, one HTML file")] = Path("comparison.html"),
     json: Annotated[Path | None, typer.Option(help="Also write the figures here")] = None,
@@ -29,9 +29,9 @@ def compare(
         float | None, typer.Option(min=0, max=1, help="Fail when the models agree on a smaller share of the pixels")
     ] = None,
 ) -> None:
-    """Compare two models on photographs: how much they agree, and where they do not, the largest differences first.
+    """Compare two models on photographs: how much they agree, and where they differ most.
 
-    No labels are needed: it says what would change, not what is better (for that: lexiseg eval --compare).
+    No labels are needed: the report shows what would change, not what is better (for that: lexiseg eval --compare).
 
     Examples:
 
@@ -40,7 +40,7 @@ def compare(
       lexiseg compare tcl@1 tcl@2 photos/ --vocabulary ade20k --least 0.9
     """
     from lexiseg_service.commands.compare.run import run
-    from lexiseg_service.commands.segment.question import Question, refuse_lists
+    from lexiseg_service.commands.question import Question, refuse_lists
 
     refuse_lists(classes or ())
     question = Question(tuple(classes or ()), vocabulary, background, 0.0, None)

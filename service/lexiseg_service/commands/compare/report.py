@@ -1,12 +1,12 @@
-"""The report of a comparison: one HTML file that needs nothing else, the most different photographs first."""
+"""The report of a comparison: one HTML file, the most different photographs first."""
 
 from __future__ import annotations
 
-import base64
+import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,24 +15,76 @@ from numpy.typing import NDArray
 from lexiseg_model.evaluation.comparison.agreement import NOBODY, Agreement, ClassOverlap
 from lexiseg_model.masks.overlay import OPACITY, colour
 from lexiseg_model.types import LabelMap
-from lexiseg_service.commands.compare.preview import Preview, size_of
+from lexiseg_service.commands.pages import jpeg_url, render
 
-QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 82]
-STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:1360px;padding:0 1rem;color:#1b1f24;background:#fff}
-h1{font-size:1.5rem}table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;text-align:right;
-border-bottom:1px solid #d8dee4}td:first-child,th:first-child{text-align:left}section{margin:2rem 0;border-top:1px solid
-#d8dee4}figure{display:inline-block;margin:.3rem;vertical-align:top}figcaption,.quiet{color:#57606a;font-size:.85rem}
-img{max-width:100%;display:block;border-radius:4px}.key{display:inline-block;width:.8em;height:.8em;border-radius:2px;
-margin-right:.4em}h2{font-size:1rem;overflow-wrap:anywhere}
-@media (prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}td,th,section{border-color:#30363d}
-figcaption,.quiet{color:#8b949e}}
+MAX_WIDTH = 420  # pixels of a picture
+PAGE = """\
+{% extends "layout" %}
+{% macro key(label) %}<span class="key" style="background:rgb{{ colour_of(label) }}"></span>{{ name_of(label) }}\
+{% endmacro %}
+{% block body %}
+<h1>{{ "%.2f%%" % (100 * share) }} agreement</h1>
+<p>{% for name, model in models %}{% if not loop.first %} against {% endif %}{{ name }} <span class="quiet">(\
+{{ model.model }} {{ model.version }}, {{ model.digest[:12] }})</span>{% endfor %}, pixel by pixel on \
+{{ n_photographs }} photographs.</p>
+<table>
+<tr><th>class<th>IoU of A and B<th>pixels of A<th>pixels of B
+{% for iou, label, a, b in classes %}
+<tr><td>{{ key(label) }}<td>{{ "%.1f%%" % (100 * iou) }}<td>{{ "%.2f%%" % (100 * a) }}<td>{{ "%.2f%%" % (100 * b) }}
+{% endfor %}
+</table>
+{% if unread %}<p>Not read:</p><ul>{% for path, reason in unread %}<li>{{ path }}: {{ reason }}{% endfor %}</ul>\
+{% endif %}
+{% for each, figures in sections %}
+<section><h2>{{ "%.2f%%" % (100 * each.share) }} {{ each.path }}</h2>
+{% for name, url in figures %}
+<figure><img alt="{{ name }}" src="{{ url }}"><figcaption>{{ name }}</figcaption></figure>
+{% endfor %}
+<p class="quiet">{% for swap in each.swaps %}{{ key(swap.a) }} → {{ key(swap.b) }} \
+{{ "%.1f%%" % (100 * swap.pixels / each.pixels) }}{% if not loop.last %}, {% endif %}{% endfor %}</p>
+</section>
+{% endfor %}
+{% if rest %}
+<section><table><tr><th>photograph<th>agreement
+{% for each in rest %}<tr><td>{{ each.path }}<td>{{ "%.2f%%" % (100 * each.share) }}
+{% endfor %}</table></section>
+{% endif %}
+{% endblock %}
 """
 
 
 @dataclass(frozen=True)
+class Preview:
+    """A photograph's agreement; labels of A and B, small, and where they differ: all [h, w]."""
+
+    agreement: Agreement
+    a: LabelMap
+    b: LabelMap
+    differs: NDArray[np.bool_]
+
+
+class Previews:
+    """Keeps the previews of the most different photographs, at most so many."""
+
+    def __init__(self, max_previews: int) -> None:
+        self._max_previews = max_previews
+        self.most_different: list[Preview] = []
+
+    def add(self, agreement: Agreement, a: LabelMap, b: LabelMap) -> None:
+        """One photograph with its maps [H, W]; later ones stand behind earlier ones of the same agreement."""
+        place = bisect.bisect_right(self.most_different, agreement.share, key=lambda each: each.agreement.share)
+        if place < self._max_previews:
+            size = _size_of(*a.shape)
+            small = [cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST).astype(np.uint16) for labels in (a, b)]
+            # A difference of one pixel must not vanish in the small picture.
+            differs = cv2.resize((a != b).astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+            self.most_different.insert(place, Preview(agreement, small[0], small[1], differs))
+            del self.most_different[self._max_previews :]
+
+
+@dataclass(frozen=True)
 class Report:
-    """What two models say of the same photographs; `agreements` begin with the smallest."""
+    """The labels of two models on the same photographs; `agreements` begin with the smallest."""
 
     a: str
     b: str
@@ -44,96 +96,79 @@ class Report:
 
     @property
     def share(self) -> float:
-        """Of all pixels, those with one label."""
+        """The share of all pixels with one label."""
         pixels = sum(each.pixels for each in self.agreements)
         return sum(each.share * each.pixels for each in self.agreements) / pixels
 
     def label(self, index: int) -> str:
-        """What a value of a map stands for."""
+        """The name of a value of a map."""
         return "nobody" if index == NOBODY else self.classes[index - 1]
 
+    def html(self, previews: Sequence[Preview], read: Callable[[Path], NDArray[np.uint8]]) -> str:
+        """The page.
 
-def html_of(report: Report, previews: Sequence[Preview], read: Callable[[Path], NDArray[np.uint8]]) -> str:
-    """The page.
+        Args:
+            previews: of the first agreements.
+            read: pixels [H, W, 3] of a photograph.
+        """
+        total = int(self.overlap.a.sum())
+        by_class = [
+            (iou, index, self.overlap.a[index] / total, self.overlap.b[index] / total)
+            for index in range(len(self.classes) + 1)
+            if (iou := self.overlap.iou(index)) is not None
+        ]
+        return render(
+            PAGE,
+            title=f"{self.a} against {self.b}",
+            share=self.share,
+            models=list(zip((self.a, self.b), self.models, strict=True)),
+            n_photographs=len(self.agreements),
+            classes=sorted(by_class),
+            unread=list(self.unread.items()),
+            sections=[(each.agreement, self._figures(each, read(each.agreement.path))) for each in previews],
+            rest=self.agreements[len(previews) :],
+            colour_of=lambda label: (128, 128, 128) if label == NOBODY else colour(label - 1),
+            name_of=self.label,
+        )
 
-    Args:
-        report: the figures.
-        previews: of the first of its agreements; as many photographs are shown.
-        read: pixels [H, W, 3] of a photograph.
-    """
-    sections = [_section(report, each, read(each.agreement.path)) for each in previews]
-    versions = " against ".join(
-        f"{escape(name)} <span class=quiet>({escape(model['model'])} {escape(model['version'])}, "
-        f"{escape(model['digest'][:12])})</span>"
-        for name, model in zip((report.a, report.b), report.models, strict=True)
-    )
-    unread = "".join(f"<li>{escape(str(path))}: {escape(reason)}</li>" for path, reason in report.unread.items())
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{escape(report.a)} against {escape(report.b)}</title><style>{STYLE}</style>"
-        f"<h1>{report.share:.2%} agreement</h1>"
-        f"<p>{versions}, pixel by pixel on {len(report.agreements)} photographs.</p>"
-        f"{_classes(report)}"
-        + (f"<p>Not read:</p><ul>{unread}</ul>" if unread else "")
-        + "".join(sections)
-        + _rest(report, len(sections))
-        + "</html>\n"
-    )
+    def figures(self) -> dict[str, Any]:
+        """The figures as JSON."""
+        return {
+            "a": self.models[0],
+            "b": self.models[1],
+            "agreement": round(self.share, 6),
+            "iou": {self.label(index): self.overlap.iou(index) for index in range(len(self.classes) + 1)},
+            "photographs": [
+                {
+                    "photograph": str(each.path),
+                    "agreement": round(each.share, 6),
+                    "swaps": [
+                        {"a": self.label(swap.a), "b": self.label(swap.b), "pixels": swap.pixels} for swap in each.swaps
+                    ],
+                }
+                for each in self.agreements
+            ],
+            "unread": {str(path): reason for path, reason in self.unread.items()},
+        }
 
-
-def _classes(report: Report) -> str:
-    """How each class fares, those that differ most first."""
-    rows = []
-    total = int(report.overlap.a.sum())
-    for index in range(len(report.classes) + 1):
-        iou = report.overlap.iou(index)
-        if iou is not None:
-            shares = (report.overlap.a[index] / total, report.overlap.b[index] / total)
-            rows.append((iou, index, shares))
-    body = "".join(
-        f"<tr><td>{_key(index)}{escape(report.label(index))}<td>{iou:.1%}<td>{a:.2%}<td>{b:.2%}"
-        for iou, index, (a, b) in sorted(rows)
-    )
-    return f"<table><tr><th>class<th>IoU of A and B<th>pixels of A<th>pixels of B{body}</table>"
-
-
-def _section(report: Report, preview: Preview, photograph: NDArray[np.uint8]) -> str:
-    each = preview.agreement
-    rgb = cv2.resize(photograph, size_of(*photograph.shape[:2]), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    pictures = (
-        ("photograph", rgb),
-        (report.a, _painted(rgb, preview.a)),
-        (report.b, _painted(rgb, preview.b)),
-        ("different", np.where(preview.differs[..., None], np.uint8(255), rgb // 4)),
-    )
-    figures = "".join(
-        f"<figure><img alt='{escape(name)}' src='{_jpeg(picture)}'><figcaption>{escape(name)}</figcaption></figure>"
-        for name, picture in pictures
-    )
-    swaps = ", ".join(
-        f"{_key(swap.a)}{escape(report.label(swap.a))} → {_key(swap.b)}{escape(report.label(swap.b))} "
-        f"{swap.pixels / each.pixels:.1%}"
-        for swap in each.swaps
-    )
-    return f"<section><h2>{each.share:.2%} {escape(str(each.path))}</h2>{figures}<p class=quiet>{swaps}</p></section>"
+    def _figures(self, preview: Preview, photograph: NDArray[np.uint8]) -> list[tuple[str, str]]:
+        size = _size_of(*photograph.shape[:2])
+        rgb = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        pictures = (
+            ("photograph", rgb),
+            (self.a, _painted(rgb, preview.a)),
+            (self.b, _painted(rgb, preview.b)),
+            ("different", np.where(preview.differs[..., None], np.uint8(255), rgb // 4)),
+        )
+        return [(name, jpeg_url(picture)) for name, picture in pictures]
 
 
-def _rest(report: Report, shown: int) -> str:
-    rows = "".join(f"<tr><td>{escape(str(each.path))}<td>{each.share:.2%}" for each in report.agreements[shown:])
-    return f"<section><table><tr><th>photograph<th>agreement{rows}</table></section>" if rows else ""
+def _size_of(height: int, width: int) -> tuple[int, int]:
+    """Width and height in the report."""
+    return (width, height) if width <= MAX_WIDTH else (MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
 
 
 def _painted(rgb: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
     palette = np.array([(0, 0, 0), *(colour(index) for index in range(int(labels.max())))], np.float32)
     mixed = rgb * (1 - OPACITY) + palette[labels] * OPACITY
     return np.where((labels > NOBODY)[..., None], mixed, rgb).round().astype(np.uint8)
-
-
-def _key(index: int) -> str:
-    red, green, blue = (128, 128, 128) if index == NOBODY else colour(index - 1)
-    return f"<span class=key style='background:rgb({red},{green},{blue})'></span>"
-
-
-def _jpeg(rgb: NDArray[np.uint8]) -> str:
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()

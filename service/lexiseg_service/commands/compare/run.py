@@ -1,4 +1,4 @@
-"""`lexiseg compare`: one model after the other over all photographs, then what they say differently.
+"""`lexiseg compare`: one model after the other over all photographs, then the differences of their labels.
 
 A over all photographs -> its maps as PNG -> B over all of them, each against the map of A -> figures, small pictures
 """
@@ -9,7 +9,6 @@ import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,12 +20,10 @@ from lexiseg_model.evaluation.comparison.agreement import Agreement, ClassOverla
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.classes import resolved
-from lexiseg_service.commands.compare.preview import Previews
-from lexiseg_service.commands.compare.report import Report, html_of
-from lexiseg_service.commands.loading import named_or_folder
-from lexiseg_service.commands.segment.question import Question
-from lexiseg_service.commands.segment.sources import SUFFIXES, read_bounded
+from lexiseg_service.commands.compare.report import Previews, Report
+from lexiseg_service.commands.image_files import SUFFIXES, read_bounded
+from lexiseg_service.commands.in_process import named_or_folder, resolved
+from lexiseg_service.commands.question import Question
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.worker.decode import decode
@@ -43,7 +40,7 @@ def run(
     least: float | None,
     settings: Settings,
 ) -> int:
-    """Writes the report and says the figures. Returns 1 if the models agree less than `least`.
+    """Write the report and print the figures. Returns 1 if the models agree less than `least`.
 
     Raises:
         ServiceError: the classes or a value are not as expected.
@@ -74,12 +71,12 @@ def run(
         raise DatasetError(f"none of the {len(unread)} photographs of {folder} can be read")
     agreements.sort(key=lambda each: each.share)
     report = Report(a, b, models, names, agreements, overlap, unread)
-    page = html_of(report, previews.most_different, lambda path: _read(path, settings.limits))
+    page = report.html(previews.most_different, lambda path: _read(path, settings.limits))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding="utf-8")
     if figures is not None:
         figures.parent.mkdir(parents=True, exist_ok=True)
-        figures.write_text(json.dumps(_figures(report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        figures.write_text(json.dumps(report.figures(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _say(report, out)
     return int(least is not None and report.share < least)
 
@@ -92,7 +89,7 @@ def _over_all(
     unread: dict[Path, str],
     settings: Settings,
 ) -> dict[str, str]:
-    """Labels all photographs by one model, which is gone from memory afterwards; what it is."""
+    """Label all photographs by one model, and free it; its name, version and digest."""
     segmenter = named_or_folder(settings, name)
     with bar_of(name) as bar:
         bar.expect(len(photographs))
@@ -121,21 +118,6 @@ def _map(png: bytes) -> LabelMap:
     pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
     assert pixels is not None  # written here
     return pixels.astype(np.uint16)
-
-
-def _figures(report: Report) -> dict[str, Any]:
-    def told(each: Agreement) -> dict[str, Any]:
-        swaps = [{"a": report.label(swap.a), "b": report.label(swap.b), "pixels": swap.pixels} for swap in each.swaps]
-        return {"photograph": str(each.path), "agreement": round(each.share, 6), "swaps": swaps}
-
-    return {
-        "a": report.models[0],
-        "b": report.models[1],
-        "agreement": round(report.share, 6),
-        "iou": {report.label(index): report.overlap.iou(index) for index in range(len(report.classes) + 1)},
-        "photographs": [told(each) for each in report.agreements],
-        "unread": {str(path): reason for path, reason in report.unread.items()},
-    }
 
 
 def _say(report: Report, out: Path) -> None:

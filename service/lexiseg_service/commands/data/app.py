@@ -1,4 +1,4 @@
-"""`lexiseg data ...`: what training learns from, made ready."""
+"""`lexiseg data ...`: check and prepare data for training."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, takes_settings
-from lexiseg_service.commands.signature import Grouped
+from lexiseg_service.commands.options import Chosen, Grouped, takes_settings
 
 data = typer.Typer(
     help="Data for training: check it, pack it, name what it shows, let a model label it.",
@@ -24,9 +23,9 @@ Json = Annotated[Path | None, typer.Option(help="Also write what was found here"
 def check_data(
     source: Annotated[Path, typer.Argument(metavar="DIR", help="A set with masks, a folder of sets, or pairs")],
     json: Json = None,
-    examples: Annotated[int, typer.Option(min=0, help="How many files are named of each kind")] = 3,
+    examples: Annotated[int, typer.Option(min=0, help="Files that are named of each kind")] = 3,
 ) -> None:
-    """Say what is wrong with a set before hours are spent on it; the exit status is 1 if it is unfit.
+    """Report what is wrong with a set before hours are spent on it; the exit status is 1 if it cannot be used.
 
     A set with masks is SET/classes.json, SET/SPLIT/images and SET/SPLIT/masks. Pairs are tar shards, a folder with
     captions.json, a CSV or a JSON of COCO's captions; SA-1B and a JSON of COCO's instances will do as well. Every file
@@ -50,7 +49,7 @@ def pack_data(
     ],
     per_shard: Annotated[int, typer.Option(min=1, help="Pairs of one shard")] = 10_000,
     side: Annotated[
-        int | None, typer.Option(min=16, help="Photographs with a longer shorter side become so small [default: none]")
+        int | None, typer.Option(min=16, help="Shrink photographs to a shorter side of so many pixels [default: no]")
     ] = None,
 ) -> None:
     """Pack photographs with captions into tar shards, in the layout of img2dataset and webdataset.
@@ -64,12 +63,11 @@ def pack_data(
 
       lexiseg data pack annotations/captions_train2017.json /data/captions shards/ --side 512
     """
-    from lexiseg_model.data.packing.pack import PackOptions
-    from lexiseg_service.commands.data.pack import run
+    from lexiseg_service.commands.data import runs
 
     if len(sources) < 2:
         raise typer.BadParameter("expected SRC and DST", param_hint="'SRC... DST'")
-    run(sources[:-1], sources[-1], PackOptions(per_shard, side))
+    runs.pack(sources[:-1], sources[-1], per_shard, side)
 
 
 @data.command("pseudo-label", cls=Grouped)
@@ -83,7 +81,7 @@ def pseudo_label(
     listing: Annotated[Path | None, typer.Option("--classes", help="The classes.json of a set instead")] = None,
     background: Annotated[
         bool | None,
-        typer.Option(help="Pixels that no class explains become 0, background [default: yes, or the list's own]"),
+        typer.Option(help="Pixels where no class fits become 0, background [default: yes, or the list's own]"),
     ] = None,
     confidence: Annotated[
         float, typer.Option(min=0, max=1, help="Pixels whose class has a lower probability become 255")
@@ -93,8 +91,8 @@ def pseudo_label(
 ) -> None:
     """Let a model write masks of photographs: DST/classes.json, DST/SPLIT/images and DST/SPLIT/masks, to train on.
 
-    A photograph that has its mask is passed over, so a run that was stopped goes on. Of photographs that cannot be
-    read a line is written to DST/SPLIT/skipped.jsonl.
+    Photographs that have a mask are skipped, so a run that was stopped continues. Those that cannot be read are listed
+    in DST/SPLIT/skipped.jsonl.
 
     Examples:
 
@@ -102,18 +100,18 @@ def pseudo_label(
 
       lexiseg data pseudo-label --model tiny photos/ runs/labelled --classes ../shared/data/camvid/classes.json
     """
-    from lexiseg_service.commands.data.pseudo_label import of_listing, run
-    from lexiseg_service.commands.segment.question import Question, refuse_lists
+    from lexiseg_service.commands.data import runs
+    from lexiseg_service.commands.question import Question, refuse_lists
 
     refuse_lists(classes or [])
     if sum(map(bool, (classes, vocabulary, listing))) != 1:
         raise typer.BadParameter("give classes, --vocabulary NAME or --classes FILE", param_hint="'-c' / '--class'")
     question = (
-        of_listing(listing, background)
+        runs.question_of_set(listing, background)
         if listing is not None
-        else Question(tuple(classes or ()), vocabulary, background, 0.0, None)
+        else Question(tuple(classes or ()), vocabulary, background)
     )
-    run(source, target, question, split, confidence, max_side, chosen.settings)
+    runs.pseudo_label(source, target, question, split, confidence, max_side, chosen.settings)
 
 
 @data.command("entities")
@@ -142,11 +140,10 @@ def find_entities(
 
       lexiseg data entities /data/captions --parser plain
     """
-    from lexiseg_model.data.entities.describe import Endpoint
-    from lexiseg_service.commands.data.entities import run
+    from lexiseg_service.commands.data import runs
 
     key = key_file.read_text().strip() if key_file else None
-    run(source, listing, Endpoint(endpoint, model, key) if endpoint else None, parser, workers)
+    runs.find_entities(source, listing, (endpoint, model, key) if endpoint else None, parser, workers)
 
 
 @data.command("prepare")
@@ -171,6 +168,6 @@ def prepare_data(
 
       lexiseg data prepare coco downloads/ sets/ --own-split
     """
-    from lexiseg_service.commands.data.prepare import run
+    from lexiseg_service.commands.data import runs
 
-    run(name, source, target, own)
+    runs.prepare_set(name, source, target, own)

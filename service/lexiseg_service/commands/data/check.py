@@ -21,7 +21,7 @@ from lexiseg_service.commands.bar import bar_of
 
 
 def run(source: Path, report: Path | None, examples: int) -> int:
-    """Checks one set, or each set of a folder; 1 if one is unfit."""
+    """Check one set, or each set of a folder; 1 if one cannot be used."""
     if not source.exists():
         raise DatasetError(f"{source} does not exist")
     checked = {str(path): _check(path) for path in _sets(source)}

@@ -17,7 +17,7 @@ def evaluate(
     dataset: Annotated[
         list[str],
         typer.Option(
-            help="Name of the data set's folder; of a benchmark, or `all`, by protocol. With --compare repeat it"
+            help="Name of the data set's folder; with --protocol a benchmark or `all`; repeat it with --compare"
         ),
     ],
     root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
@@ -33,7 +33,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split")] = "val",
     protocol: Annotated[
         str | None,
-        typer.Option(help="Ask a public benchmark: tcl, or as a policy's authors did: naclip, sclip ..."),
+        typer.Option(help="Rules of a public benchmark: tcl, or those of a policy's authors: naclip, sclip ..."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images")] = None,
     refine: Annotated[
@@ -52,7 +52,7 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="Also write the report here")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write the Markdown here; with --protocol")] = None,
     progress: Annotated[
-        Path, typer.Option(help="Keeps what is known of each image until all are done, so that it can be resumed")
+        Path, typer.Option(help="Folder of intermediate results, from which a stopped run continues")
     ] = Path("runs/eval"),
     rename: Annotated[list[str] | None, typer.Option(help="Ask with another word: car=automobile; repeat it")] = None,
 ) -> None:
@@ -124,9 +124,9 @@ def evaluate(
 
         raise typer.Exit(run(settings, only, root, split, json, rename or [], limit, refine))
     if "runtime" in chosen.named:
-        raise typer.BadParameter("a protocol is asked by torch, as its figures were made", param_hint="'--runtime'")
+        raise typer.BadParameter("a protocol runs on torch, as its published figures do", param_hint="'--runtime'")
     if rename:
-        raise typer.BadParameter("a protocol says itself which words to ask with", param_hint="'--rename'")
+        raise typer.BadParameter("a protocol has its own words", param_hint="'--rename'")
     from lexiseg_service.commands.evaluate.protocol import Wanted
     from lexiseg_service.commands.evaluate.protocol import run as run_protocol
 
@@ -140,7 +140,7 @@ def _not_compared(options: dict[str, object]) -> None:
     used = [name for name, value in options.items() if value]
     if used:
         hint = " / ".join(f"'{name}'" for name in used)
-        raise typer.BadParameter("these do not go with --compare", param_hint=hint)
+        raise typer.BadParameter("cannot be combined with --compare", param_hint=hint)
 
 
 def _only_semantic(options: dict[str, object]) -> None:

@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lexiseg_model.evaluation.comparison.bootstrap import Comparison, Examination, Pair, comparison, examine, read_pair
-from lexiseg_model.evaluation.resumable import ALONE
-from lexiseg_service.commands.evaluate.progress import progress_of
-from lexiseg_service.commands.loading import named_or_folder
+from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.in_process import named_or_folder
 from lexiseg_service.settings import Settings
 
 
@@ -59,8 +58,8 @@ def run(settings: Settings, wanted: Wanted) -> int:
 def _judge(settings: Settings, name: str, pairs: list[Pair]) -> _Judged:
     """One model at a time is in memory."""
     segmenter = named_or_folder(settings, name)
-    with progress_of(name, sum(pair.photographs for pair in pairs), ALONE) as advance:
-        examinations = [examine(segmenter, pair, advance) for pair in pairs]
+    with bar_of(name, sum(pair.photographs for pair in pairs)) as bar:
+        examinations = [examine(segmenter, pair, bar.step) for pair in pairs]
     judged = _Judged(name, segmenter.digest, examinations)
     del segmenter
     gc.collect()

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from lexiseg_model import catalogue
@@ -15,6 +14,7 @@ from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.run import Report, evaluate
 from lexiseg_model.types import Refinement
+from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.settings import Settings
 
 
@@ -43,10 +43,8 @@ def run(
         runtime=settings.runtime,
         text_tower=settings.text_tower,
     )
-    console = Console(stderr=True)
-    with Progress(transient=True, console=console, disable=not console.is_interactive) as progress:
-        task = progress.add_task(f"{settings.model} on {dataset}/{split}", total=len(data.samples))
-        report = evaluate(segmenter, data, renamed, lambda: progress.advance(task), refine)
+    with bar_of(f"{settings.model} on {dataset}/{split}", len(data.samples)) as bar:
+        report = evaluate(segmenter, data, renamed, bar.step, refine)
     _print(report)
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from lexiseg_model.evaluation.benchmarks.run import benchmark_run, total_counts
 from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Refinement
-from lexiseg_service.commands.evaluate.progress import progress_of
+from lexiseg_service.commands.bar import steps_of_first
 from lexiseg_service.settings import Settings
 
 ALL = "all"  # every data set of the protocol that is there
@@ -104,7 +104,7 @@ def _evaluate(loaded: _Loaded, rules: Protocol, data: AnnotatedSet, wanted: Want
     title = f"{segmenter.card.name} on {data.benchmark.name}"
     if job.done:
         title += f", {job.done:,} images done earlier"
-    with progress_of(title, len(job.left), team) as advance:
+    with steps_of_first(title, len(job.left), first=team.first) as advance:
         records = job.run(advance)
     return BenchmarkReport(
         segmenter.card,

@@ -27,8 +27,8 @@ from lexiseg_model.evaluation.scenes.judges import InstanceJudge, Judge, Panopti
 from lexiseg_model.evaluation.scenes.oracle import PromptProtocol, centre_points, point_grid, tight_boxes
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement, Task
-from lexiseg_service.commands.evaluate.progress import progress_of
-from lexiseg_service.commands.loading import load
+from lexiseg_service.commands.bar import steps_of_first
+from lexiseg_service.commands.in_process import load
 from lexiseg_service.question.classes import is_thing
 from lexiseg_service.settings import Settings
 
@@ -113,7 +113,7 @@ def _measure(
     title = f"{segmenter.card.name} on {data.name}, {wanted.task}"
     if job.done:
         title += f", {job.done:,} images done earlier"
-    with progress_of(title, len(job.left), team) as advance:
+    with steps_of_first(title, len(job.left), first=team.first) as advance:
         records = job.run(advance)
     figures = add_up(records, data.classes)
     return SceneReport(wanted.task, segmenter.card, segmenter.digest, data, judge.settings, figures)

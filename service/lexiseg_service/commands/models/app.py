@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, takes_settings
-from lexiseg_service.commands.signature import Grouped
+from lexiseg_service.commands.options import Chosen, Grouped, takes_settings
 
 models = typer.Typer(help="Models that can be served.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,7 +17,7 @@ def list_models(
     chosen: Chosen,
     as_json: Annotated[bool, typer.Option("--json", help="All that the cards say, as a JSON list")] = False,
 ) -> None:
-    """List models: where their weights are, what they measured, whether they may be used commercially, their licences.
+    """List models: where their weights are, measured quality, commercial use, licences.
 
     Weights "to be had" come from the hub, or are imported first: `lexiseg serve --model NAME` says how. Where none were
     published you train your own. Commercial use is yes, no, or ask: then the terms are unknown.
@@ -60,9 +59,18 @@ def push_model(
 
       lexiseg models push mine /mnt/shared/models
     """
-    from lexiseg_service.commands.models.exchange import push
+    from lexiseg_model import catalogue
+    from lexiseg_model.catalogue import exchange
 
-    push(name, url, chosen.settings)
+    sent: list[str] = []
+
+    def tell(place: str) -> None:
+        sent.append(place)
+        typer.echo(f"{place} ...", err=True)
+
+    folder = catalogue.find(name, chosen.settings.models_dir).folder
+    manifest = exchange.push(folder, name.partition("@")[0], url, tell)
+    typer.echo(f"{url.rstrip('/')}/{name}: {len(manifest.files)} files, {len(sent)} of them sent now")
 
 
 @models.command("pull", cls=Grouped)
@@ -83,9 +91,21 @@ def pull_model(
 
       lexiseg models pull /mnt/shared/models/mine --models-dir models/ --as mine@2
     """
-    from lexiseg_service.commands.models.exchange import pull
+    from lexiseg_model import catalogue
+    from lexiseg_model.catalogue import exchange
+    from lexiseg_model.errors import OptionError
+    from lexiseg_model.types import ModelName
 
-    pull(url, replace, chosen.settings, place)
+    models_dir = chosen.settings.models_dir
+    if models_dir is None:
+        raise OptionError("no folder to pull into: set LEXISEG_MODELS_DIR, or name one with --models-dir")
+    root, _, last = url.rstrip("/").rpartition("/")
+    if not root or not last or last.startswith("."):
+        raise OptionError(f"{url} names no model; expected URL/NAME, as s3://bucket/models/mine")
+    target = last if place is None else str(ModelName.parse(place))
+    folder = exchange.pull(root, last, models_dir, replace, lambda file: typer.echo(f"{file} ...", err=True), target)
+    typer.echo(f"{folder}: sha256 {catalogue.read_card(folder).weights_sha256}")
+    typer.echo(f"serve it with: LEXISEG_MODELS_DIR={models_dir} lexiseg serve --model {target}")
 
 
 @models.command("use", cls=Grouped)

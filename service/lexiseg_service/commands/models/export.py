@@ -23,12 +23,12 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.gateway.vocabularies.builtin import built_in
 from lexiseg_service.settings import Settings
 
-MOST_PHOTOGRAPHS = 64  # the ranges of activations hardly change beyond
+MAX_PHOTOGRAPHS = 64  # the ranges of activations hardly change beyond
 VOCABULARY = "voc21"  # whose labels are compared
 
 
 def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -> int:
-    """Writes the export to its place or to `out`, and prints what it holds.
+    """Write the export to its place or to `out`, and print its content.
 
     Raises:
         ModelError: the model or the photographs are not as expected, or the model cannot be written as ONNX.
@@ -79,7 +79,7 @@ def _place(segmenter: Segmenter, settings: Settings) -> Path:
 
 
 def _photographs(folder: Path) -> list[NDArray[np.uint8]]:
-    """[H, W, 3] each, spread over the folder's files by name; what is no picture is passed over.
+    """[H, W, 3] each, spread over the folder's files by name; other files are skipped.
 
     Raises:
         OptionError: the folder does not exist or holds no pictures.
@@ -87,9 +87,9 @@ def _photographs(folder: Path) -> list[NDArray[np.uint8]]:
     if not folder.is_dir():
         raise OptionError(f"--photos {folder}: expected a folder of photographs")
     pictures = [path for path in sorted(folder.iterdir()) if path.is_file()]
-    step = max(1, len(pictures) // MOST_PHOTOGRAPHS)
+    step = max(1, len(pictures) // MAX_PHOTOGRAPHS)
     read = []
-    for path in pictures[::step][:MOST_PHOTOGRAPHS]:
+    for path in pictures[::step][:MAX_PHOTOGRAPHS]:
         try:
             with Image.open(path) as picture:
                 read.append(np.asarray(ImageOps.exif_transpose(picture).convert("RGB")))

@@ -1,6 +1,6 @@
-"""`lexiseg models import`: its options are those of the methods, each of which says what it takes.
+"""`lexiseg models import`, whose options are those of the methods.
 
-Made when it is called: what a method takes is known to the method, and those import torch.
+The command is built when it is called, because methods import torch.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue.method import Method
 from lexiseg_model.clip.checkpoint import is_torchscript
 from lexiseg_model.errors import OptionError
-from lexiseg_service.commands.options import Chosen, flag, takes_settings
-from lexiseg_service.commands.signature import Grouped, option, taking
+from lexiseg_service.commands.options import Chosen, Grouped, flag, option, takes_settings, taking
 
 
 def command() -> typer.Typer:
-    """The command, as of the methods that there are now."""
+    """The command with the options of all installed methods."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     made = taking(import_model, "files", _options(importing.importable()), dict)
     app.command(cls=Grouped)(takes_settings("models")(made))
@@ -39,8 +38,8 @@ def import_model(
 ) -> None:
     """Convert a checkpoint of its authors or of a training into a model directory, once: safetensors and a card.
 
-    OpenAI publishes CLIP as TorchScript archives, and reading one runs the code inside. This command does so, says so,
-    and keeps plain tensors; nothing else of lexiseg ever reads such a file. Import files that you trust.
+    OpenAI publishes CLIP as TorchScript archives, and reading one runs the code inside. Only this command does that: it
+    says so, and keeps plain tensors. Import files that you trust.
 
     Examples:
 
@@ -68,7 +67,7 @@ def import_model(
 
 
 def _refuse_foreign(method: Method, methods: Iterable[Method], files: Mapping[str, Any]) -> None:
-    """An option that belongs to other methods is refused, not overlooked."""
+    """Refuse an option that belongs to other methods."""
     takes = {other.model_name: importing.options_of(other).model_fields for other in methods}
     for field, value in files.items():
         if field not in takes[method.model_name]:

@@ -1,7 +1,7 @@
-"""`lexiseg models use` and `lexiseg models back`: which version of a model directory workers serve as NAME.
+"""`lexiseg models use` and `lexiseg models back`: the version of a model directory that workers serve as NAME.
 
-Versions lie side by side as NAME@VERSION; NAME is a link to one of them, turned in one step. Workers that serve NAME
-load the other one beside the first and exchange them; nothing is started again.
+Versions lie side by side as NAME@VERSION; NAME is a link to one of them, replaced atomically. Workers that serve NAME
+load the new version beside the old one and then swap them, without a restart.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lexiseg_service.settings import Settings
 
 
 def use(name: str, settings: Settings) -> None:
-    """Turns NAME to NAME@VERSION.
+    """Let NAME be NAME@VERSION.
 
     Raises:
         OptionError: there is no folder of models, or no version in the name.
@@ -34,17 +34,17 @@ def use(name: str, settings: Settings) -> None:
         raise UnknownModelError(f"no model directory {models_dir / name}")
     catalogue.require(name, models_dir, settings.text_tower)
     before = _current(models_dir, wanted.name)
-    _turn(models_dir, wanted.name, name)
+    _link(models_dir, wanted.name, name)
     if before is not None and before != name:
         _note(models_dir, wanted.name).write_text(f"{before}\n", encoding="utf-8")
     typer.echo(f"{wanted.name} is {name}" + (f", and was {before}" if before else ""))
 
 
 def back(name: str, settings: Settings) -> None:
-    """Turns NAME to what it was before.
+    """Let NAME be the version before.
 
     Raises:
-        OptionError: nothing is known of another version.
+        OptionError: no version before is known.
     """
     models_dir = _models_dir(settings)
     note = _note(models_dir, ModelName.parse(name).name)
@@ -60,12 +60,12 @@ def _models_dir(settings: Settings) -> Path:
 
 
 def _note(models_dir: Path, name: str) -> Path:
-    """Where it is kept what NAME was before."""
+    """The file that keeps the version before."""
     return models_dir / f".{name}.before"
 
 
 def _current(models_dir: Path, name: str) -> str | None:
-    """The directory that NAME stands for; one of its own gets its version into its name first."""
+    """The directory that NAME links to; a plain directory is renamed to NAME@VERSION first."""
     place = models_dir / name
     if place.is_symlink():
         return os.readlink(place)
@@ -78,7 +78,7 @@ def _current(models_dir: Path, name: str) -> str | None:
     return own
 
 
-def _turn(models_dir: Path, name: str, to: str) -> None:
+def _link(models_dir: Path, name: str, to: str) -> None:
     fresh = models_dir / f".{name}.{uuid.uuid4().hex}"
     os.symlink(to, fresh)
     os.replace(fresh, models_dir / name)

@@ -34,7 +34,7 @@ def segment(
         typer.Option(
             "--prompt",
             metavar="'PART PART ...'",
-            help="One object by several parts: points X,Y on it, points -X,Y beside it, a box; repeat it for others",
+            help="One object by several parts: points X,Y on it, -X,Y beside it, a box; repeat it for other objects",
         ),
     ] = None,
     examples: Annotated[
@@ -42,31 +42,31 @@ def segment(
         typer.Option(
             "--example",
             metavar="NAME=FILE@LEFT,TOP,RIGHT,BOTTOM",
-            help="A box (or a point X,Y) in a photograph that shows a class; repeat it for more of the same or others",
+            help="A box (or a point X,Y) in a photograph that shows a class; repeat it for more examples or classes",
         ),
     ] = None,
     negatives: Annotated[
         list[str] | None,
-        typer.Option("--not", metavar="NAME=FILE@...", help="Likewise, what a class with examples is not"),
+        typer.Option("--not", metavar="NAME=FILE@...", help="A counterexample of a class with examples"),
     ] = None,
     task: Annotated[
         Literal["semantic", "instance", "panoptic", "everything"] | None,
         typer.Option(
-            help="A segment is a class, an object, either (things and stuff), or anything at all [default: semantic]"
+            help="What a segment is: a class, an object, either (things and stuff), or anything [default: semantic]"
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for what is written; - for the standard output")] = Path("out"),
+    out: Annotated[Path, typer.Option(help="Folder of the results; - is the standard output")] = Path("out"),
     kind: Annotated[
         Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"],
-        typer.Option("--format", help="coco: one annotations.json, a picture each; others: files for each image"),
+        typer.Option("--format", help="coco: one annotations.json and a picture each; others: files for each image"),
     ] = "coco",
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave out images that were done here before, even if changed since")
+        bool, typer.Option("--skip-existing", help="Leave out images with results, even if the image changed since")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed, and warnings")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures and warnings only")] = False,
     background: Annotated[
         bool | None,
-        typer.Option(help="Pixels that no class explains belong to nobody [default: yes, or the vocabulary's own]"),
+        typer.Option(help="Leave pixels without a class where none fits [default: yes, or the vocabulary's own]"),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Drop segments with a lower score, 0..1 (default: that of the model's card)")
@@ -75,32 +75,33 @@ def segment(
     server: Server = None,
     window: Annotated[
         int | None,
-        typer.Option(min=64, help="Pictures of any size, as GeoTIFF, from windows of at least so many pixels a side"),
+        typer.Option(min=64, help="Images of any size, as GeoTIFF, in windows of at least so many pixels a side"),
     ] = None,
-    overlap: Annotated[int | None, typer.Option(min=0, help="Of windows, in pixels [default: a quarter]")] = None,
+    overlap: Annotated[
+        int | None, typer.Option(min=0, help="With --window: pixels that windows overlap [default: a quarter]")
+    ] = None,
     bands: Annotated[
         str | None,
-        typer.Option(metavar="R,G,B", help="With --window: bands, from 1 [default: red, green, blue, or the first]"),
+        typer.Option(metavar="R,G,B", help="With --window: bands from 1 [default: red, green, blue, or the first]"),
     ] = None,
     stretch: Annotated[
         str | None,
         typer.Option(
-            "--range", metavar="LOW,HIGH", help="With --window: what becomes black and white, of more than 8 bits"
+            "--range", metavar="LOW,HIGH", help="With --window: values of black and white, of more than 8 bits"
         ),
     ] = None,
     least: Annotated[
         int | None, typer.Option("--min-area", min=1, help="With --window: drop segments of fewer pixels")
     ] = None,
 ) -> None:
-    """Segment images, here or by a server: an overlay PNG each, and one COCO-style JSON for all; or another format.
+    """Segment images in this process or by a server: an overlay PNG each and one COCO JSON, or another format.
 
-    Asked with words (-c, --vocabulary), with clicks and boxes (--point, --box, --prompt), or with both: then each mask
-    that a click shows gets the label that fits. The same prompts hold for every file. `prompt_index` in the JSON counts
-    the points, then the boxes, then the prompts of several parts. With --task panoptic there are also panoptic.json
-    and the maps in panoptic/, as panopticapi reads them. Nothing is replaced: the same command goes on with the
-    files that are not done, another question gets the folder OUT-2. Where every image fails nothing is written. With
-    --window there are outlines as GeoJSON and GeoPackage and a map of classes as GeoTIFF instead, in the picture's
-    coordinates.
+    Ask with words (-c, --vocabulary), with points and boxes (--point, --box, --prompt), or with both: then the mask of
+    a point gets the label that fits. The same prompts hold for every file. `prompt_index` in the JSON counts the
+    points, then the boxes, then the prompts of several parts. --task panoptic also writes panoptic.json and the maps
+    in panoptic/, as panopticapi reads them. Nothing is replaced: the same command continues with the files that are
+    not done, another question gets the folder OUT-2. Where every image fails nothing is written. --window writes
+    outlines as GeoJSON and GeoPackage and a map of classes as GeoTIFF instead, in the image's coordinates.
 
     Examples:
 
@@ -128,12 +129,10 @@ def segment(
 
       lexiseg segment photos/*.jpg -c sky --server http://localhost:8000
     """
-    from lexiseg_service.commands.segment.examples import with_examples
+    from lexiseg_service.commands.image_files import STDIN, sources_of
+    from lexiseg_service.commands.question import Question, read_prompts, refuse_lists, with_examples
     from lexiseg_service.commands.segment.files import Manner
-    from lexiseg_service.commands.segment.prompts import read_prompts
-    from lexiseg_service.commands.segment.question import Question, refuse_lists
-    from lexiseg_service.commands.segment.sources import STDIN, sources_of
-    from lexiseg_service.commands.segment.target import Target
+    from lexiseg_service.commands.segment.run import Job, run
 
     refuse_lists(classes or [])
     shown = tuple(read_prompts(points or [], boxes or [], prompts or []))
@@ -142,7 +141,7 @@ def segment(
         others = "" if task else ", or prompts"
         raise typer.BadParameter(f"give either classes or --vocabulary NAME{others}", param_hint="'-c' / '--class'")
     if shown and task is not None:
-        raise typer.BadParameter(f"points and boxes ask for what they show, not for {task}", param_hint="'--task'")
+        raise typer.BadParameter(f"points and boxes are a task of their own, not {task}", param_hint="'--task'")
     if (shown or task == "everything") and background is False and not (asked or vocabulary):
         raise typer.BadParameter(
             "without classes there is no class for every pixel to get; leave it out, or give -c or --vocabulary",
@@ -160,25 +159,18 @@ def segment(
     )
     if window is not None:
         if server is not None or shown or examples or negatives or kind != "coco" or str(out) == "-" or skip_existing:
-            said = "takes words, does the work here, and writes files of its own into a folder"
-            raise typer.BadParameter(said, param_hint="'--window'")
+            reason = "takes words, works in this process, and writes files of its own into a folder"
+            raise typer.BadParameter(reason, param_hint="'--window'")
         refuse_key(chosen)
-        from lexiseg_service.commands.segment.windows import run_in_windows
+        from lexiseg_service.commands.segment.windows import cut_of
 
-        paths = [Path(image) for image in images]
-        raise typer.Exit(run_in_windows(paths, question, out, chosen.settings, window, overlap, bands, stretch, least))
+        cut = cut_of(window, overlap, bands, stretch, least, chosen.settings.limits)
+        from lexiseg_service.commands.segment.windows import run as run_in_windows
+
+        raise typer.Exit(run_in_windows([Path(image) for image in images], question, out, chosen.settings, cut))
     if any(each is not None for each in (overlap, bands, stretch, least)):
         raise typer.BadParameter("only with --window", param_hint="'--overlap' / '--bands' / '--range' / '--min-area'")
+    (refuse_key if server is None else refuse_own)(chosen)
     sources = sources_of(images, None if str(out) == STDIN else out)
-    target = Target(out, kind, Manner(quiet, skip_existing, chosen.settings.limits))
-    if server is None:
-        refuse_key(chosen)
-        from lexiseg_service.commands.segment.here import run
-
-        raise typer.Exit(target.through(sources, lambda inside: run(sources, question, inside, chosen.settings)))
-    refuse_own(chosen)
-    from lexiseg_service.commands.segment.remote import run as ask_server
-
-    raise typer.Exit(
-        target.through(sources, lambda inside: ask_server(sources, question, inside, chosen.settings, server))
-    )
+    manner = Manner(quiet, skip_existing, chosen.settings.limits)
+    raise typer.Exit(run(Job(sources, question, out, kind, manner), chosen.settings, server))

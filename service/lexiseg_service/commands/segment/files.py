@@ -1,6 +1,6 @@
-"""Image after image through something that answers, several in flight, in the images' order.
+"""Image after image through a model or a server, several in flight, in the images' order.
 
-What is done is kept whenever it ends: by Ctrl-C at once, by a kill up to the last `SAVE_SECONDS`.
+What is done is kept however the run ends: at once after Ctrl-C, up to the last `SAVE_SECONDS` after a kill.
 """
 
 from __future__ import annotations
@@ -8,29 +8,29 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from lexiseg_service.commands.segment.annotations import Answer
-from lexiseg_service.commands.segment.sources import Source
+from lexiseg_client import Segmentation
+from lexiseg_service.commands.image_files import Source
 from lexiseg_service.errors import ServiceError, TooLarge
 from lexiseg_service.settings import Limits
 
-A = TypeVar("A", bound=Answer)
+Ask = Callable[[bytes], Segmentation]  # of an encoded image; raises ServiceError
 SAVE_SECONDS = 30.0
-STOPPED = 130  # what shells say of a program that Ctrl-C ended
+STOPPED = 130  # the exit status of a program that Ctrl-C ended
 AHEAD = 8  # images in flight: enough to overlap reading, computing and writing
 
 
 class Keeper(Protocol):
-    """Where answers go: a folder of some format."""
+    """Where answers go."""
 
     @property
     def folder(self) -> Path | None: ...
@@ -39,7 +39,7 @@ class Keeper(Protocol):
 
     def exists(self, source: Source) -> bool: ...
 
-    def add(self, source: Source, content: bytes, answer: Answer) -> None: ...
+    def add(self, source: Source, content: bytes, answer: Segmentation) -> None: ...
 
     def write(self) -> str | None: ...
 
@@ -48,31 +48,29 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True)
 class Manner:
-    """How a run goes: what is said, what is left out."""
+    """How a run reports, and which images it leaves out."""
 
-    quiet: bool = False  # neither progress nor a summary; failures and warnings are told
-    skip_existing: bool = False  # images that were done here before, even if they were written again since
+    quiet: bool = False  # neither progress nor a summary; only failures and warnings
+    skip_existing: bool = False  # leave out images with results, even if the image has changed since
     limits: Limits = field(default_factory=Limits)
 
 
-def segment_files(
-    sources: Sequence[Source], ask: Callable[[bytes], Future[A]], keeper: Keeper, manner: Manner | None = None
-) -> int:
-    """Segments every image that is not done yet; one that fails is reported and the others go on.
+def segment_files(sources: Sequence[Source], ask: Ask, keeper: Keeper, manner: Manner | None = None) -> int:
+    """Segment every image that is not done yet; one that fails is reported and the others go on.
 
     Returns 1 if any failed, 130 if Ctrl-C ended it. Where all fail nothing is written. The keeper is closed at the end.
     """
-    with closing(keeper):
-        return _segment_those_left(sources, ask, keeper, manner or Manner())
+    with closing(keeper), ThreadPoolExecutor(AHEAD) as threads:
+        return _segment_those_left(sources, lambda content: threads.submit(ask, content), keeper, manner or Manner())
 
 
 def _segment_those_left(
-    sources: Sequence[Source], ask: Callable[[bytes], Future[A]], keeper: Keeper, manner: Manner
+    sources: Sequence[Source], submit: Callable[[bytes], Future[Segmentation]], keeper: Keeper, manner: Manner
 ) -> int:
     done_before = keeper.exists if manner.skip_existing else keeper.has
     to_do = [source for source in sources if not done_before(source)]
     work = _Work(keeper, done=len(sources) - len(to_do))
-    pending: deque[tuple[Source, bytes, Future[A]]] = deque()
+    pending: deque[tuple[Source, bytes, Future[Segmentation]]] = deque()
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     stopped = False
     try:
@@ -88,11 +86,11 @@ def _segment_those_left(
                 except ServiceError as error:
                     work.fail(source, error)
                 else:
-                    pending.append((source, content, ask(content)))
-                progress.update(task, completed=work.over)
+                    pending.append((source, content, submit(content)))
+                progress.update(task, completed=work.done + len(work.failures))
             while pending:
                 work.settle(*pending.popleft())
-                progress.update(task, completed=work.over)
+                progress.update(task, completed=work.done + len(work.failures))
     except KeyboardInterrupt:
         stopped = True
         for _, _, future in pending:
@@ -106,20 +104,16 @@ def _segment_those_left(
 
 @dataclass
 class _Work:
-    """What became of the images so far."""
+    """The outcomes so far."""
 
     keeper: Keeper
     done: int
     failures: list[str] = field(default_factory=list)
-    warnings: dict[str, None] = field(default_factory=dict)  # each is told once, however many images it is about
+    warnings: dict[str, None] = field(default_factory=dict)  # each is said once, however many images it is about
     saved: float = field(default_factory=time.monotonic)
 
-    @property
-    def over(self) -> int:
-        return self.done + len(self.failures)
-
-    def settle(self, source: Source, content: bytes, future: Future[A]) -> None:
-        """Waits for one image's answer, and keeps it."""
+    def settle(self, source: Source, content: bytes, future: Future[Segmentation]) -> None:
+        """Wait for one image's answer, and keep it."""
         try:
             answer = future.result()
         except ServiceError as error:
@@ -135,12 +129,12 @@ class _Work:
             self.saved = time.monotonic()
 
     def fail(self, source: Source, error: ServiceError) -> None:
-        """One image without an answer; of one that is too large, with the way out."""
-        way_out = "; by words --window 1024 takes any size" if isinstance(error, TooLarge) else ""
-        self.failures.append(f"{source.name}: {error}{way_out}")
+        """One image without an answer; the message of one that is too large says what to do."""
+        hint = "; by words --window 1024 takes any size" if isinstance(error, TooLarge) else ""
+        self.failures.append(f"{source.name}: {error}{hint}")
 
     def report(self, n_images: int, n_before: int, quiet: bool) -> None:
-        """Says what is done, and where it lies."""
+        """Write what is left to write, and say where it lies."""
         for line in (*(f"warning: {warning}" for warning in self.warnings), *self.failures):
             typer.echo(f"lexiseg: {line}", err=True)
         with self._named():
@@ -152,7 +146,7 @@ class _Work:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """A full disk is told of without a name: says which folder it was."""
+        """Name the folder in errors of a full disk, which have no file name."""
         try:
             yield
         except OSError as error:

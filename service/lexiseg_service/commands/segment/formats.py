@@ -1,127 +1,315 @@
-"""The files of one image in each format of `--format` but COCO's, which is one file for all (`annotations`)."""
+"""What `lexiseg segment` writes in each format of `--format`: files for each image, and files for all of them."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image as PillowImage
 
-from lexiseg_client import Segmentation
+from lexiseg_client import Segment, Segmentation
+from lexiseg_client.formats import coco, yolo
 from lexiseg_client.masks import png
 from lexiseg_client.segments import UNNAMED, exported
+from lexiseg_model.masks.overlay import colour
 from lexiseg_model.masks.png import to_png
-from lexiseg_service.commands.segment.sources import Source
-from lexiseg_service.commands.yolo import Splits, data_yaml
+from lexiseg_model.types import ClassEntry
+from lexiseg_service.commands.image_files import Source
+from lexiseg_service.commands.question import Question
 from lexiseg_service.image.header import SUFFIXES, sniff
 from lexiseg_service.settings import Limits
 from lexiseg_service.worker.decode import decode
 
 Format = Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"]
-IMAGES = "images/"
-LONGEST_NAME = 40  # characters of a label in a file's name
+Content = dict[str, Any]  # of a ledger
+Files = dict[str, bytes]  # by their names in the folder
+ASKED = "asked"  # key of a ledger: the question about every image of it
+LEDGER = ".lexiseg.json"
+MAX_LABEL = 40  # characters of a label in a file's name
 
 
-class Job(NamedTuple):
-    """One image's answer, and what it is to be called."""
+class Image(NamedTuple):
+    """One image's answer, and the stem of its files."""
 
+    number: int
     answer: Segmentation
     stem: str
     source: Source
     content: bytes  # of the image file
-    folder: Path  # that ways to the image begin in
-    names: Sequence[str]  # of all classes
+    relative_to: Path  # the folder from which a path to the image starts
 
 
-Files = dict[str, bytes]  # by their names in the folder
+class Writer(Protocol):
+    """One format of one question."""
+
+    ledger: str
+
+    def files(self, image: Image) -> Files: ...
+
+    def entry(self, image: Image, files: Sequence[str]) -> Content: ...
+
+    def annotations(self, image: Image, before: int) -> list[Content]: ...
+
+    def beside(self, content: Content) -> Files: ...
+
+    def summary(self, folder: Path, *, with_overlays: bool) -> str: ...
+
+    def resume(self, folder: Path, content: Content) -> None: ...
 
 
-def yolo(job: Job) -> Files:
-    """The picture, and Ultralytics' lines of polygons."""
-    suffix = SUFFIXES[sniff(job.content)]
+class Coco:
+    """One annotations.json with run lengths, and an overlay picture for each image.
+
+    Categories are the classes, from 1; with prompts, one more after them for segments without a label. With the task
+    panoptic also what panopticapi reads: panoptic.json, and PNG maps in panoptic/ whose pixels hold the id of their
+    segment as R + 256 G + 65536 B, 0 for nobody (cocodataset/panopticapi, `utils.py`).
+    """
+
+    ledger = "annotations.json"
+
+    def __init__(self, question: Question, classes: Sequence[ClassEntry]) -> None:
+        self._question = question
+        names = [entry.name for entry in classes]
+        unlabelled, number = UNNAMED, 2
+        while unlabelled in names:
+            unlabelled, number = f"{UNNAMED}-{number}", number + 1
+        categories = [*names, unlabelled] if question.prompts else names
+        self._categories = [{"id": place, "name": name} for place, name in enumerate(categories, 1)]
+        self._is_panoptic = question.task == "panoptic"
+        self._panoptic: list[Content] = []
+        # A class counts as a thing where that is not known; the segments have the last word.
+        self._things = [entry.thing is not False for entry in classes]
+
+    def resume(self, folder: Path, content: Content) -> None:
+        """Read panoptic.json of an earlier run."""
+        if self._is_panoptic:
+            before = json.loads((folder / "panoptic.json").read_text())
+            self._panoptic = before["annotations"]
+            self._things = [bool(category["isthing"]) for category in before["categories"]]
+
+    def files(self, image: Image) -> Files:
+        """The overlay, and the panoptic map."""
+        files = {} if image.answer.overlay is None else {f"{image.stem}.png": image.answer.overlay}
+        if self._is_panoptic:
+            files[f"panoptic/{image.stem}.png"] = panoptic_map(image.answer)
+        return files
+
+    def entry(self, image: Image, files: Sequence[str]) -> Content:
+        """The image in annotations.json."""
+        if self._is_panoptic:
+            self._add_panoptic(image)
+        height, width = image.answer.size
+        overlay = {} if image.answer.overlay is None else {"overlay": f"{image.stem}.png"}
+        return {"id": image.number, "height": height, "width": width, **overlay}
+
+    def annotations(self, image: Image, before: int) -> list[Content]:
+        """COCO's annotations of one image."""
+        found = coco.coco_annotations(image.answer.segments, image.number, before + 1)
+        for annotation in found:
+            del annotation["category_name"]
+            # The category after all classes is that of segments without a label.
+            annotation["category_id"] = annotation["category_id"] or len(self._categories)
+            for name in ("score", "quality"):
+                if annotation.get(name) is not None:
+                    annotation[name] = round(annotation[name], 4)
+        return found
+
+    def beside(self, content: Content) -> Files:
+        """annotations.json and panoptic.json."""
+        prompts = {"prompts": list(self._question.prompts)} if self._question.prompts else {}
+        files = {self.ledger: {**content, "categories": self._categories, **prompts}}
+        if self._is_panoptic:
+            categories = [
+                {**category, "supercategory": category["name"], "isthing": int(thing), "color": list(colour(place))}
+                for place, (category, thing) in enumerate(zip(self._categories, self._things, strict=True))
+            ]
+            images = [
+                {name: image[name] for name in ("id", "file_name", "height", "width")} for image in content["images"]
+            ]
+            files["panoptic.json"] = {"images": images, "annotations": self._panoptic, "categories": categories}
+        return {name: json.dumps(document).encode() for name, document in files.items()}
+
+    def summary(self, folder: Path, *, with_overlays: bool) -> str:
+        """What lies where."""
+        path = folder / self.ledger
+        return f"{path} and one picture each in {folder}/" if with_overlays else str(path)
+
+    def _add_panoptic(self, image: Image) -> None:
+        segments = [segment for segment in image.answer if segment.class_index is not None]
+        for segment in segments:
+            self._things[segment.class_index or 0] = segment.is_thing is not False
+        entry = {"image_id": image.number, "file_name": f"{image.stem}.png"}
+        # panopticapi refuses a segment without pixels.
+        self._panoptic.append(entry | {"segments_info": [_panoptic_info(each) for each in segments if each.area]})
+
+
+def panoptic_map(answer: Segmentation) -> bytes:
+    """An RGB PNG of segment ids."""
+    ids = answer.label_map.astype(np.uint16)
+    return to_png(np.stack([ids % 256, ids // 256, np.zeros_like(ids)], 2).astype(np.uint8))
+
+
+def _panoptic_info(segment: Segment) -> Content:
     return {
-        f"labels/{job.stem}.txt": job.answer.to_yolo().encode(),
-        f"{IMAGES}{job.stem}.{suffix}": job.content,
+        "id": segment.id,
+        "category_id": 1 + (segment.class_index or 0),
+        "area": segment.area,
+        "bbox": list(segment.bbox),
+        "iscrowd": 0,
+        "score": round(segment.score, 4),
     }
 
 
-def labelme(job: Job) -> Files:
-    """Labelme's JSON, which leads to the image from where it lies."""
-    place = "" if job.source.path is None else os.path.relpath(job.source.path.resolve(), job.folder.resolve())
-    return {f"{job.stem}.json": json.dumps(job.answer.to_labelme(place), indent=1).encode()}
+class FilesEach:
+    """A format with files of its own for each image; the ledger is hidden beside them."""
+
+    ledger = LEDGER
+    what = ""
+
+    def __init__(self, question: Question, classes: Sequence[ClassEntry]) -> None:
+        self.names = [entry.name for entry in classes]
+
+    def resume(self, folder: Path, content: Content) -> None:
+        """Nothing to read but the ledger."""
+
+    def files(self, image: Image) -> Files:
+        """The files of one image."""
+        raise NotImplementedError
+
+    def shared(self, written: Sequence[str]) -> Files:
+        """The files for all images, of the names of those that were written."""
+        return {}
+
+    def entry(self, image: Image, files: Sequence[str]) -> Content:
+        """The image in the ledger."""
+        return {"files": list(files)}
+
+    def annotations(self, image: Image, before: int) -> list[Content]:
+        """None: they are in the files."""
+        return []
+
+    def beside(self, content: Content) -> Files:
+        """The ledger, and the files for all images."""
+        written = [name for image in content["images"] for name in image["files"]]
+        return {**self.shared(written), self.ledger: json.dumps(content).encode()}
+
+    def summary(self, folder: Path, *, with_overlays: bool) -> str:
+        """What lies where."""
+        return f"{self.what} in {folder}/"
 
 
-def labelmap(job: Job) -> Files:
+class Yolo(FilesEach):
+    """Ultralytics' data set: the picture, its lines of polygons, data.yaml and the splits."""
+
+    what = "images/, labels/, train.txt, val.txt and data.yaml"
+
+    def files(self, image: Image) -> Files:
+        """The picture and its labels."""
+        return {
+            f"labels/{image.stem}.txt": image.answer.to_yolo().encode(),
+            f"images/{image.stem}.{SUFFIXES[sniff(image.content)]}": image.content,
+        }
+
+    def shared(self, written: Sequence[str]) -> Files:
+        """data.yaml and the splits."""
+        lists = {"train.txt": "", "val.txt": ""}
+        pictures = [name.removeprefix("images/") for name in written if name.startswith("images/")]
+        for split, line in yolo.splits(pictures):
+            lists[split] += line
+        texts = {"data.yaml": yolo.data_yaml(self.names or [UNNAMED]), **lists}
+        return {name: text.encode() for name, text in texts.items()}
+
+
+class Labelme(FilesEach):
+    """Labelme's JSON, with the path to the image from where it lies."""
+
+    what = "one JSON each"
+
+    def files(self, image: Image) -> Files:
+        """One JSON."""
+        path = image.source.path
+        place = "" if path is None else os.path.relpath(path.resolve(), image.relative_to.resolve())
+        return {f"{image.stem}.json": json.dumps(image.answer.to_labelme(place), indent=1).encode()}
+
+
+class LabelMap(FilesEach):
     """A gray PNG: 1 + the class's place in the list, 0 for nobody."""
-    return {f"{job.stem}.png": to_png(_classes(job))}
+
+    what = "one label map each and labels.json"
+
+    def files(self, image: Image) -> Files:
+        """One PNG."""
+        return {f"{image.stem}.png": to_png(class_values(image.answer, len(self.names)))}
+
+    def shared(self, written: Sequence[str]) -> Files:
+        """The names of the values."""
+        return {"labels.json": json.dumps(dict(enumerate(_named(self.names))), indent=1).encode()}
 
 
-def voc(job: Job) -> Files:
+class Voc(FilesEach):
     """PASCAL VOC's palette PNGs of classes and of objects, and its XML of boxes."""
-    return {
-        f"SegmentationClass/{job.stem}.png": _palette_png(_classes(job)),
-        f"SegmentationObject/{job.stem}.png": _palette_png(job.answer.label_map),
-        f"Annotations/{job.stem}.xml": _voc_xml(job),
-    }
+
+    what = "SegmentationClass/, SegmentationObject/, Annotations/ and labelmap.txt"
+
+    def files(self, image: Image) -> Files:
+        """Two PNGs and an XML."""
+        return {
+            f"SegmentationClass/{image.stem}.png": _palette_png(class_values(image.answer, len(self.names))),
+            f"SegmentationObject/{image.stem}.png": _palette_png(image.answer.label_map),
+            f"Annotations/{image.stem}.xml": _voc_xml(image),
+        }
+
+    def shared(self, written: Sequence[str]) -> Files:
+        """The names and colours of the values, as CVAT reads them."""
+        rows = [f"{name}:{','.join(map(str, PALETTE[n % 256]))}::" for n, name in enumerate(_named(self.names))]
+        return {"labelmap.txt": "\n".join(["# label:color_rgb:parts:actions", *rows, ""]).encode()}
 
 
-def cutout(job: Job) -> Files:
-    """Each segment by itself on nothing, cut to its box."""
-    rgb = decode(job.content, Limits(), None).rgb
-    files: Files = {}
-    for segment in exported(job.answer.segments):
-        x, y, width, height = segment.bbox
-        box = np.s_[y : y + height, x : x + width]
-        alpha = segment.shape.pixels()[box].astype(np.uint8)[..., None] * np.uint8(255)
-        label = "".join(letter if letter.isalnum() else "-" for letter in segment.label or UNNAMED)[:LONGEST_NAME]
-        files[f"{job.stem}-{segment.id}-{label}.png"] = png.encode(np.concatenate([rgb[box], alpha], 2))
-    return files
+class Cutout(FilesEach):
+    """Each segment by itself, transparent around it, cut to its box."""
+
+    what = "one picture for each segment"
+
+    def files(self, image: Image) -> Files:
+        """A PNG for each segment."""
+        rgb = decode(image.content, Limits(), None).rgb
+        files: Files = {}
+        for segment in exported(image.answer.segments):
+            x, y, width, height = segment.bbox
+            box = np.s_[y : y + height, x : x + width]
+            alpha = segment.shape.pixels()[box].astype(np.uint8)[..., None] * np.uint8(255)
+            label = "".join(letter if letter.isalnum() else "-" for letter in segment.label or UNNAMED)[:MAX_LABEL]
+            files[f"{image.stem}-{segment.id}-{label}.png"] = png.encode(np.concatenate([rgb[box], alpha], 2))
+        return files
 
 
-WRITERS: dict[str, Callable[[Job], Files]] = {
-    "yolo": yolo,
-    "voc": voc,
-    "labelme": labelme,
-    "labelmap": labelmap,
-    "cutout": cutout,
+FORMATS: dict[Format, type[Coco] | type[FilesEach]] = {
+    "coco": Coco,
+    "yolo": Yolo,
+    "voc": Voc,
+    "labelme": Labelme,
+    "labelmap": LabelMap,
+    "cutout": Cutout,
 }
 
 
-def beside(kind: str, names: Sequence[str], written: Iterable[str]) -> Files:
-    """What a format keeps once for all images: the names of the classes, and splits of the files that were written."""
-    if kind == "yolo":
-        train, val = io.StringIO(), io.StringIO()
-        with Splits(train, val) as splits:
-            for name in written:
-                if name.startswith(IMAGES):
-                    splits.add(name.removeprefix(IMAGES))
-        lists = {"train.txt": train.getvalue().encode(), "val.txt": val.getvalue().encode()}
-        return {"data.yaml": data_yaml(names or [UNNAMED]), **lists}
-    if kind == "voc":
-        lines = [f"{name}:{','.join(map(str, PALETTE[index % 256]))}::" for index, name in enumerate(_named(names))]
-        return {"labelmap.txt": "\n".join(["# label:color_rgb:parts:actions", *lines, ""]).encode()}
-    if kind == "labelmap":
-        return {"labels.json": json.dumps(dict(enumerate(_named(names))), indent=1).encode()}
-    return {}
+def class_values(answer: Segmentation, n_classes: int) -> NDArray[np.unsignedinteger]:
+    """[H, W] of 1 + class index, 0 for nobody; without classes, 1 for every segment."""
+    of_segment = np.zeros(max((segment.id for segment in answer), default=0) + 1, np.uint16)
+    for segment in answer:
+        of_segment[segment.id] = 1 if segment.class_index is None else segment.class_index + 1
+    return of_segment[answer.label_map].astype(np.uint8 if n_classes < 256 else np.uint16)
 
 
 def _named(names: Sequence[str]) -> list[str]:
     return ["background", *(names or [UNNAMED])]
-
-
-def _classes(job: Job) -> NDArray[np.unsignedinteger]:
-    """[H, W] of 1 + class index; where there are no classes 1 is what was shown."""
-    of_segment = np.zeros(max((segment.id for segment in job.answer), default=0) + 1, np.uint16)
-    for segment in job.answer:
-        of_segment[segment.id] = 1 if segment.class_index is None else segment.class_index + 1
-    return of_segment[job.answer.label_map].astype(np.uint8 if len(job.names) < 256 else np.uint16)
 
 
 def _voc_palette() -> NDArray[np.uint8]:
@@ -135,35 +323,29 @@ PALETTE: NDArray[np.uint8] = _voc_palette()
 
 
 def _palette_png(values: NDArray[np.unsignedinteger]) -> bytes:
-    if values.max(initial=0) > 255:
-        raise ValueError("a palette has 256 colours")
-    picture = Image.fromarray(values.astype(np.uint8))
+    picture = PillowImage.fromarray(values.astype(np.uint8))
     picture.putpalette(PALETTE.tobytes())
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _voc_xml(job: Job) -> bytes:
+def _voc_xml(image: Image) -> bytes:
     root = ElementTree.Element("annotation")
 
-    def add(parent: ElementTree.Element, name: str, text: object) -> None:
-        ElementTree.SubElement(parent, name).text = str(text)
+    def add(parent: ElementTree.Element, **texts: object) -> None:
+        for name, text in texts.items():
+            ElementTree.SubElement(parent, name).text = str(text)
 
-    add(root, "filename", job.source.name)
-    size = ElementTree.SubElement(root, "size")
-    for name, value in zip(("height", "width", "depth"), (*job.answer.size, 3), strict=True):
-        add(size, name, value)
-    add(root, "segmented", 1)
-    for segment in exported(job.answer.segments):
+    height, width = image.answer.size
+    add(root, filename=image.source.name)
+    add(ElementTree.SubElement(root, "size"), height=height, width=width, depth=3)
+    add(root, segmented=1)
+    for segment in exported(image.answer.segments):
         found = ElementTree.SubElement(root, "object")
-        add(found, "name", segment.label or UNNAMED)
-        for name in ("truncated", "difficult"):
-            add(found, name, 0)
-        box = ElementTree.SubElement(found, "bndbox")
+        add(found, name=segment.label or UNNAMED, truncated=0, difficult=0)
         left, top, right, bottom = segment.xyxy
         # VOC counts pixels from 1, and its boxes include the last ones.
-        for name, value in zip(("xmin", "ymin", "xmax", "ymax"), (left + 1, top + 1, right, bottom), strict=True):
-            add(box, name, value)
+        add(ElementTree.SubElement(found, "bndbox"), xmin=left + 1, ymin=top + 1, xmax=right, ymax=bottom)
     ElementTree.indent(root)
     return ElementTree.tostring(root) + b"\n"

@@ -1,29 +1,52 @@
-"""The options of `lexiseg segment --window`, read."""
+"""`lexiseg segment --window`: images of any size, in memory that does not grow with their pixels.
+
+parts of the file -> windows scored in threads -> blocks of labels -> map of classes -> outlines of its regions
+"""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from lexiseg_service.commands.segment.question import Question
-from lexiseg_service.settings import Settings
+from lexiseg_model.errors import DatasetError, OptionError
+from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.in_process import load, resolved
+from lexiseg_service.commands.question import Question
+from lexiseg_service.settings import Limits, Settings
+
+if TYPE_CHECKING:  # optional libraries, and torch
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from lexiseg_model.segmenter import Segmenter
+    from lexiseg_model.types import Vocabulary
+    from lexiseg_service.commands.segment.scene import Reading, Scene
 
 OVERLAP = 0.25  # of a window's side
+SUFFIXES = (".geojson", ".gpkg", ".tif")
 
 
-def run_in_windows(
-    images: list[Path],
-    question: Question,
-    out: Path,
-    settings: Settings,
-    window: int,
-    overlap: int | None,
-    bands: str | None,
-    stretch: str | None,
-    min_area: int | None,
-) -> int:
-    """Pictures of any size; returns 1 if any failed.
+@dataclass(frozen=True)
+class Cut:
+    """Pixels of a window's side, the share of it that overlaps, how colours are read, fewest pixels of a region."""
+
+    window: int
+    overlap: float
+    reading: Reading
+    min_area: int
+
+
+def cut_of(
+    window: int, overlap: int | None, bands: str | None, stretch: str | None, min_area: int | None, limits: Limits
+) -> Cut:
+    """The options of the command line, checked before a model is loaded.
 
     Raises:
         typer.BadParameter: an option is not as expected, or its libraries are not installed.
@@ -34,13 +57,12 @@ def run_in_windows(
         import shapely  # noqa: F401
     except ImportError:
         raise typer.BadParameter(
-            "needs what reads and writes maps: pip install rasterio pyogrio shapely", param_hint="'--window'"
+            "needs the libraries of maps: pip install rasterio pyogrio shapely", param_hint="'--window'"
         ) from None
-    from lexiseg_service.commands.segment.scene.reading import Reading
-    from lexiseg_service.commands.segment.scene.run import Cut, run
+    from lexiseg_service.commands.segment.scene import Reading
 
-    if window**2 > settings.limits.max_pixels:
-        longest = int(settings.limits.max_pixels**0.5)
+    if window**2 > limits.max_pixels:
+        longest = int(limits.max_pixels**0.5)
         raise typer.BadParameter(
             f"expected at most {longest} pixels, by --max-pixels; got {window}", param_hint="'--window'"
         )
@@ -49,14 +71,8 @@ def run_in_windows(
             f"windows of {window} pixels cannot overlap by {overlap}; expected 1 to {window // 2}",
             param_hint="'--overlap'",
         )
-    reading = Reading(_bands(bands), _range(stretch))
-    return run(
-        images,
-        question,
-        out,
-        settings,
-        Cut(window, OVERLAP if overlap is None else overlap / window, reading, min_area or 1),
-    )
+    share = OVERLAP if overlap is None else overlap / window
+    return Cut(window, share, Reading(_bands(bands), _range(stretch)), min_area or 1)
 
 
 def _bands(text: str | None) -> tuple[int, ...] | None:
@@ -79,3 +95,99 @@ def _range(text: str | None) -> tuple[float, float] | None:
     if not bounds[0] < bounds[1]:
         raise typer.BadParameter(f"expected LOW,HIGH with LOW < HIGH, as 0,3000; got {text!r}", param_hint="'--range'")
     return bounds
+
+
+def run(images: list[Path], question: Question, out: Path, settings: Settings, cut: Cut) -> int:
+    """Segment every image; one that fails is reported and the others go on. Returns 1 if any failed.
+
+    Raises:
+        ServiceError: the classes or a value are not as expected.
+        ModelError: the model cannot be loaded.
+    """
+    from lexiseg_service.commands.segment.scene import open_scene
+
+    vocabulary = resolved(question.validated(), settings)
+    work = _Work(load(settings, question.task), vocabulary, question, cut)
+    failures = 0
+    for path in images:
+        try:
+            with open_scene(str(path), cut.reading, cut.window) as scene:
+                typer.echo(_segment(path.stem, scene, work, out))
+        except (DatasetError, OptionError) as error:
+            failures += 1
+            typer.echo(f"lexiseg: {error}", err=True)
+    return 1 if failures else 0
+
+
+def _segment(stem: str, scene: Scene, work: _Work, out: Path) -> str:
+    out.mkdir(parents=True, exist_ok=True)
+    name, number = stem, 2
+    while any((out / f"{name}{suffix}").exists() for suffix in SUFFIXES):  # nothing is replaced
+        name, number = f"{stem}-{number}", number + 1
+    with tempfile.TemporaryDirectory(dir=out, prefix=f".{name}.") as unfinished:
+        count = work.segment(scene, Path(unfinished), name)
+        for suffix in SUFFIXES:
+            os.replace(Path(unfinished) / f"{name}{suffix}", out / f"{name}{suffix}")
+    places = ", ".join(str(out / f"{name}{suffix}") for suffix in SUFFIXES)
+    height, width = scene.size
+    return f"{width:,} x {height:,} pixels, {count:,} segments: {places}"
+
+
+class _Work:
+    """A model and a question, which are the same for every image."""
+
+    def __init__(self, segmenter: Segmenter, vocabulary: Vocabulary, question: Question, cut: Cut) -> None:
+        import numpy as np
+
+        from lexiseg_model.features import InferenceOptions
+        from lexiseg_model.vocabulary.rows import KnownRows
+
+        self._segmenter, self._vocabulary, self._cut = segmenter, vocabulary, cut
+        self._options = InferenceOptions(question.max_side)
+        self._rows_of = KnownRows(segmenter)
+        # Stuff has no instances.
+        kept = [question.task != "instance" or entry.thing is not False for entry in vocabulary.classes]
+        self._values = np.array([place * keep for place, keep in enumerate(kept, 1)] + [0], np.uint16)
+        self._thresholds = [
+            (question.threshold or 0.0) if entry.threshold is None else entry.threshold for entry in vocabulary.classes
+        ]
+
+    def segment(self, scene: Scene, folder: Path, name: str) -> int:
+        """Write NAME.tif, NAME.gpkg and NAME.geojson, and return how many regions there are."""
+        from lexiseg_model.tasks.blending import Blend, Window
+        from lexiseg_service.commands.segment.outlines import ClassMap, write_outlines
+
+        # A window with less detail than the model takes would show it blurred pixels.
+        window = max(self._cut.window, scene.pixels_of_detail() * self._segmenter.card.input.short_side)
+        n_threads = (os.cpu_count() or 1) if self._segmenter.passes_side_by_side else 1
+        names = [entry.name for entry in self._vocabulary.classes]
+        with ThreadPoolExecutor(n_threads) as pool:
+
+            def score(part: Window) -> Future[Tensor] | None:
+                rgb, there = scene.read(*part)
+                return pool.submit(self._score, rgb) if there.any() else None
+
+            blend = Blend(scene.size, window, round(window * self._cut.overlap), score)
+            with ClassMap(folder / f"{name}.tif", scene, blend.side, names) as written, bar_of(name) as bar:
+                bar.expect(blend.shape[0] * blend.shape[1])
+                for box, logits in blend.blocks():
+                    if logits is not None:
+                        won = blend.outcome(box, logits, len(names))
+                        values = self._values[won.labels.clip(0, len(names))] * scene.read(box)[1]
+                        assert won.probability is not None
+                        written.write(box, values, won.probability)
+                    bar.step()
+                regions = [
+                    region
+                    for region in written.regions(self._cut.min_area)
+                    if region.score >= self._thresholds[region.value - 1]
+                ]
+        return write_outlines(folder / name, scene, regions, names)
+
+    def _score(self, rgb: NDArray[np.uint8]) -> Tensor:
+        """Probabilities [K, h, w] in a window [H, W, 3]."""
+        from lexiseg_model.tasks.blending import score_window
+
+        plan = self._segmenter.plan(rgb, self._options)
+        features = self._segmenter.assemble(plan, self._segmenter.encode_tiles(plan.tiles))
+        return score_window(self._segmenter, features, self._vocabulary, self._rows_of)

@@ -19,9 +19,7 @@ def video(
     vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `cityscapes`")] = None,
     points: Annotated[
         list[str] | None,
-        typer.Option(
-            "--point", metavar="X,Y", help="A click on an object of the first frame, which is followed; repeat it"
-        ),
+        typer.Option("--point", metavar="X,Y", help="A point on an object in the first frame, to follow; repeat it"),
     ] = None,
     boxes: Annotated[
         list[str] | None,
@@ -43,7 +41,7 @@ def video(
     tracking: Annotated[bool, typer.Option(help="Number objects or regions over the frames")] = True,
     background: Annotated[
         bool | None,
-        typer.Option(help="Pixels that no class explains belong to nobody [default: yes, or the vocabulary's own]"),
+        typer.Option(help="Leave pixels without a class where none fits [default: yes, or the vocabulary's own]"),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Drop segments with a lower score, 0..1 (default: that of the model's card)")
@@ -52,12 +50,12 @@ def video(
     seconds: Annotated[float, typer.Option(help="Stop after so much of the video")] = float("inf"),
     drop: Annotated[
         Literal["none", "latest"] | None,
-        typer.Option(help="latest leaves out what comes too fast [default: latest for cameras and rtsp, else none]"),
+        typer.Option(help="latest drops frames that come too fast [default: latest for cameras and rtsp, else none]"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of --out and --json")] = False,
     server: Server = None,
 ) -> None:
-    """Segment a video, here or by a server: frames painted, lines of JSON, or both.
+    """Segment a video in this process or by a server: painted frames, lines of JSON, or both.
 
     Examples:
 
@@ -69,9 +67,8 @@ def video(
 
       lexiseg video /dev/video0 -c person --task instance --out me.mp4 --server localhost:50051
     """
-    from lexiseg_service.commands.segment.prompts import read_prompts
-    from lexiseg_service.commands.segment.question import Question, refuse_lists
-    from lexiseg_service.commands.video.question import VideoQuestion, followed
+    from lexiseg_service.commands.question import Question, read_prompts, refuse_lists
+    from lexiseg_service.commands.video.streams import VideoQuestion, by_server, followed, in_process
 
     shown = read_prompts(points or [], boxes or [], prompts or [])
     if (classes and vocabulary is not None) or not (classes or vocabulary or shown):
@@ -80,7 +77,7 @@ def video(
             param_hint="'-c' / '--class'",
         )
     if shown and task is not None:
-        raise typer.BadParameter(f"objects are followed by themselves, not with {task}", param_hint="'--task'")
+        raise typer.BadParameter(f"following objects is a task of its own, not {task}", param_hint="'--task'")
     if out is None and json is None:
         raise typer.BadParameter("say where the result goes: --out VIDEO, --json FILE, or both", param_hint="'--out'")
     if out is not None and Path(source).exists() and out.exists() and out.samefile(source):
@@ -93,10 +90,7 @@ def video(
     refuse_lists(classes or [])
     if not seconds > 0:
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
-    if server is None:
-        refuse_key(chosen)
-    else:
-        refuse_own(chosen)
+    (refuse_key if server is None else refuse_own)(chosen)
     try:
         from lexiseg_service.commands.video.run import run
         from lexiseg_service.commands.video.source import is_live
@@ -119,12 +113,6 @@ def video(
         drop_policy=drop or ("latest" if is_live(source) else "none"),
         follow=followed(shown),
     )
-    if server is not None:
-        from lexiseg_service.commands.video.remote import opened as asked_there
-
-        raise typer.Exit(
-            run(source, nullcontext(asked_there(asked, chosen.settings, server)), out, json, seconds, asked.follow)
-        )
-    from lexiseg_service.commands.video.here import opened as asked_here
-
-    raise typer.Exit(run(source, asked_here(asked, chosen.settings), out, json, seconds, asked.follow))
+    settings = chosen.settings
+    opening = in_process(asked, settings) if server is None else nullcontext(by_server(asked, settings, server))
+    raise typer.Exit(run(source, opening, out, json, seconds, asked.follow))

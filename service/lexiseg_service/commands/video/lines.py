@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import orjson
 
-from lexiseg_model.types import Segment
-from lexiseg_service.question.messages import FrameAnswer
+from lexiseg_client import FrameAnswer, Segment
+from lexiseg_client.segments import segment_json
 
 
 class JsonLines:
@@ -21,52 +22,40 @@ class JsonLines:
     """
 
     def __init__(self, path: Path) -> None:
-        self._own = str(path) != "-"
-        self._unwritten = path if self._own and not path.exists() else None  # a file that we made, still empty
-        self._file: BinaryIO = path.open("wb") if self._own else sys.stdout.buffer
+        self._is_file = str(path) != "-"
+        self._empty = path if self._is_file and not path.exists() else None  # a file that was made here
+        self._file: BinaryIO = path.open("wb") if self._is_file else sys.stdout.buffer
 
-    def __enter__(self) -> JsonLines:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._own:
-            self._file.close()
-            if error is not None and self._unwritten is not None:
-                self._unwritten.unlink(missing_ok=True)
-        else:
+        if not self._is_file:
             self._file.flush()
+            return
+        self._file.close()
+        if error is not None and self._empty is not None:
+            self._empty.unlink(missing_ok=True)
 
     def write(self, answer: FrameAnswer, seconds: float) -> None:
-        """The line of one frame."""
-        self._unwritten = None
-        self._file.write(orjson.dumps(_line(answer, seconds)) + b"\n")
+        """The line of one frame, shown from `seconds` on."""
+        self._empty = None
+        found, failure = answer.answer, answer.error
+        line = {
+            "frame": int(answer.frame_id),
+            "seconds": round(seconds, 6),
+            "size": found and found.size,
+            "segments": found and [_segment(segment) for segment in found],
+            "dropped": answer.dropped,
+            "error": failure and {"type": failure.type, "detail": failure.problem.detail},
+            "state_reset": answer.state_reset,
+            "lost": answer.lost,
+            "timings_ms": found and asdict(found.timings_ms),
+        }
+        self._file.write(orjson.dumps(line) + b"\n")
 
 
-def _line(answer: FrameAnswer, seconds: float) -> dict[str, Any]:
-    segmentation, failure = answer.answer, answer.error
-    numbers = answer.track_ids or (None,) * len(segmentation.segments if segmentation else ())
-    return {
-        "frame": int(answer.frame_id),
-        "seconds": round(seconds, 6),
-        "size": segmentation and segmentation.size,
-        "segments": segmentation and [_segment(*pair) for pair in zip(segmentation.segments, numbers, strict=True)],
-        "dropped": answer.dropped,
-        "error": failure and {"type": failure.type, "detail": failure.detail},
-        "state_reset": answer.state_reset,
-        "lost": answer.lost,
-        "timings_ms": segmentation and segmentation.timings,
-    }
-
-
-def _segment(segment: Segment, number: int | None) -> dict[str, Any]:
-    return {
-        "id": segment.id,
-        "label": segment.label,
-        "class_index": segment.class_index,
-        "score": round(segment.score, 4),
-        "area": segment.area,
-        "bbox": segment.bbox,
-        "is_thing": segment.is_thing,
-        "track_id": number,
-        "mask": {"format": "coco_rle", "size": segment.mask.size, "counts": segment.mask.counts},
-    }
+def _segment(segment: Segment) -> dict[str, Any]:
+    names = ("id", "label", "class_index", "score", "area", "bbox", "is_thing", "track_id", "mask")
+    content = segment_json(segment)
+    return {name: content[name] for name in names} | {"score": round(segment.score, 4)}

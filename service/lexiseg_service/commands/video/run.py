@@ -1,4 +1,4 @@
-"""`lexiseg video`: a video in; the same video with its segments painted on, lines of JSON, or both out."""
+"""`lexiseg video`: a video in; the video with its segments painted on, lines of JSON, or both out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, ExitStack, aclosing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +17,23 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress, TaskID, TextColumn
 
+from lexiseg_client import FrameAnswer
 from lexiseg_model.masks.overlay import paint
-from lexiseg_model.masks.rle import decode
-from lexiseg_model.types import LabelMap, Segment
+from lexiseg_model.types import LabelMap, Rle, Segment
 from lexiseg_service.commands.video.lines import JsonLines
-from lexiseg_service.commands.video.question import FRAMES_IN_FLIGHT, Ask
 from lexiseg_service.commands.video.source import SourceFailure, SourceFrame, VideoSource
+from lexiseg_service.commands.video.streams import FRAMES_IN_FLIGHT, Ask
 from lexiseg_service.commands.video.target import VideoTarget
-from lexiseg_service.question.messages import Followed, FrameAnswer, VideoFrame
+from lexiseg_service.question.messages import Followed, VideoFrame
 
 JPEG_QUALITY = 92  # of the frames on their way to the model
-MOST_SHOWN = 64  # frames kept until they are answered, of a source that does not wait
-AHEAD = 2 * FRAMES_IN_FLIGHT  # of any other: a connection would swallow hundreds, and their pixels stay here
+MAX_WAITING = 64  # frames of a live source that are kept until they are answered
+AHEAD = 2 * FRAMES_IN_FLIGHT  # of any other source: a connection would buffer hundreds
 
 
 @dataclass
 class Tally:
-    """What became of the frames."""
+    """The outcomes of the frames."""
 
     answered: int = 0
     dropped: int = 0
@@ -43,7 +43,7 @@ class Tally:
 class VideoRun:
     """One video from its source to its targets. `out` and `lines` may each be None; `seconds` ends it early.
 
-    `follow` are objects that the first frame shows.
+    `follow` are objects in the first frame.
     """
 
     def __init__(
@@ -60,19 +60,19 @@ class VideoRun:
         self._seconds = seconds
         self._follow = follow
         self._frames = source.frames()
-        self._shown: dict[str, SourceFrame] = {}  # frames whose answers are not there yet
-        self._most = MOST_SHOWN if source.live else AHEAD
+        self._waiting: dict[str, SourceFrame] = {}  # frames without an answer yet
+        self._max_waiting = MAX_WAITING if source.live else AHEAD
         self._freed = asyncio.Event()
         self._stopped = False
         self.failure: SourceFailure | None = None
         self.tally = Tally()
 
     def stop(self) -> None:
-        """Takes no more frames; those under way are finished."""
+        """Take no more frames; those in flight are finished."""
         self._stopped = True
 
     async def run(self, ask: Ask, progress: Progress, task: TaskID) -> None:
-        """Asks about every frame and writes what comes.
+        """Ask about every frame and write the answers.
 
         Raises:
             ServiceError: the stream failed, or a target cannot be written.
@@ -80,7 +80,7 @@ class VideoRun:
         """
         async with aclosing(self._frames_sent()) as frames, aclosing(ask(frames)) as answers:
             async for answer in answers:
-                frame = self._shown.pop(answer.frame_id)
+                frame = self._waiting.pop(answer.frame_id)
                 self._freed.set()
                 await asyncio.to_thread(self._write, frame, answer)
                 self._count(answer)
@@ -91,14 +91,14 @@ class VideoRun:
     async def _frames_sent(self) -> AsyncGenerator[VideoFrame, None]:
         number = 0
         while not self._stopped:
-            while len(self._shown) >= self._most:
+            while len(self._waiting) >= self._max_waiting:
                 self._freed.clear()
                 await self._freed.wait()
             read = await asyncio.to_thread(self._read)
             if read is None:
                 return
             frame, content = read
-            self._shown[str(number)] = frame
+            self._waiting[str(number)] = frame
             begins = () if number else self._follow
             yield VideoFrame(content, str(number), round(1e6 * frame.seconds), begins)
             number += 1
@@ -123,7 +123,7 @@ class VideoRun:
         if answer.dropped:
             self.tally.dropped += 1
         elif answer.error is not None:
-            self.tally.failures.append(f"frame {answer.frame_id}: {answer.error.detail}")
+            self.tally.failures.append(f"frame {answer.frame_id}: {answer.error.problem.detail}")
         else:
             self.tally.answered += 1
 
@@ -136,15 +136,15 @@ def run(
     seconds: float = float("inf"),
     follow: tuple[Followed, ...] = (),
 ) -> int:
-    """Runs a video; 1 if a frame failed or the source broke off. Ctrl-C ends it, and what is there is kept.
+    """Run a video; 1 if a frame failed or the source broke off. Ctrl-C ends it, and what is written is kept.
 
     Args:
         source_name: as `VideoSource` takes it.
-        opening: who is asked; entered when the source and the targets are known to be good.
+        opening: gives the stream; entered once the source and the targets are open.
         out: the video to write, or None.
         lines: the file of JSON lines, or None.
-        seconds: of the video, then it is ended.
-        follow: objects that the first frame shows.
+        seconds: of the video, after which it is ended.
+        follow: objects in the first frame.
 
     Raises:
         ServiceError: the source or a target cannot be opened, or the stream failed.
@@ -185,37 +185,22 @@ def _total(source: VideoSource, seconds: float) -> int | None:
 
 
 def _painted(rgb: NDArray[np.uint8], answer: FrameAnswer) -> NDArray[np.uint8]:
-    """The frame with its segments; as it is, if it has none."""
+    """The frame with its segments; objects that are followed have the colour of their number."""
     segmentation = answer.answer
     if segmentation is None:
-        label_map: LabelMap = np.zeros(rgb.shape[:2], np.uint8)
-        return paint(rgb, label_map, ())
-    if segmentation.task == "prompt":
-        return _painted_objects(rgb, segmentation.segments, answer.track_ids)
-    label_map = np.zeros(segmentation.size, np.uint16)
-    for segment in segmentation.segments:
-        label_map[decode(segment.mask)] = segment.id
-    segments = segmentation.segments
-    if answer.track_ids and segmentation.task != "semantic":
-        segments = tuple(
-            segment if number is None else replace(segment, label=f"{segment.label} {number}")
-            for segment, number in zip(segments, answer.track_ids, strict=True)
-        )
-    return paint(rgb, label_map, segments)
-
-
-def _painted_objects(
-    rgb: NDArray[np.uint8], segments: tuple[Segment, ...], track_ids: tuple[int | None, ...]
-) -> NDArray[np.uint8]:
-    """Each object in the colour of its number, with that beside its label."""
-    label_map = np.zeros(rgb.shape[:2], np.uint16)
-    numbered = []
-    for segment, number in zip(segments, track_ids, strict=True):
-        assert number is not None  # whoever is followed has one
-        label_map[decode(segment.mask)] = segment.id
-        label = str(number) if segment.label is None else f"{segment.label} {number}"
-        numbered.append(replace(segment, label=label, class_index=number - 1))
-    return paint(rgb, label_map, tuple(numbered))
+        return paint(rgb, np.zeros(rgb.shape[:2], np.uint8), ())
+    follows = segmentation.task == "prompt"
+    numbered = follows or segmentation.task != "semantic"
+    ids: LabelMap = np.zeros(segmentation.size, np.uint16)
+    segments = []
+    for segment in segmentation:
+        ids[segment.shape.pixels()] = segment.id
+        number = segment.track_id if numbered else None
+        label = " ".join(str(part) for part in (segment.label, number) if part is not None) or None
+        index = number - 1 if follows and number is not None else segment.class_index
+        outline = Rle(segmentation.size, "", segment.area, segment.bbox)
+        segments.append(Segment(segment.id, label, index, segment.score, outline))
+    return paint(rgb, ids, tuple(segments))
 
 
 def _report(source: VideoSource, tally: Tally, seconds: float, written: list[Path]) -> int:

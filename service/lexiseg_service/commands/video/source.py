@@ -39,7 +39,7 @@ class SourceFrame:
 
 
 class VideoSource:
-    """An open source; use it as a context manager. `live` sources do not wait for whoever reads them.
+    """An open source; use it as a context manager. `live` sources do not wait for their reader.
 
     Args:
         name: a file, a camera as /dev/video0, or a URL as rtsp://camera/stream.
@@ -49,7 +49,7 @@ class VideoSource:
     """
 
     def __init__(self, name: str) -> None:
-        av.logging.set_level(av.logging.PANIC)  # what is worth telling comes as an error
+        av.logging.set_level(av.logging.PANIC)  # its errors are raised
         self.name = name
         self.live = is_live(name)
         self._container = _opened(name)
@@ -121,7 +121,7 @@ class VideoSource:
 
 
 def is_live(name: str) -> bool:
-    """Whether a source goes on while nobody reads it: a camera or a stream from one."""
+    """Whether a source does not wait for its reader: a camera or a stream from one."""
     return bool(LIVE.match(name) or CAMERA.fullmatch(name))
 
 

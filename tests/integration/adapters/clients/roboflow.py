@@ -1,4 +1,4 @@
-"""Roboflow's inference_sdk asks for words, and for what a box shows."""
+"""Roboflow's inference_sdk asks for words, for what a box shows, and for what is under a point."""
 
 from __future__ import annotations
 
@@ -15,4 +15,9 @@ prompts = [
     {"type": "text", "text": "sky"},
     {"type": "visual", "boxes": [{"x": 440, "y": 270, "width": 180, "height": 150}], "box_labels": [1]},  # bushes
 ]
-print(json.dumps(client.sam3_concept_segment(photo, prompts=prompts, output_prob_thresh=0.2, format=form)))
+clicked = [{"points": [{"x": 320, "y": 60, "positive": True}]}]  # sky
+report = {
+    "concept": client.sam3_concept_segment(photo, prompts=prompts, output_prob_thresh=0.2, format=form),
+    "visual": client.sam3_visual_segment(photo, prompts=clicked, mask_input_format={"polygon": "json"}.get(form, form)),
+}
+print(json.dumps(report))

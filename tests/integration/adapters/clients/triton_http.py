@@ -25,6 +25,7 @@ report = {
     "live": client.is_server_live(),
     "ready": client.is_server_ready() and client.is_model_ready("tiny"),
     "inputs": [tensor["name"] for tensor in client.get_model_metadata("tiny")["inputs"]],
+    "configured": [tensor["name"] for tensor in client.get_model_config("tiny")["input"]],
     "id": answer.get_response()["id"],
     "labels": [label.decode() for label in answer.as_numpy("labels")],
     "boxes": answer.as_numpy("boxes").tolist(),

@@ -128,3 +128,15 @@ async def test_an_output_is_wanted_once(client: httpx.AsyncClient) -> None:
 
     assert answer.status_code == 422
     assert "each name once" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["", "/versions/1"])
+async def test_tritons_model_configuration_names_the_tensors(client: httpx.AsyncClient, path: str) -> None:
+    config = (await client.get(f"{URL}{path}/config")).json()
+
+    assert (config["name"], config["max_batch_size"]) == ("colours", 0)
+    assert config["input"] == [
+        {"name": "image", "data_type": "TYPE_STRING", "dims": [1], "optional": False},
+        {"name": "classes", "data_type": "TYPE_STRING", "dims": [-1], "optional": True},
+    ]
+    assert {tensor["name"]: tensor["data_type"] for tensor in config["output"]}["scores"] == "TYPE_FP32"

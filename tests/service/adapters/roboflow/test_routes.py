@@ -87,6 +87,30 @@ async def test_boxes_that_say_nothing_are_refused(
     assert answer.json()["errors"][0]["field"].startswith(field)
 
 
+CLICK = {"points": [{"x": 4, "y": 4, "positive": True}]}
+AROUND_BLUE = {"box": {"x": 40, "y": 8, "width": 16, "height": 16}}  # the centre of the box, and its size
+
+
+@pytest.mark.parametrize("prompts", [[CLICK, AROUND_BLUE], {"prompts": [CLICK, AROUND_BLUE]}])
+@pytest.mark.parametrize(("form", "written"), [("json", "polygon"), ("rle", "rle")])
+async def test_points_and_boxes_get_their_best_mask_in_order(
+    client: httpx.AsyncClient, prompts: Any, form: str, written: str
+) -> None:
+    sent = {"image": {"type": "base64", "value": IN_TEXT}, "prompts": prompts, "format": form}
+
+    answer = await client.post("/adapters/roboflow/sam3/visual_segment", json=sent)
+
+    assert answer.status_code == 200, answer.text
+    predictions = answer.json()["predictions"]
+    assert [prediction["format"] for prediction in predictions] == [written] * 2
+    if form == "rle":
+        red, blue = (coco.decode(prediction["masks"]) for prediction in predictions)
+        assert red[:16, :16].all()
+        assert blue[:16, 32:].all()
+    else:
+        assert sorted(predictions[1]["masks"][0]) == [[32, 0], [32, 16], [48, 0], [48, 16]]
+
+
 async def test_there_are_no_more_prompts_than_classes() -> None:
     async with adapted("roboflow", limits={"max_classes": 2}) as client:
         answer = await client.post(URL, json=body(*[word("red")] * 3))

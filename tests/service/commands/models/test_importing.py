@@ -12,8 +12,8 @@ import torch
 from lexiseg_model.catalogue import read_card
 from lexiseg_model.masks.png import to_png
 from tests.golden.weights import openai_clip_vitb16_state
+from tests.model.catalogue.test_method import install
 from tests.model.stand_in import picture
-from tests.model.test_method import install
 from tests.service.commands.command_line import CommandLine
 
 

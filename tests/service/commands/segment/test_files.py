@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import errno
 import json
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from lexiseg_client import Segmentation
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.commands.segment.annotations import Annotations, Answer
+from lexiseg_service.commands.image_files import Source, sources_of
+from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.files import STOPPED, segment_files
-from lexiseg_service.commands.segment.question import Question
-from lexiseg_service.commands.segment.sources import Source, sources_of
+from lexiseg_service.commands.segment.results import Results
 from lexiseg_service.errors import TooLarge
+from lexiseg_service.settings import Limits
+from tests.clients.formats import made
 
 
-class Nothing:
+def answered(content: bytes = b"") -> Segmentation:
     """An answer without segments."""
-
-    size = (4, 4)
-    segments = ()
-    overlay = b"a picture"
-    warnings = ()
+    return made.answer(size=(4, 4), segments=(), overlay=b"a picture")
 
 
-def answered() -> Future[Answer]:
-    future: Future[Answer] = Future()
-    future.set_result(Nothing())
-    return future
+def results(out: Path, sources: list[Source], word: str = "sky") -> Results:
+    return Results(out, "coco", Question((word,), None, None), (ClassEntry(word),), sources, "a model")
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
@@ -40,28 +36,26 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
         path.write_bytes(path.name.encode())
     images = sources_of(paths)
 
-    def annotations() -> Annotations:
-        question = Question(("sky",), None, None, 0.0, None)
-        return Annotations(tmp_path / "out", question, (ClassEntry("sky"),), images, "a model")
+    class UntilTheEleventh(Source):
+        def read(self, limits: Limits) -> bytes:
+            if self.stem == "10":
+                raise KeyboardInterrupt
+            return super().read(limits)
 
-    def until_the_eleventh(content: bytes) -> Future[Answer]:
-        if content == b"10.jpg":
-            raise KeyboardInterrupt
-        return answered()
-
-    assert segment_files(images, until_the_eleventh, annotations()) == STOPPED
+    interrupted = [UntilTheEleventh(image.name, image.path) for image in images]
+    assert segment_files(interrupted, answered, results(tmp_path / "out", images)) == STOPPED
     assert "goes on with the rest" in capsys.readouterr().err
     kept = json.loads((tmp_path / "out" / "annotations.json").read_text())
     assert [Path(image["file_name"]) for image in kept["images"]] == paths[:3]
 
     asked: list[bytes] = []
 
-    def remembered(content: bytes) -> Future[Answer]:
+    def remembered(content: bytes) -> Segmentation:
         asked.append(content)
         return answered()
 
-    assert segment_files(images, remembered, annotations()) == 0
-    assert asked == [path.name.encode() for path in paths[3:]]
+    assert segment_files(images, remembered, results(tmp_path / "out", images)) == 0
+    assert sorted(asked) == [path.name.encode() for path in sorted(paths[3:])]
     everything = json.loads((tmp_path / "out" / "annotations.json").read_text())
     assert [image["id"] for image in everything["images"]] == list(range(1, 13))
 
@@ -76,7 +70,7 @@ class Full:
 
     exists = has
 
-    def add(self, source: Source, content: bytes, answer: Answer) -> None:
+    def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     def write(self) -> str | None:
@@ -89,7 +83,7 @@ def test_a_full_disk_is_told_with_the_folder(tmp_path: Path) -> None:
     (tmp_path / "0.jpg").write_bytes(b"a photograph")
 
     with pytest.raises(OSError, match="No space left on device: 'answers'"):
-        segment_files(sources_of([tmp_path / "0.jpg"]), lambda content: answered(), Full())
+        segment_files(sources_of([tmp_path / "0.jpg"]), answered, Full())
 
 
 def test_of_a_picture_that_is_too_large_the_way_out_is_told_and_no_line_is_blank(
@@ -97,10 +91,8 @@ def test_of_a_picture_that_is_too_large_the_way_out_is_told_and_no_line_is_blank
 ) -> None:
     (tmp_path / "0.jpg").write_bytes(b"a photograph")
 
-    def refused(content: bytes) -> Future[Answer]:
-        future: Future[Answer] = Future()
-        future.set_exception(TooLarge("image: 9000 x 6000 pixels came"))
-        return future
+    def refused(content: bytes) -> Segmentation:
+        raise TooLarge("image: 9000 x 6000 pixels came")
 
     assert segment_files(sources_of([tmp_path / "0.jpg"]), refused, Full()) == 1
     said = capsys.readouterr().err.splitlines()
@@ -113,24 +105,17 @@ def test_who_writes_at_the_same_time_gets_a_folder_of_his_own(tmp_path: Path) ->
     image.write_bytes(b"a picture")
     images = sources_of([image])
 
-    def keeper(word: str) -> Annotations:
-        question = Question((word,), None, None, 0.0, None)
-        return Annotations(tmp_path / "out", question, (ClassEntry(word),), images, "a model")
-
-    first, second = keeper("sky"), keeper("sea")
+    first, second = (results(tmp_path / "out", images, word) for word in ("sky", "sea"))
     for each in (first, second):
-        assert segment_files(images, lambda _: answered(), each) == 0
+        assert segment_files(images, answered, each) == 0
 
     labels = [json.loads((tmp_path / name / "annotations.json").read_text())["categories"] for name in ("out", "out-2")]
     assert [one["name"] for (one,) in labels] == ["sky", "sea"]
-    assert keeper("sky").folder == tmp_path / "out"  # which nobody has any more
+    assert results(tmp_path / "out", images).folder == tmp_path / "out"  # which nobody has any more
 
 
 def test_a_folder_in_which_nothing_was_written_does_not_stay(tmp_path: Path) -> None:
     missing = Source("missing.jpg", tmp_path / "missing.jpg")
-    keeper = Annotations(
-        tmp_path / "new" / "out", Question(("sky",), None, None, 0.0, None), (ClassEntry("sky"),), [missing], "a model"
-    )
 
-    assert segment_files([missing], lambda _: answered(), keeper) == 1
+    assert segment_files([missing], answered, results(tmp_path / "new" / "out", [missing])) == 1
     assert not (tmp_path / "new" / "out").exists()

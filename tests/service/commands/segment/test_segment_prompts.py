@@ -144,7 +144,7 @@ def test_a_task_that_the_server_cannot_do_is_told_before_a_file_is_sent(
         (["--point", "120;80"], 2, "expected X,Y in pixels"),
         (["--box", "1,2,3"], 2, "expected LEFT,TOP,RIGHT,BOTTOM"),
         (["--prompt", ""], 2, "expected points X,Y"),
-        (["--point", "1,2", "--task", "semantic"], 2, "not for semantic"),
+        (["--point", "1,2", "--task", "semantic"], 2, "not semantic"),
         (["--point", "1,2", "-c", "sky", "--vocabulary", "voc20"], 2, "either classes or --vocabulary"),
         (["--task", "prompt", "-c", "sky"], 2, "'prompt' is not one of"),
         (["--box", "50,20,10,90"], 2, "'--box': expected LEFT,TOP,RIGHT,BOTTOM with LEFT < RIGHT"),

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from lexiseg_client import FrameAnswer
 from lexiseg_service.commands.video.lines import JsonLines
-from lexiseg_service.question.messages import FrameAnswer
 
 
 def answer() -> FrameAnswer:
-    return FrameAnswer(frame_id="0", timestamp_us=0, dropped=True)
+    return FrameAnswer("0", 0, None, dropped=True)
 
 
 def test_a_line_tells_what_is_lost(tmp_path: Path) -> None:
     with JsonLines(tmp_path / "lines.jsonl") as lines:
-        lines.write(FrameAnswer(frame_id="0", dropped=True, lost=(3, 7)), 0.0)
+        lines.write(FrameAnswer("0", 0, None, dropped=True, lost=(3, 7)), 0.0)
 
     assert json.loads((tmp_path / "lines.jsonl").read_bytes())["lost"] == [3, 7]
 

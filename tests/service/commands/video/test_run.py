@@ -21,7 +21,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Rle
-from lexiseg_service.commands.video import remote as video_remote
+from lexiseg_service.commands.video import streams
 from lexiseg_service.gateway.admission.keys import line_of, new_key
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
@@ -342,7 +342,7 @@ def test_a_source_that_is_no_video_is_told(lexiseg: CommandLine, tmp_path: Path)
 def test_a_server_that_nobody_runs_is_told(
     lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(video_remote, "SECONDS_TO_CONNECT", 0.2)
+    monkeypatch.setattr(streams, "SECONDS_TO_CONNECT", 0.2)
     clip = clips.halves(tmp_path / "clip.mp4", 2)
 
     outcome = lexiseg("video", clip, "-c", "red", "--json", tmp_path / "x.jsonl", "--server", "127.0.0.1:1")

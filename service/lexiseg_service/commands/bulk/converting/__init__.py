@@ -1,1 +1,0 @@
-"""What `lexiseg bulk` wrote, for other tools."""

@@ -1,0 +1,158 @@
+"""The answers of a finished job in other formats: DST/coco, DST/yolo, DST/webdataset.
+
+What an earlier export wrote is replaced. Pictures are read from the source once more; one that cannot be read any more
+is left out.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from typing import Any, Literal, NamedTuple, TextIO
+
+from lexiseg_client.formats import coco, yolo
+from lexiseg_service.commands.bulk.contents import Contents, Unreadable
+from lexiseg_service.commands.bulk.plan import Destination, Job, Size, rows_name
+from lexiseg_service.commands.bulk.rows import OK, Row, decode, segments_of
+from lexiseg_service.errors import ServiceError
+from lexiseg_service.image.header import SUFFIXES, read_header
+
+Format = Literal["coco", "webdataset", "yolo"]
+UNSAFE = re.compile(r"[^\w.\-]+")
+UNSAFE_IN_KEYS = re.compile(r"[^\w\-]+")  # a dot would end a key of webdataset
+AHEAD = 32  # pictures that are read ahead
+
+
+def write_coco(job: Job, destination: Destination, size: Size) -> None:
+    """COCO's annotations with run lengths, streamed; `file_name` is the input's id."""
+    categories = [{"id": n, "name": entry.name} for n, entry in enumerate(job.vocabulary.classes, 1)]
+    head = {"info": {"description": "lexiseg bulk", "asked": job.asked}, "categories": categories}
+    with destination.open("coco/annotations.json", "wb") as raw, io.TextIOWrapper(raw, "utf-8") as out:
+        # Images first, then annotations: the rows are read twice and never held.
+        out.write(json.dumps(head)[:-1])
+        _write_list(out, "images", (_coco_image(n, row) for n, row in enumerate(_answers(destination, size), 1)))
+        _write_list(out, "annotations", _coco_annotations(_answers(destination, size)))
+        out.write("\n}\n")
+
+
+def _write_list(out: TextIO, name: str, entries: Iterable[dict[str, Any]]) -> None:
+    out.write(f', "{name}": [')
+    for place, entry in enumerate(entries):
+        out.write((",\n" if place else "\n") + json.dumps(entry))
+    out.write("]")
+
+
+def _coco_image(number: int, row: Row) -> dict[str, Any]:
+    height, width = row["size"]
+    return {"id": number, "file_name": row["id"], "height": height, "width": width}
+
+
+def _coco_annotations(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
+    written = 0
+    for number, row in enumerate(rows, 1):
+        for annotation in coco.coco_annotations(segments_of(row), number, written + 1):
+            written += 1
+            yield annotation | {"score": round(annotation["score"], 4)}
+
+
+def write_yolo(job: Job, destination: Destination, size: Size) -> None:
+    """Ultralytics' data set: images/, labels/, train.txt, val.txt and data.yaml."""
+    names = Names(UNSAFE)
+
+    def written() -> Iterator[str]:
+        for chunk in range(size.chunks):
+            for row, content, suffix in _pictures(job, destination, chunk):
+                name = names.of(row["id"])
+                destination.write(f"yolo/images/{name}.{suffix}", content)
+                labels = yolo.lines(segments_of(row), tuple(row["size"]))
+                destination.write(f"yolo/labels/{name}.txt", labels.encode())
+                yield f"{name}.{suffix}"
+
+    with destination.open("yolo/train.txt", "w") as train, destination.open("yolo/val.txt", "w") as val:
+        for list_name, line in yolo.splits(written()):
+            (train if list_name == "train.txt" else val).write(line)
+    destination.write("yolo/data.yaml", yolo.data_yaml([entry.name for entry in job.vocabulary.classes]).encode())
+
+
+def write_webdataset(job: Job, destination: Destination, size: Size) -> None:
+    """Tar shards, one for each file of rows: NAME.jpg and NAME.json."""
+    names = Names(UNSAFE_IN_KEYS)
+    for chunk in range(size.chunks):
+        with (
+            destination.open(f"webdataset/{chunk:06d}.tar", "wb") as out,
+            tarfile.open(fileobj=out, mode="w|") as shard,
+        ):
+            for row, content, suffix in _pictures(job, destination, chunk):
+                name = names.of(row["id"])
+                for ending, file in ((suffix, content), ("json", json.dumps(row, ensure_ascii=False).encode())):
+                    member = tarfile.TarInfo(f"{name}.{ending}")
+                    member.size = len(file)
+                    shard.addfile(member, io.BytesIO(file))
+
+
+WRITERS: Mapping[Format, Callable[[Job, Destination, Size], None]] = {
+    "coco": write_coco,
+    "webdataset": write_webdataset,
+    "yolo": write_yolo,
+}
+
+
+class Names:
+    """File names for ids, each once: folders stay, an address becomes one name, unsafe characters become _."""
+
+    def __init__(self, unsafe: re.Pattern[str]) -> None:
+        self._unsafe = unsafe
+        self._given: set[int] = set()  # hashes
+
+    def of(self, id_: str) -> str:
+        """A name without a suffix; one that is given already gets a number."""
+        stem = self._stem(id_)
+        name, number = stem, 2
+        while hash(name) in self._given:
+            name, number = f"{stem}-{number}", number + 1
+        self._given.add(hash(name))
+        return name
+
+    def _stem(self, id_: str) -> str:
+        parts = [id_] if "://" in id_ else id_.split("/")
+        kept = [part for part in parts if part not in ("", ".", "..")] or ["_"]
+        head, dot, _ = kept[-1].rpartition(".")
+        if dot and head.strip("."):
+            kept[-1] = head
+        return "/".join(self._unsafe.sub("_", part).lstrip(".") or "_" for part in kept)
+
+
+class _Picture(NamedTuple):
+    row: Row
+    content: bytes
+    suffix: str
+
+
+def _answers(destination: Destination, size: Size) -> Iterator[Row]:
+    """The rows with an answer, in the order of the plan; one file is in memory at a time."""
+    for chunk in range(size.chunks):
+        content = destination.read(rows_name(chunk))
+        assert content is not None  # it was counted
+        yield from (row for row in decode(content) if row["status"] == OK)
+
+
+def _pictures(job: Job, destination: Destination, chunk: int) -> Iterator[_Picture]:
+    """The rows of one chunk's answers with their pictures."""
+    content = destination.read(rows_name(chunk))
+    assert content is not None  # it was counted
+    rows = {row["id"]: row for row in decode(content) if row["status"] == OK}
+    items = [item for item in destination.chunk(chunk) if item.id in rows]
+    limits = job.settings.limits
+    with closing(Contents(job.source, limits.max_image_bytes, AHEAD)) as contents:
+        for item, picture in zip(items, contents.of(items), strict=True):
+            if isinstance(picture, Unreadable):
+                continue
+            try:
+                suffix = SUFFIXES[read_header(picture, limits).format]
+            except ServiceError:
+                continue
+            yield _Picture(rows[item.id], picture, suffix)

@@ -1,0 +1,116 @@
+"""`lexiseg data pack`, `entities`, `prepare` and `pseudo-label`: the work, and what is printed about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from lexiseg_model.data.entities.describe import Endpoint
+from lexiseg_model.data.entities.phrases import SPACY_MODEL, Parser, phrases_by
+from lexiseg_model.data.entities.table import LISTING
+from lexiseg_model.data.entities.write import from_captions, write_entities
+from lexiseg_model.data.indexed import BACKGROUND, read_classes
+from lexiseg_model.data.packing.pack import QUARANTINE, PackOptions, pack_pairs
+from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.preparing.official import official_set
+from lexiseg_model.data.preparing.prepare import prepare
+from lexiseg_model.data.preparing.pseudo_labels import Labelling, photographs_in, write_pseudo_labels
+from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.in_process import load, resolved
+from lexiseg_service.commands.question import Question
+from lexiseg_service.settings import Settings
+
+
+def pack(sources: list[Path], target: Path, per_shard: int, side: int | None) -> None:
+    """Write shards of pairs, and print what was left out."""
+    pairs = open_pairs(*sources)
+    with bar_of(str(target)) as bar:
+        bar.expect(sum(pairs.sizes))
+        origin = ", ".join(str(path.resolve()) for path in sources)
+        packed = pack_pairs(pairs, origin, target, PackOptions(per_shard, side), bar.step)
+    earlier = f", {packed.earlier:,} of the source's pairs were done before" * bool(packed.earlier)
+    typer.echo(f"{target}: {packed.pairs:,} pairs in {packed.shards:,} shards{earlier}")
+    if packed.broken:
+        typer.echo(f"{len(packed.broken):,} are broken and lie in {target / QUARANTINE}, each with its reason; such as")
+        for skipped in packed.broken[:3]:
+            typer.echo(f"  {skipped.name}: {skipped.reason}")
+
+
+def find_entities(
+    source: Path, listing: Path | None, endpoint: tuple[str, str, str | None] | None, parser: Parser, workers: int
+) -> None:
+    """Write the listing, by default beside the pairs; `endpoint` is the URL, model and key of a vision model."""
+    pairs = open_pairs(source)
+    listing = listing or (source if source.is_dir() else source.parent) / LISTING
+    describe = from_captions(phrases_by(parser, SPACY_MODEL)) if endpoint is None else Endpoint(*endpoint).describe
+    with bar_of(str(listing)) as bar:
+        bar.expect(sum(pairs.sizes))
+        written = write_entities(pairs, listing, describe, workers, bar.step)
+    earlier = f", {written.before:,} were there before" * bool(written.before)
+    typer.echo(f"{listing}: {written.new:,} pairs{earlier}")
+    if written.failed:
+        typer.echo(f"{written.failed:,} failed and are asked again next time: {listing}.failed says why")
+
+
+def prepare_set(name: str, source: Path, target: Path, own: bool) -> None:
+    """Lay out a public set, and print what is there and what is missing."""
+    total = 0
+    with bar_of(name) as bar:
+
+        def expect(count: int) -> None:
+            nonlocal total
+            total += count
+            bar.expect(total)
+
+        prepared = prepare(
+            official_set(name),
+            source,
+            target,
+            own,
+            lambda archive: typer.echo(f"unpacking {archive} ...", err=True),
+            expect,
+            bar.step,
+        )
+    held = ", ".join(f"{split} {count:,}" for split, count in prepared.splits.items())
+    typer.echo(f"{prepared.folder}: {held}")
+    for split, reason in prepared.missing.items():
+        typer.echo(f"{split} is not whole: {reason}" if own else f"{split} is not there: {reason}", err=True)
+    for skipped in prepared.skipped[:3]:
+        typer.echo(f"left out: {skipped.name}: {skipped.reason}", err=True)
+    if len(prepared.skipped) > 3:
+        typer.echo(f"and {len(prepared.skipped) - 3:,} more", err=True)
+
+
+def question_of_set(listing: Path, background: bool | None) -> Question:
+    """The classes of a set's classes.json; by default with a background where the list has one."""
+    names = read_classes(listing)
+    named = tuple(name for name in names if name != BACKGROUND)
+    return Question(named, None, BACKGROUND in names if background is None else background)
+
+
+def pseudo_label(
+    source: Path,
+    target: Path,
+    question: Question,
+    split: str,
+    confidence: float,
+    max_side: int | None,
+    settings: Settings,
+) -> None:
+    """Label every photograph, and print what could not be read.
+
+    Raises:
+        ServiceError: the classes or a value are not as expected.
+        ModelError: the model cannot be loaded, or a folder is not as expected.
+    """
+    images = photographs_in(source)
+    labelling = Labelling(resolved(question.validated(), settings), split, confidence, max_side)
+    segmenter = load(settings, "semantic")
+    with bar_of(str(target)) as bar:
+        bar.expect(len(images))
+        done = write_pseudo_labels(segmenter, images, target, labelling, bar.step)
+    earlier = f", {done.earlier:,} were there before" * bool(done.earlier)
+    typer.echo(f"{target / split}: {done.written:,} masks by {segmenter.card.name}{earlier}")
+    if done.skips:
+        typer.echo(done.skips.summary())

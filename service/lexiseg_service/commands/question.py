@@ -1,0 +1,181 @@
+"""Classes, prompts and examples of a command line, as the fields of `POST /segment`."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from lexiseg_model.types import Task
+from lexiseg_service.commands.image_files import Unreadable, read_bounded
+from lexiseg_service.errors import InvalidValue, TooLarge
+from lexiseg_service.question.classes import refuse_unsplit
+from lexiseg_service.question.schemas import Question as RestQuestion
+from lexiseg_service.question.validation import validate
+from lexiseg_service.settings import Limits
+
+NUMBER = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+POINT = re.compile(rf"(-?){NUMBER},{NUMBER}")
+BOX = re.compile(",".join([NUMBER] * 4))
+EXPECTED_POINT = "X,Y in pixels, as 120,80"
+EXPECTED_BOX = "LEFT,TOP,RIGHT,BOTTOM in pixels, as 10,20,200,180"
+EXPECTED_PROMPT = "points X,Y on the object, -X,Y beside it, at most one box LEFT,TOP,RIGHT,BOTTOM, separated by blanks"
+EXPECTED_EXAMPLE = "NAME=FILE@LEFT,TOP,RIGHT,BOTTOM or NAME=FILE@X,Y, as mascot=photo.jpg@10,20,200,180"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Classes or a vocabulary, or prompts with either or neither; a background of None is the vocabulary's own.
+
+    `prompts` are those of the task prompt; they and the classes have the form of `POST /segment`.
+    """
+
+    classes: tuple[str | dict[str, Any], ...]
+    vocabulary: str | None
+    background: bool | None
+    threshold: float | None = None  # None: that of the model's card
+    max_side: int | None = None
+    task: Task = "semantic"
+    prompts: tuple[dict[str, Any], ...] = ()
+    examples: tuple[str, ...] = ()  # as typed, for the record; `classes` hold them
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of `POST /segment`, without those that are None."""
+        values = asdict(self) | {"classes": list(self.classes) or None, "prompts": list(self.prompts) or None}
+        return {name: value for name, value in values.items() if value is not None and name != "examples"}
+
+    def validated(self) -> RestQuestion:
+        """The question by the rules of `POST /segment`.
+
+        Raises:
+            InvalidValue: a field is out of range.
+        """
+        return validate(RestQuestion, self.fields)
+
+
+def refuse_lists(classes: Sequence[str]) -> None:
+    """Refuse `-c a,b`, which would look for one class of that name.
+
+    Raises:
+        typer.BadParameter: a lone class with a comma, or a JSON list; the message says how several are given.
+    """
+    try:
+        refuse_unsplit(classes, "repeat the option, as -c sky -c tree")
+    except InvalidValue as error:
+        raise typer.BadParameter(error.detail, param_hint="'-c' / '--class'") from None
+
+
+def either(classes: Sequence[object], vocabulary: str | None, others: str = "") -> None:
+    """Refuse both of classes and a vocabulary, and neither.
+
+    Raises:
+        typer.BadParameter: the message names both, and `others` that could be given in their place.
+    """
+    if bool(classes) == bool(vocabulary):
+        raise typer.BadParameter(f"give either classes or --vocabulary NAME{others}", param_hint="'-c' / '--class'")
+
+
+def read_prompts(points: Sequence[str], boxes: Sequence[str], prompts: Sequence[str]) -> list[dict[str, Any]]:
+    """The prompts of a command in the form of `POST /segment`: first the points, then the boxes, then the rest.
+
+    Args:
+        points: `X,Y`; each is a prompt of its own.
+        boxes: `LEFT,TOP,RIGHT,BOTTOM`; each is a prompt of its own.
+        prompts: one object by several parts, separated by blanks: points on it, points beside it (`-X,Y`), at most one
+            box.
+
+    Raises:
+        typer.BadParameter: a text has another form, a box has no inside, or there are only points beside an object.
+    """
+    return [
+        *({"points": [_point(text)]} for text in points),
+        *({"box": _box(text, "--box", EXPECTED_BOX)} for text in boxes),
+        *(_prompt(text) for text in prompts),
+    ]
+
+
+def _point(text: str) -> dict[str, Any]:
+    match = POINT.fullmatch(text.strip())
+    if match is None:
+        raise _wrong("--point", EXPECTED_POINT, text)
+    if match[1]:
+        beside = f"{EXPECTED_POINT}; a point beside the object goes with one on it: --prompt '60,90 {text}'"
+        raise _wrong("--point", beside, text)
+    return {"x": float(match[2]), "y": float(match[3]), "positive": True}
+
+
+def _box(text: str, option: str, expected: str) -> list[float]:
+    match = BOX.fullmatch(text.strip())
+    if match is None:
+        raise _wrong(option, expected, text)
+    left, top, right, bottom = map(float, match.groups())
+    if right <= left or bottom <= top:
+        raise _wrong(option, "LEFT,TOP,RIGHT,BOTTOM with LEFT < RIGHT and TOP < BOTTOM", text)
+    return [left, top, right, bottom]
+
+
+def _prompt(text: str) -> dict[str, Any]:
+    prompt: dict[str, Any] = {}
+    for part in text.split():
+        if match := POINT.fullmatch(part):
+            point = {"x": float(match[2]), "y": float(match[3]), "positive": not match[1]}
+            prompt.setdefault("points", []).append(point)
+        elif "box" in prompt:
+            raise _wrong("--prompt", EXPECTED_PROMPT, text)
+        else:
+            prompt["box"] = _box(part, "--prompt", EXPECTED_PROMPT)
+    if not prompt:
+        raise _wrong("--prompt", EXPECTED_PROMPT, text)
+    if "box" not in prompt and not any(point["positive"] for point in prompt["points"]):
+        raise _wrong("--prompt", "at least one point X,Y on the object where there is no box", text)
+    return prompt
+
+
+def with_examples(
+    classes: Sequence[str], examples: Sequence[str], negatives: Sequence[str]
+) -> tuple[str | dict[str, Any], ...]:
+    """The classes of a command in the form of `POST /segment`: words, then those that have examples alone.
+
+    Args:
+        classes: of `-c`; one that also has examples is looked for as a word, too.
+        examples: of `--example`; several of one name are one class.
+        negatives: of `--not`; each of a class with examples.
+
+    Raises:
+        typer.BadParameter: a text has another form, a file cannot be read, or a negative's class has no examples.
+    """
+    shown: dict[str, dict[str, Any]] = {}
+    for text in examples:
+        name, example = _example(text, "--example")
+        shown.setdefault(name, {"name": name, "examples": [], "words": name in classes})["examples"].append(example)
+    for text in negatives:
+        name, example = _example(text, "--not")
+        if name not in shown:
+            raise typer.BadParameter(f"{name!r} has no --example beside it", param_hint="'--not'")
+        shown[name].setdefault("negatives", []).append(example)
+    words = [shown.pop(name, name) for name in classes]
+    return (*words, *shown.values())
+
+
+def _example(text: str, option: str) -> tuple[str, dict[str, Any]]:
+    name, equals, rest = text.partition("=")
+    file, at, place = rest.rpartition("@")
+    if not (equals and at and name.strip() and file):
+        raise _wrong(option, EXPECTED_EXAMPLE, text)
+    is_point = place.count(",") == 1
+    (prompt,) = read_prompts([place] if is_point else [], [] if is_point else [place], [])
+    try:
+        content = read_bounded(Path(file), Limits())
+    except (Unreadable, TooLarge) as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint=f"'{option}'") from None
+    return name.strip(), {**prompt, "image": {"base64": base64.b64encode(content).decode()}}
+
+
+def _wrong(option: str, expected: str, text: str) -> typer.BadParameter:
+    return typer.BadParameter(f"expected {expected}; got {text!r:.80}", param_hint=f"'{option}'")

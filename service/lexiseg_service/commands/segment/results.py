@@ -1,0 +1,198 @@
+"""The folder of results: nothing in it is ever replaced.
+
+A ledger in the folder (annotations.json for COCO, else .lexiseg.json) holds the question and the images that are done.
+The same question continues with the images that are not done; another question gets the folder OUT-2, OUT-3 and so on.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lexiseg_client import Segmentation
+from lexiseg_model.types import ClassEntry
+from lexiseg_service.commands.image_files import Source
+from lexiseg_service.commands.question import Question
+from lexiseg_service.commands.segment.formats import ASKED, FORMATS, Content, Format, Image
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
+NUMBERED = re.compile(r"-[0-9].*")  # the end of the stem of a second file, or of a cut-out
+
+
+class Claim:
+    """A folder into which this process alone writes, made if need be, until it is released or the process ends."""
+
+    def __init__(self, folder: Path, *, is_new: bool, descriptor: int | None) -> None:
+        self._folder = folder
+        self._is_new = is_new
+        self._close = None if descriptor is None else weakref.finalize(self, os.close, descriptor)
+
+    @classmethod
+    def of(cls, folder: Path) -> Claim | None:
+        """A claim; None where another process has one.
+
+        Raises:
+            OSError: the folder cannot be made.
+        """
+        is_new = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        if fcntl is None:
+            return cls(folder, is_new=is_new, descriptor=None)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:  # some file systems have no such locks
+            os.close(descriptor)
+            return cls(folder, is_new=is_new, descriptor=None)
+        return cls(folder, is_new=is_new, descriptor=descriptor)
+
+    def release(self) -> None:
+        """Let other processes write there; a new folder without content is removed."""
+        if self._is_new:
+            with suppress(OSError):  # as a rule, because it is not empty
+                self._folder.rmdir()
+        if self._close is not None:
+            self._close()
+
+
+class Results:
+    """Writes the results of one question.
+
+    Args:
+        out: where to write; `folder` is the folder that was chosen.
+        kind: the format.
+        question: about each image.
+        classes: of the question.
+        sources: that will be segmented; none of them is overwritten.
+        model: name and digest; the answers of another model are those of another question.
+        with_overlays: whether COCO's annotations come with a picture for each image.
+        relative_to: the folder from which paths to the images start; None is `folder`.
+
+    Raises:
+        OSError: there is a file of that name, or the folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        kind: Format,
+        question: Question,
+        classes: Sequence[ClassEntry],
+        sources: Sequence[Source],
+        model: str,
+        *,
+        with_overlays: bool = True,
+        relative_to: Path | None = None,
+    ) -> None:
+        self.with_overlays = with_overlays and kind == "coco"
+        asked = {**question.fields, "classes": [entry.name for entry in classes], "model": model}
+        if kind != "coco":
+            asked["format"] = kind
+        elif question.examples:
+            asked["examples"] = list(question.examples)
+        self._format = FORMATS[kind](question, classes)
+        self.folder, before, self._claim = _folder_for(out, asked, self._format.ledger)
+        self._relative_to = relative_to or self.folder
+        self._content: Content = before or {ASKED: asked, "images": [], "annotations": []}
+        if before:
+            self._format.resume(self.folder, before)
+        # A picture never replaces a photograph that it was made from.
+        photographs = {source.path.resolve() for source in sources if source.path is not None}
+        there = {path.resolve() for path in self.folder.rglob("*")}
+        self._taken = photographs | there
+        self._stems = {NUMBERED.sub("", path.stem) for path in there - photographs}
+
+    def has(self, source: Source) -> bool:
+        """Whether an earlier run has done the image as it is now."""
+        return any(
+            image["file_name"] == source.name and image.get("modified") == source.stamp for image in self._images
+        )
+
+    def exists(self, source: Source) -> bool:
+        """Whether there are results of an image of that name, whatever it held and whatever was asked."""
+        known = any(image["file_name"] == source.name for image in self._images)
+        return known or source.stem in self._stems
+
+    def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
+        """Write one image's files at once; two images of one name from two folders get files of two names."""
+        stem, number = source.stem, 2
+        while True:
+            image = Image(len(self._images) + 1, answer, stem, source, content, self._relative_to)
+            files = self._format.files(image)
+            if not any((self.folder / name).resolve() in self._taken for name in files):
+                break
+            stem, number = f"{source.stem}-{number}", number + 1
+        for name, written in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(written)
+            self._taken.add(path.resolve())
+        entry = {"file_name": source.name, "modified": source.stamp}
+        self._images.append(entry | self._format.entry(image, sorted(files)))
+        self._content["annotations"] += self._format.annotations(image, len(self._content["annotations"]))
+        if len(self._images) == 1:  # from the first image on, the folder belongs to this question
+            self.write()
+
+    def write(self) -> str | None:
+        """Write the ledger and the files beside it; says what lies where, None if there is nothing."""
+        if not self._images:
+            return None
+        for name, content in self._format.beside(self._content).items():
+            path = self.folder / name
+            fresh = path.with_name(f".{path.name}.new")
+            fresh.write_bytes(content)
+            os.replace(fresh, path)  # whole, or as it was
+        return self._format.summary(self.folder, with_overlays=self.with_overlays)
+
+    def close(self) -> None:
+        """Release the folder."""
+        self._claim.release()
+
+    @property
+    def _images(self) -> list[dict[str, Any]]:
+        images: list[dict[str, Any]] = self._content["images"]
+        return images
+
+
+def _folder_for(out: Path, asked: Content, ledger: str) -> tuple[Path, Content | None, Claim]:
+    """The folder to write into, what its ledger holds of the same question, and the claim to it.
+
+    `out`, unless it holds answers to another question or another process writes into it: then `out-2` and so on.
+    """
+    folder, number = out, 2
+    while True:
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
+        if (claim := Claim.of(folder)) is not None:
+            content = _read(folder / ledger)
+            if content is not None and content[ASKED] == json.loads(json.dumps(asked)):
+                return folder, content, claim
+            if not (folder / ledger).exists():
+                return folder, None, claim
+            claim.release()
+        folder, number = out.with_name(f"{out.resolve().name}-{number}"), number + 1
+
+
+def _read(path: Path) -> Content | None:
+    """A ledger; None of another file."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or not {ASKED, "images", "annotations"} <= content.keys():
+        return None
+    return content

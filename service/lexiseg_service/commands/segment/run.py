@@ -1,0 +1,165 @@
+"""`lexiseg segment`: files in, results out, through an engine in this process or a server."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import typer
+
+from lexiseg_client import Segmentation
+from lexiseg_model.types import ClassEntry, ModelName
+from lexiseg_service.commands.image_files import STDIN, Source
+from lexiseg_service.commands.in_process import check_model, exemplified, load, resolved, segmentation_of
+from lexiseg_service.commands.question import Question
+from lexiseg_service.commands.segment.files import Ask, Manner, segment_files
+from lexiseg_service.commands.segment.formats import Format
+from lexiseg_service.commands.segment.results import Results
+from lexiseg_service.commands.server import Server
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.question.classes import resolve
+from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.question.prompts import resolve_prompts
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+
+MAX_VOC_CLASSES = 255  # a palette has 256 colours, one is the background's
+# Of several files for one image, the one that is printed.
+PRINTED = {
+    "coco": "annotations.json",
+    "yolo": "labels/*.txt",
+    "voc": "SegmentationClass/*.png",
+    "labelme": "[!.]*.json",  # not the ledger
+    "labelmap": "*.png",
+    "cutout": "*.png",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Images, a question about each of them, and the folder and format of the results."""
+
+    sources: Sequence[Source]
+    question: Question
+    out: Path
+    kind: Format
+    manner: Manner
+    is_printed: bool = False  # the folder is temporary: no overlays, and paths start where the command runs
+
+    @property
+    def overlay(self) -> bool:
+        """Whether each answer needs an overlay."""
+        return self.kind == "coco" and not self.is_printed
+
+    def check(self, n_classes: int) -> None:
+        """Refuse, before a model is loaded, what could not be written.
+
+        Raises:
+            InvalidValue: the folder is a file, or the format cannot hold so many classes.
+        """
+        if self.out.exists() and not self.out.is_dir():
+            raise InvalidValue.of("--out", str(self.out), "a folder")
+        if self.kind == "voc" and n_classes > MAX_VOC_CLASSES:
+            raise InvalidValue.of("--format voc", f"{n_classes} classes", f"at most {MAX_VOC_CLASSES}")
+
+    def run(self, ask: Ask, classes: Sequence[ClassEntry], model: str) -> int:
+        """Segment every image that is not done yet; `model` is the name and digest of the model, or the server."""
+        results = Results(
+            self.out,
+            self.kind,
+            self.question,
+            classes,
+            self.sources,
+            model,
+            with_overlays=self.overlay,
+            relative_to=Path() if self.is_printed else None,
+        )
+        return segment_files(self.sources, ask, results, self.manner)
+
+
+def run(job: Job, settings: Settings, server: str | None) -> int:
+    """Segment every image, in this process or by a server; print the result where `out` is -.
+
+    Returns 1 if any image failed, 130 if Ctrl-C ended it.
+
+    Raises:
+        ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
+        ModelError: the model cannot be loaded.
+        typer.BadParameter: more than one result would be printed.
+    """
+    work = _in_process if server is None else _by_server
+    if str(job.out) != STDIN:
+        return work(job, settings, server or "")
+    if job.kind != "coco" and len(job.sources) != 1:
+        raise typer.BadParameter(f"{len(job.sources)} images; one can go to the standard output", param_hint="'--out'")
+    with TemporaryDirectory() as folder:
+        manner = Manner(True, job.manner.skip_existing, job.manner.limits)
+        inside = Job(job.sources, job.question, Path(folder) / "out", job.kind, manner, is_printed=True)
+        status = work(inside, settings, server or "")
+        files = sorted(inside.out.glob(PRINTED[job.kind]))
+        if len(files) > 1:
+            names = ", ".join(file.name for file in files)
+            raise typer.BadParameter(f"several cut-outs ({names}); give a folder", param_hint="'--out'")
+        for file in files:
+            sys.stdout.buffer.write(file.read_bytes())
+        sys.stdout.buffer.flush()
+    return status
+
+
+def _in_process(job: Job, settings: Settings, _: str) -> int:
+    question = job.question
+    validated = question.validated()
+    prompts = resolve_prompts(validated, question.task, settings.limits)
+    vocabulary = resolved(validated, settings)
+    check_model(settings, question.task)
+    job.check(len(vocabulary.classes))
+    from lexiseg_service.worker.engine import Engine  # imports torch: after all checks
+
+    segmenter = load(settings, question.task)
+    name = segmenter.card.name
+    with _closing(Engine(segmenter, settings, Metrics())) as engine:
+        known = exemplified(engine, vocabulary, validated, name, settings)
+
+        def ask(content: bytes) -> Segmentation:
+            request = WorkerRequest(
+                content,
+                known,
+                name,
+                task=question.task,
+                prompts=prompts,
+                overlay=job.overlay,
+                threshold=question.threshold,
+                max_side=question.max_side,
+            )
+            return segmentation_of(engine.submit(request).result())
+
+        return job.run(ask, vocabulary.classes, f"{ModelName.of(segmenter.card)} {segmenter.digest}")
+
+
+@contextmanager
+def _closing(engine: Any) -> Iterator[Any]:
+    try:
+        yield engine
+    finally:
+        engine.close(0)
+
+
+def _by_server(job: Job, settings: Settings, url: str) -> int:
+    question = job.question
+    validated = question.validated()
+    resolve_prompts(validated, question.task, settings.limits)
+    # Without --model the server's own default answers.
+    model = settings.model if "model" in settings.model_fields_set else None
+    fields: dict[str, Any] = question.fields | ({} if model is None else {"model": model}) | {"overlay": job.overlay}
+    with Server(url, settings) as server:
+        classes = () if question.vocabulary else resolve(validated, settings.limits).classes
+        server.check(model, question.task)
+        if question.vocabulary is not None:
+            classes = server.classes_of(question.vocabulary)
+        job.check(len(classes))
+        return job.run(lambda content: server.segment(content, fields), classes, f"{url} {model or ''}".strip())

@@ -1,0 +1,186 @@
+"""A large image, read part by part as 8-bit RGB.
+
+Colours are the bands of `--bands`; else the bands that the file calls red, green and blue; else the first three; of
+fewer than three the first, as gray. A palette is applied. 8 bits stay as they are. Everything else is stretched, band
+by band, so that the 2nd percentile becomes 0 and the 98th 255, over pixels from 64 places all over the image; `--range`
+gives both for all bands instead. Nodata, masks and alpha decide which pixels there are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from lexiseg_model.errors import DatasetError, OptionError
+from lexiseg_model.tasks.blending import Box
+
+PERCENTILES = 2.0, 98.0
+PLACES, SIDE = 8, 128  # of the sample: squares along each side of the image, and their pixels
+BLURRED = 0.42  # share of what is lost by shrinking twice as far; a sharp photograph loses more than half of it
+MIB = 2**20
+CACHE = 64 * MIB  # of decoded blocks, where the file has tiles
+MAX_CACHE = 2048 * MIB  # where it has rows only
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The bands of the colours, from 1, and the values of black and white; None is by the rule above."""
+
+    bands: tuple[int, ...] | None = None
+    stretch: tuple[float, float] | None = None
+
+
+class Scene:
+    """An open rasterio dataset; coordinates are its pixels, x to the right and y down.
+
+    Raises:
+        OptionError: there is no such band, or the numbers are complex.
+    """
+
+    def __init__(self, dataset: Any, reading: Reading) -> None:
+        self._dataset = dataset
+        self.size: tuple[int, int] = dataset.shape
+        self.crs = dataset.crs  # None of a picture that lies nowhere
+        self.transform = dataset.transform  # pixels to the picture's coordinates
+        if reading.bands is not None and not set(reading.bands) <= set(dataset.indexes):
+            raise OptionError(f"bands {', '.join(map(str, reading.bands))}; the picture has {dataset.count}")
+        self._bands = list(reading.bands or _colours(dataset))
+        kinds = {np.dtype(dataset.dtypes[number - 1]) for number in self._bands}
+        if any(kind.kind == "c" for kind in kinds):
+            raise OptionError("the picture's numbers are complex; expected whole or real ones")
+        self._palette = _palette(dataset) if self._bands == [1] and reading.bands is None else None
+        self._range: tuple[Any, Any] | None = reading.stretch
+        if self._range is None and self._palette is None and kinds != {np.dtype(np.uint8)}:
+            self._range = self._percentiles()
+
+    def read(self, box: Box, shrink: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Colours [h, w, 3] of a box, and which pixels there are [h, w]; `shrink` pixels down and across are one.
+
+        Raises:
+            DatasetError: the file is damaged there.
+        """
+        height, width = (max(1, round(side / shrink)) for side in box.size)
+        window = Window(box.left, box.top, box.size[1], box.size[0])
+        how = Resampling.nearest if self._palette is not None else Resampling.average
+        try:
+            there = self._dataset.dataset_mask(window=window, out_shape=(height, width)) > 0
+            if not there.any():
+                return np.zeros((height, width, 3), np.uint8), there
+            shape = (len(self._bands), height, width)
+            return self._to_rgb(self._dataset.read(self._bands, window=window, out_shape=shape, resampling=how)), there
+        except RasterioError as error:
+            place = f"rows {box.top} to {box.bottom}"
+            raise DatasetError(f"{self._dataset.name}: {place} cannot be read: {error}") from None
+
+    def pixels_of_detail(self) -> int:
+        """1 of a sharp picture, 2, 4 or 8 of one that was enlarged so many times and has no detail that is smaller."""
+        inside = slice(SIDE // 4, -SIDE // 4)  # what lies beyond the border cannot be brought back
+        lost = np.zeros(4)  # by shrinking to a half, a quarter, ... and back
+        for box in self._sample():
+            if min(box.size) == SIDE:
+                gray = self.read(box)[0].mean(2, dtype=np.float32)
+                for level in range(len(lost)):
+                    small = cv2.resize(gray, (SIDE >> level + 1,) * 2, interpolation=cv2.INTER_AREA)
+                    back = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+                    lost[level] += ((back - gray)[inside, inside] ** 2).mean()
+        blurred = [2 << level for level in range(3) if 0 < lost[level] < BLURRED**2 * lost[level + 1]]
+        return max(blurred, default=1)
+
+    def _to_rgb(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+        """[B, H, W] of the bands -> [H, W, 3]."""
+        if self._palette is not None:
+            looked_up: NDArray[np.uint8] = self._palette[pixels[0]]
+            return looked_up
+        if self._range is not None:
+            low, high = (np.broadcast_to(bound, len(pixels)).astype(np.float32)[:, None, None] for bound in self._range)
+            real = np.nan_to_num(pixels.astype(np.float32), posinf=0.0, neginf=0.0)
+            pixels = np.rint(((real - low) / np.maximum(high - low, 1e-12)).clip(0, 1) * 255).astype(np.uint8)
+        return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))
+
+    def _sample(self) -> Iterator[Box]:
+        height, width = self.size
+        for top in np.linspace(0, max(0, height - SIDE), PLACES, dtype=int).tolist():
+            for left in np.linspace(0, max(0, width - SIDE), PLACES, dtype=int).tolist():
+                yield Box(top, left, min(top + SIDE, height), min(left + SIDE, width))
+
+    def _percentiles(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What becomes 0 and 255 of each band."""
+        parts = []
+        for box in self._sample():
+            window = Window(box.left, box.top, box.size[1], box.size[0])
+            there = self._dataset.dataset_mask(window=window) > 0
+            pixels = self._dataset.read(self._bands, window=window)[:, there].astype(np.float64)
+            parts.append(pixels[:, np.isfinite(pixels).all(0)])
+        sample = np.concatenate(parts, 1)
+        if not sample.shape[1]:
+            return np.zeros(len(self._bands)), np.ones(len(self._bands))
+        low, high = np.percentile(sample, PERCENTILES, axis=1)
+        return low, high
+
+
+@contextmanager
+def open_scene(path: str, reading: Reading, window: int) -> Iterator[Scene]:
+    """Opens a picture of any format that GDAL reads.
+
+    Args:
+        path: a file, or what GDAL takes for one, as /vsicurl/https://..., /vsis3/bucket/key.
+        reading: which bands, and how.
+        window: side of the windows that will be read: decides how much is kept of files without tiles.
+
+    Raises:
+        DatasetError: no picture can be read there, or it says that it is to be turned.
+        OptionError: there are no such bands.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            dataset = rasterio.open(path)
+        except RasterioError as error:
+            raise DatasetError(f"{path}: {error}") from None
+        with dataset:
+            orientation = dataset.tags().get("EXIF_Orientation", "1")
+            if orientation != "1":
+                raise DatasetError(f"{path}: its EXIF orientation is {orientation}; turn it first")
+            with rasterio.Env(GDAL_CACHEMAX=_cache_of(dataset, window), GDAL_NUM_THREADS=1):
+                yield Scene(dataset, reading)
+
+
+def _colours(dataset: Any) -> tuple[int, ...]:
+    by_name = {colour.name: number for number, colour in zip(dataset.indexes, dataset.colorinterp, strict=True)}
+    if {"red", "green", "blue"} <= by_name.keys():
+        return by_name["red"], by_name["green"], by_name["blue"]
+    shown = [number for number in dataset.indexes if number != by_name.get("alpha")]
+    return tuple(shown[:3]) if len(shown) >= 3 else (shown[0],)
+
+
+def _palette(dataset: Any) -> NDArray[np.uint8] | None:
+    """[256, 3] colours of values, where the first band has a palette."""
+    try:
+        entries = dataset.colormap(1)
+    except ValueError:
+        return None
+    colours = np.zeros((256, 3), np.uint8)
+    for value, colour in entries.items():
+        if value < 256:
+            colours[value] = colour[:3]
+    return colours if dataset.dtypes[0] == "uint8" else None
+
+
+def _cache_of(dataset: Any, window: int) -> int:
+    """Bytes. A file of whole rows is read again for each window, unless a row of windows is kept."""
+    height, width = dataset.block_shapes[0]
+    if width < dataset.width:
+        return CACHE
+    pixel = sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
+    return int(min(max(CACHE, (2 * window + height) * dataset.width * pixel * 5 // 4), MAX_CACHE))

@@ -1,1 +1,0 @@
-"""`lexiseg segment --window`: pictures of any size, window by window."""

@@ -1,0 +1,190 @@
+"""The question of `lexiseg video` about every frame, asked of an engine in this process or of a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from lexiseg_client import AsyncClient, Class, Frame, FrameAnswer, Point, Problem, ProblemError, Prompt
+from lexiseg_client.errors import error_of
+from lexiseg_model.types import Prompt as ModelPrompt
+from lexiseg_service.commands.in_process import check_model, load, resolved, segmentation_of
+from lexiseg_service.commands.question import Question
+from lexiseg_service.commands.server import key_for, translated
+from lexiseg_service.errors import ServiceError
+from lexiseg_service.question import messages
+from lexiseg_service.question.messages import DropPolicy, Followed, StreamQuestion, VideoFrame, WorkerRequest
+from lexiseg_service.question.prompts import resolve_prompt
+from lexiseg_service.question.schemas import PromptInput
+from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.watch.metrics import Metrics
+
+# Frames in, answers out, in order; closing the answers ends the stream.
+Ask = Callable[[AsyncIterator[VideoFrame]], AsyncGenerator[FrameAnswer, None]]
+FRAMES_IN_FLIGHT = 4
+SECONDS_TO_CONNECT = 10.0
+
+
+@dataclass(frozen=True)
+class VideoQuestion:
+    """`question` as for images; the rest as in the `StreamConfig` of the gRPC interface."""
+
+    question: Question
+    smoothing: float
+    tracking: bool
+    drop_policy: DropPolicy
+    follow: tuple[Followed, ...] = ()  # of the task prompt: objects in the first frame
+
+
+def followed(prompts: Sequence[dict[str, Any]]) -> tuple[Followed, ...]:
+    """Objects with numbers from 1, in the order of their prompts, which have the form of `POST /segment`.
+
+    Raises:
+        InvalidValue: one has too many points.
+    """
+    checked = (
+        resolve_prompt(PromptInput.model_validate(prompt), f"prompts.{index}", Limits())
+        for index, prompt in enumerate(prompts)
+    )
+    return tuple(Followed(number, prompt) for number, prompt in enumerate(checked, 1))
+
+
+@contextmanager
+def in_process(video_question: VideoQuestion, settings: Settings) -> Iterator[Ask]:
+    """Load the model, and keep its engine while the block runs. Not inside an event loop.
+
+    Raises:
+        ServiceError: the classes or a value are not as expected.
+        ModelError: the model cannot be loaded.
+    """
+    question = video_question.question
+    vocabulary = resolved(question.validated(), settings)
+    check_model(settings, question.task)
+    from lexiseg_service.worker.engine import Engine  # these import torch: after all checks
+    from lexiseg_service.worker.video.streams import Streams
+
+    segmenter = load(settings, question.task)
+    request = WorkerRequest(
+        None,
+        vocabulary,
+        segmenter.card.name,
+        task=question.task,
+        threshold=question.threshold,
+        max_side=question.max_side,
+    )
+    stream_question = StreamQuestion(
+        request, video_question.smoothing, video_question.tracking, video_question.drop_policy, FRAMES_IN_FLIGHT
+    )
+    metrics = Metrics()
+    engine = Engine(segmenter, settings, metrics)
+
+    async def steps(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
+        yield stream_question
+        async for frame in frames:
+            yield frame
+
+    async def ask(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        streams = Streams(engine, settings, metrics)
+        async with aclosing(steps(frames)) as asked_steps, aclosing(streams.answers(asked_steps)) as answers:
+            async for answer in answers:
+                yield _frame_answer(answer)
+
+    try:
+        yield ask
+    finally:
+        engine.close(0)
+
+
+def _frame_answer(answer: messages.FrameAnswer) -> FrameAnswer:
+    """An engine's answer as the client's."""
+    return FrameAnswer(
+        frame_id=answer.frame_id,
+        timestamp_us=answer.timestamp_us,
+        answer=None if answer.answer is None else segmentation_of(answer.answer, answer.track_ids),
+        dropped=answer.dropped,
+        error=None if answer.error is None else _problem_error(answer.error),
+        state_reset=answer.state_reset,
+        lost=answer.lost,
+    )
+
+
+def _problem_error(error: ServiceError) -> ProblemError:
+    return error_of(Problem(error.type, error.title, error.status, error.detail))
+
+
+def by_server(video_question: VideoQuestion, settings: Settings, url: str) -> Ask:
+    """Ask a server at a URL, or at HOST:PORT of its gRPC. No model and no torch here.
+
+    Raises:
+        InvalidValue: the address, the key or a value is not one.
+    """
+    key, url = key_for(url, settings), url.rstrip("/")
+    question = video_question.question
+    question.validated()
+
+    async def ask(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        sent = _ClientFrames(frames)
+        with translated(url):
+            async with (
+                AsyncClient(url, api_key=key, timeout=SECONDS_TO_CONNECT) as client,
+                aclosing(
+                    client.stream(
+                        sent,
+                        cast("list[str | Class]", list(question.classes)) or None,
+                        vocabulary=question.vocabulary,
+                        task=question.task,
+                        model=settings.default_model,  # None: the server's own default
+                        background=question.background,
+                        threshold=question.threshold,
+                        max_side=question.max_side,
+                        smoothing=video_question.smoothing,
+                        tracking=video_question.tracking,
+                        drop_policy=video_question.drop_policy,
+                        frames_in_flight=FRAMES_IN_FLIGHT,
+                    )
+                ) as answers,
+            ):
+                try:
+                    async for answer in answers:
+                        yield answer
+                finally:
+                    await sent.close()
+
+    return ask
+
+
+class _ClientFrames:
+    """Frames as the client takes them, one at a time, until `close`.
+
+    gRPC takes them in a task of its own: `close` waits until that task takes no more.
+    """
+
+    def __init__(self, frames: AsyncIterator[VideoFrame]) -> None:
+        self._frames = frames
+        self._next: asyncio.Task[VideoFrame | None] | None = None
+
+    def __aiter__(self) -> _ClientFrames:
+        return self
+
+    async def __anext__(self) -> Frame:
+        self._next = asyncio.create_task(self._following())
+        frame = await self._next
+        if frame is None:
+            raise StopAsyncIteration
+        follow = {each.track_id: _prompt(each.prompt) for each in frame.follow}
+        return Frame(frame.image, frame.timestamp_us, frame.id, follow, frame.unfollow)
+
+    async def close(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            await asyncio.wait([self._next])
+
+    async def _following(self) -> VideoFrame | None:
+        return await anext(self._frames, None)
+
+
+def _prompt(prompt: ModelPrompt) -> Prompt:
+    return Prompt([Point(point.x, point.y, point.positive) for point in prompt.points], prompt.box)

@@ -1,0 +1,81 @@
+"""Regions that blocks cut are joined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import rasterio.features
+from numpy.typing import NDArray
+from rasterio import Affine
+
+from lexiseg_model.tasks.blending import Box
+from lexiseg_service.commands.segment.outlines import ClassMap, Region
+
+SIZE, BLOCK = (150, 210), 48
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+
+class Nowhere:
+    """An image without a place on a map."""
+
+    size, crs, transform = SIZE, None, Affine.identity()
+
+
+def merged(labels: NDArray[np.uint8], folder: Path, least: int = 1) -> list[Region]:
+    """The regions of a whole map that comes in blocks."""
+    scene: Any = Nowhere()
+    with ClassMap(folder / "map.tif", scene, BLOCK, ["a", "b"]) as written:
+        for top in range(0, SIZE[0], BLOCK):
+            for left in range(0, SIZE[1], BLOCK):
+                part = labels[top : top + BLOCK, left : left + BLOCK]
+                box = Box(top, left, top + part.shape[0], left + part.shape[1])
+                written.write(box, part, np.full(part.shape, 0.5, np.float32))
+        return list(written.regions(least))
+
+
+def drawn(region: Region) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = rasterio.features.rasterize([region.outline], SIZE) > 0
+    return mask
+
+
+def test_a_ring_over_many_blocks_is_one_region_pixel_for_pixel(tmp_path: Path) -> None:
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    ring = np.abs(np.hypot(y - 75, x - 105) - 50) < 12
+
+    (region,) = merged(ring.astype(np.uint8), tmp_path)
+
+    assert np.array_equal(drawn(region), ring)
+    assert region.area == ring.sum()
+    assert [len(part.interiors) for part in region.outline.geoms] == [1]
+    assert region.score == pytest.approx(0.5, abs=1e-4)
+
+
+def test_regions_are_the_connected_ones_of_the_whole_picture(tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, SIZE).astype(np.uint8)
+    expected = {
+        value: cv2.connectedComponents((labels == value).astype(np.uint8), connectivity=4)[0] - 1 for value in (1, 2)
+    }
+
+    found = merged(labels, tmp_path)
+
+    assert {value: sum(region.value == value for region in found) for value in (1, 2)} == expected
+    assert sum(region.area for region in found) == (labels > 0).sum()
+
+
+def test_regions_that_only_meet_at_a_corner_stay_apart(tmp_path: Path) -> None:
+    labels = np.zeros(SIZE, np.uint8)
+    labels[BLOCK - 10 : BLOCK, BLOCK - 10 : BLOCK] = labels[BLOCK : BLOCK + 10, BLOCK : BLOCK + 10] = 1
+
+    assert len(merged(labels, tmp_path)) == 2
+
+
+def test_small_regions_are_left_out_by_their_whole_size(tmp_path: Path) -> None:
+    labels = np.zeros(SIZE, np.uint8)
+    labels[:5, BLOCK - 5 : BLOCK + 5] = 1  # 25 pixels in each of two blocks
+    labels[100:106, 100:106] = 2
+
+    assert [region.value for region in merged(labels, tmp_path, least=40)] == [1]

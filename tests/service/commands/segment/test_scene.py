@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from PIL import Image
+from rasterio.enums import ColorInterp
+
+from lexiseg_model.errors import DatasetError, OptionError
+from lexiseg_model.tasks.blending import Box
+from lexiseg_service.commands.segment.scene import Reading, open_scene
+from tests import pictures
+from tests.service.commands.segment import scenes
+
+ALL = Box(0, 0, 96, 128)
+
+
+def numbers(count: int, kind: type, most: int) -> NDArray[Any]:
+    return np.random.default_rng(0).integers(0, most, (count, *ALL.size)).astype(kind)
+
+
+def read(path: Path, reading: Reading | None = None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    with open_scene(str(path), reading or Reading(), 64) as scene:
+        return scene.read(ALL)
+
+
+def test_eight_bits_stay_as_they_are(tmp_path: Path) -> None:
+    bands = numbers(3, np.uint8, 256)
+
+    rgb, there = read(scenes.write(tmp_path / "a.tif", bands))
+
+    assert np.array_equal(rgb, bands.transpose(1, 2, 0))
+    assert there.all()
+
+
+def test_sixteen_bits_are_stretched_between_two_percentiles_of_each_band(tmp_path: Path) -> None:
+    bands = numbers(3, np.uint16, 1000) * np.array([1, 10, 60], np.uint16)[:, None, None]
+
+    rgb, _ = read(scenes.write(tmp_path / "a.tif", bands))
+
+    low, high = np.percentile(bands.reshape(3, -1), (2, 98), axis=1)[..., None, None]
+    expected = np.clip((bands - low) / (high - low), 0, 1) * 255
+    assert np.abs(rgb.transpose(2, 0, 1) - expected).max() <= 2  # a sample, and roundings
+
+
+def test_a_range_says_what_is_black_and_white(tmp_path: Path) -> None:
+    bands = np.full((1, *ALL.size), 1500, np.uint16)
+
+    rgb, _ = read(scenes.write(tmp_path / "a.tif", bands), Reading(stretch=(1000, 2000)))
+
+    assert (rgb == 128).all()
+
+
+def test_colours_are_found_by_their_names_among_more_bands(tmp_path: Path) -> None:
+    bands = numbers(5, np.uint8, 256)
+    path = scenes.write(tmp_path / "a.tif", bands)
+
+    with rasterio.open(path, "r+") as to:
+        names = ("blue", "green", "red", "undefined", "undefined")
+        to.colorinterp = [getattr(ColorInterp, name) for name in names]
+
+    assert np.array_equal(read(path)[0], bands[[2, 1, 0]].transpose(1, 2, 0))
+    assert np.array_equal(read(path, Reading((5, 4, 3)))[0], bands[[4, 3, 2]].transpose(1, 2, 0))
+
+
+def test_alpha_and_nodata_say_which_pixels_there_are(tmp_path: Path) -> None:
+    bands = numbers(4, np.uint8, 256)
+    bands[3] = 255
+    bands[3, :10] = 0
+    clear = scenes.write(tmp_path / "alpha.tif", bands, photometric="rgb", alpha="yes")
+    without = numbers(1, np.int16, 100)
+    without[0, 5, 5] = -1
+    holes = scenes.write(tmp_path / "nodata.tif", without, nodata=-1)
+
+    assert np.array_equal(read(clear)[1], bands[3] > 0)
+    assert np.array_equal(read(holes)[1], without[0] >= 0)
+
+
+def test_a_palette_is_looked_up(tmp_path: Path) -> None:
+
+    path = scenes.write(tmp_path / "a.tif", np.full((1, *ALL.size), 3, np.uint8), photometric="palette")
+    with rasterio.open(path, "r+") as to:
+        to.write_colormap(1, {3: (10, 20, 30, 255)})
+
+    assert (read(path)[0] == [10, 20, 30]).all()
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    path = scenes.write(tmp_path / "a.tif", numbers(2, np.uint8, 256))
+    imaginary = scenes.write(tmp_path / "b.tif", numbers(1, np.uint8, 9).astype(np.complex64))
+
+    with pytest.raises(OptionError, match="bands 1, 2, 3; the picture has 2"):
+        read(path, Reading((1, 2, 3)))
+    with pytest.raises(OptionError, match="complex"):
+        read(imaginary)
+    with pytest.raises(DatasetError, match="nothing"):
+        read(tmp_path / "nothing.tif")
+
+
+@pytest.mark.parametrize(("times", "detail"), [(1, 1), (2, 2), (4, 4)])
+def test_an_enlarged_photograph_has_no_detail_as_small_as_its_pixels(tmp_path: Path, times: int, detail: int) -> None:
+    photograph = pictures.photograph("china")
+    photograph.resize((times * photograph.width, times * photograph.height), Image.Resampling.BICUBIC).save(
+        tmp_path / "a.jpg", quality=90
+    )
+
+    with open_scene(str(tmp_path / "a.jpg"), Reading(), 512) as scene:
+        assert scene.pixels_of_detail() == detail

@@ -1,0 +1,289 @@
+"""`lexiseg segment --server` against the real gateway over a backend of a few lines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.testing import capture_logs
+
+from lexiseg_service.errors import QueueFull
+from lexiseg_service.gateway.admission.keys import line_of, new_key
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.rest import problem
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from loadtests.ports import free_port
+from tests import pictures
+from tests.service.commands.command_line import CommandLine
+from tests.service.commands.listening import TO_START, listening
+from tests.service.gateway.known_backend import KnownBackend, answer
+
+OVERLAY = pictures.encoded(pictures.small("china", 32))
+ROOT = Path(__file__).resolve().parents[4]
+
+
+@dataclass
+class Painter(KnownBackend):
+    """Answers with a picture; what comes first waits for `first_answers_after` others to be answered.
+
+    Knows the most that it had at a time.
+    """
+
+    first_answers_after: int = 0
+    under_way: int = 0
+    most: int = 0
+    came: int = 0
+
+    def __post_init__(self) -> None:
+        self.turn = asyncio.Condition()
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        self.came += 1
+        is_first = self.came == 1
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        async with asyncio.timeout(TO_START), self.turn:
+            if is_first:
+                await self.turn.wait_for(lambda: len(self.asked) >= self.first_answers_after)
+            await super().segment(request)
+            self.turn.notify_all()
+        self.under_way -= 1
+        return answer(overlay=OVERLAY)
+
+
+class Busy:
+    """Refuses the first so many questions."""
+
+    def __init__(self, app: ASGIApp, refusals: int, seconds: int) -> None:
+        self.app = app
+        self.left = refusals
+        self.seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and self.left:
+            self.left -= 1
+            await problem.response(QueueFull("64 requests are waiting", self.seconds), None)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logs() -> Iterator[None]:
+    with capture_logs():
+        yield
+
+
+@pytest.fixture
+def painter() -> Painter:
+    return Painter()
+
+
+@pytest.fixture
+def app(painter: Painter) -> ASGIApp:
+    return create_app(Settings(model="colours"), painter, Metrics())
+
+
+@pytest.fixture
+def url(app: ASGIApp) -> Iterator[str]:
+    with listening(app) as address:
+        yield address
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(12):
+        (tmp_path / f"{number:02}.png").write_bytes(pictures.encoded(pictures.small("china", 64 + number)))
+    (tmp_path / "notes.txt").write_text("not a picture")
+    return tmp_path
+
+
+def written(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / "out" / "annotations.json").read_text())
+    return document
+
+
+def test_the_files_go_to_the_server_and_the_answers_keep_their_order(
+    lexiseg: CommandLine, folder: Path, painter: Painter, url: str
+) -> None:
+    images = sorted(folder.glob("*.png"))
+    painter.first_answers_after = 3
+
+    outcome = lexiseg("segment", *images, "-c", "sky", "-c", "sea", "--server", f"{url}/", "--out", folder / "out")
+
+    assert outcome.status == 0, outcome.err
+    assert [image["file_name"] for image in written(folder)["images"]] == [str(path) for path in images]
+    assert {asked.image for asked in painter.asked} == {path.read_bytes() for path in images}
+    assert written(folder)["annotations"][0] == {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 1,
+        "segmentation": {"size": [4, 4], "counts": "088"},
+        "area": 8,
+        "bbox": [0, 0, 2, 4],
+        "iscrowd": 0,
+        "score": 0.9123,
+    }
+    assert (folder / "out" / "03.png").read_bytes() == OVERLAY
+    assert 2 <= painter.most <= 8
+
+
+def test_the_question_arrives_as_it_was_asked(lexiseg: CommandLine, folder: Path, painter: Painter, url: str) -> None:
+    lexiseg(
+        "segment", folder / "00.png", "-c", "sky, blue", "-c", "cafe\u0301", "--threshold", 0.25, "--max-side", 640,
+        "--background", "--model", "colours@1", "--server", url, "--out", folder / "out",
+    )  # fmt: skip
+
+    asked = painter.asked[0]
+    assert [entry.name for entry in asked.vocabulary.classes] == ["sky, blue", "caf\u00e9"]
+    assert [category["name"] for category in written(folder)["categories"]] == ["sky, blue", "caf\u00e9"]
+    assert (asked.threshold, asked.max_side, asked.mask, asked.overlay) == (0.25, 640, "rle", True)
+
+
+def test_a_vocabulary_is_the_servers(lexiseg: CommandLine, folder: Path, painter: Painter, url: str) -> None:
+    outcome = lexiseg("segment", folder / "00.png", "--vocabulary", "voc20", "--server", url, "--out", folder / "out")
+
+    assert outcome.status == 0, outcome.err
+    names = [entry.name for entry in painter.asked[0].vocabulary.classes]
+    assert [category["name"] for category in written(folder)["categories"]] == names
+
+
+def test_a_file_that_the_server_refuses_is_named_and_the_others_go_on(
+    lexiseg: CommandLine, folder: Path, url: str
+) -> None:
+    outcome = lexiseg(
+        "segment", folder / "notes.txt", folder / "gone.png", folder / "00.png", "-c", "sky", "--server", url,
+        "--out", folder / "out",
+    )  # fmt: skip
+
+    assert outcome.status == 1
+    assert "notes.txt: image: the first bytes" in outcome.err
+    assert "gone.png: No such file" in outcome.err
+    assert "1 of 3 images" in outcome.out
+
+
+def test_a_busy_server_is_asked_again(lexiseg: CommandLine, folder: Path, app: ASGIApp, painter: Painter) -> None:
+    with listening(Busy(app, refusals=8, seconds=0)) as url:
+        outcome = lexiseg("segment", *folder.glob("*.png"), "-c", "sky", "--server", url, "--out", folder / "out")
+
+    assert outcome.status == 0, outcome.err
+    assert len(painter.asked) == 12
+
+
+def test_a_server_that_stays_busy_is_given_up(lexiseg: CommandLine, folder: Path, app: ASGIApp) -> None:
+    with listening(Busy(app, refusals=10**6, seconds=10**6)) as url:
+        outcome = lexiseg("segment", folder / "00.png", "-c", "sky", "--server", url, "--out", folder / "out")
+
+    assert outcome.status == 1
+    assert "00.png: 64 requests are waiting" in outcome.err
+
+
+def test_a_key_is_shown_and_without_one_the_way_to_give_it_is_told(
+    lexiseg: CommandLine, folder: Path, painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = new_key()
+    settings = Settings.model_validate({"model": "colours", "api_keys": line_of("me", key)})
+    words = ("segment", folder / "00.png", "-c", "sky", "--out", folder / "out")
+    with listening(create_app(settings, painter, Metrics())) as url:
+        without = lexiseg(*words, "--server", url)
+        wrong = lexiseg(*words, "--server", url, "--api-key", "other")
+        right = lexiseg(*words, "--server", url, "--api-key", key)
+        monkeypatch.setenv("LEXISEG_API_KEY", key)
+        of_the_environment = lexiseg(*words, "--server", url)
+
+    for refused in (without, wrong):
+        assert (refused.status, refused.err.count("\n")) == (1, 1)
+        assert "LEXISEG_API_KEY or --api-key" in refused.err
+    assert (right.status, of_the_environment.status) == (0, 0)
+    assert painter.asked[0].owner == "me"
+
+
+def test_a_server_that_is_not_there_is_one_line(lexiseg: CommandLine, folder: Path) -> None:
+    port = free_port()
+
+    outcome = lexiseg(
+        "segment", folder / "00.png", "-c", "sky", "--server", f"http://127.0.0.1:{port}", "--out", folder / "out"
+    )
+
+    assert (outcome.status, outcome.err.count("\n")) == (1, 1)
+    assert f"no server answers at http://127.0.0.1:{port}" in outcome.err
+    assert not (folder / "out").exists()
+
+
+def test_an_http_server_that_is_asked_over_grpc_is_told_with_its_address(lexiseg: CommandLine, folder: Path) -> None:
+    with listening(JSONResponse({"hello": "world"})) as url:
+        target = url.removeprefix("http://")
+        outcome = lexiseg("segment", folder / "00.png", "-c", "sky", "--server", target)
+
+    said = f"lexiseg: {target} speaks HTTP, not gRPC: its address is http://{target}\n"
+    assert (outcome.status, outcome.err) == (1, said)
+
+
+def test_another_kind_of_server_is_told_apart(lexiseg: CommandLine, folder: Path) -> None:
+    with listening(JSONResponse({"hello": "world"})) as url:
+        outcome = lexiseg("segment", folder / "00.png", "-c", "sky", "--server", url)
+
+    assert (outcome.status, outcome.err) == (1, f"lexiseg: what answers at {url} is not a lexiseg server\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-c", "sky", "--threshold", "2"], "threshold: expected less than or equal to 1"),
+        (["-c", "sky", "-c", "Sky"], "only once"),
+        (["-c", "sky", "--model", "sam"], "no model 'sam' here; there is: colours"),
+        (["--vocabulary", "nope"], "nope"),
+        (["-c", "sky", "--api-key", "two words"], "expected printable characters without blanks, got '***'"),
+    ],
+)
+def test_a_wrong_option_is_one_line_that_helps(
+    lexiseg: CommandLine, folder: Path, url: str, options: list[str], said: str
+) -> None:
+    outcome = lexiseg("segment", folder / "00.png", *options, "--server", url, "--out", folder / "out")
+
+    assert (outcome.status, outcome.err.count("\n")) == (1, 1), outcome.err
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize("address", ["localhost", "ftp://a.example", "http://", "http://a.example?b", "http://a\n"])
+def test_an_address_that_is_none_is_told_so(lexiseg: CommandLine, folder: Path, address: str) -> None:
+    outcome = lexiseg("segment", folder / "00.png", "-c", "sky", "--server", address)
+
+    assert outcome.status == 1
+    assert "--server: expected an address like http://localhost:8000" in outcome.err
+
+
+@pytest.mark.parametrize("options", [["--server", "http://a.example", "--device", "cpu"], ["--api-key", "k"]])
+def test_options_that_cannot_go_together_are_named(lexiseg: CommandLine, folder: Path, options: list[str]) -> None:
+    outcome = lexiseg("segment", folder / "00.png", "-c", "sky", *options)
+
+    assert outcome.status == 2
+    assert options[-2] in outcome.err
+
+
+def test_torch_is_not_loaded(folder: Path, url: str) -> None:
+    words = ["lexiseg", "segment", str(folder / "00.png"), "-c", "sky", "--server", url, "--out", str(folder / "out")]
+    program = f"""
+import sys
+from lexiseg_service.cli import main
+sys.argv = {words!r}
+try:
+    main()
+except SystemExit as leaving:
+    sys.exit(leaving.code or ("torch came along" if "torch" in sys.modules else 0))
+"""
+
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "1 of 1 images" in ended.stdout

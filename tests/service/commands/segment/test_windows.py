@@ -1,0 +1,151 @@
+"""`lexiseg segment --window`, through the real command line and the real model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyogrio.raw
+import pytest
+import rasterio
+import rasterio.features
+import shapely
+from PIL import Image
+
+from tests import pictures
+from tests.service.commands.command_line import CommandLine
+from tests.service.commands.segment import scenes
+
+WORDS = ("-c", "sky", "-c", "cat", "--window", "128")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """A photograph with a place on a map; a corner of it is not there."""
+    bands = np.asarray(pictures.photograph("china").resize((300, 260))).transpose(2, 0, 1).copy()
+    bands[:, :, 290:] = 0
+    return scenes.write(tmp_path / "scene.tif", np.maximum(bands, bands.max(0) > 0), nodata=0)
+
+
+def test_map_and_outlines_say_the_same_in_the_pictures_coordinates(
+    lexiseg: CommandLine, scene: Path, tmp_path: Path
+) -> None:
+    outcome = lexiseg("segment", scene, *WORDS, "--out", tmp_path / "out")
+
+    assert outcome.status == 0, outcome.err
+    with rasterio.open(tmp_path / "out/scene.tif") as written, rasterio.open(scene) as picture:
+        classes = written.read(1)
+        assert (written.crs, written.transform, written.shape) == (picture.crs, picture.transform, picture.shape)
+        assert (classes[picture.dataset_mask() == 0] == 0).all()
+        assert written.tags()["CLASS_1"] == "sky"
+    content = json.loads((tmp_path / "out/scene.geojson").read_text())
+    assert content["crs"]["properties"]["name"] == "urn:ogc:def:crs:EPSG::32633"
+    shapes = [(each["geometry"], each["properties"]["class_index"] + 1) for each in content["features"]]
+    drawn = rasterio.features.rasterize(shapes, classes.shape, transform=scenes.PLACE)
+    assert {0, 1} <= set(np.unique(classes).tolist())
+    assert np.array_equal(drawn, classes)
+    assert sum(each["properties"]["area_px"] for each in content["features"]) == (classes > 0).sum()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"scene.tif", "scene.geojson", "scene.gpkg"}
+
+
+def test_the_geopackage_holds_the_features_of_the_geojson(lexiseg: CommandLine, scene: Path, tmp_path: Path) -> None:
+    lexiseg("segment", scene, *WORDS, "--min-area", "50", "--out", tmp_path / "out")
+
+    meta, _, outlines, fields = pyogrio.raw.read(tmp_path / "out/scene.gpkg")
+    features = json.loads((tmp_path / "out/scene.geojson").read_text())["features"]
+
+    assert meta["crs"] == "EPSG:32633"
+    columns = dict(zip(meta["fields"], fields, strict=True))
+    assert columns["label"].tolist() == [each["properties"]["label"] for each in features]
+    assert columns["area_px"].min() >= 50
+    for outline, feature in zip(shapely.from_wkb(outlines), features, strict=True):
+        assert outline.equals(shapely.geometry.shape(feature["geometry"]))
+        assert outline.is_valid
+        assert outline.geoms[0].exterior.is_ccw
+
+
+def test_objects_and_a_picture_without_a_place_count_in_pixels(lexiseg: CommandLine, tmp_path: Path) -> None:
+    pictures.photograph("chelsea").resize((200, 150)).save(tmp_path / "cat.png")
+
+    outcome = lexiseg("segment", tmp_path / "cat.png", *WORDS, "--task", "instance", "--out", tmp_path / "out")
+
+    assert outcome.status == 0, outcome.err
+    content = json.loads((tmp_path / "out/cat.geojson").read_text())
+    assert "crs" not in content
+    assert content["features"]
+    left, top, right, bottom = shapely.total_bounds(
+        [shapely.geometry.shape(each["geometry"]) for each in content["features"]]
+    )
+    assert 0 <= left < right <= 200
+    assert 0 <= top < bottom <= 150
+
+
+def test_nothing_is_replaced_and_nothing_is_left_of_what_fails(
+    lexiseg: CommandLine, scene: Path, tmp_path: Path
+) -> None:
+    torn = tmp_path / "torn.tif"
+    torn.write_bytes(scene.read_bytes()[:-20_000])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/scene.tif").write_text("mine")
+
+    outcome = lexiseg("segment", torn, scene, *WORDS, "--out", tmp_path / "out")
+
+    assert outcome.status == 1
+    assert "torn.tif: " in outcome.err
+    assert (tmp_path / "out/scene.tif").read_text() == "mine"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "scene.tif",
+        "scene-2.tif",
+        "scene-2.geojson",
+        "scene-2.gpkg",
+    }
+
+
+def test_an_enlarged_photograph_has_no_seams_and_the_areas_of_the_whole(lexiseg: CommandLine, tmp_path: Path) -> None:
+    china = pictures.photograph("china")
+    china.resize((4 * china.width, 4 * china.height), Image.Resampling.BICUBIC).save(tmp_path / "big.png")
+    words = ("-c", "sky", "-c", "building", "-c", "tree")
+
+    windows = lexiseg("segment", tmp_path / "big.png", *words, "--window", "512", "--out", tmp_path / "windows")
+    at_once = lexiseg("segment", tmp_path / "big.png", *words, "--format", "labelmap", "--out", tmp_path / "whole")
+
+    assert (windows.status, at_once.status) == (0, 0), windows.err + at_once.err
+    with rasterio.open(tmp_path / "windows/big.tif") as written:
+        labels, block = written.read(1), written.block_shapes[0][0]
+    whole = np.asarray(Image.open(next((tmp_path / "whole").rglob("*.png"))))
+    for value in (1, 2, 3):
+        assert abs((labels == value).mean() - (whole == value).mean()) <= 0.05
+    side = 4 * 288  # four pixels of this file have one pixel's detail, and the model takes 288
+    rows, columns = (_borders(length, side, side // 4, block) for length in labels.shape)
+    down, across = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
+    at_borders = np.concatenate([down[rows].ravel(), across[:, columns].ravel()]).mean()
+    assert at_borders <= 2 * np.concatenate([down.ravel(), across.ravel()]).mean()
+
+
+def _borders(length: int, side: int, overlap: int, block: int) -> list[int]:
+    """Last pixels before the borders of windows and blocks."""
+    starts = [*range(0, length - side, side - overlap), length - side]
+    borders = {*starts, *(start + side for start in starts), *range(0, length, block)}
+    return sorted(border - 1 for border in borders if 0 < border < length)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--window", "128", "--overlap", "120"], "cannot overlap by 120"),
+        (["--window", "100000"], "by --max-pixels"),
+        (["--window", "128", "--bands", "1,2"], "expected one band or three"),
+        (["--window", "128", "--bands", "7"], "bands 7; the picture has 3"),
+        (["--window", "128", "--range", "5,1"], "LOW < HIGH"),
+        (["--window", "128", "--point", "1,1"], "takes words"),
+        (["--overlap", "8"], "only with --window"),
+    ],
+)
+def test_a_wrong_option_is_one_line_that_helps(
+    lexiseg: CommandLine, scene: Path, tmp_path: Path, options: list[str], said: str
+) -> None:
+    outcome = lexiseg("segment", scene, "-c", "sky", *options, "--out", tmp_path / "out")
+
+    assert outcome.status != 0
+    assert said in " ".join(outcome.err.replace("│", " ").split())

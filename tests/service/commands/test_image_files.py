@@ -1,0 +1,111 @@
+"""Where images come from: files, folders, patterns, URLs, the standard input."""
+
+from __future__ import annotations
+
+import io
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from lexiseg_service.commands.image_files import Source, Unreadable, sources_of
+from lexiseg_service.errors import TooLarge
+from lexiseg_service.settings import Limits
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "below").mkdir()
+    for name in ("b.JPG", "a.png", "below/c.heic", "notes.txt"):
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+def names(folder: Path, *given: str) -> list[str]:
+    return [str(Path(source.name).relative_to(folder)) for source in sources_of(given)]
+
+
+def test_a_folder_is_every_image_in_it_and_below(folder: Path) -> None:
+    assert names(folder, str(folder)) == ["a.png", "b.JPG", "below/c.heic"]
+
+
+def test_a_pattern_is_every_file_that_fits(folder: Path) -> None:
+    assert names(folder, f"{folder}/**/*.heic", f"{folder}/?.png") == ["below/c.heic", "a.png"]
+
+
+def test_what_an_earlier_run_has_written_below_is_no_image_of_the_next(folder: Path) -> None:
+    for name in ("out/a.png", "out-2/a.png", "out-2/annotations.json", "out-3/mine.png", "outer/mine.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+    for given in (str(folder), f"{folder}/**/*"):
+        found = sources_of([given], folder / "out")
+        mine = [str(Path(source.name).relative_to(folder)) for source in found if source.stem == "mine"]
+        assert mine == ["out-3/mine.png", "outer/mine.png"]
+        assert not any("out/" in source.name or "out-2" in source.name for source in found)
+    assert names(folder, f"{folder}/out") == ["out/a.png"]
+    assert [source.stem for source in sources_of([f"{folder}/out/*.png"], folder / "out")] == ["a"]
+
+
+def test_an_image_that_is_given_twice_is_asked_once(folder: Path) -> None:
+    assert names(folder, f"{folder}/a.png", str(folder)) == ["a.png", "b.JPG", "below/c.heic"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file(folder: Path) -> None:
+    (folder / "x[1].png").write_bytes(b"x")
+
+    assert names(folder, f"{folder}/x[1].png") == ["x[1].png"]
+
+
+@pytest.mark.parametrize("given", ["", "*.gif"])
+def test_nothing_found_is_told(tmp_path: Path, given: str) -> None:
+    with pytest.raises(Unreadable, match=r"without images|no file fits"):
+        sources_of([str(tmp_path / given)])
+
+
+def test_the_standard_input_is_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a picture")))
+    (source,) = sources_of(["-"])
+
+    assert (source.stem, source.read(Limits())) == ("stdin", b"a picture")
+
+
+def test_what_has_no_end_is_read_within_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless, whole = Path("/dev/zero"), tmp_path / "whole.jpg"
+    whole.write_bytes(bytes(99))
+    limits = Limits(max_image_bytes=99)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(100))))
+
+    assert Source("whole", whole).read(limits) == bytes(99)
+    for source in (Source("endless", endless), Source("-")):
+        with pytest.raises(TooLarge, match="more than 99 bytes"):
+            source.read(limits)
+
+
+def test_a_url_is_fetched_within_the_limit() -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path.startswith("/a") else 404)
+            self.end_headers()
+            self.wfile.write(bytes(100))
+
+        def log_message(self, *words: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            base = f"http://127.0.0.1:{server.server_port}"
+            source = Source(f"{base}/a%20b.jpg?x=1")
+            assert (source.stem, source.read(Limits())) == ("a b", bytes(100))
+            with pytest.raises(Unreadable, match="more than 99 bytes"):
+                source.read(Limits(max_image_bytes=99))
+            with pytest.raises(Unreadable, match="answers 404"):
+                Source(f"{base}/gone.jpg").read(Limits())
+        finally:
+            server.shutdown()
+            thread.join()
+    with pytest.raises(Unreadable):
+        source.read(Limits())
