@@ -36,8 +36,7 @@ def lay_out(folder: Path) -> Path:
         for name in ("voc", "coco"):
             _data_set(root / name, ["background", "sky", "building", "tree"])
     _captions(folder / "shared/data/captions")
-    for name in ("mine", "mine-prompts"):
-        shutil.copytree(BUNDLED, here / "runs" / name)
+    shutil.copytree(BUNDLED, here / "runs/mine")
     shutil.copytree(ROOT / "deploy", here / "deploy")
     return here
 
