@@ -26,7 +26,7 @@ from lexiseg_model.methods.tiny.fast import fused, in_type
 from lexiseg_model.methods.tiny.graphs import ImagePass, PromptGraphs, parts
 from lexiseg_model.methods.tiny.image_pass import brought_to, buckets, first, fitted
 from lexiseg_model.methods.tiny.mask_rules import by_own_colours, palette
-from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork
+from lexiseg_model.methods.tiny.network import MEAN, STD, STRIDE, TinyNetwork
 from lexiseg_model.methods.tiny.pixel_scores import PixelScores, means_under
 from lexiseg_model.methods.tiny.prompt_head import Answering, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.proposals.proposing import propose
@@ -135,9 +135,7 @@ class TinySegmenter(Exportable):
         return features.pixels.half(), features.image.half(), features.cells.half()
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        pixels, image, *rest = tile_features
-        # Graphs that were exported before there were cells leave them out; such cells say nothing.
-        cells = rest[0] if rest else pixels.new_zeros(len(pixels), EMBEDDING, 1, 1)
+        pixels, image, cells = tile_features
         parts = {"pixels": first(pixels), "image": first(image), "cells": first(cells)}
         kept = {"guide": halve(plan.tiles[0])} | ({} if plan.picture is None else {"picture": plan.picture})
         return Features(plan.size, parts | {name: torch.from_numpy(part) for name, part in kept.items()})

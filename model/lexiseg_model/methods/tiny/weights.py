@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue.weights import Undrawn, read_weights
@@ -18,7 +17,6 @@ FOLDER = Path(__file__).parent / "bundled"
 FILE = "tiny.safetensors"
 BUNDLED = FOLDER / FILE
 TEMPLATE = "a photo of a {}."
-EVIDENCE = "evidence."  # and of every one that tells names of cells
 LEVEL = "text_level"
 PROMPTS = "prompts."  # before the name of every tensor of the prompt head
 
@@ -41,14 +39,6 @@ class TinyState(NamedTuple):
     def together(self) -> dict[str, Tensor]:
         """As one file."""
         return self.network | {f"{PROMPTS}{name}": value for name, value in self.prompts.items()}
-
-
-def with_later_parts(network: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of before told presence by the image vector alone, and took all texts alike: what they lack is zero."""
-    if f"{EVIDENCE}0.weight" in network and LEVEL in network:
-        return network
-    parts = {name: value for name, value in TinyNetwork().state_dict().items() if name.startswith((EVIDENCE, LEVEL))}
-    return {name: torch.zeros_like(value) for name, value in parts.items()} | network
 
 
 def filled(module: Module, tensors: dict[str, Tensor], origin: Path) -> Module:
@@ -77,7 +67,7 @@ def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork
     folder, state = file.parent, TinyState.of(read_weights(file, sha256))
     with Undrawn():
         network, head = TinyNetwork(), PromptHead() if state.prompts else None
-    network = filled(network, with_later_parts(state.network), folder)
+    network = filled(network, state.network, folder)
     if card.embedding != EMBEDDING:
         raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
     if head is None and "prompt" in card.tasks:

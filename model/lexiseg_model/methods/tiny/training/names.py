@@ -29,7 +29,7 @@ from lexiseg_model.methods.tiny.training.naming_cells import LABELS, NamingCells
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextEncoder, TextTable, kept_rows
-from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_later_parts
+from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled
 from lexiseg_model.training.distributed import one_first
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
@@ -182,7 +182,7 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
         path = weights_below(recipe)
         self.before = TinyState.of(read_weights(path, None))
         torch.manual_seed(recipe.seed)
-        network = filled(TinyNetwork(), with_later_parts(self.before.network), path).float()
+        network = filled(TinyNetwork(), self.before.network, path).float()
         network.wake_evidence()
         trunk, digest = frozen_trunk(self.before, path), file_digest(path)
         super().__init__(recipe, only_names(network))
@@ -251,7 +251,7 @@ def weights_below(recipe: NamesRecipe) -> Path:
 
 def frozen_trunk(state: TinyState, path: Path) -> TinyNetwork:
     """What cells are computed with: the network of a file, for answering."""
-    return fused(filled(TinyNetwork(), with_later_parts(state.network), path).float())
+    return fused(filled(TinyNetwork(), state.network, path).float())
 
 
 def only_names(network: TinyNetwork) -> TinyNetwork:

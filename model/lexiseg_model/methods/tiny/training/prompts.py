@@ -19,7 +19,7 @@ from lexiseg_model.methods.tiny.training.prompt_draw import CELL_LABELS, Drawn, 
 from lexiseg_model.methods.tiny.training.prompt_losses import prompt_losses
 from lexiseg_model.methods.tiny.training.prompt_objects import read_samples
 from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe
-from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, filled, with_later_parts
+from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, filled
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 
@@ -37,7 +37,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         self.sources = [(source, read_samples(recipe.data, name, source)) for name, source in recipe.sets.items()]
         path = BUNDLED if recipe.below == "bundled" else Path(recipe.below)
         self.below = TinyState.of(read_weights(path, None)).network
-        network = filled(TinyNetwork(), with_later_parts(self.below), path).to(self.device)
+        network = filled(TinyNetwork(), self.below, path).to(self.device)
         self.features: TinyNetwork = convert_conv2d_weight_memory_format(network, torch.channels_last)
         self.overlaps: list[list[float]] = []
 
