@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from benchmarks.clock import print_table
 from lexiseg_model import catalogue
-from lexiseg_model.data.components import components
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, Sample, read_dataset
+from lexiseg_model.data.scenes import components
 from lexiseg_model.features import Derived, Features
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt

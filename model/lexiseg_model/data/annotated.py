@@ -1,22 +1,35 @@
-"""A split of a benchmark on disk: photographs with label maps, whatever they are stored as."""
+"""Semantic benchmarks on disk: photographs with label maps, in the official layouts.
+
+VOC, PASCAL Context, COCO, Cityscapes, ADE20K and ImageNet-S store label maps. LVIS stores instances, and no public rule
+makes it a semantic set: here masks are painted by decreasing area, and pixels without a mask are ignored. Its layout is
+detectron2's: `coco/{train2017,val2017}/` and `lvis/lvis_v1_{split}.json`.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.benchmark import Benchmark
-from lexiseg_model.data.labels import Labels
+from lexiseg_model.data.benchmark import Benchmark, FolderLayout, benchmark
+from lexiseg_model.data.outlines import read_segmentation
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.masks.rle import decode
+
+IGNORED = 65535  # label of a pixel that never counts
+UNEXPECTED = 65534  # label of a stored value that the benchmark does not define
+STORED_VALUES = 1 << 16
+Labels = NDArray[np.uint16]
 
 
 class AnnotatedImage(Protocol):
-    """One photograph and its label map; nothing is read before it is asked for."""
+    """A photograph and its label map, read on demand."""
 
     @property
     def name(self) -> str:
@@ -41,14 +54,210 @@ class AnnotatedSet:
     images: tuple[AnnotatedImage, ...]
 
 
-def read_photograph(path: Path) -> NDArray[np.uint8]:
-    """[H, W, 3] RGB, as stored: annotations follow the stored pixels, not an EXIF rotation.
+def read_benchmark(name: str, root: Path, split: str = "val") -> AnnotatedSet:
+    """List one split of a benchmark in its official layout.
 
     Raises:
-        DatasetError: the file is no image.
+        DatasetError: unknown benchmark or split, or its files are not under `root`.
+    """
+    official = benchmark(name)
+    official.split(split)
+    if not root.is_dir():
+        raise DatasetError(f"{name}: {root} is not a folder")
+    return read_folders(official, root, split) if official.layouts else read_lvis(official, root, split)
+
+
+def read_photograph(path: Path) -> NDArray[np.uint8]:
+    """[H, W, 3] RGB as stored: annotations follow the stored pixels, not an EXIF rotation.
+
+    Raises:
+        DatasetError: the file is not an image.
     """
     try:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"))
     except OSError as error:
         raise DatasetError(f"{path} cannot be read as an image: {error}") from None
+
+
+def read_pixels(path: Path) -> NDArray[Any]:
+    """Pixels of an annotation image as stored.
+
+    Raises:
+        DatasetError: the file is not an image.
+    """
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read as an image: {error}") from None
+
+
+def require_files(name: str, files: Sequence[Path]) -> None:
+    """Raise DatasetError if files of a data set are missing."""
+    missing = [path for path in files if not path.exists()]
+    if missing:
+        raise DatasetError(f"{name}: {len(missing)} of {len(files)} files are missing, such as {missing[0]}")
+
+
+@dataclass(frozen=True)
+class FileSample:
+    """A photograph and its label map; `table` is shared by the samples of a split."""
+
+    name: str
+    image: Path
+    annotation: Path
+    layout: FolderLayout
+    table: Labels
+
+    def read_image(self) -> NDArray[np.uint8]:
+        return read_photograph(self.image)
+
+    def read_labels(self) -> Labels:
+        return read_labels(self.annotation, self.layout, self.table)
+
+
+def read_folders(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
+    """List one split in the first of the benchmark's layouts that exists.
+
+    Args:
+        benchmark: one with layouts.
+        root: the official folder of the data set, or its parent.
+        split: common name, such as `val`.
+
+    Raises:
+        DatasetError: no layout exists (names all), or a file of a sample is missing.
+    """
+    folder = benchmark.split(split).folder
+    layouts = [layout for layout in benchmark.layouts if layout.splits is None or split in layout.splits]
+    bases = list(dict.fromkeys(root / name for name in benchmark.roots))
+    for base in bases:
+        for layout in layouts:
+            names = _names(base, layout, folder)
+            if names and (base / _path(layout.annotation, folder, names[0])).exists():
+                table = label_table(benchmark, layout)
+                samples = tuple(
+                    FileSample(
+                        name,
+                        base / _path(layout.image, folder, name),
+                        base / _path(layout.annotation, folder, name),
+                        layout,
+                        table,
+                    )
+                    for name in names
+                )
+                require_files(benchmark.name, [path for each in samples for path in (each.image, each.annotation)])
+                return AnnotatedSet(benchmark, split, samples)
+    expected = "; or ".join(
+        _path(f"{layout.listing or layout.image} with {layout.annotation}", folder, "ID") for layout in layouts
+    )
+    raise DatasetError(f"{benchmark.name}, split {split!r}: none of {', '.join(map(str, bases))} holds {expected}")
+
+
+def label_table(benchmark: Benchmark, layout: FolderLayout) -> Labels:
+    """[65536]: label of every stored value, IGNORED or UNEXPECTED."""
+    labels = range(len(benchmark.classes))
+    if layout.values == "stored":
+        if benchmark.stored is None:
+            raise DatasetError(f"{benchmark.name}: the layout needs a table of stored values, and there is none")
+        stored = benchmark.stored
+    else:
+        first = 1 if layout.values == "from-one" else 0
+        stored = [[label + first] for label in labels]
+    table = np.full(STORED_VALUES, UNEXPECTED, np.uint16)
+    table[layout.ignored] = IGNORED
+    for label, values in zip(labels, stored, strict=True):
+        table[values] = label
+    return table
+
+
+def read_labels(path: Path, layout: FolderLayout, table: Labels) -> Labels:
+    """Labels [H, W] of one annotation file.
+
+    Raises:
+        DatasetError: the file is not an image, has unexpected channels, or holds a value that the benchmark does not
+            define: another encoding would otherwise look like bad predictions.
+    """
+    pixels = read_pixels(path)
+    if layout.values == "red-green":
+        if pixels.ndim != 3 or pixels.shape[2] < 3:
+            raise DatasetError(f"{path} is {list(pixels.shape)}; expected RGB, label = red + 256 green")
+        wide = pixels.astype(np.int32)
+        stored = wide[..., 0] + 256 * wide[..., 1]
+    else:
+        if pixels.ndim != 2 or pixels.dtype.kind not in "ui":
+            raise DatasetError(f"{path} is {pixels.dtype} {list(pixels.shape)}; expected one channel of whole numbers")
+        stored = pixels.astype(np.int32)
+    outside = (stored < 0) | (stored >= STORED_VALUES)
+    labels: Labels = table[np.where(outside, 0, stored)]
+    unexpected = outside | (labels == UNEXPECTED)
+    if unexpected.any():
+        values = np.unique(stored[unexpected])[:5].tolist()
+        raise DatasetError(f"{path} holds the values {values}, which the layout {layout.annotation} does not define")
+    return labels
+
+
+@dataclass(frozen=True)
+class LvisSample:
+    """A photograph and its instances, largest first."""
+
+    name: str
+    image: Path
+    size: tuple[int, int]
+    instances: tuple[dict[str, Any], ...]
+
+    def read_image(self) -> NDArray[np.uint8]:
+        return read_photograph(self.image)
+
+    def read_labels(self) -> Labels:
+        labels = np.full(self.size, IGNORED, np.uint16)
+        for instance in self.instances:
+            labels[decode(read_segmentation(instance["segmentation"], self.size))] = instance["category_id"] - 1
+        return labels
+
+
+def read_lvis(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
+    """List one split of LVIS; images without an instance are left out.
+
+    Raises:
+        DatasetError: the annotation file or a photograph is missing, or the file is not LVIS v1.
+    """
+    listing = root / "lvis" / f"lvis_v1_{benchmark.split(split).folder}.json"
+    if not listing.exists():
+        raise DatasetError(f"{listing} does not exist; expected {root}/lvis/lvis_v1_{split}.json and {root}/coco/")
+    try:
+        content = json.loads(listing.read_bytes())
+        instances: dict[int, list[dict[str, Any]]] = {}
+        for entry in content["annotations"]:
+            if not 1 <= int(entry["category_id"]) <= len(benchmark.classes):
+                raise ValueError(f"category {entry['category_id']}; expected 1 to {len(benchmark.classes)}")
+            instances.setdefault(entry["image_id"], []).append(entry)
+        samples = tuple(
+            LvisSample(
+                name := "/".join(str(entry["coco_url"]).split("/")[-2:]),  # with COCO's split: LVIS mixes them
+                root / "coco" / name,
+                (int(entry["height"]), int(entry["width"])),
+                tuple(sorted(instances[entry["id"]], key=lambda instance: -float(instance["area"]))),
+            )
+            for entry in sorted(content["images"], key=lambda entry: int(entry["id"]))
+            if entry["id"] in instances
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{listing} is not an LVIS v1 annotation file: {error!r}") from None
+    require_files("lvis", [sample.image for sample in samples])
+    return AnnotatedSet(benchmark, split, samples)
+
+
+def _names(base: Path, layout: FolderLayout, folder: str) -> list[str]:
+    if layout.listing is not None:
+        listing = base / layout.listing.replace("{split}", folder)
+        return listing.read_text().split() if listing.exists() else []
+    pattern = layout.image if layout.listed_by == "images" else layout.annotation
+    above, suffix = pattern.replace("{split}", folder).split("{id}")
+    where = base / above
+    paths = (path.relative_to(where).as_posix() for path in where.rglob(f"*{suffix}") if path.name[0] != ".")
+    return sorted(path.removesuffix(suffix) for path in paths)
+
+
+def _path(pattern: str, folder: str, name: str) -> str:
+    return pattern.replace("{split}", folder).replace("{id}", name)

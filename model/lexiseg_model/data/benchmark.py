@@ -1,29 +1,30 @@
-"""What a public benchmark is, as data: classes in official order, folder layouts, stored values, mIoU convention.
+"""Definitions of public benchmarks: classes in official order, folder layouts, stored values, mIoU convention.
 
-`benchmarks/NAME.json` holds one each and names its sources. The names of the classes are the benchmark's own strings,
-because published figures were measured with them; the named vocabularies of the service spell them as words.
+`benchmarks/NAME.json` and `panoptics/NAME.json` hold one each and name their sources. Class names are the benchmark's
+own strings, because published figures were measured with them.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lexiseg_model.data.scenes import SceneClass
 from lexiseg_model.errors import DatasetError
 
 FOLDER = Path(__file__).parent / "benchmarks"
+PANOPTIC_FOLDER = Path(__file__).parent / "panoptics"
 S = TypeVar("S", bound=BaseModel)
 Convention = Literal["mmseg", "detectron2", "imagenet-s"]
-# How a stored value becomes a label: it is the label; it is the label plus one; by the table `stored`; or it is spread
-# over two channels, red + 256 green.
+# From stored value to label: the same; the label plus one; by the table `stored`; or red + 256 green.
 Values = Literal["label", "from-one", "stored", "red-green"]
 
 
 class FolderLayout(BaseModel):
-    """Where images and annotations lie under a root: path patterns with `{split}` and `{id}`."""
+    """Path patterns of images and annotations under a root, with `{split}` and `{id}`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,12 +33,12 @@ class FolderLayout(BaseModel):
     listing: str | None = Field(None, description="a file with one id a line")
     listed_by: Literal["images", "annotations"] = "images"  # where there is no listing
     values: Values
-    ignored: list[int] = Field(description="stored values that count nowhere; any other unknown one is an error")
-    splits: list[str] | None = Field(None, description="of those that have this layout; None: all")
+    ignored: list[int] = Field(description="stored values that are ignored; any other unknown one is an error")
+    splits: list[str] | None = Field(None, description="splits with this layout; None: all")
 
 
 class Split(BaseModel):
-    """The official name of a split, and how many images it has."""
+    """Official name of a split, and its number of images."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,7 +47,7 @@ class Split(BaseModel):
 
 
 class WithSplits(BaseModel, Generic[S]):
-    """What has splits under common names."""
+    """A benchmark with splits under common names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,15 +66,15 @@ class WithSplits(BaseModel, Generic[S]):
 
 
 class Benchmark(WithSplits[Split]):
-    """One benchmark; `classes[v]` is the class of label v, class 0 the background where there is one."""
+    """A semantic benchmark; `classes[v]` is the class of label v, class 0 the background where there is one."""
 
     title: str
     source: str
     notes: str
     miou: Convention
     background: bool
-    roots: list[str] = Field(description="official folders, tried in order under the folder that is given")
-    layouts: list[FolderLayout] = Field(description="tried in order; empty for a set with a reader of its own")
+    roots: list[str] = Field(description="official folders, tried in order under the given one")
+    layouts: list[FolderLayout] = Field(description="tried in order; empty for LVIS")
     stored: list[list[int]] | None = Field(None, description="stored values of each class")
     frequency: str | None = Field(None, description="one letter a class: f, c or r")
     classes: list[str]
@@ -88,18 +89,77 @@ class Benchmark(WithSplits[Split]):
         return self
 
 
+class Category(BaseModel):
+    """A panoptic category; `id` is used in annotations, `words` in prompts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: int
+    name: str
+    thing: bool
+    words: list[str] = Field(min_length=1)
+
+
+class PanopticSplit(BaseModel):
+    """Paths under the data set's folder, and the number of images."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    annotations: str
+    masks: list[str] = Field(description="folders of the PNG files, tried in order")
+    image: str = Field(description="pattern with {file} (as in the JSON), {id} and {city} (the id up to its first _)")
+    images: int
+
+
+class PanopticBenchmark(WithSplits[PanopticSplit]):
+    """A panoptic benchmark; a class index counts in `categories`."""
+
+    title: str
+    source: str
+    notes: str
+    roots: list[str] = Field(description="official folders, tried in order under the given one")
+    categories: list[Category]
+
+    @property
+    def classes(self) -> tuple[SceneClass, ...]:
+        """The categories as classes of scenes."""
+        return tuple(SceneClass(entry.name, tuple(entry.words), entry.thing) for entry in self.categories)
+
+    @cached_property
+    def class_of(self) -> dict[int, int]:
+        """Class index by category id."""
+        return {entry.id: class_index for class_index, entry in enumerate(self.categories)}
+
+
 def names() -> list[str]:
-    """Every benchmark that can be read."""
+    """Every semantic benchmark."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def panoptic_names() -> list[str]:
+    """Every panoptic benchmark."""
+    return sorted(path.stem for path in PANOPTIC_FOLDER.glob("*.json"))
 
 
 @cache
 def benchmark(name: str) -> Benchmark:
-    """A benchmark by its name.
+    """A semantic benchmark by name.
 
     Raises:
-        DatasetError: there is none of that name.
+        DatasetError: unknown name.
     """
     if name not in names():
-        raise DatasetError(f"no benchmark {name!r}; there is: {', '.join(names())}")
+        raise DatasetError(f"no benchmark {name!r}; known benchmarks: {', '.join(names())}")
     return Benchmark.model_validate_json((FOLDER / f"{name}.json").read_bytes())
+
+
+@cache
+def panoptic_benchmark(name: str) -> PanopticBenchmark:
+    """A panoptic benchmark by name.
+
+    Raises:
+        DatasetError: unknown name.
+    """
+    if name not in panoptic_names():
+        raise DatasetError(f"no panoptic benchmark {name!r}; known benchmarks: {', '.join(panoptic_names())}")
+    return PanopticBenchmark.model_validate_json((PANOPTIC_FOLDER / f"{name}.json").read_bytes())

@@ -13,8 +13,8 @@ from PIL import Image
 
 from lexiseg_model.errors import DatasetError, SampleError
 
-IGNORE = 255  # mask value that belongs to no class and counts nowhere
-INDEX_MODES = ("L", "P")  # of Pillow: one channel of 8 bits, gray or by a palette
+IGNORE = 255  # mask value that is ignored
+INDEX_MODES = ("L", "P")  # Pillow's modes of one 8-bit channel
 BACKGROUND = "background"
 CLASSES = "classes.json"
 
@@ -28,10 +28,7 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """One photograph and its mask, as paths.
-
-    What is read raises SampleError where it cannot be used; the message names the file.
-    """
+    """Paths of a photograph and its mask; reading raises SampleError with the file's name."""
 
     image: Path
     mask: Path
@@ -60,12 +57,12 @@ class Sample:
         return values
 
     def read(self, n_classes: int = IGNORE) -> Reading:
-        """Both, fit for training: of one size, and no value of the mask beyond the classes but 255."""
+        """Both; their sizes agree, and mask values are below `n_classes` or 255."""
         image = self.read_image()
         return Reading(image, self._fitting((image.shape[1], image.shape[0]), n_classes))
 
     def read_fitting_mask(self, n_classes: int = IGNORE) -> NDArray[np.uint8]:
-        """The mask alone, with the same demands; of the photograph no more than its size is read."""
+        """The mask alone with the same checks; only the size of the photograph is read."""
         try:
             with Image.open(self.image) as picture:
                 size = picture.size
@@ -74,7 +71,7 @@ class Sample:
         return self._fitting(size, n_classes)
 
     def _fitting(self, size: tuple[int, int], n_classes: int) -> NDArray[np.uint8]:
-        """`size`: width and height of the photograph."""
+        """The mask of a photograph with this width and height."""
         mask = self.read_mask()
         if mask.shape != size[::-1]:
             sizes = (f"{width} x {height}" for width, height in (mask.shape[::-1], size))
@@ -97,19 +94,19 @@ class IndexedDataset:
 
     @property
     def has_background(self) -> bool:
-        """Mask value 0 means "none of the classes" and has no name of its own."""
+        """Whether mask value 0 means "none of the classes"."""
         return self.classes[0] == BACKGROUND
 
     def some(self, most: int) -> tuple[Sample, ...]:
-        """At most so many photographs, the first one and others at equal distances."""
+        """At most so many photographs at equal distances."""
         return self.samples[:: max(1, len(self.samples) // most)][:most]
 
 
 def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
-    """Lists one split.
+    """List one split.
 
     Raises:
-        DatasetError: a folder, the class list or a mask is missing; the message says which and what was expected.
+        DatasetError: a folder, the class list or a mask is missing; states what was expected.
     """
     listing = root / name / CLASSES
     samples = list_samples(root, name, split)
@@ -119,10 +116,10 @@ def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
 
 
 def list_samples(root: Path, name: str, split: str) -> tuple[Sample, ...]:
-    """The photographs of one split with their masks, whether or not the set names classes.
+    """The photographs of one split with their masks; the set needs no class list.
 
     Raises:
-        DatasetError: a folder or a mask is missing; the message says which and what was expected.
+        DatasetError: a folder or a mask is missing; states what was expected.
     """
     folder = root / name / split
     for wanted in (root, root / name, folder / "images", folder / "masks"):
@@ -147,10 +144,10 @@ def _missing(wanted: Path, root: Path, name: str, split: str) -> str:
 
 
 def read_classes(listing: Path) -> tuple[str, ...]:
-    """The class names of a set; index = mask value.
+    """Class names of a set; index = mask value.
 
     Raises:
-        DatasetError: it is no such list.
+        DatasetError: it is not such a list.
     """
     try:
         classes = json.loads(listing.read_text())

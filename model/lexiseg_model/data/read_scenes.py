@@ -1,65 +1,422 @@
-"""Scenes on disk by a data set's name: a public benchmark in its official layout, or an indexed folder of one's own."""
+"""Scenes on disk by the name of a data set: public benchmarks, indexed folders, and any COCO JSON.
+
+Panoptic benchmarks share COCO's format: a JSON, and a PNG per image whose ids are R + 256 G + 65536 B, 0 = void
+(cocodataset/panopticapi, utils.py). Instance sets know things only: pixels of anything else belong to nobody. In
+indexed folders connected components stand in for instances.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from lexiseg_model.data import instance_folders
-from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.data.indexed_scenes import IsThing, object_scenes, panoptic_scenes
-from lexiseg_model.data.instances import things_of
-from lexiseg_model.data.objects import objects_in
-from lexiseg_model.data.panoptic_benchmark import names, panoptic_benchmark
-from lexiseg_model.data.panoptic_folders import read_panoptic
-from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, SceneSet, with_truth
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.data.annotated import IGNORED, Labels, read_photograph, read_pixels, require_files
+from lexiseg_model.data.benchmark import PanopticBenchmark, PanopticSplit, panoptic_benchmark, panoptic_names
+from lexiseg_model.data.indexed import CLASSES, IGNORE, IndexedDataset, Sample, list_samples, read_dataset
+from lexiseg_model.data.outlines import CocoFile, photographs_beside, read_coco_file, read_segmentation
+from lexiseg_model.data.scenes import (
+    VOID,
+    Annotation,
+    Ids,
+    Instance,
+    Objects,
+    PanopticTruth,
+    SceneClass,
+    SceneSet,
+    TruthSegment,
+    annotations_of,
+    objects_in,
+    objects_of,
+    panoptic_of,
+    things_of,
+    with_truth,
+)
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.masks.rle import decode
 
-INSTANCE_SETS = {
-    instance_folders.COCO: instance_folders.read_coco_instances,
-    instance_folders.ADE: instance_folders.read_ade_instances,
+COCO, ADE = "coco-instance", "ade20k-instance"
+IsThing = Callable[[str], bool | None]  # by class name; None counts as a thing
+REGION = SceneClass("region", ("region",), thing=True)  # the class of a set without class names
+NO_CLASS = IGNORED - 1  # label of a background: it counts, and is none of the classes
+
+
+class _Split(NamedTuple):
+    folder: str
+    images: int
+
+
+INSTANCE_SPLITS = {
+    COCO: {"val": _Split("val2017", 5000), "train": _Split("train2017", 118_287)},
+    ADE: {"val": _Split("validation", 2000), "train": _Split("training", 20_210)},
 }
 
 
 def read_panoptic_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[PanopticTruth]:
-    """Things and stuff.
+    """Scenes with things and stuff.
 
     Args:
-        name: of a panoptic benchmark, or of the folder of an indexed set, whose components stand in for instances.
+        name: a panoptic benchmark, or the folder of an indexed set.
         root: folder that holds the data set.
-        split: common name, as `val`.
-        is_thing: of an indexed set's class names; benchmarks say it themselves.
+        split: common name, such as `val`.
+        is_thing: whether a class of an indexed set is countable; benchmarks define it themselves.
 
     Raises:
-        DatasetError: the data set is not there, damaged, or has no panoptic truth.
+        DatasetError: the data set is missing, damaged, or has no panoptic truth.
     """
-    _refuse(name, "panoptic quality")
-    if name in names():
+    _refuse_instances(name, "panoptic quality")
+    if name in panoptic_names():
         return read_panoptic(panoptic_benchmark(name), root, split)
-    return panoptic_scenes(read_dataset(root, name, split), is_thing)
+    scenes = _indexed_scenes(read_dataset(root, name, split), is_thing)
+    things = {class_index for class_index, entry in enumerate(scenes.classes) if entry.thing}
+    stuff = set(range(len(scenes.classes))) - things
+    return with_truth(scenes, lambda labels: panoptic_of(labels, things, stuff, IGNORED))
 
 
 def read_instance_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[list[Annotation]]:
-    """Instances; of a panoptic set its things. Arguments and errors as `read_panoptic_scenes`."""
-    if name in INSTANCE_SETS:
-        return INSTANCE_SETS[name](root, split)
+    """Scenes with instances; of a panoptic set its things. Arguments and errors as `read_panoptic_scenes`."""
+    if name == COCO:
+        return read_coco_instances(root, split)
+    if name == ADE:
+        return read_ade_instances(root, split)
     scenes = read_panoptic_scenes(name, root, split, is_thing)
     return with_truth(scenes, lambda truth: things_of(truth, scenes.classes))
 
 
 def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[Objects]:
-    """What points and boxes are to show: things of a benchmark, components of an indexed set's classes or regions.
+    """Scenes with objects for points and boxes: things of a benchmark, components of an indexed set, or annotations.
 
-    Arguments and errors as `read_panoptic_scenes`.
+    Args:
+        name: a panoptic benchmark, the folder of an indexed set, with or without class names, or a JSON in COCO's
+            format, relative to `root`, whose photographs lie as COCO's do or beside it.
+        root, split, is_thing: as in `read_panoptic_scenes`; `split` is only a label for a JSON.
+
+    Raises:
+        DatasetError: as `read_panoptic_scenes`.
     """
-    _refuse(name, "the IoU of prompts")
-    if name in names():
-        scenes = read_panoptic(panoptic_benchmark(name), root, split)
-        return with_truth(scenes, lambda truth: objects_in(truth, scenes.classes))
+    if name.endswith(".json"):
+        return read_coco_objects(root / name, split)
+    _refuse_instances(name, "the IoU of prompts")
+    if name in panoptic_names():
+        panoptic = read_panoptic(panoptic_benchmark(name), root, split)
+        return with_truth(panoptic, lambda truth: objects_in(truth, panoptic.classes))
     return object_scenes(root, name, split, is_thing)
 
 
-def _refuse(name: str, task: str) -> None:
-    if name in INSTANCE_SETS:
+def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> SceneSet[Objects]:
+    """Scenes of an indexed set: components of its classes, or of every mask value where it has no class list.
+
+    Raises:
+        DatasetError: a folder or a mask is missing.
+    """
+    if (root / name / CLASSES).exists():
+        scenes = _indexed_scenes(read_dataset(root, name, split), is_thing)
+        return with_truth(scenes, lambda labels: objects_of(labels, range(len(scenes.classes)), IGNORED))
+    regions = tuple(MaskScene(sample, _label_table(0, IGNORE)) for sample in list_samples(root, name, split))
+    unnamed = SceneSet(name, split, (REGION,), True, "components", len(regions), regions)
+    return with_truth(unnamed, _as_regions)
+
+
+@dataclass(frozen=True)
+class PanopticScene:
+    """A photograph, its PNG of ids, and the segments that the JSON lists for it."""
+
+    name: str
+    image: Path
+    mask: Path
+    segments: tuple[TruthSegment, ...]
+
+    def read_image(self) -> NDArray[np.uint8]:
+        return read_photograph(self.image)
+
+    def read_truth(self) -> PanopticTruth:
+        ids = read_ids(self.mask)
+        known = {VOID, *(segment.id for segment in self.segments)}
+        unknown = [value for value in np.unique(ids).tolist() if value not in known]
+        if unknown:
+            raise DatasetError(f"{self.mask} holds the ids {unknown[:5]}, which its segments_info does not list")
+        return PanopticTruth(ids, self.segments)
+
+
+@dataclass(frozen=True)
+class CocoScene:
+    """A photograph and its annotations."""
+
+    name: str
+    image: Path
+    size: tuple[int, int]
+    entries: tuple[Annotation, ...]
+
+    def read_image(self) -> NDArray[np.uint8]:
+        return read_photograph(self.image)
+
+    def read_truth(self) -> list[Annotation]:
+        return list(self.entries)
+
+
+@dataclass(frozen=True)
+class AdeScene:
+    """A photograph and its PNG: R is the class from 1, G the number of the instance, 0 none."""
+
+    name: str
+    image: Path
+    mask: Path
+    n_classes: int
+
+    def read_image(self) -> NDArray[np.uint8]:
+        return read_photograph(self.image)
+
+    def read_truth(self) -> list[Annotation]:
+        pixels = read_pixels(self.mask)
+        if pixels.ndim != 3 or pixels.shape[2] < 2:
+            raise DatasetError(f"{self.mask} is {list(pixels.shape)}; expected RGB, class in R and instance in G")
+        stored, number = pixels[..., 0].astype(np.int32), pixels[..., 1].astype(np.int32)
+        if stored.max() > self.n_classes:
+            raise DatasetError(f"{self.mask} holds the class {stored.max()}; expected 1 to {self.n_classes}")
+        ids = np.where((stored > 0) & (number > 0), 256 * stored + number, 0)
+        return annotations_of(ids, [Instance(value, value // 256 - 1) for value in np.unique(ids).tolist() if value])
+
+
+@dataclass(frozen=True)
+class MaskScene:
+    """A photograph and its label map; `table` [256] maps the first `values` mask values to labels."""
+
+    sample: Sample
+    table: Labels
+    values: int = IGNORE
+
+    @property
+    def name(self) -> str:
+        return self.sample.name
+
+    def read_image(self) -> NDArray[np.uint8]:
+        return self.sample.read_image()
+
+    def read_truth(self) -> Labels:
+        labels: Labels = self.table[self.sample.read_fitting_mask(self.values)]
+        return labels
+
+
+def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> SceneSet[PanopticTruth]:
+    """List one split of a panoptic benchmark in its official folder, or its parent.
+
+    Raises:
+        DatasetError: JSON, photograph or PNG is missing, the JSON is not panoptic, or a category is unknown.
+    """
+    layout = benchmark.split(split)
+    bases = list(dict.fromkeys(root / name for name in benchmark.roots))
+    base = next((base for base in bases if (base / layout.annotations).exists()), None)
+    if base is None:
         raise DatasetError(
-            f"{name} knows instances only, which {task} cannot be measured by; take {' or '.join(names())}"
+            f"{benchmark.name}: none of {', '.join(map(str, bases))} holds {layout.annotations}; expected it with the "
+            f"PNG files in {' or '.join(layout.masks)} and the photographs {layout.image}"
         )
+    listing = base / layout.annotations
+    try:
+        content = json.loads(listing.read_bytes())
+        files = {str(image["id"]): str(image["file_name"]) for image in content["images"]}
+        entries = sorted(content["annotations"], key=lambda entry: str(entry["file_name"]))
+        folders = (base / name for name in layout.masks if entries and (base / name / entries[0]["file_name"]).exists())
+        masks = next(folders, base / layout.masks[0])
+        scenes = tuple(_panoptic_scene(benchmark, layout, base, masks, entry, files) for entry in entries)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{listing} is not a panoptic annotation file: {error!r}") from None
+    require_files(benchmark.name, [path for scene in scenes for path in (scene.image, scene.mask)])
+    return SceneSet(benchmark.name, split, benchmark.classes, False, "annotated", layout.images, scenes)
+
+
+def read_ids(path: Path) -> Ids:
+    """Ids [H, W] of one PNG.
+
+    Raises:
+        DatasetError: the file is not an RGB image.
+    """
+    pixels = read_pixels(path)
+    if pixels.ndim != 3 or pixels.shape[2] < 3:
+        raise DatasetError(f"{path} is {list(pixels.shape)}; expected RGB, id = red + 256 green + 65536 blue")
+    wide = pixels.astype(np.int32)
+    ids: Ids = wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
+    return ids
+
+
+def read_coco_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
+    """COCO: `coco/annotations/instances_val2017.json` and `coco/val2017/`, including images without instances.
+
+    Raises:
+        DatasetError: unknown split, a missing file, a malformed JSON, or a category that is not one of COCO's 80.
+    """
+    official = _official_split(COCO, split)
+    annotations = f"annotations/instances_{official.folder}.json"
+    base = _base(COCO, root, "coco", (annotations, official.folder))
+    things = [entry for entry in panoptic_benchmark("coco-panoptic").categories if entry.thing]
+    class_of = {entry.id: class_index for class_index, entry in enumerate(things)}
+    content = read_coco_file(base / annotations)
+    if unknown := sorted({int(each["category_id"]) for each in _all_entries(content)} - class_of.keys()):
+        raise DatasetError(f"{base / annotations}: unknown category {unknown[0]}; expected one of {sorted(class_of)}")
+    scenes = _coco_scenes(content, base / official.folder, class_of)
+    require_files(COCO, [scene.image for scene in scenes])
+    classes = tuple(SceneClass(entry.name, tuple(entry.words), thing=True) for entry in things)
+    return SceneSet(COCO, split, classes, True, "annotated", official.images, scenes)
+
+
+def read_coco_objects(listing: Path, split: str) -> SceneSet[Objects]:
+    """Objects of any JSON in COCO's format; where masks overlap the smaller is above, groups are ignored.
+
+    Raises:
+        DatasetError: the file is missing or malformed, or a photograph is missing.
+    """
+    content = read_coco_file(listing)
+    class_of = {category: class_index for class_index, category in enumerate(content.categories)}
+    scenes = _coco_scenes(content, photographs_beside(listing), class_of)
+    require_files(listing.name, [scene.image for scene in scenes])
+    classes = tuple(SceneClass(name, (name,), thing=True) for name in content.categories.values())
+    objects = tuple(_CocoObjects(scene) for scene in scenes)
+    return SceneSet(listing.stem, split, classes, True, "annotated", None, objects)
+
+
+@dataclass(frozen=True)
+class _CocoObjects:
+    """A COCO scene with objects as its truth."""
+
+    scene: CocoScene
+
+    @property
+    def name(self) -> str:
+        return self.scene.name
+
+    def read_image(self) -> NDArray[np.uint8]:
+        return self.scene.read_image()
+
+    def read_truth(self) -> Objects:
+        ids, ignored = np.zeros(self.scene.size, np.int32), np.zeros(self.scene.size, np.bool_)
+        drawn = [
+            (decode(read_segmentation(each["segmentation"], self.scene.size)), each) for each in self.scene.entries
+        ]
+        things = sorted((each for each in drawn if not each[1]["iscrowd"]), key=lambda each: -int(each[0].sum()))
+        for number, (mask, _) in enumerate(things, 1):
+            ids[mask] = number
+        for mask, each in drawn:
+            if each["iscrowd"]:
+                ignored |= mask
+        visible = np.unique(ids[ids > 0])  # the others are hidden by smaller ones
+        labels = tuple(int(things[number - 1][1]["category_id"]) - 1 for number in visible.tolist())
+        return Objects(np.searchsorted(visible, ids, "right").astype(np.int32), labels, ignored & (ids == 0))
+
+
+def read_ade_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
+    """ADE20K: `ADEChallengeData2016/{images,annotations_instance}/validation`.
+
+    Raises:
+        DatasetError: unknown split, or a missing file.
+    """
+    official = _official_split(ADE, split)
+    images, masks = f"images/{official.folder}", f"annotations_instance/{official.folder}"
+    base = _base(ADE, root, "ADEChallengeData2016", (masks, images))
+    classes = tuple(entry for entry in panoptic_benchmark("ade20k-panoptic").classes if entry.thing)
+    scenes = tuple(
+        AdeScene(image.stem, image, base / masks / f"{image.stem}.png", len(classes))
+        for image in sorted((base / images).glob("*.jpg"))
+    )
+    require_files(ADE, [path for scene in scenes for path in (scene.image, scene.mask)])
+    return SceneSet(ADE, split, classes, True, "annotated", official.images, scenes)
+
+
+def _refuse_instances(name: str, measure: str) -> None:
+    if name in INSTANCE_SPLITS:
+        raise DatasetError(f"{name} has instances only, not enough for {measure}; use {' or '.join(panoptic_names())}")
+
+
+def _panoptic_scene(
+    benchmark: PanopticBenchmark,
+    layout: PanopticSplit,
+    base: Path,
+    masks: Path,
+    entry: dict[str, Any],
+    files: dict[str, str],
+) -> PanopticScene:
+    name = str(entry["image_id"])
+    if name not in files:
+        raise DatasetError(f"{benchmark.name}: annotations of the image {name!r}, which is not among the images")
+    segments = []
+    for info in entry["segments_info"]:
+        category = int(info["category_id"])
+        if category not in benchmark.class_of:
+            raise DatasetError(
+                f"{benchmark.name}: the image {name!r} has a segment of the unknown category {category}; expected one "
+                f"of the {len(benchmark.categories)} ids from {benchmark.categories[0].id} to "
+                f"{benchmark.categories[-1].id}"
+            )
+        crowd = bool(info.get("iscrowd", 0))
+        segments.append(TruthSegment(int(info["id"]), benchmark.class_of[category], int(info["area"]), crowd))
+    image = layout.image.format(file=files[name], id=name, city=name.partition("_")[0])
+    return PanopticScene(name, base / image, masks / entry["file_name"], tuple(segments))
+
+
+def _all_entries(content: CocoFile) -> list[dict[str, Any]]:
+    return [entry for entries in content.annotations.values() for entry in entries]
+
+
+def _coco_scenes(content: CocoFile, folder: Path, class_of: dict[int, int]) -> tuple[CocoScene, ...]:
+    """Scenes whose annotations have `category_id` = class index + 1."""
+
+    def kept(entry: dict[str, Any]) -> Annotation:
+        try:
+            known = {key: entry[key] for key in ("segmentation", "area", "bbox")}
+            crowd = int(entry.get("iscrowd", 0))
+            return known | {"iscrowd": crowd, "category_id": class_of[int(entry["category_id"])] + 1}
+        except (KeyError, ValueError, TypeError) as error:
+            raise DatasetError(f"{folder}: an annotation is not COCO's: {error!r}") from None
+
+    return tuple(
+        CocoScene(
+            image["file_name"],
+            folder / image["file_name"],
+            image["size"],
+            tuple(kept(entry) for entry in content.annotations.get(image["id"], ())),
+        )
+        for image in content.images
+    )
+
+
+def _official_split(name: str, split: str) -> _Split:
+    splits = INSTANCE_SPLITS[name]
+    if split not in splits:
+        raise DatasetError(f"{name} has no split {split!r}; it has: {', '.join(splits)}")
+    return splits[split]
+
+
+def _base(name: str, root: Path, official: str, wanted: tuple[str, ...]) -> Path:
+    bases = (root / official, root)
+    for base in bases:
+        if all((base / path).exists() for path in wanted):
+            return base
+    raise DatasetError(f"{name}: none of {', '.join(map(str, bases))} holds {' and '.join(wanted)}")
+
+
+def _as_regions(labels: Labels) -> Objects:
+    """Components of every value, all of class 0."""
+    regions = objects_of(labels, range(IGNORE), IGNORED)
+    return Objects(regions.ids, (0,) * len(regions.labels), regions.ignored)
+
+
+def _indexed_scenes(dataset: IndexedDataset, is_thing: IsThing) -> SceneSet[Labels]:
+    """Label maps whose background is not among the classes."""
+    first = int(dataset.has_background)
+    names = dataset.classes[first:]
+    classes = tuple(SceneClass(name, (name,), thing=is_thing(name) is not False) for name in names)
+    table = _label_table(first, len(dataset.classes))
+    scenes = tuple(MaskScene(sample, table, len(dataset.classes)) for sample in dataset.samples)
+    return SceneSet(dataset.name, dataset.split, classes, dataset.has_background, "components", len(scenes), scenes)
+
+
+def _label_table(first: int, n_values: int) -> Labels:
+    """Map mask values from `first` on to labels from 0, earlier ones to NO_CLASS, others to IGNORED."""
+    table = np.full(IGNORE + 1, IGNORED, np.uint16)
+    table[:first] = NO_CLASS
+    table[first:n_values] = np.arange(n_values - first)
+    return table

@@ -1,33 +1,35 @@
-"""Photographs with things and stuff in them: what the tasks beyond semantic are measured on, whatever it is stored as.
+"""Photographs with things and stuff: the truth of the tasks beyond semantic, however it is stored.
 
-The truth of a scene is of one of three kinds: `PanopticTruth` for panoptic quality, `Objects` for what points and
-boxes show, a list of COCO annotations for mask AP. The second and third can be made of the first.
+A truth is a `PanopticTruth` for panoptic quality, `Objects` for points and boxes, or a list of COCO annotations for
+mask AP; the second and third can be derived from the first. Connected components of label maps stand in for instances.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.types import ClassEntry
+from lexiseg_model.masks.rle import encode_label_map
+from lexiseg_model.types import ClassEntry, Rle
 
-VOID = 0  # id of a pixel that counts nowhere
-NOTHING = -1  # id of a pixel that counts, but belongs to no segment: the background of a set that has one
+VOID = 0  # id of a pixel that never counts
+NOTHING = -1  # id of a pixel that counts but belongs to no segment: the background
 Ids = NDArray[np.int32]
 Annotation = dict[str, Any]  # one instance in COCO's format; `category_id` is the index of its class, plus 1
 Truth = TypeVar("Truth")
 TruthOut = TypeVar("TruthOut", covariant=True)
-# Whose instances they are: annotators', or connected components of label maps.
+# Origin of instances: annotators, or connected components of label maps.
 Source = Literal["annotated", "components"]
 
 
 @dataclass(frozen=True)
 class SceneClass:
-    """One class: the data set's name for it, the words to ask with, and whether it comes in countable pieces."""
+    """One class: the data set's name, the words of a prompt, and whether it is countable."""
 
     name: str
     words: tuple[str, ...]
@@ -35,13 +37,13 @@ class SceneClass:
 
     @property
     def entry(self) -> ClassEntry:
-        """The class as a request would name it."""
+        """The class in a request."""
         return ClassEntry(self.words[0], self.words[1:], thing=self.thing)
 
 
 @dataclass(frozen=True)
 class TruthSegment:
-    """A thing, or all of one kind of stuff. `area` in pixels as the data set says; `crowd`: a group, not told apart."""
+    """A thing, or all of one kind of stuff; `area` in pixels as stated by the data set; `crowd`: an unsplit group."""
 
     id: int
     class_index: int
@@ -51,7 +53,7 @@ class TruthSegment:
 
 @dataclass(frozen=True)
 class PanopticTruth:
-    """`ids` [H, W] int32: id of the segment, VOID or NOTHING. A segment may own no pixel, where others cover it."""
+    """`ids` [H, W] int32: segment id, VOID or NOTHING. A segment that others cover may own no pixel."""
 
     ids: Ids
     segments: tuple[TruthSegment, ...]
@@ -59,9 +61,12 @@ class PanopticTruth:
 
 @dataclass(frozen=True)
 class Objects:
-    """`ids` [H, W] int32: i + 1 for object i, whose class is `labels[i]`, 0 for none; every object owns pixels.
+    """Objects that own pixels.
 
-    Where `ignored` [H, W] bool is set, nothing counts.
+    Attributes:
+        ids: [H, W] int32, i + 1 for object i, 0 for none.
+        labels: class of each object.
+        ignored: [H, W] bool, pixels that never count.
     """
 
     ids: Ids
@@ -70,7 +75,7 @@ class Objects:
 
 
 class Scene(Protocol[TruthOut]):
-    """One photograph and its truth; nothing is read before it is asked for."""
+    """One photograph and its truth, read on demand."""
 
     @property
     def name(self) -> str:
@@ -94,9 +99,9 @@ class SceneSet(Generic[TruthOut]):
         name: of the data set.
         split: its common name.
         classes: `class_index` counts in them.
-        background: pixels may belong to none of the classes, and a model is to say so.
-        source: whose instances they are.
-        official: how many images the split has; None where nobody says.
+        background: pixels may belong to none of the classes.
+        source: origin of the instances.
+        official: number of images of the split; None if unknown.
         scenes: the images.
     """
 
@@ -111,7 +116,7 @@ class SceneSet(Generic[TruthOut]):
 
 @dataclass(frozen=True)
 class WithTruth(Generic[Truth, TruthOut]):
-    """A scene whose truth is looked at in another way."""
+    """A scene with a derived truth."""
 
     scene: Scene[Truth]
     look: Callable[[Truth], TruthOut]
@@ -128,14 +133,159 @@ class WithTruth(Generic[Truth, TruthOut]):
 
 
 def with_truth(scene_set: SceneSet[Truth], look: Callable[[Truth], TruthOut]) -> SceneSet[TruthOut]:
-    """The same photographs with their truth looked at in another way."""
-    scenes = tuple(WithTruth(scene, look) for scene in scene_set.scenes)
+    """The same photographs with a derived truth."""
     return SceneSet(
-        scene_set.name,
-        scene_set.split,
-        scene_set.classes,
-        scene_set.background,
-        scene_set.source,
-        scene_set.official,
-        scenes,
+        name=scene_set.name,
+        split=scene_set.split,
+        classes=scene_set.classes,
+        background=scene_set.background,
+        source=scene_set.source,
+        official=scene_set.official,
+        scenes=tuple(WithTruth(scene, look) for scene in scene_set.scenes),
+    )
+
+
+MIN_SHARE = 0.001  # of the picture: smaller components are specks of the annotation
+MIN_AREA = 100  # pixels, likewise
+
+
+class Components(NamedTuple):
+    """`ids` [H, W] int32: i + 1 for component i, 0 for none; class and area in pixels of each."""
+
+    ids: Ids
+    labels: tuple[int, ...]
+    areas: tuple[int, ...]
+
+
+def components(labels: NDArray[np.unsignedinteger], of: Collection[int], smallest: float | None = None) -> Components:
+    """Components of some classes, connected by sides or corners, without specks.
+
+    Args:
+        labels: [H, W] class indices.
+        of: the classes.
+        smallest: minimum area in pixels; None: MIN_AREA and MIN_SHARE.
+
+    Returns:
+        By ascending class, then in reading order of their first pixels.
+    """
+    if smallest is None:
+        smallest = max(MIN_AREA, MIN_SHARE * labels.size)
+    ids = np.zeros(labels.shape, np.int32)
+    owner: list[int] = []
+    areas: list[int] = []
+    for class_index in np.unique(labels).tolist():
+        if class_index not in of:
+            continue
+        _, parts, stats, _ = cv2.connectedComponentsWithStats((labels == class_index).astype(np.uint8), connectivity=8)
+        area = stats[:, cv2.CC_STAT_AREA]
+        large = np.flatnonzero(area[1:] >= smallest) + 1
+        number = np.zeros(len(area), np.int32)
+        number[large] = len(owner) + 1 + np.arange(len(large))
+        ids += number[parts]
+        owner += [class_index] * len(large)
+        areas += area[large].tolist()
+    return Components(ids, tuple(owner), tuple(areas))
+
+
+def objects_of(labels: NDArray[np.unsignedinteger], of: Collection[int], ignored: int) -> Objects:
+    """Every component of some classes as an object.
+
+    Args:
+        labels: [H, W] class indices.
+        of: classes that have objects.
+        ignored: value of ignored pixels.
+    """
+    regions = components(labels, of)
+    return Objects(regions.ids, regions.labels, labels == ignored)
+
+
+def panoptic_of(
+    labels: NDArray[np.unsignedinteger], things: Collection[int], stuff: Collection[int], ignored: int
+) -> PanopticTruth:
+    """Each component of a thing and each stuff class as a segment; specks of things are void.
+
+    Args:
+        labels: [H, W] class indices; classes that are neither thing nor stuff become NOTHING.
+        things: countable classes.
+        stuff: other classes.
+        ignored: value of pixels that are void.
+    """
+    regions = components(labels, things)
+    ids = np.where(np.isin(labels, list(things)) | (labels == ignored), VOID, NOTHING).astype(np.int32)
+    inside = regions.ids > 0
+    ids[inside] = regions.ids[inside]
+    segments = [
+        TruthSegment(index + 1, class_index, area)
+        for index, (class_index, area) in enumerate(zip(regions.labels, regions.areas, strict=True))
+    ]
+    for class_index in np.unique(labels).tolist():
+        if class_index in stuff:
+            covered = labels == class_index
+            segments.append(TruthSegment(len(segments) + 1, class_index, int(covered.sum())))
+            ids[covered] = segments[-1].id
+    return PanopticTruth(ids, tuple(segments))
+
+
+def objects_in(truth: PanopticTruth, classes: Sequence[SceneClass]) -> Objects:
+    """The things of a panoptic truth as objects; void and groups are ignored."""
+    ids = np.zeros(truth.ids.shape, np.int32)
+    ignored = truth.ids == VOID
+    labels: list[int] = []
+    for segment in truth.segments:
+        inside = truth.ids == segment.id
+        if segment.crowd:
+            ignored |= inside
+        elif classes[segment.class_index].thing and inside.any():
+            labels.append(segment.class_index)
+            ids[inside] = len(labels)
+    return Objects(ids, tuple(labels), ignored)
+
+
+class Instance(NamedTuple):
+    """Id and class of an instance in a map of ids."""
+
+    id: int
+    class_index: int
+    crowd: bool = False
+
+
+def annotations_of(ids: Ids, instances: Sequence[Instance]) -> list[Annotation]:
+    """One annotation for each instance that owns pixels, in order.
+
+    Args:
+        ids: [H, W]; values without an instance are ignored.
+        instances: with distinct ids.
+    """
+    order = np.argsort([instance.id for instance in instances], kind="stable")
+    sorted_ids = np.array([instance.id for instance in instances], ids.dtype)[order]
+    place = np.searchsorted(sorted_ids, ids).clip(max=max(0, len(sorted_ids) - 1))
+    is_owned = sorted_ids[place] == ids if len(sorted_ids) else np.zeros(ids.shape, bool)
+    indices = np.where(is_owned, order[place] if len(sorted_ids) else 0, len(sorted_ids)).astype(np.uint32)
+    return [
+        annotation(rle, instance.class_index, instance.crowd)
+        for instance, rle in zip(instances, encode_label_map(indices, len(sorted_ids)), strict=True)
+        if rle.area
+    ]
+
+
+def annotation(rle: Rle, class_index: int, crowd: bool = False) -> Annotation:
+    """One mask in COCO's format."""
+    return {
+        "category_id": class_index + 1,
+        "segmentation": {"size": list(rle.size), "counts": rle.counts},
+        "area": rle.area,
+        "bbox": list(rle.bbox),
+        "iscrowd": int(crowd),
+    }
+
+
+def things_of(truth: PanopticTruth, classes: Sequence[SceneClass]) -> list[Annotation]:
+    """The things of a panoptic truth as annotations, including groups."""
+    return annotations_of(
+        truth.ids,
+        [
+            Instance(segment.id, segment.class_index, segment.crowd)
+            for segment in truth.segments
+            if classes[segment.class_index].thing
+        ],
     )

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from lexiseg_model.data.pairs.skips import Skips
-from lexiseg_model.data.pairs.source import Skipped
+from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.checkpoints import write_whole
 from lexiseg_model.training.distributed import gather_objects, rank, world_size

@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.pairs.decode import decode
-from lexiseg_model.data.pairs.source import PairSource, Rewritten, Skipped, StoredPair
+from lexiseg_model.data.pairs.source import PairSource, Rewritten, Skipped, StoredPair, decode
 from lexiseg_model.data.pairs.stream import Drawn, PairStream
 from lexiseg_model.training.stream import Stream
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.clip.images import Normalisation, normalise
-from lexiseg_model.data.pairs.decode import decode
-from lexiseg_model.data.pairs.source import PairSource
+from lexiseg_model.data.pairs.source import PairSource, decode
 from lexiseg_model.training.pairs import PairBatch
 
 

@@ -31,14 +31,6 @@ def test_samples_come_in_the_order_of_their_names(tmp_path: Path) -> None:
     assert [sample.name for sample in read_dataset(tmp_path, "pets", "val").samples] == ["a", "b", "c"]
 
 
-def test_a_split_knows_its_set_and_classes(tmp_path: Path) -> None:
-    write_set(tmp_path)
-
-    data = read_dataset(tmp_path, "pets", "val")
-
-    assert (data.name, data.split, data.classes) == ("pets", "val", tuple(CLASSES))
-
-
 @pytest.mark.parametrize(("classes", "has_background"), [(["background", "cat"], True), (["cat", "dog"], False)])
 def test_value_zero_is_background_only_where_the_class_list_says_so(classes: list[str], has_background: bool) -> None:
     assert IndexedDataset("pets", "val", tuple(classes), ()).has_background is has_background
@@ -52,12 +44,6 @@ def test_an_image_is_read_as_rgb(tmp_path: Path) -> None:
     assert image.shape == (4, 6, 3)
     assert image.dtype == np.uint8
     assert image[..., 0].min() > 180
-
-
-def test_a_gray_image_is_read_as_rgb(tmp_path: Path) -> None:
-    Image.new("L", (6, 4), 70).save(tmp_path / "gray.png")
-
-    assert Sample(tmp_path / "gray.png", tmp_path / "gray.png").read_image().tolist() == np.full((4, 6, 3), 70).tolist()
 
 
 @pytest.mark.parametrize("mode", ["L", "P"])
@@ -81,18 +67,6 @@ def test_what_is_missing_is_named_with_the_expected_layout(tmp_path: Path, missi
 
     assert f"{tmp_path / missing} does not exist" in str(raised.value)
     assert f"{tmp_path}/pets/val/images/NAME.jpg, masks/NAME.png and {tmp_path}/pets/classes.json" in str(raised.value)
-
-
-def test_a_missing_root_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="nowhere does not exist"):
-        read_dataset(tmp_path / "nowhere", "pets", "val")
-
-
-def test_a_missing_split_is_named(tmp_path: Path) -> None:
-    write_set(tmp_path)
-
-    with pytest.raises(DatasetError, match=r"split 'train': .*train.images does not exist"):
-        read_dataset(tmp_path, "pets", "train")
 
 
 def test_an_image_without_a_mask_is_named(tmp_path: Path) -> None:
@@ -134,12 +108,6 @@ def sample(tmp_path: Path, mask: Image.Image, photograph: bytes | None = None) -
     if photograph is not None:
         (folder / "images" / "a.jpg").write_bytes(photograph)
     return read_dataset(tmp_path, "pets", "val").samples[0]
-
-
-def test_photograph_and_mask_are_read_together(tmp_path: Path) -> None:
-    image, mask = sample(tmp_path, Image.fromarray(np.full((4, 6), 2, np.uint8))).read(len(CLASSES))
-
-    assert (image.shape, mask.shape) == ((4, 6, 3), (4, 6))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.data.instance_folders import read_ade_instances, read_coco_instances
+from lexiseg_model.data.read_scenes import read_ade_instances, read_coco_instances
 from lexiseg_model.errors import DatasetError
 from tests import coco
 from tests.model.data.panoptic_trees import write_ade_instances, write_coco_instances
@@ -41,7 +41,7 @@ def test_coco_has_eighty_things_and_all_images(tmp_path: Path) -> None:
 def test_a_category_beside_the_eighty_is_named(tmp_path: Path) -> None:
     write_coco_instances(tmp_path, {1: (40, 60)}, [polygon(1, 1, 92)])
 
-    with pytest.raises(DatasetError, match=r"instances_val2017.json: the unknown category 92; expected one of"):
+    with pytest.raises(DatasetError, match=r"instances_val2017.json: unknown category 92; expected one of"):
         read_coco_instances(tmp_path, "val")
 
 
@@ -49,7 +49,7 @@ def test_a_missing_photograph_of_coco_is_named(tmp_path: Path) -> None:
     write_coco_instances(tmp_path, {1: (40, 60), 2: (40, 60)}, [])
     (tmp_path / "coco" / "val2017" / "000000000002.jpg").unlink()
 
-    with pytest.raises(DatasetError, match=r"coco-instance: 1 of 2 files are missing, as .*000000000002.jpg"):
+    with pytest.raises(DatasetError, match=r"coco-instance: 1 of 2 files are missing, such as .*000000000002.jpg"):
         read_coco_instances(tmp_path, "val")
 
 
@@ -113,5 +113,5 @@ def test_a_missing_map_of_ade_is_named(tmp_path: Path) -> None:
     write_ade_instances(tmp_path, {"ADE_val_00000001": (CLASSES, NUMBERS), "ADE_val_00000002": (CLASSES, NUMBERS)})
     (tmp_path / "ADEChallengeData2016" / "annotations_instance" / "validation" / "ADE_val_00000002.png").unlink()
 
-    with pytest.raises(DatasetError, match=r"ade20k-instance: 1 of 4 files are missing, as .*00000002.png"):
+    with pytest.raises(DatasetError, match=r"ade20k-instance: 1 of 4 files are missing, such as .*00000002.png"):
         read_ade_instances(tmp_path, "val")

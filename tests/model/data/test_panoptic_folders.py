@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.data.panoptic_benchmark import panoptic_benchmark
-from lexiseg_model.data.panoptic_folders import read_ids, read_panoptic
+from lexiseg_model.data.benchmark import panoptic_benchmark
+from lexiseg_model.data.read_scenes import read_ids, read_panoptic
 from lexiseg_model.data.scenes import PanopticTruth, SceneSet, TruthSegment
 from lexiseg_model.errors import DatasetError
 from tests.model.data.panoptic_trees import (
@@ -94,7 +94,7 @@ def test_a_missing_file_is_named(missing: str, tmp_path: Path) -> None:
     write_coco_panoptic(tmp_path, [drawn(name, (1, 92, 200)) for name in ("000000000139", "000000000285")])
     (tmp_path / "coco" / missing).unlink()
 
-    with pytest.raises(DatasetError, match=rf"coco-panoptic: 1 of 4 files are missing, as .*{missing}"):
+    with pytest.raises(DatasetError, match=rf"coco-panoptic: 1 of 4 files are missing, such as .*{missing}"):
         read("coco-panoptic", tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_annotations_of_an_image_that_is_not_listed_are_an_error(tmp_path: Path)
     listing = write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))])
     listing.write_text(json.dumps(json.loads(listing.read_text()) | {"images": []}))
 
-    with pytest.raises(DatasetError, match="annotations of the image '139', which the images do not list"):
+    with pytest.raises(DatasetError, match="annotations of the image '139', which is not among the images"):
         read("coco-panoptic", tmp_path)
 
 
@@ -128,7 +128,7 @@ def test_an_id_without_a_segment_is_an_error(tmp_path: Path) -> None:
     write_coco_panoptic(tmp_path, [Drawn("000000000139", IDS, {3: 1, 300: 92})])
 
     with pytest.raises(
-        DatasetError, match=rf"139.png holds the ids \[{LARGE}\], which its segments_info does not name"
+        DatasetError, match=rf"139.png holds the ids \[{LARGE}\], which its segments_info does not list"
     ):
         read("coco-panoptic", tmp_path).scenes[0].read_truth()
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.annotated import AnnotatedSet
+from lexiseg_model.data.annotated import IGNORED, AnnotatedSet, Labels
 from lexiseg_model.data.benchmark import Benchmark, Convention, Split
-from lexiseg_model.data.labels import IGNORED, Labels
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, Sight
 from tests.model.stand_in import picture
 

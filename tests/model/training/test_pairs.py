@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lexiseg_model.data.pairs.decode import decode
-from lexiseg_model.data.pairs.open import open_pairs
-from lexiseg_model.data.pairs.source import Rewritten, StoredPair
+from lexiseg_model.data.pairs.files import open_pairs
+from lexiseg_model.data.pairs.source import Rewritten, StoredPair, decode
 from lexiseg_model.training.pairs import Shrunk
 from lexiseg_model.training.retrieval import centred, margin, own_rank, recall
 from tests.model.training.pairs_folder import write_pairs

@@ -1,1 +1,1 @@
-"""A user's own pictures: read from folders or COCO JSON, checked, split, laid out as an indexed data set."""
+"""A user's own pictures: read from folders or COCO JSON, checked, and written as an indexed data set."""

@@ -1,36 +1,37 @@
-"""COCO's instances JSON, as annotation tools export it: polygons and run lengths become index masks.
+"""COCO's JSON as annotation tools export it: polygons and run lengths become index masks.
 
-What tools mean differs from what COCO means. CVAT writes every mask that was painted as a crowd, and `attributes` with
-each annotation, which COCO has not; Label Studio writes rectangles without an outline.
+Tools deviate from COCO. CVAT marks every painted mask as a crowd, and writes `attributes`, which COCO does not have.
+Label Studio writes rectangles without an outline, and names of uploads with a prefix.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 from math import ceil, floor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE
-from lexiseg_model.data.outlines.coco_masks import read_segmentation
-from lexiseg_model.data.own.folders import HELD_OUT
-from lexiseg_model.data.own.photographs import Photographs
-from lexiseg_model.data.own.pictures import OwnPictures, Picture
+from lexiseg_model.data.outlines import read_segmentation
+from lexiseg_model.data.own.pictures import HELD_OUT, OwnPictures, Picture
 from lexiseg_model.errors import DatasetError, ShapeError
 from lexiseg_model.masks.rle import decode
 
 Annotation = Mapping[str, Any]
-PARTS = ("images", "annotations", "categories")
-# Names of files and folders of what is held out, and of what is for later; CVAT's subsets are Train, Validation, Test.
+KEYS = {"images", "annotations", "categories"}
+# Files and folders of validation and test splits; CVAT's subsets are Train, Validation, Test.
 VALIDATION = re.compile(r"(instances_)?val(id(ation)?)?(\d+)?$", re.IGNORECASE)
 TEST = re.compile(r"(instances_)?test(\d+)?$", re.IGNORECASE)
-MOST_CLASSES = 254  # beside the background and 255
+UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of Label Studio
+MAX_CLASSES = 254  # without the background and 255
 
 
 def listings(folder: Path) -> list[Path]:
@@ -40,17 +41,17 @@ def listings(folder: Path) -> list[Path]:
 
 
 def read_coco(folder: Path, files: list[Path]) -> OwnPictures:
-    """The photographs of COCO files; those of files or folders named after validation are held out, after a test left.
+    """The photographs of COCO files; validation files or folders are held out, test files are left out.
 
-    Categories without an annotation are no classes. Where masks overlap the smaller lies above. Crowds, and boxes
-    without an outline, count nowhere.
+    Categories without an annotation are no classes. Where masks overlap the smaller is above. Crowds, and boxes without
+    an outline, are ignored.
 
     Raises:
-        DatasetError: a file is damaged, or photographs are not where it says.
+        DatasetError: a file is damaged, or photographs are missing.
     """
     tests = [path for path in files if _is_of(TEST, path)]
-    kept = [path for path in files if path not in tests] or files
-    contents = {path: _content(path) for path in kept}
+    contents = {path: json.loads(path.read_text(encoding="utf-8")) for path in files if path not in tests}
+    contents = contents or {path: json.loads(path.read_text(encoding="utf-8")) for path in files}
     used = {entry["category_id"] for content in contents.values() for entry in content["annotations"]}
     names = [
         str(category["name"])
@@ -59,33 +60,32 @@ def read_coco(folder: Path, files: list[Path]) -> OwnPictures:
         if category["id"] in used and category["name"] != BACKGROUND
     ]
     classes = (BACKGROUND, *dict.fromkeys(names))
-    if not 1 < len(classes) <= MOST_CLASSES + 1:
-        raise DatasetError(f"{folder}: {len(classes) - 1} categories have annotations; expected 1 to {MOST_CLASSES}")
+    if not 1 < len(classes) <= MAX_CLASSES + 1:
+        raise DatasetError(f"{folder}: {len(classes) - 1} categories have annotations; expected 1 to {MAX_CLASSES}")
     train: list[Picture] = []
     held_out: list[Picture] = []
     for path, content in contents.items():
         (held_out if _is_of(VALIDATION, path) else train).extend(_pictures(folder, path, content, classes))
-    left = [f"{path.relative_to(folder)} is a test split: it is left for you" for path in tests if path not in contents]
-    return OwnPictures(folder, classes, tuple(train), tuple(held_out), (*left, *_uncounted(contents)))
+    left = [f"{path.relative_to(folder)} is a test split and is not used" for path in tests if path not in contents]
+    return OwnPictures(folder, classes, tuple(train), tuple(held_out), (*left, *_ignored(contents)))
 
 
 def _is_of(split: re.Pattern[str], path: Path) -> bool:
     return any(split.match(part) for part in (path.parent.name, path.stem))
 
 
-def _uncounted(contents: Mapping[Path, Mapping[str, Any]]) -> list[str]:
-    """Sentences about annotations whose pixels count nowhere."""
+def _ignored(contents: Mapping[Path, Mapping[str, Any]]) -> list[str]:
+    """Sentences about ignored annotations."""
     entries = [entry for content in contents.values() for entry in content["annotations"]]
-    boxes = sum(not entry.get("segmentation") for entry in entries)
-    crowds = sum(_is_crowd(entry) for entry in entries)
-    said = []
-    if boxes:
-        said.append(
-            f"{boxes} of {len(entries)} annotations are boxes without an outline: what they hold counts nowhere"
-        )
-    if crowds:
-        said.append(f"{crowds} of {len(entries)} annotations are crowds (iscrowd): what they cover counts nowhere")
-    return said
+    kinds = {
+        "boxes without an outline": sum(not entry.get("segmentation") for entry in entries),
+        "crowds (iscrowd)": sum(_is_crowd(entry) for entry in entries),
+    }
+    return [
+        f"{number} of {len(entries)} annotations are {kind}: their pixels are ignored"
+        for kind, number in kinds.items()
+        if number
+    ]
 
 
 def _is_crowd(entry: Annotation) -> bool:
@@ -93,15 +93,11 @@ def _is_crowd(entry: Annotation) -> bool:
 
 
 def _pictures(folder: Path, path: Path, content: Mapping[str, Any], classes: tuple[str, ...]) -> list[Picture]:
-    value_of = {
-        category["id"]: classes.index(category["name"])
-        for category in content["categories"]
-        if category["name"] in classes
-    }
+    value_of = {each["id"]: classes.index(each["name"]) for each in content["categories"] if each["name"] in classes}
     by_image: dict[Any, list[Annotation]] = {}
     for entry in content["annotations"]:
         by_image.setdefault(entry["image_id"], []).append(entry)
-    photographs = Photographs(folder, path)
+    photographs = _Photographs(folder, path)
     pictures = []
     missing = []
     for image in content["images"]:
@@ -114,8 +110,8 @@ def _pictures(folder: Path, path: Path, content: Mapping[str, Any], classes: tup
             pictures.append(Picture(file, partial(_draw, f"{path}: an annotation of {name}", entries, value_of, size)))
     if missing:
         raise DatasetError(
-            f"{path}: {len(missing)} of {len(content['images'])} photographs are not there, as {missing[0]}; put them "
-            f"anywhere in {folder}"
+            f"{path}: {len(missing)} of {len(content['images'])} photographs are missing, such as {missing[0]}; put "
+            f"them anywhere in {folder}"
         )
     return pictures
 
@@ -143,10 +139,9 @@ def _draw(
 
 
 def _box(entry: Annotation) -> tuple[slice, slice]:
-    """Rows and columns of an annotation's box, every pixel that it touches; none without a box."""
+    """Rows and columns of all pixels that an annotation's box touches; empty without a box."""
     left, top, width, height = (float(side) for side in entry.get("bbox") or (0, 0, 0, 0))
-    rows, columns = (top, top + height), (left, left + width)
-    return slice(max(0, floor(rows[0])), ceil(rows[1])), slice(max(0, floor(columns[0])), ceil(columns[1]))
+    return slice(max(0, floor(top)), ceil(top + height)), slice(max(0, floor(left)), ceil(left + width))
 
 
 def _is_coco(path: Path) -> bool:
@@ -154,9 +149,33 @@ def _is_coco(path: Path) -> bool:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and set(PARTS) <= content.keys()
+    return isinstance(content, dict) and content.keys() >= KEYS
 
 
-def _content(path: Path) -> Mapping[str, Any]:
-    content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+class _Photographs:
+    """Finds the photographs of a listing: beside it, in a folder of its split, or anywhere by a unique name."""
+
+    def __init__(self, folder: Path, listing: Path) -> None:
+        split = listing.stem.removeprefix("instances_")
+        above = dict.fromkeys((listing.parent, folder))
+        # CVAT: images/default, images/Train; COCO: train2017.
+        self._places = [place / inside for place in above for inside in ("", "images", f"images/{split}", split)]
+        self._folder = folder
+        self._by_name: dict[str, list[Path]] | None = None
+
+    def find(self, named: str) -> Path | None:
+        """The file of a name, path or URL; None if there is none or several."""
+        path = unquote(urlsplit(named).path) if "://" in named else named.replace("\\", "/")
+        for place in self._places:
+            if not path.startswith("/") and (place / path).is_file():
+                return place / path
+        if self._by_name is None:
+            self._by_name = defaultdict(list)
+            for each in self._folder.rglob("*"):
+                if each.is_file():
+                    self._by_name[each.name].append(each)
+        name = PurePosixPath(path).name
+        for each_name in (name, UPLOAD_PREFIX.sub("", name)):
+            if len(alike := self._by_name.get(each_name, [])) == 1:
+                return alike[0]
+        return None

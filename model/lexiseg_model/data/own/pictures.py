@@ -1,33 +1,41 @@
-"""What a folder of a user's pictures holds, whichever way their masks are stored."""
+"""A user's pictures with masks, from folders: `images/NAME.jpg`, `masks/NAME.png`, `classes.json`, perhaps in `train/`
+and `val/`. Pictures are compared by what they show."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lexiseg_model.data.indexed import BACKGROUND
+from lexiseg_model.data.indexed import BACKGROUND, CLASSES
 from lexiseg_model.errors import DatasetError
+
+TRAIN, HELD_OUT = "train", ("val", "valid", "validation")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+EXAMPLE_LIST = '["background", "cat", "dog"]'
 
 MaskReader = Callable[[], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One photograph; `read_mask` gives [H, W] class indices, 255 = ignore, as the photograph is seen."""
+    """One photograph; `read_mask` gives [H, W] class indices, 255 = ignore, in the orientation of `read_image`."""
 
     image: Path
     read_mask: MaskReader
 
     def read_image(self) -> NDArray[np.uint8]:
-        """[H, W, 3] RGB, upright.
+        """[H, W, 3] RGB after EXIF rotation.
 
         Raises:
-            DatasetError: the file is no photograph.
+            DatasetError: the file is not a photograph.
         """
         try:
             with Image.open(self.image) as picture:
@@ -38,9 +46,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class OwnPictures:
-    """`classes[v]` is the class of mask value v; `held_out` are those that the user keeps apart, if he does.
+    """The pictures of a folder.
 
-    `warnings` are sentences about what was left out on reading.
+    Attributes:
+        classes: `classes[v]` is the class of mask value v.
+        held_out: pictures that the user keeps for validation.
+        warnings: sentences about what was left out.
     """
 
     folder: Path
@@ -51,5 +62,77 @@ class OwnPictures:
 
     @property
     def named(self) -> dict[int, str]:
-        """Mask values of classes but the background."""
+        """Classes without the background by mask value."""
         return {value: name for value, name in enumerate(self.classes) if name != BACKGROUND}
+
+
+def read_folders(folder: Path) -> OwnPictures:
+    """List the photographs of a folder.
+
+    Raises:
+        DatasetError: there is no class list, or photographs have no masks.
+    """
+    classes = _classes(folder / CLASSES)
+    train = _pictures(folder / TRAIN if (folder / TRAIN / "images").is_dir() else folder)
+    held_out = [
+        picture for name in HELD_OUT if (folder / name / "images").is_dir() for picture in _pictures(folder / name)
+    ]
+    return OwnPictures(folder, classes, tuple(train), tuple(held_out))
+
+
+def held_out(data: Path) -> frozenset[str]:
+    """Digests of the photographs of every validation split below a folder."""
+    return frozenset(digest(path) for path in sorted(data.glob("*/val/images/*")))
+
+
+def digest(path: Path) -> str:
+    """Digest of what a photograph shows, independent of its file's name and metadata."""
+    with Image.open(path) as picture:
+        return _digest(picture)
+
+
+def digest_of(rgb: NDArray[np.uint8]) -> str:
+    """`digest` of a photograph [H, W, 3]."""
+    return _digest(Image.fromarray(rgb))
+
+
+def _digest(picture: Image.Image) -> str:
+    small = picture.convert("L").resize((16, 16), Image.Resampling.BILINEAR)
+    return hashlib.sha256((np.asarray(small) // 16).tobytes()).hexdigest()
+
+
+def _classes(path: Path) -> tuple[str, ...]:
+    try:
+        classes = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DatasetError(f"there is no {path}: a list of names, index = mask value, such as {EXAMPLE_LIST}") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} is not a list of names, such as {EXAMPLE_LIST}: {error}") from None
+    if not isinstance(classes, list) or not all(isinstance(name, str) and name.strip() for name in classes):
+        raise DatasetError(f"{path}: expected a list of names, index = mask value, such as {EXAMPLE_LIST}")
+    if BACKGROUND in classes[1:] or len(set(classes)) < len(classes) or not set(classes) - {BACKGROUND}:
+        raise DatasetError(f"{path}: expected distinct names, {BACKGROUND!r} only as the first, got {classes}")
+    return tuple(classes)
+
+
+def _pictures(folder: Path) -> list[Picture]:
+    images = sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in SUFFIXES)
+    masks = {image: folder / "masks" / f"{image.stem}.png" for image in images}
+    missing = [image.name for image, mask in masks.items() if not mask.is_file()]
+    if missing:
+        raise DatasetError(
+            f"{len(missing)} of {len(images)} photographs of {folder / 'images'} have no mask, such as {missing[0]}: "
+            f"expected {masks[folder / 'images' / missing[0]]}"
+        )
+    return [Picture(image, partial(_read_mask, mask)) for image, mask in masks.items()]
+
+
+def _read_mask(path: Path) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as picture:
+            mode, values = picture.mode, np.asarray(picture)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read as a mask: {error}") from None
+    if values.dtype != np.uint8 or values.ndim != 2:
+        raise DatasetError(f"{path} is {mode}, {values.dtype} {list(values.shape)}; expected one channel of 8 bits")
+    return values

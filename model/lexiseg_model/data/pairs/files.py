@@ -1,4 +1,4 @@
-"""Pairs as photographs in a folder, and one listing of what is said of them: captions.json, a CSV, or COCO's JSON."""
+"""Pair sources by path: tar shards, and photographs in a folder listed in captions.json, a CSV or COCO's JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lexiseg_model.data.pairs.source import Skipped, StoredPair
+from lexiseg_model.data.pairs.shards import ShardPairs
+from lexiseg_model.data.pairs.source import Joined, PairSource, Skipped, StoredPair
 from lexiseg_model.errors import DatasetError, SampleError
 
 LISTING = "captions.json"
@@ -18,14 +19,14 @@ COLUMNS_OF_WORDS = ("caption", "text", "title")
 
 
 class Described(NamedTuple):
-    """A photograph's file and what is said of it."""
+    """A photograph's file and its captions."""
 
     image: Path
     captions: tuple[str, ...]
 
 
 class FilePairs:
-    """All pairs of one listing, as one part."""
+    """The pairs of one listing, in one part."""
 
     damaged: Sequence[Skipped] = ()
 
@@ -55,14 +56,14 @@ def read_caption_folder(folder: Path) -> FilePairs:
     for stem, entry in content.items():
         said = entry.get("captions") if isinstance(entry, dict) else entry
         if not isinstance(said, list) or not all(isinstance(caption, str) for caption in said):
-            raise DatasetError(f"{listing}, {stem!r}: expected a list of captions, {said!r:.80} came")
+            raise DatasetError(f"{listing}, {stem!r}: expected a list of captions, got {said!r:.80}")
         pairs.append(Described(files.get(stem, folder / IMAGES / f"{stem}.jpg"), tuple(said)))
     return _listed(listing, pairs)
 
 
 def read_caption_table(listing: Path) -> FilePairs:
-    """A CSV, or with tabs a TSV, whose first row names the columns; paths count from its folder, captions of one
-    photograph in several rows are joined. Errors as `open_pairs`."""
+    """A CSV or TSV with a header; paths are relative to its folder, rows of one photograph are joined. Errors as
+    `open_pairs`."""
     said: dict[str, list[str]] = {}
     try:
         with listing.open(encoding="utf-8-sig", newline="") as content:
@@ -74,7 +75,7 @@ def read_caption_table(listing: Path) -> FilePairs:
             words = next((names[name] for name in COLUMNS_OF_WORDS if name in names), None)
             if file is None or words is None:
                 raise DatasetError(
-                    f"{listing}: the columns {list(rows.fieldnames or ())}; expected one of "
+                    f"{listing} has the columns {list(rows.fieldnames or ())}; expected one of "
                     f"{', '.join(COLUMNS_OF_FILES)} and one of {', '.join(COLUMNS_OF_WORDS)}"
                 )
             for row in rows:
@@ -85,8 +86,8 @@ def read_caption_table(listing: Path) -> FilePairs:
 
 
 def read_coco_captions(listing: Path) -> FilePairs:
-    """COCO's `annotations/captions_train2017.json`, photographs in `train2017` beside `annotations`, or in the
-    listing's own folder; errors as `open_pairs`."""
+    """COCO's `annotations/captions_train2017.json`, photographs in `train2017` or the listing's folder; errors as
+    `open_pairs`."""
     content = _json(listing)
     try:
         said: dict[int, list[str]] = {}
@@ -108,7 +109,7 @@ def _photographs_of(listing: Path) -> Path:
 def _listed(listing: Path, pairs: Iterable[Described]) -> FilePairs:
     listed = list(pairs)
     if not listed:
-        raise DatasetError(f"{listing} lists no captions")
+        raise DatasetError(f"{listing} has no captions")
     return FilePairs(listed)
 
 
@@ -120,3 +121,38 @@ def _json(path: Path) -> Any:
     except ValueError as error:
         raise DatasetError(f"{path} is not JSON: {error}") from None
     return content
+
+
+EXPECTED = (
+    "a folder of .tar shards as img2dataset writes them, a folder with captions.json and images/, "
+    "a .csv or .tsv of image and caption, or a captions_*.json of COCO"
+)
+
+
+def open_pairs(*paths: Path) -> PairSource:
+    """List the pairs at one path, or at several as one source.
+
+    Raises:
+        DatasetError: a path does not exist, has none of the expected contents, or its listing cannot be read.
+    """
+    if not paths:
+        raise DatasetError(f"no path to pairs; expected {EXPECTED}")
+    sources = tuple(_open(path) for path in paths)
+    return sources[0] if len(sources) == 1 else Joined(sources)
+
+
+def _open(path: Path) -> PairSource:
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist; expected {EXPECTED}")
+    if path.is_dir():
+        if (path / LISTING).exists():
+            return read_caption_folder(path)
+        if shards := sorted(path.glob("*.tar")):
+            return ShardPairs(shards)
+    elif path.suffix == ".tar":
+        return ShardPairs([path])
+    elif path.suffix in (".csv", ".tsv"):
+        return read_caption_table(path)
+    elif path.suffix == ".json":
+        return read_coco_captions(path)
+    raise DatasetError(f"{path} holds no pairs; expected {EXPECTED}")

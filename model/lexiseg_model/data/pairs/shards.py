@@ -1,8 +1,7 @@
-"""Pairs in tar files, as img2dataset writes them for webdataset: NAME.jpg, NAME.txt and NAME.json, one after the other.
+"""Pairs in tar files as img2dataset writes them: NAME.jpg, NAME.txt and NAME.json.
 
-Each tar is walked once for where its files lie; that is kept beside it as `SHARD.tar.index.npz`, if the folder can be
-written to. Then any pair is read in one step, which is what makes a run resumable at an exact place: a reader that
-streams a tar from its beginning would have to do so again.
+Each tar is scanned once for the offsets of its files, which are kept beside it as `SHARD.tar.index.npz` if the folder
+is writable. Then any pair is read directly, so a run resumes at an exact position.
 """
 
 from __future__ import annotations
@@ -27,33 +26,34 @@ from lexiseg_model.lru import Lru
 
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 CAPTION, ABOUT = ".txt", ".json"
-OPEN_FILES = 64  # shards that one process keeps open
-INDEXES = 64  # of shards, that it keeps in memory
+MAX_OPEN_FILES = 64  # of one process
+MAX_INDEXES = 64  # in memory of one process
 ABSENT = -1
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
 
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """Where the pairs of one tar lie; `places` [N, 6]: start and bytes of photograph, caption and JSON, or ABSENT."""
+    """Offsets of the pairs of one tar; `places` [N, 6]: start and size of photograph, caption and JSON, or ABSENT."""
 
     names: tuple[str, ...]
     places: NDArray[np.int64]
-    damage: str  # why the walk ended early, or nothing
+    damage: str  # why the scan ended early, or empty
 
 
 class ShardPairs:
-    """The shards of one folder, in the order of their names; a part is a shard."""
+    """The shards of one folder by name; a part is a shard."""
 
     def __init__(self, shards: Sequence[Path]) -> None:
-        """
+        """Index the shards.
+
         Raises:
             DatasetError: there is no shard, or one is compressed.
         """
         if not shards:
-            raise DatasetError("no shards; expected one .tar file or more")
+            raise DatasetError("no shards; expected at least one .tar file")
         self.shards = tuple(shards)
-        # Threads, for it is mostly waiting for a disk; the tables are dropped again, for there may be thousands.
+        # Threads wait for the disk; only sizes are kept, since there may be thousands of shards.
         with ThreadPoolExecutor(8) as team:
             sizes = list(team.map(_size, self.shards))
         self.sizes: list[int] = [n_pairs for n_pairs, _ in sizes]
@@ -88,8 +88,8 @@ class ShardPairs:
             os.close(file)
 
     def _forget(self) -> None:
-        self._files: Lru[int, int] = Lru(OPEN_FILES)  # part -> descriptor
-        self._tables: Lru[int, ShardIndex] = Lru(INDEXES)
+        self._files: Lru[int, int] = Lru(MAX_OPEN_FILES)  # part -> descriptor
+        self._tables: Lru[int, ShardIndex] = Lru(MAX_INDEXES)
 
     def _table(self, part: int) -> ShardIndex:
         table = self._tables.get(part)
@@ -113,7 +113,7 @@ class ShardPairs:
                 gone = self._files.put(part, file)
                 if gone is not None:
                     os.close(gone)
-            # At an offset, so that forked workers that share the descriptor do not move each other's place.
+            # pread: forked workers share the descriptor and its position.
             content = os.pread(file, length, start)
         except OSError as error:
             raise SampleError(name, f"cannot be read: {error.strerror}") from None
@@ -123,7 +123,7 @@ class ShardPairs:
 
 
 def index_of(shard: Path) -> ShardIndex:
-    """The index beside a shard where it is of this very file, else a new one.
+    """The index beside a shard if it matches the file, else a new one.
 
     Raises:
         DatasetError: the shard is missing or compressed.
@@ -140,7 +140,7 @@ def index_of(shard: Path) -> ShardIndex:
                 names = bytes(stored["names"]).decode().split("\0")[:-1]
                 return ShardIndex(tuple(names), stored["places"], bytes(stored["damage"]).decode())
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        pass  # none yet, or of a writer that was killed
+        pass  # missing, or incomplete after a kill
     index = _walk(shard)
     _keep(kept, index, state)
     return index
@@ -152,7 +152,7 @@ def _size(shard: Path) -> tuple[int, str]:
 
 
 def _keep(path: Path, index: ShardIndex, state: NDArray[np.int64]) -> None:
-    """Whole or not at all; where the folder is read-only, not at all."""
+    """Write atomically; a read-only folder gets no index."""
     fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with fresh.open("wb") as target:
@@ -168,13 +168,13 @@ def _as_array(text: str) -> NDArray[np.uint8]:
 
 
 def _walk(shard: Path) -> ShardIndex:
-    """Reads the headers of a tar."""
+    """Read the headers of a tar."""
     rows: dict[str, list[int]] = {}
     damage = ""
     try:
         with shard.open("rb") as content:
             if content.read(6).startswith(COMPRESSED):
-                raise DatasetError(f"{shard} is compressed, and no place in it can be found; unpack it first")
+                raise DatasetError(f"{shard} is compressed, which allows no random access; unpack it first")
             content.seek(0)
             with tarfile.open(fileobj=content, mode="r:") as archive:
                 for member in archive:
@@ -183,7 +183,7 @@ def _walk(shard: Path) -> ShardIndex:
                         continue
                     row = rows.setdefault(_stem(member.name), [ABSENT] * 6)
                     row[column : column + 2] = member.offset_data, member.size
-                # The library takes a header that it cannot read for the end: that is a block of zeros.
+                # tarfile takes an unreadable header for the end, which is a block of zeros.
                 content.seek(archive.offset)
                 if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                     damage = f"is damaged or cut off after {len(rows):,} pairs"
@@ -193,7 +193,7 @@ def _walk(shard: Path) -> ShardIndex:
 
 
 def _stem(name: str) -> str:
-    """What the files of a pair have in common: all up to the first dot of the last name, as webdataset has it."""
+    """Common part of a pair's file names: up to the first dot of the last part, as in webdataset."""
     folder, slash, last = name.rpartition("/")
     return folder + slash + last.partition(".")[0]
 
@@ -207,7 +207,7 @@ def _column(name: str) -> int | None:
 
 
 def _said(name: str, about: str) -> list[object]:
-    """The `captions` of a pair's JSON, else its `caption`."""
+    """`captions` of a pair's JSON, else its `caption`."""
     try:
         said = json.loads(about)
     except ValueError:

@@ -1,24 +1,32 @@
-"""Where pairs come from: anything that reads its i-th photograph with captions."""
+"""Sources of image-caption pairs, decoding of their photographs, and the record of what cannot be read.
+
+A `PairSource` reads pair i of part p, where parts are what lies together on disk, such as a shard. Free of torch.
+"""
 
 from __future__ import annotations
 
+import io
+import json
+import warnings
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lexiseg_model.errors import OptionError
+from lexiseg_model.errors import DatasetError, OptionError, SampleError
 
-MOST_BROKEN = 20  # in a row: of a set with a third of its samples broken, one in 10^9
+MAX_BROKEN = 20  # in a row: with a third of all samples broken this happens once in 10^9
 
 
 class StoredPair(NamedTuple):
-    """A photograph as its file's bytes, and what is said of it: one caption or several."""
+    """The bytes of a photograph's file, with one caption or several."""
 
     name: str
     photograph: bytes
@@ -26,30 +34,30 @@ class StoredPair(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """What could not be read, and why."""
+    """A sample that could not be read, and the reason."""
 
     name: str
     reason: str
 
 
 class PairSource(Protocol):
-    """Pairs in one or more parts; parts are what lies together on disk, such as a shard."""
+    """Pairs in one or more parts."""
 
     @property
     def sizes(self) -> Sequence[int]:
-        """How many pairs each part holds."""
+        """Number of pairs of each part."""
         ...
 
     @property
     def damaged(self) -> Sequence[Skipped]:
-        """Parts of which not everything could be listed."""
+        """Parts that could not be listed completely."""
         ...
 
     def read(self, part: int, index: int) -> StoredPair:
         """One pair; the photograph is not decoded.
 
         Raises:
-            SampleError: it cannot be read, or a half of it is missing.
+            SampleError: photograph or caption is missing or cannot be read.
         """
         ...
 
@@ -76,7 +84,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Rewritten(ABC):
-    """A view of a source with something changed; of as many pairs in the same parts, unless it says otherwise."""
+    """A view of a source with changed pairs in the same parts."""
 
     source: PairSource
 
@@ -108,16 +116,14 @@ class Chosen(Rewritten):
 
 
 def set_apart(source: PairSource, n_pairs: int, seed: int = 0) -> tuple[Chosen, Chosen]:
-    """Splits a source in two: all but `n_pairs`, and those `n_pairs`, drawn by the seed alone.
+    """Split a source at random into all but `n_pairs` pairs, and those `n_pairs`.
 
     Raises:
-        OptionError: the source does not hold more than that.
+        OptionError: the source does not have more pairs than that.
     """
     total = sum(source.sizes)
     if not 0 < n_pairs < total:
-        raise OptionError(
-            f"held_out: {n_pairs} pairs to be set apart; expected 1 to {total - 1}, for there are {total}"
-        )
+        raise OptionError(f"held_out: {n_pairs} pairs; expected 1 to {total - 1}, one less than there are")
     apart = np.zeros(total, np.bool_)
     apart[np.random.default_rng(seed).permutation(total)[:n_pairs]] = True
     halves = np.split(apart, np.cumsum(source.sizes)[:-1])
@@ -125,3 +131,88 @@ def set_apart(source: PairSource, n_pairs: int, seed: int = 0) -> tuple[Chosen, 
         Chosen(source, tuple(np.flatnonzero(half == wanted) for half in halves)) for wanted in (False, True)
     )
     return rest, held_out
+
+
+MAX_PIXELS = 64_000_000  # of a photograph; larger ones count as broken
+
+
+def decode(pair: StoredPair) -> NDArray[np.uint8]:
+    """RGB [H, W, 3] after EXIF rotation, as the caption's writer saw it.
+
+    Raises:
+        SampleError: it is not an image, is cut off, or larger than MAX_PIXELS.
+    """
+    try:
+        # Pillow warns of large pictures; the size is checked here.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(pair.photograph)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                size = f"{picture.width} x {picture.height}"
+                raise SampleError(pair.name, f"{size} pixels; expected at most {MAX_PIXELS:,}")
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except UnidentifiedImageError:
+        raise SampleError(pair.name, "cannot be read as an image: unknown format") from None
+    # Pillow's decoders raise various errors beside OSError.
+    except (OSError, ValueError, SyntaxError, TypeError, IndexError, Image.DecompressionBombError) as error:
+        raise SampleError(pair.name, f"cannot be read as an image: {error}") from None
+
+
+class Skips:
+    """Broken samples, each once, however often it is drawn; with a file, one JSON line each, kept over a resume."""
+
+    def __init__(self, listing: Path | None = None) -> None:
+        self._listing = listing
+        self.reasons: dict[str, str] = {}
+        if listing is not None and listing.exists():
+            content = listing.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]  # a kill may have cut the last line
+            if whole != content:
+                listing.write_bytes(whole)
+            self.reasons = {entry["name"]: entry["reason"] for entry in map(json.loads, whole.splitlines())}
+
+    def __len__(self) -> int:
+        return len(self.reasons)
+
+    def add(self, skipped: Iterable[Skipped]) -> None:
+        """Record samples that are new."""
+        fresh = {entry.name: entry.reason for entry in skipped if entry.name not in self.reasons}
+        self.reasons |= fresh
+        if fresh and self._listing is not None:
+            self._listing.parent.mkdir(parents=True, exist_ok=True)
+            with self._listing.open("a") as lines:
+                lines.writelines(json.dumps({"name": name, "reason": why}) + "\n" for name, why in fresh.items())
+
+    def summary(self) -> str:
+        """One line, such as `2 samples could not be read, such as a/000.jpg: cannot be read as an image`."""
+        if not self.reasons:
+            return "every sample could be read"
+        name, reason = next(iter(self.reasons.items()))
+        return f"{len(self):,} sample{'s' * (len(self) > 1)} could not be read, such as {name}: {reason}"
+
+
+Content = TypeVar("Content")
+
+
+def first_readable(
+    drawn: int, count: int, read: Callable[[int], Content], random: np.random.Generator
+) -> tuple[Content, tuple[Skipped, ...]]:
+    """The content of a sample, or of a random one where it cannot be read, with the skipped ones.
+
+    Args:
+        drawn: index that is tried first.
+        count: number of samples.
+        read: gives the content at an index or raises SampleError.
+        random: used only where a sample is broken.
+
+    Raises:
+        DatasetError: more than MAX_BROKEN in a row are broken.
+    """
+    skipped: list[Skipped] = []
+    index = drawn
+    while True:
+        try:
+            return read(index), tuple(skipped)
+        except SampleError as error:
+            skipped.append(Skipped(error.sample, error.reason))
+        if len(skipped) > MAX_BROKEN:
+            raise DatasetError(f"{len(skipped)} samples in a row cannot be read; the last: {': '.join(skipped[-1])}")
+        index = int(random.integers(count))

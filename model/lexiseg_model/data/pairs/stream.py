@@ -1,32 +1,101 @@
-"""Pairs as training draws them: decoded, one caption each, broken ones replaced and named.
+"""Pairs as training draws them: in a shuffled order, decoded, one caption each, broken ones replaced and named.
 
     pairs = PairStream(open_pairs(folder), seed=0, rank=rank, world=world)
     loader = DataLoader(pairs, batch_size=64, sampler=range(drawn, steps * 64), num_workers=4)
 
-`drawn` is all that a checkpoint keeps: the n-th draw of a rank is the same whatever was drawn before it, in however
-many worker processes. With R ranks the n-th draw of rank r stands at position n * R + r of one order for all; so an
-epoch has every pair once, none twice, and the R batches of a step are one batch of the run with a single rank.
+The order is a function of seed and position, so a checkpoint only keeps `drawn`. Every epoch shuffles the parts, groups
+them to `TOGETHER` pairs and shuffles within each group: reads stay local on disk. Draw n of rank r of R ranks is
+position n * R + r of one order, so an epoch has every pair once, and the R batches of a step are one batch
+of a single rank.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lexiseg_model.data.pairs.decode import decode
-from lexiseg_model.data.pairs.order import Order
-from lexiseg_model.data.pairs.source import MOST_BROKEN, PairSource, Skipped
+from lexiseg_model.data.pairs.source import MAX_BROKEN, PairSource, Skipped, decode
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 
-CAPTION, VIEW = 3, 4  # what a random stream is for; `order` has the numbers before
+TOGETHER = 40_000  # minimum of pairs that are shuffled together, as in TCL's shuffle buffer
+PARTS, PAIRS, REPLACEMENTS, CAPTION, VIEW = range(5)  # purposes of random streams
+
+
+class Place(NamedTuple):
+    """Part of a pair and its number within it."""
+
+    part: int
+    number: int
+
+
+class Order:
+    """Positions 0, 1, 2, ... of an endless stream; each epoch has every pair once."""
+
+    def __init__(self, sizes: Sequence[int], seed: int, together: int = TOGETHER) -> None:
+        """Order pairs of parts of these sizes.
+
+        Raises:
+            DatasetError: there are no pairs.
+        """
+        self.sizes = np.asarray(sizes, np.int64)  # [parts]
+        self.total = int(self.sizes.sum())
+        if not self.total:
+            raise DatasetError("there are no pairs to draw from")
+        self.seed = seed
+        self._together = together
+        self._ends = np.cumsum(self.sizes)
+        self._epoch: tuple[int, list[NDArray[np.int64]], list[int]] | None = None
+        self._group: tuple[tuple[int, int], NDArray[np.int64]] | None = None
+
+    def __getitem__(self, position: int) -> Place:
+        epoch, offset = divmod(position, self.total)
+        groups, ends = self._groups(epoch)
+        group = bisect_right(ends, offset)
+        parts = groups[group]
+        pair = int(self._shuffled(epoch, group, parts)[offset - (ends[group - 1] if group else 0)])
+        within = np.cumsum(self.sizes[parts])
+        which = int(np.searchsorted(within, pair, "right"))
+        return Place(int(parts[which]), pair - (int(within[which - 1]) if which else 0))
+
+    def replacement(self, position: int, attempt: int) -> Place:
+        """A random pair for a position whose own cannot be read; deterministic by position and attempt."""
+        pair = int(np.random.default_rng([self.seed, REPLACEMENTS, position, attempt]).integers(self.total))
+        part = int(np.searchsorted(self._ends, pair, "right"))
+        return Place(part, pair - (int(self._ends[part - 1]) if part else 0))
+
+    def _groups(self, epoch: int) -> tuple[list[NDArray[np.int64]], list[int]]:
+        """Parts of each group, and the offset in the epoch where each group ends."""
+        if self._epoch is None or self._epoch[0] != epoch:
+            parts = np.random.default_rng([self.seed, PARTS, epoch]).permutation(len(self.sizes))
+            groups: list[NDArray[np.int64]] = []
+            ends: list[int] = []
+            first = end = 0
+            for last in range(len(parts)):
+                end += int(self.sizes[parts[last]])
+                if end - (ends[-1] if ends else 0) >= self._together or last == len(parts) - 1:
+                    groups.append(parts[first : last + 1])
+                    ends.append(end)
+                    first = last + 1
+            self._epoch = epoch, groups, ends
+        return self._epoch[1:]
+
+    def _shuffled(self, epoch: int, group: int, parts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Permutation of the pairs of a group."""
+        if self._group is None or self._group[0] != (epoch, group):
+            random = np.random.default_rng([self.seed, PAIRS, epoch, group])
+            self._group = (epoch, group), random.permutation(int(self.sizes[parts].sum()))
+        return self._group[1]
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One pair: RGB [H, W, 3] and a caption, with the pairs that were to stand here and could not be read."""
+    """One pair: RGB [H, W, 3] and a caption, with the unreadable pairs that it replaces."""
 
     seed: int
     position: int
@@ -37,18 +106,19 @@ class Drawn:
     skipped: tuple[Skipped, ...]
 
     def random(self) -> np.random.Generator:
-        """For the views of this pair: the same numbers whenever this position is drawn."""
+        """Generator for the views of this pair, the same whenever this position is drawn."""
         return np.random.default_rng([self.seed, VIEW, self.position])
 
 
 class PairStream(Dataset[Drawn]):
-    """What one rank draws, by number; endless, epoch after epoch."""
+    """Draws of one rank by number, endless over epochs."""
 
     def __init__(self, source: PairSource, seed: int, rank: int = 0, world: int = 1) -> None:
-        """
+        """Draw from a source.
+
         Raises:
             OptionError: no such rank.
-            DatasetError: the source holds no pair.
+            DatasetError: the source has no pairs.
         """
         if not 0 <= rank < world:
             raise OptionError(f"rank {rank} of {world}; expected 0 to {world - 1}")
@@ -57,14 +127,14 @@ class PairStream(Dataset[Drawn]):
         self.rank, self.world = rank, world
 
     def __len__(self) -> int:
-        """Draws of this rank in one epoch, rounded down; more may be asked for."""
+        """Draws of this rank in one epoch, rounded down; larger numbers continue with the next epoch."""
         return self.order.total // self.world
 
     def __getitem__(self, draw: int) -> Drawn:
-        """The draw-th pair of this rank.
+        """Pair number `draw` of this rank.
 
         Raises:
-            DatasetError: neither it nor MOST_BROKEN others in its place can be read.
+            DatasetError: it and MAX_BROKEN replacements cannot be read.
         """
         position = draw * self.world + self.rank
         skipped: list[Skipped] = []
@@ -76,7 +146,7 @@ class PairStream(Dataset[Drawn]):
                 break
             except SampleError as error:
                 skipped.append(Skipped(error.sample, error.reason))
-            if len(skipped) > MOST_BROKEN:
+            if len(skipped) > MAX_BROKEN:
                 raise DatasetError(f"{len(skipped)} pairs in a row cannot be read; the last: {': '.join(skipped[-1])}")
             place = self.order.replacement(position, len(skipped))
         seed = self.order.seed

@@ -1,22 +1,90 @@
-"""Sets that can be prepared: their archives as they are published, and how the files in them are read."""
+"""Official sets that can be prepared: archives to download, readers, and the classes in plain words."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from lexiseg_model.data.annotated import AnnotatedImage
-from lexiseg_model.data.benchmark import Benchmark, FolderLayout, Split, benchmark
-from lexiseg_model.data.folders import read_folders
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.data.annotated import IGNORED, AnnotatedImage, Labels, read_benchmark, read_folders
+from lexiseg_model.data.benchmark import Benchmark, FolderLayout, Split, benchmark, panoptic_benchmark
 from lexiseg_model.data.preparing.archives import Archive
 from lexiseg_model.data.preparing.context import write_from_json, write_from_matlab
-from lexiseg_model.data.preparing.panoptic_labels import panoptic_classes, read_panoptic_labels
-from lexiseg_model.data.preparing.words import CAMVID, VOC, plain
-from lexiseg_model.data.read import read_benchmark
+from lexiseg_model.data.read_scenes import read_panoptic
+from lexiseg_model.data.scenes import PanopticTruth, Scene
 from lexiseg_model.errors import DatasetError
+
+VOC = (
+    "background", "airplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining table",
+    "dog", "horse", "motorcycle", "person", "potted plant", "sheep", "sofa", "train", "tv monitor",
+)  # fmt: skip
+CAMVID = (
+    "sky", "building", "pole", "road", "sidewalk", "tree", "traffic sign", "fence", "car", "pedestrian", "bicyclist",
+)  # fmt: skip
+WORDS = {
+    "aeroplane": "airplane", "motorbike": "motorcycle", "pottedplant": "potted plant", "tvmonitor": "tv monitor",
+    "building-other": "building", "ceiling-other": "ceiling", "ceiling-tile": "tiled ceiling", "desk-stuff": "desk",
+    "door-stuff": "door", "floor-marble": "marble floor", "floor-other": "floor", "floor-stone": "stone floor",
+    "floor-tile": "tiled floor", "floor-wood": "wooden floor", "food-other": "food", "furniture-other": "furniture",
+    "ground-other": "ground", "mirror-stuff": "mirror", "plant-other": "plant", "playingfield": "playing field",
+    "sky-other": "sky", "solid-other": "solid", "structural-other": "structure", "textile-other": "textile",
+    "wall-brick": "brick wall", "wall-concrete": "concrete wall", "wall-other": "wall", "wall-panel": "wall panel",
+    "wall-stone": "stone wall", "wall-tile": "tiled wall", "wall-wood": "wooden wall", "water-other": "water",
+    "waterdrops": "water drops", "window-blind": "window blind", "window-other": "window",
+}  # fmt: skip
+
+
+def plain(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names in plain words, without COCO's `-merged`."""
+    return tuple(WORDS.get(name, name) for name in (name.removesuffix("-merged") for name in names))
+
+
+LEFT_OUT = {"parking meter", "cow", "toaster", "hair drier"}  # of the 133
+
+
+@dataclass(frozen=True)
+class _PanopticLabels:
+    """A panoptic photograph as a label map, IGNORED where there is no class of ours."""
+
+    scene: Scene[PanopticTruth]
+    labels: tuple[int, ...]  # of each category
+
+    @property
+    def name(self) -> str:
+        return Path(self.scene.name).stem
+
+    def read_image(self) -> NDArray[np.uint8]:
+        return self.scene.read_image()
+
+    def read_labels(self) -> Labels:
+        truth = self.scene.read_truth()
+        painted = np.full(truth.ids.shape, IGNORED, np.uint16)
+        for segment in truth.segments:
+            painted[truth.ids == segment.id] = self.labels[segment.class_index]
+        return painted
+
+
+def panoptic_classes() -> tuple[str, ...]:
+    """The 129 classes of our COCO set."""
+    return plain(entry.name for entry in panoptic_benchmark("coco-panoptic").categories if entry.name not in LEFT_OUT)
+
+
+def read_panoptic_labels(root: Path, split: str) -> Sequence[AnnotatedImage]:
+    """COCO's panoptic annotations as label maps of `panoptic_classes`.
+
+    Raises:
+        DatasetError: the split is missing.
+    """
+    panoptic = panoptic_benchmark("coco-panoptic")
+    kept = [entry.name for entry in panoptic.categories if entry.name not in LEFT_OUT]
+    labels = tuple(kept.index(entry.name) if entry.name in kept else IGNORED for entry in panoptic.categories)
+    return [_PanopticLabels(scene, labels) for scene in read_panoptic(panoptic, root, split).scenes]
+
 
 Reader = Callable[[Path, str], Sequence[AnnotatedImage]]
 COCO_PHOTOGRAPHS = tuple(Archive((f"{split}2017.zip",), "coco", (f"{split}2017",)) for split in ("train", "val"))
@@ -25,19 +93,19 @@ STUFF = Archive(("stuffthingmaps_trainval2017.zip",), "coco/stuffthingmaps", ("t
 
 @dataclass(frozen=True)
 class Official:
-    """A set as it is published: what to fetch, classes, splits, and its reader."""
+    """A published set: archives in the order of unpacking, classes, splits, reader."""
 
-    name: str  # of the folder that is written
-    archives: tuple[Archive, ...]  # in the order in which they are unpacked
+    name: str  # of the written folder
+    archives: tuple[Archive, ...]
     classes: tuple[str, ...]
     read: Reader
     splits: tuple[str, ...] = ("train", "val")
-    own: str | None = None  # which of our own splits has photographs of it
+    own: str | None = None  # our split with photographs of it
 
 
 @cache
 def official_sets() -> dict[str, Official]:
-    """By the names that `lexiseg data prepare` takes."""
+    """Sets by their names in `lexiseg data prepare`."""
     return {
         "voc2012": Official(
             "voc",
@@ -125,19 +193,19 @@ def official_sets() -> dict[str, Official]:
 
 
 def official_set(name: str) -> Official:
-    """One of them.
+    """One set by name.
 
     Raises:
-        DatasetError: there is none of that name.
+        DatasetError: unknown name.
     """
     sets = official_sets()
     if name not in sets:
-        raise DatasetError(f"no official set {name!r}; there is: {', '.join(sets)}")
+        raise DatasetError(f"no official set {name!r}; known sets: {', '.join(sets)}")
     return sets[name]
 
 
 def own_splits() -> dict[str, dict[str, tuple[int, int]]]:
-    """Of our own validation splits, by set: the photographs' names and their sizes (width, height)."""
+    """Photographs of our validation splits by set: names and sizes (width, height)."""
     listed = json.loads((Path(__file__).parent / "own_splits.json").read_text())
     return {name: {key: (size[0], size[1]) for key, size in sizes.items()} for name, sizes in listed.items()}
 
@@ -155,7 +223,7 @@ def _of_devkit(*folders: str) -> tuple[str, ...]:
 
 
 def _camvid() -> Benchmark:
-    """The eleven classes of SegNet's copy, which everyone measures on; its 11 is void."""
+    """The eleven classes of SegNet's copy; its value 11 is void."""
     layout = FolderLayout(
         image="{split}/{id}.png", annotation="{split}annot/{id}.png", listing=None, values="label", ignored=[11],
         splits=None,

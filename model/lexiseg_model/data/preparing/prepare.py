@@ -1,4 +1,4 @@
-"""Writes an official set as `DST/SET/classes.json`, `DST/SET/SPLIT/images` and `DST/SET/SPLIT/masks`."""
+"""Preparation of official sets: `DST/SET/classes.json`, `DST/SET/SPLIT/images` and `DST/SET/SPLIT/masks`."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lexiseg_model.data.annotated import AnnotatedImage
+from lexiseg_model.data.annotated import IGNORED, AnnotatedImage
 from lexiseg_model.data.indexed import CLASSES, IGNORE
-from lexiseg_model.data.labels import IGNORED
 from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.data.preparing.official import Official, official_sets, own_splits
 from lexiseg_model.errors import DatasetError, MissingFilesError
 from lexiseg_model.masks.png import to_png
 
-OFFICIAL = "official"  # folder of DST in which archives are unpacked, in the layout that `lexiseg eval` reads
-KIND = ".prepared"  # file in the folder of a set: which photographs it has
+OFFICIAL = "official"  # folder of DST for unpacked archives, in the layout that `lexiseg eval` reads
+KIND = ".prepared"  # file in a set's folder: all photographs, or our own split
 QUALITY = 95
 
 
 @dataclass
 class Prepared:
-    """Photographs of each split, those that were there before among them, and what could not be read."""
+    """Number of photographs of each split, unreadable ones, and missing splits with the reason."""
 
     folder: Path
     splits: dict[str, int] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)  # splits that are not in the source, and why
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -44,24 +43,26 @@ def prepare(
     on_count: Callable[[int], object] = lambda _: None,
     on_photograph: Callable[[], object] = lambda: None,
 ) -> Prepared:
-    """Unpacks what is packed and writes every split that is there; called again, it goes on.
+    """Unpack archives and write every split that exists; a repeated call resumes.
 
     Args:
-        official: which set.
-        source: folder with the archives as they are published, or with what they hold.
-        target: where the set goes.
+        official: the set.
+        source: folder with the published archives, or with their contents.
+        target: parent of the written set.
         own: only the photographs of our own validation split, at its sizes.
-        on_archive: called with the name of each archive that is unpacked.
+        on_archive: called with the name of each unpacked archive.
         on_count: called with the number of photographs of each split.
         on_photograph: called after each photograph.
 
     Raises:
-        MissingFilesError: neither the archives nor their content are there.
+        MissingFilesError: neither the archives nor their contents exist.
         DatasetError: an archive is damaged, there is no split of ours, or the folder holds other photographs.
     """
     if own and official.own is None:
         with_own = ", ".join(name for name, each in official_sets().items() if each.own)
-        raise DatasetError(f"no photographs of our own splits are from {official.name}; they are from {with_own}")
+        raise DatasetError(
+            f"our own splits have no photographs of {official.name}; they have photographs of {with_own}"
+        )
     root = _official_root(official, source, target, on_archive)
     prepared = Prepared(target / official.name)
     splits = _splits(official, source, root, prepared)
@@ -71,7 +72,7 @@ def prepare(
         splits = {"val": [image for split in splits.values() for image in split if image.name in sizes]}
         if lacking := sorted(set(sizes) - {image.name for image in splits["val"]}):
             share = f"{len(lacking)} of the {len(sizes)} photographs of our split of {official.own}"
-            prepared.missing["val"] = f"{share} are not in it, as {lacking[0]}"
+            prepared.missing["val"] = f"{share} are missing, such as {lacking[0]}"
     _claim(prepared.folder, own)
     _replace(prepared.folder / CLASSES, json.dumps(official.classes, ensure_ascii=False, indent=1).encode())
     for split, images in splits.items():
@@ -87,7 +88,7 @@ def prepare(
 
 
 def _official_root(official: Official, source: Path, target: Path, on_archive: Callable[[str], object]) -> Path:
-    """The folder in the official layout: `source` as it is, or what was unpacked, with links to what was already."""
+    """Folder in the official layout: `source` itself, or the unpacked archives with links to unpacked parts."""
     if not any(archive.packed(source) for archive in official.archives):
         return source
     for archive in official.archives:
@@ -96,10 +97,10 @@ def _official_root(official: Official, source: Path, target: Path, on_archive: C
 
 
 def _splits(official: Official, source: Path, root: Path, prepared: Prepared) -> dict[str, Sequence[AnnotatedImage]]:
-    """What can be read; of the rest the reasons stand in `prepared.missing`.
+    """Readable splits; adds the others with the reason to `prepared.missing`.
 
     Raises:
-        MissingFilesError, DatasetError: it is nothing.
+        MissingFilesError, DatasetError: no split is readable.
     """
     splits: dict[str, Sequence[AnnotatedImage]] = {}
     for split in official.splits:
@@ -108,24 +109,24 @@ def _splits(official: Official, source: Path, root: Path, prepared: Prepared) ->
         except DatasetError as error:
             prepared.missing[split] = str(error)
     needed = [archive for archive in official.archives if archive.needed]
-    absent = [archive for archive in needed if not archive.there(source) and not archive.there(root)]
+    absent = [archive for archive in needed if not archive.exists(source) and not archive.exists(root)]
     if splits:
         fetch = " or ".join(archive.names[0] for archive in absent)
-        hint = f"; perhaps for want of {fetch}" if absent else ""
+        hint = f"; perhaps {fetch} is missing" if absent else ""
         prepared.missing = {split: reason + hint for split, reason in prepared.missing.items()}
         return splits
     if absent:
         present = [archive.names[0] for archive in needed if archive not in absent]
         raise MissingFilesError(official.name, source, [str(archive) for archive in absent], present)
     reasons = "; ".join(prepared.missing.values())
-    raise DatasetError(f"{official.name}: what {source} holds is not as it is published: {reasons}")
+    raise DatasetError(f"{official.name}: the contents of {source} are not as published: {reasons}")
 
 
 def _claim(folder: Path, own: bool) -> None:
-    """Says in the folder whether it is of all photographs or of our own split, which must not be mixed.
+    """Mark a folder as all photographs or our own split.
 
     Raises:
-        DatasetError: it is of the others.
+        DatasetError: it holds the other kind.
     """
     kind = "own split" if own else "all"
     mark = folder / KIND
@@ -136,7 +137,7 @@ def _claim(folder: Path, own: bool) -> None:
 
 
 def _write(image: AnnotatedImage, folder: Path, size: tuple[int, int] | None) -> None:
-    """One photograph and its mask; the mask last, for what has one is done."""
+    """Write a photograph, then its mask, which marks it as done."""
     name = image.name.replace("/", "_")
     mask_path = folder / "masks" / f"{name}.png"
     if mask_path.exists():

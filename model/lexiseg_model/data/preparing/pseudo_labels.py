@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample
-from lexiseg_model.data.pairs.skips import Skips
-from lexiseg_model.data.pairs.source import Skipped
+from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks.png import to_png

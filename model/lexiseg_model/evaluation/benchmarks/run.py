@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.annotated import AnnotatedImage, AnnotatedSet
-from lexiseg_model.data.labels import Labels
+from lexiseg_model.data.annotated import AnnotatedImage, AnnotatedSet, Labels
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, questions
 from lexiseg_model.evaluation.benchmarks.reduction import Nobody, Reduction, reduce_to_labels

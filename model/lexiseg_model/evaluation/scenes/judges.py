@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.data.instances import annotation
-from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, Scene, SceneSet
+from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, Scene, SceneSet, annotation
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, Record, folder_of
 from lexiseg_model.evaluation.scenes.oracle import PromptProtocol

@@ -7,15 +7,9 @@ from pathlib import Path
 
 import typer
 
-from lexiseg_model.data.checking.masks import check_masks, is_masked
-from lexiseg_model.data.checking.outlines import check_outlines
-from lexiseg_model.data.checking.pairs import check_pairs
-from lexiseg_model.data.checking.problems import ERRORS, WARNINGS, Checked
-from lexiseg_model.data.outlines.coco import CocoInstances
-from lexiseg_model.data.outlines.sa1b import Sa1b
-from lexiseg_model.data.outlines.source import OutlineSource
-from lexiseg_model.data.pairs.files import LISTING
-from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.checking import ERRORS, WARNINGS, Checked, check_masks, check_outlines, check_pairs, is_masked
+from lexiseg_model.data.outlines import CocoInstances, OutlineSource, Sa1b
+from lexiseg_model.data.pairs.files import LISTING, open_pairs
 from lexiseg_model.errors import DatasetError
 from lexiseg_service.commands.bar import bar_of
 

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import typer
 
-from lexiseg_model.data.entities.describe import Endpoint
-from lexiseg_model.data.entities.phrases import SPACY_MODEL, Parser, phrases_by
-from lexiseg_model.data.entities.table import LISTING
-from lexiseg_model.data.entities.write import from_captions, write_entities
+from lexiseg_model.data.entities import (
+    LISTING,
+    SPACY_MODEL,
+    Endpoint,
+    Parser,
+    from_captions,
+    phrases_by,
+    write_entities,
+)
 from lexiseg_model.data.indexed import BACKGROUND, read_classes
-from lexiseg_model.data.packing.pack import QUARANTINE, PackOptions, pack_pairs
-from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.packing import QUARANTINE, PackOptions, pack_pairs
+from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.preparing.official import official_set
 from lexiseg_model.data.preparing.prepare import prepare
 from lexiseg_model.data.preparing.pseudo_labels import Labelling, photographs_in, write_pseudo_labels

@@ -61,7 +61,8 @@ def evaluate(
     With a protocol the data set is a public benchmark in its official layout, and published figures stand beside the
     model's own. The other tasks know coco-panoptic, ade20k-panoptic, cityscapes-panoptic, coco-instance and
     ade20k-instance in their official layouts; of any other name they take the folder, where connected components stand
-    in for instances. A run of a benchmark, or of another task than semantic, that was stopped goes on where it was;
+    in for instances. Point and box also take any JSON in COCO's format. A run of a benchmark, or of another task than
+    semantic, that was stopped goes on where it was;
     torchrun shares its images among processes. With --compare two models answer the same photographs, and every
     difference comes with its interval (paired bootstrap): docs/quality.md.
 
@@ -72,6 +73,8 @@ def evaluate(
       lexiseg eval --compare tiny runs/mine --dataset voc --dataset coco --root data/ --json compared.json
 
       lexiseg eval --model tiny --task box --dataset voc --root data/
+
+      lexiseg eval --model tiny --task point --dataset mine/annotations.json --root data/
 
       lexiseg eval --model unpair-seg --task point --points grid --dataset coco-panoptic --root data/
 

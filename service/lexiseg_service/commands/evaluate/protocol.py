@@ -11,8 +11,7 @@ import typer
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue import ModelFolder
-from lexiseg_model.data.annotated import AnnotatedSet
-from lexiseg_model.data.read import read_benchmark
+from lexiseg_model.data.annotated import AnnotatedSet, read_benchmark
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.protocol import Protocol, protocol
 from lexiseg_model.evaluation.benchmarks.report import BenchmarkReport, summary

@@ -1,14 +1,16 @@
-"""Pairs that are set apart from others."""
+"""Pair sources: splits, unreadable samples, replacements."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lexiseg_model.data.pairs.open import open_pairs
-from lexiseg_model.data.pairs.source import PairSource, set_apart
-from lexiseg_model.errors import OptionError
+from lexiseg_model.data.pairs.files import open_pairs
+from lexiseg_model.data.pairs.source import MAX_BROKEN, PairSource, Skipped, Skips, first_readable, set_apart
+from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from tests.model.data.pairs.pair_files import write_shards
 
 
@@ -27,17 +29,73 @@ def test_what_is_set_apart_is_nowhere_else(tmp_path: Path) -> None:
     assert not captions(rest) & captions(held_out)
 
 
-def test_the_seed_says_what_is_set_apart(tmp_path: Path) -> None:
-    write_shards(tmp_path, [11])
-    pairs = open_pairs(tmp_path)
-
-    assert captions(set_apart(pairs, 4, seed=1)[1]) == captions(set_apart(pairs, 4, seed=1)[1])
-    assert captions(set_apart(pairs, 4, seed=1)[1]) != captions(set_apart(pairs, 4, seed=2)[1])
-
-
 @pytest.mark.parametrize("n_pairs", [0, 11, 12])
 def test_something_must_remain(tmp_path: Path, n_pairs: int) -> None:
     write_shards(tmp_path, [11])
 
     with pytest.raises(OptionError, match="expected 1 to 10"):
         set_apart(open_pairs(tmp_path), n_pairs)
+
+
+A, B = Skipped("a.jpg", "is cut off"), Skipped("b.jpg", "has no caption")
+
+
+def test_a_pair_counts_once_however_often_it_is_drawn() -> None:
+    skips = Skips()
+
+    skips.add([A, B])
+    skips.add([A])
+
+    assert len(skips) == 2
+    assert skips.summary() == "2 samples could not be read, such as a.jpg: is cut off"
+
+
+def test_the_list_goes_on_after_a_resume(tmp_path: Path) -> None:
+    listing = tmp_path / "skipped.jsonl"
+    Skips(listing).add([A])
+
+    resumed = Skips(listing)
+    resumed.add([A, B])
+
+    lines = [json.loads(line) for line in listing.read_text().splitlines()]
+    assert [(line["name"], line["reason"]) for line in lines] == [A, B]
+    assert len(resumed) == 2
+
+
+def test_a_line_that_a_kill_cut_off_is_written_again(tmp_path: Path) -> None:
+    listing = tmp_path / "skipped.jsonl"
+    Skips(listing).add([A, B])
+    listing.write_text(listing.read_text()[:-9])
+
+    Skips(listing).add([B])
+
+    assert [json.loads(line)["name"] for line in listing.read_text().splitlines()] == ["a.jpg", "b.jpg"]
+
+
+def read_but(broken: set[int], index: int) -> str:
+    if index in broken:
+        raise SampleError(f"{index}.jpg", "is cut off")
+    return f"content of {index}"
+
+
+def test_one_that_can_be_read_draws_nothing() -> None:
+    random = np.random.default_rng(0)
+
+    assert first_readable(3, 10, lambda index: read_but(set(), index), random) == ("content of 3", ())
+    assert random.bit_generator.state == np.random.default_rng(0).bit_generator.state
+
+
+def test_a_broken_one_is_named_and_replaced_by_the_next_that_is_drawn() -> None:
+    drawn = np.random.default_rng(0).integers(10, size=2).tolist()
+
+    content, skipped = first_readable(
+        3, 10, lambda index: read_but({3, drawn[0]} - {drawn[1]}, index), np.random.default_rng(0)
+    )
+
+    assert content == f"content of {drawn[1]}"
+    assert skipped == (("3.jpg", "is cut off"), (f"{drawn[0]}.jpg", "is cut off"))
+
+
+def test_where_all_are_broken_the_last_is_named() -> None:
+    with pytest.raises(DatasetError, match=f"{MAX_BROKEN + 1} samples in a row cannot be read; the last: .*is cut off"):
+        first_readable(0, 4, lambda index: read_but(set(range(4)), index), np.random.default_rng(0))

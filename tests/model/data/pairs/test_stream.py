@@ -1,4 +1,4 @@
-"""What training draws: resumed runs, ranks, workers, and broken pairs in between."""
+"""Draws of pairs: order, resumption, ranks, broken pairs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,59 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from lexiseg_model.data.pairs.decode import decode
-from lexiseg_model.data.pairs.open import open_pairs
-from lexiseg_model.data.pairs.source import StoredPair
-from lexiseg_model.data.pairs.stream import Drawn, PairStream
-from lexiseg_model.errors import DatasetError, OptionError, SampleError
+from lexiseg_model.data.pairs.files import open_pairs
+from lexiseg_model.data.pairs.source import StoredPair, decode
+from lexiseg_model.data.pairs.stream import Drawn, Order, PairStream
+from lexiseg_model.errors import DatasetError, SampleError
 from tests.model.data.pairs.pair_files import pair, photograph, write_shards, write_tar
+
+SIZES = [5, 0, 3, 8, 1]
+PLACES = {(part, number) for part, size in enumerate(SIZES) for number in range(size)}
+
+
+@given(
+    sizes=st.lists(st.integers(0, 9), min_size=1, max_size=9).filter(any),
+    seed=st.integers(0, 2**32),
+    together=st.integers(1, 40),
+    epoch=st.integers(0, 3),
+)
+def test_an_epoch_has_every_pair_once(sizes: list[int], seed: int, together: int, epoch: int) -> None:
+    order = Order(sizes, seed, together)
+
+    places = [order[epoch * order.total + offset] for offset in range(order.total)]
+
+    assert sorted(places) == [(part, number) for part, size in enumerate(sizes) for number in range(size)]
+
+
+def test_a_position_is_the_same_from_wherever_one_comes() -> None:
+    walked = Order(SIZES, 7, 6)
+    places = [walked[position] for position in range(60)]
+
+    assert [Order(SIZES, 7, 6)[position] for position in reversed(range(60))] == places[::-1]
+
+
+def test_pairs_are_shuffled_among_parts_that_are_taken_together() -> None:
+    order = Order([50] * 10, 0, together=100)
+
+    parts = [order[position].part for position in range(500)]
+
+    assert [len(set(parts[first : first + 100])) for first in range(0, 500, 100)] == [2] * 5
+    assert 20 < np.count_nonzero(np.diff(parts[:100])) < 80
+
+
+def test_a_replacement_is_any_pair_and_always_the_same() -> None:
+    order = Order(SIZES, 0)
+
+    replacements = [order.replacement(position, 1) for position in range(300)]
+
+    assert set(replacements) == PLACES
+    assert replacements == [Order(SIZES, 0).replacement(position, 1) for position in range(300)]
+    assert order.replacement(5, 1) != order.replacement(5, 2)
 
 
 @pytest.fixture
@@ -98,11 +142,6 @@ def test_a_set_of_nothing_but_broken_pairs_ends_the_run(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match=r"21 pairs in a row cannot be read; the last: .*0\.tar/a: "):
         pairs[0]
-
-
-def test_a_rank_beyond_the_world_is_refused(stream: PairStream) -> None:
-    with pytest.raises(OptionError, match="rank 2 of 2"):
-        PairStream(stream.source, 0, 2, 2)
 
 
 def jpeg(**options: object) -> bytes:

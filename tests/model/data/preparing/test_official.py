@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 
+from lexiseg_model.data.annotated import read_benchmark
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.data.preparing import context
-from lexiseg_model.data.preparing.official import official_set, official_sets
+from lexiseg_model.data.preparing.official import official_set
 from lexiseg_model.data.preparing.prepare import Prepared, prepare
-from lexiseg_model.data.read import read_benchmark
 from lexiseg_model.errors import DatasetError, MissingFilesError
 from lexiseg_model.masks.rle import encode_mask
 from tests.model.data import trees
@@ -59,7 +59,7 @@ def test_coco_stuff_is_read_from_its_maps(tmp_path: Path) -> None:
 
     assert shown(tmp_path / "sets", "coco-stuff") == ["person", "window", "building", 255]
     assert prepared.splits == {"val": 1}
-    assert "perhaps for want of train2017.zip" in prepared.missing["train"]
+    assert "perhaps train2017.zip is missing" in prepared.missing["train"]
 
 
 def test_coco_objects_stand_before_all_else_as_background(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_of_coco_maps_our_own_split_is_that_of_coco(tmp_path: Path) -> None:
 
     (sample,) = read_dataset(tmp_path / "sets", "coco-stuff", "val").samples
     assert (sample.name, prepared.splits) == ("000000000632", {"val": 1})
-    assert "39 of the 40 photographs of our split of coco are not in it" in prepared.missing["val"]
+    assert "39 of the 40 photographs of our split of coco are missing" in prepared.missing["val"]
 
 
 def test_cityscapes_is_read_from_both_archives(tmp_path: Path) -> None:
@@ -161,24 +161,6 @@ def test_pascal_context_is_made_of_the_json_that_everyone_measures_by(photograph
     assert prepared.splits == {"train": 1, "val": 1}
     (measured,) = read_benchmark("context60", tmp_path / "sets" / "official").images
     assert measured.read_labels()[::8, 0].tolist() == [1, 55, 59, 0]
-
-
-def test_segments_may_come_in_any_order_and_few_maps_are_in_memory(
-    photographs_2010: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(context, "HELD", 1)
-    listing = photographs_2010 / "trainval_merged.json"
-    maps = {"2008_000002": ("train", bands(2, 23)), "2008_000075": ("val", bands(2, 427, 458, 100))}
-    write_detail(listing, maps)
-    content = json.loads(listing.read_text())
-    content["annos_segmentation"].sort(key=lambda part: part["category_id"])  # photographs take turns
-    listing.write_text(json.dumps(dict(reversed(content.items()))))  # and come after their segments
-
-    run("pascal-context", photographs_2010, tmp_path / "sets")
-
-    (measured,) = read_benchmark("context60", tmp_path / "sets" / "official").images
-    assert measured.read_labels()[::8, 0].tolist() == [1, 55, 59, 0]
-    assert shown(tmp_path / "sets", "pascal-context") == ["airplane", "tv monitor", "wood", 255]
 
 
 def test_a_number_that_no_class_has_is_refused(photographs_2010: Path, tmp_path: Path) -> None:
@@ -265,15 +247,35 @@ def test_archives_of_another_make_are_told_from_missing_ones(tmp_path: Path) -> 
     trees.write_photograph(tmp_path / "tree" / "images" / "a.jpg", SIZE)
     pack_zip(tmp_path / "tree", tmp_path / "downloads" / "ADEChallengeData2016.zip")
 
-    with pytest.raises(DatasetError, match=r"ade20k: what \S+ holds is not as it is published") as error:
+    with pytest.raises(DatasetError, match=r"ade20k: the contents of \S+ are not as published") as error:
         run("ade20k", tmp_path / "downloads", tmp_path / "sets")
 
     assert not isinstance(error.value, MissingFilesError)
 
 
-@pytest.mark.parametrize("name", list(official_sets()))
-def test_classes_are_words_and_nobody_shares_one(name: str) -> None:
-    classes = official_set(name).classes
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_entries_of_a_large_json_are_read_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, indent: int | None
+) -> None:
+    content = {
+        "info": {"by": 'a "name" with ] and }'},
+        "numbers": [1, 22, 333, -4.5e6],
+        "images": [{"id": index, "name": f"é {index}"} for index in range(9)],
+        "empty": [],
+        "version": 12,
+    }
+    monkeypatch.setattr(context, "PIECE", piece)
+    path = tmp_path / "large.json"
+    path.write_text(json.dumps(content, indent=indent, ensure_ascii=False), encoding="utf-8")
 
-    assert len(set(classes)) == len(classes)
-    assert [each for each in classes if each.endswith(("-other", "-stuff", "-merged"))] == []
+    for name in ("numbers", "images", "empty"):
+        assert list(context.entries(path, name)) == content[name]
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", '{"images": [{"id": 1}, {"id"', '{"images": [1, 2', '{"images"', "{"])
+def test_a_large_json_that_is_cut_off_or_no_object_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "large.json").write_text(text)
+
+    with pytest.raises(ValueError):  # noqa: PT011 - of json's own words
+        list(context.entries(tmp_path / "large.json", "images"))

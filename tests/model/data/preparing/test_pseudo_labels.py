@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.data.checking.masks import check_masks
+from lexiseg_model.data.checking import check_masks
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.data.preparing.pseudo_labels import Labelled, Labelling, photographs_in, write_pseudo_labels
 from lexiseg_model.errors import DatasetError, OptionError

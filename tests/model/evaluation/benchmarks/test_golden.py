@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model.data.annotated import AnnotatedSet
-from lexiseg_model.data.labels import Labels
+from lexiseg_model.data.annotated import AnnotatedSet, Labels
 from lexiseg_model.evaluation.benchmarks.protocol import protocol
 from lexiseg_model.evaluation.benchmarks.run import benchmark_run, total_counts
 from lexiseg_model.segmenter import TextBank

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.data.annotated import AnnotatedSet
-from lexiseg_model.data.labels import Labels
+from lexiseg_model.data.annotated import AnnotatedSet, Labels
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks import reduction
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from lexiseg_model.data.components import objects_of, panoptic_of
-from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneClass, SceneSet
+from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneClass, SceneSet, objects_of, panoptic_of
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Prompt

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lexiseg_model.data.instances import annotation
-from lexiseg_model.data.scenes import SceneSet
+from lexiseg_model.data.scenes import SceneSet, annotation
 from lexiseg_model.evaluation.resumable import Record
 from lexiseg_model.evaluation.scenes.figures import (
     COLUMNS,

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lexiseg_model.data.instances import things_of
-from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneSet, with_truth
+from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneSet, things_of, with_truth
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.scenes.judges import InstanceJudge, PanopticJudge, PromptJudge
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model.data.instances import annotation
-from lexiseg_model.data.scenes import Annotation
+from lexiseg_model.data.scenes import Annotation, annotation
 from lexiseg_model.evaluation.scenes.mask_ap import ImageInstances, mask_ap
 from lexiseg_model.masks.rle import encode_mask
 

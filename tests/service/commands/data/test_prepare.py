@@ -24,4 +24,4 @@ def test_a_set_that_nobody_knows_is_one_line(lexiseg: CommandLine, tmp_path: Pat
     outcome = lexiseg("data", "prepare", "voc2007", tmp_path, tmp_path / "sets")
 
     assert (outcome.status, outcome.out) == (1, "")
-    assert "no official set 'voc2007'; there is: voc2012, camvid, coco, coco-stuff" in outcome.err
+    assert "no official set 'voc2007'; known sets: voc2012, camvid, coco, coco-stuff" in outcome.err

@@ -44,7 +44,7 @@ def test_the_classes_of_a_set_are_asked_with_its_background(
     )
 
     assert json.loads((tmp_path / "labelled/classes.json").read_text()) == ["background", "sky"]
-    assert f"1 sample could not be read, as {photographs}/broken.jpg: cannot be read as an image" in outcome.out
+    assert f"1 sample could not be read, such as {photographs}/broken.jpg: cannot be read as an image" in outcome.out
 
 
 @pytest.mark.parametrize("words", [(), ("-c", "sky", "--vocabulary", "voc20")])

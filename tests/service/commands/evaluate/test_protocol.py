@@ -163,16 +163,16 @@ def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: 
     for _ in range(5):  # a run that has come to its end before the signal arrives leaves nothing
         with start(command, {}, tmp_path / "log") as run:
             deadline = time.monotonic() + 120
-            while not list(progress.glob("*/*.json")) and run.poll() is None:
+            while not any(path.stat().st_size for path in progress.glob("*/*.jsonl")) and run.poll() is None:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             run.kill()
-        if run.wait(60) == -signal.SIGKILL and list(progress.glob("*/*.json")):
+        if run.wait(60) == -signal.SIGKILL and list(progress.glob("*/*.jsonl")):
             break
     again = evaluate()
 
     assert again.status == 0, again.err
-    assert " images done before" in again.err
+    assert " images done earlier" in again.err
     values, _ = json_and_markdown(again.out)
     assert values["images"] == 40
     assert values["per_class"] == once["per_class"]  # of eight times the same images

@@ -175,7 +175,7 @@ def test_options_of_another_task_are_refused(evaluate: Any, options: tuple[str, 
     [
         (("--task", "box"), "pennants", "pennants does not exist; expected"),
         (("--task", "panoptic"), "coco-panoptic", "none of"),
-        (("--task", "point"), "coco-instance", "coco-instance knows instances only"),
+        (("--task", "point"), "coco-instance", "coco-instance has instances only"),
         (("--task", "panoptic", "--split", "test"), "ade20k-panoptic", "has no split 'test'"),
     ],
 )

@@ -17,9 +17,7 @@ from lexiseg_model.clip import vision
 from lexiseg_model.clip.dino import DinoName, DinoTower, dino_from_file, dino_from_hub
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.towers import ClipTowers, from_files, from_hub
-from lexiseg_model.data.pairs.decode import decode
-from lexiseg_model.data.pairs.source import Skipped, StoredPair
-from lexiseg_model.data.readable import first_readable
+from lexiseg_model.data.pairs.source import Skipped, StoredPair, decode, first_readable
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.methods.dense_clip.dinoiser import DEPTH, DinoiserHeads
 from lexiseg_model.methods.dense_clip.settings import published_policy

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import configuration, fresh_model, tokenizer
-from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
 from lexiseg_model.training.deit import DeitViews

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import tokenize
-from lexiseg_model.data.pairs.decode import decode
-from lexiseg_model.data.pairs.source import PairSource
+from lexiseg_model.data.pairs.source import PairSource, decode
 from lexiseg_model.errors import SampleError
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.training.retrieval import places

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.text import tokenize
-from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training.losses import SSegLosses

@@ -15,8 +15,7 @@ from torch import Tensor
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import IGNORE, Reading, Sample, read_dataset
-from lexiseg_model.data.pairs.source import Skipped
-from lexiseg_model.data.readable import first_readable
+from lexiseg_model.data.pairs.source import Skipped, first_readable
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.training.classes import settings_for
 from lexiseg_model.methods.s_seg_plus.training.publish import publish

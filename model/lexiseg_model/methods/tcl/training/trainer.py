@@ -12,7 +12,7 @@ from torch import Tensor
 from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import from_files, tokenizer
 from lexiseg_model.clip.vision import require_plain_vit
-from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.tcl.checkpoint import names_of
 from lexiseg_model.methods.tcl.network import TclNetwork

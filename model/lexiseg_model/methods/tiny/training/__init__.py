@@ -130,7 +130,7 @@ class FinetuneTraining(Training[FinetuneRecipe]):
     def lacks(self, recipe: FinetuneRecipe) -> str | None:
         if recipe.data.is_dir():
             return None
-        from lexiseg_model.data.own.lay_out import LAYOUT
+        from lexiseg_model.data.own.prepare import LAYOUT
 
         return f"there are no pictures at {recipe.data}; name yours with data=FOLDER. In it is {LAYOUT}"
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE
-from lexiseg_model.data.own.digests import digest
+from lexiseg_model.data.own.pictures import digest
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.packs import Pack, Photograph, Through, write_pack

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE
-from lexiseg_model.data.own.lay_out import lay_out, prepare
+from lexiseg_model.data.own.prepare import lay_out, prepare
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tiny.network import ImageFeatures, TinyNetwork
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch

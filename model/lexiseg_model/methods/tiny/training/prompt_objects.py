@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from lexiseg_model.data.components import components
 from lexiseg_model.data.indexed import IGNORE, Sample, list_samples
-from lexiseg_model.data.scenes import Objects
+from lexiseg_model.data.scenes import Objects, components
 
 
 class MaskSet(BaseModel):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.data.indexed_scenes import object_scenes
+from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes

@@ -11,9 +11,8 @@ from PIL import Image
 
 from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
-from lexiseg_model.data.own.digests import digest, held_out
-from lexiseg_model.data.pairs.skips import Skips
-from lexiseg_model.data.pairs.source import Skipped
+from lexiseg_model.data.own.pictures import digest, held_out
+from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.methods.tiny.training.boxes import pack_boxes
 from lexiseg_model.methods.tiny.training.captions import caption_concepts

@@ -22,8 +22,8 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.towers import from_files
-from lexiseg_model.data.entities.table import WithEntities, read_entities
-from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.entities import WithEntities, read_entities
+from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.unpair_seg import proposals
 from lexiseg_model.methods.unpair_seg.canvas import Canvas

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexiseg_model.data.entities.table import SEPARATOR
-from lexiseg_model.data.pairs.decode import decode
-from lexiseg_model.data.pairs.source import PairSource, Skipped
+from lexiseg_model.data.entities import SEPARATOR
+from lexiseg_model.data.pairs.source import PairSource, Skipped, decode
 from lexiseg_model.data.pairs.stream import Drawn
 from lexiseg_model.errors import SampleError
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out

@@ -11,11 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed_scenes import object_scenes
-from lexiseg_model.data.outlines.coco import CocoInstances
-from lexiseg_model.data.outlines.sa1b import Sa1b
-from lexiseg_model.data.outlines.source import OutlineSource
+from lexiseg_model.data.outlines import CocoInstances, OutlineSource, Sa1b
 from lexiseg_model.data.pairs.source import Skipped
+from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.data.scenes import Objects, Scene
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.masks.rle import decode

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lexiseg_model.data.indexed_scenes import object_scenes
+from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from lexiseg_model.segmenter import Segmenter

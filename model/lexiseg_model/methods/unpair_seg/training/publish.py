@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import WEIGHTS
-from lexiseg_model.data.indexed_scenes import object_scenes
+from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
 from lexiseg_model.methods.unpair_seg.import_ import Options, read

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lexiseg_model.data.entities.table import LISTING
+from lexiseg_model.data.entities import LISTING
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, Compatibility, ProposalSettings
 from lexiseg_model.methods.unpair_seg.training.settings import KEEP_ALL, POINTS, AlignmentSettings, PointSettings
 from lexiseg_model.training.recipe import RunRecipe

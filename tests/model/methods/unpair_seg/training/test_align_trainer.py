@@ -13,10 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.entities.phrases import plain_phrases
-from lexiseg_model.data.entities.table import LISTING
-from lexiseg_model.data.entities.write import from_captions, write_entities
-from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.entities import LISTING, from_captions, plain_phrases, write_entities
+from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.methods.unpair_seg.checkpoint import to_official
 from lexiseg_model.methods.unpair_seg.layers.trunk import normalised
 from lexiseg_model.methods.unpair_seg.network import UnpairSegNetwork

@@ -1,4 +1,4 @@
-"""What the check of a set with masks finds, and that it finds nothing in a set that is fit."""
+"""What the check of a data set finds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.checking.masks import check_masks, is_masked
+from lexiseg_model.data.checking import check_masks, check_pairs, is_masked
+from lexiseg_model.data.pairs.files import open_pairs
+from tests.model.data.pairs.pair_files import pair, photograph, write_tar
 
 CLASSES = ["background", "cat", "dog"]
 HEIGHT, WIDTH = 40, 60
@@ -138,7 +140,7 @@ def test_two_photographs_of_one_name_are_found(pets: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("listing", "detail"), [(None, "there is no classes.json"), ('["a", "a"]', "'a' stands there twice"), ("{", "JSON")]
+    ("listing", "detail"), [(None, "there is no classes.json"), ('["a", "a"]', "'a' occurs twice"), ("{", "JSON")]
 )
 def test_a_class_list_that_cannot_be_meant_is_found(pets: Path, listing: str | None, detail: str) -> None:
     if listing is None:
@@ -169,3 +171,24 @@ def test_a_folder_of_sets_is_none(pets: Path) -> None:
     assert not is_masked(pets.parent)
     (pets / "classes.json").unlink()
     assert is_masked(pets)
+
+
+def test_every_broken_pair_is_named(tmp_path: Path) -> None:
+    broken = {"a.jpg": b"<html>", "a.txt": b"words", "b.png": photograph(1), "c.txt": b"words"}
+    write_tar(tmp_path / "0.tar", pair(1) | broken | pair(2))
+
+    checked = check_pairs(open_pairs(tmp_path))
+
+    assert checked.photographs == {"pairs": 5}
+    assert [(entry.kind, entry.file[-1]) for entry in checked.problems] == [
+        ("unreadable", "a"),
+        ("no caption", "b"),
+        ("unreadable", "c"),
+    ]
+
+
+def test_a_shard_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", pair(1) | pair(2))
+    (tmp_path / "0.tar").write_bytes((tmp_path / "0.tar").read_bytes()[:3072])
+
+    assert [entry.file for entry in check_pairs(open_pairs(tmp_path)).errors] == [str(tmp_path / "0.tar")]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lexiseg_model.data.packing.pack import Packed, PackOptions, pack_pairs
-from lexiseg_model.data.pairs.decode import decode
-from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.packing import Packed, PackOptions, pack_pairs
+from lexiseg_model.data.pairs.files import open_pairs
+from lexiseg_model.data.pairs.source import decode
 from lexiseg_model.errors import DatasetError
 from tests.model.data.pairs.pair_files import photograph
 
@@ -101,16 +101,6 @@ def test_shards_made_otherwise_are_not_gone_on_with(
         pack(table, tmp_path / "shards", per_shard, side)
 
 
-def test_shards_of_somebody_else_are_left_alone(table: Path, tmp_path: Path) -> None:
-    (tmp_path / "shards").mkdir()
-    (tmp_path / "shards" / "00000.tar").write_bytes(b"theirs")
-
-    with pytest.raises(DatasetError, match=r"holds shards already, and no pack\.json"):
-        pack(table, tmp_path / "shards")
-
-    assert (tmp_path / "shards" / "00000.tar").read_bytes() == b"theirs"
-
-
 def test_large_photographs_become_smaller_and_small_ones_stay(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(photograph(200, (300, 120)))
     (tmp_path / "small.png").write_bytes(photograph(7, (50, 40)))
@@ -130,12 +120,3 @@ def test_a_format_that_readers_of_shards_do_not_know_becomes_jpeg(tmp_path: Path
     pack(tmp_path / "pairs.csv", tmp_path / "shards")
 
     assert decode(open_pairs(tmp_path / "shards").read(0, 0)).tolist() == [[[90] * 3] * 6] * 4
-
-
-def test_progress_is_told_of_every_pair(table: Path, tmp_path: Path) -> None:
-    told: list[int] = []
-    pairs = open_pairs(table)
-
-    pack_pairs(pairs, "x", tmp_path / "shards", PackOptions(3), told.append)
-
-    assert sum(told) == sum(pairs.sizes) == 8

@@ -10,10 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.checking.outlines import check_outlines
-from lexiseg_model.data.outlines.coco import CocoInstances
-from lexiseg_model.data.outlines.sa1b import Sa1b
-from lexiseg_model.data.outlines.source import Outlined
+from lexiseg_model.data.checking import check_outlines
+from lexiseg_model.data.outlines import CocoInstances, Outlined, Sa1b
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.masks.rle import decode, encode_mask
 
@@ -130,7 +128,7 @@ def test_instances_of_coco_have_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("annotation", "name", "complaint"),
     [
-        ({"category_id": 4, "segmentation": POLYGON}, "a.jpg", r"of the unknown categories \['4'\]"),
+        ({"category_id": 4, "segmentation": POLYGON}, "a.jpg", r"the unknown categories \['4'\]"),
         ({"category_id": 3}, "a.jpg", "no 'segmentation'"),
         ({"category_id": 3, "segmentation": POLYGON}, "b.jpg", "cannot be read as an image"),
     ],
@@ -148,7 +146,7 @@ def test_a_photograph_of_another_size_than_its_json_says_is_named(tmp_path: Path
     source = CocoInstances(write_coco(tmp_path, []))
     Image.new("RGB", (4, 4)).save(tmp_path / "train2017" / "a.jpg")
 
-    with pytest.raises(SampleError, match="is 4 x 4; its JSON says 8 x 6"):
+    with pytest.raises(SampleError, match="is 4 x 4; its JSON states 8 x 6"):
         source.read(0)
 
 

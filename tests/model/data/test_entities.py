@@ -12,11 +12,17 @@ from typing import Any
 
 import pytest
 
-from lexiseg_model.data.entities.describe import Endpoint
-from lexiseg_model.data.entities.phrases import phrases_by, plain_phrases
-from lexiseg_model.data.entities.table import LISTING, WithEntities, read_entities
-from lexiseg_model.data.entities.write import from_captions, write_entities
-from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.entities import (
+    LISTING,
+    Endpoint,
+    WithEntities,
+    from_captions,
+    phrases_by,
+    plain_phrases,
+    read_entities,
+    write_entities,
+)
+from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from tests.model.training.pairs_folder import write_pairs
 
@@ -116,7 +122,7 @@ def test_a_model_is_shown_the_photograph_and_asked_for_json(tmp_path: Path, endp
     assert len(found) == 3
 
 
-@pytest.mark.parametrize(("manner", "reason"), [("busy", "answers 503"), ("vague", "I cannot see it")])
+@pytest.mark.parametrize(("manner", "reason"), [("busy", "answered 503"), ("vague", "I cannot see it")])
 def test_what_fails_is_named_and_asked_again_next_time(
     tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, manner: str, reason: str
 ) -> None:

@@ -1,11 +1,11 @@
-"""Writes shards that `lexiseg_model.data.pairs.shards`, webdataset and img2dataset's users read.
+"""Packs pairs into tar shards for `lexiseg_model.data.pairs.shards` and webdataset.
 
-    SHARD.tar                   NAME.jpg, NAME.txt, NAME.json of each pair; it appears when it is whole
-    quarantine/SHARD.jsonl      what of its pairs is broken, and why; quarantine/SHARD/ has their photographs
-    pack.json                   what it was made of: another source or size is refused
+    SHARD.tar                   NAME.jpg, NAME.txt, NAME.json of each pair; it appears when it is complete
+    quarantine/SHARD.jsonl      broken pairs with the reason; quarantine/SHARD/ has their photographs
+    pack.json                   source and options: others are refused
 
-Shard k holds the pairs k * n to (k + 1) * n of the source, broken ones left out: so a run that was killed goes on with
-the first shard that is not there, and ends with the same bytes.
+Shard k holds the pairs k * n to (k + 1) * n of the source without the broken ones, so a killed run resumes with the
+first missing shard and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -24,18 +24,17 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from lexiseg_model.data.pairs.decode import decode
-from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair
+from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair, decode
 from lexiseg_model.errors import DatasetError, SampleError
 
 ABOUT, QUARANTINE = "pack.json", "quarantine"
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
-QUALITY = 95  # of a photograph that is made smaller
-AHEAD = 64  # pairs that are given to the threads at once
+JPEG_QUALITY = 95  # of shrunk photographs
+AHEAD = 64  # pairs submitted to the threads at once
 
 
 class Entry(NamedTuple):
-    """A pair as it is written: the photograph's file, its ending and its size."""
+    """A photograph as it is written: suffix, bytes and size."""
 
     suffix: str
     photograph: bytes
@@ -45,7 +44,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class PackOptions:
-    """How shards are made; `side` shrinks photographs whose shorter side is longer, None leaves every byte."""
+    """Pairs per shard; `side` limits the shorter side of photographs, None keeps every byte."""
 
     per_shard: int = 10_000
     side: int | None = None
@@ -53,7 +52,7 @@ class PackOptions:
 
 @dataclass
 class Packed:
-    """What was written, and what was not; `earlier` pairs were there before."""
+    """Written shards and pairs, pairs of an earlier run, and broken ones."""
 
     shards: int = 0
     pairs: int = 0
@@ -68,17 +67,17 @@ def pack_pairs(
     options: PackOptions,
     on_pairs: Callable[[int], object] = lambda _: None,
 ) -> Packed:
-    """Writes the shards that are not there yet.
+    """Write the missing shards.
 
     Args:
         source: the pairs.
-        origin: what they are called, to know them again.
+        origin: their name, to recognise them.
         target: folder of the shards.
-        options: how they are made.
-        on_pairs: called with how many pairs are done, again and again.
+        options: of the shards.
+        on_pairs: called repeatedly with the number of further pairs.
 
     Raises:
-        DatasetError: the folder holds shards of something else.
+        DatasetError: the folder holds other shards.
     """
     total = sum(source.sizes)
     _claim(target, {"source": origin, "pairs": total, "per_shard": options.per_shard, "side": options.side})
@@ -102,7 +101,7 @@ def pack_pairs(
 
 
 def _claim(target: Path, about: dict[str, object]) -> None:
-    """Says of what the folder's shards are made, or compares."""
+    """Write `pack.json`, or compare with it."""
     path = target / ABOUT
     target.mkdir(parents=True, exist_ok=True)
     if path.exists():
@@ -111,9 +110,9 @@ def _claim(target: Path, about: dict[str, object]) -> None:
             f"{key} {before.get(key)!r}, not {value!r}" for key, value in about.items() if before.get(key) != value
         ]
         if other:
-            raise DatasetError(f"{target} holds shards made otherwise: {'; '.join(other)}; choose another folder")
+            raise DatasetError(f"{target} holds shards with other settings: {'; '.join(other)}; choose another folder")
     elif any(target.glob("*.tar")):
-        raise DatasetError(f"{target} holds shards already, and no {ABOUT} that says of what; choose another folder")
+        raise DatasetError(f"{target} holds shards without {ABOUT}; choose another folder")
     else:
         fresh = path.with_name(f".{ABOUT}")
         fresh.write_text(json.dumps(about, indent=1))
@@ -131,7 +130,7 @@ def _write_shard(
     team: ThreadPoolExecutor,
     on_pairs: Callable[[int], object],
 ) -> list[Skipped]:
-    """Writes one shard under its name when it is whole; returns what is broken."""
+    """Write one shard atomically; returns its broken pairs."""
     fresh, beside = path.with_name(f".{path.name}"), lines.with_suffix("")
     shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
     broken: list[Skipped] = []
@@ -171,7 +170,7 @@ def _read(
 
 
 def _entry(pair: StoredPair, side: int | None) -> Entry:
-    """The file as it is where it may stay so; else a JPEG, turned upright.
+    """The file unchanged, or a shrunk upright JPEG.
 
     Raises:
         SampleError: it cannot be decoded.
@@ -188,7 +187,7 @@ def _entry(pair: StoredPair, side: int | None) -> Entry:
         size = max(1, round(width * shrink)), max(1, round(height * shrink))
         smaller = smaller.resize(size, Image.Resampling.LANCZOS)
     content = io.BytesIO()
-    smaller.save(content, "JPEG", quality=QUALITY)
+    smaller.save(content, "JPEG", quality=JPEG_QUALITY)
     return Entry(".jpg", content.getvalue(), smaller.width, smaller.height)
 
 
@@ -208,6 +207,6 @@ def _files(key: str, pair: StoredPair, entry: Entry) -> Iterator[tuple[str, byte
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(name)  # no time and no owner: the same pairs are the same bytes
+    entry = tarfile.TarInfo(name)  # without time and owner: reproducible
     entry.size = len(content)
     archive.addfile(entry, io.BytesIO(content))

@@ -1,20 +1,22 @@
-"""Every benchmark with label maps, read from a miniature tree in its official layout."""
+"""Semantic benchmarks in their official layouts: label maps and LVIS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
-from lexiseg_model.data.annotated import AnnotatedSet
-from lexiseg_model.data.labels import IGNORED
-from lexiseg_model.data.read import read_benchmark
+from lexiseg_model.data.annotated import IGNORED, UNEXPECTED, AnnotatedSet, label_table, read_benchmark, read_labels
+from lexiseg_model.data.benchmark import benchmark
 from lexiseg_model.errors import DatasetError
 from tests.model.data import trees
+from tests.model.data.trees import write_lvis
 
 Writer = Callable[[Path, Mapping[str, NDArray[np.integer]]], None]
 X = IGNORED
@@ -128,7 +130,7 @@ def test_a_listed_image_that_is_missing_is_an_error(tmp_path: Path) -> None:
     trees.write_voc(tmp_path, {"2007_000033": np.zeros((4, 5), int), "2007_000042": np.zeros((4, 5), int)})
     (tmp_path / "VOCdevkit" / "VOC2012" / "JPEGImages" / "2007_000042.jpg").unlink()
 
-    with pytest.raises(DatasetError, match=r"voc21: 1 of 4 files are missing, as .*JPEGImages/2007_000042.jpg"):
+    with pytest.raises(DatasetError, match=r"voc21: 1 of 4 files are missing, such as .*JPEGImages/2007_000042.jpg"):
         read_benchmark("voc21", tmp_path)
 
 
@@ -139,3 +141,153 @@ def test_a_photograph_that_is_torn_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match=r"ADE_val_00000001.jpg cannot be read as an image"):
         read_benchmark("ade20k", tmp_path).images[0].read_image()
+
+
+def test_a_stored_value_is_the_label() -> None:
+    found = benchmark("voc21")
+
+    table = label_table(found, found.layouts[0])
+
+    assert table[:21].tolist() == list(range(21))
+    assert table[255] == IGNORED
+    assert (table[21:255] == UNEXPECTED).all()
+
+
+def test_where_zero_is_ignored_labels_begin_at_one() -> None:
+    found = benchmark("ade20k")
+
+    table = label_table(found, found.layouts[0])
+
+    assert table[0] == IGNORED
+    assert table[1:151].tolist() == list(range(150))
+    assert table[151] == UNEXPECTED
+
+
+def test_unlabelled_coco_is_background_for_objects_and_nothing_for_stuff() -> None:
+    objects, stuff = benchmark("coco-object"), benchmark("coco-stuff")
+
+    of_objects = label_table(objects, objects.layouts[1])
+    of_stuff = label_table(stuff, stuff.layouts[1])
+
+    assert (of_objects[255], of_objects[91], of_objects[0], of_objects[89]) == (0, 0, 1, 80)
+    assert (of_stuff[255], of_stuff[91], of_stuff[0], of_stuff[181]) == (IGNORED, 80, 0, 170)
+
+
+def test_cityscapes_ids_become_train_ids() -> None:
+    found = benchmark("cityscapes")
+
+    table = label_table(found, found.layouts[1])
+
+    assert [int(table[value]) for value in (7, 8, 11, 33)] == [0, 1, 2, 18]
+    assert {int(table[value]) for value in (0, 1, 9, 29, 255)} == {IGNORED}
+
+
+def test_a_value_that_means_nothing_is_an_error(tmp_path: Path) -> None:
+    found = benchmark("voc21")
+    Image.fromarray(np.array([[0, 77]], np.uint8)).save(tmp_path / "odd.png")
+
+    with pytest.raises(DatasetError, match=r"odd.png holds the values \[77\], which the layout"):
+        read_labels(tmp_path / "odd.png", found.layouts[0], label_table(found, found.layouts[0]))
+
+
+def test_a_coloured_map_is_an_error(tmp_path: Path) -> None:
+    found = benchmark("voc21")
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "colours.png")
+
+    with pytest.raises(DatasetError, match=r"uint8 \[2, 2, 3\]; expected one channel"):
+        read_labels(tmp_path / "colours.png", found.layouts[0], label_table(found, found.layouts[0]))
+
+
+def test_a_map_of_one_channel_is_an_error_where_two_are_read(tmp_path: Path) -> None:
+    found = benchmark("imagenet-s50")
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "grey.png")
+
+    with pytest.raises(DatasetError, match="expected RGB"):
+        read_labels(tmp_path / "grey.png", found.layouts[0], label_table(found, found.layouts[0]))
+
+
+def test_a_file_that_is_no_image_is_an_error(tmp_path: Path) -> None:
+    found = benchmark("voc21")
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+
+    with pytest.raises(DatasetError, match=r"torn.png cannot be read as an image"):
+        read_labels(tmp_path / "torn.png", found.layouts[0], label_table(found, found.layouts[0]))
+
+
+IMAGE = {"id": 285, "height": 8, "width": 10, "split": "val2017"}
+
+
+def box(image: int, category: int, left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
+    ring = [left, top, right, top, right, bottom, left, bottom]
+    area = (right - left) * (bottom - top)
+    return {"image_id": image, "category_id": category, "segmentation": [ring], "area": area}
+
+
+def test_masks_become_labels_and_the_rest_is_ignored(tmp_path: Path) -> None:
+    write_lvis(tmp_path, [IMAGE], [box(285, 1, 0, 0, 4, 8), box(285, 1203, 6, 0, 10, 8)])
+
+    labels = read_benchmark("lvis", tmp_path).images[0].read_labels()
+
+    assert labels[0].tolist() == [0] * 4 + [IGNORED] * 2 + [1202] * 4
+
+
+def test_where_two_overlap_the_smaller_wins(tmp_path: Path) -> None:
+    write_lvis(tmp_path, [IMAGE], [box(285, 5, 2, 2, 4, 4), box(285, 9, 0, 0, 10, 8)])
+
+    labels = read_benchmark("lvis", tmp_path).images[0].read_labels()
+
+    assert labels[3].tolist() == [8, 8, 4, 4, 8, 8, 8, 8, 8, 8]
+
+
+def test_all_parts_of_an_instance_are_painted(tmp_path: Path) -> None:
+    parts = box(285, 3, 0, 0, 2, 8) | {"segmentation": [[0, 0, 2, 0, 2, 8, 0, 8], [8, 0, 10, 0, 10, 8, 8, 8]]}
+    write_lvis(tmp_path, [IMAGE], [parts])
+
+    labels = read_benchmark("lvis", tmp_path).images[0].read_labels()
+
+    assert np.unique(labels[:, [0, 1, 8, 9]]).tolist() == [2]
+
+
+def test_photographs_lie_in_the_folder_that_their_address_names(tmp_path: Path) -> None:
+    other = {"id": 139, "height": 8, "width": 10, "split": "train2017"}
+    write_lvis(tmp_path, [IMAGE, other], [box(285, 1, 0, 0, 4, 8), box(139, 1, 0, 0, 4, 8)])
+
+    data = read_benchmark("lvis", tmp_path)
+
+    assert [image.name for image in data.images] == ["train2017/000000000139.jpg", "val2017/000000000285.jpg"]
+    assert data.images[0].read_image().shape == (8, 10, 3)
+
+
+def test_an_image_without_a_mask_is_left_out(tmp_path: Path) -> None:
+    write_lvis(tmp_path, [IMAGE, IMAGE | {"id": 9}], [box(285, 1, 0, 0, 4, 8)])
+
+    assert len(read_benchmark("lvis", tmp_path).images) == 1
+
+
+def test_a_missing_photograph_is_an_error(tmp_path: Path) -> None:
+    write_lvis(tmp_path, [IMAGE], [box(285, 1, 0, 0, 4, 8)])
+    (tmp_path / "coco" / "val2017" / "000000000285.jpg").unlink()
+
+    with pytest.raises(DatasetError, match="lvis: 1 of 1 files are missing"):
+        read_benchmark("lvis", tmp_path)
+
+
+def test_a_missing_annotation_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"lvis_v1_val.json does not exist"):
+        read_benchmark("lvis", tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"images": []}'])
+def test_a_file_of_another_kind_is_an_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "lvis").mkdir()
+    (tmp_path / "lvis" / "lvis_v1_val.json").write_text(content)
+
+    with pytest.raises(DatasetError, match="is not an LVIS v1 annotation file"):
+        read_benchmark("lvis", tmp_path)
+
+
+def test_a_category_that_lvis_does_not_have_is_an_error(tmp_path: Path) -> None:
+    write_lvis(tmp_path, [IMAGE], [box(285, 1204, 0, 0, 4, 8)])
+
+    with pytest.raises(DatasetError, match="category 1204; expected 1 to 1203"):
+        read_benchmark("lvis", tmp_path)

@@ -1,1 +1,0 @@
-"""What is wrong with a set, before hours are spent on it."""

@@ -1,0 +1,316 @@
+"""Entities that captions name, with their describing words: found once and kept in a listing beside the pairs.
+
+They come from captions by noun phrases, or from a vision-language model behind an OpenAI-compatible endpoint. The
+listing is written pair by pair: a killed run resumes with the missing ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import httpx
+import yaml
+
+from lexiseg_model.data.pairs.source import PairSource, Rewritten, Skipped, Skips, StoredPair
+from lexiseg_model.errors import DatasetError, OptionError, SampleError
+
+LISTING = "entities.jsonl"
+SEPARATOR = "\n"  # between entities that replace a caption
+Parser = Literal["spacy", "plain"]
+
+
+def key_of(name: str) -> str:
+    """Key of a pair in the listing: its file and the folder or shard around it."""
+    return "/".join(Path(name).parts[-2:])
+
+
+def read_entities(listing: Path) -> dict[str, tuple[str, ...]]:
+    """Entities by the photograph's key; a last line that was cut off is skipped.
+
+    Raises:
+        DatasetError: the file is missing, or a line is malformed.
+    """
+    if not listing.exists():
+        raise DatasetError(f"there are no entities at {listing}; create them with `lexiseg data entities`")
+    table = {}
+    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(keepends=True), start=1):
+        if not line.endswith("\n"):
+            continue
+        try:
+            entry = json.loads(line)
+            table[str(entry["name"])] = tuple(map(str, entry["entities"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f'{listing}:{number}: expected {{"name": ..., "entities": [...]}}: {error!r}') from None
+    return table
+
+
+@dataclass(frozen=True)
+class WithEntities(Rewritten):
+    """Pairs whose only caption is their entities, one a line; pairs without entities are broken."""
+
+    table: Mapping[str, tuple[str, ...]]
+
+    def read(self, part: int, index: int) -> StoredPair:
+        pair = self.source.read(part, index)
+        entities = self.table.get(key_of(pair.name), ())
+        if not entities:
+            raise SampleError(pair.name, "has no entities")
+        return pair._replace(captions=(SEPARATOR.join(entities),))
+
+
+Phrases = Callable[[str], tuple[str, ...]]
+
+SPACY_MODEL = "en_core_web_sm"
+MAX_WORDS = 5  # of an entity
+VERBAL = re.compile(r"[a-z]{3,}ing")
+
+
+@cache
+def _words(kind: str) -> frozenset[str]:
+    """A list of `entity_words.yaml`."""
+    listed = yaml.safe_load(Path(__file__).with_name("entity_words.yaml").read_text())
+    return frozenset(listed[kind].split())
+
+
+def phrases_by(parser: Parser, model: str = SPACY_MODEL) -> Phrases:
+    """A function from a sentence to its entities: "a child in plaid shirt" -> "child", "plaid shirt".
+
+    Args:
+        parser: `spacy` uses the noun chunks of a pipeline, `plain` splits at function words.
+        model: spaCy's pipeline.
+
+    Raises:
+        OptionError: spaCy or its pipeline is not installed.
+    """
+    if parser == "plain":
+        return plain_phrases
+    pipeline = _pipeline(model)
+    return lambda text: _distinct(_stripped(chunk.text.lower()) for chunk in pipeline(text).noun_chunks)
+
+
+def plain_phrases(text: str) -> tuple[str, ...]:
+    """Words between function words; knows no grammar, and takes an unknown verb for a noun."""
+    phrases: list[list[str]] = [[]]
+    for word in re.findall(r"[a-z]+(?:['-][a-z]+)*|[^\w\s]", text.lower()):
+        verbal = VERBAL.fullmatch(word) and word not in _words("nouns_in_ing")
+        if _is_function_word(word) or verbal or not word[0].isalpha():
+            phrases.append([])
+        else:
+            phrases[-1].append(word)
+    return _distinct(" ".join(words[-MAX_WORDS:]) for words in phrases)
+
+
+def _stripped(chunk: str) -> str:
+    """A noun chunk without leading function words; empty for a pronoun."""
+    words = re.findall(r"[a-z]+(?:['-][a-z]+)*", chunk)
+    while words and _is_function_word(words[0]):
+        words.pop(0)
+    return " ".join(words[-MAX_WORDS:])
+
+
+def _is_function_word(word: str) -> bool:
+    return word in _words("before") or word in _words("between")
+
+
+def _distinct(phrases: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(phrase for phrase in phrases if len(phrase) > 2))
+
+
+def _pipeline(model: str) -> Any:
+    try:
+        spacy = import_module("spacy")
+    except ModuleNotFoundError:
+        raise OptionError(
+            f"the parser spacy needs spaCy and its pipeline {model}, which are not installed (https://spacy.io/usage); "
+            "--parser plain needs neither"
+        ) from None
+    try:
+        return spacy.load(model)
+    except OSError:
+        raise OptionError(f"spaCy has no pipeline {model!r}: python -m spacy download {model}") from None
+
+
+MEDIA = {b"\xff\xd8": "image/jpeg", b"\x89P": "image/png", b"RI": "image/webp", b"BM": "image/bmp"}
+PROMPT = (
+    "Describe this photograph in one or two sentences that name everything that can be seen, with its colour, material "
+    "or action. It was captioned: {captions}. Then list the entities that you named, each with its describing words "
+    'and without its article, such as "plaid shirt". Answer with JSON alone: '
+    '{{"description": "...", "entities": ["...", "..."]}}'
+)
+
+
+@dataclass(frozen=True)
+class Described:
+    """A description of a photograph, and the entities in it."""
+
+    description: str
+    entities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An OpenAI-compatible endpoint; `url` ends with `/v1`, `key` is sent as a bearer token."""
+
+    url: str
+    model: str
+    key: str | None = None
+    seconds: float = 120.0  # timeout
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise OptionError(f"endpoint {self.url!r}; expected http://HOST:PORT/v1 or https://...")
+
+    def describe(self, pair: StoredPair) -> Described:
+        """Describe a photograph with one request.
+
+        Raises:
+            SampleError: the endpoint fails, or its answer is malformed.
+        """
+        body = {"model": self.model, "temperature": 0, "messages": [{"role": "user", "content": _question(pair)}]}
+        headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
+        try:
+            response = httpx.post(
+                f"{self.url.rstrip('/')}/chat/completions", json=body, headers=headers, timeout=self.seconds
+            )
+            response.raise_for_status()
+            content = response.json()["choices"][0]["message"]["content"]
+        except httpx.HTTPStatusError as error:
+            reason = f"{self.url} answered {error.response.status_code}: {error.response.text[:200]}"
+            raise SampleError(pair.name, reason) from None
+        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
+            raise SampleError(pair.name, f"{self.url} gave no answer: {error!r}") from None
+        return _parse(pair.name, content)
+
+
+def _question(pair: StoredPair) -> list[dict[str, Any]]:
+    media = MEDIA.get(pair.photograph[:2], "image/jpeg")
+    picture = f"data:{media};base64,{base64.b64encode(pair.photograph).decode()}"
+    captions = "; ".join(pair.captions) or "nothing"
+    return [
+        {"type": "text", "text": PROMPT.format(captions=captions)},
+        {"type": "image_url", "image_url": {"url": picture}},
+    ]
+
+
+def _parse(name: str, content: object) -> Described:
+    """Find the JSON in an answer: models put fences or a sentence around it."""
+    match = re.search(r"\{.*\}", str(content), re.DOTALL)
+    try:
+        entry: Any = json.loads(match[0]) if match else None
+        entities = tuple(dict.fromkeys(_one_line(entity) for entity in entry["entities"]))
+        return Described(_one_line(entry.get("description", "")), tuple(filter(None, entities)))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SampleError(name, f"expected JSON with entities, the model answered {content!r:.120}") from None
+
+
+def _one_line(text: object) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r} is not text")
+    return " ".join(text.replace(SEPARATOR, " ").split())
+
+
+AHEAD = 2  # pairs that wait for each worker
+MAX_FAILURES = 10  # in a row
+Describe = Callable[[StoredPair], Described]
+
+
+class Written(NamedTuple):
+    """Numbers of pairs: newly written, present before, failed."""
+
+    new: int
+    before: int
+    failed: int
+
+
+def from_captions(phrases: Phrases) -> Describe:
+    """Entities of all captions of a pair; the captions are its description."""
+
+    def describe(pair: StoredPair) -> Described:
+        found = dict.fromkeys(phrase for caption in pair.captions for phrase in phrases(caption))
+        return Described(" ".join(pair.captions), tuple(found))
+
+    return describe
+
+
+def write_entities(
+    source: PairSource,
+    listing: Path,
+    describe: Describe,
+    workers: int = 1,
+    on_pair: Callable[[], None] = lambda: None,
+) -> Written:
+    """Append the entities of pairs that the listing lacks; failures are recorded in `LISTING.failed`.
+
+    Args:
+        source: the pairs.
+        listing: to write, or to resume.
+        describe: finds the entities of one pair; called in threads.
+        workers: number of threads.
+        on_pair: called after each pair.
+
+    Raises:
+        DatasetError: MAX_FAILURES pairs fail in a row, or the listing is malformed.
+    """
+    known = set(read_entities(listing)) if listing.exists() else set()
+    failed = Skips(listing.with_name(f"{listing.name}.failed"))
+    new = before = in_a_row = 0
+    listing.parent.mkdir(parents=True, exist_ok=True)
+    _end_line(listing)
+    with listing.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(workers) as pool:
+        places = ((part, index) for part, size in enumerate(source.sizes) for index in range(size))
+
+        def attempt(place: tuple[int, int]) -> tuple[str, Described | Skipped | None]:
+            try:
+                pair = source.read(*place)
+                return key_of(pair.name), None if key_of(pair.name) in known else describe(pair)
+            except SampleError as error:
+                return key_of(error.sample), Skipped(key_of(error.sample), error.reason)
+
+        for key, outcome in _in_order(pool, attempt, places, workers * AHEAD):
+            if outcome is None:
+                before += 1
+            elif isinstance(outcome, Skipped):
+                failed.add([outcome])
+                in_a_row += 1
+                if in_a_row >= MAX_FAILURES:
+                    pool.shutdown(cancel_futures=True)
+                    raise DatasetError(f"{in_a_row} pairs in a row failed, the last: {outcome.name}: {outcome.reason}")
+            else:
+                entry = {"name": key, "description": outcome.description, "entities": outcome.entities}
+                lines.write(json.dumps(entry, ensure_ascii=False) + "\n")
+                lines.flush()
+                new, in_a_row = new + 1, 0
+            on_pair()
+    return Written(new, before, len(failed))
+
+
+Outcome = tuple[str, Described | Skipped | None]
+Places = Iterator[tuple[int, int]]
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, attempt: Callable[[tuple[int, int]], Outcome], places: Places, ahead: int
+) -> Iterator[Outcome]:
+    """Outcomes in the order of places, at most `ahead` in work."""
+    waiting: list[Future[Outcome]] = [pool.submit(attempt, place) for place in islice(places, ahead)]
+    while waiting:
+        outcome = waiting.pop(0).result()
+        waiting += [pool.submit(attempt, place) for place in islice(places, 1)]
+        yield outcome
+
+
+def _end_line(listing: Path) -> None:
+    """Remove a last line that a kill cut short."""
+    if listing.exists():
+        content = listing.read_bytes()
+        listing.write_bytes(content[: content.rfind(b"\n") + 1])

@@ -1,1 +1,0 @@
-"""Pairs of any source as tar shards."""

@@ -1,0 +1,316 @@
+"""Scenes: components of label maps, truths derived from each other, and readers by the name of a data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_model.data.read_scenes import (
+    object_scenes,
+    read_instance_scenes,
+    read_object_scenes,
+    read_panoptic_scenes,
+)
+from lexiseg_model.data.scenes import (
+    MIN_AREA,
+    NOTHING,
+    VOID,
+    Instance,
+    PanopticTruth,
+    SceneClass,
+    TruthSegment,
+    annotations_of,
+    components,
+    objects_in,
+    objects_of,
+    panoptic_of,
+    things_of,
+)
+from lexiseg_model.errors import DatasetError, SampleError
+from tests import coco
+from tests.model.data.panoptic_trees import Drawn, write_cityscapes_panoptic
+
+IGNORED = 255
+
+
+def board(size: tuple[int, int] = (60, 60)) -> NDArray[np.uint8]:
+    return np.zeros(size, np.uint8)
+
+
+def test_two_blocks_of_one_class_are_two_objects_with_their_areas() -> None:
+    labels = board()
+    labels[0:10, 0:10] = 3
+    labels[20:40, 20:30] = 3
+
+    found = components(labels, {3})
+
+    assert (found.labels, found.areas) == ((3, 3), (100, 200))
+    assert (found.ids[0, 0], found.ids[20, 20], found.ids[50, 50]) == (1, 2, 0)
+
+
+def test_an_object_has_a_hundred_pixels_at_least() -> None:
+    labels = board()
+    labels[0:10, 0:10] = 1
+    labels[20:31, 0:9] = 1  # 99
+
+    assert components(labels, {1}).areas == (MIN_AREA,)
+
+
+def test_an_object_has_a_thousandth_of_the_picture_at_least() -> None:
+    labels = board((400, 500))
+    labels[0:10, 0:20] = 1
+    labels[20:30, 0:19] = 1
+
+    assert components(labels, {1}).areas == (200,)
+
+
+def test_objects_carry_classes_and_what_is_ignored() -> None:
+    labels = board()
+    labels[0:10, 0:10], labels[20:40, 20:40], labels[50:, 50:] = 1, 2, IGNORED
+
+    found = objects_of(labels, range(1, 5), IGNORED)
+
+    assert found.labels == (1, 2)
+    assert np.array_equal(found.ignored, labels == IGNORED)
+    assert np.array_equal(found.ids == 2, labels == 2)
+
+
+def test_things_are_segments_by_component_and_stuff_by_class() -> None:
+    labels = board()
+    labels[0:10, 0:10] = labels[0:10, 20:30] = 1
+    labels[30:40, 0:10] = labels[30:40, 20:30] = 2
+
+    truth = panoptic_of(labels, things={1}, stuff={2}, ignored=IGNORED)
+
+    assert truth.segments == (TruthSegment(1, 1, 100), TruthSegment(2, 1, 100), TruthSegment(3, 2, 200))
+    assert (truth.ids[0, 0], truth.ids[0, 20], truth.ids[30, 0], truth.ids[30, 20]) == (1, 2, 3, 3)
+
+
+def test_a_background_is_nothing_and_no_void() -> None:
+    truth = panoptic_of(board(), things={1}, stuff={2}, ignored=IGNORED)
+
+    assert truth.segments == ()
+    assert (truth.ids == NOTHING).all()
+
+
+def test_specks_of_things_and_ignored_pixels_are_void() -> None:
+    labels = board()
+    labels[0:3, 0:3], labels[50:, 50:] = 1, IGNORED
+
+    truth = panoptic_of(labels, things={1}, stuff=set(), ignored=IGNORED)
+
+    assert truth.segments == ()
+    assert np.array_equal(truth.ids == VOID, labels > 0)
+
+
+CLASSES = [SceneClass("sky", ("sky",), thing=False), SceneClass("car", ("car",), thing=True)]
+
+
+def test_things_are_numbered_and_stuff_is_nobodys() -> None:
+    truth = PanopticTruth(
+        np.array([[8, 8, 5, 6, NOTHING]], np.int32),
+        (TruthSegment(8, 0, 2), TruthSegment(5, 1, 1), TruthSegment(6, 1, 1)),
+    )
+
+    found = objects_in(truth, CLASSES)
+
+    assert found.labels == (1, 1)
+    assert found.ids.tolist() == [[0, 0, 1, 2, 0]]
+    assert not found.ignored.any()
+
+
+def test_void_and_groups_are_ignored() -> None:
+    truth = PanopticTruth(np.array([[0, 5, 6]], np.int32), (TruthSegment(5, 1, 1, crowd=True), TruthSegment(6, 1, 1)))
+
+    found = objects_in(truth, CLASSES)
+
+    assert found.ignored.tolist() == [[True, True, False]]
+    assert found.ids.tolist() == [[0, 0, 1]]
+
+
+def test_a_thing_without_pixels_is_no_object() -> None:
+    truth = PanopticTruth(np.array([[6]], np.int32), (TruthSegment(5, 1, 9), TruthSegment(6, 1, 1)))
+
+    assert objects_in(truth, CLASSES).labels == (1,)
+
+
+IDS = np.array([[0, 9, 9, -1], [0, 9, 4, 4], [700, 700, 4, 4]], np.int32)
+
+
+def test_every_instance_becomes_a_mask_in_their_order() -> None:
+    annotations = annotations_of(IDS, [Instance(700, 2), Instance(4, 0, crowd=True), Instance(9, 1)])
+
+    assert [entry["category_id"] for entry in annotations] == [3, 1, 2]
+    assert [entry["iscrowd"] for entry in annotations] == [0, 1, 0]
+    for entry, number in zip(annotations, (700, 4, 9), strict=True):
+        assert np.array_equal(coco.decode(entry["segmentation"]), number == IDS)
+        assert entry["area"] == np.count_nonzero(number == IDS)
+        assert entry["bbox"] == coco.box(entry["segmentation"])
+
+
+def test_an_instance_without_pixels_is_left_out() -> None:
+    assert [entry["category_id"] for entry in annotations_of(IDS, [Instance(9, 1), Instance(10, 2)])] == [2]
+
+
+def test_no_instances_give_no_annotations() -> None:
+    assert annotations_of(IDS, []) == []
+
+
+def test_of_a_panoptic_truth_only_things_are_instances() -> None:
+    classes = [SceneClass("sky", ("sky",), thing=False), SceneClass("car", ("car",), thing=True)]
+    truth = PanopticTruth(IDS, (TruthSegment(9, 0, 3), TruthSegment(4, 1, 4), TruthSegment(700, 1, 2, crowd=True)))
+
+    found = things_of(truth, classes)
+
+    assert [(entry["category_id"], entry["area"], entry["iscrowd"]) for entry in found] == [(2, 4, 0), (2, 2, 1)]
+
+
+def write(root: Path, mask: NDArray[np.uint8], classes: Sequence[str] | None) -> None:
+    """`root`/mine/val with one photograph."""
+    for kind in ("images", "masks"):
+        (root / "mine" / "val" / kind).mkdir(parents=True)
+    Image.new("RGB", (mask.shape[1], mask.shape[0])).save(root / "mine" / "val" / "images" / "one.jpg")
+    Image.fromarray(mask).save(root / "mine" / "val" / "masks" / "one.png")
+    if classes is not None:
+        (root / "mine" / "classes.json").write_text(json.dumps(classes))
+
+
+def is_thing(name: str) -> bool | None:
+    return {"sky": False, "car": True}.get(name)
+
+
+def mask(*values: int) -> NDArray[np.uint8]:
+    """Stripes of 20 x 60 pixels."""
+    return np.repeat(np.array(values, np.uint8), 20)[:, None].repeat(60, 1)
+
+
+def test_a_background_is_no_class_and_labels_count_without_it(tmp_path: Path) -> None:
+    write(tmp_path, mask(0, 1, 2, 255), ["background", "sky", "car"])
+
+    data = read_panoptic_scenes("mine", tmp_path, "val", is_thing)
+
+    assert data.background
+    assert [(entry.name, entry.thing) for entry in data.classes] == [("sky", False), ("car", True)]
+    truth = data.scenes[0].read_truth()
+    assert {segment.class_index: segment.id for segment in truth.segments} == {1: 1, 0: 2}
+    assert truth.ids[::20, 0].tolist() == [NOTHING, 2, 1, VOID]
+
+
+def test_without_a_background_labels_are_mask_values(tmp_path: Path) -> None:
+    write(tmp_path, mask(0, 1), ["sky", "car"])
+
+    data = read_panoptic_scenes("mine", tmp_path, "val", is_thing)
+
+    assert not data.background
+    assert sorted(segment.class_index for segment in data.scenes[0].read_truth().segments) == [0, 1]
+
+
+def test_objects_are_components_of_things_and_stuff_but_not_of_the_background(tmp_path: Path) -> None:
+    write(tmp_path, mask(0, 1, 2, 1, 255), ["background", "sky", "car"])
+
+    (scene,) = object_scenes(tmp_path, "mine", "val", is_thing).scenes
+    objects = scene.read_truth()
+
+    assert objects.labels == (0, 0, 1)
+    assert objects.ids[::20, 0].tolist() == [0, 1, 3, 2, 0]
+    assert objects.ignored[:, 0].tolist() == [False] * 80 + [True] * 20
+
+
+def test_where_classes_have_no_names_every_value_is_a_region(tmp_path: Path) -> None:
+    write(tmp_path, mask(0, 7, 3, 7, 255), None)
+
+    data = object_scenes(tmp_path, "mine", "val", is_thing)
+
+    assert [entry.name for entry in data.classes] == ["region"]
+    objects = data.scenes[0].read_truth()
+    assert objects.labels == (0, 0, 0, 0)
+    assert len(np.unique(objects.ids[::20, 0])) == 5
+    assert objects.ignored[-1, 0]
+
+
+def test_a_mask_of_another_kind_is_named(tmp_path: Path) -> None:
+    write(tmp_path, mask(0), None)
+    Image.new("RGB", (60, 20)).save(tmp_path / "mine" / "val" / "masks" / "one.png")
+
+    with pytest.raises(DatasetError, match=r"one.png: is of mode RGB; expected one channel of 8 bits"):
+        object_scenes(tmp_path, "mine", "val", is_thing).scenes[0].read_truth()
+
+
+def test_a_mask_that_does_not_fit_its_photograph_or_its_classes_is_named(tmp_path: Path) -> None:
+    write(tmp_path, mask(0, 1, 2), ["background", "sky"])
+    (scene,) = object_scenes(tmp_path, "mine", "val", is_thing).scenes
+
+    with pytest.raises(SampleError, match=r"one.png: holds 2; expected 0 to 1 and 255"):
+        scene.read_truth()
+    Image.new("L", (60, 40)).save(tmp_path / "mine" / "val" / "masks" / "one.png")
+    with pytest.raises(SampleError, match=r"one.png: is 60 x 40, its photograph 60 x 60; expected one size"):
+        scene.read_truth()
+
+
+CITY = Drawn("bonn_0_0", np.array([[7, 7, 26001, 26, 0]]), {7: 7, 26001: 26, 26: 26}, crowds=(26,))
+
+
+def test_a_panoptic_benchmark_serves_all_tasks(tmp_path: Path) -> None:
+    write_cityscapes_panoptic(tmp_path, [CITY])
+
+    panoptic = read_panoptic_scenes("cityscapes-panoptic", tmp_path, "val", is_thing)
+    instances = read_instance_scenes("cityscapes-panoptic", tmp_path, "val", is_thing)
+    objects = read_object_scenes("cityscapes-panoptic", tmp_path, "val", is_thing)
+
+    assert panoptic.classes == instances.classes == objects.classes
+    assert len(panoptic.scenes[0].read_truth().segments) == 3
+    assert [entry["iscrowd"] for entry in instances.scenes[0].read_truth()] == [0, 1]
+    assert objects.scenes[0].read_truth().labels == (13,)
+    assert objects.source == "annotated"
+    assert objects.scenes[0].name == "bonn_0_0"
+    assert objects.scenes[0].read_image().shape == (1, 5, 3)
+
+
+def test_any_other_name_is_a_folder_of_ones_own(tmp_path: Path) -> None:
+    write(tmp_path, mask(0, 1, 2), ["background", "sky", "car"])
+
+    panoptic = read_panoptic_scenes("mine", tmp_path, "val", is_thing)
+    instances = read_instance_scenes("mine", tmp_path, "val", is_thing)
+    objects = read_object_scenes("mine", tmp_path, "val", is_thing)
+
+    assert len(panoptic.scenes[0].read_truth().segments) == 2
+    assert [entry["category_id"] for entry in instances.scenes[0].read_truth()] == [2]
+    assert objects.scenes[0].read_truth().labels == (0, 1)
+
+
+@pytest.mark.parametrize("read", [read_panoptic_scenes, read_object_scenes])
+def test_sets_of_instances_alone_serve_no_other_task(read: object, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="coco-instance has instances only, not enough for"):
+        read("coco-instance", tmp_path, "val", is_thing)  # type: ignore[operator]
+
+
+def test_any_json_of_coco_gives_objects_with_the_smaller_above_and_groups_ignored(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    squares = {"large": [0, 0, 6, 6], "small": [1, 1, 4, 4], "group": [6, 0, 8, 6]}
+    polygons = {name: [[x0, y0, x1, y0, x1, y1, x0, y1]] for name, (x0, y0, x1, y1) in squares.items()}
+    annotations = [
+        {"image_id": 5, "category_id": category, "segmentation": polygons[name], "area": 1, "bbox": [0, 0, 1, 1]}
+        | ({"iscrowd": 1} if name == "group" else {})
+        for name, category in (("small", 30), ("large", 7), ("group", 7))
+    ]
+    content = {
+        "images": [{"id": 5, "file_name": "a.png", "width": 8, "height": 6}],
+        "annotations": annotations,
+        "categories": [{"id": 30, "name": "cup"}, {"id": 7, "name": "table"}],
+    }
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+
+    data = read_object_scenes("mine.json", tmp_path, "val", is_thing)
+    objects = data.scenes[0].read_truth()
+
+    assert [entry.name for entry in data.classes] == ["table", "cup"]
+    assert objects.labels == (0, 1)
+    assert [objects.ids[0, 0], objects.ids[2, 2], objects.ids[5, 7]] == [1, 2, 0]
+    assert objects.ignored[:, 6:].all()
+    assert not objects.ignored[:, :6].any()
