@@ -10,6 +10,30 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+MODELS: dict[str, Any] = {
+    "models": [
+        {
+            "name": "tiny",
+            "version": "1",
+            "summary": "",
+            "tasks": ["semantic"],
+            "licence": "",
+            "digest": None,
+            "loaded": True,
+        }
+    ]
+}
+VOCABULARY: dict[str, Any] = {
+    "name": "room",
+    "n_classes": 1,
+    "background": {"threshold": 0.4, "words": ["wall"]},
+    "built_in": False,
+    "source": None,
+    "shared": True,
+    "own": True,
+    "classes": [{"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}],
+}
+
 
 @dataclass(frozen=True)
 class Say:

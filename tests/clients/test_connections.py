@@ -24,10 +24,10 @@ from lexiseg_client import (
 )
 from lexiseg_client.address import USER_AGENT, read_address
 from lexiseg_service.commands.options import refuse_unknown
-from lexiseg_service.gateway.rest.examples import MODELS, SEGMENT
+from lexiseg_service.gateway.rest.examples import SEGMENT
 from tests import pictures
 from tests.clients.conftest import KEY, taken
-from tests.clients.scripted_server import Say, busy, scripted
+from tests.clients.scripted_server import MODELS, Say, busy, scripted
 from tests.integration.server import Server
 
 IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
