@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 KERNEL_PROGRAM = "benchmarks.kernel_calls"
-LEAST_INSTRUCTIONS = 100_000
+MIN_INSTRUCTIONS = 100_000
 
 
 class TensorWork(NamedTuple):
@@ -96,7 +96,7 @@ def parsed(listing: str) -> dict[str, int]:
         if "libffi" in library or "_kernel." in library:
             place = "entry points" if "libffi" in library else name.split(".")[0]  # contest.avx2, contest.default
             by_name[place] += int(count.replace(",", ""))
-    return {name: count for name, count in by_name.items() if count >= LEAST_INSTRUCTIONS}
+    return {name: count for name, count in by_name.items() if count >= MIN_INSTRUCTIONS}
 
 
 def one_thread() -> None:

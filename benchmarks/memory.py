@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def most_resident() -> float:
+def max_resident() -> float:
     """Megabytes that this process held at most. Not `ru_maxrss`: a child begins with its parent's."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024

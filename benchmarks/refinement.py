@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.clock import cost, print_table
 from benchmarks.kernel import numpy_alone
-from benchmarks.memory import most_resident
+from benchmarks.memory import max_resident
 from lexiseg_model.masks.pamr import NEIGHBOURS, PamrSettings, affinity, refine
 
 SIDE = 448
@@ -56,10 +56,10 @@ def pictures(n_classes: int, size: tuple[int, int] = (SIDE, SIDE)) -> tuple[Tens
 def _memory(unfolded: bool, n_classes: int) -> tuple[float, float]:
     torch.set_num_threads(1)
     maps, image = pictures(n_classes)
-    before = most_resident()
+    before = max_resident()
     with numpy_alone():
         (plain if unfolded else refine)(maps, image)
-    return before, most_resident()
+    return before, max_resident()
 
 
 def memory(unfolded: bool, n_classes: int) -> tuple[float, float]:

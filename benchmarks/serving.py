@@ -1,5 +1,5 @@
 """Images per second over HTTP at 1, 8 and 32 clients: lexiseg, a plain FastAPI server, the same model behind LitServe,
-Mosec and Ray Serve, and the bare forward loop. All servers are up at once and are asked in turns; their answers are
+Mosec and Ray Serve, and the bare forward loop. All servers are up at once and measured alternately; their answers are
 compared before. All of them take the runtime that LEXISEG_RUNTIME names. The clients, on the same cores, take next to
 nothing of them.
 """
@@ -41,7 +41,7 @@ BATCHES = (1, 4, 8)  # of the bare loop
 ROUNDS = 3
 SERIAL = b"(serial)"  # in the place of an image's number
 SECONDS = 4.0  # of each server, with each number of clients, in each round
-LEAST_EQUAL = 0.9999  # of the pixels: sums of a batch may be rounded in another order
+MIN_EQUAL = 0.9999  # of the pixels: sums of a batch may be rounded in another order
 
 
 def image_seconds(url: str) -> float | None:
@@ -134,7 +134,7 @@ def run() -> None:
         expected = class_map(servers["lexiseg"][0])
         for name, (url, _) in servers.items():
             equal = float((class_map(url) == expected).mean())
-            assert equal >= LEAST_EQUAL, f"{name} answers otherwise: {100 * equal:.2f} % of the pixels are equal"
+            assert equal >= MIN_EQUAL, f"{name} answers otherwise: {100 * equal:.2f} % of the pixels are equal"
             print(f"{name} answers: {100 * equal:.3f} % of the pixels are lexiseg's")
         for _ in range(ROUNDS):
             bare.append(bare_forward(load_model(), choose_device(Settings().device)))

@@ -1,4 +1,4 @@
-"""Attackers in a process of their own, and beside them a modest client and probes, whose times are taken."""
+"""Attackers in their own process, and the times of a modest client and of probes meanwhile."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from loadtests.bystander import bystander
 from loadtests.hostile_streams import HostileStream, hold
 from loadtests.plain_client import GONE, Answered, Connection, got
 
-PROBE_SECONDS = 0.1  # in which every probe is to be answered, beyond what an idle process beside takes
+PROBE_SECONDS = 0.1  # for every probe, beyond the time of an idle process
 PAUSE = 0.05  # between probes
-LONGEST_PAUSE = 30.0
+MAX_PAUSE = 30.0
 WAIT_FOR_THE_LAST = 60.0  # seconds
 OK, REFUSED, TOO_LATE = 200, 429, 504
 TO_COME_AGAIN = (GONE, REFUSED, 503)
@@ -33,7 +33,7 @@ class Load:
     clients: tuple[Iterable[bytes], ...]
     seconds: float
     per_second: float | None = None  # an open loop over all clients; None: each client waits for its answer
-    streams: tuple[HostileStream, ...] = ()  # beside them
+    streams: tuple[HostileStream, ...] = ()
 
 
 @dataclass
@@ -76,7 +76,7 @@ async def ask_in_turn(url: str, requests: Iterable[bytes], until: float, seen: S
             answer = await connection.ask(request)
             seen.note(answer)
             if answer.status in TO_COME_AGAIN:
-                await asyncio.sleep(max(0.0, min(answer.retry_after, LONGEST_PAUSE, until - time.perf_counter())))
+                await asyncio.sleep(max(0.0, min(answer.retry_after, MAX_PAUSE, until - time.perf_counter())))
 
 
 async def ask_once(url: str, requests: Iterable[bytes], count: int) -> None:
@@ -87,7 +87,7 @@ async def ask_once(url: str, requests: Iterable[bytes], count: int) -> None:
 
 
 async def ask_at_a_rate(url: str, clients: Sequence[Iterable[bytes]], rate: float, seconds: float, seen: Seen) -> None:
-    """Requests at their times, of the clients in turns, however many are unanswered."""
+    """An open loop: requests at a rate, of the clients in round robin, however many are unanswered."""
     requests = [endless(client) for client in clients]
     began = time.perf_counter()
     idle: list[Connection] = []
@@ -134,7 +134,7 @@ def attack(load: Load, pipe: Pipe) -> None:
 
 @contextmanager
 def attacked(load: Load | None) -> Iterator[list[Seen]]:
-    """Runs an attack beside the block; afterwards the list holds what its clients saw."""
+    """Run an attack during the block; afterwards the list holds the answers of its clients."""
     result: list[Seen] = []
     if load is None:
         yield result

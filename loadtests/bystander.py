@@ -1,7 +1,7 @@
-"""A process beside a service that answers probes and does nothing else: what the machine itself lets a probe wait.
+"""An idle process that answers probes: how long the machine itself lets a probe wait.
 
-While a load takes all cores, every process waits for one. Where this one answers late, the machine is full; where it is
-in time and the service is not, the service has kept its event loop.
+If this process answers late, all cores are busy; if it is in time and the service is not, the service blocks its event
+loop.
 """
 
 from __future__ import annotations

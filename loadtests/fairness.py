@@ -2,17 +2,17 @@
 
     python -m loadtests.fairness --seconds 15 --attack texts --attack large
 
-Starts a service with an API key for each client, and takes the times of a modest client alone and beside each attack,
+Starts a service with an API key for each client, and takes the times of a modest client alone and during each attack,
 whose load comes from a process of its own. Ends with 1 if the modest client waits longer than it may, if any client
 gets 504, or if a probe is answered late.
 
 texts     two keys, each with questions of 2,048 classes x 8 synonyms that no cache has seen
-large     24 clients of 20 megapixels x 150 classes, of two keys, beside 24 clients with thumbnails of a third
+large     24 clients of 20 megapixels x 150 classes, of two keys, against 24 clients with thumbnails of a third
 mixed     the same of one key: only the size tells them apart
-crowd     a key with 96 clients beside another with one
+crowd     a key with 96 clients against another with one
 overload  four times (--times) as many requests as the service can answer, of two keys
 prompts   two keys with 12 clients each, photographs and 256 prompts of 32 points each
-dear      two keys with 6 clients each: instances, confidence and an overlay of 20 megapixels; polygons of 256 prompts
+expensive two keys with 6 clients each: instances, confidence and an overlay of 20 megapixels; polygons of 256 prompts
 streams-...  two keys with as many video streams as they get and as many frames: loadtests/hostile_streams.py
 """
 
@@ -37,11 +37,11 @@ from loadtests.plain_client import Anew
 from loadtests.run import service, until_ready
 
 KEYS = ("modest", "hostile-1", "hostile-2")
-SLOWER = 10.0  # times the median alone: what a modest client's slowest in a hundred may take beside others
-CLIENTS = {"prompts": 12, "dear": 6}  # of each key
+SLOWER = 10.0  # times the median alone: what a modest client's slowest in a hundred may take during an attack
+CLIENTS = {"prompts": 12, "expensive": 6}  # of each key
 N_SHAPES = 4  # requests of one shape at most, that a client sends in turn
 STREAM = "streams-"
-STREAMS_OF_EACH = 21  # as many as one client gets beside another
+STREAMS_OF_EACH = 21  # as many as one of two clients gets
 CLIENTS_AT_FULL_LOAD = 16
 
 
@@ -66,23 +66,23 @@ class Scene:
         for client in clients[:1]:  # words and shapes are known from now on
             measured(self._url, [client], 1.0, None)
         alone = measured(self._url, clients, min(self._seconds, 6.0), None)["modest"] if clients else Seen()
-        if name in SHAPES:  # their words are known from now on: it is their shape that is dear
+        if name in SHAPES:  # their texts are in the cache from now on: only their shape is expensive
             asyncio.run(ask_once(self._url, self._shaped(KEYS[1], name), N_SHAPES))
         load = self._attack(name)
-        beside = measured(self._url, clients, self._seconds, load)
-        slowest, usual = beside["modest"].milliseconds(0.99), alone.milliseconds(0.5)
+        during = measured(self._url, clients, self._seconds, load)
+        slowest, usual = during["modest"].milliseconds(0.99), alone.milliseconds(0.5)
         ratio = round(slowest / usual, 2) if slowest and usual else None
         figures = {
             "attack": name,
             **({"alone": alone.figures()} if clients else {}),
-            **{who: seen.figures() for who, seen in beside.items() if seen.answers},
+            **{who: seen.figures() for who, seen in during.items() if seen.answers},
             "modest_p99_to_alone_p50": ratio,
         }
         faults = {
             f"a modest client's p99 is {ratio} times its median alone": ratio is not None and ratio > SLOWER,
             "a modest client got no answer": bool(clients) and ratio is None,
-            "504": any(seen.count(TOO_LATE) for seen in beside.values()),
-            **late_probes(beside["probes"], beside["bystander"]),
+            "504": any(seen.count(TOO_LATE) for seen in during.values()),
+            **late_probes(during["probes"], during["bystander"]),
         }
         return figures, [f"{name}: {fault}" for fault, is_so in faults.items() if is_so]
 
@@ -115,7 +115,7 @@ class Scene:
         return Load(self._url, tuple(self._mixed(len(names), names)), self._seconds + 1.0, rate)
 
     def _mixed(self, count: int, names: Sequence[str]) -> list[Anew]:
-        """Clients with pictures of every size, each beginning with another, the keys in turns."""
+        """Clients with pictures of every size, the keys in round robin."""
         sizes = ((self._pictures.photograph, 20), (self._pictures.large, 150), (self._pictures.thumbnail, 5))
         return [
             self._anew(who, *sizes[n % 3 :], *sizes[: n % 3]) for n, who in zip(range(count), itertools.cycle(names))

@@ -16,7 +16,7 @@ LARGE = (5472, 3648)  # 20 megapixels
 THUMBNAIL = (160, 120)
 N_CLASSES, N_SYNONYMS, TEXT_LENGTH = 2048, 8, 13  # as many as are taken; together less than 256 KiB
 N_PROMPTS, N_POINTS = 256, 32  # likewise
-SHAPES = ("prompts", "dear")  # expensive by what is asked of one image
+SHAPES = ("prompts", "expensive")  # expensive by what is asked of one image
 
 
 class Pictures:
@@ -35,7 +35,7 @@ class Pictures:
         everything = {"vocabulary": "coco-object", "task": "instance", "confidence": True, "overlay": True}
         self._shapes: dict[str, list[tuple[bytes, dict[str, Any]]]] = {
             "prompts": [(self.photograph, clicks)],
-            "dear": [(self.large, everything), (self.large, clicks_in_large)],
+            "expensive": [(self.large, everything), (self.large, clicks_in_large)],
         }
 
     def _prompts(self, size: tuple[int, int]) -> list[dict[str, Any]]:

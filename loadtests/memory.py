@@ -1,4 +1,4 @@
-"""`python -m loadtests.memory`: what a service holds after many requests, beside what it can account for.
+"""`python -m loadtests.memory`: memory of a service after many requests, against what its gauges account for.
 
     python -m loadtests.memory --requests 3000
 

@@ -1,6 +1,6 @@
-"""A client that costs next to nothing: requests are made beforehand, answers are read and not looked at.
+"""A client that costs next to no CPU: requests are made beforehand, answers are read and not parsed.
 
-For loads beside which the times of others are taken: a client that thinks would take the service's cores.
+For loads on the machine of the service: a client that parses would take the service's cores.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def posted_form(
 
 
 class Anew:
-    """Requests in turns, without an end, each time about a picture that is new to every cache.
+    """An endless cycle of requests, each time about a picture that no cache has seen.
 
     Args:
         requests: as `posted` makes them, and what the file in each ends with: each time as many other bytes.

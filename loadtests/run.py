@@ -33,7 +33,7 @@ def service(*options: str) -> Iterator[tuple[str, str]]:
         RuntimeError: it does not start; it has said why.
     """
     process = subprocess.Popen([*SERVICE, *ANY_PORTS, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    # Nobody waits for ever: a process that does not come up is stopped, which ends the reading below.
+    # A process that does not come up is killed, which ends the read below.
     guard = threading.Timer(TO_START, process.kill)
     guard.start()
     try:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-MOST_FILES = 200
+MAX_FILES = 200
 GENERATED = 8
 SIZE = (640, 480)  # width, height of generated photographs and of video frames
 BLOBS = 12
@@ -27,7 +27,7 @@ def photographs(folder: Path | None, seed: int = 0) -> list[bytes]:
     """
     if folder is None:
         return [generated(seed + index) for index in range(GENERATED)]
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)[:MOST_FILES]
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)[:MAX_FILES]
     if not paths:
         raise FileNotFoundError(f"{folder}: no {', '.join(sorted(SUFFIXES))} file")
     return [path.read_bytes() for path in paths]
@@ -85,7 +85,7 @@ class Sent:
 
 
 class Supply:
-    """What one user asks about next: a photograph of its own that nobody has sent, or one that it has sent before.
+    """Next photograph of a user: a new one, or one that it has sent before.
 
     Args:
         originals: encoded files.

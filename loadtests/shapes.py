@@ -30,7 +30,7 @@ def steps(users: int, seconds: float) -> list[Stage]:
 
 
 def spike(users: int, seconds: float) -> list[Stage]:
-    """Quiet, everybody at once in the middle fifth, quiet again: how long does it take to recover?"""
+    """Few users, all users in the middle fifth, few again: how long does it take to recover?"""
     few = max(1, round(users * QUIET))
     return [Stage(0.4 * seconds, few, users), Stage(0.6 * seconds, users, users), Stage(seconds, few, users)]
 

@@ -43,7 +43,7 @@ WARM_UP_SECONDS = 5.0
 MEMORY_SECONDS = 1.0  # between two looks
 # Bytes of the service, from the middle third of a stream to its last. Servers hand back what lies free every ten
 # seconds, so what is left is what is kept: 5 MB of 288 frames; twenty decoded frames that were kept would be 18 MB.
-MOST_GROWTH = 16 << 20
+MAX_GROWTH = 16 << 20
 LATE = 2.0  # frame times
 GENERATED = 100
 
@@ -81,7 +81,7 @@ class Memory(NamedTuple):
 
 
 async def watched(url: str, stream: Coroutine[None, None, Stream], ready: float = 0.0) -> tuple[Stream, Memory]:
-    """A stream, and the memory of the service; `ready` is what that was before anybody asked."""
+    """A stream, and the memory of the service; `ready` is its memory before the first request."""
     seen: list[float] = []
     caches: list[float] = []
 
@@ -183,7 +183,7 @@ def report(stream: Stream, fps: float, memory: Memory) -> tuple[dict[str, object
         "frames were dropped, though none may be": stream.policy == "none" and stream.dropped,
         "nothing was answered": not stream.answered,
         "answers were late": stream.policy == "latest" and bool(late) and _quantile(late, 0.95) > LATE,
-        "memory was kept": memory.grown > MOST_GROWTH,
+        "memory was kept": memory.grown > MAX_GROWTH,
         "more memory is held than is accounted for": memory.beyond > BEYOND,
     }
     return figures, [f"{stream.policy}: {fault}" for fault, is_so in faults.items() if is_so]

@@ -1,6 +1,6 @@
 """What follows a first call, over REST: CPU of the whole service for each kind of request; and a phone photograph.
 
-With `AGAINST=FOLDER`, another checkout, both are asked in turns, and what each kind of request takes is compared.
+With `AGAINST=FOLDER`, another checkout, both are measured alternately and compared.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.calls.servers import checkouts, of, serving
 from benchmarks.clock import print_table
 from benchmarks.serving import CLASSES, photograph
 
-ROUNDS = 9  # of each kind, in turns
+ROUNDS = 9  # of each kind, alternating
 BLOCK = {"new": 8, "known": 40, "large": 2}  # requests of a round
 PHONE = (4624, 3468)  # 16 megapixels, the longer side across
 NOISE = 6.0  # grey levels of a sensor's grain: without it the file would be a third of a phone's

@@ -39,7 +39,7 @@ STILL_FRAMES = 30
 READ_NOISE = 2.0  # gray levels
 SHOT_NOISE = 0.12  # variance per gray level; a camera in a room
 JPEG_QUALITY = 80
-LEAST_IOU = 0.2  # of a segment that counts as the object
+MIN_IOU = 0.2  # of a segment that counts as the object
 
 Rgb = NDArray[np.uint8]
 
@@ -179,7 +179,7 @@ def _lost_and_found(watcher: Watcher, clips: dict[str, tuple[list[EncodedFrame],
             rows.append([name, str(len(words)), *(f"{mean:.1f}" for mean in means)])
             rows[-1] += [f"{100 * found:.0f} ({longest})" for found, longest in runs]
     head = ["clip", "classes asked", "J", "J, smoothed", "found, % (longest loss)", "found, smoothed"]
-    print_table(f"Clips: J (mean IoU over frames) and frames in which it is at least {LEAST_IOU}", head, rows)
+    print_table(f"Clips: J (mean IoU over frames) and frames in which it is at least {MIN_IOU}", head, rows)
 
 
 def _found(maps: list[LabelMap], truths: list[NDArray[np.bool_]], index: int) -> tuple[float, int]:
@@ -187,7 +187,7 @@ def _found(maps: list[LabelMap], truths: list[NDArray[np.bool_]], index: int) ->
     lost = longest = found = 0
     for labels, truth in zip(maps, truths, strict=True):
         ours = labels == index
-        if (ours & truth).sum() >= LEAST_IOU * max(1, (ours | truth).sum()):
+        if (ours & truth).sum() >= MIN_IOU * max(1, (ours | truth).sum()):
             found, lost = found + 1, 0
         else:
             lost += 1
@@ -263,7 +263,7 @@ def _iou(maps: list[LabelMap], truths: list[NDArray[np.bool_]], index: int) -> t
 
 def _number_of(segmentation: Segmentation, numbers: tuple[int | None, ...], truth: NDArray[np.bool_]) -> int | None:
     """The number of the segment that covers the object best; None if none does."""
-    best, number = LEAST_IOU, None
+    best, number = MIN_IOU, None
     for segment, of_segment in zip(segmentation.segments, numbers, strict=True):
         mask = segmentation.label_map == segment.id
         iou = float((mask & truth).sum() / max(1, (mask | truth).sum()))

@@ -23,8 +23,8 @@ from lexiseg_model.types import Precision
 from lexiseg_service.gateway.vocabularies.builtin import built_in
 
 GOAL = 2800  # images/s of ViT-B/16 at 448 x 448 on an H200
-LEAST_LABELS = 0.99  # of the pixels have the CPU's label in float32; of bfloat16 on a CPU it is 0.998
-LEAST_COSINE = 0.999  # of a patch's vector with the CPU's in float32; of bfloat16 on a CPU it is 0.9999
+MIN_LABELS = 0.99  # of the pixels have the CPU's label in float32; of bfloat16 on a CPU it is 0.998
+MIN_COSINE = 0.999  # of a patch's vector with the CPU's in float32; of bfloat16 on a CPU it is 0.9999
 
 MakeVit = Callable[[torch.device, Precision], Exportable]
 
@@ -66,7 +66,7 @@ def assert_labels_alike(segmenter: Segmenter, expected: Segmenter) -> None:
         label = labeller(each, vocabulary.vocabulary)
         maps.append([label(picture) for picture in photographs()])
     share = agreement(*maps)
-    assert share >= LEAST_LABELS, f"tiny: {100 * share:.2f} % of the pixels have the label that the CPU gives them"
+    assert share >= MIN_LABELS, f"tiny: {100 * share:.2f} % of the pixels have the label that the CPU gives them"
     print(f"\ntiny: {100 * share:.2f} % of six photographs' pixels have the label of the CPU's float32", flush=True)
 
 
@@ -101,5 +101,5 @@ def vit_passes(device: torch.device, extent: Extent, make: MakeVit = vit, side: 
 def assert_vectors_alike(vectors: torch.Tensor, expected: torch.Tensor) -> None:
     """Patches' vectors [N, D, h, w] point where the CPU's do; says how nearly."""
     cosine = float(F.cosine_similarity(vectors.float().cpu(), expected.float(), dim=1).min())
-    assert cosine >= LEAST_COSINE, f"ViT-B/16: a patch has a cosine of {cosine:.5f} with what the CPU makes of it"
+    assert cosine >= MIN_COSINE, f"ViT-B/16: a patch has a cosine of {cosine:.5f} with what the CPU makes of it"
     print(f"\nViT-B/16: a patch's cosine with the CPU's float32 is at least {cosine:.5f}", flush=True)

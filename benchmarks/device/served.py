@@ -11,7 +11,7 @@ import torch
 from benchmarks.calls.servers import LEXISEG, serving
 from benchmarks.clock import print_table, spread
 from benchmarks.device.extent import Extent
-from benchmarks.device.passes import LEAST_LABELS
+from benchmarks.device.passes import MIN_LABELS
 from benchmarks.serving import CLASSES, Served, bare_forward, class_map, load, owners_of, photograph
 from loadtests.peers.model import BatchedModel, pixels_of
 from loadtests.peers.model import load as load_model
@@ -32,9 +32,7 @@ def served(device: torch.device, extent: Extent) -> None:
     segmenter = load_model(str(device))
     with serving(LEXISEG._replace(environment={"LEXISEG_DEVICE": str(device)})) as (url, process):
         equal = float((class_map(url) == expected_owners()).mean())
-        assert equal >= LEAST_LABELS, (
-            f"served: {100 * equal:.2f} % of the pixels have the class that the CPU gives them"
-        )
+        assert equal >= MIN_LABELS, f"served: {100 * equal:.2f} % of the pixels have the class that the CPU gives them"
         print(f"\nserved: {100 * equal:.2f} % of the pixels have the CPU's class", flush=True)
         for _ in range(extent.served_rounds):
             bare.append(bare_forward(segmenter, device, extent.tiles)[0])

@@ -5,7 +5,7 @@
 Starts a Redis, two workers and a gateway with API keys. Honest clients ask over REST and gRPC, small and large; their
 first answers have to be the stored ones, and all later ones equal the first. Beside them hostile ones overload, send
 halves, keep silent streams and show bad keys, while a worker is killed and another stopped, and Redis stopped and
-killed, in turns. Ends with 1 if any answer was neither right nor an error with a type, if a process died by itself or
+killed, in a cycle. Ends with 1 if any answer was neither right nor an error with a type, if a process died by itself or
 wrote a traceback, or if memory or descriptors do not come back.
 """
 
@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from lexiseg_service.gateway.admission.keys import line_of, new_key
+from loadtests.chaos.deployment import Deployment, Level
 from loadtests.chaos.honest import Honest
 from loadtests.chaos.hostile import Hostile
-from loadtests.chaos.house import House, Level
 from loadtests.chaos.judge import Judge
 from loadtests.chaos.reference import differences, read_reference, write_reference
 
@@ -39,29 +39,29 @@ BEYOND = 0.15  # of memory, over what it was and what caches say
 AT_REST = 10.0  # seconds after the last answer: what was freed is the system's again
 
 
-async def go_wrong(house: House, until: float, judge: Judge) -> None:
+async def go_wrong(deployment: Deployment, until: float, judge: Judge) -> None:
     """One fault after the other."""
     loop = asyncio.get_running_loop()
 
     async def worker_killed() -> None:
-        await asyncio.to_thread(house.mortal.kill)
+        await asyncio.to_thread(deployment.mortal.kill)
         await asyncio.sleep(BETWEEN)
-        await asyncio.to_thread(house.restart_mortal)
+        await asyncio.to_thread(deployment.restart_mortal)
 
     async def worker_stopped() -> None:
-        house.patient.send(signal.SIGSTOP)
+        deployment.patient.send(signal.SIGSTOP)
         await asyncio.sleep(STOPPED)
-        house.patient.send(signal.SIGCONT)
+        deployment.patient.send(signal.SIGCONT)
 
     async def redis_stopped() -> None:
-        house.redis.send(signal.SIGSTOP)
+        deployment.redis.send(signal.SIGSTOP)
         await asyncio.sleep(STOPPED)
-        house.redis.send(signal.SIGCONT)
+        deployment.redis.send(signal.SIGCONT)
 
     async def redis_killed() -> None:
-        await asyncio.to_thread(house.redis.kill)
+        await asyncio.to_thread(deployment.redis.kill)
         await asyncio.sleep(BETWEEN)
-        house.redis.start()
+        deployment.redis.start()
 
     for fault in itertools.cycle([worker_killed, worker_stopped, redis_stopped, redis_killed]):
         if loop.time() + STOPPED + BETWEEN >= until:
@@ -72,7 +72,7 @@ async def go_wrong(house: House, until: float, judge: Judge) -> None:
 
 
 async def check(honest: Honest) -> None:
-    """Compares the answers of a service that nobody disturbs with the stored ones.
+    """Compare the answers of an undisturbed service with the stored ones.
 
     Raises:
         RuntimeError: it answers wrongly from the start.
@@ -84,10 +84,12 @@ async def check(honest: Honest) -> None:
         raise RuntimeError("\n".join(["wrong before anything has gone wrong:", *wrong]))
 
 
-async def play(house: House, keys: dict[str, str], seconds: float, judge: Judge) -> dict[str, dict[str, Level]]:
+async def play(
+    deployment: Deployment, keys: dict[str, str], seconds: float, judge: Judge
+) -> dict[str, dict[str, Level]]:
     """The levels before and after."""
-    honest = Honest(house.url, house.grpc, keys["honest"], judge)
-    hostile = Hostile(house.url, house.grpc, [keys[name] for name in KEYS[1:]], judge, seed=0)
+    honest = Honest(deployment.url, deployment.grpc, keys["honest"], judge)
+    hostile = Hostile(deployment.url, deployment.grpc, [keys[name] for name in KEYS[1:]], judge, seed=0)
     await check(honest)
     loop = asyncio.get_running_loop()
     # Once without faults: what a process takes the first time it is pressed, it keeps.
@@ -95,7 +97,7 @@ async def play(house: House, keys: dict[str, str], seconds: float, judge: Judge)
     await asyncio.gather(honest.ask(began + 10), honest.call(began + 10), hostile.overload(began + 10))
     per_second = max(1, judge.right("crowd")) / (loop.time() - began)
     await asyncio.sleep(AT_REST)  # or it would be measured by what a crowd takes for a moment
-    before = levels(house)
+    before = levels(deployment)
 
     until = loop.time() + seconds
     third = seconds / 3
@@ -104,17 +106,17 @@ async def play(house: House, keys: dict[str, str], seconds: float, judge: Judge)
             group.create_task(client(until))
         for attack in (hostile.keys, hostile.halves, hostile.streams):
             group.create_task(attack(until))
-        group.create_task(go_wrong(house, until, judge))
+        group.create_task(go_wrong(deployment, until, judge))
         group.create_task(_after(third / 2, hostile.long_lists, until - third))
         group.create_task(_after(third, partial(hostile.flood, 2.0, per_second), until - 1.5 * third))
         group.create_task(_after(1.5 * third, partial(hostile.flood, 4.0, per_second), until - third))
-    if not await asyncio.to_thread(house.wait_for_workers):
+    if not await asyncio.to_thread(deployment.wait_for_workers):
         judge.surprise("gateway", "it does not find its workers again")
     # What was said before is still true.
     await honest.ask(loop.time() + 5)
     await asyncio.sleep(AT_REST)
     deadline = time.monotonic() + TO_SETTLE
-    while (wrong := beyond(before, after := levels(house))) and time.monotonic() < deadline:
+    while (wrong := beyond(before, after := levels(deployment))) and time.monotonic() < deadline:
         await asyncio.sleep(2.0)
     for line in wrong:
         judge.surprise("afterwards", line)
@@ -126,11 +128,11 @@ async def _after(seconds: float, attack: Any, until: float) -> None:
     await attack(until)
 
 
-def levels(house: House) -> dict[str, Level]:
+def levels(deployment: Deployment) -> dict[str, Level]:
     """Of those that lived through everything."""
     return {
-        "gateway": house.gateway.level(house.url),
-        "worker": house.patient.level(house.patient_metrics),
+        "gateway": deployment.gateway.level(deployment.url),
+        "worker": deployment.patient.level(deployment.patient_metrics),
     }
 
 
@@ -161,15 +163,15 @@ def main(words: list[str]) -> int:
         folder = Path(name)
         file = folder / "keys"
         file.write_text("\n".join(line_of(who, key) for who, key in keys.items()) + "\n", encoding="utf-8")
-        with House(folder, file) as house:
+        with Deployment(folder, file) as deployment:
             if options.write_reference:
-                write_reference(asyncio.run(Honest(house.url, house.grpc, keys["honest"], judge).learn()))
+                write_reference(asyncio.run(Honest(deployment.url, deployment.grpc, keys["honest"], judge).learn()))
                 return 0
-            seen = asyncio.run(play(house, keys, options.seconds, judge))
-            for process, status in house.close().items():
+            seen = asyncio.run(play(deployment, keys, options.seconds, judge))
+            for process, status in deployment.close().items():
                 if status != 0:
                     judge.surprise(process, f"it ended with {status}")
-        for process, log in house.logs().items():
+        for process, log in deployment.logs().items():
             if "Traceback" in log:
                 judge.surprise(process, f"a traceback: {log[log.index('Traceback') :][:2000]}")
     figures = {

@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # known to the type checker alone
 
 CLASSES = ("sky", "building", "tree", "car", "grass")
 FRAMES = 6
-LONGEST = 120.0  # seconds for one answer
-LONGEST_PAUSE = 5.0
+MAX_SECONDS = 120.0  # seconds for one answer
+MAX_PAUSE = 5.0
 
 
 class Known(NamedTuple):
@@ -57,7 +57,7 @@ class Honest:
         """Takes the answers to all questions, each twice over REST, as what is kept must change none; by name.
 
         Raises:
-            RuntimeError: a service that nobody disturbs refuses a question, or answers it in two ways.
+            RuntimeError: an undisturbed service refuses a question, or answers it in two ways.
         """
         taken: dict[str, Shown] = {}
         async with Connection(self._url) as connection:
@@ -74,7 +74,7 @@ class Honest:
                 taken[name] = shown(first)
         async with grpc.aio.insecure_channel(self._target) as channel:
             stub: SegmentationAsyncStub = SegmentationStub(channel)
-            answer = await stub.Segment(self._message(), metadata=self._metadata, timeout=LONGEST)
+            answer = await stub.Segment(self._message(), metadata=self._metadata, timeout=MAX_SECONDS)
             self._segment = _lasting(answer)
             taken["gRPC"] = shown(answer)
             async for frame in self._stream(stub):
@@ -91,14 +91,14 @@ class Honest:
                     return
                 who = f"REST, {known.name}"
                 try:
-                    async with asyncio.timeout(LONGEST):
+                    async with asyncio.timeout(MAX_SECONDS):
                         answer = await connection.ask_whole(known.request)
                 except TimeoutError:
                     connection.close()
-                    self._judge.surprise(who, f"no answer within {LONGEST:g} seconds")
+                    self._judge.surprise(who, f"no answer within {MAX_SECONDS:g} seconds")
                     continue
                 if self._judge.rest(who, answer, known.answer) != "right":
-                    await asyncio.sleep(min(answer.retry_after, LONGEST_PAUSE))
+                    await asyncio.sleep(min(answer.retry_after, MAX_PAUSE))
 
     async def call(self, until: float) -> None:
         """One question over gRPC, again and again."""
@@ -107,7 +107,7 @@ class Honest:
             stub: SegmentationAsyncStub = SegmentationStub(channel)
             while loop.time() < until:
                 try:
-                    answer = await stub.Segment(self._message(), metadata=self._metadata, timeout=LONGEST)
+                    answer = await stub.Segment(self._message(), metadata=self._metadata, timeout=MAX_SECONDS)
                 except grpc.aio.AioRpcError as failure:
                     self._judge.call("gRPC", failure)
                     await asyncio.sleep(1.0)
@@ -154,7 +154,7 @@ class Honest:
             for number, image in enumerate(self._frames):
                 yield pb.SegmentVideoRequest(frame=pb.Frame(image=image, id=str(number)))
 
-        async for answer in stub.SegmentVideo(messages(), metadata=self._metadata, timeout=LONGEST):
+        async for answer in stub.SegmentVideo(messages(), metadata=self._metadata, timeout=MAX_SECONDS):
             yield answer
 
 

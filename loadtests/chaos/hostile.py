@@ -23,10 +23,10 @@ if TYPE_CHECKING:  # known to the type checker alone
 
 SLOW = frozenset({"too-slow", "malformed-request", "too-large"}) | BUSY
 SILENCE = 20.0  # seconds for which a half-open client waits
-LONGEST = 120.0
+MAX_SECONDS = 120.0
 STREAMS, HALVES, CROWD = 24, 12, 24
-MOST_ASKING = 200  # below what one address may have of connections
-DEAR = frozenset({"too-large"}) | BUSY  # what takes longer than the deadline even alone
+MAX_IN_FLIGHT = 200  # below what one address may have of connections
+TOO_EXPENSIVE = frozenset({"too-large"}) | BUSY  # what takes longer than the deadline even alone
 
 
 class Hostile:
@@ -63,7 +63,7 @@ class Hostile:
         for kind, key in mixed:
             if self._time() >= until:
                 break
-            if len(asking) < MOST_ASKING:
+            if len(asking) < MAX_IN_FLIGHT:
                 asking.add(task := asyncio.create_task(one(self._pictures.request(*kind, key))))
                 task.add_done_callback(asking.discard)
             await asyncio.sleep(1 / (times * per_second))
@@ -86,7 +86,7 @@ class Hostile:
                 await asyncio.sleep(1.0)
 
     async def halves(self, until: float) -> None:
-        """Half a head, half a body, a body by drops, an answer that nobody reads; then silence."""
+        """Half a head, half a body, a slow body, an answer that is not read; then silence."""
         request = self._pictures.request(self._pictures.large, 20, self._keys[0])
         head = request.index(b"\r\n\r\n")
 
@@ -145,7 +145,7 @@ class Hostile:
         await asyncio.gather(*(one(key, number % 2 == 0) for key, number in some))
 
     async def keys(self, until: float) -> None:
-        """No key, an unknown one, two; what comes is told so, and nothing else."""
+        """No key, an unknown one, two keys: each gets its error and nothing else."""
         image, question = self._pictures.thumbnail, {"classes": ["sky"]}
         none, wrong = posted(image, question), posted(image, question, "lexiseg_unknown")
         doubled = posted(image, question, self._keys[0]).replace(b"Host:", b"Authorization: Bearer x\r\nHost:", 1)
@@ -161,13 +161,13 @@ class Hostile:
 
     async def _ask(self, connection: Connection, request: bytes, who: str) -> Whole:
         try:
-            async with asyncio.timeout(LONGEST):
+            async with asyncio.timeout(MAX_SECONDS):
                 answer = await connection.ask_whole(request)
         except TimeoutError:
             connection.close()
-            self._judge.surprise(who, f"no answer within {LONGEST:g} seconds")
+            self._judge.surprise(who, f"no answer within {MAX_SECONDS:g} seconds")
             return Whole(0)
-        self._judge.rest(who, answer, may=DEAR)
+        self._judge.rest(who, answer, may=TOO_EXPENSIVE)
         return answer
 
     @staticmethod

@@ -16,7 +16,7 @@ from loadtests.plain_client import GONE, Whole
 
 OF_THE_OCCASION = ("id", "timings_ms", "cache")
 BUSY = frozenset({"queue-full", "rate-limited", "not-ready", "deadline-exceeded"})
-MOST_SURPRISES = 50
+MAX_SURPRISES = 50
 
 
 def kinds() -> Mapping[str, int]:
@@ -49,7 +49,7 @@ class Judge:
     def surprise(self, who: str, what: str) -> None:
         """One that is neither right nor an error with a type."""
         self.count(who, "surprise")
-        if len(self.surprises) < MOST_SURPRISES:
+        if len(self.surprises) < MAX_SURPRISES:
             self.surprises.append(f"{who}: {what}")
 
     def rest(self, who: str, answer: Whole, known: Any = None, *, may: frozenset[str] = BUSY) -> str:

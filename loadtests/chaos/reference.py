@@ -16,9 +16,9 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
-from lexiseg_model.masks.polygons import fill
+from lexiseg_client.masks.polygons import Ring, fill
 from lexiseg_model.masks.rle import decode, encode_mask
-from lexiseg_model.types import Ring, Rle
+from lexiseg_model.types import Rle
 
 FILE = Path(__file__).with_name("reference.json.gz")
 MIN_AGREEMENT = 0.999  # of pixels

@@ -56,10 +56,10 @@ class Worker:
         assert self.caches.redis is not None
         self.breaker = self.caches.redis.link.breaker
         self.breaker._clock = lambda: self.now
-        self.cache = self.caches.beside("tower", self._encode)
+        self.cache = self.caches.space("tower", self._encode)
 
     def ask(self, texts: list[str]) -> Rows:
-        return self.cache.rows(texts).rows
+        return self.cache.rows(texts).in_order
 
     def counted(self, result: str) -> float:
         labels = {"tier": "redis", "result": result}
@@ -121,11 +121,11 @@ def test_rows_are_rounded_through_fp16_also_when_they_are_new(server: RedisServe
         return np.full((len(texts), WIDTH), 1 / 3, np.float32)
 
     with working(server.url) as one, working(server.url) as other:
-        cold = one.caches.beside("fp32", encode_in_fp32).rows(["sky"])
-        warm = other.caches.beside("fp32", encode_in_fp32).rows(["sky"])
+        cold = one.caches.space("fp32", encode_in_fp32).rows(["sky"])
+        warm = other.caches.space("fp32", encode_in_fp32).rows(["sky"])
 
         assert (cold.misses, warm.hits) == (1, 1)
-        assert cold.rows.tobytes() == warm.rows.tobytes()
+        assert cold.in_order.tobytes() == warm.in_order.tobytes()
 
 
 def test_a_row_has_a_time_to_live(server: RedisServer, store: redis.Redis) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from loadtests.chaos.__main__ import beyond
-from loadtests.chaos.house import Level
+from loadtests.chaos.deployment import Level
 from loadtests.chaos.judge import Judge
 from loadtests.plain_client import GONE, Whole
 

@@ -118,7 +118,7 @@ class Job(Generic[T]):
         """Answer with an error, unless the client has gone; a model's refusal is an invalid value of the request."""
         refusal = client_error(error, self.request)
         if isinstance(refusal, ServiceError):
-            refusal = refusal.with_traceback(None)  # its frames would keep the image; nobody prints them
+            refusal = refusal.with_traceback(None)  # its frames would keep the image in memory
         with suppress(InvalidStateError):
             self.answer.set_exception(refusal)
 

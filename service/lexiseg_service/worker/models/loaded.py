@@ -77,7 +77,7 @@ def watch_device(name: str, metrics: Metrics) -> None:
 
 
 def return_memory() -> None:
-    """Return the memory of models that nobody holds to the system now, not when it is next needed."""
+    """Return the memory of released models to the system now, not when it is next needed."""
     gc.unfreeze()  # a model in a reference cycle is found only among what is not frozen
     gc.collect()
     gc.freeze()

@@ -112,7 +112,7 @@ class ModelPool:
         slots = list(self._slots.values())
         return [slot.served.card for slot in slots if (slot.is_due and not slot.was_loaded) or self._is_away(slot)]
 
-    def load_beside(self, new: Served) -> Segmenter:
+    def load_unserved(self, new: Served) -> Segmenter:
         """Load a model without serving it yet, after the loads under way; may raise anything."""
         return self._loader.submit(self._open_model, new).result()
 

@@ -101,7 +101,7 @@ class ModelWatch:
                 return True
             if not self._pool.is_loaded(served):
                 return self._pool.exchange(served, new)
-            segmenter = self._pool.load_beside(new)
+            segmenter = self._pool.load_unserved(new)
             self._warm_up(segmenter)
         except (ModelError, ServiceError, OSError) as error:
             logger.error("the new model cannot be loaded; the old one goes on", model=called, error=str(error))

@@ -58,9 +58,9 @@ class StreamState:
             self._memory.forget()  # half of this frame may be in the average
             self._reset = True
             raise
-        beside = 1e3 * (looked - began + time.monotonic() - rendered)
+        state_ms = 1e3 * (looked - began + time.monotonic() - rendered)
         total = 1e3 * (time.monotonic() - job.accepted)
-        timings = replace(answer.timings, post=answer.timings.post + beside, total=total)
+        timings = replace(answer.timings, post=answer.timings.post + state_ms, total=total)
         answer = replace(answer, timings=timings, image_id="")  # frames are not kept
         reset, self._reset = self._reset, False
         return FrameAnswer(frame.id, frame.timestamp_us, answer, state_reset=reset, track_ids=numbers)

@@ -99,7 +99,7 @@ class Process:
         return Level(process.num_fds(), process.memory_info().rss, caches)
 
 
-class House:
+class Deployment:
     """All of them; `mortal` and `patient` are the workers, of which one is killed and one only stopped."""
 
     def __init__(self, folder: Path, keys: Path) -> None:
