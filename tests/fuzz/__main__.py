@@ -24,7 +24,7 @@ MOST_KEPT = 60  # inputs of a target
 MEMORY_MB = 4096
 SECONDS_OF_ONE = 20
 INSTRUMENTED = ("lexiseg_model.catalogue", "lexiseg_model.masks", "lexiseg_model.types",
-                "lexiseg_service.image", "lexiseg_service.question", "lexiseg_service.gateway.rpc.question",
+                "lexiseg_service.image", "lexiseg_service.question", "lexiseg_service.gateway.rpc.parse",
                 "lexiseg_service.worker.decode", "tests.fuzz.targets", "PIL", "yaml")  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from lexiseg_model.errors import ModelError, ShapeError
 from lexiseg_model.masks.rle import decode, decode_in_box, encode_mask
 from lexiseg_model.types import Rle
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.gateway.rpc.question import asked_of
+from lexiseg_service.gateway.rpc.parse import asked_of
 from lexiseg_service.image.header import read_header
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.prompts import resolve_prompts

@@ -21,9 +21,9 @@ from lexiseg_model.lru import Lru
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.fleet.discovery import Discovery
+from lexiseg_service.fleet.failover import RemoteStream
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.fleet.routing import choose, least_loaded, ranked
-from lexiseg_service.fleet.streams import RemoteStream
 from lexiseg_service.image.header import MAX_HASHED_ON_EVENT_LOOP, image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import (

@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
 from lexiseg_service.fleet.rollouts import Rollouts
-from lexiseg_service.gateway.admission.admission import Admission
+from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.parse_pool import ParsePool
 from lexiseg_service.gateway.rest import (
@@ -27,8 +27,8 @@ from lexiseg_service.gateway.rest import (
 )
 from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
+from lexiseg_service.gateway.rest_streams import OpenStreams
 from lexiseg_service.gateway.rpc.server import MoreService, gateway_server
-from lexiseg_service.gateway.streams import OpenStreams
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.video import VideoService
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
@@ -72,18 +72,18 @@ def create_app(
         InvalidValue: the API keys are not as expected.
         OSError: the state directory cannot be used.
     """
-    admission = Admission.of(settings, metrics, limits)
+    access = AccessControl.of(settings, metrics, limits)
     pool = ParsePool()
     vocabularies = open_vocabularies(settings, metrics, pool.run)
     metrics.held("vocabularies", lambda: vocabularies.nbytes)
     if fetcher is None and settings.url_fetch:
         fetcher = UrlFetcher(settings.limits.max_image_bytes)
     rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
-    use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts, admission.fetched)
-    video = VideoService(use_case, settings, metrics, admission)
-    streams = OpenStreams(video, settings, admission.calls)
+    use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts, access.fetched)
+    video = VideoService(use_case, settings, metrics, access)
+    streams = OpenStreams(video, settings, access.calls)
     more_services: list[MoreService] = []
-    grpc = gateway_server(settings, use_case, video, metrics, admission, pool, tracing, more_services)
+    grpc = gateway_server(settings, use_case, video, metrics, access, pool, tracing, more_services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -94,14 +94,14 @@ def create_app(
         await grpc.close()
         await backend.close()
         await vocabularies.store.close()
-        if admission.limits is not None:
-            await admission.limits.close()
+        if access.limits is not None:
+            await access.limits.close()
         pool.close()
 
     app = with_routes(lifespan)
     app.state.settings = settings
     app.state.use_case = use_case
-    app.state.client_limits = admission.limits
+    app.state.client_limits = access.limits
     app.state.streams = streams
     app.state.grpc = grpc
     app.state.more_services = more_services
@@ -109,8 +109,8 @@ def create_app(
     app.state.vocabularies = vocabularies
     app.state.parse_pool = pool
     open_paths = middleware.OPEN_PATHS if settings.metrics_need_key else middleware.OPEN_PATHS | {middleware.METRICS}
-    app.add_middleware(middleware.BodyLimit, settings=settings, admission=admission)
-    app.add_middleware(middleware.Guard, admission=admission, open_paths=open_paths)
+    app.add_middleware(middleware.BodyLimit, settings=settings, access=access)
+    app.add_middleware(middleware.Guard, access=access, open_paths=open_paths)
     app.add_middleware(middleware.RequestFrame, metrics=metrics, tracing=tracing)
     if settings.cors_origins:  # outermost: a browser shows its page no response without these headers
         app.add_middleware(
@@ -120,9 +120,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-API-Key", "X-Request-Id"],
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
         )
-    app.state.description = pages.OpenApiDescription(
-        lambda: described(app, open_paths, keys_needed=admission.keys.needed)
-    )
+    app.state.description = pages.OpenApiDescription(lambda: described(app, open_paths, keys_needed=access.keys.needed))
     app.openapi = app.state.description.get  # type: ignore[method-assign]
     return app
 

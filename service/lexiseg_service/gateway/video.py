@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
-from lexiseg_service.gateway.admission.admission import Admission
+from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.messages import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.question.schemas import Question
@@ -62,12 +62,12 @@ Accepted = Callable[[], Awaitable[object]]
 class VideoService:
     """Answers video streams."""
 
-    def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics, admission: Admission) -> None:
+    def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics, access: AccessControl) -> None:
         self._use_case = use_case
         self._settings = settings
         self._metrics = metrics
-        self._frame_bytes = admission.bytes  # of frames that are not answered yet
-        self._client_limits = admission.limits
+        self._frame_bytes = access.bytes  # of frames that are not answered yet
+        self._client_limits = access.limits
         self._leaving = False
         self._timeouts: set[asyncio.Timeout] = set()  # of streams that wait for a message or for room
 

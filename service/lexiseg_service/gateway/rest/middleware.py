@@ -27,7 +27,7 @@ from lexiseg_service.errors import (
     TooSlow,
     Unauthorized,
 )
-from lexiseg_service.gateway.admission.admission import Admission
+from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.keys import key_of, scope_of
 from lexiseg_service.gateway.admission.limits import client_of
 from lexiseg_service.gateway.rest import pages, problem
@@ -119,9 +119,9 @@ class Guard:
     Sets `key_id`, `admin`, `client` and `caller` in the scope's state.
     """
 
-    def __init__(self, app: ASGIApp, admission: Admission, open_paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, access: AccessControl, open_paths: frozenset[str]) -> None:
         self._app = app
-        self._admission = admission
+        self._access = access
         self._open = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,7 +129,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        keys, limits = self._admission.keys, self._admission.limits
+        keys, limits = self._access.keys, self._access.limits
         headers = dict(scope["headers"])
         try:
             _check_ambiguity(scope)
@@ -163,12 +163,12 @@ class BodyLimit:
     time; 429 when other requests hold the room for bytes in flight until the deadline.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, admission: Admission) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, access: AccessControl) -> None:
         limits = settings.limits
         self._app = app
         # Base64 takes four bytes for three; beside the image there are texts and prompts.
         self._max_bytes = limits.max_image_bytes * 4 // 3 + limits.max_question_bytes
-        self._room = admission.bytes
+        self._room = access.bytes
         self._room_seconds = settings.deadline_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from lexiseg_service.errors import UnknownModel
-from lexiseg_service.gateway.rest import body, examples, rendering
+from lexiseg_service.gateway.rest import body, openapi_examples, rendering
 from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems, query
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.use_case import Caller, UseCase
@@ -34,7 +34,7 @@ ModelName = Annotated[str, Path(description="NAME or NAME@VERSION", examples=["t
     responses={
         200: {
             "model": SegmentAnswer,
-            "content": {"application/json": {"examples": examples.ANSWERS}, "image/png": PICTURE},
+            "content": {"application/json": {"examples": openapi_examples.ANSWERS}, "image/png": PICTURE},
         },
         **PROBLEMS,
     },

@@ -27,7 +27,7 @@ from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.rendering import content_of
 from lexiseg_service.gateway.rest.routes import caller_of
-from lexiseg_service.gateway.streams import OpenStreams
+from lexiseg_service.gateway.rest_streams import OpenStreams
 from lexiseg_service.gateway.video import StreamConfig
 from lexiseg_service.question.examples import decode_base64
 from lexiseg_service.question.messages import VideoFrame

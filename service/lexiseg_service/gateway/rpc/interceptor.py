@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, unexpected
-from lexiseg_service.gateway.admission.admission import Admission
+from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.keys import key_of
 from lexiseg_service.gateway.admission.limits import client_of
 from lexiseg_service.gateway.use_case import Caller
@@ -57,9 +57,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Checks keys and limits, reports errors as statuses; logs, counts and traces every call."""
 
     def __init__(
-        self, admission: Admission, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
+        self, access: AccessControl, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
     ) -> None:
-        self._admission = admission
+        self._access = access
         self._metrics = metrics
         self._max_bytes = settings.limits.max_grpc_bytes
         self._room_seconds = settings.deadline_seconds
@@ -114,7 +114,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             RateLimited: the client itself did.
         """
         seconds = min(self._room_seconds, caller.seconds)
-        with await self._admission.bytes.wait(caller.client, self._max_bytes, seconds) as hold:
+        with await self._access.bytes.wait(caller.client, self._max_bytes, seconds) as hold:
             yield hold
 
     async def _first(self, messages: AsyncIterator[Any]) -> Any:
@@ -138,7 +138,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """
         try:
             async for message in messages:
-                self._admission.keys.identify(key)
+                self._access.keys.identify(key)
                 yield message
         except DecodeError:
             raise MalformedRequest("bytes that are no message of this method") from None
@@ -165,13 +165,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         try:
             with bound_contextvars(**log_fields):
                 _check_single_key(details)
-                key_id = self._admission.keys.identify(_key_in(details))
+                key_id = self._access.keys.identify(_key_in(details))
                 client = client_of(key_id, address_of(context.peer()))
                 async with AsyncExitStack() as stack:
                     stack.enter_context(bound_contextvars(key_id=key_id))
-                    stack.enter_context(self._admission.calls.take(client))
-                    if self._admission.limits is not None:
-                        await stack.enter_async_context(self._admission.limits.admit(client))
+                    stack.enter_context(self._access.calls.take(client))
+                    if self._access.limits is not None:
+                        await stack.enter_async_context(self._access.limits.admit(client))
                     traceparent = None if span is None else span.traceparent
                     left = context.time_remaining()
                     seconds = float("inf") if left is None else left

@@ -17,10 +17,10 @@ from grpc_reflection.v1alpha import reflection
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationServicer, add_SegmentationServicer_to_server
 from lexiseg_service.errors import TooLarge
-from lexiseg_service.gateway.admission.admission import Admission
+from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.parse_pool import ParsePool
 from lexiseg_service.gateway.rpc.interceptor import CALLER, CallInterceptor
-from lexiseg_service.gateway.rpc.question import read_segment, read_steps
+from lexiseg_service.gateway.rpc.parse import read_segment, read_steps
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.gateway.video import VideoService
 from lexiseg_service.settings import Limits, Settings
@@ -129,7 +129,7 @@ def gateway_server(
     use_case: UseCase,
     video: VideoService,
     metrics: Metrics,
-    admission: Admission,
+    access: AccessControl,
     pool: ParsePool,
     tracing: Tracing | None = None,
     more: Sequence[MoreService] = (),
@@ -150,7 +150,7 @@ def gateway_server(
         services = dict.fromkeys((SERVICE, *(other.name for other in more)), now.ready)
         return {**models, "": now.ready, **services}
 
-    interceptor = CallInterceptor(admission, settings, metrics, tracing)
+    interceptor = CallInterceptor(access, settings, metrics, tracing)
     service = Service(add, health_by_name, video.leave, public_options(settings), (interceptor,))
     place = Place(settings.host, settings.grpc_port, "--grpc-port")
     return GrpcServer(service, place, Pace(HEALTH_SECONDS, settings.drain_seconds))

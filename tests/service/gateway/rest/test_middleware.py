@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from lexiseg_service.errors import TooLarge
-from lexiseg_service.gateway.admission.admission import Admission
+from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.rest import middleware
 from lexiseg_service.gateway.rest.middleware import BodyLimit
 from lexiseg_service.settings import Settings
@@ -34,7 +34,7 @@ async def take(*sizes: int) -> int:
 
     async def send(message: Message) -> None: ...
 
-    limit = BodyLimit(reader, Settings(), Admission.of(Settings(), Metrics()))
+    limit = BodyLimit(reader, Settings(), AccessControl.of(Settings(), Metrics()))
     limit._max_bytes = LIMIT
     async with asyncio.timeout(SOON):
         try:

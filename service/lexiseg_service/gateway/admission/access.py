@@ -16,7 +16,7 @@ MAX_CALLS = 1000  # concurrent gRPC calls, and streams over REST
 
 
 @dataclass(frozen=True)
-class Admission:
+class AccessControl:
     """One for all protocols, so that they count together."""
 
     keys: Keys
@@ -26,25 +26,25 @@ class Admission:
     calls: Shares  # of gRPC
 
     @classmethod
-    def of(cls, settings: Settings, metrics: Metrics, limits: ClientLimits | None = None) -> Admission:
-        """The admission of the settings; `limits` replaces the settings' own.
+    def of(cls, settings: Settings, metrics: Metrics, limits: ClientLimits | None = None) -> AccessControl:
+        """The access control of the settings; `limits` replaces the settings' own.
 
         Raises:
             InvalidValue: the API keys are not as expected.
         """
         keys = Keys(settings)
-        admission = cls(
+        access = cls(
             keys,
             limits or _limits(settings, metrics, keys),
             Shares("bytes of requests", settings.max_bytes_in_flight, CLIENT_SHARE),
             Shares("bytes of images by URL", settings.max_bytes_in_flight // 2, CLIENT_SHARE),
             Shares("calls", MAX_CALLS, CLIENT_SHARE),
         )
-        if (counted := admission.limits) is not None:
+        if (counted := access.limits) is not None:
             metrics.held("clients", lambda: counted.nbytes)
-        metrics.held("requests", lambda: admission.bytes.in_use)
-        metrics.held("fetched", lambda: admission.fetched.in_use)
-        return admission
+        metrics.held("requests", lambda: access.bytes.in_use)
+        metrics.held("fetched", lambda: access.fetched.in_use)
+        return access
 
 
 def _limits(settings: Settings, metrics: Metrics, keys: Keys) -> ClientLimits | None:

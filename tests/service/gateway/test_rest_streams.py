@@ -19,7 +19,7 @@ from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE
 from lexiseg_service.errors import QueueFull, UnknownStream
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.streams import OpenStreams
+from lexiseg_service.gateway.rest_streams import OpenStreams
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.gateway.video import Accepted, Step, StreamConfig, VideoService
 from lexiseg_service.question.messages import FrameAnswer
@@ -287,7 +287,7 @@ async def test_a_stream_that_is_ended_is_unknown(client: httpx.AsyncClient) -> N
 
 
 async def test_a_silent_stream_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.gateway.admission.admission.MAX_CALLS", 1)
+    monkeypatch.setattr("lexiseg_service.gateway.admission.access.MAX_CALLS", 1)
     for seconds in (0.2, 2, 10):  # on a slow machine the first stream may be over before there is a second
         monkeypatch.setattr("lexiseg_service.gateway.video.STREAM_IDLE_SECONDS", seconds)
         async with gateway() as client:
