@@ -1,4 +1,4 @@
-"""Prompts about one image: what is asked becomes tensors, alike prompts go through the head together."""
+"""Prompts about one image: they become tensors, pass through the head in batches, and their masks are finished."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
 
-PER_PASS = 50  # prompts that go through the head together
-NOWHERE = (0.0, 0.0, 0.0, 0.0)  # stands for a box that was not given
+MAX_BATCH = 50  # prompts in one pass through the head
+NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 # From logits [N, M, h, w] and quality [N, M] in 0..1 to the places of the masks [N, M], first choice first.
 Order = Callable[[Tensor, Tensor], Tensor]
@@ -29,7 +29,7 @@ Colours = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def by_quality(masks: Tensor, quality: Tensor) -> Tensor:
-    """The order of what the head itself predicts."""
+    """The order of the predicted quality."""
     return quality.argsort(dim=1, descending=True, stable=True)
 
 
@@ -47,7 +47,7 @@ def ask(
     scale: tuple[float, float],
     order: Order = by_quality,
 ) -> list[PromptMasks]:
-    """Answers prompts about one image.
+    """Ask the head about one image.
 
     Args:
         head: the learned part.
@@ -66,8 +66,8 @@ def ask(
         (lone if prompt.is_lone_click else sure).append(index)
     answers: dict[int, PromptMasks] = {}
     for members, answer in ((lone, head.lone), (sure, head.sure)):
-        for start in range(0, len(members), PER_PASS):
-            some = members[start : start + PER_PASS]
+        for start in range(0, len(members), MAX_BATCH):
+            some = members[start : start + MAX_BATCH]
             found = answer(shared, as_tensors([prompts[index] for index in some], scale, shared.fine.device))
             answers |= zip(some, _in_order(found, order), strict=True)
     return [answers[index] for index in range(len(prompts))]
@@ -76,9 +76,9 @@ def ask(
 def coloured(
     answers: Sequence[PromptMasks], prompts: Sequence[Prompt], scale: tuple[float, float], colours: Colours
 ) -> list[PromptMasks]:
-    """Answers of `ask` whose masks know their object's colours, but for those that are not `is_meant`."""
+    """Improve the masks of `ask` by the colours of their objects, except for prompts that are not `is_exact`."""
     kept = list(answers)
-    meant = [index for index, prompt in enumerate(prompts) if is_meant(prompt)]
+    meant = [index for index, prompt in enumerate(prompts) if is_exact(prompt)]
     if not meant:
         return kept
     masks = _together([answers[index].masks for index in meant])
@@ -98,12 +98,9 @@ def ended(
     rules: Sequence[BoxRule],
     crumbs: CrumbRule,
 ) -> list[PromptMasks]:
-    """Answers as they are given: masks of boxes end at their box, each by its rule, and crumbs are gone.
-
-    As the head answers stay those that are not `is_meant`.
-    """
+    """Cut the masks of boxes at their box, each by its rule, and remove crumbs, except for prompts not `is_exact`."""
     kept = list(answers)
-    meant = [index for index, prompt in enumerate(prompts) if is_meant(prompt)]
+    meant = [index for index, prompt in enumerate(prompts) if is_exact(prompt)]
     if not meant:
         return kept
     device = answers[0].masks.device
@@ -123,8 +120,8 @@ def _together(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def is_meant(prompt: Prompt) -> bool:
-    """Whether what is said holds: no box that is rough, and no positive point outside of the box."""
+def is_exact(prompt: Prompt) -> bool:
+    """Whether a prompt can be taken literally: its box is not rough and has no positive point outside."""
     return prompt.box is None or (not prompt.rough and all(map(partial(_holds, prompt.box), prompt.points)))
 
 
@@ -134,15 +131,15 @@ def _holds(box: tuple[float, float, float, float], point: Point) -> bool:
 
 
 def _boxes(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Tensor:
-    """[N, 4] in pixels of the network's input, NOWHERE without one."""
+    """[N, 4] in pixels of the network's input, NO_BOX without one."""
     if all(prompt.box is None for prompt in prompts):
         return torch.zeros(len(prompts), 4, device=device)
-    boxes = torch.tensor([prompt.box or NOWHERE for prompt in prompts], device=device)
+    boxes = torch.tensor([prompt.box or NO_BOX for prompt in prompts], device=device)
     return boxes * torch.tensor(scale * 2, device=device)
 
 
 def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Prompts:
-    """Prompts of one image, as many places for points as the longest of them has."""
+    """Prompts of one image as tensors, padded to the largest number of points."""
     longest = max(1, *(len(prompt.points) for prompt in prompts))
     points = np.zeros((1, len(prompts), longest, 2), np.float32)
     signs = np.zeros((1, len(prompts), longest), np.float32)

@@ -1,5 +1,6 @@
-"""Classes by example in `tiny`: mean pixels of what was shown, apart from the rest of their photograph and leaning on
-the words of training that they are like, beside the vectors of texts.
+"""Classes by example: vectors from the mean embedding of shown regions, to compete with the vectors of texts.
+
+The mean of the whole photograph is subtracted from each, and the words of training that are most alike are added.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from lexiseg_model.segmenter import ExampleVectors, PromptMasks, TextRows
 from lexiseg_model.types import Region
 from lexiseg_model.vocabulary.examples import box_cells, cells_of, means_of
 
-LEAST_ALIKE = 0.25  # that pixels of an example count as to each other
-NEAR = 0.03  # of a cosine: a known word that much farther counts 1/e of the nearest
-FEWEST = 4  # cells of a mask that the head cuts out; of fewer, the box itself says more
+MIN_ALIKE = 0.25  # mean likeness of the pixels of an example, for its length
+NEAR = 0.03  # of a cosine: a word that much less alike counts 1/e
+MIN_CELLS = 4  # of a mask of the prompt head; below, the box itself is used
 
 
 def known_words(network: TinyNetwork, familiar: Familiar | None, device: torch.device) -> Tensor:
@@ -78,7 +79,7 @@ def vectors(positive: TextRows, negative: TextRows, scale: ExampleRule, known: T
         turned = vectors + away
         vectors = turned * (vectors @ mean.T) / (turned @ mean.T)  # as sure of its own examples as without negatives
     # Rows are means of unit pixels: the less alike these are, the shorter the row, and the lower their scores.
-    alike = float(np.linalg.norm(positive.astype(np.float32), axis=1).mean().clip(LEAST_ALIKE))
+    alike = float(np.linalg.norm(positive.astype(np.float32), axis=1).mean().clip(MIN_ALIKE))
     return ExampleVectors(scale.length * alike**-scale.level * vectors, mean)
 
 
@@ -101,7 +102,7 @@ def _cut_out(region: Region, size: tuple[int, int], answered: PromptMasks, pixel
         best &= box_cells(region.prompt.box, size, grid)
     else:  # what is meant by points alone is open: what is like them is sure
         best &= cells_of(region, size, pixels)
-    return best if int(best.sum()) >= FEWEST else None
+    return best if int(best.sum()) >= MIN_CELLS else None
 
 
 def _unit(rows: TextRows, device: torch.device) -> Tensor:

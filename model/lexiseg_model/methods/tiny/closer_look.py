@@ -1,9 +1,8 @@
-"""A box that is small in the picture is looked at closer: what is around it goes through the network once more, larger.
+"""A second, enlarged image pass around a small box.
 
-At the network's input a small object has a few cells, and the masks of its box are as coarse as they. So a part of the
-picture twice as wide and high as the box is enlarged, encoded and asked, and its masks are brought back to the cells of
-the whole picture. The last parts stay with the features of the image, so a box that is corrected by points is encoded
-once.
+At the size of the network's input a small object covers a few cells, and its mask is as coarse as they are. So a part
+of the image twice as wide and high as the box is enlarged, encoded and asked, and its masks are mapped back to the
+cells of the whole image. The last parts are cached with the features: correcting a box by points encodes nothing again.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from torch import Tensor
 
 from lexiseg_model.features import Derived, Features
 from lexiseg_model.lru import Lru
-from lexiseg_model.methods.tiny.asking import is_meant
+from lexiseg_model.methods.tiny.asking import is_exact
 from lexiseg_model.methods.tiny.image_pass import brought_to
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.settings import LookRule
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
 
-KEPT = 2  # pixels of the picture that is kept for one of the network's input, at most, each way
-MAX_LOOKS = 4  # that stay with an image; a megabyte and a half each, with what prompts about it share
-LEAST_SIDE = 64.0  # pixels of the network's input: the smallest part is as large as such a square
+KEPT = 2  # pixels per side of the kept picture for one of the network's input, at most
+MAX_LOOKS = 4  # cached with an image, 1.5 MB each
+MIN_SIDE = 64.0  # pixels of the network's input; the smallest part has the area of such a square
 NOWHERE = -8.0  # logits beyond the part
 
 Size = tuple[int, int]  # (height, width)
@@ -39,8 +38,7 @@ Answer = Callable[[Features, Sequence[Prompt]], list[PromptMasks]]  # to prompts
 
 
 class Whole(NamedTuple):
-    """An image: its `size` as sent, the `picture` [H, W, 3] that is kept of it, its `cells` (h, w) at STRIDE, and what
-    is `derived` from its features."""
+    """An image: its `size` as sent, the kept `picture` [H, W, 3], its `cells` (h, w) at STRIDE, and its caches."""
 
     size: Size
     picture: Tensor
@@ -68,16 +66,16 @@ class Look(NamedTuple):
 
 
 class Looks(Lru[Look, Features]):
-    """The parts of an image that were encoded last; they count as bytes of its features."""
+    """The features of the parts that were encoded last; their bytes count as those of the image."""
 
     def __iter__(self) -> Iterator[Features]:
         return iter(self.values())
 
 
 def kept_picture(rgb: NDArray[np.uint8], tile: Size) -> NDArray[np.uint8]:
-    """[H, W, 3] that nobody else writes to: the picture, shrunk where it has more than KEPT pixels for one of its tile.
+    """[H, W, 3]: the image, shrunk if it has more than KEPT pixels per side for one of its tile.
 
-    One that owns its pixels is kept as it is (`Segmenter.plan`): a copy would touch a megabyte of new memory.
+    An image that owns its pixels is not copied; `Segmenter.plan` says that they stay as they are.
     """
     height, width = (KEPT * side for side in tile)
     if height * width >= rgb.shape[0] * rgb.shape[1]:
@@ -91,15 +89,15 @@ def kept_picture(rgb: NDArray[np.uint8], tile: Size) -> NDArray[np.uint8]:
 def looked_at(
     prompts: Sequence[Prompt], whole: Whole, multiple: int, rule: LookRule, encode: Encode, answer: Answer
 ) -> dict[int, PromptMasks]:
-    """Answers to the prompts whose box is small, by their places, on the cells of the whole image.
+    """Answer the prompts whose box is small; by their index, on the cells of the whole image.
 
     Args:
         prompts: in pixels of the image.
         whole: what is known of it.
         multiple: of pixels, that sides of the network's input have.
         rule: which boxes are small.
-        encode: looks at a part,
-        answer: and asks about it.
+        encode: makes the features of a part.
+        answer: answers prompts about a part.
     """
     answers, kept = {}, whole.derived.once("looks", lambda: Looks(MAX_LOOKS))
     for place, prompt in enumerate(prompts):
@@ -115,15 +113,15 @@ def looked_at(
 
 
 def look_at(prompt: Prompt, whole: Whole, multiple: int, rule: LookRule) -> Look | None:
-    """What is around the box of a prompt; None without one, and where that would hardly be larger than it is there."""
-    if prompt.box is None or prompt.glance or not is_meant(prompt):
+    """Return the part around the box of a prompt; None without a box, or if it would hardly be enlarged."""
+    if prompt.box is None or prompt.glance or not is_exact(prompt):
         return None
     tile = whole.cells[0] * STRIDE, whole.cells[1] * STRIDE
     x, y = (tile[1 - axis] / whole.size[1 - axis] for axis in (0, 1))
     x0, y0, x1, y1 = prompt.box
     wide, high = rule.around * max((x1 - x0) * x, 1.0), rule.around * max((y1 - y0) * y, 1.0)
     across, down = max(wide, high / 2), max(high, wide / 2)
-    larger = max(1.0, LEAST_SIDE / math.sqrt(across * down))
+    larger = max(1.0, MIN_SIDE / math.sqrt(across * down))
     across, down = min(across * larger, tile[1]), min(down * larger, tile[0])
     times = min(rule.most, rule.side / math.sqrt(across * down), max(tile) / max(across, down))
     if times < rule.least:
@@ -136,7 +134,7 @@ def look_at(prompt: Prompt, whole: Whole, multiple: int, rule: LookRule) -> Look
 
 
 def _span(middle: float, length: float, of_tile: int, of_kept: int) -> tuple[int, int]:
-    """First pixel of the kept picture and the one behind the last, of what lies around a place of the tile."""
+    """First and end pixel of the kept picture for a length around a place of the tile."""
     first = min(max(middle - length / 2, 0.0), of_tile - length)
     start = round(first * of_kept / of_tile)
     return start, min(of_kept, start + math.ceil(length * of_kept / of_tile))
@@ -148,7 +146,7 @@ def _encoded(picture: Tensor, look: Look, encode: Encode) -> Features:
 
 
 def _moved(prompt: Prompt, whole: Whole, look: Look) -> Prompt:
-    """A prompt in pixels of the part. Negative points outside of that have nothing to say."""
+    """A prompt in pixels of the part, without the points outside of it."""
     (down, across), (height, width) = (
         (kept / sent for kept, sent in zip(whole.kept, whole.size, strict=True)),
         look.size,
@@ -172,7 +170,7 @@ def on_cells(masks: Tensor, look: Look, whole: Whole) -> Tensor:
 
 
 def _shares(cells: int, parts: int, span: tuple[int, int], pixels: int) -> Tensor:
-    """[cells, parts]: how much of what a cell sees is of each part, where these lie on a span of so many pixels."""
+    """[cells, parts]: the share of each cell that each part covers, for parts on a span of the pixels."""
     first, end = (place * cells / pixels for place in span)
     bounds = torch.linspace(first, end, parts + 1, dtype=torch.float64)
     cell = torch.arange(cells, dtype=torch.float64)[:, None]

@@ -1,6 +1,6 @@
-"""How much cells are like texts, and the picture as a whole, whose word is a bonus on its cells.
+"""Scores of classes for cells: cosine with the text, its level, and a bonus for presence in the whole image.
 
-Of each class the best text counts.
+A class with several texts has the score of its best one.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.segmenter import Competing, TextBank
 from lexiseg_model.vocabulary.bank import directions, highest_per_class, words_as_one
 
-SUREST = 0.01  # of the pixels, whose probabilities say that a class is there
-CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
+SUREST = 0.01  # share of the pixels whose probabilities enter the presence of a class
+CHUNK = 64  # classes in one product, so that memory does not grow with their synonyms
 
 
 def best_per_class(pixels: Tensor, bank: TextBank, added: Tensor, scale: float) -> Tensor:
-    """Each class's best text, scaled cosine and what is `added` [T], of embeddings [96, h, w] to [K, h, w]."""
+    """[K, h, w] of embeddings [96, h, w]: scaled cosine plus `added` [T] of the best text of each class."""
     best = []
     first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
-    for start in range(0, bank.n_classes, CLASSES_AT_ONCE):
-        end = min(start + CLASSES_AT_ONCE, bank.n_classes)
+    for start in range(0, bank.n_classes, CHUNK):
+        end = min(start + CHUNK, bank.n_classes)
         texts = slice(first[start], first[end])
         # [t, 96] x [96, h*w] -> [t, h*w]
         # Added in place: `addmm` would first spread it over a map for each text.
@@ -51,7 +51,7 @@ def means_under(masks: Tensor, pixels: Tensor) -> Tensor:
 
 
 class PixelScores:
-    """Of one network and its settings. `nobody` is the logit that every class must beat."""
+    """The scores of one network by its settings. `nobody` is the logit that every class must beat."""
 
     def __init__(self, network: TinyNetwork, settings: TinySettings, device: torch.device) -> None:
         self._network = network

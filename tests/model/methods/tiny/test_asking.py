@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.methods.tiny.asking import PER_PASS, ask, check
+from lexiseg_model.methods.tiny.asking import MAX_BATCH, ask, check
 from lexiseg_model.methods.tiny.prompt_head import MASKS, PromptHead, SharedMaps
 from lexiseg_model.types import Point, Prompt
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
@@ -57,7 +57,7 @@ def test_answers_come_in_the_order_of_the_prompts(head: PromptHead, shared: Shar
 
 
 def test_more_prompts_than_one_pass_holds_are_all_answered(head: PromptHead, shared: SharedMaps) -> None:
-    prompts = [Prompt(box=(index % 40, 0, 50 + index % 40, 60)) for index in range(PER_PASS + 3)]
+    prompts = [Prompt(box=(index % 40, 0, 50 + index % 40, 60)) for index in range(MAX_BATCH + 3)]
 
     answers = ask(head, shared, prompts, (1.0, 1.0))
 

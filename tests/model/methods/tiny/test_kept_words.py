@@ -39,7 +39,7 @@ def fresh_tiny() -> TinySegmenter:
 
 @pytest.fixture
 def _few_familiar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(familiar, "MOST_KEPT", 2 * LIST)
+    monkeypatch.setattr(familiar, "MAX_KEPT", 2 * LIST)
 
 
 @pytest.mark.usefixtures("_few_familiar")

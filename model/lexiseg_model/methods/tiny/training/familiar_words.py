@@ -20,15 +20,17 @@ import random
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES
 from lexiseg_model.methods.tiny.weights import TEMPLATE
-from lexiseg_model.methods.tiny.words.familiar import read_familiar, write_familiar
+from lexiseg_model.methods.tiny.words.familiar import FILE, INT8_SCALE, read_familiar, unit_rows
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM, load_text_tower
 
 STRANGERS = 5  # percent of the synonyms that would be strangers
@@ -60,6 +62,22 @@ def write(folder: Path, names: Iterable[str], synonyms: dict[str, list[str]], to
     bound = float(np.percentile(left_out if len(left_out) else cosines.max(1), STRANGERS))
     write_familiar(folder, words, rows, round(bound, 2), tower.digest)
     return round(bound, 2)
+
+
+def write_familiar(
+    folder: Path,
+    words: Sequence[str],
+    rows: NDArray[np.floating],
+    bound: float,
+    text_digest: str,
+    foreign: NDArray[np.float32] | None = None,
+) -> None:
+    """Write words, rows [N, D], bound and the direction of foreign words [D + 1] beside the weights."""
+    said = {"words": json.dumps(list(words), ensure_ascii=False), "bound": f"{bound:.2f}", "text_digest": text_digest}
+    tensors: dict[str, NDArray[Any]] = {
+        "rows": np.rint(unit_rows(rows.astype(np.float32)) * INT8_SCALE).astype(np.int8)
+    }
+    save_file(tensors | ({} if foreign is None else {"foreign": foreign}), folder / FILE, said)
 
 
 def names_of(data: Path, sets: Iterable[str]) -> list[str]:

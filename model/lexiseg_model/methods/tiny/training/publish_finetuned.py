@@ -21,13 +21,14 @@ from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_
 from lexiseg_model.evaluation.counts import Counts, scores
 from lexiseg_model.evaluation.run import Report
 from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
+from lexiseg_model.methods.tiny.training.familiar_words import write_familiar
 from lexiseg_model.methods.tiny.training.finetune import LAID_OUT, PROJECTIONS, TUNED, count_folds, folds, start_folder
 from lexiseg_model.methods.tiny.training.publish import started_from
 from lexiseg_model.methods.tiny.training.recipe import OWN, TEXTS, FinetuneRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
-from lexiseg_model.methods.tiny.words.familiar import read_familiar, write_familiar
+from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import ModelCard, Quality

@@ -1,10 +1,9 @@
-"""Which words `tiny` was trained on, and which it can only guess at: words far from all of them, and foreign ones.
+"""Detection of words that `tiny` was not trained on: words unlike all of training, and words of other languages.
 
-A text tower places any word near some other, so a model answers for words that no photograph has taught it. The rows
-of the words that training used lie beside the weights (`familiar.safetensors`, some hundred bytes a word): a word whose
-nearest is farther than the bound is unfamiliar. The tower reads English alone. It places a word of another language
-near a random English one, so the file holds a direction as well that tells the two apart
-(`training/familiar_words.py`), and a letter that is not Latin makes a word foreign by itself.
+The text tower places every word near some other, so the model answers for any word. `familiar.safetensors` beside the
+weights holds the rows of the words of training; a word whose nearest one is less alike than a bound is unfamiliar. The
+tower reads English only and places a foreign word near a random English one. The file therefore also holds a direction
+that separates the two (`training/familiar_words.py`). A letter that is not Latin makes a word foreign.
 """
 
 from __future__ import annotations
@@ -14,12 +13,11 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.weights import TEMPLATE
@@ -27,10 +25,10 @@ from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry
 
 FILE = "familiar.safetensors"
-STEPS = 127  # of a component of a unit row, kept as int8: cosines are right to 0.01
-MAX_FOREIGN_LIKENESS = 0.9  # what is more like a word of training is that word, whatever it looks like
-MOST_KEPT = 1 << 16  # texts whose nearest word is remembered
-BYTES_OF_A_TEXT = 120  # what is remembered of it, and its place, beside the text
+INT8_SCALE = 127  # of the components of unit rows in the file; cosines are right to 0.01
+MAX_FOREIGN_LIKENESS = 0.9  # to a word of training; a word that is more alike is not foreign
+MAX_KEPT = 1 << 16  # texts whose nearest word is cached
+ENTRY_BYTES = 120  # of a cached text, beside its characters
 
 
 class Nearest(NamedTuple):
@@ -42,16 +40,16 @@ class Nearest(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """By text, and the bytes of all. Never changed, but replaced."""
+    """The cache and its bytes. Immutable: an update replaces it, so reads need no lock."""
 
     nearest: dict[str, Nearest]
     nbytes: int
 
 
 class Familiar:
-    """Words [N] of training, their rows [N, D] and the cosine from which a text is familiar. Safe from any thread.
+    """The words [N] of training, their rows [N, D] and the cosine from which a text is familiar. Thread-safe.
 
-    `foreign` [D + 1] is a direction and an offset: above 0 lie texts that are not English.
+    `foreign` [D + 1] is a direction and an offset; texts with a positive product are not English.
     """
 
     def __init__(
@@ -59,22 +57,22 @@ class Familiar:
     ) -> None:
         self.bound = bound
         self.words = tuple(words)
-        self.rows = _unit(rows)
+        self.rows = unit_rows(rows)
         self.foreign = foreign
         self._known = _Known({}, 0)
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of what is remembered of texts, nearly."""
+        """Approximate bytes of the cache."""
         return self._known.nbytes
 
     def nearest(self, texts: Sequence[str], rows_of: RowsOf) -> list[Nearest]:
-        """Of each text; rows are asked for only of those that are not remembered."""
+        """Return the nearest word of each text; rows are asked for only of texts that are not cached."""
         known, n_bytes = self._known
         fresh = [text for text in dict.fromkeys(texts) if text not in known]
         if not fresh:
             return [known[text] for text in texts]
-        rows = _unit(np.asarray(rows_of(fresh), np.float32))
+        rows = unit_rows(np.asarray(rows_of(fresh), np.float32))
         cosines = rows @ self.rows.T  # [F, D] x [D, N]
         best, likeness = cosines.argmax(1), cosines.max(1)
         made = {
@@ -84,8 +82,8 @@ class Familiar:
             )
         }
         together = known | made
-        of_made = sum(map(sys.getsizeof, made)) + BYTES_OF_A_TEXT * len(made)
-        if len(together) <= MOST_KEPT:
+        of_made = sum(map(sys.getsizeof, made)) + ENTRY_BYTES * len(made)
+        if len(together) <= MAX_KEPT:
             self._known = _Known(together, n_bytes + of_made)
         else:
             self._known = _Known(made, of_made)
@@ -94,7 +92,7 @@ class Familiar:
     def _are_foreign(
         self, texts: list[str], rows: NDArray[np.float32], likeness: NDArray[np.float32]
     ) -> NDArray[np.bool_]:
-        """[F] for texts, their unit rows [F, D] and how much they are like a word of training [F]."""
+        """[F] for texts, their unit rows [F, D] and their likeness [F] to the nearest word of training."""
         if self.foreign is None:
             return np.zeros(len(texts), bool)
         is_strange: NDArray[np.bool_] = rows @ self.foreign[:-1] + self.foreign[-1] > 0
@@ -111,7 +109,7 @@ class Familiar:
         ]
 
     def best(self, texts_of: Sequence[Sequence[str]], rows_of: RowsOf) -> list[Nearest]:
-        """Of each class with its texts, for the one that is most like a word of training."""
+        """Return for each class the nearest word of its most familiar text."""
         of_texts = self.nearest([text for texts in texts_of for text in texts], rows_of)
         if all(len(texts) == 1 for texts in texts_of):
             return of_texts
@@ -141,28 +139,14 @@ def read_familiar(folder: Path, text_digest: str) -> Familiar | None:
     return Familiar(words, rows.astype(np.float32), bound, foreign)
 
 
-def write_familiar(
-    folder: Path,
-    words: Sequence[str],
-    rows: NDArray[np.floating],
-    bound: float,
-    text_digest: str,
-    foreign: NDArray[np.float32] | None = None,
-) -> None:
-    """Puts words, rows [N, D], bound and the direction of foreign words [D + 1] beside the weights."""
-    said = {"words": json.dumps(list(words), ensure_ascii=False), "bound": f"{bound:.2f}", "text_digest": text_digest}
-    tensors: dict[str, NDArray[Any]] = {"rows": np.rint(_unit(rows.astype(np.float32)) * STEPS).astype(np.int8)}
-    save_file(tensors | ({} if foreign is None else {"foreign": foreign}), folder / FILE, said)
-
-
 def _is_readable(character: str) -> bool:
-    """Whether the text tower can know a character: Latin letters, digits and signs, no other script and no emoji."""
+    """Whether the text tower knows a character: Latin letters, digits and signs; no other script, no emoji."""
     if character.isascii():
         return True
     is_letter_or_picture = unicodedata.category(character)[0] == "L" or unicodedata.category(character) == "So"
     return not is_letter_or_picture or unicodedata.name(character, "").startswith("LATIN")
 
 
-def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-6)
     return unit

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from lexiseg_model import catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.training.familiar_words import write
+from lexiseg_model.methods.tiny.training.familiar_words import write, write_familiar
 from lexiseg_model.methods.tiny.weights import FOLDER
-from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar, write_familiar
+from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.rows import KnownRows
