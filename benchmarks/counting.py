@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -17,9 +11,6 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-KERNEL_PROGRAM = "benchmarks.kernel_calls"
-MIN_INSTRUCTIONS = 100_000
 
 
 class TensorWork(NamedTuple):
@@ -66,37 +57,6 @@ def calls(work: Callable[[], object]) -> int:
     finally:
         sys.setprofile(None)
     return count
-
-
-def instructions() -> dict[str, int] | None:
-    """Instructions of the kernel's functions, under callgrind, as `benchmarks.kernel_calls` calls them.
-
-    None without valgrind.
-    """
-    if shutil.which("valgrind") is None:
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        counts = Path(folder) / "counts"
-        program = [sys.executable, "-m", KERNEL_PROGRAM]
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={counts}", *program]
-        subprocess.run(command, check=True, capture_output=True)
-        listing = subprocess.run(
-            ["callgrind_annotate", "--threshold=100", str(counts)], check=True, capture_output=True, text=True
-        ).stdout
-    return parsed(listing)
-
-
-def parsed(listing: str) -> dict[str, int]:
-    """From callgrind_annotate's list: instructions by function, those of one name together, without the small ones.
-
-    ctypes calls through libffi, which leaves no frame: what functions that it calls do themselves counts as its own.
-    """
-    by_name: Counter[str] = Counter()
-    for count, name, library in re.findall(r"^\s*([\d,]+) \([^)]*\)\s+\S*?:(\S+) \[(.*)\]", listing, re.MULTILINE):
-        if "libffi" in library or "_kernel." in library:
-            place = "entry points" if "libffi" in library else name.split(".")[0]  # contest.avx2, contest.default
-            by_name[place] += int(count.replace(",", ""))
-    return {name: count for name, count in by_name.items() if count >= MIN_INSTRUCTIONS}
 
 
 def one_thread() -> None:

@@ -1,27 +1,22 @@
 """What an answer takes, counted, against what it took when `counts.json` was written: `make bench` fails on a loss.
 
-Three counts: operations of torch and the numbers they write; calls of Python; instructions of the kernel under
-callgrind, where valgrind is. None of them depends on what else runs on the machine. Instructions depend on compiler
-and processor, so they are compared only where these are those of the baseline.
+Operations of torch, the numbers they write, and calls of Python: none depends on what else runs on the machine.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from torch.backends import cpu
 
 from benchmarks.clock import print_table
-from benchmarks.counting import calls, instructions, one_thread, tensor_work
+from benchmarks.counting import calls, one_thread, tensor_work
 from lexiseg_model import catalogue, tasks
 from lexiseg_model.features import Features
-from lexiseg_model.kernel import library
 from lexiseg_model.segmenter import Segmenter, TextRows
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Task, Vocabulary
 
@@ -77,12 +72,6 @@ def count() -> Counts:
     return counts
 
 
-def built_with() -> str:
-    """Compiler and processor, as far as they decide which instructions run."""
-    compiler = subprocess.run(["cc", "-dumpfullversion"], capture_output=True, text=True, check=False).stdout.strip()
-    return f"cc {compiler}, {cpu.get_cpu_capability()}"
-
-
 def losses(now: Counts, before: Counts) -> list[str]:
     """What takes more than MAX_LOSS above what it took, in words."""
     return [
@@ -95,19 +84,9 @@ def losses(now: Counts, before: Counts) -> list[str]:
 def run() -> None:
     """Prints the table; ends the program on a loss. `--write` makes what is counted now the baseline."""
     counts = count()
-    of_kernel = instructions() if library.ready() else None
-    kernel = {f"kernel: {name}: instructions": number for name, number in (of_kernel or {}).items()}
     if "--write" in sys.argv:
-        written = {"counts": counts, "kernel": kernel, "kernel_built_with": built_with()}
-        BASELINE.write_text(json.dumps(written, indent=1) + "\n")
-    baseline = json.loads(BASELINE.read_text())
-    before = baseline["counts"]
-    if not kernel:
-        print("\nThe kernel's instructions are not counted: valgrind or the kernel is missing.")
-    elif baseline["kernel_built_with"] == built_with():
-        counts, before = counts | kernel, before | baseline["kernel"]
-    else:
-        print(f"\nThe kernel's instructions are not compared: {built_with()}, not {baseline['kernel_built_with']}.")
+        BASELINE.write_text(json.dumps({"counts": counts}, indent=1) + "\n")
+    before = json.loads(BASELINE.read_text())["counts"]
     rows = [
         [name, str(before.get(name, "-")), str(number), f"{number / before[name]:.2f}" if before.get(name) else "-"]
         for name, number in counts.items()

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import kernel_calls
-from benchmarks.counting import calls, parsed, tensor_work
+from benchmarks.counting import calls, tensor_work
 from benchmarks.counts import BASELINE, losses
-from lexiseg_model.kernel import cell_scores, library
-from tests.kernel import require_kernel
 
 
 def products(n: int) -> torch.Tensor:
@@ -67,39 +63,3 @@ def test_the_baseline_counts_every_answer_in_three_ways() -> None:
     assert {"image pass", "20 classes", "instances", "a later click", "16 clicks", "proposals"} == names
     assert ways == {"tensor operations", "numbers written", "calls"}
     assert len(baseline["counts"]) == len(names) * len(ways)
-
-
-def test_what_callgrind_runs_calls_every_function_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_kernel()
-    called = set()
-    to_the_kernel = library.call
-
-    def call(name: str, *arguments: object) -> int:
-        called.add(name)
-        return to_the_kernel(name, *arguments)  # type: ignore[arg-type]
-
-    own = {"__init__", "aside", "axes", "library"}
-    for module in {path.stem for path in library.FOLDER.glob("*.py")} - own:
-        monkeypatch.setattr(f"lexiseg_model.kernel.{module}.call", call)
-    cell_scores._fits.cache_clear()
-
-    kernel_calls.run()
-
-    sources = "".join(path.read_text() for path in library.FOLDER.glob("*.c"))
-    not_called = {
-        *("kernel_version", "go_aside", "call_aside"),
-        *(() if cell_scores.fit(16) else ("cell_scores",)),
-    }
-    assert called == set(re.findall(r"^API int64_t lexiseg_(\w+)", sources, re.MULTILINE)) - not_called
-
-
-def test_instructions_are_read_by_function_whatever_the_processors_variant() -> None:
-    listing = """
-  3,409,520 ( 0.34%)  ???:contest.avx2 [/x/kernel/_kernel.abi3.so]
-    100,000 ( 0.01%)  ???:contest [/x/kernel/_kernel.abi3.so]
-  5,592,199 ( 0.55%)  ???:0x0000000000006250 [/usr/lib/libffi.so.8.1.2]
-        298 ( 0.00%)  ???:get_available_features.constprop.0 [/x/kernel/_kernel.abi3.so]
-  9,000,000 ( 0.90%)  /x/Python/ceval.c:_PyEval_EvalFrameDefault [/usr/bin/python3.11]
-"""
-
-    assert parsed(listing) == {"contest": 3_509_520, "entry points": 5_592_199}

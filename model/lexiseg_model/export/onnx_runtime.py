@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export.exportable import Bucket
 
 Provider = tuple[str, dict[str, Any]]
-
-# TensorRT itself; ONNX Runtime names its provider whether or not this library is there.
-TENSORRT_LIBRARY = "libnvinfer.so.10"
-
-
-class TileShapes(NamedTuple):
-    """Tiles that a graph is given: their shapes (height, width), and how many at most."""
-
-    sizes: tuple[Bucket, ...]
-    at_once: int = 8
-
-    def profile(self) -> dict[str, str]:
-        """Smallest, usual and largest shape `NxCxHxW`, as TensorRT takes them."""
-        heights, widths = zip(*self.sizes, strict=True)
-        usual = sorted(self.sizes)[len(self.sizes) // 2]
-        return {
-            "min": f"1x3x{min(heights)}x{min(widths)}",
-            "opt": f"{self.at_once}x3x{usual[0]}x{usual[1]}",
-            "max": f"{self.at_once}x3x{max(heights)}x{max(widths)}",
-        }
 
 
 def installed() -> dict[str, str]:
@@ -60,7 +37,7 @@ def require() -> ModuleType:
     if not versions:
         raise ExportError(
             "runtime onnx needs ONNX Runtime, which is not installed: `pip install onnxruntime`, "
-            "or `pip install onnxruntime-gpu` for CUDA and TensorRT"
+            "or `pip install onnxruntime-gpu` for CUDA"
         )
     if len(versions) > 1:
         raise ExportError(
@@ -90,7 +67,7 @@ def require_provider(session: Any, device: torch.device) -> None:
         ExportError: it would run on the CPU: ONNX Runtime leaves out a provider that cannot begin, and goes on.
     """
     used = list(session.get_providers())
-    if device.type == "cuda" and not {"CUDAExecutionProvider", "TensorrtExecutionProvider"} & set(used):
+    if device.type == "cuda" and "CUDAExecutionProvider" not in used:
         raise ExportError(
             f"device {device} with runtime onnx: ONNX Runtime could not begin there and would use {', '.join(used)}; "
             f"its CUDA has to be that of torch ({torch.version.cuda}), with cuDNN 9"
@@ -103,14 +80,12 @@ def threads() -> int:
     return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else len(os.sched_getaffinity(0))
 
 
-def providers(device: torch.device, shapes: TileShapes, *, exact: bool, engines: Path | None = None) -> list[Provider]:
+def providers(device: torch.device, *, exact: bool) -> list[Provider]:
     """Execution providers for a device, the fastest first; ONNX Runtime goes on to the next for what one cannot do.
 
     Args:
         device: cpu or cuda.
-        shapes: what the graph will be given, on a GPU.
-        exact: products in full float32; else TF32 on CUDA and half precision in TensorRT.
-        engines: a folder in which TensorRT keeps what takes minutes to build; None keeps nothing.
+        exact: products in full float32; else TF32 on CUDA.
 
     Raises:
         ExportError: the device is a CUDA device, and ONNX Runtime here has no provider for it.
@@ -124,11 +99,10 @@ def providers(device: torch.device, shapes: TileShapes, *, exact: bool, engines:
             f"device {device} with runtime onnx needs onnxruntime-gpu in place of onnxruntime; "
             f"this ONNX Runtime has {', '.join(available)}"
         )
-    index = device.index or 0
     cuda: Provider = (
         "CUDAExecutionProvider",
         {
-            "device_id": index,
+            "device_id": device.index or 0,
             # Doubling the arena at each growth takes memory that torch's text tower on the same device needs.
             "arena_extend_strategy": "kSameAsRequested",
             # The exhaustive search would run again for each new shape.
@@ -136,18 +110,4 @@ def providers(device: torch.device, shapes: TileShapes, *, exact: bool, engines:
             "use_tf32": int(not exact),
         },
     )
-    if "TensorrtExecutionProvider" not in available or not _loads(TENSORRT_LIBRARY):
-        return [cuda, cpu]
-    # Shapes outside of the profile would build another engine, which takes minutes, while a request waits.
-    profile = {f"trt_profile_{name}_shapes": f"tiles:{shape}" for name, shape in shapes.profile().items()}
-    kept = {} if engines is None else {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(engines)}
-    options = {"device_id": index, "trt_fp16_enable": not exact, **profile, **kept}
-    return [("TensorrtExecutionProvider", options), cuda, cpu]
-
-
-def _loads(library: str) -> bool:
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
+    return [cuda, cpu]

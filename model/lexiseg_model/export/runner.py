@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from lexiseg_model.export.exportable import Bucket
 from lexiseg_model.export.manifest import Graph, Manifest, Numbers, verified
 
 TILES = "tiles"  # the one input of every graph of an image pass
-NO_TILES = onnx_runtime.TileShapes(())
 
 # How it says so: the CPU's allocator, its arenas, CUDA.
 OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
@@ -51,7 +49,7 @@ class OnnxRunner:
             )
         self._device = device
         self.nbytes = sum(graph.bytes for graph in graphs)
-        self._sessions = {graph.size: _session(folder, graph, manifest.buckets, device, exact) for graph in graphs}
+        self._sessions = {graph.size: _session(folder, graph, device, exact) for graph in graphs}
 
     @property
     def providers(self) -> list[str]:
@@ -79,18 +77,17 @@ class PartSession:
 
     def __init__(self, folder: Path, graph: Graph) -> None:
         """Raises ExportError: as `OnnxRunner`."""
-        self._session = _open(folder, graph, onnx_runtime.providers(torch.device("cpu"), NO_TILES, exact=True), 1)
+        self._session = _open(folder, graph, onnx_runtime.providers(torch.device("cpu"), exact=True), 1)
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         made: list[NDArray[Any]] = _run(self._session, inputs)
         return made
 
 
-def _session(folder: Path, graph: Graph, buckets: Sequence[Bucket], device: torch.device, exact: bool) -> Any:
-    shapes = onnx_runtime.TileShapes((graph.size,) if graph.size else tuple(buckets))
+def _session(folder: Path, graph: Graph, device: torch.device, exact: bool) -> Any:
     if device.type == "cuda":
         onnx_runtime.preload()
-    providers = onnx_runtime.providers(device, shapes, exact=exact, engines=_engines(folder))
+    providers = onnx_runtime.providers(device, exact=exact)
     session = _open(folder, graph, providers, onnx_runtime.threads())
     onnx_runtime.require_provider(session, device)
     return session
@@ -110,11 +107,6 @@ def _open(folder: Path, graph: Graph, providers: Sequence[onnx_runtime.Provider]
         raise
     except Exception as error:  # its errors share no class of their own
         raise ExportError(f"ONNX Runtime cannot load {folder / graph.file}: {error}") from error
-
-
-def _engines(folder: Path) -> Path | None:
-    """Where TensorRT keeps engines: with the export, whose end is theirs; none where nothing may be written."""
-    return folder / "engines" if os.access(folder, os.W_OK) else None
 
 
 def run_session(session: Any, tiles: NDArray[np.uint8], device: torch.device) -> tuple[Tensor, ...]:

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Counted up with every change of a signature or of a meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 24
+/* To be raised with every change of a signature or of a meaning; `library.py` has the same number. */
+#define LEXISEG_KERNEL_VERSION 25
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -17,36 +17,21 @@
 #define API __attribute__((visibility("default")))
 #endif
 
-/* The loader takes the widest that the processor has. Without fused products, so that all round alike. */
+/* A function is compiled for several processors, and the loader takes the one that fits. Products and sums are not fused
+ * (setup.py), so that all round alike. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define MANY_PROCESSORS 1
 #define WIDEST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-/* For what is read once for each width of vectors (vectors.h), and whose products are fused: which one is called is
- * asked for. Nothing that has to be equal to the last bit is done so. */
-#define EIGHT_WIDE __attribute__((target("avx2,fma,f16c")))
-#define SIXTEEN_WIDE __attribute__((target("avx512f")))
-static inline int lanes(void) {
-    if (__builtin_cpu_supports("avx512f")) return 16;
-    int eight = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-    return eight ? 8 : 0;
-}
 #else
-#define MANY_PROCESSORS 0
 #define WIDEST
 #endif
-
-/* Numbers of a cache line. A vector that lies across two of them is read twice: what vectors are read from begins with
- * one, in memory of LINE numbers more. */
-enum { LINE = 16 };
-static inline void *aligned(void *at) { return (void *)(((uintptr_t)at + 63) & ~(uintptr_t)63); }
-static inline int64_t up(int64_t n, int64_t step) { return (n + step - 1) & -step; } /* to a power of two's multiple */
+#define INLINE static inline __attribute__((always_inline)) /* into each processor's version */
 
 /* What is wrong; otherwise 0. */
 enum { OUT_OF_MEMORY = -1 };
 
 /* exp(x) for -87 <= x <= 0, to 2 units in the last place, in loops that a compiler brings into vectors: 2^n times a
  * polynomial (Cephes' coefficients). */
-static inline __attribute__((always_inline)) float power_of_e(float x) {
+INLINE float power_of_e(float x) {
     float n = (x * 1.44269504088896341f + 12582912.0f) - 12582912.0f; /* the nearest whole number */
     x = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float p = x * 1.9875691500e-4f + 1.3981999507e-3f;
@@ -62,11 +47,9 @@ static inline __attribute__((always_inline)) float power_of_e(float x) {
     return p * two.number;
 }
 
-enum { MOST_CHARACTERS = 14 }; /* of a run: the zeros before it and its ones, seven each */
+enum { MAX_CHARACTERS = 14 }; /* of a run: the zeros before it and its ones, seven each */
 
-/* For other parts: of cell_scores.c, regions.c, specks.c, winners.c and runs.c. */
-API int64_t lexiseg_cell_scores(const uint16_t *cells, int64_t in_turn, int64_t n, int64_t depth, const float *vectors,
-                                const float *added, const int64_t *owner, int64_t texts, float *scores);
+/* For other parts: of regions.c, specks.c, winners.c and runs.c. */
 API int64_t lexiseg_count_row_runs(const void *labels, int64_t height, int64_t width, int64_t wide);
 API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t n, int64_t *ends,
                             int32_t *region, int64_t *areas, int32_t *classes);

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 24  # of the calls, as in kernel.h
+VERSION = 25  # of the calls, as in kernel.h
 FOLDER = Path(__file__).parent
 Passed = ctypes.c_void_p | ctypes.c_int64
 NUMBERS: dict[type, Callable[..., Any]] = {int: ctypes.c_int64, float: ctypes.c_double}  # as most arguments are

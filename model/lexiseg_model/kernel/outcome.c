@@ -22,7 +22,7 @@ API int64_t lexiseg_outcome(float *logits, int64_t k, int64_t h, int64_t w, int6
     int64_t needed = OUT_OF_MEMORY;
     if (first && columns) {
         int64_t *ends = first + width + 1, n = lexiseg_count_runs(labels, height, width, wide, first, columns, ends);
-        needed = MOST_CHARACTERS * (n + n_classes);
+        needed = MAX_CHARACTERS * (n + n_classes);
         if (needed <= room)
             failed = lexiseg_encode_runs(labels, height, width, wide, first, columns, ends, n, n_classes, summaries, text);
         if (failed < 0) needed = failed;
@@ -31,3 +31,5 @@ API int64_t lexiseg_outcome(float *logits, int64_t k, int64_t h, int64_t w, int6
     free(columns);
     return needed;
 }
+
+API int64_t lexiseg_kernel_version(void) { return LEXISEG_KERNEL_VERSION; }

@@ -54,13 +54,13 @@ static void find_neighbours(Shape s, const int64_t *dilations, int64_t n, int64_
 }
 
 /* e to the power of what is at most 0. */
-static inline __attribute__((always_inline)) void raise(const Block *power, Block *result) {
+INLINE void raise(const Block *power, Block *result) {
     for (int i = 0; i < BLOCK; i++) (*result)[i] = power_of_e((*power)[i] < -87.0f ? -87.0f : (*power)[i]);
 }
 
 /* Weights [n, BLOCK] of the neighbours of a block of pixels of `c` channels, which sum to 1. A deviation is taken of the
  * neighbours and, once for each dilation, the pixel itself. */
-static inline __attribute__((always_inline)) void weigh_block(const float *pixels, int64_t c, Shape s,
+INLINE void weigh_block(const float *pixels, int64_t c, Shape s,
                                                               const int64_t *shift, int64_t n, Block *weights) {
     const float samples = (float)(n + n / NEIGHBOURS);
     for (int64_t i = 0; i < n; i++) weights[i] = (Block){0};
@@ -102,7 +102,7 @@ WIDEST static void weigh_row(const float *pixels, int64_t c, Shape s, const int6
 }
 
 /* Weighted sums of the neighbours of so many blocks side by side, in so many maps; at most eight of them. */
-static inline __attribute__((always_inline)) void mix_block(const int maps, const int blocks, const float *from, Shape s,
+INLINE void mix_block(const int maps, const int blocks, const float *from, Shape s,
                                                             const Block *weights, const int64_t *shift, int64_t n,
                                                             float *to) {
     Block sums[8];
@@ -119,7 +119,7 @@ static inline __attribute__((always_inline)) void mix_block(const int maps, cons
 }
 
 /* So many blocks of `maps` maps, two at a time. */
-static inline __attribute__((always_inline)) void mix_blocks(const int maps, int64_t blocks, const float *from, Shape s,
+INLINE void mix_blocks(const int maps, int64_t blocks, const float *from, Shape s,
                                                              const Block *weights, const int64_t *shift, int64_t n,
                                                              float *to) {
     for (; blocks >= 2; blocks -= 2, weights += 2 * n, from += 2 * BLOCK, to += 2 * BLOCK)

@@ -1,12 +1,12 @@
 /* Who wins each pixel after bilinear upsampling: `lexiseg_model.masks.upsample` in one pass, with the same roundings.
  *
  * A row of low-resolution cells at a time: first the candidates of each cell, then the rows of pixels that lie in it.
- * Whatever the width of vectors, each number is made in the same steps: all processors answer alike. */
+ * Each number is made in the same steps whatever a processor's vectors: all answer alike. */
 #include "kernel.h"
 
 #include <math.h>
 
-#define MOST_LANES 16
+#define LANES 8
 #define BLOCK 16 /* cells that are looked at together for candidates */
 #define SUMMED 512 /* pixels in one sum of floats: of more, the small ones get lost */
 #define ROWS 32  /* whose exponentials are summed before they join the rest */
@@ -40,6 +40,7 @@ typedef struct {
     int64_t *base;   /* of each vector of pixels the cell of the first */
     int32_t *places; /* [width], of each pixel its cell, from there on */
     float *weight;   /* [width] */
+    int near;        /* whether each vector of pixels has its cells within as many */
 } Across;
 
 /* The pixels of a row whose probability is wanted, in whole vectors. */
@@ -61,71 +62,157 @@ typedef struct {
 static inline float larger(float a, float b) { return a > b ? a : b; }
 static inline float smaller(float a, float b) { return a < b ? a : b; }
 
-#define LANES 8
-#define NAMED(name) name##_of_any
-#define ENTRY
-#define PICK(to, from, places) \
-    for (int lane_ = 0; lane_ < LANES; lane_++) (to)[lane_] = (from)[(places)[lane_]]
-#define PUT(to, vector, mine) \
-    for (int lane_ = 0; lane_ < LANES; lane_++) \
-        if ((mine)[lane_]) (to)[lane_] = (vector)[lane_]
-#define REACHED(bits, one, other) \
-    for (int lane_ = 0; lane_ < LANES; lane_++) (bits) |= (uint32_t)((one)[lane_] >= (other)[lane_]) << lane_
-#include "winners_steps.h"
+typedef float Eight __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t Places __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-#if MANY_PROCESSORS
-#include <immintrin.h>
-#define PICK_NEAR(to, from, places) (to) = __builtin_shuffle(*(const __typeof__(to) *)(from), places)
+#define CHOOSE(mask, one, other) (((Places)(one) & (mask)) | ((Places)(other) & ~(mask)))
 
-#define LANES 8
-#define NAMED(name) name##_of_eight
-#define ENTRY __attribute__((target("avx2")))
-#define PICK PICK_NEAR
-#define PUT(to, vector, mine) _mm256_maskstore_ps(to, (__m256i)(mine), (__m256)(vector))
-#define REACHED(bits, one, other) \
-    (bits) = (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(one), _mm256_loadu_ps(other), _CMP_GE_OQ))
-#include "winners_steps.h"
-
-#define LANES 16
-#define NAMED(name) name##_of_sixteen
-#define ENTRY SIXTEEN_WIDE
-#define PICK PICK_NEAR
-#define PUT(to, vector, mine) \
-    _mm512_mask_storeu_ps(to, _mm512_test_epi32_mask((__m512i)(mine), (__m512i)(mine)), (__m512)(vector))
-#define REACHED(bits, one, other) \
-    (bits) = (uint32_t)_mm512_cmp_ps_mask(_mm512_loadu_ps(one), _mm512_loadu_ps(other), _CMP_GE_OQ)
-#include "winners_steps.h"
-#endif
-
-/* The steps by the widest vectors that the processor has. */
-typedef struct {
-    int64_t lanes;
-    void (*bounds)(const float *, const float *, int64_t, float *restrict, float *restrict);
-    void (*reach)(const float *, const float *, int64_t, uint16_t *);
-    void (*lead)(const Across *, const Candidates *, int32_t *restrict);
-    void (*win)(const Across *, float, const Candidates *, const Spans *, const float *, const float *, Space *, void *,
-                int);
-    int64_t (*add_exponentials)(const float *, int64_t, int64_t, int64_t, int64_t, int64_t, const float *, float *);
-} Way;
-
-#define WAY(lanes, name) (Way){lanes, bounds_##name, reach_##name, lead_##name, win_##name, add_exponentials_##name}
-
-/* `most` lanes at most. */
-static Way way(int64_t most) {
-#if MANY_PROCESSORS
-    if (most >= 16 && lanes() == 16) return WAY(16, of_sixteen);
-    if (most >= 8 && __builtin_cpu_supports("avx2")) return WAY(8, of_eight);
-#endif
-    return (void)most, WAY(8, of_any);
+/* exp(x) for x in -87..0, in place, to 2 units in the last place: 2^n times a polynomial (Cephes' coefficients). */
+INLINE void exp_below(Eight *number) {
+    Eight x = *number;
+    Places whole = __builtin_convertvector(x * 1.44269504088896341f - 0.5f, Places); /* to the nearest below 0 */
+    Eight n = __builtin_convertvector(whole, Eight);
+    Eight rest = x - n * 0.693359375f - n * -2.12194440e-4f;
+    Eight square = rest * rest, first = rest * 1.9875691500e-4f + 1.3981999507e-3f;
+    Eight second = rest * 8.3334519073e-3f + 4.1665795894e-2f, third = rest * 1.6666665459e-1f + 5.0000001201e-1f;
+    Eight y = (first * square + second) * square + third; /* in few steps that wait for each other */
+    *number = (y * square + (rest + 1.0f)) * (Eight)((whole + 127) << 23);
 }
 
-static void find_candidates(const Way *by, const float *scores, int64_t k, int64_t h, int64_t w, int64_t y,
-                            Candidates *found, uint16_t *any) {
+/* Of the numbers `from` on those at the places, which are all within LANES where they are `near`. */
+#define PICK(picked, from, at)                                                                                         \
+    do {                                                                                                               \
+        if (near) (picked) = __builtin_shuffle(*(const __typeof__(picked) *)(from), *(const Places *)(at));            \
+        else                                                                                                           \
+            for (int lane = 0; lane < LANES; lane++) (picked)[lane] = (from)[(at)[lane]];                              \
+    } while (0)
+
+/* Of each of w cells the highest of its four corners, and how much the best row of all never falls below. */
+WIDEST static void find_bounds(const float *upper, const float *lower, int64_t w, float *restrict highest,
+                               float *restrict lowest) {
+    for (int64_t x = 0; x + 1 < w; x++) {
+        highest[x] = larger(larger(upper[x], upper[x + 1]), larger(lower[x], lower[x + 1]));
+        lowest[x] = larger(lowest[x], smaller(smaller(upper[x], upper[x + 1]), smaller(lower[x], lower[x + 1])));
+    }
+    highest[w - 1] = larger(upper[w - 1], lower[w - 1]);
+    lowest[w - 1] = larger(lowest[w - 1], smaller(upper[w - 1], lower[w - 1]));
+}
+
+/* Which blocks have a value that reaches its bound: hardly any, so it is asked for all values of a block at once. */
+WIDEST static void find_reaching(const float *highest, const float *least, int64_t blocks, uint8_t *reaching) {
+    for (int64_t b = 0; b < blocks; b++, highest += BLOCK, least += BLOCK) {
+        int32_t some = 0;
+        for (int i = 0; i < BLOCK; i++) some |= highest[i] >= least[i];
+        reaching[b] = (uint8_t)some;
+    }
+}
+
+/* Of each pixel the first candidate of its cell: the same for all rows of pixels in a row of cells. */
+WIDEST static void lead(const Across *across, const Candidates *found, int32_t *restrict winner) {
+    const int near = across->near;
+    for (int64_t p = 0; p < across->width; p += LANES) {
+        Places row;
+        PICK(row, found->first + across->base[p / LANES], across->places + p);
+        *(Places *)(winner + p) = row;
+    }
+}
+
+WIDEST static void narrow(const int32_t *restrict winner, int64_t n, void *restrict labels, int wide) {
+    if (wide)
+        for (int64_t p = 0; p < n; p++) ((uint16_t *)labels)[p] = (uint16_t)winner[p];
+    else
+        for (int64_t p = 0; p < n; p++) ((uint8_t *)labels)[p] = (uint8_t)winner[p];
+}
+
+/* One row of pixels: who wins each, and the probability of those in spans. Of a cell the first candidate,
+ * who leads, is compared for many cells at a time, those behind it cell by cell. upper and lower: the normaliser around. */
+INLINE void win_row(const int near, const Across *across, float wy, const Candidates *found, const Spans *spans,
+                    const float *upper, const float *lower, Space *space) {
+    const int64_t w = across->w, *restrict base = across->base;
+    const float *restrict weight = across->weight;
+    const int32_t *restrict places = across->places;
+    float *restrict left = space->left, *restrict step = space->step, *restrict best = space->best;
+    float *restrict normal = space->normal, *restrict normal_step = space->normal_step;
+    int32_t *restrict winner = space->winner;
+    for (int64_t x = 0; x < w; x++) {
+        left[x] = found->left[x] + wy * found->left_more[x];
+        step[x] = found->right[x] + wy * found->right_more[x] - left[x];
+        normal[x] = upper[x] + wy * (lower[x] - upper[x]);
+    }
+    normal[w] = normal[w - 1];
+    for (int64_t x = 0; x < w; x++) normal_step[x] = normal[x + 1] - normal[x];
+    for (const Span *span = spans->each; span < spans->each + spans->n; span++)
+        for (int64_t p = span->from; p < span->to; p += LANES) {
+            Eight before, more;
+            PICK(before, left + base[p / LANES], places + p);
+            PICK(more, step + base[p / LANES], places + p);
+            *(Eight *)(best + p) = more * *(const Eight *)(weight + p) + before;
+        }
+    const Corners *corner = found->corners;
+    for (int64_t i = 0; i < found->n_contested; i++) {
+        int64_t x = found->contested[i], to = across->start[x + 1];
+        const Corners *end = corner + found->count[x] - 1;
+        for (int64_t p = across->start[x]; p < to; p += LANES) {
+            Eight part = *(const Eight *)(weight + p), highest = step[x] * part + left[x];
+            Places whose = found->first[x] + (Places){0};
+            for (const Corners *other = corner; other < end; other++) {
+                float before = other->left + wy * other->left_more;
+                Eight score = (other->right + wy * other->right_more - before) * part + before;
+                Places better = score > highest;
+                highest = (Eight)CHOOSE(better, score, highest);
+                whose = CHOOSE(better, other->row + (Places){0}, whose);
+            }
+            for (int64_t lane = 0, lanes = to - p < LANES ? to - p : LANES; lane < lanes; lane++) {
+                best[p + lane] = highest[lane];
+                winner[p + lane] = whose[lane];
+            }
+        }
+        corner = end;
+    }
+    const Eight none = {0}, least = none - 87.0f;
+    for (const Span *span = spans->each; span < spans->each + spans->n; span++)
+        for (int64_t p = span->from; p < span->to; p += LANES) {
+            Eight before, more;
+            PICK(before, normal + base[p / LANES], places + p);
+            PICK(more, normal_step + base[p / LANES], places + p);
+            Eight below = *(const Eight *)(best + p) - (before + *(const Eight *)(weight + p) * more);
+            below = (Eight)CHOOSE(below > least, below, least); /* what is no number, too, becomes almost nothing */
+            below = (Eight)CHOOSE(below < none, below, none);
+            exp_below(&below);
+            *(Eight *)(best + p) = below;
+        }
+}
+
+WIDEST static void win(const Across *across, float wy, const Candidates *found, const Spans *spans, const float *upper,
+                       const float *lower, Space *space) {
+    if (across->near) win_row(1, across, wy, found, spans, upper, lower, space);
+    else win_row(0, across, wy, found, spans, upper, lower, space);
+}
+
+/* Adds to sum[i] the exponentials of what rows `from` to `to` are below the highest, for cells from i on as long as there
+ * are LANES of them before the end; returns where that is. */
+WIDEST static int64_t add_exponentials(const float *scores, int64_t from, int64_t to, int64_t n, int64_t i, int64_t end,
+                                       const float *highest, float *sum) {
+    for (; i + LANES <= end; i += LANES) {
+        Eight part = {0}, least = part - 87.0f;
+        for (int64_t row = from; row < to; row++) {
+            Eight below = *(const Eight *)(scores + row * n + i) - *(const Eight *)(highest + i);
+            below = (Eight)CHOOSE(below > least, below, least);
+            exp_below(&below);
+            part += below;
+        }
+        *(Eight *)(sum + i) += part;
+    }
+    return i;
+}
+
+static void find_candidates(const float *scores, int64_t k, int64_t h, int64_t w, int64_t y, Candidates *found,
+                            uint8_t *reaching) {
     int64_t below = y + 1 < h ? w : 0;
     for (int64_t x = 0; x < w; x++) found->least[x] = -__builtin_inff();
     for (int64_t row = 0; row < k; row++) {
         const float *upper = scores + (row * h + y) * w;
-        by->bounds(upper, upper + below, w, found->highest + row * w, found->least);
+        find_bounds(upper, upper + below, w, found->highest + row * w, found->least);
     }
     for (int64_t x = 0; x < w; x++) {
         found->least[x] -= SLACK;
@@ -134,14 +221,11 @@ static void find_candidates(const Way *by, const float *scores, int64_t k, int64
     int64_t blocks = w / BLOCK;
     for (int64_t row = 0; row < k; row++) {
         const float *highest = found->highest + row * w;
-        by->reach(highest, found->least, blocks, any);
-        for (int64_t b = 0; b < blocks; b++)
-            for (uint32_t some = any[b]; some; some &= some - 1) {
-                int64_t x = b * BLOCK + __builtin_ctz(some);
-                found->rows[x * k + found->count[x]++] = (int32_t)row;
-            }
-        for (int64_t x = blocks * BLOCK; x < w; x++)
-            if (highest[x] >= found->least[x]) found->rows[x * k + found->count[x]++] = (int32_t)row;
+        find_reaching(highest, found->least, blocks, reaching);
+        for (int64_t x = 0; x < w; x++) {
+            if (x % BLOCK == 0 && x / BLOCK < blocks && !reaching[x / BLOCK]) x += BLOCK - 1;
+            else if (highest[x] >= found->least[x]) found->rows[x * k + found->count[x]++] = (int32_t)row;
+        }
     }
 }
 
@@ -170,8 +254,6 @@ static void gather_corners(const float *scores, int64_t k, int64_t plane, int64_
     }
 }
 
-typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
-
 /* Pixels of a row whose probabilities are one sum: of cells side by side that have one candidate, the same. Of a cell with
  * several candidates each pixel counts for itself. */
 typedef struct {
@@ -198,13 +280,13 @@ static int64_t group_pixels(const Candidates *found, const int64_t *start, int64
 }
 
 /* For all rows of pixels in a row of cells: where one of the first `counted` rows may win. `wanted` [w] of the cells. */
-static void find_spans(const Candidates *found, const int64_t *start, int64_t w, int64_t counted, int64_t lanes,
-                       Spans *spans, uint8_t *wanted) {
+static void find_spans(const Candidates *found, const int64_t *start, int64_t w, int64_t counted, Spans *spans,
+                       uint8_t *wanted) {
     spans->n = 0;
     for (int64_t x = 0; x < w; x++) {
         wanted[x] = start[x] < start[x + 1] && (found->count[x] > 1 || found->first[x] < counted);
         if (!wanted[x]) continue;
-        Span span = {start[x] & -lanes, up(start[x + 1], lanes)};
+        Span span = {start[x] & -LANES, (start[x + 1] + LANES - 1) & -LANES};
         Span *last = spans->each + spans->n - 1;
         if (spans->n && span.from <= last->to) last->to = span.to;
         else spans->each[spans->n++] = span;
@@ -237,16 +319,14 @@ WIDEST static void find_highest(const float *scores, int64_t k, int64_t n, int64
 }
 
 /* log(sum(exp(scores))) over the K rows, of the n cells those in blocks `from` to `to`: [K, n] -> sum [n]. */
-static void normalise(const Way *by, const float *scores, int64_t k, int64_t n, int64_t from, int64_t to,
-                      float *restrict highest, float *restrict sum) {
-    const Way narrow = way(8);
+static void normalise(const float *scores, int64_t k, int64_t n, int64_t from, int64_t to, float *restrict highest,
+                      float *restrict sum) {
     const int64_t first = from * BLOCK, end = to * BLOCK < n ? to * BLOCK : n;
     find_highest(scores, k, n, first, end, highest);
     memset(sum + first, 0, (size_t)(end - first) * sizeof(float));
     for (int64_t row = 0; row < k; row += ROWS) { /* sums of sums: thousands of small terms, one by one, get lost */
         int64_t last = row + ROWS < k ? row + ROWS : k;
-        int64_t i = by->add_exponentials(scores, row, last, n, first, end, highest, sum);
-        i = narrow.add_exponentials(scores, row, last, n, i, end, highest, sum);
+        int64_t i = add_exponentials(scores, row, last, n, first, end, highest, sum);
         for (; i < end; i++) {
             float part = 0;
             for (int64_t each = row; each < last; each++) part += expf(scores[each * n + i] - highest[i]);
@@ -257,12 +337,12 @@ static void normalise(const Way *by, const float *scores, int64_t k, int64_t n, 
 }
 
 /* The same of all blocks with cells from `first` to `last`, as far as that is not `done`. */
-static void normalise_around(const Way *by, const float *scores, int64_t k, int64_t n, int64_t first, int64_t last,
-                             uint8_t *done, float *highest, float *sum) {
+static void normalise_around(const float *scores, int64_t k, int64_t n, int64_t first, int64_t last, uint8_t *done,
+                             float *highest, float *sum) {
     for (int64_t from = first / BLOCK, end = last / BLOCK + 1; from < end; from++) {
         int64_t to = from;
         while (to < end && !done[to]) done[to++] = 1;
-        if (to > from) normalise(by, scores, k, n, from, to, highest, sum);
+        if (to > from) normalise(scores, k, n, from, to, highest, sum);
     }
 }
 
@@ -273,20 +353,18 @@ static void *take(float **at, size_t n) {
     return first;
 }
 
-/* Whether each vector of pixels has its cells within as many. */
-static int place(Across *across, const int64_t *x_low, const float *x_weight, int64_t lanes) {
-    int near = 1;
-    for (int64_t from = 0, vector = 0; from < across->width; from += lanes, vector++) {
-        int64_t first = across->base[vector] = x_low[from], to = from + lanes < across->width ? from + lanes : across->width;
+static void place(Across *across, const int64_t *x_low, const float *x_weight) {
+    across->near = 1;
+    for (int64_t from = 0, vector = 0; from < across->width; from += LANES, vector++) {
+        int64_t first = across->base[vector] = x_low[from], to = from + LANES < across->width ? from + LANES : across->width;
         for (int64_t p = from; p < to; p++) across->places[p] = (int32_t)(x_low[p] - first);
-        near &= x_low[to - 1] - first < lanes;
+        across->near &= x_low[to - 1] - first < LANES;
     }
     memcpy(across->weight, x_weight, (size_t)across->width * sizeof(float));
     for (int64_t x = 0, p = 0; x <= across->w; x++) {
         while (p < across->width && x_low[p] < x) p++;
         across->start[x] = p;
     }
-    return near;
 }
 
 /* As `lexiseg_winners`; without `probability`, the votes of the first `counted` rows alone. */
@@ -294,7 +372,7 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
                                 const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight,
                                 int64_t width, void *labels, int64_t wide, float *probability, double *votes,
                                 int64_t counted) {
-    const size_t pixels = (size_t)width + MOST_LANES, cells = (size_t)w + MOST_LANES, all = (size_t)(h * w) + MOST_LANES;
+    const size_t pixels = (size_t)width + LANES, cells = (size_t)w + LANES, all = (size_t)(h * w) + LANES;
     size_t bytes = ((size_t)w + 1 + pixels) * sizeof(int64_t) + (size_t)w * sizeof(Group); /* start, base, groups */
     bytes += (size_t)w * sizeof(Span);
     bytes += (4 * pixels + 12 * cells + (size_t)(2 * k * w) + 2 * all) * 4 + ((size_t)w / BLOCK + 1) * 2;
@@ -333,36 +411,32 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
     found.rows = take(&at, (size_t)(k * w));
     float *highest = take(&at, all);
     float *normaliser = take(&at, all);
-    uint16_t *any = (uint16_t *)at;
-    uint8_t *wanted = (uint8_t *)(any + w / BLOCK + 1), *done = wanted + w;
+    uint8_t *wanted = (uint8_t *)at, *reaching = wanted + w, *done = reaching + w / BLOCK + 1;
 
-    Way by = way(MOST_LANES);
-    if (!place(&across, x_low, x_weight, by.lanes)) {
-        by = way(0);
-        place(&across, x_low, x_weight, by.lanes);
-    }
+    place(&across, x_low, x_weight);
     if (probability) counted = k;
-    if (counted >= k) normalise_around(&by, scores, k, h * w, 0, h * w - 1, done, highest, normaliser);
+    if (counted >= k) normalise_around(scores, k, h * w, 0, h * w - 1, done, highest, normaliser);
     int64_t row = -1, n_groups = 0; /* of cells whose candidates are known */
     for (int64_t y = 0; y < height; y++) {
         int64_t below = y_low[y] + 1 < h ? w : 0;
         if (y_low[y] != row) {
-            find_candidates(&by, scores, k, h, w, row = y_low[y], &found, any);
+            find_candidates(scores, k, h, w, row = y_low[y], &found, reaching);
             gather_corners(scores + row * w, k, h * w, w, below, &found);
             n_groups = group_pixels(&found, across.start, w, groups);
-            find_spans(&found, across.start, w, counted, by.lanes, &spans, wanted);
-            by.lead(&across, &found, space.winner);
+            find_spans(&found, across.start, w, counted, &spans, wanted);
+            lead(&across, &found, space.winner);
             for (int64_t x = 0, next; x < w; x = next + 1) {
                 for (next = x; next < w && wanted[next]; next++) {} /* and the cell behind them, whose corners count */
                 int64_t first = row * w + x, last = row * w + (next < w ? next : w - 1);
                 if (next == x) continue;
-                normalise_around(&by, scores, k, h * w, first, last, done, highest, normaliser);
-                normalise_around(&by, scores, k, h * w, first + below, last + below, done, highest, normaliser);
+                normalise_around(scores, k, h * w, first, last, done, highest, normaliser);
+                normalise_around(scores, k, h * w, first + below, last + below, done, highest, normaliser);
             }
         }
         const float *normal = normaliser + row * w;
         void *here = (char *)labels + (y * width << wide);
-        by.win(&across, y_weight[y], &found, &spans, normal, normal + below, &space, here, (int)wide);
+        win(&across, y_weight[y], &found, &spans, normal, normal + below, &space);
+        narrow(space.winner, width, here, (int)wide);
         count_votes(space.best, space.winner, groups, n_groups, counted, votes);
         if (probability) memcpy(probability + y * width, space.best, (size_t)width * sizeof(float));
     }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.kernel.axes import Axes
+from lexiseg_model.kernel.calls import Axes
 
 BAND_PIXELS = 1 << 18  # of the answer, worked on at a time
 BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel.crumbs import turn_crumbs
+from lexiseg_model.kernel.calls import turn_crumbs
 
 
 class CrumbRule(BaseModel):

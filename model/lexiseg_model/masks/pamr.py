@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
+from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel import pamr as compiled
 
 # Row by row around the centre: the order of the affinities.
 NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
@@ -85,7 +85,7 @@ def _groups(maps: Tensor) -> tuple[Tensor, ...]:
 
 def _compiled(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSettings) -> Tensor:
     colours, room = image.float().numpy(), None if into is None else into.numpy()
-    refined = compiled.refine(maps.numpy(), colours, settings.dilations, settings.iterations, room)
+    refined = compiled.refine_maps(maps.numpy(), colours, settings.dilations, settings.iterations, room)
     return torch.from_numpy(refined)
 
 

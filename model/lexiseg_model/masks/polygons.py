@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel.outlines import outlines
+from lexiseg_model.kernel.calls import outlines
 from lexiseg_model.masks.rle import decode_in_box, decode_spans
 from lexiseg_model.types import Ring, Rle
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel import regions as compiled
 from lexiseg_model.types import LabelMap
 
 MOST_REGIONS = 65_534  # ids are 16-bit, and one value means nobody

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import ShapeError
+from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel import runs as compiled
-from lexiseg_model.kernel import spans as compiled_spans
 from lexiseg_model.masks.cut import Spans
 from lexiseg_model.types import LabelMap, Rle
 
@@ -84,14 +83,14 @@ def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
         What `encode_mask` gives for the mask.
     """
     if library.ready():
-        return compiled_spans.encode(spans, size, keep_counts=True)
+        return compiled.encode_spans(spans, size, keep_counts=True)
     return replace(_measured(spans, size), counts=_to_text(_counts(spans, size)))
 
 
 def measure_spans(spans: Spans, size: tuple[int, int]) -> Rle:
     """As `encode_spans`, but with empty counts, for area and box alone."""
     if library.ready():
-        return compiled_spans.encode(spans, size, keep_counts=False)
+        return compiled.encode_spans(spans, size, keep_counts=False)
     return _measured(spans, size)
 
 

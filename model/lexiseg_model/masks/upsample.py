@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel import winners as compiled
 from lexiseg_model.masks import device_winners
 from lexiseg_model.masks.bilinear import Axis, axes, axis, bands, interpolate
 from lexiseg_model.masks.winners import LEAST, Winners

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel import outcome as compiled
 from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.regions import MOST_REGIONS
 from lexiseg_model.masks.rle import encode_label_map, encode_label_runs

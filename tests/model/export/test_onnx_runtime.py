@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
-from pathlib import Path
 
 import pytest
 import torch
 
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime
-from lexiseg_model.export.onnx_runtime import TileShapes
-
-SHAPES = TileShapes(((288, 640), (288, 384), (640, 288)))
 
 
 def versions(*packages: str) -> Callable[[str], str]:
@@ -54,12 +50,12 @@ def test_it_reports_to_nobody_unless_it_is_told_to(
 
 
 def test_a_cpu_has_one_provider() -> None:
-    assert onnx_runtime.providers(torch.device("cpu"), SHAPES, exact=False) == [("CPUExecutionProvider", {})]
+    assert onnx_runtime.providers(torch.device("cpu"), exact=False) == [("CPUExecutionProvider", {})]
 
 
 class GpuBuild:
     def get_available_providers(self) -> list[str]:
-        return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
 @pytest.mark.skipif(
@@ -67,34 +63,16 @@ class GpuBuild:
 )
 def test_a_gpu_needs_the_other_package() -> None:
     with pytest.raises(ExportError, match="needs onnxruntime-gpu in place of onnxruntime"):
-        onnx_runtime.providers(torch.device("cuda"), SHAPES, exact=False)
+        onnx_runtime.providers(torch.device("cuda"), exact=False)
 
 
-@pytest.mark.parametrize(("library", "first"), [("libc.so.6", "TensorrtExecutionProvider"), ("libnone.so", "CUDA")])
-def test_tensorrt_comes_first_where_its_library_loads(
-    library: str, first: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_products_are_full_float32_when_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_runtime, "require", GpuBuild)
-    monkeypatch.setattr(onnx_runtime, "TENSORRT_LIBRARY", library)
 
-    found = onnx_runtime.providers(torch.device("cuda:1"), SHAPES, exact=True)
+    (name, options), cpu = onnx_runtime.providers(torch.device("cuda:1"), exact=True)
 
-    assert found[0][0].startswith(first)
-    assert [name for name, _ in found][-2:] == ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    assert all(options["device_id"] == 1 for _, options in found[:-1])
-    assert found[-2][1]["use_tf32"] == 0
-
-
-def test_tensorrt_keeps_its_engines_where_it_may(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(onnx_runtime, "require", GpuBuild)
-    monkeypatch.setattr(onnx_runtime, "TENSORRT_LIBRARY", "libc.so.6")
-
-    (_, kept), *_ = onnx_runtime.providers(torch.device("cuda"), SHAPES, exact=False, engines=tmp_path)
-    (_, lost), *_ = onnx_runtime.providers(torch.device("cuda"), SHAPES, exact=False)
-
-    assert kept["trt_engine_cache_enable"]
-    assert kept["trt_engine_cache_path"] == str(tmp_path)
-    assert "trt_engine_cache_enable" not in lost
+    assert (name, cpu[0]) == ("CUDAExecutionProvider", "CPUExecutionProvider")
+    assert (options["device_id"], options["use_tf32"]) == (1, 0)
 
 
 class Session:
@@ -111,10 +89,6 @@ def test_a_session_that_fell_back_to_the_cpu_is_refused() -> None:
 
     onnx_runtime.require_provider(Session("CUDAExecutionProvider", "CPUExecutionProvider"), torch.device("cuda"))
     onnx_runtime.require_provider(Session("CPUExecutionProvider"), torch.device("cpu"))
-
-
-def test_tensorrt_is_told_the_shapes_of_the_buckets() -> None:
-    assert SHAPES.profile() == {"min": "1x3x288x288", "opt": "8x3x288x640", "max": "8x3x640x640"}
 
 
 def test_threads_follow_the_variable_that_torch_follows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.kernel import outcome as compiled
+from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule, without_specks
 from lexiseg_model.masks.upsample import winners

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.kernel import pamr as kernel
+from lexiseg_model.kernel import calls as kernel
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings, affinity, refine, refine_masks
 from tests.golden import golden_inputs
@@ -107,9 +107,9 @@ def test_maps_may_be_refined_where_they_lie(n_maps: int) -> None:
     require_kernel()
     random = torch.Generator().manual_seed(0)
     maps, image = (torch.rand(n, 40, 61, generator=random).numpy() for n in (n_maps, 3))
-    expected = kernel.refine(maps, image, (1, 12), 3)
+    expected = kernel.refine_maps(maps, image, (1, 12), 3)
 
-    refined = kernel.refine(maps, image, (1, 12), 3, refined=maps)
+    refined = kernel.refine_maps(maps, image, (1, 12), 3, refined=maps)
 
     assert refined is maps
     np.testing.assert_array_equal(refined, expected)

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.masks.shrink import shrink
 from lexiseg_model.types import InputSize
 
 
@@ -28,10 +27,17 @@ def first(batched: Tensor) -> Tensor:
 
 def brought_to(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """A picture [H, W, 3] -> planes [3, h, w] of that size."""
-    if size[0] * size[1] < rgb.shape[0] * rgb.shape[1]:
-        return shrink(rgb, size)
-    resized = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_LINEAR)
+    smaller = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
+    resized = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
     return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
+
+
+def halved(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The guide of refinements: means of 2 x 2 pixels, [N, 2h, 2w] -> [N, h, w]; ties go to the even number."""
+    across = planes[:, :, ::2].astype(np.uint16) + planes[:, :, 1::2]
+    total = across[:, ::2] + across[:, 1::2]
+    means: NDArray[np.uint8] = ((total + 1 + (total >> 2 & 1)) >> 2).astype(np.uint8)
+    return means
 
 
 def buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:

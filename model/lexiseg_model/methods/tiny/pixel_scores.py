@@ -6,7 +6,6 @@ A class with several texts has the score of its best one.
 from __future__ import annotations
 
 import math
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -15,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.features import Features
-from lexiseg_model.kernel import cell_scores
-from lexiseg_model.methods.tiny.network import EMBEDDING, PRESENCE_FLOOR, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.network import TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.segmenter import Competing, TextBank
 from lexiseg_model.vocabulary.bank import directions, highest_per_class, words_as_one
@@ -61,9 +59,6 @@ class PixelScores:
         self._scale = network.log_scale.exp().item()
         self._presence_scale = network.presence_log_scale.detach().exp()
         self.nobody = self._scale * network.nobody.item()
-        self._rule = cell_scores.PresenceRule(
-            self._presence_scale.item(), network.presence_bias.item(), settings.presence, PRESENCE_FLOOR
-        )
         self._nobody = torch.tensor(self.nobody, device=device)
 
     def of_texts(self, features: Features, bank: TextBank) -> Tensor:
@@ -80,10 +75,6 @@ class PixelScores:
     def of_pixels(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
         """[K, h, w] of embeddings [96, h, w]; `presence` [T] as `of_texts`."""
         added = self._added(bank, presence)
-        if self._are_compiled and pixels.dtype == torch.float16:
-            vectors = bank.once("scaled", lambda: (bank.vectors * self._scale).numpy())
-            scores = cell_scores.cell_scores(pixels.flatten(1).numpy(), vectors, added.numpy(), bank.owner)
-            return torch.from_numpy(scores).view(-1, *pixels.shape[1:])
         return best_per_class(pixels.to(self._device).float(), bank, added, self._scale)
 
     def of_regions(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
@@ -94,15 +85,8 @@ class PixelScores:
 
     def competing(self, features: Features, bank: TextBank) -> Competing:
         """Of an image's cells; background words may be one row."""
-        if self._are_compiled and features.tensors["pixels"].dtype == torch.float16:
-            cells, coarse, image = (features.arrays[name] for name in ("pixels", "cells", "image"))
-            asked, parts = words_as_one(bank).once("asked", partial(self._asked, bank)), (len(cells), -1)
-            scores, _ = cell_scores.scores_by_presence(
-                cells.reshape(parts), coarse.reshape(parts), image, asked, self._rule
-            )
-            return Competing(torch.from_numpy(scores.reshape(-1, *cells.shape[1:])))
         with torch.inference_mode():
-            merged = words_as_one(bank) if self._are_compiled else bank
+            merged = words_as_one(bank) if self._on_cpu else bank
             presence = self.of_texts(features, bank)
             return Competing(self.of_pixels(features.tensors["pixels"], merged, presence))
 
@@ -124,20 +108,6 @@ class PixelScores:
             return self._nobody
         clipped = min(max(threshold, 1e-6), 1 - 1e-6)
         return self._nobody.new_tensor(self.nobody + math.log(clipped / (1 - clipped)))
-
-    def _asked(self, bank: TextBank) -> cell_scores.Asked:
-        """Texts of a bank as the kernel reads them, background words as one."""
-        vectors, levels = bank.vectors.contiguous().numpy(), bank.levels
-        return cell_scores.Asked(
-            directions(bank).contiguous().numpy() if bank.has_examples else vectors,
-            vectors * np.float32(self._scale),
-            None if levels is None else levels.contiguous().numpy(),
-            np.ascontiguousarray(words_as_one(bank).owner, np.int64),
-        )
-
-    @property
-    def _are_compiled(self) -> bool:
-        return self._on_cpu and cell_scores.fit(EMBEDDING)
 
     def _added(self, bank: TextBank, presence: Tensor) -> Tensor:
         """[T]: what presence and level add to the scores of a text."""

@@ -18,13 +18,12 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, ImageRunner, Part, PartRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
-from lexiseg_model.masks.halve import halve
 from lexiseg_model.masks.specks import SpeckRule
 from lexiseg_model.methods.tiny import asking, by_example, closer_look
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.fast import fused, in_type
 from lexiseg_model.methods.tiny.graphs import ImagePass, PromptGraphs, parts
-from lexiseg_model.methods.tiny.image_pass import brought_to, buckets, first, fitted
+from lexiseg_model.methods.tiny.image_pass import brought_to, buckets, first, fitted, halved
 from lexiseg_model.methods.tiny.mask_rules import by_own_colours, palette
 from lexiseg_model.methods.tiny.network import MEAN, STD, STRIDE, TinyNetwork
 from lexiseg_model.methods.tiny.pixel_scores import PixelScores, means_under
@@ -137,7 +136,7 @@ class TinySegmenter(Exportable):
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         pixels, image, cells = tile_features
         parts = {"pixels": first(pixels), "image": first(image), "cells": first(cells)}
-        kept = {"guide": halve(plan.tiles[0])} | ({} if plan.picture is None else {"picture": plan.picture})
+        kept = {"guide": halved(plan.tiles[0])} | ({} if plan.picture is None else {"picture": plan.picture})
         return Features(plan.size, parts | {name: torch.from_numpy(part) for name, part in kept.items()})
 
     def guide(self, features: Features) -> Tensor:
