@@ -133,12 +133,6 @@ def test_a_photograph_with_an_exif_rotation_is_found(pets: Path) -> None:
     assert kinds(pets) == [("turned", "train/images/1.jpg")]
 
 
-def test_two_photographs_of_one_name_are_found(pets: Path) -> None:
-    picture(9).save(pets / "train/images/1.png")
-
-    assert kinds(pets) == [("two names", "train/images/1.jpg")]
-
-
 @pytest.mark.parametrize(
     ("listing", "detail"), [(None, "there is no classes.json"), ('["a", "a"]', "'a' occurs twice"), ("{", "JSON")]
 )
@@ -150,20 +144,6 @@ def test_a_class_list_that_cannot_be_meant_is_found(pets: Path, listing: str | N
 
     kind = "layout" if listing else "no classes"
     assert any(entry.kind == kind and detail in entry.detail for entry in check_masks(pets).problems)
-
-
-def test_a_set_without_splits_is_found(tmp_path: Path) -> None:
-    (tmp_path / "classes.json").write_text(json.dumps(CLASSES))
-
-    assert kinds(tmp_path) == [("layout", ".")]
-
-
-def test_progress_is_told_of_every_photograph(pets: Path) -> None:
-    told: list[int] = []
-
-    check_masks(pets, lambda: told.append(1), told.append)
-
-    assert told == [4, 1, 1, 1, 1]
 
 
 def test_a_folder_of_sets_is_none(pets: Path) -> None:

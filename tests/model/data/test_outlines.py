@@ -142,14 +142,6 @@ def test_a_photograph_of_coco_that_cannot_be_used_is_named(
         source.read(0)
 
 
-def test_a_photograph_of_another_size_than_its_json_says_is_named(tmp_path: Path) -> None:
-    source = CocoInstances(write_coco(tmp_path, []))
-    Image.new("RGB", (4, 4)).save(tmp_path / "train2017" / "a.jpg")
-
-    with pytest.raises(SampleError, match="is 4 x 4; its JSON states 8 x 6"):
-        source.read(0)
-
-
 @pytest.mark.parametrize("content", [None, "{", "{}", "[]"])
 def test_what_is_no_coco_json_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
@@ -170,9 +162,3 @@ def test_the_check_names_what_is_broken_and_which_classes_nothing_shows(tmp_path
     assert (fit.photographs, told) == ({"photographs": 1}, [1, 1])
     assert [(entry.kind, entry.detail) for entry in fit.problems] == [("empty class", "toothbrush")]
     assert [entry.file for entry in broken.errors] == [f"{tmp_path}/train2017/a.jpg"]
-
-
-def test_the_check_names_photographs_without_an_object(tmp_path: Path) -> None:
-    write_sa1b(tmp_path)
-
-    assert [entry.kind for entry in check_outlines(Sa1b(tmp_path)).problems] == ["no object"]

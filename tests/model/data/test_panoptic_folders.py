@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from lexiseg_model.data.benchmark import panoptic_benchmark
-from lexiseg_model.data.read_scenes import read_ids, read_panoptic
+from lexiseg_model.data.read_scenes import read_panoptic
 from lexiseg_model.data.scenes import PanopticTruth, SceneSet, TruthSegment
 from lexiseg_model.errors import DatasetError
 from tests.model.data.panoptic_trees import (
@@ -64,29 +63,10 @@ def test_images_ids_and_segments_are_read(name: str, tmp_path: Path) -> None:
     assert abs(picture[0, 0].astype(int) - colour(1)).max() < 8
 
 
-@pytest.mark.parametrize("folder", ["coco", "."])
-def test_the_root_may_be_the_data_sets_own_folder(folder: str, tmp_path: Path) -> None:
-    write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))])
-
-    assert len(read("coco-panoptic", tmp_path / ("coco" if folder == "." else ".")).scenes) == 1
-
-
 def test_the_masks_of_coco_may_lie_where_their_archive_puts_them(tmp_path: Path) -> None:
     write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))], masks="annotations/panoptic_val2017")
 
     assert read("coco-panoptic", tmp_path).scenes[0].read_truth().ids.shape == (3, 4)
-
-
-def test_a_segment_that_others_cover_wholly_stays_in_the_list(tmp_path: Path) -> None:
-    covered = Drawn("ADE_val_00000001", np.full((2, 2), 7), {7: 3, 8: 12})
-    write_ade_panoptic(tmp_path, [covered])
-
-    assert [segment.id for segment in read("ade20k-panoptic", tmp_path).scenes[0].read_truth().segments] == [7, 8]
-
-
-def test_without_the_json_the_layout_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"holds gtFine/cityscapes_panoptic_val.json; expected it with the PNG"):
-        read("cityscapes-panoptic", tmp_path)
 
 
 @pytest.mark.parametrize("missing", ["val2017/000000000139.jpg", "panoptic_val2017/000000000139.png"])
@@ -131,17 +111,3 @@ def test_an_id_without_a_segment_is_an_error(tmp_path: Path) -> None:
         DatasetError, match=rf"139.png holds the ids \[{LARGE}\], which its segments_info does not list"
     ):
         read("coco-panoptic", tmp_path).scenes[0].read_truth()
-
-
-def test_a_map_of_one_channel_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "gray.png")
-
-    with pytest.raises(DatasetError, match=r"gray.png is \[2, 2\]; expected RGB, id = red \+ 256 green"):
-        read_ids(tmp_path / "gray.png")
-
-
-def test_a_torn_map_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "torn.png").write_bytes(b"torn")
-
-    with pytest.raises(DatasetError, match=r"torn.png cannot be read as an image"):
-        read_ids(tmp_path / "torn.png")

@@ -28,9 +28,7 @@ from lexiseg_model.data.scenes import (
     annotations_of,
     components,
     objects_in,
-    objects_of,
     panoptic_of,
-    things_of,
 )
 from lexiseg_model.errors import DatasetError, SampleError
 from tests import coco
@@ -70,17 +68,6 @@ def test_an_object_has_a_thousandth_of_the_picture_at_least() -> None:
     assert components(labels, {1}).areas == (200,)
 
 
-def test_objects_carry_classes_and_what_is_ignored() -> None:
-    labels = board()
-    labels[0:10, 0:10], labels[20:40, 20:40], labels[50:, 50:] = 1, 2, IGNORED
-
-    found = objects_of(labels, range(1, 5), IGNORED)
-
-    assert found.labels == (1, 2)
-    assert np.array_equal(found.ignored, labels == IGNORED)
-    assert np.array_equal(found.ids == 2, labels == 2)
-
-
 def test_things_are_segments_by_component_and_stuff_by_class() -> None:
     labels = board()
     labels[0:10, 0:10] = labels[0:10, 20:30] = 1
@@ -90,13 +77,6 @@ def test_things_are_segments_by_component_and_stuff_by_class() -> None:
 
     assert truth.segments == (TruthSegment(1, 1, 100), TruthSegment(2, 1, 100), TruthSegment(3, 2, 200))
     assert (truth.ids[0, 0], truth.ids[0, 20], truth.ids[30, 0], truth.ids[30, 20]) == (1, 2, 3, 3)
-
-
-def test_a_background_is_nothing_and_no_void() -> None:
-    truth = panoptic_of(board(), things={1}, stuff={2}, ignored=IGNORED)
-
-    assert truth.segments == ()
-    assert (truth.ids == NOTHING).all()
 
 
 def test_specks_of_things_and_ignored_pixels_are_void() -> None:
@@ -134,12 +114,6 @@ def test_void_and_groups_are_ignored() -> None:
     assert found.ids.tolist() == [[0, 0, 1]]
 
 
-def test_a_thing_without_pixels_is_no_object() -> None:
-    truth = PanopticTruth(np.array([[6]], np.int32), (TruthSegment(5, 1, 9), TruthSegment(6, 1, 1)))
-
-    assert objects_in(truth, CLASSES).labels == (1,)
-
-
 IDS = np.array([[0, 9, 9, -1], [0, 9, 4, 4], [700, 700, 4, 4]], np.int32)
 
 
@@ -152,23 +126,6 @@ def test_every_instance_becomes_a_mask_in_their_order() -> None:
         assert np.array_equal(coco.decode(entry["segmentation"]), number == IDS)
         assert entry["area"] == np.count_nonzero(number == IDS)
         assert entry["bbox"] == coco.box(entry["segmentation"])
-
-
-def test_an_instance_without_pixels_is_left_out() -> None:
-    assert [entry["category_id"] for entry in annotations_of(IDS, [Instance(9, 1), Instance(10, 2)])] == [2]
-
-
-def test_no_instances_give_no_annotations() -> None:
-    assert annotations_of(IDS, []) == []
-
-
-def test_of_a_panoptic_truth_only_things_are_instances() -> None:
-    classes = [SceneClass("sky", ("sky",), thing=False), SceneClass("car", ("car",), thing=True)]
-    truth = PanopticTruth(IDS, (TruthSegment(9, 0, 3), TruthSegment(4, 1, 4), TruthSegment(700, 1, 2, crowd=True)))
-
-    found = things_of(truth, classes)
-
-    assert [(entry["category_id"], entry["area"], entry["iscrowd"]) for entry in found] == [(2, 4, 0), (2, 2, 1)]
 
 
 def write(root: Path, mask: NDArray[np.uint8], classes: Sequence[str] | None) -> None:
@@ -202,15 +159,6 @@ def test_a_background_is_no_class_and_labels_count_without_it(tmp_path: Path) ->
     assert truth.ids[::20, 0].tolist() == [NOTHING, 2, 1, VOID]
 
 
-def test_without_a_background_labels_are_mask_values(tmp_path: Path) -> None:
-    write(tmp_path, mask(0, 1), ["sky", "car"])
-
-    data = read_panoptic_scenes("mine", tmp_path, "val", is_thing)
-
-    assert not data.background
-    assert sorted(segment.class_index for segment in data.scenes[0].read_truth().segments) == [0, 1]
-
-
 def test_objects_are_components_of_things_and_stuff_but_not_of_the_background(tmp_path: Path) -> None:
     write(tmp_path, mask(0, 1, 2, 1, 255), ["background", "sky", "car"])
 
@@ -232,14 +180,6 @@ def test_where_classes_have_no_names_every_value_is_a_region(tmp_path: Path) -> 
     assert objects.labels == (0, 0, 0, 0)
     assert len(np.unique(objects.ids[::20, 0])) == 5
     assert objects.ignored[-1, 0]
-
-
-def test_a_mask_of_another_kind_is_named(tmp_path: Path) -> None:
-    write(tmp_path, mask(0), None)
-    Image.new("RGB", (60, 20)).save(tmp_path / "mine" / "val" / "masks" / "one.png")
-
-    with pytest.raises(DatasetError, match=r"one.png: is of mode RGB; expected one channel of 8 bits"):
-        object_scenes(tmp_path, "mine", "val", is_thing).scenes[0].read_truth()
 
 
 def test_a_mask_that_does_not_fit_its_photograph_or_its_classes_is_named(tmp_path: Path) -> None:

@@ -44,9 +44,3 @@ def test_what_fills_little_is_shown_where_there_is_nothing_else(data: IndexedDat
 
     assert len({shown.sample for shown in boxes}) == 4
     assert boxes[-1].rank == (False, True)
-
-
-def test_another_seed_chooses_others(data: IndexedDataset) -> None:
-    found = boxes_of(data)
-
-    assert len({chosen(found, 1, seed)[1][0].sample for seed in range(20)}) > 1

@@ -58,10 +58,6 @@ def test_each_process_of_a_machine_gets_a_gpu_of_its_own(monkeypatch: pytest.Mon
     assert device_of("cpu") == "cpu"
 
 
-def test_items_come_in_order_with_what_was_read() -> None:
-    assert list(read_ahead(range(7), str)) == [(number, str(number)) for number in range(7)]
-
-
 def test_the_next_are_read_while_one_is_worked_on() -> None:
     read = {number: threading.Event() for number in range(9)}
 

@@ -101,20 +101,10 @@ def test_without_the_plateau_it_goes_on_and_says_that_the_rate_is_another(
     assert line.endswith("steps was 10, is 12; without plateau.pt the learning rate jumps here")
 
 
-def test_a_run_that_is_done_says_that_nothing_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ToyRun(recipe_for(tmp_path)).train()
-
-    assert told(capsys, tmp_path) == ([], "resumed at step 10, 0.0 minutes: nothing is left to train")
-
-
 def begun(out: Path, **values: Any) -> None:
     """What a run leaves beside its weights."""
     (out / "recipe.yaml").write_text(yaml.safe_dump(recipe_for(out, **values).model_dump(mode="json")))
     (out / "checkpoint.pt").touch()
-
-
-def test_an_empty_folder_holds_no_run(tmp_path: Path) -> None:
-    assert not is_begun(recipe_for(tmp_path))
 
 
 def test_a_run_may_be_gone_on_with_longer_and_elsewhere(tmp_path: Path) -> None:
@@ -136,14 +126,6 @@ def test_what_differs_is_named_down_to_its_part(tmp_path: Path) -> None:
         f"rate_factors.head was 2.0, is None. Continue with its own recipe, `lexiseg train {tmp_path}/recipe.yaml`, "
         "or train into another folder with out=FOLDER"
     )
-
-
-def test_more_phases_are_named_as_a_whole(tmp_path: Path) -> None:
-    begun(tmp_path, phases=[{"after": 0, "crop": 64, "global_batch": 4}])
-    phases = [{"after": 0, "crop": 64, "global_batch": 4}, {"after": 0.5, "crop": 96, "global_batch": 4}]
-
-    with pytest.raises(RecipeError, match=r"phases was \[\{[^{]*\}\], is \[\{.*\}, \{"):
-        is_begun(recipe_for(tmp_path, phases=phases))
 
 
 def test_a_batch_with_accumulation_is_read_as_a_global_batch(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tcl.training.losses import TclLosses
-from lexiseg_model.training.learner import Group, groups, number_type, optimiser
+from lexiseg_model.training.learner import groups, number_type, optimiser
 from lexiseg_model.training.recipe import DecayRule
 from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.tcl.small import small_network
@@ -86,13 +86,6 @@ def test_of_s_seg_matrices_and_the_temperature_decay() -> None:
     assert {"image_projector.norm.weight", "image_projector.first.bias"} <= others
 
 
-def test_by_default_what_has_one_axis_or_none_does_not_decay() -> None:
-    decayed, others = groups(ToyNetwork(), "matrices")
-
-    assert decayed == Group(["first.weight", "second.weight"], True, 1.0)
-    assert set(others.names) == {"scale", "first.bias", "norm.weight", "norm.bias", "second.bias"}
-
-
 def test_a_part_learns_at_a_rate_of_its_own() -> None:
     found = groups(ToyNetwork(), "matrices", {"first": 0.1, "first.bias": 0.5})
 
@@ -131,8 +124,3 @@ def test_auto_is_bfloat16_only_where_the_processor_multiplies_it(
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
 
     assert number_type("auto", CPU) is expected
-
-
-@pytest.mark.parametrize("name", ["bfloat16", "float16", "float32"])
-def test_a_type_that_is_named_is_taken(name: str) -> None:
-    assert number_type(name, CPU) is getattr(torch, name)  # type: ignore[arg-type]

@@ -66,15 +66,6 @@ def test_nothing_that_was_measured_of_other_weights_stays(recipe: RunRecipe, oth
     assert card.weights_sha256 != other.weights_sha256
 
 
-def test_lineage_tells_the_start_and_how_the_loss_went(recipe: RunRecipe, tmp_path: Path) -> None:
-    (tmp_path / JOURNAL).write_text('{"step": 50, "loss": 2.0}\n{"step": 400, "loss": 0.5}\n')
-
-    told = lineage(recipe, "random weights")
-
-    expected = "400 steps of the recipe 'acme' from random weights, seed 6. Loss: 2 at step 50, 0.5 at step 400."
-    assert told == expected
-
-
 def test_a_finished_directory_can_be_read_by_other_users(other: ModelCard, tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     weights.touch(mode=0o600)

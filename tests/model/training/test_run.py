@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import IterableDataset
@@ -21,7 +20,7 @@ from torch.utils.data import IterableDataset
 from lexiseg_model.errors import RecipeError, TrainingError, WeightsError
 from lexiseg_model.training.recipe import LocalPhase, Phase
 from lexiseg_model.training.run import BEST, NONFINITE
-from tests.model.training.toy import ToyBatch, ToyRecipe, ToyRun, differences, finished, recipe_for
+from tests.model.training.toy import ToyBatch, ToyRun, differences, finished, recipe_for
 
 EIGHT = [Phase(after=0, crop=64, global_batch=8)]
 
@@ -195,14 +194,6 @@ def test_a_figure_that_validation_does_not_give_is_named_before_the_first_step(t
     assert run.step == 0
 
 
-def test_a_run_that_begins_again_has_one_line_of_its_start(tmp_path: Path) -> None:
-    for _ in range(2):
-        trained(tmp_path, steps=2, validate_steps=2, best_by="-error")
-        (tmp_path / "checkpoint.pt").unlink()
-
-    assert [line["step"] for line in lines(tmp_path) if line.get("validation")] == [0, 2]
-
-
 class Spoilt(ToyRun):
     """Some batches have no finite loss."""
 
@@ -225,14 +216,6 @@ def test_a_step_without_a_finite_loss_changes_nothing_and_is_kept(tmp_path: Path
     assert (run.step, run.nonfinite) == (4, 1)
     [batch] = torch.load(tmp_path / NONFINITE / "step-3-rank-0.pt", weights_only=False)
     assert batch.number == 3
-
-
-def test_a_run_goes_on_after_single_bad_batches(tmp_path: Path) -> None:
-    run = Spoilt(recipe_for(tmp_path, steps=12, nonfinite_limit=2))
-    run.bad = (2, 5, 8)
-
-    assert run.train() is not None
-    assert all(value.isfinite().all() for value in run.average.values())
 
 
 def test_too_many_bad_batches_in_a_row_end_a_run(tmp_path: Path) -> None:
@@ -264,25 +247,6 @@ def test_a_signal_ends_a_run_after_its_step_and_it_goes_on_later(tmp_path: Path,
     assert differences(finished(tmp_path / "stopped"), finished(tmp_path / "never")) == []
 
 
-def test_another_recipe_over_an_old_checkpoint_is_refused_with_what_differs(tmp_path: Path) -> None:
-    trained(tmp_path, steps=2)
-
-    with pytest.raises(RecipeError) as raised:
-        trained(tmp_path, learning_rate=0.5, seed=3)
-
-    assert "learning_rate was 0.01, is 0.5" in str(raised.value)
-    assert "seed was 0, is 3" in str(raised.value)
-    assert "steps" not in str(raised.value)
-
-
-def test_length_workers_and_device_may_differ(tmp_path: Path) -> None:
-    trained(tmp_path, steps=2)
-
-    run = trained(tmp_path, steps=None, minutes=0.03, workers=1, device="auto", checkpoint_minutes=1)
-
-    assert run.step > 2
-
-
 def test_a_setting_that_came_later_counts_as_its_default(tmp_path: Path) -> None:
     trained(tmp_path, steps=2)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
@@ -294,25 +258,6 @@ def test_a_setting_that_came_later_counts_as_its_default(tmp_path: Path) -> None
 
     assert "weight_decay was None, is 0.05" in str(raised.value)
     assert "betas" not in str(raised.value)
-
-
-def test_a_kill_in_a_decay_goes_on_in_it_and_only_a_longer_run_begins_it_anew(tmp_path: Path) -> None:
-    class Stopped(ToyRun):
-        def _loss(self, batch: ToyBatch) -> Tensor:
-            if batch.number == 7:
-                signal.raise_signal(signal.SIGTERM)
-            return super()._loss(batch)
-
-    Stopped(recipe_for(tmp_path, decay_steps=5)).train()
-
-    assert trained(tmp_path, decay_steps=5).seen == [8, 9]
-    assert trained(tmp_path, steps=12, decay_steps=5).seen == list(range(5, 12))
-
-
-def test_the_recipe_lies_beside_the_weights(tmp_path: Path) -> None:
-    run = trained(tmp_path, steps=1)
-
-    assert ToyRecipe.model_validate(yaml.safe_load((tmp_path / "recipe.yaml").read_text())) == run.recipe
 
 
 def test_a_tracker_that_is_not_installed_is_named(tmp_path: Path) -> None:

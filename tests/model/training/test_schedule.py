@@ -31,20 +31,12 @@ def test_warm_up_can_begin_at_a_share_of_the_peak() -> None:
     assert [warm[step] for step in (0, 5, 10)] == pytest.approx([1e-4, 0.50005, 1.0])
 
 
-def test_between_warm_up_and_decay_lies_a_plateau() -> None:
-    assert set(factors(decay_steps=DECAY)[WARMUP : STEPS - DECAY + 1]) == {1.0}
-
-
 def test_the_last_steps_decay_to_almost_nothing() -> None:
     falling = factors(decay_steps=DECAY, last_rate=0.01)[STEPS - DECAY :]
 
     assert falling == sorted(falling, reverse=True)
     assert falling[DECAY // 2] == pytest.approx(0.01 + 0.99 / 2)
     assert falling[-1] == pytest.approx(0.01)
-
-
-def test_a_decay_may_be_told_as_a_share() -> None:
-    assert factors(decay_share=DECAY / STEPS) == pytest.approx(factors(decay_steps=DECAY))
 
 
 def test_a_cosine_falls_from_the_end_of_warm_up_to_the_last_rate() -> None:

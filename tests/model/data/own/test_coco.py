@@ -49,12 +49,6 @@ def test_run_lengths_are_read_in_both_forms(tmp_path: Path) -> None:
         assert np.array_equal(pictures.train[0].read_mask() == 1, shape)
 
 
-def test_a_crowd_counts_nowhere(tmp_path: Path) -> None:
-    mask = read(coco(tmp_path, [LARGE, {**SMALL, "iscrowd": 1}])).train[0].read_mask()
-
-    assert mask[5, 5] == IGNORE
-
-
 @pytest.mark.parametrize(
     "file", ["instances_val2017.json", "val.json", "valid/_annotations.coco.json", "instances_Validation.json"]
 )
@@ -82,13 +76,6 @@ def test_an_annotation_that_cannot_be_drawn_names_its_file(segmentation: Any, tm
 
     with pytest.raises(DatasetError, match=r"annotations\.json: an annotation of 0\.jpg cannot be drawn"):
         pictures.train[0].read_mask()
-
-
-def test_other_json_is_no_listing(tmp_path: Path) -> None:
-    (tmp_path / "classes.json").write_text('["cat"]')
-    (tmp_path / "broken.json").write_text("{")
-
-    assert listings(tmp_path) == []
 
 
 def test_a_mask_that_was_painted_in_cvat_is_no_crowd(tmp_path: Path) -> None:

@@ -157,11 +157,6 @@ def test_of_many_some_are_taken_evenly(tmp_path: Path) -> None:
     assert names == {"0", "2", "4", "6"}
 
 
-def test_too_few_photographs_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"expected at least 4 photographs, .* has 3"):
-        prepare(folders(tmp_path), limit=3)
-
-
 def test_coco_goes_before_folders(tmp_path: Path) -> None:
     annotations = [{**BOX, "id": number, "image_id": number} for number in range(4)]
 
@@ -178,13 +173,6 @@ def test_a_folder_in_no_layout_is_told_the_layouts(make: bool, tmp_path: Path) -
 
     for word in ("COCO's JSON", "classes.json", "images/NAME.jpg", "masks/NAME.png"):
         assert word in str(raised.value)
-
-
-def test_an_export_that_is_still_packed_is_to_be_unpacked(tmp_path: Path) -> None:
-    (tmp_path / "export.zip").write_bytes(b"PK")
-
-    with pytest.raises(DatasetError, match=r"export\.zip is packed: unpack it, and name the folder"):
-        read_own(tmp_path / "export.zip")
 
 
 def test_other_tools_labels_beside_the_photographs_are_told_what_is_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from lexiseg_model.data.pairs.shards import ShardPairs
 from lexiseg_model.errors import DatasetError, SampleError
-from tests.model.data.pairs.pair_files import pair, photograph, write_shards, write_tar
+from tests.model.data.pairs.pair_files import photograph, write_shards, write_tar
 
 
 def one(folder: Path, files: dict[str, bytes]) -> ShardPairs:
@@ -53,13 +53,6 @@ def test_a_pair_without_a_half_is_named(tmp_path: Path, files: dict[str, bytes],
         shards.read(0, 0)
 
     assert caught.value.sample == f"{tmp_path}/00000.tar/a"
-
-
-def test_files_that_belong_to_no_pair_are_none(tmp_path: Path) -> None:
-    shards = one(tmp_path, {"README": b"hello", ".a.jpg": b"x", "a.parquet": b"x"} | pair(4))
-
-    assert shards.sizes == [1]
-    assert shards.damaged == []
 
 
 @pytest.mark.parametrize("cut", [512 + 100, 2048 * 3 - 200, 2048 * 3])
@@ -112,14 +105,6 @@ def test_the_index_of_a_shard_is_written_once(tmp_path: Path) -> None:
 
     assert index.stat().st_ino == written
     assert again.read(0, 1).captions == ("picture 1",)
-
-
-def test_an_index_of_another_shard_is_written_anew(tmp_path: Path) -> None:
-    shards = write_shards(tmp_path, [2])
-    ShardPairs(shards)
-    write_shards(tmp_path, [5])
-
-    assert ShardPairs(shards).sizes == [5]
 
 
 def test_a_damaged_index_is_written_anew(tmp_path: Path) -> None:

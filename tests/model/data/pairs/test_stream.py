@@ -36,13 +36,6 @@ def test_an_epoch_has_every_pair_once(sizes: list[int], seed: int, together: int
     assert sorted(places) == [(part, number) for part, size in enumerate(sizes) for number in range(size)]
 
 
-def test_a_position_is_the_same_from_wherever_one_comes() -> None:
-    walked = Order(SIZES, 7, 6)
-    places = [walked[position] for position in range(60)]
-
-    assert [Order(SIZES, 7, 6)[position] for position in reversed(range(60))] == places[::-1]
-
-
 def test_pairs_are_shuffled_among_parts_that_are_taken_together() -> None:
     order = Order([50] * 10, 0, together=100)
 
@@ -50,16 +43,6 @@ def test_pairs_are_shuffled_among_parts_that_are_taken_together() -> None:
 
     assert [len(set(parts[first : first + 100])) for first in range(0, 500, 100)] == [2] * 5
     assert 20 < np.count_nonzero(np.diff(parts[:100])) < 80
-
-
-def test_a_replacement_is_any_pair_and_always_the_same() -> None:
-    order = Order(SIZES, 0)
-
-    replacements = [order.replacement(position, 1) for position in range(300)]
-
-    assert set(replacements) == PLACES
-    assert replacements == [Order(SIZES, 0).replacement(position, 1) for position in range(300)]
-    assert order.replacement(5, 1) != order.replacement(5, 2)
 
 
 @pytest.fixture
@@ -104,14 +87,6 @@ def test_ranks_share_an_epoch_without_loss_or_overlap(stream: PairStream, world:
     assert captions(together) == captions(alone)
     assert sorted(captions(together)) == sorted(f"picture {number}" for number in range(17) for _ in range(world))
     assert [entry.epoch for entry in together] == [position // 17 for position in range(17 * world)]
-
-
-def test_random_numbers_for_views_belong_to_the_position(stream: PairStream) -> None:
-    numbers = [stream[draw].random().random() for draw in range(40)]
-
-    assert len(set(numbers)) == 40
-    assert [stream[draw].random().random() for draw in range(40)] == numbers
-    assert PairStream(stream.source, 3, 1, 2)[0].random().random() == numbers[1]
 
 
 def test_every_caption_of_a_photograph_is_drawn_in_time(tmp_path: Path) -> None:
@@ -161,14 +136,6 @@ def test_a_photograph_stands_as_its_exif_data_says() -> None:
     assert image.shape == (16, 8, 3)
     assert image[:8].max() < 30
     assert image[8:].min() > 225
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"<html>", jpeg()[:200], photograph(1)[:-30], b"\x89PNG\r\n\x1a\n" + b"\0" * 40]
-)
-def test_what_is_no_whole_photograph_is_named(content: bytes) -> None:
-    with pytest.raises(SampleError, match=r"^a: cannot be read as an image"):
-        decode(StoredPair("a", content, ("words",)))
 
 
 def test_a_photograph_of_too_many_pixels_is_not_decoded() -> None:

@@ -70,27 +70,6 @@ def test_coco_objects_stand_before_all_else_as_background(tmp_path: Path) -> Non
     assert shown(tmp_path / "sets", "coco-object") == ["person", "toothbrush", "background", "background"]
 
 
-def test_what_coco_is_unpacked_to_is_unpacked_once_and_evaluated_on(tmp_path: Path) -> None:
-    downloads = stuff_downloads(tmp_path, {"000000000139": bands(0, 180, 95, 255)})
-    run("coco-stuff", downloads, tmp_path / "sets")
-    unpacked: list[str] = []
-
-    prepare(official_set("coco-object"), downloads, tmp_path / "sets", False, unpacked.append)
-
-    assert unpacked == []
-    assert len(read_benchmark("coco-stuff", tmp_path / "sets" / "official").images) == 1
-
-
-def test_of_coco_maps_our_own_split_is_that_of_coco(tmp_path: Path) -> None:
-    downloads = stuff_downloads(tmp_path, {"000000000632": bands(0, 0), "000000999999": bands(1, 1)})
-
-    prepared = run("coco-stuff", downloads, tmp_path / "sets", own=True)
-
-    (sample,) = read_dataset(tmp_path / "sets", "coco-stuff", "val").samples
-    assert (sample.name, prepared.splits) == ("000000000632", {"val": 1})
-    assert "39 of the 40 photographs of our split of coco are missing" in prepared.missing["val"]
-
-
 def test_cityscapes_is_read_from_both_archives(tmp_path: Path) -> None:
     # As in labelIds: road, sky, bicycle, and the licence plate's neighbour `trailer`, which is not evaluated.
     trees.write_cityscapes(tmp_path / "tree", {"frankfurt_000000_000294": bands(7, 23, 33, 30)})
@@ -163,13 +142,6 @@ def test_pascal_context_is_made_of_the_json_that_everyone_measures_by(photograph
     assert measured.read_labels()[::8, 0].tolist() == [1, 55, 59, 0]
 
 
-def test_a_number_that_no_class_has_is_refused(photographs_2010: Path, tmp_path: Path) -> None:
-    write_detail(photographs_2010 / "trainval_merged.json", {"2008_000075": ("val", bands(2, 500))})
-
-    with pytest.raises(DatasetError, match="is not the JSON of PASCAL in Detail"):
-        run("pascal-context", photographs_2010, tmp_path / "sets")
-
-
 def write_matlab(archive: Path, folder: Path, numbers: Mapping[str, Stored]) -> None:
     (folder / "trainval").mkdir(parents=True)
     for name, each in numbers.items():
@@ -207,13 +179,6 @@ def test_of_pascal_context_our_own_photographs_are_those_of_voc(photographs_2010
     assert prepared.splits == {"val": 1}
     with Image.open(tmp_path / "sets/pascal-context/val/masks/2008_000075.png") as mask:
         assert min(mask.size) == 256
-
-
-def test_a_json_of_something_else_is_refused(photographs_2010: Path, tmp_path: Path) -> None:
-    (photographs_2010 / "trainval_merged.json").write_text(json.dumps({"images": [], "annotations": []}))
-
-    with pytest.raises(DatasetError, match="is not the JSON of PASCAL in Detail, with images and annos_segmentation"):
-        run("pascal-context", photographs_2010, tmp_path / "sets")
 
 
 def test_matlab_files_of_something_else_are_refused(photographs_2010: Path, tmp_path: Path) -> None:

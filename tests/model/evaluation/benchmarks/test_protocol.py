@@ -59,11 +59,6 @@ def test_every_class_but_the_background_is_asked_for_in_order(name: str, dataset
     assert set(owner) == set(range(first, len(found.classes)))
 
 
-def test_the_unified_protocol_asks_by_the_own_names() -> None:
-    assert texts("tcl", "voc21") == benchmark("voc20").classes
-    assert texts("tcl", "ade847")[1] == "building, edifice"
-
-
 def test_a_policy_asks_by_the_words_of_its_authors() -> None:
     asked = texts("sclip", "voc21")
 
@@ -90,10 +85,6 @@ def test_a_protocol_sets_size_and_windows_of_a_method_that_has_them() -> None:
 
     assert (seen.input.short_side, seen.input.long_side) == (560, 2048)
     assert seen.settings == {"kp_weight": 0.3, "window": 224, "stride": 112}
-
-
-def test_a_method_without_windows_keeps_its_own_size() -> None:
-    assert protocol("tcl").rule("voc21").sight.applied_to(card()) == card()
 
 
 def test_where_two_of_a_protocols_rules_differ_the_authors_differ() -> None:

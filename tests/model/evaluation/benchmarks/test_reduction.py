@@ -55,18 +55,6 @@ def test_a_class_below_the_threshold_is_background(owner: list[int], scale: floa
     assert 0.05 < (expected != 0).mean() < 0.95
 
 
-def test_the_threshold_is_tested_against_the_best_text_not_the_sum_of_a_class() -> None:
-    scores = torch.zeros(3, 1, 1)  # each text has a third; class 1 would have two thirds in sum
-
-    labels = reduce_to_labels(
-        scores + torch.tensor([0, 0.1, 0.1])[:, None, None],
-        (1, 1),
-        Reduction(np.array([0, 1, 1]), 1.0, less_probable_than(0.5)),
-    )
-
-    assert labels.tolist() == [[0]]
-
-
 def test_small_classes_lose_their_pixels_to_the_next_best() -> None:
     owner = [0, 1, 1, 2, 3, 4, 5]
     scores = random_scores(len(owner), seed=3)

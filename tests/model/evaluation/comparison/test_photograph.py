@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from lexiseg_model.data.indexed import IndexedDataset
-from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined, Examiner
 from lexiseg_model.evaluation.counts import Counts, scores
 from tests.model.evaluation.test_run import write_set
@@ -78,10 +77,3 @@ def test_what_is_not_there_is_asked_alone(tmp_path: Path) -> None:
     data = write_set(tmp_path, ["background", "red", "amber", "blue"], (["rrkk"], [[1, 1, 0, 0]]))
 
     assert Examiner(ColourSegmenter(), data)(data.samples[0]).painted == 0.25
-
-
-def test_a_mask_of_another_size_is_an_error(tmp_path: Path) -> None:
-    data = write_set(tmp_path, ["red", "green"], (["rg"], [[0, 1, 1]]))
-
-    with pytest.raises(DatasetError, match="its photograph 2 x 1"):
-        Examiner(ColourSegmenter(), data)(data.samples[0])

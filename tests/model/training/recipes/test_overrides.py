@@ -65,16 +65,6 @@ def test_a_collection_of_the_users_is_replaced() -> None:
     assert changed["sets"] == {"mine": {"area": 9, "tv": 9}}
 
 
-def test_one_of_a_collection_is_added_and_changed() -> None:
-    changed = values()
-
-    lay(changed, "sets.ours.area", 9, Whole)
-    lay(changed, "sets.mine", {"area": 0, "tv": 0}, Whole)
-
-    assert changed["sets"]["ours"] == {"area": 9, "tv": 2}
-    assert changed["sets"].keys() == {"ours", "theirs", "mine"}
-
-
 @pytest.mark.parametrize(
     ("key", "message"),
     [
