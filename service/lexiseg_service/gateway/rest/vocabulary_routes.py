@@ -26,7 +26,7 @@ from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.routes import caller_of, use_case_of
 from lexiseg_service.gateway.vocabularies.collection import Asker, Vocabularies
-from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions, Summary
+from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
 
 router = APIRouter(tags=["vocabularies"])
@@ -121,7 +121,7 @@ def _asker(request: Request) -> Asker:
     return Asker(getattr(state, "key_id", None) or "", getattr(state, "admin", False))
 
 
-def _summary(vocabulary: Summary, asker: Asker) -> dict[str, Any]:
+def _summary(vocabulary: NamedVocabulary, asker: Asker) -> dict[str, Any]:
     return {
         "name": vocabulary.name,
         "n_classes": vocabulary.n_classes,
@@ -140,7 +140,7 @@ async def _full(
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    content = {**_summary(vocabulary.summary, asker), "classes": vocabulary.document["classes"]}
+    content = {**_summary(vocabulary, asker), "classes": vocabulary.document["classes"]}
     tagged = {"ETag": vocabulary.etag, **(headers or {})}
     size = sum(len(example.image.content or b"") for example in vocabulary.examples)
     written = await body.parse_pool_of(request).run(size, partial(orjson.dumps, content))

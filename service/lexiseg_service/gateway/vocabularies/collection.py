@@ -20,7 +20,6 @@ from lexiseg_service.gateway.vocabularies.named import (
     NAME,
     NamedVocabulary,
     Preconditions,
-    Summary,
     check_name,
     named,
     slot_of,
@@ -46,7 +45,7 @@ class Asker(NamedTuple):
     key: str = ""
     admin: bool = False
 
-    def may_change(self, vocabulary: NamedVocabulary | Summary) -> bool:
+    def may_change(self, vocabulary: NamedVocabulary) -> bool:
         """Whether the key may replace and delete a user's vocabulary."""
         return self.admin or not self.key or vocabulary.owner in ("", self.key)
 
@@ -86,18 +85,18 @@ class Vocabularies:
             raise UnknownVocabulary(f"vocabulary: no {name[:MAX_COMPARED]!r} here; {hint} GET /vocabularies lists all")
         return vocabulary
 
-    async def list_all(self, key: str = "") -> list[Summary]:
+    async def list_all(self, key: str = "") -> list[NamedVocabulary]:
         """The built-in ones in their own order, then the users' that a key sees, by name."""
         built_in = await asyncio.to_thread(lambda: [builtin.built_in(name) for name in builtin.NAMES])
         documents = await self.store.read_all()
         self._parsed.keep_only(documents)
-        visible: dict[str, Summary] = {}
+        visible: dict[str, NamedVocabulary] = {}
         for slot, content in sorted(documents.items(), key=lambda each: "~" in each[0]):  # own ones replace shared ones
             owner, _, name = slot.rpartition("~")
-            if owner in ("", key) and (summary := await self._parsed.summary(slot, content)) is not None:
-                visible[name] = summary
+            if owner in ("", key) and (vocabulary := await self._parsed.get(slot, content)) is not None:
+                visible[name] = vocabulary
         own = [visible[name] for name in sorted(visible)]
-        return [*(vocabulary.summary for vocabulary in built_in if vocabulary is not None), *own]
+        return [*filter(None, built_in), *own]
 
     async def put(
         self, name: str, class_list: VocabularyInput, preconditions: Preconditions, asker: Asker = ANYBODY
@@ -118,7 +117,7 @@ class Vocabularies:
         for _ in range(MAX_ATTEMPTS):
             shared_slot, own_slot = slot_of(name, ""), slot_of(name, asker.key)
             contents = {slot: await self.store.read(slot) for slot in {shared_slot, own_slot}}
-            known = {slot: await self._parsed.summary(slot, content) for slot, content in contents.items()}
+            known = {slot: await self._parsed.get(slot, content) for slot, content in contents.items()}
             common = known[shared_slot]
             changeable = common if common is not None and asker.may_change(common) else None
             current = known[own_slot] or changeable
@@ -160,7 +159,7 @@ class Vocabularies:
             preconditions.check(current.etag)
             slot = slot_of(name, "" if current.shared else asker.key)
             if await self.store.replace(slot, self._parsed.content(slot), None):
-                await self._parsed.summary(slot, None)
+                await self._parsed.get(slot, None)
                 return
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
@@ -183,7 +182,7 @@ class Vocabularies:
             raise InvalidValue.of("name", "one more", f"at most {MAX_VOCABULARIES} vocabularies; delete one first")
         if not asker.key:
             return
-        known = [await self._parsed.summary(slot, content) for slot, content in documents.items()]
+        known = [await self._parsed.get(slot, content) for slot, content in documents.items()]
         if sum(each is not None and each.owner == asker.key for each in known) >= MAX_VOCABULARIES_PER_KEY:
             expected = f"at most {MAX_VOCABULARIES_PER_KEY} vocabularies of one key; delete one first"
             raise InvalidValue.of("name", "one more", expected)
@@ -194,7 +193,7 @@ class Vocabularies:
         own = slot_of(name, key)
         # The own slot is read again: a vocabulary that becomes unshared is written there first.
         for slot in (own, name, own) if own != name else (own,):
-            if (vocabulary := await self._parsed.vocabulary(slot, await self.store.read(slot))) is not None:
+            if (vocabulary := await self._parsed.get(slot, await self.store.read(slot))) is not None:
                 return vocabulary
         return None
 

@@ -27,20 +27,6 @@ BYTES_PER_CLASS = 600  # of its entry and its JSON values, without texts and pic
 
 
 @dataclass(frozen=True)
-class Summary:
-    """The entry of a vocabulary in the list of all; `background` as JSON values; `owner` and `etag` are not shown."""
-
-    name: str
-    n_classes: int
-    background: bool | dict[str, Any]
-    source: str | None
-    built_in: bool
-    etag: str
-    owner: str
-    shared: bool
-
-
-@dataclass(frozen=True)
 class NamedVocabulary:
     """A vocabulary with its origin; `etag` changes with the content and with nothing else.
 
@@ -67,10 +53,14 @@ class NamedVocabulary:
         return BYTES_PER_CLASS * len(entries) + texts + pictures + sum(4 * len(content) // 3 for content in contents)
 
     @property
-    def summary(self) -> Summary:
-        """Its entry in the list of all."""
-        background, n_classes = _background(self.vocabulary.background), len(self.vocabulary.classes)
-        return Summary(self.name, n_classes, background, self.source, self.built_in, self.etag, self.owner, self.shared)
+    def n_classes(self) -> int:
+        """How many classes it has."""
+        return len(self.vocabulary.classes)
+
+    @property
+    def background(self) -> bool | dict[str, Any]:
+        """The background rule as JSON values."""
+        return _background(self.vocabulary.background)
 
     @property
     def document(self) -> dict[str, Any]:
