@@ -58,42 +58,28 @@ def taken(where: str, option: str) -> str:
 
 @dataclass(frozen=True)
 class Service:
-    """The services of a server."""
+    """A server's services and its address (port 0: a free one); `option` sets the port. Times are in seconds."""
 
     add: Callable[[grpc.aio.Server], None]  # adds its servicers
     health: Callable[[], Mapping[str, bool]]  # whether each name is served; "" is the whole server
     leave: Callable[[], None]  # ends long streams when the server shuts down
     options: Options
-    interceptors: Sequence[grpc.aio.ServerInterceptor] = field(default=())
-    credentials: grpc.ServerCredentials | None = None  # None accepts any connection
-
-
-@dataclass(frozen=True)
-class Place:
-    """The address of a server (port 0: a free one); `option` sets the port on the command line."""
-
     host: str
     port: int
     option: str
-
-
-@dataclass(frozen=True)
-class Pace:
-    """Times in seconds."""
-
-    look: float  # between two checks of a health watch
     drain: float  # for calls in flight at shutdown
+    health_interval: float  # between two checks of a health watch
     linger: float = 0.0  # between reporting NOT_SERVING and refusing calls
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = field(default=())
+    credentials: grpc.ServerCredentials | None = None  # None accepts any connection
 
 
 class GrpcServer:
     """Services on a port, with the standard health service."""
 
-    def __init__(self, service: Service, place: Place, pace: Pace) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._place = place
-        self._pace = pace
-        self._health = Health(self._now, pace.look)
+        self._health = Health(self._now, service.health_interval)
         self._server: grpc.aio.Server | None = None
         self._closing: asyncio.Task[None] | None = None
         self.port = 0
@@ -104,12 +90,11 @@ class GrpcServer:
         Raises:
             CannotListen: the port is taken or not ours to take.
         """
-        server = grpc.aio.server(interceptors=self._service.interceptors, options=self._service.options)
-        self._service.add(server)
+        service = self._service
+        server = grpc.aio.server(interceptors=service.interceptors, options=service.options)
+        service.add(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        self.port = await listen(
-            server, self._place.host, self._place.port, self._place.option, self._service.credentials
-        )
+        self.port = await listen(server, service.host, service.port, service.option, service.credentials)
         await server.start()
         self._server = server
 
@@ -127,8 +112,8 @@ class GrpcServer:
 
     async def _close(self, server: grpc.aio.Server) -> None:
         self._health.close()
-        await asyncio.sleep(self._pace.linger)
-        await server.stop(self._pace.drain)
+        await asyncio.sleep(self._service.linger)
+        await server.stop(self._service.drain)
 
     def _now(self) -> Mapping[str, bool]:
         now = self._service.health()

@@ -30,7 +30,7 @@ from lexiseg_service.wire.answer import encode_answer, encode_frame_answer
 from lexiseg_service.wire.channels import worker_options
 from lexiseg_service.wire.errors import end
 from lexiseg_service.wire.request import decode_exemplify, decode_request, decode_step, encode_exemplified
-from lexiseg_service.wire.server import GrpcServer, Pace, Place, Service
+from lexiseg_service.wire.server import GrpcServer, Service
 from lexiseg_service.wire.trust import Trust
 
 if TYPE_CHECKING:  # generic for the type checker alone
@@ -50,17 +50,22 @@ def worker_server(backend: Backend, settings: Settings, metrics: Metrics, socket
     """
     trust = Trust.of(settings)
     servicer = Servicer(backend, settings, metrics)
-    service = Service(
-        add=partial(add_WorkerServicer_to_server, servicer),
-        health=lambda: {"": backend.health().ready},
-        leave=servicer.leave,
-        options=worker_options(),
-        interceptors=trust.interceptors,
-        credentials=trust.server_credentials,
-    )
     host, port = (settings.host, settings.worker_port) if socket is None else (f"unix:{socket}", 0)
     return GrpcServer(
-        service, Place(host, port, "--worker-port"), Pace(STATUS_SECONDS, settings.drain_seconds, LINGER_SECONDS)
+        Service(
+            add=partial(add_WorkerServicer_to_server, servicer),
+            health=lambda: {"": backend.health().ready},
+            leave=servicer.leave,
+            options=worker_options(),
+            host=host,
+            port=port,
+            option="--worker-port",
+            drain=settings.drain_seconds,
+            health_interval=STATUS_SECONDS,
+            linger=LINGER_SECONDS,
+            interceptors=trust.interceptors,
+            credentials=trust.server_credentials,
+        )
     )
 
 

@@ -29,7 +29,7 @@ from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.answer import encode_answer, encode_frame_answer
 from lexiseg_service.wire.channels import public_options
 from lexiseg_service.wire.request import REFINEMENTS, TASKS
-from lexiseg_service.wire.server import GrpcServer, Pace, Place, Service
+from lexiseg_service.wire.server import GrpcServer, Service
 
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -151,6 +151,17 @@ def gateway_server(
         return {**models, "": now.ready, **services}
 
     interceptor = CallInterceptor(access, settings, metrics, tracing)
-    service = Service(add, health_by_name, video.leave, public_options(settings), (interceptor,))
-    place = Place(settings.host, settings.grpc_port, "--grpc-port")
-    return GrpcServer(service, place, Pace(HEALTH_SECONDS, settings.drain_seconds))
+    return GrpcServer(
+        Service(
+            add=add,
+            health=health_by_name,
+            leave=video.leave,
+            options=public_options(settings),
+            host=settings.host,
+            port=settings.grpc_port,
+            option="--grpc-port",
+            drain=settings.drain_seconds,
+            health_interval=HEALTH_SECONDS,
+            interceptors=(interceptor,),
+        )
+    )
