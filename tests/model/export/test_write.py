@@ -15,10 +15,10 @@ from lexiseg_model.export import manifest, write
 from lexiseg_model.export.manifest import Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
-from lexiseg_model.methods.dense_clip.image_pass import ImagePass as DensePass
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
+from lexiseg_model.methods.dense_clip.network import ImagePass as DensePass
 from lexiseg_model.methods.dense_clip.settings import published_policy
-from lexiseg_model.methods.tcl.image_pass import ImagePass as TclPass
+from lexiseg_model.methods.tcl.network import ImagePass as TclPass
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 from tests.model.methods.tcl.small import small_network
 

@@ -1,6 +1,7 @@
-"""The image pass of the dense CLIP methods: tiles in, unit vectors in the space of texts out.
+"""Image pass of the dense CLIP methods: tiles to unit vectors in the text space.
 
-One shared pass to the last block, which each policy replaces; ProxyCLIP asks a second tower, CLIP-DINOiser its heads.
+All methods share one pass up to the last block, which each attention policy replaces. ProxyCLIP adds a second tower,
+CLIP-DINOiser two heads.
 """
 
 from __future__ import annotations
@@ -106,3 +107,16 @@ def attention_policy(settings: DenseClipSettings) -> policies.AttentionPolicy:
     if settings.policy not in by_name:
         raise OptionError(f"policy {settings.policy} attends by another tower")
     return by_name[settings.policy]
+
+
+class ImagePass(nn.Module):
+    """uint8 tiles [N, 3, s, t] -> `patches` [N, D, h, w] and, where the method has it, `objectness` [N, h, w]."""
+
+    def __init__(self, network: DenseNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        """uint8 [N, 3, s, t] -> [N, D, h, w], and [N, h, w] where the method sees objects."""
+        maps = self.network(tiles)
+        return (maps.patches,) if maps.objectness is None else (maps.patches, maps.objectness)

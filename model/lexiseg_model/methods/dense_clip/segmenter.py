@@ -1,7 +1,7 @@
-"""`dense-clip` as a Segmenter: sliding windows, cosines with texts, the authors' refinement and background.
+"""`dense-clip` as a Segmenter: sliding windows, cosines with texts, the published refinement and background rule.
 
-What an image pass keeps, by name (`Features.tensors`): `patches` [N, D, h, w] of each window, unit vectors on its patch
-grid, and `guide` uint8 [3, H, W], the canvas; of CLIP-DINOiser also `objectness` [N, h, w]. `class_scores` are cosines.
+Features of an image (`Features.tensors`): `patches` [N, D, h, w], unit vectors on the patch grid of each window, `guide`
+uint8 [3, H, W], the canvas, and for CLIP-DINOiser `objectness` [N, h, w]. `class_scores` are cosines.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, Layout, Plan, TileFeatures
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
-from lexiseg_model.methods.dense_clip.image_pass import ImagePass
-from lexiseg_model.methods.dense_clip.network import DenseNetwork
+from lexiseg_model.methods.dense_clip.network import DenseNetwork, ImagePass
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts, settings_of
 from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows

@@ -16,7 +16,7 @@ from torch import Tensor
 from lexiseg_model.catalogue.weights import names_in_network, naming_files
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.s_seg.mask_head import MaskHead
+from lexiseg_model.methods.s_seg.decoder import MaskHead
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 

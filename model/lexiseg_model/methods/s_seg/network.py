@@ -1,18 +1,48 @@
-"""S-Seg: masks of an image, and vectors of masks, images and texts in one space."""
+"""S-Seg network: masks of an image, and embeddings of masks, images and texts in one space."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
-from lexiseg_model.clip.text import end_states, fresh_text_tower
+from lexiseg_model.clip.images import normalise
+from lexiseg_model.clip.text import PROBE, encode_in_chunks, end_states, fresh_text_tower, rows_digest, tokenize
 from lexiseg_model.methods.s_seg.backbone import Pyramid
-from lexiseg_model.methods.s_seg.mask_head import MaskHead
-from lexiseg_model.methods.s_seg.sizes import SSegSizes
+from lexiseg_model.methods.s_seg.decoder import MaskHead
+from lexiseg_model.methods.s_seg.settings import SSegSizes
 from lexiseg_model.training.losses import Contrast
+
+
+class SSegTextTower:
+    """The transformer and its projector, as CLIP's tower is a transformer and its projection."""
+
+    def __init__(self, transformer: TextTransformer, projector: Projector, device: torch.device) -> None:
+        """Both in eval mode; they are moved to the device."""
+        self._transformer = transformer.to(device)
+        self._projector = projector.to(device)
+        self._device = device
+        self.width = projector.second.out_features
+        state = nn.ModuleDict({"transformer": transformer, "projector": projector}).state_dict()
+        # Heads show in no weight's shape.
+        self.digest = rows_digest(("s-seg", transformer.heads, tokenize([PROBE]).tolist()), state)
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Rows [len(texts), width], not of unit length, in the order of `texts`."""
+        if not texts:
+            return np.empty((0, self.width), np.float32)
+        return encode_in_chunks(tokenize(texts), self._forward, self.width, self._device, end_marked=True)
+
+    @torch.inference_mode()
+    def _forward(self, tokens: Tensor) -> Tensor:  # [B, L] -> [B, width]
+        rows: Tensor = self._projector(end_states(self._transformer, tokens))
+        return rows
 
 
 class Masks(NamedTuple):
@@ -95,3 +125,21 @@ class SSegNetwork(nn.Module):
         # Nothing reads on behind its own end mark, the largest number: most of the places are empty.
         longest = int(tokens.argmax(1).max()) + 1
         return F.normalize(self.text_projector(end_states(self.text, tokens[:, :longest])), dim=-1)
+
+
+class ImagePass(nn.Module):
+    """uint8 tiles [B, 3, s, t], sides multiples of 32, to the last layer's answer, float32.
+
+    `masks` [B, N, s/4, t/4] logits, `queries` [B, N, 256] that made them, `embeddings` [B, N, D] of them and `image`
+    [B, D] of the whole tile, both of unit length.
+    """
+
+    def __init__(self, network: SSegNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """uint8 [B, 3, s, t] -> masks [B, N, s/4, t/4], queries [B, N, 256], embeddings [B, N, D], image [B, D]."""
+        images = normalise(tiles, "imagenet").to(next(self.network.backbone.parameters()).dtype)
+        logits, queries = (part[-1].float() for part in self.network.last_masks(images))
+        return logits, queries, self.network.embed_masks(queries), self.network.embed_images(queries)

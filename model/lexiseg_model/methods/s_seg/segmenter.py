@@ -1,10 +1,11 @@
-"""`s-seg` as a Segmenter: masks of the whole image, what each shows, and what no class explains.
+"""`s-seg` as a Segmenter: masks of the whole image, their classes, and the background rule.
 
-What an image pass keeps, by name (`Features.tensors`): `masks` [B, N, h, w] logits of each window at a quarter of its
-resolution, `queries` [B, N, 256] that made them, `embeddings` [B, N, D] and `image` [B, D], unit vectors of masks and
-window in the space of texts, and `guide` uint8 [3, H, W], the canvas.
+Features of an image (`Features.tensors`): `masks` [B, N, h, w] logits of each window at a quarter of its resolution,
+`queries` [B, N, 256] that made them, `embeddings` [B, N, D] and `image` [B, D], unit vectors of masks and window in the
+text space, and `guide` uint8 [3, H, W], the canvas.
 
-Class maps of sliding windows can be averaged, masks cannot be put together: through windows there are no proposals.
+Class maps of sliding windows are averaged. Masks of different windows are not merged, so with windows there are no
+proposals.
 """
 
 from __future__ import annotations
@@ -24,18 +25,105 @@ from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text_side import ClassRule
+from lexiseg_model.clip.windowed import best_of_texts
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
-from lexiseg_model.methods.s_seg import inference
 from lexiseg_model.methods.s_seg.backbone import STRIDES
 from lexiseg_model.methods.s_seg.checkpoint import restore
-from lexiseg_model.methods.s_seg.image_pass import ImagePass
-from lexiseg_model.methods.s_seg.network import SSegNetwork
-from lexiseg_model.methods.s_seg.settings import SSegSettings
-from lexiseg_model.methods.s_seg.text_tower import SSegTextTower
+from lexiseg_model.methods.s_seg.network import ImagePass, SSegNetwork, SSegTextTower
+from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
 from lexiseg_model.segmenter import Proposals, TextBank
 from lexiseg_model.types import ModelCard, Refinement
+
+EPSILON = 1e-6
+
+
+def class_cosines(masks: Tensor, bank: TextBank) -> Tensor:
+    """Likeness of each mask and each class, which is that of the class's best text.
+
+    Args:
+        masks: unit vectors [N, D].
+        bank: unit vectors of texts [T, D].
+
+    Returns:
+        [N, K].
+    """
+    of_texts = bank.vectors @ masks.T  # [T, D] x [D, N] -> [T, N]
+    return best_of_texts(of_texts[:, None], bank)[:, 0].T
+
+
+def class_shares(cosines: Tensor, scale: float) -> Tensor:
+    """How likely each mask shows each class: softmax over classes of the scaled cosines.
+
+    Args:
+        cosines: of masks and classes [N, K].
+        scale: learned in training, one over the temperature.
+
+    Returns:
+        [N, K]; rows sum to 1.
+    """
+    return (scale * cosines).softmax(1)
+
+
+def only_likely(shares: Tensor, image: Tensor, candidates: int | None) -> Tensor:
+    """Shares [N, K] with nothing for all but the `candidates` classes of largest cosine with the `image` [K]."""
+    if candidates is None or candidates >= len(image):
+        return shares
+    likely = torch.zeros(len(image), dtype=torch.bool, device=shares.device)
+    likely[image.topk(candidates).indices] = True
+    return shares * likely
+
+
+def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Tensor:
+    """Scores of the classes at every pixel: what lies over it, times what that shows (MaskFormer, section 3.4).
+
+    Args:
+        logits: of masks [N, h, w].
+        shares: of classes in masks [N, K].
+        combination: `sum`, which exceeds 1 where masks overlap; `mean` divides by the sum of the masks, so that a pixel
+            which all of them hardly cover still has scores that sum to 1.
+
+    Returns:
+        [K, h, w], not negative. The best class of a pixel is the same either way.
+    """
+    inside = logits.sigmoid()
+    summed = torch.einsum("nk,nhw->khw", shares, inside)
+    return summed / inside.sum(0).clamp(min=EPSILON) if combination == "mean" else summed
+
+
+def background_level(scores: Tensor, threshold: float) -> Tensor:
+    """The score that a class must reach to own a pixel, as in GroupViT: the threshold, or the image's best if lower.
+
+    Without the second half an image of which nothing is sure would be all background.
+
+    Args:
+        scores: of classes at all pixels, or in all regions, of the image; of any shape.
+        threshold: a score.
+
+    Returns:
+        A scalar; pixels whose best class stays below it belong to nobody.
+    """
+    return scores.max().clamp(max=threshold) if scores.numel() else scores.new_tensor(threshold)
+
+
+def outlines(logits: Tensor) -> Tensor:
+    """Masks [N, h, w] cut where a pixel is as likely inside as outside; float32, 0 or 1."""
+    return (logits > 0).float()
+
+
+def sureness(logits: Tensor) -> Tensor:
+    """Mean probability inside each mask [N, h, w]: [N] in 0.5..1, and 0 for an empty mask. As in Mask2Former."""
+    inside = outlines(logits)
+    return (logits.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
+
+
+def overlaps(masks: Tensor, others: Tensor) -> Tensor:
+    """IoU of cut masks [N, h, w] with others [M, h, w]: [N, M]; 0 where both are empty."""
+    flat, against = masks.flatten(1), others.flatten(1)
+    shared = flat @ against.T  # [N, h*w] x [h*w, M] -> [N, M]
+    return shared / (flat.sum(1)[:, None] + against.sum(1) - shared).clamp(min=1)
+
 
 LEAST = 1e-8  # of a score, before its logarithm
 HOW_TO_PROVIDE = (
@@ -103,7 +191,7 @@ class SSegSegmenter(ClipSegmenter):
             for index, masks in enumerate(features.tensors["masks"]):
                 logits = windowed.resize(masks.float(), layout.tile) if exact else masks.float()
                 shares = self._shares(features, features.tensors["embeddings"][index], bank, index)
-                yield inference.pixel_scores(logits, shares, self._settings.combination)
+                yield pixel_scores(logits, shares, self._settings.combination)
 
         return windowed.merge(of_windows(), layout, self._execution.precision)
 
@@ -116,7 +204,7 @@ class SSegSegmenter(ClipSegmenter):
         classes are held to that.
         """
         least = self._settings.background if threshold is None else threshold
-        level = inference.background_level(logits.exp(), least)
+        level = background_level(logits.exp(), least)
         return level.clamp(min=LEAST).log()
 
     # masks
@@ -131,7 +219,7 @@ class SSegSegmenter(ClipSegmenter):
         masks = self._own_masks(features)
 
         def ranked() -> tuple[Tensor, Tensor]:
-            quality, order = inference.sureness(masks).sort(descending=True, stable=True)
+            quality, order = sureness(masks).sort(descending=True, stable=True)
             kept = quality > self._settings.least_quality
             return order[kept], quality[kept]
 
@@ -150,7 +238,7 @@ class SSegSegmenter(ClipSegmenter):
         """
         own = self._own_masks(features)
         resized = F.interpolate(masks.float()[:, None], size=own.shape[1:], mode="bilinear")[:, 0]
-        shared = inference.overlaps(inference.outlines(resized), inference.outlines(own))
+        shared = overlaps(outlines(resized), outlines(own))
         return F.normalize(shared @ features.tensors["embeddings"][0].float(), dim=1)
 
     @torch.inference_mode()
@@ -170,9 +258,9 @@ class SSegSegmenter(ClipSegmenter):
 
     def _shares(self, features: Features, embeddings: Tensor, bank: TextBank, window: int) -> Tensor:
         """[N, K] of what masks show, the classes that the image makes unlikely left out."""
-        shares = inference.class_shares(inference.class_cosines(embeddings.float(), bank), self._scale)
-        image = inference.class_cosines(features.tensors["image"][window : window + 1].float(), bank)[0]
-        return inference.only_likely(shares, image, self._settings.candidates)
+        shares = class_shares(class_cosines(embeddings.float(), bank), self._scale)
+        image = class_cosines(features.tensors["image"][window : window + 1].float(), bank)[0]
+        return only_likely(shares, image, self._settings.candidates)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> SSegSegmenter:

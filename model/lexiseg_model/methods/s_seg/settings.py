@@ -1,17 +1,45 @@
-"""What decides an S-Seg model: its networks, and how it answers.
+"""Settings of an S-Seg model: its networks and its inference.
 
-The authors released no code. Where their paper is silent the default is what the code that they built on does
-(MaskFormer, GroupViT), and the field's description says so.
+The authors released no code. Where the paper is silent, the default is that of the code it builds on (MaskFormer,
+GroupViT), and the description of the field says so.
 """
 
 from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lexiseg_model.clip.text_side import template_set
-from lexiseg_model.methods.s_seg.sizes import SSegSizes
+
+Pooling = Literal["mean_then_project", "project_then_mean"]
+
+
+class SSegSizes(BaseModel):
+    """Backbone, mask head, text transformer and projectors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: str = Field(
+        "swin_small_patch4_window7_224", description="timm's name of a network with features at strides 4, 8, 16, 32"
+    )
+    drop_path: float | None = Field(
+        0.3, ge=0, lt=1, description="of the backbone in training (MaskFormer's); None: it knows none"
+    )
+    n_queries: int = Field(64, ge=1, description="masks of an image (paper)")
+    mask_width: int = Field(256, ge=32, multiple_of=32, description="of queries and mask features (MaskFormer's)")
+    decoder_layers: int = Field(6, ge=1, description="paper")
+    dropout: float = Field(0.1, ge=0, lt=1, description="in the decoder (MaskFormer's)")
+    text_layers: int = Field(12, ge=1, description="paper")
+    text_width: int = Field(256, ge=64, multiple_of=64, description="paper; one head for each 64")
+    embedding: int = Field(256, ge=1, description="width of the space that masks and texts share (paper)")
+    projector_hidden: int = Field(4096, ge=1, description="between the two layers of a projector (GroupViT's)")
+    pooling: Pooling = Field(
+        "mean_then_project",
+        description="an image's vector from its mask features: the mean goes through the projector (as in GroupViT), "
+        "or every mask feature does and the mean is taken of what comes out",
+    )
+
 
 Combination = Literal["sum", "mean"]
 

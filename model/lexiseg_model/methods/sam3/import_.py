@@ -1,4 +1,4 @@
-"""A SAM 3 that the user has, as the hub lays it out: read once by transformers' own classes."""
+"""Import a SAM 3 checkpoint in the hub's layout, read by transformers' classes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pydantic import Field
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.sam3.network import TOKENIZER, require_transformers
-from lexiseg_model.methods.sam3.settings import Sam3Settings
+from lexiseg_model.methods.sam3.network import TOKENIZER, Sam3Settings, require_transformers
 from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, PanopticRule
 
 TEXT_TOKENS = 32  # of Sam3Processor

@@ -1,9 +1,9 @@
-"""`sam3` as a Segmenter: one image pass however many words, then a pass of the decoder for each word.
+"""`sam3` as a Segmenter: one image pass for all words, then a decoder pass per word.
 
-SAM 3 answers one word at a time and knows of no other; here words compete. A class's probability at a pixel is the best
-of what the network says of it there: presence times the semantic map, and score times mask of each instance. In logits
-(p / (1 - p)) classes are compared by a softmax, with nobody at the threshold: a word asked alone keeps its probability.
-A class by example is one such word more, with boxes beside it.
+SAM 3 answers each word alone; here words compete for pixels. The probability of a class at a pixel is the larger of
+presence times the semantic map, and score times mask of each instance. Classes are compared by a softmax over the logits
+of these probabilities, with the background at the threshold, so that a word asked alone keeps its probability. A class
+by example is one more word with boxes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.sam3 import examples
-from lexiseg_model.methods.sam3.network import TOKENIZER, Sam3Network, Seen, require_transformers, resized
-from lexiseg_model.methods.sam3.settings import Sam3Settings
-from lexiseg_model.methods.sam3.text import TextRows as TokenRows
+from lexiseg_model.methods.sam3.network import TOKENIZER, Sam3Network, Sam3Settings, Seen, require_transformers, resized
+from lexiseg_model.methods.sam3.network import TextRows as TokenRows
 from lexiseg_model.segmenter import ExampleVectors, NamedMasks, Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region
 

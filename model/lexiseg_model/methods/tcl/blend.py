@@ -1,7 +1,7 @@
-"""The vocabulary side of TCL: soft masks for any texts from the maps of one image pass.
+"""The text side of TCL: soft masks for any texts from the maps of one image pass.
 
-Masks of the grounder are refined by colours (PAMR) and then mixed with those that CLIP alone would give, which know
-more classes: the knowledge-preserving blend.
+Masks of the grounder are refined by PAMR and then averaged with CLIP's own masks, which know more classes: the
+knowledge-preserving blend.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from lexiseg_model.clip.images import Padding
@@ -104,3 +105,23 @@ def finished_masks(
 def to_pixels(masks: Tensor, padded: tuple[int, int], padding: Padding) -> Tensor:
     """Masks [B, T, h, w] at the padded image's size (bilinear), without the padding: [B, T, H, W]."""
     return padding.crop(F.interpolate(masks, size=padded, mode="bilinear", align_corners=False))
+
+
+ARCHITECTURE = "ViT-B-16"  # the only one that TCL was published for
+
+
+class TclSettings(BaseModel):
+    """`settings` of a card of method tcl."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: str = Field(ARCHITECTURE, description="open_clip's name of the CLIP below, with QuickGELU")
+    window: int = Field(448, ge=32, description="side of a sliding window in pixels")
+    stride: int = Field(224, ge=16, description="step between windows")
+    templates: str = Field("tcl9", description="template set of the text side")
+    kp_weight: float = Field(0.3, ge=0, le=1, description="of CLIP's own masks in the blend")
+    background: float = Field(BACKGROUND_PLAIN, ge=0, le=1, description="mask that a class must beat, unrefined")
+    background_pamr: float = Field(BACKGROUND_REFINED, ge=0, le=1, description="the same after PAMR")
+    probability_scale: float = Field(
+        20.0, gt=0, description="of masks before the softmax of `score`; labels do not depend on it"
+    )

@@ -1,8 +1,8 @@
-"""Between the authors' `tcl.pth` and one flat state of ours, both ways.
+"""Conversion between the authors' `tcl.pth` and our flat state dict, in both directions.
 
-Theirs: `{"model": ...}` with 37 learned tensors, to which OpenAI's CLIP belongs; a checkpoint of a whole training run
-holds the frozen towers too, under their own names, and two temperatures of the losses (340 tensors in all).
-Ours: `clip.*` in open_clip's names, `grounder.*`, `sim2mask.*`, and `losses.*` where they came along.
+Theirs: `{"model": ...}` with 37 learned tensors over OpenAI's CLIP. A checkpoint of a whole training run also holds the
+frozen towers, under other names, and two temperatures of the losses (340 tensors in all).
+Ours: `clip.*` in open_clip's names, `grounder.*`, `sim2mask.*`, and `losses.*` where the file has them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from lexiseg_model.catalogue.weights import Undrawn
 from lexiseg_model.clip.checkpoint import read_bare_or_wrapped
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_state
 from lexiseg_model.errors import OptionError, WeightsError
+from lexiseg_model.methods.tcl.blend import ARCHITECTURE
 from lexiseg_model.methods.tcl.grounder import STAGES
-from lexiseg_model.methods.tcl.image_pass import PATCH
-from lexiseg_model.methods.tcl.network import TclNetwork
-from lexiseg_model.methods.tcl.settings import ARCHITECTURE
+from lexiseg_model.methods.tcl.network import PATCH, TclNetwork
 
 State = dict[str, Tensor]
 

@@ -1,4 +1,4 @@
-"""The authors' `tcl.pth` over OpenAI's ViT-B/16, or what was trained here, as a model directory."""
+"""Import TCL as a model directory: the authors' `tcl.pth` over OpenAI's ViT-B/16, or an own training run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import Field
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
 from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.clip.towers import configuration, from_files, known_architecture
+from lexiseg_model.methods.tcl.blend import ARCHITECTURE, TclSettings
 from lexiseg_model.methods.tcl.checkpoint import from_official, names_of, read_official, restore
-from lexiseg_model.methods.tcl.settings import ARCHITECTURE, TclSettings
 from lexiseg_model.types import ModelCard
 
 

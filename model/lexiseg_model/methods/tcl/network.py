@@ -1,16 +1,18 @@
-"""TCL's network: a frozen CLIP image tower and the grounder that reads its second-last block.
+"""TCL network: a frozen CLIP image tower and the grounder on top of its second-last block.
 
-The image pass is split so that each step has a name: `tokens` (what enters the last block), `dense` and
-`clip_embedding` (CLIP's own dense features, for the blend), `grounder`. Texts come in later, in `blend`.
+Each step of the image pass is a method: `tokens` (input of the last block), `dense` and `clip_embedding` (CLIP's own
+dense features, for the blend), `grounder`. Texts enter later, in `blend`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from lexiseg_model.clip import vision
+from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.vision import PositionRule, Tokens
 from lexiseg_model.methods.tcl.blend import ImageMaps
 from lexiseg_model.methods.tcl.grounder import Grounder, Sim2Mask, value_only
@@ -60,3 +62,25 @@ class TclNetwork(nn.Module):
     def image_embedding(self, images: Tensor) -> Tensor:
         """[B, D]: CLIP's own vector of the whole image, by normal attention; not normalised."""
         return vision.image_embedding(self.visual, self.tokens(images))
+
+
+PATCH = 16
+
+
+def prepared(tiles: Tensor, dtype: torch.dtype) -> Tensor:
+    """uint8 [N, 3, s, t] -> normalised, then padded with zeros to whole patches, in the network's type."""
+    padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), PATCH)
+    return padding.add(normalise(tiles, "imagenet")).to(dtype)
+
+
+class ImagePass(nn.Module):
+    """uint8 tiles [N, 3, s, t] -> `grounder` [N, D, h/4, w/4] and `clip_embedding` [N, D, h/16, w/16], padded."""
+
+    def __init__(self, network: TclNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 [N, 3, s, t] -> [N, D, h/4, w/4] and [N, D, h/16, w/16], h x w being s x t padded to whole patches."""
+        maps = self.network(prepared(tiles, self.network.visual.conv1.weight.dtype))
+        return maps.grounder, maps.clip_embedding

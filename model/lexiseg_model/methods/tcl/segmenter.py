@@ -1,8 +1,8 @@
-"""`tcl` as a Segmenter: sliding windows, TCL's masks for any texts, its own refinement and background.
+"""`tcl` as a Segmenter: sliding windows, TCL's masks for any texts, its refinement and background threshold.
 
-What an image pass keeps, by name (`Features.tensors`): `grounder` [N, D, h/4, w/4] and `clip_embedding`
-[N, D, h/16, w/16] of each window, padded and not normalised, and `guide` uint8 [3, H, W], the canvas. `intermediates`
-gives the steps before them; `similarities` and `masks` those of the vocabulary side.
+Features of an image (`Features.tensors`): `grounder` [N, D, h/4, w/4] and `clip_embedding` [N, D, h/16, w/16] of each
+window, padded and not normalised, and `guide` uint8 [3, H, W], the canvas. `intermediates`, `similarities` and `masks`
+expose the steps for tests against the published implementation.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, Layout, Plan, TileFeatures
 from lexiseg_model.methods.tcl import blend
-from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings
+from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings, TclSettings
 from lexiseg_model.methods.tcl.checkpoint import Restored, restore
 from lexiseg_model.methods.tcl.grounder import STRIDE
-from lexiseg_model.methods.tcl.image_pass import PATCH, ImagePass, prepared
-from lexiseg_model.methods.tcl.settings import TclSettings
+from lexiseg_model.methods.tcl.network import PATCH, ImagePass, prepared
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ModelCard, Refinement
 

@@ -1,8 +1,8 @@
-"""Between the authors' stage-one checkpoint and one flat state of ours, both ways.
+"""Conversion between the authors' stage-one checkpoint and our flat state dict, in both directions.
 
 Theirs: `{"model": ...}` as detectron2 writes it, 358 learned tensors under `sem_seg_head.` and CLIP's 543, both towers
 in open_clip's names, under `backbone.clip_model.`. Ours: `clip.*`, `masks.*` (`network.PromptableMasks`), and
-`adapter.*` (`adapter.RegionAdapter`) where stage two was trained; the authors have no layout for it.
+`adapter.*` (`trunk.RegionAdapter`) after stage two, for which the authors have no layout.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ from lexiseg_model.catalogue.weights import Undrawn, names_in_network, naming_fi
 from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, read_tensors
 from lexiseg_model.clip.towers import ClipTowers, from_state
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
-from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
+from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter
 from lexiseg_model.methods.unpair_seg.names import OURS, THEIRS, depth_of, learned_names
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
-from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE
-from lexiseg_model.methods.unpair_seg.sizes import Sizes, sizes_of
+from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, Sizes, sizes_of
 
 State = dict[str, Tensor]
 

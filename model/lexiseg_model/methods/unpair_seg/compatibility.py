@@ -9,7 +9,7 @@
 - Stability is counted at the size of the image.
 
 One quirk is not repeated: where no mask is good enough, the released code fails; here the answer is empty.
-That of training is in `prompt_matching`.
+That of training is in `training.criterion`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.methods.unpair_seg import cleaning
+from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MASK_THRESHOLD
 from lexiseg_model.methods.unpair_seg.layers.prompts import PromptTokens
 
@@ -63,7 +63,7 @@ def at_image(masks: Tensor, canvas: tuple[int, int], image: tuple[int, int]) -> 
 
 def stability(masks: Tensor, canvas: tuple[int, int], image: tuple[int, int]) -> Tensor:
     """That of the demo, which counts pixels of the image: logits [N, h, w] over a square canvas -> [N]."""
-    return torch.cat([cleaning.stability(at_image(some, canvas, image)) for some in torch.split(masks, AT_IMAGE)])
+    return torch.cat([regions.stability(at_image(some, canvas, image)) for some in torch.split(masks, AT_IMAGE)])
 
 
 def halved(masks: Tensor) -> Tensor:

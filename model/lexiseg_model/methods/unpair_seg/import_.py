@@ -1,4 +1,4 @@
-"""The authors' stage one, or stages one and two of an own training, as a model directory."""
+"""Import Unpair-Seg as a model directory: the authors' stage one, or an own training of one or two stages."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_
 from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.methods.unpair_seg.checkpoint import read_weights, restore
-from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE
-from lexiseg_model.methods.unpair_seg.sizes import PUBLISHED
+from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PUBLISHED
 
 WITHOUT_ADAPTER = "without an adapter"  # stands in the limit of the card that an adapter lifts
 

@@ -1,4 +1,4 @@
-"""Unpair-Seg's network: one pass over an image, then any number of prompts and vocabularies against what it gave."""
+"""Unpair-Seg network: one pass over an image, then any number of prompts and vocabularies."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from lexiseg_model.methods.unpair_seg import regions
-from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MaskDecoder, Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelDecoder, PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptEncoder, PromptTokens
-from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
+from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter
 from lexiseg_model.methods.unpair_seg.regions import Pool
-from lexiseg_model.methods.unpair_seg.sizes import PUBLISHED, Sizes
+from lexiseg_model.methods.unpair_seg.settings import PUBLISHED, Sizes
 
 
 class PromptableMasks(nn.Module):

@@ -1,4 +1,4 @@
-"""Stage one without a prompt: a grid of points asks for every object, the best answers stay."""
+"""Proposals of stage one: a grid of points, mask cleaning, non-maximum suppression, and the naming of regions."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""`unpair-seg` as a Segmenter: masks of its own for points, boxes and everything, named by CLIP.
+"""`unpair-seg` as a Segmenter: masks for points, boxes and everything, named by CLIP.
 
-What an image pass keeps, by name (`Features.tensors`): `masks` [C, H/4, W/4] and `level32`, `level16`, `level8` of the
-pixel decoder, `dense` [C, H/32, W/32] of CLIP, `adapted` [C, H/8, W/8] where stage two was trained, all over the
-network's input, and `guide` uint8 [3, h/2, w/2] over the image. Proposals join them when they are first asked for.
+Features of an image (`Features.tensors`): `masks` [C, H/4, W/4] and `level32`, `level16`, `level8` of the pixel decoder,
+`dense` [C, H/32, W/32] of CLIP, `adapted` [C, H/8, W/8] after stage two, all over the network's input, and `guide` uint8
+[3, h/2, w/2] over the image. Proposals are computed and kept on first use.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from lexiseg_model.methods.unpair_seg.canvas import (
     picture_size,
 )
 from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
-from lexiseg_model.methods.unpair_seg.cleaning import stability, tidied
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, normalised
 from lexiseg_model.methods.unpair_seg.network import EncodedImages
+from lexiseg_model.methods.unpair_seg.regions import stability, tidied
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.methods.s_seg.checkpoint import head_from_maskformer
-from lexiseg_model.methods.s_seg.mask_head import MaskHead
+from lexiseg_model.methods.s_seg.decoder import MaskHead
 from lexiseg_model.training.losses import (
     MaskLosses,
-    MaskLossSettings,
     Pairs,
     assign,
     matched_mask_losses,
     matching_costs,
 )
+from lexiseg_model.training.recipe import MaskLossSettings
 from tests.golden import golden_inputs, golden_weights
 from tests.golden.weights import FOLDER, META, SEED
 

@@ -11,8 +11,7 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from lexiseg_model.errors import OptionError, ShapeError, WeightsError
-from lexiseg_model.methods.s_seg.backbone import Pyramid, hub_weights
-from lexiseg_model.methods.s_seg.swin import pad_before_shifts
+from lexiseg_model.methods.s_seg.backbone import Pyramid, hub_weights, pad_before_shifts
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet"])

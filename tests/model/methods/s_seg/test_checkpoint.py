@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.s_seg.checkpoint import head_from_maskformer, read_trained, restore
-from lexiseg_model.methods.s_seg.mask_head import MaskHead
+from lexiseg_model.methods.s_seg.decoder import MaskHead
 from lexiseg_model.methods.s_seg.training.losses import SSegLosses
 from tests.model.methods.s_seg import golden
 from tests.model.methods.s_seg.small import SMALL, small_network

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from lexiseg_model.clip.text import tokenize
 from lexiseg_model.methods.s_seg.inference import (
     background_level,
     class_cosines,
@@ -17,6 +15,8 @@ from lexiseg_model.methods.s_seg.inference import (
     pixel_scores,
     sureness,
 )
+
+from lexiseg_model.clip.text import tokenize
 from lexiseg_model.segmenter import TextBank
 from tests.model.methods.s_seg.small import small_network
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lexiseg_model.methods.s_seg.positions import sine_positions
+from lexiseg_model.methods.s_seg.decoder import sine_positions
 
 
 def test_the_first_half_tells_rows_apart_and_the_second_columns() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from lexiseg_model.methods.s_seg.text_tower import SSegTextTower
 
 from lexiseg_model.clip.text import tokenize
-from lexiseg_model.methods.s_seg.text_tower import SSegTextTower
 from tests.model.methods.s_seg.small import SMALL, small_network
 
 CPU = torch.device("cpu")

@@ -28,6 +28,7 @@ from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
+from tests.model.methods.phases import local
 from tests.model.methods.s_seg_plus.small import NETWORK
 
 CLASSES = ["background", "red", "blue"]
@@ -78,7 +79,7 @@ def recipe_for(data: Path, out: Path, **changes: object) -> StudentRecipe:
 def test_the_loss_is_the_mean_entropy_of_labelled_pixels_under_both_heads(data: Path, tmp_path: Path) -> None:
     trainer = StudentTrainer(recipe_for(data, tmp_path))
     trainer.network.eval()
-    batch = next(iter(trainer._batches(trainer.recipe.phases[0])))
+    batch = next(iter(trainer._batches(local(trainer.recipe.phases[0]))))
     with torch.no_grad():
         heads = trainer.network.both(normalise(batch.images, "imagenet"))
     expected = 0.0

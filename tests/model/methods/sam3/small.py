@@ -17,8 +17,8 @@ from lexiseg_model.catalogue.method import methods
 from lexiseg_model.catalogue.weights import WEIGHTS, read_weights
 from lexiseg_model.device import Execution
 from lexiseg_model.methods.sam3.import_ import Options
+from lexiseg_model.methods.sam3.network import Sam3Settings
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
-from lexiseg_model.methods.sam3.settings import Sam3Settings
 from lexiseg_model.types import ModelCard, Precision
 
 SIDE = 56  # pixels: four patches of 14

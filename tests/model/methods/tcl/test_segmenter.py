@@ -16,9 +16,8 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Plan
 from lexiseg_model.masks.pamr import PamrSettings
-from lexiseg_model.methods.tcl.blend import MaskSettings
+from lexiseg_model.methods.tcl.blend import MaskSettings, TclSettings
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
-from lexiseg_model.methods.tcl.settings import TclSettings
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ClassEntry, Precision
 from tests.model.methods.tcl import golden

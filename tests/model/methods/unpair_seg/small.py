@@ -20,12 +20,11 @@ from lexiseg_model.clip.towers import from_state
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features
 from lexiseg_model.methods.unpair_seg.checkpoint import Restored, State, flat_state, restore
-from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
-from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
+from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
-from lexiseg_model.methods.unpair_seg.sizes import Sizes
+from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import InputSize, Precision, Segmentation
 

@@ -17,7 +17,7 @@ from lexiseg_model.methods.unpair_seg.checkpoint import (
 )
 from lexiseg_model.methods.unpair_seg.names import learned_names
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
-from lexiseg_model.methods.unpair_seg.sizes import PUBLISHED, sizes_of
+from lexiseg_model.methods.unpair_seg.settings import PUBLISHED, sizes_of
 from tests.golden import golden_weights
 from tests.model.methods.unpair_seg import golden, small
 

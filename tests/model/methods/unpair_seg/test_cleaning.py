@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lexiseg_model.methods.unpair_seg.cleaning import stability, tidied, without_specks
+from lexiseg_model.methods.unpair_seg.regions import stability, tidied, without_specks
 
 
 def test_a_mask_with_hard_edges_is_stable_and_one_with_soft_edges_is_not() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.masks.nms import OverlapRule, suppress
-from lexiseg_model.methods.unpair_seg import cleaning, compatibility, regions
+from lexiseg_model.methods.unpair_seg import compatibility, regions
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
 from lexiseg_model.methods.unpair_seg.proposals import Proposals, grid_points, propose
@@ -131,7 +131,7 @@ def test_proposals_at_the_size_of_the_image_are_the_reference_s() -> None:
     areas = golden.reference()["grid_proposal_area"]
     assert_close(masks[:: max(1, len(masks) // 12), 3::6, 3::6], "grid_proposal", golden.UPSAMPLED)
     np.testing.assert_allclose((masks > 0).flatten(1).sum(1).numpy(), areas, rtol=1e-3)
-    assert_close(cleaning.stability(masks), "grid_stability", 5e-3)
+    assert_close(regions.stability(masks), "grid_stability", 5e-3)
 
 
 def test_masks_suppress_each_other_as_in_the_reference() -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
+from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
-from lexiseg_model.methods.unpair_seg.sizes import Sizes
+from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.methods.unpair_seg.training.alignment import alignment_loss, entity_probabilities, match_entities
 from lexiseg_model.methods.unpair_seg.training.views import at_sizes
 from tests.model.methods.unpair_seg import small

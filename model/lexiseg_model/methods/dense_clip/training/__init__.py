@@ -1,12 +1,11 @@
-"""The recipes of the CLIP family."""
+"""Recipes of the dense CLIP family."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lexiseg_model.methods.dense_clip.training.dinoiser_recipe import DinoiserRecipe
-from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
+from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe, DinoiserRecipe
 from lexiseg_model.training.recipes.prerequisites import lacks_below, lacks_pairs
 from lexiseg_model.training.recipes.training import Below, Training
 

@@ -1,4 +1,4 @@
-"""Training of CLIP-DINOiser's heads: what DINO sees in a photograph, read off CLIP's own tokens."""
+"""Train CLIP-DINOiser's heads: predict DINO's patch correlations and objectness from CLIP's tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lexiseg_model.data.pairs.source import Skipped, StoredPair, decode, first_r
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.methods.dense_clip.dinoiser import DEPTH, DinoiserHeads
 from lexiseg_model.methods.dense_clip.settings import published_policy
-from lexiseg_model.methods.dense_clip.training.dinoiser_recipe import DinoiserRecipe
+from lexiseg_model.methods.dense_clip.training.recipe import DinoiserRecipe
 from lexiseg_model.methods.dense_clip.training.teacher import Taught, Teacher
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run

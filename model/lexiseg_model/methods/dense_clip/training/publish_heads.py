@@ -1,4 +1,4 @@
-"""From trained heads to a model directory that serves: the CLIP below under the policy that asks them."""
+"""Write a model directory from trained CLIP-DINOiser heads: CLIP below, with the policy that uses them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.methods.dense_clip.dinoiser import heads_from_state
 from lexiseg_model.methods.dense_clip.settings import card_settings
 from lexiseg_model.methods.dense_clip.stored import flat_state
-from lexiseg_model.methods.dense_clip.training.dinoiser_recipe import DinoiserRecipe
 from lexiseg_model.methods.dense_clip.training.dinoiser_trainer import clip_of
+from lexiseg_model.methods.dense_clip.training.recipe import DinoiserRecipe
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import ModelCard
 

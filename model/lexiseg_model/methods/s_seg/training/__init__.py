@@ -1,4 +1,4 @@
-"""The recipes of S-Seg: from image-text pairs, and for a tower of DINO's make where the authors' cannot be had."""
+"""Recipes of S-Seg: from image-text pairs, and of a DINO tower where the authors' is not available."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class TowerTraining(Training[TowerRecipe]):
         return TowerTrainer(recipe)
 
     def publish(self, recipe: TowerRecipe, weights: Path) -> None:
-        from lexiseg_model.methods.s_seg.training.tower.oracle import report
+        from lexiseg_model.methods.s_seg.training.tower.trainer import report
 
         report(recipe, weights)
 

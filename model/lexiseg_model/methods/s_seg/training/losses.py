@@ -1,7 +1,7 @@
-"""What S-Seg learns from: pseudo-masks say where something is, captions say what.
+"""Losses of S-Seg: pseudo-masks supervise where objects are, captions what they are.
 
-The two meet in the queries alone. Captions move neither the mask embedding nor the mask features; what the masks are
-is learned from pseudo-masks, and both losses move queries and backbone.
+Both losses train the queries and the backbone. Captions train neither the mask embedding nor the mask features, which
+learn from pseudo-masks alone.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
-from lexiseg_model.methods.s_seg.training.settings import PUBLISHED
-from lexiseg_model.methods.s_seg.training.settings import LossSettings as LossSettings
+from lexiseg_model.methods.s_seg.training.recipe import PUBLISHED
+from lexiseg_model.methods.s_seg.training.recipe import LossSettings as LossSettings
 from lexiseg_model.training.distributed import gather
 from lexiseg_model.training.losses import matched_mask_losses
 

@@ -1,4 +1,4 @@
-"""From trained weights to a model directory that serves: what an import makes of them, with a card of its own."""
+"""Write a model directory from trained weights, as an import does, with a card of the run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from lexiseg_model.methods.s_seg.checkpoint import read_trained, restore
 from lexiseg_model.methods.s_seg.import_ import Options, read
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
-from lexiseg_model.methods.s_seg.training.retrieval import retrieval
-from lexiseg_model.methods.s_seg.training.thresholds import miou_by_threshold
 from lexiseg_model.methods.s_seg.training.trainer import split_pairs
+from lexiseg_model.methods.s_seg.training.validation import miou_by_threshold, retrieval
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import InputSize, ModelCard, Quality

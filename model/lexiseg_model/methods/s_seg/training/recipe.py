@@ -1,14 +1,51 @@
-"""What decides the weights of an S-Seg, beside the pairs themselves."""
+"""Recipe values of S-Seg."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from lexiseg_model.methods.s_seg.sizes import SSegSizes
-from lexiseg_model.methods.s_seg.training.settings import LossSettings, PseudoMaskSettings
-from lexiseg_model.training.recipe import DeitSettings, RunRecipe
+from lexiseg_model.methods.s_seg.settings import SSegSizes
+from lexiseg_model.training.recipe import DeitSettings, MaskLossSettings, RunRecipe
+
+# Those of lexiseg_model.clip.dino.
+DinoName = Literal["dino", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
+
+
+class PseudoMaskSettings(BaseModel):
+    """How images are divided."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tower: DinoName = Field("dino_vits8", description="what is alike is alike to this one (paper: DINO ViT-S/8)")
+    k: int = Field(8, ge=1, description="masks of an image (paper)")
+    iterations: int = Field(10, ge=1, description="of k-means; the paper is silent")
+    unit_length: bool = Field(True, description="compare tokens by direction only; the paper is silent")
+    seed: int = Field(0, description="of the first centres; the paper is silent")
+    repeat: int = Field(
+        1,
+        ge=1,
+        description="cells of a mask for each token, along each axis: 1 leaves the masks on the tower's grid, its "
+        "patch gives them the image's size; the paper is silent",
+    )
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights. The paper's: masks and contrast 1 each, dice 1 and focal 20 within the masks' loss."""
+
+    masks: float = 1.0
+    contrast: float = 1.0  # of the plain sum of both directions
+    earlier_layers: float = (
+        1.0  # of the masks' loss on all decoder layers but the last; the paper is silent, MaskFormer: 1
+    )
+    mask_losses: MaskLossSettings = field(default_factory=MaskLossSettings)
+
+
+PUBLISHED = LossSettings()
 
 
 class SSegRecipe(RunRecipe):

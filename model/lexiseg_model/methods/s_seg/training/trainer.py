@@ -1,4 +1,4 @@
-"""Training of S-Seg: pairs in, pseudo-masks made on the way, the network under the names that imports read."""
+"""Train S-Seg on image-text pairs, with pseudo-masks computed on the way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training.losses import SSegLosses
 from lexiseg_model.methods.s_seg.training.pseudo_masks import mask_maker
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
-from lexiseg_model.methods.s_seg.training.retrieval import retrieval
+from lexiseg_model.methods.s_seg.training.validation import retrieval
 from lexiseg_model.training.deit import DeitViews
 from lexiseg_model.training.pairs import Mismatched, NumberedPairs, PairBatch, PairBatches, Shrunk
 from lexiseg_model.training.recipe import LocalPhase

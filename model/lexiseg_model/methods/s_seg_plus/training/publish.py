@@ -1,4 +1,4 @@
-"""From a trained student to a model directory that serves."""
+"""Write a model directory from a trained student."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import BACKGROUND, read_dataset
 from lexiseg_model.evaluation.run import evaluate
-from lexiseg_model.methods.s_seg_plus.training.classes import settings_for
-from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
+from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe, settings_for
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, Quality
 

@@ -1,4 +1,4 @@
-"""What decides a student, beside the labels."""
+"""Recipe values of an S-Seg+ student, and its class list."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import Field
 
+from lexiseg_model.data.indexed import IndexedDataset
+from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
 from lexiseg_model.training.recipe import RunRecipe
 
@@ -25,3 +27,15 @@ class StudentRecipe(RunRecipe):
     helper: float = Field(0.4, ge=0, description="weight of the second head's loss (mmseg's)")
     mismatched: bool = Field(False, description="labels of other photographs: a control, which learns no photograph")
     zoom: tuple[float, float] = Field((0.5, 2.0), description="of the photograph's shorter side in a crop")
+
+
+def settings_for(recipe: StudentRecipe, sets: list[IndexedDataset]) -> SSegPlusSettings:
+    """The recipe's, with the class list that all sets have.
+
+    Raises:
+        DatasetError: they have different ones.
+    """
+    lists = {data.classes for data in sets}
+    if len(lists) != 1:
+        raise DatasetError(f"{', '.join(recipe.sets)} have different class lists; a student has one")
+    return recipe.network.model_copy(update={"classes": lists.pop()})

@@ -1,4 +1,4 @@
-"""Training of a student: crops with labels, cross-entropy at every pixel."""
+"""Train an S-Seg+ student: cross-entropy at every labelled pixel of random crops."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import IGNORE, Reading, Sample, read_dataset
 from lexiseg_model.data.pairs.source import Skipped, first_readable
 from lexiseg_model.methods.s_seg_plus.network import Student
-from lexiseg_model.methods.s_seg_plus.training.classes import settings_for
 from lexiseg_model.methods.s_seg_plus.training.publish import publish
-from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
+from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe, settings_for
 from lexiseg_model.training.crops import random_crop
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run

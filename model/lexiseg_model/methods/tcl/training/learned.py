@@ -1,4 +1,4 @@
-"""The part of TCL that learns, and when: grounder, masks and temperatures at once, the copied block later."""
+"""The trained part of TCL: grounder, mask scale and temperatures from the start, CLIP's copied block later."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lexiseg_model.clip.vision import require_plain_vit
 from lexiseg_model.methods.tcl.checkpoint import State, names_of
 from lexiseg_model.methods.tcl.grounder import STRIDE, logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
-from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
 from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses
+from lexiseg_model.methods.tcl.training.recipe import LossSettings
 
 NOISE = 5  # what a random stream is for, beside those of `lexiseg_model.data.pairs`
 

@@ -1,6 +1,6 @@
-"""The six losses of TCL: masks that explain their own caption and no other, of a plausible size, without ragged edges.
+"""The six losses of TCL (section 3.3): two contrastive losses, two area priors, two smoothness terms.
 
-B images with their captions are on this process, N over all of them; caption j of N belongs to image j of N.
+B images with their captions are on this process, N over all processes; caption j of N belongs to image j of N.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.grounder import EPSILON, hard_mask
-from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
+from lexiseg_model.methods.tcl.training.recipe import LossSettings
 from lexiseg_model.training.distributed import gather, rank
 from lexiseg_model.training.losses import Contrast
 

@@ -1,4 +1,4 @@
-"""From the authors' file that training writes to a model directory that serves: the way of every import."""
+"""Write a model directory from the checkpoint of a run, through the import of the authors' layout."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from safetensors.torch import save_file
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.methods.tcl.import_ import Options, read
 from lexiseg_model.methods.tcl.training.recipe import TclRecipe
-from lexiseg_model.methods.tcl.training.trainer import BEST_OFFICIAL, OFFICIAL
-from lexiseg_model.methods.tcl.training.validate import TEST_BY_TRAINING
+from lexiseg_model.methods.tcl.training.trainer import BEST_OFFICIAL, OFFICIAL, TEST_BY_TRAINING
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import InputSize, ModelCard
 

@@ -1,14 +1,28 @@
-"""What decides a TCL, beside the captioned photographs themselves; the defaults are those of the authors."""
+"""Recipe values of TCL; the defaults are those of the authors."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
 from lexiseg_model.training.recipe import DeitSettings, RunRecipe
+
+
+class LossSettings(BaseModel):
+    """Weights of the losses (TCL, section 3.3) and the areas that masks are drawn to, as shares of the image."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_contrast: float = 0.1
+    feature_contrast: float = 0.1
+    area: float = 0.4
+    negative_area: float = 0.4
+    image_variation: float = 1.0
+    mask_variation: float = 1.0
+    own_share: float = 0.4
+    other_share: float = 0.0
 
 
 class TclRecipe(RunRecipe):

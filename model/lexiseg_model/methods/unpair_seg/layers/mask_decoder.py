@@ -1,7 +1,7 @@
-"""From prompts to masks: nine layers that look only where the mask of the layer before was.
+"""Mask decoder: nine layers of masked attention from prompt tokens to masks.
 
-After Mask2Former's masked attention, with two differences: prompts never see each other, and the tokens of one prompt
-share what they may look at. So an answer does not depend on what else was asked.
+As in Mask2Former, a layer attends only inside the mask of the layer before. Two differences: prompts never attend to
+each other, and the tokens of one prompt share their attention mask. So an answer does not depend on other prompts.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
-from lexiseg_model.methods.unpair_seg.layers.positions import FourierPositions
-from lexiseg_model.methods.unpair_seg.layers.prompts import GRANULARITIES, PromptTokens
+from lexiseg_model.methods.unpair_seg.layers.prompts import GRANULARITIES, FourierPositions, PromptTokens
 
 MASK_THRESHOLD = 0.5  # probability from which a pixel belongs to a mask, and may be looked at
 

@@ -1,12 +1,14 @@
-"""Prompts as tokens: where a click or a box is, and what the image shows there.
+"""Prompt encoder: position encoding, and tokens of clicks and boxes with the image features below them.
 
-A point is a box of a few pixels around it; so both are two corners. Behind the corners follow learned tokens that
-become the masks: one alone for a box, four of different extent for a point.
+A point is a box of a few pixels around it, so both are two corners. Learned tokens that become the masks follow: one for
+a box, four of different extent for a point.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -14,7 +16,41 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.methods.unpair_seg.layers.positions import FourierPositions
+
+CPU = torch.device("cpu")
+
+
+class FourierPositions(nn.Module):
+    """Coordinates -> vectors of `width`, half sines and half cosines of random frequencies."""
+
+    matrix: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("matrix", torch.randn(2, width // 2))
+
+    def forward(self, places: Tensor) -> Tensor:
+        """[..., 2] (x, y), 0..1 from edge to edge of the image -> [..., width]."""
+        angles = (2 * places - 1) @ self.matrix * (2 * math.pi)
+        return torch.cat([angles.sin(), angles.cos()], -1)
+
+    def grid(self, height: int, width: int) -> Tensor:
+        """Of the centres of height x width cells, row by row: [height * width, width of the vectors]."""
+        vectors: Tensor = self(cell_centres(height, width, self.matrix.device).to(self.matrix))
+        return vectors
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # training reads them, too
+def cell_centres(height: int, width: int, device: torch.device = CPU) -> Tensor:
+    """(x, y) in 0..1 of the centres of height x width equal cells, row by row: [height * width, 2] float32.
+
+    Kept, for reading alone: to bring numbers to a GPU holds its work up, and is nothing that a graph can hold.
+    """
+    y, x = ((torch.arange(n, dtype=torch.float32) + 0.5) / n for n in (height, width))
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack([columns, rows], -1).flatten(0, 1).to(device)
+
 
 POINT_REACH = 2.0  # pixels of the input from a point to the sides of its box
 GRANULARITIES = 4  # masks for a point

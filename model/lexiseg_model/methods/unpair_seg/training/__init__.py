@@ -1,4 +1,4 @@
-"""The recipes of Unpair-Seg: masks without words, then what they show."""
+"""Recipes of Unpair-Seg: masks without words (stage one), then their names (stage two)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class MasksTraining(Training[MasksRecipe]):
         return [Below("clip", recipe.clip[0], recipe.clip_recipe)]
 
     def network(self, recipe: MasksRecipe) -> nn.Module:
-        from lexiseg_model.methods.unpair_seg.training.start import masks_in_form
+        from lexiseg_model.methods.unpair_seg.training.masks_trainer import masks_in_form
 
         return masks_in_form(recipe)
 
@@ -81,7 +81,7 @@ class AlignTraining(Training[AlignRecipe]):
         return [Below("stage_one", recipe.stage_one, recipe.stage_one_recipe)]
 
     def network(self, recipe: AlignRecipe) -> nn.Module:
-        from lexiseg_model.methods.unpair_seg.training.start import adapter_in_form
+        from lexiseg_model.methods.unpair_seg.training.masks_trainer import adapter_in_form
 
         return adapter_in_form(recipe)
 

@@ -1,8 +1,8 @@
-"""Training of stage two: what regions of a photograph show is drawn to the entities of its caption, unpaired.
+"""Train stage two: align the embeddings of regions with the entities of a caption, unpaired.
 
-frozen:  photograph -> CLIP's maps -> stage one's masks -> CLIP's view of each, at several sizes
-matched: regions and entities by that view and, more and more, by the average adapter's
-trained: the adapter's view of the regions that were matched
+frozen:  photograph -> CLIP's maps -> stage one's masks -> CLIP's embeddings of the regions, at several image sizes
+matched: regions and entities by these embeddings and, increasingly, by those of the averaged adapter
+trained: the adapter's embeddings of the matched regions
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.unpair_seg import proposals
 from lexiseg_model.methods.unpair_seg.canvas import Canvas
 from lexiseg_model.methods.unpair_seg.checkpoint import ADAPTER, CLIP, MASKS, Restored, read_weights, restore
-from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
-from lexiseg_model.methods.unpair_seg.layers.trunk import TrunkMaps, normalised
+from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter, TrunkMaps, normalised
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from lexiseg_model.methods.unpair_seg.training.alignment import (
+    EntityBatch,
+    EntityBatches,
     EntityPairs,
     adapter_share,
     alignment_loss,
     entity_probabilities,
     match_entities,
     mixed_embedding,
+    named_rank,
+    one_by_one,
 )
-from lexiseg_model.methods.unpair_seg.training.entity_batches import EntityBatch, EntityBatches, one_by_one
-from lexiseg_model.methods.unpair_seg.training.naming import named_rank
 from lexiseg_model.methods.unpair_seg.training.publish import write_aligned
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe
 from lexiseg_model.methods.unpair_seg.training.views import at_sizes

@@ -1,22 +1,120 @@
-"""Stage two: regions of an image and the entities of its caption find each other in CLIP's space, unpaired.
+"""Matching and loss of stage two: regions of an image and entities of its caption, in CLIP's space, unpaired.
 
-Who belongs to whom is asked of frozen CLIP, over several scales of the image and, later in training, of the adapter
-too; what is trained is the adapter's embedding of the regions that were matched.
+Frozen CLIP decides the matches, over several scales of the image; later in training the adapter takes part. The loss
+trains the adapter's embeddings of the matched regions.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.methods.unpair_seg.training.settings import KEEP_ALL as KEEP_ALL
-from lexiseg_model.methods.unpair_seg.training.settings import AlignmentSettings as AlignmentSettings
+from lexiseg_model.data.entities import SEPARATOR
+from lexiseg_model.data.pairs.source import PairSource, Skipped, decode
+from lexiseg_model.data.pairs.stream import Drawn
+from lexiseg_model.data.read_scenes import object_scenes
+from lexiseg_model.errors import SampleError
+from lexiseg_model.evaluation.scenes.judges import encode
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
+from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
+from lexiseg_model.methods.unpair_seg.training.recipe import KEEP_ALL as KEEP_ALL
+from lexiseg_model.methods.unpair_seg.training.recipe import AlignmentSettings as AlignmentSettings
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.losses import assign, mean_over_processes
+from lexiseg_model.types import ClassEntry
+
+INSIDE = 10.0  # logit of a pixel of the true mask; outside it is the negative
+
+
+def say_naming(segmenter: Segmenter, root: Path, name: str, photographs: int) -> dict[str, float]:
+    """Prints `named_rank` with the adapter, and without it."""
+    assert isinstance(segmenter, UnpairSegSegmenter)
+    reached = {"with the adapter": named_rank(segmenter, root, name, photographs)}
+    adapter, segmenter.network.adapter = segmenter.network.adapter, None
+    try:
+        reached["by CLIP alone"] = named_rank(segmenter, root, name, photographs)
+    finally:
+        segmenter.network.adapter = adapter
+    for which, rank in reached.items():
+        print(f"{name}: objects' own names stand at {rank:.1f} % of the list {which}", flush=True)
+    return reached
+
+
+@torch.inference_mode()
+def named_rank(segmenter: UnpairSegSegmenter, root: Path, name: str, photographs: int) -> float:
+    """Where the true name of an object stands among all of the set, in percent; 50 by chance, 0 at best.
+
+    A mean over classes, so that frequent ones do not decide.
+    """
+    scenes = object_scenes(root, name, "val", lambda _: True)
+    classes = tuple(ClassEntry(entry.name) for entry in scenes.classes)
+    bank = segmenter.text_bank(classes, segmenter.encode_texts(segmenter.texts(classes)))
+    ranks: dict[int, list[float]] = {}
+    for scene in islice(scenes.scenes, photographs):
+        objects = scene.read_truth()
+        if not objects.labels:
+            continue
+        features = encode(segmenter, scene.read_image())
+        numbers = np.arange(1, len(objects.labels) + 1)
+        masks = torch.from_numpy(objects.ids[None] == numbers[:, None, None])
+        embeddings = segmenter.embed_masks(features, INSIDE * (2 * masks.float() - 1))
+        scores = segmenter.region_scores(features, embeddings, bank)  # [K, N]
+        for column, label in enumerate(objects.labels):
+            before = (scores[:, column] > scores[label, column]).sum().item()
+            ranks.setdefault(label, []).append(100 * before / max(1, len(classes) - 1))
+    return float(np.mean([np.mean(of_class) for of_class in ranks.values()])) if ranks else 50.0
+
+
+class EntityBatch(NamedTuple):
+    """`images` uint8 [B, 3, S, S], each at the left top; where it lies, its entities, and what could not be read."""
+
+    images: Tensor
+    canvases: tuple[Canvas, ...]
+    entities: tuple[tuple[str, ...], ...]
+    skipped: tuple[Skipped, ...]
+
+
+class EntityBatches:
+    """Makes a batch of drawn pairs whose captions are entities."""
+
+    def __init__(self, size: int, mirrored: float) -> None:
+        self._size, self._mirrored = size, mirrored
+
+    def __call__(self, pairs: Sequence[Drawn]) -> EntityBatch:
+        canvases = tuple(lay_out((pair.image.shape[0], pair.image.shape[1]), self._size) for pair in pairs)
+        images = [drawn(self._mirror(pair), canvas) for pair, canvas in zip(pairs, canvases, strict=True)]
+        return EntityBatch(
+            torch.from_numpy(np.stack(images)),
+            canvases,
+            tuple(tuple(pair.caption.split(SEPARATOR)) for pair in pairs),
+            tuple(skipped for pair in pairs for skipped in pair.skipped),
+        )
+
+    def _mirror(self, pair: Drawn) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        return pair.image[:, ::-1] if pair.random().random() < self._mirrored else pair.image
+
+
+def one_by_one(source: PairSource, size: int) -> Iterator[EntityBatch]:
+    """Every photograph as it is, in order, a batch of its own; what cannot be read is left out."""
+    for part, n_pairs in enumerate(source.sizes):
+        for index in range(n_pairs):
+            try:
+                pair = source.read(part, index)
+                image = decode(pair)
+            except SampleError:
+                continue
+            canvas = lay_out((image.shape[0], image.shape[1]), size)
+            pixels = torch.from_numpy(drawn(image, canvas)[None])
+            yield EntityBatch(pixels, (canvas,), (tuple(pair.captions[0].split(SEPARATOR)),), ())
+
 
 ROUNDING = 1e-9  # of a share times a number: two thirds of three are two
 

@@ -1,26 +1,182 @@
-"""Losses of stage one: cross-entropy and dice at points, and how well the model knows its own quality."""
+"""Matching and losses of stage one: cross-entropy and dice at sampled points, and the predicted quality.
+
+Each point of the grid is matched by itself: of its four masks, one for each object below the point.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
-from lexiseg_model.methods.unpair_seg.training.point_sampling import (
-    POINTS,
-    Draw,
-    PointSettings,
-    at_points,
-    unsure_points,
-)
-from lexiseg_model.methods.unpair_seg.training.prompt_matching import Matches
-from lexiseg_model.training.losses import dice_losses, mean_over_processes
+from lexiseg_model.methods.unpair_seg.settings import Compatibility
+from lexiseg_model.methods.unpair_seg.training.recipe import POINTS, PointSettings
+from lexiseg_model.training.losses import assign, dice_costs, dice_losses, mean_over_processes
 
-MASK, DICE, QUALITY = 2.0, 1.0, 1.0  # weights of the released configuration
+Draw = Callable[[tuple[int, ...]], Tensor]  # a shape -> uniform numbers in 0..1
+
+
+def at_points(maps: Tensor, points: Tensor) -> Tensor:
+    """Values between cells: maps [M, h, w] at points [M, n, 2] (x, y) in 0..1 -> [M, n]."""
+    return F.grid_sample(maps[:, None], (2 * points - 1)[:, :, None], align_corners=False)[:, 0, :, 0]
+
+
+@torch.no_grad()
+def unsure_points(logits: Tensor, settings: PointSettings, draw: Draw) -> Tensor:
+    """Points for each mask, most of them near its edge.
+
+    Args:
+        logits: [M, h, w].
+        settings: how many, and how they are chosen.
+        draw: asked for the candidates first, then for the points that lie anywhere.
+
+    Returns:
+        [M, points, 2] (x, y) in 0..1.
+    """
+    n_unsure = int(settings.importance * settings.points)
+    candidates = draw((len(logits), int(settings.oversample * settings.points), 2)).to(logits)
+    nearest = at_points(logits, candidates).abs().topk(n_unsure, largest=False, sorted=False).indices
+    unsure = candidates.gather(1, nearest[..., None].expand(-1, -1, 2))
+    anywhere = draw((len(logits), settings.points - n_unsure, 2)).to(logits)
+    return torch.cat([unsure, anywhere], 1)
+
+
+def drawn_on(device: torch.device, generator: torch.Generator | None = None) -> Draw:
+    """Uniform numbers made where they are needed."""
+    return lambda shape: torch.rand(shape, device=device, generator=generator)
+
+
+FORBIDDEN = 1e6  # what the released code adds where the point is not on the object
+
+
+class Matches(NamedTuple):
+    """M pairs over a batch, image by image.
+
+    `image`, `prediction` (prompt * masks of a prompt + mask) and `target` are int64 [M]; `dice` [M] is the soft dice
+    coefficient of each pair, what quality is trained to say.
+    """
+
+    image: Tensor
+    prediction: Tensor
+    target: Tensor
+    dice: Tensor
+
+
+@torch.no_grad()
+def match_points(
+    masks: Tensor, targets: Sequence[Tensor], points: Tensor, compatibility: Compatibility = "none"
+) -> Matches:
+    """Matches the masks of every point with the objects under it.
+
+    In compatibility `released`, a point is matched with all objects at once and 1e6 is added in float32 where it is
+    not on them, as in the authors' code: forbidden pairs compete with allowed ones for a mask, and what costs differ
+    by is rounded to 1/16. They are dropped afterwards either way.
+
+    Args:
+        masks: logits [B, Q, M, h, w] at stride 4.
+        targets: for each image its objects, 0 or 1, [K, H, W].
+        points: [B, Q, 2] (x, y) in pixels of the targets.
+        compatibility: whose rule.
+
+    Raises:
+        ShapeError: not one list of objects for each image.
+    """
+    _require_one_each(masks, targets)
+    by_image = [
+        _match_image(*each, compatibility) for each in zip(masks, targets, points, strict=True)
+    ]  # of each: prediction, target, dice
+    return _together(by_image)
+
+
+def _match_image(masks: Tensor, targets: Tensor, points: Tensor, compatibility: Compatibility) -> list[Tensor]:
+    costs, dice = point_costs(masks, targets)
+    allowed = _objects_under(targets, points)  # [Q, K]
+    if compatibility == "released":
+        hindered = costs + FORBIDDEN * (~allowed).float()[:, None]
+        pairs = assign(hindered)
+        is_allowed = allowed[pairs.image, pairs.target]
+        point, mask, target = (each[is_allowed] for each in pairs)
+    else:
+        point, mask, target = assign(costs, allowed)
+    return [point * masks.shape[1] + mask, target, 1 - dice[point, mask, target]]
+
+
+@torch.no_grad()
+def match_paired(masks: Tensor, targets: Sequence[Tensor]) -> Matches:
+    """Where every prompt was made from an object: prediction i is for target i.
+
+    Args:
+        masks: logits [B, Q, 1, h, w].
+        targets: for each image its objects, one for each prompt in order, [Q, H, W].
+
+    Raises:
+        ShapeError: more masks than one a prompt, or not one object for each prompt.
+    """
+    _require_one_each(masks, targets)
+    by_image = []
+    for of_image, objects in zip(masks, targets, strict=True):
+        if of_image.shape[:2] != (len(objects), 1):
+            raise ShapeError(f"expected one mask for each of {len(objects)} objects, got {list(of_image.shape[:2])}")
+        logits, resized = of_image.float().flatten(1), _nearest(objects, of_image.shape[-2:])
+        dice = dice_costs(logits[:, None], resized[:, None])[:, 0, 0]
+        order = torch.arange(len(objects), device=masks.device)
+        by_image.append([order, order, 1 - dice])
+    return _together(by_image)
+
+
+def point_costs(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """What each mask of each point costs for each object, and its dice part alone, at half the masks' resolution.
+
+    Args:
+        masks: logits [Q, M, h, w].
+        targets: 0 or 1, [K, H, W].
+
+    Returns:
+        Two [Q, M, K] float32; where the points lie plays no part.
+    """
+    with torch.autocast(masks.device.type, enabled=False):
+        small = F.interpolate(masks.float(), scale_factor=0.5, mode="bilinear", align_corners=False)
+        logits, resized = small.flatten(0, 1).flatten(1), _nearest(targets, small.shape[-2:])
+        dice = dice_costs(logits[None], resized[None])[0]
+        costs = MASK * _entropy_costs(logits, resized) + DICE * dice
+    shape = (*masks.shape[:2], len(targets))
+    return costs.view(shape), dice.view(shape)
+
+
+def _entropy_costs(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean binary cross-entropy of all with all: [N, P] and [K, P] -> [N, K]."""
+    return (F.softplus(-logits) @ targets.T + F.softplus(logits) @ (1 - targets).T) / logits.shape[1]
+
+
+def _nearest(targets: Tensor, size: Sequence[int]) -> Tensor:
+    """[K, H, W] -> [K, h * w] float32, the nearest pixel of each cell."""
+    return F.interpolate(targets[:, None].float(), size=list(size), mode="nearest").flatten(1)
+
+
+def _objects_under(targets: Tensor, points: Tensor) -> Tensor:
+    """[Q, K] bool: whether a point [Q, 2] lies on an object [K, H, W]."""
+    height, width = targets.shape[-2:]
+    x, y = points.long().unbind(-1)
+    return targets[:, y.clamp(0, height - 1), x.clamp(0, width - 1)].T > 0
+
+
+def _require_one_each(masks: Tensor, targets: Sequence[Tensor]) -> None:
+    if len(masks) != len(targets):
+        raise ShapeError(f"expected the objects of {len(masks)} images, got {len(targets)} lists")
+
+
+def _together(by_image: Sequence[Sequence[Tensor]]) -> Matches:
+    image = torch.cat([torch.full_like(each[0], index) for index, each in enumerate(by_image)])
+    prediction, target, dice = (torch.cat(parts) for parts in zip(*by_image, strict=True))
+    return Matches(image, prediction, target, dice)
+
+
+MASK, DICE, QUALITY = 2.0, 1.0, 1.0  # weights in the loss and in the matching cost, of the released configuration
 
 
 class PromptLosses(NamedTuple):

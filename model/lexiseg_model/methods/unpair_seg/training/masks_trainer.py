@@ -1,7 +1,8 @@
-"""Training of stage one: promptable masks over a frozen CLIP, every layer of the decoder by the last one's matches."""
+"""Train stage one: promptable masks over a frozen CLIP, all decoder layers by the matches of the last."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,24 +10,81 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexiseg_model.clip.towers import ClipTowers
+from lexiseg_model.clip.towers import ClipTowers, configuration, from_files, from_hub
 from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, MASKS, to_official
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
-from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, normalised
+from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter, normalised
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
+from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.methods.unpair_seg.training.asked import MaskBatch, ask, grid
-from lexiseg_model.methods.unpair_seg.training.criterion import prompt_losses
+from lexiseg_model.methods.unpair_seg.training.criterion import (
+    Matches,
+    drawn_on,
+    match_paired,
+    match_points,
+    prompt_losses,
+)
 from lexiseg_model.methods.unpair_seg.training.masked import MaskedPhotographs, Mismatched, draw_crop, open_masked
-from lexiseg_model.methods.unpair_seg.training.point_sampling import drawn_on
-from lexiseg_model.methods.unpair_seg.training.prompt_matching import Matches, match_paired, match_points
 from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
-from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
-from lexiseg_model.methods.unpair_seg.training.start import frozen_towers, sizes_over
+from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
+
+
+def frozen_towers(architecture: str, files: Sequence[Path], tag: str) -> ClipTowers:
+    """Of files, or of the hub where none is named.
+
+    Raises:
+        OptionError: open_clip knows no such architecture or tag.
+        WeightsError: the weights cannot be had, or are of another architecture.
+    """
+    if files:
+        return from_files(architecture, tuple(files), quick_gelu=False)
+    return from_hub(architecture, tag, quick_gelu=False)
+
+
+def trunk_in_form(architecture: str) -> ClipTrunk:
+    """An image tower without values: sizes can be read off it at once.
+
+    Raises:
+        OptionError: open_clip knows no such architecture.
+        WeightsError: it is no ConvNeXt.
+    """
+    from open_clip import CLIP  # it can be imported once lexiseg_model.clip was
+
+    config = configuration(architecture)
+    config["vision_cfg"]["timm_model_pretrained"] = False
+    with torch.device("meta"):
+        return ClipTrunk(CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"]).visual)
+
+
+def masks_in_form(recipe: MasksRecipe) -> PromptableMasks:
+    """What stage one trains, with random values; errors as `trunk_in_form`."""
+    return PromptableMasks(sizes_over(trunk_in_form(recipe.architecture), recipe))
+
+
+def adapter_in_form(recipe: AlignRecipe) -> RegionAdapter:
+    """What stage two trains, over stage one of the published width; errors as `trunk_in_form`."""
+    size = recipe.adapter
+    return RegionAdapter(trunk_in_form(recipe.architecture).channels, width=size.width, blocks=size.blocks)
+
+
+def sizes_over(trunk: ClipTrunk, recipe: MasksRecipe) -> Sizes:
+    """Of the learned part of stage one over a tower."""
+    size = recipe.size
+    return Sizes(
+        trunk.channels,
+        size.width,
+        size.heads,
+        size.encoder_layers,
+        size.encoder_feed_forward,
+        size.decoder_layers,
+        size.decoder_feed_forward,
+    )
+
 
 FILE = "stage-one.safetensors"
 KINDS = ("grid", "boxes", "several")

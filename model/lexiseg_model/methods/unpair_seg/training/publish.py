@@ -1,4 +1,4 @@
-"""From trained weights to a model directory that serves: what an import makes of them, with a card of its own."""
+"""Write a model directory from trained weights, as an import does, with a card of the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
 from lexiseg_model.methods.unpair_seg.import_ import Options, read
-from lexiseg_model.methods.unpair_seg.training.naming import say_naming
+from lexiseg_model.methods.unpair_seg.training.alignment import say_naming
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card

@@ -1,4 +1,4 @@
-"""CLIP's view of the same regions with the image at several sizes: what stage two's matching takes the mean of."""
+"""CLIP's embeddings of the same regions at several image sizes; stage two's matching averages them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
-from lexiseg_model.methods.unpair_seg.training.settings import SIZES as SIZES
+from lexiseg_model.methods.unpair_seg.training.recipe import SIZES as SIZES
 
 
 @torch.no_grad()

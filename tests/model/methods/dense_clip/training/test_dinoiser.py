@@ -19,13 +19,14 @@ from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.dense_clip.dinoiser import CHANNELS, DinoiserHeads
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
-from lexiseg_model.methods.dense_clip.training.dinoiser_recipe import DinoiserRecipe
 from lexiseg_model.methods.dense_clip.training.dinoiser_trainer import DinoiserTrainer, heads_losses
 from lexiseg_model.methods.dense_clip.training.publish_heads import publish
+from lexiseg_model.methods.dense_clip.training.recipe import DinoiserRecipe
 from lexiseg_model.methods.dense_clip.training.teacher import Taught, Teacher, last_block
 from lexiseg_model.training.recipes.read import read_as
 from lexiseg_model.types import ClassEntry
 from tests.model.clip import small
+from tests.model.methods.phases import local
 from tests.model.training.pairs_folder import write_pairs
 
 TOWER = plain_kind(patch=16, side=64, width=64, depth=2)
@@ -147,7 +148,7 @@ def test_rates_are_of_their_own_and_the_towers_stay(data: Path, tmp_path: Path) 
     trainer = DinoiserTrainer(recipe(data, tmp_path, rate_factors={"bkg_decoder": 200}, learning_rate=1e-4))
     towers = [value.clone() for value in (*trainer.visual.parameters(), *trainer.teacher.parameters())]
 
-    for batch in islice(trainer._batches(trainer._phase()), 2):
+    for batch in islice(trainer._batches(local(trainer._phase())), 2):
         trainer._step(batch)
 
     rates = [group["lr"] for group in trainer.learner.optimizer.param_groups]

@@ -18,6 +18,7 @@ from lexiseg_model.methods.dense_clip.training.pair_trainer import FILE, PairTra
 from lexiseg_model.methods.dense_clip.training.publish_pair import publish
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
 from lexiseg_model.training.recipes.read import read_as
+from tests.model.methods.phases import local
 from tests.model.training.pairs_folder import write_pairs
 
 MINI = "lexiseg-mini-16"
@@ -50,7 +51,7 @@ def recipe(data: Path, out: Path, **changes: Any) -> ClipRecipe:
 @torch.no_grad()
 def test_the_loss_is_that_of_the_paper(data: Path, tmp_path: Path) -> None:
     trainer = PairTrainer(recipe(data, tmp_path))
-    batch = next(iter(trainer._batches(trainer._phase())))
+    batch = next(iter(trainer._batches(local(trainer._phase()))))
 
     loss = trainer._loss(batch).item()
 
@@ -85,7 +86,7 @@ def test_the_pair_is_read_as_any_clip_with_quick_gelu_and_serves(data: Path, tmp
 def test_a_control_sees_the_same_photographs_under_other_captions(data: Path, tmp_path: Path) -> None:
     ours, control = (PairTrainer(recipe(data, tmp_path, mismatched=wrong)) for wrong in (False, True))
 
-    batches = [next(iter(islice(each._batches(each._phase()), 1))) for each in (ours, control)]
+    batches = [next(iter(islice(each._batches(local(each._phase())), 1))) for each in (ours, control)]
 
     assert torch.equal(batches[0].images, batches[1].images)
     assert not torch.equal(batches[0].tokens, batches[1].tokens)

@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError, ShapeError
-from lexiseg_model.methods.s_seg.training.k_means import k_means, moved, squared_distances
+from lexiseg_model.methods.s_seg.training.pseudo_masks import k_means, moved, squared_distances
 
 
 def heaps(seed: int = 0) -> tuple[Tensor, Tensor]:

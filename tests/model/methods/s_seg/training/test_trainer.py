@@ -26,6 +26,7 @@ from lexiseg_model.training.pairs import PairBatch
 from lexiseg_model.training.recipe import DeitSettings, Phase
 from lexiseg_model.types import ClassEntry
 from tests.model.imports import imported
+from tests.model.methods.phases import local
 from tests.model.methods.s_seg.small import SMALL
 from tests.model.training.pairs_folder import write_pairs
 
@@ -67,7 +68,7 @@ def recipe_for(data: Path, out: Path, **changes: object) -> SSegRecipe:
 
 
 def first_batch(trainer: SSegTrainer) -> PairBatch:
-    batches: Iterator[PairBatch] = iter(trainer._batches(trainer.recipe.phases[0]))
+    batches: Iterator[PairBatch] = iter(trainer._batches(local(trainer.recipe.phases[0])))
     return next(batches)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from lexiseg_model.methods.tcl.training.learned import noise_of
 from lexiseg_model.methods.tcl.training.trainer import TclTrainer
 from lexiseg_model.training.pairs import PairBatch
+from tests.model.methods.phases import local
 from tests.model.methods.tcl.training.small import recipe, write_data
 
 STEPS = 3
@@ -95,7 +96,7 @@ def rate(step: int) -> float:
 
 def test_losses_and_weights_of_the_first_steps_are_those_of_the_formulas(trainer: TclTrainer) -> None:
     moments: dict[str, tuple[int, Tensor, Tensor]] = {}
-    for step, batch in enumerate(islice(trainer._batches(trainer._phase()), STEPS)):
+    for step, batch in enumerate(islice(trainer._batches(local(trainer._phase())), STEPS)):
         trainer._mode()
         parameters = dict(trainer.network.named_parameters())
         learning = [name for name, parameter in parameters.items() if parameter.requires_grad]

@@ -15,7 +15,6 @@ from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.checkpoint import names_of
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
-from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
 from lexiseg_model.methods.tcl.training.losses import (
     Losses,
     TclLosses,
@@ -23,6 +22,7 @@ from lexiseg_model.methods.tcl.training.losses import (
     masked_mean,
     total_variation,
 )
+from lexiseg_model.methods.tcl.training.recipe import LossSettings
 from lexiseg_model.training.distributed import rank, world_size
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED

@@ -15,11 +15,12 @@ from lexiseg_model import catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tcl.checkpoint import names_of
 from lexiseg_model.methods.tcl.training.learned import empty
-from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
 from lexiseg_model.methods.tcl.training.publish import publish
+from lexiseg_model.methods.tcl.training.recipe import LossSettings
 from lexiseg_model.methods.tcl.training.trainer import OFFICIAL, TclTrainer
 from lexiseg_model.types import ClassEntry
 from tests.model.imports import imported
+from tests.model.methods.phases import local
 from tests.model.methods.tcl.training.small import MINI, recipe, write_data
 
 
@@ -80,7 +81,7 @@ def test_the_copied_block_learns_from_its_step_on_and_the_towers_never(data: Pat
     trainer = TclTrainer(recipe(data, tmp_path))
     towers = {name: value.clone() for name, value in trainer.towers.state.items()}
     seen = []
-    for batch in islice(trainer._batches(trainer._phase()), 3):
+    for batch in islice(trainer._batches(local(trainer._phase())), 3):
         before = {name: value.detach().clone() for name, value in trainer.network.named_parameters()}
         trainer._step(batch)
         after = dict(trainer.network.named_parameters())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from lexiseg_model.methods.unpair_seg import regions
-from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
+from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter
 from tests.model.methods.unpair_seg import small
 
 MASKS = torch.randn(1, 3, 16, 24, generator=torch.Generator().manual_seed(5))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lexiseg_model.methods.unpair_seg.layers.deformable import DeformableAttention, sample_levels
-from lexiseg_model.methods.unpair_seg.layers.positions import cell_centres
+from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import DeformableAttention, sample_levels
+from lexiseg_model.methods.unpair_seg.layers.prompts import cell_centres
 
 SIZES = [(2, 3), (4, 6)]
 CELLS = 2 * 3 + 4 * 6

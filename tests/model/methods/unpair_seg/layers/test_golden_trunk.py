@@ -11,7 +11,7 @@ from torch import Tensor
 from lexiseg_model import catalogue
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Layout, Plan
-from lexiseg_model.methods.unpair_seg import cleaning, compatibility, regions
+from lexiseg_model.methods.unpair_seg import compatibility, regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, lay_out
 from lexiseg_model.methods.unpair_seg.checkpoint import (
     ADAPTER,
@@ -22,9 +22,8 @@ from lexiseg_model.methods.unpair_seg.checkpoint import (
     restore,
     to_official,
 )
-from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
-from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, ClipTrunk, TrunkMaps, normalised
+from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, ClipTrunk, RegionAdapter, TrunkMaps, normalised
 from lexiseg_model.methods.unpair_seg.proposals import grid_points, propose
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.types import InputSize
@@ -156,4 +155,4 @@ def test_pixels_become_the_reference_s_proposals(restored: Restored, maps: Trunk
     assert_close(masks[:, 3::6, 3::6], "e2e_proposal", golden.UPSAMPLED)
     areas = (masks > 0).flatten(1).sum(1).numpy()
     np.testing.assert_allclose(areas, reference["e2e_proposal_area"], rtol=1e-3)
-    assert_close(cleaning.stability(masks), "e2e_stability", 5e-3)
+    assert_close(regions.stability(masks), "e2e_stability", 5e-3)

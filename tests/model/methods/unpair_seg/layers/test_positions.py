@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lexiseg_model.methods.unpair_seg.layers.positions import FourierPositions, cell_centres
+from lexiseg_model.methods.unpair_seg.layers.prompts import FourierPositions, cell_centres
 
 
 def test_cells_are_counted_row_by_row_and_named_by_x_and_y() -> None:

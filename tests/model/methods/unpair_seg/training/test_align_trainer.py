@@ -19,14 +19,14 @@ from lexiseg_model.methods.unpair_seg.checkpoint import to_official
 from lexiseg_model.methods.unpair_seg.layers.trunk import normalised
 from lexiseg_model.methods.unpair_seg.network import UnpairSegNetwork
 from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
-from lexiseg_model.methods.unpair_seg.training.alignment import AlignmentSettings
-from lexiseg_model.methods.unpair_seg.training.entity_batches import EntityBatch, one_by_one
+from lexiseg_model.methods.unpair_seg.training.alignment import AlignmentSettings, EntityBatch, one_by_one
 from lexiseg_model.methods.unpair_seg.training.publish import publish_aligned
 from lexiseg_model.methods.unpair_seg.training.recipe import AdapterSize, AlignRecipe
 from lexiseg_model.methods.unpair_seg.training.views import at_sizes
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
 from tests.model.imports import imported
+from tests.model.methods.phases import local
 from tests.model.methods.unpair_seg import small
 from tests.model.training.pairs_folder import write_pairs
 
@@ -77,7 +77,7 @@ def trainer_for(data: Path, out: Path, steps: int = 2, regions: int = 4, held_ou
 
 
 def first_batch(trainer: AlignTrainer) -> EntityBatch:
-    return next(iter(trainer._batches(trainer.recipe.phases[0])))
+    return next(iter(trainer._batches(local(trainer.recipe.phases[0]))))
 
 
 def test_the_first_loss_is_that_of_a_plain_formula(data: Path, tmp_path: Path) -> None:

@@ -3,9 +3,8 @@ from __future__ import annotations
 import torch
 
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
-from lexiseg_model.methods.unpair_seg.training.criterion import prompt_losses
-from lexiseg_model.methods.unpair_seg.training.point_sampling import PointSettings, drawn_on
-from lexiseg_model.methods.unpair_seg.training.prompt_matching import match_points
+from lexiseg_model.methods.unpair_seg.training.criterion import drawn_on, match_points, prompt_losses
+from lexiseg_model.methods.unpair_seg.training.recipe import PointSettings
 from tests.model.methods.unpair_seg.training.test_prompt_matching import NOTHING, PART, WHOLE, sure_of
 
 FEW = PointSettings(points=500)

@@ -14,15 +14,16 @@ from torch import Tensor
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
 from lexiseg_model.methods.unpair_seg.training import alignment
-from lexiseg_model.methods.unpair_seg.training.criterion import PromptLosses, prompt_losses
-from lexiseg_model.methods.unpair_seg.training.point_sampling import PointSettings
-from lexiseg_model.methods.unpair_seg.training.prompt_matching import (
+from lexiseg_model.methods.unpair_seg.training.criterion import (
     FORBIDDEN,
     Matches,
+    PromptLosses,
     match_paired,
     match_points,
     point_costs,
+    prompt_losses,
 )
+from lexiseg_model.methods.unpair_seg.training.recipe import PointSettings
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
-from lexiseg_model.methods.unpair_seg.training.criterion import prompt_losses
-from lexiseg_model.methods.unpair_seg.training.point_sampling import PointSettings, drawn_on
-from lexiseg_model.methods.unpair_seg.training.prompt_matching import match_paired, match_points
+from lexiseg_model.methods.unpair_seg.training.criterion import drawn_on, match_paired, match_points, prompt_losses
+from lexiseg_model.methods.unpair_seg.training.recipe import PointSettings
 from tests.model.methods.unpair_seg import small
 
 FEW = PointSettings(points=300)

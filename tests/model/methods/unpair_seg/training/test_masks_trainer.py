@@ -24,14 +24,21 @@ from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.methods.unpair_seg.layers.trunk import normalised
 from lexiseg_model.methods.unpair_seg.training import masks_trainer
 from lexiseg_model.methods.unpair_seg.training.asked import MaskBatch, grid
+from lexiseg_model.methods.unpair_seg.training.criterion import Draw, at_points, unsure_points
 from lexiseg_model.methods.unpair_seg.training.masked import draw_crop, open_masked
 from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
-from lexiseg_model.methods.unpair_seg.training.point_sampling import Draw, PointSettings, at_points, unsure_points
 from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
-from lexiseg_model.methods.unpair_seg.training.recipe import CropSettings, DecoderSize, MasksRecipe, PromptSettings
+from lexiseg_model.methods.unpair_seg.training.recipe import (
+    CropSettings,
+    DecoderSize,
+    MasksRecipe,
+    PointSettings,
+    PromptSettings,
+)
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import Prompt
 from tests.model.imports import imported
+from tests.model.methods.phases import local
 from tests.model.methods.unpair_seg import small
 
 SIDE = 64
@@ -86,7 +93,7 @@ def recipe_for(data: Path, out: Path, **changes: object) -> MasksRecipe:
 
 
 def first_batch(trainer: MasksTrainer) -> MaskBatch:
-    batches: Iterator[MaskBatch] = iter(trainer._batches(trainer.recipe.phases[0]))
+    batches: Iterator[MaskBatch] = iter(trainer._batches(local(trainer.recipe.phases[0])))
     return next(batches)
 
 

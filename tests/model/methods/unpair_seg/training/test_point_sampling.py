@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from lexiseg_model.methods.unpair_seg.training.point_sampling import PointSettings, at_points, drawn_on, unsure_points
+from lexiseg_model.methods.unpair_seg.training.criterion import at_points, drawn_on, unsure_points
+from lexiseg_model.methods.unpair_seg.training.recipe import PointSettings
 
 
 def test_values_are_read_between_cells() -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.methods.unpair_seg.training.prompt_matching import match_paired, match_points
+from lexiseg_model.methods.unpair_seg.training.criterion import match_paired, match_points
 
 SIZE = 64  # of images; masks are a quarter of it
 

@@ -12,6 +12,7 @@ from lexiseg_model.clip.dino import dino_from_file
 from lexiseg_model.methods.s_seg.training.tower.recipe import DinoSettings, TowerRecipe, TowerSize, ViewSettings
 from lexiseg_model.methods.s_seg.training.tower.trainer import TowerTrainer
 from lexiseg_model.training.recipe import Phase
+from tests.model.methods.phases import local
 from tests.model.training.pairs_folder import write_pairs
 
 
@@ -50,7 +51,7 @@ def test_the_loss_is_that_of_a_plain_formula(data: Path, tmp_path: Path) -> None
     network = trainer.network
     network.centre.uniform_(-0.1, 0.1)
     centre = network.centre.clone()
-    batch = next(iter(trainer._batches(trainer.recipe.phases[0])))
+    batch = next(iter(trainer._batches(local(trainer.recipe.phases[0]))))
     with torch.no_grad():
         said = [network.teacher(view) for view in batch.wide.chunk(2)]
         answered = [network.student(view) for part in (batch.wide, batch.narrow) for view in part.chunk(2)]
@@ -76,7 +77,7 @@ def test_the_student_learns_and_the_teacher_follows(data: Path, tmp_path: Path) 
     network = trainer.network
     student, teacher = (judge.head.directions.weight for judge in (network.student, network.teacher))
     first = teacher.clone()
-    batch = next(iter(trainer._batches(trainer.recipe.phases[0])))
+    batch = next(iter(trainer._batches(local(trainer.recipe.phases[0]))))
 
     trainer._step(batch)
     learned = student.detach().clone()
@@ -103,7 +104,7 @@ def test_the_file_is_read_as_any_tower_of_dino_s_make(data: Path, tmp_path: Path
 def test_views_of_other_photographs_meet_in_the_control(data: Path, tmp_path: Path) -> None:
     recipe = trainer_for(data, tmp_path).recipe
     own, other = (
-        TowerTrainer(recipe.model_copy(update={"mismatched": mismatched}))._batches(recipe.phases[0]).numbered(0)
+        TowerTrainer(recipe.model_copy(update={"mismatched": mismatched}))._batches(local(recipe.phases[0])).numbered(0)
         for mismatched in (False, True)
     )
     first, second = own.wide.chunk(2)

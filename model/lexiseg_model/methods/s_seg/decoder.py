@@ -1,0 +1,246 @@
+"""MaskFormer's decoder for S-Seg: position encoding, pixel decoder, transformer over queries, mask head."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+TEMPERATURE = 10_000.0  # DETR, as in MaskFormer
+EPSILON = 1e-6
+
+
+def sine_positions(height: int, width: int, channels: int, like: Tensor) -> Tensor:
+    """Position embedding of every cell: the first half of the channels says the row, the second the column.
+
+    Rows count 1..height and are scaled so that the last is 2 pi, columns alike; even channels are sines, odd ones
+    cosines of the same wave.
+
+    Args:
+        height, width: of the map.
+        channels: a multiple of 4.
+        like: gives dtype and device.
+
+    Returns:
+        [channels, height, width].
+    """
+    half = channels // 2
+    waves = TEMPERATURE ** (2 * torch.div(torch.arange(half, device=like.device), 2, rounding_mode="floor") / half)
+
+    def along(count: int) -> Tensor:  # [half, count]
+        steps = torch.arange(1, count + 1, dtype=torch.float32, device=like.device)
+        angles = (steps / (count + EPSILON) * 2 * math.pi) / waves[:, None]
+        return torch.stack([angles[0::2].sin(), angles[1::2].cos()], 1).flatten(0, 1)
+
+    rows = along(height)[:, :, None].expand(-1, -1, width)
+    columns = along(width)[:, None, :].expand(-1, height, -1)
+    return torch.cat([rows, columns]).to(like.dtype)
+
+
+GROUPS = 32  # of every group norm
+
+
+class NormedConvolution(nn.Conv2d):
+    """Convolution without bias and group norm; the map keeps its size."""
+
+    def __init__(self, before: int, after: int, kernel: int) -> None:
+        super().__init__(before, after, kernel, padding=kernel // 2, bias=False)
+        nn.init.kaiming_uniform_(self.weight, a=1)  # as MaskFormer
+        self.norm = nn.GroupNorm(GROUPS, after)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, before, h, w] -> [B, after, h, w]."""
+        normed: Tensor = self.norm(super().forward(input))
+        return normed
+
+
+class PixelDecoder(nn.Module):
+    """res2..res5 to one map at the finest of their resolutions.
+
+    From the coarsest to the finest: the map so far, every cell repeated up to the next size, plus that level through
+    a 1 x 1 convolution, through a 3 x 3 convolution and ReLU.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        """`channels` of the levels, finest first; `width` of the map that comes out, a multiple of 32."""
+        super().__init__()
+        self.levels = len(channels)
+        for level, count in enumerate(channels, start=1):
+            coarsest = level == self.levels
+            if not coarsest:
+                self.add_module(f"adapter_{level}", NormedConvolution(count, width, 1))
+            self.add_module(f"layer_{level}", NormedConvolution(count if coarsest else width, width, 3))
+        self.mask_features = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.kaiming_uniform_(self.mask_features.weight, a=1)
+        nn.init.zeros_(self.mask_features.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Maps [B, C_i, h_i, w_i], finest first, to mask features [B, width, h_1, w_1]."""
+        merged = F.relu(self.get_submodule(f"layer_{self.levels}")(features[-1]))
+        for level in range(self.levels - 1, 0, -1):
+            lateral = self.get_submodule(f"adapter_{level}")(features[level - 1])
+            merged = lateral + F.interpolate(merged, size=lateral.shape[-2:], mode="nearest")
+            merged = F.relu(self.get_submodule(f"layer_{level}")(merged))
+        mask_features: Tensor = self.mask_features(merged)
+        return mask_features
+
+
+class DecoderLayer(nn.Module):
+    """Queries among themselves, then over the map, then each alone; a norm after every sum."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attn = nn.MultiheadAttention(width, heads, dropout, batch_first=True)
+        self.multihead_attn = nn.MultiheadAttention(width, heads, dropout, batch_first=True)
+        self.linear1 = nn.Linear(width, hidden)
+        self.linear2 = nn.Linear(hidden, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.norm3 = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        for weight in self.parameters():
+            if weight.dim() > 1:
+                nn.init.xavier_uniform_(weight)  # as DETR
+
+    def forward(self, queries: Tensor, places: Tensor, cells: Tensor, cell_places: Tensor) -> Tensor:
+        """One layer.
+
+        Args:
+            queries: [B, N, width] so far.
+            places: [B, N, width], the learned part of each query; it steers attention and is never a value.
+            cells: [B, P, width] of the map.
+            cell_places: [P, width], their positions; they make keys, never values.
+
+        Returns:
+            [B, N, width].
+        """
+        placed = queries + places
+        from_queries = self.self_attn(placed, placed, queries, need_weights=False)[0]
+        queries = self.norm1(queries + self.dropout(from_queries))
+        from_cells = self.multihead_attn(queries + places, cells + cell_places, cells, need_weights=False)[0]
+        queries = self.norm2(queries + self.dropout(from_cells))
+        from_itself = self.linear2(self.dropout(F.relu(self.linear1(queries))))
+        settled: Tensor = self.norm3(queries + self.dropout(from_itself))
+        return settled
+
+
+class Decoder(nn.Module):
+    """A stack of layers, and the norm that every layer's outcome passes before it is read."""
+
+    def __init__(self, depth: int, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(DecoderLayer(width, heads, hidden, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, places: Tensor, cells: Tensor, cell_places: Tensor) -> Tensor:
+        """Outcome of every layer; queries start as zeros.
+
+        Args:
+            places: [B, N, width], as of a layer.
+            cells: [B, P, width] of the map.
+            cell_places: [P, width].
+
+        Returns:
+            [depth, B, N, width].
+        """
+        queries = torch.zeros_like(places)
+        outcomes = []
+        for layer in self.layers:
+            queries = layer(queries, places, cells, cell_places)
+            outcomes.append(self.norm(queries))
+        return torch.stack(outcomes)
+
+
+class MaskEmbedding(nn.Module):
+    """Three linear layers with ReLU between them: [..., width] -> [..., width]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(3))
+
+    def forward(self, queries: Tensor) -> Tensor:
+        """[..., width] -> [..., width]."""
+        first, second, third = self.layers
+        embedded: Tensor = third(F.relu(second(F.relu(first(queries)))))
+        return embedded
+
+
+class Predictor(nn.Module):
+    """N queries over a map: outcomes of all layers, and the vectors whose product with mask features are masks."""
+
+    def __init__(
+        self, channels: int, *, width: int, n_queries: int, depth: int, heads: int, hidden: int, dropout: float
+    ) -> None:
+        """`channels` of the coarsest map; `width` of a query; `hidden` of the feed-forward layers."""
+        super().__init__()
+        self.query_embed = nn.Embedding(n_queries, width)
+        self.input_proj = nn.Conv2d(channels, width, 1)
+        nn.init.kaiming_uniform_(self.input_proj.weight, a=1)
+        nn.init.zeros_(self.input_proj.bias)  # type: ignore[arg-type]
+        self.transformer = nn.ModuleDict({"decoder": Decoder(depth, width, heads, hidden, dropout)})
+        self.mask_embed = MaskEmbedding(width)
+
+    def forward(self, coarsest: Tensor) -> Tensor:
+        """[B, channels, h, w] -> queries of every layer [depth, B, N, width], the last layer's last."""
+        cells = self.input_proj(coarsest)
+        tiles, width, rows, columns = cells.shape  # not len(), which is a constant for who writes the pass as a graph
+        positions = sine_positions(rows, columns, width, cells)
+        places = self.query_embed.weight.expand(tiles, -1, -1)
+        flat = cells.flatten(2).transpose(1, 2)  # [B, width, h, w] -> [B, h*w, width]
+        return cast(Tensor, self.transformer["decoder"](places, flat, positions.flatten(1).T))
+
+
+class MaskHead(nn.Module):
+    """Pixel decoder and transformer over the levels res2..res5 of any backbone.
+
+    Its weights have the names of MaskFormer's checkpoints below `sem_seg_head.`: `pixel_decoder.{adapter_i, layer_i,
+    mask_features}` and `predictor.{query_embed, input_proj, transformer.decoder, mask_embed}`.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        *,
+        n_queries: int,
+        depth: int,
+        dropout: float,
+        width: int = 256,
+        heads: int = 8,
+        hidden: int = 2048,
+    ) -> None:
+        """Builds it with fresh weights.
+
+        Args:
+            channels: of res2..res5.
+            n_queries: masks of an image.
+            depth: decoder layers.
+            dropout: in the decoder.
+            width, heads, hidden: of the decoder; the defaults are MaskFormer's.
+        """
+        super().__init__()
+        self.width = width
+        self.pixel_decoder = PixelDecoder(channels, width)
+        self.predictor = Predictor(
+            channels[-1],
+            width=width,
+            n_queries=n_queries,
+            depth=depth,
+            heads=heads,
+            hidden=hidden,
+            dropout=dropout,
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Levels [B, C_i, h_i, w_i], finest first, to queries [depth, B, N, width] and mask features [B, width, h, w].
+
+        Queries come from every layer, those of the last layer last.
+        """
+        return self.predictor(features[-1]), self.pixel_decoder(features)
+
+    def masks(self, queries: Tensor, mask_features: Tensor) -> Tensor:
+        """Mask logits of the queries of any layers: [L, B, N, width] and [B, width, h, w] -> [L, B, N, h, w]."""
+        return torch.einsum("lbnc,bchw->lbnhw", self.predictor.mask_embed(queries), mask_features)

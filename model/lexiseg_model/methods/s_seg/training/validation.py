@@ -1,0 +1,107 @@
+"""Validation of S-Seg in training: caption retrieval on held-out pairs, and the choice of thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lexiseg_model.clip.images import normalise
+from lexiseg_model.clip.text import tokenize
+from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset
+from lexiseg_model.data.pairs.source import PairSource, decode
+from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.evaluation.counts import Counts, count, scores
+from lexiseg_model.masks.upsample import winners
+from lexiseg_model.methods.s_seg.network import SSegNetwork
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.training.retrieval import places
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
+
+BATCH = 50
+
+
+class Retrieval(NamedTuple):
+    """Of N pairs, means of both directions. By chance: `rank` 50, `at_10` 1,000 / N, `loss` at least 2 ln N."""
+
+    rank: float  # where the own one stands, in percent of the list; the smaller the better
+    at_10: float  # percent of those whose own one is among the first ten
+    loss: float  # contrastive, over all N
+
+    def __str__(self) -> str:
+        return f"own one at {self.rank:.1f} % of the list, among the first ten {self.at_10:.1f} %, loss {self.loss:.3f}"
+
+
+@torch.no_grad()
+def retrieval(network: SSegNetwork, pairs: PairSource, side: int) -> Retrieval:
+    """Ranks the first captions of all pairs that can be read, photographs squeezed into squares of `side` pixels."""
+    was_training = network.training
+    network.eval()
+    device = next(network.parameters()).device
+    photographs, captions = [], []
+    for part, size in enumerate(pairs.sizes):
+        for index in range(size):
+            try:
+                pair = pairs.read(part, index)
+                photograph = cv2.resize(decode(pair), (side, side), interpolation=cv2.INTER_AREA)
+            except SampleError:
+                continue
+            photographs.append(torch.from_numpy(photograph).permute(2, 0, 1))
+            captions.append(pair.captions[0])
+    images = [
+        network.embed_images(network.last_masks(normalise(torch.stack(some).to(device), "imagenet")).queries[-1])
+        for some in (photographs[at : at + BATCH] for at in range(0, len(photographs), BATCH))
+    ]
+    texts = [network.embed_texts(some) for some in tokenize(captions).to(device).split(BATCH)]  # type: ignore[no-untyped-call]
+    cosines = torch.cat(images) @ torch.cat(texts).T
+    scale = network.contrast.scale
+    network.train(was_training)
+    own = torch.arange(len(cosines), device=device)
+    ranks = torch.cat([places(cosines), places(cosines.T)]).float()
+    loss = F.cross_entropy(scale * cosines, own) + F.cross_entropy(scale * cosines.T, own)
+    return Retrieval(
+        100 * ranks.mean().item() / max(1, len(cosines) - 1), 100 * (ranks < 10).float().mean().item(), loss.item()
+    )
+
+
+CANDIDATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them
+
+
+def miou_by_threshold(segmenter: Segmenter, datasets: Sequence[IndexedDataset], photographs: int) -> dict[float, float]:
+    """Mean over data sets of the mIoU in percent that each threshold gives, nobody being a class like the others.
+
+    Args:
+        segmenter: the model; an image pass of each photograph serves all thresholds.
+        datasets: train splits with a background.
+        photographs: of each of them, evenly spread.
+
+    Raises:
+        DatasetError: a set without a background, in which no threshold decides anything.
+    """
+    for data in datasets:
+        if not data.has_background:
+            raise DatasetError(f"{data.name} has no class {BACKGROUND!r}; no threshold can be chosen on it")
+    by_set = np.array([_by_threshold(segmenter, data, photographs) for data in datasets])  # [sets, thresholds]
+    return dict(zip(CANDIDATES, by_set.mean(0).tolist(), strict=True))
+
+
+def _by_threshold(segmenter: Segmenter, data: IndexedDataset, photographs: int) -> list[float]:
+    classes = tuple(ClassEntry(name) for name in data.classes[1:])
+    value_of = np.append(np.arange(1, len(data.classes)), 0)  # of a row of the scores; the last is nobody
+    rows_of = KnownRows(segmenter)
+    counts = [Counts.none(len(data.classes)) for _ in CANDIDATES]
+    for sample in data.samples[:: max(1, len(data.samples) // photographs)][:photographs]:
+        plan = segmenter.plan(sample.read_image())
+        features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+        truth = sample.read_mask()
+        for index, threshold in enumerate(CANDIDATES):
+            vocabulary = Vocabulary(classes, Background(threshold=threshold))
+            labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of), plan.size).labels
+            counts[index] += count(truth, value_of[labels], len(data.classes))
+    return [scores(each).miou for each in counts]
