@@ -1,7 +1,7 @@
 """`dense-clip` as a Segmenter: sliding windows, cosines with texts, the published refinement and background rule.
 
-Features of an image (`Features.tensors`): `patches` [N, D, h, w], unit vectors on the patch grid of each window, `guide`
-uint8 [3, H, W], the canvas, and for CLIP-DINOiser `objectness` [N, h, w]. `class_scores` are cosines.
+Features of an image (`Features.tensors`): `patches` [N, D, h, w], unit vectors on the patch grid of each window,
+`guide` uint8 [3, H, W], the canvas, and for CLIP-DINOiser `objectness` [N, h, w]. `class_scores` are cosines.
 """
 
 from __future__ import annotations

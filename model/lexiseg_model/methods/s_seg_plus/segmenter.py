@@ -1,8 +1,8 @@
 """`s-seg-plus` as a Segmenter: classes are those that the student was trained on, by name.
 
-Features of an image: `logits` [K, h, w] of all trained classes at a quarter of the canvas, and `guide` uint8
-[3, H, W], the canvas. The row of a text is the one-hot vector of its class; for any other text it is zero, and its class
-is found nowhere.
+Features of an image: `logits` [K, h, w] of all trained classes at a quarter of the canvas, and `guide` uint8 [3, H,
+W], the canvas. The row of a text is the one-hot vector of its class; for any other text it is zero, and its class is
+found nowhere.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """`sam3` as a Segmenter: one image pass for all words, then a decoder pass per word.
 
 SAM 3 answers each word alone; here words compete for pixels. The probability of a class at a pixel is the larger of
-presence times the semantic map, and score times mask of each instance. Classes are compared by a softmax over the logits
-of these probabilities, with the background at the threshold, so that a word asked alone keeps its probability. A class
-by example is one more word with boxes.
+presence times the semantic map, and score times mask of each instance. Classes are compared by a softmax over the
+logits of these probabilities, with the background at the threshold, so that a word asked alone keeps its probability.
+A class by example is one more word with boxes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Proposals of stage one: a grid of points, mask cleaning, non-maximum suppression, and the naming of regions."""
+"""Proposals of stage one: a grid of points, the best masks, non-maximum suppression."""
 
 from __future__ import annotations
 

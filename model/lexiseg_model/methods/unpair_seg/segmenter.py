@@ -1,8 +1,8 @@
 """`unpair-seg` as a Segmenter: masks for points, boxes and everything, named by CLIP.
 
-Features of an image (`Features.tensors`): `masks` [C, H/4, W/4] and `level32`, `level16`, `level8` of the pixel decoder,
-`dense` [C, H/32, W/32] of CLIP, `adapted` [C, H/8, W/8] after stage two, all over the network's input, and `guide` uint8
-[3, h/2, w/2] over the image. Proposals are computed and kept on first use.
+Features of an image (`Features.tensors`): `masks` [C, H/4, W/4] and `level32`, `level16`, `level8` of the pixel
+decoder, `dense` [C, H/32, W/32] of CLIP, `adapted` [C, H/8, W/8] after stage two, all over the network's input, and
+`guide` uint8 [3, h/2, w/2] over the image. Proposals are computed and kept on first use.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from lexiseg_model.errors import OptionError, ShapeError, WeightsError
-from lexiseg_model.methods.s_seg.backbone import Pyramid, hub_weights, pad_before_shifts
+from lexiseg_model.methods.s_seg.backbone import Pyramid, hub_weights
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet"])
@@ -45,12 +45,6 @@ def test_swin_takes_wide_images_and_gives_normed_maps_with_channels_in_front(nam
         torch.testing.assert_close(level.var(1, correction=0), torch.ones_like(level[:, 0]), atol=1e-2, rtol=0)
 
 
-def test_swins_last_stage_shifts_its_windows_on_images_larger_than_it_was_built_for() -> None:
-    blocks = Pyramid("swin_tiny_patch4_window7_224", 0.1).body.layers_3.blocks
-
-    assert [tuple(block.shift_size) for block in blocks] == [(0, 0), (3, 3)]
-
-
 @pytest.mark.parametrize(
     ("name", "cells"),
     [
@@ -77,20 +71,6 @@ def test_windows_at_one_edge_see_nothing_of_the_other(name: str, cells: int) -> 
 
 
 @torch.no_grad()
-def test_padded_cells_are_zeros_behind_the_first_norm_and_take_part_in_attention() -> None:
-    """As in MaskFormer: a block without a shift, by hand."""
-    block = Pyramid("swin_tiny_patch4_window7_224", 0.1).eval().body.layers_0.blocks[0]
-    maps = torch.randn(1, 5, 6, 96)
-
-    found = block(maps)
-
-    window = torch.zeros(1, 7, 7, 96)
-    window[:, :5, :6] = block.norm1(maps)
-    seen = maps + block.attn(window.view(1, 49, 96)).view(1, 7, 7, 96)[:, :5, :6]
-    torch.testing.assert_close(found, seen + block.mlp(block.norm2(seen)))
-
-
-@torch.no_grad()
 def test_a_copy_of_a_swin_computes_with_its_own_weights() -> None:
     pyramid = Pyramid("swin_tiny_patch4_window7_224", 0.1).eval()
     blank = deepcopy(pyramid)
@@ -100,14 +80,6 @@ def test_a_copy_of_a_swin_computes_with_its_own_weights() -> None:
 
     assert all(not level.any() for level in blank(images))
     assert all(level.any() for level in pyramid(images))
-
-
-def test_networks_without_windows_stay_as_they_are() -> None:
-    network = torch.nn.Sequential(torch.nn.Linear(2, 2))
-
-    pad_before_shifts(network)
-
-    assert [type(part) for part in network.modules()] == [torch.nn.Sequential, torch.nn.Linear]
 
 
 def test_sides_that_do_not_divide_are_refused() -> None:
@@ -121,11 +93,6 @@ def test_sides_that_do_not_divide_are_refused() -> None:
 def test_a_network_without_the_four_levels_is_refused(name: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Pyramid(name)
-
-
-def test_a_network_that_knows_no_drop_path_says_so() -> None:
-    with pytest.raises(OptionError, match="drop_path_rate"):
-        Pyramid("efficientvit_b0", 0.1)
 
 
 def test_weights_come_from_a_file(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lexiseg_model import catalogue, tasks
 from lexiseg_model.errors import TaskError, WeightsError
-from lexiseg_model.features import Features, InferenceOptions, Layout
+from lexiseg_model.features import Features, Layout
 from lexiseg_model.methods.s_seg.segmenter import LEAST, SSegSegmenter
 from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
 from lexiseg_model.segmenter import TextBank
@@ -92,10 +92,6 @@ def test_any_image_has_a_plan_of_whole_strides(size: tuple[int, int]) -> None:
     assert max(plan.bucket) <= CARD.input.long_side
 
 
-def test_max_side_caps_the_canvas() -> None:
-    assert max(segmenter().plan(photograph(500, 700), InferenceOptions(max_side=80)).bucket) <= 64
-
-
 def test_a_fast_image_pass_agrees_with_an_exact_one() -> None:
     exact, fast = (seen(segmenter(precision), photograph(64, 96)).tensors for precision in ("exact", "fast"))
 
@@ -163,12 +159,6 @@ def test_a_sure_image_is_held_to_the_threshold_and_an_unsure_one_to_its_best() -
     assert math.isfinite(model.nobody_score(sure, 0.0, "none").item())
 
 
-def test_a_background_word_counts_in_the_best_score_of_the_image() -> None:
-    scores = torch.tensor([[[0.1, 0.2]], [[0.9, 0.3]]]).log()  # a class, and a word
-
-    assert segmenter().nobody_score(scores, None, "none").exp().item() == pytest.approx(0.9)
-
-
 def test_of_many_masks_over_a_pixel_no_class_is_surer_than_it_is_in_them() -> None:
     """GroupViT's threshold is a probability; the sum over masks would be half of 64 here."""
     found = features()
@@ -199,15 +189,6 @@ def test_a_pixel_that_no_mask_covers_is_nobodys_where_masks_are_summed() -> None
     owned = scores.amax(0) >= model.nobody_score(scores, None, "none")
 
     assert owned.tolist() == [[True] * 4 + [False] * 4] * 4
-
-
-def test_refinement_has_the_canvas_to_look_at() -> None:
-    vocabulary = Vocabulary((ClassEntry("cat"), ClassEntry("dog")), background=None)
-    found = seen(segmenter("fast"), photograph(64, 96))
-
-    answer = tasks.segment("semantic", segmenter("fast"), found, vocabulary, tasks.Options(refine="pamr"))
-
-    assert sum(segment.area for segment in answer.segments) == 64 * 96
 
 
 # windows
@@ -267,13 +248,6 @@ def test_an_image_without_any_mask_has_no_proposals() -> None:
 
     assert proposals.masks.shape == (0, 4, 8)
     assert segmenter().region_scores(found, proposals.embeddings, bank(axis(0), axis(1))).shape == (2, 0)
-
-
-def test_scores_of_regions_are_logarithms_of_their_shares() -> None:
-    scores = segmenter().region_scores(features(), torch.stack([axis(0), axis(1)]), bank(axis(0), axis(1), axis(2)))
-
-    expected = torch.eye(3).div(0.07).softmax(1)[:, :2].clamp(min=LEAST).log()
-    torch.testing.assert_close(scores, expected)
 
 
 def test_any_mask_shows_what_the_own_masks_under_it_show() -> None:

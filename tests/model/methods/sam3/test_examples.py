@@ -12,8 +12,8 @@ from PIL import Image
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.methods.sam3.examples import ROW, boxes_of
-from lexiseg_model.methods.sam3.segmenter import PICTURE, Sam3Segmenter
+from lexiseg_model.methods.sam3.examples import ROW
+from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
@@ -120,15 +120,6 @@ def test_a_mask_shows_the_box_around_it(ours: Sam3Segmenter, features: Features)
     assert by_mask.tolist() == rows(ours, features, (10, 5, 30, 20)).tolist()
 
 
-def test_boxes_keep_a_hundredth_of_a_pixel(ours: Sam3Segmenter, features: Features) -> None:
-    (vector,) = ours.example_vectors(rows(ours, features, HERE), NONE).vectors
-
-    shown = boxes_of(vector, features.tensors[PICTURE])
-
-    expected = torch.tensor([[21.25 / 100, 14 / 60, 38.5 / 100, 22 / 60]])
-    torch.testing.assert_close(shown.boxes, expected, atol=1e-6, rtol=0)
-
-
 def test_another_picture_is_refused(ours: Sam3Segmenter, features: Features) -> None:
     shown, other = mascot(ours, features, HERE), seen(ours, blocks("gbra"))
 
@@ -138,12 +129,6 @@ def test_another_picture_is_refused(ours: Sam3Segmenter, features: Features) -> 
         ours.example_vectors(
             np.concatenate([rows(ours, of, HERE) for of in (features, other)]).astype(np.float16), NONE
         )
-
-
-def test_the_same_picture_sent_again_is_no_other(ours: Sam3Segmenter, features: Features) -> None:
-    again = seen(ours, blocks())
-
-    score_vocabulary(ours, again, Vocabulary((mascot(ours, features, HERE),), None), ours.encode_texts)
 
 
 def test_what_is_no_box_is_refused(ours: Sam3Segmenter, features: Features) -> None:

@@ -27,10 +27,6 @@ def test_a_grid_covers_the_image_and_spares_the_padding() -> None:
     torch.testing.assert_close(points, torch.tensor([[128.0, 64], [384, 64], [128, 192], [384, 192]]))
 
 
-def test_an_image_of_one_pixel_has_a_grid() -> None:
-    assert grid_points(2, image=(1, 1), canvas=CANVAS).isfinite().all()
-
-
 @pytest.mark.parametrize("compatibility", ["none", "released"])
 def test_where_nothing_is_good_enough_the_answer_is_empty(compatibility: Compatibility) -> None:
     network, features = features_of()
@@ -46,21 +42,6 @@ def test_where_nothing_is_good_enough_the_answer_is_empty(compatibility: Compati
     assert enlarged(found.masks, CANVAS).shape == (0, 64, 64)
 
 
-def test_proposals_come_best_first_and_each_from_the_point_it_says() -> None:
-    network, features = features_of()
-    points = grid_points(4, CANVAS, CANVAS)
-    settings = ProposalSettings(quality=0.0, points_per_pass=5)
-
-    found = propose(network, features, points, CANVAS, settings)
-
-    with torch.no_grad():
-        one_pass = network.points(features, points[None], CANVAS)
-    assert len(found.source)
-    assert found.quality.tolist() == sorted(found.quality.tolist(), reverse=True)
-    torch.testing.assert_close(found.quality, one_pass.quality.sigmoid().flatten()[found.source], atol=1e-4, rtol=0)
-    torch.testing.assert_close(found.masks, one_pass.masks.flatten(0, 2)[found.source], atol=1e-3, rtol=1e-3)
-
-
 def test_only_masks_of_the_asked_quality_are_proposed() -> None:
     network, features = features_of()
     points = grid_points(4, CANVAS, CANVAS)
@@ -74,23 +55,8 @@ def test_only_masks_of_the_asked_quality_are_proposed() -> None:
     assert float(some.quality.min()) >= middle
 
 
-def test_the_default_asks_for_the_quality_that_the_released_code_asks_for() -> None:
-    assert torch.tensor(ProposalSettings().quality).sigmoid() == pytest.approx(0.65, abs=1e-4)
-
-
 def test_a_batch_of_images_is_refused() -> None:
     network, features = features_of(images=2)
 
     with pytest.raises(ShapeError, match="features of one image, got 2"):
         propose(network, features, grid_points(2, CANVAS, CANVAS), CANVAS)
-
-
-def test_masks_of_a_padded_square_are_cut_to_the_image() -> None:
-    masks = torch.full((1, 4, 4), -1.0)
-    masks[:, :2, :2] = 1  # the left half of an image twice as wide as high
-
-    found = to_image(masks, (8, 16)) > 0
-
-    assert found.shape == (1, 8, 16)
-    assert found[0, :7, :7].all()
-    assert not found[0, :, 9:].any()

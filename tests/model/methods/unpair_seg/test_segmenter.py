@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
@@ -15,7 +14,6 @@ from lexiseg_model import catalogue, tasks
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.methods.unpair_seg import proposals
-from lexiseg_model.methods.unpair_seg.canvas import OUTSIDE
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, require_weights, settings_of
 from lexiseg_model.types import ClassEntry, InputSize, Point, Prompt, Task, Vocabulary
 from tests.model.methods.unpair_seg import small
@@ -60,10 +58,6 @@ def test_max_side_caps_the_input() -> None:
     assert model().plan(photograph(), InferenceOptions(max_side=100)).bucket == (96, 96)
     assert model().plan(photograph(), InferenceOptions(max_side=1)).bucket == (32, 32)
     assert model().plan(photograph(), InferenceOptions(max_side=5000)).bucket == (128, 128)
-
-
-def test_padding_may_be_spared() -> None:
-    assert small.segmenter(padding="multiple").plan(photograph(30, 100)).bucket == (64, 128)
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("exact", torch.float32), ("fast", torch.float16)])
@@ -142,21 +136,6 @@ def test_where_nothing_is_proposed_every_question_has_an_answer() -> None:
 # names
 
 
-def test_any_mask_is_named_as_a_proposal_of_its_shape_is() -> None:
-    proposed = model().propose(features())
-
-    torch.testing.assert_close(model().embed_masks(features(), proposed.masks), proposed.embeddings)
-
-
-def test_the_resolution_of_a_mask_does_not_name_it() -> None:
-    left = torch.full((1, 19, 32), OUTSIDE)
-    left[:, :, :16] = -OUTSIDE
-
-    fine = left.repeat_interleave(4, 1).repeat_interleave(4, 2)
-
-    torch.testing.assert_close(model().embed_masks(features(), fine), model().embed_masks(features(), left))
-
-
 def test_stage_twos_adapter_has_a_word_where_the_weights_hold_it() -> None:
     adapted = small.segmenter(adapted=True)
     kept = seen(adapted, photograph())
@@ -193,15 +172,6 @@ def test_a_region_is_each_class_with_the_probability_of_its_best_text() -> None:
     scale = min(100.0, float(small.state()["clip.logit_scale"].exp()))
     assert len(bank.vectors) == 14 * 4
     torch.testing.assert_close(found, (scale * by_class).log_softmax(0), atol=1e-4, rtol=1e-4)
-
-
-def test_the_scale_of_logits_may_be_set() -> None:
-    bank = model().text_bank(CLASSES, model().encode_texts(model().texts(CLASSES)))
-    embeddings = model().propose(features()).embeddings
-
-    flat = small.segmenter(logit_scale=1e-3).region_scores(features(), embeddings, bank)
-
-    torch.testing.assert_close(flat.exp(), torch.full_like(flat, 1 / 3), atol=1e-3, rtol=0)
 
 
 def test_a_pixel_is_of_a_class_as_the_masks_over_it_are() -> None:
@@ -244,14 +214,6 @@ def test_a_pixel_that_no_mask_covers_or_no_class_explains_is_nobodys() -> None:
     assert (with_threshold > logits.amax(0)).tolist() == [[False, True, False]]
 
 
-def test_a_region_covers_itself() -> None:
-    certain = torch.tensor([[0.9, 0.28], [0.1, 0.72]]).log()[:, None]
-    unsure = torch.full((4, 1, 1), math.log(0.25))
-
-    assert (model().nobody_score(certain, None, "none") < certain.amax(0)).all()
-    assert (model().nobody_score(unsure, None, "none") > unsure.amax(0)).all()
-
-
 def test_words_mean_the_same_whatever_templates_say() -> None:
     entries = (ClassEntry("cat"), ClassEntry("sky"))
     rows = model().encode_texts(model().texts(entries))
@@ -263,12 +225,6 @@ def test_words_mean_the_same_whatever_templates_say() -> None:
 
 
 # tasks and the card
-
-
-def test_weights_are_counted_once_towers_and_network_together() -> None:
-    stored = sum(value.nbytes for value in small.state().values())
-
-    assert model().nbytes == pytest.approx(stored, rel=0.02)
 
 
 @pytest.mark.parametrize("task", ["semantic", "instance", "panoptic", "prompt"])

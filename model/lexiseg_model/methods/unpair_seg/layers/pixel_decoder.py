@@ -1,4 +1,4 @@
-"""Pixel decoder: multi-scale deformable attention (arXiv 2010.04159, eq. 3) over three levels of CLIP, and one fine level."""
+"""Pixel decoder: deformable attention (arXiv 2010.04159, eq. 3) over three levels of CLIP, and one fine level."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Prompt encoder: position encoding, and tokens of clicks and boxes with the image features below them.
 
-A point is a box of a few pixels around it, so both are two corners. Learned tokens that become the masks follow: one for
-a box, four of different extent for a point.
+A point is a box of a few pixels around it, so both are two corners. Learned tokens that become the masks follow: one
+for a box, four of different extent for a point.
 """
 
 from __future__ import annotations

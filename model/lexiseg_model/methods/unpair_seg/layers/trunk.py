@@ -1,4 +1,4 @@
-"""CLIP's ConvNeXt as a frozen trunk: maps at four strides, its head for regions, and the trained adapter of stage two."""
+"""CLIP's ConvNeXt as a frozen trunk: maps at four strides, a head for regions, and the adapter of stage two."""
 
 from __future__ import annotations
 

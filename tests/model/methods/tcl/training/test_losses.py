@@ -18,9 +18,6 @@ from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.methods.tcl.training.losses import (
     Losses,
     TclLosses,
-    area_gap,
-    masked_mean,
-    total_variation,
 )
 from lexiseg_model.methods.tcl.training.recipe import LossSettings
 from lexiseg_model.training.distributed import rank, world_size
@@ -114,42 +111,6 @@ def test_soft_masks_of_the_own_captions_are_the_references() -> None:
     own = masks[torch.arange(3), torch.arange(3)]
 
     golden.assert_close(own[:, ::2, ::2], "train_soft_positive", golden.MASK_TOLERANCE[False])
-
-
-def test_the_image_tower_stays_frozen() -> None:
-    assert not any(weight.requires_grad for weight in golden.restored().network.visual.parameters())
-
-
-def test_the_mean_under_a_mask_is_of_the_pixels_it_covers() -> None:
-    maps = torch.arange(4.0).reshape(1, 1, 2, 2)
-    masks = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.5]], [[0.0, 0.0], [0.0, 0.0]]]])
-
-    torch.testing.assert_close(masked_mean(maps, masks)[0, :, 0], torch.tensor([0.5, 3.0, 0.0]))
-
-
-def test_masks_are_drawn_to_their_share_of_the_image_from_both_sides() -> None:
-    assert area_gap(torch.full((2, 4, 4), 0.9), 0.4).item() == pytest.approx(0.5)
-    assert area_gap(torch.full((2, 4, 4), 0.1), 0.4).item() == pytest.approx(0.3)
-
-
-def test_a_batch_of_one_has_no_masks_of_other_captions() -> None:
-    assert area_gap(torch.zeros(0, 4, 4), 0.0).item() == 0
-
-
-def test_variation_is_the_mean_step_down_plus_the_mean_step_across() -> None:
-    stairs = torch.tensor([[[[0.0, 1.0, 2.0], [5.0, 6.0, 7.0]]]])
-
-    assert total_variation(stairs).item() == 6
-
-
-def test_a_flat_map_has_no_variation() -> None:
-    assert total_variation(torch.full((1, 2, 5, 5), 3.0)).item() == 0
-
-
-def test_the_total_is_the_sum_of_all_losses() -> None:
-    losses = Losses(*(torch.tensor(float(2**power)) for power in range(6)))
-
-    assert losses.total.item() == 63
 
 
 def test_a_loss_of_no_weight_is_nothing() -> None:

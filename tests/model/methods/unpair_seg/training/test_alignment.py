@@ -23,19 +23,6 @@ def test_regions_and_entities_are_matched_one_to_one_the_surest_first() -> None:
     torch.testing.assert_close(pairs.probability, torch.tensor([0.9, 0.6, 0.3]))
 
 
-@pytest.mark.parametrize(
-    ("settings", "kept"),
-    [
-        (AlignmentSettings(keep=0.5), [0, 2]),
-        (AlignmentSettings(keep=0.01), [0]),
-        (AlignmentSettings(confidence=0.5), [0, 2]),
-        (AlignmentSettings(keep=2 / 3, confidence=0.7), [0]),
-    ],
-)
-def test_unsure_pairs_are_left_out(settings: AlignmentSettings, kept: list[int]) -> None:
-    assert match_entities(PROBABILITIES, settings).region.tolist() == kept
-
-
 def test_scales_of_an_image_vote_with_their_probabilities() -> None:
     texts = torch.eye(2)
     sure, unsure = torch.tensor([[5.0, 0.0]]), torch.tensor([[1.0, 1.0]])
@@ -53,18 +40,6 @@ def test_matching_starts_from_clip_and_ends_half_way_to_the_adapter() -> None:
     assert adapter_share(49, 100, AlignmentSettings(adapter_share=1.0)) == 0.5
     torch.testing.assert_close(mixed_embedding(clip, adapted, 0.0), clip)
     torch.testing.assert_close(mixed_embedding(clip, adapted, 0.5), F.normalize(clip + adapted, dim=1))
-
-
-def test_every_pair_weighs_the_same_whatever_its_image() -> None:
-    entities = [torch.eye(3), torch.eye(3)[:1]]
-    adapted = [
-        torch.eye(3)[[0, 1, 2, 2]],
-        torch.tensor([[0.0, 1.0, 0.0]]),
-    ]  # three are right, the last is at 90 degrees
-
-    loss = alignment_loss(adapted, entities, [match_entities(PROBABILITIES), match_entities(torch.ones(1, 1))])
-
-    torch.testing.assert_close(loss, torch.tensor((1 - 0) / 4 + (1 - 0) / 4))
 
 
 def test_images_without_entities_align_nothing() -> None:
