@@ -106,7 +106,7 @@ def test_served_labels_of_classes_with_synonyms_are_the_references(
     features = features_of(model)
     words = TextBank(torch.from_numpy(REFERENCE["slide_texts"]), OWNER, 4)
 
-    scores, others, refined, _ = model.competing(features, words, refine)
+    scores, others, refined = model.competing(features, words, refine)
 
     assert others is not None
     assert refined is (refine == "pamr")
