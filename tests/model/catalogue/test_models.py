@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from lexiseg_model import catalogue
-from lexiseg_model.catalogue import cards, folders, load, read_card
+from lexiseg_model.catalogue import cards, load, read_card
 from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 
@@ -89,12 +89,6 @@ def test_a_directory_with_a_card_is_a_model(tmp_path: Path) -> None:
     segmenter = load("mine@7", models_dir=tmp_path, device="cpu")
 
     assert (segmenter.card.name, segmenter.card.version) == ("mine", "7")
-
-
-def test_a_directory_named_like_the_bundled_model_goes_before_it(tmp_path: Path) -> None:
-    folder = copy_of_tiny(tmp_path, "tiny", version="2")
-
-    assert folders(tmp_path) == catalogue.bundled() | {"tiny": folder}
 
 
 def test_cards_are_listed_without_loading_weights(tmp_path: Path) -> None:

@@ -11,9 +11,7 @@ from torch import Tensor
 
 from lexiseg_model.clip.vision import (
     PositionRule,
-    embed,
     image_embedding,
-    patch_map,
     require_plain_vit,
     resize_positions,
     tokens_before_last_block,
@@ -40,17 +38,6 @@ def test_at_its_own_size_the_tower_gives_open_clip_s_own_vectors(rule: PositionR
     small.assert_alike(found, visual(images))
 
 
-def test_tokens_are_open_clip_s_own_intermediates() -> None:
-    visual, images = small.visual(), small.images(2)
-    theirs = visual.forward_intermediates(images, indices=[2], output_fmt="NLC", output_extra_tokens=True)
-
-    tokens, grid = tokens_before_last_block(visual, images, "size")
-
-    assert grid == (4, 4)
-    small.assert_alike(tokens[:, :1], theirs["image_intermediates_prefix"][0])
-    small.assert_alike(tokens[:, 1:], theirs["image_intermediates"][0])
-
-
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_inner_tokens_are_what_a_block_feeds_forward(depth: int) -> None:
     visual, images = small.visual(), small.images(1, 24, 40)
@@ -64,18 +51,6 @@ def test_inner_tokens_are_what_a_block_feeds_forward(depth: int) -> None:
     assert grid == (3, 5)
     small.assert_alike(inner, seen[0])
     small.assert_alike(tokens, expected.tokens)
-
-
-def test_patches_stay_where_they_are_on_a_wide_image() -> None:
-    visual = small.visual()
-    images = torch.zeros(1, 3, 16, 48)
-    images[:, :, 8:, 40:] = 5  # the last patch
-
-    before = patch_map(embed(visual, torch.zeros(1, 3, 16, 48), "size").tokens[:, 1:], (2, 6))
-    after = patch_map(embed(visual, images, "size").tokens[:, 1:], (2, 6))
-
-    changed = (after - before).abs().amax(1)[0] > 1e-4
-    assert changed.nonzero().tolist() == [[1, 5]]
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexiseg_model.errors import OptionError, ShapeError
-from lexiseg_model.features import Layout
 from lexiseg_model.masks.windows import cut, merge, place_windows
 
 Lengths = st.integers(1, 90)
@@ -23,20 +22,6 @@ def loop_of_mmsegmentation(height: int, width: int, crop: int, stride: int) -> l
             bottom, right = min(row * stride + crop, height), min(column * stride + crop, width)
             boxes.append((max(bottom - crop, 0), max(right - crop, 0), bottom, right))
     return boxes
-
-
-@pytest.mark.parametrize(
-    ("canvas", "offsets"),
-    [
-        ((448, 448), [(0, 0)]),
-        ((448, 627), [(0, 0), (0, 179)]),
-        ((448, 896), [(0, 0), (0, 224), (0, 448)]),
-        ((448, 897), [(0, 0), (0, 224), (0, 448), (0, 449)]),
-        ((449, 448), [(0, 0), (1, 0)]),
-    ],
-)
-def test_tcl_windows_lie_where_its_protocol_puts_them(canvas: tuple[int, int], offsets: list[tuple[int, int]]) -> None:
-    assert place_windows(canvas, 448, 224) == Layout(canvas, (448, 448), tuple(offsets))
 
 
 @given(Lengths, Lengths, Lengths, Lengths)

@@ -67,13 +67,6 @@ def test_without_classes_no_text_is_read() -> None:
     assert segmenter.asked == []
 
 
-def test_without_classes_a_threshold_drops_by_quality() -> None:
-    answer = ask("prompt", FLAGS, prompts=(CLICK, BOX), threshold=0.7, background=None)
-
-    assert [(segment.id, segment.prompt_index) for segment in answer.segments] == [(1, 0), (2, 1)]
-    assert [segment.score for segment in answer.segments] == pytest.approx([QUALITIES[0], SURE])
-
-
 def test_a_small_mask_is_brought_to_the_size_of_the_image() -> None:
     class Coarse(ColourSegmenter):
         def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:

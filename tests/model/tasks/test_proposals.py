@@ -16,7 +16,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Segmentation
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter
-from tests.model.tasks.asking import ALL, PROPOSALS, Gone, Patience, ask, described, features_of, stacked, vocabulary
+from tests.model.tasks.asking import ALL, PROPOSALS, ask, described, features_of, stacked, vocabulary
 
 FLAGS = ["rrbbrrr", "rrbbrrr", "gg....b"]
 SEA = ClassEntry("blue", thing=False)
@@ -152,10 +152,3 @@ def test_panoptic_segments_are_disjoint_and_are_the_label_map(
     stuff = [segment.label for segment in answer.segments if not segment.is_thing]
     assert len(stuff) == len(set(stuff))
     assert answer.label_map.max(initial=0) == len(answer.segments)
-
-
-@pytest.mark.parametrize("times", range(5))
-def test_work_that_nobody_waits_for_ends(times: int) -> None:
-    # Asked before and after the proposals, before the one band of rows and before each mask of red, blue and red.
-    with pytest.raises(Gone):
-        panoptic("red", "blue", check=Patience(times))

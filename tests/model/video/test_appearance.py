@@ -59,17 +59,3 @@ def test_the_first_frame_is_kept_and_later_ones_make_room(red: Appearance) -> No
 
     assert held[0] < held[LATER_FRAMES - 1] == held[-1]
     assert torch.equal(red.likeness(places(red=(30, 9))) > 0, torch.from_numpy(square((30, 9))))
-
-
-def test_an_object_that_fills_the_frame_has_no_surroundings(red: Appearance) -> None:
-    whole = Appearance(places(), torch.ones(HEIGHT, WIDTH), EVERYWHERE)
-
-    assert (whole.likeness(places()) > 0).all()
-
-
-def test_an_unsure_mask_shows_its_surest_place() -> None:
-    unsure = 0.1 + 0.3 * sure(square((4, 4)))
-
-    appearance = Appearance(places(red=(4, 4)), unsure, EVERYWHERE)
-
-    assert torch.equal(appearance.likeness(places(red=(30, 9))) > 0, torch.from_numpy(square((30, 9))))
