@@ -1,4 +1,4 @@
-"""Which device and which number type a model computes with."""
+"""Device and number type of a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lexiseg_model.types import Precision
 
 @dataclass(frozen=True)
 class Execution:
-    """On what a model computes, how exactly, and where the user keeps the text tower, if anywhere."""
+    """Device, precision, and the folder of the text tower if it does not lie beside the weights."""
 
     device: torch.device
     precision: Precision = "fast"
@@ -21,7 +21,7 @@ class Execution:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the image pass: float32 when exact, else what the device multiplies fastest."""
+        """Number type of the image pass: float32 when exact, else what the device multiplies fastest."""
         return torch.float32 if self.precision == "exact" else inference_dtype(self.device)
 
 

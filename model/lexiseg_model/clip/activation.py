@@ -1,7 +1,7 @@
 """Which activation weights were trained with: GELU, or OpenAI's QuickGELU, x * sigmoid(1.702 x).
 
-Nothing in a tensor says so, both load without complaint, and the wrong one ruins the features quietly. So it is
-decided from what is known about the weights, every correction is logged, and a contradiction is refused.
+Weights do not say which, both load without an error, and the wrong one silently ruins the features. So it is decided
+from what is known about the weights, every correction is logged, and a contradiction is refused.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def decide(architecture: str, explicit: bool | None, evidence: Evidence | None, 
     """Whether to build with QuickGELU.
 
     Args:
-        architecture: open_clip's name as it was asked for, with or without `-quickgelu`.
-        explicit: the setting, None where nobody set it.
-        evidence: what the weights tell, None where they tell nothing.
+        architecture: open_clip's name, with or without `-quickgelu`.
+        explicit: the setting; None: not set.
+        evidence: of the weights; None: they have none.
         unmarked: what to assume where nothing else decides; the assumption is logged.
 
     Raises:

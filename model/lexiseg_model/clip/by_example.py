@@ -1,4 +1,4 @@
-"""Classes by example among CLIP's texts: an embedding of what was shown, brought to the level of words.
+"""Classes by example for CLIP: embeddings of examples, rescaled to compete with those of texts.
 
 Embeddings of images are far more like each other than like any text. So the vector of a class by example is set such
 that it scores on its own examples as a fitting word does, and on their pictures as a whole as any word does.

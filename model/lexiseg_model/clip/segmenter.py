@@ -1,4 +1,4 @@
-"""What every segmenter over a text tower does alike: windows of a canvas, tiles to features, the text side."""
+"""The base of segmenters over a text tower: windows of a canvas, tiles to features, the text side."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ClipSegmenter(Exportable):
         digest: of what decides the image pass.
         tower: the text tower, on the device.
         templates: name of the template set.
-        rule: how the templates of one text are put together.
+        rule: how the templates of one text are averaged.
         window, stride: of the sliding windows in pixels; None takes the whole canvas as one tile.
-        execution: on what and how exactly.
+        execution: device and precision.
     """
 
     def __init__(

@@ -75,7 +75,7 @@ def end_states(transformer: Any, tokens: Tensor) -> Tensor:
 
 
 def rows_digest(settings: object, state: Mapping[str, Tensor]) -> str:
-    """Names what decides a text tower's rows; 16 hexadecimal digits.
+    """Digest of all that decides a text tower's rows; 16 hexadecimal digits.
 
     Args:
         settings: settings that no weight shows, the tokens of `PROBE` among them; its `repr` says all of it.
@@ -89,7 +89,7 @@ def rows_digest(settings: object, state: Mapping[str, Tensor]) -> str:
 
 
 def _chunks(tokens: Tensor, size: int, fill: bool, end_marked: bool) -> list[tuple[list[int], int]]:
-    """(members, length) of every pass; where they are filled, the last member of a length is repeated."""
+    """(members, length) of every pass; short chunks repeat their last member."""
     context = tokens.shape[1]
     by_length: dict[int, list[int]] = defaultdict(list)
     ends = tokens.argmax(1) + 1 if end_marked else torch.full((len(tokens),), context)
@@ -132,7 +132,7 @@ def tokenize(texts: list[str]) -> Tensor:
 
 
 class TextTower:
-    """Rows [S, width] float32 of a CLIP model, and the `digest` under which they may be kept.
+    """Rows [S, width] float32 of a CLIP model, and the `digest` for caching them.
 
     Models whose text towers have the same weights, settings and tokenizer share a digest, whatever their image tower.
     """

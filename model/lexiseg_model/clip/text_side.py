@@ -67,7 +67,7 @@ def background_words(name: str) -> tuple[str, ...]:
     return tuple(lists[name])
 
 
-# How the templates of one text are put together.
+# How the templates of one text are averaged.
 ClassRule = Literal["mean_of_units", "mean_of_rows"]
 
 
@@ -104,17 +104,17 @@ def _by_text(rows: Tensor, templates: int) -> Tensor:
 
 
 class RawRows(Protocol):
-    """What a text tower is asked for, whatever its make."""
+    """A text tower of any make."""
 
-    digest: str  # of all that decides its rows: those of one digest may be shared
+    digest: str  # of all that decides its rows; towers of one digest share them
     width: int
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Rows [len(texts), width], not normalised; the same for a string in any company."""
+        """Rows [len(texts), width], not normalised; a string has the same row in any batch."""
 
 
 class TextSide:
-    """A text tower, the templates that every text goes through, and the method's rule to put them together."""
+    """A text tower, the templates of every text, and the method's rule to average them."""
 
     def __init__(
         self, tower: RawRows, templates: list[str], rule: ClassRule, device: torch.device, precision: Precision

@@ -1,4 +1,4 @@
-"""What segmenters of the CLIP family share: an image as windows of one canvas, and scores put back on it.
+"""Sliding windows of the CLIP family: an image cut into windows of a canvas, and their scores merged.
 
 The *canvas* is the resized image. Loaded as exact, its sides are those of the published protocol and window scores are
 averaged pixel by pixel. Loaded as fast, its sides are whole patches and scores are averaged on every `LATTICE`-th
@@ -33,7 +33,7 @@ def plan_windows(
     options: InferenceOptions = InferenceOptions(),
     precision: Precision = "exact",
 ) -> Plan:
-    """Resizes an image to its canvas and lays windows over it.
+    """Resize an image to its canvas and lay windows over it.
 
     Args:
         rgb: [H, W, 3].
@@ -125,7 +125,7 @@ def best_of_texts(scores: Tensor, bank: TextBank) -> Tensor:
 
 
 def as_kept(features: TileFeatures, precision: Precision) -> TileFeatures:
-    """In the number type that is kept of an image."""
+    """Features in the number type that is cached."""
     return tuple(part.float() if precision == "exact" else part.half() for part in features)
 
 

@@ -1,4 +1,4 @@
-"""Bilinear upsampling along two axes, as torch has it with align_corners=False, a band of the answer at a time."""
+"""Bilinear upsampling as torch's with align_corners=False, by axes and bands of output rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.kernel.calls import Axes
 
-BAND_PIXELS = 1 << 18  # of the answer, worked on at a time
+BAND_PIXELS = 1 << 18  # of the output at a time
 BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
 
@@ -40,7 +40,7 @@ def axes(cells: tuple[int, int], size: tuple[int, int]) -> Axes:
 
 
 def bands(size: tuple[int, int]) -> Iterator[slice]:
-    """Rows of an answer [H, W] that are worked on at a time, from top to bottom."""
+    """Bands of rows of an output [H, W], from top to bottom."""
     step = max(1, BAND_PIXELS // size[1])
     for start in range(0, size[0], step):
         yield slice(start, min(start + step, size[0]))

@@ -1,4 +1,4 @@
-"""Crumbs of a mask that shows one object: islands that are small beside its largest part, and small holes in it."""
+"""Crumbs of a mask of one object: islands much smaller than its largest part, and small holes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks that compete for pixels become disjoint ones: the merging of Mask2Former (Cheng et al., CVPR 2022)."""
+"""Merge masks into disjoint ones as Mask2Former does (Cheng et al., CVPR 2022)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lexiseg_model.types import LabelMap
 
 
 class Merged(NamedTuple):
-    """Who owns which pixel.
+    """Disjoint masks.
 
     `labels` [H, W] index of the mask that owns a pixel, N for nobody; `areas` [N] pixels that each owns;
     `probability` [H, W] of each pixel's winner, nobody included, when asked for.
@@ -44,7 +44,7 @@ def merge(
         size: (H, W) of the answer; masks are brought there bilinearly (align_corners=False).
         overlap: a mask that wins fewer pixels than this share of those it covers owns none.
         keep_probability: also give share * sigmoid(mask) of every pixel's owner, and what is left to 1 for nobody.
-        check: called before each band of rows and each mask; what it raises ends the work.
+        check: called before each band of rows and each mask, to end the work by raising.
 
     Returns:
         Disjoint masks; a pixel covers what is not below 0.
@@ -57,7 +57,7 @@ def merge(
     share = shares.double().log().cpu().numpy().astype(np.float32)
 
     def worth(logits: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        # As a logarithm, which tells even what is almost nothing apart.
+        # As a logarithm, so that tiny values keep their order.
         return np.asarray(torch.nn.functional.logsigmoid(torch.from_numpy(logits)).numpy() + share[rows])
 
     every = np.arange(n)

@@ -1,4 +1,4 @@
-"""Specks, small regions that a label has beside a larger one, and small holes: what surrounds them takes them over."""
+"""Specks (small regions of a label that has a larger one) and small holes go to the label around them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_SPECKS = SpeckRule(area=0.0)
 
 
 def without_specks(logits: Tensor, n_classes: int, rule: SpeckRule) -> Tensor:
-    """Every speck goes to the label that it has the longest border with, specks left out.
+    """Give every speck to the label that it has the longest border with, specks left out.
 
     At its cells the logits of the two labels are exchanged: the new one wins by as much as the old one did.
 

@@ -26,12 +26,12 @@ from lexiseg_model.masks.winners import LEAST, Winners
 SLACK = 1e-4  # of the scores: rounding must not lose a candidate
 
 
-# From upsampled scores and the rows of the scores that they are of, to what competes: never less for a higher score.
+# (upsampled scores, their rows) -> what competes; must not fall with the score.
 Worth = Callable[[NDArray[np.float32], NDArray[np.intp]], NDArray[np.float32]]
 
 
 class Won(NamedTuple):
-    """Of a band of output rows, the `best` worth and whose it is: [R, W] each."""
+    """A band of output rows: the `best` worth and its row of the scores, [R, W] each."""
 
     band: slice
     best: NDArray[np.float32]
@@ -88,12 +88,12 @@ def _winners(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> W
 
 @torch.inference_mode()
 def contest(scores: Tensor, size: tuple[int, int], worth: Worth | None = None) -> Iterator[Won]:
-    """Who wins each pixel after bilinear upsampling (align_corners=False), some rows of the answer at a time.
+    """Find the winner of each pixel after bilinear upsampling (align_corners=False), some output rows at a time.
 
     Args:
         scores: [K, h, w] float32; K is at least 1. -inf as for `winners`.
         size: (H, W) of the answer.
-        worth: what of a score competes; None: the score itself.
+        worth: the value of a score that competes; None: the score itself.
 
     Returns:
         Bands from top to bottom; ties go to the lower row of the scores.

@@ -1,9 +1,9 @@
-"""One answer for a picture of any size, from windows whose probabilities are blended.
+"""Semantic answers for pictures of any size, blended from overlapping windows.
 
-A window judges what its border cuts by a part of it. So windows overlap, and each counts less towards its border. What
-is larger than a window is judged from further away: windows of twice the side are shrunk to the same number of pixels
-and blended in, and so is the picture as a whole where it is at most four windows long. The picture is answered in
-blocks, row by row; what is kept are the probabilities of the windows that this row and the next need.
+At its border a window sees only parts of objects, so its weight falls to 0 there. Objects larger than a window are seen
+at coarser levels: windows of twice the side, shrunk to the same number of pixels, are blended in, and so is the whole
+picture where it is at most four windows long. The picture is answered in blocks, row by row; only the probabilities of
+the windows that this row and the next need are kept in memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CELLS = 96  # of a window's side at which probabilities are blended; score maps 
 TILE = 16  # the sides of a block are multiples of it, as those of a GeoTIFF's tiles must be
 MARGIN = 2  # cells around a block, so that interpolation does not see its border
 LEVELS = 3  # a window's side, twice and four times that; the last only where it is the whole picture
-WHOLE = 4.0  # what a level counts that sees the whole picture at once; others count 1
+WHOLE = 4.0  # weight of a level that sees the whole picture; other levels have 1
 FAINT = 1e-6  # stands for a probability of 0
 
 
@@ -47,14 +47,14 @@ class Box(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A part of a picture, to be looked at with `shrink` pixels of it, down and across, as one."""
+    """A part of a picture, to be shrunk by the factor `shrink` along each side."""
 
     box: Box
     shrink: int
 
 
 class _Level(NamedTuple):
-    """Windows of one size: pixels that become one, spans (start, end) down and across, and how much they count."""
+    """Windows of one size: their shrink factor, spans (start, end) down and across, and weight."""
 
     shrink: int
     down: list[tuple[int, int]]
@@ -90,7 +90,7 @@ class Blend:
         return -(-self.size[0] // self.side), -(-self.size[1] // self.side)
 
     def blocks(self) -> Iterator[tuple[Box, Tensor | None]]:
-        """Every block with logits [K, n, m] of cells, `MARGIN` around it included; None where there is no picture."""
+        """Every block with logits [K, n, m] of its cells and `MARGIN` more on each side; None: no picture there."""
         ahead: deque[Box] = deque()
         for box in self._boxes():
             for _, windows in self._around(box):
@@ -104,9 +104,9 @@ class Blend:
             yield ahead[0], self._blended(ahead.popleft())
 
     def outcome(self, box: Box, logits: Tensor, n_classes: int) -> Outcome:
-        """What wins in a block, pixel by pixel: labels and probability [h, w]; without votes or runs of its own.
+        """The winners of a block: labels and probability [h, w], without run lengths.
 
-        Specks stay: what is one in a block need not be one in the picture.
+        Specks stay, because a speck of a block may belong to a larger region of the picture.
         """
         rows, columns = logits.shape[1:]
         won = outcome(logits, (rows * self.step, columns * self.step), n_classes, keep_probability=True, encode=False)
@@ -122,7 +122,7 @@ class Blend:
                 yield Box(top, left, min(top + self.side, height), min(left + self.side, width))
 
     def _around(self, box: Box) -> Iterator[tuple[_Level, list[Window]]]:
-        """Of each level the windows that meet a block and its margin."""
+        """The windows of each level that meet a block and its margin."""
         reach = MARGIN * self.step
         for level in self._levels:
             rows = [span for span in level.down if span[0] < box.bottom + reach and span[1] > box.top - reach]
@@ -137,7 +137,7 @@ class Blend:
             )
 
     def _blended(self, box: Box) -> Tensor | None:
-        if box.left == 0:  # windows above this row are not asked for again
+        if box.left == 0:  # windows above this row are not needed again
             above = box.top - MARGIN * self.step
             self._scored = {window: done for window, done in self._scored.items() if window.box.bottom > above}
         down = self._centres(box.top, box.bottom, self.size[0])
@@ -150,7 +150,7 @@ class Blend:
         return None if total is None else (total / total.sum(0).clamp_min(FAINT)).clamp_min(FAINT).log()
 
     def _level(self, windows: list[Window], down: Tensor, across: Tensor) -> Tensor | None:
-        """[K, n, m]: the mean of windows of one level, each weighed by how far its borders are."""
+        """[K, n, m]: the mean of the windows of one level, weighted by the distance to their borders."""
         total: Tensor | None = None
         weight = torch.zeros(len(down), len(across))
         for window in windows:
@@ -170,7 +170,7 @@ class Blend:
         return None if total is None else total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
 
     def _centres(self, start: int, end: int, length: int) -> Tensor:
-        """Pixel coordinates of the middles of a block's cells along one side, margins included, within the picture."""
+        """Coordinates of the centres of a block's cells along one side, with margins, clipped to the picture."""
         count = -(-(end - start) // self.step) + 2 * MARGIN
         middles = start + (torch.arange(count, dtype=torch.float32) - MARGIN + 0.5) * self.step
         return middles.clamp(0.5, length - 0.5)

@@ -1,9 +1,9 @@
-"""Masks of prompts with negative points: a negative point removes what is around it and never adds anything.
+"""Negative points of prompts: each removes the part of the mask around it and never adds anything.
 
 A prompt head may ignore a negative point, or answer it with a larger mask. So the mask is that of the box and the
-positive points alone. The head is then asked with the first negative point, with the first two, and so on. Of each of
-these answers only one thing is used: which connected part of the mask around the newest point it leaves out. That part
-is removed. Where the answer keeps the point, a disc around it is removed, halfway to the outline of the mask.
+positive points alone. The head then gets the first negative point, the first two, and so on. Each of these answers says
+which connected part of the mask around the newest point to remove. Where an answer keeps the point, a disc around it is
+removed, halfway to the outline of the mask.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 
 def n_asked(prompt: Prompt) -> int:
-    """How often the head is asked for a prompt; once for negative points alone, which are the model's own affair."""
+    """How many prompts the head gets for one prompt; a prompt of negative points alone is passed on as it is."""
     n_negative = len(_points(prompt, positive=False))
     if prompt.box is None and n_negative == len(prompt.points):
         return 1
@@ -61,9 +61,9 @@ def prompt_masks(segmenter: Segmenter, features: Features, prompts: Sequence[Pro
 
 
 def ask(segmenter: Segmenter, features: Features, prompts: Sequence[Prompt]) -> list[Answer]:
-    """Answers to prompts: one mask where there are negative points, with the quality of the head's last answer.
+    """Answer prompts: one mask where there are negative points, with the quality of the head's last answer.
 
-    What is asked without negative points is asked by itself: its last digits depend on what else goes through the head.
+    Prompts without negative points go through the head apart from the others, because rounding depends on the batch.
     """
     asked = [_asked(prompt) for prompt in prompts]
     firsts = segmenter.prompt(features, [first for first, *_ in asked])
@@ -84,8 +84,8 @@ def without_negatives(masks: Tensor, answer: Answer, size: Size) -> Tensor:
     """Masks without what the negative points remove.
 
     Args:
-        masks: logits [M, h, w], those of the answer or made of them, at any resolution.
-        answer: to the prompt.
+        masks: logits [M, h, w] of the answer, refined or not, at any resolution.
+        answer: of `ask`.
         size: (H, W) of the image.
     """
     without = answer.without
@@ -143,7 +143,7 @@ def _part_around(region: NDArray[np.bool_], cells: Cells) -> NDArray[np.bool_]:
 
 
 def _distance(shape: Size, cells: Cells) -> NDArray[np.float64]:
-    """[h, w]: of each cell from the first of some."""
+    """[h, w]: the distance of each cell from the first of `cells`."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     distance: NDArray[np.float64] = np.hypot(rows - cells[0].start, columns - cells[1].start)
     return distance

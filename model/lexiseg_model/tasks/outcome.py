@@ -22,7 +22,7 @@ from lexiseg_model.types import LabelMap, Rle, ScoreRule, Segment, Segmentation,
 
 
 class Outcome(NamedTuple):
-    """As `Winners`, with the run lengths of the classes where they were asked for; votes are those of the classes."""
+    """As `Winners`, with the votes of the classes alone, and their run lengths if asked for."""
 
     labels: LabelMap
     votes: NDArray[np.float64]
@@ -39,7 +39,7 @@ def outcome(
     keep_probability: bool = False,
     encode: bool = True,
 ) -> Outcome:
-    """The winners of logits without their specks.
+    """Upsample logits without their specks, and find the winner of each pixel.
 
     Args:
         logits: [K, h, w] of the classes, and of nobody if there is one row more; may be written to.
@@ -68,7 +68,7 @@ def _encoded(won: Winners, n_classes: int) -> list[Rle]:
 
 
 class Pieces(NamedTuple):
-    """What may become a segment.
+    """Disjoint parts of a picture that may become segments.
 
     `labels` [H, W] index of each pixel's piece, `len(owner)` or more for nobody; `owner` [N] the class of each piece;
     `votes` [N] or longer, the sum over a piece's pixels of their probability; `probability` [H, W] of each pixel's
@@ -128,7 +128,7 @@ def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibrat
 
 
 def _laid_out(labels: LabelMap, pieces_of: list[int]) -> LabelMap:
-    """From pieces to ids of segments, in the smallest type that holds every id; nobody's is 0."""
+    """Replace pieces by segment ids, in the smallest type that holds every id; nobody is 0."""
     ids: LabelMap = np.zeros(np.iinfo(labels.dtype).max + 1, np.uint8 if len(pieces_of) < 256 else np.uint16)
     ids[pieces_of] = np.arange(1, len(pieces_of) + 1)
     return ids[labels]
