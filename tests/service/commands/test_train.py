@@ -163,7 +163,7 @@ def test_a_dry_run_without_data_says_what_lacks(lexiseg: CommandLine, tmp_path: 
     outcome = lexiseg("train", "s-seg-plus", "--dry-run", f"data={tmp_path}")
 
     assert outcome.status == 0, outcome.err
-    assert "it could not begin, so nothing is measured: there are no labels at" in outcome.out
+    assert "training cannot begin, so nothing is measured: there are no labels at" in outcome.out
 
 
 def test_a_dry_run_of_a_part_counts_what_stays(lexiseg: CommandLine, tmp_path: Path) -> None:
