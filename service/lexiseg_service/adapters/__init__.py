@@ -1,5 +1,5 @@
-"""Other tools' protocols, each a thin view of the use case; `LEXISEG_ADAPTERS` names those that a gateway loads.
+"""Protocols of other tools, each a thin view of the use case; `LEXISEG_ADAPTERS` names those that a gateway loads.
 
-An adapter turns a tool's request into a `Question`, has it answered as `POST /segment` is (`gateway.rest.asking`), and
+An adapter converts a tool's request to a `Question`, asks as `POST /segment` does (`gateway.rest.routes`), and
 writes the answer as the tool reads it. Keys, limits and errors are the gateway's own.
 """

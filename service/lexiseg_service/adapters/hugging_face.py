@@ -23,7 +23,7 @@ router = APIRouter()
 
 
 class Parameters(BaseModel):
-    """Of the task; what is not named here is for models that compute otherwise."""
+    """Parameters of the task; those of other models are ignored."""
 
     subtask: Literal["instance", "panoptic", "semantic"] | None = None
     threshold: float | None = None

@@ -1,4 +1,4 @@
-"""Where other tools put an API key, told to the guard in its own words. Plain ASGI."""
+"""API keys of other tools, moved to the header that the guard reads. Plain ASGI."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATHS = ("/adapters/", "/v2")
 
 
 class KeysOfTools:
-    """Adds `X-API-Key` to a tool's request that has its key elsewhere: the guard looks nowhere else."""
+    """Add `X-API-Key` to a tool's request that has its key elsewhere."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

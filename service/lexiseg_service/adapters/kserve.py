@@ -42,7 +42,7 @@ STRUCTURED = ("background", "classes", "prompts")  # JSON in a string
 
 
 def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: Limits) -> dict[str, Any]:
-    """A question's fields, of a request's parameters and its tensor of words."""
+    """The fields of a question from a request's parameters and its tensor of words."""
     fields = {name: parameters[name] for name in PLAIN if name in parameters}
     for name in STRUCTURED:
         if name in parameters:
@@ -55,7 +55,7 @@ LENGTH = struct.Struct("<I")  # in front of each element
 
 
 def packed(values: Iterable[bytes]) -> bytes:
-    """The elements of a tensor as they are sent."""
+    """The bytes of a BYTES tensor: each element with its length in front."""
     return b"".join(LENGTH.pack(len(value)) + value for value in values)
 
 
@@ -82,7 +82,7 @@ def unpacked(raw: bytes, field: str, most: int) -> list[bytes]:
 
 
 def strings(data: list[Any], field: str) -> list[str]:
-    """The elements of a tensor of BYTES in JSON, however deep its lists are.
+    """The elements of a BYTES tensor in JSON, flattened.
 
     Raises:
         InvalidValue: one is no string.
@@ -114,7 +114,7 @@ class InputTensor(BaseModel):
 
     @property
     def binary_size(self) -> int | None:
-        """Bytes behind the JSON that are its data."""
+        """The number of bytes behind the JSON that are its data."""
         size = self.parameters.get("binary_data_size")
         return size if isinstance(size, int) and size >= 0 else None
 
@@ -160,7 +160,7 @@ class Infer(BaseModel):
     parameters: dict[str, Any] = {}
 
     def raw_among(self, outputs: Iterable[OutputTensor]) -> set[str]:
-        """Names of the outputs that go as bytes: those that say so, or all where the request does."""
+        """Names of the outputs that are sent as bytes: those marked so, or all if the request is."""
         by_default = bool(self.parameters.get("binary_data_output"))
         if self.outputs:
             return {output.name for output in self.outputs if output.parameters.get("binary_data", by_default)}
@@ -208,7 +208,7 @@ OUTPUTS = (
 
 
 def server_metadata(*extensions: str) -> dict[str, Any]:
-    """Who answers."""
+    """Name, version and extensions of the server."""
     return {"name": PLATFORM, "version": version("lexiseg"), "extensions": list(extensions)}
 
 
@@ -301,7 +301,7 @@ def inputs_of(tensors: Iterable[Input]) -> Inputs:
 
 
 def outputs_of(answer: WorkerAnswer, wanted: list[str]) -> list[OutputTensor]:
-    """The outputs that are wanted, in that order; all where none is named. A mask is the JSON of COCO's run lengths.
+    """The wanted outputs, in that order; all where none is named. A mask is the JSON of COCO's run lengths.
 
     Raises:
         InvalidValue: there is none of a name, or one is wanted twice.
@@ -320,7 +320,7 @@ def outputs_of(answer: WorkerAnswer, wanted: list[str]) -> list[OutputTensor]:
     for name in wanted:
         if name not in there:
             raise InvalidValue.of("outputs", name, f"of {', '.join(there)}")
-    if len(wanted) > len(set(wanted)):  # each would be as long again as all masks
+    if len(wanted) > len(set(wanted)):  # each repeats all masks
         raise InvalidValue.of("outputs", f"{len(wanted)} names", "each name once")
     return [OutputTensor(name, types[name], there[name][1], there[name][0]) for name in wanted or there]  # type: ignore[arg-type]
 
@@ -344,8 +344,8 @@ def written(head: dict[str, Any], outputs: list[OutputTensor], raw: set[str]) ->
 
 
 @asynccontextmanager
-async def told() -> AsyncIterator[None]:
-    """An error says what is wrong in the field `error`, too."""
+async def with_error_field() -> AsyncIterator[None]:
+    """Add the field `error`, which Triton's clients read, to a problem document."""
     try:
         yield
     except ServiceError as error:
@@ -369,7 +369,7 @@ def question_of(request: pb.ModelInferRequest, limits: Limits) -> tuple[Question
 
 
 def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[Input]:
-    """The inputs with their elements, which stand in one place or the other.
+    """The inputs with their elements, from `contents` or `raw_input_contents`.
 
     Raises:
         InvalidValue: they stand in both, or in neither.
@@ -396,7 +396,7 @@ def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, Any]:
 
 
 def add(answer: pb.ModelInferResponse, output: OutputTensor, raw: bool) -> None:
-    """Puts an output into an answer, as bytes or by its type."""
+    """Add an output to an answer, as bytes or by its type."""
     described = answer.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
     if raw:
         answer.raw_output_contents.append(output.raw())
@@ -412,20 +412,20 @@ router = APIRouter(prefix="/v2")
 
 @router.get("")
 async def server() -> dict[str, Any]:
-    """Who answers."""
+    """Name, version and extensions of the server."""
     return server_metadata("binary_tensor_data", "model_configuration")
 
 
 @router.get("/health/live")
 async def live() -> dict[str, bool]:
-    """That the process answers; /livez says more."""
+    """Liveness of the process; /livez has details."""
     return {"live": True}
 
 
 @router.get("/health/ready")
 async def ready(request: Request) -> dict[str, bool]:
     """Whether requests are answered; 503 where not."""
-    async with told():
+    async with with_error_field():
         health = use_case_of(request).health()
         if not health.ready:
             raise NotReady(health.detail)
@@ -436,7 +436,7 @@ async def ready(request: Request) -> dict[str, bool]:
 @router.get("/models/{name}/versions/{version}")
 async def model(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """A model's inputs and outputs."""
-    async with told():
+    async with with_error_field():
         return model_metadata(use_case_of(request).model(named(name, version)))
 
 
@@ -444,7 +444,7 @@ async def model(request: Request, name: str, version: str = "") -> dict[str, Any
 @router.get("/models/{name}/versions/{version}/config")
 async def config(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """Triton's extension for a model's configuration."""
-    async with told():
+    async with with_error_field():
         return model_config(use_case_of(request).model(named(name, version)))
 
 
@@ -452,7 +452,7 @@ async def config(request: Request, name: str, version: str = "") -> dict[str, An
 @router.get("/models/{name}/versions/{version}/ready")
 async def model_ready(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """Whether a model is loaded; 503 where not."""
-    async with told():
+    async with with_error_field():
         if not use_case_of(request).model(named(name, version))["loaded"]:
             raise NotReady(f"{name} is not loaded")
         return {"name": name, "ready": True}
@@ -462,7 +462,7 @@ async def model_ready(request: Request, name: str, version: str = "") -> dict[st
 @router.post("/models/{name}/versions/{version}/infer")
 async def infer(request: Request, name: str, version: str = "") -> Response:
     """Segments of one image. The image is an encoded file: bytes, or base64 in JSON."""
-    async with told():
+    async with with_error_field():
         content, limits = await request.body(), limits_of(request)
         reading = partial(read, content, request.headers.get(HEADER), limits)
         asked, (image, url, classes) = await parse_pool_of(request).run(len(content), reading)
@@ -494,7 +494,7 @@ class Servicer(GRPCInferenceServiceServicer):
         self._metrics = metrics
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:
-        """That the process answers."""
+        """Liveness of the process."""
         return pb.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:
@@ -506,7 +506,7 @@ class Servicer(GRPCInferenceServiceServicer):
         return pb.ModelReadyResponse(ready=self._use_case.model(named(request.name, request.version))["loaded"])
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:
-        """Who answers."""
+        """Name, version and extensions of the server."""
         return pb.ServerMetadataResponse(**server_metadata())
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:

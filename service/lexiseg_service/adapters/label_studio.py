@@ -36,8 +36,8 @@ from lexiseg_service.gateway.rest.routes import use_case_of
 from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.settings import Settings
 
-MOST_CHARACTERS, MOST_TAGS = 2**18, 2**13  # thousands of labels with their words
-AT_ONCE = 2**12  # of them for the parser, which holds Python's lock to their end
+MAX_CHARACTERS, MAX_TAGS = 2**18, 2**13  # thousands of labels with their words
+AT_ONCE = 2**12  # characters a call of the parser, which holds the GIL
 
 
 def root_of(text: str, field: str) -> Element:
@@ -46,10 +46,10 @@ def root_of(text: str, field: str) -> Element:
     Raises:
         InvalidValue: no XML, too much of it, or more than tags.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise InvalidValue.of(field, f"{len(text):,} characters", f"at most {MOST_CHARACTERS:,}")
-    if (n_tags := text.count("<")) > MOST_TAGS:
-        raise InvalidValue.of(field, f"{n_tags:,} tags", f"at most {MOST_TAGS:,}")
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidValue.of(field, f"{len(text):,} characters", f"at most {MAX_CHARACTERS:,}")
+    if (n_tags := text.count("<")) > MAX_TAGS:
+        raise InvalidValue.of(field, f"{n_tags:,} tags", f"at most {MAX_TAGS:,}")
     if "<!" in text.replace("<!--", ""):
         raise InvalidValue.of(field, "a document type or an entity", "tags alone")
     parser = XMLParser()
@@ -81,7 +81,7 @@ class Control:
 
 
 def control_of(label_config: str) -> Control:
-    """The tag to answer for.
+    """The control tag whose labels are predicted.
 
     A label may bring words of its own, `predicted_values="car,lorry"`; the tag a `model_score_threshold`, a
     `model_name` and a `model_task`.
@@ -138,13 +138,13 @@ class Drawn(BaseModel):
 
 
 class Context(BaseModel):
-    """All of them, for one region."""
+    """The points and boxes of one region."""
 
     result: list[Drawn] = Field([], fail_fast=True)
 
 
-def asked_by(context: Context) -> dict[str, Any]:
-    """What is asked about it, as fields of a question."""
+def fields_of(context: Context) -> dict[str, Any]:
+    """A region as fields of a question."""
     points, boxes = [], []
     for drawn in context.result:
         value, width, height = drawn.value, drawn.original_width / 100, drawn.original_height / 100
@@ -170,7 +170,7 @@ SECONDS = 10.0
 
 
 async def image_of(request: Request, value: str, field: str) -> tuple[bytes | None, str | None]:
-    """(bytes, None), or (None, URL) for the service's own guarded fetching.
+    """(bytes, None), or (None, URL) for the service to fetch under its own rules.
 
     Raises:
         InvalidValue: it is neither an image nor a place of one, or an upload of no Label Studio that is known here.
@@ -184,7 +184,7 @@ async def image_of(request: Request, value: str, field: str) -> tuple[bytes | No
         client: str = request.state.client
         return await use_case_of(request).counted_fetch(client, partial(_upload, upload, settings)), None
     if value.startswith("/"):
-        raise InvalidValue.of(field, value, "a URL or a data URI; LEXISEG_LABEL_STUDIO_URL says whose uploads to fetch")
+        raise InvalidValue.of(field, value, "a URL or a data URI; uploads are fetched from LEXISEG_LABEL_STUDIO_URL")
     return await image_beside(value, field)
 
 
@@ -269,7 +269,7 @@ async def prediction_of(
 
 
 def version_of(model: str, digest: str | None) -> str:
-    """What Label Studio files a prediction under."""
+    """The version of a prediction."""
     return f"lexiseg-{model}-{(digest or 'unloaded')[:12]}"
 
 
@@ -313,7 +313,7 @@ async def predicted(
     if control.kind == "polygonlabels":
         asked |= {"mask": "polygon", "simplify": SIMPLIFY}
     if context is not None and context.result:
-        asked |= asked_by(context)
+        asked |= fields_of(context)
         answer = await ask(request, asked, image, url)
         return await prediction_of(request, answer, control, label_of(context))
     answer = await ask(request, {**asked, "classes": control.classes}, image, url)
@@ -324,13 +324,13 @@ router = APIRouter()
 
 
 class Parameters(BaseModel):
-    """`context` is what an annotator has drawn, when he waits for a mask."""
+    """`context` is what an annotator has drawn, for interactive predictions."""
 
     context: Context | None = None
 
 
 class Predict(BaseModel):
-    """What Label Studio sends."""
+    """The body of a prediction request."""
 
     tasks: Annotated[list[Task], Field(max_length=256)]
     label_config: str
@@ -340,25 +340,25 @@ class Predict(BaseModel):
 @router.get("/")
 @router.get("/health")
 async def health() -> dict[str, str]:
-    """That somebody is here."""
+    """Liveness, as Label Studio checks it."""
     return {"status": "UP", "model_class": "lexiseg"}
 
 
 @router.post("/setup")
 async def setup(request: Request) -> dict[str, str]:
-    """The version that predictions are filed under."""
+    """The version of predictions."""
     return {"model_version": _version(request)}
 
 
 @router.get("/versions")
 async def versions(request: Request) -> dict[str, list[str]]:
-    """Of the model that answers."""
+    """The version of the default model."""
     return {"versions": [_version(request)]}
 
 
 @router.post("/webhook", status_code=201)
 async def webhook() -> dict[str, Any]:
-    """Training is `lexiseg train`'s: annotations that are told here change nothing."""
+    """Accept events without effect: training is done by `lexiseg train`."""
     return {}
 
 

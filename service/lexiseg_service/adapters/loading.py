@@ -1,4 +1,4 @@
-"""Adds the adapters that the settings name to an application."""
+"""Add the adapters that the settings name to an application."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OVER_GRPC = ("kserve",)  # adapters with a gRPC service, too
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Routes and gRPC services of the adapters that are switched on; of the others not so much as a module is loaded.
+    """Add routes and gRPC services of the adapters that are switched on; modules of the others are not imported.
 
     Below /adapters/NAME, but for an adapter that says its own prefix. They are other tools' interfaces and none of
     ours, so OpenAPI lists none of them.
@@ -40,7 +40,7 @@ def install(app: FastAPI, settings: Settings) -> None:
 
 
 def require_sdk() -> None:
-    """The adapter `mcp` is the only one that needs a library of its own.
+    """Check the library of the adapter `mcp`, the only one that needs one.
 
     Raises:
         InvalidValue: it is not installed.

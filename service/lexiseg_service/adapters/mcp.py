@@ -47,14 +47,14 @@ ImageArgument = Annotated[
 ]
 Words = Annotated[list[str], Field(min_length=1, description="what to look for, one word or phrase each")]
 Model = Annotated[str | None, Field(description="NAME or NAME@VERSION of list_models; default: the first")]
-Score = Annotated[float, Field(ge=0, le=1, description="least score of what is told")]
-CardScore = Annotated[float | None, Field(ge=0, le=1, description="least score of what is told; null: the model's")]
+Score = Annotated[float, Field(ge=0, le=1, description="lowest score of a segment")]
+CardScore = Annotated[float | None, Field(ge=0, le=1, description="lowest score of a segment; null: the model's")]
 Ask = Callable[[Context[Any, Any]], Caller]
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """What is wrong with a request, in words for whoever sent it."""
+def tool_errors() -> Iterator[None]:
+    """Raise errors of the service as errors of the tool."""
     try:
         yield
     except ServiceError as error:
@@ -68,17 +68,19 @@ MAX_KEPT_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Picture:
-    """Its file, or the id of one that was asked about before; then the file too, if it is still kept."""
+    """An image file, or the id of an earlier image, with its file if it is still kept."""
 
     content: bytes | None
     image_id: str | None = None
 
 
 class Desk:
-    """Asks the use case for the tools; keys, limits and the guards of URLs are its own."""
+    """Asks the use case for the tools; it checks keys, limits and URLs.
+
+    `folder` is the one whose files may be read; None: no files.
+    """
 
     def __init__(self, use_case: UseCase, settings: Settings, folder: Path | None) -> None:
-        """`folder` is the one whose files may be read; None: no file at all."""
         self.use_case = use_case
         self._settings = settings
         self._folder = None if folder is None else folder.resolve()
@@ -118,7 +120,7 @@ class Desk:
         return answer
 
     def _keep(self, key: tuple[str, str], content: bytes) -> None:
-        """For `cut_out` by id: the last pictures of all clients, within a bound in bytes."""
+        """Keep the last pictures of all clients for `cut_out` by id, bounded in bytes."""
         self._recent.pop(key, None)
         self._recent[key] = content
         while sum(map(len, self._recent.values())) > MAX_KEPT_BYTES:
@@ -129,7 +131,7 @@ class Desk:
             raise InvalidValue.of("image", name, f"{WITHOUT_FILES}; files are read where LEXISEG_MCP_FOLDER is set")
         try:
             path = (self._folder / name).resolve()
-            # Links are followed first: one that leads out of the folder is outside. What is there is told to nobody.
+            # Links are followed first: one that leads out of the folder is outside. Messages do not say what is there.
             inside = path.is_relative_to(self._folder) and path.is_file()
         except (OSError, ValueError):
             inside = False
@@ -146,7 +148,7 @@ PERCENT = 100.0
 
 
 def table(answer: WorkerAnswer) -> dict[str, Any]:
-    """What was found, what was not, and the id to ask again with."""
+    """The segments, the absent words, and the id for further questions."""
     height, width = answer.size
     return {
         "image": f"id:{answer.image_id}",
@@ -172,7 +174,7 @@ def row(segment: Segment, size: tuple[int, int]) -> dict[str, Any]:
 
 
 def percent(area: float, size: tuple[int, int]) -> float:
-    """Of the picture."""
+    """An area in percent of the picture."""
     return round(PERCENT * area / (size[0] * size[1]), DIGITS)
 
 
@@ -186,7 +188,7 @@ def areas(answer: WorkerAnswer, words: list[str]) -> dict[str, int]:
 
 
 def result(content: dict[str, Any], *pictures: bytes | None) -> CallToolResult:
-    """A result as data, as text for models that read no data, and with PNGs."""
+    """A result as structured data, as text for models without it, and PNGs."""
     blocks: list[ContentBlock] = [TextContent(type="text", text=json.dumps(content))]
     for picture in filter(None, pictures):
         blocks.append(ImageContent(type="image", data=base64.b64encode(picture).decode(), mime_type="image/png"))
@@ -207,7 +209,7 @@ def cut(content: bytes, segment: Segment) -> bytes:
 
 
 def _add_finding(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
-    """Adds them; `caller_of` says who asks."""
+    """Add these tools; `caller_of` gives the caller of a request."""
 
     @server.tool(annotations=LOOKS)
     async def segment(
@@ -218,7 +220,7 @@ def _add_finding(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         model: Model = None,
     ) -> CallToolResult:
         """Divide a picture among words: score, area and box of each, and the picture with the masks painted on."""
-        with told():
+        with tool_errors():
             fields = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
             caller = caller_of(context)
             answer = await desk.ask(await desk.picture(image, caller), fields, caller, "semantic")
@@ -233,7 +235,7 @@ def _add_finding(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         model: Model = None,
     ) -> CallToolResult:
         """Where things are: each object, and stuff like sky as a whole, with box, centre and score, best first."""
-        with told():
+        with tool_errors():
             fields = {"classes": words, "threshold": threshold, "model": model}
             caller = caller_of(context)
             answer = await desk.ask(await desk.picture(image, caller), fields, caller, "panoptic")
@@ -251,7 +253,7 @@ def _add_finding(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         model: Model = None,
     ) -> CallToolResult:
         """Cut one thing out of a picture: a PNG of its box, transparent around it."""
-        with told():
+        with tool_errors():
             picture = await desk.picture(image, caller := caller_of(context))
             if picture.content is None:
                 raise InvalidValue.of("image", image, "a path or a URL: the picture of this id is no longer kept")
@@ -265,7 +267,7 @@ def _add_finding(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
 
 
 def _what(word: str | None, point: list[float] | None, box: list[float] | None) -> dict[str, Any]:
-    """The one of the three that was given, as fields of a question."""
+    """The given one of the three as fields of a question."""
     given = [name for name, value in (("word", word), ("point", point), ("box", box)) if value is not None]
     if len(given) != 1:
         raise InvalidValue.of("word", " and ".join(given) or "none", "exactly one of word, point and box")
@@ -278,14 +280,14 @@ def _what(word: str | None, point: list[float] | None, box: list[float] | None) 
 
 
 def _add_counting(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
-    """Adds them; `caller_of` says who asks."""
+    """Add these tools; `caller_of` gives the caller of a request."""
 
     @server.tool(annotations=LOOKS)
     async def count(
         context: Context[Any, Any], image: ImageArgument, words: Words, threshold: Score = 0.3, model: Model = None
     ) -> CallToolResult:
         """How many objects of each word there are."""
-        with told():
+        with tool_errors():
             fields = {"classes": words, "threshold": threshold, "model": model}
             caller = caller_of(context)
             answer = await desk.ask(await desk.picture(image, caller), fields, caller, "instance")
@@ -302,7 +304,7 @@ def _add_counting(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         model: Model = None,
     ) -> CallToolResult:
         """How much of a picture each word takes: pixels, percent, and square units where a pixel's length is given."""
-        with told():
+        with tool_errors():
             caller, fields = caller_of(context), {"classes": words, "model": model}
             answer = await desk.ask(await desk.picture(image, caller), fields, caller, "semantic")
             measured = {
@@ -315,7 +317,7 @@ def _add_counting(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         context: Context[Any, Any], before: ImageArgument, after: ImageArgument, words: Words, model: Model = None
     ) -> CallToolResult:
         """What changed between two pictures: the percent of each that every word takes, and the difference."""
-        with told():
+        with tool_errors():
             fields = {"classes": words, "model": model}
             caller = caller_of(context)
             pictures = await asyncio.gather(desk.picture(before, caller), desk.picture(after, caller))
@@ -343,7 +345,7 @@ INSTRUCTIONS = (
 
 
 def create(desk: Desk, caller_of: Ask) -> MCPServer[Any]:
-    """A server of the tools; `caller_of` says who asks."""
+    """A server of the tools; `caller_of` gives the caller of a request."""
     server: MCPServer[Any] = MCPServer("lexiseg", instructions=INSTRUCTIONS, version=version("lexiseg"))
 
     @server.tool(annotations=LOOKS)
@@ -361,7 +363,7 @@ PATH = "/mcp"
 
 
 def mount(app: FastAPI, settings: Settings) -> None:
-    """Adds the path; the protocol's own tasks run while the application does."""
+    """Add the path; the protocol's tasks run while the application does."""
     server = create(Desk(app.state.use_case, settings, settings.mcp_folder), _caller)
     # A loopback address is asked by the pages of a browser, too: the SDK looks at Host and Origin there.
     inner = server.streamable_http_app(
@@ -383,7 +385,7 @@ def mount(app: FastAPI, settings: Settings) -> None:
 
 
 class _Endpoint:
-    """The protocol's own application at its one path; an object, so that the router hands it the whole scope."""
+    """The SDK's application at its one path; an object, so that the router passes the whole scope."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -403,7 +405,7 @@ POLL_SECONDS = 0.05
 
 
 async def talk(settings: Settings, backend: Backend, metrics: Metrics, folder: Path) -> None:
-    """Answers until the standard input ends. Nothing is said before the model is ready.
+    """Answer until the standard input ends, once the model is ready.
 
     Raises:
         NotReady: the model cannot be loaded.

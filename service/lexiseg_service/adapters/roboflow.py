@@ -31,7 +31,7 @@ Threshold = Annotated[float, Field(ge=0, le=1)]
 
 
 class SizedBox(BaseModel):
-    """Pixels of the image: a corner and what the box measures."""
+    """Pixels of the image: a corner and the size of a box."""
 
     x: float
     y: float
@@ -96,7 +96,7 @@ Format = Literal["polygon", "rle"]
 
 
 def prediction_of(segment: Segment, rings: Sequence[Ring], kind: Format) -> tuple[int | None, dict[str, Any]]:
-    """The place of the prompt that a segment is of, and the segment."""
+    """The index of a segment's prompt, and its prediction."""
     masks = run_lengths(segment) if kind == "rle" else [outline(ring) for ring in rings]
     return segment.class_index, {"masks": masks, "confidence": segment.score, "format": kind}
 
@@ -134,7 +134,7 @@ class Image(BaseModel):
 
 
 class Body(BaseModel):
-    """What the SDK sends, and more: an `api_key`, a `model_id` of SAM3's, an overlap for its suppression."""
+    """A request; its `api_key`, `model_id` and overlap threshold are ignored here."""
 
     image: Image
     prompts: Annotated[list[Prompt], Field(min_length=1, fail_fast=True)]

@@ -1,4 +1,4 @@
-"""What the adapters share: reading a tool's request, asking as POST /segment does, writing its answer."""
+"""Shared by the adapters: read a tool's request, ask as POST /segment does, write the answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def as_json(content: Any) -> Response:
 
 
 def chosen(answer: WorkerAnswer) -> Iterator[tuple[Segment, Sequence[Ring]]]:
-    """The segments, of a click the best one, with their polygons, which are none where they were not asked for."""
+    """The segments, the best one of each prompt, with their polygons; none where they were not asked for."""
     polygons: Sequence[Sequence[Ring]] = answer.polygons or [()] * len(answer.segments)
     return (
         (segment, rings) for segment, rings in zip(answer.segments, polygons, strict=True) if not segment.mask_index
@@ -42,12 +42,12 @@ def chosen(answer: WorkerAnswer) -> Iterator[tuple[Segment, Sequence[Ring]]]:
 
 
 async def each(answer: WorkerAnswer, make: Callable[[Segment, Sequence[Ring]], T]) -> list[T]:
-    """What `make` gives of each of the chosen segments, in a thread."""
+    """The results of `make` for the chosen segments, computed in a thread."""
     return await asyncio.to_thread(lambda: [make(*segment) for segment in chosen(answer)])
 
 
 def outline(ring: Ring) -> list[list[int]]:
-    """The corners of a part as pairs; its holes, which no polygon of these tools can say, are left out."""
+    """The corners of a part as pairs; holes are left out, because polygons of these tools have none."""
     return [list(pair) for pair in zip(ring.exterior[::2], ring.exterior[1::2], strict=True)]
 
 
@@ -59,12 +59,12 @@ def run_lengths(segment: Segment) -> dict[str, Any]:
 M = TypeVar("M", bound=BaseModel)
 IMAGE = "base64 (RFC 4648), a data URI or a URL"
 SEVERAL = "repeat the parameter, as ?classes=sky&classes=tree"
-# What may stand behind an adapter's address, for tools that cannot send it themselves.
+# Query parameters of an adapter's address, for tools that cannot send these fields.
 IN_THE_ADDRESS = ("vocabulary", "task", "model", "threshold", "refine", "max_side", "simplify")
 
 
 def limits_of(request: Request) -> Limits:
-    """Of a request."""
+    """The limits of the application of a request."""
     settings: Settings = request.app.state.settings
     return settings.limits
 
@@ -94,12 +94,12 @@ def image_in(text: str, field: str) -> tuple[bytes | None, str | None]:
 
 
 async def image_beside(text: str, field: str) -> tuple[bytes | None, str | None]:
-    """As `image_in`; what is long is decoded beside the event loop."""
+    """As `image_in`; a long text is decoded in a thread."""
     return await text_beside(text, lambda text: image_in(text, field))
 
 
 async def text_beside(text: str, parse: Callable[[str], T]) -> T:
-    """What `parse` makes of a text; of a long one beside the event loop."""
+    """Parse a text, a long one in a thread."""
     return parse(text) if len(text) <= MAX_BYTES_ON_EVENT_LOOP else await asyncio.to_thread(parse, text)
 
 

@@ -16,7 +16,7 @@ from lexiseg_service.adapters.tools import SIMPLIFY, as_json, ask_about, each, o
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.routes import use_case_of
 
-# What the tool shows of its own for a model, by what the model is asked for.
+# The widgets that the tool shows for a model, for words and for prompts.
 OF_WORDS = {"edit_text": None, "button_send": None, "edit_conf": 0.0, "toggle_preserve_existing_annotations": False}
 HINT = {"placeholder": "words, with commas or full stops between them"}
 OF_CLICKS = dict.fromkeys(
@@ -25,7 +25,7 @@ OF_CLICKS = dict.fromkeys(
 
 
 def model_of(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What the tool is told of a model."""
+    """A model as the tool lists it."""
     shown = {**OF_WORDS, **(OF_CLICKS if "prompt" in card["tasks"] else {})}
     widgets = [{"name": name, "value": value, **(HINT if name == "edit_text" else {})} for name, value in shown.items()]
     texts = {"display_name": f"lexiseg {card['name']}", "params": {}, "batch_processing_mode": "text_prompt"}
@@ -41,7 +41,7 @@ class Mark(BaseModel):
 
 
 class Parameters(BaseModel):
-    """Of a request; a model's other knobs mean nothing here."""
+    """The parameters of a request; those of other models are ignored."""
 
     text_prompt: Annotated[str, Field(max_length=2**17)] = ""  # thousands of words
     marks: list[Mark] = Field([], fail_fast=True)
@@ -49,7 +49,7 @@ class Parameters(BaseModel):
 
 
 def asked_by(parameters: Parameters) -> dict[str, Any]:
-    """What is asked, as fields of a question; marks go before words.
+    """The parameters as fields of a question; marks take precedence over words.
 
     Raises:
         InvalidValue: there are neither.
@@ -64,7 +64,7 @@ def asked_by(parameters: Parameters) -> dict[str, Any]:
     return {"classes": classes, "threshold": parameters.conf_threshold}
 
 
-LEAST_PART = 0.02  # of a segment's largest part: less is a shape that somebody has to delete
+MIN_PART = 0.02  # of a segment's largest part: smaller shapes would have to be deleted by hand
 
 
 def shapes_of(segment: Segment, rings: Sequence[Ring]) -> list[dict[str, Any]]:
@@ -83,17 +83,17 @@ def shapes_of(segment: Segment, rings: Sequence[Ring]) -> list[dict[str, Any]]:
 
 
 def large_parts(rings: Sequence[Ring]) -> list[list[list[int]]]:
-    """The closed outlines of the parts of a segment that are worth a shape of their own."""
+    """The closed outlines of a segment's parts, without the smallest."""
     parts = [(corners := outline(ring)) + corners[:1] for ring in rings]
     areas = [abs(sum(x * v - u * y for (x, y), (u, v) in pairwise(part))) for part in parts]  # twice the area
-    return [part for part, area in zip(parts, areas, strict=True) if area >= LEAST_PART * max(areas)]
+    return [part for part, area in zip(parts, areas, strict=True) if area >= MIN_PART * max(areas)]
 
 
 router = APIRouter()
 
 
 class Predict(BaseModel):
-    """What the tool sends."""
+    """The body of a prediction request."""
 
     model: str
     image: str
@@ -102,13 +102,13 @@ class Predict(BaseModel):
 
 @router.get("/health")
 async def health(request: Request) -> dict[str, Any]:
-    """That somebody is here."""
+    """Liveness, and the number of loaded models."""
     return {"status": "healthy", "models_loaded": sum(card["loaded"] for card in use_case_of(request).models())}
 
 
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
-    """Every model; what takes clicks has their buttons beside the field of words."""
+    """Every model; those with the task prompt have buttons for points and boxes."""
     return {"success": True, "data": {card["name"]: model_of(card) for card in use_case_of(request).models()}}
 
 
@@ -120,7 +120,7 @@ async def info(request: Request, name: str) -> dict[str, Any]:
 
 @router.post("/v1/predict")
 async def predict(request: Request) -> Response:
-    """Polygons of words, or of what was clicked."""
+    """Polygons for words, or for points and boxes."""
     body = await read_as(Predict, request)
     fields = {"model": body.model, "mask": "polygon", "simplify": SIMPLIFY, **asked_by(body.params)}
     answer = await ask_about(request, fields, body.image, "image")

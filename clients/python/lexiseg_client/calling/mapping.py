@@ -1,4 +1,4 @@
-"""Many images through one question: several under way, answers in the order of the images, a line that says how far."""
+"""One question about many images: several in flight, answers in the order of the images, a progress line."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Input = TypeVar("Input")
 A = TypeVar("A")
 Progress: TypeAlias = Callable[[int, "int | None"], object]  # how many are done, of how many if that is known
 OnError: TypeAlias = Literal["raise", "return"]
-CAUGHT = (LexisegError, OSError)  # what may be wrong with one image, and not with the next
+CAUGHT = (LexisegError, OSError)  # errors of one image, which the next need not have
 BETWEEN_LINES = 0.1  # seconds
 
 
 class Line:
-    """How far it is, on one line of the terminal or notebook: `37/100 images, 4.2 a second`."""
+    """Progress on one line of a terminal or notebook: `37/100 images, 4.2 a second`."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -39,7 +39,7 @@ class Line:
 
 
 def progress_of(progress: bool | Progress | None) -> Progress:
-    """What is told of each answer: None is a line where somebody looks at it, True always, False never."""
+    """The progress callback: None writes a line on a terminal or in a notebook, True always, False never."""
     if progress is None:
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
     if progress is True:
@@ -114,7 +114,7 @@ async def map_loop(
 
 
 def checked(concurrency: int, on_error: str) -> None:
-    """Before anything is sent.
+    """Check the arguments before anything is sent.
 
     Raises:
         ValueError: one of the two cannot be.

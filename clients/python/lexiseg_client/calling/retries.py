@@ -1,4 +1,4 @@
-"""When to ask again, and when to give up."""
+"""When to retry a call, and when to give up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger("lexiseg_client")
 T = TypeVar("T")
 BAD_GATEWAY = 502  # a proxy whose server is just being replaced
 SHORTEST_ATTEMPT = 0.001  # seconds; what is left of a call is never zero
-TELL_AT = 2  # tries for nothing after which somebody who waits hears why: a server that is replaced is back by then
+WARN_AT = 2  # failed tries before a warning is logged: a server that is replaced is back by then
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class Patience:
-    """A client's rule of retries, with the clock and the chance that tests replace."""
+    """A client's retry rule, with the clock and random numbers that tests replace."""
 
     rule: Retry = field(default_factory=Retry)
     clock: Callable[[], float] = time.monotonic
@@ -62,7 +62,7 @@ class Patience:
 def patiently(
     attempt: Callable[[float], Step], read: Callable[[Any], T], patience: Patience, until: float, *, repeatable: bool
 ) -> Call[T]:
-    """Takes a step until it succeeds, or the time `until` is over.
+    """Repeat a step until it succeeds, or the time `until` is over.
 
     Args:
         attempt: the step, given the seconds that are left.
@@ -84,17 +84,17 @@ def patiently(
                 raise
             server_wait = error.retry_after if isinstance(error, ProblemError) else None
             pause = patience.rule.wait(count, server_wait, patience.chance())
-            # Nobody gains from a wait that ends after the call's own end.
+            # A wait that ends after the call's timeout is useless.
             if patience.clock() + pause >= until:
                 raise
-            if count == TELL_AT and isinstance(error, Unreachable):
+            if count == WARN_AT and isinstance(error, Unreachable):
                 logger.warning("%s; asking again for %.0f seconds at most", error, until - patience.clock())
         yield Wait(pause)
         count += 1
 
 
 def exchange(request: Request, patience: Patience, until: float) -> Call[Reply]:
-    """Sends a request until it is answered with success (or 304), or the time is over. Errors as of `patiently`."""
+    """Send a request until it succeeds (or gets a 304), or the time is over. Errors as of `patiently`."""
     return patiently(partial(Send, request), _accepted, patience, until, repeatable=request.repeatable)
 
 

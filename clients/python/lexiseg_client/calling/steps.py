@@ -1,5 +1,5 @@
-"""What a call wants done, step by step. Calls are generators without input or output of their own: one driver for
-threads and one for asyncio carry out their steps, so both clients follow the same rules (retries, ids, reading)."""
+"""The steps of a call. Calls are generators without I/O: one driver for threads and one for asyncio carry out their
+steps, so both clients follow the same rules (retries, image ids, parsing)."""
 
 from __future__ import annotations
 

@@ -78,9 +78,9 @@ class Connection:
                 yield read_answer(message)
         except grpc.RpcError as error:
             if not raised:
-                raise await self._last_word(error, configs[-1]) from error
+                raise await self._reason_of_end(error, configs[-1]) from error
         except asyncio.CancelledError:
-            # Ours, told by gRPC as if the task had been cancelled, or somebody's who really cancels it.
+            # gRPC reports our own cancellation of the call like one of the task.
             if not raised:
                 raise
         finally:
@@ -88,12 +88,11 @@ class Connection:
         if raised:
             raise raised[0]
 
-    async def _last_word(self, error: grpc.RpcError, question: Any) -> LexisegError:
-        """Why a stream ended.
+    async def _reason_of_end(self, error: grpc.RpcError, question: Any) -> LexisegError:
+        """The reason why a stream ended.
 
-        A frame that is written in the moment when the server ends the stream fails by itself, and grpc.aio takes that
-        for the end and loses the server's word. So it is asked once more, without frames; the question goes out as one
-        with the call's beginning and end, since a write of its own could fail the same way.
+        If a frame is written while the server ends the stream, grpc.aio reports the failed write and loses the
+        server's status. So the question is sent once more, without frames, as a call with a single request message.
         """
         lost: Any = error
         if lost.details() != WRITE_FAILED:

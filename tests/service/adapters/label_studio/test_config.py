@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_service.adapters.label_studio import MOST_CHARACTERS, MOST_TAGS, control_of
+from lexiseg_service.adapters.label_studio import MAX_CHARACTERS, MAX_TAGS, control_of
 from lexiseg_service.errors import InvalidValue
 
 
@@ -23,9 +23,9 @@ def with_labels(labels: str) -> str:
         (with_labels("\x00"), "expected XML"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><View/>', "expected tags alone"),
         ("<View/>", "expected one of BrushLabels"),
-        (" " * (MOST_CHARACTERS + 1), "expected at most 262,144"),
-        (with_labels("<Label/>" * MOST_TAGS), "expected at most 8,192"),
-        ("<a>" * (MOST_TAGS // 2) + "</a>" * (MOST_TAGS // 2), "expected one of BrushLabels"),
+        (" " * (MAX_CHARACTERS + 1), "expected at most 262,144"),
+        (with_labels("<Label/>" * MAX_TAGS), "expected at most 8,192"),
+        ("<a>" * (MAX_TAGS // 2) + "</a>" * (MAX_TAGS // 2), "expected one of BrushLabels"),
     ],
 )
 def test_what_is_no_configuration_is_refused(text: str, said: str) -> None:
