@@ -36,3 +36,23 @@ def test_published_batches_hold_for_any_number_of_processes(name: str, processes
     batch, accumulation = divide(recipe.phases[0].global_batch, processes, recipe.micro_batch)
 
     assert recipe.phases[0].global_batch == batch * accumulation * processes == PUBLISHED[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        ("tcl-no-area", {"area", "negative_area"}),
+        ("tcl-no-variation", {"image_variation", "mask_variation"}),
+        ("tcl-no-image-contrast", {"image_contrast"}),
+        ("tcl-no-feature-contrast", {"feature_contrast"}),
+    ],
+)
+def test_an_ablation_of_tcl_differs_in_its_losses_alone(name: str, without: set[str]) -> None:
+    whole, ablated = (read_recipe(each).recipe.model_dump() for each in ("tcl", name))
+
+    differing = {key for key in whole if whole[key] != ablated[key]}
+    losses = {key for key, weight in ablated["loss"].items() if weight != whole["loss"][key]}
+
+    assert differing == {"recipe", "out", "loss"}
+    assert losses == without
+    assert all(ablated["loss"][key] == 0 for key in without)

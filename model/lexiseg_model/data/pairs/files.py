@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lexiseg_model.data.outlines import photographs_beside
 from lexiseg_model.data.pairs.shards import ShardPairs
 from lexiseg_model.data.pairs.source import Joined, PairSource, Skipped, StoredPair
 from lexiseg_model.errors import DatasetError, SampleError
@@ -35,8 +36,8 @@ class FilePairs:
         self.sizes = [len(pairs)]
 
     def read(self, part: int, index: int) -> StoredPair:
-        image, said = self._pairs[index]
-        captions = tuple(filter(None, (caption.strip() for caption in said)))
+        image, listed = self._pairs[index]
+        captions = tuple(filter(None, (caption.strip() for caption in listed)))
         if not captions:
             raise SampleError(str(image), "has no caption")
         try:
@@ -54,17 +55,17 @@ def read_caption_folder(folder: Path) -> FilePairs:
     files = {path.stem: path for path in sorted((folder / IMAGES).glob("*"))}
     pairs = []
     for stem, entry in content.items():
-        said = entry.get("captions") if isinstance(entry, dict) else entry
-        if not isinstance(said, list) or not all(isinstance(caption, str) for caption in said):
-            raise DatasetError(f"{listing}, {stem!r}: expected a list of captions, got {said!r:.80}")
-        pairs.append(Described(files.get(stem, folder / IMAGES / f"{stem}.jpg"), tuple(said)))
+        captions = entry.get("captions") if isinstance(entry, dict) else entry
+        if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
+            raise DatasetError(f"{listing}, {stem!r}: expected a list of captions, got {captions!r:.80}")
+        pairs.append(Described(files.get(stem, folder / IMAGES / f"{stem}.jpg"), tuple(captions)))
     return _listed(listing, pairs)
 
 
 def read_caption_table(listing: Path) -> FilePairs:
     """A CSV or TSV with a header; paths are relative to its folder, rows of one photograph are joined. Errors as
     `open_pairs`."""
-    said: dict[str, list[str]] = {}
+    captions: dict[str, list[str]] = {}
     try:
         with listing.open(encoding="utf-8-sig", newline="") as content:
             tabs = "\t" in content.readline()
@@ -79,10 +80,10 @@ def read_caption_table(listing: Path) -> FilePairs:
                     f"{', '.join(COLUMNS_OF_FILES)} and one of {', '.join(COLUMNS_OF_WORDS)}"
                 )
             for row in rows:
-                said.setdefault(row[file] or "", []).append(row[words] or "")
+                captions.setdefault(row[file] or "", []).append(row[words] or "")
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{listing} is not a table in UTF-8: {error}") from None
-    return _listed(listing, [Described(listing.parent / name, tuple(captions)) for name, captions in said.items()])
+    return _listed(listing, [Described(listing.parent / name, tuple(each)) for name, each in captions.items()])
 
 
 def read_coco_captions(listing: Path) -> FilePairs:
@@ -90,20 +91,15 @@ def read_coco_captions(listing: Path) -> FilePairs:
     `open_pairs`."""
     content = _json(listing)
     try:
-        said: dict[int, list[str]] = {}
+        captions: dict[int, list[str]] = {}
         for entry in content["annotations"]:
-            said.setdefault(entry["image_id"], []).append(entry["caption"])
+            captions.setdefault(entry["image_id"], []).append(entry["caption"])
         files = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
     except (KeyError, TypeError) as error:
         raise DatasetError(f"{listing} is not a file of COCO's captions: {error!r}") from None
-    folder = _photographs_of(listing)
-    pairs = [Described(folder / name, tuple(said[key])) for key, name in sorted(files.items()) if key in said]
+    folder = photographs_beside(listing)
+    pairs = [Described(folder / name, tuple(captions[key])) for key, name in sorted(files.items()) if key in captions]
     return _listed(listing, pairs)
-
-
-def _photographs_of(listing: Path) -> Path:
-    beside = listing.parent.parent / listing.stem.rpartition("_")[2]
-    return beside if beside.is_dir() else listing.parent
 
 
 def _listed(listing: Path, pairs: Iterable[Described]) -> FilePairs:

@@ -209,10 +209,10 @@ def _column(name: str) -> int | None:
 def _said(name: str, about: str) -> list[object]:
     """`captions` of a pair's JSON, else its `caption`."""
     try:
-        said = json.loads(about)
+        parsed = json.loads(about)
     except ValueError:
         raise SampleError(name, f"its {ABOUT} is not JSON") from None
-    if not isinstance(said, dict):
+    if not isinstance(parsed, dict):
         return []
-    several = said.get("captions")
-    return several if isinstance(several, list) and several else [said.get("caption")]
+    several = parsed.get("captions")
+    return several if isinstance(several, list) and several else [parsed.get("caption")]
