@@ -188,14 +188,6 @@ def test_an_image_that_the_server_forgot_is_sent_again(narrow_server: Server) ->
     assert [segment.rle for segment in second] == [segment.rle for segment in first]
 
 
-def test_an_image_can_be_asked_about_by_its_id(client: Client) -> None:
-    first = client.segment(JPEG, CLASSES)
-
-    assert [segment.rle for segment in client.segment(ImageId(first.image_id), CLASSES)] == [
-        segment.rle for segment in first
-    ]
-
-
 def test_refusals_carry_the_problem_document(client: Client) -> None:
     with pytest.raises(InvalidValue) as caught:
         client.segment(JPEG, CLASSES, threshold=7)

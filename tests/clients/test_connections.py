@@ -15,7 +15,6 @@ import lexiseg_client
 from lexiseg_client import (
     AsyncClient,
     Client,
-    QueueFull,
     Retry,
     TimedOut,
     Unauthorized,
@@ -23,7 +22,6 @@ from lexiseg_client import (
     UnreadableAnswer,
 )
 from lexiseg_client.address import USER_AGENT, read_address
-from lexiseg_service.commands.options import refuse_unknown
 from lexiseg_service.gateway.rest.openapi_examples import SEGMENT
 from tests import pictures
 from tests.clients.conftest import KEY, taken
@@ -64,22 +62,6 @@ def test_a_write_whose_answer_was_lost_is_not_done_twice() -> None:
     assert len(script.asked) == 1
 
 
-def test_patience_ends_with_the_servers_last_word() -> None:
-    with scripted(busy()) as script, Client(script.url, retry=Retry(most=3, first_wait=0.01)) as client:
-        with pytest.raises(QueueFull, match="63 are waiting"):
-            client.models()
-
-        assert len(script.asked) == 4
-
-
-def test_a_call_ends_by_its_own_time() -> None:
-    with scripted(busy(3600)) as script, Client(script.url, timeout=5) as client:
-        with pytest.raises(QueueFull):
-            client.models()
-
-        assert len(script.asked) == 1
-
-
 def test_nobody_home_is_unreachable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
@@ -115,26 +97,6 @@ def test_a_server_that_says_nothing_times_out() -> None:
 def test_another_kind_of_server_is_recognised(say: Say) -> None:
     with scripted(say) as script, Client(script.url) as client, pytest.raises(UnreadableAnswer):
         client.models()
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"segments": None},
-        {"size": [1]},
-        {"size": "ab"},
-        {"segments": [{"id": 1}]},
-        {"label_map": {"base64": "*"}},
-        {"timings_ms": 7},
-    ],
-)
-def test_a_damaged_answer_is_recognised(damage: dict[str, object]) -> None:
-    with (
-        scripted(Say(200, SEGMENT | damage)) as script,
-        Client(script.url) as client,
-        pytest.raises(UnreadableAnswer),
-    ):
-        client.segment(IMAGE, ["sky"])
 
 
 def test_members_of_a_later_version_are_left_alone() -> None:
@@ -273,7 +235,3 @@ def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         with Client() as client:
             client.models()
         assert script.asked
-
-
-def test_the_command_line_knows_the_clients_variable() -> None:
-    refuse_unknown({"LEXISEG_BASE_URL": "http://localhost:8000"})

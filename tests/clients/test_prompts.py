@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_client import (
-    AsyncClient,
     CacheUse,
     Class,
     Client,
@@ -92,13 +91,6 @@ def test_the_masks_of_a_prompt_come_best_first(client: Client) -> None:
         assert (best.label, best.class_index, best.is_thing) == (None, None, None)
 
 
-def test_both_protocols_give_the_same_masks(served: Served) -> None:
-    with Client(served.url) as rest, Client(f"grpc://{served.grpc}") as remote:
-        answers = [asked.segment(JPEG, ["cat"], prompts=PROMPTS, mask="polygon") for asked in (rest, remote)]
-
-    assert content(answers[0]) == content(answers[1])
-
-
 def test_classes_may_come_along(client: Client, served: Served) -> None:
     answer = client.segment(JPEG, [Class("cat", ["kitten"]), "dog"], prompts=PROMPTS, task="prompt")
 
@@ -128,14 +120,6 @@ def test_an_image_that_was_forgotten_is_sent_again_with_its_prompts(client: Clie
     assert [request.image is None for request in served.backend.asked] == [False, True, False]
     assert [request.prompts for request in served.backend.asked[1:]] == [ASKED, ASKED]
     assert len(answer) == 6
-
-
-async def test_the_awaited_client_takes_prompts(served: Served) -> None:
-    for url in (served.url, f"grpc://{served.grpc}"):
-        async with AsyncClient(url) as client:
-            answer = await client.segment(JPEG, prompts=[Point(120, 80)])
-
-        assert answer.segments[0].area == 120 * 80
 
 
 def test_a_point_outside_the_image_is_refused_by_name(client: Client) -> None:
@@ -184,13 +168,6 @@ def test_a_prompt_that_shows_nothing_is_refused_by_the_service(client: Client, p
         client.segment(JPEG, prompts=prompts, task="prompt")
 
     assert caught.value.errors[0].field.startswith(field)
-
-
-def test_a_stream_takes_no_prompts(served: Served) -> None:
-    ask: Callable[..., Any] = Client(served.url, grpc_target=served.grpc).stream
-
-    with pytest.raises(TypeError, match="no such option: prompts"):
-        ask([JPEG], ["sky"], prompts=[Point(1, 2)])
 
 
 def test_the_label_map_shows_the_best_mask_of_each_prompt(client: Client) -> None:

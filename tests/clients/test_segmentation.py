@@ -131,11 +131,6 @@ def test_an_answer_without_segments_is_still_an_answer(client: Client) -> None:
     assert (len(nothing), nothing.label_map.max(), nothing.class_map.max()) == (0, 0, -1)
 
 
-def test_the_overlay_is_a_png(result: Segmentation) -> None:
-    assert result.overlay is not None
-    assert Image.open(io.BytesIO(result.overlay)).format == "PNG"
-
-
 GREEN = (10, 200, 30)
 
 

@@ -178,14 +178,3 @@ async def test_what_awaited_frames_raise_comes_out(server: Server, target: str) 
         with pytest.raises(InvalidValue):
             async for _ in awaited.stream([JPEG], ["sky"], smoothing=2.0):
                 pass
-
-
-async def test_an_endless_awaited_stream_can_be_left(server: Server, target: str) -> None:
-    async with AsyncClient(server.url, grpc_target=target) as awaited:
-        stream = awaited.stream(itertools.repeat(JPEG), ["sky"])
-        async for answer in stream:
-            if answer.frame_id == "3":
-                break
-        await stream.aclose()
-
-        assert (await awaited.segment(JPEG, ["sky"])).segments

@@ -41,14 +41,6 @@ def test_any_gray_picture_of_any_filter_is_read(pixels: NDArray[Any], name: str)
     assert np.array_equal(found, pixels)
 
 
-@pytest.mark.parametrize("name", sorted(FILTERS))
-def test_a_photograph_of_any_filter_is_read(name: str) -> None:
-    gray = np.asarray(pictures.small("china", 200).convert("L"))
-    _, content = cv2.imencode(".png", gray, [cv2.IMWRITE_PNG_FILTER, FILTERS[name]])
-
-    assert np.array_equal(png.decode_gray(content.tobytes()), gray)
-
-
 @given(GRAY)
 def test_what_is_written_can_be_read(pixels: NDArray[Any]) -> None:
     written = png.encode(pixels)

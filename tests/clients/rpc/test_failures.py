@@ -53,15 +53,6 @@ def test_a_call_that_a_leaving_server_cancels_is_asked_again() -> None:
     assert len(servicer.asked) == 2
 
 
-async def test_an_awaited_call_that_a_leaving_server_cancels_is_asked_again() -> None:
-    servicer = Servicer(aborts(grpc.StatusCode.CANCELLED, "CANCELLED"), well)
-    with scripted(servicer) as target:
-        async with AsyncClient(f"grpc://{target}", retry=QUICK) as client:
-            assert (await client.segment(IMAGE, ["sky"])).image_id == "abc"
-
-    assert len(servicer.asked) == 2
-
-
 def test_a_call_whose_own_channel_is_closed_is_not_asked_again() -> None:
     def closes(_: Any, __: Any) -> pb.SegmentResponse:
         channel.close()

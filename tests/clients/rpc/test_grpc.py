@@ -90,13 +90,6 @@ def test_the_same_image_is_sent_once_over_grpc_too(remote: Client) -> None:
     assert remote.segment(image, ["smoke"]).cache.features is True
 
 
-def test_a_forgotten_image_is_sent_again_over_grpc_too(narrow_server: Server) -> None:
-    with Client(f"grpc://{grpc_target(narrow_server)}", api_key=KEY) as remote:
-        answers = [remote.segment(JPEG, ["sky"]) for _ in range(2)]
-
-    assert [answer.cache.features for answer in answers] == [False, False]
-
-
 def test_models_and_health_are_told_alike(client: Client, remote: Client) -> None:
     assert remote.models() == client.models()
     assert remote.model("tiny@1") == client.model("tiny@1")
@@ -119,11 +112,6 @@ def test_refusals_are_the_same_errors(client: Client, remote: Client) -> None:
                 ask(asked)
             problems.append(dataclasses.replace(caught.value.problem, request_id=None))
         assert problems[0] == problems[1]
-
-
-def test_an_unknown_model_is_named(remote: Client) -> None:
-    with pytest.raises(UnknownModel, match="there is: tiny"):
-        remote.model("giant")
 
 
 def test_a_word_without_a_number_is_refused_here(remote: Client) -> None:

@@ -156,6 +156,7 @@ def test_variables_of_others_pass() -> None:
     refuse_unknown(
         {
             "LEXISEG_GATEWAY_IMAGE": "lexiseg-gateway:1",
+            "LEXISEG_BASE_URL": "http://localhost:8000",
             "LEXISEG_SERVICE_HOST": "10.0.0.1",
             "LEXISEG_WORKER_SERVICE_PORT_GRPC": "50061",
             "LEXISEG_PORT": "tcp://10.0.0.1:8000",

@@ -46,13 +46,6 @@ def test_an_unknown_recipe_names_those_that_are_there(lexiseg: CommandLine) -> N
     assert "tiny, tiny-names, tiny-names-smoke, tiny-prompts" in outcome.err
 
 
-def test_an_override_without_a_value_shows_how(lexiseg: CommandLine) -> None:
-    outcome = lexiseg("train", "tiny", "steps")
-
-    assert outcome.status == 1
-    assert "is not key=value" in outcome.err
-
-
 def test_an_override_out_of_range_names_the_key_and_what_came(lexiseg: CommandLine) -> None:
     outcome = lexiseg("train", "tiny", "steps=-3", "colour=red")
 
@@ -83,13 +76,6 @@ def test_a_run_by_another_recipe_is_refused_before_anything_is_loaded(lexiseg: C
     assert outcome.status == 1
     assert "phases.0.global_batch was " in outcome.err
     assert "loading" not in outcome.out
-
-
-def test_an_override_that_is_no_yaml_is_one_line(lexiseg: CommandLine) -> None:
-    outcome = lexiseg("train", "tiny", "sets=[")
-
-    assert outcome.status == 1
-    assert outcome.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("words", [("--list",), ()])
@@ -173,12 +159,6 @@ def test_a_dry_run_of_a_part_counts_what_stays(lexiseg: CommandLine, tmp_path: P
     assert counted is not None
     whole, trained = (int(number.replace(",", "")) for number in counted.groups())
     assert 0 < trained < whole / 2
-
-
-def test_a_start_from_bundled_weights_is_said_first(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg("train", "tiny", f"data={tmp_path / 'nowhere'}", f"packs={tmp_path}")
-
-    assert "from the bundled weights of tiny" in outcome.out.splitlines()[0]
 
 
 def test_the_start_may_be_an_option(lexiseg: CommandLine, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_service.commands.bulk.contents import Contents, Unreadable
-from lexiseg_service.commands.bulk.sources import Item, items, source_of
+from lexiseg_service.commands.bulk.sources import items, source_of
 from tests.service.commands.bulk import jobs
 
 MOST = 10**6
@@ -146,12 +146,3 @@ def test_a_store_is_walked_and_read_by_its_address() -> None:
 def test_nothing_at_an_address_is_told(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="nothing is there"):
         source_of(str(tmp_path / "*.parquet"), None, None, None)
-
-
-def test_an_item_with_a_reason_is_not_read(tmp_path: Path) -> None:
-    contents = Contents(source_of(str(tmp_path), None, None, None), MOST, 1)
-
-    (found,) = contents.of([Item("a", "/nowhere", error="cut off")])
-    contents.close()
-
-    assert str(found) == "cut off"

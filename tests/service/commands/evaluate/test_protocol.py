@@ -83,13 +83,6 @@ def test_both_are_written_where_files_are_asked_for(evaluate: Any, tmp_path: Pat
     assert (tmp_path / "b" / "voc21.md").read_text() == markdown
 
 
-def test_a_limit_takes_the_first_images(evaluate: Any) -> None:
-    values, _ = json_and_markdown(evaluate("--limit", 2, dataset="voc20").out)
-
-    assert values["images"] == 2
-    assert values["official_images"] == 1449
-
-
 def test_all_takes_what_is_there_and_names_the_rest(evaluate: Any) -> None:
     outcome = evaluate("--limit", 1, dataset="all")
 

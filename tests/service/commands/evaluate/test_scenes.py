@@ -125,12 +125,6 @@ def test_instances_are_measured_by_coco_s_ap(evaluate: Any) -> None:
     assert report["per_class"]["red"] == {"thing": True, "asked": ["red"], "ap": 100.0, "instances": 2}
 
 
-def test_a_limit_takes_the_first_images(evaluate: Any) -> None:
-    _, report = evaluate("--task", "box", "--limit", 1)
-
-    assert (report["images"], report["official_images"]) == (1, 2)
-
-
 def test_progress_is_told_and_nothing_is_left_on_disk(evaluate: Any, tmp_path: Path) -> None:
     outcome, _ = evaluate("--task", "box")
 

@@ -84,18 +84,6 @@ def test_annotations_of_prompts_have_a_category_without_a_label(
     ]
 
 
-def test_with_classes_the_masks_have_labels(lexiseg: CommandLine, photograph: Path, served: Served) -> None:
-    outcome = lexiseg(
-        "segment", photograph, "--point", "120,80", "-c", "cat", "-c", "dog", "--server", served.url,
-        "--out", photograph.parent / "out",
-    )  # fmt: skip
-
-    assert outcome.status == 0, outcome.err
-    found = written(photograph)
-    assert [category["name"] for category in found["categories"]] == ["cat", "dog", "object"]
-    assert {entry["category_id"] for entry in found["annotations"]} == {1}
-
-
 @pytest.mark.parametrize(
     ("classes", "extra"), [(["object"], "object-2"), (["object-2", "object"], "object-3"), (["objects"], "object")]
 )
@@ -110,21 +98,6 @@ def test_a_class_named_like_the_category_without_a_label_keeps_its_name(
 
     assert outcome.status == 0, outcome.err
     assert [category["name"] for category in written(photograph)["categories"]] == [*classes, extra]
-
-
-def test_a_picture_that_is_too_small_for_a_point_is_named_and_the_others_go_on(
-    lexiseg: CommandLine, photograph: Path, served: Served
-) -> None:
-    small = photograph.parent / "small.jpg"
-    small.write_bytes(pictures.encoded(pictures.small("flower", 64), "JPEG"))
-
-    outcome = lexiseg(
-        "segment", photograph, small, "--point", "120,80", "--server", served.url, "--out", photograph.parent / "out"
-    )
-
-    assert outcome.status == 1
-    assert "small.jpg: prompts.0.points.0.x: expected pixels inside the image: 0 to 64" in outcome.err
-    assert "1 of 2 images" in outcome.out
 
 
 def test_a_task_that_the_server_cannot_do_is_told_before_a_file_is_sent(
