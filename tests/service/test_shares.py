@@ -12,7 +12,7 @@ SOON = 10.0
 AT_ONCE = 0.01
 
 
-def test_one_client_takes_no_more_than_its_part() -> None:
+def test_one_client_holds_at_most_its_share() -> None:
     shares = Shares("places", 8, 0.5)
     for _ in range(4):
         shares.take("one")
@@ -55,7 +55,7 @@ def test_more_than_a_client_may_ever_hold_passes_while_it_holds_nothing_else() -
     assert shares.in_use == 50
 
 
-async def test_who_waits_is_let_in_when_there_is_room_and_in_order() -> None:
+async def test_waiters_are_served_in_order() -> None:
     shares = Shares("bytes", 100, 1)
     first = shares.take("one", 100)
     order: list[str] = []
@@ -76,7 +76,7 @@ async def test_who_waits_is_let_in_when_there_is_room_and_in_order() -> None:
     assert shares.in_use == 0
 
 
-async def test_who_waits_for_itself_keeps_nobody_else_waiting() -> None:
+async def test_a_waiter_for_its_own_holds_does_not_block_others() -> None:
     shares = Shares("bytes", 100, 0.5)
     shares.take("greedy", 50)
     greedy = asyncio.create_task(shares.wait("greedy", 10, SOON))
@@ -98,7 +98,7 @@ async def test_waiting_ends_with_the_reason() -> None:
     assert shares.in_use == 100
 
 
-async def test_who_stands_behind_one_that_gives_up_is_let_in() -> None:
+async def test_a_waiter_behind_a_timed_out_one_is_served() -> None:
     shares = Shares("bytes", 100, 1)
     shares.take("one", 50)
     large = asyncio.create_task(shares.wait("large", 90, SOON))
@@ -110,7 +110,7 @@ async def test_who_stands_behind_one_that_gives_up_is_let_in() -> None:
     assert shares.in_use == 70
 
 
-async def test_who_is_cancelled_in_the_moment_of_its_turn_leaves_nothing_behind() -> None:
+async def test_a_waiter_cancelled_when_granted_holds_nothing() -> None:
     shares = Shares("bytes", 100, 1)
     hold = shares.take("one", 100)
     waiting = asyncio.create_task(shares.wait("two", 10, SOON))

@@ -64,7 +64,7 @@ def test_an_idle_server_ends_at_once_with_success(tmp_path: Path) -> None:
         assert server.wait() == 0
 
 
-def test_a_port_that_is_taken_is_named() -> None:
+def test_an_error_names_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 

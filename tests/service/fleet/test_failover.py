@@ -56,7 +56,7 @@ async def test_a_new_question_holds_from_the_next_frame_on() -> None:
     assert [asked.smoothing for asked in worker.questions] == [0.0, 0.5]
 
 
-async def test_a_stream_whose_worker_dies_goes_on_elsewhere_and_says_so() -> None:
+async def test_a_stream_fails_over_and_reports_state_reset() -> None:
     workers = [Someone(), Someone()]
     async with started(*workers) as fleet:
         seen: list[FrameAnswer] = []
@@ -87,7 +87,7 @@ async def test_the_latest_question_is_asked_again_after_a_move() -> None:
     assert [asked.smoothing for asked in resumed] == [0.5]
 
 
-async def test_a_worker_that_goes_down_hands_its_streams_over() -> None:
+async def test_the_streams_of_a_draining_worker_fail_over() -> None:
     workers = [Someone(), Someone()]
     async with started(*workers) as fleet:
         names = iter(NAMES)
@@ -141,7 +141,7 @@ async def test_without_another_worker_the_stream_ends_and_says_why() -> None:
     assert seen[:4] == NAMES[:4]
 
 
-async def test_whoever_sends_frames_waits_for_answers() -> None:
+async def test_a_stream_applies_backpressure_to_its_sender() -> None:
     worker = Someone(held=asyncio.Event())
     taken = most_ahead = 0
     answered: list[str] = []

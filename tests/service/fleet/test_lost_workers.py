@@ -21,7 +21,7 @@ from tests.service.fleet.workers import IMAGES, Someone, Wire, asked_images, que
 STOOD_STILL = 2.5  # seconds; the machine of the tests itself does so for one now and then
 
 
-async def test_an_image_whose_worker_died_is_to_be_sent_again() -> None:
+async def test_the_cached_images_of_a_dead_worker_are_expired() -> None:
     first, second = Someone(held=asyncio.Event()), Someone(failure=ImageExpired("gone"))
     async with started(first, second) as fleet:
         asking = [
@@ -62,7 +62,7 @@ async def test_a_worker_that_returns_is_used_again() -> None:
     assert first.asked
 
 
-async def test_a_worker_that_goes_down_is_left_alone_and_finishes_what_it_has() -> None:
+async def test_a_draining_worker_gets_no_new_calls_and_finishes_its_own() -> None:
     first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
     async with started(first, second) as fleet:
         asking = [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[:8]]
@@ -81,7 +81,7 @@ async def test_a_worker_that_goes_down_is_left_alone_and_finishes_what_it_has() 
     assert len(first.asked) == had > 0  # nothing was asked twice, nothing new
 
 
-async def test_work_of_a_worker_that_falls_silent_is_done_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_of_a_silent_worker_are_made_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_link, "MAX_SILENT_SECONDS", STOOD_STILL)
     stopped, other = Someone(name="colours"), Someone(held=asyncio.Event())
     async with started(stopped, other) as fleet:
@@ -107,7 +107,7 @@ async def test_work_of_a_worker_that_falls_silent_is_done_by_another(monkeypatch
     assert away.degraded == (f"worker {address}: does not answer",)
 
 
-async def test_who_asked_a_worker_that_stood_still_until_the_deadline_may_come_again(
+async def test_a_deadline_that_passes_during_a_stall_is_a_503_with_retry_after(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(links, "STALL_SECONDS", 0.8)
@@ -128,7 +128,7 @@ async def test_who_asked_a_worker_that_stood_still_until_the_deadline_may_come_a
     assert refusal.value.headers == {"Retry-After": "1"}
 
 
-async def test_what_a_worker_that_died_left_too_little_time_for_may_come_again(
+async def test_a_worker_that_dies_near_the_deadline_is_a_503(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(links, "STALL_SECONDS", 60.0)  # the other one is not taken for one that stands still

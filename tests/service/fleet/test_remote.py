@@ -96,7 +96,7 @@ async def test_a_second_question_goes_to_whoever_has_the_image() -> None:
         ]
 
 
-async def test_a_worker_with_much_to_do_hands_over_and_the_image_is_found_again() -> None:
+async def test_a_busy_worker_spills_images_and_they_are_found_again() -> None:
     first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
     async with started(first, second) as fleet:
         crowd = [asyncio.ensure_future(fleet.backend.segment(question(IMAGES[0]))) for _ in range(SPILL_AT + 1)]
@@ -118,7 +118,7 @@ async def test_a_worker_with_much_to_do_hands_over_and_the_image_is_found_again(
     [(NotReady("going down"), ImageExpired), (QueueFull("full", 3), QueueFull)],
     ids=["a worker that goes away takes its images along", "a full queue may have it"],
 )
-async def test_of_an_image_that_nobody_finds_the_client_hears_what_helps(
+async def test_the_most_useful_error_about_a_missing_image_is_reported(
     refusal: ServiceError, heard: type[ServiceError]
 ) -> None:
     async with started(Someone(failure=refusal), Someone(failure=ImageExpired("gone"))) as fleet:
@@ -128,7 +128,7 @@ async def test_of_an_image_that_nobody_finds_the_client_hears_what_helps(
 
 
 @pytest.mark.parametrize("failure", [NotReady("going down"), QueueFull("full", 3)], ids=lambda error: error.type)
-async def test_what_one_worker_cannot_take_another_one_does(failure: ServiceError) -> None:
+async def test_a_request_that_one_worker_cannot_take_is_retried(failure: ServiceError) -> None:
     unable, able = Someone(failure=failure), Someone()
     async with started(unable, able) as fleet:
         for image in IMAGES:
@@ -138,7 +138,7 @@ async def test_what_one_worker_cannot_take_another_one_does(failure: ServiceErro
     assert asked_images(able) == set(IMAGES)
 
 
-async def test_when_all_queues_are_full_the_client_hears_when_to_come_again() -> None:
+async def test_full_queues_everywhere_are_reported_with_retry_after() -> None:
     async with started(Someone(failure=QueueFull("full", 3)), Someone(failure=QueueFull("full", 3))) as fleet:
         with pytest.raises(QueueFull) as refused:
             await fleet.backend.segment(question())
@@ -151,7 +151,7 @@ async def test_when_all_queues_are_full_the_client_hears_when_to_come_again() ->
     [UndecodableImage("damaged"), InvalidValue.of("threshold", 2, "at most 1"), ServiceError("unforeseen")],
     ids=lambda error: error.type,
 )
-async def test_what_is_wrong_with_a_request_is_not_tried_twice(failure: ServiceError) -> None:
+async def test_a_refusal_of_the_request_itself_is_not_retried(failure: ServiceError) -> None:
     first, second = Someone(failure=failure), Someone(failure=failure)
     async with started(first, second) as fleet:
         with pytest.raises(type(failure), match=failure.detail):

@@ -34,7 +34,7 @@ def taken(percent: float) -> set[str]:
     return {key for key in KEYS if Rollout(NEW, percent).takes(key)}
 
 
-def test_a_share_is_about_as_large_as_it_says_and_grows_by_those_who_are_not_in_it() -> None:
+def test_a_share_has_its_size_and_keeps_its_clients_when_it_grows() -> None:
     shares = [taken(percent) for percent in (0, 5, 20, 100)]
 
     assert shares[0] == set()
@@ -43,7 +43,7 @@ def test_a_share_is_about_as_large_as_it_says_and_grows_by_those_who_are_not_in_
     assert 330 <= len(shares[2]) <= 470
 
 
-def test_whoever_is_not_in_the_share_gets_the_version_of_before_whatever_comes_first() -> None:
+def test_clients_outside_the_share_get_the_previous_version() -> None:
     all_of_it, nothing = Rollout(NEW, 100), Rollout(NEW, 0)
 
     for cards in ([ONE, TWO], [TWO, ONE]):
@@ -124,7 +124,7 @@ def use_case(tmp_path: Path, line: str) -> UseCase:
     return UseCase(TwoVersions(), vocabularies, Settings(), rollouts=Rollouts(path))
 
 
-async def test_a_key_gets_the_same_version_for_every_image_and_whoever_names_one_gets_that(tmp_path: Path) -> None:
+async def test_a_key_always_gets_the_same_version_unless_it_names_one(tmp_path: Path) -> None:
     asks = use_case(tmp_path, "colours@2 30 key")
 
     async def model(client: str, named: str | None = None) -> str:
@@ -174,7 +174,7 @@ def test_a_share_that_is_not_given_is_counted_and_said_once_and_so_is_its_return
     ]
 
 
-async def test_an_image_gets_the_same_version_sent_or_known_whoever_asks(tmp_path: Path) -> None:
+async def test_an_image_gets_the_same_version_for_all_clients(tmp_path: Path) -> None:
     asks = use_case(tmp_path, "colours@2 50 image")
     question = Question.model_validate({"classes": ["red"]})
     seen = set()

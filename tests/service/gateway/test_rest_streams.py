@@ -119,7 +119,7 @@ RED_AND_GREEN = ["red", {"name": "plant", "synonyms": ["green"], "threshold": 0.
         ({"classes": ["red"], "background": {"words": ["green"]}}, ["red", None]),
     ],
 )
-async def test_words_of_a_stream_label_its_objects_in_each_frame(
+async def test_the_classes_of_a_stream_label_its_objects_in_each_frame(
     client: httpx.AsyncClient, asked: dict[str, Any], labels: list[str | None]
 ) -> None:
     stream = await opened(client, asked)
@@ -136,7 +136,7 @@ def labels_of(answer: httpx.Response) -> dict[int, str | None]:
     return {segment["track_id"]: segment["label"] for segment in answer.json()["segments"]}
 
 
-async def test_other_words_label_the_same_objects(client: httpx.AsyncClient) -> None:
+async def test_new_classes_label_the_same_objects(client: httpx.AsyncClient) -> None:
     stream = await opened(client, {"classes": ["red", "green"]})
     first = await ask(client, stream, frame(shown(1, HERE), shown(2, THERE), red=HERE, green=THERE))
 
@@ -159,7 +159,7 @@ async def test_another_size_forgets_the_objects_and_says_so(client: httpx.AsyncC
     assert (numbers(answer), answer.json()["state_reset"]) == ([], True)
 
 
-async def test_a_question_that_is_refused_leaves_the_stream_as_it_was(client: httpx.AsyncClient) -> None:
+async def test_a_refused_config_leaves_the_stream_as_it_was(client: httpx.AsyncClient) -> None:
     stream = await opened(client, {"classes": ["red"]})
     await ask(client, stream, frame(shown(1, HERE), red=HERE))
 
@@ -223,7 +223,7 @@ TWO_PICTURES = {"box": [0, 0, 4, 4], "image": {"id": "0" * 32, "url": "https://a
         ({"vocabulary": "unheard-of"}, None),
     ],
 )
-async def test_words_that_are_wrong_open_no_stream(
+async def test_invalid_words_open_no_stream(
     client: httpx.AsyncClient, asked: dict[str, Any], field: str | None
 ) -> None:
     answer = await client.post("/v1/streams", json=asked)
@@ -232,7 +232,7 @@ async def test_words_that_are_wrong_open_no_stream(
     assert field is None or field in answer.json()["errors"][0]["field"]
 
 
-async def test_what_is_gone_is_lost_and_what_is_unfollowed_is_not_told_of(client: httpx.AsyncClient) -> None:
+async def test_a_vanished_object_is_lost_and_an_unfollowed_one_is_not_listed(client: httpx.AsyncClient) -> None:
     stream = await opened(client)
     await ask(client, stream, frame(shown(1, HERE), shown(2, THERE), red=HERE, green=THERE))
     for _ in range(PATIENCE + 1):
@@ -265,7 +265,7 @@ async def test_a_frame_that_is_refused_leaves_the_stream_open(client: httpx.Asyn
     ],
     ids=["too many", "a number twice", "too many to end"],
 )
-async def test_what_would_end_a_stream_is_refused_before_it_hears_of_it(
+async def test_an_invalid_frame_is_refused_and_the_stream_goes_on(
     client: httpx.AsyncClient, wrong: dict[str, Any]
 ) -> None:
     stream = await opened(client)
@@ -286,7 +286,7 @@ async def test_a_stream_that_is_ended_is_unknown(client: httpx.AsyncClient) -> N
     assert kind(await client.delete(f"/v1/streams/{stream}")) == UNKNOWN
 
 
-async def test_a_silent_stream_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_stream_releases_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lexiseg_service.gateway.admission.access.MAX_CALLS", 1)
     for seconds in (0.2, 2, 10):  # on a slow machine the first stream may be over before there is a second
         monkeypatch.setattr("lexiseg_service.gateway.video.STREAM_IDLE_SECONDS", seconds)
@@ -305,7 +305,7 @@ async def test_a_silent_stream_gives_its_place_back(monkeypatch: pytest.MonkeyPa
     assert kind(refused) in ((429, "rate-limited"), (429, "queue-full"))
 
 
-async def test_a_place_that_the_worker_lacks_is_refused_with_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_worker_refuses_a_stream_with_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lexiseg_service.worker.video.streams.MAX_STREAMS", 1)
     async with gateway() as client:
         await ask(client, await opened(client), frame(red=HERE))
@@ -318,7 +318,7 @@ async def test_a_place_that_the_worker_lacks_is_refused_with_a_time(monkeypatch:
     assert int(refused.headers["retry-after"]) > 0
 
 
-async def test_a_stream_is_its_keys_own_and_needs_no_more_than_to_segment() -> None:
+async def test_a_stream_belongs_to_its_key_and_needs_the_segment_scope_only() -> None:
     keys = f"{line_of('one', 'first')} segment\n{line_of('two', 'second')}"
     async with gateway(api_keys=keys) as client:
         none = await client.post("/v1/streams", json={})

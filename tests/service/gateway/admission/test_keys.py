@@ -84,7 +84,7 @@ def test_the_file_and_the_environment_add_up(tmp_path: Path) -> None:
         "a " + "0" * 64 + " segment segment",
     ],
 )
-def test_a_line_that_is_none_stops_the_start_and_is_not_shown(text: str) -> None:
+def test_an_invalid_key_line_stops_the_start_and_is_not_quoted(text: str) -> None:
     with pytest.raises(InvalidValue, match="LEXISEG_API_KEYS: expected") as caught:
         Keys(Settings(api_keys=SecretStr(text)))
 

@@ -241,7 +241,7 @@ async def test_a_body_of_another_form_is_malformed(client: httpx.AsyncClient, ki
 
 
 @pytest.mark.parametrize("swarm", ['"a"', "0", "[]", "{}"])
-async def test_json_of_countless_values_is_refused_unread(client: httpx.AsyncClient, swarm: str) -> None:
+async def test_json_with_too_many_values_is_refused_before_parsing(client: httpx.AsyncClient, swarm: str) -> None:
     content = f'{{"image": {{"base64": "{BASE64}"}}, "classes": [{",".join([swarm] * 100_000)}]}}'
 
     answer = await client.post("/segment", content=content, headers={"content-type": "application/json"})
@@ -282,7 +282,7 @@ async def test_a_form_that_ends_too_early_is_malformed(
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "x", "identity, gzip"])
 @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=sep", "application/json", "image/png"])
-async def test_content_that_is_coded_is_refused_as_it_is(client: httpx.AsyncClient, kind: str, coding: str) -> None:
+async def test_a_compressed_body_is_refused(client: httpx.AsyncClient, kind: str, coding: str) -> None:
     answer = await post_as(client, kind, b"", coding)
 
     assert answer.status_code == 400

@@ -44,7 +44,7 @@ class SlowBackend(KnownBackend):
 
 @pytest.mark.parametrize("headers", [{}, {"X-API-Key": "wrong"}, {"Authorization": "Bearer wrong"}])
 @pytest.mark.parametrize("path", GUARDED)
-async def test_without_a_known_key_nothing_else_is_told(path: str, headers: dict[str, str]) -> None:
+async def test_without_a_known_key_all_other_routes_are_unauthorized(path: str, headers: dict[str, str]) -> None:
     async with serving(api_keys=KEYS) as client:
         answer = await client.get(path, headers=headers)
 
@@ -53,7 +53,7 @@ async def test_without_a_known_key_nothing_else_is_told(path: str, headers: dict
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
-async def test_a_body_without_a_key_reaches_no_model() -> None:
+async def test_a_request_without_a_key_reaches_no_worker() -> None:
     backend = KnownBackend()
     async with serving(backend=backend, api_keys=KEYS) as client:
         answer = await client.post("/segment", files=form("sky"))
@@ -91,7 +91,7 @@ async def test_the_worker_is_told_whose_request_it_is() -> None:
     assert backend.asked[0].owner == "camera"
 
 
-async def test_too_many_requests_are_told_when_to_come_again() -> None:
+async def test_a_rate_limited_request_gets_retry_after() -> None:
     limits = MemoryLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
     async with serving(client_limits=limits) as client:
         assert (await client.get("/models")).status_code == 200
@@ -107,7 +107,7 @@ async def test_probes_count_for_no_limit() -> None:
         assert {(await client.get("/readyz")).status_code for _ in range(5)} == {200}
 
 
-async def test_a_wrong_key_uses_up_nothing_of_anybodys() -> None:
+async def test_a_wrong_key_costs_no_client_a_token() -> None:
     limits = MemoryLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
     async with serving(client_limits=limits, api_keys=KEYS) as client:
         statuses = [(await client.get("/models", headers={"X-API-Key": k})).status_code for k in ("x", "y", "right")]
@@ -128,7 +128,7 @@ async def test_a_client_has_only_so_many_requests_at_a_time() -> None:
     assert [answer.status_code for answer in answers] == [200, 200]
 
 
-async def test_a_key_may_not_go_beyond_its_scopes() -> None:
+async def test_a_request_beyond_the_scopes_of_its_key_is_refused() -> None:
     lines = [line_of("asks", "a", ["segment"]), line_of("keeps", "b", ["vocabularies"])]
     room = {"classes": ["sofa"], "shared": True}
     async with serving(api_keys=SecretStr("\n".join(lines)), metrics_need_key=True) as client:

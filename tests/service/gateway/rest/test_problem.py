@@ -28,7 +28,7 @@ async def test_a_problem_has_the_fields_of_the_standard(client: httpx.AsyncClien
     assert problem["request_id"] == answer.headers["x-request-id"] == "mine-1"
 
 
-async def test_a_full_queue_says_when_to_come_again(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+async def test_a_full_queue_answers_with_retry_after(client: httpx.AsyncClient, backend: KnownBackend) -> None:
     backend.failure = errors.QueueFull("full", 7)
 
     answer = await client.post("/segment", files=FILES)
@@ -37,7 +37,7 @@ async def test_a_full_queue_says_when_to_come_again(client: httpx.AsyncClient, b
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("secret"), OptionError("secret"), MemoryError("secret")])
-async def test_nobody_sees_the_words_of_a_surprise(
+async def test_an_unexpected_error_is_reported_without_details(
     client: httpx.AsyncClient, backend: KnownBackend, failure: Exception
 ) -> None:
     backend.failure = failure
@@ -48,7 +48,9 @@ async def test_nobody_sees_the_words_of_a_surprise(
     assert "secret" not in answer.text
 
 
-async def test_a_surprise_counts_as_500(client: httpx.AsyncClient, backend: KnownBackend, metrics: Metrics) -> None:
+async def test_an_unexpected_error_counts_as_500(
+    client: httpx.AsyncClient, backend: KnownBackend, metrics: Metrics
+) -> None:
     backend.failure = RuntimeError("boom")
 
     await client.post("/segment", files=FILES)
@@ -74,13 +76,13 @@ async def test_a_wrong_route_is_a_problem_too(
 
 
 @pytest.mark.parametrize("given", ["two words", "x" * 65, "<script>", ""])
-async def test_a_request_id_that_could_do_harm_is_replaced(client: httpx.AsyncClient, given: str) -> None:
+async def test_a_harmful_request_id_is_replaced(client: httpx.AsyncClient, given: str) -> None:
     answer = await client.get("/livez", headers={"x-request-id": given})
 
     assert answer.headers["x-request-id"] not in ("", given)
 
 
-async def test_what_a_client_sent_comes_back_shortened(client: httpx.AsyncClient) -> None:
+async def test_an_error_shortens_what_the_client_sent(client: httpx.AsyncClient) -> None:
     content = json.dumps({"image": {"base64": "AAAA"}, "classes": ["a"], "mask": "x" * 10_000})
 
     answer = await client.post("/segment", content=content, headers={"content-type": "application/json"})

@@ -79,7 +79,7 @@ class Silent(KnownBackend):
             self.ended.set()
 
 
-async def test_a_client_that_hangs_up_is_no_longer_worked_for() -> None:
+async def test_work_is_cancelled_when_an_http_client_hangs_up() -> None:
     silent = Silent()
     async with listening(silent) as here:
         request = httpx.Request("POST", "http://test/segment", files=form("sky"))

@@ -51,7 +51,7 @@ async def test_a_known_key_is_let_in_and_owns_what_it_asks(metadata: tuple[tuple
 
 
 @pytest.mark.parametrize("metadata", WRONG)
-async def test_without_a_known_key_nothing_is_told(metadata: tuple[tuple[str, str], ...]) -> None:
+async def test_without_a_known_key_every_method_is_unauthenticated(metadata: tuple[tuple[str, str], ...]) -> None:
     backend = KnownBackend()
     async with calling(backend=backend, api_keys=KEYS) as gateway:
         segment = await failure(gateway.stub.Segment(request("sky"), metadata=metadata))
@@ -63,7 +63,7 @@ async def test_without_a_known_key_nothing_is_told(metadata: tuple[tuple[str, st
 
 
 @pytest.mark.parametrize("name", ["x-api-key", "authorization"])
-async def test_of_two_keys_none_is_taken(name: str) -> None:
+async def test_two_keys_in_the_metadata_are_refused(name: str) -> None:
     values = {"x-api-key": "right", "authorization": "Bearer right"}
     backend = KnownBackend()
     async with calling(backend=backend, api_keys=KEYS) as gateway:
@@ -96,7 +96,7 @@ async def test_rest_and_grpc_share_the_rate_of_one_key() -> None:
     assert retry.retry_delay.seconds > 50
 
 
-async def test_bytes_that_are_no_message_are_malformed() -> None:
+async def test_bytes_that_are_no_message_are_a_malformed_request() -> None:
     async with calling() as gateway:
         error = await failure(_raw(gateway, b"\xff\xff\xff"))
 
@@ -123,7 +123,7 @@ async def test_an_answer_over_the_limit_says_how_large_it_is() -> None:
     assert "90,000" in str(error.details())
 
 
-async def test_an_error_that_nobody_foresaw_is_told_without_its_words() -> None:
+async def test_an_unexpected_error_is_reported_without_its_message() -> None:
     backend = KnownBackend(failure=RuntimeError("secret words"))
     with capture_logs() as logs:
         async with calling(backend=backend) as gateway:
@@ -135,7 +135,7 @@ async def test_an_error_that_nobody_foresaw_is_told_without_its_words() -> None:
 
 
 @pytest.mark.parametrize(("given", "taken"), [("mine", True), ("not mine\x7f".strip("\x7f"), False), ("", False)])
-async def test_a_call_is_named_by_its_client_or_by_us(given: str, taken: bool) -> None:
+async def test_a_call_has_the_clients_request_id_or_a_new_one(given: str, taken: bool) -> None:
     backend = KnownBackend()
     async with calling(backend=backend) as gateway:
         call = gateway.stub.Segment(request("sky"), metadata=(("x-request-id", given),))
@@ -172,7 +172,7 @@ async def test_the_client_s_deadline_reaches_the_work() -> None:
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-async def test_a_client_that_leaves_takes_its_work_along() -> None:
+async def test_work_is_cancelled_when_its_client_leaves() -> None:
     backend = Abandoned()
     async with calling(backend=backend) as gateway:
         call = gateway.stub.Segment(request("sky"))

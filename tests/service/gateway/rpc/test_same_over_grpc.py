@@ -188,7 +188,7 @@ async def test_an_image_is_asked_about_again_by_its_id() -> None:
 
 
 @pytest.mark.parametrize(("body", "image"), BAD.values(), ids=BAD.keys())
-async def test_the_same_mistake_is_told_alike(body: dict[str, Any], image: bytes) -> None:
+async def test_the_same_mistake_gets_the_same_error(body: dict[str, Any], image: bytes) -> None:
     backend = KnownBackend()
     async with calling(backend=backend) as gateway:
         rest = await ask_rest(gateway, body, image)
@@ -253,7 +253,7 @@ async def test_the_same_models_are_listed() -> None:
     assert (listed["loaded"], listed["embedding"]) == (told["loaded"], told["embedding"])
 
 
-async def test_what_a_message_alone_can_say_wrong_is_told_by_its_field() -> None:
+async def test_errors_that_only_messages_can_have_name_their_field() -> None:
     wrong = {
         "task": pb.SegmentRequest(image=IMAGE, classes=[pb.Class(name="sky")], task=99),  # type: ignore[arg-type]
         "image": pb.SegmentRequest(classes=[pb.Class(name="sky")]),

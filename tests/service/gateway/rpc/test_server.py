@@ -64,7 +64,7 @@ async def test_a_model_without_a_worker_is_not_served_while_the_others_are() -> 
         assert await health_of(gateway.channel, "colours") == NOT_SERVING
 
 
-async def test_a_client_that_knows_only_reflection_can_ask() -> None:
+async def test_a_client_can_use_the_service_through_reflection() -> None:
     async with calling(api_keys=KEYS) as gateway:
         pool = await _reflected(gateway.channel, "lexiseg.v1.Segmentation")
         method = pool.FindMethodByName("lexiseg.v1.Segmentation.Segment")
@@ -82,7 +82,7 @@ async def test_a_client_that_knows_only_reflection_can_ask() -> None:
     assert [segment.label for segment in answer.segments] == ["sky"]
 
 
-async def test_a_connection_grows_old_and_the_client_hears_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_maximum_connection_age_is_invisible_to_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "CONNECTION_AGE", 0.1)
     async with calling() as gateway:
         await gateway.stub.Segment(request("sky"))
@@ -93,7 +93,7 @@ async def test_a_connection_grows_old_and_the_client_hears_nothing_of_it(monkeyp
     assert answer.segments
 
 
-async def test_work_of_a_client_whose_machine_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_work_for_a_vanished_client_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "CLIENT_SILENT", 0.5)
     monkeypatch.setattr(channels, "CLIENT_PING", 0.5)
     backend = Abandoned()
@@ -107,7 +107,7 @@ async def test_work_of_a_client_whose_machine_vanished_is_given_up(monkeypatch: 
             asking.cancel()
 
 
-async def test_who_leaves_says_so_and_answers_what_it_has() -> None:
+async def test_a_draining_server_reports_not_serving_and_finishes_open_calls() -> None:
     backend = SlowBackend()
     async with calling(backend=backend) as gateway:
         watching = _health(gateway.channel).Watch(health_pb2.HealthCheckRequest(service=""))
@@ -126,7 +126,7 @@ async def test_who_leaves_says_so_and_answers_what_it_has() -> None:
     assert answer.segments
 
 
-async def test_a_port_that_is_taken_is_named() -> None:
+async def test_an_error_names_a_port_that_is_taken() -> None:
     async with calling() as gateway:
         with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1:{gateway.server.port}.*--grpc-port"):
             async with calling(grpc_port=gateway.server.port):

@@ -45,7 +45,7 @@ async def test_a_stream_that_is_silent_is_ended(monkeypatch: pytest.MonkeyPatch)
     assert f"{seconds:g} seconds" in details
 
 
-async def test_a_stream_that_does_not_say_what_it_wants_is_soon_ended_and_took_no_place(
+async def test_a_stream_without_a_config_ends_soon_and_takes_no_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for seconds in (0.2, 2, 10):  # on a slow machine the stream that says what it wants may come too late, too
@@ -69,7 +69,7 @@ async def test_a_stream_that_does_not_say_what_it_wants_is_soon_ended_and_took_n
     assert len(answers) == 1
 
 
-async def test_one_client_has_its_part_of_the_places_for_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_client_cannot_take_all_places_for_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lexiseg_service.worker.video.streams.MAX_STREAMS", 2)
     keys = SecretStr(f"{line_of('one', 'first')},{line_of('other', 'second')}")
     async with over_colours(api_keys=keys) as (gateway, _):

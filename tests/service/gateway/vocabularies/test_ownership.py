@@ -55,7 +55,7 @@ class Moving(MemoryStore):
         return content
 
 
-async def test_a_list_that_changes_sides_is_always_there() -> None:
+async def test_a_vocabulary_that_becomes_unshared_is_never_missing() -> None:
     vocabularies = collection()
     await vocabularies.put("room", classes("sofa", shared=True), ANY, ONE)
     moving = Vocabularies(Moving(await vocabularies.store.read_all()), Limits())
@@ -66,7 +66,7 @@ async def test_a_list_that_changes_sides_is_always_there() -> None:
 
 
 @pytest.mark.parametrize("asker", [OTHER, ADMIN, Asker()])
-async def test_of_a_keys_own_list_nobody_else_hears(asker: Asker) -> None:
+async def test_an_unshared_vocabulary_is_invisible_to_other_keys(asker: Asker) -> None:
     vocabularies = collection()
     await vocabularies.put("room", classes("sofa"), ANY, ONE)
 
@@ -107,7 +107,7 @@ async def test_an_own_list_goes_before_one_that_others_share() -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-async def test_a_list_that_changes_sides_leaves_nothing_behind(shared: bool) -> None:
+async def test_a_vocabulary_that_becomes_shared_or_unshared_is_kept_once(shared: bool) -> None:
     vocabularies = collection()
     first, _ = await vocabularies.put("room", classes("sofa", shared=not shared), ANY, ONE)
 
@@ -122,7 +122,7 @@ async def test_a_list_that_changes_sides_leaves_nothing_behind(shared: bool) -> 
         await vocabularies.find("room", "one")
 
 
-async def test_what_was_there_before_the_keys_is_shared_and_everybodys() -> None:
+async def test_vocabularies_from_before_keys_are_shared_and_changeable_by_all() -> None:
     vocabularies = collection(room=b'{"classes": ["sofa"]}')
 
     assert await first_class(vocabularies, "one") == "sofa"
@@ -140,7 +140,7 @@ async def test_conditions_are_about_what_the_key_sees() -> None:
         await vocabularies.put("room", classes("lamp"), Preconditions(if_match=theirs.etag), OTHER)
 
 
-async def test_a_key_has_so_many_and_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_key_has_a_limited_number_of_vocabularies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_VOCABULARIES_PER_KEY", 2)
     vocabularies = collection()
     await vocabularies.put("first", classes("sofa"), ANY, ONE)
