@@ -88,8 +88,14 @@ def _mask(mask: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:
     content = mask if "format" in mask else next(iter(mask.values()))
     if "counts" in content:
         return _decoded(size, content["counts"])
-    rings = [Ring(ring["exterior"], ring.get("holes", [])) for ring in content["rings"]]
-    return fill(rings, size)
+    rings = content["rings"]
+    return fill([Ring(_corners(ring["exterior"]), tuple(map(_corners, ring.get("holes", ())))) for ring in rings], size)
+
+
+def _corners(content: Any) -> NDArray[np.int64]:
+    """[n, 2] from [x, y, x, y, ...]; gRPC puts the list in a message."""
+    flat = content["corners"] if isinstance(content, Mapping) else content
+    return np.asarray(flat, np.int64).reshape(-1, 2)
 
 
 def _decoded(size: Any, counts: str) -> NDArray[np.bool_]:
