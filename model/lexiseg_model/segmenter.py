@@ -136,10 +136,16 @@ class TextBank:
 
 
 class ExampleVectors(NamedTuple):
-    """A class by its examples: `vectors` [V, D] for a bank, and the unit `means` [M, D] of the examples."""
+    """A class by its examples: `vectors` [V, D] for a bank, and the unit `means` [M, D] of the examples.
+
+    `negatives` [N, D], of unit length, are what the class is not; the vectors are already turned away from them, those
+    of the words of the class are not. `beside_words` scales the vectors of a class that is asked by words as well.
+    """
 
     vectors: Tensor
     means: Tensor
+    negatives: Tensor | None = None
+    beside_words: float = 1.0
 
 
 class Competing(NamedTuple):

@@ -80,9 +80,11 @@ def competing_words(
         competes &= (likeness < rule.same_meaning).all(1)
         texts = {text.lower() for entry in classes for text in entry.texts}
         competes &= [texts.isdisjoint(rule.synonyms.get(word.name, ())) for word in words]
-    if shown:
+    # A class that is asked by words as well has said by these what it means.
+    unnamed = {place: made for place, made in shown.items() if not classes[place].texts}
+    if unnamed:
         bank = segmenter.text_bank(words, word_rows)
-        competes[bank.owner[~apart_from(bank.vectors, shown)]] = False
+        competes[bank.owner[~apart_from(bank.vectors, unnamed)]] = False
     by_word = word_rows.reshape(len(words), -1, word_rows.shape[1])  # [W, templates, D]
     return tuple(compress(words, competes)), by_word[competes].reshape(-1, word_rows.shape[1])
 

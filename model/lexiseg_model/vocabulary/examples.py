@@ -20,6 +20,8 @@ from lexiseg_model.segmenter import ExampleVectors, Segmenter, TextBank, TextRow
 from lexiseg_model.types import ClassEntry, Prompt, Region
 
 YIELDS = 0.7  # of the score of a class on its own examples: a word that reaches it there would take its pixels
+LEFT = 0.4  # of the score of a class on its own examples, that it keeps on a negative example
+MIN_APART = 0.1  # squared sine between the examples and a negative; below, both are the same
 LIKE = 0.5  # of the way from the surroundings of a point to itself, from which a cell is of the same thing
 
 
@@ -40,6 +42,18 @@ def vectors_of(segmenter: Segmenter, classes: Sequence[ClassEntry]) -> dict[int,
     }
 
 
+def turned_away(vectors: Tensor, mean: Tensor, negatives: Tensor) -> Tensor:
+    """Vectors [V, D] of a class that score at most LEFT of their own score on negatives [N, D].
+
+    Each is changed as little as possible, and orthogonally to the mean [1, D] of the examples: on that its score stays.
+    """
+    for negative in negatives:
+        direction = negative - (negative @ mean[0]) * mean[0]
+        excess = (vectors @ negative - LEFT * (vectors @ mean[0])).clamp_min(0)
+        vectors = vectors - (excess / direction.square().sum().clamp_min(MIN_APART))[:, None] * direction
+    return vectors
+
+
 def with_examples(bank: TextBank | None, shown: dict[int, ExampleVectors], n_classes: int) -> TextBank:
     """A bank of texts, None where there are none, with the vectors of examples behind the texts of their class."""
     if not shown and bank is not None:
@@ -47,7 +61,12 @@ def with_examples(bank: TextBank | None, shown: dict[int, ExampleVectors], n_cla
     vectors = [] if bank is None else [bank.vectors]
     owners = [] if bank is None else [bank.owner]
     for place, made in shown.items():
-        vectors.append(made.vectors)
+        words = np.flatnonzero(np.array([]) if bank is None else bank.owner == place)
+        vectors.append(made.vectors * made.beside_words if len(words) else made.vectors)
+        if len(words) and made.negatives is not None:
+            there = torch.from_numpy(words).to(vectors[0].device)
+            turned = turned_away(vectors[0][there], made.means.to(vectors[0]), made.negatives.to(vectors[0]))
+            vectors[0] = vectors[0].index_copy(0, there, turned)
         owners.append(np.full(len(made.vectors), place, np.int64))
     owner = np.concatenate(owners)
     order = np.argsort(owner, kind="stable")

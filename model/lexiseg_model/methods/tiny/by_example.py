@@ -19,7 +19,7 @@ from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, TextRows
 from lexiseg_model.types import Region
-from lexiseg_model.vocabulary.examples import box_cells, cells_of, means_of
+from lexiseg_model.vocabulary.examples import box_cells, cells_of, means_of, turned_away
 
 MIN_ALIKE = 0.25  # mean likeness of the pixels of an example, for its length
 NEAR = 0.03  # of a cosine: a word that much less alike counts 1/e
@@ -74,13 +74,12 @@ def vectors(positive: TextRows, negative: TextRows, scale: ExampleRule, known: T
     shown = _unit(positive, known.device)
     mean = F.normalize(shown.mean(0, keepdim=True), dim=1)
     vectors = _leaning(F.normalize(mean + scale.own * (shown - mean), dim=1), known, scale.words)
-    if len(negative):
-        away = scale.away * (mean - F.normalize(_unit(negative, known.device).mean(0, keepdim=True), dim=1))
-        turned = vectors + away
-        vectors = turned * (vectors @ mean.T) / (turned @ mean.T)  # as sure of its own examples as without negatives
+    negatives = _unit(negative, known.device) if len(negative) else None
+    if negatives is not None:
+        vectors = turned_away(vectors, mean, negatives)
     # Rows are means of unit pixels: the less alike these are, the shorter the row, and the lower their scores.
     alike = float(np.linalg.norm(positive.astype(np.float32), axis=1).mean().clip(MIN_ALIKE))
-    return ExampleVectors(scale.length * alike**-scale.level * vectors, mean)
+    return ExampleVectors(scale.length * alike**-scale.level * vectors, mean, negatives, scale.beside_words)
 
 
 def _leaning(vectors: Tensor, known: Tensor, share: float) -> Tensor:

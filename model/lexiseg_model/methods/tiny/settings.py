@@ -108,7 +108,7 @@ class ExampleRule(BaseModel):
 
     Pixels are more like pixels than like words: at `length` 1 a class by example would take what words mean. Pixels of
     one thing are less alike than those of another: `level` is how far what is motley is made as sure of itself.
-    All but `away` were chosen on training photographs.
+    All were chosen on training photographs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -118,7 +118,7 @@ class ExampleRule(BaseModel):
     own: float = Field(0.35, ge=0, le=1, description="of each example in its vector, beside what all have in common")
     apart: float = Field(0.45, ge=0, description="of the mean of an example's picture, taken from its direction")
     words: float = Field(0.75, ge=0, description="of the known words that an example is like, in its vector")
-    away: float = Field(0.5, ge=0, description="how far they are turned from the mean of the negatives")
+    beside_words: float = Field(0.75, gt=0, description="of the vectors, if the class is asked by words as well")
 
 
 class TinySettings(BaseModel):

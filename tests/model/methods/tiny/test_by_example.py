@@ -11,10 +11,11 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.tiny.by_example import region_rows, vectors
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.settings import ExampleRule
-from lexiseg_model.segmenter import ExampleVectors
+from lexiseg_model.segmenter import ExampleVectors, TextBank
 from lexiseg_model.types import Prompt, Region
+from lexiseg_model.vocabulary.examples import LEFT, with_examples
 
-RULE = ExampleRule(length=0.5, level=0.5, own=0.5, apart=0.3, words=0.5, away=0.5)
+RULE = ExampleRule(length=0.5, level=0.5, own=0.5, apart=0.3, words=0.5)
 NONE: NDArray[np.float16] = np.empty((0, 0), np.float16)
 NO_WORDS = torch.zeros(0, EMBEDDING)
 
@@ -59,11 +60,25 @@ def test_what_is_motley_is_made_surer_of_itself(level: float) -> None:
     assert float(made.vectors.norm()) == pytest.approx(RULE.length / 0.64**level, rel=1e-3)
 
 
-def test_negatives_turn_the_vectors_away_and_leave_the_class_as_sure_of_its_examples() -> None:
-    alone, turned = of(rows(0, 1)), of(rows(0, 1), rows(2))
+def test_a_negative_leaves_a_class_little_of_its_score_and_all_of_it_on_its_examples() -> None:
+    negative = (rows(0) + rows(2)) / np.sqrt(2).astype(np.float16)
+    alone, turned = of(rows(0, 1)), of(rows(0, 1), negative)
+    unlike = torch.from_numpy(negative[0].astype(np.float32))
 
-    assert bool((turned.vectors[:, 2] < alone.vectors[:, 2]).all())
-    assert torch.allclose(turned.vectors @ turned.means.T, alone.vectors @ alone.means.T, atol=1e-6)
+    own = turned.vectors @ turned.means[0]
+    assert torch.allclose(own, alone.vectors @ alone.means[0], atol=1e-3)
+    assert bool((alone.vectors @ unlike > LEFT * own).any())
+    assert bool((turned.vectors @ unlike <= LEFT * own + 1e-3).all())
+
+
+def test_words_of_a_class_are_turned_away_from_its_negatives() -> None:
+    negative = (rows(0) + rows(2)) / np.sqrt(2).astype(np.float16)
+    word = torch.from_numpy(negative.astype(np.float32))  # the word is most like what it is not
+    bank = TextBank(word, np.array([0]), 1)
+
+    together = with_examples(bank, {0: of(rows(0, 1), negative)}, 1)
+
+    assert float(together.vectors[0] @ word[0]) < 0.5
 
 
 def test_rows_of_another_length_are_refused() -> None:
