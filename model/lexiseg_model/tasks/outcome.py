@@ -96,13 +96,12 @@ class Calibration(NamedTuple):
 def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibration | None = None) -> Segmentation:
     """Make a segment of every piece that has pixels and reaches its threshold, in the order of the pieces.
 
-    Without a calibration its score is the mean of its pixels' probability. The card's threshold holds only where pixels
-    may belong to nobody, and not in a video: dropping in single frames would flicker. `is_thing` is null in the task
-    semantic.
+    Without a calibration, and for a class without words, its score is the mean of its pixels' probability. The card's
+    threshold holds only where pixels may belong to nobody, and not in a video: dropping in single frames would flicker.
+    `is_thing` is null in the task semantic.
     """
     options = query.options
     drops = query.vocabulary.background is not None and options.steady is None
-    default = calibration.rule.threshold if calibration is not None and drops else 0.0
     segments: list[Segment] = []
     pieces_of: list[int] = []  # of each segment
     n = len(pieces.owner)
@@ -112,8 +111,10 @@ def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibrat
         if not rle.area:
             continue
         score = float(pieces.votes[piece] / rle.area)
-        if calibration is not None:
+        default = 0.0
+        if calibration is not None and entry.texts:  # presence is learned for words, not for examples
             score = calibration.score(index, score, rle.area / pieces.labels.size)
+            default = calibration.rule.threshold if drops else 0.0
         if score < options.min_score(entry.threshold, default):
             continue
         is_thing = None if task == "semantic" else entry.thing is not False
