@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
@@ -84,7 +84,7 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
             quantize_static(
                 graph,
                 target,
-                _Photographs(tiles) if tiles else None,
+                _Inputs({TILES: each} for each in tiles) if tiles else None,
                 quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QUInt8,
                 op_types_to_quantize=STATIC,
@@ -98,15 +98,57 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
     return f"static, 7-bit weights, {f'ranges of {len(tiles)} photographs' if tiles else 'ranges kept with the model'}"
 
 
-class _Photographs:
+def quantise_part(source: Path, target: Path, inputs: Sequence[Mapping[str, NDArray[Any]]]) -> None:
+    """Writes a graph with its 3 x 3 convolutions, and the sums and ReLUs behind them, in 8 bits; all else in float32.
+
+    Args:
+        source: float32 graph of a part.
+        target: file to write.
+        inputs: what the part is given, by name, for the ranges of activations.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    graph = onnx.load(source)
+    graph.graph.ClearField("value_info")
+    with _quiet():
+        quantize_static(
+            graph,
+            target,
+            _Inputs(inputs),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+            op_types_to_quantize=["Conv", "Relu", "Add"],
+            nodes_to_quantize=_convolutions(graph.graph),
+        )
+
+
+def _convolutions(graph: Any) -> list[str]:
+    """Names of the 3 x 3 convolutions, and of the sums and ReLUs that directly follow them."""
+    kernels = {tensor.name: tuple(tensor.dims[2:]) for tensor in graph.initializer}
+    followers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            followers.setdefault(name, []).append(node)
+    found = [node for node in graph.node if node.op_type == "Conv" and kernels.get(node.input[1]) == (3, 3)]
+    for node in found:  # grows meanwhile
+        after = {"Conv": ("Add", "Relu"), "Add": ("Relu",), "Relu": ()}[node.op_type]
+        found += [each for each in followers.get(node.output[0], []) if each.op_type in after]
+    return list({node.name: None for node in found})
+
+
+class _Inputs:
     """What the quantiser reads its ranges from."""
 
-    def __init__(self, tiles: Sequence[NDArray[np.uint8]]) -> None:
-        self._tiles: Iterator[NDArray[np.uint8]] = iter(tiles)
+    def __init__(self, inputs: Iterable[Mapping[str, NDArray[Any]]]) -> None:
+        self._inputs = iter(inputs)
 
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        tiles = next(self._tiles, None)
-        return None if tiles is None else {TILES: tiles}
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        inputs = next(self._inputs, None)
+        return None if inputs is None else dict(inputs)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def export(segmenter: Exportable, folder: Path) -> Manifest:
         for size in sizes:
             file = "image.onnx" if size is None else f"image-{size[0]}x{size[1]}.onnx"
             _trace_image(network, size, segmenter.buckets, draft / file)
-            graphs.append(_graph(draft / file, "float32", size))
+            graphs.append(describe(draft / file, "float32", size))
         graphs += [_write_part(part, draft) for part in segmenter.parts()]
         manifest = Manifest(
             model=segmenter.card.name,
@@ -105,7 +105,7 @@ def add_int8(
             draft.replace(folder / file)
         finally:
             draft.unlink(missing_ok=True)
-        graphs.append(_graph(folder / file, "int8", graph.size))
+        graphs.append(describe(folder / file, "int8", graph.size))
     kept = [*manifest.of("float32"), *manifest.parts]
     manifest = manifest.model_copy(update={"graphs": kept + graphs, "int8": how})
     _save(manifest, folder)
@@ -157,7 +157,7 @@ def _write_part(part: Part, folder: Path) -> Graph:
     """Raises ExportError: it cannot be written as a graph, or the graph gives something else."""
     file = folder / f"{part.name}.onnx"
     _trace(part.module.eval(), part.example(*TRACED_SIZE), part.sizes, part.outputs, file)
-    graph = _graph(file, "float32", None, part.name)
+    graph = describe(file, "float32", None, part.name)
     inputs = part.example(*OTHER_SIZE)
     with torch.inference_mode():
         expected = part.module(*inputs)
@@ -191,7 +191,8 @@ def _compare(network: nn.Module, folder: Path, manifest: Manifest) -> None:
         _require_same(runner(tiles), expected, f"the graph for {height} x {width}")
 
 
-def _graph(path: Path, numbers: Numbers, size: Bucket | None, part: str | None = None) -> Graph:
+def describe(path: Path, numbers: Numbers, size: Bucket | None, part: str | None = None) -> Graph:
+    """The manifest's entry for a file."""
     content = path.read_bytes()
     return Graph(
         file=path.name,

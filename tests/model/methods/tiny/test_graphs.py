@@ -16,7 +16,7 @@ from lexiseg_model.types import Point, Prompt, Runtime
 from tests.model.conftest import Photographs
 
 EXPORT = BUNDLED / FOLDER
-MAX_BYTES = 19_000_000
+MAX_BYTES = 14_500_000
 CLICK, OTHER = Prompt((Point(200.0, 150.0, True),)), Prompt((Point(90.0, 60.0, True),))
 BOX = Prompt((), (40.0, 30.0, 380.0, 260.0))
 CORRECTED = Prompt((Point(200.0, 150.0, True), Point(20.0, 20.0, False)), (40.0, 30.0, 380.0, 260.0))
@@ -76,9 +76,10 @@ def test_prompts_are_answered_as_by_torch(
     expected = prompted(by_torch, by_torch, picture, prompts)
     answers = prompted(by_graphs, by_torch, picture, prompts)
 
-    for ours, theirs in zip(answers, expected, strict=True):
-        torch.testing.assert_close(ours.masks, theirs.masks, atol=2e-2, rtol=1e-3)
-        torch.testing.assert_close(ours.quality, theirs.quality, atol=1e-3, rtol=0)
+    for ours, theirs in zip(answers, expected, strict=True):  # in 8 bits
+        inside, truth = ours.masks > 0, theirs.masks > 0
+        assert (inside & truth).sum() > 0.95 * (inside | truth).sum()
+        torch.testing.assert_close(ours.quality, theirs.quality, atol=0.05, rtol=0)
 
 
 def test_a_prompt_gets_the_same_answer_alone_and_in_company(

@@ -1,15 +1,20 @@
 """From trained weights to a model directory that serves: calibrated scores, measured quality, card.
 
-`python -m lexiseg_model.methods.tiny.training.publish` writes the graphs that are bundled with `tiny`. It needs onnx
-and onnxscript, and is to be run, and its files committed, whenever the bundled weights change.
+`python -m lexiseg_model.methods.tiny.training.publish DATA` writes the graphs that are bundled with `tiny`. It needs
+onnx and onnxscript. Run it, and commit its files, whenever the bundled weights change.
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import read_dataset
@@ -17,10 +22,13 @@ from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
-from lexiseg_model.export.exportable import Exportable
+from lexiseg_model.export.exportable import PartRunner
+from lexiseg_model.export.int8 import quantise_part
 from lexiseg_model.export.manifest import FOLDER as GRAPHS
 from lexiseg_model.export.manifest import MANIFEST, RANGES
-from lexiseg_model.export.write import add_int8, export
+from lexiseg_model.export.runner import PartSession
+from lexiseg_model.export.write import add_int8, describe, export
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.training.confidence import fit_scores
 from lexiseg_model.methods.tiny.training.familiar_words import names_of
 from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
@@ -33,7 +41,7 @@ from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.types import ModelCard, PanopticRule, PromptQuality, Quality, Task
+from lexiseg_model.types import ModelCard, PanopticRule, Point, Prompt, PromptQuality, Quality, Task
 
 SUMMARY = (
     "A compact convolutional network with one embedding per 4 x 4 pixels, aligned to the MiniLM sentence encoder; "
@@ -42,6 +50,7 @@ SUMMARY = (
 STARTED = "what it started from: "  # before what the weights had seen before
 Recipe = TinyRecipe | PromptsRecipe | NamesRecipe
 
+RANGES_OF_PROMPTS = {"voc": 14, "street": 6, "camvid": 6, "fashion": 6, "coco": 8}  # photographs of each data set
 OF_THE_HEAD: tuple[Task, ...] = ("prompt", "everything")  # tasks that its masks are for
 
 
@@ -186,18 +195,54 @@ def _measured(recipe: RunRecipe, names: list[str]) -> list[str]:
     return [name for name in names if (recipe.data / name / "val").is_dir()]
 
 
-def write_graphs(folder: Path, model: Path = FOLDER) -> None:
-    """Writes the 8-bit image pass and the prompt graphs of a model directory, which holds its ranges, to a folder."""
+def write_graphs(folder: Path, root: Path, model: Path = FOLDER) -> None:
+    """Writes the graphs of a model directory, which holds the ranges of its image pass, to a folder: all in 8 bits.
+
+    The ranges of prompts are measured on photographs of `root`, which holds the data sets.
+    """
     segmenter = catalogue.load_folder(model, "cpu", "exact")
-    assert isinstance(segmenter, Exportable)
-    with tempfile.TemporaryDirectory() as draft:
-        made = add_int8(Path(draft), export(segmenter, Path(draft)), (), model / RANGES)
-        made = made.model_copy(update={"graphs": [*made.of("int8"), *made.parts]})
+    assert isinstance(segmenter, TinySegmenter)
+    with tempfile.TemporaryDirectory() as name:
+        draft = Path(name)
+        made = add_int8(draft, export(segmenter, draft), (), model / RANGES)
         folder.mkdir(exist_ok=True)
-        for graph in made.graphs:
-            shutil.copyfile(Path(draft, graph.file), folder / graph.file)
-    (folder / MANIFEST).write_text(made.model_dump_json(indent=1) + "\n")
+        graphs = made.of("int8")
+        shutil.copyfile(draft / graphs[0].file, folder / graphs[0].file)
+        inputs = _inputs_of_parts(segmenter, {str(graph.part): PartSession(draft, graph) for graph in made.parts}, root)
+        for graph in made.parts:
+            quantise_part(draft / graph.file, folder / graph.file, inputs[str(graph.part)])
+            graphs.append(describe(folder / graph.file, "int8", None, graph.part))
+    (folder / MANIFEST).write_text(made.model_copy(update={"graphs": graphs}).model_dump_json(indent=1) + "\n")
+
+
+def _inputs_of_parts(
+    segmenter: TinySegmenter, sessions: dict[str, PartSession], root: Path
+) -> dict[str, list[Mapping[str, NDArray[Any]]]]:
+    """What the parts are given for drawn points and boxes on training photographs."""
+    inputs: dict[str, list[Mapping[str, NDArray[Any]]]] = {name: [] for name in sessions}
+
+    def recorded(name: str) -> PartRunner:
+        def run(given: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+            inputs[name].append(given)
+            return sessions[name](given)
+
+        return run
+
+    segmenter.use_part_runners({name: recorded(name) for name in sessions}, 1)
+    random = np.random.default_rng(0)
+    for name, count in RANGES_OF_PROMPTS.items():
+        samples = read_dataset(root, name, "train").samples
+        for place in np.linspace(0, len(samples) - 1, count).astype(int):
+            plan = segmenter.plan(samples[place].read_image())
+            height, width = plan.size
+            places = (random.random((3, 2)) * (width, height)).tolist()
+            points = [Point(x, y, positive) for (x, y), positive in zip(places, (True, True, False), strict=True)]
+            low, high = np.sort(random.random((2, 2)), axis=0) * (width, height)
+            box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+            prompts = [*(Prompt((point,)) for point in points[:2]), Prompt((), box), Prompt(tuple(points), box)]
+            segmenter.seen(segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles)), prompts)
+    return inputs
 
 
 if __name__ == "__main__":
-    write_graphs(FOLDER / GRAPHS)
+    write_graphs(FOLDER / GRAPHS, Path(sys.argv[1]))
