@@ -50,8 +50,8 @@ from lexiseg_service.worker.job import AnyJob, Job, Render, T
 from lexiseg_service.worker.models.loaded import Loaded, give_up
 from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
 from lexiseg_service.worker.render import finish
+from lexiseg_service.worker.text_stage import TextStage
 from lexiseg_service.worker.texts.rows import TextCaches
-from lexiseg_service.worker.texts.stage import TextStage
 
 DECODE_THREADS = 2  # and one more for small images
 BEHIND = 0.25  # of the deadline: work that waits so long for a finish thread makes the worker degraded

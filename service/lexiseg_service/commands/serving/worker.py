@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
 from lexiseg_service.commands.serving.hosting import server_of
+from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
 from lexiseg_service.watch.gathered import metrics_socket
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import open_tracing
+from lexiseg_service.wire.server import GrpcServer
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.grpc_server import worker_server
-from lexiseg_service.worker.http_app import create_http_app
 from lexiseg_service.worker.worker import ModelWorker
 
 
@@ -33,7 +42,7 @@ def run(settings: Settings, socket: Path | None = None) -> int:
     crashes = None if socket is None else CrashRecord(socket)
     worker = ModelWorker(settings, metrics, lambda: server.give_up(), tracing, crashes)
     grpc = worker_server(worker, settings, metrics, socket)
-    app = create_http_app(worker, grpc, metrics)
+    app = http_app(worker, grpc, metrics)
     if socket is None:
         server = server_of(app, grpc, settings, settings.metrics_port, "--metrics-port", greeting)
     else:
@@ -47,3 +56,35 @@ def run(settings: Settings, socket: Path | None = None) -> int:
 def greeting(url: str, grpc: str) -> str:
     """The line that a worker prints once it listens."""
     return f"worker for gateways on {grpc}, metrics on {url}/metrics"
+
+
+def http_app(backend: Backend, server: GrpcServer, metrics: Metrics) -> Starlette:
+    """Routes /livez, /readyz and /metrics; the lifespan starts the backend, and closes it after the gRPC server."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await backend.start()
+        yield
+        await server.close()
+        await backend.close()
+
+    async def live(_: Request) -> Response:
+        health = backend.health()
+        status = "alive" if health.alive else "dead"
+        return _answer(health.alive, {"status": status, "detail": health.detail})
+
+    async def ready(_: Request) -> Response:
+        health = backend.health()
+        status = "ready" if health.ready else "not ready"
+        return _answer(health.ready, {"status": status, "detail": health.detail, "degraded": health.degraded})
+
+    async def exposition(request: Request) -> Response:
+        content, media_type = await metrics.rendered(request.headers.get("accept", ""))
+        return Response(content, media_type=media_type)
+
+    routes = [Route("/livez", live), Route("/readyz", ready), Route("/metrics", exposition)]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _answer(good: bool, content: dict[str, object]) -> Response:
+    return Response(orjson.dumps(content), 200 if good else 503, media_type="application/json")
