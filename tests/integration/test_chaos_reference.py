@@ -21,9 +21,8 @@ def honest(server: Server) -> Honest:
     return Honest(server.url, server.grpc, "unneeded", Judge())
 
 
-@pytest.mark.parametrize("runtime", ["auto", pytest.param("torch", marks=pytest.mark.slow)])
-async def test_the_service_answers_as_stored(tmp_path: Path, runtime: str) -> None:
-    with Server(tmp_path / "log.jsonl", LEXISEG_RUNTIME=runtime) as server:
+async def test_the_service_answers_as_stored(tmp_path: Path) -> None:
+    with Server(tmp_path / "log.jsonl") as server:
         await check(honest(server))
 
 
