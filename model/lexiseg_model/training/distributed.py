@@ -7,7 +7,6 @@ module's `forward`: the losses of a method call parts of its network in several 
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +18,6 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from lexiseg_model.device import choose_device
-from lexiseg_model.training.signals import die_with_parent
 
 BUCKET_BYTES = 25 << 20  # gradients reduced together
 
@@ -60,8 +58,6 @@ def join(device: str) -> torch.device:
         attempt = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         backend = "nccl" if chosen.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=attempt, rank=own, world_size=world)
-        if dist.is_torchelastic_launched():
-            die_with_parent(os.getppid(), signal.SIGTERM)  # without torchrun this process saves and ends
     return chosen
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+import torch.distributed as dist
 import yaml
 from safetensors.torch import save
 from torch import nn
@@ -101,7 +102,7 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
         for phase in self.recipe.phases:
             self._division(phase)
         self.recipe.out.mkdir(parents=True, exist_ok=True)
-        with Stops() as stops, Journal(self.recipe, rank() == 0) as journal:
+        with Stops(with_parent=dist.is_torchelastic_launched()) as stops, Journal(self.recipe, rank() == 0) as journal:
             begin_random([self.recipe.seed, rank()])
             resumed = self._resume()
             if resumed is None:
@@ -137,9 +138,9 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
                 drawn = self._drawn(batches, stops)
                 if drawn is None:
                     return f"{stops.by} at step {self.step}; start it again to resume"
-                if not drawn and self.step == begun:
-                    raise TrainingError("the data of this run has no batch")
                 if not drawn:
+                    if self.step == begun:
+                        raise TrainingError("the data of this run has no batch")
                     break
                 logged.append(self._step(*drawn))
                 now = time.monotonic()
@@ -158,15 +159,22 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
                     first = False
                 if recipe.validate_steps and (self.step % recipe.validate_steps == 0 or self.progress >= 1):
                     self._validated(journal)
-                if stopped:
-                    return f"{stops.by or 'a signal'} at step {self.step}; start it again to resume"
-                if recipe.slice_minutes is not None and sliced > 60 * recipe.slice_minutes and self.progress < 1:
-                    return f"{recipe.slice_minutes:g} minutes are used up at step {self.step}; start it again to resume"
+                if reason := self._reason_to_stop(stops, stopped, sliced):
+                    return f"{reason} at step {self.step}; start it again to resume"
                 by_steps = recipe.checkpoint_steps and self.step % recipe.checkpoint_steps == 0
                 if by_steps or late > 60 * recipe.checkpoint_minutes:
                     self._save(CHECKPOINT)
                     saved = now
             del batches  # ends its workers
+        return ""
+
+    def _reason_to_stop(self, stops: Stops, stopped: float, seconds: float) -> str:
+        """A signal, or the minutes of this start that are used up; empty for neither."""
+        if stopped:
+            return stops.by or "a signal"
+        minutes = self.recipe.slice_minutes
+        if minutes is not None and seconds > 60 * minutes and self.progress < 1:
+            return f"{minutes:g} minutes are used up"
         return ""
 
     def _phase(self) -> Phase:

@@ -73,7 +73,7 @@ def loader(batches: IterableDataset[Batch], workers: int, numbers: Iterable[int]
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=begin_worker() if workers else None,
+        worker_init_fn=begin_worker if workers else None,
         # Explicit because Python 3.14 changes the default: packs stay mapped, and the run is the watched parent.
         multiprocessing_context="fork" if workers and sys.platform.startswith("linux") else None,
         # Otherwise every loader would draw a seed from the generator of the network's dropout.

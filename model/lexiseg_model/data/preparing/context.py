@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,56 +92,71 @@ def write_from_matlab(archive: Path, devkit: Path) -> None:
         _write_list(present, devkit, split)
 
 
+class _JsonStream:
+    """Values of a JSON text that is read piece by piece."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._decoder = json.JSONDecoder()
+        self._text = ""
+
+    def took(self, sign: str) -> bool:
+        """Whether `sign` comes next; if so, it is consumed."""
+        self._text = self._text.lstrip() or self._file.read(PIECE).lstrip()
+        if not self._text.startswith(sign):
+            return False
+        self._text = self._text[1:]
+        return True
+
+    def expect(self, sign: str) -> None:
+        """Consume `sign`.
+
+        Raises:
+            ValueError: something else comes next.
+        """
+        if not self.took(sign):
+            raise ValueError(f"expected {sign!r}, got {self._text[:20]!r}")
+
+    def value(self) -> Any:
+        """Consume the next value; reads on while it is incomplete."""
+        while True:
+            self._text = self._text.lstrip()
+            try:
+                parsed, end = self._decoder.raw_decode(self._text)
+                complete = end < len(self._text)  # a number may continue
+            except ValueError:
+                complete = False
+            if complete or not (more := self._file.read(max(PIECE, len(self._text)))):
+                break
+            self._text += more
+        parsed, end = self._decoder.raw_decode(self._text)
+        self._text = self._text[end:]
+        return parsed
+
+    def items(self) -> Iterator[Any]:
+        """The items of an array whose opening bracket is consumed."""
+        while not self.took("]"):
+            yield self.value()
+            self.took(",")
+
+
 def entries(path: Path, name: str) -> Iterator[Any]:
     """Entries of the list with this name in the outermost object of a large JSON, one at a time.
 
     Raises:
         ValueError: it is not JSON, or its outermost value is not an object.
     """
-    decoder = json.JSONDecoder()
     with path.open(encoding="utf-8-sig") as file:
-        text = file.read(PIECE).lstrip()
-
-        def value() -> Any:
-            """Take the next value; reads on while it is incomplete."""
-            nonlocal text
-            while True:
-                text = text.lstrip()
-                try:
-                    parsed, end = decoder.raw_decode(text)
-                    complete = end < len(text)  # a number may continue
-                except ValueError:
-                    parsed, complete = None, False
-                if complete or not (more := file.read(max(PIECE, len(text)))):
-                    break
-                text += more
-            parsed, end = decoder.raw_decode(text)
-            text = text[end:]
-            return parsed
-
-        def took(sign: str) -> bool:
-            nonlocal text
-            text = text.lstrip() or file.read(PIECE).lstrip()
-            if not text.startswith(sign):
-                return False
-            text = text[1:].lstrip() or file.read(PIECE).lstrip()
-            return True
-
-        if not took("{"):
-            raise ValueError(f"expected an object, got {text[:20]!r}")
-        while not took("}"):
-            key = value()
-            if not took(":"):
-                raise ValueError(f"expected ':', got {text[:20]!r}")
-            if took("["):
-                while not took("]"):
-                    entry = value()
-                    if key == name:
-                        yield entry
-                    took(",")
+        stream = _JsonStream(file)
+        stream.expect("{")
+        while not stream.took("}"):
+            key = stream.value()
+            stream.expect(":")
+            if stream.took("["):
+                yield from (entry for entry in stream.items() if key == name)
             else:
-                value()
-            took(",")
+                stream.value()
+            stream.took(",")
 
 
 def _label_map(path: Path) -> NDArray[np.integer]:

@@ -77,10 +77,8 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
     matched_truth: set[int] = set()
     matched_answer: set[int] = set()
     for (here, there), area in shared.items():
-        if here not in segments or there == NOBODY:
-            continue
-        segment = segments[here]
-        if segment.crowd or segment.class_index != labels[there - 1]:
+        segment = segments.get(here)
+        if segment is None or there == NOBODY or segment.crowd or segment.class_index != labels[there - 1]:
             continue
         union = segment.area + int(answered[there]) - area - shared.get((VOID, there), 0)
         iou = area / union
@@ -93,14 +91,13 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
         if segment.id not in matched_truth and not segment.crowd:
             counts.misses[segment.class_index] += 1
     groups = {segment.class_index: segment.id for segment in truth.segments if segment.crowd}  # the last of each class
-    for index, label in enumerate(labels):
-        there = index + 1
+    for there, label in enumerate(labels, start=1):
         if there in matched_answer or not answered[there]:
             continue
-        unknown = shared.get((VOID, there), 0)
-        if label in groups:
-            unknown += shared.get((groups[label], there), 0)
-        if unknown / answered[there] <= EXCUSED_ABOVE:
+        # A segment over pixels without a label, or over a crowd of its class, is no false alarm.
+        excusing = {VOID, groups.get(label, VOID)}
+        excused = sum(shared.get((here, there), 0) for here in excusing)
+        if excused / answered[there] <= EXCUSED_ABOVE:
             counts.false_alarms[label] += 1
     return counts
 
