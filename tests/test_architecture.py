@@ -1,4 +1,4 @@
-"""The shape of the house: which way imports point, how long a module grows, what no file may name."""
+"""Architecture rules: directions of imports, sizes of folders and packages, what no file may name."""
 
 from __future__ import annotations
 
@@ -21,13 +21,21 @@ FOREIGN_TO_MODEL = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette",
 SHARED_WORDS = {"lexiseg_model.errors", "lexiseg_model.lru", "lexiseg_model.types"}
 MODEL, SERVICE, CLIENT = "model/lexiseg_model", "service/lexiseg_service", "clients/python/lexiseg_client"
 CLIENTS_LIBRARIES = {"google", "grpc", "httpx", "lexiseg_client", "numpy", "typing_extensions"}
-MOST_MODULES = 20  # of one folder, __init__ and conftest apart
+MAX_FILES = 20  # source files of one folder, __init__ and conftest apart
+SOURCES = {".py", ".c", ".h", ".js"}
 GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$")
 ROOMS = 2  # names below a package that make a room, as in lexiseg_service.gateway
 OWN_SUFFIXES = {".py", ".md", ".yaml", ".toml"}
 MACHINE_FOLDERS = ("work", "root", "opt")
 # A path that starts at such a folder; `models/work/` and web addresses start elsewhere.
 MACHINE_PATH = re.compile(rf"(?<![\w.\-/])/(?:{'|'.join(MACHINE_FOLDERS)})/")
+
+# Lines of code a package may have: 110 % of its size at release 0.2.0. A feature takes its place from something else.
+MAX_LINES = {
+    "model/lexiseg_model": 40_000,
+    "service/lexiseg_service": 28_000,
+    "clients/python/lexiseg_client": 5_000,
+}
 
 
 def modules(package: str) -> list[Path]:
@@ -175,14 +183,62 @@ def test_rooms_do_not_import_each_other_in_circles() -> None:
     TopologicalSorter(with_circles).prepare()  # raises CycleError, which names the circle
 
 
-def test_no_folder_has_more_modules_than_a_newcomer_reads() -> None:
-    folders = Counter(
-        path.parent.relative_to(ROOT).as_posix()
-        for path in own_files()
-        if path.suffix == ".py" and path.name not in ("__init__.py", "conftest.py") and not GENERATED.search(path.name)
+def source_files() -> Iterator[Path]:
+    """Files of the project that a person writes, `__init__` and conftest apart."""
+    for path in own_files():
+        if path.suffix in SOURCES and not GENERATED.search(path.name) and path.stem not in ("__init__", "conftest"):
+            yield path.relative_to(ROOT)
+
+
+def test_no_folder_has_more_files_than_a_newcomer_reads() -> None:
+    folders = Counter(path.parent.as_posix() for path in source_files())
+
+    assert {folder: count for folder, count in folders.items() if count > MAX_FILES} == {}
+
+
+def test_no_folder_of_the_packages_holds_one_module_alone() -> None:
+    packages = (MODEL, SERVICE, CLIENT)
+    paths = [path for path in source_files() if path.as_posix().startswith(packages)]
+    modules_of = Counter(path.parent for path in paths)
+    with_folders = {path.parent.parent for path in paths}
+
+    lone = [folder.as_posix() for folder, count in modules_of.items() if count == 1 and folder not in with_folders]
+
+    assert lone == []
+
+
+def test_modules_do_not_import_each_other_in_circles() -> None:
+    known = set(imports())
+
+    def module_of(name: str) -> str:
+        return name if name in known else name.rpartition(".")[0]
+
+    # A package's __init__ is read before its modules, so that importing it from below is no circle.
+    graph = {name: {module_of(other) for other in found} - {name} for name, found in imports().items()}
+    packages = {name for name in known if any(other.startswith(f"{name}.") for other in known)}
+
+    TopologicalSorter({name: others - packages for name, others in graph.items()}).prepare()
+
+
+def test_ctypes_is_left_to_the_kernel() -> None:
+    outside = [path for root in (MODEL, SERVICE, CLIENT) for path in modules(root) if path.parent.name != "kernel"]
+
+    offences = [
+        path for path in outside if is_within("ctypes", {name.partition(".")[0] for name in imported_names(path)})
+    ]
+
+    assert offences == []
+
+
+@pytest.mark.parametrize("package", MAX_LINES)
+def test_a_package_stays_within_its_budget_of_lines(package: str) -> None:
+    lines = sum(
+        len((ROOT / path).read_text(encoding="utf-8").splitlines())
+        for path in source_files()
+        if path.is_relative_to(package)
     )
 
-    assert {folder: n for folder, n in folders.items() if n > MOST_MODULES} == {}
+    assert 0 < lines <= MAX_LINES[package]
 
 
 def test_the_client_stands_alone_on_few_libraries() -> None:

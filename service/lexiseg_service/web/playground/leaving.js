@@ -1,7 +1,7 @@
 // What can be taken along: files, a request for one's own program, a link that asks the same again.
 
 import { nameOf, shown } from "/playground/answer.js";
-import { curl, python } from "/playground/programs.js";
+import { key } from "/playground/api.js";
 import { $, element, tell } from "/playground/page.js";
 import { paint } from "/playground/rle.js";
 import { question, state, subject } from "/playground/state.js";
@@ -143,4 +143,39 @@ async function copied(text) {
   field.remove();
   stood.focus();
   return done;
+}
+
+const KEY = "LEXISEG_API_KEY";
+
+export function curl(question, picture) {
+  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  const name = fileNameOf(picture);
+  // curl's own quotes: a comma or a semicolon would end the name.
+  const safe = /[",;\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name;
+  const parts = [`image=@${safe}`, `request=${JSON.stringify(question)}`].map((part) => `-F ${quoted(part)}`);
+  return ["curl -sS", `${location.origin}/v1/segment`, ...(key() ? [`-H "Authorization: Bearer $${KEY}"`] : []), ...parts].join(" ");
+}
+
+export function python(question, picture) {
+  const headers = key() ? [`headers = {"Authorization": f"Bearer {os.environ['${KEY}']}"}`] : [];
+  return [
+    "import json",
+    ...(key() ? ["import os"] : []),
+    "",
+    "import httpx",
+    "",
+    `url = "${location.origin}/v1/segment"`,
+    ...headers,
+    `question = json.loads(${JSON.stringify(JSON.stringify(question))})`,
+    `with open(${JSON.stringify(fileNameOf(picture))}, "rb") as image:`,
+    '    files, data = {"image": image}, {"request": json.dumps(question)}',
+    `    answer = httpx.post(url, files=files, data=data, ${key() ? "headers=headers, " : ""}timeout=60)`,
+    'for segment in answer.raise_for_status().json()["segments"]:',
+    '    print(segment["label"], segment["score"], segment["area"])',
+    "",
+  ].join("\n");
+}
+
+function fileNameOf(picture) {
+  return picture?.file.name || "picture.jpg";
 }

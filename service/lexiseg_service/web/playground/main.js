@@ -3,14 +3,13 @@
 import { get, keepKey, key } from "/playground/api.js";
 import { showOn, under } from "/playground/answer.js";
 import { refuse } from "/playground/asking.js";
-import { cameraFor } from "/playground/camera.js";
+import { cameraFor, playOn } from "/playground/video.js";
 import * as leaving from "/playground/leaving.js";
 import { $, happened, page } from "/playground/page.js";
 import { dropOn, takeOn } from "/playground/pictures.js";
 import { previewOn } from "/playground/preview.js";
 import { promptOn } from "/playground/prompts.js";
 import { state } from "/playground/state.js";
-import { playOn } from "/playground/video.js";
 import { thumbsFor } from "/playground/thumbs.js";
 import { View } from "/playground/view.js";
 import { drawChips } from "/playground/words.js";

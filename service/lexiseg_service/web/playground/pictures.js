@@ -4,7 +4,6 @@ import { Problem, segment } from "/playground/api.js";
 import { wordsOf } from "/playground/busy.js";
 import { $, happened, page, tell } from "/playground/page.js";
 import { manner, state } from "/playground/state.js";
-import { turnTo } from "/playground/tabs.js";
 import { addWords } from "/playground/words.js";
 
 const WORDS = ["sky", "building", "trees"]; // explain the photograph to try, the whole of it
@@ -105,3 +104,36 @@ export function dropOn(take, open) {
     });
   }
 }
+
+const MODES = ["picture", "video"];
+
+/** To the other tab, or to this one with something else on it; tells `turned`. */
+export function turnTo(mode) {
+  state.mode = mode;
+  const image = mode === "picture" ? state.picture : state.clip;
+  for (const one of MODES) {
+    $(`tab-${one}`).ariaSelected = String(one === mode);
+    $(`tab-${one}`).tabIndex = one === mode ? 0 : -1;
+  }
+  const stood = ["empty", "no-clip"].some((id) => $(id).contains(document.activeElement));
+  $("stage").setAttribute("aria-labelledby", `tab-${mode}`);
+  $("empty").hidden = mode !== "picture" || Boolean(image);
+  $("no-clip").hidden = mode !== "video" || Boolean(image);
+  $("canvas").hidden = !image;
+  $("player").hidden = mode !== "video" || !image;
+  $("another").hidden = !image;
+  if (stood && image) $("canvas").focus(); // what was pressed is gone
+  state.answer = null;
+  tell("");
+  happened("answered");
+  happened("turned");
+  happened("changed");
+}
+
+for (const mode of MODES) $(`tab-${mode}`).addEventListener("click", () => state.mode !== mode && turnTo(mode));
+$("tabs").addEventListener("keydown", (event) => {
+  if (!event.key.startsWith("Arrow")) return;
+  turnTo(MODES[1 - MODES.indexOf(state.mode)]);
+  $(`tab-${state.mode}`).focus();
+  event.preventDefault();
+});

@@ -6,9 +6,8 @@ import { refuse } from "/playground/asking.js";
 import { patiently } from "/playground/busy.js";
 import { begin, follow, followed, forget, numbersIn, stop } from "/playground/follow.js";
 import { $, happened, page, tell } from "/playground/page.js";
-import { Pace } from "/playground/pace.js";
 import { askable, question, state, takesPrompts } from "/playground/state.js";
-import { turnTo } from "/playground/tabs.js";
+import { turnTo } from "/playground/pictures.js";
 
 const LARGEST = 1280; // pixels of the longer side that is sent
 const FOLLOWED_STEP = 0.1; // seconds of the clip between two frames in which objects are followed
@@ -188,5 +187,70 @@ export function playOn(view, take) {
   function again() {
     asked = { time: -1, text: "" };
     look();
+  }
+}
+
+const KEPT = 12; // answers that a rate is of
+
+export class Pace {
+  reset() {
+    this.times = [];
+  }
+
+  /** A line on the answer that took `milliseconds`, and whose frame was `late` seconds old when it came. */
+  after(milliseconds, answer, late) {
+    this.times = [...(this.times ?? []), performance.now()].slice(-KEPT);
+    const [first, last] = [this.times[0], this.times.at(-1)];
+    const rate = last > first ? ` ${((1000 * (this.times.length - 1)) / (last - first)).toFixed(1)} frames a second;` : "";
+    const inside = answer.timings_ms.total.toFixed(0);
+    return `${answer.model}:${rate} ${milliseconds.toFixed(0)} ms a frame, ${inside} ms of them in the service; ${late.toFixed(2)} s behind`;
+  }
+}
+
+const WHY = {
+  NotAllowedError: "The camera was refused. Allow it for this page in the browser, then try again.",
+  NotFoundError: "There is no camera here.",
+  OverconstrainedError: "There is no camera here.",
+  NotReadableError: "Another program has the camera.",
+};
+
+/** Hands pictures from the camera to `take`. */
+export function cameraFor(take) {
+  $("camera").addEventListener("click", open);
+  $("shoot").addEventListener("click", shoot);
+  $("leave").addEventListener("click", () => $("booth").close());
+  $("booth").addEventListener("close", stop);
+
+  async function open() {
+    $("camera").disabled = true;
+    try {
+      // Browsers hide it from pages that somebody on the way could have changed.
+      if (!navigator.mediaDevices) return tell("The camera needs https, or a service on this computer.", true);
+      const video = { facingMode: "environment", width: { ideal: 1920 }, height: { ideal: 1080 } };
+      const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+      stream.getVideoTracks()[0].addEventListener("ended", () => $("booth").close());
+      $("live").srcObject = stream;
+      await $("live").play();
+      $("booth").showModal();
+    } catch (error) {
+      stop();
+      tell(WHY[error.name] ?? `The camera does not work: ${error.message}`, true);
+    } finally {
+      $("camera").disabled = false;
+    }
+  }
+
+  async function shoot() {
+    const { videoWidth: width, videoHeight: height } = $("live");
+    const canvas = new OffscreenCanvas(width, height);
+    canvas.getContext("2d").drawImage($("live"), 0, 0);
+    $("booth").close();
+    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 });
+    await take(new File([blob], "camera.jpg", { type: "image/jpeg" }));
+  }
+
+  function stop() {
+    for (const track of $("live").srcObject?.getTracks() ?? []) track.stop();
+    $("live").srcObject = null;
   }
 }
