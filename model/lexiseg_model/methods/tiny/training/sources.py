@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from lexiseg_model.data.own.pictures import digest, held_out
 from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.methods.tiny.training.boxes import pack_boxes
-from lexiseg_model.methods.tiny.training.captions import caption_concepts
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.training.packs import Pack, Photograph, Through, open_pack, write_pack
@@ -108,3 +108,17 @@ def _pack_names(source: Path, folder: Path, name: str, withheld: frozenset[str],
 def _rgb(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"))
+
+
+def caption_concepts(listing: Path, book: TextBook) -> dict[str, tuple[str, ...]]:
+    """Photograph's stem -> concepts of `book.nouns` that a caption of it names, by a synonym or in the plural too."""
+    captions = json.loads(listing.read_text())
+    patterns = {noun: _pattern([noun, *book.synonyms.get(noun, [])]) for noun in book.nouns}
+    return {
+        Path(name).stem: tuple(noun for noun in book.nouns if patterns[noun].search(" ; ".join(entry["captions"])))
+        for name, entry in captions.items()
+    }
+
+
+def _pattern(words: list[str]) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})(?:s|es)?\b", re.IGNORECASE)

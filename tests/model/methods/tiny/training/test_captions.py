@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.methods.tiny.training.captions import caption_concepts
+from lexiseg_model.methods.tiny.training.sources import caption_concepts
 from lexiseg_model.methods.tiny.training.texts import TextBook
 
 BOOK = TextBook(
