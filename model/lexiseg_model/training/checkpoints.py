@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lexiseg_model.training.recipe import BUDGETS, RunRecipe
-from lexiseg_model.training.recipes.compatibility import CHECKPOINT, require_same_recipe
+from lexiseg_model.training.recipe import BUDGETS, CHECKPOINT, RunRecipe, require_same_recipe
 from lexiseg_model.training.schedule import Budget, Reached
 
 READABLE = 0o644  # a worker that serves the weights may be another user

@@ -37,8 +37,7 @@ from lexiseg_model.training.distributed import gather_objects, join, largest, me
 from lexiseg_model.training.hooks import Hooks
 from lexiseg_model.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
 from lexiseg_model.training.learner import Learner
-from lexiseg_model.training.recipe import Division, LocalPhase, Phase, RunRecipe, divide
-from lexiseg_model.training.recipes.compatibility import CHECKPOINT, RECIPE
+from lexiseg_model.training.recipe import CHECKPOINT, RECIPE, Division, LocalPhase, Phase, RunRecipe, divide
 from lexiseg_model.training.schedule import Budget, Reached, Schedule
 from lexiseg_model.training.signals import Stops
 from lexiseg_model.training.stream import loader

@@ -14,7 +14,7 @@ import typer
 import yaml
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.training.recipes.compatibility import is_begun
+from lexiseg_model.training.recipe import is_begun
 from lexiseg_model.training.recipes.prerequisites import finish, train_first, trained_first
 from lexiseg_model.training.recipes.read import Planned, read_recipe, recipes
 

@@ -11,8 +11,7 @@ import yaml
 from torch import Tensor
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipe import Phase
-from lexiseg_model.training.recipes.compatibility import is_begun
+from lexiseg_model.training.recipe import Phase, is_begun
 from tests.model.training.toy import ToyBatch, ToyRun, recipe_for
 
 

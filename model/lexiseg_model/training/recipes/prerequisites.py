@@ -7,8 +7,7 @@ from pathlib import Path
 
 from lexiseg_model.catalogue.method import CARD
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.compatibility import RECIPE
+from lexiseg_model.training.recipe import RECIPE, RunRecipe
 from lexiseg_model.training.recipes.read import Planned, read_recipe
 from lexiseg_model.training.recipes.training import Below
 
