@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
 
-from lexiseg_model.data.pairs.source import StoredPair, decode
+from lexiseg_model.data.pairs.source import StoredPair, decode, photographs_beside
 from lexiseg_model.errors import DatasetError, ModelError, SampleError, ShapeError
 from lexiseg_model.masks.rle import decode_spans, encode_spans
 from lexiseg_model.types import Rle
@@ -78,12 +78,6 @@ def read_coco_file(listing: Path) -> CocoFile:
         raise DatasetError(f"{listing}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{listing} is not a file of COCO's instances: {error!r}") from None
-
-
-def photographs_beside(listing: Path) -> Path:
-    """Folder of the photographs of `annotations/NAME_train2017.json`: `train2017` beside `annotations`, or its own."""
-    beside = listing.parent.parent / listing.stem.rpartition("_")[2]
-    return beside if beside.is_dir() else listing.parent
 
 
 class CocoInstances:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from lexiseg_model.data.annotated import IGNORED, Labels, read_photograph, read_pixels, require_files
 from lexiseg_model.data.benchmark import PanopticBenchmark, PanopticSplit, panoptic_benchmark, panoptic_names
 from lexiseg_model.data.indexed import CLASSES, IGNORE, IndexedDataset, Sample, list_samples, read_dataset
-from lexiseg_model.data.outlines import CocoFile, photographs_beside, read_coco_file, read_segmentation
+from lexiseg_model.data.outlines import CocoFile, read_coco_file, read_segmentation
+from lexiseg_model.data.pairs.source import photographs_beside
 from lexiseg_model.data.scenes import (
     VOID,
     Annotation,

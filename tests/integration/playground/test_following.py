@@ -220,16 +220,16 @@ def test_a_stream_that_was_silent_is_opened_anew_where_its_objects_were(page: Pa
 
 
 @pytest.fixture
-def narrow(tmp_path: Path) -> Iterator[Server]:
-    """One place for a stream, for those who have a key; what another test followed would hold it for a minute."""
-    with Server(tmp_path / "log.jsonl", LEXISEG_API_KEYS=line_of("page", "right"), LEXISEG_MAX_STREAMS="1") as running:
+def with_keys(tmp_path: Path) -> Iterator[Server]:
+    """A server that asks for a key."""
+    with Server(tmp_path / "log.jsonl", LEXISEG_API_KEYS=line_of("page", "right")) as running:
         yield running
 
 
 def test_without_a_key_one_is_asked_for_and_then_what_was_shown_is_followed(
-    context: BrowserContext, narrow: Server
+    context: BrowserContext, with_keys: Server
 ) -> None:
-    page = opened(context, narrow.url)
+    page = opened(context, with_keys.url)
     play(page)
     drag(page, 0)
     expect_result(page, "The service asks for an API key")
@@ -239,22 +239,3 @@ def test_without_a_key_one_is_asked_for_and_then_what_was_shown_is_followed(
     page.press("#key", "Tab")
 
     expect_result(page, "Following object 1.")
-
-
-def test_where_all_places_are_taken_the_page_says_so_and_asks_again(context: BrowserContext, narrow: Server) -> None:
-    first, second = opened(context, narrow.url), opened(context, narrow.url)
-    first.fill("#key", "right")
-    first.press("#key", "Tab")
-    expect(first.locator("#model option")).to_have_count(1)
-    second.reload()
-    second.locator("body[data-ready]").wait_for()
-    play(first)
-    drag(first, 0)
-    expect_result(first, "Following object 1.")
-    play(second)
-    drag(second, 0)
-    expect_result(second, "The service is busy")
-
-    first.get_by_role("button", name="Stop following object 1").click()
-
-    expect_result(second, "Following object 1.")

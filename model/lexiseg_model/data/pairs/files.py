@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lexiseg_model.data.outlines import photographs_beside
 from lexiseg_model.data.pairs.shards import ShardPairs
-from lexiseg_model.data.pairs.source import Joined, PairSource, Skipped, StoredPair
+from lexiseg_model.data.pairs.source import Joined, PairSource, Skipped, StoredPair, photographs_beside
 from lexiseg_model.errors import DatasetError, SampleError
 
 LISTING = "captions.json"

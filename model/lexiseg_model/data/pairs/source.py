@@ -216,3 +216,9 @@ def first_readable(
         if len(skipped) > MAX_BROKEN:
             raise DatasetError(f"{len(skipped)} samples in a row cannot be read; the last: {': '.join(skipped[-1])}")
         index = int(random.integers(count))
+
+
+def photographs_beside(listing: Path) -> Path:
+    """Folder of the photographs of `annotations/NAME_train2017.json`: `train2017` beside `annotations`, or its own."""
+    beside = listing.parent.parent / listing.stem.rpartition("_")[2]
+    return beside if beside.is_dir() else listing.parent
