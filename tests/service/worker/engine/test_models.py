@@ -126,8 +126,8 @@ def test_one_thread_runs_the_image_passes_of_all_models(floor: Floor) -> None:
     assert floor.models["two"].batches == [1, 1, 1]
 
 
-@pytest.mark.parametrize(("gpu", "passes"), [(True, 6), (False, 2)])
-def test_a_gpu_is_warmed_up_twice_for_every_bucket_a_cpu_for_the_smallest_and_the_largest(
+@pytest.mark.parametrize(("gpu", "passes"), [(True, 3), (False, 2)])
+def test_a_gpu_is_warmed_up_for_every_bucket_a_cpu_for_the_smallest_and_the_largest(
     floor: Floor, monkeypatch: pytest.MonkeyPatch, gpu: bool, passes: int
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
