@@ -17,7 +17,7 @@ from lexiseg_model.errors import ModelError, ShapeError
 from lexiseg_model.masks.rle import decode, decode_in_box, encode_mask
 from lexiseg_model.types import Rle
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.gateway.rpc.parse import asked_of
+from lexiseg_service.gateway.rpc.parse import read_question
 from lexiseg_service.image.header import read_header
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.prompts import resolve_prompts
@@ -56,9 +56,9 @@ def rle(content: bytes) -> None:
 def message(content: bytes) -> None:
     """A gRPC request: parsed, and all of its question checked."""
     with suppress(DecodeError, ServiceError):
-        asked = asked_of(pb.SegmentRequest.FromString(content), LIMITS)
-        resolve(asked.question, LIMITS, None)
-        resolve_prompts(asked.question, "prompt", LIMITS)
+        question = read_question(pb.SegmentRequest.FromString(content), LIMITS)
+        resolve(question, LIMITS, None)
+        resolve_prompts(question, "prompt", LIMITS)
 
 
 def model(content: bytes) -> None:

@@ -111,7 +111,8 @@ class Sam3Segmenter(Segmenter):
 
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
         made = examples.vectors(positive, negative, self._text.width)
-        return ExampleVectors(*(part.to(self._execution.device) for part in made))
+        device = self._execution.device
+        return made._replace(vectors=made.vectors.to(device), means=made.means.to(device))
 
     # vocabulary side
 
