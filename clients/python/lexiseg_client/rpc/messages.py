@@ -279,6 +279,8 @@ def _model(message: pb.Model) -> Model:
         measured.setdefault("int8_loss", None)
     if "panoptic" in card:
         card["panoptic"].setdefault("things", None)
+    for unset in ("long_lists", "score"):
+        card.setdefault(unset, None)
     # The words of REST in place of the names of numbers.
     card |= {"tasks": list(tasks), "refine": REFINEMENTS.get(message.refine, "none"), "seed": message.seed}
     card |= {"refinements": [REFINEMENTS.get(number, "unknown") for number in message.refinements]}

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lexiseg_model.methods.dense_clip.training import PairTraining
+from lexiseg_model.training.recipes.read import read_recipe
+from tests.model.methods.tiny.training.shapes import write_shapes
+from tests.model.training.pairs_folder import write_pairs
+from tests.service.commands.command_line import CommandLine
+
+
+def test_without_data_the_layout_is_explained(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("train", "tiny", f"data={tmp_path / 'nowhere'}", f"out={tmp_path / 'run'}", f"packs={tmp_path}")
+
+    assert outcome.status == 1
+    for word in (str(tmp_path / "nowhere"), "classes.json", "train/images", "train/masks", "data=FOLDER"):
+        assert word in outcome.err
+
+
+def test_a_set_that_is_missing_is_named_before_anything_is_loaded(lexiseg: CommandLine, tmp_path: Path) -> None:
+    write_shapes(tmp_path, count=1)
+
+    outcome = lexiseg("train", "tiny", f"data={tmp_path}", "sets={shapes: 1, more: 1}", f"packs={tmp_path / 'packs'}")
+
+    assert outcome.status == 1
+    assert f"there is no data at {tmp_path / 'more'}.\n" in outcome.err
+
+
+def test_without_data_for_prompts_an_override_shows_how_a_set_looks(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("train", "tiny-prompts", f"data={tmp_path / 'nowhere'}", f"out={tmp_path / 'run'}")
+
+    assert outcome.status == 1
+    assert "lexiseg train tiny-prompts data=FOLDER sets='{SET: {share: 1.0}}'" in outcome.err
+
+
+def test_an_unknown_recipe_names_those_that_are_there(lexiseg: CommandLine) -> None:
+    outcome = lexiseg("train", "huge")
+
+    assert outcome.status == 1
+    assert outcome.err.startswith("lexiseg: no recipe 'huge'; known recipes: ")
+    assert "tiny, tiny-names, tiny-names-smoke, tiny-prompts" in outcome.err
+
+
+def test_an_override_out_of_range_names_the_key_and_what_came(lexiseg: CommandLine) -> None:
+    outcome = lexiseg("train", "tiny", "steps=-3", "colour=red")
+
+    assert outcome.status == 1
+    assert "steps: " in outcome.err
+    assert "-3" in outcome.err
+    assert "colour: " in outcome.err
+
+
+def test_a_misspelt_name_says_which_may_be_meant(lexiseg: CommandLine) -> None:
+    setting = lexiseg("train", "tiny", "learning_rat=3")
+    recipe = lexiseg("train", "finetun")
+
+    assert "learning_rat: no such setting; did you mean learning_rate? (got 3)" in setting.err
+    assert "no recipe 'finetun' (did you mean finetune?); known recipes: " in recipe.err
+
+
+def test_a_run_by_another_recipe_is_refused_before_anything_is_loaded(lexiseg: CommandLine, tmp_path: Path) -> None:
+    write_shapes(tmp_path / "data", count=4)
+    values = [f"data={tmp_path / 'data'}", f"out={tmp_path / 'run'}", "sets={shapes: 1}", "packs=runs/none"]
+    recipe = read_recipe("tiny-smoke", values).recipe
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    (tmp_path / "run" / "checkpoint.pt").touch()
+
+    outcome = lexiseg("train", "tiny-smoke", *values, "phases.0.global_batch=5")
+
+    assert outcome.status == 1
+    assert "phases.0.global_batch was " in outcome.err
+    assert "loading" not in outcome.out
+
+
+@pytest.mark.parametrize("words", [("--list",), ()])
+def test_recipes_are_listed_with_what_they_are(lexiseg: CommandLine, words: tuple[str, ...]) -> None:
+    outcome = lexiseg("train", *words)
+
+    assert outcome.status == 0
+    line = next(line for line in outcome.out.splitlines() if line.startswith("tiny-prompts "))
+    assert "masks for points and boxes" in line
+
+
+def test_a_dry_run_says_every_value_and_what_would_be_trained(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg(
+        "train",
+        "tiny-smoke",
+        "--dry-run",
+        "sets.mine=2",
+        "seed=8",
+        f"out={tmp_path / 'run'}",
+        f"data={tmp_path / 'no'}",
+    )
+
+    assert outcome.status == 0, outcome.err
+    resolved = yaml.safe_load(outcome.out.partition("\n\n")[0])
+    assert (resolved["sets"], resolved["seed"], resolved["mixing"]) == ({"drawn": 1, "mine": 2}, 8, 0.85)
+    assert f"tiny-smoke: 60 steps from random weights; out: {tmp_path / 'run'}" in outcome.out
+    assert re.search(r"^parameters: ([\d,]+), of which \1 are trained$", outcome.out, re.MULTILINE)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_measures_batches_of_each_phase_and_leaves_no_run(lexiseg: CommandLine, tmp_path: Path) -> None:
+    write_shapes(tmp_path / "data", count=4)
+    phases = "phases=[{after: 0, crop: 64, global_batch: 2}, {after: 0.75, crop: 96, global_batch: 1}]"
+    values = [f"data={tmp_path / 'data'}", f"out={tmp_path / 'run'}", "sets={shapes: {share: 1, nothing: 0}}"]
+
+    outcome = lexiseg("train", "tiny-prompts-smoke", "--dry-run", phases, *values)
+
+    assert outcome.status == 0, outcome.err
+    assert re.search(
+        r"^steps of 2 at 64 pixels, from 0% on: 1 x 2 in one process, \d+\.\d\d s each; memory",
+        outcome.out,
+        re.MULTILINE,
+    )
+    assert re.search(r"^steps of 1 at 96 pixels, from 75% on: 1 x 1 in one process", outcome.out, re.MULTILINE)
+    assert re.search(r"^time: about \d+\.\d minutes on this machine", outcome.out, re.MULTILINE)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_measures_what_is_trained_first_and_trains_none_of_it(lexiseg: CommandLine, tmp_path: Path) -> None:
+    write_pairs(tmp_path / "captions", 4)
+    below, small = tmp_path / "clip" / "clip.safetensors", tmp_path / "small.yaml"
+    small.write_text("recipe: clip-smoke\nheld_out: 0\nphases.0.global_batch: 4\nmicro_batch: 2\n")
+    values = ["phases.0.global_batch=2", f"data={tmp_path}", f"clip={below}", f"clip_recipe={small}", "held_out=0"]
+
+    outcome = lexiseg("train", "tcl-smoke", "--dry-run", *values)
+
+    assert outcome.status == 0, outcome.err
+    first = f"before it, {small}: 140 steps from random weights of lexiseg-mini-16; out: {below.parent}"
+    assert first in outcome.out
+    assert re.search(
+        r"/small\.yaml: steps of 4 at 64 pixels, from 0% on: 2 x 2 in one process, "
+        r".*; negatives come from 2 pairs, with 2 processes from all 4",
+        outcome.out,
+    )
+    assert re.search(r"^tcl-smoke: steps of 2 at 64 pixels, from 0% on: ", outcome.out, re.MULTILINE)
+    assert re.search(r"^time: about \d+\.\d minutes on this machine", outcome.out, re.MULTILINE)
+    assert not below.parent.exists()
+
+
+def test_a_dry_run_without_data_says_what_lacks(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("train", "s-seg-plus", "--dry-run", f"data={tmp_path}")
+
+    assert outcome.status == 0, outcome.err
+    assert "training cannot begin, so nothing is measured: there are no labels at" in outcome.out
+
+
+def test_a_dry_run_of_a_part_counts_what_stays(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("train", "tiny-names", "--dry-run", f"data={tmp_path / 'nowhere'}", f"packs={tmp_path}")
+
+    counted = re.search(r"^parameters: ([\d,]+), of which ([\d,]+) are trained$", outcome.out, re.MULTILINE)
+    assert counted is not None
+    whole, trained = (int(number.replace(",", "")) for number in counted.groups())
+    assert 0 < trained < whole / 2
+
+
+def test_the_start_may_be_an_option(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("train", "finetune", "--start", "mine", f"data={tmp_path / 'nowhere'}")
+
+    assert outcome.status == 1
+    assert "from the weights of mine" in outcome.out.splitlines()[0]
+    assert "COCO's JSON" in outcome.err
+
+
+@pytest.mark.parametrize("asking", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_loads_ends_it_with_0(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asking: signal.Signals
+) -> None:
+    write_pairs(tmp_path / "captions", 4)
+    monkeypatch.setattr(PairTraining, "trainer", lambda *_: signal.raise_signal(asking))
+    before = signal.getsignal(asking)
+
+    outcome = lexiseg("train", "clip-smoke", f"data={tmp_path}", f"out={tmp_path / 'run'}", "held_out=0")
+
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.endswith(f"{asking.name}; start it again to resume\n")
+    assert signal.getsignal(asking) is before
+
+
+def test_the_smoke_recipe_trains_without_a_data_set_beside_it(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    outcome = lexiseg("train", "tiny-smoke", "steps=2", "decay_steps=1", "warmup_steps=1")
+
+    assert outcome.status == 0, outcome.err
+    raise SystemExit(outcome.out + outcome.err + Path("runs/tiny-smoke/card.yaml").read_text()[-3000:])
+    assert card["quality"]["drawn"]["images"] == 24
