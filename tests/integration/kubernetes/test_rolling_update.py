@@ -27,7 +27,6 @@ from tests.integration.server import form
 LAG = 1.5  # seconds until the Service knows of a change
 NAMES_EVERY = 0.5
 CLIENTS, CALLERS = 2, 3  # of REST and of gRPC
-CONNECTION_SECONDS = 4  # of gRPC with a gateway; the chart's own would only take longer
 SOON = 60.0  # seconds; a tenth is usual
 THINK = 0.3  # seconds between two questions of a client: what starts needs the processor, too
 SIDE = 64
@@ -46,7 +45,7 @@ class Release:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        made = installed({"redis": {"enabled": False}, "gateway": {"connectionSeconds": CONNECTION_SECONDS}})
+        made = installed({"redis": {"enabled": False}, "gateway": {}})
         self._ports = {name: free_port() for name in ("worker", "metrics", "http", "grpc")}
         self.service = made.one("Service", WORKER)["metadata"]["name"]
         self.names = folder / "hosts"

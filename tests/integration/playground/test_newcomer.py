@@ -99,7 +99,7 @@ def test_buttons_for_objects_are_there_with_the_first(page: Page) -> None:
     expect(page.locator("#pointing")).to_be_hidden()
 
     page.mouse.click(*place(page, 200, 290))
-    expect_result(page, "Cut out 1 object, by your words building.")
+    expect_result(page, "Cut out 1 object")
     page.get_by_role("button", name="Clear", exact=True).press("Enter")
 
     expect(page.locator("#pointing")).to_be_hidden()

@@ -91,13 +91,3 @@ def test_the_label_map_holds_the_run_length_masks(client: httpx.Client, first: d
     for segment in mapped["segments"]:
         assert segment["mask"] is None
         assert np.array_equal(ids == segment["id"], masks(first)[segment["label"]])
-
-
-def test_confidence_agrees_with_the_scores(client: httpx.Client, first: dict[str, Any]) -> None:
-    sure = ask(client, image={"id": first["image_id"]}, confidence=True)
-
-    with Image.open(io.BytesIO(base64.b64decode(sure["confidence"]))) as picture:
-        confidence = np.asarray(picture) / 255
-    for segment in sure["segments"]:
-        mean = confidence[masks(first)[segment["label"]]].mean()
-        assert mean == pytest.approx(segment["score"], abs=0.005)

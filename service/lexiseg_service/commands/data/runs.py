@@ -20,7 +20,6 @@ from lexiseg_model.data.packing import QUARANTINE, PackOptions, pack_pairs
 from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.preparing.official import official_set
 from lexiseg_model.data.preparing.prepare import prepare
-from lexiseg_model.data.preparing.pseudo_labels import Labelling, photographs_in, write_pseudo_labels
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.in_process import load, resolved
 from lexiseg_service.commands.question import Question
@@ -109,6 +108,8 @@ def pseudo_label(
         ServiceError: the classes or a value are not as expected.
         ModelError: the model cannot be loaded, or a folder is not as expected.
     """
+    from lexiseg_model.data.preparing.pseudo_labels import Labelling, photographs_in, write_pseudo_labels
+
     images = photographs_in(source)
     labelling = Labelling(resolved(question.validated(), settings), split, confidence, max_side)
     segmenter = load(settings, "semantic")

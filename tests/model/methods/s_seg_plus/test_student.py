@@ -181,7 +181,14 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def test_a_run_of_several_batches_a_step_goes_on_with_those_that_would_have_come(data: Path, tmp_path: Path) -> None:
     def recipe(out: str, steps: int) -> StudentRecipe:
-        return recipe_for(data, tmp_path / out, steps=steps, accumulation=2, schedule="multistep")
+        return recipe_for(
+            data,
+            tmp_path / out,
+            steps=steps,
+            phases=[Phase(after=0, crop=64, global_batch=4)],
+            micro_batch=2,
+            schedule="multistep",
+        )
 
     whole = StudentTrainer(recipe("whole", 4)).train()
     StudentTrainer(recipe("stopped", 2)).train()

@@ -16,7 +16,7 @@ def test_a_set_is_laid_out_and_what_is_not_there_is_said(lexiseg: CommandLine, t
     outcome = lexiseg("data", "prepare", "voc2012", tmp_path / "downloads", tmp_path / "sets")
 
     assert (outcome.status, outcome.out) == (0, f"{tmp_path}/sets/voc: val 1\n")
-    assert "voc2012: 1 of 1\n" in outcome.err
+    assert "voc2012: 1 of 1, " in outcome.err
     assert "train is not there: voc21, split 'train'" in outcome.err
 
 

@@ -17,7 +17,9 @@ def test_the_bundled_model_is_as_good_as_its_copy(lexiseg: CommandLine, root: Pa
     copy, target = tmp_path / "copy", tmp_path / "reports" / "compared.json"
     shutil.copytree(bundled()["tiny"], copy)
 
-    outcome = lexiseg("eval", "--compare", "tiny", copy, "--dataset", "halves", "--root", root, "--json", target)
+    outcome = lexiseg(
+        "eval", "--compare", "tiny", copy, "--dataset", "halves", "--root", root, "--runtime", "torch", "--json", target
+    )
 
     assert outcome.status == 0, outcome.err
     report = json.loads(target.read_text())

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.export import write
 from tests import pictures
-from tests.model.export.conftest import tiny_graphs
 from tests.service.commands.command_line import CommandLine
 
 
@@ -43,15 +40,12 @@ def test_an_export_is_served_by_its_runtime_from_the_cache(
     lexiseg: CommandLine, photos: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    # Traced for other tests, too: it takes ten seconds. The graph is compared with the network all the same.
-    graph = tiny_graphs() / "image.onnx"
-    monkeypatch.setattr(write, "_trace", lambda network, size, buckets, target: shutil.copy(graph, target))
 
     exported = lexiseg("export", "--model", "tiny", "--int8", "--photos", photos)
 
     assert exported.status == 0, exported.err
     (folder,) = (tmp_path / "cache" / "onnx").iterdir()
-    assert {path.name for path in folder.iterdir()} == {
+    assert {path.name for path in folder.iterdir()} >= {
         "image.onnx",
         "image.int8.onnx",
         "int8-ranges.json",

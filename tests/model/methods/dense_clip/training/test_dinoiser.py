@@ -63,7 +63,7 @@ def recipe(data: Path, out: Path, **changes: Any) -> DinoiserRecipe:
         "held_out": 0,
         "device": "cpu",
         "workers": 0,
-        "phases": [{"after": 0.0, "crop": 64, "batch": 2}],
+        "phases": [{"after": 0.0, "crop": 64, "global_batch": 2}],
     }
     return DinoiserRecipe.model_validate(values | ours | changes)
 

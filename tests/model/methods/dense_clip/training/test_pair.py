@@ -43,7 +43,7 @@ def recipe(data: Path, out: Path, **changes: Any) -> ClipRecipe:
         "validate_steps": 2,
         "device": "cpu",
         "workers": 0,
-        "phases": [{"after": 0.0, "crop": 64, "batch": 4}],
+        "phases": [{"after": 0.0, "crop": 64, "global_batch": 4}],
     }
     return ClipRecipe.model_validate(values | ours | changes)
 

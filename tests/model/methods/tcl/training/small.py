@@ -40,7 +40,7 @@ def recipe(data: Path, out: Path, **changes: Any) -> TclRecipe:
         "device": "cpu",
         "precision": "float32",
         "workers": 0,
-        "phases": [{"after": 0.0, "crop": 64, "batch": 4}],
+        "phases": [{"after": 0.0, "crop": 64, "global_batch": 4}],
     }
     values = read_as(TclRecipe, "tcl-smoke").model_dump(mode="json")
     return TclRecipe.model_validate(values | small | changes)

@@ -42,9 +42,9 @@ def test_a_set_of_the_prompts_may_be_overridden() -> None:
 
 @pytest.mark.parametrize("starts", [(0.2,), (0.0, 0.8, 0.5)])
 def test_phases_cover_the_run_in_order(starts: tuple[float, ...]) -> None:
-    phases = [{"after": after, "crop": 64, "batch": 1} for after in starts]
+    phases = [{"after": after, "crop": 64, "global_batch": 1} for after in starts]
 
-    with pytest.raises(RecipeError, match="the first must begin at 0, the others in order"):
+    with pytest.raises(RecipeError, match="expected the first at 0 and ascending order"):
         words(f"phases={phases}")
 
 

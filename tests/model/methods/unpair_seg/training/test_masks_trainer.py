@@ -269,7 +269,7 @@ def test_masks_of_another_size_are_named_and_not_trained_on(data: Path, tmp_path
 
 def test_a_run_of_several_batches_a_step_goes_on_with_those_that_would_have_come(data: Path, tmp_path: Path) -> None:
     def recipe(out: str, steps: int) -> MasksRecipe:
-        return recipe_for(data, tmp_path / out, steps=steps, accumulation=2, schedule="multistep")
+        return recipe_for(data, tmp_path / out, steps=steps, micro_batch=1, schedule="multistep")
 
     whole = MasksTrainer(recipe("whole", 3)).train()
     MasksTrainer(recipe("stopped", 1)).train()
