@@ -44,7 +44,7 @@ def test_an_export_is_served_by_its_runtime_from_the_cache(
     exported = lexiseg("export", "--model", "tiny", "--int8", "--photos", photos)
 
     assert exported.status == 0, exported.err
-    (folder,) = (tmp_path / "cache" / "onnx").iterdir()
+    (folder,) = (tmp_path / "cache" / "lexiseg" / "onnx").iterdir()
     assert {path.name for path in folder.iterdir()} >= {
         "image.onnx",
         "image.int8.onnx",
