@@ -138,19 +138,17 @@ def test_the_number_of_batches_that_a_job_waits_for_is_bounded(
 ) -> None:
     queue = queue_of(*crowd)
     n_sources = len({place.source for place in crowd} | {FAST})
-    before = Counter[str]()
-    turns = {}  # a batch for each job of its own source, itself included, and a turn of every source for each of them
-    for place in crowd:
-        before[place.source] += 1
-        turns[id(place)] = before[place.source] * n_sources
+    n_jobs = Counter(place.source for place in crowd)
+    # Each source begins a batch for each job of this job's source: a later one may share a batch of another source.
+    bounds = {id(place): n_jobs[place.source] * n_sources for place in crowd}
 
-    for turn in range(1, max(turns.values(), default=0) + 1):
-        for _ in range(frames):  # before every batch the fast one is there again
+    for batch in range(1, max(bounds.values(), default=0) + 1):
+        for _ in range(frames):  # the fast source always has a job in the queue
             queue.put(Place(FAST, key))
         for job, _, _ in queue.take(most):
-            assert turn <= turns.pop(id(job), turn)
+            assert batch <= bounds.pop(id(job), batch)
 
-    assert not turns
+    assert not bounds
 
 
 @given(st.lists(st.builds(Place, sources, keys, st.integers(1, 20)), max_size=20), st.integers(1, 8))
