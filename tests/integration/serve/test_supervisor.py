@@ -61,7 +61,7 @@ def test_a_killed_worker_is_shown_and_started_again_while_the_other_answers(serv
 
 # Imported in the place of the decoder, which it changes and leaves as the module of its name.
 CRASHING_DECODER = """
-import os, pathlib, signal, sys
+import pathlib, signal, sys
 
 here = str(pathlib.Path(__file__).parent)
 sys.path.remove(here)
@@ -71,7 +71,7 @@ decode_jpeg = simplejpeg.decode_jpeg
 
 def crash_or_decode(data, *arguments, **options):
     if data.endswith(b"crash"):
-        os.kill(os.getpid(), signal.SIGSEGV)
+        signal.raise_signal(signal.SIGSEGV)  # to this thread: it ends before the decoder returns
     return decode_jpeg(data, *arguments, **options)
 
 simplejpeg.decode_jpeg = crash_or_decode
