@@ -306,7 +306,7 @@ class ThingBelief(BaseModel):
 
     The logistic function of `bias` plus the weighted sum of three logarithms: of the mean probability of the region's
     pixels, of its share of the picture, and of the probability that its class is present (the logistic function of
-    `Segmenter.presence`). Fitted on training photographs (`python -m lexiseg_service.commands.evaluate.things`).
+    `Segmenter.presence`). Fitted on training photographs by `evaluation.scenes.things_fit`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

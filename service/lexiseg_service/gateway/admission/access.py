@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lexiseg_service.gateway.admission.keys import Keys
-from lexiseg_service.gateway.admission.limits import ClientLimits, MemoryLimits, Rule
-from lexiseg_service.gateway.admission.redis_limits import RedisLimits
+from lexiseg_service.gateway.admission.limits import ClientLimits, MemoryLimits, RedisLimits, Rule
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE, Shares

@@ -12,8 +12,7 @@ import math
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, get_args
 
 from lexiseg_service.errors import InvalidValue, NotAllowed, Unauthorized
@@ -46,27 +45,33 @@ class Entry(NamedTuple):
     quotas: tuple[tuple[str, float], ...] = ()  # limits of this key by name, above 0
 
 
-@dataclass(frozen=True)
-class KeyRing:
-    """All known keys; without any, no request needs one."""
+class Keys:
+    """The keys that are valid now; without any, no request needs one. The key file is read again when it changes.
 
-    entries: tuple[Entry, ...] = field(default=(), repr=False)
+    Raises:
+        InvalidValue: at the start, a line is not as expected, a source contains no key, or the file cannot be read.
+    """
 
-    def identify(self, key: str | None, scope: Scope) -> str | None:
+    def __init__(self, settings: Settings) -> None:
+        entries = _read(settings)
+        self._file = WatchedFile("API keys", settings.api_keys_file, lambda: _read(settings), entries)
+        self.needed = bool(entries)  # stays: a key file without keys is refused
+
+    def identify(self, key: str | None, scope: Scope = "segment") -> str | None:
         """The id of a key with that scope; None where no key is needed.
 
         Raises:
             Unauthorized: the key is missing or unknown.
             NotAllowed: the key is known and lacks the scope.
         """
-        if not self.entries:
+        if not self.needed:
             return None
         if not key:
             raise Unauthorized("send an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`", REALM)
         digest = _digest(key)
         matched: Entry | None = None
         # Every entry is compared, each in constant time, so that the time tells nothing about the keys.
-        for entry in self.entries:
+        for entry in self._file.content:
             if hmac.compare_digest(digest, entry.digest):
                 matched = entry
         if matched is None:
@@ -78,39 +83,15 @@ class KeyRing:
 
     def may(self, identity: str, scope: Scope) -> bool:
         """Whether the key of that id has a scope."""
-        return any(entry.identity == identity and scope in entry.scopes for entry in self.entries)
+        return any(entry.identity == identity and scope in entry.scopes for entry in self._file.content)
 
     def rule(self, identity: str, common: Rule) -> Rule:
         """The limits of a key: its own where it has some, else the common ones."""
-        quotas: dict[str, Any] = next((dict(entry.quotas) for entry in self.entries if entry.identity == identity), {})
+        entries = self._file.content
+        quotas: dict[str, Any] = next((dict(entry.quotas) for entry in entries if entry.identity == identity), {})
         if "rate" in quotas and "burst" not in quotas:
             quotas["burst"] = max(1, math.ceil(quotas["rate"]))
         return replace(common, **quotas)
-
-
-class Keys:
-    """The keys that are valid now: the key file is read again when it changes.
-
-    Raises:
-        InvalidValue: at the start, a line is not as expected, a source contains no key, or the file cannot be read.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        ring = read_keys(settings)
-        self._file = WatchedFile("API keys", settings.api_keys_file, lambda: read_keys(settings), ring)
-        self.needed = bool(ring.entries)  # stays: a key file without keys is refused
-
-    def identify(self, key: str | None, scope: Scope = "segment") -> str | None:
-        """As `KeyRing.identify`."""
-        return self._file.content.identify(key, scope)
-
-    def may(self, identity: str, scope: Scope) -> bool:
-        """As `KeyRing.may`."""
-        return self._file.content.may(identity, scope)
-
-    def rule(self, identity: str, common: Rule) -> Rule:
-        """As `KeyRing.rule`."""
-        return self._file.content.rule(identity, common)
 
 
 def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
@@ -128,20 +109,6 @@ def scope_of(method: str, path: str) -> Scope:
     if path.removeprefix("/v1").startswith("/streams/"):  # changing or ending a stream changes nothing that is stored
         return "segment"
     return "vocabularies" if method in ("PUT", "PATCH", "DELETE") else "segment"
-
-
-def read_keys(settings: Settings) -> KeyRing:
-    """The keys of `LEXISEG_API_KEYS_FILE` and `LEXISEG_API_KEYS` together.
-
-    Raises:
-        InvalidValue: a line is not as expected, a source contains no key, or the file cannot be read.
-    """
-    sources = []
-    if settings.api_keys_file is not None:
-        sources.append((FILE, _text(settings.api_keys_file)))
-    if settings.api_keys is not None:
-        sources.append(("LEXISEG_API_KEYS", settings.api_keys.get_secret_value().replace(",", "\n")))
-    return KeyRing(tuple(entry for name, text in sources for entry in _entries(name, text)))
 
 
 def new_key() -> str:
@@ -166,11 +133,17 @@ def line_of(identity: str, key: str, scopes: Sequence[str] = (), limits: Sequenc
     return " ".join([identity, _digest(key).hex(), *(["+".join(scopes)] if scopes else []), *limits])
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InvalidValue.of(FILE, str(path), f"a readable file ({error.strerror})") from None
+def _read(settings: Settings) -> tuple[Entry, ...]:
+    """The keys of `LEXISEG_API_KEYS_FILE` and `LEXISEG_API_KEYS` together."""
+    entries: list[Entry] = []
+    if (path := settings.api_keys_file) is not None:
+        try:
+            entries += _entries(FILE, path.read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            raise InvalidValue.of(FILE, str(path), f"a readable file ({error.strerror})") from None
+    if settings.api_keys is not None:
+        entries += _entries("LEXISEG_API_KEYS", settings.api_keys.get_secret_value().replace(",", "\n"))
+    return tuple(entries)
 
 
 def _entries(source: str, text: str) -> list[Entry]:
