@@ -17,7 +17,7 @@ from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.scoring import score_vocabulary
-from lexiseg_service.gateway.rest.rendering import render_json
+from lexiseg_service.gateway.rest.routes import render_json
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

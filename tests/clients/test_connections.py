@@ -22,7 +22,7 @@ from lexiseg_client import (
     UnreadableAnswer,
 )
 from lexiseg_client.address import USER_AGENT, read_address
-from lexiseg_service.gateway.rest.openapi_examples import SEGMENT
+from lexiseg_service.gateway.rest.openapi import SEGMENT
 from tests import pictures
 from tests.clients.conftest import KEY, taken
 from tests.clients.scripted_server import MODELS, Say, busy, scripted

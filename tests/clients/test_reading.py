@@ -18,7 +18,7 @@ from lexiseg_client.masks import png
 from lexiseg_client.models import model_of
 from lexiseg_client.question.vocabulary import vocabulary_of
 from lexiseg_client.rest import read
-from lexiseg_service.gateway.rest.openapi_examples import SEGMENT
+from lexiseg_service.gateway.rest.openapi import SEGMENT
 from tests.clients.scripted_server import MODELS, VOCABULARY
 
 POLYGON = {"format": "polygon", "rings": [{"exterior": [0, 0, 2, 0, 2, 4, 0, 4], "holes": [[0, 0, 1, 0, 1, 1, 0, 1]]}]}

@@ -34,8 +34,8 @@ from lexiseg_service.gateway.use_case import Caller, UseCase, find_card
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend
-from lexiseg_service.question.examples import decode_base64
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
+from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import validate
 from lexiseg_service.settings import Settings

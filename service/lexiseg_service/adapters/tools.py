@@ -14,14 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.gateway.parse_pool import MAX_BYTES_ON_EVENT_LOOP
 from lexiseg_service.gateway.rest.body import parse_pool_of
 from lexiseg_service.gateway.rest.routes import answer_of
 from lexiseg_service.question.classes import refuse_unsplit
-from lexiseg_service.question.examples import decode_base64
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
+from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import Question
-from lexiseg_service.question.validation import parse_object, validate
+from lexiseg_service.question.validation import MAX_BYTES_ON_EVENT_LOOP, parse_object, validate
 from lexiseg_service.settings import Limits, Settings
 
 T = TypeVar("T")

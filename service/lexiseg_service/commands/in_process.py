@@ -17,8 +17,8 @@ from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.use_case import named_vocabulary
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies, open_vocabularies
 from lexiseg_service.question.classes import resolve
-from lexiseg_service.question.examples import examples_of
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.prompts import examples_of
 from lexiseg_service.question.schemas import Question as RestQuestion
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import structlog
 
-from lexiseg_service.image.addresses import Resolve, SystemResolver
+from lexiseg_service.image.url_fetch import Resolve, SystemResolver
 from lexiseg_service.wire.server import UNIX, bracketed
 
 logger = structlog.get_logger("lexiseg.workers")

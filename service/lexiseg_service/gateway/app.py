@@ -15,7 +15,6 @@ from starlette.types import Lifespan
 from lexiseg_service.fleet.rollouts import Rollouts
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.limits import ClientLimits
-from lexiseg_service.gateway.parse_pool import ParsePool
 from lexiseg_service.gateway.rest import (
     middleware,
     pages,
@@ -27,13 +26,14 @@ from lexiseg_service.gateway.rest import (
 )
 from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
-from lexiseg_service.gateway.rest_streams import OpenStreams
+from lexiseg_service.gateway.rest.stream_routes import OpenStreams
 from lexiseg_service.gateway.rpc.server import MoreService, gateway_server
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.video import VideoService
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend
+from lexiseg_service.question.validation import ParsePool
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing

@@ -24,9 +24,8 @@ from lexiseg_service.image.header import image_id_of, read_header
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import resolve
-from lexiseg_service.question.examples import examples_of, has_examples
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
-from lexiseg_service.question.prompts import check_inside, resolve_prompts
+from lexiseg_service.question.prompts import check_inside, examples_of, has_examples, resolve_prompts
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Shares

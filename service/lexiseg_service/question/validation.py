@@ -1,7 +1,13 @@
-"""JSON from clients: parsed behind a bound on its size, validated by pydantic, errors as fields and expectations."""
+"""JSON from clients: parsed behind a bound on its size, validated by pydantic, errors as fields and expectations.
+
+Small texts are parsed on the event loop, large ones in one bounded thread pool.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -12,6 +18,9 @@ from lexiseg_service.errors import MAX_FINDINGS, InvalidValue, MalformedRequest,
 from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+MAX_BYTES_ON_EVENT_LOOP = 256 * 2**10
+MAX_THREADS = 2
 CLASSES = "classes"
 MAX_COMPARED = 80  # characters of an unknown name that is compared with known ones
 # Names that pydantic adds to a location for a member of a union.
@@ -24,6 +33,23 @@ EXPECTED_TYPES = {
     "list_type": "a JSON list",
 }
 IMAGE = 'a JSON object: {"base64": ...}, {"url": ...} or {"id": ...}'
+
+
+class ParsePool:
+    """One pool for all protocols of a gateway."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(MAX_THREADS, "parse")
+
+    async def run(self, n_bytes: int, work: Callable[[], T]) -> T:
+        """Call `work`, which parses or writes that many bytes."""
+        if n_bytes <= MAX_BYTES_ON_EVENT_LOOP:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Stop the threads; work that has not begun is dropped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def parse_json(text: str | bytes | bytearray, limits: Limits) -> Any:

@@ -10,8 +10,8 @@ import redis
 from lexiseg_service.errors import NotReady, PreconditionFailed, UnknownVocabulary
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import Preconditions
-from lexiseg_service.gateway.vocabularies.redis_store import INDEX, PREFIX, RedisStore
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.gateway.vocabularies.stores import INDEX, PREFIX, RedisStore
 from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.settings import Limits
 from tests.integration.shared_state.patience import PATIENT, SHORT

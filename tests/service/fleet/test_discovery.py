@@ -10,7 +10,7 @@ from lexiseg_service.commands.options import settings_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.fleet import discovery
 from lexiseg_service.fleet.discovery import Discovery, split
-from lexiseg_service.image.addresses import Resolve
+from lexiseg_service.image.url_fetch import Resolve
 
 
 def answering(names: dict[str, list[str]]) -> Resolve:

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 import trustme
 
-from lexiseg_service.image.addresses import Resolve
-from lexiseg_service.image.url_fetch import UrlFetcher
+from lexiseg_service.image.url_fetch import Resolve, UrlFetcher
 
 LOOPBACK = ip_network("127.0.0.1/32")
 Answer = Callable[[BaseHTTPRequestHandler], None]

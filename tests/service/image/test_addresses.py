@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from lexiseg_service.image.addresses import is_public
+from lexiseg_service.image.url_fetch import is_public
 
 
 @pytest.mark.parametrize(

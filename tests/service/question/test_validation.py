@@ -16,7 +16,7 @@ from lexiseg_service.adapters.roboflow import Body as Roboflow
 from lexiseg_service.adapters.x_anylabeling import Predict as XAnyLabeling
 from lexiseg_service.errors import MAX_FINDINGS, InvalidValue, MalformedRequest, TooLarge
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.question.examples import decode_base64
+from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Question, StreamInput
 from lexiseg_service.question.validation import parse_json, parse_object, validate
 from lexiseg_service.settings import Limits

@@ -11,12 +11,11 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError, TooLarge
-from lexiseg_service.gateway.parse_pool import ParsePool
 from lexiseg_service.question.classes import refuse_unsplit
-from lexiseg_service.question.examples import decode_base64
 from lexiseg_service.question.messages import ImageSource
+from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import JsonRequest, Question
-from lexiseg_service.question.validation import parse_json, parse_object, validate
+from lexiseg_service.question.validation import ParsePool, parse_json, parse_object, validate
 from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)

@@ -9,12 +9,11 @@ from typing import Any
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.errors import InvalidValue, MalformedRequest
-from lexiseg_service.gateway.parse_pool import ParsePool
 from lexiseg_service.gateway.video import FRAMES_IN_FLIGHT, Step, StreamConfig
 from lexiseg_service.question.messages import DropPolicy, ImageSource, VideoFrame
 from lexiseg_service.question.prompts import check_points, check_prompt_counts, resolve_follow
 from lexiseg_service.question.schemas import ImageInput, PromptInput, Question
-from lexiseg_service.question.validation import validate
+from lexiseg_service.question.validation import ParsePool, validate
 from lexiseg_service.settings import Limits
 from lexiseg_service.wire.request import DROP_POLICIES, MASKS, REFINEMENTS, TASKS, word_of
 

@@ -18,11 +18,11 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationServicer, add_SegmentationServicer_to_server
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.gateway.admission.access import AccessControl
-from lexiseg_service.gateway.parse_pool import ParsePool
 from lexiseg_service.gateway.rpc.interceptor import CALLER, CallInterceptor
 from lexiseg_service.gateway.rpc.parse import read_segment, read_steps
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.gateway.video import VideoService
+from lexiseg_service.question.validation import ParsePool
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 from lexiseg_service.watch.tracing import Tracing

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Container
 from difflib import get_close_matches
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
+
+import structlog
 
 from lexiseg_service.errors import (
     InvalidValue,
     NotAllowed,
     PreconditionFailed,
     ReadOnly,
+    ServiceError,
     UnknownVocabulary,
 )
 from lexiseg_service.gateway.vocabularies import builtin
@@ -24,19 +28,87 @@ from lexiseg_service.gateway.vocabularies.named import (
     named,
     slot_of,
 )
-from lexiseg_service.gateway.vocabularies.parsed import ParsedVocabularies, Run, in_a_thread
-from lexiseg_service.gateway.vocabularies.redis_store import RedisStore
-from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.gateway.vocabularies.stores import DirectoryStore, MemoryStore, Store
-from lexiseg_service.question.validation import MAX_COMPARED
+from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary, VocabularyInput
+from lexiseg_service.gateway.vocabularies.stores import DirectoryStore, MemoryStore, RedisStore, Store
+from lexiseg_service.question.validation import MAX_COMPARED, parse_object, validate
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 
+logger = structlog.get_logger("lexiseg.vocabularies")
+T = TypeVar("T")
+MAX_BYTES = 64 * 2**20  # of parsed vocabularies; the most recent one stays whatever its size
 MAX_VOCABULARIES = 256  # of all users
 MAX_VOCABULARIES_PER_KEY = 64
 MAX_ATTEMPTS = 5  # of a write, when other writes come first
 BYTES_PER_TEXT, BYTES_PER_EXAMPLE = 20, 64 * 2**10  # in the JSON of a class list, approximately
+
+
+class Run(Protocol):
+    """Calls work that parses or writes that many bytes; in a thread where that takes long."""
+
+    async def __call__(self, n_bytes: int, work: Callable[[], T]) -> T: ...
+
+
+async def in_a_thread(n_bytes: int, work: Callable[[], T]) -> T:
+    """Call work in a thread."""
+    return await asyncio.to_thread(work)
+
+
+class ParsedVocabularies:
+    """An LRU of parsed vocabularies by slot of a store; for one event loop."""
+
+    def __init__(self, limits: Limits, max_bytes: int = MAX_BYTES, run: Run = in_a_thread) -> None:
+        self._limits = limits
+        self._run = run
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[str, tuple[bytes, NamedVocabulary | None]] = OrderedDict()
+        self.nbytes = 0  # of the vocabularies, without their documents
+
+    async def get(self, slot: str, content: bytes | None) -> NamedVocabulary | None:
+        """The vocabulary of a document; None where there is none or it is invalid."""
+        if content is None:
+            self._drop(slot)
+            return None
+        known, vocabulary = self._entries.get(slot, (None, None))
+        if known == content:
+            self._entries.move_to_end(slot)
+            return vocabulary
+        vocabulary = await self._run(len(content), partial(self._parse, slot, content))
+        self.put(slot, content, vocabulary)
+        return vocabulary
+
+    def put(self, slot: str, content: bytes, vocabulary: NamedVocabulary | None) -> None:
+        """Remember the vocabulary of a document; None: it is invalid."""
+        self._drop(slot)
+        self._entries[slot] = content, vocabulary
+        self.nbytes += 0 if vocabulary is None else vocabulary.nbytes
+        while self.nbytes > self._max_bytes and len(self._entries) > 1:
+            self._drop(next(iter(self._entries)))
+
+    def content(self, slot: str) -> bytes:
+        """The document that was parsed last for a slot."""
+        return self._entries[slot][0]
+
+    def keep_only(self, slots: Container[str]) -> None:
+        """Drop all other slots."""
+        for slot in [slot for slot in self._entries if slot not in slots]:
+            self._drop(slot)
+
+    def _parse(self, slot: str, content: bytes) -> NamedVocabulary | None:
+        """Checked like a request, because other programs may have written it."""
+        try:
+            stored = validate(StoredVocabulary, parse_object(content, self._limits))
+            owner, _, name = slot.rpartition("~")
+            return named(name, stored, self._limits, owner=owner or stored.owner, shared=not owner)
+        except ServiceError as error:
+            # The type only: the detail may quote class names, which are never logged.
+            logger.warning("vocabulary skipped: it is invalid", vocabulary=slot, error=error.type)
+            return None
+
+    def _drop(self, slot: str) -> None:
+        _, vocabulary = self._entries.pop(slot, (None, None))
+        self.nbytes -= 0 if vocabulary is None else vocabulary.nbytes
 
 
 class Asker(NamedTuple):

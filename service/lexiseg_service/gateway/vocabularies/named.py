@@ -16,7 +16,7 @@ from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue, PreconditionFailed
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.classes import check, check_line
-from lexiseg_service.question.examples import ClassExample, examples_of
+from lexiseg_service.question.prompts import ClassExample, examples_of
 from lexiseg_service.question.schemas import ClassInput
 from lexiseg_service.settings import Limits
 

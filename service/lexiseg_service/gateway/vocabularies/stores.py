@@ -1,17 +1,21 @@
-"""Stores of users' vocabularies: documents as bytes by slot, in memory or in a folder."""
+"""Stores of users' vocabularies: documents as bytes by slot, in memory, in a folder, or in Redis."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, cast
 
+import redis
 import structlog
 
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.vocabularies.named import SLOT
+from lexiseg_service.redis_link import RedisAway, RedisLink
 
 logger = structlog.get_logger("lexiseg.vocabularies")
 
@@ -163,3 +167,124 @@ def _write(folder: Path, name: str, content: bytes | None) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+T = TypeVar("T")
+PREFIX = "lexiseg:vocabulary:"
+INDEX = "lexiseg:vocabularies"  # the set of all names; scanning the key space would take too long
+REFRESH_SECONDS = 30.0
+MAX_DOCUMENTS = 4  # in one answer: of up to 3 MB each, within the timeout of one call
+
+# MGET instead of GET: a value of another type counts as absent instead of failing.
+# A value that is already new is no conflict: a call is retried when its connection was lost before the answer.
+# KEYS: document, index. ARGV: old ("" is absent), new ("" deletes), name.
+REPLACE = """
+local current = redis.call('MGET', KEYS[1])[1] or ''
+if current ~= ARGV[1] and current ~= ARGV[2] then return 0 end
+if ARGV[2] == '' then
+  redis.call('DEL', KEYS[1])
+  redis.call('SREM', KEYS[2], ARGV[3])
+else
+  redis.call('SET', KEYS[1], ARGV[2])
+  redis.call('SADD', KEYS[2], ARGV[3])
+end
+return 1
+"""
+
+
+class RedisStore:
+    """Shared by all gateways, without a TTL (run Redis with `volatile-lru`).
+
+    Each gateway keeps a snapshot: reads continue while Redis is away, writes fail with 503.
+    """
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._snapshot: dict[str, bytes] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the snapshot."""
+        return sum(map(len, tuple((self._snapshot or {}).values())))
+
+    async def read(self, name: str) -> bytes | None:
+        """A document, or None.
+
+        Raises:
+            NotReady: Redis has not answered since the start.
+        """
+        if not SLOT.fullmatch(name):
+            return None
+        try:
+            (content,) = await self._ask(lambda client: _documents(client, [name]))
+        except RedisAway:
+            if self._snapshot is None:
+                raise NotReady(f"vocabulary {name!r}: the store cannot be reached yet; try again") from None
+            return self._snapshot.get(name)
+        if self._snapshot is None:
+            return content
+        if content is None:
+            self._snapshot.pop(name, None)
+        elif self._snapshot.get(name) != content:
+            self._snapshot[name] = content
+        return self._snapshot.get(name)  # the object that readers already hold
+
+    async def read_all(self) -> dict[str, bytes]:
+        """Every document by its name; those of the snapshot while Redis is away."""
+        with suppress(RedisAway):
+            members = await self._ask(lambda client: cast("set[bytes]", client.smembers(INDEX)))
+            names = sorted(name for member in members if SLOT.fullmatch(name := member.decode("latin-1")))
+            documents: dict[str, bytes] = {}
+            before = self._snapshot or {}
+            for start in range(0, len(names), MAX_DOCUMENTS):
+                some = names[start : start + MAX_DOCUMENTS]
+                contents = await self._ask(partial(_documents, names=some))
+                for name, content in zip(some, contents, strict=True):
+                    if content is not None:
+                        documents[name] = before[name] if before.get(name) == content else content
+            self._snapshot = documents
+        return dict(self._snapshot or {})
+
+    async def replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+        """As `Store.replace`.
+
+        Raises:
+            NotReady: Redis is away, or takes no writes.
+        """
+        arguments = (PREFIX + name, INDEX, old or b"", new or b"", name)
+        try:
+            replaced = await self._ask(lambda client: bool(cast("Any", client.eval(REPLACE, 2, *arguments))))
+        except RedisAway:
+            raise NotReady(f"vocabulary {name!r}: the store cannot be reached; check whether it was changed") from None
+        if replaced and self._snapshot is not None:
+            self._snapshot.pop(name, None)
+            self._snapshot |= {} if new is None else {name: new}
+        return replaced
+
+    def degraded(self) -> str | None:
+        """`vocabularies` while the circuit breaker is not closed."""
+        return "vocabularies" if self._link.away else None
+
+    async def start(self) -> None:
+        """Read the snapshot, then again every `REFRESH_SECONDS`; a Redis that is away does not block the start."""
+        await self.read_all()
+        self._refreshing = asyncio.create_task(self._refresh())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        self._link.close()
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            await self.read_all()
+
+    async def _ask(self, call: Callable[[redis.Redis], T]) -> T:
+        return await asyncio.to_thread(self._link.ask, call)
+
+
+def _documents(client: redis.Redis, names: list[str]) -> list[bytes | None]:
+    return cast("list[bytes | None]", client.mget([PREFIX + name for name in names]))

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from lexiseg_service.gateway.rest import openapi_examples
+from lexiseg_service.gateway.rest import openapi
 from lexiseg_service.gateway.rest.openapi import JSON_EXAMPLES
 from lexiseg_service.question.schemas import Liveness, ModelList, ModelOutput, Question, Readiness, SegmentAnswer
 from tests import pictures
@@ -97,7 +97,7 @@ def operations(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_the_examples_of_answers_are_what_the_schemas_say() -> None:
-    for example in openapi_examples.ANSWERS.values():
+    for example in openapi.ANSWERS.values():
         SegmentAnswer.model_validate(example["value"])
 
 

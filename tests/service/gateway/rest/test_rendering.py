@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from lexiseg_model.types import AnswerWarning, Ring
-from lexiseg_service.gateway.rest.rendering import nbytes, render_json, wants_png
+from lexiseg_service.gateway.rest.routes import nbytes, render_json, wants_png
 from lexiseg_service.question.messages import RenderedMap
 from lexiseg_service.question.schemas import SegmentAnswer, SegmentOutput
 from tests import pictures

@@ -4,7 +4,7 @@ import base64
 
 import orjson
 
-from lexiseg_service.gateway.vocabularies.parsed import ParsedVocabularies
+from lexiseg_service.gateway.vocabularies.collection import ParsedVocabularies
 from lexiseg_service.settings import Limits
 
 ROOM, GARDEN = (orjson.dumps({"classes": [f"{word} {n}" for n in range(50)]}) for word in ("lamp", "tree"))

@@ -19,7 +19,7 @@ from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE
 from lexiseg_service.errors import QueueFull, UnknownStream
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.rest_streams import OpenStreams
+from lexiseg_service.gateway.rest.stream_routes import OpenStreams
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.gateway.video import Accepted, Step, StreamConfig, VideoService
 from lexiseg_service.question.messages import FrameAnswer

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from lexiseg_service.gateway.parse_pool import MAX_BYTES_ON_EVENT_LOOP, MAX_THREADS, ParsePool
+from lexiseg_service.question.validation import MAX_BYTES_ON_EVENT_LOOP, MAX_THREADS, ParsePool
 
 
 @pytest.mark.parametrize(("n_bytes", "here"), [(MAX_BYTES_ON_EVENT_LOOP, True), (MAX_BYTES_ON_EVENT_LOOP + 1, False)])
