@@ -23,11 +23,3 @@ def test_any_masks(masks: NDArray[np.float32], rule: CrumbRule) -> None:
     compiled, plain = both_ways(lambda: without_crumbs(torch.from_numpy(masks.copy()), rule))
 
     assert torch.equal(compiled, plain)
-
-
-def test_masks_in_another_order_of_memory() -> None:
-    masks = torch.randn(20, 30, 3, generator=torch.Generator().manual_seed(0)).permute(2, 0, 1)
-
-    compiled, plain = both_ways(lambda: without_crumbs(masks, CrumbRule()))
-
-    assert torch.equal(compiled, plain)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 import shutil
 import subprocess
@@ -16,10 +15,6 @@ from lexiseg_model.kernel import library
 
 def built() -> Path:
     return next(library.FOLDER.glob("_kernel*.so"))
-
-
-def test_a_folder_without_a_library_gives_none(tmp_path: Path) -> None:
-    assert library.load(tmp_path) is None
 
 
 def test_what_is_no_library_is_left_alone(tmp_path: Path) -> None:
@@ -51,19 +46,3 @@ def test_memory_that_cannot_be_had_is_a_memory_error() -> None:
 
     with pytest.raises(MemoryError, match="winners"):
         library.call("winners", scores, 1, 1 << 28, 1 << 28, *axis, *axis, np.zeros(1, np.uint8), 0, None, np.zeros(1))
-
-
-@pytest.mark.parametrize("writeable", [True, False])
-def test_an_array_goes_as_the_place_of_its_first_number(writeable: bool) -> None:
-    numbers = np.arange(3.0)
-    numbers.flags.writeable = writeable
-
-    first = ctypes.cast(library.passed(numbers), ctypes.POINTER(ctypes.c_double))
-
-    assert first[1] == 1.0
-
-
-def test_what_was_made_ready_before_goes_as_it_is() -> None:
-    ready = library.passed(7)
-
-    assert library.passed(ready) is ready

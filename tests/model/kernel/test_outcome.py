@@ -12,7 +12,6 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule, without_specks
 from lexiseg_model.masks.upsample import winners
@@ -75,14 +74,3 @@ def test_by_numpy_the_labels_are_the_same() -> None:
 
     np.testing.assert_array_equal(fused.labels, plain.labels)
     assert fused.rles == plain.rles
-
-
-def test_more_runs_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "ROOMY", 0)
-
-    assert_as_step_by_step(smooth(9), (131, 200), 8, RULE)
-
-
-def test_run_lengths_are_made_where_they_are_asked_for() -> None:
-    assert outcome(smooth(3), (20, 30), 3, encode=False).rles is None
-    assert outcome(smooth(3), (20, 30), 3, encode=False).probability is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -35,14 +34,6 @@ def assert_equal(labels: NDArray[np.unsignedinteger], classes: list[int], smalle
 )
 def test_any_map(labels: NDArray[np.unsignedinteger], classes: list[int], smallest: int, whole: set[int]) -> None:
     assert_equal(labels, classes, smallest, whole)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("n_labels", [2, 3, 9])
-def test_mazes_and_specks(n_labels: int, dtype: type[np.unsignedinteger]) -> None:
-    labels = np.random.default_rng(n_labels).integers(0, n_labels, (160, 211)).astype(dtype)
-
-    assert_equal(labels, list(range(n_labels)), 1, set())
 
 
 def test_a_spiral_is_one_region() -> None:

@@ -30,14 +30,6 @@ def test_any_logits(logits: NDArray[np.float32], has_nobody: bool, rule: SpeckRu
     assert torch.equal(compiled, plain)
 
 
-def test_a_map_in_another_order_of_memory() -> None:
-    logits = torch.rand(40, 30, 5, generator=torch.Generator().manual_seed(0)).permute(2, 0, 1)
-
-    compiled, plain = both_ways(lambda: without_specks(logits.clone(), 4, SpeckRule()))
-
-    assert torch.equal(compiled, plain)
-
-
 def test_too_many_regions_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(specks, "MOST_REGIONS", 3)
     logits = torch.rand(5, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -43,14 +43,6 @@ def probability(answer: Winners) -> NDArray[np.float32]:
     return answer.probability
 
 
-@pytest.mark.parametrize(("n_rows", "cells", "size"), CASES)
-@pytest.mark.parametrize("spread", [1e-5, 1.0, 30.0])
-def test_rough_scores(n_rows: int, cells: tuple[int, int], size: tuple[int, int], spread: float) -> None:
-    generator = torch.Generator().manual_seed(n_rows * 1000 + cells[0] * 31 + cells[1])
-
-    assert_equal(torch.randn(n_rows, *cells, generator=generator) * spread, size)
-
-
 @pytest.mark.parametrize("n_rows", [20, 150])
 def test_scores_as_smooth_as_a_networks(n_rows: int) -> None:
     coarse = torch.randn(1, n_rows, 5, 7, generator=torch.Generator().manual_seed(n_rows)) * 4
@@ -85,14 +77,3 @@ def test_a_row_of_nothing_in_places_wins_as_if_it_were_far_down_there(row: int) 
 
     far_down = scores.clamp_min(-1e6)
     np.testing.assert_array_equal(winners(scores, (50, 60)).labels, winners(far_down, (50, 60)).labels)
-
-
-def test_a_row_of_nothing_wins_nowhere_and_warns_of_nothing() -> None:
-    scores = torch.randn(4, 6, 7, generator=torch.Generator().manual_seed(2))
-    scores[2] = -torch.inf
-
-    answer = winners(scores, (50, 60), keep_probability=True)
-
-    without = winners(scores[[0, 1, 3]], (50, 60)).labels
-    np.testing.assert_array_equal(answer.labels, np.array([0, 1, 3], np.uint8)[without])
-    assert probability(answer).min() > 0

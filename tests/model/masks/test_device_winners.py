@@ -46,32 +46,6 @@ def test_labels_are_equal_and_votes_alike(scores: Tensor, size: tuple[int, int],
         np.testing.assert_allclose(probability, expected.probability, atol=1e-6)
 
 
-def test_a_band_at_a_time_is_the_same(scores: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = device_winners.winners(scores, (90, 70), True)
-    monkeypatch.setattr(device_winners, "ROOM", 7 * 70 * 8)
-
-    for one, other in zip(device_winners.winners(scores, (90, 70), True)[:3], whole[:3], strict=True):
-        np.testing.assert_allclose(np.asarray(one, np.float64), np.asarray(other, np.float64), rtol=1e-12)
-
-
-def test_where_a_row_may_not_win(scores: Tensor) -> None:
-    scores[2, :, :8] = -torch.inf
-
-    labels, votes, *_ = device_winners.winners(scores, (48, 68), False)
-
-    np.testing.assert_array_equal(labels, upsample.winners(scores, (48, 68)).labels)
-    assert np.isfinite(votes).all()
-
-
-def test_more_rows_than_a_byte_holds() -> None:
-    scores = torch.randn(300, 6, 8, generator=torch.Generator().manual_seed(1))
-
-    labels, *_ = device_winners.winners(scores, (30, 40), False)
-
-    assert labels.dtype == np.uint16
-    np.testing.assert_array_equal(labels, upsample.winners(scores, (30, 40)).labels)
-
-
 @given(
     arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 4)), st.integers(0, 5)
 )

@@ -44,14 +44,3 @@ def test_confidence_is_certain_far_from_the_edge_of_a_mask_and_torn_on_it() -> N
     sure = confidence([logits], (1, 5))
 
     np.testing.assert_allclose(sure[0], [1, 1, 0.5, 1, 1], atol=1e-6)
-
-
-def test_without_masks_it_is_certain_that_there_is_none() -> None:
-    assert (confidence([], (2, 3)) == 1).all()
-
-
-def test_many_masks_apart_do_not_overlap_and_one_more_is_seen() -> None:
-    apart = masks(*("." * place + "x" + "." * (9 - place) for place in range(9)))
-
-    assert not overlapping(apart, (1, 10))
-    assert overlapping([*apart, *masks("........x.")], (1, 10))

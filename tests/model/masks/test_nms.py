@@ -45,25 +45,12 @@ def test_masks_go_as_one_by_one_over_several_blocks(rule: OverlapRule, largest: 
     assert 1 < len(found) < len(masks)
 
 
-def test_what_a_suppressed_mask_covers_stays() -> None:
-    rows = torch.zeros(3, 1, 12, dtype=torch.bool)
-    rows[0, 0, 0:8] = rows[1, 0, 2:10] = rows[2, 0, 4:12] = True
-
-    assert suppress(rows, torch.tensor([0.9, 0.8, 0.7]), OverlapRule(overlap=0.5, inside=None)).tolist() == [0, 2]
-
-
 def test_a_small_mask_inside_a_better_large_one_goes_and_not_the_other_way() -> None:
     nested = torch.zeros(2, 8, 8, dtype=torch.bool)
     nested[0], nested[1, 2:4, 2:4] = True, True
 
     assert suppress(nested, torch.tensor([0.9, 0.8])).tolist() == [0]
     assert suppress(nested, torch.tensor([0.8, 0.9])).tolist() == [1, 0]
-
-
-def test_of_equal_scores_the_first_is_better() -> None:
-    same = torch.ones(3, 4, 4, dtype=torch.bool)
-
-    assert suppress(same, torch.full((3,), 0.5)).tolist() == [0]
 
 
 def test_no_masks_leave_none_and_empty_masks_suppress_nobody() -> None:

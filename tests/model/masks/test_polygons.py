@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,26 +33,11 @@ def test_a_mask_comes_back_from_its_polygons(mask: NDArray[np.bool_]) -> None:
 
 
 @given(masks)
-def test_each_part_connected_by_sides_has_one_ring(mask: NDArray[np.bool_]) -> None:
-    n_labels, _ = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-
-    assert len(rings(mask)) == n_labels - 1
-
-
-@given(masks)
 def test_exteriors_run_clockwise_and_holes_against_it(mask: NDArray[np.bool_]) -> None:
     found = rings(mask)
 
     assert all(shoelace(ring.exterior) > 0 for ring in found)
     assert all(shoelace(hole) < 0 for ring in found for hole in ring.holes)
-
-
-@given(masks)
-def test_a_ring_changes_direction_at_every_corner(mask: NDArray[np.bool_]) -> None:
-    for flat in (flat for ring in rings(mask) for flat in (ring.exterior, *ring.holes)):
-        steps = np.diff(np.array([*flat, *flat[:2]]).reshape(-1, 2), axis=0)
-        assert ((steps != 0).sum(1) == 1).all()
-        assert (np.diff((steps[:, 0] != 0).astype(int)) != 0).all()
 
 
 def test_parts_come_largest_first() -> None:

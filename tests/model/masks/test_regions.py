@@ -48,11 +48,3 @@ def test_regions_are_disjoint_and_cover_their_classes(given_map: NDArray[np.uint
     owners = np.append(found.owner, 3)[found.labels]
 
     assert np.array_equal(owners, given_map)
-
-
-def test_it_is_asked_before_each_class_whether_to_go_on() -> None:
-    asked = []
-
-    split(labels("012"), [0, 2], smallest=1, check=lambda: asked.append("?"))
-
-    assert len(asked) == 2

@@ -119,18 +119,3 @@ def test_any_scores_at_any_size_give_the_arg_max(values: NDArray[np.float32], si
 
     plain = interpolated(scores, size)
     assert (plain.amax(0) - plain.gather(0, labels[None])[0]).max() < TIE
-
-
-@pytest.mark.parametrize(("n_rows", "dtype"), [(1, np.uint8), (256, np.uint8), (257, np.uint16), (300, np.uint16)])
-def test_the_map_is_as_narrow_as_its_rows_allow(n_rows: int, dtype: type[np.unsignedinteger]) -> None:
-    scores = torch.zeros(n_rows, 2, 2)
-    scores[-1] = 1
-
-    labels = winners(scores, (5, 6)).labels
-
-    assert labels.dtype == dtype
-    assert (labels == n_rows - 1).all()
-
-
-def test_of_equal_rows_the_first_wins() -> None:
-    assert (winners(torch.ones(5, 3, 4), (20, 30)).labels == 0).all()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.tasks.blending import MARGIN, Blend, Box, Window
+from lexiseg_model.tasks.blending import MARGIN, Blend, Window
 
 
 def done(probabilities: Tensor) -> Future[Tensor]:
@@ -87,22 +87,6 @@ def test_where_there_is_no_picture_there_is_no_answer() -> None:
     blend = Blend((400, 400), 100, 20, lambda window: None)
 
     assert [logits for _, logits in blend.blocks()] == [None] * (blend.shape[0] * blend.shape[1])
-
-
-def test_a_small_picture_is_seen_as_a_whole_a_large_one_is_not() -> None:
-    seen: dict[int, set[Box]] = {}
-    for side in (390, 800):
-        seen[side] = set()
-
-        def score(window: Window, boxes: set[Box] = seen[side]) -> Future[Tensor]:
-            boxes.add(window.box)
-            return done(of_left_share(0.5))
-
-        for _ in Blend((side, side), 100, 25, score).blocks():
-            pass
-
-    assert Box(0, 0, 390, 390) in seen[390]
-    assert max(box.size for box in seen[800]) == (200, 200)
 
 
 @pytest.mark.parametrize("overlap", [0, 51])

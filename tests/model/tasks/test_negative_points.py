@@ -87,14 +87,6 @@ def test_only_the_part_around_the_point_is_removed() -> None:
     np.testing.assert_array_equal(left_out, expected)
 
 
-def test_without_negative_points_the_model_is_asked_as_it_was() -> None:
-    model, prompts = Deaf(), (Prompt((CLICK,)), Prompt((CLICK, Point(30, 5))), Prompt(box=(0, 0, 24, 24)))
-
-    tasks.segment("prompt", model, features_of(model, ROWS), vocabulary(), tasks.Options(prompts=prompts))
-
-    assert tuple(model.prompted) == prompts
-
-
 def test_the_number_of_questions_to_the_model_is_bounded() -> None:
     model = Deaf()
     points = tuple(Point(x + 0.5, 20.5, positive=False) for x in range(20))

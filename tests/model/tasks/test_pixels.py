@@ -76,13 +76,6 @@ def test_a_class_index_counts_in_the_request() -> None:
     assert [(segment.label, segment.class_index) for segment in answer.segments] == [("blue", 1), ("red", 3)]
 
 
-def test_the_label_map_holds_the_ids_of_the_segments() -> None:
-    answer = ask(FLAG, "zebra", "blue", "red")
-
-    for each, mask in zip(answer.segments, stacked(answer), strict=True):
-        np.testing.assert_array_equal(answer.label_map == each.id, mask)
-
-
 @pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
 def test_without_a_label_map_the_segments_are_the_same(task: Task) -> None:
     whole = asking.ask(task, FLAG, "zebra", "blue", "red")
@@ -91,19 +84,6 @@ def test_without_a_label_map_the_segments_are_the_same(task: Task) -> None:
 
     assert lean.segments == whole.segments
     assert lean.label_map.shape == (0, 0)
-
-
-def test_a_video_has_a_label_map_always() -> None:
-    answer = asking.ask("semantic", FLAG, "red", keep_label_map=False, steady=lambda logits: logits)
-
-    assert answer.label_map.shape == answer.size
-
-
-def test_with_a_background_what_no_class_explains_belongs_to_nobody() -> None:
-    answer = ask(FLAG, "red")
-
-    assert areas(answer) == {"red": 8}
-    assert (answer.label_map == 0).sum() == 16
 
 
 @given(
@@ -138,13 +118,6 @@ def test_a_score_is_the_mean_probability_among_classes_and_nobody() -> None:
     assert segment.score == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_threshold_above_the_score_drops_the_segment() -> None:
-    answer = ask(FLAG, "red", threshold=0.99)
-
-    assert answer.segments == ()
-    assert not answer.label_map.any()
-
-
 def test_a_threshold_of_a_class_goes_before_that_of_the_request() -> None:
     answer = ask(FLAG, ClassEntry("red", threshold=1.0), ClassEntry("green", threshold=0.0), "blue", threshold=0.99)
 
@@ -169,13 +142,6 @@ def test_a_background_word_takes_the_pixels_that_it_explains_better() -> None:
 
     assert areas(answer) == {"amber": 1}
     assert answer.label_map.tolist() == [[0, 1]]
-
-
-def test_when_every_background_word_steps_aside_nobody_keeps_its_own_score() -> None:
-    answer = ask(["r."], "red", words=["crimson"])
-
-    assert areas(answer) == {"red": 1}
-    assert answer.label_map.tolist() == [[1, 0]]
 
 
 def test_words_of_the_request_replace_the_words_of_the_card() -> None:
@@ -207,17 +173,8 @@ def test_the_cards_threshold_holds_unless_the_request_has_one(threshold: float |
     assert labels(ask(["rrrr", "rg.."], "red", "green", threshold=threshold, score=AREA)) == kept
 
 
-def test_a_threshold_of_a_class_goes_before_the_cards() -> None:
-    assert labels(ask(["rrrr", "rg.."], "red", ClassEntry("green", threshold=0.1), score=AREA)) == ["red", "green"]
-
-
 def test_the_cards_threshold_drops_nothing_where_every_pixel_gets_a_class() -> None:
     assert labels(ask(["rrrr", "rrrg"], "red", "green", background=None, score=AREA)) == ["red", "green"]
-
-
-def test_a_background_threshold_that_no_class_reaches_leaves_nothing() -> None:
-    # A class beats nobody by SCALE - NOBODY = 4, which is a probability of 0.982.
-    assert ask(FLAG, "red", background=Background(threshold=0.99)).segments == ()
 
 
 @pytest.mark.parametrize("background", [None, Background()], ids=["every pixel", "with background"])
@@ -275,13 +232,6 @@ def test_specks_of_things_are_nobody_s_and_specks_of_stuff_are_not() -> None:
     assert asking.described(answer) == [("blue", 3998), ("green", 1)]
 
 
-@pytest.mark.parametrize("task", ["instance", "panoptic"])
-def test_the_score_of_a_region_is_the_mean_probability_of_its_pixels(task: Task) -> None:
-    segment = asking.ask(task, ["rr"], "red", "green").segments[0]
-
-    assert segment.score == pytest.approx(math.exp(SCALE) / (math.exp(SCALE) + 1 + math.exp(NOBODY)), rel=1e-4)
-
-
 @given(
     st.lists(st.text("rgba.", min_size=6, max_size=6), min_size=1, max_size=6),
     st.permutations(["red", "green", "blue"]),
@@ -301,11 +251,6 @@ def test_panoptic_segments_are_the_semantic_ones_with_things_taken_apart(
         np.testing.assert_array_equal(parts.label_map == each.id, mask)
         (of_class,) = (other.id for other in whole.segments if other.label == each.label)
         assert (whole.label_map[mask] == of_class).all()
-
-
-def test_confidence_is_given_only_when_asked_for() -> None:
-    assert asking.ask("panoptic", ["rb"], "red").probability is None
-    assert asking.ask("panoptic", ["rb"], "red", keep_probability=True).probability is not None
 
 
 def test_a_task_that_the_card_lacks_is_refused() -> None:

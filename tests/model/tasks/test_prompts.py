@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model import tasks
@@ -56,33 +55,6 @@ def test_without_classes_labels_are_null_and_the_score_is_the_quality() -> None:
         assert segment.label is None
         assert segment.class_index is None
         assert segment.score == segment.quality
-
-
-def test_without_classes_no_text_is_read() -> None:
-    segmenter = ColourSegmenter(["wall"], ALL)
-    options = tasks.Options(prompts=(CLICK, BOX))
-
-    tasks.segment("prompt", segmenter, features_of(segmenter, FLAGS), vocabulary(), options)
-
-    assert segmenter.asked == []
-
-
-def test_a_small_mask_is_brought_to_the_size_of_the_image() -> None:
-    class Coarse(ColourSegmenter):
-        def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-            return [
-                PromptMasks(F.avg_pool2d(masks, 4), quality) for masks, quality in super().prompt(features, prompts)
-            ]
-
-    segmenter = Coarse(tasks=ALL)
-    rows = [8 * "r" + 8 * "b"] * 8
-
-    answer = tasks.segment(
-        "prompt", segmenter, features_of(segmenter, rows), vocabulary(), tasks.Options(prompts=(CLICK,))
-    )
-
-    assert answer.segments[0].mask.size == (8, 16)
-    np.testing.assert_array_equal(decode(answer.segments[0].mask), np.arange(16) < [[8]] * 8)
 
 
 def test_with_classes_a_segment_has_the_label_of_its_best_class() -> None:
@@ -202,13 +174,6 @@ def test_work_that_nobody_waits_for_ends_between_prompts(monkeypatch: pytest.Mon
         tasks.segment("prompt", segmenter, features_of(segmenter, FLAGS), vocabulary(), options)
 
     assert segmenter.answered == 3
-
-
-@pytest.mark.parametrize("times", range(11))
-def test_it_is_asked_before_each_mask_is_cut_and_laid_out(times: int) -> None:
-    # Before and after the head, three masks cut, three laid over each other, three painted.
-    with pytest.raises(Gone):
-        ask("prompt", FLAGS, prompts=(APART, BOX, BOX), check=Patience(times))
 
 
 def test_without_counts_area_and_box_are_the_same() -> None:

@@ -34,16 +34,6 @@ def test_things_stay_apart_and_the_stuff_of_a_class_joins() -> None:
     assert [segment.is_thing for segment in answer.segments] == [True, True, False, True]
 
 
-def test_what_no_class_explains_belongs_to_nobody() -> None:
-    answer = panoptic("red", SEA, "green")
-
-    assert (answer.label_map[2, 2:6] == 0).all()
-
-
-def test_the_score_is_the_probability_among_classes_and_nobody() -> None:
-    assert panoptic("red").segments[0].score == pytest.approx(ALONE, rel=1e-4)
-
-
 def test_joined_stuff_scores_the_mean_of_its_pixels() -> None:
     class Doubtful(ColourSegmenter):
         """The smaller of two blue regions looks a little less blue."""
@@ -92,13 +82,6 @@ def test_instances_are_the_things_of_the_panoptic_answer() -> None:
     assert described(things) == described(whole)[1:]
     assert {segment.is_thing for segment in things.segments} == {True}
     np.testing.assert_array_equal(things.label_map > 0, whole.label_map > 1)
-
-
-def test_confidence_is_the_probability_of_each_pixel_s_owner() -> None:
-    answer = ask("panoptic", ["rr."], "red", rule=PROPOSALS, keep_probability=True)
-
-    assert answer.probability is not None
-    np.testing.assert_allclose(answer.probability, [[ALONE, ALONE, 1]], atol=1e-3)
 
 
 def test_where_nothing_is_proposed_the_answer_is_empty_and_no_text_is_read() -> None:

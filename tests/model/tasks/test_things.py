@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from lexiseg_model.masks.regions import split
-from lexiseg_model.tasks.pixels import Seen, evidence, seen_things
+from lexiseg_model.tasks.pixels import Seen, evidence
 from lexiseg_model.types import ClassEntry, PanopticRule, Task, ThingBelief
-from tests.model.stand_in import ColourSegmenter
-from tests.model.tasks.asking import ask, described, features_of, vocabulary
+from tests.model.tasks.asking import ask, described
 
 FLAGS = ["rr.gg.", "rr....", "rr...r"]  # a red region of 6 pixels, one of 1, a green one of 2
 LARGE = ThingBelief(probability=0, area=1, presence=0, bias=-math.log(0.2), least=0.5)  # a fifth of the picture
@@ -54,14 +53,3 @@ def test_in_a_video_every_region_is_answered() -> None:
     answer = ask("panoptic", FLAGS, "red", "green", rule=PanopticRule(things=LARGE), steady=lambda logits: logits)
 
     assert described(answer) == [("red", 6), ("red", 1), ("green", 2)]
-
-
-def test_all_regions_of_things_can_be_seen_with_what_is_known_of_them() -> None:
-    segmenter = ColourSegmenter(panoptic=PanopticRule(things=LARGE))
-    asked = vocabulary("red", ClassEntry("green", thing=False))
-
-    known = seen_things(segmenter, features_of(segmenter, FLAGS), asked, segmenter.encode_texts)
-
-    assert known.regions.owner.tolist() == [0, 0]
-    assert np.exp(evidence(known)[:, 1]) == pytest.approx([6 / 18, 1 / 18])
-    assert len(known.presence) == 2
