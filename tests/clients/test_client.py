@@ -17,7 +17,6 @@ from lexiseg_client import (
     ImageId,
     InvalidValue,
     LexisegError,
-    NoMasks,
     UnknownModel,
     UnknownVocabulary,
     UrlFetchOff,
@@ -53,27 +52,6 @@ def test_a_path_and_words_give_masks(client: Client, tmp_path: Path) -> None:
     assert result.timings_ms.total > 0
 
 
-def test_polygons_with_fewer_corners_stay_near_the_mask(client: Client, target: str) -> None:
-    with Client(target) as remote:
-        exact, simple, same = (
-            asked.segment(JPEG, CLASSES, mask="polygon", simplify=tolerance)
-            for asked, tolerance in ((client, 0.0), (client, 1.5), (remote, 1.5))
-        )
-
-    for segment, fewer, by_grpc in zip(exact, simple, same, strict=True):
-        assert segment.polygons is not None
-        assert fewer.polygons == by_grpc.polygons
-        assert fewer.polygons is not None
-        corners = [
-            sum(len(ring.exterior) + sum(map(len, ring.holes)) for ring in rings)
-            for rings in (segment.polygons, fewer.polygons)
-        ]
-        assert corners[1] < corners[0] / 3
-        assert (segment.mask & fewer.mask).sum() > 0.9 * (segment.mask | fewer.mask).sum()
-    with pytest.raises(InvalidValue, match="simplify"):
-        client.segment(JPEG, CLASSES, simplify=1)
-
-
 def test_all_forms_of_a_mask_are_the_same_mask(client: Client) -> None:
     masks = {
         form: [segment.mask for segment in client.segment(JPEG, CLASSES, mask=form)]
@@ -91,30 +69,6 @@ def test_the_label_map_holds_ids_whatever_the_form(client: Client) -> None:
     assert set(np.unique(maps[0])) == {0, 1, 2, 3}
     assert np.array_equal(maps[0], maps[1])
     assert np.array_equal(maps[0], maps[2])
-
-
-def test_the_class_map_holds_places_in_the_class_list(client: Client) -> None:
-    result = client.segment(JPEG, ["zebra", *CLASSES])
-
-    for segment in result:
-        assert (result.class_map[segment.mask] == segment.class_index).all()
-    assert (result.class_map[result.label_map == 0] == -1).all()
-
-
-def test_no_masks_are_none(client: Client) -> None:
-    result = client.segment(JPEG, CLASSES, mask="none")
-
-    assert [segment.area > 0 for segment in result] == [True] * 3
-    with pytest.raises(NoMasks, match="mask="):
-        _ = result.segments[0].mask
-
-
-def test_masks_cannot_be_changed_by_mistake(client: Client) -> None:
-    result = client.segment(JPEG, CLASSES)
-
-    for pixels in (result.segments[0].mask, result.label_map):
-        with pytest.raises(ValueError, match="read-only"):
-            pixels[0, 0] = 1
 
 
 def test_pixels_pillow_and_a_lossless_file_are_one_image(client: Client) -> None:
@@ -150,19 +104,6 @@ def test_every_option_reaches_the_server(client: Client) -> None:
     assert result.confidence.dtype == np.float32
     assert result.confidence.shape == (427, 640)
     assert 0 <= result.confidence.min() < result.confidence.max() <= 1
-
-
-def test_a_named_vocabulary_without_background_covers_the_image(client: Client) -> None:
-    result = client.segment(JPEG, vocabulary="camvid", background=False)
-
-    assert sum(segment.area for segment in result) == 427 * 640
-
-
-def test_instances_of_a_class_come_apart(client: Client) -> None:
-    result = client.segment(pictures.encoded(pictures.photograph("chelsea"), "JPEG"), ["cat"], task="instance")
-
-    assert {segment.label for segment in result.named("cat")} == {"cat"}
-    assert [segment.is_thing for segment in result] == [True] * len(result)
 
 
 def test_the_same_image_is_sent_once(server: Server) -> None:

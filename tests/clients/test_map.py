@@ -63,19 +63,3 @@ async def test_an_event_loop_does_the_same(server: Server) -> None:
 
     assert [max(answer.size) for answer in outcomes if isinstance(answer, Segmentation)] == list(SIDES)
     assert isinstance(outcomes[-1], UndecodableImage)
-
-
-def test_a_line_tells_how_far_it_is(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
-    list(client.map(IMAGES[:2], ["sky"], progress=True))
-    told = capsys.readouterr().err
-    list(client.map(IMAGES[:2], ["sky"]))  # nobody looks: it is no terminal
-
-    assert told.rpartition("\r")[2].startswith("2/2 images, ")
-    assert told.endswith("\n")
-    assert not capsys.readouterr().err
-
-
-@pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"on_error": "ignore"}])
-def test_what_cannot_be_is_told_at_once(client: Client, wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        client.map(IMAGES, ["sky"], **wrong)  # type: ignore[call-overload]

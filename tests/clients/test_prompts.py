@@ -12,7 +12,6 @@ from structlog.testing import capture_logs
 
 from lexiseg_client import (
     CacheUse,
-    Class,
     Client,
     ImageId,
     InvalidValue,
@@ -23,7 +22,7 @@ from lexiseg_client import (
     Timings,
 )
 from lexiseg_model import types
-from tests import coco, pictures
+from tests import pictures
 from tests.clients.showing import Served, serving, shown
 from tests.clients.spies import BY_ID, UPLOAD, Spy
 
@@ -91,13 +90,6 @@ def test_the_masks_of_a_prompt_come_best_first(client: Client) -> None:
         assert (best.label, best.class_index, best.is_thing) == (None, None, None)
 
 
-def test_classes_may_come_along(client: Client, served: Served) -> None:
-    answer = client.segment(JPEG, [Class("cat", ["kitten"]), "dog"], prompts=PROMPTS, task="prompt")
-
-    assert {segment.label for segment in answer} == {"cat"}
-    assert [entry.name for entry in served.backend.asked[0].vocabulary.classes] == ["cat", "dog"]
-
-
 def test_a_click_on_an_image_sent_before_names_it(served: Served) -> None:
     spy = Spy()
     image = pictures.encoded(pictures.small("coffee", 170), "PNG")
@@ -152,50 +144,3 @@ def test_what_is_no_prompt_is_refused_before_it_is_sent(
         client.segment(JPEG, prompts=prompts)
 
     assert spy.seen == []
-
-
-@pytest.mark.parametrize(
-    ("prompts", "field"),
-    [
-        ([], "prompts"),
-        ([Point(1, 2), Prompt()], "prompts.1"),
-        ([Point(1, 2, positive=False)], "prompts.0"),
-        ([Prompt(box=(50, 20, 10, 90))], "prompts.0.box"),
-    ],
-)
-def test_a_prompt_that_shows_nothing_is_refused_by_the_service(client: Client, prompts: Any, field: str) -> None:
-    with pytest.raises(InvalidValue) as caught:
-        client.segment(JPEG, prompts=prompts, task="prompt")
-
-    assert caught.value.errors[0].field.startswith(field)
-
-
-def test_the_label_map_shows_the_best_mask_of_each_prompt(client: Client) -> None:
-    answer = client.segment(JPEG, prompts=PROMPTS)
-
-    expected = np.zeros(SIZE, np.uint8)
-    for index in (2, 1, 0):  # the first prompt on top
-        expected[shown(ASKED[index], SIZE)] = answer.of_prompt(index)[0].id
-    assert np.array_equal(answer.label_map, expected)
-    assert (answer.class_map == -1).all()
-
-
-def test_annotations_say_which_prompt_they_answer(client: Client) -> None:
-    answer = client.segment(JPEG, prompts=PROMPTS)
-
-    annotations = answer.to_coco()
-
-    assert [(found["prompt_index"], found["mask_index"]) for found in annotations] == [
-        (index, rank) for index in range(3) for rank in range(2)
-    ]
-    assert annotations[1]["quality"] == 0.5
-    assert {(found["category_id"], found["category_name"]) for found in annotations} == {(0, None)}
-    assert coco.area(annotations[0]["segmentation"]) == 120 * 80
-
-
-def test_supervision_gets_the_prompts(client: Client) -> None:
-    found = client.segment(JPEG, prompts=PROMPTS).to_supervision()
-
-    assert list(found.data["prompt_index"]) == [0, 0, 1, 1, 2, 2]
-    assert list(found.data["mask_index"]) == [0, 1] * 3
-    assert list(found.data["quality"]) == [0.9, 0.5] * 3

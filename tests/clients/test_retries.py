@@ -55,25 +55,11 @@ class Hand:
                 return reply
 
 
-def test_success_is_not_asked_again() -> None:
-    hand = Hand([WELL])
-
-    assert (hand.take(), hand.waits, hand.timeouts) == (WELL, [], [60.0])
-
-
 def test_a_busy_server_is_asked_again_no_sooner_than_it_wants() -> None:
     hand = Hand([refusal(429, "queue-full", "7"), refusal(429, "rate-limited", "2"), NOT_READY, WELL])
 
     assert hand.take() is WELL
     assert hand.waits == [7.0, 2.0, 1.0]
-
-
-def test_waits_grow_to_the_longest() -> None:
-    hand = Hand([*[NOT_READY] * 6, WELL])
-
-    hand.take(first_wait=0.5, longest_wait=4.0)
-
-    assert hand.waits == [0.5, 1, 2, 4, 4, 4]
 
 
 def test_chance_shortens_a_wait_by_up_to_a_half_but_not_below_what_is_asked() -> None:
@@ -90,38 +76,6 @@ def test_what_cannot_end_in_time_is_not_waited_for() -> None:
 
     assert caught.value.retry_after == 61
     assert hand.waits == []
-
-
-def test_each_try_gets_the_time_that_is_left() -> None:
-    hand = Hand([FULL, FULL, WELL])
-
-    hand.take(until=10.0)
-
-    assert hand.timeouts == [10.0, 9.0, 8.0]
-
-
-def test_an_exchange_ends_by_its_time_however_often_it_may_try() -> None:
-    hand = Hand([FULL] * 100)
-
-    with pytest.raises(QueueFull):
-        hand.take(until=5.5, most=1000)
-
-    assert hand.now <= 5.5
-
-
-def test_who_waits_for_a_server_that_is_away_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    Hand([*[Unreachable("no server answers", sent=False)] * 6, WELL]).take(first_wait=1.0)
-
-    assert caplog.messages == ["no server answers; asking again for 57 seconds at most"]
-
-
-def test_patience_ends() -> None:
-    hand = Hand([FULL] * 9)
-
-    with pytest.raises(QueueFull):
-        hand.take(most=2)
-
-    assert len(hand.waits) == 2
 
 
 @pytest.mark.parametrize("sent", [True, False])
@@ -159,12 +113,6 @@ def test_a_refusal_for_good_is_not_tried_again(status: int) -> None:
         Hand([refusal(status, "whatever")]).take()
 
     assert caught.value.status == status
-
-
-def test_a_proxy_between_two_servers_is_tried_again() -> None:
-    hand = Hand([Reply(502, {"content-type": "text/html"}, b"<h1>Bad gateway</h1>"), WELL])
-
-    assert hand.take() is WELL
 
 
 def test_an_answer_without_a_problem_document_is_an_error_all_the_same() -> None:

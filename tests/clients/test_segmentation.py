@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_client import Client, MissingLibrary, NoMasks, Segmentation
-from lexiseg_client.segments import NotAsked
 from tests import coco, pictures
-from tests.clients.formats import made
-from tests.clients.formats.made import MASKS, SIZE, answer
+from tests.clients.formats.made import SIZE, answer
 
 CHINA = pictures.small("china", 200)
 PIXELS = np.asarray(CHINA)
@@ -46,15 +44,6 @@ def test_a_label_cannot_lead_out_of_the_folder(result: Segmentation, tmp_path: P
     assert {path.parent for path in paths} == {tmp_path / "masks"}
 
 
-def test_the_servers_picture_is_saved(client: Client, result: Segmentation, tmp_path: Path) -> None:
-    result.save_overlay(tmp_path / "overlay.png")
-
-    with Image.open(tmp_path / "overlay.png") as picture:
-        assert picture.size == CHINA.size
-    with pytest.raises(NoMasks, match="overlay=True"):
-        client.segment(PIXELS, CLASSES).save_overlay(tmp_path / "none.png")
-
-
 def test_painting_changes_segments_alone(result: Segmentation) -> None:
     painted = result.paint(CHINA)
 
@@ -68,11 +57,6 @@ def test_painting_changes_segments_alone(result: Segmentation) -> None:
     assert (painted != PIXELS).any(-1)[~nobody & inside].mean() > 0.99
 
 
-def test_a_picture_of_another_size_is_not_painted(result: Segmentation) -> None:
-    with pytest.raises(ValueError, match="expected uint8 pixels"):
-        result.paint(PIXELS[:-1])
-
-
 def test_supervision_gets_boxes_masks_and_names(result: Segmentation) -> None:
     found = result.to_supervision()
 
@@ -84,14 +68,6 @@ def test_supervision_gets_boxes_masks_and_names(result: Segmentation) -> None:
     assert found.class_id is not None
     assert found.class_id.tolist() == [0, 1, 2]
     assert found.area.tolist() == [segment.area for segment in result]
-
-
-def test_supervision_gets_nothing_from_nothing(client: Client) -> None:
-    assert len(client.segment(PIXELS, ["zebra"], threshold=1.0).to_supervision()) == 0
-
-
-def test_supervision_gets_boxes_alone_where_no_masks_were_asked(client: Client) -> None:
-    assert client.segment(PIXELS, CLASSES, mask="none").to_supervision().mask is None
 
 
 def test_without_supervision_the_error_says_what_to_install(
@@ -112,23 +88,6 @@ def test_coco_annotations_hold_the_masks(client: Client, result: Segmentation) -
         assert (annotation["image_id"], annotation["category_id"]) == (7, 1 + CLASSES.index(segment.label or ""))
     with pytest.raises(NoMasks, match="run lengths or polygons"):
         client.segment(PIXELS, CLASSES, mask="png").to_coco()
-
-
-def test_coco_polygons_are_flat_lists_of_corners(client: Client) -> None:
-    whole = client.segment(PIXELS, ["sky"], mask="polygon", background=False)
-
-    (annotation,) = whole.to_coco()
-
-    height, width = whole.size
-    (ring,) = annotation["segmentation"]
-    assert {*zip(ring[::2], ring[1::2], strict=True)} == {(0, 0), (width, 0), (width, height), (0, height)}
-
-
-def test_an_answer_without_segments_is_still_an_answer(client: Client) -> None:
-    nothing = client.segment(PIXELS, ["zebra"], threshold=1.0)
-
-    assert bool(nothing)
-    assert (len(nothing), nothing.label_map.max(), nothing.class_map.max()) == (0, 0, -1)
 
 
 GREEN = (10, 200, 30)
@@ -159,27 +118,6 @@ def test_segments_are_painted_on_the_image_wherever_it_is(tmp_path: Path) -> Non
         assert pixels.shape == (*SIZE, 3), name
         assert tuple(pixels[1, 1]) == GREEN, name
         assert tuple(pixels[20, 15]) != GREEN, name
-
-
-@pytest.mark.parametrize("image", [None, "gone.jpg", b"nothing", np.zeros((3, 3, 3), np.uint8), "https://x/y.jpg"])
-def test_without_its_image_an_answer_is_painted_on_white(image: object) -> None:
-    assert tuple(shown(answer(image=image)._repr_png_())[1, 1]) == (255, 255, 255)
-
-
-def test_a_picture_by_the_server_goes_first() -> None:
-    assert answer(overlay=b"theirs")._repr_png_() == b"theirs"
-
-
-def test_an_answer_without_masks_shows_no_picture() -> None:
-    bare = made.segment(0, "x", MASKS["frame"])
-
-    assert answer(segments=(type(bare)(**{**vars(bare), "shape": NotAsked()}),))._repr_png_() is None
-
-
-def test_a_large_image_is_shown_smaller() -> None:
-    large = answer(size=(40, 3000), segments=())
-
-    assert shown(large._repr_png_()).shape[1] <= 1280
 
 
 def test_what_a_client_asks_is_what_is_shown(client: Client, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -49,18 +48,6 @@ def test_every_frame_is_answered_in_order(client: Client, tmp_path: Path) -> Non
     for answer in (answers[0], answers[1], answers[4]):
         assert [segment.rle for segment in answer.segments] == [segment.rle for segment in alone.segments]
     assert answers[2].segments == answers[3].segments
-
-
-def test_objects_that_a_frame_shows_keep_their_numbers(client: Client) -> None:
-    pagoda = Prompt(box=(10, 10, 110, 100))
-    frames: list[StreamItem] = [Frame(JPEG, follow={7: pagoda, 3: Point(120, 90)}), JPEG, Frame(JPEG, unfollow=[3])]
-
-    answers = list(client.stream(frames, task="prompt"))
-
-    followed = [{*answer.lost, *(segment.track_id for segment in answer.segments)} for answer in answers]
-    assert followed == [{3, 7}, {3, 7}, {7}]
-    assert [(segment.track_id, segment.prompt_index) for segment in answers[0].segments] == [(7, 0), (3, 1)]
-    assert answers[0].segments[0].rle == client.segment(JPEG, prompts=[pagoda]).segments[0].rle
 
 
 def test_an_object_is_shown_by_a_prompt_with_a_number(client: Client) -> None:
@@ -132,18 +119,6 @@ def test_what_the_frames_raise_comes_out(client: Client) -> None:
         list(client.stream([Path("none-such.jpg")], ["sky"]))
 
 
-def test_an_endless_stream_can_be_left(client: Client) -> None:
-    for answer in client.stream(itertools.repeat(JPEG), ["sky"]):
-        if answer.frame_id == "3":
-            break
-
-    assert [answer.frame_id for answer in client.stream([JPEG], ["sky"])] == ["0"]
-
-
-def test_a_stream_without_frames_has_no_answers(client: Client) -> None:
-    assert list(client.stream([], ["sky"])) == []
-
-
 def test_a_stream_needs_the_key(narrow_server: Server) -> None:
     with (
         Client(narrow_server.url, api_key="wrong", grpc_target=grpc_target(narrow_server)) as client,
@@ -164,17 +139,3 @@ async def test_frames_may_be_awaited(server: Server, target: str, client: Client
     alone = list(client.stream([JPEG] * 3, ["sky"]))
     for found in (answers, listed):
         assert [answer.segments for answer in found] == [answer.segments for answer in alone]
-
-
-async def test_what_awaited_frames_raise_comes_out(server: Server, target: str) -> None:
-    async def frames() -> AsyncIterator[bytes]:
-        yield JPEG
-        raise RuntimeError("the camera is gone")
-
-    async with AsyncClient(server.url, grpc_target=target) as awaited:
-        with pytest.raises(RuntimeError, match="the camera is gone"):
-            async for _ in awaited.stream(frames(), ["sky"]):
-                pass
-        with pytest.raises(InvalidValue):
-            async for _ in awaited.stream([JPEG], ["sky"], smoothing=2.0):
-                pass

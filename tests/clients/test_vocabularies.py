@@ -13,7 +13,6 @@ from lexiseg_client import (
     Client,
     NotFound,
     PreconditionFailed,
-    ReadOnly,
     UnknownVocabulary,
     Vocabulary,
 )
@@ -36,13 +35,6 @@ def test_a_list_comes_back_as_it_was_put(client: Client, room: Vocabulary) -> No
     assert found == room
     assert found.classes == (Class("floor"), Class("sofa", ("couch",), 0.3), Class("lamp"))
     assert (found.background, found.source, found.built_in) == (Background(0.4, ("wall",)), "our survey", False)
-
-
-def test_all_are_listed(client: Client, room: Vocabulary) -> None:
-    found = {entry.name: entry for entry in client.vocabularies.list()}
-
-    assert found["room"].n_classes == 3
-    assert found["cityscapes"].built_in
 
 
 def test_a_list_that_has_not_changed_is_not_sent_again(client: Client, server: Server, room: Vocabulary) -> None:
@@ -72,11 +64,6 @@ def test_a_deleted_list_is_gone(client: Client, room: Vocabulary) -> None:
 
     with pytest.raises(UnknownVocabulary):
         client.vocabularies.get("room")
-
-
-def test_built_in_lists_stay(client: Client) -> None:
-    with pytest.raises(ReadOnly):
-        client.vocabularies.delete("cityscapes")
 
 
 def test_a_name_cannot_lead_elsewhere(server: Server) -> None:

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from tests.documents.conftest import Shell
-from tests.documents.not_run import NOT_RUN, NotRun, matches, reason
+from tests.documents.not_run import reason
 from tests.documents.reading import FENCE, ROOT, Command, blocks, commands, documents
 from tests.service.commands.command_line import CommandLine
 
@@ -70,23 +70,8 @@ def test_the_environment_is_activated_before_its_first_command(document: str) ->
         assert ACTIVATE in typed[:first]
 
 
-@pytest.mark.parametrize("entry", NOT_RUN, ids=lambda entry: entry.pattern)
-def test_every_entry_has_a_command(entry: NotRun) -> None:
-    assert any(matches(entry, command) for command in EVERY_COMMAND)
-
-
-def test_curl_shows_what_went_wrong() -> None:
-    """`curl -s` alone hides a file that is not there."""
-    assert [command for command in EVERY_COMMAND if re.search(r"\bcurl (?!-sS )", command.text)] == []
-
-
 def test_make_knows_every_target() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {target for command in EVERY_COMMAND for target in re.findall(r"^make ([a-z]+)", command.bare)}
 
     assert {"serve", "test"} <= named <= targets
-
-
-def test_a_command_may_have_several_lines() -> None:
-    assert ("docs/vocabularies.md", 3) in {(command.document, command.text.count("\n")) for command in EVERY_COMMAND}
-    assert Command("README.md", 1, "a \\\n  b  # why").bare == "a \\\n  b"

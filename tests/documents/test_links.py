@@ -64,12 +64,6 @@ def test_the_index_lists_every_page() -> None:
     assert set(folder.glob("*.md")) - listed == {folder / "README.md"}
 
 
-def test_every_picture_is_shown_somewhere() -> None:
-    shown = {(ROOT / name).parent / link.target for name in DOCUMENTS for link in links(ROOT / name) if link.picture}
-
-    assert set((ROOT / "docs/pictures").iterdir()) <= {path.resolve() for path in shown}
-
-
 def test_the_documents_stay_short() -> None:
     words = {name: len((ROOT / name).read_text(encoding="utf-8").split()) for name in DOCUMENTS}
 

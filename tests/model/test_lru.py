@@ -11,12 +11,3 @@ def test_what_was_not_used_for_longest_goes_first() -> None:
     assert [kept.put("a", 1), kept.put("b", 2), kept.get("a"), kept.put("c", 3)] == [None, None, 1, 2]
     assert [kept.get(key) for key in "abc"] == [1, None, 3]
     assert kept.values() == (1, 3)
-
-
-def test_what_is_put_again_is_replaced_and_nothing_goes_for_it() -> None:
-    kept = Lru[str, int](2)
-
-    gone = [kept.put("a", 1), kept.put("b", 2), kept.put("a", 3), kept.put("c", 4)]
-
-    assert gone == [None, None, None, 2]
-    assert kept.values() == (3, 4)

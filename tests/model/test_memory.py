@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import nn
 
 from lexiseg_model import catalogue
-from lexiseg_model.features import Features
 from lexiseg_model.memory import held_bytes
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 
@@ -17,19 +13,6 @@ def test_a_tensor_that_is_shared_is_counted_once() -> None:
     linear = nn.Linear(8, 16)
 
     assert held_bytes([linear, {"again": linear}, (linear.weight, linear.weight[:4])]) == LINEAR
-
-
-def test_objects_of_the_package_are_looked_into() -> None:
-    features = Features((8, 8), {"pixels": torch.zeros(96, 2, 2), "image": torch.zeros(96, dtype=torch.half)})
-
-    assert held_bytes(features) == 4 * 96 * 4 + 2 * 96
-
-
-def test_what_holds_itself_ends() -> None:
-    circle: list[Any] = [torch.zeros(4)]
-    circle.append(circle)
-
-    assert held_bytes(circle) == 16
 
 
 def test_a_model_counts_its_network_and_its_text_tower() -> None:

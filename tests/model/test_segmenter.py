@@ -54,14 +54,6 @@ def test_nobody_waits_for_another_name() -> None:
         going_on.set()
 
 
-def test_one_may_be_made_of_another() -> None:
-    derived = Derived()
-
-    (made,) = derived.once("proposals", lambda: (derived.once("maps", ones)[0] + 1,))
-
-    assert made.unique().tolist() == [2]  # type: ignore[no-untyped-call]
-
-
 def test_what_failed_is_tried_again() -> None:
     derived = Derived()
     with pytest.raises(ZeroDivisionError):

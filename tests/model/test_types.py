@@ -8,14 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from lexiseg_model.errors import UnknownModelError
-from lexiseg_model.types import ClassEntry, ModelCard, ModelName
+from lexiseg_model.types import ModelCard, ModelName
 from tests.model.stand_in import card
 
 TINY_2 = card(name="tiny").model_copy(update={"version": "2"})
-
-
-def test_the_texts_of_a_class_begin_with_its_name() -> None:
-    assert ClassEntry("sofa", ("couch", "settee")).texts == ("sofa", "couch", "settee")
 
 
 def test_a_card_survives_being_written_and_read() -> None:
@@ -41,7 +37,3 @@ def test_a_name_fits_every_version_and_one_with_a_version_that_alone(text: str, 
 def test_what_lacks_a_name_or_a_version_is_refused(text: str) -> None:
     with pytest.raises(UnknownModelError, match=f"'{text}'; expected NAME or NAME@VERSION"):
         ModelName.parse(text)
-
-
-def test_a_card_names_its_own_version() -> None:
-    assert str(ModelName.of(TINY_2)) == "tiny@2"

@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.draw import polygon2mask
 
-from lexiseg_client import NoMasks
 from lexiseg_client.formats.annotation_tools import brush_runs, runs_of
-from lexiseg_client.segments import NotAsked
-from tests.clients.formats.made import MASKS, SIZE, answer, segment
+from tests.clients.formats.made import MASKS, SIZE, answer
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14))
 
@@ -96,13 +94,6 @@ def test_any_brush_comes_back(mask: NDArray[np.bool_]) -> None:
     assert np.array_equal(pixels[..., 3] == 255, mask)
 
 
-def test_a_brush_may_have_longer_runs_than_a_length_holds() -> None:
-    mask = np.zeros((300, 400), bool)
-    mask[150:] = True
-
-    assert np.array_equal(read_brush(brush_runs(mask)).reshape(300, 400, 4)[..., 0] == 255, mask)
-
-
 def test_label_studio_gets_polygons_in_percent() -> None:
     task = answer().to_label_studio("x", shape="polygon", from_name="tag")
 
@@ -165,31 +156,6 @@ def test_geojson_on_the_earth_runs_as_the_standard_wants() -> None:
 
 def signed(ring: list[list[float]]) -> float:
     return sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairwise(ring))
-
-
-def test_simplified_borders_have_fewer_corners() -> None:
-    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
-    disc = answer(segments=(segment(0, "disc", np.hypot(x - 30, y - 20) < 18),))
-
-    exact, simple = (disc.to_geojson(simplify=t)["features"][0]["geometry"]["coordinates"][0] for t in (0, 1))
-
-    assert len(simple) < len(exact) / 3
-
-
-def test_a_label_is_given_to_what_has_none() -> None:
-    nameless = answer(segments=(segment(0, None, MASKS["frame"]),))
-
-    assert nameless.to_labelme()["shapes"][0]["label"] == "object"
-    assert nameless.to_yolo().startswith("0 ")
-
-
-def test_without_masks_there_is_nothing_to_write() -> None:
-    bare = segment(0, "x", MASKS["frame"])
-    asked = answer(segments=(bare.__class__(**{**vars(bare), "shape": NotAsked()}),))
-
-    for write in (asked.to_labelme, asked.to_yolo, asked.to_geojson):
-        with pytest.raises(NoMasks, match="mask="):
-            write()
 
 
 @pytest.mark.parametrize("write", ["to_cvat", "to_label_studio"])

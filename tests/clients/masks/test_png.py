@@ -56,15 +56,6 @@ def test_pixels_are_written_without_loss(mode: str) -> None:
     assert np.array_equal(opened(png.encode(pixels)), pixels)
 
 
-def test_deep_colours_are_written_without_loss() -> None:
-    pixels = np.random.default_rng(0).integers(0, 65536, (9, 7, 3), np.uint16)
-
-    found = cv2.imdecode(np.frombuffer(png.encode(pixels), np.uint8), cv2.IMREAD_UNCHANGED)
-
-    assert found is not None
-    assert np.array_equal(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), pixels)
-
-
 def test_a_damaged_or_coloured_file_is_no_map() -> None:
     whole = png.encode(np.arange(64, dtype=np.uint8).reshape(8, 8))
     coloured = pictures.encoded(pictures.small("china", 32))

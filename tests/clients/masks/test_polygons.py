@@ -49,25 +49,7 @@ def test_a_disc_with_a_hole_keeps_its_shape_with_far_fewer_corners(tolerance: fl
     assert (again & mask).sum() > 0.97 * (again | mask).sum()
 
 
-def test_what_is_smaller_than_the_tolerance_stays_as_a_part_and_goes_as_a_hole() -> None:
-    mask = np.zeros((20, 20), bool)
-    mask[2:18, 2:18] = True
-    mask[9, 9] = False
-    mask[0, 0] = True
-
-    fewer = simplified(rings_of(mask), 3.0)
-
-    assert [len(ring.holes) for ring in fewer] == [0, 0]
-    assert fill(fewer, mask.shape)[0, 0]
-
-
 @pytest.mark.parametrize("corners", [[[0, 0], [9, 0], [9, 2], [0, 2]], [[-1, 0], [1, 0]]])
 def test_a_ring_that_leaves_the_image_is_refused(corners: list[list[int]]) -> None:
     with pytest.raises(UnreadableAnswer):
         fill([Ring(np.array(corners))], (4, 4))
-
-
-def test_a_slanted_side_takes_the_pixels_whose_centres_are_inside() -> None:
-    expected = np.tri(4, 4, -1, dtype=bool) | np.eye(4, dtype=bool)
-
-    assert np.array_equal(fill([Ring(np.array([[0, 0], [5, 5], [0, 5]]))], (5, 5))[1:, :4], expected)

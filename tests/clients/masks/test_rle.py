@@ -17,7 +17,6 @@ from lexiseg_client.masks import rle
 from tests import coco as reference
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)
-DIGITS = st.text(alphabet=[chr(48 + digit) for digit in range(64)], max_size=30)
 
 
 def encoded(mask: NDArray[np.bool_]) -> str:
@@ -40,24 +39,7 @@ def test_any_run_lengths_are_read_as_pycocotools_reads_them(runs: list[int]) -> 
     assert np.array_equal(rle.decode(text, (height, width)), reference.decode({**packed, "counts": text}))
 
 
-def test_a_mask_of_a_large_photograph_is_read() -> None:
-    mask = np.zeros((6000, 4000), bool)
-    mask[100:5900, 3:3999] = True
-
-    assert np.array_equal(rle.decode(encoded(mask), (6000, 4000)), mask)
-
-
 @pytest.mark.parametrize("counts", ["", "0", "05", "o", "0d4>^Ki7b4\x7f", "ooooooooo0", "0é4"])
 def test_a_damaged_text_is_no_mask(counts: str) -> None:
     with pytest.raises(UnreadableAnswer):
         rle.decode(counts, (4, 4))
-
-
-@given(DIGITS)
-def test_no_text_is_more_than_refused(counts: str) -> None:
-    try:
-        mask = rle.decode(counts, (7, 5))
-    except UnreadableAnswer:
-        return
-
-    assert mask.shape == (7, 5)

@@ -53,23 +53,6 @@ def test_a_call_that_a_leaving_server_cancels_is_asked_again() -> None:
     assert len(servicer.asked) == 2
 
 
-def test_a_call_whose_own_channel_is_closed_is_not_asked_again() -> None:
-    def closes(_: Any, __: Any) -> pb.SegmentResponse:
-        channel.close()
-        return pb.SegmentResponse()
-
-    servicer = Servicer(closes)
-    with (
-        scripted(servicer) as target,
-        grpc.insecure_channel(target) as channel,
-        Client(f"grpc://{target}", channel=channel, retry=QUICK) as client,
-        pytest.raises(ProblemError, match="closed"),
-    ):
-        client.segment(IMAGE, ["sky"])
-
-    assert len(servicer.asked) == 1
-
-
 def test_a_server_that_stays_away_is_unreachable() -> None:
     servicer = Servicer(AWAY)
     with (
@@ -80,13 +63,6 @@ def test_a_server_that_stays_away_is_unreachable() -> None:
         client.segment(IMAGE, ["sky"])
 
     assert len(servicer.asked) == 3
-
-
-def test_a_channel_of_the_users_own_stays_open() -> None:
-    with scripted(Servicer(well)) as target, grpc.insecure_channel(target) as channel:
-        for _ in range(2):
-            with Client("grpc://elsewhere.invalid", channel=channel) as client:
-                assert client.segment(IMAGE, ["sky"]).image_id == "abc"
 
 
 def test_tls_goes_by_a_channel_with_certificates_of_ones_own() -> None:
@@ -136,27 +112,6 @@ def test_a_failure_without_details_is_told_by_its_code(code: grpc.StatusCode, ki
         client.segment(IMAGE, ["sky"])
 
     assert len(servicer.asked) == 1
-
-
-def test_damaged_details_are_no_details() -> None:
-    def damaged(_: Any, context: Any) -> Any:
-        context.set_trailing_metadata((("grpc-status-details-bin", b"\x1a\xff\xff"),))
-        context.abort(grpc.StatusCode.INTERNAL, "broken")
-
-    with (
-        scripted(Servicer(damaged)) as target,
-        Client(f"grpc://{target}") as client,
-        pytest.raises(ServerFault, match="broken"),
-    ):
-        client.segment(IMAGE, ["sky"])
-
-
-def test_an_answer_larger_than_grpcs_own_limit_is_read() -> None:
-    def large(_: Any, __: Any) -> pb.SegmentResponse:
-        return pb.SegmentResponse(size=SIZE, overlay=bytes(6 * 2**20))
-
-    with scripted(Servicer(large)) as target, Client(f"grpc://{target}") as client:
-        assert len(client.segment(IMAGE, ["sky"]).overlay or b"") == 6 * 2**20
 
 
 @pytest.mark.parametrize(
@@ -219,29 +174,6 @@ def test_leaving_a_stream_tells_the_server() -> None:
         assert servicer.left.wait(30)
 
 
-async def test_leaving_an_awaited_stream_tells_the_server() -> None:
-    servicer = Servicer(video=answers_then(None, 0))
-    with scripted(servicer) as target:
-        async with AsyncClient(grpc_target=target) as client:
-            stream = client.stream(itertools.repeat(IMAGE), ["sky"])
-            await anext(stream)
-            await stream.aclose()
-
-            assert servicer.left.wait(30)
-
-
-async def test_an_awaited_stream_that_breaks_says_so_after_its_answers() -> None:
-    with scripted(Servicer(video=answers_then(aborts(grpc.StatusCode.INTERNAL), 1))) as target:
-        async with AsyncClient(grpc_target=target) as client:
-            stream = client.stream([IMAGE] * 5, ["sky"])
-            seen = (await anext(stream)).frame_id
-
-            with pytest.raises(ServerFault):
-                await anext(stream)
-
-    assert seen == "0"
-
-
 async def test_a_refused_question_is_told_as_such_however_the_frames_race_with_it() -> None:
     def video(requests: Any, context: Any) -> Iterator[pb.SegmentVideoResponse]:
         for request in requests:
@@ -254,45 +186,6 @@ async def test_a_refused_question_is_told_as_such_however_the_frames_race_with_i
             for _ in range(60):  # one in ten loses the race
                 with pytest.raises(InvalidValue):
                     await anext(client.stream([IMAGE] * 3, ["sky"], smoothing=2.0))
-
-
-async def test_who_lost_the_reason_of_a_refusal_does_not_lose_it_again() -> None:
-    def refuses(_: Any, context: Any) -> Any:
-        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "smoothing")
-
-    # So long that a write of its own is often under way when the server refuses: one in four.
-    question = [f"{number} {'x' * 100}" for number in range(8_000)]
-    with scripted(Servicer(video=refuses)) as target:
-        async with grpc.aio.insecure_channel(target) as channel:
-            for _ in range(20):
-                losing: Any = LosesTheFirst(channel)
-                with pytest.raises(InvalidValue, match="smoothing"):
-                    await anext(AsyncClient(grpc_target=target, channel=losing).stream([IMAGE], question))
-
-
-class LosesTheFirst:
-    """A channel whose first stream ends as grpc.aio has it when its write fails before the server's word is read."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._channel = channel
-        self._lost = False
-        self.unary_unary, self.unary_stream = channel.unary_unary, channel.unary_stream
-
-    def stream_stream(self, *method: Any) -> Any:
-        if self._lost:
-            return self._channel.stream_stream(*method)
-        self._lost = True
-        return lambda *_, **__: self
-
-    def __aiter__(self) -> LosesTheFirst:
-        return self
-
-    async def __anext__(self) -> Any:
-        nothing = grpc.aio.Metadata()
-        raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, loop.WRITE_FAILED)
-
-    def cancel(self) -> None:
-        """It has ended."""
 
 
 async def test_a_server_whose_machine_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,12 +15,10 @@ from lexiseg_client import (
     Class,
     Classes,
     Client,
-    Health,
     ImageExpired,
     ImageId,
     InvalidValue,
     LexisegError,
-    NotOffered,
     ProblemError,
     RateLimited,
     Retry,
@@ -29,7 +26,6 @@ from lexiseg_client import (
     Timings,
     Unauthorized,
     UnknownModel,
-    Unreachable,
     UnsupportedImage,
     UrlFetchOff,
 )
@@ -83,19 +79,6 @@ def test_both_protocols_say_what_is_absent_and_what_is_a_guess(client: Client, r
     assert (by_rest.warnings, by_rest.absent) == (by_rpc.warnings, by_rpc.absent)
 
 
-def test_the_same_image_is_sent_once_over_grpc_too(remote: Client) -> None:
-    image = pictures.encoded(pictures.small("rocket", 150), "PNG")
-
-    assert remote.segment(image, ["sky"]).cache.features is False
-    assert remote.segment(image, ["smoke"]).cache.features is True
-
-
-def test_models_and_health_are_told_alike(client: Client, remote: Client) -> None:
-    assert remote.models() == client.models()
-    assert remote.model("tiny@1") == client.model("tiny@1")
-    assert remote.wait_until_ready() == Health(alive=True, ready=True, detail="serving")
-
-
 def test_refusals_are_the_same_errors(client: Client, remote: Client) -> None:
     wrong: list[tuple[type[ProblemError], Callable[[Client], object]]] = [
         (InvalidValue, lambda asked: asked.segment(JPEG, CLASSES, threshold=1.5)),
@@ -112,18 +95,6 @@ def test_refusals_are_the_same_errors(client: Client, remote: Client) -> None:
                 ask(asked)
             problems.append(dataclasses.replace(caught.value.problem, request_id=None))
         assert problems[0] == problems[1]
-
-
-def test_a_word_without_a_number_is_refused_here(remote: Client) -> None:
-    with pytest.raises(ValueError, match="mask: expected one of rle, polygon, png, none"):
-        remote.segment(JPEG, CLASSES, mask="bitmap")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="max_side"):
-        remote.segment(JPEG, CLASSES, max_side="large")  # type: ignore[arg-type]
-
-
-def test_vocabularies_are_a_matter_of_rest(remote: Client) -> None:
-    with pytest.raises(NotOffered, match="http address"):
-        remote.vocabularies.list()
 
 
 def test_keys_and_limits_hold_over_grpc(narrow_server: Server) -> None:
@@ -143,21 +114,6 @@ def test_keys_and_limits_hold_over_grpc(narrow_server: Server) -> None:
         answers = list(threads.map(lambda _: remote.segment(JPEG, ["sky"]), range(6)))
 
     assert len(answers) == 6
-
-
-def test_nobody_home_is_unreachable_over_grpc() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        target = f"127.0.0.1:{taken.getsockname()[1]}"
-
-        once_more = Retry(most=1, first_wait=0.01)
-        with (
-            Client(f"grpc://{target}", retry=once_more) as remote,
-            pytest.raises(Unreachable, match="no server answers"),
-        ):
-            remote.models()
-        with Client(grpc_target=target) as client, pytest.raises(Unreachable):
-            next(client.stream([JPEG], ["sky"], timeout=0.2))
 
 
 async def test_the_awaited_client_speaks_grpc(target: str, remote: Client) -> None:

@@ -138,17 +138,6 @@ def test_a_push_that_is_cut_off_changes_nothing_for_who_pulls(
     assert contents(pull(str(store), "mine", tmp_path / "others", False)) == before
 
 
-def test_a_file_that_was_sent_half_is_sent_again(mine: Path, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    push(mine, "mine", str(store))
-    blob(store, b"graph").write_bytes(b"gra")
-    sent: list[str] = []
-
-    push(mine, "mine", str(store), sent.append)
-
-    assert sent == ["onnx/graph.onnx"]
-
-
 @pytest.mark.parametrize("place", ["../outside", "/etc/outside", "a/../../outside", "a//b", "a\\b", ".", "..", ""])
 def test_a_manifest_that_leads_elsewhere_is_refused(mine: Path, tmp_path: Path, place: str) -> None:
     store = tmp_path / "store"
@@ -162,8 +151,3 @@ def test_a_manifest_that_leads_elsewhere_is_refused(mine: Path, tmp_path: Path, 
         pull(str(store), "mine", tmp_path / "models", False)
 
     assert not (tmp_path / "models").exists()
-
-
-def test_a_bucket_that_is_not_there_is_an_error_of_one_line(mine: Path, s3: str) -> None:
-    with pytest.raises(OptionError, match="s3://nowhere cannot be written to"):
-        push(mine, "mine", "s3://nowhere")

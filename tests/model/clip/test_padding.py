@@ -19,9 +19,3 @@ def test_padding_is_symmetric_and_comes_off_again(size: tuple[int, int], padding
     assert around == padding
     assert torch.equal(around.crop(around.add(images)), images)
     assert [side % 16 for side in around.add(images).shape[2:]] == [0, 0]
-
-
-def test_padded_pixels_are_zero() -> None:
-    padded = Padding(1, 0, 0, 2).add(torch.ones(1, 1, 2, 2))
-
-    assert padded.tolist() == [[[[0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]]]]

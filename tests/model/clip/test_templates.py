@@ -25,10 +25,6 @@ def test_articles_follow_the_text() -> None:
     assert fill("a photo of {article} {category}.", "pear") == "a photo of a pear."
 
 
-def test_braces_in_a_text_stay_what_they_are() -> None:
-    assert fill("a photo of a {}.", "{0} {} {category}") == "a photo of a {0} {} {category}."
-
-
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
     with pytest.raises(OptionError, match="imagenet80"):
         template_set("imagenet")

@@ -26,12 +26,6 @@ def _small_architecture() -> None:
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Path:
-    save_file(small.state(), tmp_path / "clip.safetensors")
-    return tmp_path / "clip.safetensors"
-
-
-@pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A hub's cache that holds the weights of tag `known`, and no hub behind it."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -51,15 +45,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def activations(model: nn.Module) -> set[type[nn.Module]]:
     return {type(module) for module in model.modules() if isinstance(module, QuickGELU | nn.GELU)}
-
-
-def test_weights_in_memory_come_back_as_they_were() -> None:
-    towers = from_state(ARCHITECTURE, small.state(), quick_gelu=True)
-
-    assert not towers.model.training
-    assert not any(weight.requires_grad for weight in towers.model.parameters())
-    for name, value in towers.state.items():
-        assert torch.equal(value, small.state()[name])
 
 
 @pytest.mark.parametrize(("quick", "expected"), [(True, QuickGELU), (False, nn.GELU)])
@@ -84,14 +69,6 @@ def test_a_file_for_each_tower_makes_a_model(tmp_path: Path) -> None:
         from_files(ARCHITECTURE, [tmp_path / "visual.pt"], quick_gelu=False)
     with pytest.raises(WeightsError, match="no image tower"):
         from_files(ARCHITECTURE, [tmp_path / "text.pt"], quick_gelu=False)
-
-
-def test_what_an_unmarked_file_is_taken_for_is_said(whole: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        towers = from_files(ARCHITECTURE, [whole], unmarked=True)
-
-    assert towers.quick_gelu
-    assert "QuickGELU is assumed" in caplog.text
 
 
 def test_files_of_different_activations_are_refused(tmp_path: Path) -> None:

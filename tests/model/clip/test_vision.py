@@ -7,15 +7,12 @@ from collections.abc import Iterator
 import open_clip
 import pytest
 import torch
-from torch import Tensor
 
 from lexiseg_model.clip.vision import (
     PositionRule,
     image_embedding,
     require_plain_vit,
-    resize_positions,
     tokens_before_last_block,
-    tokens_with_inner,
 )
 from lexiseg_model.errors import ShapeError, WeightsError
 from tests.model.clip import small
@@ -36,29 +33,6 @@ def test_at_its_own_size_the_tower_gives_open_clip_s_own_vectors(rule: PositionR
     found = image_embedding(visual, tokens_before_last_block(visual, images, rule))
 
     small.assert_alike(found, visual(images))
-
-
-@pytest.mark.parametrize("depth", [2, 3, 4])
-def test_inner_tokens_are_what_a_block_feeds_forward(depth: int) -> None:
-    visual, images = small.visual(), small.images(1, 24, 40)
-    seen: list[Tensor] = []
-    handle = visual.transformer.resblocks[-depth].ln_2.register_forward_hook(lambda *call: seen.append(call[2]))
-    expected = tokens_before_last_block(visual, images, "size")
-    handle.remove()
-
-    tokens, inner, grid = tokens_with_inner(visual, images, "size", depth)
-
-    assert grid == (3, 5)
-    small.assert_alike(inner, seen[0])
-    small.assert_alike(tokens, expected.tokens)
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_positions_of_the_learned_grid_and_the_class_token_s_are_untouched(rule: PositionRule) -> None:
-    positions = torch.randn(1 + 14 * 14, 8)
-
-    assert resize_positions(positions, (14, 14), (14, 14), rule) is positions
-    assert torch.equal(resize_positions(positions, (14, 14), (7, 28), rule)[0], positions[0])
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 33, 32), (1, 3, 32, 31), (1, 3, 0, 32), (3, 32, 32), (1, 1, 32, 32)])

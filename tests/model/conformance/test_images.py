@@ -56,13 +56,6 @@ def test_max_side_caps_the_input_and_not_the_masks(segmenter: Segmenter) -> None
     assert plan.size == SIZE
 
 
-def test_a_max_side_below_the_smallest_tile_gives_the_smallest_tile(segmenter: Segmenter) -> None:
-    plan = segmenter.plan(blocks(), InferenceOptions(max_side=1))
-
-    assert plan.tiles.size > 0
-    assert seen(segmenter, blocks(), InferenceOptions(max_side=1)).size == SIZE
-
-
 def test_a_max_side_beyond_the_cards_changes_nothing(segmenter: Segmenter) -> None:
     plan = segmenter.plan(blocks(), InferenceOptions(max_side=100_000))
 
@@ -140,13 +133,6 @@ def test_features_are_of_the_image_as_sent_when_it_was_decoded_smaller(segmenter
     plan = segmenter.plan(blocks()).of_size((120, 200))
 
     assert segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles)).size == (120, 200)
-
-
-def test_the_same_image_has_the_same_features(segmenter: Segmenter, features: Features) -> None:
-    again = seen(segmenter, blocks())
-
-    assert again.tensors.keys() == features.tensors.keys()
-    assert all(torch.equal(again.tensors[name], features.tensors[name]) for name in again.tensors)
 
 
 def test_a_model_that_refines_has_a_normalised_guide_or_a_way_of_its_own(

@@ -12,7 +12,7 @@ from torch import Tensor
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import ClassEntry
-from tests.model.conformance.asking import CLASSES, bank_of, blocks, encoded_in_company, seen
+from tests.model.conformance.asking import CLASSES, bank_of, blocks, seen
 
 
 def test_there_is_one_map_of_scores_for_each_class(segmenter: Segmenter, features: Features, bank: TextBank) -> None:
@@ -23,17 +23,6 @@ def test_there_is_one_map_of_scores_for_each_class(segmenter: Segmenter, feature
     assert scores.dtype == torch.float32
     assert scores.isfinite().all()
     assert segmenter.probability_scale > 0
-
-
-def test_scores_do_not_depend_on_the_batch_that_the_image_was_in(
-    segmenter: Segmenter, features: Features, bank: TextBank
-) -> None:
-    plans = [segmenter.plan(blocks(letters)) for letters in ("bbga", "rgba", "xrxg")]
-    _, parts, _ = encoded_in_company(segmenter, plans)
-
-    scores = segmenter.class_scores(segmenter.assemble(plans[1], parts), bank)
-
-    assert torch.equal(scores, segmenter.class_scores(features, bank))
 
 
 def test_asking_changes_nothing_that_is_kept(segmenter: Segmenter, bank: TextBank) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.segmenter import Segmenter, TextBank, TextRows
+from lexiseg_model.segmenter import Segmenter, TextRows
 from lexiseg_model.types import ClassEntry
 from tests.model.conformance.asking import CLASSES, bank_of
 from tests.model.conformance.conftest import Loaded
@@ -89,10 +89,3 @@ def test_what_texts_mean_is_a_unit_vector_for_each(segmenter: Segmenter) -> None
     assert meant.dtype == np.float32
     assert len(meant) == len(NAMES)
     np.testing.assert_allclose(np.linalg.norm(meant, axis=1), 1, atol=2e-3)
-
-
-def test_a_bank_made_again_is_the_same(segmenter: Segmenter, bank: TextBank) -> None:
-    again = bank_of(segmenter)
-
-    assert torch.equal(again.vectors, bank.vectors)
-    assert np.array_equal(again.owner, bank.owner)

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.annotated import IGNORED, UNEXPECTED, AnnotatedSet, label_table, read_benchmark, read_labels
+from lexiseg_model.data.annotated import IGNORED, AnnotatedSet, label_table, read_benchmark, read_labels
 from lexiseg_model.data.benchmark import benchmark
 from lexiseg_model.errors import DatasetError
 from tests.model.data import trees
@@ -91,19 +91,6 @@ def test_the_root_may_be_the_official_folder_or_one_that_holds_it(tmp_path: Path
     assert len(read_benchmark("voc21", tmp_path / inner).images) == 1
 
 
-def test_a_training_split_is_read_by_its_own_name(tmp_path: Path) -> None:
-    trees.write_voc(tmp_path, {"2007_000032": np.zeros((4, 5), int)}, split="train")
-
-    assert [image.name for image in read_benchmark("voc20", tmp_path, "train").images] == ["2007_000032"]
-
-
-def test_converted_maps_go_before_those_as_released(tmp_path: Path) -> None:
-    trees.write_coco(tmp_path, {"000000000139": np.full((4, 5), 181)})
-    trees.write_coco(tmp_path, {"000000000139": np.full((4, 5), 3)}, "_labelTrainIds")
-
-    assert np.unique(read_benchmark("coco-stuff", tmp_path).images[0].read_labels()).tolist() == [3]
-
-
 def test_what_is_not_there_is_named_with_the_layout(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         read_benchmark("ade20k", tmp_path)
@@ -118,35 +105,6 @@ def test_a_listed_image_that_is_missing_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match=r"voc21: 1 of 4 files are missing, such as .*JPEGImages/2007_000042.jpg"):
         read_benchmark("voc21", tmp_path)
-
-
-def test_where_zero_is_ignored_labels_begin_at_one() -> None:
-    found = benchmark("ade20k")
-
-    table = label_table(found, found.layouts[0])
-
-    assert table[0] == IGNORED
-    assert table[1:151].tolist() == list(range(150))
-    assert table[151] == UNEXPECTED
-
-
-def test_unlabelled_coco_is_background_for_objects_and_nothing_for_stuff() -> None:
-    objects, stuff = benchmark("coco-object"), benchmark("coco-stuff")
-
-    of_objects = label_table(objects, objects.layouts[1])
-    of_stuff = label_table(stuff, stuff.layouts[1])
-
-    assert (of_objects[255], of_objects[91], of_objects[0], of_objects[89]) == (0, 0, 1, 80)
-    assert (of_stuff[255], of_stuff[91], of_stuff[0], of_stuff[181]) == (IGNORED, 80, 0, 170)
-
-
-def test_cityscapes_ids_become_train_ids() -> None:
-    found = benchmark("cityscapes")
-
-    table = label_table(found, found.layouts[1])
-
-    assert [int(table[value]) for value in (7, 8, 11, 33)] == [0, 1, 2, 18]
-    assert {int(table[value]) for value in (0, 1, 9, 29, 255)} == {IGNORED}
 
 
 def test_a_value_that_means_nothing_is_an_error(tmp_path: Path) -> None:
@@ -180,30 +138,6 @@ def test_where_two_overlap_the_smaller_wins(tmp_path: Path) -> None:
     labels = read_benchmark("lvis", tmp_path).images[0].read_labels()
 
     assert labels[3].tolist() == [8, 8, 4, 4, 8, 8, 8, 8, 8, 8]
-
-
-def test_all_parts_of_an_instance_are_painted(tmp_path: Path) -> None:
-    parts = box(285, 3, 0, 0, 2, 8) | {"segmentation": [[0, 0, 2, 0, 2, 8, 0, 8], [8, 0, 10, 0, 10, 8, 8, 8]]}
-    write_lvis(tmp_path, [IMAGE], [parts])
-
-    labels = read_benchmark("lvis", tmp_path).images[0].read_labels()
-
-    assert np.unique(labels[:, [0, 1, 8, 9]]).tolist() == [2]
-
-
-def test_an_image_without_a_mask_is_left_out(tmp_path: Path) -> None:
-    write_lvis(tmp_path, [IMAGE, IMAGE | {"id": 9}], [box(285, 1, 0, 0, 4, 8)])
-
-    assert len(read_benchmark("lvis", tmp_path).images) == 1
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"images": []}'])
-def test_a_file_of_another_kind_is_an_error(tmp_path: Path, content: str) -> None:
-    (tmp_path / "lvis").mkdir()
-    (tmp_path / "lvis" / "lvis_v1_val.json").write_text(content)
-
-    with pytest.raises(DatasetError, match="is not an LVIS v1 annotation file"):
-        read_benchmark("lvis", tmp_path)
 
 
 def test_a_category_that_lvis_does_not_have_is_an_error(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_model.data.benchmark import Benchmark, benchmark, names
+from lexiseg_model.data.benchmark import benchmark, names
 from lexiseg_model.errors import DatasetError
 
 CLASSES = {
@@ -34,11 +34,6 @@ def test_a_benchmark_has_its_classes_and_images(name: str) -> None:
     assert found.source
 
 
-@pytest.mark.parametrize("name", sorted(BACKGROUND))
-def test_the_background_is_class_0(name: str) -> None:
-    assert benchmark(name).classes[0] in ("background", "others")
-
-
 @pytest.mark.parametrize(("whole", "part"), [("voc21", "voc20"), ("context60", "context59")])
 def test_with_and_without_background_name_the_same_classes(whole: str, part: str) -> None:
     assert benchmark(whole).classes[1:] == benchmark(part).classes
@@ -60,19 +55,6 @@ def test_lvis_knows_how_frequent_each_class_is() -> None:
     assert {letter: frequency.count(letter) for letter in "rcf"} == {"r": 337, "c": 461, "f": 405}
 
 
-def test_stored_values_of_different_classes_do_not_meet() -> None:
-    for name in names():
-        stored = [value for values in benchmark(name).stored or [] for value in values]
-        assert len(stored) == len(set(stored)), name
-
-
 def test_an_unknown_benchmark_names_those_that_there_are() -> None:
     with pytest.raises(DatasetError, match=r"no benchmark 'voc22'; known benchmarks: ade20k, .*voc21"):
         benchmark("voc22")
-
-
-def test_as_many_stored_values_as_classes() -> None:
-    content = benchmark("cityscapes").model_dump()
-
-    with pytest.raises(ValueError, match="18 lists of stored values for 19 classes"):
-        Benchmark.model_validate(content | {"stored": content["stored"][1:]})

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.checking import check_masks, check_pairs, is_masked
+from lexiseg_model.data.checking import check_masks, check_pairs
 from lexiseg_model.data.pairs.files import open_pairs
 from tests.model.data.pairs.pair_files import pair, photograph, write_tar
 
@@ -71,15 +71,6 @@ def test_values_beyond_the_list_are_found(pets: Path) -> None:
     assert [(entry.kind, entry.detail) for entry in problems] == [("value", "holds 3, 200; expected 0 to 2")]
 
 
-@pytest.mark.parametrize(
-    "other", [np.zeros((HEIGHT, WIDTH, 3), np.uint8), np.zeros((HEIGHT, WIDTH), np.uint16), mask(0) > 0]
-)
-def test_masks_of_other_formats_are_found(pets: Path, other: NDArray[np.uint8]) -> None:
-    Image.fromarray(other).save(pets / "train/masks/1.png")
-
-    assert kinds(pets) == [("mask format", "train/masks/1.png")]
-
-
 @pytest.mark.parametrize("broken", ["train/images/1.jpg", "train/masks/1.png"])
 def test_what_cannot_be_read_is_found(pets: Path, broken: str) -> None:
     (pets / broken).write_bytes((pets / broken).read_bytes()[:60])
@@ -119,12 +110,6 @@ def test_lone_photographs_and_lone_masks_are_found(pets: Path) -> None:
     assert kinds(pets) == [("no mask", "train/images/1.jpg"), ("no photograph", "val/masks/3.png")]
 
 
-def test_a_mask_of_nothing_but_ignored_pixels_is_found(pets: Path) -> None:
-    Image.fromarray(mask(255)).save(pets / "train/masks/1.png")
-
-    assert kinds(pets) == [("all ignored", "train/masks/1.png")]
-
-
 def test_a_photograph_with_an_exif_rotation_is_found(pets: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -144,13 +129,6 @@ def test_a_class_list_that_cannot_be_meant_is_found(pets: Path, listing: str | N
 
     kind = "layout" if listing else "no classes"
     assert any(entry.kind == kind and detail in entry.detail for entry in check_masks(pets).problems)
-
-
-def test_a_folder_of_sets_is_none(pets: Path) -> None:
-    assert is_masked(pets)
-    assert not is_masked(pets.parent)
-    (pets / "classes.json").unlink()
-    assert is_masked(pets)
 
 
 def test_every_broken_pair_is_named(tmp_path: Path) -> None:

@@ -17,13 +17,12 @@ from lexiseg_model.data.entities import (
     Endpoint,
     WithEntities,
     from_captions,
-    phrases_by,
     plain_phrases,
     read_entities,
     write_entities,
 )
 from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.errors import DatasetError, OptionError, SampleError
+from lexiseg_model.errors import DatasetError
 from tests.model.training.pairs_folder import write_pairs
 
 
@@ -78,11 +77,6 @@ def test_entities_keep_the_words_that_describe_them(caption: str, entities: tupl
     assert plain_phrases(caption) == entities
 
 
-def test_a_parser_that_is_not_here_says_how_to_have_it() -> None:
-    with pytest.raises(OptionError, match=r"no_such_pipeline.*(not installed|python -m spacy download)"):
-        phrases_by("spacy", "no_such_pipeline")
-
-
 def test_a_broken_off_listing_is_gone_on_with(tmp_path: Path) -> None:
     source = open_pairs(write_pairs(tmp_path / "captions", 4))
     listing = tmp_path / LISTING
@@ -98,13 +92,6 @@ def test_a_broken_off_listing_is_gone_on_with(tmp_path: Path) -> None:
     assert listing.read_text() == whole
     pair = WithEntities(source, read_entities(listing)).read(0, 1)
     assert pair.captions == ("green square\ngreen\ngrey",)
-
-
-def test_a_pair_without_entities_is_a_broken_pair(tmp_path: Path) -> None:
-    source = open_pairs(write_pairs(tmp_path / "captions", 1))
-
-    with pytest.raises(SampleError, match="has no entities"):
-        WithEntities(source, {}).read(0, 0)
 
 
 def test_a_model_is_shown_the_photograph_and_asked_for_json(tmp_path: Path, endpoint: Endpoint) -> None:

@@ -44,20 +44,6 @@ def test_a_category_beside_the_eighty_is_named(tmp_path: Path) -> None:
         read_coco_instances(tmp_path, "val")
 
 
-def test_a_missing_photograph_of_coco_is_named(tmp_path: Path) -> None:
-    write_coco_instances(tmp_path, {1: (40, 60), 2: (40, 60)}, [])
-    (tmp_path / "coco" / "val2017" / "000000000002.jpg").unlink()
-
-    with pytest.raises(DatasetError, match=r"coco-instance: 1 of 2 files are missing, such as .*000000000002.jpg"):
-        read_coco_instances(tmp_path, "val")
-
-
-@pytest.mark.parametrize("read", [read_coco_instances, read_ade_instances])
-def test_a_tree_that_is_not_there_is_named_with_the_layout(read: Any, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"-instance: none of .* holds (annotations/instances_val2017.json|annot)"):
-        read(tmp_path, "val")
-
-
 CLASSES = np.array([[0, 1, 1], [100, 1, 0]])
 NUMBERS = np.array([[0, 1, 1], [2, 3, 0]])
 
@@ -75,10 +61,3 @@ def test_ade_tells_instances_by_class_and_number(tmp_path: Path) -> None:
         [[False, False, False], [False, True, False]],
         [[False, False, False], [True, False, False]],
     ]
-
-
-def test_a_class_beside_the_hundred_is_named(tmp_path: Path) -> None:
-    write_ade_instances(tmp_path, {"ADE_val_00000001": (CLASSES + 1, NUMBERS)})
-
-    with pytest.raises(DatasetError, match=r"00000001.png holds the class 101; expected 1 to 100"):
-        read_ade_instances(tmp_path, "val").scenes[0].read_truth()

@@ -8,7 +8,6 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from lexiseg_model.data.packing import Packed, PackOptions, pack_pairs
 from lexiseg_model.data.pairs.files import open_pairs
@@ -111,12 +110,3 @@ def test_large_photographs_become_smaller_and_small_ones_stay(tmp_path: Path) ->
     shards = open_pairs(tmp_path / "shards")
     assert decode(shards.read(0, 0)).shape == (60, 150, 3)
     assert shards.read(0, 1).photograph == photograph(7, (50, 40))
-
-
-def test_a_format_that_readers_of_shards_do_not_know_becomes_jpeg(tmp_path: Path) -> None:
-    Image.new("L", (6, 4), 90).save(tmp_path / "a.ppm")
-    (tmp_path / "pairs.csv").write_text("image,caption\na.ppm,one\n")
-
-    pack(tmp_path / "pairs.csv", tmp_path / "shards")
-
-    assert decode(open_pairs(tmp_path / "shards").read(0, 0)).tolist() == [[[90] * 3] * 6] * 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -63,12 +62,6 @@ def test_images_ids_and_segments_are_read(name: str, tmp_path: Path) -> None:
     assert abs(picture[0, 0].astype(int) - colour(1)).max() < 8
 
 
-def test_the_masks_of_coco_may_lie_where_their_archive_puts_them(tmp_path: Path) -> None:
-    write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))], masks="annotations/panoptic_val2017")
-
-    assert read("coco-panoptic", tmp_path).scenes[0].read_truth().ids.shape == (3, 4)
-
-
 @pytest.mark.parametrize("missing", ["val2017/000000000139.jpg", "panoptic_val2017/000000000139.png"])
 def test_a_missing_file_is_named(missing: str, tmp_path: Path) -> None:
     write_coco_panoptic(tmp_path, [drawn(name, (1, 92, 200)) for name in ("000000000139", "000000000285")])
@@ -85,29 +78,3 @@ def test_an_unknown_category_is_named_with_its_image(tmp_path: Path) -> None:
         DatasetError, match=r"the image '139' has a segment of the unknown category 12; expected one of"
     ):
         read("coco-panoptic", tmp_path)
-
-
-def test_annotations_of_an_image_that_is_not_listed_are_an_error(tmp_path: Path) -> None:
-    listing = write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))])
-    listing.write_text(json.dumps(json.loads(listing.read_text()) | {"images": []}))
-
-    with pytest.raises(DatasetError, match="annotations of the image '139', which is not among the images"):
-        read("coco-panoptic", tmp_path)
-
-
-@pytest.mark.parametrize("content", ["[]", "{}", "no JSON", '{"images": [], "annotations": [{}]}'])
-def test_another_kind_of_json_is_refused(content: str, tmp_path: Path) -> None:
-    listing = write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))])
-    listing.write_text(content)
-
-    with pytest.raises(DatasetError, match=r"panoptic_val2017.json is not a panoptic annotation file"):
-        read("coco-panoptic", tmp_path)
-
-
-def test_an_id_without_a_segment_is_an_error(tmp_path: Path) -> None:
-    write_coco_panoptic(tmp_path, [Drawn("000000000139", IDS, {3: 1, 300: 92})])
-
-    with pytest.raises(
-        DatasetError, match=rf"139.png holds the ids \[{LARGE}\], which its segments_info does not list"
-    ):
-        read("coco-panoptic", tmp_path).scenes[0].read_truth()

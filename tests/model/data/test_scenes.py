@@ -18,20 +18,15 @@ from lexiseg_model.data.read_scenes import (
     read_panoptic_scenes,
 )
 from lexiseg_model.data.scenes import (
-    MIN_AREA,
     NOTHING,
     VOID,
-    Instance,
     PanopticTruth,
     SceneClass,
     TruthSegment,
-    annotations_of,
-    components,
     objects_in,
     panoptic_of,
 )
-from lexiseg_model.errors import DatasetError, SampleError
-from tests import coco
+from lexiseg_model.errors import SampleError
 from tests.model.data.panoptic_trees import Drawn, write_cityscapes_panoptic
 
 IGNORED = 255
@@ -39,33 +34,6 @@ IGNORED = 255
 
 def board(size: tuple[int, int] = (60, 60)) -> NDArray[np.uint8]:
     return np.zeros(size, np.uint8)
-
-
-def test_two_blocks_of_one_class_are_two_objects_with_their_areas() -> None:
-    labels = board()
-    labels[0:10, 0:10] = 3
-    labels[20:40, 20:30] = 3
-
-    found = components(labels, {3})
-
-    assert (found.labels, found.areas) == ((3, 3), (100, 200))
-    assert (found.ids[0, 0], found.ids[20, 20], found.ids[50, 50]) == (1, 2, 0)
-
-
-def test_an_object_has_a_hundred_pixels_at_least() -> None:
-    labels = board()
-    labels[0:10, 0:10] = 1
-    labels[20:31, 0:9] = 1  # 99
-
-    assert components(labels, {1}).areas == (MIN_AREA,)
-
-
-def test_an_object_has_a_thousandth_of_the_picture_at_least() -> None:
-    labels = board((400, 500))
-    labels[0:10, 0:20] = 1
-    labels[20:30, 0:19] = 1
-
-    assert components(labels, {1}).areas == (200,)
 
 
 def test_things_are_segments_by_component_and_stuff_by_class() -> None:
@@ -103,29 +71,6 @@ def test_things_are_numbered_and_stuff_is_nobodys() -> None:
     assert found.labels == (1, 1)
     assert found.ids.tolist() == [[0, 0, 1, 2, 0]]
     assert not found.ignored.any()
-
-
-def test_void_and_groups_are_ignored() -> None:
-    truth = PanopticTruth(np.array([[0, 5, 6]], np.int32), (TruthSegment(5, 1, 1, crowd=True), TruthSegment(6, 1, 1)))
-
-    found = objects_in(truth, CLASSES)
-
-    assert found.ignored.tolist() == [[True, True, False]]
-    assert found.ids.tolist() == [[0, 0, 1]]
-
-
-IDS = np.array([[0, 9, 9, -1], [0, 9, 4, 4], [700, 700, 4, 4]], np.int32)
-
-
-def test_every_instance_becomes_a_mask_in_their_order() -> None:
-    annotations = annotations_of(IDS, [Instance(700, 2), Instance(4, 0, crowd=True), Instance(9, 1)])
-
-    assert [entry["category_id"] for entry in annotations] == [3, 1, 2]
-    assert [entry["iscrowd"] for entry in annotations] == [0, 1, 0]
-    for entry, number in zip(annotations, (700, 4, 9), strict=True):
-        assert np.array_equal(coco.decode(entry["segmentation"]), number == IDS)
-        assert entry["area"] == np.count_nonzero(number == IDS)
-        assert entry["bbox"] == coco.box(entry["segmentation"])
 
 
 def write(root: Path, mask: NDArray[np.uint8], classes: Sequence[str] | None) -> None:
@@ -170,18 +115,6 @@ def test_objects_are_components_of_things_and_stuff_but_not_of_the_background(tm
     assert objects.ignored[:, 0].tolist() == [False] * 80 + [True] * 20
 
 
-def test_where_classes_have_no_names_every_value_is_a_region(tmp_path: Path) -> None:
-    write(tmp_path, mask(0, 7, 3, 7, 255), None)
-
-    data = object_scenes(tmp_path, "mine", "val", is_thing)
-
-    assert [entry.name for entry in data.classes] == ["region"]
-    objects = data.scenes[0].read_truth()
-    assert objects.labels == (0, 0, 0, 0)
-    assert len(np.unique(objects.ids[::20, 0])) == 5
-    assert objects.ignored[-1, 0]
-
-
 def test_a_mask_that_does_not_fit_its_photograph_or_its_classes_is_named(tmp_path: Path) -> None:
     write(tmp_path, mask(0, 1, 2), ["background", "sky"])
     (scene,) = object_scenes(tmp_path, "mine", "val", is_thing).scenes
@@ -222,12 +155,6 @@ def test_any_other_name_is_a_folder_of_ones_own(tmp_path: Path) -> None:
     assert len(panoptic.scenes[0].read_truth().segments) == 2
     assert [entry["category_id"] for entry in instances.scenes[0].read_truth()] == [2]
     assert objects.scenes[0].read_truth().labels == (0, 1)
-
-
-@pytest.mark.parametrize("read", [read_panoptic_scenes, read_object_scenes])
-def test_sets_of_instances_alone_serve_no_other_task(read: object, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="coco-instance has instances only, not enough for"):
-        read("coco-instance", tmp_path, "val", is_thing)  # type: ignore[operator]
 
 
 def test_any_json_of_coco_gives_objects_with_the_smaller_above_and_groups_ignored(tmp_path: Path) -> None:

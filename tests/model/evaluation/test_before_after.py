@@ -23,11 +23,3 @@ def test_classes_that_are_there_stand_side_by_side_with_the_change() -> None:
         ["mIoU", "47.6", "81.7", "+34.1", "+34.1", "to", "+34.1"],
         ["pixel", "accuracy", "70.0", "93.0", "+23.0", "+23.0", "to", "+23.0"],
     ]
-
-
-def test_a_change_that_photographs_contradict_is_not_sure() -> None:
-    worse, better = [[0, 0, 0], [0, 9, 0], [0, 1, 0]], [[0, 9, 0], [0, 9, 0], [0, 9, 0]]
-
-    change = BeforeAfter(CLASSES, np.array([worse, better, worse]), np.array([better, worse, better])).change
-
-    assert change.difference > 0 > change.low

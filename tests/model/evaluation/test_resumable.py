@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,9 @@ from lexiseg_model.data.scenes import Objects, SceneSet
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.resumable import (
     ALONE,
-    READ_AHEAD,
     EvaluationRun,
     Ranks,
     device_of,
-    read_ahead,
     read_records,
 )
 from lexiseg_model.evaluation.scenes.judges import PromptJudge, scene_run
@@ -34,21 +31,6 @@ def test_a_line_cut_short_is_not_there(tmp_path: Path, cut: int) -> None:
     assert read_records(tmp_path) == {"a": {}}
 
 
-def test_a_damaged_line_is_named(tmp_path: Path) -> None:
-    (tmp_path / "x.jsonl").write_text('["a", {}]\n["b",\n')
-
-    with pytest.raises(DatasetError, match=r"x.jsonl, line 2 is damaged .* delete the file"):
-        read_records(tmp_path)
-
-
-def test_an_image_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "x.jsonl").write_text('["a", {}]\n')
-    (tmp_path / "y.jsonl").write_text('["a", {}]\n')
-
-    with pytest.raises(DatasetError, match="holds 'a' twice: two evaluations ran at once"):
-        read_records(tmp_path)
-
-
 def test_each_process_of_a_machine_gets_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "5")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -56,25 +38,6 @@ def test_each_process_of_a_machine_gets_a_gpu_of_its_own(monkeypatch: pytest.Mon
 
     assert device_of("auto") == "cuda:1"
     assert device_of("cpu") == "cpu"
-
-
-def test_the_next_are_read_while_one_is_worked_on() -> None:
-    read = {number: threading.Event() for number in range(9)}
-
-    for number, _ in read_ahead(range(9), lambda number: read[number].set()):
-        following = range(number + 1, min(number + 1 + READ_AHEAD, 9))
-        assert all(read[later].wait(30) for later in following)
-
-
-def test_a_failure_comes_where_its_item_would() -> None:
-    def read(number: int) -> int:
-        return 6 // (2 - number)
-
-    items = read_ahead(range(5), read)
-
-    assert [next(items), next(items)] == [(0, 3), (1, 6)]
-    with pytest.raises(ZeroDivisionError):
-        next(items)
 
 
 FLAGS = (["rrg", "rgg"], ["r.r", "..."], ["ggg", "rrr"], ["rgb", "bgr"], ["b.g", "g.b"])
@@ -100,12 +63,6 @@ def job(data: SceneSet[Objects], progress: Path, ranks: Ranks = ALONE, judge: An
 
 def labels(records: Sequence[dict[str, Any]]) -> list[list[int]]:
     return [[row[0] for row in record["objects"]] for record in records]
-
-
-def test_when_all_is_done_nothing_is_left_on_disk(tmp_path: Path) -> None:
-    job(data_of(), tmp_path).run()
-
-    assert list(tmp_path.iterdir()) == []
 
 
 class Stopped(Exception):

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
-from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.run import Report, evaluate
 from tests.model.stand_in import ColourSegmenter, picture
 
@@ -48,14 +47,6 @@ def test_where_there_is_a_background_nobody_answers_for_it(tmp_path: Path) -> No
     assert report.scores.miou == 100
 
 
-def test_ignored_pixels_count_nowhere(tmp_path: Path) -> None:
-    data = write_set(tmp_path, ["red", "green"], (["rgrg"], [[0, 1, 255, 255]]))
-
-    report = evaluate(ColourSegmenter(), data)
-
-    assert (report.scores.miou, report.scores.pixel_accuracy) == (100, 100)
-
-
 def test_a_renamed_class_is_asked_for_by_its_other_word(tmp_path: Path) -> None:
     data = write_set(tmp_path, ["ruby", "green"], (["rg"], [[0, 1]]))
 
@@ -80,12 +71,3 @@ def test_the_report_is_plain_json(tmp_path: Path) -> None:
         "renamed": {},
         "refine": "none",
     }
-
-
-def test_masks_are_refined_where_the_card_says_so(tmp_path: Path) -> None:
-    data = write_set(tmp_path, ["red", "green"], (["rrgg"], [[0, 0, 1, 1]]))
-    segmenter = ColourSegmenter()
-    segmenter.card = segmenter.card.model_copy(update={"refine": "pamr"})
-
-    with pytest.raises(OptionError, match="cannot refine its masks"):  # for want of a guide
-        evaluate(segmenter, data)

@@ -1,4 +1,4 @@
-"""The export of the bundled model, made once: float32, and int8 with the ranges of the six photographs."""
+"""The export of the bundled model, made once: float32, and int8 with the ranges that the model comes with."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from lexiseg_model.catalogue import load
+from lexiseg_model.catalogue import bundled, load
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.export.manifest import Manifest, Numbers, read
+from lexiseg_model.export.manifest import RANGES, Manifest, Numbers, read
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from tests import once
-from tests.model.conftest import Photographs
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter
 
 
@@ -57,11 +56,9 @@ def torch_tiny() -> Exportable:
 
 
 @pytest.fixture(scope="session")
-def exported(torch_tiny: Exportable, photographs: Photographs, tmp_path_factory: pytest.TempPathFactory) -> Export:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
     folder = shutil.copytree(tiny_graphs(), tmp_path_factory.mktemp("export") / "onnx")
-    manifest = read(folder)
-    tiles = [torch_tiny.plan(photograph).tiles for photograph in photographs.values()]
-    return Export(folder, add_int8(folder, manifest, tiles))
+    return Export(folder, add_int8(folder, read(folder), (), bundled()["tiny"] / RANGES))
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from lexiseg_model import device
-from lexiseg_model.catalogue import bundled
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime
@@ -18,7 +16,6 @@ from lexiseg_model.export.choose import use_runtime
 from lexiseg_model.export.manifest import MANIFEST, RANGES, read
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.types import Precision, Runtime
-from tests.model.export.conftest import Export
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 from tests.model.export.test_onnx_runtime import versions
 from tests.model.stand_in import ColourSegmenter
@@ -75,14 +72,6 @@ def test_auto_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "onnx").exists()
 
 
-def test_an_export_that_is_there_is_not_written_again(small_export: Path) -> None:
-    segmenter = small()
-
-    use_runtime(segmenter, "onnx", FAST, [small_export], lambda: pytest.fail("loaded once more"))
-
-    assert runs_onnx(segmenter)
-
-
 def test_an_export_of_other_weights_is_replaced(small_export: Path) -> None:
     segmenter = small("new")
 
@@ -135,15 +124,6 @@ def test_ranges_of_another_graph_are_refused(content: str | None, small_export: 
         use_runtime(small(), "onnx-int8", FAST, [tmp_path / "own"], small, kept)
 
     assert {path.name for path in (tmp_path / "own").iterdir()} == {"image.onnx", MANIFEST}
-
-
-def test_the_ranges_of_the_bundled_model_fit_its_graph(exported: Export, tmp_path: Path) -> None:
-    copy = shutil.copytree(exported.folder, tmp_path / "onnx")
-    torch_alone = exported.manifest.model_copy(update={"graphs": exported.manifest.of("float32")})
-
-    written = add_int8(copy, torch_alone, (), bundled()["tiny"] / RANGES)
-
-    assert written.int8 == "static, 7-bit weights, ranges kept with the model"
 
 
 @pytest.mark.parametrize("bfloat16", [False, True], indirect=True)

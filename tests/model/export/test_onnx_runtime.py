@@ -49,10 +49,6 @@ def test_it_reports_to_nobody_unless_it_is_told_to(
     assert os.environ["ORT_DISABLE_TELEMETRY"] == then
 
 
-def test_a_cpu_has_one_provider() -> None:
-    assert onnx_runtime.providers(torch.device("cpu"), exact=False) == [("CPUExecutionProvider", {})]
-
-
 class GpuBuild:
     def get_available_providers(self) -> list[str]:
         return ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -89,11 +85,3 @@ def test_a_session_that_fell_back_to_the_cpu_is_refused() -> None:
 
     onnx_runtime.require_provider(Session("CUDAExecutionProvider", "CPUExecutionProvider"), torch.device("cuda"))
     onnx_runtime.require_provider(Session("CPUExecutionProvider"), torch.device("cpu"))
-
-
-def test_threads_follow_the_variable_that_torch_follows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert onnx_runtime.threads() == 3
-
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert onnx_runtime.threads() >= 1

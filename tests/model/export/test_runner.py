@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import ExportError, ShapeError
 from lexiseg_model.export import manifest, runner
-from lexiseg_model.export.manifest import MANIFEST, Graph, Manifest
+from lexiseg_model.export.manifest import MANIFEST, Manifest
 from lexiseg_model.export.runner import OnnxRunner
 from tests.model.export.small import BUCKET, noise
 
@@ -35,21 +34,6 @@ def test_a_damaged_file_is_found_when_the_model_loads(small_export: Path, writte
 
     with pytest.raises(ExportError, match="Export the model again"):
         OnnxRunner(small_export, written, "float32", CPU)
-
-
-def test_a_missing_file_is_found_when_the_model_loads(small_export: Path, written: Manifest) -> None:
-    (small_export / written.graphs[0].file).unlink()
-
-    with pytest.raises(ExportError, match="is missing"):
-        OnnxRunner(small_export, written, "float32", CPU)
-
-
-def test_a_file_that_is_no_graph_is_an_error_of_ours(small_export: Path, written: Manifest) -> None:
-    (small_export / "image.onnx").write_bytes(b"no graph")
-    graph = Graph(file="image.onnx", sha256=hashlib.sha256(b"no graph").hexdigest(), bytes=8, numbers="float32")
-
-    with pytest.raises(ExportError, match="cannot load"):
-        OnnxRunner(small_export, written.model_copy(update={"graphs": [graph]}), "float32", CPU)
 
 
 def test_numbers_that_were_not_exported_are_asked_for_by_command(small_export: Path, written: Manifest) -> None:

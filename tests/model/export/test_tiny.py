@@ -67,6 +67,7 @@ def test_the_manifest_says_what_the_files_are(exported: Export, torch_tiny: Expo
     folder, manifest = exported
 
     assert manifest.digest == torch_tiny.digest
+    assert manifest.int8 == "static, 7-bit weights, ranges kept with the model"
     assert [(graph.file, graph.numbers) for graph in manifest.graphs] == [
         ("image.onnx", "float32"),
         ("prompt-maps.onnx", "float32"),

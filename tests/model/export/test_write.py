@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.errors import ExportError, OptionError
-from lexiseg_model.export import manifest, write
+from lexiseg_model.export import manifest
 from lexiseg_model.export.manifest import Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
@@ -33,10 +33,6 @@ def transformer(method: str) -> nn.Module:
     if method == "tcl":
         return TclPass(network)
     return DensePass(DenseNetwork(network.visual, published_policy("naclip").settings))
-
-
-def edges() -> SmallSegmenter:
-    return SmallSegmenter(Edges(), (BUCKET,), any_size=True)
 
 
 def test_each_bucket_gets_a_graph_and_other_tiles_stay_with_the_method(tmp_path: Path) -> None:
@@ -133,22 +129,3 @@ def test_a_graph_that_would_not_do_is_refused_and_the_old_export_stays(
 
     assert manifest.read(small_export) == before
     assert list(small_export.parent.iterdir()) == [small_export]
-
-
-def test_a_network_beyond_what_a_file_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write, "LARGEST", 100)
-
-    with pytest.raises(ExportError, match="holds 2 GiB"):
-        export(edges(), tmp_path)
-
-
-def test_whole_images_of_any_shape_have_no_graph_of_one_shape(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="needs one shape"):
-        export(SmallSegmenter(transformer("tcl"), (), any_size=False), tmp_path)
-
-
-def test_a_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-
-    with pytest.raises(ExportError, match="cannot write to"):
-        export(edges(), tmp_path / "file" / "onnx")

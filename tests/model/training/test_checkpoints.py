@@ -44,16 +44,6 @@ def test_a_run_that_goes_on_as_it_was_says_where(tmp_path: Path, capsys: pytest.
     assert told(capsys, tmp_path) == ([8, 9], "resumed at step 8, 0.0 minutes")
 
 
-def test_another_length_before_the_rate_falls_changes_nothing_else(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stopped(tmp_path)
-
-    seen, line = told(capsys, tmp_path, steps=12)
-
-    assert (seen, line) == ([8, 9, 10, 11], "resumed at step 8, 0.0 minutes: steps was 10, is 12")
-
-
 def test_another_length_while_the_rate_falls_says_from_where_it_falls_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,26 +56,6 @@ def test_another_length_while_the_rate_falls_says_from_where_it_falls_anew(
         "resumed at step 5, 0.0 minutes (plateau.pt), not at step 8: steps was 10, is 12, and the learning rate "
         "decayed from there; 3 steps are trained again"
     )
-
-
-def test_other_minutes_of_a_rate_that_fell_from_the_start_begin_the_run_anew_and_say_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stopped(tmp_path, steps=None, minutes=500, decay_share=1)
-
-    class Short(ToyRun):
-        def _loss(self, batch: ToyBatch) -> Tensor:
-            signal.raise_signal(signal.SIGTERM)
-            return super()._loss(batch)
-
-    capsys.readouterr()
-    run = Short(recipe_for(tmp_path, steps=None, minutes=1200, decay_share=1))
-    run.train()
-
-    assert run.seen == [0]
-    line = capsys.readouterr().out.splitlines()[0]
-    assert line.startswith("resumed at step 0, 0.0 minutes (plateau.pt), not at step 8: minutes was 500, is 1,200, and")
-    assert line.endswith("8 steps are trained again")
 
 
 def test_without_the_plateau_it_goes_on_and_says_that_the_rate_is_another(
@@ -106,12 +76,6 @@ def begun(out: Path, **values: Any) -> None:
     (out / "checkpoint.pt").touch()
 
 
-def test_a_run_may_be_gone_on_with_longer_and_elsewhere(tmp_path: Path) -> None:
-    begun(tmp_path, steps=10, workers=0, micro_batch=2)
-
-    assert is_begun(recipe_for(tmp_path, steps=20, workers=3, device="cuda", micro_batch=None))
-
-
 def test_what_differs_is_named_down_to_its_part(tmp_path: Path) -> None:
     phases = [Phase(after=0, crop=64, global_batch=4), Phase(after=0.5, crop=96, global_batch=4)]
     begun(tmp_path, phases=phases, rate_factors={"first": 0.1, "head": 2.0})
@@ -125,12 +89,3 @@ def test_what_differs_is_named_down_to_its_part(tmp_path: Path) -> None:
         f"rate_factors.head was 2.0, is None. Continue with its own recipe, `lexiseg train {tmp_path}/recipe.yaml`, "
         "or train into another folder with out=FOLDER"
     )
-
-
-def test_a_batch_with_accumulation_is_read_as_a_global_batch(tmp_path: Path) -> None:
-    begun(tmp_path)
-    values = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
-    values |= {"phases": [{"after": 0, "crop": 64, "batch": 2}], "accumulation": 2}
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
-
-    assert is_begun(recipe_for(tmp_path))

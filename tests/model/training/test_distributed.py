@@ -24,10 +24,3 @@ def test_rows_come_in_the_order_of_ranks_and_gradients_from_every_process(tmp_pa
 
     assert first[0] == second[0] == [[1], [2], [11], [12]]
     assert (first[1], second[1]) == ([[11], [22]], [[33], [44]])
-
-
-def test_alone_the_rows_are_themselves() -> None:
-    rows = torch.ones(2, 3, requires_grad=True)
-
-    assert gather(rows) is rows
-    assert rank() == 0

@@ -8,14 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tcl.training.losses import TclLosses
-from lexiseg_model.training.learner import groups, number_type, optimiser
+from lexiseg_model.training.learner import groups, number_type
 from lexiseg_model.training.recipe import DecayRule
-from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.tcl.small import small_network
-from tests.model.methods.unpair_seg import small as unpair_seg
-from tests.model.training.toy import ToyNetwork, recipe_for
+from tests.model.training.toy import ToyNetwork
 
 
 def sorted_by(network: nn.Module, rule: DecayRule) -> tuple[set[str], set[str]]:
@@ -60,32 +57,6 @@ def test_gates_scales_and_temperatures_of_tcl_decay_norms_and_biases_do_not() ->
     }
 
 
-def test_norms_and_embeddings_of_unpair_seg_do_not_decay_biases_do() -> None:
-    network = unpair_seg.network()
-
-    decayed, others = sorted_by(network, "all-but-norms-and-embeddings")
-
-    norms = {
-        f"{name}.{part}"
-        for name, module in network.named_modules()
-        if "Norm" in type(module).__name__ and not isinstance(module, nn.MultiheadAttention)
-        for part, _ in module.named_parameters(recurse=False)
-    }
-    tokens = {f"prompt_encoder.{name}" for name in ("corner", "point", "box", "mask", "sign")}
-    levels = {"pixel_decoder.level", "mask_decoder.level"}
-    assert others == {re.sub(r"\.\d+\b", ".N", name) for name in norms} | tokens | levels
-    assert "mask_decoder.layers.N.within.attention.in_proj_bias" in decayed
-
-
-def test_of_s_seg_matrices_and_the_temperature_decay() -> None:
-    decayed, others = sorted_by(s_seg.small_network(), "all-but-vectors")
-
-    assert "contrast.log_scale" in decayed
-    assert {"sem_seg_head.predictor.query_embed.weight", "text.positional_embedding"} <= decayed
-    assert not [name for name in decayed if name.endswith("bias") or "norm" in name or ".ln_" in name]
-    assert {"image_projector.norm.weight", "image_projector.first.bias"} <= others
-
-
 def test_a_part_learns_at_a_rate_of_its_own() -> None:
     found = groups(ToyNetwork(), "matrices", {"first": 0.1, "first.bias": 0.5})
 
@@ -95,21 +66,6 @@ def test_a_part_learns_at_a_rate_of_its_own() -> None:
         (["second.weight"], 1.0),
         (["first.weight"], 0.1),
     ]
-
-
-def test_a_part_that_is_not_there_is_named() -> None:
-    with pytest.raises(RecipeError, match="rate_factors: the network has no part backbone"):
-        groups(ToyNetwork(), "matrices", {"backbone": 0.1})
-
-
-def test_the_optimiser_has_the_recipes_numbers() -> None:
-    network = ToyNetwork()
-    recipe = recipe_for(weight_decay=0.05, betas=(0.8, 0.9), epsilon=1e-6)
-
-    adam = optimiser(recipe, network, groups(network, "matrices"))
-
-    assert [group["weight_decay"] for group in adam.param_groups] == [0.05, 0.0]
-    assert {(group["betas"], group["eps"]) for group in adam.param_groups} == {((0.8, 0.9), 1e-6)}
 
 
 CPU = torch.device("cpu")

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.training.packs import Pack, Photograph, open_pack, write_pack
 
 CLASSES = ("background", "cat", "dog")
@@ -30,10 +29,6 @@ def test_photographs_and_masks_come_out_as_they_went_in(pack: Pack) -> None:
     for index, photograph in enumerate(photographs()):
         np.testing.assert_array_equal(pack.image(index), photograph.image)
     np.testing.assert_array_equal(pack.mask(0), 2)
-
-
-def test_a_photograph_without_a_mask_is_ignored_pixel_by_pixel(pack: Pack) -> None:
-    np.testing.assert_array_equal(pack.mask(1), np.full((4, 4), IGNORE))
 
 
 def test_an_opened_pack_is_the_one_that_was_written(pack: Pack, tmp_path: Path) -> None:

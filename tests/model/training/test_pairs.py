@@ -11,7 +11,7 @@ import torch
 from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.source import Rewritten, StoredPair, decode
 from lexiseg_model.training.pairs import Shrunk
-from lexiseg_model.training.retrieval import centred, margin, own_rank, recall
+from lexiseg_model.training.retrieval import recall
 from tests.model.training.pairs_folder import write_pairs
 
 
@@ -40,43 +40,9 @@ def test_a_photograph_is_shrunk_once(source: Counting) -> None:
     assert min(decode(first).shape[:2]) == 32
 
 
-def test_what_there_is_no_room_for_is_shrunk_each_time_to_the_same_bytes(source: Counting) -> None:
-    room = len(Shrunk(source, 32).read(0, 0).photograph)
-    source.reads.clear()
-    shrunk = Shrunk(source, 32, room)
-
-    drawn = [shrunk.read(0, index) for index in (0, 1, 0, 1)]
-
-    assert source.reads == [0, 1, 1]
-    assert drawn[1] == drawn[3]
-
-
 def test_recall_counts_both_directions() -> None:
     likeness = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.3, 0.7], [0.1, 0.2, 0.6]])
 
     # Photograph 1 has its caption third; caption 2 has its photograph second, all others are first.
     expected = {"recall_at_1": 50 * (2 / 3 + 2 / 3), "recall_at_2": 50 * (2 / 3 + 1), "recall_at_3": 100}
     assert recall(likeness, (1, 2, 3)) == pytest.approx(expected)
-
-
-def test_the_own_rank_is_a_mean_of_both_directions() -> None:
-    likeness = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.3, 0.7], [0.1, 0.2, 0.6]])
-
-    # Two of two places before the own one for photograph 1, one of two for caption 2, none for the others.
-    assert own_rank(likeness) == pytest.approx(100 * (2 + 1) / 2 / 6)
-
-
-def test_what_all_share_tells_nothing_apart() -> None:
-    random = torch.Generator().manual_seed(0)
-    photographs, texts = (torch.randn(20, 8, generator=random) for _ in range(2))
-    shared = 100 * torch.randn(8, generator=random)
-
-    moved = centred(photographs + shared) @ centred(texts).T
-
-    torch.testing.assert_close(moved, centred(photographs) @ centred(texts).T, atol=1e-4, rtol=0)
-
-
-def test_the_margin_is_of_the_own_one_over_the_others() -> None:
-    likeness = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.3, 0.7], [0.1, 0.2, 0.6]])
-
-    assert margin(likeness) == pytest.approx(1.8 / 3 - 2.1 / 6)

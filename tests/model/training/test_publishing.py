@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from lexiseg_model.catalogue import read_card
 from lexiseg_model.training.publishing import (
-    JOURNAL,
-    commit,
-    lineage,
     origin,
     terms,
-    with_terms,
-    write_card,
 )
 from lexiseg_model.training.recipe import Phase, RunRecipe
 from lexiseg_model.types import ModelCard, PromptQuality, Quality
@@ -66,44 +58,8 @@ def test_nothing_that_was_measured_of_other_weights_stays(recipe: RunRecipe, oth
     assert card.weights_sha256 != other.weights_sha256
 
 
-def test_a_finished_directory_can_be_read_by_other_users(other: ModelCard, tmp_path: Path) -> None:
-    weights = tmp_path / "weights.safetensors"
-    weights.touch(mode=0o600)
-
-    write_card(other, tmp_path)
-
-    assert {path.stat().st_mode & 0o444 for path in tmp_path.iterdir()} == {0o444}
-    assert read_card(tmp_path) == other
-
-
 @pytest.mark.parametrize("name", ["LICENSE", "licence.txt", "COPYING.md"])
 def test_the_first_line_of_a_licence_is_told(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("\n# CC BY 4.0\n\nLong text.")
 
     assert terms(tmp_path) == "CC BY 4.0"
-
-
-def test_a_folder_without_a_licence_says_so(tmp_path: Path) -> None:
-    (tmp_path / "readme.txt").write_text("hello")
-
-    assert with_terms("masks of mine", tmp_path) == f"masks of mine ({tmp_path}); its terms are not stated"
-    assert terms(tmp_path / "nowhere") is None
-
-
-def test_a_long_curve_is_summarised_in_five_points_and_skips_lines_cut_short(recipe: RunRecipe) -> None:
-    lines = [f'{{"step": {step}, "loss": {1000 / step}}}' for step in range(10, 1001, 10)]
-    (recipe.out / JOURNAL).write_text("\n".join([*lines, '{"step": 1010, "miou": 3}', '{"step": 1020, "lo']))
-
-    summary = lineage(recipe, "")
-
-    assert "Loss: 100 at step 10, " in summary
-    assert summary.endswith(", 1 at step 1000.")
-    assert summary.count(" at step ") == 5
-
-
-def test_the_commit_is_that_of_the_checkout() -> None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    expected = answer.stdout[:12] if answer.returncode == 0 else f"version {version('lexiseg')}"
-    assert commit() == expected

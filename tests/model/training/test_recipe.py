@@ -28,16 +28,6 @@ def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused_with_th
         divide(16, 3, None)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-@pytest.mark.parametrize("processes", [1, 2, 4, 8])
-def test_published_batches_hold_for_any_number_of_processes(name: str, processes: int) -> None:
-    recipe = read_recipe(name).recipe
-
-    batch, accumulation = divide(recipe.phases[0].global_batch, processes, recipe.micro_batch)
-
-    assert recipe.phases[0].global_batch == batch * accumulation * processes == PUBLISHED[name]
-
-
 @pytest.mark.parametrize(
     ("name", "without"),
     [

@@ -9,20 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from lexiseg_model.errors import RecipeError, TrainingError, WeightsError
-from lexiseg_model.training.recipe import LocalPhase, Phase
+from lexiseg_model.errors import TrainingError, WeightsError
+from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import BEST, NONFINITE
 from tests.model.training.toy import ToyBatch, ToyRun, differences, finished, recipe_for
-
-EIGHT = [Phase(after=0, crop=64, global_batch=8)]
 
 
 def trained(out: Path, **values: Any) -> ToyRun:
@@ -53,23 +49,6 @@ def test_a_run_learns_in_half_precision(tmp_path: Path, precision: str) -> None:
     assert not torch.equal(run.network.first.weight, ToyRun(recipe_for(tmp_path)).network.first.weight)
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than one core likes
-def test_batches_are_the_same_whatever_makes_them_and_wherever_a_run_began(tmp_path: Path) -> None:
-    alone = trained(tmp_path / "alone")
-    halves = [trained(tmp_path / "halves", steps=steps) for steps in (4, 10)]
-    many = trained(tmp_path / "many", workers=2)
-
-    assert alone.seen == list(range(10)) == many.seen == halves[0].seen + halves[1].seen
-    assert differences(finished(tmp_path / "alone"), finished(tmp_path / "many")) == []
-
-
-def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:
-    run = trained(tmp_path, steps=3, phases=EIGHT, micro_batch=4)
-
-    assert run.seen == [0, 1, 2, 3, 4, 5]
-    assert (run.step, run.crops_seen) == (3, 24)
-
-
 def test_accumulation_averages_gradients(tmp_path: Path) -> None:
     """Two batches of one each say what each says by itself, divided by two."""
     run = ToyRun(recipe_for(tmp_path, largest_gradient=None, weight_decay=0))
@@ -86,20 +65,6 @@ def test_accumulation_averages_gradients(tmp_path: Path) -> None:
 
     assert run.network.second.weight.grad is not None
     torch.testing.assert_close(run.network.second.weight.grad, torch.stack(expected).mean(0))  # type: ignore[arg-type]
-
-
-def test_epochs_and_minutes_end_a_run_too(tmp_path: Path) -> None:
-    by_epochs = trained(tmp_path / "epochs", steps=None, epochs=1.5)
-    by_minutes = trained(tmp_path / "minutes", steps=None, minutes=0.002)
-
-    assert by_epochs.step == 1.5 * 32 / 4
-    assert by_minutes.seconds >= 0.12
-
-
-def test_the_rate_is_of_a_batch_and_grows_with_it(tmp_path: Path) -> None:
-    run = ToyRun(recipe_for(tmp_path, warmup_steps=0, rate_batch=16, phases=EIGHT))
-
-    assert run._learning_rate() == pytest.approx(0.01 * 8 / 16)
 
 
 def test_what_is_written_can_be_read_by_others_and_nothing_half_written_stays(tmp_path: Path) -> None:
@@ -121,21 +86,6 @@ def test_the_first_line_comes_with_the_first_step_and_tells_pace_and_time_left(t
     assert first["examples_per_second"] > 0
     assert first["minutes_left"] >= 0
     assert last["minutes_left"] == 0
-
-
-def test_a_terminal_gets_a_bar_with_pace_and_time_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "160")
-
-    trained(tmp_path, steps=3)
-
-    said = capfd.readouterr().err
-    assert "step 1 " in said
-    assert "examples/s" in said
-    assert "0:00 left" in said
-    assert "100%" in said
 
 
 def test_lines_of_steps_that_a_kill_undid_are_written_once(tmp_path: Path) -> None:
@@ -173,25 +123,6 @@ def test_validation_sees_the_average_and_changes_nothing(tmp_path: Path) -> None
     run.train()
 
     assert differences(finished(tmp_path / "without"), finished(tmp_path / "with")) == []
-
-
-def test_sample_pictures_are_written_with_each_validation(tmp_path: Path) -> None:
-    run = trained(tmp_path, steps=4, validate_steps=2)
-
-    pictures = sorted(path.name for path in (tmp_path / "samples").iterdir())
-    assert pictures == ["00000002-scale.png", "00000004-scale.png"]
-    picture = cv2.imread(str(tmp_path / "samples" / pictures[-1]))
-    assert picture is not None
-    assert int(picture[0, 0, 0]) == int(100 * abs(run.average["scale"].item()))
-
-
-def test_a_figure_that_validation_does_not_give_is_named_before_the_first_step(tmp_path: Path) -> None:
-    run = ToyRun(recipe_for(tmp_path, validate_steps=10, best_by="miou"))
-
-    with pytest.raises(RecipeError, match=r"no figure 'miou'; it has: error"):
-        run.train()
-
-    assert run.step == 0
 
 
 class Spoilt(ToyRun):
@@ -245,38 +176,6 @@ def test_a_signal_ends_a_run_after_its_step_and_it_goes_on_later(tmp_path: Path,
     trained(tmp_path / "stopped")
     trained(tmp_path / "never")
     assert differences(finished(tmp_path / "stopped"), finished(tmp_path / "never")) == []
-
-
-def test_a_setting_that_came_later_counts_as_its_default(tmp_path: Path) -> None:
-    trained(tmp_path, steps=2)
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    del state["recipe"]["betas"], state["recipe"]["weight_decay"]
-    torch.save(state, tmp_path / "checkpoint.pt")
-
-    with pytest.raises(RecipeError) as raised:
-        trained(tmp_path, steps=4)
-
-    assert "weight_decay was None, is 0.05" in str(raised.value)
-    assert "betas" not in str(raised.value)
-
-
-def test_a_tracker_that_is_not_installed_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="mlflow is not installed; pip install mlflow"):
-        trained(tmp_path, trackers=["mlflow"])
-
-
-def test_part_of_a_network_that_is_read_elsewhere_is_not_kept(tmp_path: Path) -> None:
-    class Frozen(ToyRun):
-        def _kept(self, name: str) -> bool:
-            return not name.startswith("first")
-
-    run = Frozen(recipe_for(tmp_path, steps=2))
-    run.network.first.requires_grad_(False)
-    run.train()
-
-    kept = finished(tmp_path)
-    assert not [name for part in ("network", "average") for name in kept[part] if name.startswith("first")]
-    assert np.array_equal(load_file(tmp_path / "weights.safetensors")["scale"], run.average["scale"].half())
 
 
 def test_data_that_give_no_batch_are_an_error(tmp_path: Path) -> None:

@@ -115,14 +115,6 @@ def test_a_run_of_which_one_process_is_killed_is_restarted_and_ends_as_if_nothin
 
 
 @pytest.mark.slow
-def test_what_any_process_could_not_read_is_named_once_and_counted(together: Path) -> None:
-    journal = [json.loads(line) for line in (together / "left-alone" / "journal.jsonl").read_text().splitlines()]
-
-    assert skipped(together / "left-alone") == ["a.jpg", "b.jpg", "c.jpg"]
-    assert [line["skipped"] for line in journal] == [0, 1, 1, 2, 2, 2, 3, 3, 3]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("micro_batch", "seen"), [(None, [9, 10]), (2, [18, 19, 20, 21])])
 def test_one_process_resumes_a_run_of_two_at_the_same_global_batch(
     together: Path, tmp_path: Path, micro_batch: int | None, seen: list[int]

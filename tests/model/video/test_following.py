@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 
-from lexiseg_model.errors import OptionError, TaskError
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import Point, Prompt
+from lexiseg_model.errors import OptionError
+from lexiseg_model.types import Prompt
 from lexiseg_model.video.appearance import FIRST, LATER, LATER_FRAMES
 from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE, Follower, Sight, Start
 from tests.model.stand_in import ColourSegmenter
@@ -90,44 +88,6 @@ def test_something_else_in_its_place_is_not_the_object(model: ColourSegmenter) -
     assert sight.mask is None
 
 
-def test_an_object_of_which_a_part_is_left_is_lost(model: ColourSegmenter) -> None:
-    corner, follower = (20, 10), Follower()
-    whole = scene(red=corner)
-    whole[16:22, 20:32] = (0, 255, 0)
-    left = scene()
-    left[16:22, 20:32] = (0, 255, 0)
-    click = Start(1, Prompt((Point(26, 12), Point(26, 18))))
-    follower.step(model, features_of(model, whole), [click])
-
-    for _ in range(PATIENCE):
-        (sight,) = follower.step(model, features_of(model, left))
-
-    assert sight.mask is None
-
-
-def test_one_part_of_a_mask_is_answered(model: ColourSegmenter) -> None:
-    corner, follower = (20, 10), Follower()
-    follower.step(model, features(model, red=corner), [shown(1, corner)])
-    split = scene(red=corner)
-    split[:, 23:25] = scene()[:, 23:25]  # something thin stands in front of it
-
-    (sight,) = follower.step(model, features_of(model, split))
-
-    n_parts, _ = cv2.connectedComponents(mask_of(sight).astype(np.uint8))
-    assert n_parts == 2  # the surroundings are counted, too
-
-
-def test_an_object_that_is_hardly_unlike_the_scene_is_followed(model: ColourSegmenter) -> None:
-    follower, path = Follower(), [(4 + 2 * step, 10) for step in range(4 * PATIENCE)]
-
-    for corner in path:
-        rgb = scene()
-        rgb[square(corner)] = (64, 0, 191)  # a quarter of the way from blue to red
-        (sight,) = follower.step(model, features_of(model, rgb), [] if len(follower) else [shown(1, corner)])
-
-    assert iou(mask_of(sight), square(path[-1])) > GOOD - 0.1
-
-
 def test_objects_come_and_go(model: ColourSegmenter) -> None:
     follower = Follower()
     frame = features(model, red=(4, 4), green=(40, 20))
@@ -139,15 +99,6 @@ def test_objects_come_and_go(model: ColourSegmenter) -> None:
     assert [(sight.number, sight.start) for sight in together] == [(1, None), (9, 0)]
     assert [sight.number for sight in left] == [9]
     assert iou(mask_of(left[0]), square((40, 20))) > GOOD
-
-
-def test_an_object_whose_prompt_shows_nothing_is_an_object_none_the_less(model: ColourSegmenter) -> None:
-    beside = Prompt((Point(8, 8), Point(9, 9, positive=False)))  # both on the square: nothing is left of it
-    follower = Follower()
-    frame = features(model, red=(4, 4))
-    sights = [*follower.step(model, frame, [Start(1, beside)]), *follower.step(model, frame)]
-
-    assert [sight.number for sight in sights] == [1, 1]
 
 
 def test_memory_does_not_grow_with_the_frames(model: ColourSegmenter) -> None:
@@ -175,15 +126,6 @@ def test_too_many_objects_are_refused_and_the_others_stay(model: ColourSegmenter
     sights = follower.step(model, frame, [shown(99, (4, 4))], ends=[1])
 
     assert [sight.number for sight in sights] == [*range(2, MAX_OBJECTS + 1), 99]
-
-
-def test_a_model_that_cannot_follow_says_so() -> None:
-    class Still(ColourSegmenter):
-        places = Segmenter.places
-
-    model = Still()
-    with pytest.raises(TaskError, match="follows no objects"):
-        Follower().step(model, features(model, red=(4, 4)), [shown(1, (4, 4))])
 
 
 def test_an_object_that_comes_nearer_grows(model: ColourSegmenter) -> None:

@@ -47,17 +47,6 @@ def test_another_scene_begins_anew() -> None:
     assert memory.follow(one_segment()) != number
 
 
-def test_the_same_scene_goes_on() -> None:
-    memory = VideoMemory(0.9, tracking=True)
-    memory.look(plan_of(window("china")))
-    memory.steady(torch.zeros(2, 9, 12))
-    number = memory.follow(one_segment())
-
-    assert not memory.look(plan_of(window("china", 2, 1)))
-    assert memory.steady(torch.ones(2, 9, 12)).max() < 1
-    assert memory.follow(one_segment()) == number
-
-
 def test_what_is_remembered_does_not_grow() -> None:
     memory = VideoMemory(0.9, tracking=True)
     sizes = []

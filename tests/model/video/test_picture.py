@@ -6,16 +6,8 @@ import pytest
 
 from lexiseg_model.features import Plan
 from lexiseg_model.masks.windows import cut, place_windows
-from lexiseg_model.video.picture import MAX_SIDE, small_picture
+from lexiseg_model.video.picture import small_picture
 from tests.model.video.scenes import plan_of, window
-
-
-def test_a_large_frame_is_shrunk_to_the_longest_side_and_keeps_its_shape() -> None:
-    frame = np.random.default_rng(0).integers(0, 255, (288, 512, 3), np.uint8)
-
-    picture = small_picture(plan_of(frame))
-
-    assert picture.shape == (144, MAX_SIDE, 3)
 
 
 @pytest.mark.parametrize("crop", [96, 128])

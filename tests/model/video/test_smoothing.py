@@ -53,27 +53,6 @@ def test_the_past_moves_with_the_picture() -> None:
     assert torch.allclose(average, moved, atol=1e-5)
 
 
-def test_motion_of_a_finer_picture_than_the_scores_is_scaled() -> None:
-    smoother = ScoreSmoother(0.95)
-    edge = torch.zeros(1, *SIZE)
-    edge[:, :, 6:] = 1.0
-    smoother.steady(edge, None)
-    moved = torch.zeros(1, *SIZE)
-    moved[:, :, 4:] = 1.0
-
-    average = smoother.steady(moved, motion(x=8.0, size=(SIZE[0] * 4, SIZE[1] * 4)))
-
-    assert torch.allclose(average, moved, atol=1e-4)
-
-
-def test_no_weight_keeps_nothing() -> None:
-    smoother = ScoreSmoother(0.0)
-    smoother.steady(flat(8.0), None)
-
-    assert torch.equal(smoother.steady(flat(1.0), motion()), flat(1.0))
-    assert smoother.nbytes == 0
-
-
 def test_of_very_many_classes_only_those_near_winning_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smoothing, "MAX_SCORES", 2 * SIZE[0] * SIZE[1])
     smoother = ScoreSmoother(0.5)

@@ -56,12 +56,6 @@ def test_a_small_thing_that_jumps_with_the_picture_keeps_its_number() -> None:
     assert follow(tracker, frame((0, 18, 4)), still(x=12.0)) == (1,)
 
 
-def test_the_pair_that_overlaps_most_comes_first() -> None:
-    tracker = begun((0, 2, 10))
-
-    assert follow(tracker, frame((0, 0, 4), (0, 4, 10))) == (2, 1)
-
-
 def test_a_number_survives_two_missed_frames() -> None:
     tracker = begun((0, 2, 10), (1, 20, 10))
     for _ in range(2):
@@ -82,16 +76,6 @@ def test_without_motion_every_segment_is_new_and_no_number_is_given_twice() -> N
     tracker = begun((0, 2, 10))
 
     assert tracker.follow(*frame((0, 2, 10)), None, SIZE) == (2,)
-
-
-def test_a_segment_too_small_to_be_seen_has_no_number() -> None:
-    labels, segments = frame((0, 2, 10), (1, 20, 10))
-    labels[labels == 2] = 0
-    labels[0, 1] = 2  # between the pixels that the small picture takes
-
-    numbers = Tracker().follow(labels, segments, None, (10, 20))
-
-    assert numbers == (1, None)
 
 
 def test_of_very_many_segments_the_largest_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:

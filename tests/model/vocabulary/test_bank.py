@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 import torch
 
 from lexiseg_model.lru import Lru
-from lexiseg_model.segmenter import TextBank, TextRows
+from lexiseg_model.segmenter import TextRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_model.vocabulary import bank as bank_module
 from lexiseg_model.vocabulary.bank import MAX_BANKS, bank_of, competing_words
 from tests.model.stand_in import ColourSegmenter
 
@@ -74,28 +70,12 @@ def test_the_latest_vocabularies_are_cached(served: ColourSegmenter) -> None:
     assert bank_of(served, lists[0], served.encode_texts) is not banks[0]
 
 
-def test_a_bank_larger_than_the_limit_is_not_cached(served: ColourSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bank_module, "MAX_BANK_BYTES", 1)
-
-    first = bank_of(served, COLOURS, served.encode_texts)
-
-    assert bank_of(served, COLOURS, served.encode_texts) is not first
-
-
 def test_the_bytes_of_cached_banks_are_counted(served: ColourSegmenter) -> None:
     assert served.kept_bytes == 0
 
     bank = bank_of(served, COLOURS, served.encode_texts)
 
     assert served.kept_bytes >= bank.vectors.nbytes > 0
-
-
-def test_what_was_derived_of_a_bank_is_not_that_of_another_made_from_it() -> None:
-    bank = TextBank(torch.ones(1, 3), np.zeros(1, np.int64), 1)
-
-    assert bank.once("sum", lambda: 3) == 3
-    assert bank.once("sum", lambda: 4) == 3
-    assert replace(bank, vectors=torch.zeros(1, 3)).once("sum", lambda: 0) == 0
 
 
 @pytest.mark.parametrize(

@@ -83,12 +83,6 @@ def test_a_region_outvotes_the_few_in_it_that_see_something_else() -> None:
     assert (voted[:, :, 8:].argmax(0) == 1).all()
 
 
-def test_outside_of_all_regions_nothing_changes() -> None:
-    voted = vote(doubtful(), left_half(5.0))
-
-    torch.testing.assert_close(voted.softmax(0)[:, :, 8:], doubtful().softmax(0)[:, :, 8:])
-
-
 def test_what_is_voted_is_a_probability_between_ones_own_and_the_regions() -> None:
     own, voted = doubtful().softmax(0), vote(doubtful(), left_half(3.0)).exp()
 
@@ -130,13 +124,3 @@ def test_the_longer_the_list_the_further_until_the_most() -> None:
     rule = LongLists(beyond=60, weight=0.5, most=0.6)
 
     assert [rule.strength(n) for n in (1, 60, 120, 2048)] == pytest.approx([0, 0, 0.5 * math.log(2), 0.6])
-
-
-def test_nobody_gains_nothing_from_those_who_step_back() -> None:
-    logits = torch.cat([a_cat_with_a_speck(), torch.full((1, 12, 16), 2.9)])
-    logits[0, :6] = 2.0  # there nobody wins
-    logits[1, 4, 4], logits[0, 4, 4] = 3.5, -9.0  # but for a speck, whose class nobody there contests
-
-    stepped = step_back(logits, 4, LONG)
-
-    assert torch.equal(stepped.argmax(0) == 4, logits.argmax(0) == 4)

@@ -70,14 +70,6 @@ def test_photographs_that_are_not_there_are_counted_and_named(tmp_path: Path) ->
         read(tmp_path)
 
 
-@pytest.mark.parametrize("segmentation", [[[1, 2, 3]], {"size": [24, 32], "counts": [5]}, {"counts": "?"}])
-def test_an_annotation_that_cannot_be_drawn_names_its_file(segmentation: Any, tmp_path: Path) -> None:
-    pictures = read(coco(tmp_path, [{**SMALL, "segmentation": segmentation}]))
-
-    with pytest.raises(DatasetError, match=r"annotations\.json: an annotation of 0\.jpg cannot be drawn"):
-        pictures.train[0].read_mask()
-
-
 def test_a_mask_that_was_painted_in_cvat_is_no_crowd(tmp_path: Path) -> None:
     # CVAT, by Datumaro: every mask has iscrowd 1, and every annotation its attributes.
     shape = np.zeros((24, 32), bool)
@@ -136,25 +128,3 @@ def test_photographs_lie_where_tools_put_them(listing: str, named: str, lies: st
     (tmp_path / listing).write_text(json.dumps(content))
 
     assert [picture.image for picture in read(tmp_path).train] == [photograph]
-
-
-def test_of_two_photographs_of_one_name_none_is_taken_for_another(tmp_path: Path) -> None:
-    coco(tmp_path, [LARGE])
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "0.jpg").write_bytes((tmp_path / "0.jpg").read_bytes())
-    (tmp_path / "0.jpg").unlink()
-
-    with pytest.raises(DatasetError, match=r"1 of 1 photographs are missing, such as 0\.jpg; put them anywhere in"):
-        read(tmp_path)
-
-
-def test_a_test_split_is_left_and_told(tmp_path: Path) -> None:
-    (tmp_path / "annotations").mkdir()
-    coco(tmp_path, [LARGE], images=3)
-    coco(tmp_path, [LARGE], "annotations/instances_Test.json", images=2)
-
-    pictures = read(tmp_path)
-
-    assert (len(pictures.train), len(pictures.held_out)) == (3, 0)
-    assert pictures.warnings == ("annotations/instances_Test.json is a test split and is not used",)

@@ -14,7 +14,7 @@ from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.data.own.pictures import read_folders
 from lexiseg_model.data.own.prepare import check, lay_out, prepare, read_own
 from lexiseg_model.errors import DatasetError
-from tests.model.data.own.made import coco, folders, noise, save
+from tests.model.data.own.made import folders, noise, save
 
 
 def test_a_flat_folder_is_all_for_learning(tmp_path: Path) -> None:
@@ -53,21 +53,6 @@ def test_photographs_without_masks_are_counted_and_named(tmp_path: Path) -> None
         DatasetError, match=r"1 of 8 photographs of .* have no mask, such as 3\.jpg: expected .*masks/3\.png"
     ):
         read_folders(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("mask", "kind"),
-    [
-        (np.zeros((24, 32, 3), np.uint8), r"RGB, uint8 \[24, 32, 3\]"),
-        (np.zeros((24, 32), np.uint16), r"I;16, uint16 \[24, 32\]"),
-    ],
-)
-def test_a_mask_of_another_kind_is_refused(mask: np.ndarray, kind: str, tmp_path: Path) -> None:
-    folders(tmp_path)
-    save(tmp_path, "2", noise(2), mask)
-
-    with pytest.raises(DatasetError, match=rf"2\.png is {kind}; expected one channel of 8 bits"):
-        read_folders(tmp_path).train[2].read_mask()
 
 
 @pytest.mark.parametrize("classes", [["cat", "background"], ["cat", "cat"], ["background"], [], {"cat": 1}, [1]])
@@ -112,12 +97,6 @@ def test_a_photograph_in_both_parts_is_measured_on_in_neither(tmp_path: Path) ->
     assert checked.warnings == ("1 photographs are duplicates, such as other.jpg: each is used once",)
 
 
-def test_a_class_that_nobody_shows_is_told(tmp_path: Path) -> None:
-    checked = check(read_folders(folders(tmp_path, classes=["background", "cat", "dog", "bird"])))
-
-    assert checked.warnings == ("no photograph shows bird: nothing is learned about it",)
-
-
 BOX = {"category_id": 3, "segmentation": [[0, 0, 16, 0, 16, 24, 0, 24]]}
 
 
@@ -150,19 +129,6 @@ def test_large_photographs_are_made_smaller_with_their_masks(tmp_path: Path) -> 
     assert not sample.read_mask()[:, 512:].any()
 
 
-def test_of_many_some_are_taken_evenly(tmp_path: Path) -> None:
-    _, checked = prepare(folders(tmp_path), limit=4)
-
-    names = {entry.picture.image.stem for entry in (*checked.train, *checked.held_out)}
-    assert names == {"0", "2", "4", "6"}
-
-
-def test_coco_goes_before_folders(tmp_path: Path) -> None:
-    annotations = [{**BOX, "id": number, "image_id": number} for number in range(4)]
-
-    assert read_own(coco(tmp_path, annotations, images=4)).classes == ("background", "cat")
-
-
 @pytest.mark.parametrize("make", [True, False])
 def test_a_folder_in_no_layout_is_told_the_layouts(make: bool, tmp_path: Path) -> None:
     if make:
@@ -173,12 +139,3 @@ def test_a_folder_in_no_layout_is_told_the_layouts(make: bool, tmp_path: Path) -
 
     for word in ("COCO's JSON", "classes.json", "images/NAME.jpg", "masks/NAME.png"):
         assert word in str(raised.value)
-
-
-def test_other_tools_labels_beside_the_photographs_are_told_what_is_read(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "0.txt").write_text("0 0.1 0.1 0.4 0.1 0.4 0.4")
-
-    with pytest.raises(DatasetError, match=r"has no pictures in a known layout; expected COCO's JSON"):
-        read_own(tmp_path)

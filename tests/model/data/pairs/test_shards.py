@@ -69,24 +69,6 @@ def test_a_shard_that_is_cut_off_keeps_its_first_pairs_and_is_named(tmp_path: Pa
     assert "damaged or cut off after" in shards.damaged[0].reason
 
 
-def test_a_file_that_is_no_tar_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(b"<html>not found</html>" * 100)
-
-    shards = ShardPairs([tmp_path / "a.tar"])
-
-    assert shards.sizes == [0]
-    assert [skipped.name for skipped in shards.damaged] == [str(tmp_path / "a.tar")]
-
-
-def test_a_pair_whose_photograph_is_cut_off_is_named(tmp_path: Path) -> None:
-    whole = write_shards(tmp_path, [1])[0]
-    shards = ShardPairs([whole])
-    whole.write_bytes(whole.read_bytes()[: 3 * 512])
-
-    with pytest.raises(SampleError, match="is cut off: "):
-        shards.read(0, 0)
-
-
 def test_a_compressed_shard_is_refused(tmp_path: Path) -> None:
     whole = write_shards(tmp_path, [1])[0]
     whole.write_bytes(gzip.compress(whole.read_bytes()))
@@ -107,14 +89,6 @@ def test_the_index_of_a_shard_is_written_once(tmp_path: Path) -> None:
     assert again.read(0, 1).captions == ("picture 1",)
 
 
-def test_a_damaged_index_is_written_anew(tmp_path: Path) -> None:
-    shards = write_shards(tmp_path, [2])
-    (tmp_path / "00000.tar.index.npz").write_bytes(b"PK\x03\x04 and no more")
-
-    assert ShardPairs(shards).sizes == [2]
-    assert ShardPairs(shards).read(0, 1).captions == ("picture 1",)
-
-
 def test_shards_go_to_another_process(tmp_path: Path) -> None:
     shards = ShardPairs(write_shards(tmp_path, [2]))
     shards.read(0, 0)
@@ -122,11 +96,3 @@ def test_shards_go_to_another_process(tmp_path: Path) -> None:
     sent = pickle.loads(pickle.dumps(shards))
 
     assert sent.read(0, 1) == shards.read(0, 1)
-
-
-def test_more_shards_than_are_kept_open_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_model.data.pairs.shards.MAX_OPEN_FILES", 1)
-    monkeypatch.setattr("lexiseg_model.data.pairs.shards.MAX_INDEXES", 1)
-    shards = ShardPairs(write_shards(tmp_path, [1, 1, 1]))
-
-    assert [shards.read(part, 0).captions[0] for part in (0, 1, 2, 0)] == [f"picture {n}" for n in (0, 1, 2, 0)]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from lexiseg_model.data.checking import check_masks
 from lexiseg_model.data.indexed import read_dataset
@@ -102,25 +101,6 @@ def test_a_second_run_writes_nothing_anew(downloads: Path, tmp_path: Path) -> No
     prepare(official_set("voc2012"), downloads, tmp_path / "sets", False, unpacked.append)
 
     assert {path: path.stat().st_ino for path in masks} == masks
-
-
-def test_our_own_split_is_not_mixed_with_all_photographs(downloads: Path, tmp_path: Path) -> None:
-    run("voc2012", downloads, tmp_path / "sets")
-
-    with pytest.raises(DatasetError, match="sets/voc was prepared with 'all', not 'own split': choose another folder"):
-        run("voc2012", downloads, tmp_path / "sets", own=True)
-
-
-def test_a_photograph_that_cannot_be_used_is_left_out_and_named(tmp_path: Path) -> None:
-    trees.write_voc(tmp_path / "voc", {"2007_000033": ROWS, "2007_000042": ROWS})
-    base = tmp_path / "voc" / "VOCdevkit" / "VOC2012"
-    Image.new("RGB", (9, 9)).save(base / "JPEGImages" / "2007_000042.jpg")
-
-    prepared = run("voc2012", tmp_path / "voc", tmp_path / "sets")
-
-    assert prepared.splits == {"val": 1}
-    assert [entry.name for entry in prepared.skipped] == ["2007_000042"]
-    assert "its labels are 40 x 32, its photograph 9 x 9" in prepared.skipped[0].reason
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])

@@ -98,21 +98,6 @@ def test_masks_made_otherwise_are_not_gone_on_with(
         label(photographs, tmp_path / "labelled", other)
 
 
-def test_a_set_of_other_classes_is_left_alone(photographs: Path, tmp_path: Path) -> None:
-    label(photographs, tmp_path / "labelled")
-
-    with pytest.raises(DatasetError, match="another list of classes"):
-        label(photographs, tmp_path / "labelled", Labelling(COVERING.vocabulary, split="val"))
-
-
-def test_masks_of_somebody_else_are_left_alone(photographs: Path, tmp_path: Path) -> None:
-    (tmp_path / "labelled/train/masks").mkdir(parents=True)
-    (tmp_path / "labelled/train/masks/a.png").write_bytes(b"theirs")
-
-    with pytest.raises(DatasetError, match="holds masks already"):
-        label(photographs, tmp_path / "labelled")
-
-
 def test_a_photograph_that_cannot_be_read_is_named_and_has_no_mask(photographs: Path, tmp_path: Path) -> None:
     (photographs / "c.jpg").write_bytes(b"<html>")
 
@@ -130,15 +115,3 @@ def test_more_classes_than_a_mask_has_values_are_refused(photographs: Path, tmp_
 
     with pytest.raises(OptionError, match="256 classes; a mask of 8 bits holds at most 255"):
         label(photographs, tmp_path / "labelled", Labelling(many))
-
-
-def test_photographs_that_would_share_a_mask_are_refused(photographs: Path) -> None:
-    Image.new("RGB", (4, 4)).save(photographs / "a.jpg")
-
-    with pytest.raises(DatasetError, match=r"a\.jpg and a\.png would have one mask"):
-        photographs_in(photographs)
-
-
-def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="holds no photographs"):
-        photographs_in(tmp_path)

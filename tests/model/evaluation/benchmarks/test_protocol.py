@@ -48,17 +48,6 @@ def test_renamed_classes_are_classes_of_the_data_set(name: str, dataset: str) ->
     assert not rule.background or benchmark(dataset).background
 
 
-@pytest.mark.parametrize(("name", "dataset"), EVERY)
-def test_every_class_but_the_background_is_asked_for_in_order(name: str, dataset: str) -> None:
-    found, rule = benchmark(dataset), protocol(name).rule(dataset)
-
-    owner = questions(found, rule).owner.tolist()
-
-    assert owner == sorted(owner)
-    first = 1 if found.background and not rule.background else 0
-    assert set(owner) == set(range(first, len(found.classes)))
-
-
 def test_a_policy_asks_by_the_words_of_its_authors() -> None:
     asked = texts("sclip", "voc21")
 
@@ -71,11 +60,6 @@ def test_a_policy_asks_by_the_words_of_its_authors() -> None:
 def test_a_data_set_that_a_protocol_does_not_cover_is_an_error() -> None:
     with pytest.raises(OptionError, match="the protocol naclip does not cover 'lvis'; it covers voc20"):
         protocol("naclip").rule("lvis")
-
-
-def test_an_unknown_protocol_names_those_that_there_are() -> None:
-    with pytest.raises(OptionError, match=r"no protocol 'own'; known protocols: tcl, .*naclip"):
-        protocol("own")
 
 
 def test_a_protocol_sets_size_and_windows_of_a_method_that_has_them() -> None:
@@ -96,14 +80,3 @@ def test_where_two_of_a_protocols_rules_differ_the_authors_differ() -> None:
     assert protocol("naclip").rule("ade20k").threshold is None
     assert protocol("proxyclip").rule("pc459").queries["airconditioner"] == ["air conditioner"]
     assert len(protocol("proxyclip").rule("coco-object").background) == 17
-
-
-def test_a_head_decides_the_background_only_where_the_authors_let_it() -> None:
-    rules = protocol("clip-dinoiser")
-
-    assert {name: rules.rule(name).threshold for name in ("voc21", "coco-object", "context60", "voc20")} == {
-        "voc21": "own",
-        "coco-object": "own",
-        "context60": None,
-        "voc20": None,
-    }

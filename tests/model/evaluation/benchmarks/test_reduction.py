@@ -9,14 +9,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.benchmarks import reduction
 from lexiseg_model.evaluation.benchmarks.reduction import (
     Reduction,
     below,
     less_probable_than,
     reduce_to_labels,
-    upsample_rows,
 )
 
 SIZE = (37, 53)
@@ -88,29 +85,3 @@ def test_a_constant_channel_competes_as_background(constant: float) -> None:
     with_background = torch.cat([torch.full_like(masks[:1], constant), masks])
     expected = F.interpolate(with_background[None], SIZE, mode="bilinear", align_corners=False)[0].argmax(0)
     assert (labels == expected.numpy()).mean() > 0.999
-
-
-@pytest.mark.parametrize("size", [(37, 53), (9, 13), (4, 6), (100, 13)])
-def test_strips_are_those_of_a_bilinear_upsampling(size: tuple[int, int]) -> None:
-    scores = random_scores(3, seed=1)
-
-    strips = [upsample_rows(scores, size, slice(top, min(top + 7, size[0]))) for top in range(0, size[0], 7)]
-
-    expected = F.interpolate(scores[None], size, mode="bilinear", align_corners=False)[0]
-    torch.testing.assert_close(torch.cat(strips, 1), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_strips_do_not_change_the_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = random_scores(6, seed=2)
-    rules = Reduction(np.array([0, 1, 1, 2, 3, 4]), 40, less_probable_than(0.3), smallest_share=0.1)
-    whole = reduce_to_labels(scores, SIZE, rules)
-
-    monkeypatch.setattr(reduction, "STRIP_VALUES", 6 * SIZE[1] * 5)
-
-    np.testing.assert_array_equal(reduce_to_labels(scores, SIZE, rules), whole)
-
-
-@pytest.mark.parametrize("threshold", [0.0, -0.1, 1.1])
-def test_a_threshold_is_a_probability(threshold: float) -> None:
-    with pytest.raises(OptionError, match="must be above 0 and at most 1"):
-        less_probable_than(threshold)

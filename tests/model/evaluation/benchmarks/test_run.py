@@ -7,19 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.data.annotated import AnnotatedSet, Labels
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.benchmarks import reduction
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule
 from lexiseg_model.evaluation.benchmarks.run import benchmark_run, total_counts
 from lexiseg_model.evaluation.counts import Counts, scores
 from lexiseg_model.features import Features
 from lexiseg_model.types import Refinement
 from tests.model.evaluation.colours import Painting, colours, rule
-from tests.model.stand_in import SCALE, ColourSegmenter
+from tests.model.stand_in import ColourSegmenter
 
 STRIPES = (["rrgg"], ["0011"])
 
@@ -31,28 +29,6 @@ class Probable(ColourSegmenter):
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         return logits.logsumexp(0) + torch.tensor(0.5 if threshold is None else threshold).log()
-
-
-class Observant(ColourSegmenter):
-    """No text explains a pixel, unless an object is seen there: anything that is not black."""
-
-    def nobody_score(
-        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
-    ) -> Tensor:
-        unsure = logits.logsumexp(0) + 1
-        if features is None:
-            return unsure
-        seen = F.interpolate(features.tensors["pixels"][None, :3].float(), logits.shape[1:])[0].amax(0) > 0.5
-        return torch.where(seen, -torch.inf, unsure)
-
-
-class Demanding(ColourSegmenter):
-    """A text must be as like a pixel as the image's best is."""
-
-    def nobody_score(
-        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
-    ) -> Tensor:
-        return logits.amax() - 0.1
 
 
 class Guided(ColourSegmenter):
@@ -102,50 +78,10 @@ def test_a_threshold_of_probability_is_tested_at_the_best_text(tmp_path: Path) -
     assert lax.predicted.tolist() == [1, 2, 1]
 
 
-def test_what_a_method_sees_in_the_features_decides_about_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reduction, "STRIP_VALUES", 2 * 4)  # a strip for each row
-    data = colours(["background", "red", "green"], (["r..g", "....", "grgr"], ["1002", "0000", "2121"]))
-
-    counts = evaluate(Observant(), data, rule("own"), tmp_path)
-
-    assert scores(counts).miou == 100
-
-
-def test_a_rule_that_asks_for_the_images_best_is_not_asked_of_a_strip(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reduction, "STRIP_VALUES", 2 * 2)  # a strip for each row
-    data = colours(["background", "red", "green"], (["rr", "aa"], ["11", "00"]))  # amber is less red than red
-
-    counts = evaluate(Demanding(), data, rule("own"), tmp_path)
-
-    assert scores(counts).pixel_accuracy == 100
-
-
-def test_a_scale_of_the_protocol_replaces_the_models_own(tmp_path: Path) -> None:
-    data = colours(["background", "red", "green"], (["ra"], ["10"]))
-
-    flat = evaluate(Probable(), data, rule(0.9, scale=0.5), tmp_path)
-    steep = evaluate(Probable(), data, rule(0.9, scale=4), tmp_path)
-
-    assert flat.predicted.tolist() == [1, 1, 0]
-    assert steep.predicted.tolist() == [0, 2, 0]
-
-
 def test_background_words_compete_for_the_background(tmp_path: Path) -> None:
     data = colours(["background", "red"], (["rgb"], ["100"]))
 
     counts = evaluate(ColourSegmenter(), data, rule(None, background=["green", "navy"]), tmp_path)
-
-    assert scores(counts).miou == 100
-
-
-def test_a_class_answers_to_all_its_texts(tmp_path: Path) -> None:
-    data = colours(["warm", "cold"], (["rgb"], ["011"]))
-
-    counts = evaluate(ColourSegmenter(), data, rule(queries={"warm": ["crimson"], "cold": ["lime", "navy"]}), tmp_path)
 
     assert scores(counts).miou == 100
 
@@ -160,16 +96,6 @@ def test_a_method_without_a_refinement_of_its_own_is_refined_by_colours(tmp_path
     counts = evaluate(Guided(), data, rule("own" if with_background else None), tmp_path, "pamr")
 
     assert scores(counts).miou == 100
-
-
-def test_a_refinement_of_the_methods_own_goes_first(tmp_path: Path) -> None:
-    class Inverted(ColourSegmenter):
-        def refined_scores(self, features: Features, bank: object) -> Tensor:
-            return SCALE - self.class_scores(features, bank)  # type: ignore[arg-type]
-
-    counts = evaluate(Inverted(), colours(["red", "green"], STRIPES), rule(), tmp_path, "pamr")
-
-    assert counts.hits.tolist() == [0, 0]
 
 
 def test_a_photograph_and_its_annotation_have_one_size(tmp_path: Path) -> None:

@@ -2,16 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from lexiseg_model.evaluation.comparison.bootstrap import (
-    ABSENT,
     MEASURES,
     Difference,
     compare,
     measure,
 )
-from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined
+from lexiseg_model.evaluation.comparison.photograph import COLUMNS, Examined
 
 RANDOM = np.random.default_rng(5)
 CLASSES = 6
@@ -66,39 +64,3 @@ def test_resamples_are_those_of_photographs_repeated() -> None:
 
     for name in MEASURES:
         assert found[name][1] == pytest.approx(again[name][0]), name
-
-
-def test_presence_is_the_mean_area_under_the_curves_of_the_classes() -> None:
-    some = records(30)
-    there, presence = (np.stack([getattr(record, name) for record in some]) for name in ("there", "presence"))
-    assert there[:, 1].all()  # whether photographs show class 1 cannot be told apart; class 0 is the background
-    assert len(np.unique(presence[:, 2])) < len(some)  # there are ties
-
-    areas = [roc_auc_score(there[:, k], presence[:, k]) for k in range(2, CLASSES)]
-
-    assert measure(some, np.ones((1, 30)))["presence AUC"][0] == pytest.approx(100 * np.mean(areas))
-
-
-def test_what_is_kept_is_a_share_of_the_recall_alone() -> None:
-    found = measure(records(5), np.ones((1, 5)))
-
-    assert found["recall alone"][0] == pytest.approx(60)
-    assert [found[f"kept with {n} more"][0] for n in OTHERS[1:]] == pytest.approx([50, 25, 12.5])
-
-
-def test_what_cannot_be_measured_is_no_number() -> None:
-    nothing = [record._replace(recall=np.zeros(4), asked=0) for record in records(4)]
-
-    row = by_name(compare(nothing, nothing))["recall alone"]
-
-    assert np.isnan([row.a, row.b, row.difference, row.low, row.high, row.in_favour]).all()
-
-
-def test_who_paints_less_of_what_is_absent_is_ahead() -> None:
-    a = [*records(4), records(1)[0]._replace(painted=float("nan"))]  # where all classes are there nothing is painted
-    b = [record._replace(painted=record.painted / 2) for record in a]
-
-    row = by_name(compare(a, b))[ABSENT]
-
-    assert [row.a, row.b] == pytest.approx([2, 1])
-    assert row.in_favour == 100

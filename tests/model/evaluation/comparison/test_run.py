@@ -34,13 +34,6 @@ def test_photographs_of_the_training_split_stand_beside(root: Path) -> None:
     assert rows[1].a == 100
 
 
-def test_a_limit_holds_for_both_and_choices_of_training_photographs_are_spread(root: Path) -> None:
-    pair = read_pair(root, "flags", "val", limit=2)
-
-    assert [sample.name for sample in pair.split.samples] == ["0", "1"]
-    assert [sample.name for sample in pair.train] == ["0", "3"]
-
-
 def test_the_report_is_plain_json_with_null_for_what_was_not_measured(tmp_path: Path) -> None:
     write_set(tmp_path, ["red", "green"], SAMPLE)
     pair = read_pair(tmp_path, "flags", "val")

@@ -6,13 +6,10 @@ import json
 from typing import Any
 
 import numpy as np
-import pytest
 
 from lexiseg_model.data.scenes import SceneSet, annotation
 from lexiseg_model.evaluation.resumable import Record
 from lexiseg_model.evaluation.scenes.figures import (
-    COLUMNS,
-    TITLES,
     Figures,
     SceneReport,
     SceneTask,
@@ -67,14 +64,6 @@ def test_every_object_counts_the_same_and_every_class_in_the_other_mean() -> Non
     ]
 
 
-@pytest.mark.parametrize("figures", [panoptic_figures, prompt_figures, instance_figures])
-def test_of_nothing_there_are_no_figures_but_json(figures: object) -> None:
-    found = figures([], COLOURS)  # type: ignore[operator]
-
-    assert "NaN" not in json.dumps([found.whole, found.per_class])
-    assert len(found.per_class) == 4
-
-
 DATA: SceneSet[Any] = scenes(
     classes("red", "green", "sky", stuff=["sky"]), (["rr", "gg"], objects(["00", "11"])), background=True
 )
@@ -102,21 +91,3 @@ def test_json_says_what_was_measured_and_by_what() -> None:
             "sky": {"thing": False, "asked": ["sky"], "iou": None, "iou_first": None, "objects": 0},
         },
     }  # fmt: skip
-
-
-def test_only_classes_that_have_something_to_show_get_a_row() -> None:
-    assert boxes().class_rows() == [("red", "75.00", "50.00", "2")]
-
-
-def test_a_class_that_was_only_missed_is_shown() -> None:
-    found = report("panoptic", panoptic_figures([{"counts": [[1, 0.0, 0, 0, 3]]}], DATA.classes), {})
-
-    assert found.class_rows() == [("green", "0.00", "0.00", "0.00", "0", "0", "3")]
-
-
-def test_every_figure_has_a_title_and_every_task_its_columns() -> None:
-    empty = {"panoptic": panoptic_figures([], DATA.classes), "box": prompt_figures([], DATA.classes)}
-
-    for name, figures in empty.items():
-        assert set(figures.whole) <= set(TITLES)
-        assert set(COLUMNS[name]) <= set(figures.per_class[0])  # type: ignore[index]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneSet, things_of, with_truth
+from lexiseg_model.data.scenes import PanopticTruth, SceneSet, things_of, with_truth
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.scenes.judges import InstanceJudge, PanopticJudge, PromptJudge
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
@@ -36,24 +36,6 @@ def test_a_panoptic_record_counts_by_class() -> None:
     assert record == {"counts": [[0, 2.0, 2, 0, 0], [1, 1.0, 1, 0, 0], [2, 1.0, 1, 0, 0]]}
 
 
-def test_a_background_is_asked_for_only_where_the_set_has_one() -> None:
-    without, there = flag(["rr.."], ["00xx"]), flag(["rr.."], ["00xx"], background=True)
-
-    # Black is like no colour: without a background it goes to the first class, with one to nobody.
-    (all_red,) = judged(InstanceJudge(PromptableColours(), with_truth(without, lambda _: [])), without_truth(without))[
-        "answer"
-    ]
-    (half_red,) = judged(InstanceJudge(PromptableColours(), with_truth(there, lambda _: [])), without_truth(there))[
-        "answer"
-    ]
-
-    assert all_red["area"] == 2 * half_red["area"]
-
-
-def without_truth(data: SceneSet[PanopticTruth]) -> SceneSet[list[Any]]:
-    return with_truth(data, lambda _: [])
-
-
 def test_an_instance_record_holds_masks_with_scores_of_things() -> None:
     panoptics = flag(["rrbr", "ggbr"], ["0020", "1120"])
     data = with_truth(panoptics, lambda truth: things_of(truth, COLOURS))
@@ -74,16 +56,6 @@ def test_a_prompt_record_has_class_best_and_first_of_each_object() -> None:
     record = judged(PromptJudge(PromptableColours(), centre_points()), data)
 
     assert record["objects"] == [[0, 1.0, pytest.approx(1 / 3)], [0, 1.0, pytest.approx(2 / 3)]]
-
-
-def test_without_objects_no_image_pass_is_made() -> None:
-    class Blind(PromptableColours):
-        def encode_tiles(self, tiles: Any) -> Any:
-            raise AssertionError("an image pass for nothing")
-
-    data: SceneSet[Objects] = scenes(COLOURS, (["rr"], objects([".."])))
-
-    assert judged(PromptJudge(Blind(), tight_boxes()), data) == {"objects": []}
 
 
 @pytest.mark.parametrize("task", ["panoptic", "instance", "box"])

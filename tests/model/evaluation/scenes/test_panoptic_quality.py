@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.data.scenes import VOID, PanopticTruth, TruthSegment
-from lexiseg_model.errors import ShapeError
 from lexiseg_model.evaluation.scenes.panoptic_quality import (
     PanopticCounts,
     count_panoptic,
@@ -21,42 +20,8 @@ CAR, ROAD, DOG = 0, 1, 2
 N_CLASSES = 3
 
 
-def truth_of(ids: Sequence[int], labels: dict[int, int], crowds: Sequence[int] = ()) -> PanopticTruth:
-    """One row of pixels."""
-    row = np.array([ids], np.int32)
-    return PanopticTruth(
-        row,
-        tuple(TruthSegment(key, label, int((row == key).sum()), key in crowds) for key, label in labels.items()),
-    )
-
-
 def count(truth: PanopticTruth, answer: Sequence[int], labels: Sequence[int]) -> PanopticCounts:
     return count_panoptic(truth, np.array([answer], np.int32), labels, N_CLASSES)
-
-
-def whole(counts: PanopticCounts) -> tuple[list[float], list[int], list[int], list[int]]:
-    return (counts.iou.tolist(), counts.matches.tolist(), counts.false_alarms.tolist(), counts.misses.tolist())
-
-
-def test_a_group_excuses_answers_of_its_class_only() -> None:
-    truth = truth_of([5, 5, 5, 5, 6], {5: CAR, 6: ROAD}, crowds=[5])
-
-    assert count(truth, [1, 1, 1, 0, 1], [CAR]).false_alarms.tolist() == [0, 0, 0]
-    assert count(truth, [1, 1, 1, 0, 1], [DOG]).false_alarms.tolist() == [0, 0, 1]
-
-
-def test_the_area_that_the_data_set_states_goes_into_the_union() -> None:
-    truth = PanopticTruth(np.array([[5, 5]], np.int32), (TruthSegment(5, CAR, 3), TruthSegment(6, ROAD, 4)))
-
-    assert whole(count(truth, [1, 1], [CAR])) == ([pytest.approx(2 / 3), 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0])
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"), [([[0, 0]], r"\(1, 2\) for a truth of \(1, 1\)"), ([[2]], "id 2, and 1 segments")]
-)
-def test_an_answer_that_does_not_fit_is_refused(answer: list[list[int]], says: str) -> None:
-    with pytest.raises(ShapeError, match=says):
-        count_panoptic(truth_of([5], {5: CAR}), np.array(answer, np.int32), [CAR], N_CLASSES)
 
 
 def test_means_leave_out_classes_that_are_neither_there_nor_answered() -> None:

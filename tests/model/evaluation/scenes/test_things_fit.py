@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from lexiseg_model.data.scenes import NOTHING, VOID, PanopticTruth, TruthSegment
-from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.scenes.things_fit import EXCUSED, Things, fit, reached
 from lexiseg_model.masks.regions import split
 from lexiseg_model.tasks.pixels import Seen
@@ -45,10 +44,3 @@ def test_what_tells_right_regions_is_found_and_false_alarms_go() -> None:
     for each in sets:
         assert each.quality(rule) > 70
         assert each.quality(rule.model_copy(update={"least": 0})) < 60
-
-
-def test_without_regions_there_is_nothing_to_learn_from() -> None:
-    nothing = Things(np.zeros((0, 3)), np.zeros(0), np.zeros(0, np.int64), np.array([1]))
-
-    with pytest.raises(DatasetError, match="no region"):
-        fit([nothing])

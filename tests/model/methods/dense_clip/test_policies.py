@@ -17,7 +17,6 @@ from lexiseg_model.methods.dense_clip.policies import (
     Naclip,
     Sclip,
     dense_map,
-    neighbourhood,
 )
 from tests.model.clip import small
 
@@ -71,50 +70,3 @@ def test_a_policy_is_its_formula(policy: AttentionPolicy) -> None:
     tokens = entering(visual, 2)
 
     small.assert_alike(dense_map(visual, tokens, policy), written_out(visual, tokens, policy))
-
-
-@pytest.mark.parametrize("policy", POLICIES, ids=str)
-@torch.inference_mode()
-def test_an_image_gets_the_same_map_in_any_company(policy: AttentionPolicy) -> None:
-    visual = small.visual()
-    tokens, grid = entering(visual, 3)
-
-    together = dense_map(visual, Tokens(tokens, grid), policy)
-
-    for index in range(3):
-        alone = dense_map(visual, Tokens(tokens[index : index + 1], grid), policy)
-        small.assert_alike(together[index : index + 1], alone)
-
-
-@torch.inference_mode()
-def test_the_tower_is_as_before() -> None:
-    visual = small.visual()
-    images = small.images()
-    before = visual(images)
-
-    for policy in POLICIES:
-        dense_map(visual, tokens_before_last_block(visual, images, "size"), policy)
-
-    assert torch.equal(visual(images), before)
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in visual.modules())
-
-
-def test_nearness_falls_with_the_distance_and_leaves_the_class_token_alone() -> None:
-    near = neighbourhood((2, 3), 5.0, torch.device("cpu"))
-
-    assert near.shape == (7, 7)
-    assert not near[0].any()
-    assert not near[:, 0].any()
-    assert torch.equal(near.diagonal()[1:], torch.ones(6))
-    # From the first patch to the last: one row and two columns away.
-    assert near[1, 6].item() == pytest.approx(math.exp(-(1 + 4) / 50))
-
-
-def test_a_nearness_that_was_kept_by_serving_can_be_trained_with() -> None:
-    with torch.inference_mode():
-        neighbourhood((3, 2), 4.0, torch.device("cpu"))
-    weight = torch.ones(1, requires_grad=True)
-
-    weighted = (weight * neighbourhood((3, 2), 4.0, torch.device("cpu"))).sum()
-
-    assert torch.autograd.grad(weighted, weight)[0] > 0

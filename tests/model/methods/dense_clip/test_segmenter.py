@@ -118,16 +118,6 @@ def test_served_labels_of_classes_with_synonyms_are_the_references(
     assert (labels != expected).mean() <= 1e-4  # 0 where it was written; another processor may round a pixel away
 
 
-def test_without_room_for_the_full_size_texts_compete_on_the_canvas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_model.methods.dense_clip.segmenter.MOST_AT_FULL_SIZE", 1)
-    words = TextBank(torch.from_numpy(REFERENCE["slide_texts"]), OWNER, 4)
-
-    scores, others, *_ = segmenter().competing(features_of(segmenter()), words, "none")
-
-    assert others is not None
-    assert scores.shape[1:] == others.shape == (336, 448)
-
-
 @pytest.mark.parametrize("precision", ["exact", "fast"])
 def test_synonyms_make_a_class_less_sure_of_its_pixels(precision: Precision) -> None:
     model = segmenter("naclip", precision)
@@ -162,39 +152,6 @@ def test_the_image_embedding_is_the_references() -> None:
 
 
 # serving
-
-
-def test_a_request_is_answered_and_every_pixel_owned_without_a_background() -> None:
-    model = segmenter("naclip", "fast")
-    vocabulary = Vocabulary(entries("cat", "grass", "sky"), background=None)
-
-    found = segment("semantic", model, features_of(model), vocabulary)
-
-    assert found.size == (300, 400)
-    assert sum(one.area for one in found.segments) == 300 * 400
-
-
-def test_fast_scores_agree_with_exact_ones() -> None:
-    scores = []
-    for precision in ("exact", "fast"):
-        model = segmenter("naclip", precision)
-        scores.append(windowed.resize(model.class_scores(features_of(model), bank()), (300, 400)))
-
-    # Cosines of random weights lie close together: bfloat16 may move the label of a pixel between two of them.
-    assert (scores[0] - scores[1]).abs().max() < 0.02
-    assert (scores[0].argmax(0) == scores[1].argmax(0)).float().mean() > 0.95
-
-
-def test_refinement_when_fast_moves_only_classes_that_win_somewhere() -> None:
-    model = segmenter("naclip", "fast")
-    features = features_of(model)
-    common = features.tensors["patches"].float().mean((0, 2, 3))
-    words = TextBank(torch.cat([bank().vectors, -10 * common[None]]), np.arange(7), 7)  # the last wins nowhere
-
-    refined = model.refined_scores(features, words)
-
-    assert refined.shape == (7, 336, 448)
-    assert refined[6].amax() == refined[6].amin()
 
 
 def test_a_threshold_is_the_probability_that_a_class_must_have() -> None:
@@ -247,24 +204,9 @@ def test_a_texts_templates_are_averaged_as_unit_vectors() -> None:
         segmenter().text_bank(classes, rows[1:])
 
 
-def test_policies_have_an_image_pass_of_their_own() -> None:
-    tile = np.ascontiguousarray(picture()[:64, :64].transpose(2, 0, 1))[None]
-    passes = [segmenter(policy).encode_tiles(tile)[0] for policy in ("maskclip", "sclip", "clearclip", "naclip")]
-
-    for index, one in enumerate(passes):
-        assert all((one - other).abs().max() > 1e-3 for other in passes[index + 1 :])
-
-
 def test_without_hub_the_bundled_card_says_how_to_provide_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("lexiseg_model.catalogue.hub.try_to_load_from_cache", lambda *_, **__: None)
 
     with pytest.raises(WeightsError, match=r"Either .*hub.* or .*models import"):
         catalogue.require("dense-clip")
-
-
-def test_the_text_tower_counts_towards_the_models_memory() -> None:
-    exact = segmenter("naclip", "exact")
-    towers = openai_clip_vitb16().model.state_dict().values()
-
-    assert abs(exact.nbytes - sum(value.nbytes for value in towers)) < 2**20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from lexiseg_model.errors import OptionError, ShapeError, WeightsError
+from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.s_seg.backbone import Pyramid, hub_weights
 
 
@@ -68,31 +67,6 @@ def test_windows_at_one_edge_see_nothing_of_the_other(name: str, cells: int) -> 
         reached = difference.nonzero()[:, 0].tolist()
         assert 0 in reached
         assert max(reached) < max(shifted.window_size)
-
-
-@torch.no_grad()
-def test_a_copy_of_a_swin_computes_with_its_own_weights() -> None:
-    pyramid = Pyramid("swin_tiny_patch4_window7_224", 0.1).eval()
-    blank = deepcopy(pyramid)
-    for weight in blank.body.parameters():
-        weight.zero_()
-    images = torch.randn(1, 3, 32, 32)
-
-    assert all(not level.any() for level in blank(images))
-    assert all(level.any() for level in pyramid(images))
-
-
-def test_sides_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(ShapeError, match="64 x 100"):
-        Pyramid("test_resnet")(torch.randn(1, 3, 64, 100))
-
-
-@pytest.mark.parametrize(
-    ("name", "message"), [("no_such_network", "no backbone"), ("test_vit", r"strides \(4, 8, 16, 32\)")]
-)
-def test_a_network_without_the_four_levels_is_refused(name: str, message: str) -> None:
-    with pytest.raises(OptionError, match=message):
-        Pyramid(name)
 
 
 def test_weights_come_from_a_file(tmp_path: Path) -> None:

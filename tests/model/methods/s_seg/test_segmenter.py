@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model import catalogue, tasks
-from lexiseg_model.errors import TaskError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, Layout
 from lexiseg_model.methods.s_seg.segmenter import LEAST, SSegSegmenter
 from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Background, ClassEntry, Precision, Vocabulary
-from tests.model.methods.s_seg.small import CARD, SMALL, small_segmenter
+from tests.model.methods.s_seg.small import SMALL, small_segmenter
 
 SURE = 12.0
 SIZE = (16, 32)  # four by eight cells of masks
@@ -67,39 +66,6 @@ def features(*, third: float = -SURE) -> Features:
 # the image pass
 
 
-@pytest.mark.parametrize("precision", ["exact", "fast"])
-def test_what_is_kept_of_an_image_has_names(precision: Precision) -> None:
-    found = seen(segmenter(precision), photograph(100, 150))
-
-    assert {name: tuple(tensor.shape) for name, tensor in found.tensors.items()} == {
-        "masks": (1, 6, 16, 24),
-        "queries": (1, 6, 256),
-        "embeddings": (1, 6, 16),
-        "image": (1, 16),
-        "guide": (3, 64, 96),
-    }
-    kept = torch.float32 if precision == "exact" else torch.float16
-    assert {found.tensors[name].dtype for name in ("masks", "queries", "embeddings", "image")} == {kept}
-
-
-@pytest.mark.parametrize("size", [(16, 16), (16, 3000), (3000, 17), (63, 65), (500, 700)])
-def test_any_image_has_a_plan_of_whole_strides(size: tuple[int, int]) -> None:
-    plan = segmenter().plan(photograph(*size))
-
-    assert plan.size == size
-    assert len(plan.tiles) == 1
-    assert all(side % 32 == 0 for side in plan.bucket)
-    assert max(plan.bucket) <= CARD.input.long_side
-
-
-def test_a_fast_image_pass_agrees_with_an_exact_one() -> None:
-    exact, fast = (seen(segmenter(precision), photograph(64, 96)).tensors for precision in ("exact", "fast"))
-
-    assert (exact["masks"] - fast["masks"]).std() < 0.05 * exact["masks"].std()
-    torch.testing.assert_close(fast["embeddings"].float(), exact["embeddings"], atol=0.02, rtol=0)
-    torch.testing.assert_close(fast["image"].float(), exact["image"], atol=0.02, rtol=0)
-
-
 # pixels
 
 
@@ -127,15 +93,6 @@ def test_exact_scores_are_those_of_masks_brought_to_the_canvas(combination: Comb
     torch.testing.assert_close(found, summed if combination == "sum" else summed / masks.sigmoid().sum(0))
 
 
-def test_labels_follow_the_masks_and_a_synonym_answers_for_its_class() -> None:
-    model = segmenter("fast")
-    both = TextBank(torch.stack([axis(5), axis(1), axis(0)]), np.array([0, 0, 1]), 2)
-
-    labels = model.class_scores(features(), both).argmax(0)
-
-    assert labels.tolist() == [[1] * 4 + [0] * 4] * 4
-
-
 def test_only_the_likeliest_classes_of_the_image_compete_where_the_card_says_so() -> None:
     model = small_segmenter(SMALL.model_copy(update={"candidates": 1}), "fast")
     found = features()
@@ -147,37 +104,6 @@ def test_only_the_likeliest_classes_of_the_image_compete_where_the_card_says_so(
     assert model.region_scores(found, torch.stack([axis(0)]), bank(axis(0), axis(1)))[0] == pytest.approx(
         math.log(LEAST)
     )
-
-
-def test_a_sure_image_is_held_to_the_threshold_and_an_unsure_one_to_its_best() -> None:
-    model = segmenter()
-    sure, unsure = torch.tensor([[[0.99, 0.5]]]).log(), torch.tensor([[[0.4, 0.2]]]).log()
-
-    assert model.nobody_score(sure, None, "none").exp().item() == pytest.approx(0.95)
-    assert model.nobody_score(unsure, None, "none").exp().item() == pytest.approx(0.4)
-    assert model.nobody_score(sure, 0.6, "none").exp().item() == pytest.approx(0.6)
-    assert math.isfinite(model.nobody_score(sure, 0.0, "none").item())
-
-
-def test_of_many_masks_over_a_pixel_no_class_is_surer_than_it_is_in_them() -> None:
-    """GroupViT's threshold is a probability; the sum over masks would be half of 64 here."""
-    found = features()
-    masks = torch.zeros(1, 64, 4, 8)  # each as likely over a pixel as not
-    vectors = torch.nn.functional.normalize(axis(0) + axis(1), dim=0).expand(1, 64, -1)
-    found.tensors.update(masks=masks, embeddings=vectors)
-    vocabulary = Vocabulary((ClassEntry("one 0"), ClassEntry("other 1")), Background(words=()))
-
-    scores = segmenter("fast").pixel_scores(found, bank(axis(0), axis(1)))
-    answer = tasks.segment("semantic", segmenter("fast"), sure_of_one(found), vocabulary, rows_of=rows_of)
-
-    torch.testing.assert_close(scores, torch.full((2, 4, 8), 0.5))
-    assert [(segment.label, segment.area) for segment in answer.segments] == [("one 0", 16 * 32)]
-    assert answer.segments[0].score == pytest.approx(1 / 1.95, abs=1e-3)  # as the card says
-
-
-def sure_of_one(found: Features) -> Features:
-    vectors = axis(0).expand(1, 64, -1)
-    return Features(found.size, found.tensors | {"embeddings": vectors}, found.layout)
 
 
 def test_a_pixel_that_no_mask_covers_is_nobodys_where_masks_are_summed() -> None:
@@ -211,15 +137,6 @@ def test_windows_are_those_of_the_settings_and_their_scores_are_averaged() -> No
     torch.testing.assert_close(scores[:, :, 64:], alone[1][:, :, 32:])
 
 
-def test_through_several_windows_there_are_no_masks_of_the_whole() -> None:
-    found = seen(windowed(), photograph(64, 96))
-
-    with pytest.raises(TaskError, match=r"through 2 windows.*settings\.window must be null"):
-        windowed().propose(found)
-    with pytest.raises(TaskError, match="windows"):
-        windowed().embed_masks(found, torch.zeros(1, 4, 4))
-
-
 # masks
 
 
@@ -231,23 +148,6 @@ def test_proposals_are_the_masks_that_are_not_empty_best_first() -> None:
     assert quality[2] == pytest.approx(1 / (1 + math.exp(-1.0)))
     assert torch.equal(embeddings[2], axis(2))
     assert len(segmenter().propose(features()).masks) == 2
-
-
-def test_proposals_that_are_not_sure_enough_stay_away() -> None:
-    model = small_segmenter(SMALL.model_copy(update={"least_quality": 0.8}))
-
-    assert len(model.propose(features(third=1.0)).masks) == 2
-    assert len(model.propose(features(third=2.0)).masks) == 3
-
-
-def test_an_image_without_any_mask_has_no_proposals() -> None:
-    found = features()
-    found.tensors["masks"].fill_(-SURE)
-
-    proposals = segmenter().propose(found)
-
-    assert proposals.masks.shape == (0, 4, 8)
-    assert segmenter().region_scores(found, proposals.embeddings, bank(axis(0), axis(1))).shape == (2, 0)
 
 
 def test_any_mask_shows_what_the_own_masks_under_it_show() -> None:
@@ -281,16 +181,6 @@ def test_a_panoptic_answer_is_made_of_its_masks(background: Background | None, s
     assert [segment.score for segment in answer.segments] == pytest.approx([score, score], abs=1e-3)
 
 
-def test_a_mask_that_shows_none_of_the_classes_is_nobodys() -> None:
-    found = features()
-    found.tensors["embeddings"][0, 1] = (axis(0) + axis(3)) / math.sqrt(2)  # as like the one as the other
-    vocabulary = Vocabulary((ClassEntry("thing 0"), ClassEntry("thing 3")), Background(words=()))
-
-    answer = tasks.segment("instance", segmenter(), found, vocabulary, rows_of=rows_of)
-
-    assert [(segment.label, segment.bbox) for segment in answer.segments] == [("thing 0", (0, 0, 16, 16))]
-
-
 # cards and texts
 
 
@@ -304,21 +194,6 @@ def test_a_class_is_asked_for_in_its_template() -> None:
     assert texts == ["a photo of a cat.", "a photo of a sofa.", "a photo of a couch."]
     assert vectors.owner.tolist() == [0, 1, 1]
     torch.testing.assert_close(vectors.vectors.norm(dim=1), torch.ones(3))
-
-
-def test_background_words_of_the_card_can_be_done_without() -> None:
-    found = seen(segmenter("fast"), photograph(64, 96))
-    asked: list[str] = []
-
-    def rows_of(texts: list[str]) -> NDArray[np.float16]:
-        asked.extend(texts)
-        return segmenter("fast").encode_texts(texts).astype(np.float16)
-
-    alone = Vocabulary((ClassEntry("cat"),), Background(words=()))
-    tasks.segment("semantic", segmenter("fast"), found, alone, rows_of=rows_of)
-    assert asked == ["a photo of a cat."]
-    tasks.segment("semantic", segmenter("fast"), found, replace(alone, background=Background()), rows_of=rows_of)
-    assert "a photo of a sky." in asked
 
 
 def test_the_bundled_card_describes_the_published_sizes_and_says_how_to_provide_weights() -> None:

@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file, save_file
-from torch import nn
 
 from lexiseg_model import catalogue
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.errors import DatasetError, WeightsError
 from lexiseg_model.evaluation.run import evaluate
-from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.training import StudentTraining
 from lexiseg_model.methods.s_seg_plus.training.publish import publish
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
@@ -142,22 +137,6 @@ def test_labels_that_are_missing_are_said_with_the_command_that_writes_them(data
     assert "pseudo-label PHOTOS" in (StudentTraining().lacks(unknown) or "")
 
 
-def test_a_transformer_begins_as_its_file_says(tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    whole: Any = timm.create_model("test_vit", num_classes=7)
-    save_file(whole.state_dict(), tmp_path / "mae.safetensors")
-    settings = NETWORK.model_copy(update={"classes": tuple(CLASSES)})
-
-    student = Student(settings, tmp_path / "mae.safetensors")
-
-    started = cast(nn.Module, student.backbone.model).state_dict()
-    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in started.items())
-    del whole.blocks[1:]
-    save_file(whole.state_dict(), tmp_path / "short.safetensors")
-    with pytest.raises(WeightsError, match=r"short\.safetensors does not fit"):
-        Student(settings, tmp_path / "short.safetensors")
-
-
 def test_labels_that_do_not_fit_are_named_and_others_take_their_place(data: Path, tmp_path: Path) -> None:
     for part in ("images", "masks"):
         shutil.copytree(data / "halves/train" / part, tmp_path / "halves/train" / part)
@@ -177,37 +156,3 @@ def test_labels_that_do_not_fit_are_named_and_others_take_their_place(data: Path
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def test_a_run_of_several_batches_a_step_goes_on_with_those_that_would_have_come(data: Path, tmp_path: Path) -> None:
-    def recipe(out: str, steps: int) -> StudentRecipe:
-        return recipe_for(
-            data,
-            tmp_path / out,
-            steps=steps,
-            phases=[Phase(after=0, crop=64, global_batch=4)],
-            micro_batch=2,
-            schedule="multistep",
-        )
-
-    whole = StudentTrainer(recipe("whole", 4)).train()
-    StudentTrainer(recipe("stopped", 2)).train()
-    resumed = StudentTrainer(recipe("stopped", 4)).train()
-
-    assert whole is not None
-    assert resumed is not None
-    expected = load_file(whole)
-    assert all(torch.equal(value, expected[name]) for name, value in load_file(resumed).items())
-
-
-def test_sets_of_different_classes_are_refused(data: Path, tmp_path: Path) -> None:
-    other = tmp_path / "data"
-    for name in ("halves", "others"):
-        (other / name).parent.mkdir(exist_ok=True)
-        (other / name).symlink_to(data / "halves") if name == "halves" else (other / name / "train").mkdir(parents=True)
-    (other / "others/classes.json").write_text(json.dumps(["sky"]))
-    for part in ("images", "masks"):
-        (other / "others/train" / part).symlink_to(data / "halves/train" / part)
-
-    with pytest.raises(DatasetError, match="different class lists"):
-        StudentTrainer(recipe_for(other, tmp_path / "out", sets=["halves", "others"]))

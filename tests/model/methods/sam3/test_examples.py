@@ -9,14 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from lexiseg_model.errors import OptionError, TaskError
+from lexiseg_model.errors import TaskError
 from lexiseg_model.features import Features
-from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.methods.sam3.examples import ROW
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.segmenter import TextBank, TextRows
-from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Shown, Vocabulary
-from lexiseg_model.vocabulary.bank import bank_of
+from lexiseg_model.types import ClassEntry, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from tests.model.conformance.asking import blocks, seen
 from tests.model.methods.sam3 import small
@@ -88,38 +85,6 @@ def test_negatives_and_other_boxes_change_what_is_seen(ours: Sam3Segmenter, feat
     assert not torch.equal(scores[1], scores[2])
 
 
-def test_examples_stand_among_words_in_their_order(ours: Sam3Segmenter, features: Features) -> None:
-    red, blue, shown = ClassEntry("red"), ClassEntry("blue"), mascot(ours, features, HERE, THERE)
-
-    def scored(*classes: ClassEntry) -> torch.Tensor:
-        return score_vocabulary(ours, features, Vocabulary(classes, None), ours.encode_texts)
-
-    together = scored(red, shown, blue)
-
-    apart = torch.cat([scored(each) for each in (red, shown, blue)])
-    torch.testing.assert_close(together, apart)
-    # By its word, too, a class is where either of the two says.
-    both = scored(mascot(ours, features, HERE, THERE, named=True))
-    torch.testing.assert_close(both, torch.maximum(scored(ClassEntry("cat")), scored(shown)))
-
-
-def test_a_background_word_stays_beside_examples(ours: Sam3Segmenter, features: Features) -> None:
-    vocabulary = Vocabulary((mascot(ours, features, HERE),), Background(words=("wall", "sea")))
-
-    bank = bank_of(ours, vocabulary, ours.encode_texts)
-
-    assert (bank.n_classes, bank.owner.tolist()) == (3, [0, 1, 2])
-
-
-def test_a_mask_shows_the_box_around_it(ours: Sam3Segmenter, features: Features) -> None:
-    mask = np.zeros(features.size, bool)
-    mask[5:20, 10:30] = True
-
-    by_mask = ours.example_rows(features, [Region(mask=encode_mask(mask))])
-
-    assert by_mask.tolist() == rows(ours, features, (10, 5, 30, 20)).tolist()
-
-
 def test_another_picture_is_refused(ours: Sam3Segmenter, features: Features) -> None:
     shown, other = mascot(ours, features, HERE), seen(ours, blocks("gbra"))
 
@@ -129,15 +94,3 @@ def test_another_picture_is_refused(ours: Sam3Segmenter, features: Features) -> 
         ours.example_vectors(
             np.concatenate([rows(ours, of, HERE) for of in (features, other)]).astype(np.float16), NONE
         )
-
-
-def test_what_is_no_box_is_refused(ours: Sam3Segmenter, features: Features) -> None:
-    empty = Region(mask=encode_mask(np.zeros(features.size, bool)))
-    with pytest.raises(OptionError, match="no points"):
-        ours.example_rows(features, [Region(Prompt((Point(4, 4),)))])
-    with pytest.raises(OptionError, match="no pixel"):
-        ours.example_rows(features, [empty])
-    with pytest.raises(OptionError, match=f"rows .N, {ROW}. of examples"):
-        ours.example_vectors(np.ones((1, 3), np.float16), NONE)
-    with pytest.raises(OptionError, match=r"1000 examples of a class; there is room for \d+"):
-        ours.example_vectors(np.repeat(rows(ours, features, HERE), 1000, 0).astype(np.float16), NONE)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import torch
-import torch.nn.functional as F
 
-from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.network import TclNetwork
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
-from tests.model.methods.tcl.small import small_network
 
 TAGS = ("224", "288x352")
 
@@ -51,32 +47,3 @@ def test_the_vector_of_the_whole_image_is_the_references() -> None:
     embedding = network().image_embedding(golden.network_input("224"))
 
     assert_close(embedding, "image_embedding_224", EMBEDDING_TOLERANCE)
-
-
-@torch.no_grad()
-def test_the_image_pass_is_its_named_steps() -> None:
-    small = small_network()
-    images = torch.randn(2, 3, 32, 64, generator=torch.Generator().manual_seed(0))
-
-    maps = small(images)
-
-    tokens = small.tokens(images)
-    assert torch.equal(maps.grounder, small.grounder(*tokens))
-    assert torch.equal(maps.clip_embedding, small.clip_embedding(small.dense(tokens)))
-
-
-@torch.no_grad()
-def test_the_image_pass_runs_in_bfloat16() -> None:
-    exact = golden.maps("224")
-
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        fast = network()(golden.network_input("224"))
-
-    for ours, theirs in zip(fast, exact, strict=True):
-        assert ours.dtype == torch.bfloat16
-        assert F.cosine_similarity(ours.float(), theirs).min() > 0.99
-
-
-def test_sides_that_are_no_multiple_of_the_patch_are_refused() -> None:
-    with pytest.raises(ShapeError, match="100 x 128"):
-        network()(torch.zeros(1, 3, 100, 128))

@@ -21,7 +21,7 @@ from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ClassEntry, Precision
 from tests.model.methods.tcl import golden
-from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, MASK_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
+from tests.model.methods.tcl.golden import MASK_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
 
 CPU = torch.device("cpu")
 CARD = catalogue.read_card(catalogue.bundled()["tcl"])
@@ -112,18 +112,6 @@ def test_a_class_is_the_mean_of_its_unnormalised_templates() -> None:
     assert_close(segmenter().text_bank(classes, rows).vectors, "classifier", SIMILARITY_TOLERANCE)
 
 
-def test_the_steps_of_the_image_pass_have_names() -> None:
-    picture = golden.image("tcl/image224", 224, 224)
-
-    steps = segmenter().intermediates(np.ascontiguousarray(picture.transpose(2, 0, 1))[None])
-
-    assert_close(steps["feature0"][0, :, ::16], "feature0_224", EMBEDDING_TOLERANCE)
-    assert_close(steps["dense"][0, ::8], "dense_224", EMBEDDING_TOLERANCE)
-    assert_close(steps["clip_embedding"][0, ::8], "clip_embedding_224", EMBEDDING_TOLERANCE)
-    assert_close(steps["grounder"][0, ::8, ::3, ::3], "grounder_224", EMBEDDING_TOLERANCE)
-    assert_close(steps["image_embedding"], "image_embedding_224", EMBEDDING_TOLERANCE)
-
-
 # windows
 
 
@@ -145,22 +133,6 @@ def test_a_plan_follows_the_protocols_arithmetic(size: tuple[int, int], canvas: 
     assert plan.bucket == (min(448, canvas[0]), min(448, canvas[1]))
 
 
-def test_a_fast_canvas_is_made_of_whole_patches() -> None:
-    plan = segmenter("fast").plan(photograph(500, 700))
-
-    assert plan.layout is not None
-    assert plan.layout.canvas == (448, 624)
-    assert all(top % 16 == left % 16 == 0 for top, left in plan.layout.offsets)
-
-
-@pytest.mark.parametrize("precision", ["exact", "fast"])
-def test_max_side_caps_the_canvas(precision: Precision) -> None:
-    plan = segmenter(precision).plan(photograph(500, 700), InferenceOptions(max_side=200))
-
-    assert plan.layout is not None
-    assert max(plan.layout.canvas) <= 200
-
-
 # fast
 
 
@@ -179,28 +151,7 @@ def test_fast_masks_agree_with_exact_ones() -> None:
     assert (maps[0].argmax(0) == maps[1].argmax(0)).float().mean() > 0.97
 
 
-def test_fast_features_take_half_the_memory() -> None:
-    picture = golden.image("tcl/image224", 224, 224)
-    tiles = np.ascontiguousarray(picture.transpose(2, 0, 1))[None]
-    model = segmenter("fast")
-
-    kept = model.assemble(Plan((224, 224), tiles), model.encode_tiles(tiles))
-
-    assert {kept.tensors[name].dtype for name in ("grounder", "clip_embedding")} == {torch.float16}
-    assert kept.tensors["guide"].dtype == torch.uint8
-    assert model.encode_texts(["a photo of a cat."]).dtype == np.float16
-
-
 # texts and weights
-
-
-def test_the_best_of_a_classs_texts_is_its_score() -> None:
-    apart = segmenter().class_scores(features("224"), bank())
-    owned = TextBank(golden.texts(), np.array([0, 0, 1, 2, 2]), 3)
-
-    best = segmenter().class_scores(features("224"), owned)
-
-    torch.testing.assert_close(best, torch.stack([apart[:2].amax(0), apart[2], apart[3:].amax(0)]))
 
 
 def test_the_bundled_card_says_how_to_provide_its_weights() -> None:

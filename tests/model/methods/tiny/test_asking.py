@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lexiseg_model.errors import OptionError
-from lexiseg_model.methods.tiny.asking import MAX_BATCH, ask, check
+from lexiseg_model.methods.tiny.asking import MAX_BATCH, ask
 from lexiseg_model.methods.tiny.prompt_head import MASKS, PromptHead, SharedMaps
 from lexiseg_model.types import Point, Prompt
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
@@ -46,16 +45,6 @@ def test_the_best_answer_comes_first(head: PromptHead, shared: SharedMaps) -> No
         assert (answer.quality < 1).all()
 
 
-def test_answers_come_in_the_order_of_the_prompts(head: PromptHead, shared: SharedMaps) -> None:
-    prompts = [BOX, POINT, Prompt(box=(0, 0, 128, 96)), Prompt((Point(80, 50),))]
-
-    together = ask(head, shared, prompts, (1.0, 1.0))
-
-    for prompt, answer in zip(prompts, together, strict=True):
-        [alone] = ask(head, shared, [prompt], (1.0, 1.0))
-        torch.testing.assert_close(answer.masks, alone.masks, atol=1e-3, rtol=1e-3)
-
-
 def test_more_prompts_than_one_pass_holds_are_all_answered(head: PromptHead, shared: SharedMaps) -> None:
     prompts = [Prompt(box=(index % 40, 0, 50 + index % 40, 60)) for index in range(MAX_BATCH + 3)]
 
@@ -64,8 +53,3 @@ def test_more_prompts_than_one_pass_holds_are_all_answered(head: PromptHead, sha
     [last] = ask(head, shared, prompts[-1:], (1.0, 1.0))
     assert len(answers) == len(prompts)
     torch.testing.assert_close(answers[-1].masks, last.masks, atol=1e-3, rtol=1e-3)
-
-
-def test_a_prompt_of_nothing_is_refused() -> None:
-    with pytest.raises(OptionError, match="prompt 1 has neither points nor a box"):
-        check([BOX, Prompt()])

@@ -7,13 +7,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.tiny.by_example import region_rows, vectors
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.settings import ExampleRule
-from lexiseg_model.segmenter import ExampleVectors, TextBank
+from lexiseg_model.segmenter import ExampleVectors
 from lexiseg_model.types import Prompt, Region
-from lexiseg_model.vocabulary.examples import LEFT, with_examples
+from lexiseg_model.vocabulary.examples import LEFT
 
 RULE = ExampleRule(length=0.5, level=0.5, own=0.5, apart=0.3, words=0.5)
 NONE: NDArray[np.float16] = np.empty((0, 0), np.float16)
@@ -36,23 +35,6 @@ def of(
     return vectors(positive, negative, rule, known)
 
 
-def test_one_example_is_one_vector_of_its_direction() -> None:
-    made = of(rows(3))
-
-    assert made.vectors.shape == (1, EMBEDDING)
-    assert float(made.vectors[0, 3]) == pytest.approx(RULE.length)
-    assert float(made.means[0, 3]) == pytest.approx(1)
-
-
-def test_each_example_has_a_vector_between_its_own_direction_and_the_common_one() -> None:
-    made = of(rows(0, 1))
-
-    first, second = made.vectors
-    assert float(first[0]) > float(first[1]) > 0
-    assert float(second[1]) > float(second[0]) > 0
-    assert torch.allclose(made.vectors.norm(dim=1), torch.tensor(RULE.length))
-
-
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
 def test_what_is_motley_is_made_surer_of_itself(level: float) -> None:
     made = of(rows(2, length=0.64), rule=RULE.model_copy(update={"level": level}))
@@ -69,21 +51,6 @@ def test_a_negative_leaves_a_class_little_of_its_score_and_all_of_it_on_its_exam
     assert torch.allclose(own, alone.vectors @ alone.means[0], atol=1e-3)
     assert bool((alone.vectors @ unlike > LEFT * own).any())
     assert bool((turned.vectors @ unlike <= LEFT * own + 1e-3).all())
-
-
-def test_words_of_a_class_are_turned_away_from_its_negatives() -> None:
-    negative = (rows(0) + rows(2)) / np.sqrt(2).astype(np.float16)
-    word = torch.from_numpy(negative.astype(np.float32))  # the word is most like what it is not
-    bank = TextBank(word, np.array([0]), 1)
-
-    together = with_examples(bank, {0: of(rows(0, 1), negative)}, 1)
-
-    assert float(together.vectors[0] @ word[0]) < 0.5
-
-
-def test_rows_of_another_length_are_refused() -> None:
-    with pytest.raises(OptionError, match="rows"):
-        of(np.zeros((1, 4), np.float16))
 
 
 def test_a_class_leans_on_the_known_word_that_its_examples_are_most_like() -> None:

@@ -32,31 +32,6 @@ def left(columns: int, inside: float = 5.0, outside: float = -5.0) -> Tensor:
     return torch.where(torch.arange(SIZE[1]) < columns, inside, outside).expand(SIZE).clone()
 
 
-def test_a_mask_is_stable_whose_area_does_not_depend_on_the_threshold(halves: Contrast) -> None:
-    fading = torch.linspace(3, -3, SIZE[1]).expand(SIZE)
-
-    sharp, soft = evidence(torch.stack([left(16), fading])[None], halves)[0, :, 0]
-
-    assert sharp == 1
-    assert soft == pytest.approx(0.5, abs=0.05)  # above 1 lies a third of the picture, above -1 two
-
-
-def test_area_is_the_logarithm_of_a_share(halves: Contrast) -> None:
-    half, all_of_it, none = evidence(torch.stack([left(16), left(32), left(0)])[None], halves)[0, :, 1]
-
-    assert half == pytest.approx(np.log(0.5), abs=1e-3)
-    assert all_of_it == pytest.approx(0, abs=1e-3)
-    assert none < -9
-
-
-def test_an_outline_on_a_change_of_colour_is_told_from_one_beside_it(halves: Contrast) -> None:
-    on, beside, without = evidence(torch.stack([left(16), left(8), left(32)])[None], halves)[0, :, 2]
-
-    assert on == pytest.approx(2 * 3**0.5, rel=0.1)  # the distance of the two colours
-    assert beside == 0
-    assert without == 0  # the whole picture has no outline
-
-
 def test_without_evidence_the_quality_decides(halves: Contrast) -> None:
     masks = torch.stack([left(8), left(16), left(24)])[None]
 
@@ -77,12 +52,6 @@ def test_each_number_of_the_rule_can_decide(halves: Contrast, rule: ClickOrder, 
     masks = torch.stack([left(24), soft_on_the_edge, left(4, inside=0.5, outside=-0.5)])[None]
 
     assert best_first(masks, torch.full((1, 3), 0.5), halves, rule)[0, 0] == first
-
-
-def test_every_prompt_has_an_order_of_its_own(halves: Contrast) -> None:
-    masks = torch.stack([left(8), left(16)])[None].expand(2, 2, *SIZE)
-
-    assert best_first(masks, torch.tensor([[0.1, 0.9], [0.9, 0.1]]), halves, NOTHING).tolist() == [[1, 0], [0, 1]]
 
 
 def test_the_kernel_and_torch_put_masks_in_the_same_order(halves: Contrast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.features import Derived, Features
-from lexiseg_model.methods.tiny.closer_look import KEPT, Looks, Whole, kept_picture, look_at
+from lexiseg_model.methods.tiny.closer_look import Looks, Whole, look_at
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import LookRule
 from lexiseg_model.types import Point, Prompt
@@ -55,22 +55,6 @@ def test_what_is_not_looked_at(prompt: Prompt) -> None:
     assert look_at(prompt, whole(), MULTIPLE, RULE) is None
 
 
-def test_a_small_picture_is_kept_as_it_is_and_a_large_one_smaller(photographs: Photographs) -> None:
-    picture = photographs["chelsea"].copy()
-    same, smaller = kept_picture(picture, (288, 448)), kept_picture(picture, (96, 160))
-
-    assert same is picture
-    assert smaller.shape == (KEPT * 96, KEPT * 160, 3)
-
-
-def test_of_a_picture_that_is_part_of_another_a_copy_is_kept(photographs: Photographs) -> None:
-    picture = photographs["chelsea"].copy()[:, ::-1]
-    same = kept_picture(picture, (288, 448))
-
-    assert np.array_equal(same, picture)
-    assert not np.shares_memory(same, picture)
-
-
 def test_a_small_boxs_mask_is_another_than_at_a_glance_and_stays_in_it(tiny: TinySegmenter, coffee: Features) -> None:
     spoon = Prompt(box=(170, 130, 230, 180))
     [close] = tiny.prompt(coffee, [spoon])
@@ -102,13 +86,3 @@ def test_a_box_that_is_corrected_is_not_looked_at_twice(tiny: TinySegmenter, cof
     assert torch.equal(again.masks, first.masks)
     [look] = fresh.derived.once("looks", lambda: Looks(1))
     assert grown - before == look.nbytes > 100_000  # what the look holds weighs with the image
-
-
-def test_a_close_answer_does_not_depend_on_its_company(tiny: TinySegmenter, coffee: Features) -> None:
-    others = [Prompt((Point(300, 200),)), Prompt(box=(20, 30, 400, 300)), Prompt(box=(300, 100, 340, 160))]
-
-    [alone] = tiny.prompt(coffee, [SMALL])
-    together = tiny.prompt(coffee, [others[0], SMALL, *others[1:]])
-
-    assert torch.equal(together[1].masks, alone.masks)
-    assert torch.equal(together[1].quality, alone.quality)

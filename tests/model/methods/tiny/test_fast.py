@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lexiseg_model.methods.tiny.fast import fused, in_type
+from lexiseg_model.methods.tiny.fast import fused
 from lexiseg_model.methods.tiny.network import ConvNormRelu, Residual
 
 
@@ -24,17 +24,3 @@ def test_folding_changes_no_answer() -> None:
     expected = trained()(images)
 
     torch.testing.assert_close(fused(trained())(images), expected, atol=1e-5, rtol=1e-5)
-
-
-def test_only_batch_norms_without_a_convolution_are_left() -> None:
-    left = [name for name, part in fused(trained()).named_modules() if isinstance(part, nn.BatchNorm2d)]
-
-    assert left == ["0.0"]
-
-
-def test_every_weight_but_those_of_batch_norms_changes_its_type() -> None:
-    module = in_type(fused(trained()), torch.bfloat16)
-
-    types = {name: weight.dtype for name, weight in module.named_parameters()}
-    assert {name for name, dtype in types.items() if dtype == torch.float32} == {"0.0.weight", "0.0.bias"}
-    assert module(torch.randn(1, 3, 16, 16).bfloat16()).dtype == torch.bfloat16

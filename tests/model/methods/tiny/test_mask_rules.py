@@ -11,7 +11,7 @@ from torch import Tensor
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.rle import encode_spans
 from lexiseg_model.methods.tiny import mask_rules
-from lexiseg_model.methods.tiny.mask_rules import MAX_MASKS, Palette, by_own_colours, kept_inside, palette
+from lexiseg_model.methods.tiny.mask_rules import Palette, by_own_colours, kept_inside, palette
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule, OwnColours
 from lexiseg_model.segmenter import PromptMasks
@@ -46,34 +46,6 @@ def test_a_mask_that_is_off_is_brought_to_its_objects_colours(disc: tuple[Tensor
 
     assert iou(off[0] > 0, held) < 0.65
     assert iou(coloured > 0, held) > 0.85
-
-
-def test_outside_of_its_box_nothing_is_the_objects(disc: tuple[Tensor, Palette]) -> None:
-    _, colours = disc
-    everything = torch.full((1, *SIZE), 2.0)
-
-    boxed, clicked = (by_own_colours(everything, BOX, given, colours, RULE)[0] for given in (WITH, WITHOUT))
-
-    assert (boxed[disc[0]] > boxed[4:20, 4:28].min()).all()  # the blue is outside as well, so it is held for less
-    assert (clicked > 0).all()
-
-
-def test_logits_end_at_their_bound(disc: tuple[Tensor, Palette]) -> None:
-    masks = torch.where(disc[0], 90.0, -90.0)[None]
-
-    assert by_own_colours(masks, BOX, WITH, disc[1], RULE).abs().max() <= RULE.bound + 1e-5
-
-
-def test_a_masks_colours_do_not_depend_on_its_company(disc: tuple[Tensor, Palette]) -> None:
-    masks = torch.randn(MAX_MASKS + 3, *SIZE, generator=torch.Generator().manual_seed(9))
-    boxes = BOX.expand(len(masks), 4)
-    given = torch.arange(len(masks)) % 2 == 0
-
-    together = by_own_colours(masks, boxes, given, disc[1], RULE)
-
-    for index in (0, 1, MAX_MASKS - 1, MAX_MASKS, len(masks) - 1):
-        part = slice(index, index + 1)
-        assert torch.equal(together[part], by_own_colours(masks[part], boxes[part], given[part], disc[1], RULE))
 
 
 @pytest.mark.parametrize(
@@ -127,16 +99,6 @@ def test_a_mask_that_goes_on_ends_at_the_edges_of_its_box() -> None:
     assert outer(kept_inside(everywhere, SURE, torch.tensor(BOXED), EXACT)) == (18, 10, 32, 30)
 
 
-def test_slack_is_a_share_of_a_side() -> None:
-    everywhere = torch.full((1, INPUT[0] // 4, INPUT[1] // 4), 9.0)
-
-    x, y, width, height = outer(kept_inside(everywhere, SURE, torch.tensor(BOXED), BoxRule(more=0, slack=0.125)))
-
-    assert (x, width) == (14, 40)
-    assert abs(height - 37.5) <= 1
-    assert abs(y - 6.25) <= 1
-
-
 def test_the_less_is_expected_of_a_mask_the_more_cells_it_takes() -> None:
     nearly = torch.full((2, INPUT[0] // 4, INPUT[1] // 4), -0.5)
 
@@ -145,12 +107,6 @@ def test_the_less_is_expected_of_a_mask_the_more_cells_it_takes() -> None:
 
     assert (good < 0).all()  # -0.5 lies below the logarithm of 0.9,
     assert (poor > 0).any()  # and above that of 0.5
-
-
-def test_a_quality_of_nothing_has_a_logarithm() -> None:
-    nowhere = torch.full((1, INPUT[0] // 4, INPUT[1] // 4), -50.0)
-
-    assert kept_inside(nowhere, torch.zeros(1), torch.tensor(BOXED), BoxRule(doubt=2)).isfinite().all()
 
 
 @pytest.mark.parametrize(

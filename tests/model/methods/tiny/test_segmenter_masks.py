@@ -18,9 +18,7 @@ from torch import Tensor
 from lexiseg_model import catalogue
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features
-from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.settings import RegionVote
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Vocabulary
@@ -81,51 +79,10 @@ def test_a_box_holds_its_mask_and_the_mask_fills_it(tiny: TinySegmenter, coffee:
     assert mask[y0:y1, x0:x1].sum() > 0.9 * mask.sum()
 
 
-def test_coordinates_are_those_of_the_image_as_sent(tiny: TinySegmenter, photographs: Photographs) -> None:
-    large = cv2.resize(photographs["coffee"], None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
-    once, twice = features_of(tiny, photographs["coffee"]), features_of(tiny, large.astype(np.uint8))
-
-    [answer] = tiny.prompt(once, [Prompt(box=CUP)])
-    [same] = tiny.prompt(twice, [Prompt(box=tuple(2 * side for side in CUP))])  # type: ignore[arg-type]
-
-    ours, theirs = answer.masks > 0, same.masks > 0
-    assert (ours & theirs).sum() / (ours | theirs).sum() > 0.95
-
-
-def test_the_second_prompt_about_an_image_keeps_nothing_more(tiny: TinySegmenter, photographs: Photographs) -> None:
-    features = features_of(tiny, photographs["coffee"])
-    before = features.nbytes
-
-    tiny.prompt(features, [Prompt(box=CUP)])
-    between = features.nbytes
-    tiny.prompt(features, [Prompt((Point(10, 10),))])
-
-    assert before < between == features.nbytes
-
-
 # proposals
 
 
-def test_a_photograph_has_proposals_with_what_they_show(tiny: TinySegmenter, china: Features) -> None:
-    found = tiny.propose(china)
-
-    assert 2 <= len(found.masks) < 400
-    assert found.embeddings.shape == (len(found.masks), EMBEDDING)
-    assert found.quality.tolist() == sorted(found.quality.tolist(), reverse=True)
-
-
 # regions
-
-
-def test_regions_are_the_proposals_and_vote_by_quality_and_alikeness(tiny: TinySegmenter, china: Features) -> None:
-    proposals = tiny.propose(china)
-
-    regions = tiny.regions(china)
-
-    assert regions.share.shape == proposals.masks.shape
-    assert ((regions.share >= 0) & (regions.share <= 1)).all()
-    most = RegionVote().weight * proposals.quality
-    assert ((regions.weight > 0) & (regions.weight < most)).all()
 
 
 def test_a_vote_of_regions_changes_some_pixels_and_keeps_the_rest(tiny: TinySegmenter, china: Features) -> None:

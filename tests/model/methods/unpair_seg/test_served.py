@@ -16,7 +16,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue import CARD
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg import import_
-from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, MASKS, OFFICIAL_CLIP, State, restore, to_official
+from lexiseg_model.methods.unpair_seg.checkpoint import State, restore, to_official
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Vocabulary
 from lexiseg_service.question.messages import WorkerRequest
@@ -58,34 +58,6 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     card["panoptic"] |= {"score": 0.0, "overlap": 0.0}
     (made / CARD).write_text(yaml.safe_dump(card))
     return folder / "models"
-
-
-def test_an_imported_checkpoint_is_a_model(models_dir: Path) -> None:
-    segmenter = catalogue.load("mine", models_dir=models_dir, device="cpu")
-
-    assert isinstance(segmenter, UnpairSegSegmenter)
-    card = segmenter.card
-    assert (card.name, card.embedding, card.lineage) == ("mine", 24, "Imported from stage1.pth.")
-    assert card.text_tower == f"CLIP {small.ARCHITECTURE}"
-    assert card.licence == "that of the imported weights"
-    assert catalogue.require("mine", models_dir).card.weights_sha256 is not None
-    served, trained = segmenter.network.masks.state_dict(), small.state()
-    assert all(torch.equal(value, trained[MASKS + name]) for name, value in served.items())
-
-
-def test_clip_may_come_in_a_file_of_its_own(tmp_path: Path) -> None:
-    learned = {name: value for name, value in official().items() if not name.startswith(OFFICIAL_CLIP)}
-    towers = {name.removeprefix(CLIP): value for name, value in small.state().items() if name.startswith(CLIP)}
-    torch.save(learned, tmp_path / "stage1.pth")
-    torch.save(towers, tmp_path / "clip.pt")
-
-    imported_small(tmp_path / "models", checkpoint=tmp_path / "stage1.pth", clip=[tmp_path / "clip.pt"])
-
-    segmenter = catalogue.load("mine", models_dir=tmp_path / "models", device="cpu")
-    assert segmenter.card.lineage == "Imported from stage1.pth, clip.pt."
-    with pytest.raises(WeightsError, match=r"stage1\.pth: .* come without CLIP"):
-        imported_small(tmp_path / "models", checkpoint=tmp_path / "stage1.pth", name="other")
-    assert not (tmp_path / "models" / "other").exists()
 
 
 def test_the_adapter_of_a_training_is_served(tmp_path: Path) -> None:
@@ -135,17 +107,6 @@ def test_a_wrong_shape_is_told_of_by_the_name_in_the_file(tmp_path: Path) -> Non
     for file, name in (("authors.pth", theirs), ("own.pth", own)):
         with pytest.raises(WeightsError, match=rf"{file}: {re.escape(name)} is \[3, 64\]; expected"):
             imported_small(tmp_path / "models", checkpoint=tmp_path / file)
-
-
-def test_stage_one_over_another_clip_is_refused(tmp_path: Path) -> None:
-    state = dict(small.state())
-    state["masks.pixel_decoder.lateral.conv.weight"] = torch.zeros(32, 40, 1, 1)
-    torch.save(to_official(state), tmp_path / "stage1.pth")
-
-    with pytest.raises(WeightsError, match=r"stage1\.pth: stage one was trained over maps of \[40, 32, 48, 64\]"):
-        imported_small(tmp_path / "models", checkpoint=tmp_path / "stage1.pth")
-
-    assert not (tmp_path / "models").exists()
 
 
 def test_the_engine_serves_every_task_from_one_image_pass(models_dir: Path) -> None:

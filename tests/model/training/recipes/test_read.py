@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.methods.tiny.training.recipe import NamesRecipe, TinyRecipe
-from lexiseg_model.training.recipes.read import find, read_as, read_recipe, recipes, training_of
+from lexiseg_model.training.recipes.read import find, read_recipe, recipes, training_of
 
 pytestmark = pytest.mark.usefixtures("acme")
 
@@ -86,46 +85,12 @@ def test_every_bad_value_is_named_at_once() -> None:
         read("acme", "steps=-1", "loss.area=-2", "colour=red")
 
 
-def test_a_recipe_of_another_class_is_refused() -> None:
-    assert isinstance(read_as(TinyRecipe, "tiny-smoke"), TinyRecipe)
-    with pytest.raises(RecipeError, match="recipe 'tiny' is a TinyRecipe, not a NamesRecipe"):
-        read_as(NamesRecipe, "tiny")
-
-
 def test_a_budget_takes_the_place_of_another_one() -> None:
     by_time = read("tiny", "minutes=15")
 
     assert (by_time.steps, by_time.minutes, by_time.length) == (None, 15, "15 minutes")
     assert by_time.decay_share == read("tiny").decay_steps / (read("tiny").steps or 0)
     assert read("tiny", "minutes=15", "steps=30", "decay_share=0").length == "30 steps"
-
-
-def test_a_recipe_of_no_length_is_refused() -> None:
-    with pytest.raises(RecipeError, match="exactly one of steps, epochs, minutes; got none of them"):
-        read("acme", "steps=null")
-
-
-def test_a_few_steps_of_a_recipe_need_no_other_word() -> None:
-    whole, short = read("finetune"), read("finetune", "steps=10")
-
-    assert short.decay_steps / 10 == whole.decay_steps / (whole.steps or 0)
-    assert read("finetune", "steps=10", "decay_steps=1").decay_steps == 1
-    assert read("finetune", "steps=1000").decay_steps == whole.decay_steps
-
-
-def test_values_that_contradict_each_other_are_said_without_all_the_others() -> None:
-    with pytest.raises(RecipeError) as refused:
-        read("finetune", "steps=10", "decay_steps=60")
-
-    assert str(refused.value) == "recipe 'finetune': decay_steps is 60, more than the 10 steps of the run"
-
-
-def test_every_recipe_of_ours_says_what_it_is_in_a_line() -> None:
-    assert {
-        name: file.summary
-        for name, file in recipes().items()
-        if file.method.name != "acme" and not 10 < len(file.summary) < 160
-    } == {}
 
 
 @pytest.mark.usefixtures("acme")
@@ -140,14 +105,6 @@ def test_a_method_of_another_distribution_contributes_recipes_without_being_impo
 def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
     with pytest.raises(RecipeError, match=r"no recipe 'huge'; known recipes: .*tiny, tiny-names"):
         find("huge")
-
-
-@pytest.mark.usefixtures("acme")
-def test_a_file_that_no_training_stands_for_is_named() -> None:
-    with pytest.raises(
-        RecipeError, match=r"acme-stray\.yaml: method acme trains acme; `recipe:` must name one of them"
-    ):
-        training_of(find("acme-stray"))
 
 
 def test_the_recipes_of_tiny_are_read_without_torch() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
-from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.dense_clip.dinoiser import CHANNELS, DinoiserHeads
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.training.dinoiser_trainer import DinoiserTrainer, heads_losses
@@ -26,7 +23,6 @@ from lexiseg_model.methods.dense_clip.training.teacher import Taught, Teacher, l
 from lexiseg_model.training.recipes.read import read_as
 from lexiseg_model.types import ClassEntry
 from tests.model.clip import small
-from tests.model.methods.phases import local
 from tests.model.training.pairs_folder import write_pairs
 
 TOWER = plain_kind(patch=16, side=64, width=64, depth=2)
@@ -68,19 +64,6 @@ def recipe(data: Path, out: Path, **changes: Any) -> DinoiserRecipe:
     return DinoiserRecipe.model_validate(values | ours | changes)
 
 
-def test_the_last_blocks_values_are_those_of_its_own_layer() -> None:
-    made, images = tower(), small.images(2, 64, 48)
-    blocks: Any = made.vit.blocks
-    inside = blocks[0](made._embed(images, (4, 3)))
-    last = blocks[1]
-    told = torch.nn.functional.linear(last.norm1(inside), last.attn.qkv.weight[128:], last.attn.qkv.bias[128:])
-
-    block = last_block(made, images)
-
-    torch.testing.assert_close(block.values.flatten(2), told)
-    assert not last.attn.qkv._forward_hooks
-
-
 def test_the_teacher_compares_values_and_keys_as_the_formulas_do() -> None:
     made, images = tower(), small.images(1, 64, 64)
 
@@ -102,13 +85,6 @@ def test_the_teacher_compares_values_and_keys_as_the_formulas_do() -> None:
         for other in range(16):
             alike = float(torch.cosine_similarity(values[one], values[other], dim=0))
             assert bool(taught.together[0, one, other]) is (alike > 0.2)
-
-
-def test_finer_towers_are_asked_on_the_grid_of_the_clip() -> None:
-    taught = Teacher(tower(), 0.2, 0.3)(small.images(2, 64, 96), (2, 3))
-
-    assert taught.together.shape == (2, 6, 6)
-    assert taught.objects.shape == (2, 2, 3)
 
 
 def entropy(logit: Tensor, target: bool) -> float:
@@ -144,24 +120,6 @@ def test_the_losses_are_binary_cross_entropies_of_cosines_and_objects() -> None:
     assert objects.item() == pytest.approx(sum(logits) / 12, rel=1e-4)
 
 
-def test_rates_are_of_their_own_and_the_towers_stay(data: Path, tmp_path: Path) -> None:
-    trainer = DinoiserTrainer(recipe(data, tmp_path, rate_factors={"bkg_decoder": 200}, learning_rate=1e-4))
-    towers = [value.clone() for value in (*trainer.visual.parameters(), *trainer.teacher.parameters())]
-
-    for batch in islice(trainer._batches(local(trainer._phase())), 2):
-        trainer._step(batch)
-
-    rates = [group["lr"] for group in trainer.learner.optimizer.param_groups]
-    assert dict(zip((name for group in trainer.learner.groups for name in group.names), rates, strict=True)) == {
-        "obj_proj.weight": 1e-4,
-        "obj_proj.bias": 1e-4,
-        "bkg_decoder.weight": 2e-2,
-        "bkg_decoder.bias": 2e-2,
-    }
-    after = (*trainer.visual.parameters(), *trainer.teacher.parameters())
-    assert all(torch.equal(old, new) for old, new in zip(towers, after, strict=True))
-
-
 def test_what_was_trained_serves_under_dense_clip(data: Path, tmp_path: Path) -> None:
     plan = recipe(data, tmp_path / "mine")
 
@@ -178,30 +136,3 @@ def test_what_was_trained_serves_under_dense_clip(data: Path, tmp_path: Path) ->
     features = segmenter.assemble(plan_of, segmenter.encode_tiles(plan_of.tiles))
     bank = segmenter.text_bank(classes, segmenter.encode_texts(segmenter.texts(classes)))
     assert segmenter.class_scores(features, bank).isfinite().all()
-
-
-def test_an_empty_folder_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no photographs in"):
-        DinoiserTrainer(recipe(data, tmp_path, photographs="nowhere"))
-
-
-def test_held_out_photographs_have_losses_of_their_own(data: Path, tmp_path: Path) -> None:
-    trainer = DinoiserTrainer(recipe(data, tmp_path, held_out=2, most=10))
-    assert len(trainer.paths) == 4
-    assert not set(trainer.paths) & set(trainer.held_out)
-    figures = trainer.figures()
-    assert figures["held_out_loss"] == pytest.approx(figures["correlation_loss"] + figures["objects_loss"])
-
-
-def test_a_photograph_that_cannot_be_read_is_named_and_another_takes_its_place(data: Path, tmp_path: Path) -> None:
-    shutil.copytree(data / "captions/images", tmp_path / "images")
-    broken = sorted((tmp_path / "images").iterdir())[0]
-    broken.write_text("<html>")
-    starts = {"clip": data / "clip.safetensors", "tower": data / "tower.safetensors"}
-    plan = recipe(tmp_path, tmp_path / "out", photographs="images", steps=6, **starts)
-
-    trainer = DinoiserTrainer(plan)
-
-    assert trainer.train() is not None
-    assert list(trainer.skips.reasons) == [str(broken)]
-    assert f'"name": "{broken}"' in (tmp_path / "out/skipped.jsonl").read_text()

@@ -90,23 +90,3 @@ def test_a_control_sees_the_same_photographs_under_other_captions(data: Path, tm
 
     assert torch.equal(batches[0].images, batches[1].images)
     assert not torch.equal(batches[0].tokens, batches[1].tokens)
-
-
-def test_held_out_pairs_are_measured_and_never_drawn(data: Path, tmp_path: Path) -> None:
-    trainer = PairTrainer(recipe(data, tmp_path))
-
-    assert sum(trainer.pairs.sizes) == 4
-    figures = trainer._validate()
-    assert figures["recall_at_10"] == 100  # of four
-    assert figures["held_out_loss"] > 0
-
-
-def test_a_pair_with_a_convnext_and_gelu_is_for_others_to_begin_with(data: Path, tmp_path: Path) -> None:
-    architecture = "lexiseg-mini-convnext"
-    plan = recipe(data, tmp_path / "mine", architecture=architecture, quick_gelu=False, validate_steps=None, held_out=0)
-
-    weights = PairTrainer(plan).train()
-
-    assert weights is not None
-    assert not from_files(architecture, [weights]).quick_gelu
-    assert publish(plan, weights) is None

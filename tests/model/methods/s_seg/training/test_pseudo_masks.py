@@ -9,7 +9,6 @@ import torch
 from huggingface_hub import constants
 from torch import Tensor, nn
 
-from lexiseg_model.clip.dino import KINDS, DinoTower
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskMaker, PseudoMaskSettings, divide, mask_maker
 
@@ -49,47 +48,6 @@ def test_masks_cover_every_cell_once_also_when_repeated() -> None:
     assert (fine.masks.sum(1) == 1).all()
     assert coarse.masks.shape == (2, 8, 24, 40)
     assert torch.equal(coarse.masks[:, :, 1::4, 3::4], fine.masks)
-
-
-def test_an_image_of_one_colour_has_one_mask() -> None:
-    masks, present = divide(torch.ones(1, 4, 5, 5), PseudoMaskSettings())
-
-    assert present.sum() == 1
-    assert masks[present].all()
-
-
-def test_length_counts_only_where_asked() -> None:
-    maps = torch.ones(1, 2, 2, 4)
-    maps[..., 2:] = 5.0  # the same direction
-
-    by_direction = divide(maps, PseudoMaskSettings(k=2))
-    by_place = divide(maps, PseudoMaskSettings(k=2, unit_length=False))
-
-    assert by_direction.present.sum() == 1
-    assert by_place.present.sum() == 2
-
-
-def test_the_tower_learns_nothing_and_never_leaves_inference() -> None:
-    tower = nn.Sequential(nn.Conv2d(3, 8, 8, 8), nn.BatchNorm2d(8), nn.Dropout(0.5))
-    maker = PseudoMaskMaker(tower, PseudoMaskSettings(k=2)).train()
-    images = torch.randn(2, 3, 32, 32)
-
-    first, second = maker(images), maker(images)
-
-    assert torch.equal(first.masks, second.masks)
-    assert not first.masks.requires_grad
-    assert not any(weight.requires_grad for weight in maker.parameters())
-    assert not any(module.training for module in maker.modules())
-
-
-def test_dino_gives_a_mask_cell_for_every_patch_of_eight_pixels() -> None:
-    tower = DinoTower(KINDS["dino_vits8"])
-    del tower.vit.blocks[2:]  # twelve alike
-
-    masks, present = PseudoMaskMaker(tower, PseudoMaskSettings())(painted()[0])
-
-    assert masks.shape == (2, 8, 8, 12)
-    assert present.all()
 
 
 def test_without_weights_it_says_which(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

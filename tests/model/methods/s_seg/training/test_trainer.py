@@ -143,15 +143,6 @@ def pair_loss(logits: Tensor, target: Tensor) -> Tensor:
     return 20 * focal + dice
 
 
-def test_matrices_decay_and_nothing_else_does(data: Path, tmp_path: Path) -> None:
-    trainer = SSegTrainer(recipe_for(data, tmp_path))
-    decays = {id(p): group["weight_decay"] for group in trainer.optimizer.param_groups for p in group["params"]}
-
-    for name, parameter in trainer.network.named_parameters():
-        assert decays[id(parameter)] == (DECAY if parameter.ndim > 1 else 0.0), name
-    assert not decays.keys() & {id(p) for p in trainer.maker.parameters()}
-
-
 def test_what_was_trained_imports_under_the_official_names_and_serves(data: Path, tmp_path: Path) -> None:
     recipe = recipe_for(data, tmp_path / "mine")
     trainer = SSegTrainer(recipe)

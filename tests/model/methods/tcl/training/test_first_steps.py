@@ -119,23 +119,3 @@ def test_losses_and_weights_of_the_first_steps_are_those_of_the_formulas(trainer
         assert told == pytest.approx(loss.item(), rel=1e-4)
         for name, parameter in trainer.network.named_parameters():
             torch.testing.assert_close(parameter.detach(), expected[name], atol=0.01 * RATE, rtol=1e-6, msg=name)
-
-
-def test_single_numbers_and_matrices_decay_and_vectors_do_not(trainer: TclTrainer) -> None:
-    decay, rest = (sorted(group.names) for group in trainer.learner.groups)
-
-    assert [group["weight_decay"] for group in trainer.learner.optimizer.param_groups] == [DECAY, 0.0]
-    stages = [f"grounder.stages.{stage}.{which}" for stage in (0, 1) for which in ("first", "second")]
-    block = "grounder.block"
-    assert decay == sorted(
-        [f"{stage}.{name}" for stage in stages for name in ("gate", "conv.weight")]
-        + [f"{block}.{name}.weight" for name in ("attn.out_proj", "mlp.c_fc", "mlp.c_proj")]
-        + [f"{block}.attn.in_proj_weight", "grounder.projection.matrix", "mask_scale", "mask_offset"]
-        + [f"losses.{name}_contrast.log_scale" for name in ("image", "feature")]
-    )
-    assert rest == sorted(
-        [f"{stage}.{name}" for stage in stages for name in ("conv.bias", "norm.weight", "norm.bias")]
-        + [f"{block}.{name}.bias" for name in ("attn.out_proj", "mlp.c_fc", "mlp.c_proj", "ln_1", "ln_2")]
-        + [f"{block}.{name}.weight" for name in ("ln_1", "ln_2")]
-        + [f"{block}.attn.in_proj_bias", "grounder.projection.norm.weight", "grounder.projection.norm.bias"]
-    )

@@ -113,20 +113,6 @@ def test_soft_masks_of_the_own_captions_are_the_references() -> None:
     golden.assert_close(own[:, ::2, ::2], "train_soft_positive", golden.MASK_TOLERANCE[False])
 
 
-def test_a_loss_of_no_weight_is_nothing() -> None:
-    silent = LossSettings(
-        image_contrast=0, feature_contrast=0, area=0, negative_area=0, image_variation=0, mask_variation=0
-    )
-    captions = torch.from_numpy(golden.reference()["caption_features"])
-    noise = torch.zeros(1, 16, 16)
-    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-
-    with torch.no_grad():
-        losses = TclLosses(silent)(golden.restored().network, images, captions[:1], noise)
-
-    assert losses.total.item() == 0
-
-
 def half_a_batch() -> tuple[dict[str, float], list[float]]:
     """This process's share of four images: losses without the areas, which are no means over processes, and gradients.
 

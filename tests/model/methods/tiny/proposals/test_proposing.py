@@ -8,18 +8,13 @@ from torch import Tensor
 
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
-from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, Prompts
+from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.proposals import proposing, windows
-from lexiseg_model.methods.tiny.proposals.proposing import LEAST_CELLS, PER_PASS, grid, propose, ranks
-from lexiseg_model.methods.tiny.proposals.windows import Windows
+from lexiseg_model.methods.tiny.proposals.proposing import PER_PASS, grid, propose
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
 ALL = ProposalSettings(grid=6, quality=0.0, rule=OverlapRule(overlap=1.0, inside=None), explains=0, hope=0)
-
-
-def test_a_grid_has_its_points_in_the_middle_of_equal_parts(shared: SharedMaps) -> None:
-    assert grid(2, shared).tolist() == [[32.0, 24.0], [96.0, 24.0], [32.0, 72.0], [96.0, 72.0]]
 
 
 def test_proposals_come_best_first(head: PromptHead, shared: SharedMaps) -> None:
@@ -27,11 +22,6 @@ def test_proposals_come_best_first(head: PromptHead, shared: SharedMaps) -> None
 
     assert len(found.masks) == len(found.quality) > 1
     assert found.quality.tolist() == sorted(found.quality.tolist(), reverse=True)
-
-
-def test_every_point_of_a_grid_has_its_rank() -> None:
-    for n in (1, 2, 3, 6, 20):
-        assert sorted(torch.cat(ranks(n)).tolist()) == list(range(n * n))
 
 
 def asked(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> list[tuple[float, float]]:
@@ -89,12 +79,6 @@ def test_proposals_that_cover_the_same_are_one(head: PromptHead, shared: SharedM
     assert 0 < len(fewer.masks) < len(every.masks)
 
 
-def test_a_speck_is_no_proposal(head: PromptHead, shared: SharedMaps) -> None:
-    masks = propose(head, shared, ALL).masks
-
-    assert ((masks > 0).sum((1, 2)) >= LEAST_CELLS).all()
-
-
 def test_where_nothing_is_good_enough_there_are_no_proposals(head: PromptHead, shared: SharedMaps) -> None:
     found = propose(head, shared, ALL.model_copy(update={"quality": 1.0}))
 
@@ -103,71 +87,6 @@ def test_where_nothing_is_good_enough_there_are_no_proposals(head: PromptHead, s
 
 
 SMALL = 8  # cells of a window's sides, of the twelve by sixteen of the image
-
-
-def asked_how(
-    head: PromptHead, shared: SharedMaps, settings: ProposalSettings, monkeypatch: pytest.MonkeyPatch
-) -> list[tuple[str, Tensor]]:
-    """Points [n, 2] of each pass, and whether they were asked in the whole picture or in windows of a quarter."""
-    passes: list[tuple[str, Tensor]] = []
-    lone, within = head.lone, head.lone_within
-
-    def in_whole(maps: SharedMaps, prompts: Prompts) -> MaskAnswers:
-        if len(maps.mid) == 1 and maps.mid.shape == shared.mid.shape:
-            passes.append(("whole", prompts.points[0, :, 0]))
-        return lone(maps, prompts)
-
-    def in_windows(maps: SharedMaps, points: Tensor, where: Windows) -> MaskAnswers:
-        passes.append(("window", points))
-        return within(maps, points, where)
-
-    monkeypatch.setattr(windows, "LEAST", SMALL)
-    monkeypatch.setattr(head, "lone", in_whole)
-    monkeypatch.setattr(head, "lone_within", in_windows)
-    propose(head, shared, settings)
-    return passes
-
-
-def test_the_first_points_are_asked_in_the_whole_picture_and_finer_ones_near_by(
-    head: PromptHead, shared: SharedMaps, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(proposing, "NEW", 2.0)  # more than there is: none is asked again
-
-    passes = asked_how(head, shared, ALL, monkeypatch)
-
-    first = grid(ALL.grid, shared)[ranks(ALL.grid)[0]]
-    assert passes[0][0] == "whole"
-    assert passes[0][1].tolist() == first.tolist()
-    assert {how for how, _ in passes[1:]} == {"window"}
-    assert sum(len(points) for _, points in passes) == ALL.grid**2
-
-
-def test_a_point_whose_mask_goes_on_behind_its_window_is_asked_again(
-    head: PromptHead, shared: SharedMaps, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(proposing, "TOUCHES", -1)  # all masks do
-    monkeypatch.setattr(proposing, "NEW", 0.0)
-
-    passes = asked_how(head, shared, ALL, monkeypatch)
-
-    near = {tuple(point) for how, points in passes if how == "window" for point in points.tolist()}
-    again = [tuple(point) for how, points in passes[1:] if how == "whole" for point in points.tolist()]
-    assert near
-    assert len(again) == len(near)
-    assert set(again) == near
-
-
-def test_a_window_counts_as_its_share_of_the_picture(
-    head: PromptHead, shared: SharedMaps, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(proposing, "NEW", 2.0)
-    n_first, most = len(ranks(ALL.grid)[0]), 8
-
-    passes = asked_how(head, shared, ALL.model_copy(update={"most": most}), monkeypatch)
-
-    rows, columns = (side // MAP_STRIDE for side in (HEIGHT, WIDTH))
-    n_near = sum(len(points) for how, points in passes if how == "window")
-    assert n_near == (most - n_first) * rows * columns // SMALL**2
 
 
 def test_masks_of_windows_lie_where_they_were_asked(

@@ -9,25 +9,15 @@ import torch
 from lexiseg_model.methods.tiny.proposals.windows import (
     EVEN,
     FINER,
-    LEAST,
     Windows,
     around,
-    at,
     back,
     cut,
     on_inner_edges,
-    size_of,
 )
 
 CELLS = 36, 56
 SIZE = 20, 28
-
-
-@pytest.mark.parametrize(
-    ("cells", "size"), [(CELLS, SIZE), ((48, 36), (24, 20)), ((36, 12), (20, 12)), ((8, 28), (8, LEAST))]
-)
-def test_a_window_is_half_as_high_and_wide(cells: tuple[int, int], size: tuple[int, int]) -> None:
-    assert size_of(cells) == size
 
 
 def test_windows_lie_around_their_points_and_within_the_image() -> None:
@@ -79,13 +69,3 @@ def test_masks_are_put_back_amid_nothing() -> None:
     assert np.array_equal(whole[1, 12:52, 20:76], masks[1])
     assert (whole == -7).sum(axis=(1, 2)).tolist() == [whole[0].size - masks[0].size] * 3
     assert back(masks > 2, WHERE, CELLS).sum() == 0
-
-
-def test_pixels_of_the_image_are_read_in_windows_as_in_the_whole() -> None:
-    rng = np.random.default_rng(0)
-    masks = rng.random((3, FINER * SIZE[0], FINER * SIZE[1]), np.float32)
-    pixels = np.stack([rng.integers(0, FINER * side, 200) for side in CELLS], 1)
-
-    seen = at(pixels, masks, WHERE, -7)
-
-    assert np.array_equal(seen, back(masks, WHERE, CELLS, -7)[:, pixels[:, 0], pixels[:, 1]])

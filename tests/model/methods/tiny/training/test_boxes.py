@@ -71,23 +71,8 @@ def test_a_mask_that_cannot_be_trusted_counts_nowhere(head: Filling) -> None:
     assert mask[0, 0] == 0
 
 
-def test_where_boxes_are_not_complete_nobody_knows_what_is_beside_them() -> None:
-    mask = cut(Filling(), CAT, complete=False)
-
-    assert mask[0, 0] == IGNORE
-    assert (mask[10:40, 10:40] == 1).all()
-
-
 def test_of_a_crowded_photograph_only_the_names_are_taken(tmp_path: Path) -> None:
     photographs = list(boxed_photographs(write_boxes(tmp_path) / "boxed", cast(Segmenter, Filling()), frozenset(), {}))
 
     assert [photograph.present for photograph in photographs] == [("cat",), ("dog",), ()]
     assert [photograph.mask is None for photograph in photographs] == [False, True, False]
-
-
-def test_what_is_said_of_a_photograph_is_added_to_what_is_boxed(tmp_path: Path) -> None:
-    said = {"000": ("grass", "cat")}
-
-    first, *_ = boxed_photographs(write_boxes(tmp_path) / "boxed", cast(Segmenter, Filling()), frozenset(), said)
-
-    assert first.present == ("cat", "grass")

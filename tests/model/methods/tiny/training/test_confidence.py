@@ -37,16 +37,6 @@ def test_a_fitted_rule_is_right_as_often_as_it_says() -> None:
     assert calibration_error(scores(segments, fit(segments)), segments.right) < 0.02
 
 
-def test_sure_scores_that_are_wrong_half_of_the_time_have_an_error_of_a_half() -> None:
-    assert calibration_error(np.array([1.0, 1.0]), np.array([True, False])) == 0.5
-
-
-def test_without_segments_a_rule_says_half() -> None:
-    rule = fit(Segments(np.zeros((0, 4)), np.zeros(0, bool)))
-
-    assert rule.score(presence=3.0, probability=0.9, n_classes=5, area=0.5) == 0.5
-
-
 def test_segments_of_classes_that_are_there_are_right_and_others_are_not(tmp_path: Path) -> None:
     found = gather(ColourSegmenter(), read_dataset(draw(tmp_path), "colours", "train"), ["velvet"])
 

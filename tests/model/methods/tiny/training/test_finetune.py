@@ -13,11 +13,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import IGNORE, read_dataset
 from lexiseg_model.errors import RecipeError, UnknownModelError
 from lexiseg_model.methods.tiny.network import TinyNetwork
-from lexiseg_model.methods.tiny.training.finetune import Anchors, FinetuneTrainer, start_folder, without_unseen
-from lexiseg_model.methods.tiny.training.losses import Presences, Questions, Stacked
+from lexiseg_model.methods.tiny.training.finetune import Anchors, FinetuneTrainer, start_folder
 from lexiseg_model.methods.tiny.training.publish_finetuned import publish_finetuned
 from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER
@@ -27,7 +25,6 @@ from lexiseg_model.training.recipes.read import read_as
 from lexiseg_model.types import ModelCard
 from tests.model.methods.tiny.training.shapes import write_shapes
 
-SHARED = Path(__file__).resolve().parents[6] / "shared" / "data"
 SAMPLES = 2
 
 
@@ -145,30 +142,6 @@ def test_the_start_is_kept_bit_by_bit_where_nothing_is_gained(
     assert card.settings == catalogue.read_card(FOLDER).settings
 
 
-def test_a_class_without_a_photograph_is_not_asked_in_training() -> None:
-    questions = Questions(
-        classes=torch.tensor([[0, 1]] * 2),
-        asked=torch.ones(2, 3, dtype=torch.bool),
-        words=torch.zeros(2, 1, dtype=torch.int64),
-        word_asked=torch.ones(2, 1, dtype=torch.bool),
-        answers=torch.tensor([[0, 1, 2, IGNORE]] * 2),
-        weights=torch.ones(2, 3),
-        forbidden=None,
-    )
-    presences = Presences(torch.tensor([[0, 1]] * 2), torch.tensor([[1, 0]] * 2, dtype=torch.int8))
-
-    left = without_unseen(
-        Stacked(torch.tensor([3, 4]), questions, questions, presences),
-        torch.tensor([True, False]),
-        torch.tensor([False, False, False, True, False]),
-    )
-
-    for part in (left.full, left.part):
-        assert part.asked.tolist() == [[True, True, False]]
-        assert part.answers.tolist() == [[0, 1, IGNORE, IGNORE]]
-    assert left.presences.states.tolist() == [[1, -1]]
-
-
 def test_a_class_is_held_the_less_the_more_photographs_show_it() -> None:
     start = TinyNetwork().text_projection.weight
     rows = torch.nn.functional.normalize(torch.randn(1, 384)).numpy()
@@ -180,27 +153,3 @@ def test_a_class_is_held_the_less_the_more_photographs_show_it() -> None:
     assert [each.moved(start).item() for each in held] == pytest.approx([0, 0, 0], abs=1e-9)
     never, once, often = (each.moved(moved).item() for each in held)
     assert never > once > often > 0
-
-
-@pytest.mark.skipif(not (SHARED / "fashion").is_dir(), reason="needs the photographs of ../shared/data/fashion")
-def test_twenty_photographs_with_two_classes_gain(tmp_path: Path) -> None:
-    train = read_dataset(SHARED, "fashion", "train")
-    values = [train.classes.index(name) for name in ("skin", "hair")]
-    for kind in ("images", "masks"):
-        (tmp_path / "mine" / kind).mkdir(parents=True)
-    for sample in train.samples[::40][:20]:
-        mask = sample.read_mask()
-        own = np.where(mask == values[0], 1, np.where(mask == values[1], 2, np.where(mask == IGNORE, IGNORE, 0)))
-        Image.fromarray(own.astype(np.uint8)).save(tmp_path / "mine" / "masks" / f"{sample.name}.png")
-        shutil.copy(sample.image, tmp_path / "mine" / "images")
-    # Words of the user's own: what skin and hair are the start has learned already.
-    (tmp_path / "mine" / "classes.json").write_text('["background", "part seven", "part nine"]')
-    longer = ("steps=60", "decay_steps=30", "phases=[{after: 0, crop: 128, global_batch: 4}]", "samples=0")
-    recipe = recipe_for(tmp_path / "mine", tmp_path / "tuned", *longer)
-
-    weights = FinetuneTrainer(recipe).train()
-    assert weights is not None
-    publish_finetuned(recipe, weights)
-
-    compared = json.loads((recipe.out / "before-after.json").read_text())
-    assert compared["after"]["miou"] > compared["before"]["miou"]

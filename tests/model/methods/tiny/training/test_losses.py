@@ -16,10 +16,8 @@ from lexiseg_model.methods.tiny.training.losses import (
     Questions,
     balanced_presence_losses,
     dice_losses,
-    presence_losses,
     question_logits,
     question_losses,
-    some_pixels,
     stack,
 )
 
@@ -96,19 +94,6 @@ def test_a_batch_of_questions_costs_what_each_of_them_costs_alone(network: TinyN
     torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_photograph_without_a_mask_costs_nothing(network: TinyNetwork) -> None:
-    asked = stack([Asked(SILENT, SILENT, [0], np.ones(1, np.int8))])
-
-    loss = batched(network, unit(1, EMBEDDING, SIDE, SIDE), unit(1, EMBEDDING), asked.full, unit(1, EMBEDDING))
-
-    assert loss.tolist() == [0]
-
-
-def axes(*places: int) -> Tensor:
-    """One row of pixels along the axes: [1, 96, P]."""
-    return torch.eye(EMBEDDING)[list(places)].T[None]
-
-
 def question_of(answers: list[int], words: bool = False) -> Question:
     return Question([0, 1], [2] if words else [], True, np.array(answers), None, None)
 
@@ -128,15 +113,6 @@ def test_dice_is_of_the_classes_that_are_there_and_not_of_nobody() -> None:
     assert dice_of(wrong, [0, 0]) == 0
 
 
-def test_with_focus_the_absent_class_that_seems_present_weighs_most() -> None:
-    logits, states = torch.tensor([[-4.0, 3.0]], requires_grad=True), torch.tensor([[0, 0]])
-
-    (gradient,) = torch.autograd.grad(presence_losses(logits, states, focus=1.0).sum(), logits)
-
-    easy, hard = gradient[0].tolist()
-    assert hard > 100 * easy > 0
-
-
 def test_balanced_presence_asks_as_if_every_class_were_in_half_of_the_photographs() -> None:
     # Of ten photographs that say the same, one shows the class: the best logit is 0, not that of one in ten.
     states = torch.tensor([[1]] + [[0]] * 9)
@@ -146,21 +122,3 @@ def test_balanced_presence_asks_as_if_every_class_were_in_half_of_the_photograph
 
     assert gradient.sum().item() == pytest.approx(0, abs=1e-6)
     assert gradient[0].item() < 0 < gradient[1].item()
-
-
-@pytest.mark.parametrize("forbids", [False, True])
-def test_some_pixels_are_asked_as_if_the_others_were_ignored(network: TinyNetwork, forbids: bool) -> None:
-    source = np.random.default_rng(4)
-    asked = [Asked(drawn(source, 5, 3, True, forbids), SILENT, [], np.zeros(0, np.int8)) for _ in range(2)]
-    stacked, table = stack(asked), unit(40, EMBEDDING)
-    pixels, bank, bonus = unit(2, EMBEDDING, SIDE * SIDE), table[stacked.rows], torch.zeros(2, 5)
-    kept = torch.arange(0, SIDE * SIDE, 3)
-    ignored = torch.full_like(stacked.full.answers, IGNORE)
-    ignored[:, kept] = stacked.full.answers[:, kept]
-
-    some = some_pixels(stacked.full, kept)
-
-    found = question_losses(question_logits(network, pixels[:, :, kept], bonus, some, bank), some)
-    whole = stacked.full._replace(answers=ignored)
-    expected = question_losses(question_logits(network, pixels, bonus, whole, bank), whole)
-    torch.testing.assert_close(found, expected)

@@ -10,12 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.errors import DatasetError
-from lexiseg_model.methods.tiny.network import TinyNetwork
-from lexiseg_model.methods.tiny.training import naming_cells as naming_cells_module
 from lexiseg_model.methods.tiny.training.drawn.source import source_of
 from lexiseg_model.methods.tiny.training.names import NamedWindows, NamesBatch, NamesTrainer
-from lexiseg_model.methods.tiny.training.naming_cells import NamingCells, kept, naming_cells
+from lexiseg_model.methods.tiny.training.naming_cells import NamingCells
 from lexiseg_model.methods.tiny.training.recipe import NamesRecipe
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
@@ -55,39 +52,6 @@ def test_a_cell_that_is_full_of_a_class_shows_it_and_one_without_it_does_not(tmp
     assert ball[3, 4] == -1
     assert known.states[:2].tolist() == [1, 0]
     assert dict(zip(known.rows, known.states.tolist(), strict=True))[table.index["grass"]] == 1
-
-
-def test_cells_are_those_of_the_trunk_and_labels_lie_under_them(tmp_path: Path) -> None:
-    made = naming_cells(TinyNetwork().eval(), toys(tmp_path), [0, 1], 64)
-
-    assert [cells.shape for cells in made.cells] == [(576, 2, 2), (576, 2, 2)]  # 80 x 100 -> 64 x 64
-    assert [labels.shape for labels in made.labels] == [(8, 8), (8, 8)]
-    assert (made.labels[0][:, :4] == 1).all()
-    assert (made.labels[0][:, 4:] == 0).all()
-
-
-def test_cells_are_kept_whole_and_for_one_network_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, pack = TinyNetwork().eval(), toys(tmp_path)
-    first = kept(tmp_path / "cells", network, "a" * 64, pack, [0, 1], 64)
-    (path,) = (tmp_path / "cells").iterdir()  # nothing is left of how it was written
-    with monkeypatch.context() as patch:
-        patch.setattr(naming_cells_module, "naming_cells", None)
-        again = kept(tmp_path / "cells", network, "a" * 64, pack, [0, 1], 64)
-
-    other = kept(tmp_path / "cells", TinyNetwork().eval(), "b" * 64, pack, [0, 1], 64)
-
-    assert np.array_equal(again.cells[0], first.cells[0])
-    assert not np.array_equal(other.cells[0], first.cells[0])
-    assert path.exists()
-
-
-def test_a_set_of_one_photograph_is_refused(recipe: NamesRecipe, tmp_path: Path) -> None:
-    write_shapes(tmp_path, count=1)
-    alone = recipe.model_copy(update={"data": tmp_path, "packs": tmp_path / "packs", "cells": tmp_path / "cells"})
-    alone = alone.model_copy(update={"sets": {"shapes": recipe.sets["shapes"]}})
-
-    with pytest.raises(DatasetError, match="shapes has 1 photograph; 2 are needed, for one of 25 is held back"):
-        NamesTrainer(alone)
 
 
 @pytest.fixture(scope="module")

@@ -51,20 +51,6 @@ def test_pixels_that_do_not_count_change_nothing() -> None:
     torch.testing.assert_close(found.total, prompt_losses(answers(right), target(), left).total)
 
 
-def test_quality_teaches_the_masks_nothing() -> None:
-    gradients = []
-    for quality in (SURE, -SURE):
-        found = answers(0.5 * torch.ones_like(target()), quality=quality)
-        found.masks.requires_grad_()
-        prompt_losses(found, target(), ALL).total.backward()  # type: ignore[no-untyped-call]
-        gradients.append(found.masks.grad)
-
-    with_high, with_low = gradients
-    assert with_high is not None
-    assert with_low is not None
-    assert torch.equal(with_high, with_low)
-
-
 def test_overlap_is_intersection_over_union_where_it_counts() -> None:
     wide = torch.zeros(1, 1, 8, 8)
     wide[..., :6] = 1

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import DatasetError
-from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet, find_objects, read_samples
-from tests.model.methods.tiny.training.shapes import write_shapes
+from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet, find_objects
 
 EVERYTHING = MaskSet(share=1.0)
 
@@ -38,23 +33,3 @@ def test_components_that_are_too_small_are_nobodys() -> None:
 
     assert objects.labels == (1, 1, 2)
     assert not objects.ids[labels() == 3].any()
-
-
-def test_the_photographs_of_several_splits_are_read_one_after_the_other(tmp_path: Path) -> None:
-    write_shapes(tmp_path, count=4, split="first")
-    write_shapes(tmp_path, count=3, split="second")
-    (tmp_path / "shapes" / "classes.json").unlink()
-
-    samples = read_samples(tmp_path, "shapes", MaskSet(share=1.0, splits=["first", "second"], every=2))
-
-    assert [(sample.image.parent.parent.name, sample.name) for sample in samples] == [
-        ("first", "000"),
-        ("first", "002"),
-        ("second", "000"),
-        ("second", "002"),
-    ]
-
-
-def test_a_split_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="data set 'shapes', split 'train'"):
-        read_samples(tmp_path, "shapes", EVERYTHING)

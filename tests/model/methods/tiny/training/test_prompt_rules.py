@@ -9,12 +9,7 @@ import pytest
 from lexiseg_model.data.read_scenes import read_object_scenes
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.training import prompt_rules
-from lexiseg_model.methods.tiny.training.prompt_rules import OFFSETS, fit, gather, measure, neighbours, replaced
-
-
-@pytest.mark.parametrize(("now", "tried"), [(0.0, [1.0]), (1.0, [0.0, 2.0]), (1.5, [1.0, 2.0]), (2.0, [1.0])])
-def test_the_next_values_on_either_side_are_tried(now: float, tried: list[float]) -> None:
-    assert neighbours((0.0, 1.0, 2.0), now) == tried
+from lexiseg_model.methods.tiny.training.prompt_rules import fit, gather, measure, replaced
 
 
 def test_a_fit_from_worse_settings_is_better_on_its_objects(
@@ -30,11 +25,3 @@ def test_a_fit_from_worse_settings_is_better_on_its_objects(
 
     assert fitted.boxes.doubt == 40.0  # the object is as square as its box
     assert measure(tiny, sets, fitted) > [worse]
-
-
-def test_each_object_is_asked_by_a_click_and_by_boxes(tiny: TinySegmenter, cups: Path) -> None:
-    [photograph] = gather(tiny, read_object_scenes("cups", cups, "train", lambda _: True).scenes)
-
-    click, *boxes = photograph.prompts
-    assert click.is_lone_click
-    assert [prompt.box is not None for prompt in boxes] == [True] * len(OFFSETS)

@@ -17,10 +17,9 @@ from lexiseg_model import catalogue
 from lexiseg_model.methods.tiny.training.prompts import Example, PromptTrainer
 from lexiseg_model.methods.tiny.training.publish import measure_prompts, publish_prompts
 from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe
-from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER, TinyState
-from lexiseg_model.tasks import Options, segment
+from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.training.recipes.read import read_as
-from lexiseg_model.types import ModelCard, Point, Prompt, Vocabulary
+from lexiseg_model.types import ModelCard
 from tests.model.methods.tiny.training.shapes import write_shapes
 
 STEPS = 24
@@ -108,35 +107,12 @@ def test_the_network_below_stays_bit_by_bit(run: Run) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_longer_run_goes_on_where_the_shorter_stopped(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copy(run.recipe.out / "checkpoint.pt", tmp_path)
-    longer = run.recipe.model_copy(update={"out": tmp_path, "steps": STEPS + 3})
-
-    trainer = train(longer)
-
-    assert capsys.readouterr().out.startswith(f"resumed at step {STEPS}, ")
-    assert trainer.step == STEPS + 3
-    assert trainer.crops_seen == 4 * (STEPS + 3)
-
-
 def test_the_card_names_the_task_and_the_weights(run: Run, card: ModelCard) -> None:
     assert "prompt" in card.tasks
     assert card.name == "mine"
     assert card.weights_sha256 == hashlib.sha256(run.weights.read_bytes()).hexdigest()
     seen = f"masks of shapes ({run.recipe.data / 'shapes'}); its terms are not stated"
     assert seen in card.training_data
-
-
-def test_what_came_out_answers_points(run: Run, card: ModelCard) -> None:
-    segmenter = catalogue.load(card.name, models_dir=run.recipe.out.parent, device="cpu")
-    plan = segmenter.plan(np.full((64, 64, 3), 110, np.uint8))
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-
-    answer = segment("prompt", segmenter, features, Vocabulary(()), Options(prompts=(Prompt((Point(30, 30),)),)))
-
-    assert [piece.mask_index for piece in answer.segments] == [0, 1, 2, 3]
 
 
 def test_how_well_the_validation_split_is_answered_stands_on_the_card(run: Run, card: ModelCard) -> None:
@@ -146,11 +122,3 @@ def test_how_well_the_validation_split_is_answered_stands_on_the_card(run: Run, 
     served = catalogue.load_folder(run.recipe.out, run.recipe.device)
     assert reached == measure_prompts(served, run.recipe.data, "shapes")
     assert catalogue.read_card(run.recipe.out) == card
-
-
-def test_the_network_below_may_lie_elsewhere(shapes: Path, tmp_path: Path) -> None:
-    shutil.copy(BUNDLED, tmp_path / "other.safetensors")
-
-    trainer = PromptTrainer(recipe_for(shapes, tmp_path, f"below={tmp_path / 'other.safetensors'}"))
-
-    assert trainer.below.keys() == TinyState.of(load_file(FOLDER / "tiny.safetensors")).network.keys()

@@ -6,7 +6,6 @@ import pytest
 
 from lexiseg_model.data.indexed import BACKGROUND
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet
 from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe, TinyRecipe
 from lexiseg_model.training.recipes.read import read_as
 
@@ -31,13 +30,6 @@ def test_the_recipe_of_the_prompts_validates() -> None:
 
     assert sum(source.share for source in recipe.sets.values()) == pytest.approx(1.0)
     assert recipe.sets["clips"].splits == ["car-roundabout", "cows", "dance-twirl", "libby"]
-
-
-def test_a_set_of_the_prompts_may_be_overridden() -> None:
-    recipe = prompts("sets={mine: {share: 2.0, nothing: 0}}", "below=mine.safetensors")
-
-    assert recipe.sets == {"mine": MaskSet(share=2.0, nothing=0)}
-    assert recipe.below == "mine.safetensors"
 
 
 @pytest.mark.parametrize("starts", [(0.2,), (0.0, 0.8, 0.5)])

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from lexiseg_model.methods.tiny.training import rehearsal as rehearsal_module
-from lexiseg_model.methods.tiny.training.names import NamesTrainer
-from lexiseg_model.methods.tiny.training.recipe import NamesRecipe, TinyRecipe
-from lexiseg_model.methods.tiny.training.rehearsal import FEW, rehearse_names, rehearse_words
+from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
+from lexiseg_model.methods.tiny.training.rehearsal import FEW, rehearse_words
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.training.recipe import LocalPhase
@@ -55,18 +54,3 @@ def test_few_photographs_stand_for_all_and_nothing_stays(data: Path, tmp_path: P
     assert not (tmp_path / "home").exists()
     loss = rehearsal.trainer._loss(next(iter(rehearsal.trainer._batches(LocalPhase(64, 2)))))
     assert np.isfinite(loss.item())
-
-
-def test_cells_of_few_photographs_stand_for_all_and_their_memory_is_counted(data: Path, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    sets = "sets={shapes: {share: 1.0, photographs: 10, short_side: 64}}"
-    recipe = read_as(NamesRecipe, "tiny-names", [*folders(data, home), f"cells={home / 'cells'}", sets])
-
-    rehearsal = rehearse_names(recipe, tmp_path)
-
-    assert isinstance(rehearsal.trainer, NamesTrainer)
-    ((_, made),) = rehearsal.trainer.sources
-    assert len(made.cells) == FEW
-    assert rehearsal.more_bytes == made.nbytes  # as much again as of these
-    assert f"cells of 10 photographs are computed into {home / 'cells'}" in rehearsal.before
-    assert not home.exists()

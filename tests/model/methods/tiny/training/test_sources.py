@@ -33,13 +33,6 @@ def test_boxes_and_captions_become_a_pack(tmp_path: Path) -> None:
     assert pack.places[:, 3].tolist() == [1, 0, 1]
 
 
-def test_lone_names_become_a_pack(tmp_path: Path) -> None:
-    pack = packed(write_names(tmp_path), tmp_path / "packs", "named", BOOK)
-
-    assert (pack.classes, pack.present) == ((), (("gramophone",), ("starfish",)))
-    assert not pack.complete
-
-
 @pytest.mark.parametrize("copied", ["boxed/images/000.jpg", "named/train/images/g.jpg"])
 def test_a_photograph_of_a_validation_split_is_left_out_whatever_its_name(tmp_path: Path, copied: str) -> None:
     write_names(write_boxes(tmp_path))

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from lexiseg_model.catalogue import bundled, read_card
 from lexiseg_model.data.indexed import IndexedDataset
@@ -65,37 +61,11 @@ def test_a_concept_draws_its_own_texts_only() -> None:
     assert len(drawn) == 4
 
 
-def test_concepts_of_like_meaning_do_not_exclude_each_other() -> None:
-    toys = table()
-
-    assert not toys.exclusive[toys.index["ball"], toys.index["globe"]]
-
-
 def test_concepts_that_may_share_a_pixel_do_not_exclude_each_other() -> None:
     toys = table()
 
     assert not toys.exclusive[toys.index["box"], toys.index["wall"]]
     assert not toys.exclusive[toys.index["wall"], toys.index["box"]]
-
-
-def test_an_overlap_may_name_a_whole_data_set() -> None:
-    toys = table(BOOK.model_copy(update={"overlaps": [["wall", "@toys"]]}))
-
-    assert not toys.exclusive[toys.index["wall"], toys.index["ball"]]
-    assert toys.exclusive[toys.index["wall"], toys.index["sky"]]
-
-
-def test_a_book_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "book.yaml").write_text("{templates: [], synonyms: {}, overlaps: [], rare: [], colours: []}")
-
-    with pytest.raises(ValidationError, match="colours"):
-        TextBook.read(tmp_path / "book.yaml")
-
-
-def test_no_background_word_of_the_card_comes_twice() -> None:
-    words = read_card(bundled()["tiny"]).background.words
-
-    assert len(set(words)) == len(words)
 
 
 def test_the_bundled_background_words_have_the_synonyms_that_were_trained() -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue import load
-from lexiseg_model.errors import DatasetError, WeightsError
+from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
 from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
@@ -113,20 +113,6 @@ def test_the_weights_load_as_a_model(run: Run, tmp_path: Path) -> None:
     assert all(tensor.isfinite().all() for tensor in features.tensors.values())
 
 
-def test_what_is_published_promises_no_prompts(run: Run, tmp_path: Path) -> None:
-    weights = tmp_path / "mine" / "tiny.safetensors"
-    weights.parent.mkdir()
-    shutil.copy(run.weights, weights)
-
-    card = publish(run.recipe, weights)
-
-    assert card == catalogue.read_card(weights.parent)
-    assert card.name == "mine"
-    assert "semantic" in card.tasks
-    assert "prompt" not in card.tasks
-    assert card.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
-
-
 def test_what_is_published_says_nothing_of_the_bundled_weights(run: Run, tmp_path: Path) -> None:
     weights = tmp_path / "mine" / "tiny.safetensors"
     weights.parent.mkdir()
@@ -178,11 +164,6 @@ def test_training_can_start_from_a_weights_file(run: Run, shapes: Path, tmp_path
     saved = load_file(run.weights)
     network = trainer.network.network.state_dict()
     assert all(torch.equal(network[name], value.float()) for name, value in saved.items())
-
-
-def test_a_start_that_does_not_exist_is_named(shapes: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"no weights at .*nowhere\.safetensors"):
-        TinyTrainer(recipe_for(shapes, tmp_path, f"start={tmp_path / 'nowhere.safetensors'}"))
 
 
 def test_a_missing_data_folder_is_named_with_the_expected_layout(tmp_path: Path) -> None:

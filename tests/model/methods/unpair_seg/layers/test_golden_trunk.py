@@ -17,7 +17,6 @@ from lexiseg_model.methods.unpair_seg.checkpoint import (
     ADAPTER,
     OFFICIAL_CLIP,
     Restored,
-    flat_state,
     from_official,
     restore,
     to_official,
@@ -67,14 +66,6 @@ def test_the_trunk_gives_the_reference_s_maps(trunk: ClipTrunk, maps: TrunkMaps)
         step = max(1, stage.shape[3] // 16)
         some = stage[0, :: stage.shape[1] // 32, ::step, ::step]
         assert_close(some, f"convnext_res{index + 2}", golden.FEATURES)
-
-
-def test_a_model_gives_its_state_back(restored: Restored) -> None:
-    found = to_official(flat_state(restored))
-
-    assert {name for name in found if not name.startswith(OFFICIAL_CLIP)} == golden.official().keys()
-    assert all(torch.equal(found[name], value) for name, value in golden.official().items())
-    assert any(name.startswith(ADAPTER) for name in flat_state(restored))
 
 
 @torch.inference_mode()

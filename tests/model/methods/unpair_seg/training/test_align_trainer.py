@@ -105,17 +105,6 @@ def test_the_first_loss_is_that_of_a_plain_formula(data: Path, tmp_path: Path) -
     assert loss.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-4)
 
 
-def test_the_precision_of_the_recipe_is_that_of_the_products(data: Path, tmp_path: Path) -> None:
-    losses = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        trainer = trainer_for(data, tmp_path / str(dtype))
-        trainer.dtype = dtype
-        losses[dtype] = trainer._loss(first_batch(trainer)).item()
-
-    assert losses[torch.bfloat16] != losses[torch.float32]
-    assert losses[torch.bfloat16] == pytest.approx(losses[torch.float32], abs=0.05)
-
-
 def best_pairs(likely: Tensor) -> list[tuple[int, int]]:
     """The one-to-one assignment of largest sum, all tried."""
     n_regions, n_entities = likely.shape

@@ -7,8 +7,6 @@ import torch.nn.functional as F
 from lexiseg_model.methods.unpair_seg.training.alignment import (
     AlignmentSettings,
     adapter_share,
-    alignment_loss,
-    entity_probabilities,
     match_entities,
     mixed_embedding,
 )
@@ -23,15 +21,6 @@ def test_regions_and_entities_are_matched_one_to_one_the_surest_first() -> None:
     torch.testing.assert_close(pairs.probability, torch.tensor([0.9, 0.6, 0.3]))
 
 
-def test_scales_of_an_image_vote_with_their_probabilities() -> None:
-    texts = torch.eye(2)
-    sure, unsure = torch.tensor([[5.0, 0.0]]), torch.tensor([[1.0, 1.0]])
-
-    found = entity_probabilities([sure, unsure], texts, 100.0)
-
-    torch.testing.assert_close(found, torch.tensor([[0.75, 0.25]]))
-
-
 def test_matching_starts_from_clip_and_ends_half_way_to_the_adapter() -> None:
     clip, adapted = F.normalize(torch.randn(3, 8), dim=1), F.normalize(torch.randn(3, 8), dim=1)
 
@@ -40,15 +29,3 @@ def test_matching_starts_from_clip_and_ends_half_way_to_the_adapter() -> None:
     assert adapter_share(49, 100, AlignmentSettings(adapter_share=1.0)) == 0.5
     torch.testing.assert_close(mixed_embedding(clip, adapted, 0.0), clip)
     torch.testing.assert_close(mixed_embedding(clip, adapted, 0.5), F.normalize(clip + adapted, dim=1))
-
-
-def test_images_without_entities_align_nothing() -> None:
-    adapted = torch.randn(2, 4, requires_grad=True)
-    pairs = match_entities(entity_probabilities([adapted], torch.zeros(0, 4), 10.0))
-
-    loss = alignment_loss([adapted], [torch.zeros(0, 4)], [pairs])
-    loss.backward()  # type: ignore[no-untyped-call]
-
-    assert float(loss.detach()) == 0
-    assert adapted.grad is not None
-    assert not adapted.grad.any()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
@@ -17,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lexiseg_model import catalogue
-from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.methods.unpair_seg.checkpoint import CLIP
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
@@ -25,7 +23,6 @@ from lexiseg_model.methods.unpair_seg.layers.trunk import normalised
 from lexiseg_model.methods.unpair_seg.training import masks_trainer
 from lexiseg_model.methods.unpair_seg.training.asked import MaskBatch, grid
 from lexiseg_model.methods.unpair_seg.training.criterion import Draw, at_points, unsure_points
-from lexiseg_model.methods.unpair_seg.training.masked import draw_crop, open_masked
 from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
 from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
 from lexiseg_model.methods.unpair_seg.training.recipe import (
@@ -202,24 +199,6 @@ def plain_losses(layers: list[Prediction], pairs: list[Pair]) -> float:
     return total
 
 
-def test_sa_1b_is_read_and_a_broken_photograph_is_named(data: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "sa-1b"
-    folder.mkdir()
-    for index in range(3):
-        image, mask = (data / "squares/train" / part / f"{index}" for part in ("images", "masks"))
-        inside = np.asarray(Image.open(mask.with_suffix(".png"))) == 1
-        rle = encode_mask(inside)
-        segmentation = {"size": list(rle.size), "counts": rle.counts}
-        (folder / f"sa_{index}.jpg").write_bytes(image.with_suffix(".jpg").read_bytes() if index else b"<html>")
-        (folder / f"sa_{index}.json").write_text(json.dumps({"annotations": [{"segmentation": segmentation}]}))
-    photographs = open_masked(tmp_path, ["sa-1b"], "train")
-
-    crop = draw_crop(photographs, 0, SIDE, CropSettings(least=0.01), np.random.default_rng(0))
-
-    assert len(crop.masks) == 1
-    assert [Path(skipped.name).name for skipped in crop.skipped][:1] == ["sa_0.jpg"]
-
-
 def test_the_tower_stays_and_everything_else_learns(data: Path, tmp_path: Path) -> None:
     trainer = MasksTrainer(recipe_for(data, tmp_path))
     tower = {name: value.clone() for name, value in trainer.trunk.state_dict().items()}
@@ -253,29 +232,3 @@ def test_what_was_trained_imports_under_the_authors_names_and_serves(data: Path,
     assert card.prompt_quality["squares"].objects == 2
     assert card.input.long_side == SIDE
     assert torch.equal(*masks)
-
-
-def test_masks_of_another_size_are_named_and_not_trained_on(data: Path, tmp_path: Path) -> None:
-    shutil.copytree(data / "squares", tmp_path / "squares")
-    broken = tmp_path / "squares/train/masks/2.png"
-    Image.new("L", (64, 64), 1).save(broken)
-    recipe = recipe_for(tmp_path, tmp_path / "out", clip=[data / "clip.safetensors"], steps=4)
-
-    assert MasksTrainer(recipe).train() is not None
-
-    (line,) = (tmp_path / "out/skipped.jsonl").read_text().splitlines()
-    assert json.loads(line) == {"name": str(broken), "reason": "is 64 x 64, its photograph 64 x 48; expected one size"}
-
-
-def test_a_run_of_several_batches_a_step_goes_on_with_those_that_would_have_come(data: Path, tmp_path: Path) -> None:
-    def recipe(out: str, steps: int) -> MasksRecipe:
-        return recipe_for(data, tmp_path / out, steps=steps, micro_batch=1, schedule="multistep")
-
-    whole = MasksTrainer(recipe("whole", 3)).train()
-    MasksTrainer(recipe("stopped", 1)).train()
-    resumed = MasksTrainer(recipe("stopped", 3)).train()
-
-    assert whole is not None
-    assert resumed is not None
-    expected = load_file(whole)
-    assert all(torch.equal(value, expected[name]) for name, value in load_file(resumed).items())

@@ -99,27 +99,3 @@ def test_the_file_is_read_as_any_tower_of_dino_s_make(data: Path, tmp_path: Path
     with torch.no_grad():
         torch.testing.assert_close(tower(images), trainer.network.teacher.tower(images), atol=2e-2, rtol=2e-2)
     assert tower(images).shape == (2, 64, 3, 6)
-
-
-def test_views_of_other_photographs_meet_in_the_control(data: Path, tmp_path: Path) -> None:
-    recipe = trainer_for(data, tmp_path).recipe
-    own, other = (
-        TowerTrainer(recipe.model_copy(update={"mismatched": mismatched}))._batches(local(recipe.phases[0])).numbered(0)
-        for mismatched in (False, True)
-    )
-    first, second = own.wide.chunk(2)
-    torch.testing.assert_close(other.wide, torch.cat([first, second.roll(-1, 0)]))
-
-
-def test_what_says_nothing_of_a_photograph_agrees_by_nothing(data: Path, tmp_path: Path) -> None:
-    network = trainer_for(data, tmp_path).network.eval()
-    same = torch.rand(1, 3, 64, 64).expand(6, -1, -1, -1)
-    with torch.no_grad():
-        network.student.head.directions.weight.fill_(1.0)  # every answer alike, and uniform
-    assert network.agreement(same) == pytest.approx(0.0, abs=1e-5)
-
-
-def test_held_out_photographs_are_validated_and_not_drawn(data: Path, tmp_path: Path) -> None:
-    trainer = TowerTrainer(trainer_for(data, tmp_path).recipe.model_copy(update={"held_out": 2}))
-    assert sum(trainer.source.sizes) == 4
-    assert {"held_out_loss", "recall_at_10"} <= trainer.figures().keys()

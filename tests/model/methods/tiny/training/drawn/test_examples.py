@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples, absent_names
+from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples
 from lexiseg_model.methods.tiny.training.drawn.source import source_of
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
 from lexiseg_model.training.crops import render, resident
@@ -103,18 +103,3 @@ def test_a_photograph_with_names_alone_teaches_no_pixel(tmp_path: Path, table: T
 
     assert (batch.asked.full.answers == IGNORE).all()
     assert states(batch, table, 0) == {"gramophone": 1, "tuba": 0, "zebra": 0}
-
-
-def test_where_names_are_not_complete_only_unlike_ones_are_absent(tmp_path: Path, table: TextTable) -> None:
-    source = source_of(names(tmp_path, complete=False), 1.0, table, 0.0, 0.72, 0.5)
-
-    absent = absent_names(source, table, np.array([table.index["gramophone"]]), np.random.default_rng(0))
-
-    assert {table.concepts[concept] for concept in absent} == {"grass", "zebra"}
-
-
-def test_batches_of_one_seed_are_the_same(tmp_path: Path, table: TextTable) -> None:
-    first, second = (drawn(toys(tmp_path / name), table) for name in ("a", "b"))
-
-    torch.testing.assert_close(first.views.windows.steps, second.views.windows.steps)
-    torch.testing.assert_close(first.asked.part.answers, second.asked.part.answers)

@@ -10,7 +10,7 @@ import torch
 
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.training.drawn.examples import Examples
-from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting, cut_out, paste
+from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting
 from lexiseg_model.methods.tiny.training.drawn.source import Source, source_of
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.training.crops import render, resident
@@ -42,32 +42,6 @@ def sources(tmp_path: Path, table: TextTable) -> list[Source]:
         )
     cut = write_pack(tmp_path / "objects", "objects", ("background", "ball", "zebra"), objects)
     return [source_of(pack, 0.5, table, 0.0, 0.72, 0.5) for pack in (floors, cut)]
-
-
-def test_an_object_is_one_piece_of_one_class(sources: list[Source], table: TextTable) -> None:
-    found = [cut_out(sources, ["objects"], np.random.default_rng(seed)) for seed in range(12)]
-
-    assert {table.concepts[cut.concept] for cut in found if cut} == {"ball", "zebra"}
-    for cut in found:
-        assert cut is not None
-        assert (cut.source, cut.box) == (1, (20, 10, 20, 40))
-        assert cut.inside.astype(bool).sum() == 800
-        assert table.index[("ball", "zebra")[cut.photograph]] == cut.concept
-
-
-def test_what_the_crop_has_no_name_for_counts_nowhere(sources: list[Source]) -> None:
-    values = set()
-    for seed in range(12):
-        random = np.random.default_rng(seed)
-        cut = cut_out(sources, ["objects"], random)
-        assert cut is not None
-        labels = np.zeros((SIZE // 4, SIZE // 4), np.uint8)
-        pasted = paste(cut, sources, sources[0], labels, SIZE, random)
-        covered = pasted.alpha[2::4, 2::4] > 128
-        assert (labels[covered] == (2 if cut.photograph == 0 else IGNORE)).mean() > 0.9
-        assert (labels[pasted.alpha[2::4, 2::4] == 0] == 0).all()
-        values |= set(np.unique(labels).tolist())
-    assert values == {0, 2, IGNORE}
 
 
 def test_labels_and_presence_follow_what_is_seen(sources: list[Source], table: TextTable) -> None:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from lexiseg_model.data.indexed import IGNORE, IndexedDataset
 from lexiseg_model.methods.tiny.training.drawn.requests import (
     LabelSpace,
-    background_words,
     full_question,
     random_question,
 )
@@ -52,21 +51,7 @@ def names(table: TextTable, rows: list[int]) -> list[str]:
 # label spaces
 
 
-def test_the_mean_weight_over_pixels_is_one(table: TextTable) -> None:
-    counts = np.array([500.0, 300.0, 200.0])
-
-    weights = LabelSpace.of(TOYS, table, counts, balance=0.35).weights
-
-    assert (weights * counts).sum() / counts.sum() == pytest.approx(1, rel=1e-3)
-
-
 # background words
-
-
-def test_a_background_word_that_means_a_class_asked_for_steps_aside(table: TextTable) -> None:
-    words = background_words(table, np.array([table.index["sky"]]), SAME_MEANING)
-
-    assert names(table, words) == ["wall"]
 
 
 # questions
@@ -101,17 +86,6 @@ def test_a_random_question_answers_every_pixel_with_its_class_or_background(
                 assert asked[answer - 1] == data.classes[value]
             else:
                 assert answer == 0
-
-
-def test_a_random_question_never_forbids_the_right_answer(table: TextTable) -> None:
-    space, source = space_of(TOYS, table), random()
-    for _ in range(60):
-        labels = source.integers(0, 3, (4, 4)).astype(np.uint8)
-
-        question = random_question(labels, space, table, SAME_MEANING, source)
-
-        assert question.forbidden is not None
-        assert not question.forbidden[question.answers, np.arange(16)].any()
 
 
 @pytest.mark.parametrize(
