@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from lexiseg_model.errors import OptionError
+from lexiseg_model.errors import OptionError, ShortMemoryError
 from lexiseg_model.types import Precision
 
 
@@ -57,3 +57,49 @@ def inference_dtype(device: torch.device) -> torch.dtype:
         # oneDNN says that it supports the type wherever there is AVX-512, with or without instructions for it.
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native else torch.float32
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that a device, or this process's control group, has left; None where nobody says."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    left = [bytes_free for bytes_free in (_machine_free(), _group_free()) if bytes_free is not None]
+    return min(left, default=None)
+
+
+def require_memory(name: str, needed: int, device: torch.device) -> None:
+    """Refuse a model whose weights do not fit.
+
+    Args:
+        name: of the model.
+        needed: bytes of its weights.
+        device: that they go to.
+
+    Raises:
+        ShortMemoryError: less is free.
+    """
+    free = free_bytes(device)
+    if free is not None and needed > free:
+        raise ShortMemoryError(
+            f"{name} needs {needed / 1e6:,.0f} MB for its weights, {device} has {free / 1e6:,.0f} MB free; stop other "
+            "programs there, or choose a smaller model: `lexiseg models available`"
+        )
+
+
+def _machine_free() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:  # another system than Linux
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _group_free(group: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Of version 2 of control groups: the limit without what is in use; files that can be read again are not."""
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        used = int((group / "memory.current").read_text())
+        counted = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else int(limit) - used + int(counted.get("inactive_file", 0))

@@ -6,6 +6,12 @@ ModelError
  +- UnknownModelError  no model of that name
  +- TaskError          the model cannot do the task
  +- WeightsError       weights missing, damaged or of another model
+ |   +- MissingWeightsError        no file, and no hub to download it from
+ |   +- DamagedWeightsError        the digest is not the published one
+ |   +- GatedWeightsError          the hub asks for an accepted licence or a token
+ |   +- InterruptedDownloadError   the connection broke too often
+ |   +- ForeignWeightsError        of another size or architecture
+ |   +- ShortMemoryError           more than the device has free
  +- DatasetError       a data set missing or not in the expected layout
  |   +- SampleError    one sample of it that cannot be used; the others can
  |   +- MissingFilesError   what was to be fetched is not there
@@ -42,6 +48,30 @@ class TaskError(ModelError):
 
 class WeightsError(ModelError):
     """Weights are missing, damaged, or belong to another model."""
+
+
+class MissingWeightsError(WeightsError):
+    """There is no such file, and the hub cannot be reached or has none."""
+
+
+class DamagedWeightsError(WeightsError):
+    """A file's digest is not the published one."""
+
+
+class GatedWeightsError(WeightsError):
+    """The hub gives a repository only to those who accepted its licence, by their token."""
+
+
+class InterruptedDownloadError(WeightsError):
+    """The connection broke more often than the hub's client tries again."""
+
+
+class ForeignWeightsError(WeightsError):
+    """Weights of another size or architecture than the model's."""
+
+
+class ShortMemoryError(WeightsError):
+    """The weights need more memory than the device has free."""
 
 
 class DatasetError(ModelError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lexiseg_model.device import choose_device, inference_dtype
-from lexiseg_model.errors import OptionError
+from lexiseg_model.device import choose_device, inference_dtype, require_memory
+from lexiseg_model.errors import OptionError, ShortMemoryError
 
 
 @pytest.mark.parametrize("name", ["tpu", "mps", "", "cuda:x"])
@@ -41,3 +41,10 @@ def test_a_number_beyond_the_last_gpu_is_refused(monkeypatch: pytest.MonkeyPatch
     assert choose_device("cuda:1").index == 1
     with pytest.raises(OptionError, match="cuda:0 to cuda:1"):
         choose_device("cuda:2")
+
+
+def test_weights_beyond_the_free_memory_are_refused_with_what_to_do() -> None:
+    require_memory("small", 1, torch.device("cpu"))
+
+    with pytest.raises(ShortMemoryError, match=r"huge needs 1,000,000,000 MB .* choose a smaller model"):
+        require_memory("huge", 10**15, torch.device("cpu"))

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import constants, get_session, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
-from lexiseg_model.errors import WeightsError
+from lexiseg_model.available import AvailableModel
+from lexiseg_model.catalogue.weights import file_digest
+from lexiseg_model.errors import (
+    DamagedWeightsError,
+    GatedWeightsError,
+    InterruptedDownloadError,
+    MissingWeightsError,
+    WeightsError,
+)
+
+logger = logging.getLogger(__name__)
 
 REACH_SECONDS = 5.0  # to find out whether the hub answers; its client alone would try for most of a minute
+SHA256 = re.compile("[0-9a-f]{64}")  # the cache's name of a large file; small ones are named by a digest of git
+WEIGHTS = "model.safetensors"  # of transformers' checkpoints
 
 
 def why_out_of_reach() -> str | None:
@@ -52,10 +67,83 @@ def fetch(repository: str, files: Sequence[str], wanted: str, cache: Path | None
     raise missing(wanted, f"{constants.ENDPOINT} gave none of {', '.join(files)}: {reason}") from reason
 
 
-def missing(wanted: str, reason: str) -> WeightsError:
+def missing(wanted: str, reason: str) -> MissingWeightsError:
     """The error for weights that are not cached and cannot be downloaded."""
-    return WeightsError(
+    return MissingWeightsError(
         f"no {wanted}: not in the cache, and not to be had ({reason}). Either start once where the hub can be "
         "reached, or bring the weights as files: `lexiseg models import --method dense-clip --clip FILE NAME` with "
         "LEXISEG_MODELS_DIR set, then `--model NAME`; a recipe of training takes clip=FILE, or tower=FILE"
+    )
+
+
+def fetch_folder(model: AvailableModel, files: Sequence[str], cache: Path | None = None) -> Path:
+    """The folder of a repository's files in the hub's cache, after what is missing was downloaded.
+
+    The hub's client resumes where a connection broke. A downloaded file's SHA-256 is compared with the published one.
+
+    Args:
+        model: names the repository, and says the size and the licence before a download.
+        files: their names; weights in several parts have an index beside them, which is found.
+        cache: folder of the hub's cache, None for its own default.
+
+    Raises:
+        MissingWeightsError: a file is not in the cache, and the hub cannot be reached or does not have it.
+        GatedWeightsError: the licence must be accepted on the hub first.
+        InterruptedDownloadError: the connection broke more often than the client tries.
+        DamagedWeightsError: a file's digest is wrong.
+    """
+    assert model.hub is not None, f"{model.name} is on no hub"
+    absent = [name for name in files if not isinstance(try_to_load_from_cache(model.hub, name, cache_dir=cache), str)]
+    if absent:
+        silence = why_out_of_reach()
+        if silence is not None:
+            raise _not_here(model, absent, silence)
+        logger.warning("downloading %s for %s: %s", model.hub, model.name, model.download)
+    paths = [_download(model, name, cache) if name in absent else _cached(model.hub, name, cache) for name in files]
+    return paths[0].parent
+
+
+def _cached(repository: str, name: str, cache: Path | None) -> Path:
+    cached = try_to_load_from_cache(repository, name, cache_dir=cache)
+    assert isinstance(cached, str)
+    return Path(cached)
+
+
+def _download(model: AvailableModel, name: str, cache: Path | None) -> Path:
+    assert model.hub is not None
+    try:
+        path = Path(hf_hub_download(model.hub, name, cache_dir=cache))
+    except GatedRepoError:
+        raise GatedWeightsError(
+            f"{model.name}: {constants.ENDPOINT}/{model.hub} is gated; accept its licence ({model.licence}) there and "
+            "set HF_TOKEN to a token of that account"
+        ) from None
+    except (RemoteEntryNotFoundError, RepositoryNotFoundError):
+        raise _not_here(model, [name], f"{constants.ENDPOINT} has no such file") from None
+    except Exception as error:  # whatever the hub's client and its transport raise
+        raise InterruptedDownloadError(
+            f"{model.name}: the download of {name} from {model.hub} ended early ({type(error).__name__}); "
+            "start again where the connection holds"
+        ) from error
+    _require_digest(model, path)
+    return path
+
+
+def _require_digest(model: AvailableModel, path: Path) -> None:
+    """Compare a downloaded file with its SHA-256, which is its name among the cache's blobs."""
+    blob = path.resolve()
+    if SHA256.fullmatch(blob.name) and (digest := file_digest(blob)) != blob.name:
+        blob.unlink()
+        path.unlink()
+        raise DamagedWeightsError(
+            f"{model.name}: {path.name} of {model.hub} has sha256 {digest}; expected {blob.name}; it was removed, "
+            "start again to download it anew"
+        )
+
+
+def _not_here(model: AvailableModel, files: Sequence[str], reason: str) -> WeightsError:
+    return MissingWeightsError(
+        f"{model.name}: no {', '.join(files)} of {model.hub} ({reason}); start once where the hub can be reached "
+        f"({model.download}), or copy the files of {model.hub} to a folder and import it: `lexiseg models import "
+        f"--method {model.method.replace('_', '-')} --checkpoint FOLDER {model.name}`"
     )

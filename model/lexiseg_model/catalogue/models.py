@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import yaml
 
+from lexiseg_model.available import available
+from lexiseg_model.catalogue.method import BUNDLED, SEGMENTER, Method, methods
 from lexiseg_model.catalogue.method import CARD as CARD
-from lexiseg_model.catalogue.method import SEGMENTER, methods
 from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_model.types import ModelCard, ModelName, Precision, Runtime
 
@@ -53,9 +54,15 @@ Loader: TypeAlias = "Callable[[Path, ModelCard, Execution], Segmenter]"
 def bundled() -> dict[str, Path]:
     """Model directories that come with the methods, by name; those with weights first.
 
-    All but tiny's hold a card alone: their weights come from the hub or from `lexiseg models import`.
+    All but tiny's hold a card alone: their weights come from the hub or from `lexiseg models import`. Several models
+    of one method, as sizes of a backbone, share its folder; `available.yaml` says how their cards differ.
     """
-    there = {method.model_name: folder for method in methods().values() if (folder := method.bundled) is not None}
+    there = {
+        name: folder
+        for method in methods().values()
+        if (folder := method.bundled) is not None
+        for name in _models_of(method)
+    }
     return dict(sorted(there.items(), key=lambda entry: not any(entry[1].glob("*.safetensors"))))
 
 
@@ -153,6 +160,14 @@ def weight_files(model: ModelFolder) -> list[Path]:
     return sorted(model.folder.glob(pattern))
 
 
+def _weight_bytes(model: ModelFolder) -> int:
+    """Bytes that the weights take in memory: what the list of available models says, else those of the files."""
+    entry = available().get(model.card.name)
+    if entry is not None and model.folder.name == BUNDLED:
+        return entry.memory_mb * 1_000_000
+    return sum(path.stat().st_size for path in weight_files(model))
+
+
 def load(
     name: str,
     *,
@@ -176,14 +191,18 @@ def load(
 
     Raises:
         UnknownModelError: there is no model of that name and version.
-        WeightsError: its directory is damaged, or its weights are missing.
+        WeightsError: its directory is damaged, its weights are missing, or memory is short.
         OptionError: the device does not exist.
         ExportError: the runtime is not available.
     """
-    folder, card = find(name, models_dir)
+    from lexiseg_model.device import choose_device, require_memory
+
+    model = find(name, models_dir)
+    folder, card = model
+    require_memory(card.name, _weight_bytes(model), choose_device(device))
     segmenter = load_folder(folder, device, precision, card, text_tower)
     if runtime != "torch":
-        from lexiseg_model.device import Execution, choose_device
+        from lexiseg_model.device import Execution
         from lexiseg_model.export.choose import use_runtime  # ONNX Runtime is optional
         from lexiseg_model.export.manifest import FOLDER, RANGES
 
@@ -223,6 +242,11 @@ def load_folder(
     return loader(folder, card, Execution(choose_device(device), precision or card.precision, text_tower))
 
 
+def _models_of(method: Method) -> list[str]:
+    """Names of a method's bundled models: those of the list of available models, else the method's own."""
+    return [entry.name for entry in available().values() if entry.method == method.name] or [method.model_name]
+
+
 def _named(place: str, folder: Path) -> ModelCard:
     """A folder's card under the folder's name, because a copy of a model directory is another model.
 
@@ -232,7 +256,12 @@ def _named(place: str, folder: Path) -> ModelCard:
     name, _, version = place.partition("@")
     version = version or folder.resolve().name.partition("@")[2] or card.version
     same = (card.name, card.version) == (name, version)
-    return card if same else card.model_copy(update={"name": name, "version": version})
+    if same:
+        return card
+    entry = available().get(name)
+    changes = entry.card if entry is not None and folder.name == BUNDLED else {}
+    settings = {**card.settings, **changes.get("settings", {})}
+    return card.model_copy(update={**changes, "settings": settings, "name": name, "version": version})
 
 
 def _age(place: str) -> list[tuple[int, int, str]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-from lexiseg_model.errors import WeightsError
+from lexiseg_model.errors import DamagedWeightsError, MissingWeightsError, WeightsError
 from lexiseg_model.types import ModelCard
 
 WEIGHTS = "weights.safetensors"  # file name of imported weights
@@ -42,10 +42,10 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
         WeightsError: there is no such file, or it is not the one that the digest names.
     """
     if not path.exists():
-        raise WeightsError(f"no weights at {path}")
+        raise MissingWeightsError(f"no weights at {path}")
     digest = file_digest(path)
     if sha256 is not None and digest != sha256:
-        raise WeightsError(f"{path} has sha256 {digest}; its card says {sha256}")
+        raise DamagedWeightsError(f"{path} has sha256 {digest}; its card says {sha256}")
     try:
         return {name: value.float() for name, value in load_file(path).items()}
     except SafetensorError as error:
@@ -77,7 +77,7 @@ def require_file(path: Path) -> None:
     if path.is_dir():
         raise WeightsError(f"{path} is a folder; expected a file of weights")
     if not path.is_file():
-        raise WeightsError(f"no weights at {path}")
+        raise MissingWeightsError(f"no weights at {path}")
 
 
 @contextmanager

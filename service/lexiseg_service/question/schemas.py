@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
+from lexiseg_model.available import AvailableModel
 from lexiseg_model.types import ModelCard
 
 
@@ -268,6 +269,12 @@ class ModelList(BaseModel):
     """Every model that a request may name."""
 
     models: list[ModelOutput] = Field(description="the default first")
+
+
+class AvailableModels(BaseModel):
+    """Every model that this version can serve, whether its weights are here or not."""
+
+    models: list[AvailableModel] = Field(description="the bundled one first")
 
 
 class Liveness(BaseModel):

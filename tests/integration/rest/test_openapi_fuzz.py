@@ -44,6 +44,7 @@ OPERATIONS: dict[tuple[str, str | None], int] = {
     ("POST /v1/segment", JSON): 1,
     ("POST /v1/segment", FILE): 1,
     ("GET /v1/models", None): EXAMPLES,
+    ("GET /v1/models/available", None): EXAMPLES,
     ("GET /v1/models/{name}", None): 1,
     ("GET /livez", None): EXAMPLES,
     ("GET /readyz", None): EXAMPLES,

@@ -144,7 +144,7 @@ def test_a_model_without_its_weights_cannot_be_had(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", catalogue.bundled())
 def test_every_bundled_card_states_its_terms_and_the_name_it_is_found_by(name: str) -> None:
-    card = read_card(catalogue.bundled()[name])
+    card = catalogue.find(name).card
 
     assert card.name == name
     assert card.licence

@@ -29,6 +29,38 @@ def list_models(
     (list_json if as_json else list_all)(chosen.settings)
 
 
+@models.command("available", cls=Grouped)
+def list_available(
+    as_json: Annotated[bool, typer.Option("--json", help="As `GET /v1/models/available` answers")] = False,
+) -> None:
+    """List every model that can be served: networks, hub, sizes, licence, published figures, command.
+
+    Commercial use is yes, no, or terms: then read the licence. Memory is that of the weights.
+
+    Example:  lexiseg models available
+    """
+    from lexiseg_service.commands.models.listing import available_json, list_available
+
+    (available_json if as_json else list_available)()
+
+
+@models.command("check", cls=Grouped)
+@takes_settings("models")
+def check_model(
+    name: Annotated[str, typer.Argument(help="A model that `lexiseg models list` names")],
+    chosen: Chosen,
+) -> None:
+    """Load a model, compare its answer to a drawn picture with the known one, and measure its throughput.
+
+    The weights are downloaded first where they come from the hub. Exit status 1: the answer differs.
+
+    Example:  lexiseg models check tiny
+    """
+    from lexiseg_service.commands.models.check import check
+
+    raise typer.Exit(check(name, chosen.settings))
+
+
 @models.command(
     "import",
     # All of it goes to a command that is made of what the methods take.

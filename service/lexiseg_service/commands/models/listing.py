@@ -1,4 +1,4 @@
-"""`lexiseg models list`: a table, or the cards as JSON."""
+"""`lexiseg models list` and `lexiseg models available`: tables, or JSON."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from lexiseg_model import catalogue
+from lexiseg_model.available import AvailableModel, available
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.settings import Settings
@@ -37,6 +38,34 @@ def list_json(settings: Settings) -> None:
         {**card.model_dump(mode="json"), "weights": _weights(card)} for card in catalogue.cards(settings.models_dir)
     ]
     typer.echo(json.dumps(cards, indent=1))
+
+
+def list_available() -> None:
+    """Print a paragraph for each model that can be served: a table of so many columns fits no terminal."""
+    for model in available().values():
+        typer.echo(f"{model.name}: {model.backbone}")
+        for field, value in _details(model).items():
+            typer.echo(f"  {field:<15} {value}")
+        typer.echo()
+
+
+def available_json() -> None:
+    """Print the list as the REST route answers it."""
+    models = [model.model_dump(mode="json") for model in available().values()]
+    typer.echo(json.dumps({"models": models}, indent=1))
+
+
+def _details(model: AvailableModel) -> dict[str, str]:
+    figures = ", ".join(f"{name} {miou:.1f}" for name, miou in model.figures.items())
+    sizes = f"{model.download_mb:,} MB to download, {model.memory_mb:,} MB in memory"
+    return {
+        "hub": model.hub or "-",
+        "size": sizes,
+        "commercial use": model.commercial_use,
+        "licence": model.licence,
+        "mIoU": f"{figures or 'not published'} ({model.source})",
+        "command": model.command,
+    }
 
 
 def _weights(card: ModelCard) -> str:

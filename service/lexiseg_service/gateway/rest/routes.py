@@ -14,6 +14,7 @@ from fastapi import APIRouter, Path
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from lexiseg_model.available import available
 from lexiseg_model.types import Segment
 from lexiseg_service.errors import UnknownModel
 from lexiseg_service.gateway.rest import body
@@ -21,7 +22,7 @@ from lexiseg_service.gateway.rest.openapi import ANSWERS, PICTURE, PROBLEMS, REQ
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
-from lexiseg_service.question.schemas import ModelList, ModelOutput, Question, SegmentAnswer
+from lexiseg_service.question.schemas import AvailableModels, ModelList, ModelOutput, Question, SegmentAnswer
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 
@@ -136,6 +137,17 @@ async def _disconnected(request: Request) -> None:
 async def list_models(request: Request) -> Response:
     """Tasks, input size, licence, training data, measured quality, digest of the weights."""
     return _json({"models": use_case_of(request).models()})
+
+
+@router.get(
+    "/models/available",
+    summary="Models that could be served here",
+    tags=["models"],
+    responses={200: {"model": AvailableModels}},
+)
+async def list_available() -> Response:
+    """Networks, hub, sizes, commercial use, published figures, and the command that serves each."""
+    return _json({"models": [model.model_dump(mode="json") for model in available().values()]})
 
 
 @router.get(

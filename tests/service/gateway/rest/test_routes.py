@@ -5,6 +5,7 @@ import asyncio
 import httpx
 import pytest
 
+from lexiseg_model.available import available
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
@@ -92,3 +93,13 @@ async def test_work_is_cancelled_when_an_http_client_hangs_up() -> None:
 
         failed = here.metrics.registry.get_sample_value("lexiseg_request_failures_total", {"reason": "canceled"})
     assert failed == 1
+
+
+async def test_the_models_that_could_be_served_are_listed(client: httpx.AsyncClient) -> None:
+    models = (await client.get("/v1/models/available")).json()["models"]
+
+    assert [model["name"] for model in models] == list(available())
+    assert models[0].keys() == {
+        *("name", "method", "backbone", "hub", "download_mb", "memory_mb", "commercial_use", "licence"),
+        *("figures", "source", "command"),
+    }

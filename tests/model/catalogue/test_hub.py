@@ -1,0 +1,186 @@
+"""Downloads from a hub over HTTP: what is announced, resumed and verified, and what each failure says."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from lexiseg_model.available import AvailableModel
+from lexiseg_model.catalogue.hub import fetch_folder
+from lexiseg_model.errors import (
+    DamagedWeightsError,
+    GatedWeightsError,
+    InterruptedDownloadError,
+    MissingWeightsError,
+)
+
+COMMIT = "c" * 40
+CONFIG, WEIGHTS = b'{"model_type": "small"}', bytes(range(256)) * 64
+MODEL = AvailableModel(
+    name="small",
+    method="tipsv2",
+    backbone="ViT",
+    hub="somebody/small",
+    download_mb=748,
+    memory_mb=1,
+    commercial_use="yes",
+    licence="Apache-2.0",
+    source="nobody",
+    command="lexiseg serve --model small",
+)
+FILES = ("config.json", "model.safetensors")
+
+
+class Hub(ThreadingHTTPServer):
+    """The part of the hub's protocol that a download takes."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files = {"config.json": CONFIG, "model.safetensors": WEIGHTS}
+        self.digest = hashlib.sha256(WEIGHTS).hexdigest()
+        self.gated = False
+        self.bytes_a_reply: int | None = None  # of the weights, before the connection ends
+        self.asked: list[str] = []  # ranges of the weights
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        name = self.path.rpartition("/")[2]
+        if self.path == "/":
+            self.reply(200, {}, b"")
+        elif self.server.gated:
+            self.reply(403, {"X-Error-Code": "GatedRepo"}, b"")
+        elif name not in self.server.files:
+            self.reply(404, {"X-Error-Code": "EntryNotFound"}, b"")
+        else:
+            content = self.server.files[name]
+            etag = self.server.digest if name == "model.safetensors" else hashlib.sha1(content).hexdigest()
+            start = 0
+            if body and name == "model.safetensors":
+                self.server.asked.append(self.headers.get("Range") or "")
+                start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
+            headers = {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+            if start:
+                headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            sent = content[start:]
+            if name == "model.safetensors" and self.server.bytes_a_reply is not None:
+                sent = sent[: self.server.bytes_a_reply]
+            headers["Content-Length"] = str(len(content) - start)
+            self.reply(206 if start else 200, headers, sent if body else b"")
+
+    def reply(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(content))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with Hub() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        yield server
+        server.shutdown()
+
+
+def test_a_download_states_size_and_licence_first_and_is_read_from_the_cache_afterwards(
+    hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "lexiseg_model"):
+        folder = fetch_folder(MODEL, FILES, tmp_path)
+    hub.gated = True  # whatever is asked now fails
+    again = fetch_folder(MODEL, FILES, tmp_path)
+
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert again == folder
+    assert "748 MB, licence: Apache-2.0 (commercial use: yes)" in caplog.text
+
+
+def test_a_download_goes_on_where_the_connection_broke(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.bytes_a_reply = 10_000
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # what the client writes at once; 10 MB
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)  # between its retries
+
+    folder = fetch_folder(MODEL, FILES, tmp_path)
+
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert hub.asked == ["", "bytes=10000-"]
+
+
+def test_a_hub_that_always_breaks_off_leaves_nothing_behind(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.bytes_a_reply = 0
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+    with pytest.raises(InterruptedDownloadError, match=r"model\.safetensors from somebody/small ended early"):
+        fetch_folder(MODEL, FILES, tmp_path)
+
+    hub.bytes_a_reply = None
+
+    assert (fetch_folder(MODEL, FILES, tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_file_of_another_digest_is_removed(hub: Hub, tmp_path: Path) -> None:
+    hub.files["model.safetensors"] = WEIGHTS[::-1]
+
+    with pytest.raises(DamagedWeightsError, match=f"expected {hub.digest}"):
+        fetch_folder(MODEL, FILES, tmp_path)
+
+    hub.files["model.safetensors"] = WEIGHTS
+    assert (fetch_folder(MODEL, FILES, tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_gated_repository_names_the_licence_and_the_token(hub: Hub, tmp_path: Path) -> None:
+    hub.gated = True
+
+    with pytest.raises(GatedWeightsError, match=r"is gated; accept its licence \(Apache-2.0\) there and set HF_TOKEN"):
+        fetch_folder(MODEL, FILES, tmp_path)
+
+
+def test_a_file_that_the_hub_lacks_is_named(hub: Hub, tmp_path: Path) -> None:
+    del hub.files["model.safetensors"]
+
+    with pytest.raises(MissingWeightsError, match=r"no model.safetensors of somebody/small .* has no such file"):
+        fetch_folder(MODEL, FILES, tmp_path)
+
+
+def test_without_a_network_the_files_and_the_import_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+
+    with pytest.raises(
+        MissingWeightsError,
+        match=r"no config.json, model.safetensors of somebody/small .*748 MB.* models import --method tipsv2 ",
+    ):
+        fetch_folder(MODEL, FILES, tmp_path)
