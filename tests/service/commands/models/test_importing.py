@@ -12,7 +12,7 @@ import torch
 from lexiseg_model.catalogue import read_card
 from lexiseg_model.masks.png import to_png
 from tests.golden.weights import openai_clip_vitb16_state
-from tests.model.catalogue.test_method import install
+from tests.model.acme import installed
 from tests.model.stand_in import picture
 from tests.service.commands.command_line import CommandLine
 
@@ -68,18 +68,17 @@ def test_what_is_missing_or_wrong_is_said(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_method_of_another_distribution_is_imported_and_segments(
-    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(tmp_path / "site")
-    monkeypatch.syspath_prepend(tmp_path / "site")
+def test_a_method_of_another_distribution_is_imported_and_segments(lexiseg: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "palette.txt").write_text("1 0 0")
     (tmp_path / "picture.png").write_bytes(to_png(picture(["r" * 16 + "g" * 16] * 32)))
     here = ("--models-dir", tmp_path / "models")
 
-    shown = lexiseg("models", "import", "--help")
-    outcome = lexiseg("models", "import", "--method", "acme", "--palette", tmp_path / "palette.txt", *here, "mine")
-    segmented = lexiseg("segment", tmp_path / "picture.png", "-c", "red", "--model", "mine", *here, "--out", tmp_path)
+    with installed(tmp_path / "site"):
+        shown = lexiseg("models", "import", "--help")
+        outcome = lexiseg("models", "import", "--method", "acme", "--palette", tmp_path / "palette.txt", *here, "mine")
+        segmented = lexiseg(
+            "segment", tmp_path / "picture.png", "-c", "red", "--model", "mine", *here, "--out", tmp_path
+        )
 
     assert "acme: a file of colours" in shown.out
     assert outcome.status == 0, outcome.err
