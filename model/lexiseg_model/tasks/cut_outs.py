@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -27,9 +26,9 @@ from lexiseg_model.tasks.options import Query
 from lexiseg_model.types import LabelMap, Prompt, Rle, Segment, Segmentation, Task
 from lexiseg_model.vocabulary.scoring import score_regions
 
-MASKS_AT_ONCE = 32  # masks or prompts whose logits are in memory at full precision
+MASKS_AT_ONCE = 32  # masks, or passes through the prompt head, between two calls of `Options.check`
 CLOSE = 32  # prompts of a request whose small objects are looked at closer, so that its time has a bound
-CLOSE_AT_ONCE = 8  # boxes that are looked at closer between two calls of `Options.check`
+CLOSE_AT_ONCE = 8  # of them where there are boxes, which are looked at closer
 
 
 class CutOut(NamedTuple):
@@ -144,12 +143,19 @@ def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[Answer]]]:
 
 
 def _chunks(prompts: Sequence[Prompt]) -> Iterator[range]:
-    """Places of prompts that are asked together; none holds both some of the first CLOSE and others."""
+    """Places of prompts that are asked together; none holds both some of the first CLOSE and others.
+
+    Each chunk is at most MASKS_AT_ONCE passes through the head (or one prompt), so that it takes a bounded time.
+    """
     boxes = any(prompt.box is not None for prompt in prompts[:CLOSE])
-    close = range(0, min(CLOSE, len(prompts)), CLOSE_AT_ONCE if boxes else MASKS_AT_ONCE)
-    starts = [*close, *range(CLOSE, len(prompts), MASKS_AT_ONCE), len(prompts)]
-    for start, end in pairwise(starts):
-        yield range(start, end)
+    start = passes = 0
+    for place, prompt in enumerate(prompts):
+        at_once = CLOSE_AT_ONCE if boxes and place < CLOSE else MASKS_AT_ONCE
+        passes += negative_points.n_asked(prompt)
+        if place > start and (passes > at_once or place == CLOSE):
+            yield range(start, place)
+            start, passes = place, negative_points.n_asked(prompt)
+    yield range(start, len(prompts))
 
 
 def _mask_logits(answers: Sequence[Answer], query: Query) -> tuple[Tensor, list[Tensor]]:

@@ -111,13 +111,14 @@ def _reduced(mask: Tensor, prompt: Prompt, without: Tensor, size: Size) -> Tenso
     """One mask [h, w], a negative point after the other."""
     left = mask.float().numpy(force=True).copy()
     positives = [_neighbours(point, left.shape, size) for point in _points(prompt, True)]
+    to_positive = _to_nearest(left.shape, positives)
     for number, point in enumerate(_points(prompt, False)):
         answer = without[min(number, len(without) - 1)].numpy(force=True)
         cells = _neighbours(point, left.shape, size)
         inside = left >= 0
         removed = _part_around(inside & (answer < 0), cells)
         if any(removed[positive].any() for positive in positives):
-            removed = _part_around(removed & _nearer(left.shape, cells, positives), cells)
+            removed = _part_around(removed & (_distance(left.shape, cells) < to_positive), cells)
         if removed.any():
             left[removed] = np.minimum(left, answer)[removed]
         elif inside[cells].any():
@@ -138,7 +139,9 @@ def _neighbours(point: Point, cells: Size, size: Size) -> Cells:
 def _part_around(region: NDArray[np.bool_], cells: Cells) -> NDArray[np.bool_]:
     """The connected parts of a region [h, w] that some cells touch."""
     _, parts = cv2.connectedComponents(region.astype(np.uint8), connectivity=4)
-    around: NDArray[np.bool_] = region & np.isin(parts, parts[cells])
+    touched = np.zeros(parts.max() + 1, np.bool_)
+    touched[parts[cells]] = True
+    around: NDArray[np.bool_] = region & touched[parts]
     return around
 
 
@@ -149,11 +152,12 @@ def _distance(shape: Size, cells: Cells) -> NDArray[np.float64]:
     return distance
 
 
-def _nearer(shape: Size, cells: Cells, positives: Sequence[Cells]) -> NDArray[np.bool_]:
-    """[h, w]: the cells that are nearer to a negative point than to every positive one."""
-    own = _distance(shape, cells)
-    nearer: NDArray[np.bool_] = np.all([own < _distance(shape, positive) for positive in positives], axis=0)
-    return nearer
+def _to_nearest(shape: Size, positives: Sequence[Cells]) -> NDArray[np.float64]:
+    """[h, w]: the distance of each cell from the nearest positive point."""
+    nearest = np.full(shape, np.inf)
+    for cells in positives:
+        np.minimum(nearest, _distance(shape, cells), out=nearest)
+    return nearest
 
 
 def _disc(inside: NDArray[np.bool_], cells: Cells, positives: Sequence[Cells]) -> NDArray[np.bool_]:

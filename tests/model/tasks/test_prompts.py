@@ -187,6 +187,25 @@ def test_without_counts_area_and_box_are_the_same() -> None:
     assert {found.mask.counts for found in lean} == {""}
 
 
+def test_prompts_of_many_points_are_asked_in_steps_of_bounded_work() -> None:
+    passes = [0]
+
+    class Listening(ColourSegmenter):
+        def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+            passes[-1] += len(prompts)
+            return super().prompt(features, prompts)
+
+    segmenter = Listening(tasks=ALL)
+    negatives = tuple(Point(x, 2, positive=False) for x in range(6))
+    prompts = (Prompt((Point(0, 0), *negatives)),) * 40  # 7 passes each
+    options = tasks.Options(prompts=prompts, check=lambda: passes.append(0))
+
+    tasks.segment("prompt", segmenter, features_of(segmenter, FLAGS), vocabulary(), options)
+
+    assert sum(passes) == 280
+    assert max(passes) <= cut_outs.MASKS_AT_ONCE
+
+
 @pytest.mark.parametrize(("prompt", "turns"), [(CLICK, [32, 8]), (BOX, [8, 8, 8, 8, 8])], ids=["clicks", "boxes"])
 def test_the_first_prompts_of_a_request_may_be_looked_at_closer(prompt: Prompt, turns: list[int]) -> None:
     asked: list[Sequence[Prompt]] = []
