@@ -49,15 +49,17 @@ class Lane:
         self._in_flight[source] += 1
 
     def leave(self, job: AnyJob, *, answered: bool) -> None:
-        """Count an answered or abandoned request."""
+        """Count an answered or abandoned request; a missed deadline is a lower bound of the time between answers."""
         now = time.monotonic()
         self._in_flight[job.source] -= 1
         if not self._in_flight[job.source]:
             del self._in_flight[job.source]
+        seconds = now - max(self._last, job.accepted)
         if answered:
-            seconds = now - max(self._last, job.accepted)
             self._interval += (LEARNING if self._interval else 1.0) * (seconds - self._interval)
             self._last = now
+        elif now >= job.request.deadline:
+            self._interval = max(self._interval, seconds)
 
 
 class Admission:

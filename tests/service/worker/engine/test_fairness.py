@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_service.errors import QueueFull
+from lexiseg_service.errors import DeadlineExceeded, QueueFull
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -188,6 +188,25 @@ def test_a_request_that_would_miss_its_deadline_is_refused_with_retry_after(benc
     bench.engine.submit(ask_in_a_hurry("modest")).cancel()
     for answer in accepted:
         answer.cancel()
+
+
+def test_after_a_missed_deadline_a_second_request_is_refused_instead_of_missing_its_own(bench: Bench) -> None:
+    def ask_in_a_hurry(seconds: float) -> Future[WorkerAnswer]:
+        return bench.ask("busy", "red", deadline=time.monotonic() + seconds)
+
+    bench.segmenter.gate.clear()
+    late = ask_in_a_hurry(1.0)
+    time.sleep(1.0)  # the deadline is a moment of the clock
+    bench.segmenter.gate.set()
+    with pytest.raises(DeadlineExceeded):
+        late.result(SOON)
+    bench.segmenter.gate.clear()
+    accepted = ask_in_a_hurry(2.0)
+
+    with pytest.raises(QueueFull, match="the deadline is in"):
+        ask_in_a_hurry(2.0)
+
+    accepted.cancel()
 
 
 @pytest.mark.parametrize(
