@@ -20,7 +20,7 @@ from lexiseg_service.settings import Limits
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 MAX_BYTES_ON_EVENT_LOOP = 256 * 2**10
-MAX_THREADS = 2
+MAX_THREADS = 1  # parsing holds the GIL: a second thread gains nothing and delays the event loop
 CLASSES = "classes"
 MAX_COMPARED = 80  # characters of an unknown name that is compared with known ones
 # Names that pydantic adds to a location for a member of a union.
