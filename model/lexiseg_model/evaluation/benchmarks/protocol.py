@@ -1,7 +1,8 @@
 """Evaluation protocols: texts, image size and windows, temperature and background rule of each data set.
 
-`tcl` is TCL's unified protocol (tcl.json), the same rules for every data set and method. The others are named after an
-attention policy and repeat what its authors released with their figures, data set by data set.
+`tcl`, `unpair-seg` and `s-seg` are those of the three papers (tcl.json ...); `tcl` has the same rules for every data
+set and method. The others are named after an attention policy and repeat what its authors released with their figures,
+data set by data set.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from lexiseg_model.clip.text_side import background_words
-from lexiseg_model.data.benchmark import Benchmark, benchmark
+from lexiseg_model.data.benchmark import Benchmark, Convention, benchmark
 from lexiseg_model.errors import OptionError
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
 
-UNIFIED = "tcl"
-FILE = Path(__file__).parent / f"{UNIFIED}.json"
+PAPERS = ("tcl", "unpair-seg", "s-seg")
+HERE = Path(__file__).parent
 POLICY_DATA = Path(__file__).parents[2] / "methods" / "dense_clip" / "data"
 # Policies whose authors released no class files of their own, and whose files they use.
 NAMES_OF = {"naclip": "sclip", "maskclip": "clearclip"}
@@ -58,7 +59,7 @@ class DatasetRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sight: Sight
+    sight: Sight | None = Field(None, description="None: the card's own size and windows")
     scale: float | None = Field(None, gt=0, description="of scores before the softmax; None: the model's own")
     threshold: float | Literal["own"] | None = Field(
         None, description="a pixel whose best class is less probable is background; own: by the method's own rule"
@@ -71,6 +72,13 @@ class DatasetRule(BaseModel):
     )
     background: list[str] = Field(default_factory=list, description="texts of class 0")
     queries: dict[str, list[str]] = Field(default_factory=dict, description="texts in place of a class's name")
+    max_ensemble: bool = Field(
+        False, description="a class is the best of its texts before the softmax; otherwise each text competes"
+    )
+
+    def applied_to(self, card: ModelCard) -> ModelCard:
+        """The card with the rule's size and windows."""
+        return card if self.sight is None else self.sight.applied_to(card)
 
 
 class Protocol(BaseModel):
@@ -83,6 +91,7 @@ class Protocol(BaseModel):
     source: str
     notes: str
     refine: Refinement | None = Field(description="None: the model's own default")
+    miou: Convention | None = Field(None, description="None: the convention of each data set's published figures")
     datasets: dict[str, DatasetRule]
 
     def rule(self, dataset: str) -> DatasetRule:
@@ -99,7 +108,7 @@ class Protocol(BaseModel):
 
 
 class Questions(NamedTuple):
-    """The texts of a data set as separate classes, and the label [T] of each, ascending."""
+    """The classes to score on a data set, and the label [T] of each, ascending."""
 
     entries: tuple[ClassEntry, ...]
     owner: NDArray[np.int64]
@@ -107,7 +116,7 @@ class Questions(NamedTuple):
 
 def names() -> tuple[str, ...]:
     """Every protocol."""
-    return (UNIFIED, *_policy_protocols())
+    return (*PAPERS, *_policy_protocols())
 
 
 @cache
@@ -117,25 +126,27 @@ def protocol(name: str) -> Protocol:
     Raises:
         OptionError: unknown name.
     """
-    if name == UNIFIED:
-        return Protocol.model_validate_json(FILE.read_bytes())
+    if name in PAPERS:
+        return Protocol.model_validate_json((HERE / f"{name}.json").read_bytes())
     if name not in _policy_protocols():
         raise OptionError(f"no protocol {name!r}; known protocols: {', '.join(names())}")
     return Protocol.model_validate(_policy_protocols()[name])
 
 
 def questions(benchmark: Benchmark, rule: DatasetRule) -> Questions:
-    """The texts to score on a data set: each competes for itself and counts for its class.
+    """What to score on a data set: each text competes for itself and counts for its class, or each class for itself.
 
     A benchmark's background has no text unless the rule has some.
     """
-    texts: list[str] = []
-    owner: list[int] = []
-    for label, name in enumerate(benchmark.classes):
-        own = rule.background if benchmark.background and label == 0 else rule.queries.get(name, [name])
-        texts += own
-        owner += [label] * len(own)
-    return Questions(tuple(ClassEntry(text) for text in texts), np.array(owner, np.int64))
+    texts_of = [
+        rule.background if benchmark.background and label == 0 else rule.queries.get(name, [name])
+        for label, name in enumerate(benchmark.classes)
+    ]
+    if rule.max_ensemble:
+        pairs = [(label, ClassEntry(texts[0], tuple(texts[1:]))) for label, texts in enumerate(texts_of) if texts]
+    else:
+        pairs = [(label, ClassEntry(text)) for label, texts in enumerate(texts_of) for text in texts]
+    return Questions(tuple(entry for _, entry in pairs), np.array([label for label, _ in pairs], np.int64))
 
 
 @cache

@@ -73,11 +73,12 @@ def published() -> tuple[PublishedRow, ...]:
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """One data set by one protocol; `images` were evaluated."""
+    """One data set by one protocol; `convention` is of the mean, `images` were evaluated."""
 
     card: ModelCard
     digest: str
     protocol: str
+    convention: Convention
     rule: DatasetRule
     refine: Refinement
     benchmark: Benchmark
@@ -92,8 +93,8 @@ class BenchmarkReport:
 
     @property
     def miou(self) -> float:
-        """Percent, by the convention of the data set's published figures."""
-        return scores(self.counts, self.benchmark.miou).miou
+        """Percent."""
+        return scores(self.counts, self.convention).miou
 
     @property
     def published(self) -> list[PublishedRow]:
@@ -107,7 +108,7 @@ class BenchmarkReport:
             row.is_of(self.card)
             and row.protocol == self.protocol
             and row.refine in (None, self.refine)
-            and row.convention == self.benchmark.miou
+            and row.convention == self.convention
             and self.split == "val"
         )
 
@@ -119,7 +120,7 @@ class BenchmarkReport:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; figures in percent, null for a class that neither appears nor was predicted."""
-        measured = scores(self.counts, self.benchmark.miou)
+        measured = scores(self.counts, self.convention)
         return {
             "model": self.card.name,
             "model_version": self.card.version,
@@ -132,7 +133,7 @@ class BenchmarkReport:
             "images": self.images,
             "official_images": self.official,
             "miou": _rounded(measured.miou),
-            "miou_convention": self.benchmark.miou,
+            "miou_convention": self.convention,
             "miou_by_convention": {name: _rounded(scores(self.counts, name).miou) for name in CONVENTIONS},
             "miou_by_frequency": self._by_frequency(measured.per_class),
             "pixel_accuracy": _rounded(measured.pixel_accuracy),
@@ -157,7 +158,7 @@ class BenchmarkReport:
 
     def to_markdown(self) -> str:
         """A table of figures, ours first, and one of the classes."""
-        per_class = scores(self.counts, self.benchmark.miou).per_class
+        per_class = scores(self.counts, self.convention).per_class
         short = len(self.benchmark.classes) <= MAX_TABLE
         environment = Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)
         return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(

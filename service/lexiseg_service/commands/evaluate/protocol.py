@@ -48,14 +48,14 @@ def run(settings: Settings, wanted: Wanted) -> int:
     rules = protocol(wanted.protocol)
     model_folder = catalogue.find(settings.model, settings.models_dir)
     with ranks() as team:
-        loaded = _Loaded(model_folder, device_of(settings.device), settings.text_tower)
-        reports = [_evaluate(loaded, rules, data, wanted, team) for data in _data(rules, wanted, team)]
+        loaded = LoadedModel(model_folder, device_of(settings.device), settings.text_tower)
+        reports = [evaluate(loaded, rules, data, wanted, team) for data in read_sets(rules, wanted, team)]
     if team.first:
         _print(reports, wanted)
     return 0
 
 
-class _Loaded:
+class LoadedModel:
     """The model as the last data set's card has it; loaded anew only where the card differs."""
 
     def __init__(self, model_folder: ModelFolder, device: str, text_tower: Path | None) -> None:
@@ -66,6 +66,11 @@ class _Loaded:
         self._segmenter: Segmenter | None = None
 
     def of(self, card: ModelCard) -> Segmenter:
+        """The model with a card.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
         if self._segmenter is None or card != self._card:
             self._segmenter = None  # two would not fit into memory
             self._segmenter = catalogue.load_folder(
@@ -75,7 +80,13 @@ class _Loaded:
         return self._segmenter
 
 
-def _data(rules: Protocol, wanted: Wanted, team: Ranks) -> list[AnnotatedSet]:
+def read_sets(rules: Protocol, wanted: Wanted, team: Ranks) -> list[AnnotatedSet]:
+    """The data sets asked for; of `all` those that are there.
+
+    Raises:
+        OptionError: the protocol does not cover the data set.
+        DatasetError: it is not there, or none is.
+    """
     if wanted.dataset != ALL:
         rules.rule(wanted.dataset)
         return [_limited(read_benchmark(wanted.dataset, wanted.root, wanted.split), wanted.limit)]
@@ -95,9 +106,14 @@ def _limited(data: AnnotatedSet, limit: int | None) -> AnnotatedSet:
     return replace(data, images=data.images[:limit])
 
 
-def _evaluate(loaded: _Loaded, rules: Protocol, data: AnnotatedSet, wanted: Wanted, team: Ranks) -> BenchmarkReport:
+def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, wanted: Wanted, team: Ranks) -> BenchmarkReport:
+    """Measure the model on one data set by a protocol.
+
+    Raises:
+        ModelError: the data set or the model is not as expected.
+    """
     rule = rules.rule(data.benchmark.name)
-    segmenter = loaded.of(rule.sight.applied_to(loaded.model_folder.card))
+    segmenter = loaded.of(rule.applied_to(loaded.model_folder.card))
     refine = wanted.refine or rules.refine or segmenter.card.refine
     job = benchmark_run(segmenter, data, rule, refine, wanted.progress, team)
     title = f"{segmenter.card.name} on {data.benchmark.name}"
@@ -109,6 +125,7 @@ def _evaluate(loaded: _Loaded, rules: Protocol, data: AnnotatedSet, wanted: Want
         segmenter.card,
         segmenter.digest,
         rules.name,
+        rules.miou or data.benchmark.miou,
         rule,
         refine,
         data.benchmark,

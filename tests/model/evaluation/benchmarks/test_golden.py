@@ -44,7 +44,7 @@ def test_a_run_with_background_and_refinement_gives_the_authors_labels(
     # The fixture's texts are vectors of their own.
     monkeypatch.setattr(model, "encode_texts", lambda texts: np.zeros((len(texts), 512), np.float32))
     monkeypatch.setattr(model, "text_bank", lambda *_: TextBank(golden.texts(), np.arange(5), 5))
-    assert rule.sight.applied_to(model.card).settings == model.card.settings
+    assert rule.applied_to(model.card).settings == model.card.settings
 
     counts = total_counts(benchmark_run(model, data, rule, "pamr", tmp_path).run(), len(classes))
 

@@ -6,7 +6,7 @@ import pytest
 
 from lexiseg_model.data.benchmark import benchmark
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.benchmarks.protocol import names, protocol, questions
+from lexiseg_model.evaluation.benchmarks.protocol import Sight, names, protocol, questions
 from tests.model.stand_in import card
 
 EIGHT = ["voc21", "context60", "coco-object", "voc20", "context59", "coco-stuff", "cityscapes", "ade20k"]
@@ -17,10 +17,31 @@ def texts(name: str, dataset: str) -> list[str]:
     return [entry.name for entry in questions(benchmark(dataset), protocol(name).rule(dataset)).entries]
 
 
-def test_every_protocol_covers_the_eight_data_sets() -> None:
-    assert set(names()) == {"tcl", "maskclip", "sclip", "clearclip", "naclip", "proxyclip", "clip-dinoiser"}
+def test_every_protocol_covers_the_data_sets_of_its_paper() -> None:
+    papers = {
+        "unpair-seg": {"ade847", "pc459", "ade20k", "context59", "voc20", "voc21", "cityscapes"},
+        "s-seg": {"voc21", "context60", "coco-object", "voc20"},
+    }
+
+    policies = {"maskclip", "sclip", "clearclip", "naclip", "proxyclip", "clip-dinoiser"}
+    assert set(names()) == {"tcl"} | papers.keys() | policies
     for name in names():
-        assert set(EIGHT) <= set(protocol(name).datasets)
+        assert papers.get(name, set(EIGHT)) <= set(protocol(name).datasets)
+
+
+def test_a_class_of_unpair_seg_is_the_best_of_its_texts_and_so_is_its_background() -> None:
+    asked = questions(benchmark("voc21"), protocol("unpair-seg").rule("voc21"))
+
+    assert asked.owner.tolist() == list(range(21))
+    assert asked.entries[0].texts[:2] == ("background", "crops")
+    assert asked.entries[1].texts == ("aeroplane", "airplane", "aeroplanes", "airplanes")
+
+
+def test_s_seg_has_groupvits_threshold_for_each_data_set() -> None:
+    rules = protocol("s-seg")
+
+    thresholds = {name: rule.threshold for name, rule in rules.datasets.items()}
+    assert thresholds == {"voc21": 0.95, "context60": 0.35, "coco-object": 0.95, "voc20": None}
 
 
 def test_the_unified_protocol_covers_every_benchmark_alike() -> None:
@@ -30,7 +51,7 @@ def test_the_unified_protocol_covers_every_benchmark_alike() -> None:
         "ade847", "pc459", "lvis", "imagenet-s50", "imagenet-s300", "imagenet-s919"
     }  # fmt: skip
     sight = rules.rule("voc21").sight
-    assert (sight.short_side, sight.long_side, sight.window, sight.stride) == (448, 2048, 448, 224)
+    assert sight == Sight(short_side=448, long_side=2048, window=448, stride=224)
     for dataset, rule in rules.datasets.items():
         assert rule.sight == sight
         assert not rule.queries
@@ -65,7 +86,7 @@ def test_a_data_set_that_a_protocol_does_not_cover_is_an_error() -> None:
 def test_a_protocol_sets_size_and_windows_of_a_method_that_has_them() -> None:
     sliding = card().model_copy(update={"method": "tcl", "settings": {"kp_weight": 0.3}})
 
-    seen = protocol("naclip").rule("cityscapes").sight.applied_to(sliding)
+    seen = protocol("naclip").rule("cityscapes").applied_to(sliding)
 
     assert (seen.input.short_side, seen.input.long_side) == (560, 2048)
     assert seen.settings == {"kp_weight": 0.3, "window": 224, "stride": 112}
@@ -75,6 +96,8 @@ def test_where_two_of_a_protocols_rules_differ_the_authors_differ() -> None:
     # SCLIP's temperature, threshold and share on VOC21, NACLIP's whole images, ProxyCLIP's words: their configs/.
     sclip, naclip = protocol("sclip").rule("voc21"), protocol("naclip").rule("voc21")
 
+    assert sclip.sight is not None
+    assert naclip.sight is not None
     assert (sclip.scale, sclip.threshold, sclip.smallest_share, sclip.sight.short_side) == (65, 0.1, 0.1, 336)
     assert (naclip.sight.window, naclip.scale, protocol("naclip").refine) == (None, 40, "pamr")
     assert protocol("naclip").rule("ade20k").threshold is None

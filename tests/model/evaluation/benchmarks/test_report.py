@@ -28,6 +28,7 @@ def report(name: str = "voc21", **changes: Any) -> BenchmarkReport:
         "card": tcl_card(),
         "digest": "0123",
         "protocol": "tcl",
+        "convention": dataset.miou,
         "rule": protocol("tcl").rule(name),
         "refine": "pamr",
         "benchmark": dataset,
