@@ -14,14 +14,15 @@ GRID = 20  # points along each side, as Unpair-Seg's published figures
 
 @takes_settings("eval")
 def evaluate(
-    dataset: Annotated[
-        list[str],
-        typer.Option(
-            help="Name of the data set's folder; with --protocol a benchmark or `all`; repeat it with --compare"
-        ),
-    ],
     root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
     chosen: Chosen,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name of the data set's folder; with --protocol a benchmark or `all`; repeat it with --compare; "
+            "not with --paper"
+        ),
+    ] = None,
     task: Annotated[
         Literal["semantic", "instance", "panoptic", "point", "box"],
         typer.Option(help="What to measure: mIoU, mask AP, PQ, or the IoU of masks for points or boxes"),
@@ -33,7 +34,13 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split")] = "val",
     protocol: Annotated[
         str | None,
-        typer.Option(help="Rules of a public benchmark: tcl, or those of a policy's authors: naclip, sclip ..."),
+        typer.Option(
+            help="Rules of a public benchmark: tcl, unpair-seg, s-seg, or of a policy's authors: naclip, sclip ..."
+        ),
+    ] = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(help="All tables of a paper whose data is there, ours beside them: tcl, unpair-seg or s-seg"),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images")] = None,
     refine: Annotated[
@@ -50,7 +57,9 @@ def evaluate(
         int | None, typer.Option(min=1, help=f"Points along each side, with --points grid [default: {GRID}]")
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Also write the report here")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Also write the Markdown here; with --protocol")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Also write the Markdown here; with --protocol or --paper")
+    ] = None,
     progress: Annotated[
         Path, typer.Option(help="Folder of intermediate results, from which a stopped run continues")
     ] = Path("runs/eval"),
@@ -61,10 +70,12 @@ def evaluate(
     With a protocol the data set is a public benchmark in its official layout, and published figures stand beside the
     model's own. The other tasks know coco-panoptic, ade20k-panoptic, cityscapes-panoptic, coco-instance and
     ade20k-instance in their official layouts; of any other name they take the folder, where connected components stand
-    in for instances. Point and box also take any JSON in COCO's format. A run of a benchmark, or of another task than
-    semantic, that was stopped goes on where it was;
-    torchrun shares its images among processes. With --compare two models answer the same photographs, and every
+    in for instances. Point and box also take any JSON in COCO's format. With --paper every table of a paper whose data
+    is there is measured, and the rest is listed. With --compare two models answer the same photographs, and every
     difference comes with its interval (paired bootstrap): docs/quality.md.
+
+    A run of a benchmark, or of another task than semantic, that was stopped goes on where it was; torchrun shares its
+    images among processes.
 
     Examples:
 
@@ -82,11 +93,33 @@ def evaluate(
 
       lexiseg eval --model tcl --protocol tcl --dataset voc21 --root data/
 
+      lexiseg eval --model unpair-seg --paper unpair-seg --root data/ --markdown unpair-seg.md
+
       torchrun --nproc-per-node 8 -m lexiseg_service.cli eval --model tcl --protocol tcl --dataset all --root data/
     """
     settings = chosen.settings
+    if paper is not None:
+        _refuse(
+            {
+                "--dataset": dataset,
+                "--task": task != "semantic",
+                "--compare": compare,
+                "--protocol": protocol,
+                "--refine": refine,
+                "--points": points,
+                "--rename": rename,
+                "--split": split != "val",
+            },
+            "cannot be combined with --paper",
+        )
+        from lexiseg_service.commands.evaluate.paper import Wanted as WantedPaper
+        from lexiseg_service.commands.evaluate.paper import run as run_paper
+
+        raise typer.Exit(run_paper(settings, WantedPaper(paper, root, limit, json, markdown, progress)))
+    if not dataset:
+        raise typer.BadParameter("name a data set", param_hint="'--dataset'")
     if compare is not None:
-        _not_compared(
+        _refuse(
             {
                 "--task": task != "semantic",
                 "--model": "model" in chosen.named,
@@ -96,7 +129,8 @@ def evaluate(
                 "--grid": grid,
                 "--markdown": markdown,
                 "--rename": rename,
-            }
+            },
+            "cannot be combined with --compare",
         )
         from lexiseg_service.commands.evaluate.compare import Wanted as WantedComparison
         from lexiseg_service.commands.evaluate.compare import run as run_comparison
@@ -108,7 +142,7 @@ def evaluate(
     if (points is not None or grid is not None) and task != "point":
         raise typer.BadParameter("these belong to --task point", param_hint="'--points' / '--grid'")
     if task != "semantic":
-        _only_semantic({"--protocol": protocol, "--markdown": markdown, "--rename": rename})
+        _refuse({"--protocol": protocol, "--markdown": markdown, "--rename": rename}, "these belong to --task semantic")
         if refine is not None and task in ("point", "box"):
             raise typer.BadParameter("masks of prompts are measured as they are", param_hint="'--refine'")
         if grid is not None and points != "grid":
@@ -121,32 +155,22 @@ def evaluate(
             run_scenes(settings, WantedScenes(task, only, root, split, limit, refine, side, json, progress))
         )
     if protocol is None:
-        if markdown is not None:
-            raise typer.BadParameter("it belongs to --protocol", param_hint="'--markdown'")
+        _refuse({"--markdown": markdown}, "it belongs to --protocol or --paper")
         from lexiseg_service.commands.evaluate.indexed import run
 
         raise typer.Exit(run(settings, only, root, split, json, rename or [], limit, refine))
-    if "runtime" in chosen.named:
-        raise typer.BadParameter("a protocol runs on torch, as its published figures do", param_hint="'--runtime'")
-    if rename:
-        raise typer.BadParameter("a protocol has its own words", param_hint="'--rename'")
+    _refuse({"--runtime": "runtime" in chosen.named}, "a protocol runs on torch, as its published figures do")
+    _refuse({"--rename": rename}, "a protocol has its own words")
+    _refuse({"--refine": refine == "regions"}, "a protocol knows none and pamr")
     from lexiseg_service.commands.evaluate.protocol import Wanted
     from lexiseg_service.commands.evaluate.protocol import run as run_protocol
 
-    if refine == "regions":
-        raise typer.BadParameter("a protocol knows none and pamr", param_hint="'--refine'")
     wanted = Wanted(protocol, only, root, split, limit, refine, json, markdown, progress)
     raise typer.Exit(run_protocol(settings, wanted))
 
 
-def _not_compared(options: dict[str, object]) -> None:
-    used = [name for name, value in options.items() if value]
-    if used:
-        hint = " / ".join(f"'{name}'" for name in used)
-        raise typer.BadParameter("cannot be combined with --compare", param_hint=hint)
-
-
-def _only_semantic(options: dict[str, object]) -> None:
-    used = [name for name, value in options.items() if value]
-    if used:
-        raise typer.BadParameter("these belong to --task semantic", param_hint=" / ".join(f"'{name}'" for name in used))
+def _refuse(options: dict[str, object], reason: str) -> None:
+    """Refuse the options that were given."""
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise typer.BadParameter(reason, param_hint=" / ".join(f"'{name}'" for name in given))

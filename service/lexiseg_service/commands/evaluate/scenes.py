@@ -63,13 +63,22 @@ def run(settings: Settings, wanted: Wanted) -> int:
     """
     with ranks() as team:
         own = settings.model_copy(update={"device": device_of(settings.device)})
-        report = _MEASURES[wanted.task](load(own, ANSWERED_BY[wanted.task]), wanted, team)
+        report = measure(load(own, ANSWERED_BY[wanted.task]), wanted, team)
     if team.first:
         _print(report)
         if wanted.json is not None:
             wanted.json.parent.mkdir(parents=True, exist_ok=True)
             wanted.json.write_text(json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n")
     return 0
+
+
+def measure(segmenter: Segmenter, wanted: Wanted, team: Ranks) -> SceneReport:
+    """Measure a task on one data set.
+
+    Raises:
+        DatasetError: the data set is missing, damaged, or has no truth for the task.
+    """
+    return _MEASURES[wanted.task](segmenter, wanted, team)
 
 
 def _panoptic(segmenter: Segmenter, wanted: Wanted, team: Ranks) -> SceneReport:

@@ -135,7 +135,9 @@ def test_what_cannot_be_is_one_line(
     assert "Traceback" not in outcome.err
 
 
-@pytest.mark.parametrize("options", [["--protocol", "tcl", "--rename", "cat=kitten"], ["--markdown", "x.md"]])
+@pytest.mark.parametrize(
+    "options", [["--protocol", "tcl", "--rename", "cat=kitten"], ["--markdown", "x.md"], ["--paper", "tcl"]]
+)
 def test_options_of_the_other_kind_are_refused(lexiseg: CommandLine, root: Path, options: list[str]) -> None:
     assert lexiseg("eval", "--dataset", "voc21", "--root", root, *options).status == 2
 
@@ -193,3 +195,17 @@ def test_two_processes_count_what_one_does(evaluate: Any, root: Path, tmp_path: 
     together, _ = json_and_markdown(answer.stdout)
     assert together == alone
     assert not list((tmp_path / "shared").iterdir())
+
+
+def test_a_paper_is_measured_where_its_data_is_there(lexiseg: CommandLine, root: Path, tmp_path: Path) -> None:
+    outcome = lexiseg(
+        "eval", "--paper", "unpair-seg", "--root", root, "--limit", 1,
+        "--progress", tmp_path / "progress", "--json", tmp_path / "paper.json",
+    )  # fmt: skip
+
+    assert outcome.status == 0, outcome.err
+    lines = json.loads((tmp_path / "paper.json").read_text())["lines"]
+    measured = {(line["dataset"], line["task"]) for line in lines if line["measured"]}
+    assert measured == {("voc20", "semantic"), ("voc21", "semantic")}
+    assert "| voc21 | semantic" in outcome.out
+    assert "- pidray/annotations.json: " in outcome.out

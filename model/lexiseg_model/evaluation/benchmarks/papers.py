@@ -1,0 +1,137 @@
+"""The tables of the three papers, line by line: what is measured, and what the papers print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.evaluation.benchmarks.protocol import PAPERS, protocol
+from lexiseg_model.evaluation.benchmarks.report import MASKS, published
+from lexiseg_model.types import Refinement
+
+FILE = Path(__file__).parent / "papers.json"
+POINT_GRID = 20  # points along each side of Unpair-Seg's grid
+Figures = dict[str, float | None]  # percent, by measure: miou, pq, sq, rq, iou
+
+
+class _SceneLine(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    task: Literal["panoptic", "point", "box"]
+    published: dict[str, dict[str, float]]
+
+
+class _Table(BaseModel):
+    about: str
+    source: str
+    papers: dict[str, list[_SceneLine]]
+
+
+class PaperLine(NamedTuple):
+    """One measurement of a paper.
+
+    Attributes:
+        dataset: a benchmark, or a JSON in COCO's format, relative to the folder of the data sets.
+        refine: of the semantic task; None: the model's own.
+        published: figures in percent by method and variant, then by measure.
+    """
+
+    dataset: str
+    task: Literal["semantic", "panoptic", "point", "box"]
+    refine: Refinement | None
+    published: dict[str, dict[str, float]]
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Names of its figures."""
+        return tuple(dict.fromkeys(name for figures in self.published.values() for name in figures))
+
+    @property
+    def title(self) -> str:
+        """Task, and how masks are refined or prompts are placed."""
+        if self.task == "point":
+            return f"point, grid of {POINT_GRID}"
+        return self.task if self.refine is None else f"{self.task}, masks {MASKS[self.refine]}"
+
+
+@dataclass(frozen=True)
+class PaperResult:
+    """A line with our figures; without any, `missing` says why. `images` is "5 of 5,000"."""
+
+    line: PaperLine
+    figures: Figures
+    images: str = ""
+    missing: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "dataset": self.line.dataset,
+            "task": self.line.task,
+            "refine": self.line.refine,
+            "measured": self.figures,
+            "published": self.line.published,
+            "images": self.images,
+            "missing": self.missing,
+        }
+
+
+@cache
+def lines_of(paper: str) -> tuple[PaperLine, ...]:
+    """Everything that a paper measures, semantic segmentation first.
+
+    Raises:
+        OptionError: unknown paper.
+    """
+    if paper not in PAPERS:
+        raise OptionError(f"no paper {paper!r}; known papers: {', '.join(PAPERS)}")
+    scenes = _Table.model_validate_json(FILE.read_bytes()).papers.get(paper, [])
+    return (*_semantic(paper), *(PaperLine(line.dataset, line.task, None, line.published) for line in scenes))
+
+
+def _semantic(paper: str) -> Iterator[PaperLine]:
+    rows = [row for row in published() if row.protocol == paper]
+    for refine in dict.fromkeys(row.refine for row in rows):
+        for dataset in protocol(paper).datasets:
+            figures = {
+                row.label: {"miou": row.miou[dataset]} for row in rows if row.refine == refine and dataset in row.miou
+            }
+            if figures:
+                yield PaperLine(dataset, "semantic", refine, figures)
+
+
+def to_markdown(model: str, paper: str, results: Sequence[PaperResult]) -> str:
+    """One table of all lines, ours beside the published figures; below it the data that is missing, and why."""
+    lines = [
+        f"## {model} beside the paper: {paper}",
+        "",
+        "| data set | task | measure | ours | published | images |",
+        "|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        line = result.line
+        for measure in line.measures:
+            ours = result.figures.get(measure)
+            beside = [
+                f"{figures[measure]} ({label})" for label, figures in line.published.items() if measure in figures
+            ]
+            cells = (
+                line.dataset,
+                line.title,
+                measure,
+                "-" if ours is None else f"{ours:.2f}",
+                "; ".join(beside),
+                result.images or "-",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    missing = dict.fromkeys(f"- {result.line.dataset}: {result.missing}" for result in results if result.missing)
+    if missing:
+        lines += ["", "Not measured:", "", *missing]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,88 @@
+"""`lexiseg eval --paper`: the tables of a paper, our figures beside them, and the data that is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from lexiseg_model import catalogue
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.evaluation.benchmarks.papers import POINT_GRID, PaperLine, PaperResult, lines_of, to_markdown
+from lexiseg_model.evaluation.benchmarks.protocol import protocol
+from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
+from lexiseg_service.commands.evaluate import protocol as semantic
+from lexiseg_service.commands.evaluate import scenes
+from lexiseg_service.settings import Settings
+
+
+class Wanted(NamedTuple):
+    """What the command line asks for."""
+
+    paper: str
+    root: Path
+    limit: int | None
+    json: Path | None
+    markdown: Path | None
+    progress: Path
+
+
+def run(settings: Settings, wanted: Wanted) -> int:
+    """Measure every line of the paper whose data is there, print the tables, and write the requested files.
+
+    Raises:
+        ModelError: the paper or the model is not as expected.
+    """
+    lines = lines_of(wanted.paper)
+    folder = catalogue.find(settings.default_model or settings.model, settings.models_dir)
+    with ranks() as team:
+        loaded = semantic.LoadedModel(folder, device_of(settings.device), settings.text_tower)
+        results = [_measured(loaded, line, wanted, team) for line in lines]
+    if team.first:
+        _print(folder.card.name, results, wanted)
+    return 0
+
+
+def _measured(loaded: semantic.LoadedModel, line: PaperLine, wanted: Wanted, team: Ranks) -> PaperResult:
+    try:
+        if line.task == "semantic":
+            return _semantic(loaded, line, wanted, team)
+        return _scenes(loaded, line, wanted, team)
+    except DatasetError as error:
+        return PaperResult(line, {}, missing=str(error))
+
+
+def _semantic(loaded: semantic.LoadedModel, line: PaperLine, wanted: Wanted, team: Ranks) -> PaperResult:
+    asked = semantic.Wanted(
+        wanted.paper, line.dataset, wanted.root, "val", wanted.limit, line.refine, None, None, wanted.progress
+    )
+    rules = protocol(wanted.paper)
+    (data,) = semantic.read_sets(rules, asked, team)
+    report = semantic.evaluate(loaded, rules, data, asked, team)
+    return PaperResult(line, {"miou": round(report.miou, 2)}, f"{report.images:,} of {report.official:,}")
+
+
+def _scenes(loaded: semantic.LoadedModel, line: PaperLine, wanted: Wanted, team: Ranks) -> PaperResult:
+    assert line.task != "semantic"
+    card = loaded.model_folder.card
+    if scenes.ANSWERED_BY[line.task] not in card.tasks:
+        return PaperResult(line, {}, missing=f"{card.name} does not answer the task {line.task}")
+    grid = POINT_GRID if line.task == "point" else None
+    asked = scenes.Wanted(line.task, line.dataset, wanted.root, "val", wanted.limit, None, grid, None, wanted.progress)
+    report = scenes.measure(loaded.of(card), asked, team)
+    figures = {name: report.figures.whole.get(name) for name in line.measures}
+    n_images, official = len(report.data.scenes), report.data.official
+    return PaperResult(line, figures, f"{n_images:,}" if official is None else f"{n_images:,} of {official:,}")
+
+
+def _print(model: str, results: list[PaperResult], wanted: Wanted) -> None:
+    markdown = to_markdown(model, wanted.paper, results)
+    values = {"model": model, "paper": wanted.paper, "lines": [result.to_json() for result in results]}
+    text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+    for target, content in ((wanted.json, text), (wanted.markdown, markdown)):
+        if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(content)
+    typer.echo(markdown, nl=False)
