@@ -2,14 +2,20 @@
  *
  * A row is worked on in blocks of pixels, each a vector, or some, of whatever width the processor has. The weights of a
  * block lie beside each other, neighbour by neighbour. Sums of a block stay in registers; all maps of a group go over it
- * while its weights are in the cache. */
+ * while its weights are in the cache. A picture is worked on in strips of columns, so that the rows around a row stay in
+ * the cache, too. */
 #include "kernel.h"
 
 #include <math.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #pragma GCC optimize("fp-contract=fast")
 
-enum { BLOCK = 8, NEIGHBOURS = 8, PANEL = 8, STEPS = 2, GROUP = 24 }; /* GROUP maps at a time, whose rows fit a core's cache */
+/* Pixels of a block; blocks whose weights fit the first cache; blocks of a strip and maps of a group, which fit the second. */
+enum { BLOCK = 8, NEIGHBOURS = 8, PANEL = 8, STRIP = 24, STEPS = 5, GROUP = 12 };
+enum { HUGE_PAGE = 2 << 20, MIN_MAPPED = 32 << 20 }; /* bytes */
 static const float EPSILON = 1e-8f, SHARPNESS = 0.1f;
 
 typedef float Block __attribute__((vector_size(4 * BLOCK), aligned(4), may_alias));
@@ -20,9 +26,23 @@ typedef struct {
     int64_t h, w, blocks, margin, row, plane;
 } Shape;
 
+static int64_t blocks_of(int64_t pixels) { return (pixels + BLOCK - 1) / BLOCK; }
+
 static Shape shape_of(int64_t h, int64_t w, int64_t reach) {
-    int64_t blocks = (w + BLOCK - 1) / BLOCK, row = blocks * BLOCK + 2 * reach;
-    return (Shape){h, w, blocks, reach, row, h * row + BLOCK}; /* planes do not begin a power of two apart */
+    int64_t blocks = blocks_of(w), margin = blocks_of(reach) * BLOCK, row = blocks * BLOCK + 2 * margin;
+    return (Shape){h, w, blocks, margin, row, h * row + BLOCK}; /* planes do not begin a power of two apart */
+}
+
+/* Memory in huge pages, where it is so large that malloc always maps new pages: clearing those one by one takes as long as
+ * an iteration. */
+static void *reserve(int64_t numbers) {
+    const size_t bytes = (size_t)numbers * sizeof(float), page = bytes < MIN_MAPPED ? 64 : HUGE_PAGE;
+    const size_t whole = (bytes + page - 1) / page * page;
+    void *room = aligned_alloc(page, whole);
+#if defined(__linux__)
+    if (room && page == HUGE_PAGE) madvise(room, whole, MADV_HUGEPAGE);
+#endif
+    return room;
 }
 
 /* Repeats the outermost pixels of a row beside it. */
@@ -127,11 +147,12 @@ INLINE void mix_blocks(const int maps, int64_t blocks, const float *from, Shape 
     if (blocks) mix_block(maps, 1, from, s, weights, shift, n, to);
 }
 
-/* A row of `maps` maps, a panel after the other: its weights stay in the first cache while all maps go over it. */
+/* Blocks `first` to `end` of a row of `maps` maps, a panel after the other: its weights stay in the first cache while all
+ * maps go over it. */
 WIDEST static void mix_row(const float *from, int64_t maps, Shape s, const Block *weights, const int64_t *shift,
-                           int64_t n, float *to) {
-    for (int64_t first = 0; first < s.blocks; first += PANEL) {
-        const int64_t blocks = s.blocks - first < PANEL ? s.blocks - first : PANEL;
+                           int64_t n, int64_t first, int64_t end, float *to) {
+    for (; first < end; first += PANEL) {
+        const int64_t blocks = end - first < PANEL ? end - first : PANEL;
         const Block *some = weights + first * n;
         /* Groups of about as many maps each: a single map would wait for its own sums. */
         int64_t groups = (maps + 3) / 4, map = 0, at = first * BLOCK;
@@ -146,13 +167,30 @@ WIDEST static void mix_row(const float *from, int64_t maps, Shape s, const Block
     }
 }
 
-/* Row y of an iteration, from planes to planes. */
+/* Blocks `first` to `end` of row y of an iteration, from planes to planes. */
 static void mix_maps(const float *from, int64_t maps, Shape s, const Block *weights, const int64_t *dilations,
-                     int64_t n_dilations, int64_t y, float *to) {
-    int64_t n = n_dilations * NEIGHBOURS, first = y * s.row + s.margin, shift[n];
+                     int64_t n_dilations, int64_t y, int64_t first, int64_t end, float *to) {
+    int64_t n = n_dilations * NEIGHBOURS, start = y * s.row + s.margin, shift[n];
     find_neighbours(s, dilations, n_dilations, y, shift);
-    mix_row(from + first, maps, s, weights + y * s.blocks * n, shift, n, to + first);
-    for (int64_t map = 0; map < maps; map++) fill_margins(to + map * s.plane + y * s.row, s);
+    mix_row(from + start, maps, s, weights + y * s.blocks * n, shift, n, first, end, to + start);
+    if (!first || end == s.blocks)
+        for (int64_t map = 0; map < maps; map++) fill_margins(to + map * s.plane + y * s.row, s);
+}
+
+/* Some iterations of some maps, from planes[0] to planes[1], back, and so on. Each follows the one before as closely as it
+ * may, while the weights are still in the cache. Its strips lie further to the left, because it needs what that one has
+ * made around them. What it makes goes where that one has read for the last time. */
+static void iterate(float *const planes[2], int64_t maps, Shape s, const Block *weights, const int64_t *dilations,
+                    int64_t n_dilations, int64_t steps) {
+    const int64_t reach = s.margin / BLOCK;
+    for (int64_t first = 0; first < s.blocks; first += STRIP)
+        for (int64_t front = 0; front < s.h + (steps - 1) * s.margin; front++)
+            for (int64_t step = 0; step < steps; step++) {
+                const int64_t y = front - step * s.margin, left = first - step * reach, right = left + STRIP;
+                if (y >= 0 && y < s.h)
+                    mix_maps(planes[step % 2], maps, s, weights, dilations, n_dilations, y, left < 0 ? 0 : left,
+                             first + STRIP >= s.blocks ? s.blocks : right, planes[(step + 1) % 2]);
+            }
 }
 
 /* Maps [k, h, w] refined by an image [c, h, w], so many times, at least once: by eight neighbours of each pixel at each
@@ -165,9 +203,8 @@ API int64_t lexiseg_pamr(const float *maps, float *refined, int64_t k, int64_t h
     const Shape s = shape_of(h, w, reach);
     const int64_t of_row = s.blocks * n; /* blocks of weights */
     int64_t *shift = malloc((size_t)n * sizeof(int64_t));
-    float *colours = malloc((size_t)(c * s.plane) * sizeof(float));
-    Block *weights = aligned_alloc(64, (size_t)(h * of_row) * sizeof(Block));
-    float *planes = calloc((size_t)(2 * group * s.plane), sizeof(float));
+    float *colours = reserve(c * s.plane), *planes = reserve(2 * group * s.plane);
+    Block *weights = reserve(h * of_row * BLOCK);
     int64_t failed = shift && colours && weights && planes ? 0 : OUT_OF_MEMORY;
     if (failed) goto end;
     spread(image, c, s, colours);
@@ -177,22 +214,17 @@ API int64_t lexiseg_pamr(const float *maps, float *refined, int64_t k, int64_t h
     }
     for (int64_t done = 0, some; done < k; done += some) {
         some = k - done < GROUP ? k - done : GROUP;
-        float *from = planes, *to = planes + group * s.plane;
-        spread(maps + done * h * w, some, s, from);
+        float *turns[2] = {planes, planes + group * s.plane};
+        spread(maps + done * h * w, some, s, planes);
         for (int64_t round = 0, steps; round < iterations; round += steps) {
-            steps = iterations - round < STEPS ? 1 : STEPS;
-            /* The second iteration follows as closely as it may, while the weights are still in the cache. What it makes
-             * goes where the first has read for the last time. */
-            for (int64_t front = 0; front < h + (steps - 1) * reach; front++) {
-                if (front < h) mix_maps(from, some, s, weights, dilations, n_dilations, front, to);
-                if (steps == STEPS && front >= reach) mix_maps(to, some, s, weights, dilations, n_dilations, front - reach, from);
-            }
-            if (steps == STEPS) continue;
-            float *swap = from;
-            from = to, to = swap;
+            steps = iterations - round < STEPS ? iterations - round : STEPS;
+            iterate(turns, some, s, weights, dilations, n_dilations, steps);
+            if (steps % 2 == 0) continue;
+            float *swap = turns[0];
+            turns[0] = turns[1], turns[1] = swap;
         }
         for (int64_t row = 0; row < some * h; row++)
-            memcpy(refined + (done * h + row) * w, from + row / h * s.plane + row % h * s.row + s.margin,
+            memcpy(refined + (done * h + row) * w, turns[0] + row / h * s.plane + row % h * s.row + s.margin,
                    (size_t)w * sizeof(float));
     }
 end:
