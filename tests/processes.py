@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 from collections.abc import Callable
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from pathlib import Path
 from typing import Any
-
-import torch
-import torch.distributed as dist
 
 from loadtests.ports import free_port
 
@@ -23,13 +18,6 @@ def fork_server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch"])
     return context
-
-
-def run_together(count: int, work: Callable[[], Any], folder: Path) -> list[Any]:
-    """The results of `work`, a function of a module, in `count` ranks that share a process group."""
-    context = fork_server()
-    _join([context.Process(target=_run_rank, args=(rank, count, work, folder)) for rank in range(count)])
-    return [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(count)]
 
 
 def run_as_by_torchrun(count: int, work: Callable[..., Any], *values: Any) -> None:
@@ -58,10 +46,3 @@ def _run_with_variables(rank: int, count: int, port: int, work: Callable[..., An
     variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in variables.items()} | {"GLOO_SOCKET_IFNAME": "lo"}
     work(*values)
-
-
-def _run_rank(rank: int, count: int, work: Callable[[], Any], folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=count)
-    (folder / f"{rank}.pickle").write_bytes(pickle.dumps(work()))
-    dist.destroy_process_group()

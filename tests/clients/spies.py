@@ -17,14 +17,8 @@ class Spy:
         kind = request.headers.get("content-type", "").partition(";")[0]
         self.seen.append((request.method, request.url.path, kind))
 
-    async def note_async(self, request: httpx.Request) -> None:
-        self.note(request)
-
     def http(self) -> httpx.Client:
         return httpx.Client(event_hooks={"request": [self.note]})
-
-    def http_async(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(event_hooks={"request": [self.note_async]})
 
 
 UPLOAD = ("POST", "/v1/segment", "multipart/form-data")

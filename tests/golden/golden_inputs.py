@@ -97,12 +97,6 @@ def normalise(pixels: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...
     return np.ascontiguousarray(value.transpose(2, 0, 1)[None]).astype(np.float32)
 
 
-def class_names(seed: int, name: str, count: int) -> list[str]:
-    """``count`` different names of CLASS_POOL."""
-    order = np.argsort(_bits(seed, name, len(CLASS_POOL)), kind="stable")
-    return [CLASS_POOL[index] for index in order[:count]]
-
-
 def captions(seed: int, name: str, count: int) -> list[str]:
     """``count`` different strings of CAPTION_POOL; the last one is repeated 12 times to exceed 77 tokens."""
     order = np.argsort(_bits(seed, name, len(CAPTION_POOL)), kind="stable")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexiseg_model.training.packs import Pack, Photograph, open_pack, write_pack
+from lexiseg_model.training.packs import Pack, Photograph, write_pack
 
 CLASSES = ("background", "cat", "dog")
 
@@ -29,13 +29,6 @@ def test_photographs_and_masks_come_out_as_they_went_in(pack: Pack) -> None:
     for index, photograph in enumerate(photographs()):
         np.testing.assert_array_equal(pack.image(index), photograph.image)
     np.testing.assert_array_equal(pack.mask(0), 2)
-
-
-def test_an_opened_pack_is_the_one_that_was_written(pack: Pack, tmp_path: Path) -> None:
-    again = open_pack(tmp_path / "pets")
-
-    assert (again.classes, again.photographs) == (CLASSES, ("a", "b"))
-    np.testing.assert_array_equal(again.image(1), pack.image(1))
 
 
 def test_a_pack_that_could_not_be_finished_is_not_there(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -123,6 +124,16 @@ def test_validation_sees_the_average_and_changes_nothing(tmp_path: Path) -> None
     run.train()
 
     assert differences(finished(tmp_path / "without"), finished(tmp_path / "with")) == []
+
+
+def test_sample_pictures_are_written_with_each_validation(tmp_path: Path) -> None:
+    run = trained(tmp_path, steps=4, validate_steps=2)
+
+    pictures = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert pictures == ["00000002-scale.png", "00000004-scale.png"]
+    picture = cv2.imread(str(tmp_path / "samples" / pictures[-1]))
+    assert picture is not None
+    assert int(picture[0, 0, 0]) == int(100 * abs(run.average["scale"].item()))
 
 
 class Spoilt(ToyRun):

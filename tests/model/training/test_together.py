@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.model.training.shared_runs import METHODS, STEPS, TOGETHER, learned
+from tests.model.training.shared_runs import METHODS, STEPS, learned
 from tests.model.training.together import work
 from tests.model.training.toy import ToyRun, differences, finished, recipe_for
 from tests.processes import run_as_by_torchrun
@@ -90,15 +90,6 @@ def test_two_processes_learn_what_one_does_from_the_same_global_batch(
         moved = max(moved, (alone.average[name] - value).abs().max().item() if value.is_floating_point() else 0)
     assert moved > 5e-4  # the comparison is of weights that learned
     assert differences(first["network"], second["network"]) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_examples_are_split_without_loss_or_overlap(together: Path, method: str) -> None:
-    first, second = (rank["rows"] for rank in ranks(together / method))
-
-    assert sorted(first + second) == list(range(STEPS * TOGETHER))
-    assert len(first) == len(second)
 
 
 @pytest.mark.slow

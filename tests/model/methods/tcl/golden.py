@@ -17,8 +17,6 @@ from lexiseg_model.methods.tcl.checkpoint import Restored, State, from_official,
 from tests.golden import golden_inputs, golden_weights
 from tests.golden.weights import FOLDER, META, SEED, openai_clip_vitb16_state
 
-Floats = NDArray[np.float32]
-
 EMBEDDING_TOLERANCE = 5e-5  # tolerances of the fixtures' README
 SIMILARITY_TOLERANCE = 3e-6
 MASK_TOLERANCE = {False: 2e-5, True: 2e-4}  # without and with PAMR

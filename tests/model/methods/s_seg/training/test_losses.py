@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor
 
 from lexiseg_model.clip.text import tokenize
 from lexiseg_model.methods.s_seg.training.losses import Losses, LossSettings, SSegLosses
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
-from lexiseg_model.training.distributed import rank, world_size
 from tests.model.methods.s_seg.small import small_network
-from tests.processes import run_together
 
 COLOURS = {"red": 0, "green": 1, "blue": 2, "dark": 3}
 
@@ -69,30 +65,3 @@ def test_pseudo_masks_move_queries_and_backbone_but_nothing_of_the_text_side() -
     assert {"backbone.body", "sem_seg_head.predictor.transformer", "sem_seg_head.predictor.mask_embed"} <= moved
     assert "sem_seg_head.pixel_decoder" in moved
     assert not [name for name in moved if name.startswith(("text", "image_projector", "contrast"))]
-
-
-def own_half() -> tuple[float, dict[str, Tensor]]:
-    """Total and some gradients of a process that has two of the four images."""
-    start = 2 * rank()
-    losses, gradients = step(LossSettings(), slice(start, start + 2))
-    assert world_size() == 2
-    return losses.total.item(), {name: gradients[name] for name in WATCHED}
-
-
-WATCHED = (
-    "sem_seg_head.predictor.query_embed.weight",
-    "sem_seg_head.pixel_decoder.mask_features.bias",
-    "text.positional_embedding",
-    "contrast.log_scale",
-)
-
-
-def test_two_processes_together_learn_what_one_does_from_the_whole_batch(tmp_path: Path) -> None:
-    whole, gradients = step(LossSettings())
-
-    halves = run_together(2, own_half, tmp_path)
-
-    assert sum(total for total, _ in halves) / 2 == pytest.approx(whole.total.item(), rel=1e-4)
-    for name in WATCHED:
-        mean = (halves[0][1][name] + halves[1][1][name]) / 2
-        torch.testing.assert_close(mean, gradients[name], atol=1e-4 * gradients[name].abs().max().item(), rtol=1e-3)

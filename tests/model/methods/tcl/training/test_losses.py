@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,13 +17,9 @@ from lexiseg_model.methods.tcl.training.losses import (
     Losses,
     TclLosses,
 )
-from lexiseg_model.methods.tcl.training.recipe import LossSettings
-from lexiseg_model.training.distributed import rank, world_size
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.tcl import golden
-from tests.model.methods.tcl.small import EMBEDDING, small_network
-from tests.processes import run_together
 
 NAMES = {  # ours -> of the fixture
     "area": "area",
@@ -111,37 +105,3 @@ def test_soft_masks_of_the_own_captions_are_the_references() -> None:
     own = masks[torch.arange(3), torch.arange(3)]
 
     golden.assert_close(own[:, ::2, ::2], "train_soft_positive", golden.MASK_TOLERANCE[False])
-
-
-def half_a_batch() -> tuple[dict[str, float], list[float]]:
-    """This process's share of four images: losses without the areas, which are no means over processes, and gradients.
-
-    Gradients are averaged over processes, as in distributed training.
-    """
-    share = 4 // world_size()
-    mine = slice(share * rank(), share * (rank() + 1))
-    random = torch.Generator().manual_seed(0)
-    images = torch.randn(4, 3, 32, 32, generator=random)
-    captions = torch.randn(4, EMBEDDING, generator=random)
-    noise = torch.randn(4, 8, 8, generator=random)
-    network, criterion = small_network(), TclLosses(LossSettings(area=0, negative_area=0))
-
-    losses = criterion(network, images[mine], captions[mine], noise[mine])
-    losses.total.backward()
-
-    weights = [*network.named_parameters(), *criterion.named_parameters()]
-    gradients = {name: weight.grad for name, weight in weights if weight.grad is not None}
-    return (
-        {field.name: getattr(losses, field.name).item() for field in fields(losses)},
-        torch.cat([gradients[name].flatten() for name in sorted(gradients)]).tolist(),
-    )
-
-
-def test_two_processes_with_half_a_batch_each_learn_what_one_learns_from_the_whole(tmp_path: Path) -> None:
-    whole, gradient = half_a_batch()
-
-    halves = run_together(2, half_a_batch, tmp_path)
-
-    for name, value in whole.items():
-        assert np.mean([losses[name] for losses, _ in halves]) == pytest.approx(value, abs=1e-5)
-    np.testing.assert_allclose(np.mean([part for _, part in halves], 0), gradient, atol=1e-5, rtol=1e-4)

@@ -17,7 +17,6 @@ from lexiseg_model.data.entities import LISTING, from_captions, plain_phrases, w
 from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.methods.unpair_seg.checkpoint import to_official
 from lexiseg_model.methods.unpair_seg.layers.trunk import normalised
-from lexiseg_model.methods.unpair_seg.network import UnpairSegNetwork
 from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
 from lexiseg_model.methods.unpair_seg.training.alignment import AlignmentSettings, EntityBatch, one_by_one
 from lexiseg_model.methods.unpair_seg.training.publish import publish_aligned
@@ -78,31 +77,6 @@ def trainer_for(data: Path, out: Path, steps: int = 2, regions: int = 4, held_ou
 
 def first_batch(trainer: AlignTrainer) -> EntityBatch:
     return next(iter(trainer._batches(local(trainer.recipe.phases[0]))))
-
-
-def test_the_first_loss_is_that_of_a_plain_formula(data: Path, tmp_path: Path) -> None:
-    trainer = trainer_for(data, tmp_path)
-    torch.nn.init.normal_(trainer.network.adapter.output.weight)  # an untrained one is CLIP itself
-    trainer.network.target.load_state_dict(trainer.network.adapter.state_dict())
-    batch = first_batch(trainer)
-    network = UnpairSegNetwork(trainer.trunk, trainer.masks, trainer.network.adapter).eval()
-    losses = []
-    with torch.no_grad():
-        for index, entities in enumerate(batch.entities):
-            image = normalised(batch.images[index : index + 1])
-            encoded = network(image)
-            masks = trainer._propose(encoded.features, 0, batch.canvases[index])
-            texts = F.normalize(trainer._texts(entities), dim=1)
-            adapted = F.normalize(network.embed(encoded, masks[None])[0], dim=1)
-            share = 0.5 * 1 / 2  # of the adapter: half of it at the end of two steps, and the first counts as one
-            views = [F.normalize(view[0], dim=1) for view in at_sizes(trainer.trunk, image, masks[None], (SIDE, 96))]
-            mixed = [F.normalize((1 - share) * view + share * adapted, dim=1) for view in views]
-            likely = torch.stack([(trainer.scale * view @ texts.T).softmax(1) for view in mixed]).mean(0)
-            losses += [1 - adapted[region] @ texts[entity] for region, entity in best_pairs(likely)]
-
-    loss = trainer._loss(batch)
-
-    assert loss.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-4)
 
 
 def best_pairs(likely: Tensor) -> list[tuple[int, int]]:
