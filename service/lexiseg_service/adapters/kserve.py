@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 import orjson
 from fastapi import APIRouter, FastAPI
+from google.protobuf.json_format import ParseDict
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -98,7 +99,7 @@ def strings(data: list[Any], field: str) -> list[str]:
     return flat
 
 
-MOST_DIMENSIONS = 8
+MAX_DIMENSIONS = 8
 Datatype = Literal["BYTES", "FP32", "INT32"]
 DTYPES: dict[Datatype, Any] = {"FP32": np.dtype("<f4"), "INT32": np.dtype("<i4")}
 
@@ -108,7 +109,7 @@ class InputTensor(BaseModel):
 
     name: str
     datatype: str
-    shape: list[int] = Field(max_length=MOST_DIMENSIONS)
+    shape: list[int] = Field(max_length=MAX_DIMENSIONS)
     data: list[Any] | None = None
     parameters: dict[str, Any] = {}
 
@@ -282,9 +283,9 @@ def inputs_of(tensors: Iterable[Input]) -> Inputs:
     image, url, classes, names = None, None, None, []
     for tensor in tensors:
         field, n = f"inputs.{tensor.name}", len(tensor.parts)
-        if len(tensor.shape) > MOST_DIMENSIONS or math.prod(tensor.shape) != n:
+        if len(tensor.shape) > MAX_DIMENSIONS or math.prod(tensor.shape) != n:
             raise InvalidValue.of(
-                field, f"shape {list(tensor.shape[:MOST_DIMENSIONS])}", f"that of the {n} elements that came"
+                field, f"shape {list(tensor.shape[:MAX_DIMENSIONS])}", f"that of the {n} elements that came"
             )
         if tensor.name in names:
             raise InvalidValue.of(field, "two tensors", "one")
@@ -512,6 +513,11 @@ class Servicer(GRPCInferenceServiceServicer):
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:
         """A model's inputs and outputs."""
         return pb.ModelMetadataResponse(**model_metadata(self._use_case.model(named(request.name, request.version))))
+
+    async def ModelConfig(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
+        """Triton's extension for a model's configuration."""
+        config = model_config(self._use_case.model(named(request.name, request.version)))
+        return pb.ModelConfigResponse(config=ParseDict(config, pb.ModelConfig()))
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         """Segments of one image; tensors go as they came, raw or by their type."""

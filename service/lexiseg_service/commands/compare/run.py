@@ -5,28 +5,189 @@ A over all photographs -> its maps as PNG -> B over all of them, each against th
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from lexiseg_model.evaluation.comparison.agreement import NOBODY, Agreement, ClassOverlap
+from lexiseg_model.masks.overlay import OPACITY, colour
+from lexiseg_model.types import LabelMap
+from lexiseg_service.commands.pages import jpeg_url, render
 import gc
 import json
 from collections.abc import Callable
-from pathlib import Path
-
-import cv2
-import numpy as np
 import typer
-from numpy.typing import NDArray
-
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.evaluation.comparison.agreement import Agreement, ClassOverlap, agreement, label_all
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.compare.report import Previews, Report
 from lexiseg_service.commands.image_files import SUFFIXES, read_bounded
 from lexiseg_service.commands.in_process import named_or_folder, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.worker.decode import decode
+
+MAX_WIDTH = 420  # pixels of a picture
+PAGE = """\
+{% extends "layout" %}
+{% macro key(label) %}<span class="key" style="background:rgb{{ colour_of(label) }}"></span>{{ name_of(label) }}\
+{% endmacro %}
+{% block body %}
+<h1>{{ "%.2f%%" % (100 * share) }} agreement</h1>
+<p>{% for name, model in models %}{% if not loop.first %} against {% endif %}{{ name }} <span class="quiet">(\
+{{ model.model }} {{ model.version }}, {{ model.digest[:12] }})</span>{% endfor %}, pixel by pixel on \
+{{ n_photographs }} photographs.</p>
+<table>
+<tr><th>class<th>IoU of A and B<th>pixels of A<th>pixels of B
+{% for iou, label, a, b in classes %}
+<tr><td>{{ key(label) }}<td>{{ "%.1f%%" % (100 * iou) }}<td>{{ "%.2f%%" % (100 * a) }}<td>{{ "%.2f%%" % (100 * b) }}
+{% endfor %}
+</table>
+{% if unread %}<p>Not read:</p><ul>{% for path, reason in unread %}<li>{{ path }}: {{ reason }}{% endfor %}</ul>\
+{% endif %}
+{% for each, figures in sections %}
+<section><h2>{{ "%.2f%%" % (100 * each.share) }} {{ each.path }}</h2>
+{% for name, url in figures %}
+<figure><img alt="{{ name }}" src="{{ url }}"><figcaption>{{ name }}</figcaption></figure>
+{% endfor %}
+<p class="quiet">{% for swap in each.swaps %}{{ key(swap.a) }} → {{ key(swap.b) }} \
+{{ "%.1f%%" % (100 * swap.pixels / each.pixels) }}{% if not loop.last %}, {% endif %}{% endfor %}</p>
+</section>
+{% endfor %}
+{% if rest %}
+<section><table><tr><th>photograph<th>agreement
+{% for each in rest %}<tr><td>{{ each.path }}<td>{{ "%.2f%%" % (100 * each.share) }}
+{% endfor %}</table></section>
+{% endif %}
+{% endblock %}
+"""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A photograph's agreement; labels of A and B, small, and where they differ: all [h, w]."""
+
+    agreement: Agreement
+    a: LabelMap
+    b: LabelMap
+    differs: NDArray[np.bool_]
+
+
+class Previews:
+    """Keeps the previews of the most different photographs, at most so many."""
+
+    def __init__(self, max_previews: int) -> None:
+        self._max_previews = max_previews
+        self.most_different: list[Preview] = []
+
+    def add(self, agreement: Agreement, a: LabelMap, b: LabelMap) -> None:
+        """One photograph with its maps [H, W]; later ones stand behind earlier ones of the same agreement."""
+        place = bisect.bisect_right(self.most_different, agreement.share, key=lambda each: each.agreement.share)
+        if place < self._max_previews:
+            size = _size_of(*a.shape)
+            small = [cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST).astype(np.uint16) for labels in (a, b)]
+            # A difference of one pixel must not vanish in the small picture.
+            differs = cv2.resize((a != b).astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+            self.most_different.insert(place, Preview(agreement, small[0], small[1], differs))
+            del self.most_different[self._max_previews :]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The labels of two models on the same photographs; `agreements` begin with the smallest."""
+
+    a: str
+    b: str
+    models: list[dict[str, str]]
+    classes: tuple[str, ...]
+    agreements: list[Agreement]
+    overlap: ClassOverlap
+    unread: dict[Path, str]
+
+    @property
+    def share(self) -> float:
+        """The share of all pixels with one label."""
+        pixels = sum(each.pixels for each in self.agreements)
+        return sum(each.share * each.pixels for each in self.agreements) / pixels
+
+    def label(self, index: int) -> str:
+        """The name of a value of a map."""
+        return "nobody" if index == NOBODY else self.classes[index - 1]
+
+    def html(self, previews: Sequence[Preview], read: Callable[[Path], NDArray[np.uint8]]) -> str:
+        """The page.
+
+        Args:
+            previews: of the first agreements.
+            read: pixels [H, W, 3] of a photograph.
+        """
+        total = int(self.overlap.a.sum())
+        by_class = [
+            (iou, index, self.overlap.a[index] / total, self.overlap.b[index] / total)
+            for index in range(len(self.classes) + 1)
+            if (iou := self.overlap.iou(index)) is not None
+        ]
+        return render(
+            PAGE,
+            title=f"{self.a} against {self.b}",
+            share=self.share,
+            models=list(zip((self.a, self.b), self.models, strict=True)),
+            n_photographs=len(self.agreements),
+            classes=sorted(by_class),
+            unread=list(self.unread.items()),
+            sections=[(each.agreement, self._figures(each, read(each.agreement.path))) for each in previews],
+            rest=self.agreements[len(previews) :],
+            colour_of=lambda label: (128, 128, 128) if label == NOBODY else colour(label - 1),
+            name_of=self.label,
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """The figures as JSON."""
+        return {
+            "a": self.models[0],
+            "b": self.models[1],
+            "agreement": round(self.share, 6),
+            "iou": {self.label(index): self.overlap.iou(index) for index in range(len(self.classes) + 1)},
+            "photographs": [
+                {
+                    "photograph": str(each.path),
+                    "agreement": round(each.share, 6),
+                    "swaps": [
+                        {"a": self.label(swap.a), "b": self.label(swap.b), "pixels": swap.pixels} for swap in each.swaps
+                    ],
+                }
+                for each in self.agreements
+            ],
+            "unread": {str(path): reason for path, reason in self.unread.items()},
+        }
+
+    def _figures(self, preview: Preview, photograph: NDArray[np.uint8]) -> list[tuple[str, str]]:
+        size = _size_of(*photograph.shape[:2])
+        rgb = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        pictures = (
+            ("photograph", rgb),
+            (self.a, _painted(rgb, preview.a)),
+            (self.b, _painted(rgb, preview.b)),
+            ("different", np.where(preview.differs[..., None], np.uint8(255), rgb // 4)),
+        )
+        return [(name, jpeg_url(picture)) for name, picture in pictures]
+
+
+def _size_of(height: int, width: int) -> tuple[int, int]:
+    """Width and height in the report."""
+    return (width, height) if width <= MAX_WIDTH else (MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
+
+
+def _painted(rgb: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
+    palette = np.array([(0, 0, 0), *(colour(index) for index in range(int(labels.max())))], np.float32)
+    mixed = rgb * (1 - OPACITY) + palette[labels] * OPACITY
+    return np.where((labels > NOBODY)[..., None], mixed, rgb).round().astype(np.uint8)
 
 
 def run(

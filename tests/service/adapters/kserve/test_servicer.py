@@ -214,3 +214,12 @@ async def test_without_the_adapter_the_service_is_not_there() -> None:
             await gateway.stub.ServerLive(pb.ServerLiveRequest())
 
     assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_tritons_model_configuration_names_the_tensors() -> None:
+    async with asking() as gateway:
+        config = (await gateway.stub.ModelConfig(pb.ModelConfigRequest(name="colours"))).config
+
+    assert (config.name, config.platform, config.max_batch_size) == ("colours", "lexiseg", 0)
+    assert [(tensor.name, tensor.optional) for tensor in config.input] == [("image", False), ("classes", True)]
+    assert {tensor.name: tensor.data_type for tensor in config.output}["scores"] == pb.TYPE_FP32
