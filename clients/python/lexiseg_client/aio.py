@@ -1,38 +1,40 @@
-"""The client for asyncio: the methods of `Client`, to be awaited."""
+"""The client for asyncio: the methods of `Client`, to be awaited, and the driver that carries out their steps."""
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from contextlib import aclosing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
 import httpx
-from lexiseg_client.address import read_address
+
+from lexiseg_client.address import Address, read_address
 from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.mapping import OnError, Progress, checked, map_loop, progress_of
 from lexiseg_client.calling.retries import Patience, Retry
+from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.client import TIMEOUT, wire_of
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Background, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
-from lexiseg_client.rest import RestWire
+from lexiseg_client.rest import RestWire, arguments, reply_of, translated
 from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar
-from lexiseg_client.address import Address
-from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
-from lexiseg_client.rest import arguments, reply_of, translated
-from lexiseg_client.video import FrameAnswer, StreamItem
 
 if TYPE_CHECKING:
     import grpc
+
     from lexiseg_client.rpc.loop import Connection
     from lexiseg_client.stubs import segmentation_pb2 as pb
+
+
+T = TypeVar("T")
+
 
 class AsyncClient:
     """One lexiseg server, for asyncio. Arguments as of `Client`; `http` and `channel` are those of asyncio."""
@@ -203,9 +205,6 @@ class AsyncVocabularies:
     async def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
         """See `Vocabularies.delete`."""
         await self._run(self._wire.delete_vocabulary(name, if_match, self._until(timeout)))
-
-
-T = TypeVar("T")
 
 
 class Loop:

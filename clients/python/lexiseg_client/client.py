@@ -1,39 +1,38 @@
-"""The client for threads."""
+"""The client for threads, and the driver that carries out the steps of its calls."""
 
 from __future__ import annotations
 
 import builtins
+import threading
+import time
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
 import httpx
+
 from lexiseg_client.address import Address, read_address
 from lexiseg_client.calling.calls import Calls, Wire
 from lexiseg_client.calling.mapping import OnError, Progress, checked, map_threads, progress_of
 from lexiseg_client.calling.retries import Patience, Retry
+from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Background, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
-from lexiseg_client.rest import RestWire
+from lexiseg_client.rest import RestWire, arguments, reply_of, translated
 from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
-import threading
-import time
-from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
-from lexiseg_client.address import Address
-from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
-from lexiseg_client.rest import arguments, reply_of, translated
-from lexiseg_client.video import FrameAnswer, StreamItem
 
 if TYPE_CHECKING:
     import grpc
+
     from lexiseg_client.rpc.threads import Connection
     from lexiseg_client.stubs import segmentation_pb2 as pb
 
 TIMEOUT = 60.0  # seconds; a server's own deadline is half of it
+T = TypeVar("T")
 
 
 class Client:
@@ -319,9 +318,6 @@ class Vocabularies:
             UnknownVocabulary: there is none of that name.
         """
         self._run(self._wire.delete_vocabulary(name, if_match, self._until(timeout)))
-
-
-T = TypeVar("T")
 
 
 class Threads:

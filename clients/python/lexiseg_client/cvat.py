@@ -22,7 +22,7 @@ from lexiseg_client.client import Client
 from lexiseg_client.images import ImageLike
 from lexiseg_client.question.options import Class
 
-MOST = "|"  # between words of one label
+SEPARATOR = "|"  # between words of one label
 Task: TypeAlias = Literal["instance", "panoptic", "semantic"]
 TASK: Task = "instance"
 
@@ -89,4 +89,4 @@ def of_task(
 
 def _class(label: str) -> Class:
     name, _, words = label.partition("=")
-    return Class(name.strip(), synonyms=[word.strip() for word in words.split(MOST) if word.strip()])
+    return Class(name.strip(), synonyms=[word.strip() for word in words.split(SEPARATOR) if word.strip()])

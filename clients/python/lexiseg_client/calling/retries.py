@@ -28,7 +28,7 @@ from lexiseg_client.errors import (
 logger = logging.getLogger("lexiseg_client")
 T = TypeVar("T")
 BAD_GATEWAY = 502  # a proxy whose server is just being replaced
-SHORTEST_ATTEMPT = 0.001  # seconds; what is left of a call is never zero
+MIN_ATTEMPT_SECONDS = 0.001  # what is left of a call is never zero
 WARN_AT = 2  # failed tries before a warning is logged: a server that is replaced is back by then
 
 
@@ -77,7 +77,7 @@ def patiently(
     while True:
         left = until - patience.clock()
         try:
-            outcome = yield attempt(max(left, SHORTEST_ATTEMPT))
+            outcome = yield attempt(max(left, MIN_ATTEMPT_SECONDS))
             return read(outcome)
         except (ProblemError, Unreachable) as error:
             if count >= patience.rule.most or not may_go_again(error, repeatable=repeatable):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexiseg_client.errors import UnreadableAnswer
 
-MOST_DIGITS = 7  # 35 bits: a run of any image that fits in memory
+MAX_DIGITS = 7  # 35 bits: a run of any image that fits in memory
 FIRST_CHARACTER = 48  # "0"
 CONTINUES = 0x20
 SIGN = 0x10
@@ -66,8 +66,8 @@ def _runs(counts: str) -> NDArray[np.int64]:
     ends = np.flatnonzero(last)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
-    if lengths.max() > MOST_DIGITS:
-        raise UnreadableAnswer(f"a run of a mask has {lengths.max()} digits, more than {MOST_DIGITS}")
+    if lengths.max() > MAX_DIGITS:
+        raise UnreadableAnswer(f"a run of a mask has {lengths.max()} digits, more than {MAX_DIGITS}")
     place = 5 * (np.arange(len(digits)) - np.repeat(starts, lengths))
     numbers = np.add.reduceat((digits & 0x1F) << place, starts)
     numbers -= np.where(digits[ends] & SIGN, np.int64(1) << (5 * lengths), 0)

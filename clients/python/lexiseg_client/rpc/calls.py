@@ -1,26 +1,25 @@
-"""The calls over gRPC, and the channels and methods that both clients use."""
+"""The calls over gRPC, the channels and methods that both clients use, and errors of gRPC as those of REST."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-import grpc
-from google.protobuf.message import DecodeError
-from google.rpc import status_pb2
-from lexiseg_client.errors import LexisegError, Problem, TimedOut, Unreachable, error_of
-from lexiseg_client.rpc.messages import problem_error
-from lexiseg_client.stubs import segmentation_pb2 as pb
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
+
 from lexiseg_client.address import USER_AGENT
 from lexiseg_client.calling.retries import Patience, patiently
 from lexiseg_client.calling.steps import Call, Invoke
-from lexiseg_client.errors import Problem, ProblemError, UnknownModel
+from lexiseg_client.errors import LexisegError, Problem, ProblemError, TimedOut, UnknownModel, Unreachable, error_of
 from lexiseg_client.images import Source
 from lexiseg_client.models import Health, Model
-from lexiseg_client.rpc.messages import models, segment_request, segmentation
+from lexiseg_client.rpc.messages import models, problem_error, segment_request, segmentation
 from lexiseg_client.segmentation import Segmentation
+from lexiseg_client.stubs import segmentation_pb2 as pb
 
 DETAILS = "grpc-status-details-bin"
 # Of failures without a problem document, which come from gRPC itself or a proxy.
@@ -35,42 +34,7 @@ STATUS_OF: Mapping[grpc.StatusCode, int] = {
 }
 # Details of a call that this side cancelled; any other CANCELLED comes from the server.
 CANCELLED_HERE = ("Locally cancelled by application!", "Channel closed!")
-
-
-def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
-    """The error for a failed call, from the problem document in its details, else from its code."""
-    failed: Any = error  # grpc's stubs do not say that an RpcError of a call is a call, too
-    code: grpc.StatusCode = failed.code()
-    details = failed.details() or code.name
-    problem = _problem_in(failed.trailing_metadata())
-    if problem is not None:
-        return problem_error(problem)
-    if code is grpc.StatusCode.UNAVAILABLE and "http1.x server" in details:
-        return Unreachable(f"{target} speaks HTTP, not gRPC: its address is http://{target}", sent=False)
-    if code is grpc.StatusCode.UNAVAILABLE:
-        return Unreachable(f"no server answers at {target} ({details})", sent=True)
-    if code is grpc.StatusCode.CANCELLED and details not in CANCELLED_HERE:
-        # A gRPC server that shuts down cancels calls that it has not begun (grpc/grpc issue 41785).
-        return Unreachable(f"the server at {target} cancelled the call ({details})", sent=True)
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return TimedOut(f"{target} did not answer in time")
-    return error_of(Problem("about:blank", code.name, STATUS_OF.get(code, 500), details))
-
-
-def _problem_in(metadata: Any) -> pb.Problem | None:
-    for name, value in metadata or ():
-        if name != DETAILS:
-            continue
-        try:
-            for detail in status_pb2.Status.FromString(value).details:
-                problem = pb.Problem()
-                if detail.Unpack(problem):
-                    return problem
-        except DecodeError:
-            return None
-    return None
-
-
+SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse with status = SERVING
 SETTINGS: tuple[tuple[str, int], ...] = (
     # Large overlays and maps come in one message; the server bounds what it takes.
     ("grpc.max_receive_message_length", -1),
@@ -117,9 +81,6 @@ def method(channel: Any, step: Invoke) -> Any:
     return channel.unary_unary(path, request_serializer=pack, response_deserializer=unpack)
 
 
-SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse with status = SERVING
-
-
 class GrpcWire:
     """The protocol of grpc and grpcs addresses; see `calling.calls.Wire`."""
 
@@ -156,3 +117,37 @@ class GrpcWire:
         answer: bytes = yield Invoke("Check", b"", timeout)
         ready = answer == SERVING
         return Health(alive=True, ready=ready, detail="serving" if ready else "not serving")
+
+
+def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
+    """The error for a failed call, from the problem document in its details, else from its code."""
+    failed: Any = error  # grpc's stubs do not say that an RpcError of a call is a call, too
+    code: grpc.StatusCode = failed.code()
+    details = failed.details() or code.name
+    problem = _problem_in(failed.trailing_metadata())
+    if problem is not None:
+        return problem_error(problem)
+    if code is grpc.StatusCode.UNAVAILABLE and "http1.x server" in details:
+        return Unreachable(f"{target} speaks HTTP, not gRPC: its address is http://{target}", sent=False)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return Unreachable(f"no server answers at {target} ({details})", sent=True)
+    if code is grpc.StatusCode.CANCELLED and details not in CANCELLED_HERE:
+        # A gRPC server that shuts down cancels calls that it has not begun (grpc/grpc issue 41785).
+        return Unreachable(f"the server at {target} cancelled the call ({details})", sent=True)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TimedOut(f"{target} did not answer in time")
+    return error_of(Problem("about:blank", code.name, STATUS_OF.get(code, 500), details))
+
+
+def _problem_in(metadata: Any) -> pb.Problem | None:
+    for name, value in metadata or ():
+        if name != DETAILS:
+            continue
+        try:
+            for detail in status_pb2.Status.FromString(value).details:
+                problem = pb.Problem()
+                if detail.Unpack(problem):
+                    return problem
+        except DecodeError:
+            return None
+    return None

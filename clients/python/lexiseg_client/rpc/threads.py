@@ -11,8 +11,7 @@ import grpc
 from lexiseg_client.address import Address
 from lexiseg_client.calling.steps import Invoke
 from lexiseg_client.errors import LexisegError
-from lexiseg_client.rpc.calls import OPTIONS, VIDEO, credentials, method
-from lexiseg_client.rpc.errors import error_of_rpc
+from lexiseg_client.rpc.calls import OPTIONS, VIDEO, credentials, error_of_rpc, method
 from lexiseg_client.rpc.messages import message_of, read_answer
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import FrameAnswer, StreamItem
