@@ -28,6 +28,18 @@ Server = Annotated[
     str | None,
     typer.Option(metavar="URL|HOST:PORT", help="Ask a running server, over REST or gRPC; no model is loaded here"),
 ]
+# Options that several commands have.
+Classes = Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")]
+VocabularyName = Annotated[str | None, typer.Option("--vocabulary", help="A named class list instead, as `ade20k`")]
+Background = Annotated[
+    bool | None,
+    typer.Option(help="Leave pixels without a class where none fits [default: yes, or the vocabulary's own]"),
+]
+Threshold = Annotated[
+    float | None, typer.Option(help="Drop segments with a lower score, 0..1 (default: that of the model's card)")
+]
+MaxSide = Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print failures and warnings only")]
 FIELDS: Mapping[str, FieldInfo] = {
     name: info for kind in (Settings, Limits) for name, info in kind.model_fields.items() if name != "limits"
 }

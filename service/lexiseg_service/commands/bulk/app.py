@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, takes_settings
+from lexiseg_service.commands.options import (
+    Background,
+    Chosen,
+    Classes,
+    MaxSide,
+    Threshold,
+    VocabularyName,
+    takes_settings,
+)
 
 
 @takes_settings("bulk")
@@ -20,20 +28,15 @@ def bulk(
     ],
     destination: Annotated[str, typer.Argument(metavar="DST", help="Folder for the rows; a path or s3://...")],
     chosen: Chosen,
-    classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
-    vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `ade20k`")] = None,
+    classes: Classes = None,
+    vocabulary: VocabularyName = None,
     task: Annotated[
         Literal["semantic", "instance", "panoptic"],
         typer.Option(help="What a segment is: a class, an object, or either (things and stuff)"),
     ] = "semantic",
-    background: Annotated[
-        bool | None,
-        typer.Option(help="Leave pixels without a class where none fits [default: yes, or the vocabulary's own]"),
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Drop segments with a lower score, 0..1 (default: that of the model's card)")
-    ] = None,
-    max_side: Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")] = None,
+    background: Background = None,
+    threshold: Threshold = None,
+    max_side: MaxSide = None,
     kind: Annotated[
         Literal["files", "csv", "parquet", "webdataset"] | None,
         typer.Option("--from", help="The kind of SRC, where its name does not tell"),
@@ -92,8 +95,8 @@ def bulk(
         raise typer.BadParameter("needs parquet: pip install pyarrow", param_hint="'bulk'") from None
     from lexiseg_model.catalogue.store import absolute
     from lexiseg_service.commands.bulk.export import WRITERS
-    from lexiseg_service.commands.bulk.on_ray import Cluster
     from lexiseg_service.commands.bulk.run import Options, run
+    from lexiseg_service.commands.bulk.segmenting import Cluster
     from lexiseg_service.commands.bulk.sources import source_of
 
     for name in to or ():

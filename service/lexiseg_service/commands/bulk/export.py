@@ -15,9 +15,9 @@ from contextlib import closing
 from typing import Any, Literal, NamedTuple, TextIO
 
 from lexiseg_client.formats import coco, yolo
-from lexiseg_service.commands.bulk.contents import Contents, Unreadable
 from lexiseg_service.commands.bulk.plan import Destination, Job, Size, rows_name
 from lexiseg_service.commands.bulk.rows import OK, Row, decode, segments_of
+from lexiseg_service.commands.bulk.sources import Contents, Unreadable
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.image.header import SUFFIXES, read_header
 

@@ -14,11 +14,10 @@ import typer
 from lexiseg_model import catalogue
 from lexiseg_model.types import ModelName
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.bulk import on_ray
 from lexiseg_service.commands.bulk.export import WRITERS, Format
 from lexiseg_service.commands.bulk.plan import Destination, Job, Size, batch_settings, count_rows, planned, write_plan
 from lexiseg_service.commands.bulk.rows import FAILED
-from lexiseg_service.commands.bulk.segmenting import Report, Segmenting
+from lexiseg_service.commands.bulk.segmenting import Cluster, Report, Segmenting, connect, segment_on
 from lexiseg_service.commands.bulk.sources import Source, items
 from lexiseg_service.commands.in_process import resolved
 from lexiseg_service.commands.question import Question
@@ -33,7 +32,7 @@ SHOWN = 3  # reasons of failures
 class Options:
     """How a job is done; without a cluster in this process."""
 
-    cluster: on_ray.Cluster | None
+    cluster: Cluster | None
     rows_per_file: int
     max_failure_rate: float
     retry_failed: bool
@@ -91,8 +90,8 @@ def _work(job: Job, size: Size, destination: Destination, to_do: Sequence[int], 
     if options.cluster is None:
         reports = _in_process(job, to_do)
     else:
-        on_ray.connect(options.cluster)
-        reports = on_ray.segment_on(options.cluster, job, to_do)
+        connect(options.cluster)
+        reports = segment_on(options.cluster, job, to_do)
     fresh = failures = 0
     reasons: list[str] = []
     too_many = False

@@ -2,41 +2,43 @@
 
 Reading (threads) -> the engine's stages (decode, image passes of many pictures, masks) -> rows -> one file
 
-At most two batches of pictures are in flight, which bounds the memory.
+At most two batches of pictures are in flight, which bounds the memory. On a cluster Ray Data keeps a pool of actors,
+hands out chunks and replaces what dies. Only the number of a chunk and a report travel through Ray; pictures and rows
+go between actors and stores. A chunk of a dead actor is given to another one, which finds what was written already.
 """
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future
-from typing import NamedTuple
-from lexiseg_model.errors import ModelError, OptionError
-from lexiseg_service.commands.bulk.sources import Contents, Unreadable
-from lexiseg_service.commands.bulk.plan import Destination, Job, rows_name
-from lexiseg_service.commands.bulk.rows import FAILED, OK, Row, decode, encode, row_of
-from lexiseg_service.commands.bulk.sources import Item
-from lexiseg_service.commands.in_process import load
-from lexiseg_service.errors import NotReady, ServiceError
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.engine import Engine
 import logging
 import os
 import re
 import sys
 import tempfile
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
-from lexiseg_model.errors import OptionError
-from lexiseg_service.commands.bulk.plan import Job
+
+from lexiseg_model.errors import ModelError, OptionError
+from lexiseg_service.commands.bulk.plan import Destination, Job, rows_name
+from lexiseg_service.commands.bulk.rows import FAILED, OK, Row, decode, encode, row_of
+from lexiseg_service.commands.bulk.sources import Contents, Item, Unreadable
+from lexiseg_service.commands.in_process import load
+from lexiseg_service.errors import NotReady, ServiceError
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker.engine import Engine
 
 TRIES = 4  # of writing a file of rows
 PAUSE = 1.0  # seconds before the second, twice that before the third
 REASONS = 3  # failures of a chunk in its report
+MAX_BLOCKS = 10_000  # of the list of chunks, which Ray's driver keeps track of
+STANDARD_ERROR = 2
+RAY_LINE = re.compile(r"^\[[^\]]*\] *\S+\.cc:\d+: *")
+TOKEN = "; the cluster's token belongs into RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token"
+CHUNKS_AHEAD = 2  # that an actor has: one in work, one to go on with
 
 
 class Report(NamedTuple):
@@ -139,7 +141,7 @@ class Segmenting:
     def _write(self, chunk: int, rows: Sequence[Row]) -> None:
         content = encode(rows, self._job.asked | {"model_digest": self._segmenter.digest})
         for attempt in range(1, TRIES):
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 return self._destination.write(rows_name(chunk), content)
             time.sleep(PAUSE * attempt)
         return self._destination.write(rows_name(chunk), content)
@@ -159,13 +161,6 @@ def _keep_to_share(share: float) -> None:
 
     if torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(share)
-
-
-MAX_BLOCKS = 10_000  # of the list of chunks, which Ray's driver keeps track of
-STANDARD_ERROR = 2
-RAY_LINE = re.compile(r"^\[[^\]]*\] *\S+\.cc:\d+: *")
-TOKEN = "; the cluster's token belongs into RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token"
-CHUNKS_AHEAD = 2  # that an actor has: one in work, one to go on with
 
 
 class Cluster(NamedTuple):

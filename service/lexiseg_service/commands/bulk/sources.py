@@ -1,6 +1,7 @@
 """Where the pictures of a job come from: folders, tables of addresses, parquet, webdataset, wherever fsspec reaches.
 
-A source is walked once for its inputs; their pictures are read later (`contents`).
+A source is walked once for its inputs. Their pictures are read later, ahead in threads and in order; each gives bytes,
+or the reason why there are none.
 """
 
 from __future__ import annotations
@@ -9,21 +10,20 @@ import csv
 import io
 import re
 import tarfile
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
-from lexiseg_model.catalogue.store import open_store, reached
-from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
-from lexiseg_model.errors import DatasetError
-from lexiseg_service.commands.image_files import SUFFIXES as PICTURES
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
 import httpx
-from lexiseg_model.catalogue.store import open_store, protocol_of
+
+from lexiseg_model.catalogue.store import open_store, protocol_of, reached
+from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
+from lexiseg_model.errors import DatasetError
+from lexiseg_service.commands.image_files import SUFFIXES as PICTURES
 
 Kind = Literal["files", "csv", "parquet", "webdataset"]
 COLUMNS_OF_ADDRESSES = ("url", *COLUMNS_OF_FILES)
@@ -36,6 +36,11 @@ SUFFIXES: dict[str, Kind] = {
     ".tar": "webdataset",
 }
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+TRIES = 3  # of an error that may be gone at the next try
+PAUSE = 0.5  # seconds before the second try, twice that before the third
+SECONDS = 30.0  # for a server to answer
+ROWS_AT_ONCE = 16  # of parquet with pictures in it
+FINAL = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
 class Item(NamedTuple):
@@ -228,13 +233,6 @@ def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
         yield Item(
             f"{shard}#damaged", path, error=f"the tar is damaged, cut off or compressed after {count:,}: {damage}"
         )
-
-
-TRIES = 3  # of an error that may be gone at the next try
-PAUSE = 0.5  # seconds before the second try, twice that before the third
-SECONDS = 30.0  # for a server to answer
-ROWS_AT_ONCE = 16  # of parquet with pictures in it
-FINAL = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
 class Unreadable(Exception):

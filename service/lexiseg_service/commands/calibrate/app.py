@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, Server, refuse_key, refuse_own, takes_settings
+from lexiseg_service.commands.options import Chosen, Quiet, Server, refuse_key, refuse_own, takes_settings
 
 
 @takes_settings("segment")
@@ -26,7 +26,7 @@ def calibrate(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for report.html and its pictures")] = Path("calibration"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the report, keep no thresholds")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures only")] = False,
+    quiet: Quiet = False,
     server: Server = None,
 ) -> None:
     """Find a score threshold for each class, keep it in the vocabulary, and write a report.
@@ -43,12 +43,11 @@ def calibrate(
 
       lexiseg calibrate --vocabulary voc21 photos/ --masks masks/ --save-as voc21-mine
     """
-    from lexiseg_service.commands.calibrate.findings import Findings
     from lexiseg_service.commands.calibrate.report import write_report
-    from lexiseg_service.commands.calibrate.thresholds import choose
+    from lexiseg_service.commands.calibrate.thresholds import Findings, choose
     from lexiseg_service.commands.calibrate.vocabularies import of_installation, of_server
     from lexiseg_service.commands.image_files import sources_of
-    from lexiseg_service.commands.segment.files import STOPPED, Manner, segment_files
+    from lexiseg_service.commands.segment.run import STOPPED, Manner, segment_files
 
     (refuse_key if server is None else refuse_own)(chosen)
     settings = chosen.settings

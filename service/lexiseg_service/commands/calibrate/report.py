@@ -10,8 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from lexiseg_service.commands.calibrate.findings import Findings
-from lexiseg_service.commands.calibrate.thresholds import Choice, Finding
+from lexiseg_service.commands.calibrate.thresholds import Choice, Finding, Findings
 from lexiseg_service.commands.pages import render
 from lexiseg_service.settings import Limits
 from lexiseg_service.worker.decode import decode

@@ -1,4 +1,4 @@
-"""The score threshold of a class, from its segments in photographs.
+"""The segments of each class in photographs, compared with masks of the truth if there are any; thresholds from them.
 
 With masks of the truth: the threshold under which the class's pixels overlap the truth's best, over all photographs
 (IoU of the sums). A segment that is dropped takes its pixels out of the union and leaves the truth's.
@@ -12,18 +12,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-import numpy as np
 from pathlib import Path
+
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
 from lexiseg_client import Segmentation
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.errors import InvalidValue
 
 DECIMALS = 4  # of a score in an answer
-FEWEST = 8  # segments, without masks
+MIN_SEGMENTS = 8  # of a class, without masks
 APART = 0.85  # share of the scores' variance that two groups must explain; an even spread gives 0.75
 MARGIN = 0.01  # above the highest wrong score, where nothing is right
+IGNORED = 255  # in an 8-bit mask: counts for nothing
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,9 @@ def _by_truth(findings: Sequence[Finding]) -> Choice:
 
 
 def _by_groups(scores: Sequence[float]) -> Choice:
-    if len(scores) < FEWEST:
+    if len(scores) < MIN_SEGMENTS:
         photographs = "photograph" if len(scores) == 1 else "photographs"
-        return Choice(None, f"found in {len(scores)} {photographs}; {FEWEST} or more are needed without masks")
+        return Choice(None, f"found in {len(scores)} {photographs}; {MIN_SEGMENTS} or more are needed without masks")
     values = np.array(scores)
     spread = values.var()
     splits = np.arange(1, len(values))
@@ -107,9 +110,6 @@ def _by_groups(scores: Sequence[float]) -> Choice:
 
 def _count(findings: Sequence[Finding]) -> int:
     return sum(finding.score is not None for finding in findings)
-
-
-IGNORED = 255  # in an 8-bit mask: counts for nothing
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 
 from lexiseg_client import Class, Segmentation
 from lexiseg_service.commands.in_process import load, segmentation_of, with_vocabularies
-from lexiseg_service.commands.segment.files import Ask
+from lexiseg_service.commands.segment.run import Ask
 from lexiseg_service.commands.server import Server
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.vocabularies.named import Preconditions

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, takes_settings
+from lexiseg_service.commands.options import Background, Chosen, Classes, VocabularyName, takes_settings
 
 
 @takes_settings("compare")
@@ -16,12 +16,9 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", help="Another one")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Photographs, without labels")],
     chosen: Chosen,
-    classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
-    vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `ade20k`")] = None,
-    background: Annotated[
-        bool | None,
-        typer.Option(help="Leave pixels without a class where none fits [default: yes, or the vocabulary's own]"),
-    ] = None,
+    classes: Classes = None,
+    vocabulary: VocabularyName = None,
+    background: Background = None,
     out: Annotated[Path, typer.Option(help="The report, one HTML file")] = Path("comparison.html"),
     json: Annotated[Path | None, typer.Option(help="Also write the figures here")] = None,
     shown: Annotated[int, typer.Option(min=0, help="Photographs with pictures in the report, the most different")] = 50,

@@ -6,28 +6,27 @@ A over all photographs -> its maps as PNG -> B over all of them, each against th
 from __future__ import annotations
 
 import bisect
+import gc
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from lexiseg_model.evaluation.comparison.agreement import NOBODY, Agreement, ClassOverlap
-from lexiseg_model.masks.overlay import OPACITY, colour
-from lexiseg_model.types import LabelMap
-from lexiseg_service.commands.pages import jpeg_url, render
-import gc
-import json
-from collections.abc import Callable
 import typer
+from numpy.typing import NDArray
+
 from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.evaluation.comparison.agreement import Agreement, ClassOverlap, agreement, label_all
+from lexiseg_model.evaluation.comparison.agreement import NOBODY, Agreement, ClassOverlap, agreement, label_all
+from lexiseg_model.masks.overlay import OPACITY, colour
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import SUFFIXES, read_bounded
 from lexiseg_service.commands.in_process import named_or_folder, resolved
+from lexiseg_service.commands.pages import jpeg_url, render
 from lexiseg_service.commands.question import Question
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Limits, Settings

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, Grouped, takes_settings
+from lexiseg_service.commands.options import Chosen, Classes, Grouped, VocabularyName, takes_settings
 
 data = typer.Typer(
     help="Data for training: check it, pack it, name what it shows, let a model label it.",
@@ -37,9 +37,9 @@ def check_data(
 
       lexiseg data check /data/cc3m --json cc3m.json
     """
-    from lexiseg_service.commands.data.check import run
+    from lexiseg_service.commands.data.runs import check
 
-    raise typer.Exit(run(source, json, examples))
+    raise typer.Exit(check(source, json, examples))
 
 
 @data.command("pack")
@@ -76,8 +76,8 @@ def pseudo_label(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of photographs, or one with images/")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of the set")],
     chosen: Chosen,
-    classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
-    vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `ade20k`")] = None,
+    classes: Classes = None,
+    vocabulary: VocabularyName = None,
     listing: Annotated[Path | None, typer.Option("--classes", help="The classes.json of a set instead")] = None,
     background: Annotated[
         bool | None,

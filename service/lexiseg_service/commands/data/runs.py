@@ -1,17 +1,17 @@
-"""`lexiseg data pack`, `entities`, `prepare` and `pseudo-label`: the work, and what is printed about it."""
+"""`lexiseg data check`, `pack`, `entities`, `prepare` and `pseudo-label`: the work, and what they print."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+
 import typer
+
 from lexiseg_model.data.checking import ERRORS, WARNINGS, Checked, check_masks, check_outlines, check_pairs, is_masked
-from lexiseg_model.data.outlines import CocoInstances, OutlineSource, Sa1b
-from lexiseg_model.data.pairs.files import LISTING, open_pairs
-from lexiseg_model.errors import DatasetError
-from lexiseg_service.commands.bar import bar_of
 from lexiseg_model.data.entities import (
-    LISTING,
+    LISTING as ENTITIES,
+)
+from lexiseg_model.data.entities import (
     SPACY_MODEL,
     Endpoint,
     Parser,
@@ -20,15 +20,19 @@ from lexiseg_model.data.entities import (
     write_entities,
 )
 from lexiseg_model.data.indexed import BACKGROUND, read_classes
+from lexiseg_model.data.outlines import CocoInstances, OutlineSource, Sa1b
 from lexiseg_model.data.packing import QUARANTINE, PackOptions, pack_pairs
-from lexiseg_model.data.pairs.files import open_pairs
+from lexiseg_model.data.pairs.files import LISTING, open_pairs
 from lexiseg_model.data.preparing.official import official_set
 from lexiseg_model.data.preparing.prepare import prepare
+from lexiseg_model.errors import DatasetError
+from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.in_process import load, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.settings import Settings
 
-def run(source: Path, report: Path | None, examples: int) -> int:
+
+def check(source: Path, report: Path | None, examples: int) -> int:
     """Check one set, or each set of a folder; 1 if one cannot be used."""
     if not source.exists():
         raise DatasetError(f"{source} does not exist")
@@ -104,7 +108,7 @@ def find_entities(
 ) -> None:
     """Write the listing, by default beside the pairs; `endpoint` is the URL, model and key of a vision model."""
     pairs = open_pairs(source)
-    listing = listing or (source if source.is_dir() else source.parent) / LISTING
+    listing = listing or (source if source.is_dir() else source.parent) / ENTITIES
     describe = from_captions(phrases_by(parser, SPACY_MODEL)) if endpoint is None else Endpoint(*endpoint).describe
     with bar_of(str(listing)) as bar:
         bar.expect(sum(pairs.sizes))

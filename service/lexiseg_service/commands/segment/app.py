@@ -7,7 +7,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, Server, refuse_key, refuse_own, takes_settings
+from lexiseg_service.commands.options import (
+    Background,
+    Chosen,
+    Classes,
+    MaxSide,
+    Quiet,
+    Server,
+    Threshold,
+    VocabularyName,
+    refuse_key,
+    refuse_own,
+    takes_settings,
+)
 
 
 @takes_settings("segment")
@@ -19,8 +31,8 @@ def segment(
         ),
     ],
     chosen: Chosen,
-    classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
-    vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `ade20k`")] = None,
+    classes: Classes = None,
+    vocabulary: VocabularyName = None,
     points: Annotated[
         list[str] | None,
         typer.Option("--point", metavar="X,Y", help="A click on an object, in pixels; repeat it for other objects"),
@@ -63,15 +75,10 @@ def segment(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out images with results, even if the image changed since")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures and warnings only")] = False,
-    background: Annotated[
-        bool | None,
-        typer.Option(help="Leave pixels without a class where none fits [default: yes, or the vocabulary's own]"),
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Drop segments with a lower score, 0..1 (default: that of the model's card)")
-    ] = None,
-    max_side: Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")] = None,
+    quiet: Quiet = False,
+    background: Background = None,
+    threshold: Threshold = None,
+    max_side: MaxSide = None,
     server: Server = None,
     window: Annotated[
         int | None,
@@ -131,8 +138,7 @@ def segment(
     """
     from lexiseg_service.commands.image_files import STDIN, sources_of
     from lexiseg_service.commands.question import Question, read_prompts, refuse_lists, with_examples
-    from lexiseg_service.commands.segment.files import Manner
-    from lexiseg_service.commands.segment.run import Job, run
+    from lexiseg_service.commands.segment.run import Job, Manner, run
 
     refuse_lists(classes or [])
     shown = tuple(read_prompts(points or [], boxes or [], prompts or []))

@@ -1,28 +1,26 @@
-"""`lexiseg segment`: files in, results out, through an engine in this process or a server."""
+"""`lexiseg segment`: images through an engine in this process or a server, several in flight, in the images' order.
+
+Finished images are kept however the run ends: at once after Ctrl-C, up to the last `SAVE_SECONDS` after a kill.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
 import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
+
 from lexiseg_client import Segmentation
-from lexiseg_service.commands.image_files import Source
-from lexiseg_service.errors import ServiceError, TooLarge
-from lexiseg_service.settings import Limits
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from tempfile import TemporaryDirectory
-from typing import Any
 from lexiseg_model.types import ClassEntry, ModelName
 from lexiseg_service.commands.image_files import STDIN, Source
 from lexiseg_service.commands.in_process import check_model, exemplified, load, resolved, segmentation_of
@@ -30,17 +28,27 @@ from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.formats import Format
 from lexiseg_service.commands.segment.results import Results
 from lexiseg_service.commands.server import Server
-from lexiseg_service.errors import InvalidValue
+from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.prompts import resolve_prompts
-from lexiseg_service.settings import Settings
+from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 
 Ask = Callable[[bytes], Segmentation]  # of an encoded image; raises ServiceError
 SAVE_SECONDS = 30.0
 STOPPED = 130  # the exit status of a program that Ctrl-C ended
 AHEAD = 8  # images in flight: enough to overlap reading, computing and writing
+MAX_VOC_CLASSES = 255  # a palette has 256 colours, one is the background's
+# Of several files for one image, the one that is printed.
+PRINTED = {
+    "coco": "annotations.json",
+    "yolo": "labels/*.txt",
+    "voc": "SegmentationClass/*.png",
+    "labelme": "[!.]*.json",  # not the ledger
+    "labelmap": "*.png",
+    "cutout": "*.png",
+}
 
 
 class Keeper(Protocol):
@@ -168,18 +176,6 @@ class _Work:
             raise
 
 
-MAX_VOC_CLASSES = 255  # a palette has 256 colours, one is the background's
-# Of several files for one image, the one that is printed.
-PRINTED = {
-    "coco": "annotations.json",
-    "yolo": "labels/*.txt",
-    "voc": "SegmentationClass/*.png",
-    "labelme": "[!.]*.json",  # not the ledger
-    "labelmap": "*.png",
-    "cutout": "*.png",
-}
-
-
 @dataclass(frozen=True)
 class Job:
     """Images, a question about each of them, and the folder and format of the results."""
@@ -262,7 +258,9 @@ def _in_process(job: Job, settings: Settings, _: str) -> int:
 
     segmenter = load(settings, question.task)
     name = segmenter.card.name
-    with _closing(Engine(segmenter, settings, Metrics())) as engine:
+    engine = Engine(segmenter, settings, Metrics())
+    with ExitStack() as stack:
+        stack.callback(engine.close, 0)
         known = exemplified(engine, vocabulary, validated, name, settings)
 
         def ask(content: bytes) -> Segmentation:
@@ -279,14 +277,6 @@ def _in_process(job: Job, settings: Settings, _: str) -> int:
             return segmentation_of(engine.submit(request).result())
 
         return job.run(ask, vocabulary.classes, f"{ModelName.of(segmenter.card)} {segmenter.digest}")
-
-
-@contextmanager
-def _closing(engine: Any) -> Iterator[Any]:
-    try:
-        yield engine
-    finally:
-        engine.close(0)
 
 
 def _by_server(job: Job, settings: Settings, url: str) -> int:

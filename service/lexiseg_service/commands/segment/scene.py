@@ -1,37 +1,40 @@
-"""A large image, read part by part as 8-bit RGB.
+"""A large image, read part by part as 8-bit RGB, and the files about it in its coordinates.
 
 Colours are the bands of `--bands`; else the bands that the file calls red, green and blue; else the first three; of
 fewer than three the first, as gray. A palette is applied. 8 bits stay as they are. Everything else is stretched, band
 by band, so that the 2nd percentile becomes 0 and the 98th 255, over pixels from 64 places all over the image; `--range`
 gives both for all bands instead. Nodata, masks and alpha decide which pixels there are.
+
+Written are a map of classes (GeoTIFF), and outlines as GeoPackage and GeoJSON. Without a place on a map coordinates are
+pixels: x to the right, y down.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-import cv2
-import numpy as np
-import rasterio
-from numpy.typing import NDArray
-from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.windows import Window
-from lexiseg_model.errors import DatasetError, OptionError
-from lexiseg_model.tasks.blending import Box
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+
+import cv2
+import numpy as np
 import pyogrio.raw
+import rasterio
 import rasterio.features
 import rasterio.windows
 import shapely
 import shapely.geometry
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.masks.overlay import colour
+from lexiseg_model.tasks.blending import Box
 
 PERCENTILES = 2.0, 98.0
 PLACES, SIDE = 8, 128  # of the sample: squares along each side of the image, and their pixels
@@ -39,6 +42,9 @@ BLURRED = 0.42  # share of what is lost by shrinking twice as far; a sharp photo
 MIB = 2**20
 CACHE = 64 * MIB  # of decoded blocks, where the file has tiles
 MAX_CACHE = 2048 * MIB  # where it has rows only
+LAYER = "segments"
+FIELDS = np.array(["id", "label", "class_index", "score", "area_px"], object)
+LEVELS = 65535  # of a probability on disk
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ def open_scene(path: str, reading: Reading, window: int) -> Iterator[Scene]:
         window: side of the windows that will be read: decides how much is kept of files without tiles.
 
     Raises:
-        DatasetError: no picture can be read there, or it says that it is to be turned.
+        DatasetError: no picture can be read there, or its EXIF orientation is not upright.
         OptionError: there are no such bands.
     """
     with warnings.catch_warnings():
@@ -179,9 +185,9 @@ def _palette(dataset: Any) -> NDArray[np.uint8] | None:
     except ValueError:
         return None
     colours = np.zeros((256, 3), np.uint8)
-    for value, colour in entries.items():
+    for value, rgba in entries.items():
         if value < 256:
-            colours[value] = colour[:3]
+            colours[value] = rgba[:3]
     return colours if dataset.dtypes[0] == "uint8" else None
 
 
@@ -192,11 +198,6 @@ def _cache_of(dataset: Any, window: int) -> int:
         return CACHE
     pixel = sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
     return int(min(max(CACHE, (2 * window + height) * dataset.width * pixel * 5 // 4), MAX_CACHE))
-
-
-LAYER = "segments"
-FIELDS = np.array(["id", "label", "class_index", "score", "area_px"], object)
-LEVELS = 65535  # of a probability on disk
 
 
 class Region(NamedTuple):
@@ -235,7 +236,7 @@ class ClassMap:
 
     def write(self, box: Box, values: NDArray[np.integer], probability: NDArray[np.float32]) -> None:
         """One block: classes [h, w], and the probability of each."""
-        place = rasterio.windows.Window(box.left, box.top, *box.size[::-1])
+        place = Window(box.left, box.top, *box.size[::-1])
         self._written.write(values.astype(self._written.dtypes[0]), 1, window=place)
         self._probability.write((probability * LEVELS).round().astype(np.uint16), 1, window=place)
         self._boxes.append(box)
@@ -252,7 +253,7 @@ class ClassMap:
             votes = np.zeros(len(found) + 1)
             areas = np.zeros(len(found) + 1, np.int64)
             for box in self._boxes:
-                place = rasterio.windows.Window(box.left, box.top, *box.size[::-1])
+                place = Window(box.left, box.top, *box.size[::-1])
                 numbers = tree.query(shapely.box(*rasterio.windows.bounds(place, classes.transform)))
                 if not len(numbers):
                     continue

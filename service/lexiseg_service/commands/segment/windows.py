@@ -155,7 +155,7 @@ class _Work:
     def segment(self, scene: Scene, folder: Path, name: str) -> int:
         """Write NAME.tif, NAME.gpkg and NAME.geojson, and return how many regions there are."""
         from lexiseg_model.tasks.blending import Blend, Window
-        from lexiseg_service.commands.segment.outlines import ClassMap, write_outlines
+        from lexiseg_service.commands.segment.scene import ClassMap, write_outlines
 
         # A window with less detail than the model takes would show it blurred pixels.
         window = max(self._cut.window, scene.pixels_of_detail() * self._segmenter.card.input.short_side)

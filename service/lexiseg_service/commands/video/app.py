@@ -8,15 +8,26 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, Server, refuse_key, refuse_own, takes_settings
+from lexiseg_service.commands.options import (
+    Background,
+    Chosen,
+    Classes,
+    MaxSide,
+    Server,
+    Threshold,
+    VocabularyName,
+    refuse_key,
+    refuse_own,
+    takes_settings,
+)
 
 
 @takes_settings("video")
 def video(
     source: Annotated[str, typer.Argument(help="A file, a camera as /dev/video0, or a URL as rtsp://camera/stream")],
     chosen: Chosen,
-    classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
-    vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `cityscapes`")] = None,
+    classes: Classes = None,
+    vocabulary: VocabularyName = None,
     points: Annotated[
         list[str] | None,
         typer.Option("--point", metavar="X,Y", help="A point on an object in the first frame, to follow; repeat it"),
@@ -39,14 +50,9 @@ def video(
     ] = None,
     smoothing: Annotated[float, typer.Option(help="Share of the past in the average of scores, 0 (off) to 0.95")] = 0.8,
     tracking: Annotated[bool, typer.Option(help="Number objects or regions over the frames")] = True,
-    background: Annotated[
-        bool | None,
-        typer.Option(help="Leave pixels without a class where none fits [default: yes, or the vocabulary's own]"),
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Drop segments with a lower score, 0..1 (default: that of the model's card)")
-    ] = None,
-    max_side: Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")] = None,
+    background: Background = None,
+    threshold: Threshold = None,
+    max_side: MaxSide = None,
     seconds: Annotated[float, typer.Option(help="Stop after so much of the video")] = float("inf"),
     drop: Annotated[
         Literal["none", "latest"] | None,

@@ -20,10 +20,9 @@ from rich.progress import Progress, TaskID, TextColumn
 from lexiseg_client import FrameAnswer
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.types import LabelMap, Rle, Segment
-from lexiseg_service.commands.video.lines import JsonLines
 from lexiseg_service.commands.video.source import SourceFailure, SourceFrame, VideoSource
 from lexiseg_service.commands.video.streams import FRAMES_IN_FLIGHT, Ask
-from lexiseg_service.commands.video.target import VideoTarget
+from lexiseg_service.commands.video.target import JsonLines, VideoTarget
 from lexiseg_service.question.messages import Followed, VideoFrame
 
 JPEG_QUALITY = 92  # of the frames on their way to the model

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any, BinaryIO, Self
+
 import av
 import cv2
 import numpy as np
+import orjson
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
-from lexiseg_service.errors import ServiceError
-import sys
-from dataclasses import asdict
-from typing import Any, BinaryIO, Self
-import orjson
+
 from lexiseg_client import FrameAnswer, Segment
 from lexiseg_client.segments import segment_json
+from lexiseg_service.errors import ServiceError
 
 H264 = ("libx264", "libopenh264", "mpeg4")
 # PyAV opens a GIF, a JPEG or a sound file as well, and fails at the first frame: what is taken is said here.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_service.commands.bulk.on_ray import reason_in
+from lexiseg_service.commands.bulk.segmenting import reason_in
 
 REFUSED = b"""\
 [2026-11-24 02:30:40,740 W 3156 3156] gcs_client.cc:210: Failed to get cluster ID: InvalidAuthToken: it is missing

@@ -11,8 +11,7 @@ import fsspec
 import pytest
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_service.commands.bulk.contents import Contents, Unreadable
-from lexiseg_service.commands.bulk.sources import items, source_of
+from lexiseg_service.commands.bulk.sources import Contents, Unreadable, items, source_of
 from tests.service.commands.bulk import jobs
 
 MOST = 10**6

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save
 
 from lexiseg_model.evaluation.comparison.agreement import ClassOverlap, Swap, agreement
 from lexiseg_service.cli import app
-from lexiseg_service.commands.compare.report import Previews
+from lexiseg_service.commands.compare.run import Previews
 from tests import pictures
 from tests.model.catalogue.test_models import copy_of_tiny, replace_weights
 

@@ -12,8 +12,8 @@ from lexiseg_client import Segmentation
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.question import Question
-from lexiseg_service.commands.segment.files import STOPPED, segment_files
 from lexiseg_service.commands.segment.results import Results
+from lexiseg_service.commands.segment.run import STOPPED, segment_files
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.settings import Limits
 from tests.clients.formats import made

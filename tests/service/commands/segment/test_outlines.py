@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio import Affine
 
 from lexiseg_model.tasks.blending import Box
-from lexiseg_service.commands.segment.outlines import ClassMap, Region
+from lexiseg_service.commands.segment.scene import ClassMap, Region
 
 SIZE, BLOCK = (150, 210), 48
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lexiseg_client import FrameAnswer
-from lexiseg_service.commands.video.lines import JsonLines
+from lexiseg_service.commands.video.target import JsonLines
 
 
 def answer() -> FrameAnswer:
