@@ -10,6 +10,7 @@ import os
 import re
 import time
 from contextlib import AsyncExitStack, suppress
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers
@@ -31,7 +32,7 @@ from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.keys import key_of, scope_of
 from lexiseg_service.gateway.admission.limits import client_of
 from lexiseg_service.gateway.rest import pages, problem
-from lexiseg_service.gateway.rest.paths import path_only, route_of
+from lexiseg_service.gateway.rest.paths import STABLE
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.settings import BODY_SECONDS, Settings
 from lexiseg_service.shares import Hold
@@ -111,6 +112,27 @@ class RequestFrame:
             )
             if span is not None:
                 span.end(route, scope["method"], status, identity, state.get("key_id"))
+
+
+def path_only(location: bytes) -> bytes:
+    """The target of a redirect without scheme and host.
+
+    The router takes the scheme of the last proxy's connection: a client that came by TLS would send its key again in
+    the clear.
+    """
+    parts = urlsplit(location.decode("latin-1"))
+    path = "/" + parts.path.lstrip("/")  # two slashes would start a host
+    return (f"{path}?{parts.query}" if parts.query else path).encode("latin-1")
+
+
+def route_of(scope: Scope) -> str:
+    """The route that answered, for metrics and logs: `/v1/models/{name}`, without the requested name."""
+    path: str | None = getattr(scope.get("route"), "path", None)
+    if path is None:
+        return "other"
+    # Some releases of FastAPI name the route of an included router without the prefix, some with it.
+    stable = scope["path"].startswith(f"{STABLE}/") and not path.startswith(f"{STABLE}/")
+    return f"{STABLE}{path}" if stable else path
 
 
 class Guard:

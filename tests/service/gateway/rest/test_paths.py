@@ -7,7 +7,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from lexiseg_service.gateway.rest.paths import path_only
+from lexiseg_service.gateway.rest.middleware import path_only
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.serving import form
