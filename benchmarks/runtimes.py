@@ -24,7 +24,7 @@ from lexiseg_model.export.manifest import RANGES, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_service.gateway.vocabularies.builtin import built_in
+from lexiseg_service.gateway.vocabularies.named import built_in
 
 TILE = (288, 384)  # of a 4:3 photograph
 TILES = (1, 8)

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from lexiseg_service.gateway.vocabularies.builtin import built_in
+from lexiseg_service.gateway.vocabularies.named import built_in
 from loadtests.plain_client import posted
 from loadtests.scenes import MARK_BYTES, SIZE, generated
 

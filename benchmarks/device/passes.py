@@ -20,7 +20,7 @@ from lexiseg_model.export.agreement import agreement, labeller
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Precision
-from lexiseg_service.gateway.vocabularies.builtin import built_in
+from lexiseg_service.gateway.vocabularies.named import built_in
 
 GOAL = 2800  # images/s of ViT-B/16 at 448 x 448 on an H200
 MIN_LABELS = 0.99  # of the pixels have the CPU's label in float32; of bfloat16 on a CPU it is 0.998

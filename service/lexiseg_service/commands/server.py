@@ -26,7 +26,7 @@ from lexiseg_client import (
 from lexiseg_client.address import PRINTABLE, read_address
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.errors import InvalidValue, ServiceError
-from lexiseg_service.gateway.vocabularies.builtin import built_in
+from lexiseg_service.gateway.vocabularies.named import built_in
 from lexiseg_service.question.classes import is_thing
 from lexiseg_service.settings import Settings
 

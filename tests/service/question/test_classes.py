@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.vocabularies.builtin import NAMES, built_in
+from lexiseg_service.gateway.vocabularies.named import NAMES, built_in
 from lexiseg_service.question.classes import is_thing, refuse_unsplit, resolve
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
 from lexiseg_service.settings import Limits

@@ -20,7 +20,7 @@ from lexiseg_model.export.manifest import RANGES, Manifest, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_service.gateway.vocabularies.builtin import built_in
+from lexiseg_service.gateway.vocabularies.named import built_in
 from lexiseg_service.settings import Settings
 
 MAX_PHOTOGRAPHS = 64  # the ranges of activations hardly change beyond

@@ -19,11 +19,12 @@ from lexiseg_service.errors import (
     ServiceError,
     UnknownVocabulary,
 )
-from lexiseg_service.gateway.vocabularies import builtin
 from lexiseg_service.gateway.vocabularies.named import (
     NAME,
+    NAMES,
     NamedVocabulary,
     Preconditions,
+    built_in,
     check_name,
     named,
     slot_of,
@@ -152,14 +153,14 @@ class Vocabularies:
         """
         vocabulary = await self._built_in(name) or await self._of_users(name, key)
         if vocabulary is None:
-            similar = get_close_matches(name[:MAX_COMPARED], builtin.NAMES, 1)
-            hint = f"is {similar[0]!r} meant?" if similar else f"built in are {', '.join(builtin.NAMES)};"
+            similar = get_close_matches(name[:MAX_COMPARED], NAMES, 1)
+            hint = f"is {similar[0]!r} meant?" if similar else f"built in are {', '.join(NAMES)};"
             raise UnknownVocabulary(f"vocabulary: no {name[:MAX_COMPARED]!r} here; {hint} GET /vocabularies lists all")
         return vocabulary
 
     async def list_all(self, key: str = "") -> list[NamedVocabulary]:
         """The built-in ones in their own order, then the users' that a key sees, by name."""
-        built_in = await asyncio.to_thread(lambda: [builtin.built_in(name) for name in builtin.NAMES])
+        lists = await asyncio.to_thread(lambda: [built_in(name) for name in NAMES])
         documents = await self.store.read_all()
         self._parsed.keep_only(documents)
         visible: dict[str, NamedVocabulary] = {}
@@ -168,7 +169,7 @@ class Vocabularies:
             if owner in ("", key) and (vocabulary := await self._parsed.get(slot, content)) is not None:
                 visible[name] = vocabulary
         own = [visible[name] for name in sorted(visible)]
-        return [*filter(None, built_in), *own]
+        return [*filter(None, lists), *own]
 
     async def put(
         self, name: str, class_list: VocabularyInput, preconditions: Preconditions, asker: Asker = ANYBODY
@@ -270,15 +271,15 @@ class Vocabularies:
         return None
 
     def _refuse_built_in(self, name: str) -> None:
-        if name in builtin.NAMES:
+        if name in NAMES:
             raise ReadOnly(f"vocabulary {name!r} is built in; PUT your own under another name")
 
     async def _built_in(self, name: str) -> NamedVocabulary | None:
         """A built-in vocabulary; loaded in a thread the first time."""
-        if name in builtin.NAMES and name not in self._loaded:
-            await asyncio.to_thread(builtin.built_in, name)
+        if name in NAMES and name not in self._loaded:
+            await asyncio.to_thread(built_in, name)
             self._loaded.add(name)
-        return builtin.built_in(name)
+        return built_in(name)
 
 
 def open_vocabularies(settings: Settings, metrics: Metrics, run: Run = in_a_thread) -> Vocabularies:

@@ -1,13 +1,18 @@
-"""A class list under a name, the JSON document that stores it, and conditional requests on it."""
+"""Class lists under a name: built-in ones and users' own, their JSON documents, and conditional requests on them.
+
+The built-in ones are those of public benchmarks: `data/NAME.json` names its source. Where a benchmark separates things
+and stuff, `stuff` names the classes that are stuff; all others are things.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from importlib import resources
 from typing import Any
 
 import orjson
@@ -24,6 +29,12 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)  # in a store: OWNER~NAME, or NAME if shared
 MAX_SOURCE_LENGTH = 1000  # characters
 BYTES_PER_CLASS = 600  # of its entry and its JSON values, without texts and pictures
+TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+NAMES = (
+    "voc20", "voc21", "context59", "context60", "coco-object", "coco-stuff", "coco-panoptic", "cityscapes",
+    "ade20k", "ade847", "pc459", "lvis", "imagenet-s", "camvid",
+)  # fmt: skip
+ABOUT = ("name", "title", "notes")  # fields of a built-in list for readers of its file
 
 
 @dataclass(frozen=True)
@@ -152,9 +163,6 @@ def _background(rule: Background | None) -> bool | dict[str, Any]:
     return {"threshold": rule.threshold, "words": None if rule.words is None else list(rule.words)}
 
 
-TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
-
-
 @dataclass(frozen=True)
 class Preconditions:
     """The values of `If-Match` and `If-None-Match`, None where not sent."""
@@ -185,3 +193,24 @@ def _matches(header: str, current: str | None, *, weak: bool) -> bool:
     if header.strip() == "*":
         return True
     return any(tag == current and (weak or not is_weak) for is_weak, tag in TAG.findall(header))
+
+
+@cache
+def built_in(name: str) -> NamedVocabulary | None:
+    """A built-in vocabulary, read once; None for another name."""
+    if name not in NAMES:
+        return None
+    data = resources.files("lexiseg_service.gateway.vocabularies") / "data"
+    content = orjson.loads((data / f"{name}.json").read_bytes())
+    stuff = content.pop("stuff", None)
+    class_list = VocabularyInput.model_validate({key: value for key, value in content.items() if key not in ABOUT})
+    # A smaller limit of this installation applies to the request, not to the built-in list.
+    unmarked = named(name, class_list, Limits.model_construct(), built_in=True)
+    return unmarked if stuff is None else replace(unmarked, vocabulary=_with_stuff(unmarked.vocabulary, stuff))
+
+
+def _with_stuff(vocabulary: Vocabulary, stuff: Collection[str]) -> Vocabulary:
+    """The benchmark's own list of stuff takes precedence over names known as stuff: doors are stuff in COCO only."""
+    return replace(
+        vocabulary, classes=tuple(replace(entry, thing=entry.name not in stuff) for entry in vocabulary.classes)
+    )

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.gateway.vocabularies.builtin import NAMES, built_in
-from lexiseg_service.gateway.vocabularies.named import check_name
+from lexiseg_service.gateway.vocabularies.named import NAMES, built_in, check_name
 from lexiseg_service.question.classes import is_thing
 from lexiseg_service.settings import Limits
 
