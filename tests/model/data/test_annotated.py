@@ -70,7 +70,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[AnnotatedSet, 
     return read_benchmark(name, tmp_path), labels
 
 
-def test_both_images_are_listed_in_order(case: tuple[AnnotatedSet, list[int]]) -> None:
+def test_images_are_listed_in_order(case: tuple[AnnotatedSet, list[int]]) -> None:
     data, _ = case
 
     names = [image.name.split("/")[-1] if "cityscapes" in data.benchmark.name else image.name for image in data.images]
@@ -78,7 +78,7 @@ def test_both_images_are_listed_in_order(case: tuple[AnnotatedSet, list[int]]) -
     assert names == list(NAMES[data.benchmark.name])
 
 
-def test_stored_values_become_labels(case: tuple[AnnotatedSet, list[int]]) -> None:
+def test_stored_values_map_to_labels(case: tuple[AnnotatedSet, list[int]]) -> None:
     data, labels = case
 
     np.testing.assert_array_equal(data.images[0].read_labels(), np.repeat(np.array(labels)[:, None], 5, 1))
@@ -91,7 +91,7 @@ def test_the_root_may_be_the_official_folder_or_one_that_holds_it(tmp_path: Path
     assert len(read_benchmark("voc21", tmp_path / inner).images) == 1
 
 
-def test_what_is_not_there_is_named_with_the_layout(tmp_path: Path) -> None:
+def test_a_missing_data_set_is_reported_with_the_expected_layout(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         read_benchmark("ade20k", tmp_path)
 
@@ -99,7 +99,7 @@ def test_what_is_not_there_is_named_with_the_layout(tmp_path: Path) -> None:
     assert "images/validation/ID.jpg with annotations/validation/ID.png" in str(caught.value)
 
 
-def test_a_listed_image_that_is_missing_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_image_is_an_error(tmp_path: Path) -> None:
     trees.write_voc(tmp_path, {"2007_000033": np.zeros((4, 5), int), "2007_000042": np.zeros((4, 5), int)})
     (tmp_path / "VOCdevkit" / "VOC2012" / "JPEGImages" / "2007_000042.jpg").unlink()
 
@@ -107,7 +107,7 @@ def test_a_listed_image_that_is_missing_is_an_error(tmp_path: Path) -> None:
         read_benchmark("voc21", tmp_path)
 
 
-def test_a_value_that_means_nothing_is_an_error(tmp_path: Path) -> None:
+def test_an_unknown_label_value_is_an_error(tmp_path: Path) -> None:
     found = benchmark("voc21")
     Image.fromarray(np.array([[0, 77]], np.uint8)).save(tmp_path / "odd.png")
 
@@ -124,7 +124,7 @@ def box(image: int, category: int, left: int, top: int, right: int, bottom: int)
     return {"image_id": image, "category_id": category, "segmentation": [ring], "area": area}
 
 
-def test_masks_become_labels_and_the_rest_is_ignored(tmp_path: Path) -> None:
+def test_lvis_masks_become_labels_and_other_pixels_are_ignored(tmp_path: Path) -> None:
     write_lvis(tmp_path, [IMAGE], [box(285, 1, 0, 0, 4, 8), box(285, 1203, 6, 0, 10, 8)])
 
     labels = read_benchmark("lvis", tmp_path).images[0].read_labels()
@@ -132,7 +132,7 @@ def test_masks_become_labels_and_the_rest_is_ignored(tmp_path: Path) -> None:
     assert labels[0].tolist() == [0] * 4 + [IGNORED] * 2 + [1202] * 4
 
 
-def test_where_two_overlap_the_smaller_wins(tmp_path: Path) -> None:
+def test_of_overlapping_masks_the_smaller_wins(tmp_path: Path) -> None:
     write_lvis(tmp_path, [IMAGE], [box(285, 5, 2, 2, 4, 4), box(285, 9, 0, 0, 10, 8)])
 
     labels = read_benchmark("lvis", tmp_path).images[0].read_labels()
@@ -140,7 +140,7 @@ def test_where_two_overlap_the_smaller_wins(tmp_path: Path) -> None:
     assert labels[3].tolist() == [8, 8, 4, 4, 8, 8, 8, 8, 8, 8]
 
 
-def test_a_category_that_lvis_does_not_have_is_an_error(tmp_path: Path) -> None:
+def test_an_unknown_lvis_category_is_an_error(tmp_path: Path) -> None:
     write_lvis(tmp_path, [IMAGE], [box(285, 1204, 0, 0, 4, 8)])
 
     with pytest.raises(DatasetError, match="category 1204; expected 1 to 1203"):

@@ -1,4 +1,4 @@
-"""The benchmarks' own numbers, against what their papers and code say."""
+"""Classes and image counts of the benchmarks against the published numbers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_with_and_without_background_name_the_same_classes(whole: str, part: str
     assert benchmark(whole).classes[1:] == benchmark(part).classes
 
 
-def test_names_are_the_benchmarks_own_strings() -> None:
+def test_class_names_are_those_of_the_benchmark() -> None:
     assert {"diningtable", "pottedplant", "tvmonitor", "aeroplane"} < set(benchmark("voc20").classes)
     assert {"hair drier", "potted plant", "airplane"} < set(benchmark("coco-object").classes)
     assert benchmark("ade847").classes[1] == "building, edifice"
@@ -48,13 +48,13 @@ def test_names_are_the_benchmarks_own_strings() -> None:
     assert benchmark("imagenet-s919").classes[1] == "tench"
 
 
-def test_lvis_knows_how_frequent_each_class_is() -> None:
+def test_lvis_classes_have_a_frequency() -> None:
     frequency = benchmark("lvis").frequency
 
     assert frequency is not None
     assert {letter: frequency.count(letter) for letter in "rcf"} == {"r": 337, "c": 461, "f": 405}
 
 
-def test_an_unknown_benchmark_names_those_that_there_are() -> None:
+def test_an_unknown_benchmark_is_refused_with_the_known_names() -> None:
     with pytest.raises(DatasetError, match=r"no benchmark 'voc22'; known benchmarks: ade20k, .*voc21"):
         benchmark("voc22")

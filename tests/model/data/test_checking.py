@@ -1,4 +1,4 @@
-"""What the check of a data set finds."""
+"""Problems that the check of a data set reports."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def kinds(folder: Path) -> list[tuple[str, str]]:
     return [(entry.kind, str(Path(entry.file).relative_to(folder))) for entry in check_masks(folder).problems]
 
 
-def test_nothing_is_wrong_with_a_set_that_is_fit(pets: Path) -> None:
+def test_a_valid_set_has_no_problems(pets: Path) -> None:
     checked = check_masks(pets)
 
     assert checked.problems == []
@@ -63,7 +63,7 @@ def test_a_mask_of_another_size_is_found(pets: Path) -> None:
     assert [(entry.kind, entry.detail) for entry in checked.errors] == [("size", "60 x 39, its photograph 60 x 40")]
 
 
-def test_values_beyond_the_list_are_found(pets: Path) -> None:
+def test_mask_values_beyond_the_class_list_are_found(pets: Path) -> None:
     Image.fromarray(mask(0, 3, 200, 255)).save(pets / "val/masks/4.png")
 
     problems = check_masks(pets).problems
@@ -72,13 +72,13 @@ def test_values_beyond_the_list_are_found(pets: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["train/images/1.jpg", "train/masks/1.png"])
-def test_what_cannot_be_read_is_found(pets: Path, broken: str) -> None:
+def test_unreadable_files_are_found(pets: Path, broken: str) -> None:
     (pets / broken).write_bytes((pets / broken).read_bytes()[:60])
 
     assert kinds(pets) == [("unreadable", broken)]
 
 
-def test_a_class_that_no_mask_of_a_split_shows_is_found(pets: Path) -> None:
+def test_a_class_without_pixels_is_found(pets: Path) -> None:
     for number in (1, 2):
         Image.fromarray(mask(0, 2)).save(pets / f"train/masks/{number}.png")
 
@@ -87,23 +87,21 @@ def test_a_class_that_no_mask_of_a_split_shows_is_found(pets: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "quality"), [((WIDTH, HEIGHT), 60), ((45, 30), 95)])
-def test_a_photograph_of_train_in_val_is_found_by_what_it_shows(
-    pets: Path, size: tuple[int, int], quality: int
-) -> None:
+def test_a_training_photograph_in_val_is_found_by_content(pets: Path, size: tuple[int, int], quality: int) -> None:
     picture(1).resize(size).save(pets / "val/images/renamed.jpg", quality=quality)
     Image.fromarray(mask(0, 1, 2)).resize(size, Image.Resampling.NEAREST).save(pets / "val/masks/renamed.png")
 
     assert kinds(pets) == [("in train and val", "val/images/renamed.jpg")]
 
 
-def test_a_photograph_that_is_there_twice_is_found(pets: Path) -> None:
+def test_a_duplicate_photograph_is_found(pets: Path) -> None:
     for kind, name in (("images", "2.jpg"), ("masks", "2.png")):
         (pets / "train" / kind / f"again{name[1:]}").write_bytes((pets / "train" / kind / name).read_bytes())
 
     assert kinds(pets) == [("twice", "train/images/again.jpg")]
 
 
-def test_lone_photographs_and_lone_masks_are_found(pets: Path) -> None:
+def test_photographs_and_masks_without_a_counterpart_are_found(pets: Path) -> None:
     (pets / "train/masks/1.png").unlink()
     (pets / "val/images/3.jpg").unlink()
 
@@ -121,7 +119,7 @@ def test_a_photograph_with_an_exif_rotation_is_found(pets: Path) -> None:
 @pytest.mark.parametrize(
     ("listing", "detail"), [(None, "there is no classes.json"), ('["a", "a"]', "'a' occurs twice"), ("{", "JSON")]
 )
-def test_a_class_list_that_cannot_be_meant_is_found(pets: Path, listing: str | None, detail: str) -> None:
+def test_an_invalid_class_list_is_found(pets: Path, listing: str | None, detail: str) -> None:
     if listing is None:
         (pets / "classes.json").unlink()
     else:
@@ -131,7 +129,7 @@ def test_a_class_list_that_cannot_be_meant_is_found(pets: Path, listing: str | N
     assert any(entry.kind == kind and detail in entry.detail for entry in check_masks(pets).problems)
 
 
-def test_every_broken_pair_is_named(tmp_path: Path) -> None:
+def test_every_broken_pair_is_reported(tmp_path: Path) -> None:
     broken = {"a.jpg": b"<html>", "a.txt": b"words", "b.png": photograph(1), "c.txt": b"words"}
     write_tar(tmp_path / "0.tar", pair(1) | broken | pair(2))
 
@@ -145,7 +143,7 @@ def test_every_broken_pair_is_named(tmp_path: Path) -> None:
     ]
 
 
-def test_a_shard_that_is_cut_off_is_named(tmp_path: Path) -> None:
+def test_a_truncated_shard_is_reported(tmp_path: Path) -> None:
     write_tar(tmp_path / "0.tar", pair(1) | pair(2))
     (tmp_path / "0.tar").write_bytes((tmp_path / "0.tar").read_bytes()[:3072])
 

@@ -1,4 +1,4 @@
-"""Entities of captions: found by rule or by an endpoint, written once, gone on with, read beside the pairs."""
+"""Entities of captions: found by rules or an endpoint, resumed, read beside the pairs."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
         ("It is on top of them", ()),
     ],
 )
-def test_entities_keep_the_words_that_describe_them(caption: str, entities: tuple[str, ...]) -> None:
+def test_entities_keep_their_adjectives(caption: str, entities: tuple[str, ...]) -> None:
     assert plain_phrases(caption) == entities
 
 
-def test_a_broken_off_listing_is_gone_on_with(tmp_path: Path) -> None:
+def test_an_interrupted_listing_is_resumed(tmp_path: Path) -> None:
     source = open_pairs(write_pairs(tmp_path / "captions", 4))
     listing = tmp_path / LISTING
     describe = from_captions(plain_phrases)
@@ -94,7 +94,7 @@ def test_a_broken_off_listing_is_gone_on_with(tmp_path: Path) -> None:
     assert pair.captions == ("green square\ngreen\ngrey",)
 
 
-def test_a_model_is_shown_the_photograph_and_asked_for_json(tmp_path: Path, endpoint: Endpoint) -> None:
+def test_the_endpoint_receives_the_photograph_and_a_request_for_json(tmp_path: Path, endpoint: Endpoint) -> None:
     source = open_pairs(write_pairs(tmp_path / "captions", 3))
     photograph = source.read(0, 0).photograph
 
@@ -110,7 +110,7 @@ def test_a_model_is_shown_the_photograph_and_asked_for_json(tmp_path: Path, endp
 
 
 @pytest.mark.parametrize(("manner", "reason"), [("busy", "answered 503"), ("vague", "I cannot see it")])
-def test_what_fails_is_named_and_asked_again_next_time(
+def test_failed_pairs_are_logged_and_retried_by_the_next_run(
     tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, manner: str, reason: str
 ) -> None:
     source = open_pairs(write_pairs(tmp_path / "captions", 2))
@@ -125,7 +125,7 @@ def test_what_fails_is_named_and_asked_again_next_time(
     assert again.new == 2
 
 
-def test_an_endpoint_that_is_not_there_ends_the_run(tmp_path: Path) -> None:
+def test_an_unreachable_endpoint_ends_the_run(tmp_path: Path) -> None:
     source = open_pairs(write_pairs(tmp_path / "captions", 12))
 
     with pytest.raises(DatasetError, match="10 pairs in a row failed"):

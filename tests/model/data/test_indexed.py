@@ -1,4 +1,4 @@
-"""The reader of indexed data sets: what it lists, and what it says of a layout that it cannot read."""
+"""The reader of indexed data sets, and its errors about a wrong layout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_set(root: Path, names: tuple[str, ...] = ("b", "a"), classes: list[str
 
 
 @pytest.mark.parametrize("mode", ["L", "P"])
-def test_a_mask_is_read_as_its_indices(tmp_path: Path, mode: str) -> None:
+def test_a_mask_is_read_as_class_indices(tmp_path: Path, mode: str) -> None:
     values = np.array([[0, 1, 2], [20, 254, 255]], np.uint8)
     mask = Image.fromarray(values)
     if mode == "P":
@@ -37,7 +37,7 @@ def test_a_mask_is_read_as_its_indices(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("missing", ["pets", "pets/classes.json", "pets/val/images", "pets/val/masks"])
-def test_what_is_missing_is_named_with_the_expected_layout(tmp_path: Path, missing: str) -> None:
+def test_a_missing_part_is_reported_with_the_expected_layout(tmp_path: Path, missing: str) -> None:
     write_set(tmp_path)
     (tmp_path / missing).rename(tmp_path / "elsewhere")
 
@@ -57,7 +57,7 @@ def test_what_is_missing_is_named_with_the_expected_layout(tmp_path: Path, missi
         ('["cat", "background"]', "'background' is mask value 1; it can only be 0"),
     ],
 )
-def test_a_class_list_that_cannot_be_meant_is_refused(tmp_path: Path, listing: str, complaint: str) -> None:
+def test_an_invalid_class_list_is_refused(tmp_path: Path, listing: str, complaint: str) -> None:
     write_set(tmp_path)
     (tmp_path / "pets" / "classes.json").write_text(listing)
 
@@ -84,13 +84,13 @@ def sample(tmp_path: Path, mask: Image.Image, photograph: bytes | None = None) -
         (Image.new("1", (6, 4)), "a.png: is of mode 1; expected one channel of 8 bits"),
     ],
 )
-def test_a_mask_that_cannot_be_trained_on_is_named(tmp_path: Path, mask: Image.Image, complaint: str) -> None:
+def test_an_unusable_mask_is_reported(tmp_path: Path, mask: Image.Image, complaint: str) -> None:
     with pytest.raises(SampleError) as raised:
         sample(tmp_path, mask).read(len(CLASSES))
 
     assert f"{tmp_path}/pets/val/masks/{complaint}" in str(raised.value)
 
 
-def test_a_photograph_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_photograph_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SampleError, match=r"val/images/a\.jpg: cannot be read as an image"):
         sample(tmp_path, Image.new("L", (6, 4)), b"<html>").read()

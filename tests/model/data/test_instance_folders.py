@@ -37,7 +37,7 @@ def test_coco_has_eighty_things_and_all_images(tmp_path: Path) -> None:
     assert data.scenes[1].read_image().shape == (40, 60, 3)
 
 
-def test_a_category_beside_the_eighty_is_named(tmp_path: Path) -> None:
+def test_a_category_outside_the_eighty_is_reported(tmp_path: Path) -> None:
     write_coco_instances(tmp_path, {1: (40, 60)}, [polygon(1, 1, 92)])
 
     with pytest.raises(DatasetError, match=r"instances_val2017.json: unknown category 92; expected one of"):
@@ -48,7 +48,7 @@ CLASSES = np.array([[0, 1, 1], [100, 1, 0]])
 NUMBERS = np.array([[0, 1, 1], [2, 3, 0]])
 
 
-def test_ade_tells_instances_by_class_and_number(tmp_path: Path) -> None:
+def test_ade_instances_are_separated_by_class_and_number(tmp_path: Path) -> None:
     write_ade_instances(tmp_path, {"ADE_val_00000001": (CLASSES, NUMBERS)})
 
     data = read_ade_instances(tmp_path, "val")

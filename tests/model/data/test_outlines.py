@@ -1,4 +1,4 @@
-"""SA-1B and COCO's instances as photographs with objects, and what is said of those that are broken."""
+"""SA-1B and COCO instances as photographs with masks, and errors about broken ones."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_sa_1b_gives_masks_without_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("segmentation", [TEXT, NUMBERS, POLYGON])
-def test_a_mask_is_the_same_however_it_is_written(tmp_path: Path, segmentation: object) -> None:
+def test_a_mask_is_the_same_in_every_encoding(tmp_path: Path, segmentation: object) -> None:
     write_sa1b(tmp_path, segmentation)
 
     assert masks_of(Sa1b(tmp_path).read(0)) == [box(1, 2, 4, 5).tolist()]
@@ -76,7 +76,9 @@ def test_a_mask_is_the_same_however_it_is_written(tmp_path: Path, segmentation: 
         ([], "neither run lengths nor polygons"),
     ],
 )
-def test_a_mask_that_cannot_be_read_names_its_photograph(tmp_path: Path, segmentation: object, complaint: str) -> None:
+def test_an_unreadable_mask_is_reported_with_its_photograph(
+    tmp_path: Path, segmentation: object, complaint: str
+) -> None:
     write_sa1b(tmp_path, segmentation)
 
     with pytest.raises(SampleError, match=complaint) as raised:
@@ -98,7 +100,7 @@ def write_coco(root: Path, annotations: list[dict[str, object]], name: str = "a.
     return listing
 
 
-def test_instances_of_coco_have_their_names(tmp_path: Path) -> None:
+def test_coco_instances_have_class_names(tmp_path: Path) -> None:
     crowd = {"category_id": 3, "segmentation": NUMBERS, "iscrowd": 1}
     listing = write_coco(tmp_path, [{"category_id": 90, "segmentation": POLYGON}, crowd])
     source = CocoInstances(listing)
@@ -117,7 +119,7 @@ def test_instances_of_coco_have_their_names(tmp_path: Path) -> None:
         ({"category_id": 3, "segmentation": POLYGON}, "b.jpg", "cannot be read as an image"),
     ],
 )
-def test_a_photograph_of_coco_that_cannot_be_used_is_named(
+def test_an_unusable_coco_photograph_is_reported(
     tmp_path: Path, annotation: dict[str, object], name: str, complaint: str
 ) -> None:
     source = CocoInstances(write_coco(tmp_path, [annotation], name))
@@ -126,7 +128,7 @@ def test_a_photograph_of_coco_that_cannot_be_used_is_named(
         source.read(0)
 
 
-def test_the_check_names_what_is_broken_and_which_classes_nothing_shows(tmp_path: Path) -> None:
+def test_the_check_reports_broken_files_and_empty_classes(tmp_path: Path) -> None:
     source = CocoInstances(write_coco(tmp_path, [{"category_id": 3, "segmentation": POLYGON}]))
     told: list[int] = []
 

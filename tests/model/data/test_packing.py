@@ -1,4 +1,4 @@
-"""Shards that are written: read again, gone on with, and what of them is broken."""
+"""Writing tar shards: reading them back, resuming, quarantine of broken pairs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pack(table: Path, target: Path, per_shard: int = 3, side: int | None = None)
     return pack_pairs(open_pairs(table), str(table), target, PackOptions(per_shard, side))
 
 
-def test_shards_hold_what_their_source_does(table: Path, tmp_path: Path) -> None:
+def test_shards_hold_the_pairs_of_their_source(table: Path, tmp_path: Path) -> None:
     packed = pack(table, tmp_path / "shards")
 
     shards = open_pairs(tmp_path / "shards")
@@ -59,7 +59,7 @@ def test_a_shard_is_laid_out_as_img2dataset_does(table: Path, tmp_path: Path) ->
     assert told == {"key": "000000003", "caption": "picture 3", "width": 6, "height": 4, "status": "success"}
 
 
-def test_what_is_broken_lies_apart_with_its_reason(table: Path, tmp_path: Path) -> None:
+def test_broken_pairs_are_quarantined_with_a_reason(table: Path, tmp_path: Path) -> None:
     packed = pack(table, tmp_path / "shards")
 
     quarantine = tmp_path / "shards" / "quarantine"
@@ -76,7 +76,7 @@ def test_what_is_broken_lies_apart_with_its_reason(table: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("lost", ["00000.tar", "00001.tar", "00002.tar"])
-def test_a_run_that_was_stopped_ends_with_the_same_bytes(table: Path, tmp_path: Path, lost: str) -> None:
+def test_a_resumed_run_writes_the_same_bytes(table: Path, tmp_path: Path, lost: str) -> None:
     shards = tmp_path / "shards"
     whole = pack(table, shards)
     before = {path.name: path.read_bytes() for path in shards.glob("*.tar")}
@@ -91,7 +91,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(table: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(("per_shard", "side", "named"), [(4, None, "per_shard 3, not 4"), (3, 8, "side None, not 8")])
-def test_shards_made_otherwise_are_not_gone_on_with(
+def test_shards_with_other_options_are_not_continued(
     table: Path, tmp_path: Path, per_shard: int, side: int | None, named: str
 ) -> None:
     pack(table, tmp_path / "shards")
@@ -100,7 +100,7 @@ def test_shards_made_otherwise_are_not_gone_on_with(
         pack(table, tmp_path / "shards", per_shard, side)
 
 
-def test_large_photographs_become_smaller_and_small_ones_stay(tmp_path: Path) -> None:
+def test_only_large_photographs_are_downscaled(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(photograph(200, (300, 120)))
     (tmp_path / "small.png").write_bytes(photograph(7, (50, 40)))
     (tmp_path / "pairs.csv").write_text("image,caption\nlarge.png,one\nsmall.png,two\n")

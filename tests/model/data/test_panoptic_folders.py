@@ -1,4 +1,4 @@
-"""Every panoptic benchmark, read from a miniature tree in its official layout; and what a damaged tree is told."""
+"""Panoptic benchmarks in miniature official layouts, and errors about damaged ones."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_images_ids_and_segments_are_read(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["val2017/000000000139.jpg", "panoptic_val2017/000000000139.png"])
-def test_a_missing_file_is_named(missing: str, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(missing: str, tmp_path: Path) -> None:
     write_coco_panoptic(tmp_path, [drawn(name, (1, 92, 200)) for name in ("000000000139", "000000000285")])
     (tmp_path / "coco" / missing).unlink()
 
@@ -71,7 +71,7 @@ def test_a_missing_file_is_named(missing: str, tmp_path: Path) -> None:
         read("coco-panoptic", tmp_path)
 
 
-def test_an_unknown_category_is_named_with_its_image(tmp_path: Path) -> None:
+def test_an_unknown_category_is_reported_with_its_image(tmp_path: Path) -> None:
     write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 12, 200))])
 
     with pytest.raises(

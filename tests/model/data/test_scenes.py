@@ -1,4 +1,4 @@
-"""Scenes: components of label maps, truths derived from each other, and readers by the name of a data set."""
+"""Scenes: components of label maps, derived ground truths, and readers by data set name."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_specks_of_things_and_ignored_pixels_are_void() -> None:
 CLASSES = [SceneClass("sky", ("sky",), thing=False), SceneClass("car", ("car",), thing=True)]
 
 
-def test_things_are_numbered_and_stuff_is_nobodys() -> None:
+def test_instances_of_things_are_numbered_and_stuff_is_unassigned() -> None:
     truth = PanopticTruth(
         np.array([[8, 8, 5, 6, NOTHING]], np.int32),
         (TruthSegment(8, 0, 2), TruthSegment(5, 1, 1), TruthSegment(6, 1, 1)),
@@ -92,7 +92,7 @@ def mask(*values: int) -> NDArray[np.uint8]:
     return np.repeat(np.array(values, np.uint8), 20)[:, None].repeat(60, 1)
 
 
-def test_a_background_is_no_class_and_labels_count_without_it(tmp_path: Path) -> None:
+def test_the_background_is_excluded_from_the_classes(tmp_path: Path) -> None:
     write(tmp_path, mask(0, 1, 2, 255), ["background", "sky", "car"])
 
     data = read_panoptic_scenes("mine", tmp_path, "val", is_thing)
@@ -115,7 +115,7 @@ def test_objects_are_components_of_things_and_stuff_but_not_of_the_background(tm
     assert objects.ignored[:, 0].tolist() == [False] * 80 + [True] * 20
 
 
-def test_a_mask_that_does_not_fit_its_photograph_or_its_classes_is_named(tmp_path: Path) -> None:
+def test_a_mask_of_another_size_or_with_unknown_values_is_reported(tmp_path: Path) -> None:
     write(tmp_path, mask(0, 1, 2), ["background", "sky"])
     (scene,) = object_scenes(tmp_path, "mine", "val", is_thing).scenes
 
@@ -145,7 +145,7 @@ def test_a_panoptic_benchmark_serves_all_tasks(tmp_path: Path) -> None:
     assert objects.scenes[0].read_image().shape == (1, 5, 3)
 
 
-def test_any_other_name_is_a_folder_of_ones_own(tmp_path: Path) -> None:
+def test_any_other_name_is_a_folder_of_the_user(tmp_path: Path) -> None:
     write(tmp_path, mask(0, 1, 2), ["background", "sky", "car"])
 
     panoptic = read_panoptic_scenes("mine", tmp_path, "val", is_thing)

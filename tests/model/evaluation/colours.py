@@ -1,4 +1,4 @@
-"""A benchmark of colours, for the segmenter whose answers are known: nothing of it lies on disk."""
+"""A benchmark of colours in memory, for the segmenter with known answers."""
 
 from __future__ import annotations
 

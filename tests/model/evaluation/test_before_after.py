@@ -1,4 +1,4 @@
-"""The table of before and after: classes that are there, and how sure each change is."""
+"""The table of quality before and after fine-tuning."""
 
 from __future__ import annotations
 

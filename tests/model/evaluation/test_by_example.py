@@ -1,4 +1,4 @@
-"""Which boxes of training photographs show a class."""
+"""Choosing boxes of training photographs that show a class."""
 
 from __future__ import annotations
 

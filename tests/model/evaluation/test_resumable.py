@@ -1,4 +1,4 @@
-"""Evaluations resume after a kill and run in several processes: records on disk, shares, reading ahead."""
+"""Evaluations resume after a kill and run in several processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluation of a model whose answers are known, on a data set that the test draws."""
+"""Evaluation of a model with known answers on a drawn data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few photographs with captions, drawn: squares of a colour, told by name."""
+"""A folder of drawn photographs with captions: one coloured square each, named by its colour."""
 
 from __future__ import annotations
 

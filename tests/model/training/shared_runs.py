@@ -1,4 +1,4 @@
-"""Small runs of TCL and S-Seg over examples that are known by their numbers, for however many processes."""
+"""Small runs of TCL and S-Seg over numbered examples, for any number of processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which checkpoint a run resumes from, what it prints, and which recipes it refuses."""
+"""The checkpoint that a run resumes from, what it prints, and recipes it refuses."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def told(capsys: pytest.CaptureFixture[str], out: Path, **values: Any) -> tuple[
     return run.seen, capsys.readouterr().out.splitlines()[0]
 
 
-def test_a_run_that_goes_on_as_it_was_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_resumed_run_prints_its_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped(tmp_path) == "SIGINT at step 8; start it again to resume"
 
     assert told(capsys, tmp_path) == ([8, 9], "resumed at step 8, 0.0 minutes")
 
 
-def test_another_length_while_the_rate_falls_says_from_where_it_falls_anew(
+def test_another_length_during_decay_prints_where_the_decay_restarts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stopped(tmp_path, decay_steps=5)
@@ -58,7 +58,7 @@ def test_another_length_while_the_rate_falls_says_from_where_it_falls_anew(
     )
 
 
-def test_without_the_plateau_it_goes_on_and_says_that_the_rate_is_another(
+def test_without_the_plateau_checkpoint_the_run_resumes_and_prints_the_changed_rate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stopped(tmp_path, decay_steps=5)
@@ -76,7 +76,7 @@ def begun(out: Path, **values: Any) -> None:
     (out / "checkpoint.pt").touch()
 
 
-def test_what_differs_is_named_down_to_its_part(tmp_path: Path) -> None:
+def test_a_changed_recipe_value_is_named_by_its_key(tmp_path: Path) -> None:
     phases = [Phase(after=0, crop=64, global_batch=4), Phase(after=0.5, crop=96, global_batch=4)]
     begun(tmp_path, phases=phases, rate_factors={"first": 0.1, "head": 2.0})
     phases[1] = phases[1].model_copy(update={"global_batch": 8})

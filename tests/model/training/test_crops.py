@@ -1,4 +1,4 @@
-"""Random crops and their rendering: shapes, labels that stay with their pixels, the same pixels as OpenCV's warp."""
+"""Random crops: size, labels aligned with pixels, the same pixels as OpenCV's warp."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def checkered(height: int, width: int, cell: int = 24) -> tuple[NDArray[np.uint8
 
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([32, 64]), st.integers(0, 2**31))
 @settings(max_examples=60, deadline=None)
-def test_a_crop_of_any_photograph_has_the_wanted_size(height: int, width: int, size: int, seed: int) -> None:
+def test_a_crop_has_the_requested_size(height: int, width: int, size: int, seed: int) -> None:
     image, mask = checkered(height, width)
 
     crop, labels = random_crop(image, mask, size, STRIDE, np.random.default_rng(seed))
@@ -52,7 +52,7 @@ def test_a_crop_of_any_photograph_has_the_wanted_size(height: int, width: int, s
     assert crop.dtype == labels.dtype == np.uint8
 
 
-def test_labels_stay_with_their_pixels() -> None:
+def test_labels_stay_aligned_with_their_pixels() -> None:
     image, mask = checkered(120, 160)
     agreed = []
     for seed in range(20):
@@ -99,7 +99,9 @@ def whole(index: int, seed: int = 0) -> Matrix:
 
 @pytest.mark.parametrize("pixels_of", [warped, sampled], ids=["on a CPU", "elsewhere"])
 @pytest.mark.parametrize("seed", range(8))
-def test_a_crop_is_what_opencv_warps(pack: Pack, seed: int, pixels_of: Callable[..., torch.Tensor]) -> None:
+def test_a_rendered_crop_equals_opencv_warp_affine(
+    pack: Pack, seed: int, pixels_of: Callable[..., torch.Tensor]
+) -> None:
     index = seed % 3
     window = window_view(np.zeros(SIZES[index], np.uint8), SIZE, np.random.default_rng(seed), (0.5, 1.3))
     matrix = window if seed % 2 else whole(index, seed)
@@ -114,7 +116,7 @@ def test_a_crop_is_what_opencv_warps(pack: Pack, seed: int, pixels_of: Callable[
     assert off.mean() < 0.6
 
 
-def test_what_is_pasted_covers_what_was_there(pack: Pack) -> None:
+def test_a_pasted_object_covers_the_crop_below(pack: Pack) -> None:
     alpha = np.zeros((SIZE, SIZE), np.uint8)
     alpha[:, : SIZE // 2] = 255
     under, over = view_of(pack, 0, whole(0)), view_of(pack, 1, whole(1), which=1)

@@ -1,4 +1,4 @@
-"""Weight decay by rule, learning rate factors, number type: every parameter of each method's network."""
+"""Weight decay by rule, learning rate factors and number type of the optimiser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sorted_by(network: nn.Module, rule: DecayRule) -> tuple[set[str], set[str]]:
     return named[0], named[1]
 
 
-def test_gates_scales_and_temperatures_of_tcl_decay_norms_and_biases_do_not() -> None:
+def test_weight_decay_of_tcl_skips_norms_and_biases() -> None:
     trained = nn.ModuleDict({"network": small_network(), "losses": TclLosses()})
 
     decayed, others = sorted_by(trained, "all-but-vectors")
@@ -57,7 +57,7 @@ def test_gates_scales_and_temperatures_of_tcl_decay_norms_and_biases_do_not() ->
     }
 
 
-def test_a_part_learns_at_a_rate_of_its_own() -> None:
+def test_a_parameter_group_has_its_learning_rate_factor() -> None:
     found = groups(ToyNetwork(), "matrices", {"first": 0.1, "first.bias": 0.5})
 
     by_factor = {group.factor: group.names for group in found if group.names and not group.decays}
@@ -72,7 +72,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(("bf16", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_auto_is_bfloat16_only_where_the_processor_multiplies_it(
+def test_auto_precision_is_bfloat16_only_with_native_support(
     monkeypatch: pytest.MonkeyPatch, bf16: bool, expected: torch.dtype
 ) -> None:
     # With AVX-512 but without bf16 instructions oneDNN emulates it: a step took six times as long as in float32.

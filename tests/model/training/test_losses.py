@@ -19,7 +19,7 @@ from lexiseg_model.training.losses import (
 from lexiseg_model.training.recipe import MaskLossSettings
 
 
-def test_the_temperature_does_not_fall_without_end() -> None:
+def test_the_temperature_has_a_lower_bound() -> None:
     contrast = Contrast()
     with torch.no_grad():
         contrast.log_scale.fill_(50.0)
@@ -42,7 +42,7 @@ def focal(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("loss", [dice_losses, focal])
-def test_a_right_mask_costs_nothing_and_a_wrong_one_much(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_a_correct_mask_has_no_loss_and_a_wrong_one_has_a_large_one(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
     _, targets = random_masks(3, 400)
     sure = 30 * (2 * targets - 1)
 
@@ -50,7 +50,7 @@ def test_a_right_mask_costs_nothing_and_a_wrong_one_much(loss: Callable[[Tensor,
     assert (loss(-sure, targets) > 0.9).all()
 
 
-def test_predictions_without_a_target_are_left_alone() -> None:
+def test_predictions_without_a_target_get_no_gradient() -> None:
     logits, _ = random_masks(1, 6, 8, 8)
     logits = logits.requires_grad_()
     _, targets = random_masks(1, 2, 8, 8, seed=1)
@@ -61,7 +61,7 @@ def test_predictions_without_a_target_are_left_alone() -> None:
     assert int(logits.grad.flatten(2).any(2).sum()) == 2
 
 
-def test_absent_targets_change_nothing() -> None:
+def test_absent_targets_do_not_change_the_loss() -> None:
     logits, _ = random_masks(2, 6, 8, 8)
     _, targets = random_masks(2, 3, 8, 8, seed=1)
     rubbish = torch.cat([targets, torch.zeros(2, 1, 8, 8)], 1)
@@ -72,7 +72,7 @@ def test_absent_targets_change_nothing() -> None:
     )
 
 
-def test_it_is_as_cheap_as_the_best_of_all_assignments() -> None:
+def test_the_assignment_has_the_minimal_total_cost() -> None:
     costs = torch.rand(3, 6, 4, generator=torch.Generator().manual_seed(0))
 
     pairs = assign(costs)

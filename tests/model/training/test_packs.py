@@ -1,4 +1,4 @@
-"""Packs: what goes in comes out, photograph by photograph."""
+"""Packs return the photographs written to them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def pack(tmp_path: Path) -> Pack:
     return write_pack(tmp_path / "pets", "pets", CLASSES, iter(photographs()), ("cat", "tree"), complete=True)
 
 
-def test_photographs_and_masks_come_out_as_they_went_in(pack: Pack) -> None:
+def test_a_pack_returns_the_photographs_and_masks_written_to_it(pack: Pack) -> None:
     for index, photograph in enumerate(photographs()):
         np.testing.assert_array_equal(pack.image(index), photograph.image)
     np.testing.assert_array_equal(pack.mask(0), 2)
 
 
-def test_a_pack_that_could_not_be_finished_is_not_there(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_pack(tmp_path: Path) -> None:
     def breaking() -> Iterator[Photograph]:
         yield photographs()[0]
         raise OSError("the disk is gone")

@@ -1,4 +1,4 @@
-"""The card of a finished run: lineage, loss curve, terms of the data."""
+"""The model card of a finished run: figures and terms of the data."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def other() -> ModelCard:
     return others_card(name="other").model_copy(update=measured)
 
 
-def test_nothing_that_was_measured_of_other_weights_stays(recipe: RunRecipe, other: ModelCard, tmp_path: Path) -> None:
+def test_figures_of_the_start_are_not_copied_to_the_new_card(
+    recipe: RunRecipe, other: ModelCard, tmp_path: Path
+) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"weights")
 
     card = other.model_copy(update=origin(recipe, tmp_path / "weights.safetensors"))
@@ -59,7 +61,7 @@ def test_nothing_that_was_measured_of_other_weights_stays(recipe: RunRecipe, oth
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "licence.txt", "COPYING.md"])
-def test_the_first_line_of_a_licence_is_told(name: str, tmp_path: Path) -> None:
+def test_the_card_quotes_the_first_line_of_a_licence(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("\n# CC BY 4.0\n\nLong text.")
 
     assert terms(tmp_path) == "CC BY 4.0"

@@ -1,4 +1,4 @@
-"""One meaning of batch: `global_batch` is divided over processes and accumulation."""
+"""`global_batch` is divided over processes and gradient accumulation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_global_batch_is_divided_over_processes_and_accumulation(
     assert divide(56, processes, micro_batch) == division
 
 
-def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused_with_those_that_do() -> None:
+def test_a_world_size_that_does_not_divide_the_batch_is_refused_with_valid_ones() -> None:
     with pytest.raises(RecipeError, match=r"global_batch 16 cannot be divided over 3 processes; .* 1, 2, 4, 8, 16$"):
         divide(16, 3, None)
 
@@ -37,7 +37,7 @@ def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused_with_th
         ("tcl-no-feature-contrast", {"feature_contrast"}),
     ],
 )
-def test_an_ablation_of_tcl_differs_in_its_losses_alone(name: str, without: set[str]) -> None:
+def test_ablation_recipes_of_tcl_differ_only_in_their_losses(name: str, without: set[str]) -> None:
     whole, ablated = (read_recipe(each).recipe.model_dump() for each in ("tcl", name))
 
     differing = {key for key in whole if whole[key] != ablated[key]}

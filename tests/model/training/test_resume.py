@@ -1,4 +1,4 @@
-"""A run that is killed, whenever that is, ends as one that was left alone; its workers end with it."""
+"""A killed run resumes bit-identically, and its data workers exit with it."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def exit_code(forks: ForkServerContext, work: Callable[..., None], *values: Any)
         return process.exitcode  # type: ignore[no-any-return]
 
 
-def test_a_run_killed_at_several_moments_ends_with_the_same_bits(forks: ForkServerContext, tmp_path: Path) -> None:
+def test_a_run_killed_at_several_steps_ends_bit_identical(forks: ForkServerContext, tmp_path: Path) -> None:
     killed, left_alone = tmp_path / "killed", tmp_path / "alone"
     assert exit_code(forks, train, left_alone, None) == 0
 
@@ -134,7 +134,7 @@ def wait_in_a_step(out: Path, reached: Event, sent: Event) -> None:
     run.train()
 
 
-def test_workers_end_with_the_run_that_was_killed(forks: ForkServerContext, tmp_path: Path) -> None:
+def test_data_workers_exit_when_their_run_is_killed(forks: ForkServerContext, tmp_path: Path) -> None:
     reached = forks.Event()
     with running(forks, wait_in_a_step, tmp_path, reached, forks.Event()) as process:
         assert reached.wait(SECONDS)
@@ -149,7 +149,7 @@ def test_workers_end_with_the_run_that_was_killed(forks: ForkServerContext, tmp_
             assert ended
 
 
-def test_a_signal_to_all_processes_of_a_run_saves_it(forks: ForkServerContext, tmp_path: Path) -> None:
+def test_a_signal_to_the_process_group_saves_a_checkpoint(forks: ForkServerContext, tmp_path: Path) -> None:
     """As a terminal's Ctrl-C and a machine that shuts down send it."""
     reached, sent = forks.Event(), forks.Event()
     with running(forks, wait_in_a_step, tmp_path, reached, sent) as process:

@@ -1,4 +1,4 @@
-"""The run that every method shares: what it learns, keeps, says, and refuses."""
+"""The training loop shared by all methods: learning, logging, validation, signals, errors."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_accumulation_averages_gradients(tmp_path: Path) -> None:
     torch.testing.assert_close(run.network.second.weight.grad, torch.stack(expected).mean(0))  # type: ignore[arg-type]
 
 
-def test_what_is_written_can_be_read_by_others_and_nothing_half_written_stays(tmp_path: Path) -> None:
+def test_written_files_are_world_readable_and_no_partial_file_stays(tmp_path: Path) -> None:
     trained(tmp_path, steps=4, decay_steps=2, validate_steps=2, best_by="-error")
 
     written = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir() if path.is_file()}
@@ -78,7 +78,7 @@ def test_what_is_written_can_be_read_by_others_and_nothing_half_written_stays(tm
     assert all(mode & 0o444 == 0o444 for mode in written.values())
 
 
-def test_the_first_line_comes_with_the_first_step_and_tells_pace_and_time_left(tmp_path: Path) -> None:
+def test_progress_starts_with_the_first_step_and_shows_pace_and_time_left(tmp_path: Path) -> None:
     trained(tmp_path, steps=100, log_steps=50)
 
     first, second, last = lines(tmp_path)
@@ -89,7 +89,7 @@ def test_the_first_line_comes_with_the_first_step_and_tells_pace_and_time_left(t
     assert last["minutes_left"] == 0
 
 
-def test_lines_of_steps_that_a_kill_undid_are_written_once(tmp_path: Path) -> None:
+def test_log_lines_of_repeated_steps_are_written_once(tmp_path: Path) -> None:
     trained(tmp_path, steps=4, log_steps=1)
     with (tmp_path / "journal.jsonl").open("a") as journal:
         journal.write(json.dumps({"step": 5}) + "\n" + '{"step": 6, "lo')
@@ -111,7 +111,7 @@ def test_the_best_weights_are_kept_beside_the_last(tmp_path: Path) -> None:
     assert torch.equal(kept["scale"], last["scale"]) == (best["step"] == 12)
 
 
-def test_validation_sees_the_average_and_changes_nothing(tmp_path: Path) -> None:
+def test_validation_uses_averaged_weights_and_does_not_change_the_run(tmp_path: Path) -> None:
     class Watched(ToyRun):
         def _validate(self) -> dict[str, float]:
             torch.rand(3)
@@ -147,7 +147,7 @@ class Spoilt(ToyRun):
         return super()._loss(batch)
 
 
-def test_a_step_without_a_finite_loss_changes_nothing_and_is_kept(tmp_path: Path) -> None:
+def test_a_step_with_a_nonfinite_loss_is_skipped_and_recorded(tmp_path: Path) -> None:
     run = Spoilt(recipe_for(tmp_path, steps=4))
 
     run.train()
@@ -160,7 +160,7 @@ def test_a_step_without_a_finite_loss_changes_nothing_and_is_kept(tmp_path: Path
     assert batch.number == 3
 
 
-def test_too_many_bad_batches_in_a_row_end_a_run(tmp_path: Path) -> None:
+def test_too_many_nonfinite_steps_in_a_row_end_a_run(tmp_path: Path) -> None:
     run = Spoilt(recipe_for(tmp_path, nonfinite_limit=3))
     run.bad = tuple(range(4, 10))
 
@@ -171,7 +171,7 @@ def test_too_many_bad_batches_in_a_row_end_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_run_after_its_step_and_it_goes_on_later(tmp_path: Path, which: signal.Signals) -> None:
+def test_a_signal_ends_a_run_after_the_current_step_and_it_resumes_later(tmp_path: Path, which: signal.Signals) -> None:
     class Signalled(ToyRun):
         def _loss(self, batch: ToyBatch) -> Tensor:
             if batch.number == 5:
@@ -189,7 +189,7 @@ def test_a_signal_ends_a_run_after_its_step_and_it_goes_on_later(tmp_path: Path,
     assert differences(finished(tmp_path / "stopped"), finished(tmp_path / "never")) == []
 
 
-def test_data_that_give_no_batch_are_an_error(tmp_path: Path) -> None:
+def test_data_without_a_batch_is_an_error(tmp_path: Path) -> None:
     class Empty(IterableDataset[ToyBatch]):
         def __iter__(self) -> Iterator[ToyBatch]:
             return iter(())

@@ -1,4 +1,4 @@
-"""The learning rate warms up, and then stays and decays, follows a cosine, or falls in steps; how long a run is."""
+"""Learning rate schedules: warm-up, decay, cosine, multistep; the length of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_first_steps_warm_up() -> None:
     assert [factors()[step] for step in (0, 4, 9, 10)] == pytest.approx([0.1, 0.5, 1.0, 1.0])
 
 
-def test_the_last_steps_decay_to_almost_nothing() -> None:
+def test_the_rate_decays_to_near_zero_at_the_end() -> None:
     falling = factors(decay_steps=DECAY, last_rate=0.01)[STEPS - DECAY :]
 
     assert falling == sorted(falling, reverse=True)
@@ -32,7 +32,7 @@ def test_the_last_steps_decay_to_almost_nothing() -> None:
     assert falling[-1] == pytest.approx(0.01)
 
 
-def test_a_cosine_falls_from_the_end_of_warm_up_to_the_last_rate() -> None:
+def test_a_cosine_schedule_falls_from_warm_up_to_the_final_rate() -> None:
     """TCL's: 15,000 steps up from 1e-4 of the peak, then a cosine over 35,000 to 1e-5, of 7.5e-5."""
     recipe = recipe_for(
         steps=50_000, warmup_steps=15_000, schedule="cosine", warmup_from=1e-4, last_rate=4 / 30, learning_rate=7.5e-5
@@ -48,7 +48,7 @@ def test_a_cosine_falls_from_the_end_of_warm_up_to_the_last_rate() -> None:
     assert rate(50_000) == pytest.approx(1e-5)
 
 
-def test_multistep_falls_at_its_milestones() -> None:
+def test_a_multistep_schedule_drops_at_its_milestones() -> None:
     """Unpair-Seg's: by ten at 93,500 and at 104,500 of 110,000 steps."""
     recipe = recipe_for(steps=110_000, warmup_steps=10, schedule="multistep")
     schedule = Schedule(recipe)
@@ -58,7 +58,7 @@ def test_multistep_falls_at_its_milestones() -> None:
     assert seen == pytest.approx([1, 0.1, 0.1, 0.01])
 
 
-def test_a_budget_is_of_steps_examples_or_time() -> None:
+def test_a_budget_counts_steps_examples_or_time() -> None:
     reached = Reached(steps=30, examples=50, seconds=90)
 
     assert Budget.of(recipe_for(steps=60), None).share(reached) == 0.5

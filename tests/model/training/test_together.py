@@ -1,4 +1,4 @@
-"""Two processes learn what one does; where one is killed, torchrun has both go on from their checkpoint."""
+"""Distributed training: the same gradients as one process, and restarts by torchrun."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def near(name: str, ours: Tensor, expected: Tensor, tolerance: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_two_processes_learn_what_one_does_from_the_same_global_batch(
+def test_two_processes_get_the_gradients_of_one_for_the_same_global_batch(
     together: Path, method: str, tmp_path: Path
 ) -> None:
     alone = learned(method, tmp_path)
@@ -93,9 +93,7 @@ def test_two_processes_learn_what_one_does_from_the_same_global_batch(
 
 
 @pytest.mark.slow
-def test_a_run_of_which_one_process_is_killed_is_restarted_and_ends_as_if_nothing_was(
-    together: Path, tmp_path: Path
-) -> None:
+def test_a_run_with_a_killed_process_restarts_and_ends_bit_identical(together: Path, tmp_path: Path) -> None:
     torchrun("killed", tmp_path, restarts=2)
 
     assert (tmp_path / "killed" / "killed").exists()
@@ -107,7 +105,7 @@ def test_a_run_of_which_one_process_is_killed_is_restarted_and_ends_as_if_nothin
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("micro_batch", "seen"), [(None, [9, 10]), (2, [18, 19, 20, 21])])
-def test_one_process_resumes_a_run_of_two_at_the_same_global_batch(
+def test_one_process_resumes_a_run_of_two_processes(
     together: Path, tmp_path: Path, micro_batch: int | None, seen: list[int]
 ) -> None:
     shutil.copytree(together / "left-alone", tmp_path / "before")

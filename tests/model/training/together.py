@@ -1,4 +1,4 @@
-"""What each of two processes does in tests: python -m tests.model.training.together WHAT,WHAT OUT, by torchrun."""
+"""The work of one distributed process: python -m tests.model.training.together WHAT,WHAT OUT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run of a few weights, in milliseconds: dropout, batch norm, batches by number, all of `Run` around it."""
+"""A training run with a few weights: dropout, batch norm and numbered batches under the whole `Run`."""
 
 from __future__ import annotations
 

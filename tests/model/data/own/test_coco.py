@@ -1,4 +1,4 @@
-"""COCO's JSON becomes masks: polygons, both kinds of run lengths, crowds, what lies above what."""
+"""COCO JSON becomes masks: polygons, run lengths, crowds and overlaps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read(root: Path) -> OwnPictures:
 
 
 @pytest.mark.parametrize("annotations", [[LARGE, SMALL], [SMALL, LARGE]])
-def test_the_smaller_of_two_lies_above_whatever_their_order(annotations: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_of_overlapping_annotations_the_smaller_is_on_top(annotations: list[dict[str, Any]], tmp_path: Path) -> None:
     pictures = read(coco(tmp_path, annotations))
 
     mask = pictures.train[0].read_mask()
@@ -52,7 +52,7 @@ def test_run_lengths_are_read_in_both_forms(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "file", ["instances_val2017.json", "val.json", "valid/_annotations.coco.json", "instances_Validation.json"]
 )
-def test_files_of_a_validation_part_are_held_out(file: str, tmp_path: Path) -> None:
+def test_files_named_as_validation_are_held_out(file: str, tmp_path: Path) -> None:
     (tmp_path / "valid").mkdir()
     coco(tmp_path, [LARGE], images=3)
     coco(tmp_path, [LARGE], file, images=2)
@@ -62,7 +62,7 @@ def test_files_of_a_validation_part_are_held_out(file: str, tmp_path: Path) -> N
     assert (len(pictures.train), len(pictures.held_out)) == (3, 2)
 
 
-def test_photographs_that_are_not_there_are_counted_and_named(tmp_path: Path) -> None:
+def test_missing_photographs_are_counted_and_reported(tmp_path: Path) -> None:
     coco(tmp_path, [LARGE], images=3)
     (tmp_path / "1.jpg").unlink()
 
@@ -70,7 +70,7 @@ def test_photographs_that_are_not_there_are_counted_and_named(tmp_path: Path) ->
         read(tmp_path)
 
 
-def test_a_mask_that_was_painted_in_cvat_is_no_crowd(tmp_path: Path) -> None:
+def test_a_mask_painted_in_cvat_is_not_a_crowd(tmp_path: Path) -> None:
     # CVAT, by Datumaro: every mask has iscrowd 1, and every annotation its attributes.
     shape = np.zeros((24, 32), bool)
     shape[4:8, 4:8] = True
@@ -82,7 +82,7 @@ def test_a_mask_that_was_painted_in_cvat_is_no_crowd(tmp_path: Path) -> None:
     assert pictures.warnings == ()
 
 
-def test_a_box_without_an_outline_counts_nowhere_and_is_told(tmp_path: Path) -> None:
+def test_a_box_without_an_outline_is_ignored_with_a_warning(tmp_path: Path) -> None:
     # Label Studio's rectangles.
     box = {"id": 3, "image_id": 0, "category_id": 7, "segmentation": [], "bbox": [24.5, 1, 3, 4.2], "iscrowd": 0}
 
@@ -118,7 +118,9 @@ def moved(root: Path, to: str) -> Path:
         ("train/_annotations.coco.json", "0.jpg", "train/0.jpg"),  # Roboflow
     ],
 )
-def test_photographs_lie_where_tools_put_them(listing: str, named: str, lies: str, tmp_path: Path) -> None:
+def test_photographs_are_found_in_the_folders_of_common_tools(
+    listing: str, named: str, lies: str, tmp_path: Path
+) -> None:
     (tmp_path / listing).parent.mkdir(exist_ok=True)
     coco(tmp_path, [LARGE])
     photograph = moved(tmp_path, lies)

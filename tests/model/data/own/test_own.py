@@ -17,7 +17,7 @@ from lexiseg_model.errors import DatasetError
 from tests.model.data.own.made import folders, noise, save
 
 
-def test_a_flat_folder_is_all_for_learning(tmp_path: Path) -> None:
+def test_a_folder_without_splits_is_used_for_training(tmp_path: Path) -> None:
     pictures = read_folders(folders(tmp_path))
 
     assert (len(pictures.train), pictures.held_out) == (8, ())
@@ -26,7 +26,7 @@ def test_a_flat_folder_is_all_for_learning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation"])
-def test_a_part_for_validation_is_held_out(name: str, tmp_path: Path) -> None:
+def test_a_validation_folder_is_held_out(name: str, tmp_path: Path) -> None:
     folders(tmp_path / "train", 5)
     folders(tmp_path / name, 3)
     shutil.move(tmp_path / "train" / "classes.json", tmp_path)
@@ -36,7 +36,7 @@ def test_a_part_for_validation_is_held_out(name: str, tmp_path: Path) -> None:
     assert (len(pictures.train), len(pictures.held_out)) == (5, 3)
 
 
-def test_a_photograph_that_was_taken_on_its_side_is_turned_upright(tmp_path: Path) -> None:
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     folders(tmp_path, 1)
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned
@@ -45,7 +45,7 @@ def test_a_photograph_that_was_taken_on_its_side_is_turned_upright(tmp_path: Pat
     assert read_folders(tmp_path).train[0].read_image().shape == (32, 24, 3)
 
 
-def test_photographs_without_masks_are_counted_and_named(tmp_path: Path) -> None:
+def test_photographs_without_masks_are_counted_and_reported(tmp_path: Path) -> None:
     folders(tmp_path)
     (tmp_path / "masks" / "3.png").unlink()
 
@@ -56,7 +56,7 @@ def test_photographs_without_masks_are_counted_and_named(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("classes", [["cat", "background"], ["cat", "cat"], ["background"], [], {"cat": 1}, [1]])
-def test_a_list_of_classes_that_is_none_is_refused(classes: object, tmp_path: Path) -> None:
+def test_a_malformed_class_list_is_refused(classes: object, tmp_path: Path) -> None:
     folders(tmp_path, 1)
     (tmp_path / "classes.json").write_text(json.dumps(classes))
 
@@ -64,7 +64,7 @@ def test_a_list_of_classes_that_is_none_is_refused(classes: object, tmp_path: Pa
         read_folders(tmp_path)
 
 
-def test_every_faulty_picture_is_named_at_once(tmp_path: Path) -> None:
+def test_all_faulty_pictures_are_reported_together(tmp_path: Path) -> None:
     folders(tmp_path)
     save(tmp_path, "1", noise(1), np.zeros((24, 30), np.uint8))
     save(tmp_path, "2", noise(2), np.full((24, 32), 9, np.uint8))
@@ -82,7 +82,7 @@ def test_every_faulty_picture_is_named_at_once(tmp_path: Path) -> None:
     assert "4.jpg cannot be read as a photograph" in message
 
 
-def test_a_photograph_in_both_parts_is_measured_on_in_neither(tmp_path: Path) -> None:
+def test_a_training_photograph_is_not_measured_in_validation(tmp_path: Path) -> None:
     folders(tmp_path / "train")
     folders(tmp_path / "val", 2)
     for number in (0, 1):
@@ -100,7 +100,7 @@ def test_a_photograph_in_both_parts_is_measured_on_in_neither(tmp_path: Path) ->
 BOX = {"category_id": 3, "segmentation": [[0, 0, 16, 0, 16, 24, 0, 24]]}
 
 
-def test_what_is_laid_out_is_an_indexed_data_set(tmp_path: Path) -> None:
+def test_the_output_is_an_indexed_data_set(tmp_path: Path) -> None:
     pictures, checked = prepare(folders(tmp_path / "mine"))
 
     lay_out(pictures, checked, tmp_path / "laid" / "out")
@@ -113,7 +113,7 @@ def test_what_is_laid_out_is_an_indexed_data_set(tmp_path: Path) -> None:
     assert train.samples[0].read_image().shape == (24, 32, 3)
 
 
-def test_large_photographs_are_made_smaller_with_their_masks(tmp_path: Path) -> None:
+def test_large_photographs_are_downscaled_with_their_masks(tmp_path: Path) -> None:
     folders(tmp_path / "mine")
     mask = np.zeros((1024, 2048), np.uint8)
     mask[:, :1024] = 2
@@ -130,7 +130,7 @@ def test_large_photographs_are_made_smaller_with_their_masks(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("make", [True, False])
-def test_a_folder_in_no_layout_is_told_the_layouts(make: bool, tmp_path: Path) -> None:
+def test_an_unknown_layout_is_refused_with_the_known_layouts(make: bool, tmp_path: Path) -> None:
     if make:
         (tmp_path / "mine").mkdir()
 

@@ -1,4 +1,4 @@
-"""Pairs in the layouts that are read, each photograph of one colour that tells its number."""
+"""Image-text pairs in every layout; the colour of each photograph encodes its number."""
 
 from __future__ import annotations
 

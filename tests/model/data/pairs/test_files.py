@@ -1,4 +1,4 @@
-"""Listings of captions: captions.json, CSV, COCO's JSON; and what is said of those that cannot be read."""
+"""Caption listings as captions.json, CSV or COCO JSON, and errors about unreadable ones."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_several_paths_are_one_source(tmp_path: Path) -> None:
         ("readme.txt", "hello", "holds no pairs; expected"),
     ],
 )
-def test_a_listing_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_an_unreadable_listing_is_reported(tmp_path: Path, name: str, content: str, message: str) -> None:
     (tmp_path / name).write_text(content)
 
     with pytest.raises(DatasetError, match=message) as caught:

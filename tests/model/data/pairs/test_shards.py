@@ -1,4 +1,4 @@
-"""Tar shards in img2dataset's layout: what is read, what is named as broken, and the index beside them."""
+"""Tar shards in img2dataset's layout: pairs, damaged shards and the index file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_every_pair_of_every_shard_is_read(tmp_path: Path) -> None:
     assert [entry.photograph for entry in stored] == [photograph(number) for number in range(5)]
 
 
-def test_the_text_goes_before_the_caption_of_the_json(tmp_path: Path) -> None:
+def test_the_text_file_takes_precedence_over_the_json(tmp_path: Path) -> None:
     about = json.dumps({"caption": "another"}).encode()
 
     assert one(tmp_path, {"a.jpg": photograph(1), "a.txt": b"words", "a.json": about}).read(0, 0).captions == ("words",)
@@ -46,7 +46,7 @@ def test_the_text_goes_before_the_caption_of_the_json(tmp_path: Path) -> None:
         ({"a.jpg": b"\xff\xd8", "a.json": b'["cat"]'}, "has no caption"),
     ],
 )
-def test_a_pair_without_a_half_is_named(tmp_path: Path, files: dict[str, bytes], reason: str) -> None:
+def test_an_incomplete_pair_is_reported(tmp_path: Path, files: dict[str, bytes], reason: str) -> None:
     shards = one(tmp_path, files)
 
     with pytest.raises(SampleError, match=reason) as caught:
@@ -56,7 +56,7 @@ def test_a_pair_without_a_half_is_named(tmp_path: Path, files: dict[str, bytes],
 
 
 @pytest.mark.parametrize("cut", [512 + 100, 2048 * 3 - 200, 2048 * 3])
-def test_a_shard_that_is_cut_off_keeps_its_first_pairs_and_is_named(tmp_path: Path, cut: int) -> None:
+def test_a_truncated_shard_keeps_its_first_pairs_and_is_reported(tmp_path: Path, cut: int) -> None:
     """At a header's middle, in a file, and right between two files, where tarfile itself sees an end."""
     whole = write_shards(tmp_path, [9])[0]
     content = whole.read_bytes()
@@ -89,7 +89,7 @@ def test_the_index_of_a_shard_is_written_once(tmp_path: Path) -> None:
     assert again.read(0, 1).captions == ("picture 1",)
 
 
-def test_shards_go_to_another_process(tmp_path: Path) -> None:
+def test_shards_can_be_pickled(tmp_path: Path) -> None:
     shards = ShardPairs(write_shards(tmp_path, [2]))
     shards.read(0, 0)
 

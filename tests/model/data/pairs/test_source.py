@@ -18,7 +18,7 @@ def captions(pairs: PairSource) -> set[str]:
     return {pairs.read(part, index).captions[0] for part, size in enumerate(pairs.sizes) for index in range(size)}
 
 
-def test_what_is_set_apart_is_nowhere_else(tmp_path: Path) -> None:
+def test_held_out_pairs_are_not_in_the_rest(tmp_path: Path) -> None:
     write_shards(tmp_path, [4, 0, 7])
     pairs = open_pairs(tmp_path)
 
@@ -30,7 +30,7 @@ def test_what_is_set_apart_is_nowhere_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n_pairs", [0, 11, 12])
-def test_something_must_remain(tmp_path: Path, n_pairs: int) -> None:
+def test_holding_out_all_pairs_is_refused(tmp_path: Path, n_pairs: int) -> None:
     write_shards(tmp_path, [11])
 
     with pytest.raises(OptionError, match="expected 1 to 10"):
@@ -40,7 +40,7 @@ def test_something_must_remain(tmp_path: Path, n_pairs: int) -> None:
 A, B = Skipped("a.jpg", "is cut off"), Skipped("b.jpg", "has no caption")
 
 
-def test_the_list_goes_on_after_a_resume(tmp_path: Path) -> None:
+def test_the_list_of_skipped_samples_is_continued_after_a_resume(tmp_path: Path) -> None:
     listing = tmp_path / "skipped.jsonl"
     Skips(listing).add([A])
 
@@ -58,7 +58,7 @@ def read_but(broken: set[int], index: int) -> str:
     return f"content of {index}"
 
 
-def test_a_broken_one_is_named_and_replaced_by_the_next_that_is_drawn() -> None:
+def test_a_broken_sample_is_reported_and_replaced() -> None:
     drawn = np.random.default_rng(0).integers(10, size=2).tolist()
 
     content, skipped = first_readable(

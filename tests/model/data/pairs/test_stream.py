@@ -1,4 +1,4 @@
-"""Draws of pairs: order, resumption, ranks, broken pairs."""
+"""Random order of pairs: epochs, resumption, ranks, broken pairs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.model.data.pairs.pair_files import pair, write_shards, write_tar
     together=st.integers(1, 40),
     epoch=st.integers(0, 3),
 )
-def test_an_epoch_has_every_pair_once(sizes: list[int], seed: int, together: int, epoch: int) -> None:
+def test_an_epoch_draws_every_pair_once(sizes: list[int], seed: int, together: int, epoch: int) -> None:
     order = Order(sizes, seed, together)
 
     places = [order[epoch * order.total + offset] for offset in range(order.total)]
@@ -52,7 +52,7 @@ def test_image_and_caption_belong_together(stream: PairStream) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than one core likes
-def test_a_resumed_loader_sees_what_an_uninterrupted_one_would_have(stream: PairStream) -> None:
+def test_a_resumed_loader_continues_the_order_of_an_uninterrupted_one(stream: PairStream) -> None:
     def batches(first: int, workers: int) -> list[list[str]]:
         loader: DataLoader[Drawn] = DataLoader(
             stream, batch_size=4, sampler=range(first, 40), num_workers=workers, collate_fn=captions
@@ -66,7 +66,7 @@ def test_a_resumed_loader_sees_what_an_uninterrupted_one_would_have(stream: Pair
 
 
 @pytest.mark.parametrize("world", [2, 3, 5])
-def test_ranks_share_an_epoch_without_loss_or_overlap(stream: PairStream, world: int) -> None:
+def test_ranks_split_an_epoch_without_loss_or_overlap(stream: PairStream, world: int) -> None:
     alone = [stream[draw] for draw in range(17 * world)]
     ranks = [PairStream(stream.source, 3, rank, world) for rank in range(world)]
 
@@ -77,7 +77,7 @@ def test_ranks_share_an_epoch_without_loss_or_overlap(stream: PairStream, world:
     assert [entry.epoch for entry in together] == [position // 17 for position in range(17 * world)]
 
 
-def test_a_broken_pair_is_replaced_and_named(tmp_path: Path) -> None:
+def test_a_broken_pair_is_replaced_and_reported(tmp_path: Path) -> None:
     write_tar(tmp_path / "0.tar", pair(0) | pair(1) | pair(2) | {"000000003.jpg": b"<html>", "000000003.txt": b"words"})
     pairs = PairStream(open_pairs(tmp_path), seed=0)
 
@@ -91,7 +91,7 @@ def test_a_broken_pair_is_replaced_and_named(tmp_path: Path) -> None:
     assert captions([pairs[draw] for draw in range(8)]) == captions(drawn)
 
 
-def test_a_set_of_nothing_but_broken_pairs_ends_the_run(tmp_path: Path) -> None:
+def test_a_set_of_only_broken_pairs_ends_the_run(tmp_path: Path) -> None:
     write_tar(tmp_path / "0.tar", {"a.jpg": b"<html>", "a.txt": b"words"})
     pairs = PairStream(open_pairs(tmp_path), seed=0)
 
@@ -107,7 +107,7 @@ def jpeg(**options: object) -> bytes:
     return content.getvalue()
 
 
-def test_a_photograph_stands_as_its_exif_data_says() -> None:
+def test_a_photograph_is_rotated_by_its_exif_data() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the first row is the right side
 

@@ -1,4 +1,4 @@
-"""Folders packed as official archives are."""
+"""Pack folders as the official archives are packed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people fetch, each archive small and in the layout in which it is published."""
+"""Official archives in miniature, each in its published layout."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def photographs_2010(tmp_path: Path) -> Path:
     return tmp_path / "downloads"
 
 
-def test_pascal_context_is_made_of_the_json_that_everyone_measures_by(photographs_2010: Path, tmp_path: Path) -> None:
+def test_pascal_context_is_read_from_the_detail_json(photographs_2010: Path, tmp_path: Path) -> None:
     # Of the 459 numbers: aeroplane, tvmonitor, wood, and one that is none of the 59.
     maps = {"2008_000002": ("train", bands(2, 2)), "2008_000075": ("val", bands(2, 427, 458, 100))}
     write_detail(photographs_2010 / "trainval_merged.json", maps)
@@ -141,7 +141,7 @@ def write_matlab(archive: Path, folder: Path, numbers: Mapping[str, Stored]) -> 
     tar(folder, archive)
 
 
-def test_pascal_context_is_made_of_its_authors_files_as_well(photographs_2010: Path, tmp_path: Path) -> None:
+def test_pascal_context_is_read_from_matlab_files(photographs_2010: Path, tmp_path: Path) -> None:
     numbers = {"2008_000002": bands(2, 2), "2008_000075": bands(2, 427, 458, 100)}
     write_matlab(photographs_2010 / "trainval.tar.gz", tmp_path / "matlab", numbers)
 
@@ -151,7 +151,9 @@ def test_pascal_context_is_made_of_its_authors_files_as_well(photographs_2010: P
     assert prepared.splits == {"train": 1, "val": 1}
 
 
-def test_of_pascal_context_our_own_photographs_are_those_of_voc(photographs_2010: Path, tmp_path: Path) -> None:
+def test_our_split_of_pascal_context_has_the_photographs_of_our_voc_split(
+    photographs_2010: Path, tmp_path: Path
+) -> None:
     maps = {"2008_000002": ("train", bands(2, 2)), "2008_000075": ("val", bands(2, 427, 458, 100))}
     write_detail(photographs_2010 / "trainval_merged.json", maps)
 
@@ -170,7 +172,7 @@ def test_of_pascal_context_our_own_photographs_are_those_of_voc(photographs_2010
         ("pascal-context", r"trainval_merged\.json \(holds SegmentationClassContext, ImageSets/Segmentation"),
     ],
 )
-def test_an_archive_that_is_not_there_is_named_with_what_it_holds(
+def test_a_missing_archive_is_reported_with_its_contents(
     photographs_2010: Path, tmp_path: Path, name: str, lacking: str
 ) -> None:
     pack_zip(tmp_path / "tree", photographs_2010 / "leftImg8bit_trainvaltest.zip")
@@ -184,7 +186,7 @@ def test_an_archive_that_is_not_there_is_named_with_what_it_holds(
 
 @pytest.mark.parametrize("piece", [1, 7, 1 << 20])
 @pytest.mark.parametrize("indent", [None, 2])
-def test_entries_of_a_large_json_are_read_one_at_a_time(
+def test_entries_of_a_large_json_are_streamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, indent: int | None
 ) -> None:
     content = {

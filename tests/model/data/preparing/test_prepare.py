@@ -1,4 +1,4 @@
-"""Official archives, small ones in the official layout, laid out as sets that training reads."""
+"""Official archives in miniature become data sets for training."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_voc_becomes_a_set_that_training_reads(downloads: Path, tmp_path: Path) 
     ] == []
 
 
-def test_of_our_own_split_the_photographs_have_our_size(downloads: Path, tmp_path: Path) -> None:
+def test_photographs_of_our_split_are_resized(downloads: Path, tmp_path: Path) -> None:
     prepared = run("voc2012", downloads, tmp_path / "sets", own=True)
 
     (sample,) = read_dataset(tmp_path / "sets", "voc", "val").samples
@@ -74,7 +74,7 @@ def test_camvid_is_read_from_segnets_copy(tmp_path: Path) -> None:
     assert list(prepared.missing) == ["test"]
 
 
-def test_coco_is_made_of_its_panoptic_annotations(tmp_path: Path) -> None:
+def test_coco_is_read_from_its_panoptic_annotations(tmp_path: Path) -> None:
     ids = np.zeros((20, 20), np.int64)
     ids[:5], ids[5:10], ids[10:15] = 300, 70_000, 5
     # 1 is a person, 187 sky-other-merged, 21 a cow, which our set leaves out.
@@ -93,7 +93,7 @@ def test_coco_is_made_of_its_panoptic_annotations(tmp_path: Path) -> None:
     assert (len(data.classes), shown) == (129, ["person", "sky", None, None])
 
 
-def test_a_second_run_writes_nothing_anew(downloads: Path, tmp_path: Path) -> None:
+def test_a_second_run_rewrites_nothing(downloads: Path, tmp_path: Path) -> None:
     run("voc2012", downloads, tmp_path / "sets")
     masks = {path: path.stat().st_ino for path in (tmp_path / "sets/voc").rglob("masks/*.png")}
     unpacked: list[str] = []
@@ -104,7 +104,7 @@ def test_a_second_run_writes_nothing_anew(downloads: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
-def test_an_archive_that_leads_elsewhere_is_refused(tmp_path: Path, suffix: str) -> None:
+def test_an_archive_with_a_path_outside_its_folder_is_refused(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "downloads").mkdir()
     archive = tmp_path / "downloads" / "VOCtrainval_11-May-2012.tar"
     if suffix == ".zip":
@@ -122,9 +122,7 @@ def test_an_archive_that_leads_elsewhere_is_refused(tmp_path: Path, suffix: str)
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
-def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(
-    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_archive_bomb_is_refused(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "SPARE_BYTES", 1000)
     archive = tmp_path / f"bomb{suffix}"
     if suffix == ".zip":

@@ -1,4 +1,4 @@
-"""Masks that a model of known answers writes: their values, a run that was stopped, and what cannot be read."""
+"""Pseudo-labels by a model with known answers: mask values, resumption, unreadable photographs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def masks(target: Path, split: str = "train") -> dict[str, list[list[int]]]:
     }
 
 
-def test_masks_are_laid_out_as_a_set_to_train_on(photographs: Path, tmp_path: Path) -> None:
+def test_pseudo_labels_form_a_data_set(photographs: Path, tmp_path: Path) -> None:
     done = label(photographs, tmp_path / "sets" / "labelled")
 
     data = read_dataset(tmp_path / "sets", "labelled", "train")
@@ -57,7 +57,7 @@ def test_without_a_background_every_pixel_has_a_class_from_0_on(photographs: Pat
     assert masks(tmp_path / "labelled")["a"] == [[0, 0, 1], [0, 0, 1]]
 
 
-def test_pixels_that_no_class_is_sure_of_count_nowhere(photographs: Path, tmp_path: Path) -> None:
+def test_uncertain_pixels_are_ignored(photographs: Path, tmp_path: Path) -> None:
     """Blue is like neither red nor green: one of them wins with a half."""
     unsure = Labelling(Vocabulary(RED_GREEN, None), confidence=0.6)
 
@@ -66,7 +66,7 @@ def test_pixels_that_no_class_is_sure_of_count_nowhere(photographs: Path, tmp_pa
     assert masks(tmp_path / "labelled") == {"a": [[0, 0, 1], [0, 0, 1]], "b": [[1, 255, 255], [1, 255, 0]]}
 
 
-def test_a_run_that_was_stopped_goes_on(photographs: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_resumes(photographs: Path, tmp_path: Path) -> None:
     label(photographs, tmp_path / "labelled")
     (tmp_path / "labelled/train/masks/b.png").unlink()
     first = (tmp_path / "labelled/train/masks/a.png").stat().st_ino
@@ -89,7 +89,7 @@ def test_a_run_that_was_stopped_goes_on(photographs: Path, tmp_path: Path) -> No
         ),
     ],
 )
-def test_masks_made_otherwise_are_not_gone_on_with(
+def test_masks_with_other_options_are_not_continued(
     photographs: Path, tmp_path: Path, other: Labelling, named: str
 ) -> None:
     label(photographs, tmp_path / "labelled")
@@ -98,7 +98,7 @@ def test_masks_made_otherwise_are_not_gone_on_with(
         label(photographs, tmp_path / "labelled", other)
 
 
-def test_a_photograph_that_cannot_be_read_is_named_and_has_no_mask(photographs: Path, tmp_path: Path) -> None:
+def test_an_unreadable_photograph_is_reported_and_has_no_mask(photographs: Path, tmp_path: Path) -> None:
     (photographs / "c.jpg").write_bytes(b"<html>")
 
     done = label(photographs, tmp_path / "labelled")
@@ -110,7 +110,7 @@ def test_a_photograph_that_cannot_be_read_is_named_and_has_no_mask(photographs: 
     assert str(photographs / "c.jpg") in (tmp_path / "labelled/train/skipped.jsonl").read_text()
 
 
-def test_more_classes_than_a_mask_has_values_are_refused(photographs: Path, tmp_path: Path) -> None:
+def test_more_than_255_classes_are_refused(photographs: Path, tmp_path: Path) -> None:
     many = Vocabulary(tuple(ClassEntry(f"class {number}") for number in range(255)), Background())
 
     with pytest.raises(OptionError, match="256 classes; a mask of 8 bits holds at most 255"):

@@ -1,4 +1,4 @@
-"""Figures of a benchmark run beside published ones."""
+"""Figures of a benchmark run beside published figures."""
 
 from __future__ import annotations
 

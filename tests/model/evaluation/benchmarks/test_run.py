@@ -1,4 +1,4 @@
-"""A model whose answers are known on a benchmark of colours: background rules, mistakes, runs that were stopped."""
+"""Benchmark runs of a model with known answers: background rules, mistakes, resumption."""
 
 from __future__ import annotations
 

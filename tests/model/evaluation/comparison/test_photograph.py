@@ -1,4 +1,4 @@
-"""One photograph, a model whose answers are known."""
+"""The figures of one photograph, for a model with known answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model with known answers to every task, and scenes of colours for it."""
+"""A model with known answers to every task, and coloured scenes for it."""
 
 from __future__ import annotations
 

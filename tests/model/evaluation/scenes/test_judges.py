@@ -1,4 +1,4 @@
-"""The record of one image, for a model whose answers are known."""
+"""The record of one image, for a model with known answers."""
 
 from __future__ import annotations
 

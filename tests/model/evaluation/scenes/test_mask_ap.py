@@ -1,4 +1,4 @@
-"""Mask AP by hand, and beside pycocotools."""
+"""Mask AP computed by hand and by pycocotools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts for objects, and the IoU of the answers of a model whose answers are known."""
+"""Prompts for ground-truth objects, and the IoU of the answers."""
 
 from __future__ import annotations
 

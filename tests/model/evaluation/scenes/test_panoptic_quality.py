@@ -1,4 +1,4 @@
-"""Panoptic quality against counts made by hand, and against a slow count of pixels one by one."""
+"""Panoptic quality against a slow pixel-by-pixel count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What laying values over values changes, and what it leaves."""
+"""Overrides of recipe values from the command line."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def values() -> dict[str, Any]:
         ("fresh.key", 9, "fresh", {"key": 9}),
     ],
 )
-def test_one_value_changes(key: str, value: Any, where: str, after: Any) -> None:
+def test_an_override_changes_one_value(key: str, value: Any, where: str, after: Any) -> None:
     changed = values()
 
     lay(changed, key, value, Whole)
@@ -57,7 +57,7 @@ def test_one_value_changes(key: str, value: Any, where: str, after: Any) -> None
     assert changed == {name: entry for name, entry in values().items() if name != where}
 
 
-def test_a_collection_of_the_users_is_replaced() -> None:
+def test_an_override_replaces_a_whole_mapping() -> None:
     changed = values()
 
     lay(changed, "sets", {"mine": {"area": 9, "tv": 9}}, Whole)
@@ -74,7 +74,7 @@ def test_a_collection_of_the_users_is_replaced() -> None:
         ("phases.last", "'phases.last': 'last' is not one of 0 to 1"),
     ],
 )
-def test_a_key_that_leads_nowhere_says_where_it_ends(key: str, message: str) -> None:
+def test_an_unknown_key_is_refused_with_its_last_valid_part(key: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         lay(values(), key, 1, Whole)
 

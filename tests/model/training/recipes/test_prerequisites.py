@@ -1,4 +1,4 @@
-"""What a recipe stands on is trained once, and gone on with where it was stopped."""
+"""Recipes that a recipe depends on: trained once, and resumed after a stop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_is_trained_with_the_seed_of_the_one_above_and_then_left_alone(tmp_path: Path) -> None:
+def test_a_prerequisite_is_trained_once_with_the_seed_of_its_dependant(tmp_path: Path) -> None:
     file = tmp_path / "clip" / "clip.safetensors"
     planned = above(tmp_path, file)
     assert [first.recipe.out for first in trained_first(planned)] == [tmp_path / "clip"]
@@ -50,7 +50,7 @@ def test_it_is_trained_with_the_seed_of_the_one_above_and_then_left_alone(tmp_pa
     assert list(trained_first(planned)) == []
 
 
-def test_one_that_was_stopped_is_no_error_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_prerequisite_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "clip" / "clip.safetensors"
     planned = above(tmp_path, file)
     with monkeypatch.context() as stopped:
@@ -65,7 +65,7 @@ def test_one_that_was_stopped_is_no_error_and_goes_on(tmp_path: Path, monkeypatc
     assert is_finished(file)
 
 
-def test_what_lacks_below_is_said_above(tmp_path: Path) -> None:
+def test_a_missing_file_of_a_prerequisite_is_reported_by_its_dependant(tmp_path: Path) -> None:
     recipe = read_as(ClipRecipe, "clip-smoke", [f"data={tmp_path}"])
     below = [Below("clip", tmp_path / "clip.safetensors", "clip-smoke")]
 

@@ -1,4 +1,4 @@
-"""Recipes by name or from a file: registry, layers in order, overrides, and messages that name key, value and limit."""
+"""Recipes by name or from a file: registry, order of layers, overrides, error messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read(name: str, *overrides: str) -> Any:
     return read_recipe(name, overrides).recipe
 
 
-def test_a_recipe_over_another_changes_what_it_names() -> None:
+def test_a_derived_recipe_changes_only_the_values_it_names() -> None:
     smoke, whole = read("acme-smoke"), read("acme")
 
     assert (smoke.recipe, smoke.steps, smoke.loss.area, smoke.loss.tv) == ("acme-smoke", 5, 0.4, 0.5)
@@ -35,7 +35,7 @@ def test_dotted_overrides_come_last() -> None:
     assert [phase.global_batch for phase in recipe.phases] == [4, 7]
 
 
-def test_a_file_from_anywhere_is_laid_over_the_recipe_that_it_names(tmp_path: Path) -> None:
+def test_a_recipe_file_extends_the_recipe_it_names(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("recipe: acme-smoke\nloss: {area: 0.1}\nsets: {mine: 1}\n")
 
@@ -47,7 +47,7 @@ def test_a_file_from_anywhere_is_laid_over_the_recipe_that_it_names(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["acme-smoke", "tiny", "tiny-names-smoke", "tiny-prompts"])
-def test_what_a_run_writes_down_is_a_recipe_that_can_be_run_again(name: str, tmp_path: Path) -> None:
+def test_the_recipe_that_a_run_writes_can_be_run_again(name: str, tmp_path: Path) -> None:
     recipe = read(name, "seed=9", "out=elsewhere")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
 
@@ -63,7 +63,7 @@ def test_what_a_run_writes_down_is_a_recipe_that_can_be_run_again(name: str, tmp
         ("recipe: [\n", "is not a recipe: "),
     ],
 )
-def test_a_file_that_is_no_recipe_says_why(text: str, message: str, tmp_path: Path) -> None:
+def test_an_invalid_recipe_file_is_refused_with_the_reason(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text)
 
@@ -71,7 +71,7 @@ def test_a_file_that_is_no_recipe_says_why(text: str, message: str, tmp_path: Pa
         read(str(path))
 
 
-def test_recipes_in_a_circle_are_refused(tmp_path: Path) -> None:
+def test_circular_recipes_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "site" / "acme_seg" / "training" / "recipes"
     (folder / "one.yaml").write_text("recipe: two\n")
     (folder / "two.yaml").write_text("recipe: one\n")
@@ -80,12 +80,12 @@ def test_recipes_in_a_circle_are_refused(tmp_path: Path) -> None:
         read("one")
 
 
-def test_every_bad_value_is_named_at_once() -> None:
+def test_all_invalid_values_are_reported_together() -> None:
     with pytest.raises(RecipeError, match=r"recipe 'acme': steps: .*\(got -1\); loss\.area: .*\(got -2\); colour: "):
         read("acme", "steps=-1", "loss.area=-2", "colour=red")
 
 
-def test_a_budget_takes_the_place_of_another_one() -> None:
+def test_one_budget_replaces_another() -> None:
     by_time = read("tiny", "minutes=15")
 
     assert (by_time.steps, by_time.minutes, by_time.length) == (None, 15, "15 minutes")
@@ -94,7 +94,7 @@ def test_a_budget_takes_the_place_of_another_one() -> None:
 
 
 @pytest.mark.usefixtures("acme")
-def test_a_method_of_another_distribution_contributes_recipes_without_being_imported() -> None:
+def test_recipes_of_a_third_party_method_are_listed_without_importing_it() -> None:
     file = recipes()["acme"]
 
     assert (file.method.name, file.summary) == ("acme", "How acme is trained: on drawings")
@@ -102,12 +102,12 @@ def test_a_method_of_another_distribution_contributes_recipes_without_being_impo
     assert training_of(file).recipe.__name__ == "AcmeRecipe"
 
 
-def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
+def test_an_unknown_recipe_is_refused_with_the_known_names() -> None:
     with pytest.raises(RecipeError, match=r"no recipe 'huge'; known recipes: .*tiny, tiny-names"):
         find("huge")
 
 
-def test_the_recipes_of_tiny_are_read_without_torch() -> None:
+def test_recipes_of_tiny_are_read_without_importing_torch() -> None:
     program = (
         "import sys\n"
         "from lexiseg_model.training.recipes.read import read_recipe, recipes\n"
