@@ -34,7 +34,7 @@ NOT_RUN = (
     NotRun(r"ray start |lexiseg bulk \"s3://", "needs a cluster; tests/integration/bulk has two nodes"),
     NotRun(r"lexiseg models pull s3:", "needs a store; tests/service/commands has one"),
     NotRun(r"lexiseg models (use|back) tcl", "needs versions of tcl; tests/integration/fleet has some of tiny"),
-    NotRun(r"lexiseg models import |lexiseg serve .*(dense-clip|tcl)|lexiseg worker .*--model tcl", HUB),
+    NotRun(r"lexiseg models import |lexiseg serve .*(dense-clip|tcl|tipsv2)|lexiseg worker .*--model tcl", HUB),
     NotRun(r"lexiseg (eval --model tcl|data pseudo-label .*--model s-seg)", HUB),
     NotRun(r"lexiseg train (?!--list|tiny-smoke --dry-run)|torchrun ", HOURS),
     NotRun(r"lexiseg data (prepare|entities) ", DATA),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import constants, get_session, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
-from lexiseg_model.available import AvailableModel
+from lexiseg_model.available import AvailableModel, available
 from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.errors import (
     DamagedWeightsError,
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 REACH_SECONDS = 5.0  # to find out whether the hub answers; its client alone would try for most of a minute
 SHA256 = re.compile("[0-9a-f]{64}")  # the cache's name of a large file; small ones are named by a digest of git
-WEIGHTS = "model.safetensors"  # of transformers' checkpoints
+INDEX = ".safetensors.index.json"  # names the parts of weights that one file would not hold
 
 
 def why_out_of_reach() -> str | None:
@@ -58,6 +59,8 @@ def fetch(repository: str, files: Sequence[str], wanted: str, cache: Path | None
     silence = why_out_of_reach()
     if silence is not None:
         raise missing(wanted, silence)
+    for model in (entry for entry in available().values() if entry.hub == repository):
+        announce(model)
     reason: Exception | None = None
     for name in files:
         try:
@@ -76,14 +79,14 @@ def missing(wanted: str, reason: str) -> MissingWeightsError:
     )
 
 
-def fetch_folder(model: AvailableModel, files: Sequence[str], cache: Path | None = None) -> Path:
+def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]], cache: Path | None = None) -> Path:
     """The folder of a repository's files in the hub's cache, after what is missing was downloaded.
 
     The hub's client resumes where a connection broke. A downloaded file's SHA-256 is compared with the published one.
 
     Args:
         model: names the repository, and says the size and the licence before a download.
-        files: their names; weights in several parts have an index beside them, which is found.
+        files: groups of names; the first of each that is there is taken, and of an index of weights all its parts.
         cache: folder of the hub's cache, None for its own default.
 
     Raises:
@@ -92,41 +95,51 @@ def fetch_folder(model: AvailableModel, files: Sequence[str], cache: Path | None
         InterruptedDownloadError: the connection broke more often than the client tries.
         DamagedWeightsError: a file's digest is wrong.
     """
-    assert model.hub is not None, f"{model.name} is on no hub"
-    absent = [name for name in files if not isinstance(try_to_load_from_cache(model.hub, name, cache_dir=cache), str)]
-    if absent:
+    cached = [_cached(model, group, cache) for group in files]
+    if None in cached:
         silence = why_out_of_reach()
         if silence is not None:
+            absent = [group[0] for group, path in zip(files, cached, strict=True) if path is None]
             raise _not_here(model, absent, silence)
-        logger.warning("downloading %s for %s: %s", model.hub, model.name, model.download)
-    paths = [_download(model, name, cache) if name in absent else _cached(model.hub, name, cache) for name in files]
+        announce(model)
+    paths = [path or _download_any(model, group, cache) for group, path in zip(files, cached, strict=True)]
+    for index in (path for path in paths if path.name.endswith(INDEX)):
+        for part in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
+            _cached(model, (part,), cache) or _download_any(model, (part,), cache)
     return paths[0].parent
 
 
-def _cached(repository: str, name: str, cache: Path | None) -> Path:
-    cached = try_to_load_from_cache(repository, name, cache_dir=cache)
-    assert isinstance(cached, str)
-    return Path(cached)
+def announce(model: AvailableModel) -> None:
+    """Log what a download takes, and what the licence of the weights allows."""
+    logger.warning("downloading %s for %s: %s", model.hub, model.name, model.download)
 
 
-def _download(model: AvailableModel, name: str, cache: Path | None) -> Path:
-    assert model.hub is not None
-    try:
-        path = Path(hf_hub_download(model.hub, name, cache_dir=cache))
-    except GatedRepoError:
-        raise GatedWeightsError(
-            f"{model.name}: {constants.ENDPOINT}/{model.hub} is gated; accept its licence ({model.licence}) there and "
-            "set HF_TOKEN to a token of that account"
-        ) from None
-    except (RemoteEntryNotFoundError, RepositoryNotFoundError):
-        raise _not_here(model, [name], f"{constants.ENDPOINT} has no such file") from None
-    except Exception as error:  # whatever the hub's client and its transport raise
-        raise InterruptedDownloadError(
-            f"{model.name}: the download of {name} from {model.hub} ended early ({type(error).__name__}); "
-            "start again where the connection holds"
-        ) from error
-    _require_digest(model, path)
-    return path
+def _cached(model: AvailableModel, names: Sequence[str], cache: Path | None) -> Path | None:
+    """The first of some files that the hub's cache has."""
+    there = (try_to_load_from_cache(str(model.hub), name, cache_dir=cache) for name in names)
+    return next((Path(path) for path in there if isinstance(path, str)), None)
+
+
+def _download_any(model: AvailableModel, names: Sequence[str], cache: Path | None) -> Path:
+    """The first of some files that the hub has."""
+    for name in names:
+        try:
+            path = Path(hf_hub_download(str(model.hub), name, cache_dir=cache))
+        except GatedRepoError:
+            raise GatedWeightsError(
+                f"{model.name}: {constants.ENDPOINT}/{model.hub} is gated; accept its licence ({model.licence}) there "
+                "and set HF_TOKEN to a token of that account"
+            ) from None
+        except (RemoteEntryNotFoundError, RepositoryNotFoundError):
+            continue
+        except Exception as error:  # whatever the hub's client and its transport raise
+            raise InterruptedDownloadError(
+                f"{model.name}: the download of {name} from {model.hub} ended early ({type(error).__name__}); "
+                "start again where the connection holds"
+            ) from error
+        _require_digest(model, path)
+        return path
+    raise _not_here(model, names[:1], f"{constants.ENDPOINT} has no such file")
 
 
 def _require_digest(model: AvailableModel, path: Path) -> None:

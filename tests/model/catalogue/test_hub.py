@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ MODEL = AvailableModel(
     source="nobody",
     command="lexiseg serve --model small",
 )
-FILES = ("config.json", "model.safetensors")
+FILES = (("config.json",), ("model.safetensors", "model.safetensors.index.json"))
 
 
 class Hub(ThreadingHTTPServer):
@@ -184,3 +185,14 @@ def test_without_a_network_the_files_and_the_import_are_named(tmp_path: Path, mo
         match=r"no config.json, model.safetensors of somebody/small .*748 MB.* models import --method tipsv2 ",
     ):
         fetch_folder(MODEL, FILES, tmp_path)
+
+
+def test_weights_in_parts_are_found_by_their_index(hub: Hub, tmp_path: Path) -> None:
+    del hub.files["model.safetensors"]
+    parts = {f"model-0000{number}-of-00002.safetensors": bytes([number]) * 9 for number in (1, 2)}
+    index = {"weight_map": {f"layer.{number}": name for number, name in enumerate(parts)}}
+    hub.files |= {"model.safetensors.index.json": json.dumps(index).encode(), **parts}
+
+    folder = fetch_folder(MODEL, FILES, tmp_path)
+
+    assert {name: (folder / name).read_bytes() for name in parts} == parts

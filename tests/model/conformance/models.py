@@ -15,6 +15,7 @@ from tests.model.methods.s_seg_plus import small as s_seg_plus
 from tests.model.methods.sam3 import small as sam3
 from tests.model.methods.tcl import small as tcl
 from tests.model.methods.tiny import small as tiny
+from tests.model.methods.tipsv2 import small as tipsv2
 from tests.model.methods.unpair_seg import small as unpair_seg
 from tests.model.stand_in import ColourSegmenter
 from tests.model.tasks.asking import ALL
@@ -41,6 +42,7 @@ MODELS: dict[str, Model] = {
     "unpair_seg": Model(unpair_seg.segmenter, masks=True, prompts=True, examples=True),
     "s_seg": Model(lambda precision: s_seg.small_segmenter(precision=precision), masks=True),
     "s_seg_plus": Model(s_seg_plus.segmenter),
+    "tipsv2": Model(tipsv2.segmenter, examples=True),
     "sam3": Model(sam3.segmenter, own_examples=True),
 }
 

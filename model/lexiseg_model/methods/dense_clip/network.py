@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lexiseg_model.clip import vision
 from lexiseg_model.clip.dino import DinoTower
 from lexiseg_model.clip.images import Padding, normalise
+from lexiseg_model.clip.patch_text import ImageTower
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.dense_clip import policies
 from lexiseg_model.methods.dense_clip.dinoiser import DEPTH, DinoiserHeads
@@ -109,12 +110,13 @@ def attention_policy(settings: DenseClipSettings) -> policies.AttentionPolicy:
     return by_name[settings.policy]
 
 
-class ImagePass(nn.Module):
+class ImagePass(ImageTower):
     """uint8 tiles [N, 3, s, t] -> `patches` [N, D, h, w] and, where the method has it, `objectness` [N, h, w]."""
 
     def __init__(self, network: DenseNetwork) -> None:
         super().__init__()
         self.network = network
+        self.multiple = network.multiple
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """uint8 [N, 3, s, t] -> [N, D, h, w], and [N, h, w] where the method sees objects."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.dino import DinoName
-from lexiseg_model.clip.images import Normalisation
-from lexiseg_model.clip.text_side import background_words, template_set
+from lexiseg_model.clip.patch_text import PatchTextSettings
+from lexiseg_model.clip.text_side import background_words
 from lexiseg_model.clip.towers import configuration
 from lexiseg_model.clip.vision import PositionRule
 from lexiseg_model.errors import OptionError
@@ -23,45 +22,21 @@ DATA = Path(__file__).parent / "data"
 PolicyName = Literal["maskclip", "sclip", "clearclip", "naclip", "proxyclip", "clip_dinoiser"]
 
 
-class DenseClipSettings(BaseModel):
+class DenseClipSettings(PatchTextSettings):
     """How one dense CLIP model works; a card's `settings`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     policy: PolicyName = "naclip"
     architecture: str = Field("ViT-B-16", description="open_clip's name, without -quickgelu")
     pretrained: str | None = Field("openai", description="open_clip's tag; None: weights lie beside the card")
     quick_gelu: bool | None = Field(None, description="activation; None: decided by tag or weights")
     positions: PositionRule = "scale_factor"
-    normalisation: Normalisation = "clip_rounded"
-
-    window: int | None = Field(224, ge=32, description="side of a square window in pixels; None: the whole image")
-    stride: int | None = Field(112, ge=1, description="between windows, in pixels")
-
-    templates: str = Field("imagenet80", description="a set of lexiseg_model.clip.text_side")
-    logit_scale: float = Field(40, gt=0, description="of cosines, before the softmax over texts")
-    prob_thd: float = Field(0, ge=0, le=1, description="probability below which a pixel goes to class 0")
     area_thd: float | None = Field(None, ge=0, le=1, description="share of all foreground that a class must own")
-    pamr_iterations: int = Field(0, ge=0, description="of refinement on the cosines; 0: none")
-    pamr_dilations: tuple[int, ...] = Field((8, 16), min_length=1)
-
     gaussian_std: float = Field(5.0, gt=0, description="NACLIP's neighbourhood, in patches")
     beta: float = Field(1.2, gt=0, description="ProxyCLIP: similarity times this mean is where attention begins")
     gamma: float = Field(3.0, gt=0, description="ProxyCLIP: sharpness of attention")
     proxy: DinoName = Field("dino_vitb8", description="ProxyCLIP: the tower that says what belongs together")
     least_correlation: float = Field(0.2, ge=0, lt=1, description="CLIP-DINOiser: gamma, of correlations")
     certainty: float = Field(0.99, gt=0, le=1, description="CLIP-DINOiser: delta, from it a class needs no object")
-
-    examples: ExampleLevels = ExampleLevels()
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if (self.window is None) != (self.stride is None):
-            raise ValueError("window and stride come together, or neither")
-        if self.window is not None and self.stride is not None and self.stride > self.window:
-            raise ValueError(f"stride {self.stride} beyond window {self.window} leaves gaps")
-        template_set(self.templates)
-        return self
 
 
 class PublishedPolicy(BaseModel):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import nullcontext
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from tokenizers import Tokenizer
 from torch import Tensor
 
+from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, filled
 from lexiseg_model.catalogue.weights import state_digest
 from lexiseg_model.clip.compat import without_compiler
-from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.sam3.examples import Shown
 
 
@@ -35,7 +33,7 @@ class Sam3Settings(BaseModel):
     probability: float = Field(0.5, gt=0, lt=1, description="that a class needs to own a pixel")
 
 
-TOKENIZER = "tokenizer.json"  # its bytes, among the weights
+NAME = "SAM 3"
 
 
 class Seen(NamedTuple):
@@ -48,29 +46,13 @@ class Seen(NamedTuple):
     semantic: Tensor
 
 
-def require_transformers() -> None:
-    """Says what to install.
-
-    Raises:
-        WeightsError: it is not there.
-    """
-    if find_spec("transformers") is None:
-        raise WeightsError("SAM 3 runs by transformers, which is not installed: pip install 'transformers>=5.23,<6'")
-
-
 class Sam3Network:
     """A `Sam3Model` on one device; float32 but for the image pass."""
 
     def __init__(self, settings: Sam3Settings, state: dict[str, Tensor], device: torch.device) -> None:
         from transformers import Sam3Config, Sam3Model  # optional, and slow to import
 
-        with torch.random.fork_rng(devices=[]):  # its random weights give way to `state`
-            self.model: Any = Sam3Model(Sam3Config(**settings.config))
-        self.model.float()
-        missing, unexpected = self.model.load_state_dict(state, strict=False)
-        if missing or unexpected:
-            raise WeightsError(f"weights of another SAM 3: {len(missing)} missing, {len(unexpected)} unexpected")
-        self.model.eval().requires_grad_(False).to(device)
+        self.model: Any = filled(Sam3Model, Sam3Config(**settings.config), state, NAME).to(device)
         self.device = device
         colours = torch.tensor([settings.mean, settings.std]).view(2, 1, 3, 1, 1)
         self._mean, self._std = colours.to(device)
@@ -135,29 +117,17 @@ class TextRows:
     def __init__(self, network: Sam3Network, settings: Sam3Settings, state: dict[str, Tensor]) -> None:
         self._network = network
         self._settings = settings
-        self._tokenizer = Tokenizer.from_str(bytes(state[TOKENIZER].to(torch.uint8).tolist()).decode())
-        self._tokenizer.enable_truncation(settings.tokens)
-        self._tokenizer.no_padding()
+        self._tokens = Tokens(state, settings.tokens, settings.padding, NAME)
         own = state_digest({name: value for name, value in state.items() if name.startswith(TEXT_SIDE)})
         self.digest = hashlib.sha256(f"sam3 {own} {settings.tokens} {settings.padding}".encode()).hexdigest()[:16]
         self.width = settings.tokens * network.width + 1
-
-    def ids(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """Tokens [S, L], and which are no padding."""
-        ids = torch.full((len(texts), self._settings.tokens), self._settings.padding)
-        valid = torch.zeros(len(texts), self._settings.tokens, dtype=torch.bool)
-        for place, encoding in enumerate(self._tokenizer.encode_batch(texts)):
-            n = len(encoding.ids)
-            ids[place, :n] = torch.tensor(encoding.ids)
-            valid[place, :n] = True
-        return ids, valid
 
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """[S, L * C + 1]."""
         rows = np.empty((len(texts), self.width), np.float32)
         for first in range(0, len(texts), AT_ONCE):
-            ids, valid = self.ids(texts[first : first + AT_ONCE])
+            ids, valid = self._tokens(texts[first : first + AT_ONCE])
             some = rows[first : first + len(ids)]
             some[:, :-1] = self._network.tokens(ids, valid).flatten(1).cpu().numpy()
             some[:, -1] = valid.sum(1).numpy()

@@ -20,18 +20,19 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
+from lexiseg_model.catalogue.transformers_model import require_transformers
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.sam3 import examples
-from lexiseg_model.methods.sam3.network import TOKENIZER, Sam3Network, Sam3Settings, Seen, require_transformers, resized
+from lexiseg_model.methods.sam3.network import NAME, Sam3Network, Sam3Settings, Seen, resized
 from lexiseg_model.methods.sam3.network import TextRows as TokenRows
 from lexiseg_model.segmenter import ExampleVectors, NamedMasks, Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region
 
-NAMES = ("fine", "middle", "coarse")
+LEVELS = ("fine", "middle", "coarse")
 PICTURE = "picture"  # beside them: which one it is
 SURE = 1e-6  # from which a probability is as good as 0 or 1
 WORDS_AT_ONCE = 8  # on a GPU; on a CPU a batch gains nothing, and may round otherwise
@@ -50,8 +51,7 @@ class Sam3Segmenter(Segmenter):
         self.digest = digest
         self.settings = settings
         self._execution = execution
-        weights = {name: value for name, value in state.items() if name != TOKENIZER}
-        self.network = Sam3Network(settings, weights, execution.device)
+        self.network = Sam3Network(settings, state, execution.device)
         self._text = TokenRows(self.network, settings, state)
         self.text_digest = self._text.digest
         self._word: Tensor | None = None
@@ -79,7 +79,7 @@ class Sam3Segmenter(Segmenter):
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
-        maps = {name: part[0].clone() for name, part in zip(NAMES, tile_features, strict=True)}
+        maps = {name: part[0].clone() for name, part in zip(LEVELS, tile_features, strict=True)}
         return Features(plan.size, {**maps, PICTURE: examples.fingerprint(plan.tiles[0])})
 
     # text side
@@ -141,7 +141,7 @@ class Sam3Segmenter(Segmenter):
 
     def _seen(self, features: Features, bank: TextBank) -> Iterator[Seen]:
         device = self._execution.device
-        levels = [features.tensors[name].to(device).float() for name in NAMES]
+        levels = [features.tensors[name].to(device).float() for name in LEVELS]
         for vectors in _apart(bank.vectors, 1 if device.type == "cpu" else WORDS_AT_ONCE):
             if vectors[0, -1] > 0:
                 yield self.network.see(levels, *self._text.words(vectors))
@@ -176,12 +176,10 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> Sam3Segmenter:
     Raises:
         WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
-    require_transformers()
+    require_transformers(NAME)
     try:
         settings = Sam3Settings.model_validate(card.settings)
     except ValidationError as error:
         raise WeightsError(f"{card.name}: the card's settings are not those of sam3: {error}") from None
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
-    if TOKENIZER not in state:
-        raise WeightsError(f"{folder / WEIGHTS}: no {TOKENIZER}; expected what `lexiseg models import` writes")
     return Sam3Segmenter(state, settings, card, image_digest(card, str(card.weights_sha256)), execution)

@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 
 from lexiseg_model import catalogue, tasks
-from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue import importing, transformers_model
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.sam3 import network
 from lexiseg_model.methods.sam3.import_ import Options
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
@@ -125,7 +124,7 @@ def test_one_image_pass_serves_every_word(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_transformers_a_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "find_spec", lambda name: None)
+    monkeypatch.setattr(transformers_model, "find_spec", lambda name: None)
 
     with pytest.raises(WeightsError, match=r"pip install 'transformers>=5\.23,<6'$"):
         importing.import_model(methods()["sam3"], "mine", Options(checkpoint=tmp_path), tmp_path)

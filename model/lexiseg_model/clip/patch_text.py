@@ -1,0 +1,230 @@
+"""Segmenters over two plain towers: one gives patches, one gives rows of texts, in one space.
+
+Sliding windows, cosines of patches with texts, PAMR, and the background rule of the dense CLIP methods. A new pair of
+towers is an `ImageTower` and a `RawRows`; the rest is here.
+
+Features of an image (`Features.tensors`): `patches` [N, D, h, w], unit vectors on the patch grid of each window,
+`guide` uint8 [3, H, W], the canvas, and whatever else the image tower gives. `class_scores` are cosines.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from lexiseg_model.clip import by_example, windowed
+from lexiseg_model.clip.by_example import ExampleLevels
+from lexiseg_model.clip.images import Normalisation, Padding, normalise
+from lexiseg_model.clip.segmenter import ClipSegmenter
+from lexiseg_model.clip.text_side import ClassRule, RawRows, template_set
+from lexiseg_model.device import Execution
+from lexiseg_model.features import Features, Layout, Plan, TileFeatures
+from lexiseg_model.masks import pamr
+from lexiseg_model.masks.pamr import PamrSettings
+from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
+from lexiseg_model.types import ModelCard, Refinement, Region
+from lexiseg_model.vocabulary.examples import cells_of, means_of
+
+TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best
+MOST_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte
+LEAST = 1e-6  # of a threshold of probability, before its logarithm
+
+
+class PatchTextSettings(BaseModel):
+    """How windows are laid and scores become an answer; part of a card's `settings`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    normalisation: Normalisation = "clip_rounded"
+
+    window: int | None = Field(224, ge=32, description="side of a square window in pixels; None: the whole image")
+    stride: int | None = Field(112, ge=1, description="between windows, in pixels")
+
+    templates: str = Field("imagenet80", description="a set of lexiseg_model.clip.text_side")
+    logit_scale: float = Field(40, gt=0, description="of cosines, before the softmax over texts")
+    prob_thd: float = Field(0, ge=0, le=1, description="probability below which a pixel goes to class 0")
+    pamr_iterations: int = Field(0, ge=0, description="of refinement on the cosines; 0: none")
+    pamr_dilations: tuple[int, ...] = Field((8, 16), min_length=1)
+
+    examples: ExampleLevels = ExampleLevels()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.window is None) != (self.stride is None):
+            raise ValueError("window and stride come together, or neither")
+        if self.window is not None and self.stride is not None and self.stride > self.window:
+            raise ValueError(f"stride {self.stride} beyond window {self.window} leaves gaps")
+        template_set(self.templates)
+        return self
+
+
+class ImageTower(nn.Module, ABC):
+    """An image tower that gives patches."""
+
+    multiple: int  # pixels: tiles are padded with the mean colour to multiples of it
+
+    @abstractmethod
+    def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        """uint8 tiles [N, 3, s, t] -> `patches` [N, D, h, w] of unit length in the space of texts, and other maps."""
+
+
+class PatchTextSegmenter(ClipSegmenter):
+    """An image tower and a text tower on one device."""
+
+    maps: tuple[str, ...] = ("patches",)  # names of what the image tower gives
+
+    def __init__(
+        self,
+        tower: ImageTower,
+        texts: RawRows,
+        settings: PatchTextSettings,
+        card: ModelCard,
+        digest: str,
+        execution: Execution,
+    ) -> None:
+        rule: ClassRule = "mean_of_units"
+        super().__init__(card, digest, texts, settings.templates, rule, settings.window, settings.stride, execution)
+        self.settings = settings
+        self.tower = tower.to(execution.device, execution.dtype).eval()
+        self.probability_scale = settings.logit_scale
+
+    # images
+
+    def image_network(self) -> nn.Module:
+        return self.tower
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        tensors = {name: part.clone() for name, part in zip(self.maps, tile_features, strict=False)}
+        return Features(plan.size, tensors | {"guide": windowed.canvas_of(plan)}, windowed.layout_of(plan))
+
+    # vocabulary side
+
+    @torch.inference_mode()
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        if bank.n_classes == len(bank.owner):
+            return self._text_scores(features, bank.vectors)
+        return torch.cat([best for best, _ in self._by_class(features, bank)])
+
+    @torch.inference_mode()
+    def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
+        """As released: texts compete, averaged over windows, and a class has the probability of its best text.
+
+        Exact: at the image's own size, but on the canvas where that would take too much memory (0.02 % of the fixture's
+        labels differ). Fast and refined: the colours are looked at for classes only.
+        """
+        fast = self._execution.precision == "fast"
+        if bank.n_classes == len(bank.owner) or (refine == "pamr" and fast):
+            return super().competing(features, bank, refine)
+        refined = refine == "pamr"
+        whole = not fast and bank.n_classes * math.prod(features.size) <= MOST_AT_FULL_SIZE
+        parts = list(self._by_class(features, bank, features.size if whole or refined else None, refined))
+        classes = torch.cat([best for best, _ in parts])
+        everything = torch.stack([of_texts for _, of_texts in parts]).logsumexp(0)
+        best = (classes * self.probability_scale).logsumexp(0)
+        others = everything + torch.log1p(-(best - everything).clamp(max=-LEAST).exp())
+        return Competing(classes, others, refined)
+
+    @torch.inference_mode()
+    def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
+        """[R, 2 D]: the mean embedding of each region's cells, and that of the picture."""
+        maps = self._embeddings(features)
+        cells = [cells_of(region, features.size, maps) for region in regions]
+        return by_example.rows_of(means_of(cells, maps), maps.mean((1, 2)))
+
+    @torch.inference_mode()
+    def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
+        device = self._execution.device
+        return by_example.vectors(positive, negative, self.settings.examples, self.card.embedding, device)
+
+    def _embeddings(self, features: Features) -> Tensor:
+        """[D, h, w] over the canvas on a grid as fine as that of the windows, which are averaged."""
+        layout = features.layout or Layout(features.size, features.size)
+        padding = Padding.to_multiple(layout.tile, self.tower.multiple)
+        patches = features.tensors["patches"]
+        maps = (self.on_window(each.float(), layout, padding) for each in patches)
+        merged = windowed.merge(maps, layout, self._execution.precision)
+        rows, columns = (max(1, round(side / self.tower.multiple)) for side in layout.canvas)
+        return F.adaptive_avg_pool2d(merged[None], (rows, columns))[0]
+
+    def _by_class(
+        self, features: Features, bank: TextBank, size: tuple[int, int] | None = None, refined: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of some classes at a time, their best texts' scores [k, h, w] and the logit [h, w] of all their texts."""
+        for part, texts in _groups(bank):
+            scores = self._text_scores(features, texts)
+            if size is not None:
+                scores = windowed.resize(scores, size)
+            if refined:
+                guide = normalise(features.tensors["guide"].to(scores.device)[None], self.settings.normalisation)[0]
+                scores = self._refine(scores, windowed.resize(guide, features.size))
+            yield windowed.best_of_texts(scores, part), (scores * self.probability_scale).logsumexp(0)
+
+    def _text_scores(self, features: Features, vectors: Tensor) -> Tensor:
+        """Cosines [T, h, w] with vectors [T, D], windows averaged."""
+        layout = features.layout or Layout(features.size, features.size)
+        padding = Padding.to_multiple(layout.tile, self.tower.multiple)
+        maps = (self.on_window(cosines, layout, padding) for cosines in self.cosines(features, vectors))
+        return windowed.merge(maps, layout, self._execution.precision)
+
+    def cosines(self, features: Features, vectors: Tensor) -> Iterator[Tensor]:
+        """[T, h, w] on the patch grid of each window, padding included; of vectors [T, D]."""
+        for patches in features.tensors["patches"]:
+            # [T, D] x [D, h*w] -> [T, h, w]
+            yield (vectors @ patches.float().flatten(1)).view(-1, *patches.shape[1:])
+
+    def refined_scores(self, features: Features, bank: TextBank) -> Tensor:
+        """PAMR on the cosines, as NACLIP has it.
+
+        Exact: at the image's own size, as published. Fast: on the canvas, and only of classes that win somewhere;
+        the others keep their lowest score everywhere.
+        """
+        scores = self.class_scores(features, bank)
+        canvas = features.tensors["guide"].to(self._execution.device)
+        guide = normalise(canvas[None], self.settings.normalisation)[0]
+        if self._execution.precision == "exact":
+            return self._refine(windowed.resize(scores, features.size), windowed.resize(guide, features.size))
+        scores = windowed.resize(scores, (guide.shape[1], guide.shape[2]))
+        winning = torch.bincount(scores.argmax(0).flatten(), minlength=len(scores)).nonzero()[:, 0]
+        refined = scores.amin((1, 2), keepdim=True).expand_as(scores).clone()
+        refined[winning] = self._refine(scores[winning], guide)
+        return refined
+
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        """Where the best is less probable than the threshold among all that competes, the pixel is nobody's."""
+        least = self.settings.prob_thd if threshold is None else threshold
+        return logits.logsumexp(0) + math.log(max(least, LEAST))
+
+    def _refine(self, scores: Tensor, guide: Tensor) -> Tensor:
+        steps = PamrSettings(self.settings.pamr_iterations or PamrSettings().iterations, self.settings.pamr_dilations)
+        return pamr.refine(scores, guide, steps)
+
+    def on_window(self, maps: Tensor, layout: Layout, padding: Padding) -> Tensor:
+        """[T, h, w] on the patch grid -> on the window's pixels, or lattice when fast, without the padding."""
+        step = 1 if self._execution.precision == "exact" else windowed.LATTICE
+        height, width = padding.padded(layout.tile)
+        return padding.over(step).crop(windowed.resize(maps, (height // step, width // step)))
+
+
+def _groups(bank: TextBank) -> Iterator[tuple[TextBank, Tensor]]:
+    """Neighbouring classes with about `TEXTS_AT_ONCE` texts: their own bank, and its vectors."""
+    first = 0
+    ends = np.searchsorted(bank.owner, np.arange(1, bank.n_classes + 1))
+    while first < bank.n_classes:
+        begin = int(ends[first - 1]) if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, begin + TEXTS_AT_ONCE, "right")))
+        chosen = slice(begin, int(ends[last - 1]))
+        vectors = bank.vectors[chosen]
+        yield TextBank(vectors, bank.owner[chosen] - first, last - first), vectors
+        first = last

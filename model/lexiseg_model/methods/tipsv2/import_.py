@@ -1,0 +1,52 @@
+"""Read a TIPSv2 checkpoint in the hub's layout by transformers' classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.catalogue.transformers_model import flat_state, plain_config, read_pretrained, require_transformers
+from lexiseg_model.errors import MissingWeightsError, WeightsError
+from lexiseg_model.methods.tipsv2.towers import NAME
+
+TOKENS = 64  # of Tipsv2Processor
+TOKENIZERS = ("tokenizer.json", "tokenizer.model")  # files that hold its vocabulary
+
+
+class Options(ImportOptions):
+    """`checkpoint` is a folder as `google/tipsv2-b14` on the hub: config.json, model.safetensors, the tokenizer."""
+
+    checkpoint: Path = Field(description="folder of a TIPSv2 as the hub has it")
+
+
+def read(options: Options) -> Imported:
+    """The weights, the configuration and the tokenizer.
+
+    Raises:
+        WeightsError: transformers is not installed, or the folder holds no TIPSv2.
+    """
+    require_transformers(NAME)
+    from transformers import Tipsv2Model, Tipsv2Tokenizer  # optional, and slow to import
+
+    folder = options.checkpoint
+    if not any((folder / name).is_file() for name in TOKENIZERS):  # transformers would make an empty one
+        raise MissingWeightsError(f"{folder} has none of {', '.join(TOKENIZERS)}; expected TIPSv2's tokenizer")
+    model = read_pretrained(folder, Tipsv2Model, NAME)
+    tokenizer = read_pretrained(folder, Tipsv2Tokenizer, NAME)
+    if tokenizer.pad_token_id is None:
+        raise WeightsError(f"{folder}: the tokenizer has no padding; expected TIPSv2's")
+    card = own_card("tipsv2")
+    settings = {
+        **card.settings,
+        "config": plain_config(model.config.to_dict()),
+        "tokens": TOKENS,
+        "padding": tokenizer.pad_token_id,
+    }
+    changes = {
+        "settings": settings,
+        "embedding": model.config.vision_config.hidden_size,
+        "lineage": imported_from(folder),
+    }
+    return Imported(card.model_copy(update=changes), flat_state(model, tokenizer))

@@ -1,0 +1,85 @@
+"""TIPSv2's two towers, by transformers' network: patches and text rows in one space, compared as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, filled
+from lexiseg_model.clip.images import Padding, normalise
+from lexiseg_model.clip.patch_text import ImageTower, PatchTextSettings
+from lexiseg_model.clip.text import encode_in_chunks, rows_digest
+from lexiseg_model.clip.vision import patch_map
+
+NAME = "TIPSv2"
+TEXT_SIDE = ("text_model.", TOKENIZER)
+
+
+class TipsSettings(PatchTextSettings):
+    """A card's settings. The last three come from the checkpoint."""
+
+    config: dict[str, Any] = Field(description="of `transformers.Tipsv2Model`")
+    tokens: int = Field(gt=0, description="of a text, padding included")
+    padding: int = Field(ge=0, description="the token that fills a text up")
+
+
+def network_of(settings: TipsSettings, state: dict[str, Tensor]) -> Any:
+    """transformers' `Tipsv2Model` with the weights of a flat state.
+
+    Raises:
+        ForeignWeightsError: the weights are of another network.
+    """
+    from transformers import Tipsv2Config, Tipsv2Model  # optional, and slow to import
+
+    return filled(Tipsv2Model, Tipsv2Config(**settings.config), state, NAME)
+
+
+class TipsImageTower(ImageTower):
+    """Patch tokens after the last norm; class token and register are dropped."""
+
+    def __init__(self, vision_model: Any, settings: TipsSettings) -> None:
+        super().__init__()
+        self.vision_model = vision_model
+        self.multiple = int(vision_model.config.patch_size)
+        self._normalisation = settings.normalisation
+        self._before_patches = 1 + int(vision_model.config.num_register_tokens)
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        """uint8 [N, 3, s, t] -> [N, D, h, w] of unit length."""
+        padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
+        images = padding.add(normalise(tiles, self._normalisation))
+        tokens = self.vision_model(pixel_values=images).last_hidden_state[:, self._before_patches :]
+        grid = (images.shape[2] // self.multiple, images.shape[3] // self.multiple)
+        return (F.normalize(patch_map(tokens, grid).float(), dim=1),)
+
+
+class TipsTextTower:
+    """Rows [S, D]: the mean of a text's tokens after the last norm."""
+
+    def __init__(self, text_model: Any, settings: TipsSettings, state: dict[str, Tensor], device: torch.device) -> None:
+        self._model = text_model.to(device)
+        self._device = device
+        self._padding = settings.padding
+        self._tokens = Tokens(state, settings.tokens, settings.padding, NAME)
+        self.width = int(text_model.config.hidden_size)
+        own = {name: value for name, value in state.items() if name.startswith(TEXT_SIDE)}
+        self.digest = rows_digest((NAME, settings.config["text_config"], settings.tokens, settings.padding), own)
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Rows [len(texts), width], not of unit length."""
+        if not texts:
+            return np.empty((0, self.width), np.float32)
+        tokens, _ = self._tokens(texts)
+        return encode_in_chunks(tokens, self._rows, self.width, self._device, end_marked=False)
+
+    @torch.inference_mode()
+    def _rows(self, tokens: Tensor) -> Tensor:
+        mask = (tokens != self._padding).long()
+        rows: Tensor = self._model(input_ids=tokens, attention_mask=mask).pooler_output
+        return rows.float()

@@ -1,0 +1,142 @@
+"""TIPSv2 against transformers on random weights, from a folder and through the hub's cache."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from huggingface_hub import constants
+from torch import Tensor
+
+from lexiseg_model import catalogue
+from lexiseg_model.available import available
+from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue.method import methods
+from lexiseg_model.errors import ForeignWeightsError, MissingWeightsError, WeightsError
+from lexiseg_model.methods.tipsv2.import_ import Options
+from lexiseg_model.types import ClassEntry
+from tests.model.methods.tipsv2 import small
+
+# Of torch's compiler, which torchvision imports where its own library does not load.
+pytestmark = pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
+TEXTS = ["red", "a photo of many boats.", "an old wooden rowing boat"]
+
+
+def assert_exact(ours: Tensor, theirs: Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("window", [small.SIDE, 98])
+def test_patches_are_those_of_transformers(window: int, tmp_path: Path) -> None:
+    from transformers import Tipsv2ImageProcessor, Tipsv2Model
+
+    small.save(tmp_path)
+    rgb = np.random.default_rng(window).integers(0, 256, (window, window, 3), np.uint8)
+    processor = Tipsv2ImageProcessor.from_pretrained(tmp_path, size={"height": window, "width": window})
+    with torch.inference_mode():
+        inputs = processor(images=rgb, return_tensors="pt")
+        theirs = Tipsv2Model.from_pretrained(tmp_path).eval().vision_model(**inputs).last_hidden_state
+
+    ours = small.segmenter(window=window)
+    plan = ours.plan(rgb)
+    (patches,) = ours.encode_tiles(plan.tiles)
+
+    side = window // 14
+    expected = F.normalize(theirs[0, 2:], dim=1).T.reshape(1, small.WIDTH, side, side)
+    assert_exact(patches, expected)
+
+
+def test_rows_are_those_of_transformers(tmp_path: Path) -> None:
+    from transformers import Tipsv2Model, Tipsv2Processor
+
+    small.save(tmp_path)
+    with torch.inference_mode():
+        inputs = Tipsv2Processor.from_pretrained(tmp_path)(text=TEXTS, return_tensors="pt")
+        theirs = Tipsv2Model.from_pretrained(tmp_path).eval().get_text_features(**inputs).pooler_output
+
+    assert_exact(torch.from_numpy(small.segmenter().encode_texts(TEXTS)), theirs)
+
+
+def test_scores_are_cosines_of_patches_with_the_mean_of_a_class_in_its_templates() -> None:
+    ours = small.segmenter()
+    rgb = np.random.default_rng(0).integers(0, 256, (small.SIDE, small.SIDE, 3), np.uint8)
+    plan = ours.plan(rgb)
+    features = ours.assemble(plan, ours.encode_tiles(plan.tiles))
+    classes = (ClassEntry("red"), ClassEntry("boat"))
+    rows = torch.from_numpy(ours.encode_texts(ours.texts(classes)))
+
+    scores = ours.class_scores(features, ours.text_bank(classes, ours.encode_texts(ours.texts(classes))))
+
+    vectors = F.normalize(F.normalize(rows.view(2, -1, small.WIDTH), dim=2).mean(1), dim=1)
+    cosines = torch.einsum("td,dhw->thw", vectors, features.tensors["patches"][0])
+    expected = F.interpolate(cosines[None], (small.SIDE, small.SIDE), mode="bilinear")[0]
+    assert_exact(scores, expected)
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the hub that holds `google/tipsv2-b14` and `-l14` at the small size, and no hub behind it."""
+    for name in ("tipsv2-b14", "tipsv2-l14"):
+        repository = tmp_path / f"models--google--{name}"
+        small.save(repository / "snapshots" / "abc")
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text("abc")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    entry = available()["tipsv2-b14"].model_copy(update={"card": {"embedding": small.WIDTH}, "memory_mb": 1})
+    monkeypatch.setitem(available(), "tipsv2-b14", entry)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("hub_cache")
+def test_a_model_of_the_list_is_served_by_its_name_from_the_hubs_files() -> None:
+    catalogue.require("tipsv2-b14")
+    served = catalogue.load("tipsv2-b14", device="cpu")
+
+    assert (served.card.name, served.card.embedding) == ("tipsv2-b14", small.WIDTH)
+    np.testing.assert_array_equal(served.encode_texts(TEXTS), small.segmenter().encode_texts(TEXTS))
+
+
+@pytest.mark.usefixtures("hub_cache")
+def test_weights_of_another_size_are_refused() -> None:
+    with pytest.raises(ForeignWeightsError, match=r"tipsv2-l14: the card says width 1024, its weights have 32"):
+        catalogue.load("tipsv2-l14", device="cpu")
+
+
+@pytest.mark.usefixtures("hub_cache")
+def test_a_model_that_is_not_here_names_its_repository_and_the_import() -> None:
+    with pytest.raises(MissingWeightsError, match=r"google/tipsv2-g14 .*--method tipsv2 --checkpoint FOLDER"):
+        catalogue.require("tipsv2-g14")
+
+
+@pytest.mark.parametrize("gone", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_folder_that_is_no_checkpoint_is_refused(gone: str, tmp_path: Path) -> None:
+    small.save(tmp_path / "hub")
+    (tmp_path / "hub" / gone).unlink()
+
+    with pytest.raises(WeightsError, match="hub"):
+        importing.import_model(methods()["tipsv2"], "mine", Options(checkpoint=tmp_path / "hub"), tmp_path)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_weights_that_lack_a_layer_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    small.save(tmp_path)
+    file = tmp_path / "model.safetensors"
+    state = load_file(file)
+    del state[next(name for name in state if name.startswith("vision") and "norm" in name)]
+    save_file(state, file, {"format": "pt"})
+
+    with pytest.raises(WeightsError, match="1 weights are missing, as vision_model"):
+        importing.import_model(methods()["tipsv2"], "mine", Options(checkpoint=tmp_path), tmp_path)
+
+
+def test_a_model_directory_moves(tmp_path: Path) -> None:
+    shutil.copytree(small.imported(), tmp_path / "small")
+
+    assert catalogue.load("small", models_dir=tmp_path, device="cpu").text_digest == small.segmenter().text_digest
