@@ -6,6 +6,8 @@ All files are installed with the package; the pages load nothing from other host
 from __future__ import annotations
 
 import asyncio
+import gzip
+import hashlib
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -15,7 +17,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.image.samples import NoSample, photograph
@@ -81,18 +83,6 @@ async def openapi(request: Request) -> Response:
     return Response(orjson.dumps(schema), media_type="application/json")
 
 
-@router.get(DOCS)
-async def docs_page() -> Response:
-    """The interactive documentation."""
-    return FileResponse(WEB / "docs.html", media_type="text/html", headers={"Content-Security-Policy": DOCS_POLICY})
-
-
-@router.get("/")
-async def playground_page() -> Response:
-    """The playground."""
-    return FileResponse(PLAYGROUND / "index.html", media_type="text/html", headers=PLAYGROUND_HEADERS)
-
-
 @router.get(SAMPLE)
 def sample() -> Response:
     """A photograph to start with; 404 where the package that contains it is not installed."""
@@ -103,9 +93,19 @@ def sample() -> Response:
 
 
 def _serve(path: str, file: Path, media_type: str, headers: dict[str, str]) -> None:
+    """Serve a file from memory, compressed once; a browser that has it already gets 304."""
+    plain = file.read_bytes()
+    packed = gzip.compress(plain, mtime=0)
+    tag = f'"{hashlib.sha256(plain).hexdigest()[:32]}"'
+    headers = {**headers, "ETag": tag, "Vary": "Accept-Encoding"}
+
     @router.get(path, name=file.name)
-    async def asset() -> Response:
-        return FileResponse(file, media_type=media_type, headers=headers)
+    async def asset(request: Request) -> Response:
+        if tag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(packed, media_type=media_type, headers={**headers, "Content-Encoding": "gzip"})
+        return Response(plain, media_type=media_type, headers=headers)
 
 
 def _swagger_ui() -> Path:
@@ -116,6 +116,8 @@ def _swagger_ui() -> Path:
     return Path(package.origin).parent / "static"
 
 
+_serve(DOCS, WEB / "docs.html", "text/html", {"Content-Security-Policy": DOCS_POLICY})
+_serve("/", PLAYGROUND / "index.html", "text/html", PLAYGROUND_HEADERS)
 for _name in SCRIPTS:
     _serve(f"/playground/{_name}", PLAYGROUND / _name, "text/javascript", PLAYGROUND_HEADERS)
 _serve("/playground/style.css", PLAYGROUND / "style.css", "text/css", PLAYGROUND_HEADERS)

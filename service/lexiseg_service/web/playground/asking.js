@@ -1,4 +1,4 @@
-// Asking about the picture: a moment after the last change, one question at a time.
+// Asking about the picture, one question at a time.
 
 import { Problem, segment } from "/playground/api.js";
 import { patiently, withdraw, wordsOf } from "/playground/busy.js";
@@ -6,15 +6,15 @@ import { remember } from "/playground/leaving.js";
 import { $, happened, page, tell } from "/playground/page.js";
 import { askable, question, state } from "/playground/state.js";
 
-const PATIENCE = 250; // milliseconds after the last change
+const TYPING_PAUSE = 250; // milliseconds after the last change of words; a click or a box is asked about at once
 
 let waiting = 0;
 let running = null;
 
-page.addEventListener("changed", () => {
+page.addEventListener("changed", ({ detail }) => {
   remember(question());
   clearTimeout(waiting);
-  waiting = state.mode === "picture" ? setTimeout(ask, PATIENCE) : 0;
+  waiting = state.mode === "picture" ? setTimeout(ask, detail?.atOnce ? 0 : TYPING_PAUSE) : 0;
   if (state.mode !== "picture") stop();
 });
 

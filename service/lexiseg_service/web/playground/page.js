@@ -6,8 +6,9 @@ export const page = new EventTarget();
 
 export const $ = (id) => document.getElementById(id);
 
-export function happened(name) {
-  page.dispatchEvent(new Event(name));
+/** `detail` of `changed`: `{atOnce: true}` where a pause would only delay the answer. */
+export function happened(name, detail) {
+  page.dispatchEvent(new CustomEvent(name, { detail }));
 }
 
 export function tell(text, wrong = false) {

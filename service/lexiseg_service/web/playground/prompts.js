@@ -37,7 +37,7 @@ export function promptOn(view) {
     view.draw();
     $("next").disabled = !state.begun;
     buttons();
-    happened("changed");
+    happened("changed", { atOnce: true });
   }
 
   function begin(prompts) {

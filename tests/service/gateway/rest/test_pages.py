@@ -43,6 +43,32 @@ async def test_a_browser_without_a_key_can_open_every_file() -> None:
             assert answer.headers["content-type"].partition(";")[0] == kinds[suffix]
 
 
+async def test_files_are_compressed_and_sent_once(client: httpx.AsyncClient) -> None:
+    plain = await client.get("/playground/main.js", headers={"accept-encoding": "identity"})
+    packed = await client.get("/playground/main.js", headers={"accept-encoding": "gzip, br"})
+
+    again = await client.get("/playground/main.js", headers={"if-none-match": packed.headers["etag"]})
+
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.content == plain.content
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"])
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_the_page_preloads_every_module_it_imports(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/")).text
+    wanted, seen = ["/playground/main.js"], set[str]()
+    while wanted:
+        path = wanted.pop()
+        if path not in seen:
+            seen.add(path)
+            wanted += re.findall(r'from "(/playground/[^"]*)"', (await client.get(path)).text)
+
+    preloaded = set(re.findall(r'rel="modulepreload" href="([^"]*)"', page))
+    assert seen - preloaded == {"/playground/main.js"}
+
+
 async def test_swagger_ui_shows_our_description(client: httpx.AsyncClient) -> None:
     start = (await client.get("/docs/assets/docs.js")).text
 
