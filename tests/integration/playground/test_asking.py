@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.integration.playground.asking import add, asked_directly, choose, expect_result, place, segments
-from tests.integration.playground.conftest import opened
+from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
 
 
@@ -48,7 +48,7 @@ def test_a_picture_may_be_dropped(page: Page) -> None:
             data.items.add(new File([photograph], "dropped.jpg", { type: "image/jpeg" }));
             document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
         }""",
-        "/playground/sample.jpg",
+        "/playground/china.jpg",
     )
     add(page, "sky")
 
@@ -79,8 +79,62 @@ def test_a_dragged_box_is_labelled_with_the_words(page: Page) -> None:
     page.mouse.up()
 
     expect_result(page, "Cut out 1 object")
-    expect(segments(page)).to_have_count(1)
-    expect(segments(page)).to_contain_text("sky")
+    expect_result(page, "Found building, sky")
+    expect(segments(page)).to_have_count(3)
+    expect(segments(page).first).to_contain_text("sky")
+
+
+def test_a_click_leaves_the_words_as_they_are_and_asks_about_them_no_more(page: Page) -> None:
+    choose(page)
+    add(page, "sky", "building")
+    expect_result(page, "Found sky, building")
+
+    with page.expect_request("**/v1/segment") as asked:
+        page.mouse.click(*place(page, 200, 290))
+
+    assert "prompts" in json.loads(asked.value.post_data or "")
+    expect_result(page, "Cut out 1 object. Found sky, building.")
+    expect(segments(page)).to_have_count(3)
+
+
+def test_the_switch_makes_a_click_remove(page: Page) -> None:
+    choose(page)
+    page.mouse.click(*place(page, 200, 290))
+    expect_result(page, "Cut out 1 object")
+    page.check("[name=sign][value=remove]")
+
+    with page.expect_request("**/v1/segment") as asked:
+        page.mouse.click(*place(page, 200, 200))
+
+    (prompt,) = json.loads(asked.value.post_data or "")["prompts"]
+    assert [point["positive"] for point in prompt["points"]] == [True, False]
+
+
+def test_a_long_press_of_a_finger_removes(browser: Browser, server: Server) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    context.set_default_timeout(PATIENCE)
+    page = opened(context, server.url)
+    choose(page)
+    page.touchscreen.tap(*place(page, 200, 290))
+    expect_result(page, "Cut out 1 object")
+    finger = context.new_cdp_session(page)
+    x, y = place(page, 200, 200)
+
+    with page.expect_request("**/v1/segment") as asked:
+        finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    (prompt,) = json.loads(asked.value.post_data or "")["prompts"]
+    assert [point["positive"] for point in prompt["points"]] == [True, False]
+    context.close()
+
+
+def test_an_example_without_words_shows_everything(page: Page) -> None:
+    expect(page.locator("#examples button")).to_have_count(3)
+    page.get_by_role("button", name="everything, without words").click()
+
+    expect_result(page, "Found 2 objects")
+    assert page.is_checked("[name=task][value=everything]")
 
 
 def test_all_of_it_by_the_keyboard(page: Page) -> None:
@@ -132,13 +186,13 @@ def test_a_second_question_sends_no_picture(page: Page) -> None:
 def test_the_link_asks_the_same_again(page: Page, context: BrowserContext, server: Server) -> None:
     add(page, "sky", "sofa|couch")
     page.locator("#more summary").click()
-    page.select_option("#task", "panoptic")
+    page.check("[name=task][value=panoptic]")
     page.wait_for_url(re.compile("panoptic"))
 
     again = opened(context, page.url)
 
     expect(again.locator("#chips li")).to_have_count(2)
-    assert again.input_value("#task") == "panoptic"
+    assert again.is_checked("[name=task][value=panoptic]")
 
 
 def test_the_exported_masks_are_the_service_s(page: Page, server: Server) -> None:

@@ -162,7 +162,7 @@ def test_what_is_shown_on_the_way_to_another_place_is_looked_for_there(page: Pag
 
     until(page, ANSWERED)
     left, _, width, _ = page.evaluate(
-        "import('/playground/state.js').then((page) => page.state.answer.segments[0].bbox)"
+        "import('/playground/page.js').then((page) => page.state.answer.segments[0].bbox)"
     )
     assert abs(left + width / 2 - ball(8)[0]) < RADIUS / 2
 

@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from lexiseg_service.gateway.admission.keys import line_of
-from tests.integration.playground.asking import add, choose, expect_result
+from tests import pictures
+from tests.integration.playground.asking import add, choose, expect_result, segments
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
 
@@ -67,6 +68,7 @@ def test_a_server_that_is_gone_is_told_and_asked_again(page: Page, context: Brow
     context.set_offline(True)
     add(page, "tree")
     expect_result(page, "The server does not answer")
+    expect(segments(page)).to_have_count(1)  # the last answer stays
 
     context.set_offline(False)
     page.locator("#chips button").last.click()
@@ -90,11 +92,21 @@ def test_a_key_is_asked_for_once_and_kept(context: BrowserContext, locked: Serve
     expect(again.locator("#model option")).to_have_count(1)
 
 
-def test_what_the_service_refuses_is_told_in_its_words(context: BrowserContext, locked: Server) -> None:
+def test_a_picture_beyond_the_limits_is_shrunk_and_that_is_told(context: BrowserContext, locked: Server) -> None:
     page = opened(context, locked.url)
     page.fill("#key", "right")
     page.press("#key", "Tab")
     choose(page)
-    add(page, "sky")
+    expect(page.locator("#note")).to_contain_text("larger than the 4,096 bytes that the service takes: it is sent at")
+    with page.expect_response("**/v1/segment") as answered:
+        add(page, "sky")
 
-    expect_result(page, "4,096")
+    height, width = answered.value.json()["size"]
+    expect(page.locator("#note")).to_contain_text(f"{width} x {height} pixels")
+    expect_result(page, "sky")
+
+
+def test_a_picture_too_small_for_any_mask_is_refused_before_it_is_sent(page: Page) -> None:
+    choose(page, pictures.encoded(pictures.photograph("china").resize((12, 8)), "PNG"), "dot.png")
+
+    expect_result(page, "dot.png has 12 x 8 pixels; the service takes sides of at least 16.")

@@ -29,8 +29,8 @@ def say(page: Page, what: str) -> None:
 
 
 def keep_as(page: Page, name: str) -> None:
-    page.get_by_label("Keep them in a vocabulary of that name").fill(name)
-    page.get_by_role("button", name="Keep", exact=True).click()
+    page.get_by_label("Save them in a vocabulary named").fill(name)
+    page.get_by_role("button", name="Save", exact=True).click()
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_threshold_makes_the_most_marks_come_true(
     page: Page, marks: list[tuple[float, bool]], threshold: float | None, agree: int
 ) -> None:
     proposed = page.evaluate(
-        "async (marks) => (await import('/playground/thumbs.js')).propose(marks)",
+        "async (marks) => (await import('/playground/answer.js')).propose(marks)",
         [{"score": value, "right": right} for value, right in marks],
     )
 
@@ -65,10 +65,10 @@ def test_a_segment_that_is_wrong_is_dropped_and_the_threshold_kept(page: Page, s
     expect(proposals.first).to_have_text("sky no threshold does better 1 right, 0 wrong; 1 of 1 as marked")
     expect(proposals.last).to_contain_text(f"building at least {wrong + 0.01:.2f} 0 right, 1 wrong")
 
-    page.get_by_role("button", name="Use them").click()
+    page.get_by_role("button", name="Apply").click()
     expect_result(page, "Not found: building")
     keep_as(page, "seen-from-the-page")
-    expect(page.locator("#kept")).to_have_text("Kept as seen-from-the-page.")
+    expect(page.locator("#kept")).to_have_text("Saved as seen-from-the-page.")
 
     entries = kept(server, "seen-from-the-page")
     assert entries["sky"]["threshold"] is None

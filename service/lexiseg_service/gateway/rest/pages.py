@@ -20,18 +20,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_service.gateway.rest.paths import answer_head
-from lexiseg_service.image.samples import NoSample, photograph
+from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 PLAYGROUND = WEB / "playground"
 SCRIPTS = tuple(sorted(path.name for path in PLAYGROUND.glob("*.js")))
-SAMPLE = "/playground/sample.jpg"
+EXAMPLES = tuple(sorted(path.name for path in PLAYGROUND.glob("*.webp")))
+PHOTOGRAPHS = tuple(f"/playground/{name}" for name in AUTHORS)
 DOCS = "/docs"
 SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 # Paths that need no API key: a browser cannot send one with a page.
 PATHS = frozenset(
-    {"/", SAMPLE, DOCS, "/openapi.json", f"{DOCS}/assets/docs.js"}
-    | {f"/playground/{name}" for name in (*SCRIPTS, "style.css")}
+    {"/", *PHOTOGRAPHS, DOCS, "/openapi.json", f"{DOCS}/assets/docs.js"}
+    | {f"/playground/{name}" for name in (*SCRIPTS, *EXAMPLES, "style.css")}
     | {f"{DOCS}/assets/{name}" for name in SWAGGER_UI}
 )
 # Pictures are drawn on canvases; no text of a request is written into the page as HTML.
@@ -51,6 +52,8 @@ PLAYGROUND_HEADERS = {
     "Cache-Control": "no-cache",  # changes with each version
 }
 ONE_DAY = {"Cache-Control": "public, max-age=86400"}
+
+_INDEX = (PLAYGROUND / "index.html").read_text(encoding="utf-8")
 
 router = APIRouter(include_in_schema=False)
 
@@ -83,29 +86,49 @@ async def openapi(request: Request) -> Response:
     return Response(orjson.dumps(schema), media_type="application/json")
 
 
-@router.get(SAMPLE)
-def sample() -> Response:
-    """A photograph to start with; 404 where the package that contains it is not installed."""
-    try:
-        return Response(photograph("china.jpg"), media_type="image/jpeg", headers=ONE_DAY)
-    except NoSample:
-        return Response(status_code=404)
+@router.get("/")
+async def playground_page(request: Request) -> Response:
+    """The playground, with the limits that it checks before it sends a picture."""
+    limits = request.app.state.settings.limits
+    page = _INDEX.replace("{max_bytes}", str(limits.max_image_bytes)).replace("{max_pixels}", str(limits.max_pixels))
+    return _Asset(page.encode(), "text/html", PLAYGROUND_HEADERS).response(request)
+
+
+class _Asset:
+    """A file in memory, compressed; a browser that has it already gets 304."""
+
+    def __init__(self, content: bytes, media_type: str, headers: dict[str, str]) -> None:
+        self._content = content
+        self._packed = gzip.compress(content, mtime=0)
+        self._media_type = media_type
+        self._tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        self._headers = {**headers, "ETag": self._tag, "Vary": "Accept-Encoding"}
+
+    def response(self, request: Request) -> Response:
+        """The file in the encoding that the request accepts."""
+        if self._tag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=self._headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers = {**self._headers, "Content-Encoding": "gzip"}
+            return Response(self._packed, media_type=self._media_type, headers=headers)
+        return Response(self._content, media_type=self._media_type, headers=self._headers)
 
 
 def _serve(path: str, file: Path, media_type: str, headers: dict[str, str]) -> None:
-    """Serve a file from memory, compressed once; a browser that has it already gets 304."""
-    plain = file.read_bytes()
-    packed = gzip.compress(plain, mtime=0)
-    tag = f'"{hashlib.sha256(plain).hexdigest()[:32]}"'
-    headers = {**headers, "ETag": tag, "Vary": "Accept-Encoding"}
+    asset = _Asset(file.read_bytes(), media_type, headers)
 
     @router.get(path, name=file.name)
-    async def asset(request: Request) -> Response:
-        if tag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(packed, media_type=media_type, headers={**headers, "Content-Encoding": "gzip"})
-        return Response(plain, media_type=media_type, headers=headers)
+    async def answer(request: Request) -> Response:
+        return asset.response(request)
+
+
+def _serve_photograph(path: str) -> None:
+    @router.get(path, name=path)
+    def answer() -> Response:
+        try:
+            return Response(photograph(path.rpartition("/")[2]), media_type="image/jpeg", headers=ONE_DAY)
+        except NoSample:  # the package that contains it is not installed
+            return Response(status_code=404)
 
 
 def _swagger_ui() -> Path:
@@ -117,7 +140,10 @@ def _swagger_ui() -> Path:
 
 
 _serve(DOCS, WEB / "docs.html", "text/html", {"Content-Security-Policy": DOCS_POLICY})
-_serve("/", PLAYGROUND / "index.html", "text/html", PLAYGROUND_HEADERS)
+for _path in PHOTOGRAPHS:
+    _serve_photograph(_path)
+for _name in EXAMPLES:
+    _serve(f"/playground/{_name}", PLAYGROUND / _name, "image/webp", ONE_DAY)
 for _name in SCRIPTS:
     _serve(f"/playground/{_name}", PLAYGROUND / _name, "text/javascript", PLAYGROUND_HEADERS)
 _serve("/playground/style.css", PLAYGROUND / "style.css", "text/css", PLAYGROUND_HEADERS)

@@ -1,53 +1,57 @@
-// The playground: a picture, words or prompts, and what the service finds.
+// The playground: pictures and tabs, menus, and who hears whom. Video and exports are loaded when they are first used.
 
-import { get, keepKey, key } from "/playground/api.js";
-import { showOn, under } from "/playground/answer.js";
-import { refuse } from "/playground/asking.js";
-import { cameraFor, playOn } from "/playground/video.js";
-import * as leaving from "/playground/leaving.js";
-import { $, happened, page } from "/playground/page.js";
-import { dropOn, takeOn } from "/playground/pictures.js";
-import { previewOn } from "/playground/preview.js";
-import { promptOn } from "/playground/prompts.js";
-import { state } from "/playground/state.js";
-import { thumbsFor } from "/playground/thumbs.js";
+import { calibrateWith, segmentAt, showOn } from "/playground/answer.js";
+import { $, card, happened, manner, page, state, tasks, tell } from "/playground/page.js";
+import { addWords, previewOn, promptOn, refuse } from "/playground/question.js";
+import { get, keepKey, key, Problem, segment, wordsOf } from "/playground/server.js";
 import { View } from "/playground/view.js";
-import { drawChips } from "/playground/words.js";
 
+const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
+const TRIED = "lexiseg-tried"; // kept for this tab: the question is still that of an example
+const MODES = ["picture", "video"];
+const MIN_SIDE = 16; // pixels
+const JPEG_QUALITY = 0.92;
+
+const painter = new Worker("/playground/painter.js", { type: "module" });
 const view = new View($("canvas"));
-showOn(view);
+showOn(view, painter);
 promptOn(view);
-const take = takeOn(view);
-const open = playOn(view, take);
-cameraFor(take);
-dropOn(take, open);
-previewOn(view);
-thumbsFor(offer);
-leaving.offer(view);
+previewOn(view, painter);
+calibrateWith(offer);
+
+// Menus
 
 let pointed = null; // the pixel that the pointer or the keyboard is at
 view.addEventListener("hover", ({ detail }) => {
   pointed = detail;
-  name();
+  nameUnderPointer();
 });
-for (const told of ["answered", "mapped"]) page.addEventListener(told, name);
-for (const id of ["vocabulary", "task", "model", "refine", "background"]) {
+for (const name of ["answered", "mapped"]) page.addEventListener(name, nameUnderPointer);
+for (const id of ["vocabulary", "tasks", "model", "refine", "background"]) {
   $(id).addEventListener("change", () => happened("changed"));
 }
+$("model").addEventListener("change", offerTasks);
 $("opacity").addEventListener("input", () => {
   view.opacity = Number($("opacity").value);
   view.draw();
 });
+for (const sign of document.getElementsByName("sign")) {
+  sign.addEventListener("change", () => (view.adding = sign.value === "add"));
+}
 $("key").value = key();
 $("access").addEventListener("submit", (event) => event.preventDefault());
 $("key").addEventListener("change", () => {
   keepKey($("key").value.trim());
   offer().then(() => happened("changed"));
 });
+$("export").addEventListener("click", async ({ target }) => {
+  if (target.type === "button") (await import("/playground/export.js")).act(target.id, view);
+});
 
-/** What lies under the pointer, by the answer that shows: it may rest while another comes. */
-function name() {
-  $("hover").textContent = pointed ? under(pointed) : "";
+/** What lies under the pointer in the shown answer: the pointer may rest while another answer comes. */
+function nameUnderPointer() {
+  const one = pointed && segmentAt(pointed);
+  $("hover").textContent = one ? `${one.name} ${one.score.toFixed(2)}` : "";
 }
 
 /** Models and vocabularies, for the menus; without a key that is needed there are none. */
@@ -60,23 +64,225 @@ async function offer() {
     $("refine").replaceChildren(new Option("default", ""), ...words.map((word) => new Option(word, word)));
     const mine = new Option("your words", "");
     $("vocabulary").replaceChildren(mine, ...vocabularies.map(({ name }) => new Option(name, name)));
+    offerTasks();
   } catch (problem) {
     refuse(problem);
   }
 }
 
+/** Tasks that the chosen model lacks cannot be chosen. */
+function offerTasks() {
+  for (const button of tasks()) button.disabled = Boolean(card()) && !card().tasks.includes(button.value);
+  if ([...tasks()].some((button) => button.checked && button.disabled)) tasks().value = "semantic";
+}
+
+// Pictures
+
+let turn = 0;
+$("file").addEventListener("change", () => {
+  const [file] = $("file").files;
+  $("file").value = ""; // the same one may be chosen again
+  if (file) take(file);
+});
+$("examples").addEventListener("click", async ({ target }) => {
+  const button = target.closest("button");
+  if (!button) return;
+  const { picture, words, background, task } = button.dataset;
+  const photograph = await fetch(`/playground/${picture}`);
+  await take(new File([await photograph.blob()], picture, { type: photograph.headers.get("content-type") }));
+  if (state.words.length) return;
+  $("background").checked = background !== "false";
+  tasks().value = task ?? "semantic";
+  sessionStorage.setItem(TRIED, words ?? "");
+  if (words) addWords(words);
+  else happened("changed");
+});
+for (const image of $("examples").querySelectorAll("img")) {
+  image.addEventListener("error", () => (image.closest("button").hidden = true)); // its package is not installed
+}
+for (const id of ["background", "tasks"]) {
+  $(id).addEventListener("change", () => sessionStorage.removeItem(TRIED)); // now it is the visitor's
+}
+$("another").addEventListener("click", () => {
+  if (state.mode === "picture") state.picture = null;
+  else state.clip = null;
+  turnTo(state.mode);
+  if (state.mode === "picture") happened("pictured");
+  (state.mode === "picture" ? $("file") : $("clip")).focus();
+});
+page.addEventListener("turned", () => state.mode === "picture" && state.picture && view.show(state.picture.image));
+
+async function take(file) {
+  const mine = (turn += 1);
+  const picture = await opened(file);
+  if (!picture || mine !== turn) return; // meanwhile another was chosen
+  removeExampleWords();
+  state.picture = picture;
+  state.prompts = [];
+  $("note").textContent = picture.note ?? "";
+  turnTo("picture");
+  happened("pictured");
+}
+
+/** `{file, id, width, height, image, note}`; null, with a message, where neither browser nor service can open it. */
+async function opened(file) {
+  const name = file.name || "That";
+  if (!file.size) return tell(`${name} is empty.`, true);
+  let image = null;
+  try {
+    image = await createImageBitmap(file, { imageOrientation: "from-image" });
+  } catch {
+    if (!FOREIGN.test(name)) return tell(`${name} is not a picture that this browser can open.`, true);
+  }
+  try {
+    return image ? await within(file, image) : await shownByService(file);
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    return tell(`${name}: ${problem.status === 401 ? wordsOf(problem) : problem.message}`, true);
+  }
+}
+
+/** A picture within the service's limits: shrunk where it must be, with a note. */
+async function within(file, image) {
+  const [maxBytes, maxPixels] = [Number(document.body.dataset.maxBytes), Number(document.body.dataset.maxPixels)];
+  const { width, height } = image;
+  if (Math.min(width, height) < MIN_SIDE) {
+    return tell(`${file.name} has ${width} x ${height} pixels; the service takes sides of at least ${MIN_SIDE}.`, true);
+  }
+  if (file.size <= maxBytes && width * height <= maxPixels) return { file, id: null, width, height, image };
+  for (let factor = Math.min(1, Math.sqrt(maxPixels / (width * height))); ; factor *= 0.75) {
+    const [across, down] = [Math.floor(width * factor), Math.floor(height * factor)];
+    if (Math.min(across, down) < MIN_SIDE) {
+      return tell(`${file.name} does not fit into the ${maxBytes.toLocaleString("en")} bytes that the service takes.`, true);
+    }
+    const canvas = new OffscreenCanvas(across, down);
+    canvas.getContext("2d").drawImage(image, 0, 0, across, down);
+    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY });
+    if (blob.size > maxBytes) continue;
+    const smaller = new File([blob], `${file.name.replace(/\.[^.]*$/, "")}.jpg`, { type: "image/jpeg" });
+    const why = file.size > maxBytes ? `${maxBytes.toLocaleString("en")} bytes` : `${maxPixels / 1e6} megapixels`;
+    const note = `${file.name} was larger than the ${why} that the service takes: it is sent at ${across} x ${down} pixels.`;
+    return { file: smaller, id: null, width: across, height: down, image: canvas.transferToImageBitmap(), note };
+  }
+}
+
+/** As the service reads it, at its own size, of at most 1,280 pixels: an answer's overlay, with nothing laid over. */
+async function shownByService(file) {
+  tell(`This browser cannot open ${file.name}: asking the service…`);
+  const picture = { file, id: null };
+  const nothing = { classes: ["picture"], threshold: 1, mask: "none", overlay: true, ...manner() };
+  const { overlay, size: [height, width] } = await segment(picture, nothing);
+  const bytes = Uint8Array.from(atob(overlay), (one) => one.charCodeAt(0));
+  const image = await createImageBitmap(new Blob([bytes]), { resizeWidth: width, resizeHeight: height });
+  return { ...picture, width, height, image };
+}
+
+/** An example's words would paint all of another picture: they go, the visitor's own words stay. */
+function removeExampleWords() {
+  const words = sessionStorage.getItem(TRIED)?.split(",");
+  if (!words) return;
+  sessionStorage.removeItem(TRIED);
+  $("background").checked = true;
+  tasks().value = "semantic";
+  state.words = state.words.filter(({ name }) => !words.includes(name));
+}
+
+document.addEventListener("paste", (event) => {
+  const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
+  if (file) take(file);
+});
+for (const [name, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    $("stage").classList.toggle("over", over);
+    if (name !== "drop" || !event.dataTransfer.files.length) return;
+    const [file] = event.dataTransfer.files;
+    (file.type.startsWith("video/") ? openClip : take)(file);
+  });
+}
+
+// Tabs
+
+/** To the other tab, or to this one with something else on it; fires `turned`. */
+function turnTo(mode) {
+  state.mode = mode;
+  const image = mode === "picture" ? state.picture : state.clip;
+  for (const one of MODES) {
+    $(`tab-${one}`).ariaSelected = String(one === mode);
+    $(`tab-${one}`).tabIndex = one === mode ? 0 : -1;
+  }
+  const stood = ["empty", "no-clip"].some((id) => $(id).contains(document.activeElement));
+  $("stage").setAttribute("aria-labelledby", `tab-${mode}`);
+  $("empty").hidden = mode !== "picture" || Boolean(image);
+  $("no-clip").hidden = mode !== "video" || Boolean(image);
+  $("canvas").hidden = !image;
+  $("signs").hidden = mode !== "picture" || !image;
+  $("player").hidden = mode !== "video" || !image;
+  $("another").hidden = !image;
+  if (mode !== "picture" || !image) $("note").textContent = "";
+  if (stood && image) $("canvas").focus(); // what was pressed is gone
+  state.answer = null;
+  tell("");
+  happened("answered");
+  happened("turned");
+  happened("changed");
+}
+
+for (const mode of MODES) $(`tab-${mode}`).addEventListener("click", () => state.mode !== mode && turnTo(mode));
+$("tabs").addEventListener("keydown", (event) => {
+  if (!event.key.startsWith("Arrow")) return;
+  turnTo(MODES[1 - MODES.indexOf(state.mode)]);
+  $(`tab-${state.mode}`).focus();
+  event.preventDefault();
+});
+
+// Video and camera
+
+let video = null; // of the module, once
+
+function videoModule() {
+  video ??= import("/playground/video.js").then(({ cameraFor, playOn }) => ({
+    openClip: playOn(view, take, () => turnTo("video")),
+    openCamera: cameraFor(take),
+  }));
+  return video;
+}
+
+async function openClip(file) {
+  await (await videoModule()).openClip(file);
+}
+
+$("clip").addEventListener("change", () => {
+  const [file] = $("clip").files;
+  $("clip").value = ""; // the same one may be chosen again
+  if (file) openClip(file);
+});
+$("camera").addEventListener("click", async () => (await videoModule()).openCamera());
+
+// Start
+
+/** The question in the address. */
+function recalled() {
+  try {
+    const asked = JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}");
+    return asked && typeof asked === "object" ? asked : {};
+  } catch {
+    return {};
+  }
+}
+
 async function start() {
   await offer();
-  const asked = leaving.recalled();
-  for (const id of ["vocabulary", "task", "model", "refine"]) {
+  const asked = recalled();
+  for (const id of ["vocabulary", "model", "refine"]) {
     if ([...$(id).options].some((option) => option.value === asked[id])) $(id).value = asked[id];
   }
+  if ([...tasks()].some((button) => button.value === asked.task)) tasks().value = asked.task;
   if (asked.background === false) $("background").checked = false;
   state.words = (asked.classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] }));
-  drawChips();
-  const sample = await fetch("/playground/sample.jpg", { method: "HEAD" }).catch(() => null);
-  $("sample").hidden = !sample?.ok;
+  happened("answered");
   document.body.dataset.ready = "yes";
+  for (const image of $("examples").querySelectorAll("img")) image.src = image.dataset.src; // after all that is needed
 }
 
 start();

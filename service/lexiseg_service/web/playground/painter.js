@@ -1,10 +1,12 @@
-// The worker: masks to a map of segments, the map to a picture. The page stays free meanwhile, whatever the image's size.
+// The worker: masks to a map of segments, the map to fills and outlines. The page stays responsive meanwhile.
 
-import { colourOf, patternOf } from "/playground/colours.js";
-import { paint } from "/playground/rle.js";
+import { colourOf, paint, patternOf } from "/playground/masks.js";
 
-const [OPAQUE, FAINT] = [0xff000000, 0x70000000];
-const LARGEST = 2048; // cells of the map's longer side; screens show no more
+const [OPAQUE, FAINT] = [0xff000000, 0x70000000]; // alpha of ABGR words
+const MAX_SIDE = 1600; // cells of the map's longer side; screens show no more
+const MAX_NAME_SIDE = 400; // cells in which the places of names are looked for
+const MIN_NAMED = 0.002; // share of the picture; a smaller segment gets its colour but no name
+const OUTLINES_PER_SIDE = 640; // thickness of an outline is the longer side divided by this
 let map = new Uint16Array(0);
 let size = { width: 0, height: 0, step: 1 };
 
@@ -15,38 +17,87 @@ self.onmessage = ({ data }) => {
 };
 
 function decode({ turn, width, height, segments }) {
-  const step = Math.max(1, Math.ceil(Math.max(width, height) / LARGEST));
+  const step = Math.max(1, Math.ceil(Math.max(width, height) / MAX_SIDE));
   size = { width: Math.ceil(width / step), height: Math.ceil(height / step), step };
   map = new Uint16Array(size.width * size.height);
   // The first on top, as in the service's own overlays.
   for (let index = segments.length; index > 0; index--) {
     paint(map, size.width, step, segments[index - 1].counts, height, index);
   }
-  self.postMessage({ kind: "map", turn, map, ...size });
+  self.postMessage({ kind: "map", turn, map, places: placesOfNames(segments.length), ...size });
 }
 
-/** `shown[i]`: the colour's number of segment i, or -1 where it is hidden; `faint[i]`: whether it is doubtful. */
-function draw({ turn, shown, faint = [] }) {
-  const pixels = new ImageData(size.width || 1, size.height || 1);
-  const words = new Uint32Array(pixels.data.buffer);
-  const colours = shown.map((number, index) =>
-    number < 0 ? null : [...both(number, faint[index] ? FAINT : OPAQUE), patternOf(number)],
-  );
-  const { width } = size;
-  for (let place = 0; place < map.length; place++) {
-    const colour = map[place] && colours[map[place] - 1];
-    if (!colour) continue;
-    const x = place % width;
-    const y = (place - x) / width;
-    const edge = map[place - 1] !== map[place] || map[place - width] !== map[place];
-    words[place] = edge || marked(colour[2], x, y) ? colour[1] : colour[0];
+/** Pixel {x, y} of each segment that is farthest from any other segment; null for what is too small to be named. */
+function placesOfNames(count) {
+  const thin = Math.max(1, Math.ceil(Math.max(size.width, size.height) / MAX_NAME_SIDE));
+  const [columns, rows] = [Math.ceil(size.width / thin), Math.ceil(size.height / thin)];
+  const cells = new Uint16Array(columns * rows);
+  for (let y = 0; y < rows; y++) {
+    for (let x = 0; x < columns; x++) cells[y * columns + x] = map[y * thin * size.width + x * thin];
   }
-  createImageBitmap(pixels).then((bitmap) => self.postMessage({ kind: "painted", turn, bitmap }, [bitmap]));
+  const depth = depths(cells, columns, rows);
+  const best = Array.from({ length: count }, () => ({ place: -1, depth: 0, area: 0 }));
+  cells.forEach((number, place) => {
+    if (!number) return;
+    const one = best[number - 1];
+    one.area += 1;
+    if (depth[place] > one.depth) Object.assign(one, { place, depth: depth[place] });
+  });
+  const pixel = (cell) => (cell + 0.5) * thin * size.step;
+  return best.map(({ place, area }) =>
+    place < 0 || area < MIN_NAMED * cells.length ? null : { x: pixel(place % columns), y: pixel(Math.floor(place / columns)) },
+  );
+}
+
+/** City-block distance of each cell to the nearest of another segment or the picture's edge: two passes. */
+function depths(cells, columns, rows) {
+  const depth = new Uint16Array(cells.length);
+  const near = (place, other, inside) => (inside && cells[other] === cells[place] ? depth[other] : 0);
+  for (let place = 0; place < cells.length; place++) {
+    const x = place % columns;
+    depth[place] = 1 + Math.min(near(place, place - 1, x > 0), near(place, place - columns, place >= columns));
+  }
+  for (let place = cells.length - 1; place >= 0; place--) {
+    const x = place % columns;
+    const right = near(place, place + 1, x < columns - 1);
+    const below = near(place, place + columns, place < cells.length - columns);
+    depth[place] = Math.min(depth[place], 1 + Math.min(right, below));
+  }
+  return depth;
+}
+
+/**
+ * Fills and outlines of the map.
+ *
+ * `shown[i]`: the colour's number of segment i, or -1 where it is hidden; `faint[i]`: whether it is doubtful;
+ * `patterns`: whether stripes and dots tell colours apart, too.
+ */
+async function draw({ turn, shown, faint = [], patterns = false }) {
+  const { width } = size;
+  const fills = new ImageData(size.width || 1, size.height || 1);
+  const lines = new ImageData(size.width || 1, size.height || 1);
+  const fill = new Uint32Array(fills.data.buffer);
+  const line = new Uint32Array(lines.data.buffer);
+  const colours = shown.map((number, index) =>
+    number < 0 ? null : { word: wordOf(number, faint[index] ? FAINT : OPAQUE), line: wordOf(number, faint[index] ? FAINT : OPAQUE, 0.9), pattern: patterns ? patternOf(number) : 0 },
+  );
+  const thick = Math.max(1, Math.round(Math.max(size.width, size.height) / OUTLINES_PER_SIDE));
+  for (let place = 0; place < map.length; place++) {
+    const number = map[place];
+    const colour = number && colours[number - 1];
+    if (!colour) continue;
+    fill[place] = colour.word;
+    const edge =
+      map[place - thick] !== number || map[place + thick] !== number || map[place - thick * width] !== number || map[place + thick * width] !== number;
+    if (edge || (colour.pattern && marked(colour.pattern, place % width, Math.floor(place / width)))) line[place] = colour.line;
+  }
+  const [filled, lined] = await Promise.all([createImageBitmap(fills), createImageBitmap(lines)]);
+  self.postMessage({ kind: "painted", turn, filled, lined }, [filled, lined]);
 }
 
 /** The border of one mask, dark inside light, `thick` pixels of the image each: no picture hides both. */
 function outline({ turn, width, height, mask, thick }) {
-  const step = Math.max(1, Math.ceil(Math.max(width, height) / LARGEST));
+  const step = Math.max(1, Math.ceil(Math.max(width, height) / MAX_SIDE));
   const [columns, rows] = [Math.ceil(width / step), Math.ceil(height / step)];
   const cells = new Uint8Array(columns * rows);
   paint(cells, columns, step, mask.counts, height, 1);
@@ -62,18 +113,16 @@ function outline({ turn, width, height, mask, thick }) {
     if (within(x, y, far)) words[place] = 0xffffffff;
     else if (within(x, y, 2 * far)) words[place] = 0xff000000;
   }
-  createImageBitmap(pixels).then((bitmap) => self.postMessage({ turn, bitmap }, [bitmap]));
+  createImageBitmap(pixels).then((bitmap) => self.postMessage({ kind: "outline", turn, bitmap }, [bitmap]));
 }
 
 function marked(pattern, x, y) {
   if (pattern === 1) return (x + y) % 12 < 2;
-  return pattern === 2 && x % 9 < 3 && y % 9 < 3;
+  return x % 9 < 3 && y % 9 < 3;
 }
 
-/** A colour and a darker one for edges, as ABGR words. */
-function both(number, alpha) {
+/** A colour as an ABGR word. */
+function wordOf(number, alpha, factor = 1) {
   const [red, green, blue] = colourOf(number);
-  const word = (factor) =>
-    (alpha | ((blue * factor) << 16) | ((green * factor) << 8) | (red * factor)) >>> 0;
-  return [word(1), word(0.55)];
+  return (alpha | ((blue * factor) << 16) | ((green * factor) << 8) | (red * factor)) >>> 0;
 }

@@ -1,21 +1,18 @@
 // A clip from disk plays, and the frame that shows is asked about; while that question is on its way other frames pass,
-// and the next question is of the newest.
+// and the next question is of the newest. Objects that a click or a box shows are followed by a stream of the service.
 
-import { Problem, segment } from "/playground/api.js";
-import { refuse } from "/playground/asking.js";
-import { patiently } from "/playground/busy.js";
-import { begin, follow, followed, forget, numbersIn, stop } from "/playground/follow.js";
-import { $, happened, page, tell } from "/playground/page.js";
-import { askable, question, state, takesPrompts } from "/playground/state.js";
-import { turnTo } from "/playground/pictures.js";
+import { colourOf, css } from "/playground/masks.js";
+import { $, element, happened, manner, named, page, state, takesPrompts, tell, wordsQuestion } from "/playground/page.js";
+import { combined, refuse } from "/playground/question.js";
+import { patiently, post, Problem, put, remove, segment } from "/playground/server.js";
 
-const LARGEST = 1280; // pixels of the longer side that is sent
-const FOLLOWED_STEP = 0.1; // seconds of the clip between two frames in which objects are followed
-const SLOWEST = 0.1; // of the clip's own speed
+const MAX_SIDE = 1280; // pixels of the longer side that is sent
+const FOLLOW_STEP = 0.1; // seconds of the clip between two frames in which objects are followed
+const MIN_RATE = 0.1; // of the clip's own speed
 const STEPS = 1000; // of the seeking bar
 
-/** Plays clips on that view; `take` gets frames that shall be pictures. */
-export function playOn(view, take) {
+/** Plays clips on that view; `take` gets frames that become pictures, `turn` shows the tab. Returns what opens a file. */
+export function playOn(view, take, turn) {
   const clip = document.createElement("video");
   clip.muted = true;
   clip.playsInline = true;
@@ -33,7 +30,7 @@ export function playOn(view, take) {
     if (!positive) return state.mode === "video" && tell("In a clip a click begins an object; Stop ends it.");
     start({ points: [point] });
   });
-  view.addEventListener("box", ({ detail }) => start({ box: detail }));
+  view.addEventListener("box", ({ detail: { box } }) => start({ box }));
   view.addEventListener("undo", () => state.mode === "video" && state.followed.length && stop(state.followed.at(-1).number));
   view.addEventListener("clear", () => {
     if (state.mode !== "video" || !state.followed.length) return;
@@ -46,11 +43,6 @@ export function playOn(view, take) {
     drop();
     if (!state.clip) forget();
     if (state.mode === "video" && state.clip) view.show(clip);
-  });
-  $("clip").addEventListener("change", () => {
-    const [file] = $("clip").files;
-    $("clip").value = ""; // the same one may be chosen again
-    if (file) open(file);
   });
   $("play").addEventListener("click", () => (clip.paused ? clip.play() : clip.pause()));
   $("seek").addEventListener("input", () => (clip.currentTime = ($("seek").value / STEPS) * clip.duration));
@@ -72,13 +64,13 @@ export function playOn(view, take) {
       tell(`${file.name} is not a video that this browser can play.`, true);
       return;
     }
-    const less = Math.min(1, LARGEST / Math.max(clip.videoWidth, clip.videoHeight));
+    const less = Math.min(1, MAX_SIDE / Math.max(clip.videoWidth, clip.videoHeight));
     clip.width = Math.round(clip.videoWidth * less);
     clip.height = Math.round(clip.videoHeight * less);
     forget();
     state.clip = { name: file.name };
     state.frame = null;
-    turnTo("video");
+    turn();
     control();
     // A browser that lets nothing play by itself leaves the button.
     await clip.play().catch(() => null);
@@ -106,8 +98,7 @@ export function playOn(view, take) {
     asked = { time: -1, text: "" };
     pace.reset();
     if (state.mode !== "video") return;
-    view.painted = null;
-    view.numbers = [];
+    view.clear();
     view.draw();
   }
 
@@ -135,12 +126,11 @@ export function playOn(view, take) {
 
   async function look() {
     if (state.mode !== "video" || !state.clip || running || clip.seeking) return;
-    const what = followed() ?? question();
-    if (!askable(what)) {
+    const what = followed() ?? wordsQuestion();
+    if (!what) {
       clip.playbackRate = 1;
       if (state.answer) {
         state.answer = null;
-        view.numbers = [];
         happened("answered");
       }
       return tell("Type a word to look for, or click on an object or drag a box around it to have it followed.");
@@ -165,11 +155,10 @@ export function playOn(view, take) {
       }, control.signal);
       if (running !== control) return;
       state.frame = shown;
-      state.answer = { ...answer, asked: what, segments: answer.segments.filter((one) => !one.mask_index) };
-      view.numbers = what.follow ? numbersIn(state.answer) : [];
+      state.answer = what.follow ? followedAnswer(answer) : combined(answer, null);
       happened("answered");
       const seconds = (performance.now() - began) / 1000;
-      clip.playbackRate = what.follow ? Math.min(1, Math.max(SLOWEST, FOLLOWED_STEP / seconds)) : 1;
+      clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, FOLLOW_STEP / seconds)) : 1;
       const late = Math.max(0, clip.currentTime - shown.time);
       const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
       $("timings").textContent = pace.after(performance.now() - began, answer, late) + slow;
@@ -214,12 +203,13 @@ const WHY = {
   NotReadableError: "Another program has the camera.",
 };
 
-/** Hands pictures from the camera to `take`. */
+/** Hands pictures from the camera to `take`. Returns what opens it. */
 export function cameraFor(take) {
-  $("camera").addEventListener("click", open);
   $("shoot").addEventListener("click", shoot);
   $("leave").addEventListener("click", () => $("booth").close());
-  $("booth").addEventListener("close", stop);
+  $("booth").addEventListener("close", release);
+
+  return open;
 
   async function open() {
     $("camera").disabled = true;
@@ -233,7 +223,7 @@ export function cameraFor(take) {
       await $("live").play();
       $("booth").showModal();
     } catch (error) {
-      stop();
+      release();
       tell(WHY[error.name] ?? `The camera does not work: ${error.message}`, true);
     } finally {
       $("camera").disabled = false;
@@ -249,8 +239,174 @@ export function cameraFor(take) {
     await take(new File([blob], "camera.jpg", { type: "image/jpeg" }));
   }
 
-  function stop() {
+  function release() {
     for (const track of $("live").srcObject?.getTracks() ?? []) track.stop();
     $("live").srcObject = null;
   }
+}
+
+// Objects that are followed
+
+let stream = null; // {id, model, asked} of the service: its model, and all that it was asked last
+let last = 0; // number
+let begun = []; // {number, prompt, shown}, which no frame has told the service of yet
+let ended = []; // numbers, likewise
+let seen = null; // {shown, boxes}: the last answer's frame, and where each object was in it
+
+window.addEventListener("pagehide", leave);
+
+/** What the next frame is asked, or null where nothing is followed. */
+function followed() {
+  return state.followed.length ? { follow: state.followed.map(({ number }) => number), ...named(), ...manner() } : null;
+}
+
+/** `shown`, a picture to come, shows one more object. */
+function begin(prompt, shown) {
+  last += 1;
+  begun.push({ number: last, prompt, shown });
+  state.followed = [...state.followed, { number: last, lost: false, label: null }];
+  list();
+}
+
+function stop(number) {
+  if (begun.some((one) => one.number === number)) begun = begun.filter((one) => one.number !== number);
+  else ended.push(number);
+  state.followed = state.followed.filter((one) => one.number !== number);
+  if (!state.followed.length) forget();
+  list();
+  happened("changed");
+}
+
+/** All of them, as when another clip comes. */
+function forget() {
+  leave();
+  [begun, ended, seen, last] = [[], [], null, 0];
+  state.followed = [];
+  list();
+}
+
+/** The answer about the next frame, and the frame: one that shows an object goes before what `grab` gives. */
+async function follow(grab, signal) {
+  const one = begun[0];
+  const over = [...ended];
+  const shown = await (one ? one.shown : grab());
+  let answer;
+  try {
+    answer = await ask(shown, one ? [one] : [], over, signal);
+  } catch (problem) {
+    if (one && problem.status === 422) withdraw(one); // what cannot be shown so, is not tried again
+    throw problem;
+  }
+  if (one && !state.followed.some(({ number }) => number === one.number)) ended.push(one.number); // stopped meanwhile
+  begun = begun.filter((other) => other !== one);
+  ended = ended.filter((number) => !over.includes(number));
+  const boxes = new Map(answer.segments.map(({ track_id, bbox: [x, y, w, h] }) => [track_id, [x, y, x + w, y + h]]));
+  seen = { shown, boxes };
+  const waiting = new Set(begun.map(({ number }) => number));
+  const labels = new Map(answer.segments.map(({ track_id, label }) => [track_id, label]));
+  state.followed = state.followed.map(({ number, label }) => ({
+    number,
+    lost: !boxes.has(number) && !waiting.has(number),
+    label: labels.has(number) ? labels.get(number) : label, // as it was last
+  }));
+  list();
+  return { shown, answer };
+}
+
+function withdraw(one) {
+  begun = begun.filter((other) => other !== one);
+  state.followed = state.followed.filter(({ number }) => number !== one.number);
+  list();
+}
+
+async function ask(shown, follow, unfollow, signal) {
+  const model = $("model").value;
+  const words = { ...(model && { model }), ...named() };
+  if (stream && stream.model !== model) leave(); // another one knows nothing of what this one saw
+  if (stream) {
+    try {
+      if (stream.asked !== JSON.stringify(words)) {
+        await put(`/v1/streams/${stream.id}`, words, {}, signal);
+        stream.asked = JSON.stringify(words);
+      }
+      return await send(shown, follow, unfollow, signal);
+    } catch (problem) {
+      if (!(problem instanceof Problem) || problem.type !== "unknown-stream") throw problem;
+      stream = null; // it was silent for too long, or its server began anew
+    }
+  }
+  const { stream: id } = await post("/v1/streams", words, signal);
+  stream = { id, model, asked: JSON.stringify(words) };
+  await again(signal);
+  return send(shown, follow, [], signal);
+}
+
+/** Another stream is shown what was seen last, by its box. */
+async function again(signal) {
+  const known = state.followed.filter(({ number }) => seen?.boxes.has(number));
+  const objects = known.map(({ number }) => ({ number, prompt: { box: seen.boxes.get(number) } }));
+  if (objects.length) await send(seen.shown, objects, [], signal);
+}
+
+async function send(shown, objects, unfollow, signal) {
+  const content = {
+    image: { base64: await encoded(shown.file) },
+    follow: objects.map(({ number, prompt }) => ({ track_id: number, prompt })),
+    unfollow,
+  };
+  return post(`/v1/streams/${stream.id}/frames`, content, signal);
+}
+
+function leave() {
+  if (stream) remove(`/v1/streams/${stream.id}`).catch(() => null); // it ends by itself, too
+  stream = null;
+}
+
+function encoded(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}
+
+/** What became of each object, in a line. */
+function said() {
+  const names = (lost) => state.followed.filter((one) => one.lost === lost).map(titleOf);
+  const [here, gone] = [names(false), names(true)];
+  const parts = [here.length && `Following ${here.join(", ")}.`, gone.length && `Lost: ${gone.join(", ")}.`];
+  return parts.filter(Boolean).join(" ");
+}
+
+/** An answer of the stream as the page shows it. */
+function followedAnswer(answer) {
+  const segments = answer.segments.map((one) => ({
+    ...one,
+    task: "prompt",
+    colour: one.track_id - 1,
+    name: titleOf({ number: one.track_id, label: one.label }),
+  }));
+  return { ...answer, segments, absent: [], warnings: answer.warnings ?? [], summary: said() };
+}
+
+function list() {
+  const focused = document.activeElement?.dataset.object;
+  $("objects").hidden = $("followed").hidden = !state.followed.length;
+  $("objects").replaceChildren(...state.followed.map(line));
+  if (focused) ($("objects").querySelector(`[data-object="${focused}"]`) ?? $("canvas")).focus();
+}
+
+/** An object that is followed, by the label of your words and its number. */
+function titleOf({ number, label }) {
+  return `${label ?? "object"} ${number}`;
+}
+
+function line({ number, lost, label }) {
+  const swatch = element("span", { className: "swatch" });
+  swatch.style.background = css(colourOf(number - 1));
+  const button = element("button", { type: "button", textContent: "Stop", ariaLabel: `Stop following object ${number}` });
+  button.dataset.object = number;
+  button.addEventListener("click", () => stop(number));
+  return element("li", { className: lost ? "lost" : "" }, swatch, element("span", {}, titleOf({ number, label }) + (lost ? ": lost" : "")), button);
 }

@@ -1,20 +1,24 @@
 // The picture on the canvas: zoom, pan, what is painted over it, and from the pointer and the keyboard to its pixels.
 
 const NEAR = 6; // pixels of the screen that a drag is longer than a click
-const MOST_ZOOM = 32;
+const MAX_ZOOM = 32;
 const ZOOM_STEP = 1.5; // of a key
+const LONG_PRESS = 500; // milliseconds of a finger
+const MAX_DRAWN = 2560; // pixels of the copy that is drawn while nobody looks closer
+const DARK = "rgb(0 0 0 / .72)";
 
 export class View extends EventTarget {
-  /** Tells `point` {x, y, positive}, `box` [x0, y0, x1, y1], `hover` {x, y} or null, `next`, `undo` and `clear`. */
+  /** Fires `point` {x, y, positive}, `box` {box: [x0, y0, x1, y1], positive}, `hover` {x, y} or null, `next`, `undo` and `clear`. */
   constructor(canvas) {
     super();
     this.canvas = canvas;
     this.image = null;
-    this.painted = null;
+    this.copy = null; // of the image, smaller
     this.outline = null; // of what a click would cut out
-    this.opacity = 0.6;
+    this.opacity = 0.45; // of fills
+    this.adding = true; // whether a plain click is a positive point
     this.prompts = [];
-    this.numbers = []; // {x, y, text}, of what is followed
+    this.clear();
     this.zoom = 1;
     this.left = 0; // of the image, in the canvas's pixels
     this.top = 0;
@@ -34,13 +38,27 @@ export class View extends EventTarget {
 
   show(image) {
     this.image = image;
-    this.painted = null;
+    this.copy = null;
     this.outline = null;
-    this.numbers = [];
+    this.clear();
     this.cross = null;
     this.corner = null;
     this.canvas.style.setProperty("--shape", String(image.width / image.height)); // a small screen has no room to lose
     this.fit();
+    if (image instanceof ImageBitmap && Math.max(image.width, image.height) > MAX_DRAWN) this.#thin(image);
+  }
+
+  /** No masks and no names. */
+  clear() {
+    this.fills = null;
+    this.lines = null;
+    this.names = []; // {x, y, text, colour}
+  }
+
+  async #thin(image) {
+    const factor = MAX_DRAWN / Math.max(image.width, image.height);
+    const copy = await createImageBitmap(image, { resizeWidth: Math.round(image.width * factor), resizeQuality: "medium" });
+    if (this.image === image) this.copy = copy;
   }
 
   /** The whole image, in the middle. */
@@ -72,11 +90,13 @@ export class View extends EventTarget {
     if (!image) return;
     context.setTransform(zoom, 0, 0, zoom, this.left, this.top);
     context.imageSmoothingEnabled = zoom < 3;
-    context.drawImage(image, 0, 0, image.width, image.height);
-    if (this.painted) {
+    const enough = this.copy && this.copy.width >= zoom * image.width;
+    context.drawImage(enough ? this.copy : image, 0, 0, image.width, image.height);
+    if (this.fills) {
       context.globalAlpha = this.opacity;
-      context.drawImage(this.painted, 0, 0, image.width, image.height);
+      context.drawImage(this.fills, 0, 0, image.width, image.height);
       context.globalAlpha = 1;
+      context.drawImage(this.lines, 0, 0, image.width, image.height);
     }
     if (this.outline) context.drawImage(this.outline, 0, 0, image.width, image.height);
     const thin = 1.5 / zoom;
@@ -84,7 +104,7 @@ export class View extends EventTarget {
       if (prompt.box) this.#frame(context, prompt.box, thin);
       for (const point of prompt.points ?? []) this.#dot(context, point, thin);
     }
-    for (const number of this.numbers) this.#number(context, number, thin);
+    this.#writeNames(context);
     const from = this.corner;
     const to = this.cross ?? this.dragged;
     if (from && to) this.#frame(context, boxOf(from, to), thin);
@@ -115,14 +135,32 @@ export class View extends EventTarget {
     context.stroke();
   }
 
-  #number(context, { x, y, text }, thin) {
-    const high = 12 * thin;
-    context.font = `bold ${high}px system-ui, sans-serif`;
-    context.textBaseline = "top";
-    context.fillStyle = "#000";
-    context.fillRect(x, y, context.measureText(text).width + 4 * thin, high + 2 * thin);
-    context.fillStyle = "#fff";
-    context.fillText(text, x + 2 * thin, y + 1.5 * thin);
+  /** Names at the size of the page's text, whatever the zoom; each inside the canvas. */
+  #writeNames(context) {
+    const ratio = window.devicePixelRatio || 1;
+    const high = 13 * ratio;
+    context.save();
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.font = `600 ${high}px system-ui, sans-serif`;
+    context.textBaseline = "middle";
+    for (const { x, y, text, colour } of this.names) {
+      const wide = context.measureText(text).width + 1.9 * high;
+      const [centre, middle] = [this.left + x * this.zoom, this.top + y * this.zoom];
+      if (centre < 0 || middle < 0 || centre > this.canvas.width || middle > this.canvas.height) continue;
+      const left = Math.max(0, Math.min(centre - wide / 2, this.canvas.width - wide));
+      const top = Math.max(0, Math.min(middle - 0.8 * high, this.canvas.height - 1.6 * high));
+      context.fillStyle = DARK;
+      context.beginPath();
+      context.roundRect(left, top, wide, 1.6 * high, 0.8 * high);
+      context.fill();
+      context.fillStyle = colour;
+      context.beginPath();
+      context.arc(left + 0.75 * high, top + 0.8 * high, 0.3 * high, 0, 2 * Math.PI);
+      context.fill();
+      context.fillStyle = "#fff";
+      context.fillText(text, left + 1.3 * high, top + 0.85 * high);
+    }
+    context.restore();
   }
 
   #crosshair(context, thin) {
@@ -171,6 +209,17 @@ export class View extends EventTarget {
     this.began = this.#place(event);
     this.corner = this.pans ? null : this.#pixel(this.began);
     this.dragged = null;
+    clearTimeout(this.pressing);
+    if (this.corner && event.pointerType === "touch") this.pressing = setTimeout(() => this.#press(), LONG_PRESS);
+  }
+
+  /** A finger that stays is a click with the other sign. */
+  #press() {
+    if (!this.corner || this.dragged || this.pans) return;
+    this.#tell("point", { ...this.corner, positive: !this.adding });
+    this.corner = null;
+    navigator.vibrate?.(20);
+    this.draw();
   }
 
   #move(event) {
@@ -189,27 +238,29 @@ export class View extends EventTarget {
   }
 
   #up(event) {
+    clearTimeout(this.pressing);
     if (!this.pointers.delete(event.pointerId)) return;
     const { corner, dragged } = this;
     this.corner = null;
     this.dragged = null;
     if (!this.pans && corner) {
-      if (dragged) this.#box(corner, dragged);
-      else this.#tell("point", { ...corner, positive: !event.shiftKey && event.button !== 2 });
+      if (dragged) this.#box(corner, dragged, this.adding !== (event.shiftKey || event.button === 2));
+      else this.#tell("point", { ...corner, positive: this.adding !== (event.shiftKey || event.button === 2) });
     }
     this.draw();
   }
 
   #forget(event) {
+    clearTimeout(this.pressing);
     this.pointers.delete(event.pointerId);
     this.corner = null;
     this.dragged = null;
     this.draw();
   }
 
-  #box(from, to) {
+  #box(from, to, positive = this.adding) {
     const box = boxOf(from, to);
-    if (box[2] > box[0] && box[3] > box[1]) this.#tell("box", box);
+    if (box[2] > box[0] && box[3] > box[1]) this.#tell("box", { box, positive });
   }
 
   #pan(x, y) {
@@ -248,7 +299,7 @@ export class View extends EventTarget {
 
   #scale(factor, around) {
     const least = this.#least();
-    const zoom = Math.min(Math.max(this.zoom * factor, least), Math.max(MOST_ZOOM, least));
+    const zoom = Math.min(Math.max(this.zoom * factor, least), Math.max(MAX_ZOOM, least));
     const left = around.x - ((around.x - this.left) * zoom) / this.zoom;
     const top = around.y - ((around.y - this.top) * zoom) / this.zoom;
     this.zoom = zoom;
@@ -273,7 +324,7 @@ export class View extends EventTarget {
       this.#scale(event.key === "-" ? 1 / ZOOM_STEP : ZOOM_STEP, at ?? middle);
     } else if (event.key === "0") this.fit();
     else if (event.key === "Enter" && this.cross) {
-      this.#tell("point", { ...this.cross, positive: !event.shiftKey });
+      this.#tell("point", { ...this.cross, positive: this.adding !== event.shiftKey });
     } else if (event.key.toLowerCase() === "b" && this.cross) {
       if (this.corner) {
         this.#box(this.corner, this.cross);

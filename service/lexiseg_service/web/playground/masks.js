@@ -1,7 +1,37 @@
-// COCO's compressed run lengths (pycocotools' `counts`): numbers in base 32, six bits a character from "0" on, each
-// from the fourth on as the difference to the last but one.
+// What page and painter share: COCO's compressed run lengths, and the colours of classes.
 
-/** The lengths of runs, column by column, of 0 and 1 in turn, 0 first. */
+const GOLDEN_ANGLE = 137.508;
+
+/** [r, g, b] of 0..255 for the class or prompt of that number. */
+export function colourOf(index) {
+  const hue = (210 + index * GOLDEN_ANGLE) % 360;
+  const light = [0.55, 0.68, 0.44][index % 3];
+  return fromHsl(hue, 0.72, light);
+}
+
+/** 0: plain, 1: stripes, 2: dots. */
+export function patternOf(index) {
+  return index % 3;
+}
+
+export function css([red, green, blue]) {
+  return `rgb(${red} ${green} ${blue})`;
+}
+
+function fromHsl(hue, saturation, light) {
+  const spread = saturation * Math.min(light, 1 - light);
+  return [0, 8, 4].map((step) => {
+    const place = (step + hue / 30) % 12;
+    return Math.round(255 * (light - spread * Math.max(-1, Math.min(place - 3, 9 - place, 1))));
+  });
+}
+
+/**
+ * The lengths of runs of 0 and 1 in turn, 0 first, column by column.
+ *
+ * pycocotools' `counts`: numbers in base 32, six bits a character from "0" on, each from the fourth on as the difference
+ * to the last but one.
+ */
 export function runsOf(counts) {
   const runs = [];
   let place = 0;
@@ -41,4 +71,11 @@ export function paint(map, width, step, counts, height, number) {
     }
     begin = end;
   });
+}
+
+/** Every pixel's 1 or 0, row by row. */
+export function cellsOf({ size: [height, width], counts }) {
+  const cells = new Uint8Array(width * height);
+  paint(cells, width, 1, counts, height, 1);
+  return cells;
 }

@@ -1,83 +1,69 @@
-// What can be taken along: files, a request for one's own program, a link that asks the same again.
+// Exports: files, a request for one's own program, a link that asks the same again.
 
-import { nameOf, shown } from "/playground/answer.js";
-import { key } from "/playground/api.js";
-import { $, element, tell } from "/playground/page.js";
-import { paint } from "/playground/rle.js";
-import { question, state, subject } from "/playground/state.js";
+import { shown } from "/playground/answer.js";
+import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "/playground/formats.js";
+import { cellsOf } from "/playground/masks.js";
+import { $, element, question, state, subject, tell } from "/playground/page.js";
+import { key } from "/playground/server.js";
 
-/** The question goes into the address, without the picture and what was shown in it. */
-export function remember(question) {
-  const { prompts, ...kept } = question;
-  history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(kept))}`);
-}
-
-export function recalled() {
-  try {
-    const asked = JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}");
-    return asked && typeof asked === "object" ? asked : {};
-  } catch {
-    return {};
-  }
-}
-
-export function offer(view) {
-  const withAnswer = (act) => () => (state.answer ? act() : tell("There is no answer yet."));
-  const named = (ending) => `${(subject().file.name || "picture").replace(/\.[^.]*$/, "")}${ending}`;
-  const copy = async (text) => {
-    if (await copied(text)) tell("Copied.");
-    else tell("This browser does not let the page copy.", true);
+/** What the button of that id does. */
+export async function act(id, view) {
+  const texts = { curl: () => curl(question(), subject()), python: () => python(question(), subject()), link: () => location.href };
+  if (id in texts) return tell(...((await copied(texts[id]())) ? ["Copied."] : ["This browser does not let the page copy.", true]));
+  if (!state.answer) return tell("There is no answer yet.");
+  const segments = visibleOnes().map(([one]) => one);
+  const { size, model } = state.answer;
+  const name = subject().file.name || "picture";
+  const files = {
+    coco: () => [[coco(segments, size, name), ".json"]],
+    yolo: () => [[yolo(segments, size), ".txt"]],
+    labelstudio: () => [[labelStudio(segments, size, name, model), "-label-studio.json"]],
+    cvat: () => [[cvat(segments, size, name), "-cvat.xml"]],
+    geojson: () => [[geojson(segments), ".geojson"]],
+    png: () => [[painted(view), "-painted.png"]],
+    masks: () => each(maskOf, "-mask"),
+    cutouts: () => each(cutOut, ""),
   };
-
-  $("coco").addEventListener("click", withAnswer(() => {
-    const content = JSON.stringify(cocoOf(shown()));
-    save(new Blob([content], { type: "application/json" }), named(".json"));
-  }));
-  $("png").addEventListener("click", withAnswer(async () => {
-    const canvas = new OffscreenCanvas(subject().width, subject().height);
-    const context = canvas.getContext("2d");
-    context.drawImage(subject().image, 0, 0);
-    context.globalAlpha = view.opacity;
-    if (view.painted) context.drawImage(view.painted, 0, 0, canvas.width, canvas.height);
-    save(await canvas.convertToBlob(), named("-masks.png"));
-  }));
-  for (const [id, made, ending] of [["masks", maskOf, "-mask"], ["cutouts", cutOut, ""]]) {
-    $(id).addEventListener("click", withAnswer(async () => {
-      for (const [one, name] of visibleOnes()) save(await made(one, subject().image), named(`-${name}${ending}.png`));
-    }));
+  if (id !== "zip") {
+    for (const [made, ending] of files[id]()) save(await made, named(ending));
+    return;
   }
-  $("curl").addEventListener("click", () => copy(curl(question(), subject())));
-  $("python").addEventListener("click", () => copy(python(question(), subject())));
-  $("link").addEventListener("click", () => copy(location.href));
+  const entries = [[`images/${name}`, subject().file], [`labels/${named(".txt")}`, yolo(segments, size)], ["data.yaml", dataYaml(segments)]];
+  for (const kind of ["coco", "labelstudio", "cvat", "geojson", "png", "masks"]) {
+    for (const [made, ending] of files[kind]()) entries.push([kind === "masks" ? `masks/${named(ending)}` : named(ending), await made]);
+  }
+  const contents = entries.map(async ([path, content]) => [path, new Uint8Array(await new Blob([content]).arrayBuffer())]);
+  save(zip(await Promise.all(contents)), named(".zip"));
 }
 
-function save(blob, name) {
+function named(ending) {
+  return `${(subject().file.name || "picture").replace(/\.[^.]*$/, "")}${ending}`;
+}
+
+/** A picture of each segment that is shown. */
+function each(make, ending) {
+  return visibleOnes().map(([one, name]) => [make(one, subject().image), `-${name}${ending}.png`]);
+}
+
+function painted(view) {
+  const canvas = new OffscreenCanvas(subject().width, subject().height);
+  const context = canvas.getContext("2d");
+  context.drawImage(subject().image, 0, 0);
+  if (view.fills) {
+    context.globalAlpha = view.opacity;
+    context.drawImage(view.fills, 0, 0, canvas.width, canvas.height);
+    context.globalAlpha = 1;
+    context.drawImage(view.lines, 0, 0, canvas.width, canvas.height);
+  }
+  return canvas.convertToBlob();
+}
+
+function save(content, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
+  link.href = URL.createObjectURL(new Blob([content]));
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
-function cocoOf(visible) {
-  const [height, width] = state.answer.size;
-  const names = [...new Set(state.answer.segments.map(nameOf))];
-  return {
-    images: [{ id: 1, file_name: subject().file.name || "picture", height, width }],
-    categories: names.map((name, index) => ({ id: index + 1, name })),
-    annotations: state.answer.segments
-      .filter((_, index) => visible[index] >= 0)
-      .map((one, index) => ({
-        id: index + 1,
-        image_id: 1,
-        category_id: names.indexOf(nameOf(one)) + 1,
-        segmentation: { size: one.mask.size, counts: one.mask.counts },
-        area: one.area,
-        bbox: one.bbox,
-        iscrowd: 0,
-        score: one.score,
-      })),
-  };
 }
 
 /** The segments that are shown, each with a name of its own. */
@@ -87,17 +73,10 @@ function visibleOnes() {
   return state.answer.segments
     .filter((_, index) => visible[index] >= 0)
     .map((one) => {
-      const name = nameOf(one);
+      const name = one.name;
       seen.set(name, (seen.get(name) ?? 0) + 1);
       return [one, seen.get(name) > 1 ? `${name}-${seen.get(name)}` : name];
     });
-}
-
-/** Every pixel's 1 or 0, row by row, whatever lies over the segment. */
-function cellsOf({ mask: { size: [height, width], counts } }) {
-  const cells = new Uint8Array(width * height);
-  paint(cells, width, 1, counts, height, 1);
-  return cells;
 }
 
 /** White on black. */
@@ -105,7 +84,7 @@ function maskOf(one) {
   const [height, width] = one.mask.size;
   const pixels = new ImageData(width, height);
   const words = new Uint32Array(pixels.data.buffer);
-  cellsOf(one).forEach((held, place) => (words[place] = held ? 0xffffffff : 0xff000000));
+  cellsOf(one.mask).forEach((held, place) => (words[place] = held ? 0xffffffff : 0xff000000));
   return fileOf(pixels);
 }
 
@@ -115,7 +94,7 @@ function cutOut(one, image) {
   const context = new OffscreenCanvas(across, down).getContext("2d");
   context.drawImage(image, -left, -top);
   const pixels = context.getImageData(0, 0, across, down);
-  const cells = cellsOf(one);
+  const cells = cellsOf(one.mask);
   const width = one.mask.size[1];
   for (let y = 0; y < down; y++) {
     for (let x = 0; x < across; x++) {

@@ -1,0 +1,344 @@
+// The question: words as chips, clicks and boxes on the picture, what a click would cut out, and when it is asked.
+
+import { colourOf, css } from "/playground/masks.js";
+import { $, element, happened, manner, page, promptsQuestion, question, state, takesPrompts, tell, wordsQuestion } from "/playground/page.js";
+import { patiently, Problem, segment, withdraw, wordsOf } from "/playground/server.js";
+
+const TYPING_PAUSE = 250; // milliseconds after the last change of words; a click or a box is asked about at once
+
+let waiting = 0;
+let running = null;
+let known = null; // {picture, text, answer}: the last answer about words, which a click leaves as it is
+
+page.addEventListener("changed", ({ detail }) => {
+  remember(question());
+  drawChips();
+  clearTimeout(waiting);
+  if (!detail?.atOnce) known = null;
+  waiting = state.mode === "picture" ? setTimeout(ask, detail?.atOnce ? 0 : TYPING_PAUSE) : 0;
+  if (state.mode !== "picture") stop();
+});
+
+/** Whether a question is on its way, or about to be. */
+export function asking() {
+  return Boolean(waiting || running);
+}
+
+function stop() {
+  running?.abort();
+  running = null;
+  withdraw();
+}
+
+async function ask() {
+  waiting = 0;
+  stop();
+  const [words, prompts] = [wordsQuestion(), promptsQuestion()];
+  if (!state.picture || !(words || prompts)) {
+    answered(null);
+    tell(state.picture ? "Type a word, click on the picture or drag a box." : "");
+    return;
+  }
+  const control = new AbortController();
+  running = control;
+  tell("Looking…");
+  try {
+    const answer = await patiently(() => both(words, prompts, control.signal), control.signal);
+    if (running !== control) return;
+    running = null;
+    answered(answer);
+  } catch (problem) {
+    if (problem.name === "AbortError" || running !== control) return;
+    running = null;
+    refuse(problem);
+  }
+}
+
+/** The answers about words and about clicks as one; what is known of the words is not asked again. */
+async function both(words, prompts, signal) {
+  const { picture } = state;
+  const text = JSON.stringify(words);
+  if (words && !(known?.picture === picture && known.text === text)) {
+    known = { picture, text, answer: await segment(picture, words, signal) };
+  }
+  const clicked = prompts && (await segment(picture, prompts, signal));
+  return combined(words && known.answer, clicked);
+}
+
+/** One answer, the cut-out objects on top; every segment gets its colour's number and a name. */
+export function combined(words, clicked) {
+  const base = words ?? clicked;
+  const first = (answer) => answer?.segments.filter((one) => !one.mask_index) ?? [];
+  const objects = first(clicked).map((one) => ({
+    ...one,
+    task: "prompt",
+    colour: state.words.length + one.prompt_index,
+    name: one.label ?? `object ${one.prompt_index + 1}`,
+  }));
+  const found = first(words).map((one) => ({
+    ...one,
+    task: words.task,
+    // A class has the colour of its word, an object one that no word has.
+    colour: words.task === "semantic" ? one.class_index : state.words.length + state.prompts.length + one.id,
+    name: one.label ?? `object ${one.id}`,
+  }));
+  return {
+    ...base,
+    absent: words?.absent ?? [],
+    warnings: [words, clicked].flatMap((answer) => answer?.warnings ?? []),
+    timings_ms: (clicked ?? words).timings_ms,
+    segments: [...objects, ...found],
+  };
+}
+
+function answered(answer) {
+  state.answer = answer;
+  happened("answered");
+}
+
+/** Shows a refusal; the last answer stays. */
+export function refuse(problem, retry = ask) {
+  if (!(problem instanceof Problem)) throw problem;
+  tell(wordsOf(problem, retry), true);
+  if (problem.status !== 401) return;
+  $("more").open = true;
+  $("key").focus();
+}
+
+/** The question goes into the address, without the picture and what was shown in it. */
+function remember({ prompts, ...kept }) {
+  history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(kept))}`);
+}
+
+// Words
+
+function drawChips() {
+  const list = $("vocabulary").value; // asked instead of the words
+  $("listed").hidden = !list;
+  $("listed").textContent = `The list ${list} is asked, and not your words; adding a word ends that.`;
+  $("chips").classList.toggle("resting", Boolean(list));
+  const absent = new Set(state.answer?.absent ?? []);
+  $("chips").replaceChildren(
+    ...state.words.map((word, index) => {
+      const swatch = element("span", { className: "swatch" });
+      swatch.style.background = css(colourOf(index));
+      const remove = element("button", { type: "button", textContent: "×", ariaLabel: `without ${word.name}` });
+      remove.addEventListener("click", () => {
+        keep(state.words.filter((other) => other !== word));
+        $("word").focus();
+      });
+      return element("li", { className: absent.has(word.name) ? "absent" : "" }, swatch, titleOf(word), remove);
+    }),
+  );
+}
+
+/** A word as its chip has it. */
+function titleOf({ name, synonyms, examples, negatives, threshold }) {
+  const counts = [[examples, "shown"], [negatives, "not"]].filter(([shown]) => shown?.length);
+  const told = counts.map(([shown, what]) => `${shown.length} ${what}`).join(", ");
+  return [name, ...synonyms].join(" | ") + (told && ` (${told})`) + (threshold ? ` ≥ ${threshold.toFixed(2)}` : "");
+}
+
+/** One chip for each word between commas: `sofa|couch, dog` are two, the first with a synonym. */
+export function addWords(text) {
+  const words = text.split(",").map(wordOf).filter(Boolean);
+  const known = new Set(state.words.map(({ name }) => name));
+  const fresh = words.filter(({ name }) => !known.has(name) && known.add(name));
+  if (fresh.length) {
+    $("vocabulary").value = "";
+    keep([...state.words, ...fresh]);
+    $("chips").scrollTop = $("chips").scrollHeight;
+  } else if (words.length) tell(`${words.map(({ name }) => name).join(", ")}: asked for already.`);
+}
+
+function wordOf(text) {
+  const [name, ...synonyms] = text.split("|").map((part) => part.trim()).filter(Boolean);
+  return name ? { name, synonyms } : null;
+}
+
+function keep(words) {
+  state.words = words;
+  happened("changed");
+}
+
+page.addEventListener("answered", drawChips);
+$("words").addEventListener("submit", (event) => {
+  event.preventDefault();
+  addWords($("word").value);
+  $("word").value = "";
+});
+// A pasted list has a word on each line; a field of one line would make one word of them all.
+$("word").addEventListener("paste", (event) => {
+  const lines = event.clipboardData.getData("text").split(/[\r\n\t]+/).map((line) => line.trim()).filter(Boolean);
+  if (lines.length < 2) return;
+  event.preventDefault();
+  document.execCommand("insertText", false, lines.join(", "));
+});
+$("word").addEventListener("keydown", (event) => {
+  if (event.key === "Backspace" && !$("word").value && state.words.length) keep(state.words.slice(0, -1));
+});
+
+// Clicks and boxes
+
+/** Listens to clicks and boxes on a view, and draws them there. */
+export function promptOn(view) {
+  view.addEventListener("point", ({ detail }) => {
+    if (state.mode !== "picture") return; // in a clip they start an object that is followed
+    const prompts = withPoint(detail);
+    if (!prompts) return tell("A point beside the object needs one on it first.");
+    begin(prompts);
+  });
+  view.addEventListener("box", ({ detail }) => {
+    if (state.mode === "picture") begin([...state.prompts, { box: detail.box }]);
+  });
+  for (const [name, act] of [["next", next], ["undo", undo], ["clear", clear]]) {
+    view.addEventListener(name, () => state.mode === "picture" && act());
+    $(name).addEventListener("click", act);
+  }
+  $("example").addEventListener("click", () => example("examples"));
+  $("negative").addEventListener("click", () => example("negatives"));
+  page.addEventListener("pictured", clear);
+  page.addEventListener("turned", buttons);
+
+  /** They are there as long as there is something to do with them; the focus goes on to the picture. */
+  function buttons() {
+    const idle = state.mode !== "picture" || !state.prompts.length;
+    if (idle && $("pointing").contains(document.activeElement)) $("canvas").focus();
+    $("pointing").hidden = idle;
+  }
+
+  function prompted() {
+    view.prompts = state.prompts;
+    view.draw();
+    $("next").disabled = !state.begun;
+    buttons();
+    happened("changed", { atOnce: true });
+  }
+
+  function begin(prompts) {
+    state.prompts = prompts;
+    state.begun = true;
+    prompted();
+  }
+
+  function clear() {
+    state.prompts = [];
+    prompted();
+  }
+
+  /** The last point goes, then the box that it corrected. */
+  function undo() {
+    const last = state.prompts.at(-1);
+    if (!last) return;
+    const points = last.points?.slice(0, -1) ?? [];
+    state.prompts = state.prompts.slice(0, -1);
+    if (points.some((point) => point.positive) || (last.points?.length && last.box)) {
+      state.prompts = [...state.prompts, { ...(last.box && { box: last.box }), points }];
+    }
+    prompted();
+  }
+
+  /** The next point is of another object. */
+  function next() {
+    state.begun = false;
+    $("next").disabled = true;
+    $("canvas").focus();
+    tell("Click on the next object, or drag a box around it.");
+  }
+
+  /** What the last box or points show becomes an example of the class that the word field names, or of what it is not. */
+  function example(kind) {
+    const last = state.prompts.at(-1);
+    if (!last || !state.picture.id) return;
+    const shown = state.words.filter((word) => word.examples?.length);
+    const written = $("word").value.trim();
+    const name = written || (kind === "examples" ? `class ${state.words.length + 1}` : shown.at(-1)?.name);
+    if (kind === "negatives" && !shown.some((word) => word.name === name)) {
+      return tell("First show what the class is: what it is not counts beside examples.");
+    }
+    state.words = withExample(name, { ...last, image: { id: state.picture.id } }, kind);
+    $("word").value = "";
+    $("vocabulary").value = "";
+    clear();
+  }
+}
+
+/** The prompts after a click; null where it would say what an object is not that nobody has begun. */
+function withPoint(point) {
+  const last = state.prompts.at(-1);
+  if (last && state.begun) return [...state.prompts.slice(0, -1), { ...last, points: [...(last.points ?? []), point] }];
+  return point.positive ? [...state.prompts, { points: [point] }] : null;
+}
+
+/** The words with one more example, or negative, of the class of that name. */
+function withExample(name, shown, kind) {
+  const word = state.words.find((one) => one.name === name);
+  if (!word) return [...state.words, { name, synonyms: [], [kind]: [shown] }];
+  return state.words.map((one) => (one === word ? { ...one, [kind]: [...(one[kind] ?? []), shown] } : one));
+}
+
+// Preview: what a click would cut out, as an outline, a moment after the pointer has come to rest. It is asked about by
+// the picture's id, one question at a time, and dropped when the pointer goes on.
+
+const REST = 180; // milliseconds
+const NEAR = 4; // pixels of the screen that a resting hand moves
+const PREVIEW_KEY = "lexiseg-preview";
+
+/** Draws previews on that view, for its `hover` events; `painter` draws outlines. */
+export function previewOn(view, painter) {
+  let at = null;
+  let resting = 0;
+  let looking = null;
+  let turn = 0;
+
+  $("preview").checked = localStorage.getItem(PREVIEW_KEY) !== "off";
+  $("preview").addEventListener("change", () => {
+    localStorage.setItem(PREVIEW_KEY, $("preview").checked ? "on" : "off");
+    leave();
+  });
+  view.addEventListener("hover", ({ detail }) => {
+    if (!detail) return leave();
+    if (at && Math.hypot(detail.x - at.x, detail.y - at.y) * view.zoom <= NEAR) return;
+    leave();
+    at = detail;
+    resting = setTimeout(look, REST);
+  });
+  for (const name of ["changed", "answered", "turned"]) page.addEventListener(name, leave);
+  painter.addEventListener("message", ({ data }) => {
+    if (data.kind !== "outline" || data.turn !== turn) return;
+    view.outline = data.bitmap;
+    view.draw();
+    $("canvas").dataset.outlined = String(turn);
+  });
+
+  function leave() {
+    clearTimeout(resting);
+    looking?.abort();
+    at = null;
+    turn += 1;
+    delete $("canvas").dataset.outlined;
+    if (!view.outline) return;
+    view.outline = null;
+    view.draw();
+  }
+
+  async function look() {
+    // A question goes first; and the last preview's request has ended when the next one starts.
+    if (!$("preview").checked || state.mode !== "picture" || !state.picture || !takesPrompts() || asking() || looking) return;
+    const prompt = withPoint({ x: at.x, y: at.y, positive: true }).at(-1);
+    const control = new AbortController();
+    const mine = turn;
+    looking = control;
+    try {
+      const answer = await segment(state.picture, { prompts: [prompt], ...manner() }, control.signal);
+      const [height, width] = answer.size;
+      const best = answer.segments.find((one) => !one.mask_index);
+      const thick = (1.5 * (window.devicePixelRatio || 1)) / view.zoom; // pixels of the picture
+      if (best && mine === turn) painter.postMessage({ kind: "outline", turn, width, height, mask: best.mask, thick });
+    } catch {
+      // A preview that does not come is none: nobody has asked a question yet.
+    } finally {
+      looking = null;
+    }
+  }
+}
