@@ -1,9 +1,11 @@
-"""`lexiseg data check`, `pack`, `entities`, `prepare` and `pseudo-label`: the work, and what they print."""
+"""`lexiseg data check`, `pack`, `entities`, `prepare`, `oracle` and `pseudo-label`: the work, and what they print."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
@@ -19,7 +21,7 @@ from lexiseg_model.data.entities import (
     phrases_by,
     write_entities,
 )
-from lexiseg_model.data.indexed import BACKGROUND, read_classes
+from lexiseg_model.data.indexed import BACKGROUND, read_classes, read_dataset
 from lexiseg_model.data.outlines import CocoInstances, OutlineSource, Sa1b
 from lexiseg_model.data.packing import QUARANTINE, PackOptions, pack_pairs
 from lexiseg_model.data.pairs.files import LISTING, open_pairs
@@ -30,6 +32,9 @@ from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.in_process import load, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.settings import Settings
+
+if TYPE_CHECKING:  # it imports torch
+    from lexiseg_model.clip.dino import DinoName
 
 
 def check(source: Path, report: Path | None, examples: int) -> int:
@@ -182,3 +187,47 @@ def pseudo_label(
     typer.echo(f"{target / split}: {done.written:,} masks by {segmenter.card.name}{earlier}")
     if done.skips:
         typer.echo(done.skips.summary())
+
+
+class OracleWanted(NamedTuple):
+    """What `lexiseg data oracle` asks for."""
+
+    dataset: str
+    root: Path
+    split: str
+    tower: DinoName
+    weights: Path | None
+    side: int
+    masks: int
+    limit: int | None
+    json: Path | None
+
+
+def measure_oracle(wanted: OracleWanted) -> None:
+    """Print the oracle mIoU of a tower's pseudo-masks, and of those by colours.
+
+    Raises:
+        DatasetError: the data set is not there.
+        WeightsError: the tower's weights cannot be had, or are of another tower.
+    """
+    from lexiseg_model.clip.dino import DinoTower
+    from lexiseg_model.methods.s_seg.training.oracle import colour_maker, oracle_miou
+    from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskSettings, mask_maker
+
+    data = read_dataset(wanted.root, wanted.dataset, wanted.split)
+    data = replace(data, samples=data.samples[: wanted.limit])
+    settings = PseudoMaskSettings(tower=wanted.tower, k=wanted.masks)
+    tower = mask_maker(settings, wanted.weights)
+    assert isinstance(tower.tower, DinoTower)
+    patch = tower.tower.kind.patch
+    side = wanted.side // patch * patch
+    figures: dict[str, float] = {}
+    for name, maker in ((wanted.tower, tower), ("colours", colour_maker(settings, patch))):
+        with bar_of(f"{name} on {wanted.dataset}") as bar:
+            bar.expect(len(data.samples))
+            figures[name] = round(oracle_miou(maker, data, side, bar.step), 2)
+        typer.echo(
+            f"{wanted.dataset}/{wanted.split}, {len(data.samples):,} photographs, {name}: {figures[name]} % mIoU"
+        )
+    if wanted.json is not None:
+        wanted.json.write_text(json.dumps({"dataset": wanted.dataset, "masks": wanted.masks, "miou": figures}) + "\n")

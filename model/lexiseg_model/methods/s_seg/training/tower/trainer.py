@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS
-from lexiseg_model.clip.images import normalise
-from lexiseg_model.data.indexed import IGNORE, IndexedDataset, read_dataset
+from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.data.pairs.source import PairSource, set_apart
-from lexiseg_model.evaluation.counts import Counts, count, scores
+from lexiseg_model.methods.s_seg.training.oracle import oracle_miou
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskMaker, PseudoMaskSettings, mask_maker
 from lexiseg_model.methods.s_seg.training.tower.distillation import Distillation, Judge
 from lexiseg_model.methods.s_seg.training.tower.photographs import Photographs, ViewBatch, ViewBatches
@@ -45,29 +42,6 @@ def report(recipe: TowerRecipe, weights: Path) -> dict[str, float]:
 def oracle_side(recipe: TowerRecipe) -> int:
     """Pixels of the squares that photographs are judged in: twice a view in training, in whole patches."""
     return recipe.phases[-1].crop // recipe.tower.patch * recipe.tower.patch * 2
-
-
-def oracle_miou(maker: PseudoMaskMaker, data: IndexedDataset, side: int) -> float:
-    """In percent, over the classes of a data set, background included.
-
-    Args:
-        maker: of the masks.
-        data: photographs with masks.
-        side: photographs are squeezed into squares of so many pixels, a multiple of the tower's patch.
-    """
-    counts = Counts.none(len(data.classes))
-    for sample in data.samples:
-        truth = sample.read_mask()
-        square = cv2.resize(sample.read_image(), (side, side), interpolation=cv2.INTER_AREA)
-        image = normalise(torch.from_numpy(square).permute(2, 0, 1)[None], "imagenet")
-        labels = maker(image).masks[0].argmax(0).numpy().astype(np.uint8)
-        clusters = cv2.resize(labels, truth.shape[::-1], interpolation=cv2.INTER_NEAREST)
-        named = np.zeros_like(truth)
-        for cluster in np.unique(clusters):
-            inside = truth[(clusters == cluster) & (truth != IGNORE)]
-            named[clusters == cluster] = np.bincount(inside, minlength=1).argmax()
-        counts += count(truth, named, len(data.classes))
-    return float(scores(counts).miou)
 
 
 TEACHER = "teacher.tower.vit."

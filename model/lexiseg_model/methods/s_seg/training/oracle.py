@@ -1,0 +1,63 @@
+"""Oracle mIoU of pseudo-masks: what a tower's clusters would reach if the truth named each of them.
+
+S-Seg judges its masks so (arXiv 2401.12217): DINO ViT-S/8 reaches 78.8 on VOC, k-means of colours 49.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lexiseg_model.clip.images import normalise
+from lexiseg_model.data.indexed import IGNORE, IndexedDataset
+from lexiseg_model.evaluation.counts import Counts, count, scores
+from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskMaker, PseudoMaskSettings
+
+
+class Colours(nn.Module):
+    """Mean colours of cells in place of a tower's tokens: [N, 3, H, W] -> [N, 3, H/cell, W/cell]."""
+
+    def __init__(self, cell: int) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[N, 3, H, W] -> [N, 3, H/cell, W/cell]."""
+        return F.avg_pool2d(images, self.cell)
+
+
+def colour_maker(settings: PseudoMaskSettings, cell: int) -> PseudoMaskMaker:
+    """Masks by k-means of RGB, on cells of the size of a tower's patch; lengths count, since they are brightness."""
+    return PseudoMaskMaker(Colours(cell), settings.model_copy(update={"unit_length": False}))
+
+
+def oracle_miou(
+    maker: PseudoMaskMaker, data: IndexedDataset, side: int, advance: Callable[[], object] = lambda: None
+) -> float:
+    """In percent, over the classes of a data set, background included.
+
+    Args:
+        maker: of the masks.
+        data: photographs with masks.
+        side: photographs are squeezed into squares of so many pixels, a multiple of the tower's patch.
+        advance: called after each photograph.
+    """
+    counts = Counts.none(len(data.classes))
+    for sample in data.samples:
+        truth = sample.read_mask()
+        square = cv2.resize(sample.read_image(), (side, side), interpolation=cv2.INTER_AREA)
+        image = normalise(torch.from_numpy(square).permute(2, 0, 1)[None], "imagenet")
+        labels = maker(image).masks[0].argmax(0).numpy().astype(np.uint8)
+        clusters = cv2.resize(labels, truth.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        named = np.zeros_like(truth)
+        for cluster in np.unique(clusters):
+            inside = truth[(clusters == cluster) & (truth != IGNORE)]
+            named[clusters == cluster] = np.bincount(inside, minlength=1).argmax()
+        counts += count(truth, named, len(data.classes))
+        advance()
+    return float(scores(counts).miou)
