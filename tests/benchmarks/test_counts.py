@@ -38,16 +38,6 @@ def test_calls_are_those_of_the_work_alone() -> None:
     assert calls(twice) - nothing == 2 * (calls(once) - nothing) > 0
 
 
-def test_what_a_first_run_fills_does_not_count() -> None:
-    kept: list[int] = []
-
-    def work() -> None:
-        if not kept:
-            kept.extend(max(number, 0) for number in range(100))
-
-    assert calls(work) < 10
-
-
 @pytest.mark.parametrize(("count", "lost"), [(50, False), (114, False), (115, False), (116, True)])
 def test_more_than_15_percent_over_the_baseline_is_a_loss(count: int, lost: bool) -> None:
     said = losses({"a click": count, "new": 10**9}, {"a click": 100})

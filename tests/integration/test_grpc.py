@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +11,11 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
-from tests.integration.serve.test_shutdown import CALLS, SOON, accepted, serve
+from tests.integration.serve.test_shutdown import CALLS, SOON, accepted
 from tests.integration.server import Server, form
 
 IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
@@ -81,12 +79,6 @@ def test_an_image_that_rest_was_sent_is_asked_about_over_grpc(stub: Segmentation
     assert answer.cache.features
 
 
-def test_health_names_the_model(channel: grpc.Channel) -> None:
-    stub: Any = health_pb2_grpc.HealthStub(channel)
-
-    assert stub.Check(health_pb2.HealthCheckRequest(service="tiny")).status == 1
-
-
 def test_calls_in_flight_are_answered_before_the_process_ends(tmp_path: Path) -> None:
     # Large, so that some of them are still in flight when the signal comes.
     image = pictures.encoded(pictures.photograph("china").resize((4000, 3000)), "JPEG", quality=95)
@@ -104,14 +96,3 @@ def test_calls_in_flight_are_answered_before_the_process_ends(tmp_path: Path) ->
 
     assert set(sizes) == {3000}
     assert status == 0
-
-
-def test_a_grpc_port_that_is_taken_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-
-        outcome = serve("--http-port", "0", "--grpc-port", str(port))
-
-    assert outcome.returncode == 1
-    assert f"lexiseg: cannot listen on 127.0.0.1:{port}" in outcome.stderr
-    assert "--grpc-port" in outcome.stderr

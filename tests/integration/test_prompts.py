@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
 import grpc
 import httpx
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
@@ -80,13 +78,6 @@ def test_a_prompt_s_answer_does_not_depend_on_its_neighbours(client: httpx.Clien
     assert unplaced[: len(alone)] == unplaced[len(alone) :]
 
 
-def test_classes_name_what_a_box_shows(client: httpx.Client) -> None:
-    answer = ask(client, prompts=[{"box": BOX}], classes=["cat", "airplane"], background=False)
-
-    assert {segment["label"] for segment in answer["segments"]} <= {"cat", "airplane"}
-    assert all(segment["quality"] is not None for segment in answer["segments"])
-
-
 def test_the_masks_of_grpc_are_those_of_rest(client: httpx.Client, server: Server) -> None:
     rest = ask(client, prompts=[{"points": [CLICK, {"x": 1, "y": 1, "positive": False}]}, {"box": BOX}])
     points = [pb.Point(x=CLICK["x"], y=CLICK["y"]), pb.Point(x=1, y=1, positive=False)]
@@ -102,29 +93,6 @@ def test_the_masks_of_grpc_are_those_of_rest(client: httpx.Client, server: Serve
         (s["prompt_index"], s["mask_index"], s["quality"], s["score"]) for s in rest["segments"]
     ]
     assert [s.mask.coco_rle.counts for s in answer.segments] == [s["mask"]["counts"] for s in rest["segments"]]
-
-
-@pytest.mark.parametrize(
-    ("prompt", "field"),
-    [
-        ({"points": [{"x": WIDTH + 1, "y": 1}]}, "prompts.0.points.0.x"),
-        ({"box": [0, 0, WIDTH, HEIGHT + 0.5]}, "prompts.0.box"),
-    ],
-)
-def test_what_lies_beside_the_image_is_refused_when_it_is_sent_and_by_its_id(
-    client: httpx.Client, prompt: dict[str, Any], field: str
-) -> None:
-    known = ask(client, classes=["cat"])["image_id"]
-    encoded = base64.b64encode(CAT).decode()
-
-    answers = [
-        client.post("/segment", json={"image": image, "prompts": [prompt]})
-        for image in ({"base64": encoded}, {"id": known})
-    ]
-
-    assert [answer.status_code for answer in answers] == [422, 422]
-    assert [answer.json()["errors"][0]["field"] for answer in answers] == [field, field]
-    assert answers[0].json()["detail"] == answers[1].json()["detail"]
 
 
 def test_as_many_prompts_as_may_be_are_answered(client: httpx.Client) -> None:

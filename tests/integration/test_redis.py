@@ -7,7 +7,6 @@ import hmac
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -133,18 +132,6 @@ def test_a_row_has_a_time_to_live(server: RedisServer, store: redis.Redis) -> No
         worker.ask(["sky"])
 
     assert 0 < store.ttl(SKY) <= 30 * 86400
-
-
-def test_what_is_in_redis_does_not_wait_for_the_tower(server: RedisServer) -> None:
-    with working(server.url) as one, working(server.url) as other, ThreadPoolExecutor(1) as threads:
-        one.ask(["sky"])
-        other.open.clear()
-        slow = threads.submit(other.ask, ["sea"])
-        rows = other.ask(["sky"])
-        other.open.set()
-        slow.result(PATIENT)
-
-        np.testing.assert_array_equal(rows, rows_of(["sky"]))
 
 
 def value_of(store: redis.Redis, key: str) -> bytes:

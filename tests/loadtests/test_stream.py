@@ -70,9 +70,3 @@ def test_answers_are_noted_by_what_they_are() -> None:
 
     assert (counted.answered, counted.dropped, counted.failed, counted.out_of_order) == (1, 2, 1, 1)
     assert counted.own == [7.0]
-
-
-def test_memory_that_goes_on_growing_is_told_from_memory_taken_once() -> None:
-    assert stream.growth([10.0, 20.0, 90.0, 90.0, 91.0, 90.0, 90.0, 89.0, 90.0]) == 0.0
-    assert stream.growth([10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0]) == 30.0
-    assert stream.growth([10.0, 90.0]) == 0.0

@@ -32,28 +32,6 @@ def test_help_names_every_command(command: str) -> None:
     assert f"  {command} " in CliRunner().invoke(app, ["--help"]).output
 
 
-def test_an_unknown_command_is_refused() -> None:
-    refused = CliRunner().invoke(app, ["fly"])
-
-    assert refused.exit_code == 2
-    assert "fly" in refused.output
-
-
-@pytest.mark.parametrize("written", ["--point X,Y", "--box LEFT,TOP,RIGHT,BOTTOM", "-X,Y beside it", "--task"])
-def test_help_of_segment_shows_how_prompts_are_written(written: str) -> None:
-    shown = " ".join(CliRunner().invoke(app, ["segment", "--help"]).output.split())
-
-    assert written in shown
-
-
-@pytest.mark.parametrize("option", ["--host", "--http-port", "--model", "--queue-limit", "--log-level"])
-def test_every_option_of_serve_names_its_variable(option: str) -> None:
-    shown = " ".join(CliRunner().invoke(app, ["serve", "--help"]).output.split())
-
-    assert option in shown
-    assert f"LEXISEG_{option.removeprefix('--').upper().replace('-', '_')}" in shown
-
-
 @pytest.mark.parametrize("filename", [None, "state/vocabularies"])
 def test_what_the_system_refuses_is_one_line_with_the_variable_that_named_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], filename: str | None

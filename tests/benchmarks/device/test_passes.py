@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from benchmarks.device.extent import Extent
-from benchmarks.device.passes import assert_labels_alike, assert_vectors_alike, filled, paces
-from benchmarks.device.vit import SIDE, vit
+from benchmarks.device.passes import assert_labels_alike, assert_vectors_alike, paces
 from lexiseg_model import catalogue
 from tests.model.stand_in import ColourSegmenter
 
@@ -41,12 +39,6 @@ def test_labels_of_another_model_are_not_alike() -> None:
         assert_labels_alike(ColourSegmenter(), tiny)
 
 
-def test_a_batch_larger_than_the_pictures_begins_again() -> None:
-    pictures = np.arange(6, dtype=np.uint8).reshape(3, 2)
-
-    assert filled(pictures, 5).tolist() == [[0, 1], [2, 3], [4, 5], [0, 1], [2, 3]]
-
-
 def test_every_batch_has_a_pace_in_every_round() -> None:
     runs: list[int] = []
     work = [lambda batch=batch: runs.append(batch) for batch in (1, 8)]
@@ -57,10 +49,3 @@ def test_every_batch_has_a_pace_in_every_round() -> None:
     assert measured.shape == (3, 2)
     assert (measured > 0).all()
     assert runs == [1, 1, 8, 8] + [1, 8] * 3
-
-
-def test_the_model_of_the_goal_is_a_vit_b_16_of_448_pixels() -> None:
-    segmenter = vit(CPU, "fast")
-
-    assert segmenter.buckets == ((SIDE, SIDE),) == ((448, 448),)
-    assert sum(weights.numel() for weights in segmenter.network.parameters()) == 86_192_640

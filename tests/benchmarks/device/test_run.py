@@ -55,11 +55,3 @@ def test_without_a_gpu_one_line_says_how_to_run_it_on_a_cpu(
     (line,) = capsys.readouterr().err.splitlines()
     assert "no CUDA device" in line
     assert "`python -m benchmarks device cpu`" in line
-
-
-def test_a_device_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["abacus"])
-
-    assert ended.value.code == 2
-    assert "expected auto, cpu, cuda or cuda:N" in capsys.readouterr().err

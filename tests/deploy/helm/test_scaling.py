@@ -77,29 +77,6 @@ def test_a_queue_that_nobody_here_scrapes_is_told_to_whoever_installs(made: Inst
     assert "KEDA" not in made.notes
 
 
-def test_there_is_always_a_worker_whose_queue_can_be_read(scaled: Object) -> None:
-    assert scaled["minReplicaCount"] >= 1
-    assert "idleReplicaCount" not in scaled
-
-
-def test_the_deployment_leaves_the_number_to_keda(made: Installed, scaled: Object) -> None:
-    assert "replicas" not in made.one("Deployment", WORKER)["spec"]
-    assert scaled["advanced"]["restoreToOriginalReplicaCount"] is False
-
-
-def test_the_queue_shrinks_slower_than_it_grows(scaled: Object) -> None:
-    down = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
-
-    assert down["stabilizationWindowSeconds"] >= 300
-    assert down["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 60}]
-
-
-def test_a_prometheus_that_asks_who_asks_is_told() -> None:
-    triggers = example(CHART / "examples/gpu.yaml").one("ScaledObject", "lexiseg-worker-tcl")["spec"]["triggers"]
-
-    assert [trigger["authenticationRef"] for trigger in triggers] == [{"name": "prometheus"}] * 2
-
-
 def test_gateways_with_keys_are_scraped_with_one(made: Installed) -> None:
     (endpoint,) = made.one("ServiceMonitor", "lexiseg-gateway")["spec"]["endpoints"]
 
@@ -124,12 +101,6 @@ def test_rules_find_their_jobs_whatever_the_chart_is_called() -> None:
     (label,) = {monitor["spec"]["jobLabel"] for monitor in made.kind("ServiceMonitor").values()}
     scraped = [made.one("Service", name) for name in ("lexiseg-masks-gateways", "lexiseg-masks-worker-tiny")]
     assert {service["metadata"]["labels"][label] for service in scraped} == {"lexiseg"}
-
-
-def test_nothing_of_keda_or_the_operator_is_made_unless_wanted() -> None:
-    kinds = {obj["kind"] for obj in installed({}).objects}
-
-    assert not kinds & {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
 
 
 def test_an_exporter_beside_redis_is_scraped_under_the_job_of_the_alerts() -> None:

@@ -28,17 +28,6 @@ def pod(made: Installed, kind: str, name: str) -> Object:
     return spec
 
 
-def test_gateways_ask_every_worker_by_a_name_that_is_there(gpu: Installed) -> None:
-    addresses = gpu.env("Deployment", GATEWAY)["LEXISEG_WORKERS"].split(",")
-
-    services = gpu.kind("Service")
-    assert len(addresses) == 3
-    for address in addresses:
-        host, _, port = address.removeprefix("dns:///").partition(":")
-        assert services[host]["spec"]["clusterIP"] == "None"
-        assert int(port) in [entry["port"] for entry in services[host]["spec"]["ports"]]
-
-
 def test_every_model_has_workers_of_its_own(gpu: Installed) -> None:
     deployments = [name for name in gpu.kind("Deployment") if "-worker-" in name]
 
@@ -62,16 +51,6 @@ def test_a_worker_with_a_gpu_is_told_so_and_one_without_is_too(gpu: Installed) -
     assert pod(gpu, "Deployment", "lexiseg-worker-tcl")["runtimeClassName"] == "nvidia"
     assert gpu.env("Deployment", WORKER)["LEXISEG_DEVICE"] == "cpu"
     assert "nvidia.com/gpu" not in gpu.container("Deployment", WORKER)["resources"]["limits"]
-
-
-def test_what_one_worker_is_given_no_other_has(gpu: Installed) -> None:
-    assert gpu.env("Deployment", "lexiseg-worker-tcl")["LEXISEG_MAX_BATCH"] == "32"
-    assert "LEXISEG_MAX_BATCH" not in gpu.env("Deployment", WORKER)
-    assert "LEXISEG_MAX_BATCH" not in gpu.env("Deployment", "lexiseg-worker-unpair-seg")
-
-
-def test_a_large_number_stays_a_whole_number(gpu: Installed) -> None:
-    assert gpu.env("Deployment", "lexiseg-worker-tcl")["LEXISEG_MODEL_MEMORY_BYTES"] == "8589934592"
 
 
 def test_without_a_spare_gpu_one_goes_before_the_next_comes(gpu: Installed) -> None:
@@ -128,24 +107,6 @@ def test_models_are_pulled_onto_the_claim_that_workers_only_read(gpu: Installed)
     assert "initContainers" not in pod(gpu, "Deployment", WORKER)
     account = gpu.one("ServiceAccount", spec["serviceAccountName"])
     assert "eks.amazonaws.com/role-arn" in account["metadata"]["annotations"]
-
-
-def test_a_worker_may_have_volumes_of_its_own() -> None:
-    made = installed(
-        {
-            "models": {"serviceAccount": {"name": "mine"}},
-            "worker": {
-                "extraVolumes": [{"name": "keys", "secret": {"secretName": "store"}}],
-                "extraVolumeMounts": [{"name": "keys", "mountPath": "/keys", "readOnly": True}],
-            },
-        }
-    )
-
-    spec = pod(made, "Deployment", WORKER)
-    assert {"name": "keys", "secret": {"secretName": "store"}} in spec["volumes"]
-    assert "/keys" in [mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]]
-    assert spec["serviceAccountName"] == "mine"
-    assert made.kind("ServiceAccount") == {}
 
 
 def test_clients_reach_the_edge_and_the_edge_every_gateway(tmp_path: Path) -> None:
@@ -272,12 +233,6 @@ def test_both_sides_know_where_redis_is_and_no_password_is_written(values: dict[
         assert made.env("StatefulSet", host[1])["REDIS_PASSWORD"] == secret
 
 
-def test_a_variable_stands_before_the_one_that_names_it() -> None:
-    names = [entry["name"] for entry in installed({}).container("Deployment", GATEWAY)["env"]]
-
-    assert names.index("REDIS_PASSWORD") < names.index("LEXISEG_REDIS_URL")
-
-
 def test_redis_keeps_vocabularies_and_evicts_rows() -> None:
     arguments = installed({}).container("StatefulSet", "lexiseg-redis")["args"]
 
@@ -357,16 +312,6 @@ def test_another_training_is_another_job_and_the_same_is_the_same() -> None:
 
     assert name("tiny") == name("tiny", replicas=3)
     assert name("tiny") != name("tiny-smoke")
-
-
-def test_whatever_changes_a_pod_of_the_trainer_makes_another_job() -> None:
-    # A Job's template cannot be changed: with the same name the whole upgrade would be refused.
-    trainer = {"enabled": True, "recipe": ["tiny"]}
-    before, after = (
-        installed({"models": {"existingClaim": claim}, "trainer": trainer}).kind("Job") for claim in ("m", "n")
-    )
-
-    assert set(before) != set(after)
 
 
 def test_a_rollout_changes_no_pod() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import runpy
-from collections import Counter
 
 import yaml
 
@@ -43,15 +42,6 @@ def test_every_metric_of_a_panel_or_rule_is_ours_or_of_a_named_exporter() -> Non
     for expr in [expr for _, _, expr in panels()] + [rule["expr"] for rule in rules()]:
         assert metrics_of(expr)
         assert metrics_of(expr) <= exposed, expr
-
-
-def test_panels_lie_side_by_side_and_pages_have_names_of_their_own() -> None:
-    pages = [json.loads(path.read_text()) for path in DASHBOARDS]
-
-    assert max(Counter(page["uid"] for page in pages).values()) == 1
-    for page in pages:
-        places = Counter((panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in page["panels"])
-        assert max(places.values()) == 1
 
 
 def test_what_a_page_names_leads_to_the_source_that_grafana_is_given() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
@@ -207,32 +206,6 @@ def test_a_second_question_finds_the_worker_that_knows_the_image(fleet: Fleet) -
         assert again["cache"]["features"]
 
 
-def test_clicks_go_to_the_worker_that_knows_the_image(fleet: Fleet) -> None:
-    known = [ask(fleet.gateway.url, picture(-number)).json()["image_id"] for number in range(11, 17)]
-    click = [{"points": [{"x": SIDE / 2, "y": 4}]}]
-
-    for image_id in known:
-        for _ in range(2):
-            body = {"image": {"id": image_id}, "prompts": click, "max_side": SIDE}
-            clicked = httpx.post(f"{fleet.gateway.url}/segment", json=body, timeout=60).json()
-            assert clicked["cache"]["features"]
-            assert clicked["segments"][0]["prompt_index"] == 0
-
-
-def test_workers_are_asked_for_their_own_models_alone(fleet: Fleet) -> None:
-    before = [answered(worker) for worker in fleet.workers]
-    for number in range(4):
-        assert ask(fleet.gateway.url, picture(number), model="cats").json()["model"] == "cats"
-    for number in range(3):
-        assert ask(fleet.gateway.url, picture(number), model="dogs").json()["model"] == "dogs"
-    listed = {model["name"] for model in httpx.get(f"{fleet.gateway.url}/models", timeout=60).json()["models"]}
-    unknown = ask(fleet.gateway.url, picture(0), model="birds")
-
-    assert [answered(worker) - had for worker, had in zip(fleet.workers, before, strict=True)] == [4, 3]
-    assert listed == {"tiny", "cats", "dogs"}
-    assert (unknown.status_code, unknown.json()["type"]) == (404, "unknown-model")
-
-
 def test_a_gateway_holds_no_torch(fleet: Fleet) -> None:
     ask(fleet.gateway.url, picture(0), overlay="true")
 
@@ -255,24 +228,6 @@ def test_a_gateway_without_workers_says_what_it_needs() -> None:
     assert outcome.returncode == 1
     assert "--workers / LEXISEG_WORKERS" in outcome.stderr
     assert "Traceback" not in outcome.stderr
-
-
-def test_the_gateway_imports_neither_torch_nor_a_model() -> None:
-    program = (
-        "import json, sys; import lexiseg_service.cli, lexiseg_service.commands.serving.gateway; "
-        "heavy = ('torch', 'lexiseg_model', 'cv2'); "
-        "print(json.dumps(sorted(name for name in sys.modules if name.split('.')[0] in heavy)))"
-    )
-
-    answer = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-    )
-
-    assert set(json.loads(answer.stdout)) <= {
-        "lexiseg_model", "lexiseg_model.errors", "lexiseg_model.lru",
-        "lexiseg_model.kernel", "lexiseg_model.kernel.aside",
-        "lexiseg_model.types",
-    }  # fmt: skip
 
 
 def test_a_worker_killed_under_load_costs_no_client_an_answer_and_no_stream_a_frame(fleet: Fleet) -> None:

@@ -60,11 +60,3 @@ def test_a_worker_answers_the_gateway_with_its_certificate_and_token_and_no_othe
     assert answers[0].json()["segments"]
     assert 'lexiseg_workers{state="ready"} 0.0' in metrics
     assert TOKEN not in (folder / "worker.log").read_text()
-
-
-def test_a_worker_with_half_an_identity_does_not_start(folder: Path) -> None:
-    half = shown(folder / "ours", "worker") | {"LEXISEG_WORKER_TLS_KEY": str(folder / "strangers" / "worker-key.pem")}
-    with Worker(folder / "refused.log", **half) as worker:
-        assert worker.wait() == 1
-
-    assert "LEXISEG_WORKER_TLS_CERTIFICATE" in (folder / "refused.log").read_text()

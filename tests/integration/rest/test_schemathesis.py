@@ -13,7 +13,7 @@ from lexiseg_service.gateway.admission.keys import line_of
 from tests.integration.server import Server
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-# Of each operation, beside those that cover the schema's corners; test_openapi_fuzz tries more, without keys.
+# Of each operation, beside those that cover the schema's corners.
 EXAMPLES = 6
 KEY = "right"
 PHASES = ["Examples", "Coverage", "Fuzzing", "Stateful"]

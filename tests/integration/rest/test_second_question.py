@@ -55,23 +55,10 @@ def test_an_upload_of_the_same_image_runs_no_image_pass(client: httpx.Client, fi
     assert answer.json()["cache"]["features"] is True
 
 
-def test_another_resolution_is_another_image_pass(client: httpx.Client, first: dict[str, Any]) -> None:
-    second = ask(client, image={"id": first["image_id"]}, max_side=213)  # which nobody else asks for
-
-    assert second["cache"]["features"] is False
-
-
 def test_an_unknown_id_is_expired(client: httpx.Client) -> None:
     answer = client.post("/segment", json={"image": {"id": "0" * 32}, "classes": CLASSES})
 
     assert (answer.status_code, answer.json()["type"]) == (404, "image-expired")
-
-
-def test_an_overlay_can_be_had_by_id(client: httpx.Client, first: dict[str, Any]) -> None:
-    second = ask(client, image={"id": first["image_id"]}, overlay=True)
-
-    with Image.open(io.BytesIO(base64.b64decode(second["overlay"]))) as picture:
-        assert picture.size == (first["size"][1], first["size"][0])
 
 
 def test_polygons_fill_to_the_run_length_masks(client: httpx.Client, first: dict[str, Any]) -> None:

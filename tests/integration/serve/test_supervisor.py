@@ -119,13 +119,3 @@ def test_children_end_with_a_supervisor_that_was_killed(tmp_path: Path) -> None:
         gone, alive = psutil.wait_procs(left, SOON)
 
     assert (len(gone), alive) == (2, [])
-
-
-def test_a_model_that_is_not_there_ends_it_with_one_line(tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    with pytest.raises(AssertionError, match="no address in ''"):
-        Server(log, LEXISEG_MODEL="huge")
-
-    assert "lexiseg: " in log.read_text()
-    assert "huge" in log.read_text()
-    assert "Traceback" not in log.read_text()

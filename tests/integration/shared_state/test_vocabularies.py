@@ -143,24 +143,3 @@ async def test_foreign_values_are_nobodys_vocabularies(
 
     assert listed == []
     assert vocabularies.store.degraded() is None
-
-
-async def test_a_document_that_is_the_same_is_held_once(gateway: Callable[..., Vocabularies]) -> None:
-    store = gateway().store
-    await store.replace("room", None, b"{}" * 100)
-    first = (await store.read_all())["room"]
-
-    assert await store.read("room") is first
-    assert (await store.read_all())["room"] is first
-    assert store.nbytes == 200
-
-
-async def test_a_foreign_value_makes_way_for_a_vocabulary(
-    gateway: Callable[..., Vocabularies], inside: redis.Redis
-) -> None:
-    inside.lpush(PREFIX + "room", "x")
-    vocabularies = gateway()
-
-    await vocabularies.put("room", ROOM, ANY)
-
-    assert (await vocabularies.find("room")).vocabulary.classes[1].name == "lamp"

@@ -33,10 +33,3 @@ async def test_without_words_the_sender_is_told_what_lacks(client: httpx.AsyncCl
     answer = await client.post(URL, content=PICTURE)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "classes")
-
-
-async def test_a_list_in_one_word_is_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.post(URL, params={"classes": "red,blue"}, content=PICTURE)
-
-    assert answer.status_code == 422
-    assert "repeat the parameter" in answer.json()["detail"]

@@ -157,11 +157,6 @@ async def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
         assert "at most" in await refused(client, "segment", image="a.png", words=["red"])
 
 
-async def test_what_is_wrong_with_words_is_said(folder: Path) -> None:
-    async with talking(folder) as client:
-        assert "only once" in await refused(client, "segment", image="a.png", words=["red", "red"])
-
-
 async def test_one_thing_is_cut_out_by_one_description(folder: Path) -> None:
     async with talking(folder) as client:
         assert "exactly one" in await refused(client, "cut_out", image="a.png", word="red", point=[1, 1])

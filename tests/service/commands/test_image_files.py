@@ -49,16 +49,6 @@ def test_what_an_earlier_run_has_written_below_is_no_image_of_the_next(folder: P
     assert [source.stem for source in sources_of([f"{folder}/out/*.png"], folder / "out")] == ["a"]
 
 
-def test_an_image_that_is_given_twice_is_asked_once(folder: Path) -> None:
-    assert names(folder, f"{folder}/a.png", str(folder)) == ["a.png", "b.JPG", "below/c.heic"]
-
-
-def test_a_file_whose_name_looks_like_a_pattern_is_a_file(folder: Path) -> None:
-    (folder / "x[1].png").write_bytes(b"x")
-
-    assert names(folder, f"{folder}/x[1].png") == ["x[1].png"]
-
-
 @pytest.mark.parametrize("given", ["", "*.gif"])
 def test_nothing_found_is_told(tmp_path: Path, given: str) -> None:
     with pytest.raises(Unreadable, match=r"without images|no file fits"):

@@ -61,11 +61,6 @@ def test_the_help_of_a_setting_is_its_description_its_variable_and_its_default(c
             assert parameter.help == described(name, FIELDS[name])
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_every_setting_is_described(name: str) -> None:
-    assert FIELDS[name].description
-
-
 def chosen(*words: str) -> Chosen:
     """What `lexiseg serve` makes of its command line."""
     heard: list[Chosen] = []
@@ -104,15 +99,6 @@ def test_a_limit_is_an_option_too_and_the_others_keep_what_they_are(monkeypatch:
     assert (limits.max_classes, limits.max_prompts, limits.min_side) == (3, 7, 16)
 
 
-def test_what_was_named_on_the_command_line_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEXISEG_DEVICE", "cpu")
-
-    choice = chosen("--model", "tiny", "--max-classes", "3")
-
-    assert choice.named == ("model", "max_classes")
-    assert choice.named_beside("model") == ["--max-classes"]
-
-
 def test_a_limit_out_of_range_is_named_with_its_option_and_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidValue, match="--max-classes / LEXISEG_MAX_CLASSES: expected greater than 0, got 0"):
         settings_of({"max_classes": 0})
@@ -147,11 +133,6 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
         settings_of({})
 
 
-def test_a_variable_like_no_setting_is_refused_too() -> None:
-    with pytest.raises(InvalidValue, match="expected a setting, got 'LEXISEG_XYZZY'"):
-        refuse_unknown({"LEXISEG_XYZZY": "1"})
-
-
 def test_variables_of_others_pass() -> None:
     refuse_unknown(
         {
@@ -177,10 +158,6 @@ def test_the_help_of_a_server_begins_with_the_options_that_most_people_need(comm
     main = shown.partition("Main options:")[2].partition("\nOptions:")[0]
     assert {"--host", "--model", "--log-level"} <= set(main.split())
     assert sum(line.startswith("  --") for line in main.splitlines()) <= 10
-
-
-def test_port_is_the_port_of_http() -> None:
-    assert chosen("--port", "8123").settings.http_port == 8123
 
 
 def test_every_port_that_is_taken_is_named_with_its_variable() -> None:

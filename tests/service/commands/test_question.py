@@ -34,13 +34,6 @@ def test_the_parts_of_a_prompt_are_one_object() -> None:
     }
 
 
-def test_points_come_first_then_boxes_then_the_rest() -> None:
-    found = read_prompts(["1,2"], ["1,2,3,4"], ["5,6"])
-
-    assert [sorted(prompt) for prompt in found] == [["points"], ["box"], ["points"]]
-    assert found[2]["points"][0]["x"] == 5.0
-
-
 @pytest.mark.parametrize(
     ("given", "hint", "said"),
     [

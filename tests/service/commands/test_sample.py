@@ -25,13 +25,6 @@ def test_the_photograph_of_the_readme_is_one_command_away(lexiseg: CommandLine, 
         assert np.array_equal(np.asarray(copied), np.asarray(pictures.photograph("china")))
 
 
-def test_both_may_be_asked_for_and_asked_for_again(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcomes = [lexiseg("sample", "china.jpg", "flower.jpg") for _ in range(2)]
-
-    assert [outcome.status for outcome in outcomes] == [0, 0]
-    assert {path.name for path in tmp_path.iterdir()} == {"china.jpg", "flower.jpg"}
-
-
 def test_another_picture_of_that_name_is_left_alone(lexiseg: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "china.jpg").write_bytes(b"mine")
 

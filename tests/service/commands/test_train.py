@@ -22,22 +22,6 @@ def test_without_data_the_layout_is_explained(lexiseg: CommandLine, tmp_path: Pa
         assert word in outcome.err
 
 
-def test_a_set_that_is_missing_is_named_before_anything_is_loaded(lexiseg: CommandLine, tmp_path: Path) -> None:
-    write_shapes(tmp_path, count=1)
-
-    outcome = lexiseg("train", "tiny", f"data={tmp_path}", "sets={shapes: 1, more: 1}", f"packs={tmp_path / 'packs'}")
-
-    assert outcome.status == 1
-    assert f"there is no data at {tmp_path / 'more'}.\n" in outcome.err
-
-
-def test_without_data_for_prompts_an_override_shows_how_a_set_looks(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg("train", "tiny-prompts", f"data={tmp_path / 'nowhere'}", f"out={tmp_path / 'run'}")
-
-    assert outcome.status == 1
-    assert "lexiseg train tiny-prompts data=FOLDER sets='{SET: {share: 1.0}}'" in outcome.err
-
-
 def test_an_unknown_recipe_names_those_that_are_there(lexiseg: CommandLine) -> None:
     outcome = lexiseg("train", "huge")
 
@@ -106,24 +90,6 @@ def test_a_dry_run_says_every_value_and_what_would_be_trained(lexiseg: CommandLi
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_measures_batches_of_each_phase_and_leaves_no_run(lexiseg: CommandLine, tmp_path: Path) -> None:
-    write_shapes(tmp_path / "data", count=4)
-    phases = "phases=[{after: 0, crop: 64, global_batch: 2}, {after: 0.75, crop: 96, global_batch: 1}]"
-    values = [f"data={tmp_path / 'data'}", f"out={tmp_path / 'run'}", "sets={shapes: {share: 1, nothing: 0}}"]
-
-    outcome = lexiseg("train", "tiny-prompts-smoke", "--dry-run", phases, *values)
-
-    assert outcome.status == 0, outcome.err
-    assert re.search(
-        r"^steps of 2 at 64 pixels, from 0% on: 1 x 2 in one process, \d+\.\d\d s each; memory",
-        outcome.out,
-        re.MULTILINE,
-    )
-    assert re.search(r"^steps of 1 at 96 pixels, from 75% on: 1 x 1 in one process", outcome.out, re.MULTILINE)
-    assert re.search(r"^time: about \d+\.\d minutes on this machine", outcome.out, re.MULTILINE)
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_dry_run_measures_what_is_trained_first_and_trains_none_of_it(lexiseg: CommandLine, tmp_path: Path) -> None:
     write_pairs(tmp_path / "captions", 4)
     below, small = tmp_path / "clip" / "clip.safetensors", tmp_path / "small.yaml"
@@ -143,22 +109,6 @@ def test_a_dry_run_measures_what_is_trained_first_and_trains_none_of_it(lexiseg:
     assert re.search(r"^tcl-smoke: steps of 2 at 64 pixels, from 0% on: ", outcome.out, re.MULTILINE)
     assert re.search(r"^time: about \d+\.\d minutes on this machine", outcome.out, re.MULTILINE)
     assert not below.parent.exists()
-
-
-def test_a_dry_run_without_data_says_what_lacks(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg("train", "s-seg-plus", "--dry-run", f"data={tmp_path}")
-
-    assert outcome.status == 0, outcome.err
-    assert "training cannot begin, so nothing is measured: there are no labels at" in outcome.out
-
-
-def test_a_dry_run_of_a_part_counts_what_stays(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg("train", "tiny-names", "--dry-run", f"data={tmp_path / 'nowhere'}", f"packs={tmp_path}")
-
-    counted = re.search(r"^parameters: ([\d,]+), of which ([\d,]+) are trained$", outcome.out, re.MULTILINE)
-    assert counted is not None
-    whole, trained = (int(number.replace(",", "")) for number in counted.groups())
-    assert 0 < trained < whole / 2
 
 
 def test_the_start_may_be_an_option(lexiseg: CommandLine, tmp_path: Path) -> None:

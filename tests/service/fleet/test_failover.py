@@ -34,28 +34,6 @@ async def answers_of(fleet: Fleet, *steps: StreamQuestion | VideoFrame) -> list[
         return [answer async for answer in answers]
 
 
-async def test_every_frame_is_answered_in_its_order_by_one_worker() -> None:
-    first, second = Someone(), Someone()
-    async with started(first, second) as fleet:
-        answers = await answers_of(fleet, asking(tracking=True), *frames(*NAMES))
-
-    assert [answer.frame_id for answer in answers] == NAMES
-    assert [answer.timestamp_us for answer in answers] == list(range(len(NAMES)))
-    assert not any(answer.state_reset for answer in answers)
-    assert sorted([len(first.frames), len(second.frames)]) == [0, len(NAMES)]
-    (asked,) = first.questions + second.questions
-    assert (asked.tracking, asked.resumed) == (True, False)
-
-
-async def test_a_new_question_holds_from_the_next_frame_on() -> None:
-    worker = Someone()
-    async with started(worker) as fleet:
-        answers = await answers_of(fleet, asking(), *frames("0"), asking(smoothing=0.5), *frames("1", "2"))
-
-    assert [answer.frame_id for answer in answers] == ["0", "1", "2"]
-    assert [asked.smoothing for asked in worker.questions] == [0.0, 0.5]
-
-
 async def test_a_stream_fails_over_and_reports_state_reset() -> None:
     workers = [Someone(), Someone()]
     async with started(*workers) as fleet:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.types import Prompt
 from lexiseg_service.question.messages import Followed, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
@@ -137,12 +136,3 @@ async def test_a_damaged_frame_after_the_death_costs_no_object(workers: list[Fol
 
     assert seen[1].error is not None
     assert (numbers(seen[2]), seen[2].lost) == ((7,), ())
-
-
-def heard(*followed: int, lost: tuple[int, ...] = (), x: int = 1) -> pb.SegmentVideoResponse:
-    segments = [
-        pb.Segment(track_id=number, prompt_index=place, bbox=pb.BoundingBox(x=x, y=2, width=3, height=4))
-        for place, number in enumerate(followed)
-    ]
-    size = pb.Size(height=40, width=64)
-    return pb.SegmentVideoResponse(answer=pb.SegmentResponse(segments=segments, size=size), lost=lost)

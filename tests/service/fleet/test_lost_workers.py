@@ -49,19 +49,6 @@ async def test_work_of_a_worker_that_dies_is_done_by_another() -> None:
     assert asked_images(second) == set(IMAGES[:16])
 
 
-async def test_a_worker_that_returns_is_used_again() -> None:
-    first, second = Someone(), Someone()
-    async with started(first, second) as fleet:
-        await fleet.end(0)
-        await fleet.ready(1)
-        await fleet.start_again(0)
-        await fleet.ready(2)
-        for image in IMAGES:
-            await fleet.backend.segment(question(image))
-
-    assert first.asked
-
-
 async def test_a_draining_worker_gets_no_new_calls_and_finishes_its_own() -> None:
     first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
     async with started(first, second) as fleet:

@@ -16,23 +16,13 @@ from lexiseg_service.errors import (
     ServiceError,
     UndecodableImage,
 )
-from lexiseg_service.fleet.links import WorkerLink
 from lexiseg_service.fleet.remote import RemoteBackend
 from lexiseg_service.fleet.routing import SPILL_AT
 from lexiseg_service.image.header import image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire.answer import decode_answer, encode_answer
 from tests.service.fleet.workers import IMAGES, Someone, asked_images, question, started
-from tests.service.gateway.known_backend import answer
-
-
-async def test_an_answer_comes_from_a_worker_as_it_is() -> None:
-    async with started(Someone()) as fleet:
-        rounded = decode_answer(encode_answer(answer()))
-
-        assert await fleet.backend.segment(question()) == rounded
 
 
 async def test_a_worker_without_an_address_counts_as_missing() -> None:
@@ -81,19 +71,6 @@ async def test_one_image_stays_with_one_worker_and_images_are_spread() -> None:
     assert asked_images(first) | asked_images(second) == set(IMAGES)
     assert not asked_images(first) & asked_images(second)
     assert min(len(asked_images(first)), len(asked_images(second))) > 5
-
-
-async def test_a_second_question_goes_to_whoever_has_the_image() -> None:
-    first, second = Someone(), Someone()
-    async with started(first, second) as fleet:
-        for image in IMAGES:
-            await fleet.backend.segment(question(image))
-            await fleet.backend.segment(question(None, image_id=image_id_of(image)))
-
-    for worker in (first, second):
-        assert [request.image_id or image_id_of(request.image or b"") for request in worker.asked][::2] == [
-            request.image_id for request in worker.asked[1::2]
-        ]
 
 
 async def test_a_busy_worker_spills_images_and_they_are_found_again() -> None:
@@ -250,17 +227,6 @@ async def test_cancelling_a_request_cancels_it_at_the_worker() -> None:
         await fleet.until(lambda: len(worker.asked) == 1)
         asking.cancel()
         await fleet.until(lambda: worker.abandoned == 1)
-
-
-async def test_a_worker_with_two_addresses_counts_once() -> None:
-    worker = Someone()
-    async with started(worker) as fleet:
-        again = WorkerLink(f"localhost:{fleet.servers[0].port}")
-        fleet.backend._links[again.address] = again
-        again.open()
-        await fleet.ready(2)
-
-        assert len(fleet.backend._candidates("colours")) == 1
 
 
 async def test_without_a_worker_nobody_is_ready() -> None:

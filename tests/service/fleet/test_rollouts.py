@@ -43,14 +43,6 @@ def test_a_share_has_its_size_and_keeps_its_clients_when_it_grows() -> None:
     assert 330 <= len(shares[2]) <= 470
 
 
-def test_clients_outside_the_share_get_the_previous_version() -> None:
-    all_of_it, nothing = Rollout(NEW, 100), Rollout(NEW, 0)
-
-    for cards in ([ONE, TWO], [TWO, ONE]):
-        assert chosen(nothing, cards, "anybody") == ONE
-        assert chosen(all_of_it, cards, "anybody") == TWO
-
-
 def test_the_others_get_the_version_that_everybody_had_before() -> None:
     three = card().model_copy(update={"version": "3"})
     rollout = Rollout(ModelName("colours", "3"), 50, before=NEW)
@@ -85,29 +77,6 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     write_rollouts(tmp_path / "rollouts.txt", read_rollouts(text))
 
     assert (tmp_path / "rollouts.txt").read_text() == "tcl@2 5 image\ntiny@3 12.5 key\ndog@3 1 key dog@2\n"
-
-
-def test_a_file_is_looked_at_again_and_a_wrong_one_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watched_file, "CHECK_SECONDS", 0.0)
-    path = tmp_path / "rollouts.txt"
-    path.write_text("colours@2 5\n")
-    now = Rollouts(path)
-
-    def percent() -> float | None:
-        rollout = now.of("colours")
-        return None if rollout is None else rollout.percent
-
-    seen = [percent()]
-    for number, text in enumerate(["colours@2 50\n", "nonsense\n", ""]):
-        path.write_text(text)
-        os.utime(path, (number, number))
-        seen.append(percent())
-    path.unlink()
-    seen.append(percent())
-
-    assert seen == [5, 50, 50, None, None]
 
 
 class TwoVersions(KnownBackend):

@@ -64,16 +64,6 @@ def test_what_must_not_be_decoded_is_refused(image: bytes, error: type[ServiceEr
         read_header(image, LIMITS)
 
 
-def test_no_pixel_of_a_png_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded: list[object] = []
-    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda png: decoded.append(png))
-
-    header = read_header(pictures.encoded(pictures.small().resize((40, 30))), LIMITS)
-
-    assert header.size == (30, 40)
-    assert decoded == []
-
-
 @pytest.mark.parametrize("orientation", [None, 3, 6])
 def test_a_heic_tells_its_size_as_it_is_shown(orientation: int | None) -> None:
     header = read_header(pictures.heic(pictures.small("china").resize((40, 30)), orientation), LIMITS)

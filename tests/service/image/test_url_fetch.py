@@ -52,13 +52,6 @@ async def test_the_connection_goes_to_the_address_that_was_checked(server: Image
     assert rebinding.asked == ["pictures.example"]
 
 
-async def test_the_server_hears_the_name(server: ImageServer) -> None:
-    await server.fetcher(Names(pictures=HERE)).fetch(server.url("/a.png"))
-
-    assert server.seen[0].server_name == "pictures.example"
-    assert server.seen[0].headers["Host"] == f"pictures.example:{server.port}"
-
-
 async def test_a_certificate_for_another_name_is_refused(server: ImageServer) -> None:
     fetcher = server.fetcher(Names(stranger=HERE))
 
@@ -215,16 +208,6 @@ async def test_an_answer_in_drops_is_ended_by_the_time_for_all(server: ImageServ
     detail = await refused(server.fetcher(Names(pictures=HERE), seconds=0.5), server.url("/drops"))
 
     assert detail == "image.url: the image did not come within 0.5 seconds"
-
-
-async def test_the_time_for_all_holds_for_names_too() -> None:
-    async def never(host: str, port: int) -> Sequence[str]:
-        await asyncio.Event().wait()
-        return []
-
-    detail = await refused(UrlFetcher(1000, resolve=never, seconds=0.05), "https://pictures.example/a.png")
-
-    assert "did not come within 0.05 seconds" in detail
 
 
 @pytest.mark.parametrize(

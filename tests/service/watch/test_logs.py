@@ -91,18 +91,6 @@ def test_the_standard_library_logs_in_the_same_way(capsys: pytest.CaptureFixture
     assert (line["event"], line["level"], line["logger"]) == ("slow socket", "warning", "uvicorn.error")
 
 
-def test_an_error_with_its_trace_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(Settings())
-
-    try:
-        raise ValueError("two\nlines")
-    except ValueError:
-        structlog.get_logger("lexiseg.test").exception("failed")
-
-    (line,) = lines(capsys)
-    assert "ValueError" in line["exception"]
-
-
 @pytest.mark.parametrize("classes", [["unicorn"], ["unicorn", "unicorn"], ["unicorn\x00"]])
 async def test_a_request_is_logged_without_its_words_or_its_image(
     capsys: pytest.CaptureFixture[str], classes: list[str]

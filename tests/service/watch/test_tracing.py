@@ -104,14 +104,6 @@ async def test_a_span_says_route_status_and_request_but_no_words(
     }
 
 
-async def test_a_failure_of_ours_is_an_error_of_the_span(tracing: Tracing, exporter: InMemorySpanExporter) -> None:
-    await asked(KnownBackend(failure=RuntimeError("the device is gone")), tracing)
-
-    (server,) = exporter.get_finished_spans()
-    assert server.status.status_code is StatusCode.ERROR
-    assert attributes(server)["error.type"] == "500"
-
-
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 async def test_probes_and_scrapes_leave_no_spans(path: str, tracing: Tracing, exporter: InMemorySpanExporter) -> None:
     await asked(KnownBackend(), tracing, path)

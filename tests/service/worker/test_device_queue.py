@@ -48,23 +48,10 @@ def test_the_next_job_is_the_one_that_begins_the_next_batch() -> None:
     assert nobody is None
 
 
-def test_a_batch_is_of_one_key_and_what_shares_it_may_go_ahead() -> None:
-    queue = queue_of(Place("", "small", name="a"), Place("", "large", name="b"), Place("", "small", name="c"))
-
-    assert [names(queue.take(8)) for _ in range(2)] == [["a", "c"], ["b"]]
-
-
 def test_the_room_in_a_batch_is_shared_by_clients() -> None:
     queue = queue_of(*(Place("x", name=f"x{n}") for n in range(9)), Place("y", name="y0"), Place("z", name="z0"))
 
     assert names(queue.take(5)) == ["x0", "y0", "z0", "x1", "x2"]
-
-
-def test_a_client_with_another_key_does_not_wait_for_a_fast_one() -> None:
-    queue = queue_of(*(Place(FAST, "small", name="fast") for _ in range(50)), Place("", "large", name="large"))
-
-    assert names(queue.take(8)) == ["fast"] * 8
-    assert names(queue.take(8)) == ["large"]
 
 
 def test_a_job_of_many_tiles_gives_way_to_others_between_its_batches() -> None:
@@ -85,17 +72,6 @@ def test_within_a_client_its_flows_alternate() -> None:
     queue = queue_of(*stream, Place("x", name="photograph"), Place("y", name="y0"), Place("y", name="y1"))
 
     assert [names(queue.take(2)) for _ in range(3)] == [["frame0", "y0"], ["photograph", "y1"], ["frame1", "frame2"]]
-
-
-def test_abandoned_jobs_take_no_room() -> None:
-    gone = [Place("x", name=name) for name in "ab"]
-    queue = queue_of(*gone, Place("x", name="c"), Place("y", name="d"))
-    for place in gone:
-        place.abandoned = True
-
-    assert len(queue) == 4
-    assert names(queue.take(2)) == ["c", "d"]
-    assert len(queue) == 0
 
 
 def test_a_new_client_goes_before_those_already_served() -> None:
@@ -167,7 +143,7 @@ def test_every_tile_is_taken_once_in_order_with_its_own_kind(crowd: list[Place],
     assert len(queue) == 0
 
 
-@given(st.integers(1, 8), st.integers(10, 60), st.sampled_from([lambda n: "same", lambda n: f"key {n}"]))
+@given(st.integers(1, 8), st.integers(10, 20), st.sampled_from([lambda n: "same", lambda n: f"key {n}"]))
 def test_busy_clients_get_the_same_share(most: int, batches: int, key_of: Callable[[int], str]) -> None:
     queue: DeviceQueue[Place] = DeviceQueue()
     for number in range(3):

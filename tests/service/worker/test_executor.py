@@ -50,15 +50,6 @@ def test_large_work_leaves_a_thread_to_small(stage: Stage) -> None:
     assert stage.threads.waiting == 2
 
 
-def test_without_small_work_large_has_as_many_threads_as_were_asked_for(stage: Stage) -> None:
-    for n in range(4):
-        stage.put(f"large {n}", large=True)
-    stage.until_begun(2)
-    stage.gate.set()
-
-    stage.until_begun(4)
-
-
 def test_a_source_does_not_wait_for_the_backlog_of_another(stage: Stage) -> None:
     for n in range(10):
         stage.put(f"x{n}")
@@ -80,30 +71,6 @@ def test_work_that_fails_costs_no_thread(stage: Stage) -> None:
     stage.put("after it")
 
     stage.until_begun(1)
-
-
-def test_the_longest_wait_is_that_of_the_oldest_work() -> None:
-    now = 10.0
-    threads = FairExecutor("test", 1, clock=lambda: now)
-    gate, begun = threading.Event(), threading.Semaphore(0)
-
-    def work() -> None:
-        begun.release()
-        assert gate.wait(SOON)
-
-    for _ in range(2):
-        threads.submit("x", work)
-        assert begun.acquire(timeout=SOON)
-    assert threads.longest_wait == 0
-
-    threads.submit("x", work)
-    now = 13.0
-    threads.submit("x", work)
-
-    assert threads.waiting == 2
-    assert threads.longest_wait == 3
-    gate.set()
-    threads.close()
 
 
 def test_closed_threads_do_nothing_more(stage: Stage) -> None:

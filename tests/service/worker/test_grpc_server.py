@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import grpc
 import numpy as np
@@ -26,7 +25,6 @@ from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire.answer import decode_answer
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.request import encode_request
 from lexiseg_service.wire.server import GrpcServer
@@ -37,9 +35,6 @@ from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 
 IMAGE = pictures.encoded(pictures.small())
-LARGE = 20_000_000  # bytes of a message
-# Names of the fields of `mallinfo2`, in their order.
-MALLINFO = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
 
 
 class HeldSegmenter(ColourSegmenter):
@@ -100,14 +95,6 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_an_answer_is_that_of_the_engine() -> None:
-    async with held_engine() as (segmenter, backend, _), asking(backend) as worker:
-        segmenter.may_go_on.set()
-        answer = decode_answer((await worker.stub.Segment(request())).answer)
-
-    assert (answer.model, answer.size) == ("colours", pictures.small().size[::-1])
-
-
 async def test_a_request_that_is_cancelled_in_the_queue_costs_no_image_pass() -> None:
     async with held_engine() as (segmenter, backend, metrics), asking(backend, metrics) as worker:
         first = asyncio.ensure_future(_awaited(worker.stub.Segment(request())))
@@ -119,20 +106,6 @@ async def test_a_request_that_is_cancelled_in_the_queue_costs_no_image_pass() ->
         segmenter.may_go_on.set()
         await first
 
-    assert segmenter.passes == 1
-
-
-async def test_a_request_whose_deadline_passes_in_the_queue_costs_no_image_pass() -> None:
-    async with held_engine() as (segmenter, backend, metrics), asking(backend, metrics) as worker:
-        first = asyncio.ensure_future(_awaited(worker.stub.Segment(request())))
-        await until(segmenter.encoding.is_set)
-        with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await worker.stub.Segment(request(pictures.encoded(pictures.small("flower"))), timeout=0.3)
-        await until(lambda: metrics.registry.get_sample_value("lexiseg_inflight") == 1)
-        segmenter.may_go_on.set()
-        await first
-
-    assert failed.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert segmenter.passes == 1
 
 
@@ -151,21 +124,6 @@ async def test_the_deadline_of_a_call_is_that_of_its_request() -> None:
     # in whole milliseconds.
     assert began + 7 - 0.1 <= with_deadline.deadline <= between + 7 + 0.1
     assert between + own - 0.1 <= without.deadline <= ended + own + 0.1
-
-
-class _Given(ctypes.Structure):
-    """`struct mallinfo2` of the C library; of each arena and of all together."""
-
-    _fields_: ClassVar = [(name, ctypes.c_size_t) for name in MALLINFO]
-
-
-def given() -> int:
-    """Bytes that the C library has given out and not got back. Of what a message holds Python knows nothing, and what
-    the process has of the system follows late."""
-    ask = ctypes.CDLL(None).mallinfo2
-    ask.restype = _Given
-    now = ask()
-    return int(now.uordblks + now.hblkhd)
 
 
 async def test_an_unexpected_error_shows_no_internals() -> None:

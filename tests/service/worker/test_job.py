@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import httpx
 import pytest
 from PIL import Image
@@ -10,7 +8,7 @@ from lexiseg_model.errors import ModelError, OptionError, ShapeError, TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import ClassEntry, PanopticRule, Refinement, Vocabulary
-from lexiseg_service.errors import DeadlineExceeded, NotReady
+from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
@@ -28,13 +26,6 @@ REDS = Vocabulary((ClassEntry("red"),))
 
 def job(deadline: float = float("inf")) -> Job[WorkerAnswer]:
     return Job(WorkerRequest(b"", Vocabulary((ClassEntry("sky"),)), "colours", deadline=deadline), finish)
-
-
-def test_a_job_past_its_deadline_is_abandoned_and_says_so() -> None:
-    late = job(time.monotonic() - 1)
-
-    assert late.abandoned
-    assert isinstance(late.answer.exception(0), DeadlineExceeded)
 
 
 @pytest.mark.parametrize("late", ["succeed", "fail"])

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
 
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.question.messages import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import Job
-from lexiseg_service.worker.video.streams import Streams
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
 
 REQUESTS = 300
@@ -65,19 +63,4 @@ def test_jobs_are_gone_with_their_answers(engine: Engine) -> None:
     assert seen["refused"] == REQUESTS // AT_ONCE
     assert seen["answered"] >= REQUESTS * 0.8
     # A thread of the engine may still be about to let go of the last one.
-    until(lambda: alive(Job) == 0)
-
-
-@pytest.mark.usefixtures("_without_collector")
-async def test_frames_are_gone_with_their_answers(engine: Engine) -> None:
-    async def steps() -> AsyncIterator[StreamQuestion | VideoFrame]:
-        yield StreamQuestion(ask("red"))
-        for number in range(50):
-            yield VideoFrame(halves("r", "b"), str(number))
-
-    settings = Settings(deadline_seconds=SOON)
-    answers = [answer async for answer in Streams(engine, settings, Metrics()).answers(steps())]
-    assert [answer.error for answer in answers] == [None] * 50
-    del answers
-
     until(lambda: alive(Job) == 0)

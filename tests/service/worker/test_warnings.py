@@ -46,12 +46,6 @@ def test_labels_that_no_segment_has_are_absent() -> None:
     assert absent_labels(answer("semantic", asked), asked) == ("blue", "violin")
 
 
-def test_a_label_that_was_found_is_not_absent() -> None:
-    asked = vocabulary("red", "green")
-
-    assert absent_labels(answer("panoptic", asked), asked) == ()
-
-
 def test_stuff_is_not_absent_from_an_instance_task() -> None:
     asked = Vocabulary((ClassEntry("red", thing=False), ClassEntry("blue", thing=True), ClassEntry("violin")))
 

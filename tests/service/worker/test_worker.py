@@ -67,17 +67,6 @@ async def test_before_its_default_model_is_there_it_takes_nothing() -> None:
         await ask(worker)
 
 
-async def test_it_is_ready_with_the_default_model_and_loads_the_other_when_asked(models_dir: Path) -> None:
-    async with working(model="tiny,second", models_dir=models_dir) as worker:
-        there = worker.digest("tiny"), worker.digest("second")
-        answer = await ask(worker, "second")
-
-        assert there[0] is not None
-        assert there[1] is None
-        assert answer.model == "second"
-        assert answer.model_digest == worker.digest("second")
-
-
 async def test_another_version_is_awaited_until_it_is_warmed_up(tmp_path: Path) -> None:
     copy_of_tiny(tmp_path, "tiny@2")
 

@@ -32,14 +32,6 @@ async def test_json_is_answered_in_json(client: httpx.AsyncClient) -> None:
     assert [coco.area(json.loads(mask)) for mask in found["masks"]["data"]] == [SQUARE, SQUARE]
 
 
-async def test_only_the_outputs_that_are_wanted_come(client: httpx.AsyncClient) -> None:
-    wanted = [{"name": "scores"}, {"name": "labels"}]
-
-    answer = await client.post(f"{URL}/infer", json={"inputs": [IMAGE, WORDS], "outputs": wanted})
-
-    assert list(outputs(answer)) == ["scores", "labels"]
-
-
 async def test_tensors_may_come_and_go_as_bytes(client: httpx.AsyncClient) -> None:
     raw = struct.pack("<I", len(PICTURE)) + PICTURE, b"".join(struct.pack("<I", 4) + word for word in (b"blue",))
     inputs = [
@@ -119,15 +111,6 @@ async def test_an_unknown_model_is_404(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v2/models/nope/ready")
 
     assert (answer.status_code, "nope" in answer.json()["error"]) == (404, True)
-
-
-async def test_an_output_is_wanted_once(client: httpx.AsyncClient) -> None:
-    wanted = [{"name": "masks"}] * 2
-
-    answer = await client.post(f"{URL}/infer", json={"inputs": [IMAGE, WORDS], "outputs": wanted})
-
-    assert answer.status_code == 422
-    assert "each name once" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("path", ["", "/versions/1"])

@@ -104,17 +104,6 @@ async def test_raw_tensors_are_answered_by_raw_tensors() -> None:
     assert answer.raw_output_contents[1] == packed(b"blue")
 
 
-async def test_parameters_are_fields_of_the_question() -> None:
-    prompts = pb.InferParameter(string_param=json.dumps([{"points": [{"x": 4, "y": 4}]}]))
-
-    async with asking() as gateway:
-        answer = await gateway.stub.ModelInfer(
-            question(inputs=[tensor("image", PICTURE)], parameters={"prompts": prompts})
-        )
-
-    assert next(output for output in answer.outputs if output.name == "areas").contents.int_contents[0] == SQUARE
-
-
 IMAGE, WORDS = tensor("image", PICTURE), tensor("classes", b"red")
 UNPAIRED = {"inputs": [tensor("image", shape=[1]), tensor("classes", shape=[1])]}
 

@@ -88,21 +88,3 @@ def test_a_job_in_a_bucket_goes_on_and_is_written_in_every_form(
     assert len(store().find(f"{out}/yolo/labels")) == COUNT
     with tarfile.open(fileobj=io.BytesIO(store().cat_file(f"{out}/webdataset/000000.tar"))) as shard:
         assert len(shard.getnames()) == 2 * 3
-
-
-def test_what_is_gone_from_a_bucket_is_a_row_with_its_reason(lexiseg: CommandLine, mine: str, tmp_path: Path) -> None:
-    (tmp_path / "list.csv").write_text(f"url\n{mine}/photos/day-0/000.jpg\n{mine}/photos/nowhere.jpg\n")
-
-    outcome = lexiseg("bulk", tmp_path / "list.csv", tmp_path / "out", "-c", "sky", "--local")
-
-    assert outcome.status == 0, outcome.err
-    failures = {row["id"]: row["error"] for row in jobs.rows(tmp_path / "out") if row["status"] == "failed"}
-    assert failures.keys() == {f"{mine}/photos/nowhere.jpg"}
-    assert "cannot be read" in failures[f"{mine}/photos/nowhere.jpg"]
-
-
-def test_a_bucket_that_is_not_there_is_named(lexiseg: CommandLine, mine: str, tmp_path: Path) -> None:
-    outcome = lexiseg("bulk", "s3://nobodys/photos", tmp_path / "out", "-c", "sky", "--local")
-
-    assert outcome.status == 1
-    assert "s3://nobodys/photos: nothing is there" in outcome.err

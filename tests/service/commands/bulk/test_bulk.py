@@ -45,15 +45,6 @@ def test_a_row_says_what_segment_says(lexiseg: CommandLine, tmp_path: Path) -> N
         assert segment["score"] == pytest.approx(annotation["score"], abs=1e-4)
 
 
-def test_the_files_are_zstd_parquet(lexiseg: CommandLine, tmp_path: Path) -> None:
-    lexiseg("bulk", jobs.folder(tmp_path / "in", 1), tmp_path / "out", *WORDS)
-
-    (file,) = (tmp_path / "out/rows").iterdir()
-    row_group = pyarrow.parquet.ParquetFile(file).metadata.row_group(0)
-
-    assert {row_group.column(n).compression for n in range(row_group.num_columns)} == {"ZSTD"}
-
-
 def test_a_bad_picture_is_a_row_with_its_reason(lexiseg: CommandLine, tmp_path: Path) -> None:
     source = jobs.folder(tmp_path / "in", 2)
     (source / "torn.jpg").write_bytes(jobs.picture(0)[:100])

@@ -100,13 +100,3 @@ def test_names_are_safe_and_each_is_given_once() -> None:
     given = [names.of(id_) for id_ in ids]
 
     assert given == ["a/b", "a/b-2", "https_x.org_c", "e", "f", "jpg", "a/b-2-2"]
-
-
-def test_where_every_picture_failed_there_is_nothing_to_name(lexiseg: CommandLine, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in/torn.jpg").write_bytes(b"\xff\xd8\xff")
-
-    outcome = lexiseg("bulk", tmp_path / "in", tmp_path / "out", "-c", "sky", "--local", "--to", "yolo")
-
-    assert outcome.status == 0, outcome.err
-    assert not (tmp_path / "out/yolo/labels").exists()

@@ -72,17 +72,6 @@ def test_parquet_holds_pictures_as_bytes_as_the_hub_does_or_by_address(tmp_path:
     assert read(places) == {"a": jobs.picture(0)}
 
 
-def test_a_part_of_a_row_group_is_read(tmp_path: Path) -> None:
-    content = [jobs.picture(n) for n in range(6)]
-    source = source_of(str(jobs.parquet(tmp_path / "a.parquet", {"image": content}, group=4)), None, None, None)
-    contents = Contents(source, MOST, 4)
-
-    found = list(contents.of(list(items(source))[2:5]))
-    contents.close()
-
-    assert found == content[2:5]
-
-
 def test_an_empty_cell_of_parquet_is_a_reason(tmp_path: Path) -> None:
     table = jobs.parquet(tmp_path / "a.parquet", {"image": [None, jobs.picture(0)]})
 
@@ -140,8 +129,3 @@ def test_a_store_is_walked_and_read_by_its_address() -> None:
     store.pipe_file("/pictures/a/b.jpg", b"picture")
 
     assert read("memory://pictures") == {"a/b.jpg": b"picture"}
-
-
-def test_nothing_at_an_address_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="nothing is there"):
-        source_of(str(tmp_path / "*.parquet"), None, None, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_service.commands.calibrate.thresholds import Finding, choose, iou
+from lexiseg_service.commands.calibrate.thresholds import Finding, choose
 
 
 def right(score: float) -> Finding:
@@ -26,14 +26,6 @@ def test_the_threshold_parts_right_from_wrong() -> None:
 
 def test_a_wrong_segment_with_a_high_score_drops_nothing_right() -> None:
     assert choose([right(0.8), right(0.6), right(0.5), wrong(0.9)]).threshold is None
-
-
-def test_what_is_missed_counts() -> None:
-    missed = Finding("c", None, 0, 0, 100)
-
-    assert iou([right(0.8), missed], 0.0) == pytest.approx(90 / 210)
-    assert iou([right(0.8), missed], 0.9) == 0.0
-    assert choose([missed]).reason == "found nowhere"
 
 
 def test_a_class_that_is_in_no_photograph_is_held_off() -> None:

@@ -16,7 +16,6 @@ from safetensors.numpy import load_file, save
 
 from lexiseg_model.evaluation.comparison.agreement import ClassOverlap, Swap, agreement
 from lexiseg_service.cli import app
-from lexiseg_service.commands.compare.run import Previews
 from tests import pictures
 from tests.model.catalogue.test_models import copy_of_tiny, replace_weights
 
@@ -111,21 +110,6 @@ def test_a_photograph_is_seen_as_the_service_sees_it(models: Path, tmp_path: Pat
     sizes = [Image.open(io.BytesIO(base64.b64decode(each))).size for each in JPEG.findall(page)]
     assert told["unread"] == {}
     assert set(sizes) == {(width, height), (height, width)}
-
-
-def test_the_most_different_are_kept_small() -> None:
-    a = np.zeros((600, 840), np.uint16)
-    previews = Previews(2)
-    for number, differing in enumerate((1, 300, 0, 20)):
-        b = a.copy()
-        b.flat[:differing] = 1
-        previews.add(agreement(Path(str(number)), a, b), a, b)
-
-    kept = previews.most_different
-
-    assert [each.agreement.path.name for each in kept] == ["1", "3"]
-    assert {part.shape for each in kept for part in (each.a, each.b, each.differs)} == {(300, 420)}
-    assert all(each.differs.any() for each in kept)
 
 
 def test_swaps_and_overlaps_are_counted() -> None:

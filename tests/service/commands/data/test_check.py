@@ -45,12 +45,6 @@ def test_a_set_that_is_unfit_ends_with_1_and_says_why(lexiseg: CommandLine, pets
     assert sorted(entry["kind"] for entry in found) == ["empty class", "size"]
 
 
-def test_each_set_of_a_folder_is_checked(lexiseg: CommandLine, pets: Path) -> None:
-    (pets.parent / "empty").mkdir()
-
-    assert f"{pets}: train 1" in lexiseg("data", "check", pets.parent).out
-
-
 def test_pairs_are_checked(lexiseg: CommandLine, tmp_path: Path) -> None:
     write_tar(tmp_path / "0.tar", pair(1) | {"a.jpg": b"<html>", "a.txt": b"words"})
 

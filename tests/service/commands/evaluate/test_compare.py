@@ -50,10 +50,3 @@ def test_what_does_not_go_together_is_refused(
 
     assert outcome.status == 2
     assert complaint in outcome.err
-
-
-def test_a_model_that_is_not_there_is_named(lexiseg: CommandLine, root: Path) -> None:  # noqa: F811
-    outcome = lexiseg("eval", "--compare", "tiny", "huge", "--dataset", "halves", "--root", root)
-
-    assert outcome.status == 1
-    assert "no model 'huge'" in outcome.err

@@ -75,14 +75,6 @@ def test_progress_is_told_where_there_is_no_terminal(evaluate: Any) -> None:
     assert line.startswith("tiny on voc21: 3 of 3, ")
 
 
-def test_both_are_written_where_files_are_asked_for(evaluate: Any, tmp_path: Path) -> None:
-    outcome = evaluate("--json", tmp_path / "a" / "voc21.json", "--markdown", tmp_path / "b" / "voc21.md")
-
-    values, markdown = json_and_markdown(outcome.out)
-    assert json.loads((tmp_path / "a" / "voc21.json").read_text()) == values
-    assert (tmp_path / "b" / "voc21.md").read_text() == markdown
-
-
 def test_all_takes_what_is_there_and_names_the_rest(evaluate: Any) -> None:
     outcome = evaluate("--limit", 1, dataset="all")
 
@@ -90,29 +82,6 @@ def test_all_takes_what_is_there_and_names_the_rest(evaluate: Any) -> None:
     assert [report["dataset"] for report in reports] == ["voc21", "voc20"]
     assert "left out: ade20k, split 'val'" in outcome.err
     assert markdown.startswith("| data set | images | mIoU |")
-
-
-def test_all_of_nothing_is_an_error(evaluate: Any, lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg(
-        "eval",
-        "--protocol",
-        "tcl",
-        "--dataset",
-        "all",
-        "--root",
-        tmp_path / "data" / "VOCdevkit" / "VOC2012" / "JPEGImages",
-    )
-
-    assert outcome.status == 1
-    assert "holds no data set of the protocol tcl" in outcome.err
-
-
-def test_masks_can_be_refined(evaluate: Any) -> None:
-    plain, _ = json_and_markdown(evaluate("--limit", 1).out)
-    refined, _ = json_and_markdown(evaluate("--limit", 1, "--refine", "pamr").out)
-
-    assert (plain["refine"], refined["refine"]) == ("none", "pamr")
-    assert plain["per_class"] != refined["per_class"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from loadtests.ports import free_port
 from tests import pictures
-from tests.command import run
 from tests.model.data.panoptic_trees import Drawn, write_cityscapes_panoptic
 from tests.model.evaluation.scenes.promptable import PromptableColours, blocks, labels
 from tests.service.commands.command_line import CommandLine, Outcome
@@ -125,14 +122,6 @@ def test_instances_are_measured_by_coco_s_ap(evaluate: Any) -> None:
     assert report["per_class"]["red"] == {"thing": True, "asked": ["red"], "ap": 100.0, "instances": 2}
 
 
-def test_progress_is_told_and_nothing_is_left_on_disk(evaluate: Any, tmp_path: Path) -> None:
-    outcome, _ = evaluate("--task", "box")
-
-    (line,) = outcome.err.splitlines()
-    assert line.startswith("colours on flags, box: 2 of 2, ")
-    assert list((tmp_path / "progress").iterdir()) == []
-
-
 def test_a_benchmark_is_read_in_its_official_layout(evaluate: Any, root: Path) -> None:
     ids = np.zeros((24, 40), np.int64)
     ids[:, :20], ids[:, 20:30] = 26001, 7
@@ -215,37 +204,3 @@ def halves(tmp_path: Path) -> Path:
         decreed[picture.height // 2 :] = 1
         Image.fromarray(decreed).save(split / "masks" / f"{name}.png")
     return tmp_path / "data"
-
-
-def test_the_bundled_model_is_measured_by_instances(lexiseg: CommandLine, halves: Path, tmp_path: Path) -> None:
-    target = tmp_path / "report.json"
-
-    outcome = lexiseg("eval", "--task", "instance", "--dataset", "halves", "--root", halves, "--json", target,
-                      "--progress", tmp_path / "progress")  # fmt: skip
-
-    assert outcome.status == 0, outcome.err
-    report = json.loads(target.read_text())
-    assert (report["model"], report["figures"]["instances"]) == ("tiny", 2)
-    assert (report["per_class"]["sky"]["thing"], report["per_class"]["pagoda"]["thing"]) == (False, True)
-
-
-def process(rank: int, port: int, *words: object) -> None:
-    """One of two, told what torchrun tells."""
-    told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    outcome = run(*map(str, words), **{name: str(value) for name, value in told.items()})
-    assert outcome.returncode == 0, outcome.stderr
-
-
-@pytest.mark.slow
-def test_two_processes_find_what_one_does(lexiseg: CommandLine, halves: Path, tmp_path: Path) -> None:
-    words = ["eval", "--task", "instance", "--dataset", "halves", "--root", halves, "--progress", tmp_path / "progress"]
-    lexiseg(*words, "--json", tmp_path / "alone.json")
-    words += ["--json", tmp_path / "together.json"]
-
-    with ThreadPoolExecutor(2) as both:
-        port = free_port()
-        for ended in [both.submit(process, rank, port, *words) for rank in range(2)]:
-            ended.result()
-
-    assert json.loads((tmp_path / "together.json").read_text()) == json.loads((tmp_path / "alone.json").read_text())
-    assert list((tmp_path / "progress").iterdir()) == []

@@ -87,13 +87,6 @@ def test_a_method_of_another_distribution_is_imported_and_segments(lexiseg: Comm
     assert found["area"] == 16 * 32
 
 
-def test_without_a_folder_to_import_into_the_setting_is_named(lexiseg: CommandLine) -> None:
-    outcome = lexiseg("models", "import", "--method", "tcl", "--checkpoint", "tcl.pth", "x")
-
-    assert outcome.status == 1
-    assert "LEXISEG_MODELS_DIR" in outcome.err
-
-
 def test_a_torchscript_archive_is_read_and_that_is_said(lexiseg: CommandLine, tmp_path: Path) -> None:
     class Empty(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

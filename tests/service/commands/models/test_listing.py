@@ -7,14 +7,6 @@ from lexiseg_model import catalogue
 from tests.service.commands.command_line import CommandLine
 
 
-def test_the_bundled_model_is_listed_with_its_version(lexiseg: CommandLine) -> None:
-    outcome = lexiseg("models", "list")
-
-    assert outcome.status == 0
-    assert "tiny@" in outcome.out
-    assert "semantic" in outcome.out
-
-
 def test_of_every_model_it_says_whether_its_weights_are_here(lexiseg: CommandLine) -> None:
     rows = [line for line in lexiseg("models", "list").out.splitlines() if "@" in line and "│" in line]
 
@@ -32,10 +24,6 @@ def test_the_whole_licence_of_every_model_is_printed_and_a_word_for_commercial_u
     assert all(f"{card.name}@{card.version}: {card.licence}\n" in out for card in cards)
     use = {card.name: card.commercial_use for card in cards}
     assert (use["tiny"], use["dense-clip"], use["tipsv2-l14"], use["s-seg"]) == ("no", "yes", "yes", "ask")
-
-
-def test_a_folder_without_models_changes_nothing(lexiseg: CommandLine, tmp_path: Path) -> None:
-    assert lexiseg("models", "list", "--models-dir", tmp_path).out == lexiseg("models", "list").out
 
 
 def test_a_damaged_card_is_named(lexiseg: CommandLine, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.results import Results
 from lexiseg_service.commands.segment.run import STOPPED, segment_files
-from lexiseg_service.errors import TooLarge
 from lexiseg_service.settings import Limits
 from tests.clients.formats import made
 
@@ -60,46 +58,6 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert [image["id"] for image in everything["images"]] == list(range(1, 13))
 
 
-class Full:
-    """A folder on a disk without room, which does not say its name."""
-
-    folder = Path("answers")
-
-    def has(self, source: Source) -> bool:
-        return False
-
-    exists = has
-
-    def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    def write(self) -> str | None:
-        return None
-
-    def close(self) -> None: ...
-
-
-def test_a_full_disk_is_told_with_the_folder(tmp_path: Path) -> None:
-    (tmp_path / "0.jpg").write_bytes(b"a photograph")
-
-    with pytest.raises(OSError, match="No space left on device: 'answers'"):
-        segment_files(sources_of([tmp_path / "0.jpg"]), answered, Full())
-
-
-def test_of_a_picture_that_is_too_large_the_way_out_is_told_and_no_line_is_blank(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "0.jpg").write_bytes(b"a photograph")
-
-    def refused(content: bytes) -> Segmentation:
-        raise TooLarge("image: 9000 x 6000 pixels came")
-
-    assert segment_files(sources_of([tmp_path / "0.jpg"]), refused, Full()) == 1
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    assert said[0].endswith("0.jpg: image: 9000 x 6000 pixels came; by words --window 1024 takes any size")
-
-
 def test_who_writes_at_the_same_time_gets_a_folder_of_his_own(tmp_path: Path) -> None:
     image = tmp_path / "a.jpg"
     image.write_bytes(b"a picture")
@@ -112,10 +70,3 @@ def test_who_writes_at_the_same_time_gets_a_folder_of_his_own(tmp_path: Path) ->
     labels = [json.loads((tmp_path / name / "annotations.json").read_text())["categories"] for name in ("out", "out-2")]
     assert [one["name"] for (one,) in labels] == ["sky", "sea"]
     assert results(tmp_path / "out", images).folder == tmp_path / "out"  # which nobody has any more
-
-
-def test_a_folder_in_which_nothing_was_written_does_not_stay(tmp_path: Path) -> None:
-    missing = Source("missing.jpg", tmp_path / "missing.jpg")
-
-    assert segment_files([missing], answered, results(tmp_path / "new" / "out", [missing])) == 1
-    assert not (tmp_path / "new" / "out").exists()

@@ -73,21 +73,6 @@ def test_every_format_holds_the_same_masks(lexiseg: CommandLine, photo: Path, tm
             assert (np.asarray(picture)[..., 3] == 255).sum() == (expected == index + 1).sum()
 
 
-def test_the_same_command_goes_on_and_another_gets_its_own_folder(
-    lexiseg: CommandLine, photo: Path, tmp_path: Path
-) -> None:
-    command = ("segment", photo.parent, *QUESTION, "--format", "yolo", "--out", tmp_path / "out")
-    lexiseg(*command)
-    (photo.parent / "china.png").write_bytes(pictures.encoded(pictures.small("china", 96)))
-
-    again = lexiseg(*command)
-    other = lexiseg("segment", photo, "-c", "tree", "--format", "yolo", "--out", tmp_path / "out")
-
-    assert "2 of 2 images, 1 of them before: images/, labels/" in again.out
-    assert {path.name for path in (tmp_path / "out/labels").iterdir()} == {"china.txt", "china-2.txt"}
-    assert f"{tmp_path / 'out-2'}/" in other.out
-
-
 @pytest.mark.parametrize("kind", ["coco", "labelmap"])
 def test_what_is_there_can_be_skipped_even_if_it_changed(
     lexiseg: CommandLine, photo: Path, tmp_path: Path, kind: str
@@ -145,15 +130,6 @@ def test_a_picture_goes_in_and_a_label_map_comes_out(
 
     with Image.open(io.BytesIO(answer)) as picture:
         assert np.array_equal(np.asarray(picture), expected)
-
-
-def test_labelmes_json_is_printed_and_leads_to_the_picture(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(photo.parent)
-
-    document = json.loads(printed(monkeypatch, photo.name, "labelme"))
-
-    assert document["imagePath"] == photo.name
-    assert {shape["label"] for shape in document["shapes"]} == {"sky", "building"}
 
 
 def test_several_images_to_the_standard_output_are_refused(lexiseg: CommandLine, photo: Path) -> None:

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -47,14 +46,6 @@ def test_the_annotations_are_read_by_pycocotools(lexiseg: CommandLine, folder: P
         assert coco.box(annotation["segmentation"]) == annotation["bbox"]
 
 
-def test_without_background_every_pixel_has_a_class(lexiseg: CommandLine, folder: Path) -> None:
-    lexiseg("segment", folder / "china.jpg", "-c", "sky", "-c", "zebra", "--no-background", "--out", folder / "out")
-
-    masks = [coco.decode(found["segmentation"]) for found in written(folder / "out")["annotations"]]
-
-    assert np.array_equal(np.sum(masks, axis=0), np.ones_like(masks[0]))
-
-
 def test_a_file_that_fails_is_named_and_the_others_go_on(lexiseg: CommandLine, folder: Path) -> None:
     outcome = lexiseg(
         "segment", folder / "notes.txt", folder / "gone.jpg", folder / "china.jpg", "-c", "sky", "--out", folder / "out"
@@ -65,15 +56,6 @@ def test_a_file_that_fails_is_named_and_the_others_go_on(lexiseg: CommandLine, f
     assert "gone.jpg: No such file" in outcome.err
     assert "1 of 3 images" in outcome.out
     assert (folder / "out" / "china.png").exists()
-
-
-def test_two_files_of_one_name_get_two_pictures(lexiseg: CommandLine, folder: Path) -> None:
-    (folder / "more").mkdir()
-    (folder / "china.jpg").rename(folder / "more" / "flower.jpg")
-
-    lexiseg("segment", folder / "flower.png", folder / "more" / "flower.jpg", "-c", "sky", "--out", folder / "out")
-
-    assert {path.name for path in (folder / "out").glob("*.png")} == {"flower.png", "flower-2.png"}
 
 
 def test_a_photograph_is_never_written_over(lexiseg: CommandLine, folder: Path) -> None:
@@ -161,24 +143,3 @@ def test_another_question_gets_a_folder_of_its_own(lexiseg: CommandLine, folder:
     assert "1 of them before" in again.out
     assert (folder / "out" / "annotations.json").read_bytes() == before
     assert [category["name"] for category in written(folder / "out-2")["categories"]] == ["tree"]
-
-
-def test_what_somebody_else_left_in_the_folder_stays(lexiseg: CommandLine, folder: Path) -> None:
-    (folder / "out").mkdir()
-    (folder / "out" / "china.png").write_text("mine")
-
-    lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "out")
-
-    assert (folder / "out" / "china.png").read_text() == "mine"
-    assert (folder / "out" / "china-2.png").exists()
-
-
-def test_a_panoptic_run_goes_on_too(lexiseg: CommandLine, folder: Path) -> None:
-    question = ("-c", "sky", "-c", "flower", "--task", "panoptic", "--out", folder / "out")
-    lexiseg("segment", folder / "china.jpg", *question)
-
-    lexiseg("segment", folder / "china.jpg", folder / "flower.png", *question)
-
-    panoptic = json.loads((folder / "out" / "panoptic.json").read_text())
-    assert [image["id"] for image in panoptic["images"]] == [1, 2]
-    assert [found["file_name"] for found in panoptic["annotations"]] == ["china.png", "flower.png"]

@@ -66,13 +66,6 @@ def test_regions_are_the_connected_ones_of_the_whole_picture(tmp_path: Path) -> 
     assert sum(region.area for region in found) == (labels > 0).sum()
 
 
-def test_regions_that_only_meet_at_a_corner_stay_apart(tmp_path: Path) -> None:
-    labels = np.zeros(SIZE, np.uint8)
-    labels[BLOCK - 10 : BLOCK, BLOCK - 10 : BLOCK] = labels[BLOCK : BLOCK + 10, BLOCK : BLOCK + 10] = 1
-
-    assert len(merged(labels, tmp_path)) == 2
-
-
 def test_small_regions_are_left_out_by_their_whole_size(tmp_path: Path) -> None:
     labels = np.zeros(SIZE, np.uint8)
     labels[:5, BLOCK - 5 : BLOCK + 5] = 1  # 25 pixels in each of two blocks

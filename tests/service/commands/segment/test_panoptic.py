@@ -66,18 +66,3 @@ def test_the_ids_of_the_map_are_those_of_the_json(tmp_path: Path) -> None:
         assert info["bbox"] == [left, top, int(columns.max()) + 1 - left, int(rows.max()) + 1 - top]
         assert info["iscrowd"] == 0
     assert [info["category_id"] for info in annotation["segments_info"]] == [1, 2, 2]
-
-
-def test_categories_are_things_unless_the_class_or_a_segment_says_otherwise(tmp_path: Path) -> None:
-    ids = np.ones((20, 30), np.uint16)
-
-    by_class = written(tmp_path / "a", ids, {1: (1, True)})["categories"]
-    by_segment = written(tmp_path / "b", ids, {1: (2, False)})["categories"]
-
-    assert [(entry["id"], entry["name"], entry["isthing"]) for entry in by_class] == [
-        (1, "sky", 0),
-        (2, "car", 1),
-        (3, "flying saucer", 1),
-    ]
-    assert by_segment[2]["isthing"] == 0
-    assert len({tuple(entry["color"]) for entry in by_class}) == 3

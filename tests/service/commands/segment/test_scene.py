@@ -28,15 +28,6 @@ def read(path: Path, reading: Reading | None = None) -> tuple[NDArray[np.uint8],
         return scene.read(ALL)
 
 
-def test_eight_bits_stay_as_they_are(tmp_path: Path) -> None:
-    bands = numbers(3, np.uint8, 256)
-
-    rgb, there = read(scenes.write(tmp_path / "a.tif", bands))
-
-    assert np.array_equal(rgb, bands.transpose(1, 2, 0))
-    assert there.all()
-
-
 def test_sixteen_bits_are_stretched_between_two_percentiles_of_each_band(tmp_path: Path) -> None:
     bands = numbers(3, np.uint16, 1000) * np.array([1, 10, 60], np.uint16)[:, None, None]
 
@@ -45,14 +36,6 @@ def test_sixteen_bits_are_stretched_between_two_percentiles_of_each_band(tmp_pat
     low, high = np.percentile(bands.reshape(3, -1), (2, 98), axis=1)[..., None, None]
     expected = np.clip((bands - low) / (high - low), 0, 1) * 255
     assert np.abs(rgb.transpose(2, 0, 1) - expected).max() <= 2  # a sample, and roundings
-
-
-def test_a_range_says_what_is_black_and_white(tmp_path: Path) -> None:
-    bands = np.full((1, *ALL.size), 1500, np.uint16)
-
-    rgb, _ = read(scenes.write(tmp_path / "a.tif", bands), Reading(stretch=(1000, 2000)))
-
-    assert (rgb == 128).all()
 
 
 def test_colours_are_found_by_their_names_among_more_bands(tmp_path: Path) -> None:
@@ -78,15 +61,6 @@ def test_alpha_and_nodata_say_which_pixels_there_are(tmp_path: Path) -> None:
 
     assert np.array_equal(read(clear)[1], bands[3] > 0)
     assert np.array_equal(read(holes)[1], without[0] >= 0)
-
-
-def test_a_palette_is_looked_up(tmp_path: Path) -> None:
-
-    path = scenes.write(tmp_path / "a.tif", np.full((1, *ALL.size), 3, np.uint8), photometric="palette")
-    with rasterio.open(path, "r+") as to:
-        to.write_colormap(1, {3: (10, 20, 30, 255)})
-
-    assert (read(path)[0] == [10, 20, 30]).all()
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:

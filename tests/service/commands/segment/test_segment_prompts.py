@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_model.types import Point, Prompt
-from tests import coco, pictures
-from tests.clients.showing import Served, serving, shown
+from tests import pictures
+from tests.clients.showing import Served, serving
 from tests.service.commands.command_line import CommandLine
 
 SIZE = (160, 240)
@@ -53,35 +52,6 @@ def test_points_and_boxes_go_to_the_server(lexiseg: CommandLine, photograph: Pat
         Prompt((), (10, 20, 200, 150)),
         Prompt((Point(5, 6), Point(7, 8.5, False))),
     )
-
-
-def test_annotations_of_prompts_have_a_category_without_a_label(
-    lexiseg: CommandLine, photograph: Path, served: Served
-) -> None:
-    lexiseg(
-        "segment", photograph, "--point", "120,80", "--box", "10,20,200,150", "--server", served.url,
-        "--out", photograph.parent / "out",
-    )  # fmt: skip
-
-    found = written(photograph)
-    assert found["categories"] == [{"id": 1, "name": "object"}]
-    click = {"x": 120.0, "y": 80.0, "positive": True}
-    assert found["prompts"] == [{"points": [click]}, {"box": [10.0, 20.0, 200.0, 150.0]}]
-    first = found["annotations"][0]
-    assert np.array_equal(coco.decode(first["segmentation"]), shown(Prompt((Point(120, 80),)), SIZE))
-    assert {name: first[name] for name in ("category_id", "prompt_index", "mask_index", "quality", "score")} == {
-        "category_id": 1,
-        "prompt_index": 0,
-        "mask_index": 0,
-        "quality": 0.9,
-        "score": 0.9,
-    }
-    assert [(entry["prompt_index"], entry["mask_index"]) for entry in found["annotations"]] == [
-        (0, 0),
-        (0, 1),
-        (1, 0),
-        (1, 1),
-    ]
 
 
 @pytest.mark.parametrize(
@@ -137,11 +107,3 @@ def test_a_wrong_prompt_is_refused_before_anything_is_done(
     assert outcome.status == status
     assert said in " ".join(outcome.err.split())
     assert served.backend.asked == []
-
-
-def test_beside_a_task_no_prompts_are_proposed(lexiseg: CommandLine, photograph: Path) -> None:
-    outcome = lexiseg("segment", photograph, "--task", "panoptic")
-
-    assert outcome.status == 2
-    assert "give either classes or --vocabulary NAME" in outcome.err
-    assert "prompts" not in outcome.err

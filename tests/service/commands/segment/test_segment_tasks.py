@@ -83,16 +83,6 @@ def test_a_click_is_answered_with_all_that_it_may_mean(lexiseg: CommandLine, ima
     assert not changed[17:].any()  # below the outline
 
 
-def test_several_parts_are_one_object(lexiseg: CommandLine, image: Path, where: list[str]) -> None:
-    out = image.parent / "out"
-
-    outcome = lexiseg("segment", image, "--prompt", "4,4 30,4 -20,28", "--out", out, *where)
-
-    assert outcome.status == 0, outcome.err
-    (entry,) = written(out)["annotations"]
-    assert entry["area"] == 2 * RED.sum()
-
-
 def test_words_beside_a_prompt_label_it(lexiseg: CommandLine, image: Path, where: list[str]) -> None:
     out = image.parent / "out"
 
@@ -143,28 +133,6 @@ def test_categories_of_a_benchmark_are_its_things_and_stuff(
     categories = {category["name"]: category["isthing"] for category in written(out, "panoptic.json")["categories"]}
     assert sum(categories.values()) == things
     assert (categories["car"], categories["building"], categories["fence"]) == (1, 0, 0)
-
-
-def test_instances_leave_no_panoptic_files(lexiseg: CommandLine, image: Path, where: list[str]) -> None:
-    out = image.parent / "out"
-
-    outcome = lexiseg("segment", image, "-c", "red", "--task", "instance", "--out", out, *where)
-
-    assert outcome.status == 0, outcome.err
-    assert len(written(out)["annotations"]) == 2
-    assert {path.name for path in out.iterdir()} == {"annotations.json", "flag.png"}
-
-
-def test_a_photograph_among_the_maps_is_not_written_over(lexiseg: CommandLine, image: Path, where: list[str]) -> None:
-    (image.parent / "panoptic").mkdir()
-    photograph = image.rename(image.parent / "panoptic" / "flag.png")
-    before = photograph.read_bytes()
-
-    outcome = lexiseg("segment", photograph, "-c", "red", "--task", "panoptic", "--out", photograph.parents[1], *where)
-
-    assert outcome.status == 0, outcome.err
-    assert photograph.read_bytes() == before
-    assert (photograph.parent / "flag-2.png").exists()
 
 
 def test_a_task_that_the_model_here_cannot_do_is_one_line(

@@ -26,21 +26,6 @@ def test_a_vocabulary_stands_for_its_classes_and_its_background(lexiseg: Command
     assert sum(found["area"] for found in written["annotations"]) == image["height"] * image["width"]
 
 
-def test_an_unknown_vocabulary_is_one_line(lexiseg: CommandLine, photograph: Path) -> None:
-    outcome = lexiseg("segment", photograph, "--vocabulary", "nope")
-
-    assert outcome.status == 1
-    assert outcome.err.startswith("lexiseg: vocabulary: no 'nope' here")
-
-
-@pytest.mark.parametrize("options", [[], ["-c", "sky", "--vocabulary", "camvid"]])
-def test_either_classes_or_a_vocabulary_is_needed(lexiseg: CommandLine, photograph: Path, options: list[str]) -> None:
-    outcome = lexiseg("segment", photograph, *options)
-
-    assert outcome.status == 2
-    assert "either classes or --vocabulary NAME" in outcome.err
-
-
 @pytest.mark.parametrize("name", ["sky,tree", '["sky", "tree"]'])
 def test_a_list_as_one_class_is_told_how_several_are_given(lexiseg: CommandLine, name: str) -> None:
     outcome = lexiseg("segment", "china.jpg", "-c", name)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +28,6 @@ from tests.service.commands.listening import TO_START, listening
 from tests.service.gateway.known_backend import KnownBackend, answer
 
 OVERLAY = pictures.encoded(pictures.small("china", 32))
-ROOT = Path(__file__).resolve().parents[4]
 
 
 @dataclass
@@ -150,28 +147,6 @@ def test_the_question_arrives_as_it_was_asked(lexiseg: CommandLine, folder: Path
     assert (asked.threshold, asked.max_side, asked.mask, asked.overlay) == (0.25, 640, "rle", True)
 
 
-def test_a_vocabulary_is_the_servers(lexiseg: CommandLine, folder: Path, painter: Painter, url: str) -> None:
-    outcome = lexiseg("segment", folder / "00.png", "--vocabulary", "voc20", "--server", url, "--out", folder / "out")
-
-    assert outcome.status == 0, outcome.err
-    names = [entry.name for entry in painter.asked[0].vocabulary.classes]
-    assert [category["name"] for category in written(folder)["categories"]] == names
-
-
-def test_a_file_that_the_server_refuses_is_named_and_the_others_go_on(
-    lexiseg: CommandLine, folder: Path, url: str
-) -> None:
-    outcome = lexiseg(
-        "segment", folder / "notes.txt", folder / "gone.png", folder / "00.png", "-c", "sky", "--server", url,
-        "--out", folder / "out",
-    )  # fmt: skip
-
-    assert outcome.status == 1
-    assert "notes.txt: image: the first bytes" in outcome.err
-    assert "gone.png: No such file" in outcome.err
-    assert "1 of 3 images" in outcome.out
-
-
 def test_a_busy_server_is_asked_again(lexiseg: CommandLine, folder: Path, app: ASGIApp, painter: Painter) -> None:
     with listening(Busy(app, refusals=8, seconds=0)) as url:
         outcome = lexiseg("segment", *folder.glob("*.png"), "-c", "sky", "--server", url, "--out", folder / "out")
@@ -229,13 +204,6 @@ def test_an_http_server_that_is_asked_over_grpc_is_told_with_its_address(lexiseg
     assert (outcome.status, outcome.err) == (1, said)
 
 
-def test_another_kind_of_server_is_told_apart(lexiseg: CommandLine, folder: Path) -> None:
-    with listening(JSONResponse({"hello": "world"})) as url:
-        outcome = lexiseg("segment", folder / "00.png", "-c", "sky", "--server", url)
-
-    assert (outcome.status, outcome.err) == (1, f"lexiseg: what answers at {url} is not a lexiseg server\n")
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -269,21 +237,3 @@ def test_options_that_cannot_go_together_are_named(lexiseg: CommandLine, folder:
 
     assert outcome.status == 2
     assert options[-2] in outcome.err
-
-
-def test_torch_is_not_loaded(folder: Path, url: str) -> None:
-    words = ["lexiseg", "segment", str(folder / "00.png"), "-c", "sky", "--server", url, "--out", str(folder / "out")]
-    program = f"""
-import sys
-from lexiseg_service.cli import main
-sys.argv = {words!r}
-try:
-    main()
-except SystemExit as leaving:
-    sys.exit(leaving.code or ("torch came along" if "torch" in sys.modules else 0))
-"""
-
-    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
-
-    assert ended.returncode == 0, ended.stderr
-    assert "1 of 1 images" in ended.stdout

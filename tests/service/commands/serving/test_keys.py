@@ -24,13 +24,6 @@ def test_an_id_with_a_blank_is_refused(lexiseg: CommandLine) -> None:
     assert outcome.err.startswith("lexiseg: ID: expected")
 
 
-def test_a_key_with_scopes_has_them_on_its_line(lexiseg: CommandLine) -> None:
-    outcome = lexiseg("keys", "new", "labels", "--scope", "segment", "--scope", "vocabularies")
-
-    assert outcome.status == 0
-    assert outcome.out.split()[2] == "segment+vocabularies"
-
-
 def test_a_scope_that_is_none_is_refused(lexiseg: CommandLine) -> None:
     outcome = lexiseg("keys", "new", "labels", "--scope", "root")
 

@@ -67,13 +67,6 @@ def test_two_versions_are_not_tried_at_once(shares: Shares) -> None:
     assert shares("show").out == "tcl@2 5 key\n"
 
 
-def test_a_version_that_was_stopped_makes_room(shares: Shares) -> None:
-    for model, percent in (("tcl@2", 100), ("tcl@3", 5), ("tcl@3", 0)):
-        shares("set", model, percent)
-
-    assert shares("set", "tcl@4", 5).out == "tcl@4 5 key tcl@2\n"
-
-
 def test_what_is_not_there_is_named(lexiseg: CommandLine, shares: Shares, tmp_path: Path) -> None:
     away = lexiseg("rollout", "set", "tcl@2", 5, "--file", tmp_path / "nowhere" / "rollouts.txt")
 

@@ -27,19 +27,3 @@ def test_a_file_without_a_line_does_not_outlive_a_failure(tmp_path: Path) -> Non
         raise RuntimeError("no server")
 
     assert not (tmp_path / "lines.jsonl").exists()
-
-
-def test_lines_before_a_failure_are_kept(tmp_path: Path) -> None:
-    lines = JsonLines(tmp_path / "lines.jsonl")
-    with lines:
-        lines.write(answer(), 0.0)
-    lines.__exit__(RuntimeError, RuntimeError("the server went away"), None)
-
-    assert (tmp_path / "lines.jsonl").read_bytes().count(b"\n") == 1
-
-
-def test_a_video_without_frames_leaves_an_empty_file(tmp_path: Path) -> None:
-    with JsonLines(tmp_path / "lines.jsonl"):
-        pass
-
-    assert (tmp_path / "lines.jsonl").read_bytes() == b""

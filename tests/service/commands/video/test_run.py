@@ -135,27 +135,6 @@ def test_what_a_box_and_a_point_show_is_followed(
 
 
 @pytest.mark.parametrize("by_server", [False, True])
-def test_panoptic_segments_say_what_is_a_thing(
-    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_server: bool
-) -> None:
-    clip, lines = clips.halves(tmp_path / "clip.mp4", 3), tmp_path / "out.jsonl"
-    able = ColourSegmenter(tasks=("semantic", "panoptic"))
-    monkeypatch.setattr(catalogue, "load", lambda *_, **__: able)
-    command = ("video", clip, "-c", "red", "-c", "blue", "--task", "panoptic", "--json", lines)
-
-    with served(able) as address:
-        outcome = lexiseg(*command, *(["--server", address] if by_server else []))
-
-    assert outcome.status == 0, outcome.err
-    for line in lines_of(lines):
-        assert [(segment["label"], segment["is_thing"]) for segment in line["segments"]] == [
-            ("red", True),
-            ("blue", True),
-        ]
-        assert [segment["track_id"] for segment in line["segments"]] == [1, 2]
-
-
-@pytest.mark.parametrize("by_server", [False, True])
 def test_a_task_that_the_model_cannot_do_is_told(
     lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_server: bool
 ) -> None:
@@ -185,17 +164,6 @@ def test_a_server_with_keys_wants_one(lexiseg: CommandLine, tmp_path: Path, monk
     assert without.status == 1
     assert "LEXISEG_API_KEY" in without.err
     assert having.status == 0, having.err
-
-
-def test_what_the_server_refuses_is_told_in_its_words(lexiseg: CommandLine, tmp_path: Path) -> None:
-    clip, out = clips.halves(tmp_path / "clip.mp4"), tmp_path / "out.mp4"
-
-    with served() as address:
-        outcome = lexiseg("video", clip, "-c", "red", "-c", "red", "--out", out, "--server", address)
-
-    assert outcome.status == 1
-    assert "classes.1" in outcome.err
-    assert not out.exists()
 
 
 def test_lines_may_go_to_the_standard_output(tmp_path: Path) -> None:
@@ -327,16 +295,6 @@ def test_what_cannot_be_done_is_told_before_any_work(
     assert "Traceback" not in outcome.err
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
     assert clip.stat().st_size == size
-
-
-def test_a_source_that_is_no_video_is_told(lexiseg: CommandLine, tmp_path: Path) -> None:
-    (tmp_path / "words.mp4").write_text("These are words, and no video.")
-
-    outcome = lexiseg("video", tmp_path / "words.mp4", "-c", "red", "--out", tmp_path / "out.mp4")
-
-    assert outcome.status == 1
-    assert "not a video" in outcome.err
-    assert not (tmp_path / "out.mp4").exists()
 
 
 def test_a_server_that_nobody_runs_is_told(

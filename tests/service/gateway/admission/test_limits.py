@@ -96,14 +96,6 @@ async def test_a_concurrent_place_is_free_again_once_its_request_ends_or_fails()
         await pass_through(counted)
 
 
-async def test_a_refusal_of_concurrency_costs_no_token(clock: Clock) -> None:
-    counted = limited(Rule(rate=1, burst=2, concurrent=1), clock)
-    async with counted.admit("a"):
-        await refused(counted)
-
-    await pass_through(counted)
-
-
 async def test_memory_holds_a_bounded_number_of_clients(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_CLIENTS", 2)
     counted = limited(Rule(rate=1, burst=1), clock)

@@ -5,11 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import BaseModel
 
 from lexiseg_service.gateway.rest import openapi
 from lexiseg_service.gateway.rest.openapi import JSON_EXAMPLES
-from lexiseg_service.question.schemas import Liveness, ModelList, ModelOutput, Question, Readiness, SegmentAnswer
+from lexiseg_service.question.schemas import Question, SegmentAnswer
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import serving
@@ -21,13 +20,6 @@ async def schema(client: httpx.AsyncClient) -> dict[str, Any]:
     assert answer.status_code == 200
     described: dict[str, Any] = answer.json()
     return described
-
-
-def references(node: Any) -> set[str]:
-    if isinstance(node, dict):
-        own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
-        return own.union(*(references(value) for value in node.values()))
-    return set().union(*(references(value) for value in node)) if isinstance(node, list) else set()
 
 
 def test_every_route_of_the_manual_is_described(schema: dict[str, Any]) -> None:
@@ -60,13 +52,6 @@ def test_every_operation_parameter_and_field_is_described(schema: dict[str, Any]
     assert len(fields) > 100
     assert [name for name, described in everything.items() if not described.get("description")] == []
     assert [name for name, operation in operations(schema) if not operation.get("summary")] == []
-
-
-def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
-    known = {f"#/components/schemas/{name}" for name in schema["components"]["schemas"]}
-
-    assert references(schema)
-    assert references(schema) <= known
 
 
 def test_segment_takes_a_form_json_or_the_file(schema: dict[str, Any]) -> None:
@@ -117,15 +102,3 @@ async def test_the_examples_of_requests_are_served(name: str) -> None:
 
     assert answer.status_code == 200, answer.text
     assert len(backend.asked) == 1
-
-
-@pytest.mark.parametrize("path", ["/models", "/models/colours", "/livez", "/readyz"])
-async def test_an_answer_is_what_its_schema_says(client: httpx.AsyncClient, path: str) -> None:
-    schemas: dict[str, type[BaseModel]] = {
-        "/models": ModelList,
-        "/models/colours": ModelOutput,
-        "/livez": Liveness,
-        "/readyz": Readiness,
-    }
-
-    schemas[path].model_validate((await client.get(path)).json())

@@ -73,10 +73,6 @@ async def test_counts_and_log_lines_name_the_route_with_its_version(
     )
 
 
-async def test_probes_have_no_version(client: httpx.AsyncClient) -> None:
-    assert {(await client.get(f"/v1{path}")).status_code for path in UNVERSIONED} == {404}
-
-
 @pytest.mark.parametrize("path", [*READ, *[f"/v1{path}" for path in READ], *UNVERSIONED])
 async def test_head_says_what_get_would(client: httpx.AsyncClient, path: str) -> None:
     head, get = await client.head(path), await client.get(path)

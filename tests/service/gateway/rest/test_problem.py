@@ -8,7 +8,6 @@ import pytest
 
 from lexiseg_model.errors import OptionError
 from lexiseg_service import errors
-from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 
@@ -46,33 +45,6 @@ async def test_an_unexpected_error_is_reported_without_details(
 
     assert (answer.status_code, answer.json()["type"]) == (500, "internal-error")
     assert "secret" not in answer.text
-
-
-async def test_an_unexpected_error_counts_as_500(
-    client: httpx.AsyncClient, backend: KnownBackend, metrics: Metrics
-) -> None:
-    backend.failure = RuntimeError("boom")
-
-    await client.post("/segment", files=FILES)
-
-    labels = {"route": "/segment", "method": "POST", "code": "500"}
-    assert metrics.registry.get_sample_value("lexiseg_requests_total", labels) == 1
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "kind", "said"),
-    [
-        ("GET", "/nope", 404, "no-such-route", "there is no '/nope' here; /docs shows every route"),
-        ("GET", "/segment", 405, "method-not-allowed", "/segment takes POST, not GET"),
-    ],
-)
-async def test_a_wrong_route_is_a_problem_too(
-    client: httpx.AsyncClient, method: str, path: str, status: int, kind: str, said: str
-) -> None:
-    answer = await client.request(method, path)
-
-    assert (answer.status_code, answer.json()["type"], answer.json()["detail"]) == (status, kind, said)
-    assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("given", ["two words", "x" * 65, "<script>", ""])

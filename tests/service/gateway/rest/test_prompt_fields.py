@@ -8,18 +8,15 @@ import httpx
 import pytest
 from hypothesis import strategies as st
 
-from lexiseg_model.types import ModelCard, Point, Prompt, Task, Vocabulary
-from lexiseg_service.errors import InvalidValue
+from lexiseg_model.types import ModelCard, Point, Prompt, Vocabulary
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.question.prompts import resolve_prompts
-from lexiseg_service.question.schemas import PointInput, PromptInput, Question
-from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.question.schemas import PointInput, PromptInput
+from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend
 
-LIMITS = Limits()
 SIDEWAYS = pictures.turned(pictures.small("china").resize((64, 48)), 6, "JPEG")  # 64 high, 48 wide as shown
 BASE64 = base64.b64encode(SIDEWAYS).decode()
 LARGEST = [{"points": [{"x": 1.5, "y": 2.5, "positive": True}] * 32, "box": [0, 0, 9.5, 9.5]}] * 256
@@ -30,12 +27,6 @@ boxes = st.lists(coordinates, min_size=4, max_size=4, unique=True).map(
 )
 
 asked = st.builds(PromptInput, points=st.lists(points, min_size=1, max_size=4), box=st.none() | boxes)
-
-
-def refusal(prompts: list[PromptInput] | None, task: Task = "prompt", limits: Limits = LIMITS) -> str:
-    with pytest.raises(InvalidValue) as refused:
-        resolve_prompts(Question(prompts=prompts), task, limits)
-    return refused.value.detail
 
 
 async def post(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:

@@ -15,7 +15,6 @@ from PIL import Image
 
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
-from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE
 from lexiseg_service.errors import QueueFull, UnknownStream
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.app import create_app
@@ -149,16 +148,6 @@ async def test_new_classes_label_the_same_objects(client: httpx.AsyncClient) -> 
     assert second.json()["state_reset"] is False
 
 
-async def test_another_size_forgets_the_objects_and_says_so(client: httpx.AsyncClient) -> None:
-    stream = await opened(client)
-    await ask(client, stream, frame(shown(1, HERE), red=HERE))
-
-    assert (await client.put(f"/v1/streams/{stream}", json={"max_side": 32})).status_code == 204
-
-    answer = await ask(client, stream, frame(red=HERE))
-    assert (numbers(answer), answer.json()["state_reset"]) == ([], True)
-
-
 async def test_a_refused_config_leaves_the_stream_as_it_was(client: httpx.AsyncClient) -> None:
     stream = await opened(client, {"classes": ["red"]})
     await ask(client, stream, frame(shown(1, HERE), red=HERE))
@@ -230,30 +219,6 @@ async def test_invalid_words_open_no_stream(
 
     assert answer.status_code == (404 if field is None else 422), answer.text
     assert field is None or field in answer.json()["errors"][0]["field"]
-
-
-async def test_a_vanished_object_is_lost_and_an_unfollowed_one_is_not_listed(client: httpx.AsyncClient) -> None:
-    stream = await opened(client)
-    await ask(client, stream, frame(shown(1, HERE), shown(2, THERE), red=HERE, green=THERE))
-    for _ in range(PATIENCE + 1):
-        answer = await ask(client, stream, frame(green=THERE))
-    assert (numbers(answer), answer.json()["lost"]) == ([2], [1])
-
-    answer = await ask(client, stream, frame(unfollow=(1,), green=THERE))
-
-    assert (numbers(answer), answer.json()["lost"]) == ([2], [])
-
-
-async def test_a_frame_that_is_refused_leaves_the_stream_open(client: httpx.AsyncClient) -> None:
-    stream = await opened(client)
-    broken = await ask(client, stream, {"image": {"base64": base64.b64encode(b"no picture").decode()}})
-    crowd = await ask(client, stream, frame(*(shown(n + 1, HERE) for n in range(MAX_OBJECTS + 1)), red=HERE))
-
-    answer = await ask(client, stream, frame(shown(1, HERE), red=HERE))
-
-    assert kind(broken) == (415, "unsupported-image")
-    assert kind(crowd) == (422, "invalid-value")
-    assert numbers(answer) == [1]
 
 
 @pytest.mark.parametrize(

@@ -32,18 +32,6 @@ async def test_the_list_holds_the_built_in_ones_and_the_users(client: httpx.Asyn
     assert len(found) == 15
 
 
-async def test_what_is_put_is_found_again(client: httpx.AsyncClient) -> None:
-    put = await client.put("/vocabularies/room", json={**ROOM, "background": False, "classes": ["a", "b "]})
-
-    got = await client.get("/vocabularies/room")
-
-    assert (put.status_code, put.headers["location"]) == (201, "/vocabularies/room")
-    assert got.json() == put.json()
-    assert got.headers["etag"] == put.headers["etag"]
-    assert [entry["name"] for entry in got.json()["classes"]] == ["a", "b"]
-    assert got.json()["background"] is False
-
-
 async def test_what_a_get_tells_can_be_put_again_as_from_a_backup(client: httpx.AsyncClient) -> None:
     classes = ["floor", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]
     await client.put("/vocabularies/rooms", json={"classes": classes, "source": "a survey"})

@@ -99,18 +99,6 @@ async def test_an_object_keeps_its_number_while_it_moves() -> None:
         assert not answer.state_reset
 
 
-async def test_objects_are_added_and_removed_in_the_middle() -> None:
-    both: dict[str, Any] = {"red": HERE, "green": THERE}
-    async with following() as gateway:
-        frames = [frame(**both), frame(shown(1, HERE), **both), frame(shown(2, THERE), **both), frame(**both)]
-        frames += [frame(unfollow=(1,), **both), frame(**both)]
-        answers = await rest(await opened(gateway, config(), *frames))
-
-    assert [numbers(answer) for answer in answers] == [[], [1], [1, 2], [1, 2], [2], [2]]
-    assert iou(mask_of(answers[-1], 2), square(THERE)) > GOOD
-    assert not any(answer.lost for answer in answers)
-
-
 async def test_a_prompt_beside_the_picture_fails_its_frame_and_nothing_else() -> None:
     async with following() as gateway:
         frames = [frame(shown(1, HERE), red=HERE), frame(shown(2, (60, 30)), red=HERE), frame(red=HERE)]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import tracemalloc
-from collections.abc import Iterator
 from contextlib import suppress
 
 import grpc
@@ -15,12 +12,8 @@ from PIL import Image
 from pydantic import SecretStr
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.question.messages import FrameAnswer, VideoFrame
 from lexiseg_service.wire.errors import read_error
-from lexiseg_service.worker.job import Job
-from lexiseg_service.worker.video.session import Session
 from tests import pictures
 from tests.service.gateway.rpc.streaming import Call, config, frame, opened, over_colours, read, rest, soon
 
@@ -129,44 +122,3 @@ async def test_a_client_that_reads_no_answers_loses_its_place_and_gets_the_reaso
 
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert f"the client read no answer for {seconds:g} seconds" in details
-
-
-async def test_two_hundred_frames_leave_no_memory_behind() -> None:
-    picture = pictures.encoded(pictures.small(side=160), "JPEG", quality=100)
-    async with over_colours() as (gateway, backend):
-
-        async def frames(n: int) -> None:
-            call = await opened(gateway, config(tracking=True, smoothing=0.8))
-            for _ in range(n // 10):
-                for _ in range(10):
-                    await call.write(frame(picture))
-                assert all(answer.HasField("answer") for answer in await read(call, 10))
-            assert not await rest(call)
-            await soon(lambda: len(backend.streams) == 0 and backend.engine.in_flight == 0)
-
-        await frames(50)  # whatever is made once
-        tracemalloc.start()
-        gc.collect()
-        before = tracemalloc.get_traced_memory()[0]
-        await frames(200)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - before
-        tracemalloc.stop()
-
-        await soon(nothing_of_streams)
-        assert gateway.counted("lexiseg_cache_bytes", cache="streams") == 0
-    assert 200 * len(picture) > 2 << 20  # what would be left if frames were
-    assert grown < 1 << 20
-
-
-def nothing_of_streams() -> bool:
-    """A thread may still be about to let go of the last."""
-    gc.collect()
-    return next(of_streams(), None) is None
-
-
-def of_streams() -> Iterator[object]:
-    """What streams are made of, as far as it is alive."""
-    # Not isinstance: it would wake the lazy things that other modules keep.
-    kinds = (Session, VideoMemory, VideoFrame, FrameAnswer, Job)
-    return (thing for thing in gc.get_objects() if type(thing) in kinds)

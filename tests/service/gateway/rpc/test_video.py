@@ -102,18 +102,6 @@ async def test_another_question_counts_as_a_request_and_too_many_end_the_stream(
     assert (error.type, error.headers["Retry-After"]) == ("rate-limited", "100")
 
 
-async def test_a_config_may_change_in_the_middle() -> None:
-    async with over_colours() as (gateway, _):
-        changed = config("blue", mask=pb.MASK_FORMAT_POLYGON)
-        before, after = await rest(await opened(gateway, config("red"), frame(), changed, frame()))
-
-    assert [segment.label for segment in before.answer.segments] == ["red"]
-    assert [segment.label for segment in after.answer.segments] == ["blue"]
-    assert before.answer.segments[0].mask.HasField("coco_rle")
-    assert after.answer.segments[0].mask.HasField("polygon")
-    assert (before.state_reset, after.state_reset) == (False, True)
-
-
 async def test_a_malformed_change_ends_the_stream_after_the_frames_before_it() -> None:
     async with over_colours() as (gateway, _):
         call = await opened(gateway, config(), frame(), frame(), config(smoothing=3), frame())
@@ -122,20 +110,6 @@ async def test_a_malformed_change_ends_the_stream_after_the_frames_before_it() -
             await read(call, 1)
 
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-
-
-async def test_stale_frames_are_dropped_and_reported() -> None:
-    async with over_colours() as (gateway, backend):
-        gate(backend).gate.clear()
-        call = await opened(gateway, config(drop_policy=pb.DROP_POLICY_LATEST), *[frame()] * 9)
-        await soon(lambda: backend.taken == 9)
-        assert backend.engine.in_flight == 2
-        gate(backend).gate.set()
-        answers = await rest(call)
-
-    assert [answer.frame_id for answer in answers] == [str(number) for number in range(9)]
-    assert [answer.dropped for answer in answers] == [False] * 2 + [True] * 6 + [False]
-    assert [answer.HasField("answer") for answer in answers] == [True] * 2 + [False] * 6 + [True]
 
 
 async def test_a_gateway_that_goes_down_answers_what_it_took() -> None:

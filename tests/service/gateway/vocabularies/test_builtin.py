@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from lexiseg_service.gateway.vocabularies.named import NAMES, built_in, check_name
-from lexiseg_service.question.classes import is_thing
 from lexiseg_service.settings import Limits
 
-CLASS_DATA = Path(__file__).resolve().parents[4] / "shared" / "classes" / "vocabularies"
 SIZES = {
     "voc20": 20, "voc21": 20, "context59": 59, "context60": 59, "coco-object": 80, "coco-stuff": 171,
     "coco-panoptic": 133, "cityscapes": 19, "ade20k": 150, "ade847": 847, "pc459": 459, "lvis": 1203,
@@ -57,27 +52,3 @@ def test_things_and_stuff_are_as_many_as_the_benchmark_has(name: str) -> None:
 
     assert (said.count(True), said.count(False)) == THINGS[name]
     assert None not in said
-
-
-def test_a_benchmark_has_the_word_over_what_is_known_of_a_name() -> None:
-    assert is_thing("window") is None
-    assert things_of("coco-panoptic")["window"] is False
-    assert is_thing("food") is False
-    assert things_of("ade20k")["food"] is True
-    assert things_of("cityscapes")["traffic light"] is False
-    assert things_of("coco-panoptic")["traffic light"] is True
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_things_and_stuff_are_those_of_the_class_data(name: str) -> None:
-    path = CLASS_DATA / f"{'imagenet-s919' if name == 'imagenet-s' else name}.json"
-    if not path.exists():
-        pytest.skip(f"no class data at {path}")
-    classes = [entry for entry in json.loads(path.read_text())["classes"] if not entry.get("is_background")]
-
-    # In the same order; names may be written in another way there.
-    expected = [
-        is_thing(word) if entry["isthing"] is None else entry["isthing"]
-        for word, entry in zip(things_of(name), classes, strict=True)
-    ]
-    assert list(things_of(name).values()) == expected

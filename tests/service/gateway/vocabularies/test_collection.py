@@ -80,17 +80,3 @@ async def test_a_condition_is_checked_against_the_one_that_overtook() -> None:
         await vocabularies.put("room", SKY, Preconditions(if_none_match="*"))
 
     assert (await vocabularies.find("room")).vocabulary.classes[0].name == "other 0"
-
-
-async def test_it_is_told_what_vocabularies_take_until_they_are_deleted() -> None:
-    vocabularies = Vocabularies(MemoryStore(), Limits())
-    written, _ = await vocabularies.put("room", SKY, ANY)
-    document, both = vocabularies.store.nbytes, vocabularies.nbytes
-    await vocabularies.find("room")
-    asked = vocabularies.nbytes
-    await vocabularies.delete("room", ANY)
-
-    assert document == len(written.stored)
-    assert both - document == written.nbytes
-    assert asked == both
-    assert vocabularies.nbytes == 0

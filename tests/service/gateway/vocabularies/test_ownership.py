@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.errors import InvalidValue, NotAllowed, PreconditionFailed, UnknownVocabulary
+from lexiseg_service.errors import InvalidValue, NotAllowed, UnknownVocabulary
 from lexiseg_service.gateway.vocabularies import collection as module
 from lexiseg_service.gateway.vocabularies.collection import Asker, Vocabularies
 from lexiseg_service.gateway.vocabularies.named import Preconditions
@@ -130,14 +130,6 @@ async def test_vocabularies_from_before_keys_are_shared_and_changeable_by_all() 
     await vocabularies.put("room", classes("chair"), ANY, ONE)
 
     assert await first_class(vocabularies, "") == "chair"
-
-
-async def test_conditions_are_about_what_the_key_sees() -> None:
-    vocabularies = collection()
-    theirs, _ = await vocabularies.put("room", classes("sofa"), ANY, ONE)
-
-    with pytest.raises(PreconditionFailed):
-        await vocabularies.put("room", classes("lamp"), Preconditions(if_match=theirs.etag), OTHER)
 
 
 async def test_one_key_has_a_limited_number_of_vocabularies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,17 +27,6 @@ async def test_the_most_recently_used_ones_stay_in_memory() -> None:
     assert again == room
 
 
-async def test_a_document_that_is_gone_takes_no_memory() -> None:
-    parsed = ParsedVocabularies(Limits())
-    for slot in ("room", "garden"):
-        await parsed.get(slot, ROOM)
-
-    parsed.keep_only({"garden"})
-    assert await parsed.get("garden", None) is None
-
-    assert parsed.nbytes == 0
-
-
 async def test_a_picture_counts_once_and_its_base64_for_each_example() -> None:
     image = {"base64": base64.b64encode(PICTURE).decode()}
     shown = [{"image": image, "box": [1, 1, 9, 9]}] * 3

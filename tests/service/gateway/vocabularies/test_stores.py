@@ -17,12 +17,6 @@ def fill_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", full)
 
 
-async def test_what_is_written_is_there_after_a_restart(tmp_path: Path) -> None:
-    await DirectoryStore(tmp_path / "deep" / "state").replace("room", None, b"{}")
-
-    assert await DirectoryStore(tmp_path / "deep" / "state").read_all() == {"room": b"{}"}
-
-
 async def test_a_write_on_something_else_changes_nothing(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path)
     await store.replace("room", None, b"1")
@@ -31,15 +25,6 @@ async def test_a_write_on_something_else_changes_nothing(tmp_path: Path) -> None
     assert not await store.replace("room", b"0", b"2")
     assert await store.read("room") == (tmp_path / "room.json").read_bytes() == b"1"
     assert [file.name for file in tmp_path.iterdir()] == ["room.json"]  # half a list would take the last of the disk
-
-
-async def test_what_is_deleted_is_gone_from_the_disk(tmp_path: Path) -> None:
-    store = DirectoryStore(tmp_path)
-    await store.replace("room", None, b"1")
-
-    assert await store.replace("room", b"1", None)
-    assert await store.read("room") is None
-    assert list(tmp_path.iterdir()) == []
 
 
 async def test_foreign_files_are_skipped_and_named_in_the_log(tmp_path: Path) -> None:

@@ -33,20 +33,6 @@ def test_requests_with_different_class_lists_share_an_image_pass(bench: Bench) -
     assert bench.segmenter.batches == [1, 3]
 
 
-def test_an_image_pass_has_no_more_tiles_than_it_may() -> None:
-    bench = Bench(max_batch=2)
-    bench.hold()
-    answers = [bench.submit(ask("red")) for _ in range(5)]
-    bench.until_waiting(5)
-    bench.release()
-
-    for answer in answers:
-        answer.result(SOON)
-    bench.engine.close(SOON)
-
-    assert bench.segmenter.batches == [1, 2, 2, 1]
-
-
 def test_images_of_another_shape_wait_for_their_own_pass() -> None:
     bench = Bench()
     bench.hold()

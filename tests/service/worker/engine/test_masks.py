@@ -135,13 +135,6 @@ def test_a_point_outside_the_image_is_named(bench: Bench) -> None:
     assert "prompts.1.points.0.x" in refused.detail
 
 
-def test_panoptic_segments_come_from_proposals(bench: Bench) -> None:
-    answer = bench.engine.submit(ask("red", "blue", task="panoptic")).result(SOON)
-
-    assert [(segment.label, segment.is_thing) for segment in answer.segments] == [("red", True), ("blue", True)]
-    assert bench.segmenter.looked == 1
-
-
 def test_results_derived_from_features_count_in_the_cache(bench: Bench) -> None:
     bench.engine.submit(ask("red")).result(SOON)
     until(lambda: bench.engine.in_flight == 0)
@@ -239,9 +232,3 @@ def test_abandoned_polygons_are_not_traced(bench: Bench, monkeypatch: pytest.Mon
     bench.engine.close(SOON)
 
     assert len(traced) == 1
-
-
-def test_without_masks_area_and_box_are_those_of_the_masks(bench: Bench) -> None:
-    spelled, bare = (bench.click(LEFT, RIGHT, mask=mask).result(SOON).segments for mask in ("rle", "none"))
-
-    assert [(found.area, found.bbox) for found in bare] == [(found.area, found.bbox) for found in spelled]

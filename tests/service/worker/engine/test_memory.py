@@ -49,15 +49,6 @@ def test_features_are_those_of_the_key_that_sent_the_image(bench: Bench) -> None
     assert bench.passes() == 2
 
 
-def test_another_max_side_is_another_image_pass(bench: Bench) -> None:
-    sides = [None, 8, 8, None]
-
-    answers = [bench.engine.submit(ask("red", max_side=side)).result(SOON) for side in sides]
-
-    assert [answer.cache.features for answer in answers] == [False, False, True, True]
-    assert {answer.size for answer in answers} == {(16, 16)}
-
-
 def test_a_large_photograph_is_answered_at_its_own_size(bench: Bench) -> None:
     photograph = io.BytesIO()
     Image.fromarray(picture(["r" * 512 + "b" * 512] * 768)).save(photograph, "JPEG", quality=95)

@@ -151,16 +151,6 @@ def test_a_request_that_waits_for_its_model_delays_no_other(floor: Floor) -> Non
     assert [answer.result(SOON).model for answer in waiting] == ["two"] * 10
 
 
-def test_a_failed_load_fails_its_requests_and_leaves_other_models_alone(floor: Floor) -> None:
-    floor.failures.append(RuntimeError("damaged"))
-
-    error = floor.submit(ask("red", model="two")).exception(SOON)
-
-    assert isinstance(error, NotReady)
-    assert floor.engine.degraded == ("model two",)
-    assert floor.submit(ask("red", model="one")).result(SOON).model == "one"
-
-
 def test_a_request_cancelled_while_its_model_loads_leaves_nothing(floor: Floor) -> None:
     floor.door.clear()
     waiting = floor.submit(ask("red", model="two"))
@@ -200,35 +190,6 @@ def test_a_second_model_uses_the_kept_image_of_the_first(floor: Floor) -> None:
     assert floor.models["two"].batches == [1]
 
 
-def test_a_long_class_list_of_one_model_delays_no_other_model(floor: Floor) -> None:
-    floor.models["two"].text_digest = "a slow tower"
-    floor.models["two"].reading.clear()
-    slow = [floor.submit(ask(f"word {index}", model="two")) for index in range(6)]
-    until(lambda: floor.models["two"].batches != [])
-
-    others = [floor.submit(ask("red", model="one")).result(SOON) for _ in range(3)]
-
-    assert [answer.model for answer in others] == ["one"] * 3
-    assert not any(answer.done() for answer in slow)
-    floor.models["two"].reading.set()
-    for answer in slow:
-        answer.result(SOON)
-
-
-def test_single_images_pass_before_the_second_batch_of_a_busy_stream(floor: Floor) -> None:
-    floor.hold()
-    small, large = halves("r", "b", 16), halves("r", "b", 32)
-    frames = [floor.submit(ask("red", model="one", image=small, flow="stream", remember=False)) for _ in range(20)]
-    floor.until_waiting(20)
-    unary = [floor.submit(ask("red", model="one", image=large, remember=False)) for _ in range(2)]
-    floor.until_waiting(22)
-    floor.models["one"].gate.set()
-    for answer in (*frames, *unary):
-        answer.result(SOON)
-
-    assert floor.models["one"].batches == [1, 8, 2, 8, 4]
-
-
 def test_a_request_with_remember_false_neither_uses_nor_fills_the_cache(floor: Floor) -> None:
     for remember in (False, False):
         assert floor.submit(ask("red", model="one", remember=remember)).result(SOON).cache.features is False
@@ -259,16 +220,6 @@ def test_an_image_of_many_tiles_takes_as_many_passes_as_it_needs() -> None:
     assert (at_once.batches, in_parts.batches) == ([6], [4, 2])
     assert whole.segments == parts.segments
     assert [segment.bbox for segment in parts.segments] == [(0, 0, 12, 24), (12, 0, 12, 24)]
-
-
-def test_an_image_whose_tiles_do_not_fit_the_memory_together_is_halved() -> None:
-    model = Strips()
-    model.most_tiles = 3
-
-    (answer,) = answered(model, max_batch=6)
-
-    assert model.batches == [6, 3, 3]
-    assert len(answer.segments) == 2
 
 
 def test_the_image_time_is_the_sum_of_its_passes() -> None:

@@ -27,13 +27,6 @@ def test_cancelled_work_never_reaches_the_device(bench: Bench) -> None:
     assert sum(bench.segmenter.batches) == 2
 
 
-def test_expired_work_never_reaches_the_device(bench: Bench) -> None:
-    expired = bench.submit(ask("red", deadline=time.monotonic() - 1))
-
-    assert isinstance(expired.exception(SOON), DeadlineExceeded)
-    assert bench.segmenter.batches == []
-
-
 def test_work_that_expires_while_it_waits_is_dropped(bench: Bench) -> None:
     bench.hold()
     deadline = time.monotonic() + 0.5
@@ -74,16 +67,6 @@ def test_a_full_queue_refuses_at_once() -> None:
 
     assert int(refusal.value.headers["Retry-After"]) >= 1
     bench.release()
-    bench.engine.close(SOON)
-
-
-def test_a_place_in_the_queue_is_free_once_an_answer_is_out() -> None:
-    bench = Bench(queue_limit=1)
-
-    for _ in range(3):
-        bench.submit(ask("red")).result(SOON)
-        until(lambda: bench.engine.in_flight == 0)
-
     bench.engine.close(SOON)
 
 

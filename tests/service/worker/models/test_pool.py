@@ -11,7 +11,7 @@ import pytest
 
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.types import ModelName
-from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
+from lexiseg_service.errors import NotReady, QueueFull, UnknownModel
 from lexiseg_service.worker.models.loaded import Loaded
 from tests.service.worker.models.shop import MODEL, SOON, Shelf, Shop, opened, until
 
@@ -39,17 +39,6 @@ def test_concurrent_requests_wait_for_one_load() -> None:
         assert shop.shelf.loads == ["a"]
 
 
-def test_a_loaded_model_does_not_wait_for_another_that_loads() -> None:
-    with opened() as shop:
-        shop.use("a")
-        shop.shelf.gate.clear()
-        slow = shop.pool.acquire("b")
-        until(lambda: shop.shelf.loads == ["a", "b"])
-
-        assert shop.pool.acquire("a").done()
-        assert not slow.done()
-
-
 @pytest.mark.parametrize("name", ["huge", "a@2", "a@"])
 def test_a_model_that_is_not_served_is_unknown(name: str) -> None:
     with opened() as shop, pytest.raises(UnknownModel, match=f"no '{name}' here; there is: a, b, c"):
@@ -67,16 +56,6 @@ def test_the_least_recently_used_model_makes_room() -> None:
         assert shop.value("lexiseg_model_unloads_total", model="b") == 1
         assert shop.value("lexiseg_model_loaded", model="b", version="1") == 0
         assert shop.value("lexiseg_model_bytes", model="c") == MODEL
-
-
-def test_a_held_model_is_evicted_last() -> None:
-    with opened(max_bytes=2 * MODEL) as shop:
-        held = shop.get("a")
-        shop.use("b")
-        shop.use("c")
-
-        assert shop.there == ["a", "c"]
-        held.release()
 
 
 def test_a_held_model_is_evicted_once_it_is_released() -> None:
@@ -97,7 +76,7 @@ def test_two_busy_models_that_do_not_fit_together_alternate() -> None:
         served: Counter[str] = Counter()
 
         def client(name: str) -> None:
-            for _ in range(5):
+            for _ in range(3):
                 model = shop.get(name)
                 served[name] += 1
                 time.sleep(0.001)
@@ -109,7 +88,7 @@ def test_two_busy_models_that_do_not_fit_together_alternate() -> None:
         for one in clients:
             one.join(SOON)
 
-        assert served == {"a": 10, "b": 10}
+        assert served == {"a": 6, "b": 6}
         assert len(shop.there) == 1
 
 
@@ -149,16 +128,6 @@ def test_a_failed_load_is_not_tried_again_during_its_pause() -> None:
             shop.pool.acquire("a")
 
         assert shop.shelf.loads == ["a"]
-
-
-def test_after_its_pause_a_failed_load_is_tried_again() -> None:
-    with opened(pause=0.0) as shop:
-        shop.shelf.failures.append(RuntimeError("once"))
-        failed = shop.pool.acquire("a").exception(SOON)
-
-        assert isinstance(failed, ServiceError)
-        assert shop.get("a").segmenter.card.name == "a"
-        assert shop.pool.failures == {}
 
 
 def test_a_model_is_awaited_until_it_was_in_memory_once() -> None:
@@ -220,17 +189,6 @@ def test_a_load_without_a_waiting_request_is_not_begun() -> None:
         shop.use("b")  # who asks later gets it
 
 
-def test_a_request_cancelled_during_the_load_does_not_hold_the_model() -> None:
-    with opened() as shop:
-        shop.shelf.gate.clear()
-        given_up = shop.pool.acquire("a")
-        until(lambda: shop.shelf.loads == ["a"])
-        assert given_up.cancel()
-        shop.shelf.gate.set()
-
-        assert shop.get("a").holders == 1
-
-
 def test_the_number_of_requests_that_wait_for_models_is_bounded() -> None:
     with opened(max_waiting=2) as shop:
         shop.use("a")
@@ -266,14 +224,3 @@ def test_a_load_that_waits_for_room_ends_when_the_pool_closes() -> None:
         shop.pool.close()
 
         assert isinstance(waiting.exception(SOON), NotReady)
-
-
-def test_metrics_exist_for_every_model_from_the_start() -> None:
-    with opened() as shop:
-        before = shop.value("lexiseg_model_loaded", model="a", version="1")
-        shop.use("a")
-
-        assert before == 0
-        assert shop.value("lexiseg_model_loaded", model="a", version="1") == 1
-        assert shop.value("lexiseg_model_load_seconds_count", model="a") == 1
-        assert shop.value("lexiseg_model_loaded", model="b", version="1") == 0

@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 
 from lexiseg_model import catalogue
-from lexiseg_model.errors import UnknownModelError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker.models.served import served_models
 from tests.model.catalogue.test_models import copy_of_tiny
-
-TWO = "- name: tiny\n- {name: second, preload: true, device: cpu}\n"
 
 
 @pytest.fixture(autouse=True)
@@ -77,8 +75,3 @@ def test_all_missing_models_are_named(models_dir: Path) -> None:
     first, second = str(refused.value).splitlines()
     assert "second" in first
     assert "no model 'huge'" in second
-
-
-def test_an_unknown_model_is_refused() -> None:
-    with pytest.raises(UnknownModelError, match="no model 'huge'"):
-        served_models(Settings(model="huge"))

@@ -124,18 +124,6 @@ def test_a_model_that_cannot_be_loaded_changes_nothing_until_it_is_another(folde
     kept.pool.close()
 
 
-def test_a_model_that_is_not_loaded_is_replaced_without_a_load(folder: Path) -> None:
-    kept = Kept(folder)
-    turn(folder, "cats@2")
-
-    kept.look(times=2)
-
-    assert kept.versions == ["2"]
-    assert kept.warmed == []
-    assert kept.pool.acquire("cats").result(SOON).segmenter.card.version == "2"
-    kept.pool.close()
-
-
 def test_versions_side_by_side_are_models_of_their_own(folder: Path) -> None:
     kept = Kept(folder, "cats@1,cats@2")
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import threading
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lexiseg_service.errors import DeadlineExceeded
 from lexiseg_service.settings import Settings
@@ -40,18 +36,6 @@ class Tower:
 
 def cache_of(encode: Encode, n_bytes: int = 1_000_000) -> TextCache:
     return TextCaches(Settings(), Metrics(), n_bytes).space("tower", encode)
-
-
-@given(st.lists(st.lists(st.text(max_size=20), min_size=1, max_size=6), max_size=20), st.integers(0, 2_000))
-def test_it_never_keeps_more_bytes_than_it_may(questions: list[list[str]], most: int) -> None:
-    caches = TextCaches(Settings(), Metrics(), most)
-    cache = caches.space("tower", Tower().encode)
-
-    for texts in questions:
-        rows = cache.rows(texts).in_order
-
-        assert caches.memory.nbytes <= most
-        assert rows[:, 0].tolist() == [len(text) for text in texts]
 
 
 def test_concurrent_misses_of_a_text_encode_it_once() -> None:
@@ -127,19 +111,6 @@ def test_a_lookup_encodes_one_chunk_at_a_step() -> None:
     assert encoded == [CHUNK, 2 * CHUNK, 3 * CHUNK]
 
 
-def test_hits_and_misses_of_the_memory_are_counted() -> None:
-    metrics = Metrics()
-    cache = TextCaches(Settings(), metrics).space("tower", Tower().encode)
-    cache.rows(["sky", "sky", "road"])
-    cache.rows(["sky"])
-
-    counted = [
-        metrics.registry.get_sample_value("lexiseg_text_cache_total", {"tier": "l1", "result": result})
-        for result in ("miss", "hit")
-    ]
-    assert counted == [2, 1]
-
-
 def colours(tower: str = "colours") -> ColourSegmenter:
     made = ColourSegmenter()
     made.text_digest = tower
@@ -170,19 +141,6 @@ def test_all_towers_together_keep_no_more_bytes_than_they_may() -> None:
     assert caches.of(models[0]).rows(["word 0"]).misses == 1
 
 
-def test_rows_outlive_the_model_that_encoded_them() -> None:
-    caches = TextCaches(Settings(), Metrics())
-    model = colours()
-    caches.of(model).rows(["red"])
-    gone = weakref.ref(model)
-
-    del model
-    gc.collect()
-
-    assert gone() is None
-    assert caches.of(colours()).rows(["red"]).hits == 1
-
-
 @pytest.mark.parametrize("kept_again", [True, False])
 def test_the_least_recently_used_row_is_evicted(kept_again: bool) -> None:
     memory = MemoryRows(10_000)
@@ -203,14 +161,3 @@ def test_a_text_is_new_to_each_key_and_tower_once() -> None:
     assert asked.note("mine", "tower", ["sky", "tree"]) == 2
     assert asked.note("mine", "tower", ["sky", "sea"]) == 1
     assert asked.note("mine", "other", ["sky"]) == 1
-
-
-def test_the_least_recently_asked_text_is_forgotten() -> None:
-    asked = AskedBefore(max_marks=2)
-    for text in ("sky", "sea", "sky", "tree"):
-        asked.note("mine", "tower", [text])
-    full = asked.nbytes
-
-    assert asked.note("mine", "tower", ["sky"]) == 0
-    assert asked.note("mine", "tower", ["sea"]) == 1
-    assert asked.nbytes == full > 0

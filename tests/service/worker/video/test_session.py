@@ -16,11 +16,10 @@ from lexiseg_service.errors import (
     MalformedRequest,
     NotReady,
     QueueFull,
-    RateLimited,
     UndecodableImage,
 )
 from lexiseg_service.worker.models.pool import GOING_DOWN
-from lexiseg_service.worker.video import session, streams
+from lexiseg_service.worker.video import session
 from tests.service.worker.gated_colours import ask, halves
 from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, soon, stream, take, working
 
@@ -53,19 +52,6 @@ async def test_no_more_steps_are_taken_than_frames_may_be_in_flight() -> None:
 
     assert sender.most_ahead == 3
     assert ids(received) == [str(number) for number in range(10)]
-
-
-async def test_a_client_that_reads_no_answers_is_not_read_from() -> None:
-    with working() as worker:
-        async with stream(worker, question(frames_in_flight=2), *map(frame, range(10))) as (sender, answers):
-            await take(answers, 1)
-            await soon(lambda: sender.taken == 3)
-            await soon(lambda: worker.engine.in_flight == 0)  # it could take more
-            sender.end()
-            rest = await all_of(answers)
-
-    assert sender.most_ahead == 2
-    assert len(rest) == 9
 
 
 async def test_with_latest_a_waiting_frame_is_dropped_for_a_newer_one() -> None:
@@ -129,18 +115,6 @@ async def test_a_question_may_change_between_two_frames() -> None:
     assert (before.state_reset, after.state_reset) == (False, True)
 
 
-async def test_another_mask_format_keeps_the_state() -> None:
-    with working() as worker:
-        tracked = question(tracking=True)
-        steps: list[Step] = [tracked, frame(0), question(tracking=True, mask="none", threshold=0.1), frame(1)]
-        async with stream(worker, *steps) as (sender, answers):
-            sender.end()
-            before, after = await all_of(answers)
-
-    assert not after.state_reset
-    assert before.track_ids == after.track_ids == (1, 2)
-
-
 async def test_tracks_are_numbered_over_frames_and_questions() -> None:
     with working() as worker:
         steps: list[Step] = [question(tracking=True), frame(0), frame(1), question("blue", tracking=True), frame(2)]
@@ -170,15 +144,6 @@ async def test_smoothing_keeps_the_label_of_the_frames_before() -> None:
     assert alone.answer is not None
     assert [segment.label for segment in alone.answer.segments] == ["red"]
     assert [segment.label for segment in steadied.answer.segments] == ["green"]
-
-
-async def test_a_resumed_stream_reports_state_reset_once() -> None:
-    with working() as worker:
-        async with stream(worker, question(resumed=True), frame(5), frame(6)) as (sender, answers):
-            sender.end()
-            received = await all_of(answers)
-
-    assert [answer.state_reset for answer in received] == [True, False]
 
 
 async def test_a_frame_before_any_question_ends_the_stream() -> None:
@@ -261,22 +226,6 @@ async def test_a_silent_stream_is_ended(monkeypatch: pytest.MonkeyPatch) -> None
             assert ids(await take(answers, 1)) == ["0"]
             with pytest.raises(DeadlineExceeded, match=r"0\.1 seconds"):
                 await take(answers, 1)
-
-
-async def test_streams_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MAX_STREAMS", 1)
-    with working() as worker:
-        async with stream(worker, question(), frame(0)) as (_, answers):
-            await take(answers, 1)
-            async with stream(worker, question()) as (_, others):
-                with pytest.raises(RateLimited, match="1 video streams"):
-                    await take(others, 1)
-            async with stream(worker, question(source="another")) as (_, others):
-                with pytest.raises(QueueFull, match="1 video streams"):
-                    await take(others, 1)
-        async with stream(worker, question(), frame(0)) as (sender, answers):
-            sender.end()
-            assert len(await all_of(answers)) == 1
 
 
 async def test_a_full_engine_is_asked_by_one_stream_of_a_client_at_a_time() -> None:

@@ -9,27 +9,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.features import TileFeatures
 from tests.service.worker.gated_colours import GatedColours, ask, halves
-from tests.service.worker.video.streaming import all_of, frame, ids, question, soon, stream, take, working
-
-
-async def test_streams_share_batches_with_each_other_and_with_single_images() -> None:
-    with working() as worker:
-        worker.segmenter.gate.clear()
-        worker.engine.submit(ask("red"))  # occupies the device
-        assert await asyncio.to_thread(worker.segmenter.entered.acquire, timeout=20)
-        async with (
-            stream(worker, question(frames_in_flight=2), frame(0), frame(1)) as (_, one),
-            stream(worker, question("blue", frames_in_flight=2), frame(0), frame(1)) as (_, other),
-        ):
-            pending = [asyncio.ensure_future(take(answers, 2)) for answers in (one, other)]
-            single = worker.engine.submit(ask("green"))
-            await soon(lambda: worker.counted("lexiseg_queue_depth") == 5)
-            worker.segmenter.gate.set()
-            for received in await asyncio.gather(*pending):
-                assert ids(received) == ["0", "1"]
-            await asyncio.wrap_future(single)
-
-    assert worker.segmenter.batches == [1, 5]
+from tests.service.worker.video.streaming import all_of, frame, question, soon, stream, take, working
 
 
 async def test_a_fast_stream_does_not_starve_a_single_image() -> None:
