@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ import httpx
 
 from tests.command import start
 from tests.integration.server import PATIENT, TO_START, TO_STOP
+from tests.waiting import until
 
 ADDRESS = re.compile(r"localhost:(\d+)")
 SEEN = 60.0  # seconds until a gateway has seen a change of its workers; a tenth of it is usual
@@ -118,7 +118,4 @@ class Gateway(Process):
         self.wait_until(lambda: self.ready_workers() == number, seconds)
 
     def wait_until(self, holds: Callable[[], bool], seconds: float = SEEN) -> None:
-        deadline = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < deadline, self.log.read_text()[-2000:]
-            time.sleep(0.05)
+        until(holds, seconds, lambda: self.log.read_text()[-2000:])

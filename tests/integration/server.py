@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +14,7 @@ import httpx
 
 from tests.command import ROOT as ROOT
 from tests.command import start
+from tests.waiting import until
 
 TO_START = 120.0  # seconds; a loaded machine needs a tenth of it
 TO_STOP = 60.0
@@ -42,19 +42,13 @@ class Server:
             assert match, f"no address in {self.greeting!r}; {self.log.read_text()[-2000:]}"
             self.url = match[0].replace("localhost", "127.0.0.1")
             self.grpc = "127.0.0.1:" + self.greeting.rpartition(":")[2].strip()
-            self._wait_until_ready()
+            until(self._ready, TO_START, lambda: self.log.read_text()[-2000:])
         except BaseException:
             self.process.kill()
             self._close()
             raise
         finally:
             guard.cancel()
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + TO_START
-        while not self._ready():
-            assert time.monotonic() < deadline, self.log.read_text()[-2000:]
-            time.sleep(0.1)
 
     def _ready(self) -> bool:
         try:

@@ -95,14 +95,6 @@ def test_the_masks_of_grpc_are_those_of_rest(client: httpx.Client, server: Serve
     assert [s.mask.coco_rle.counts for s in answer.segments] == [s["mask"]["counts"] for s in rest["segments"]]
 
 
-def test_as_many_prompts_as_may_be_are_answered(client: httpx.Client) -> None:
-    prompts = [{"points": [{"x": WIDTH * (n % 16) / 16, "y": HEIGHT * (n // 16) / 16}]} for n in range(256)]
-
-    answer = ask(client, prompts=prompts, mask="none")
-
-    assert {segment["prompt_index"] for segment in answer["segments"]} == set(range(256))
-
-
 def test_panoptic_segments_are_disjoint_and_say_what_is_a_thing(client: httpx.Client) -> None:
     answer = ask(client, classes=["cat", "sky", "wall"], task="panoptic")
 

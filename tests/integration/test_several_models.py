@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +14,8 @@ from lexiseg_model import catalogue
 from tests import pictures
 from tests.command import run
 from tests.integration.server import Server, form
+from tests.model.catalogue.test_models import copy_of_tiny
+from tests.waiting import until
 
 CLASSES = ("cat", "wall")
 
@@ -23,11 +23,7 @@ CLASSES = ("cat", "wall")
 @pytest.fixture(scope="module")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds `second`: the bundled model under another name."""
-    folder = tmp_path_factory.mktemp("models") / "second"
-    shutil.copytree(catalogue.bundled()["tiny"], folder)
-    card = folder / catalogue.CARD
-    card.write_text(card.read_text().replace("name: tiny", "name: second", 1))
-    return folder.parent
+    return copy_of_tiny(tmp_path_factory.mktemp("models"), "second").parent
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +68,7 @@ def loaded(client: httpx.Client) -> dict[str, bool]:
 
 def until_loaded(client: httpx.Client, *names: str) -> None:
     """The gateway hears from its worker twice a second."""
-    deadline = time.monotonic() + SOON
-    while {name for name, there in loaded(client).items() if there} != set(names):
-        assert time.monotonic() < deadline, loaded(client)
-        time.sleep(0.05)
+    until(lambda: {name for name, there in loaded(client).items() if there} == set(names), SOON)
 
 
 def test_models_take_turns_in_memory_and_answer_alike(client: httpx.Client, server: Server) -> None:
@@ -110,11 +103,9 @@ def test_many_clients_of_two_models_that_do_not_fit_together_are_all_answered(cl
     assert [answer["model"] for answer in answers] == names
 
 
-def test_what_is_missing_is_said_before_anything_listens(models_dir: Path, tmp_path: Path) -> None:
-    bare = tmp_path / "models" / "bare"
-    bare.mkdir(parents=True)
-    card = (models_dir / "second" / catalogue.CARD).read_text()
-    (bare / catalogue.CARD).write_text(card.replace("name: second", "name: bare", 1))
+def test_what_is_missing_is_said_before_anything_listens(tmp_path: Path) -> None:
+    bare = copy_of_tiny(tmp_path / "models", "bare")
+    (bare / "tiny.safetensors").unlink()
 
     outcome = run("serve", "--http-port", "0", "--model", "tiny,bare,huge", LEXISEG_MODELS_DIR=str(bare.parent))
 

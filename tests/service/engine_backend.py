@@ -39,8 +39,6 @@ class EngineBackend:
         self.engine = Engine(segmenter or ColourSegmenter(), settings, metrics, tracing)
         self.streams = Streams(self.engine, settings, metrics)
         self.taken = 0  # frames
-        self.read = 0  # answers that were followed by a wish for the next
-        self.most_ahead = 0  # frames taken beyond the answers read
 
     def health(self) -> Health:
         return Health(True, True, "colours are warmed up")
@@ -61,14 +59,12 @@ class EngineBackend:
         async with aclosing(self.streams.answers(self._counted(steps))) as answers:
             async for answer in answers:
                 yield answer
-                self.read += 1
 
     async def _counted(
         self, steps: AsyncIterator[StreamQuestion | VideoFrame]
     ) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
         async for step in steps:
             self.taken += isinstance(step, VideoFrame)
-            self.most_ahead = max(self.most_ahead, self.taken - self.read)
             yield step
             del step
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import pytest
 
@@ -21,17 +20,6 @@ def test_one_client_holds_at_most_its_share() -> None:
         shares.take("one")
     assert shares.take("other")
     assert shares.in_use == 5
-
-
-def test_two_at_their_limits_leave_something_for_a_third() -> None:
-    shares = Shares("bytes", 512, 0.5)
-    for _ in range(256):
-        for client in ("one", "other"):
-            with contextlib.suppress(RateLimited):
-                shares.take(client)
-
-    assert shares.in_use < 350
-    assert shares.take("third", 64)
 
 
 def test_what_is_released_can_be_taken_again_and_is_released_once() -> None:
@@ -96,18 +84,6 @@ async def test_waiting_ends_with_the_reason() -> None:
         await shares.wait("three", 1, AT_ONCE)
 
     assert shares.in_use == 100
-
-
-async def test_a_waiter_behind_a_timed_out_one_is_served() -> None:
-    shares = Shares("bytes", 100, 1)
-    shares.take("one", 50)
-    large = asyncio.create_task(shares.wait("large", 90, SOON))
-    small = asyncio.create_task(shares.wait("small", 20, SOON))
-    await asyncio.sleep(0)
-    large.cancel()
-
-    assert await asyncio.wait_for(small, SOON)
-    assert shares.in_use == 70
 
 
 async def test_a_waiter_cancelled_when_granted_holds_nothing() -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +29,7 @@ from tests import pictures
 from tests.integration.processes import SEEN, Gateway, Worker
 from tests.integration.server import ROOT, form
 from tests.model.catalogue.test_models import copy_of_tiny
+from tests.waiting import until
 
 CLIENTS = 16
 AHEAD = 8  # frames of a video that are sent before the first of them is answered
@@ -165,13 +166,6 @@ def stream(address: str) -> Iterator[list[pb.SegmentVideoResponse]]:
         reading.result()
 
 
-def wait_for(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SEEN
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def answered(worker: Worker) -> float:
     return worker.metric('lexiseg_stage_seconds_count{stage="total"}')
 
@@ -232,12 +226,12 @@ def test_a_gateway_without_workers_says_what_it_needs() -> None:
 
 def test_a_worker_killed_under_load_costs_no_client_an_answer_and_no_stream_a_frame(fleet: Fleet) -> None:
     with load(fleet.gateway.url) as seen, stream(fleet.gateway.grpc) as frames:
-        wait_for(lambda: min(map(answered, fleet.workers)) > 5 and seen["200"] > CLIENTS and len(frames) > 3)
+        until(lambda: min(map(answered, fleet.workers)) > 5 and seen["200"] > CLIENTS and len(frames) > 3)
         (holder,) = [worker for worker in fleet.workers if worker.metric("lexiseg_stream_active")]
         holder.send(signal.SIGKILL)
         killed_at, frames_at = seen["200"], len(frames)
         fleet.gateway.wait_for_workers(1, SEEN)
-        wait_for(lambda: seen["200"] > killed_at + CLIENTS and len(frames) > frames_at + 3)
+        until(lambda: seen["200"] > killed_at + CLIENTS and len(frames) > frames_at + 3)
 
     assert set(seen) == {"200"}
     assert [frame.frame_id for frame in frames] == [str(number) for number in range(len(frames))]
@@ -256,18 +250,18 @@ def test_a_worker_that_returns_under_load_is_used(running: Fleet) -> None:
     with load(running.gateway.url) as seen:
         running.start_again(index)
         running.gateway.wait_for_workers(2)
-        wait_for(lambda: answered(running.workers[index]) > 5)
+        until(lambda: answered(running.workers[index]) > 5)
 
     assert set(seen) == {"200"}
 
 
 def test_a_worker_and_a_gateway_that_are_asked_to_end_lose_nothing(fleet: Fleet) -> None:
     with load(fleet.gateway.url) as seen:
-        wait_for(lambda: seen["200"] > CLIENTS)
+        until(lambda: seen["200"] > CLIENTS)
         fleet.workers[1].send(signal.SIGTERM)
         status = fleet.workers[1].wait()
         ended_at = seen["200"]
-        wait_for(lambda: seen["200"] > ended_at + CLIENTS)
+        until(lambda: seen["200"] > ended_at + CLIENTS)
 
     fleet.gateway.send(signal.SIGTERM)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.deploy.helm.installing import THERE_IS_ONE, installed
 from tests.integration.kubernetes.balancer import Balancer
 from tests.integration.kubernetes.pods import Object, Pod, Pods, of_its_own
 from tests.integration.server import form
+from tests.waiting import until
 
 LAG = 1.5  # seconds until the Service knows of a change
 NAMES_EVERY = 0.5
@@ -142,17 +142,10 @@ def load(http_port: int, grpc_port: int) -> Iterator[Counter[str]]:
             each.result()
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def wait_for(seen: Counter[str], more: int) -> None:
     """Until so many more requests of both kinds have been answered."""
     wanted = {kind: seen[kind] + more for kind in ("rest", "grpc")}
-    wait_until(lambda: all(seen[kind] >= number for kind, number in wanted.items()))
+    until(lambda: all(seen[kind] >= number for kind, number in wanted.items()))
 
 
 def test_a_rolling_update_fails_no_request(release: Release) -> None:
@@ -165,7 +158,7 @@ def test_a_rolling_update_fails_no_request(release: Release) -> None:
         Balancer(lambda: gateways.ready, release.http_port, LAG) as http,
         Balancer(lambda: gateways.ready, release.grpc_port, LAG) as rpc,
     ):
-        wait_until(lambda: len(http.known) == len(rpc.known) == len(gateways.pods))
+        until(lambda: len(http.known) == len(rpc.known) == len(gateways.pods))
         with load(http.port, rpc.port) as seen:
             wait_for(seen, 20)
             # Both at once, as an upgrade of the chart has it.

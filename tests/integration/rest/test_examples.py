@@ -67,15 +67,6 @@ def test_points_a_mask_and_negatives_are_examples_too(client: httpx.Client) -> N
         assert iou(segment_of(answer, "above"), segment_of(words, "sky")) > least
 
 
-def test_words_and_examples_of_one_class_answer_together(client: httpx.Client) -> None:
-    both = by_example("sky", SKY, synonyms=["heaven"])
-
-    answer = ask_json(client, image=encoded("china"), classes=[both, "building"])
-
-    assert segment_of(answer, "sky")["area"] > 0
-    assert answer["cache"]["text_hits"] + answer["cache"]["text_misses"] > 0
-
-
 def test_a_vocabulary_keeps_examples_when_their_photograph_is_gone(client: httpx.Client) -> None:
     image = encoded("china")
     large = {"box": [20, 5, 300, 50], "image": image}

@@ -84,6 +84,7 @@ def test_an_error_names_a_port_that_is_taken() -> None:
         (["--model", "tiny@0"], "lexiseg: no model 'tiny@0'; tiny is at version"),
         (["--http-port", "99999"], "lexiseg: --http-port / LEXISEG_HTTP_PORT: expected less than or equal to 65535"),
         (["--log-level", "loud"], "lexiseg: --log-level / LEXISEG_LOG_LEVEL: expected 'debug'"),
+        (["--http-port", "0", "--device", "abacus"], "expected auto, cpu, cuda"),
     ],
 )
 def test_a_wrong_option_ends_the_command_with_one_line(options: list[str], said: str) -> None:
@@ -92,10 +93,3 @@ def test_a_wrong_option_ends_the_command_with_one_line(options: list[str], said:
     assert outcome.returncode == 1
     assert said in outcome.stderr
     assert "Traceback" not in outcome.stderr
-
-
-def test_a_device_that_is_not_there_ends_the_process() -> None:
-    outcome = serve("--http-port", "0", "--device", "abacus")
-
-    assert outcome.returncode == 1
-    assert "expected auto, cpu, cuda" in outcome.stderr

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -14,16 +13,10 @@ import pytest
 
 from tests import pictures
 from tests.integration.server import Server, form
+from tests.waiting import until
 
 SOON = 60.0
 PHOTOGRAPH = pictures.encoded(pictures.small("china", 64), "JPEG")
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def readiness(server: Server) -> dict[str, object]:

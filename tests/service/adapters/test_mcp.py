@@ -126,13 +126,6 @@ async def test_areas_are_measured_in_units(folder: Path) -> None:
         assert told_["unit"] == "cm²"
 
 
-async def test_two_pictures_are_compared(folder: Path) -> None:
-    async with talking(folder) as client:
-        changes = (await told(client, "compare", before="a.png", after="a.png", words=["red", "blue"]))["percent"]
-
-        assert {word: change["change"] for word, change in changes.items()} == {"red": 0, "blue": 0}
-
-
 @pytest.mark.parametrize("path", ["../secret.png", "link.png", "nothing.png", "/etc/passwd", "a\0.png", "."])
 async def test_nothing_outside_the_folder_is_read(folder: Path, path: str) -> None:
     async with talking(folder) as client:
@@ -155,8 +148,3 @@ async def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PICTURE)
     async with talking(tmp_path, limits={"max_image_bytes": len(PICTURE) - 1}) as client:
         assert "at most" in await refused(client, "segment", image="a.png", words=["red"])
-
-
-async def test_one_thing_is_cut_out_by_one_description(folder: Path) -> None:
-    async with talking(folder) as client:
-        assert "exactly one" in await refused(client, "cut_out", image="a.png", word="red", point=[1, 1])

@@ -21,11 +21,3 @@ async def test_supervision_reads_masks_boxes_and_names(client: httpx.AsyncClient
     assert detections.mask is not None
     assert [int(mask.sum()) for mask in detections.mask] == [SQUARE, SQUARE]
     assert [bool(mask[y, x]) for mask, (x, y) in zip(detections.mask, [(33, 1), (1, 1)], strict=True)] == [True, True]
-
-
-async def test_an_answer_without_segments_is_read_too(client: httpx.AsyncClient) -> None:
-    answer = await client.post(
-        "/adapters/supervision/segment", files=[("image", ("a.png", PICTURE)), ("classes", (None, "green"))]
-    )
-
-    assert len(supervision.Detections.from_inference(answer.json())) == 0

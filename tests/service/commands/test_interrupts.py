@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from lexiseg_service import cli
-from lexiseg_service.commands.interrupts import heard_at_once
 from lexiseg_service.commands.serving import app
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no process ends of a signal there")
@@ -49,16 +48,6 @@ def test_a_start_ends_wherever_it_is_interrupted(program: str) -> None:
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
     assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGINT, "", "")
-
-
-def test_what_somebody_chose_stays() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what runs in the background
-    try:
-        with heard_at_once():
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("command", ["serve", "gateway", "worker"])

@@ -4,7 +4,6 @@ import asyncio
 import socket
 
 import pytest
-from structlog.testing import capture_logs
 
 from lexiseg_service.commands.options import settings_of
 from lexiseg_service.errors import InvalidValue
@@ -48,27 +47,6 @@ async def test_a_name_stands_for_all_its_machines_and_follows_them() -> None:
     assert not found.fixed
     assert before == ["10.0.0.8:50061", "10.0.0.9:50061"]
     assert after == ["10.0.0.10:50061", "10.0.0.8:50061"]
-
-
-async def test_a_name_without_an_address_is_told_once_until_it_has_one() -> None:
-    names: dict[str, list[str]] = {}
-    found = Discovery(["workers:1"], answering(names))
-
-    with capture_logs() as logs:
-        await found.addresses()
-        await found.addresses()
-        names["workers"] = ["10.0.0.8"]
-        await found.addresses()
-        names["workers"] = []
-        await found.addresses()
-
-    assert [entry["event"] for entry in logs] == ["no address"] * 2
-
-
-async def test_a_machine_with_addresses_of_both_kinds_is_one_worker() -> None:
-    names = {"both": ["::1", "127.0.0.1"], "six": ["::1"]}
-
-    assert await Discovery(["both:1", "six:1"], answering(names)).addresses() == ["127.0.0.1:1", "[::1]:1"]
 
 
 async def test_a_name_that_cannot_be_looked_up_keeps_its_addresses() -> None:

@@ -146,29 +146,6 @@ async def test_a_stream_applies_backpressure_to_its_sender() -> None:
     assert answered == NAMES
 
 
-async def test_with_latest_frames_do_not_wait_in_the_gateway() -> None:
-    worker = Someone(held=asyncio.Event())
-    taken = 0
-    async with started(worker) as fleet:
-
-        async def counted() -> AsyncIterator[StreamQuestion | VideoFrame]:
-            nonlocal taken
-            yield asking(frames_in_flight=1, drop_policy="latest")
-            for frame in frames(*NAMES):
-                yield frame
-                taken += 1
-
-        async with aclosing(fleet.backend.stream(counted())) as answers:
-            first = asyncio.ensure_future(anext(answers))
-            await fleet.until(lambda: taken == len(NAMES))
-            assert not first.done()
-            assert worker.held is not None
-            worker.held.set()
-            names = [(await first).frame_id, *[answer.frame_id async for answer in answers]]
-
-    assert names == NAMES
-
-
 async def test_a_stream_that_is_abandoned_leaves_nothing_at_the_worker() -> None:
     worker = Someone(held=asyncio.Event())
     async with started(worker) as fleet:

@@ -23,6 +23,7 @@ from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.fleet.workers import IMAGES, Someone, asked_images, question, started
+from tests.waiting import soon
 
 
 async def test_a_worker_without_an_address_counts_as_missing() -> None:
@@ -33,9 +34,7 @@ async def test_a_worker_without_an_address_counts_as_missing() -> None:
         )
         try:
             await backend.start()
-            async with asyncio.timeout(10):
-                while not backend.health().ready:
-                    await asyncio.sleep(0.01)
+            await soon(lambda: backend.health().ready)
             health, scrape = backend.health(), metrics.render().decode()
         finally:
             await backend.close()

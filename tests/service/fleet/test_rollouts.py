@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from structlog.testing import capture_logs
 
 from lexiseg_model.types import ModelCard, ModelName
@@ -17,11 +16,9 @@ from lexiseg_service.fleet.rollouts import Rollout, Rollouts, chosen, read_rollo
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.stores import DirectoryStore
-from lexiseg_service.image.header import image_id_of
 from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
-from tests import pictures
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend
 
@@ -141,21 +138,6 @@ def test_a_share_that_is_not_given_is_counted_and_said_once_and_so_is_its_return
         ("warning", "colours@2", "colours@1"),
         ("info", "colours@2", None),
     ]
-
-
-async def test_an_image_gets_the_same_version_for_all_clients(tmp_path: Path) -> None:
-    asks = use_case(tmp_path, "colours@2 50 image")
-    question = Question.model_validate({"classes": ["red"]})
-    seen = set()
-
-    for number in range(40):
-        image = pictures.encoded(Image.new("RGB", (16, 16), (number, 0, 0)))
-        sent = await asks.request(question, Caller(client="one"), ImageSource(image))
-        known = await asks.request(question, Caller(client="two"), ImageSource(id=image_id_of(image)))
-        assert sent.model == known.model
-        seen.add(sent.model)
-
-    assert seen == {"colours@1", "colours@2"}
 
 
 def test_a_missing_file_is_logged_and_read_once_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

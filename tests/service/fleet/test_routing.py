@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from lexiseg_service.fleet.routing import SPILL_AT, choose, ranked
+from lexiseg_service.fleet.routing import choose, ranked
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,6 @@ def test_a_worker_that_goes_moves_no_image_but_its_own() -> None:
     for key in KEYS:
         before, after = choose(workers, key), choose([worker for worker in workers if worker != gone], key)
         assert after == before or before == gone
-
-
-def test_a_busy_winner_hands_over_to_the_least_loaded() -> None:
-    first, second, third = ranked(fleet(3), KEYS[0])
-    busy = Candidate(first.address, load=SPILL_AT + 1)
-    loaded = Candidate(second.address, load=5)
-    idle = Candidate(third.address, load=1)
-
-    assert choose([busy, loaded, idle], KEYS[0]) == idle
 
 
 def test_a_winner_without_room_hands_over() -> None:

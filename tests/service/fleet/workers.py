@@ -19,6 +19,7 @@ from lexiseg_service.worker.grpc_server import worker_server
 from loadtests.ports import free_port
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend, answer
+from tests.waiting import soon
 
 SOON = 60.0  # seconds; a hundredth is usual
 IMAGES = [f"image {number}".encode() for number in range(40)]
@@ -75,9 +76,7 @@ class Fleet:
     metrics: Metrics  # of the gateway
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(SOON):
-            while not holds():
-                await asyncio.sleep(0.01)
+        await soon(holds, SOON)
 
     async def ready(self, number: int) -> None:
         await self.until(lambda: self.backend.health().detail.startswith(f"{number} of"))

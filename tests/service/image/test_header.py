@@ -64,14 +64,6 @@ def test_what_must_not_be_decoded_is_refused(image: bytes, error: type[ServiceEr
         read_header(image, LIMITS)
 
 
-@pytest.mark.parametrize("orientation", [None, 3, 6])
-def test_a_heic_tells_its_size_as_it_is_shown(orientation: int | None) -> None:
-    header = read_header(pictures.heic(pictures.small("china").resize((40, 30)), orientation), LIMITS)
-
-    assert (header.format, header.orientation) == ("HEIF", 1)
-    assert header.size == ((40, 30) if orientation == 6 else (30, 40))
-
-
 def places_of_items(n_items: int, n_extents: int) -> bytes:
     """An `iloc` box whose extents have no bytes."""
     items = b"".join(struct.pack(">HHH", number + 1, 0, n_extents) for number in range(n_items))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.classes import is_thing, refuse_unsplit, resolve
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
@@ -62,20 +62,6 @@ def test_a_word_may_be_as_long_as_the_limit_and_no_longer(length: int) -> None:
 
 def test_all_texts_together_have_a_limit_in_bytes() -> None:
     assert "bytes of text" in refusal(Question(classes=["ä" * 60]), Limits(max_text_bytes=100))
-
-
-def test_a_synonym_answers_under_its_class() -> None:
-    given_class = ClassInput(name="sofa", synonyms=["couch"], threshold=0.3)
-
-    entry = resolve(Question(classes=[given_class]), LIMITS).classes[0]
-
-    assert (entry.name, entry.synonyms, entry.threshold) == ("sofa", ("couch",), 0.3)
-
-
-def test_an_object_overrides_the_background_rule() -> None:
-    rule = BackgroundInput(words=["wall", "sky "], threshold=0.4)
-
-    assert resolve(Question(classes=["cat"], background=rule), LIMITS).background == Background(("wall", "sky"), 0.4)
 
 
 def test_a_class_threshold_without_background_is_refused() -> None:

@@ -82,15 +82,6 @@ def test_a_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert "timestamp" in line
 
 
-def test_the_standard_library_logs_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(Settings())
-
-    logging.getLogger("uvicorn.error").warning("slow %s", "socket")
-
-    (line,) = lines(capsys)
-    assert (line["event"], line["level"], line["logger"]) == ("slow socket", "warning", "uvicorn.error")
-
-
 @pytest.mark.parametrize("classes", [["unicorn"], ["unicorn", "unicorn"], ["unicorn\x00"]])
 async def test_a_request_is_logged_without_its_words_or_its_image(
     capsys: pytest.CaptureFixture[str], classes: list[str]

@@ -148,42 +148,36 @@ def test_a_request_arrives_as_it_left_with_the_deadline_of_the_call(request_: Wo
     assert decode_request(message, 12.5) == replace(request_, deadline=12.5)
 
 
-def test_an_answer_arrives_as_it_left() -> None:
-    message = pb.SegmentResponse.FromString(encode_answer(ANSWER).SerializeToString())
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"mask": "polygon", "polygons": RINGS, "overlay": b"overlay", "confidence": b"confidence"},
+        {"mask": "png", "label_map": RenderedMap(b"map", 16)},
+    ],
+    ids=["run lengths", "outlines and pictures", "a label map"],
+)
+def test_an_answer_arrives_as_it_left(changes: dict[str, Any]) -> None:
+    answer = replace(ANSWER, **changes)
 
-    assert decode_answer(message) == ANSWER
+    message = pb.SegmentResponse.FromString(encode_answer(answer).SerializeToString())
 
-
-def test_pictures_and_outlines_arrive_as_they_left() -> None:
-    painted = replace(ANSWER, mask="polygon", polygons=RINGS, overlay=b"overlay", confidence=b"confidence")
-
-    assert decode_answer(encode_answer(painted)) == without_runs(painted)
-
-
-def test_a_label_map_arrives_as_it_left() -> None:
-    mapped = replace(ANSWER, mask="png", label_map=RenderedMap(b"map", 16))
-
-    assert decode_answer(encode_answer(mapped)) == without_runs(mapped)
-
-
-# Made when they are asked for: other tests count the frames and answers that are left in memory.
-def test_a_question_of_a_stream_arrives_as_it_left() -> None:
-    question = StreamQuestion(replace(FULL, image_id=None, size=None), 0.5, True, "latest", 8, True)
-
-    assert decode_step(encode_step(question)) == question
+    assert decode_answer(message) == (without_runs(answer) if changes else answer)
 
 
-def test_a_frame_of_a_stream_arrives_as_it_left() -> None:
-    frame = VideoFrame(b"image", "frame-1", 123456789012345, size=(0, 0))
-
-    assert decode_step(encode_step(frame)) == frame
-
-
-def test_objects_to_follow_arrive_with_their_frame() -> None:
+def steps() -> list[StreamQuestion | VideoFrame]:
+    """A question and frames, made when they are needed: other tests count those that are left in memory."""
     followed = tuple(Followed(number, prompt) for number, prompt in enumerate(FULL.prompts, 7))
-    frame = VideoFrame(b"image", "frame-1", follow=followed, unfollow=(3, 2**60))
+    return [
+        StreamQuestion(replace(FULL, image_id=None, size=None), 0.5, True, "latest", 8, True),
+        VideoFrame(b"image", "frame-1", 123456789012345, size=(0, 0)),
+        VideoFrame(b"image", "frame-1", follow=followed, unfollow=(3, 2**60)),
+    ]
 
-    assert decode_step(encode_step(frame)) == frame
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_step_of_a_stream_arrives_as_it_left(number: int) -> None:
+    assert decode_step(encode_step(steps()[number])) == steps()[number]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,13 +51,6 @@ class GatedColours(ColourSegmenter):
         if len(tiles) > self.most_tiles:
             raise torch.OutOfMemoryError
         return super().encode_tiles(tiles)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.005)
 
 
 def halves(left: str, right: str, side: int = SIDE) -> bytes:

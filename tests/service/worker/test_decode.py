@@ -30,31 +30,15 @@ def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     return float(np.abs(one.astype(int) - other.astype(int)).mean())
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize(("kind", "most"), [("PNG", 0), ("TIFF", 0), ("JPEG", 2)])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_orientation_is_undone_as_pillow_does(orientation: int, kind: str) -> None:
+def test_every_exif_orientation_is_undone_as_pillow_does(orientation: int, kind: str, most: float) -> None:
     image = pictures.turned(pictures.small("astronaut").resize((40, 30)), orientation, kind)
 
-    assert np.array_equal(decoded(image), as_pillow_shows(image))
+    assert difference(decoded(image), as_pillow_shows(image)) <= most
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_orientation_of_a_jpeg_is_undone(orientation: int) -> None:
-    image = pictures.turned(pictures.small("astronaut").resize((40, 30)), orientation, "JPEG")
-
-    assert difference(decoded(image), as_pillow_shows(image)) < 2
-
-
-def test_a_large_jpeg_is_decoded_smaller_but_keeps_its_size() -> None:
-    image = pictures.encoded(pictures.photograph("china").resize((1280, 960)), "JPEG")
-
-    found = decode(image, LIMITS, 200)
-
-    assert found.size == (960, 1280)
-    assert 200 <= min(found.rgb.shape[:2]) < 960
-
-
-def test_a_large_turned_jpeg_is_scaled_by_its_own_sides() -> None:
+def test_a_large_turned_jpeg_is_decoded_smaller_but_keeps_its_size() -> None:
     image = pictures.turned(pictures.photograph("china").resize((1280, 640)), 6, "JPEG")
 
     found = decode(image, LIMITS, 160)
@@ -82,7 +66,7 @@ def test_a_damaged_jpeg_that_can_be_seen_is_decoded_smaller_too(orientation: int
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
 @pytest.mark.parametrize("lossless", [True, False])
-@pytest.mark.parametrize("size", [(96, 72), (33, 17), (1000, 700)])
+@pytest.mark.parametrize("size", [(96, 72), (33, 17)])
 def test_a_webp_has_the_colours_that_pillow_shows_over_white(
     mode: str, lossless: bool, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,9 +126,10 @@ def test_what_is_transparent_becomes_white() -> None:
     assert tuple(rgb[0, 31]) == (255, 255, 255)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "HEIF"])
 def test_a_file_cut_short_is_undecodable(kind: str) -> None:
-    whole = pictures.encoded(pictures.photograph("chelsea"), kind)
+    photograph = pictures.photograph("chelsea")
+    whole = pictures.heic(photograph) if kind == "HEIF" else pictures.encoded(photograph, kind)
 
     with pytest.raises(UndecodableImage, match=r"^image: "):
         decoded(whole[: len(whole) * 2 // 3])
@@ -179,10 +164,3 @@ def test_data_of_another_size_than_the_file_says_is_never_taken_as_it(kind: str)
     except UndecodableImage:
         return
     assert pixels.shape == (64, 64, 3)
-
-
-def test_a_heic_cut_short_is_undecodable() -> None:
-    whole = pictures.heic(pictures.photograph("chelsea"))
-
-    with pytest.raises(UndecodableImage, match=r"^image: "):
-        decoded(whole[: len(whole) * 2 // 3])

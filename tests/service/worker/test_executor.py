@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from lexiseg_service.worker.executor import FairExecutor
-from tests.service.worker.gated_colours import SOON, until
+from tests.service.worker.gated_colours import SOON
+from tests.waiting import until
 
 
 class Stage:

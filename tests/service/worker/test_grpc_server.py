@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,7 @@ from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
+from tests.waiting import soon
 
 IMAGE = pictures.encoded(pictures.small())
 
@@ -89,20 +90,14 @@ def request(image: bytes = IMAGE) -> pb.WorkerSegmentRequest:
     return encode_request(WorkerRequest(image, Vocabulary((ClassEntry("red"),)), "colours"))
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():
-            await asyncio.sleep(0.01)
-
-
 async def test_a_request_that_is_cancelled_in_the_queue_costs_no_image_pass() -> None:
     async with held_engine() as (segmenter, backend, metrics), asking(backend, metrics) as worker:
         first = asyncio.ensure_future(_awaited(worker.stub.Segment(request())))
-        await until(segmenter.encoding.is_set)
+        await soon(segmenter.encoding.is_set)
         second = worker.stub.Segment(request(pictures.encoded(pictures.small("flower"))))
-        await until(lambda: metrics.registry.get_sample_value("lexiseg_queue_depth") == 1)
+        await soon(lambda: metrics.registry.get_sample_value("lexiseg_queue_depth") == 1)
         second.cancel()
-        await until(lambda: metrics.registry.get_sample_value("lexiseg_inflight") == 1)
+        await soon(lambda: metrics.registry.get_sample_value("lexiseg_inflight") == 1)
         segmenter.may_go_on.set()
         await first
 

@@ -14,7 +14,8 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import Job
-from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
+from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
+from tests.waiting import until
 
 REQUESTS = 300
 AT_ONCE = 10

@@ -53,13 +53,6 @@ def test_stuff_is_not_absent_from_an_instance_task() -> None:
     assert absent_labels(answer("panoptic", asked), asked) == ("blue", "violin")
 
 
-def test_prompts_have_no_absent_labels() -> None:
-    asked = vocabulary("red", "blue")
-    of_prompts = Segmentation((8, 8), "prompt", (), answer("semantic", asked).label_map)
-
-    assert absent_labels(of_prompts, asked) == ()
-
-
 def test_each_unfamiliar_word_has_a_warning() -> None:
     found = warnings_about(COLOURIST, vocabulary("red", "violin", "green", "quark"), COLOURIST.encode_texts)
 
@@ -80,14 +73,6 @@ def test_a_foreign_word_has_its_own_warning() -> None:
 
     assert found.type == UNFAMILIAR
     assert found.detail.startswith("'rot' does not look like an English word, and colours reads English;")
-
-
-def test_familiar_words_have_no_warning() -> None:
-    rows_of = COLOURIST.encode_texts
-
-    assert warnings_about(COLOURIST, vocabulary("red", "navy"), rows_of) == ()
-    assert warnings_about(COLOURIST, vocabulary(), rows_of) == ()
-    assert warnings_about(ColourSegmenter(), vocabulary("violin"), rows_of) == ()
 
 
 def test_the_last_of_many_warnings_counts_the_rest() -> None:

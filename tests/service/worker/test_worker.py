@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lexiseg_model import catalogue
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.errors import NotReady
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
@@ -20,6 +17,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.worker import ModelWorker
 from tests import pictures
 from tests.model.catalogue.test_models import copy_of_tiny
+from tests.waiting import soon
 
 SOON = 60.0  # seconds; a loaded machine needs a tenth of it
 
@@ -27,11 +25,7 @@ SOON = 60.0  # seconds; a loaded machine needs a tenth of it
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
     """Holds `second`: the bundled model under another name."""
-    folder = tmp_path / "models" / "second"
-    shutil.copytree(catalogue.bundled()["tiny"], folder)
-    card = folder / catalogue.CARD
-    card.write_text(card.read_text().replace("name: tiny", "name: second", 1))
-    return folder.parent
+    return copy_of_tiny(tmp_path / "models", "second").parent
 
 
 @asynccontextmanager
@@ -40,16 +34,10 @@ async def working(**settings: Any) -> AsyncIterator[ModelWorker]:
     worker = ModelWorker(Settings(runtime="torch", **settings), Metrics())
     await worker.start()
     try:
-        await until(lambda: worker.health().ready or not worker.health().alive)
+        await soon(lambda: worker.health().ready or not worker.health().alive)
         yield worker
     finally:
         await worker.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 async def ask(worker: ModelWorker, model: str = "tiny") -> WorkerAnswer:
@@ -72,7 +60,7 @@ async def test_another_version_is_awaited_until_it_is_warmed_up(tmp_path: Path) 
 
     async with working(model="tiny@1,tiny@2", models_dir=tmp_path) as worker:
         at_first = worker.health().awaited
-        await until(lambda: worker.health().awaited == ())
+        await soon(lambda: worker.health().awaited == ())
 
         assert at_first in [("tiny@2",), ()]
         assert worker.digest("tiny@2") is not None

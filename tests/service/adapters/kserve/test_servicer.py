@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
-import numpy as np
 import pytest
 from pydantic import SecretStr
 
@@ -90,20 +89,6 @@ async def test_typed_tensors_are_answered_by_typed_tensors() -> None:
     assert [coco.area(json.loads(mask)) for mask in found["masks"].contents.bytes_contents] == [SQUARE, SQUARE]
 
 
-async def test_raw_tensors_are_answered_by_raw_tensors() -> None:
-    inputs = [tensor("classes", shape=[1]), tensor("image", shape=[1])]
-    wanted = [pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in ("boxes", "labels")]
-    raw = [packed(b"blue"), packed(PICTURE)]
-
-    async with asking() as gateway:
-        answer = await gateway.stub.ModelInfer(question(inputs=inputs, raw_input_contents=raw, outputs=wanted))
-
-    assert [output.name for output in answer.outputs] == ["boxes", "labels"]
-    assert not any(output.HasField("contents") for output in answer.outputs)
-    assert np.frombuffer(answer.raw_output_contents[0], "<i4").tolist() == [32, 0, 16, 16]
-    assert answer.raw_output_contents[1] == packed(b"blue")
-
-
 IMAGE, WORDS = tensor("image", PICTURE), tensor("classes", b"red")
 UNPAIRED = {"inputs": [tensor("image", shape=[1]), tensor("classes", shape=[1])]}
 
@@ -154,32 +139,6 @@ async def test_what_is_wrong_is_said_with_its_code(fields: dict[str, Any], said:
 
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert said in (failed.value.details() or "")
-
-
-async def test_server_and_model_tell_of_themselves() -> None:
-    async with asking() as gateway:
-        server = await gateway.stub.ServerMetadata(pb.ServerMetadataRequest())
-        model = await gateway.stub.ModelMetadata(pb.ModelMetadataRequest(name="colours", version="1"))
-        live = await gateway.stub.ServerLive(pb.ServerLiveRequest())
-        ready = await gateway.stub.ServerReady(pb.ServerReadyRequest())
-        loaded = await gateway.stub.ModelReady(pb.ModelReadyRequest(name="colours"))
-
-    assert server.name == "lexiseg"
-    assert (model.name, list(model.versions), model.platform) == ("colours", ["1"], "lexiseg")
-    assert {tensor.name: list(tensor.shape) for tensor in model.inputs} == {"image": [1], "classes": [-1]}
-    assert [tensor.name for tensor in model.outputs] == OUTPUTS
-    assert (live.live, ready.ready, loaded.ready) == (True, True, True)
-
-
-async def test_an_unknown_model_is_not_found() -> None:
-    async with asking() as gateway:
-        for call in (
-            gateway.stub.ModelReady(pb.ModelReadyRequest(name="nope")),
-            gateway.stub.ModelInfer(question(model_name="nope")),
-        ):
-            with pytest.raises(grpc.aio.AioRpcError) as failed:
-                await call
-            assert (failed.value.code(), "nope" in (failed.value.details() or "")) == (grpc.StatusCode.NOT_FOUND, True)
 
 
 async def test_keys_limits_and_counts_are_those_of_our_own_service() -> None:

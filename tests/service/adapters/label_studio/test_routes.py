@@ -4,7 +4,6 @@ import socket
 from typing import Any
 
 import httpx
-import pytest
 
 from tests.service.adapters.asking import HEIGHT, SQUARE, WIDTH, adapted
 from tests.service.adapters.label_studio.predicting import CONFIG, URL, asked, regions
@@ -60,22 +59,6 @@ async def test_a_smart_rectangle_is_a_box(client: httpx.AsyncClient) -> None:
     (region,) = await regions(client, context={"result": [box]})
 
     assert ones(region["value"]["rle"]) == SQUARE
-
-
-@pytest.mark.parametrize(
-    ("config", "field"),
-    [
-        ("<View>", "label_config"),
-        ("<View><Image name='image' value='$photo'/></View>", "label_config"),
-        ("<!DOCTYPE a [<!ENTITY b 'c'>]><View/>", "label_config"),
-        (CONFIG.replace("$photo", "$picture"), "tasks.0.data.picture"),
-    ],
-    ids=["no xml", "no labels", "entities", "another field"],
-)
-async def test_a_configuration_that_says_nothing_is_refused(client: httpx.AsyncClient, config: str, field: str) -> None:
-    answer = await client.post(f"{URL}/predict", json=asked(config))
-
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
 
 
 async def test_what_label_studio_asks_first_is_answered(client: httpx.AsyncClient) -> None:

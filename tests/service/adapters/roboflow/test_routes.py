@@ -29,20 +29,6 @@ async def test_each_prompt_has_its_result(client: httpx.AsyncClient) -> None:
     assert [[int(mask.sum()) for mask in of_one] for of_one in masks] == [[SQUARE], [], [SQUARE]]
 
 
-async def test_polygons_are_pairs_of_corners(client: httpx.AsyncClient) -> None:
-    answer = await client.post(URL, json=body(word("blue")))
-
-    (prediction,) = answer.json()["prompt_results"][0]["predictions"]
-    assert prediction["format"] == "polygon"
-    assert sorted(prediction["masks"][0]) == [[32, 0], [32, 16], [48, 0], [48, 16]]
-
-
-async def test_a_prompt_may_have_a_threshold_of_its_own(client: httpx.AsyncClient) -> None:
-    answer = await client.post(URL, json=body(word("red", output_prob_thresh=1.0), word("blue")))
-
-    assert [len(result["predictions"]) for result in answer.json()["prompt_results"]] == [0, 1]
-
-
 def visual(*boxes: Mapping[str, float], **fields: Any) -> dict[str, Any]:
     return {"type": "visual", "boxes": list(boxes), **fields}
 

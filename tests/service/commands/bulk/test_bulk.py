@@ -123,16 +123,6 @@ def test_the_count_tells_what_is_wrong(lexiseg: CommandLine, tmp_path: Path, spo
     assert told[spoil] in outcome.err
 
 
-def test_an_id_that_comes_twice_is_refused(lexiseg: CommandLine, tmp_path: Path) -> None:
-    jobs.folder(tmp_path / "in", 1)
-    (tmp_path / "list.csv").write_text("id,path\na,in/day-0/000.jpg\na,in/day-0/000.jpg\n")
-
-    outcome = lexiseg("bulk", tmp_path / "list.csv", tmp_path / "out", *WORDS)
-
-    assert outcome.status == 1
-    assert "the id 'a' comes twice" in outcome.err
-
-
 def test_the_answers_are_read_as_coco(lexiseg: CommandLine, tmp_path: Path) -> None:
     source, out = jobs.folder(tmp_path / "in", 3), tmp_path / "out"
     (source / "torn.jpg").write_bytes(b"\xff\xd8\xff")
@@ -167,10 +157,3 @@ def test_a_wrong_option_is_one_line_that_helps(
     assert outcome.status != 0
     assert said in " ".join(outcome.err.replace("│", " ").split())
     assert not (tmp_path / "out").exists()
-
-
-def test_a_source_that_is_not_there_is_named(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg("bulk", tmp_path / "nowhere", tmp_path / "out", *WORDS)
-
-    assert outcome.status == 1
-    assert "nowhere: nothing is there" in outcome.err

@@ -21,10 +21,3 @@ def test_captions_are_parsed_beside_their_set(lexiseg: CommandLine, tmp_path: Pa
     assert first["entities"] == ["red square", "red", "grey"]
     again = lexiseg("data", "entities", pairs, "--parser", "plain")
     assert "0 pairs, 2 were there before" in again.out
-
-
-def test_an_endpoint_that_is_no_address_is_refused(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg("data", "entities", write_pairs(tmp_path / "captions", 1), "--endpoint", "localhost")
-
-    assert outcome.status == 1
-    assert "expected http://HOST:PORT/v1" in outcome.err

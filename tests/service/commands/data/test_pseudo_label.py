@@ -45,13 +45,3 @@ def test_the_classes_of_a_set_are_asked_with_its_background(
 
     assert json.loads((tmp_path / "labelled/classes.json").read_text()) == ["background", "sky"]
     assert f"1 sample could not be read, such as {photographs}/broken.jpg: cannot be read as an image" in outcome.out
-
-
-@pytest.mark.parametrize("words", [(), ("-c", "sky", "--vocabulary", "voc20")])
-def test_one_list_of_classes_is_needed(
-    lexiseg: CommandLine, photographs: Path, tmp_path: Path, words: tuple[str, ...]
-) -> None:
-    outcome = lexiseg("data", "pseudo-label", photographs, tmp_path / "labelled", *words)
-
-    assert outcome.status == 2
-    assert "give classes, --vocabulary NAME or --classes FILE" in outcome.err

@@ -40,14 +40,6 @@ def test_the_report_has_a_figure_for_every_class(lexiseg: CommandLine, root: Pat
     assert 0 < report["pixel_accuracy"] <= 100
 
 
-def test_a_class_is_asked_by_another_word(lexiseg: CommandLine, root: Path) -> None:
-    target = root / "report.json"
-
-    lexiseg("eval", "--dataset", "halves", "--root", root, "--rename", "building=pagoda", "--json", target)
-
-    assert json.loads(target.read_text())["renamed"] == {"building": "pagoda"}
-
-
 @pytest.mark.parametrize("rename", ["building", "building=", "castle=house"])
 def test_a_rename_that_cannot_be_says_what_can(lexiseg: CommandLine, root: Path, rename: str) -> None:
     outcome = lexiseg("eval", "--dataset", "halves", "--root", root, "--rename", rename)

@@ -171,19 +171,6 @@ def test_what_cannot_be_is_one_line(evaluate: Any, options: tuple[str, ...], dat
     assert "Traceback" not in outcome.err
 
 
-def test_a_model_without_the_task_says_what_it_can(
-    lexiseg: CommandLine, root: Path, colours: Path, tmp_path: Path
-) -> None:
-    path = colours / "colours" / "card.yaml"
-    path.write_text(path.read_text().replace("- prompt\n", ""))
-
-    outcome = lexiseg("eval", "--task", "box", "--model", "colours", "--models-dir", colours, "--dataset", "flags",
-                      "--root", root)  # fmt: skip
-
-    assert outcome.status == 1
-    assert "semantic, instance, panoptic" in outcome.err
-
-
 def with_card(card: Any) -> PromptableColours:
     segmenter = PromptableColours()
     segmenter.card = card

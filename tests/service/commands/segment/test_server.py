@@ -135,18 +135,6 @@ def test_the_files_go_to_the_server_and_the_answers_keep_their_order(
     assert 2 <= painter.most <= 8
 
 
-def test_the_question_arrives_as_it_was_asked(lexiseg: CommandLine, folder: Path, painter: Painter, url: str) -> None:
-    lexiseg(
-        "segment", folder / "00.png", "-c", "sky, blue", "-c", "cafe\u0301", "--threshold", 0.25, "--max-side", 640,
-        "--background", "--model", "colours@1", "--server", url, "--out", folder / "out",
-    )  # fmt: skip
-
-    asked = painter.asked[0]
-    assert [entry.name for entry in asked.vocabulary.classes] == ["sky, blue", "caf\u00e9"]
-    assert [category["name"] for category in written(folder)["categories"]] == ["sky, blue", "caf\u00e9"]
-    assert (asked.threshold, asked.max_side, asked.mask, asked.overlay) == (0.25, 640, "rle", True)
-
-
 def test_a_busy_server_is_asked_again(lexiseg: CommandLine, folder: Path, app: ASGIApp, painter: Painter) -> None:
     with listening(Busy(app, refusals=8, seconds=0)) as url:
         outcome = lexiseg("segment", *folder.glob("*.png"), "-c", "sky", "--server", url, "--out", folder / "out")

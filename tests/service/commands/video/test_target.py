@@ -46,13 +46,6 @@ def test_frames_keep_their_times(tmp_path: Path) -> None:
     assert found == pytest.approx(times, abs=0.001)
 
 
-def test_without_a_frame_no_file_is_left(tmp_path: Path) -> None:
-    with VideoTarget(tmp_path / "out.mp4", Fraction(10)):
-        pass
-
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -17,6 +17,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
+from tests.waiting import soon
 
 SOON = 20.0  # seconds that nothing here should need
 HEAD = b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -79,8 +80,7 @@ async def listening(backend: Backend | None = None, **settings: Any) -> AsyncIte
     server.linger = 0.0
     async with asyncio.timeout(SOON):
         running = asyncio.create_task(server.serve())
-        while not server.started or not app.state.grpc.port:
-            await asyncio.sleep(0.01)
+        await soon(lambda: server.started and app.state.grpc.port)
         here = Listening(server, metrics, server.servers[0].sockets[0].getsockname()[1], running)
         try:
             yield here

@@ -50,19 +50,6 @@ async def test_prompts_alone_ask_for_the_task_prompt_without_a_class(
     assert asked.prompts == (Prompt((Point(12, 40),)), Prompt(box=(0, 0, 48, 64)))
 
 
-async def test_the_three_forms_ask_about_the_same_prompts(client: httpx.AsyncClient, backend: KnownBackend) -> None:
-    prompts = [{"points": [{"x": 1, "y": 2, "positive": False}], "box": [0.5, 0, 9, 9]}]
-
-    answers = [
-        await post(client, prompts=prompts),
-        await post_form(client, request=json.dumps({"prompts": prompts})),
-        await post_form(client, prompts=json.dumps(prompts)),
-    ]
-
-    assert [answer.status_code for answer in answers] == [200] * 3
-    assert {asked.prompts for asked in backend.asked} == {(Prompt((Point(1, 2, positive=False),), (0.5, 0, 9, 9)),)}
-
-
 @pytest.mark.parametrize("x", [48.5, 60])
 async def test_coordinates_are_those_of_the_picture_as_shown(client: httpx.AsyncClient, x: float) -> None:
     inside = await post(client, prompts=[{"points": [{"x": 48, "y": 64}]}])

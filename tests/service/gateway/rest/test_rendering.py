@@ -31,18 +31,6 @@ def test_an_answer_has_every_field_of_its_schema_and_no_other() -> None:
     assert (content["segments"][0]["score"], content["timings_ms"]["decode"]) == (0.9123, 1.23)
 
 
-def test_a_segment_of_a_prompt_names_its_prompt_and_its_mask() -> None:
-    (first,) = answer().segments
-    prompted = replace(
-        first, label=None, class_index=None, prompt_index=0, mask_index=2, quality=0.87654321, is_thing=True
-    )
-
-    segment = json.loads(render_json(replace(answer(), segments=(prompted,)), "id-1"))["segments"][0]
-
-    assert (segment["label"], segment["class_index"], segment["is_thing"]) == (None, None, True)
-    assert (segment["prompt_index"], segment["mask_index"], segment["quality"]) == (0, 2, 0.8765)
-
-
 def test_without_masks_area_and_box_remain() -> None:
     segment = json.loads(render_json(replace(answer(), mask="none"), "id-1"))["segments"][0]
 

@@ -171,12 +171,6 @@ async def test_a_vocabularys_own_background_holds_unless_the_request_says(
     assert backend.asked[0].vocabulary.background == rule
 
 
-async def test_a_threshold_does_not_fit_a_vocabulary_without_background(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/segment", files=form(vocabulary="cityscapes", threshold="0.5"))
-
-    assert answer.json()["errors"][0]["field"] == "threshold"
-
-
 async def test_a_list_is_its_keys_until_it_is_shared() -> None:
     scopes = ["vocabularies", "segment"]
     lines = "\n".join(line_of(name, key, scopes) for name, key in (("one", "a"), ("other", "b")))

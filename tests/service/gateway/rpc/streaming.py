@@ -71,9 +71,3 @@ async def rest(call: Call) -> list[pb.SegmentVideoResponse]:
     while isinstance(answer := await call.read(), pb.SegmentVideoResponse):
         answers.append(answer)
     return answers
-
-
-async def soon(condition: Any) -> None:
-    async with asyncio.timeout(SOON):
-        while not condition():
-            await asyncio.sleep(0.01)

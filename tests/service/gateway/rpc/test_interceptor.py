@@ -22,6 +22,7 @@ from tests.service.gateway.known_backend import KnownBackend, answer
 from tests.service.gateway.rest.test_guard import SlowBackend
 from tests.service.gateway.rpc.calling import Gateway, calling, request
 from tests.service.gateway.serving import form
+from tests.waiting import soon
 
 KEYS = SecretStr(line_of("camera", "right"))
 SEGMENT = "/lexiseg.v1.Segmentation/Segment"
@@ -154,9 +155,7 @@ async def test_calls_are_counted_by_method_and_code() -> None:
 
         assert gateway.counted("lexiseg_grpc_requests_total", method=SEGMENT, code="OK") == 1
         # who is refused hears of it a moment before it is counted
-        await _until(
-            lambda: gateway.counted("lexiseg_grpc_requests_total", method=SEGMENT, code="INVALID_ARGUMENT") == 1
-        )
+        await soon(lambda: gateway.counted("lexiseg_grpc_requests_total", method=SEGMENT, code="INVALID_ARGUMENT") == 1)
         assert gateway.counted("lexiseg_request_failures_total", reason="other") == 1
 
 
@@ -167,7 +166,7 @@ async def test_the_client_s_deadline_reaches_the_work() -> None:
             error = await failure(gateway.stub.Segment(request("sky"), timeout=seconds))
             if backend.reached.is_set():
                 break
-        await _until(lambda: gateway.counted("lexiseg_request_failures_total", reason="timeout") == 1)
+        await soon(lambda: gateway.counted("lexiseg_request_failures_total", reason="timeout") == 1)
 
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
@@ -181,7 +180,7 @@ async def test_work_is_cancelled_when_its_client_leaves() -> None:
         call.cancel()
         await asyncio.wait_for(backend.cancelled.wait(), 10)
         await asking
-        await _until(lambda: gateway.counted("lexiseg_request_failures_total", reason="canceled") == 1)
+        await soon(lambda: gateway.counted("lexiseg_request_failures_total", reason="canceled") == 1)
 
 
 async def test_a_call_is_one_line_of_the_log_without_class_names() -> None:
@@ -231,9 +230,3 @@ class Abandoned(SlowBackend):
 async def _quietly(call: Any) -> None:
     with suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
         await call
-
-
-async def _until(holds: Any) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.01)

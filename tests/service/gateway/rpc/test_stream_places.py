@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 import grpc
 import numpy as np
@@ -15,7 +16,22 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.wire.errors import read_error
 from tests import pictures
-from tests.service.gateway.rpc.streaming import Call, config, frame, opened, over_colours, read, rest, soon
+from tests.service.engine_backend import EngineBackend
+from tests.service.gateway.rpc.calling import Gateway
+from tests.service.gateway.rpc.streaming import Call, config, frame, opened, over_colours, read, rest
+from tests.waiting import soon
+
+
+def has_no_stream(backend: EngineBackend) -> bool:
+    return len(backend.streams) == 0
+
+
+def holds_no_request(gateway: Gateway) -> bool:
+    return gateway.counted("lexiseg_cache_bytes", cache="requests") == 0
+
+
+def is_sent_or_ended(sending: asyncio.Future[None], backend: EngineBackend) -> bool:
+    return sending.done() or (backend.taken > 0 and has_no_stream(backend))
 
 
 async def test_a_stream_that_is_silent_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +45,7 @@ async def test_a_stream_that_is_silent_is_ended(monkeypatch: pytest.MonkeyPatch)
                     answers += await read(call, 1)
             except grpc.aio.AioRpcError as failure:
                 code, details = failure.code(), failure.details() or ""
-            await soon(lambda backend=backend: len(backend.streams) == 0)
+            await soon(partial(has_no_stream, backend))
         if answers:
             break
 
@@ -55,7 +71,7 @@ async def test_a_stream_without_a_config_ends_soon_and_takes_no_place(
             assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             assert f"no message came for {seconds:g} seconds" in (failure.value.details() or "")
             # the other silent streams end when their own time is over
-            await soon(lambda gateway=gateway: gateway.counted("lexiseg_cache_bytes", cache="requests") == 0)
+            await soon(partial(holds_no_request, gateway))
         if answers:
             break
 
@@ -102,14 +118,10 @@ async def test_a_client_that_reads_no_answers_loses_its_place_and_gets_the_reaso
                 for _ in range(15):
                     await sending
                     sending = asyncio.ensure_future(call.write(frame(large)))
-                    await soon(
-                        lambda sending=sending, backend=backend: (
-                            sending.done() or (backend.taken and not backend.streams._open)
-                        )
-                    )
+                    await soon(partial(is_sent_or_ended, sending, backend))
                     if not sending.done():
                         break
-            await soon(lambda backend=backend: not backend.streams._open)
+            await soon(partial(has_no_stream, backend))
 
             with suppress(grpc.aio.AioRpcError):
                 while isinstance(await call.read(), pb.SegmentVideoResponse):

@@ -7,17 +7,8 @@ import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import read_error
-from tests.service.gateway.rpc.streaming import (
-    PICTURE,
-    config,
-    frame,
-    gate,
-    opened,
-    over_colours,
-    read,
-    rest,
-    soon,
-)
+from tests.service.gateway.rpc.streaming import PICTURE, config, frame, gate, opened, over_colours, read, rest
+from tests.waiting import soon
 
 
 async def test_answers_come_in_order_with_names_times_and_numbers() -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from concurrent.futures import ThreadPoolExecutor
-
-from PIL import Image
 
 from lexiseg_service.errors import NotReady, UndecodableImage
 from tests.service.worker.engine.bench import Bench
@@ -65,15 +62,6 @@ def test_after_an_image_pass_has_failed_the_next_request_is_served(bench: Bench)
 
     assert isinstance(failed, RuntimeError)
     assert len(answer.segments) == 1
-
-
-def test_an_overlay_is_painted_only_when_asked_for(bench: Bench) -> None:
-    plain = bench.submit(ask("red")).result(SOON)
-    painted = bench.submit(ask("red", overlay=True)).result(SOON)
-
-    assert plain.overlay is None
-    assert painted.overlay is not None
-    assert Image.open(io.BytesIO(painted.overlay)).format == "PNG"
 
 
 def test_many_threads_get_each_their_own_answer() -> None:

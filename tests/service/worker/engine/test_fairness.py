@@ -21,7 +21,8 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.texts.rows import CHUNK
-from tests.service.worker.gated_colours import SOON, GatedColours, ask, until
+from tests.service.worker.gated_colours import SOON, GatedColours, ask
+from tests.waiting import until
 
 
 class SlowTower(GatedColours):

@@ -26,7 +26,8 @@ from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.feature_cache import ENTRY_BYTES
 from tests.model.masks.filled import fill
 from tests.model.stand_in import card
-from tests.service.worker.gated_colours import SIDE, SOON, GatedColours, ask, halves, until
+from tests.service.worker.gated_colours import SIDE, SOON, GatedColours, ask, halves
+from tests.waiting import until
 
 LEFT = Prompt((Point(1, 1),))
 RIGHT = Prompt(box=(SIDE / 2, 0, SIDE, SIDE))

@@ -16,7 +16,8 @@ from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import AnyJob
 from tests.model.stand_in import card, picture
 from tests.model.tasks.asking import ALL
-from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
+from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
+from tests.waiting import until
 
 CLICK = (Prompt(points=(Point(2, 2),)),)
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lexiseg_model.features import TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, NotReady, QueueFull
 from tests.service.worker.engine.bench import Bench
-from tests.service.worker.gated_colours import SOON, ask, until
+from tests.service.worker.gated_colours import SOON, ask
+from tests.waiting import until
 
 
 def test_cancelled_work_never_reaches_the_device(bench: Bench) -> None:
@@ -94,11 +95,3 @@ def test_closing_fails_what_it_has_no_time_for() -> None:
         closing.result(SOON)
 
     assert [type(failure) for failure in failures] == [NotReady] * 4
-
-
-def test_a_closed_engine_takes_nothing() -> None:
-    bench = Bench()
-    bench.engine.close(SOON)
-
-    with pytest.raises(NotReady, match="going down"):
-        bench.submit(ask("red"))

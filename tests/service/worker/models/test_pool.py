@@ -13,7 +13,8 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.types import ModelName
 from lexiseg_service.errors import NotReady, QueueFull, UnknownModel
 from lexiseg_service.worker.models.loaded import Loaded
-from tests.service.worker.models.shop import MODEL, SOON, Shelf, Shop, opened, until
+from tests.service.worker.models.shop import MODEL, SOON, Shelf, Shop, opened
+from tests.waiting import until
 
 
 def test_a_model_is_loaded_when_it_is_first_asked_for() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from lexiseg_model import catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
@@ -24,11 +22,7 @@ def _no_settings_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
     """Holds `second`: the bundled model under another name."""
-    folder = tmp_path / "models" / "second"
-    shutil.copytree(catalogue.bundled()["tiny"], folder)
-    card = folder / catalogue.CARD
-    card.write_text(card.read_text().replace("name: tiny", "name: second", 1))
-    return folder.parent
+    return copy_of_tiny(tmp_path / "models", "second").parent
 
 
 def written(tmp_path: Path, text: str) -> Path:

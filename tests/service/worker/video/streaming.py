@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
@@ -98,12 +98,6 @@ async def all_of(answers: Answers) -> list[FrameAnswer]:
 async def take(answers: Answers, n: int) -> list[FrameAnswer]:
     async with asyncio.timeout(SOON):
         return [await anext(answers) for _ in range(n)]
-
-
-async def soon(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(SOON):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def question(*classes: str, **fields: Any) -> StreamQuestion:

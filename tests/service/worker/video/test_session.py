@@ -21,7 +21,8 @@ from lexiseg_service.errors import (
 from lexiseg_service.worker.models.pool import GOING_DOWN
 from lexiseg_service.worker.video import session
 from tests.service.worker.gated_colours import ask, halves
-from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, soon, stream, take, working
+from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, stream, take, working
+from tests.waiting import soon
 
 
 async def test_every_frame_is_answered_in_order() -> None:

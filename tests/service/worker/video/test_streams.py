@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from lexiseg_model.features import TileFeatures
 from tests.service.worker.gated_colours import GatedColours, ask, halves
-from tests.service.worker.video.streaming import all_of, frame, question, soon, stream, take, working
+from tests.service.worker.video.streaming import all_of, frame, question, stream, take, working
+from tests.waiting import soon
 
 
 async def test_a_fast_stream_does_not_starve_a_single_image() -> None:

@@ -52,14 +52,6 @@ async def test_things_and_stuff_keep_their_numbers_from_frame_to_frame(smoothing
         assert not answer.state_reset
 
 
-async def test_no_proposals_are_made_of_frames() -> None:
-    with able() as worker:
-        async with stream(worker, about("panoptic"), frame(0), frame(1)) as (_, answers):
-            await take(answers, 2)
-
-        assert worker.segmenter.looked == 0
-
-
 async def test_another_task_begins_anew() -> None:
     with able() as worker:
         steps: list[Step] = [about("semantic"), frame(0), about("panoptic"), frame(1)]
