@@ -1,4 +1,4 @@
-"""The memory that one large photograph takes."""
+"""The memory that a worker takes for one large photograph."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests import pictures
 from tests.integration.server import Server, form
 
 SIZE = (4000, 3000)  # 12 megapixels
-MOST = 1.5e9  # bytes, of the whole process at its peak
+MAX_BYTES = 1.5e9  # of one process at its peak
 
 
-def peak(pid: int) -> int:
-    """The most bytes that a process has ever held in memory."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found, status
-    return int(found[1]) * 1024
+def peak(server: Server) -> int:
+    """The most bytes that the worker, or the gateway if that is larger, has ever held in memory."""
+    peaks = []
+    for child in psutil.Process(server.process.pid).children():
+        status = Path(f"/proc/{child.pid}/status").read_text()
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        assert found, status
+        peaks.append(int(found[1]) * 1024)
+    return max(peaks)
 
 
 @pytest.mark.slow
@@ -31,12 +35,12 @@ def test_twelve_megapixels_and_150_classes_fit_in_one_and_a_half_gigabytes(tmp_p
     images = [pictures.encoded(photograph, "JPEG"), pictures.encoded(photograph, compress_level=1)]
     settings = {"LEXISEG_DEVICE": "cpu", "LEXISEG_DEADLINE_SECONDS": "600"}
     with Server(tmp_path / "log.jsonl", **settings) as server:
-        before = peak(server.process.pid)
+        before = peak(server)
         answers = [
             httpx.post(f"{server.url}/segment", files=form(image, vocabulary="ade20k"), timeout=600) for image in images
         ]
-        reached = peak(server.process.pid)
+        reached = peak(server)
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert [answer.json()["size"] for answer in answers] == [[SIZE[1], SIZE[0]]] * 2
-    assert reached < MOST, f"{reached / 1e6:.0f} MB, of them {before / 1e6:.0f} MB before the requests"
+    assert reached < MAX_BYTES, f"{reached / 1e6:.0f} MB, of them {before / 1e6:.0f} MB before the requests"

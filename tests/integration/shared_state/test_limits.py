@@ -13,7 +13,7 @@ from lexiseg_service.errors import RateLimited
 from lexiseg_service.gateway.admission import limits as admission_limits
 from lexiseg_service.gateway.admission.limits import RedisLimits, Rule, _renew
 from lexiseg_service.redis_link import RedisLink
-from tests.integration.shared_state.patience import PATIENT, SHORT
+from tests.integration.shared_state.patience import PATIENT
 from tests.redis_server import RedisServer
 
 PLACES = "lexiseg:limit:{a}:places"
@@ -148,7 +148,7 @@ async def test_a_place_that_is_held_for_long_stays_taken(link: Callable[..., Red
 
 
 async def test_without_redis_each_gateway_counts_alone(link: Callable[..., RedisLink], server: RedisServer) -> None:
-    limits = limited(Rule(rate=0.001, burst=3, concurrent=1), link(SHORT))
+    limits = limited(Rule(rate=0.001, burst=3, concurrent=1), link())
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(limits.admit("a"))
         server.kill()

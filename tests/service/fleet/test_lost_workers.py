@@ -122,8 +122,10 @@ async def test_a_worker_that_dies_near_the_deadline_is_a_503(
     first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
     async with started(first, second) as fleet:
         deadline = time.monotonic() + 2 * STOOD_STILL
-        asking = [asyncio.ensure_future(fleet.backend.segment(question(image, deadline=deadline))) for image in IMAGES]
-        await fleet.until(lambda: len(first.asked) + len(second.asked) == len(IMAGES))
+        asking = [
+            asyncio.ensure_future(fleet.backend.segment(question(image, deadline=deadline))) for image in IMAGES[:12]
+        ]
+        await fleet.until(lambda: len(first.asked) + len(second.asked) == 12)
         had = len(first.asked)
         await fleet.end(0)
         heard = await asyncio.gather(*asking, return_exceptions=True)

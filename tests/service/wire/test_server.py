@@ -18,7 +18,7 @@ async def test_a_call_that_takes_longer_than_the_server_has_is_ended() -> None:
     async with calling(backend=backend, drain_seconds=0.1) as gateway:
         answering = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
         await backend.reached.wait()
-        await asyncio.wait_for(gateway.server.close(), 5)
+        await asyncio.wait_for(gateway.server.close(), 60)
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await answering
 

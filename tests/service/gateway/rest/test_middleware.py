@@ -71,5 +71,6 @@ async def test_a_body_that_does_not_come_in_time_is_refused_and_others_are_serve
         await slow.send(HALF)
 
         assert await slow.problem() == (408, "too-slow")
+        monkeypatch.setattr(middleware, "BODY_SECONDS", SOON)
         await other.send(WHOLE)
         assert (await other.answer())[0] == 200
