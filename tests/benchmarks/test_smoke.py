@@ -7,14 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import smoke
-from benchmarks.smoke import better, measured, summary
+from benchmarks.smoke import measured, summary
 from lexiseg_model.training.recipes.read import Planned
 from lexiseg_model.training.run import Run
 from tests.model.training.pairs_folder import write_pairs
-
-
-def test_a_figure_rises_where_every_run_is_better_by_more_than_the_spread() -> None:
-    assert better("recall_at_10", [9.0, 9.5, 10.0], [3.0, 3.5, 4.0])
 
 
 def test_a_gain_is_over_the_start_of_the_same_seed() -> None:

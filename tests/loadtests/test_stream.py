@@ -50,12 +50,6 @@ def test_each_fault_is_named(changes: dict[str, Any], memory: Memory, fault: str
     assert fault in faults[0]
 
 
-def test_a_stream_that_loses_nothing_may_be_late() -> None:
-    patient = replace(GOOD, policy="none", sent=20, dropped=0, latency=[5000.0] * 20)
-
-    assert report(patient, 25, Memory())[1] == []
-
-
 def test_answers_are_noted_by_what_they_are() -> None:
     counted = Stream("latest")
     answers = [

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import pytest
 from typer.testing import CliRunner
 
@@ -19,12 +17,6 @@ def test_help_shows_an_example_that_begins_with_the_command(command: str) -> Non
     assert shown.exit_code == 0
     assert "Example" in shown.output
     assert f"lexiseg {command}" in shown.output
-
-
-def test_help_teaches_by_example() -> None:
-    shown = CliRunner().invoke(app, ["--help"])
-
-    assert "lexiseg segment street.jpg -c car -c road --out out/" in shown.output
 
 
 @pytest.mark.parametrize("command", [command.split()[0] for command in COMMANDS])
@@ -46,10 +38,6 @@ def test_what_the_system_refuses_is_one_line_with_the_variable_that_named_it(
 
     named = "LEXISEG_STATE_DIR: state/vocabularies: " if filename else ""
     assert (outcome.status, outcome.err) == (1, f"lexiseg: {named}No space left on device\n")
-
-
-def test_the_version_is_told() -> None:
-    assert CliRunner().invoke(app, ["--version"]).output == f"lexiseg {version('lexiseg')}\n"
 
 
 def test_shells_complete_commands() -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lexiseg_service.errors import MAX_FINDINGS, InvalidValue
+from lexiseg_service.errors import InvalidValue
 
 
 def shown(value: object) -> object:
@@ -43,9 +43,3 @@ def test_several_findings_are_told_once_each_and_in_their_order() -> None:
 
     assert [entry["field"] for entry in together.extra["errors"]] == ["b", "a", "c"]
     assert together.detail == "; ".join(finding.detail for finding in (findings[0], findings[1], findings[3]))
-
-
-def test_of_very_many_findings_the_first_are_told() -> None:
-    together = InvalidValue.together(InvalidValue.of(str(number), 1, "less") for number in range(1000))
-
-    assert [entry["field"] for entry in together.extra["errors"]] == [str(number) for number in range(MAX_FINDINGS)]

@@ -23,12 +23,6 @@ def test_the_defaults_are_those_of_the_manual() -> None:
     assert (settings.limits.max_text_length, settings.limits.max_text_bytes) == (128, 256 * 2**10)
 
 
-def test_the_environment_changes_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEXISEG_HTTP_PORT", "8080")
-
-    assert Settings().http_port == 8080
-
-
 def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEXISEG_MODEL", "other")
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.device.extent import Extent
-from benchmarks.device.passes import assert_labels_alike, assert_vectors_alike, paces
+from benchmarks.device.passes import assert_labels_alike, assert_vectors_alike
 from lexiseg_model import catalogue
 from tests.model.stand_in import ColourSegmenter
 
@@ -37,15 +36,3 @@ def test_labels_of_another_model_are_not_alike() -> None:
     assert_labels_alike(tiny, tiny)
     with pytest.raises(AssertionError, match="% of the pixels have the label that the CPU gives them"):
         assert_labels_alike(ColourSegmenter(), tiny)
-
-
-def test_every_batch_has_a_pace_in_every_round() -> None:
-    runs: list[int] = []
-    work = [lambda batch=batch: runs.append(batch) for batch in (1, 8)]
-    extent = Extent((), (), warm_ups=2, rounds=3, clients=0, served_rounds=0, served_seconds=0)
-
-    measured = paces(work, (1, 8), CPU, extent)
-
-    assert measured.shape == (3, 2)
-    assert (measured > 0).all()
-    assert runs == [1, 1, 8, 8] + [1, 8] * 3

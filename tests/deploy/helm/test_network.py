@@ -81,16 +81,3 @@ def test_clients_reach_the_edge_and_the_watching_namespace_the_gateways() -> Non
 
 def namespace(rule: Object) -> str:
     return str(rule["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"])
-
-
-def test_a_redis_elsewhere_is_reached_on_its_port() -> None:
-    made = example(CHART / "examples/production.yaml")
-
-    for name in ("lexiseg-gateway", "lexiseg-worker"):
-        assert {"ports": [{"protocol": "TCP", "port": 6380}]} in made.one("NetworkPolicy", name)["spec"]["egress"]
-
-
-def test_policies_can_be_left_to_others() -> None:
-    assert (
-        installed({"networkPolicy": {"enabled": False}, "redis": {"networkPolicy": False}}).kind("NetworkPolicy") == {}
-    )

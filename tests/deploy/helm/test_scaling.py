@@ -68,22 +68,6 @@ def test_a_failure_has_a_fallback_that_takes_no_worker_away(scaled: Object) -> N
     assert {trigger["metricType"] for trigger in scaled["triggers"]} == {"AverageValue"}
 
 
-def test_a_queue_that_nobody_here_scrapes_is_told_to_whoever_installs(made: Installed) -> None:
-    unscraped = installed(
-        {"worker": {"autoscaling": {"enabled": True}}, "monitoring": {"prometheus": "http://prometheus:9090"}}
-    )
-
-    assert "KEDA asks for the queue of tiny" in unscraped.notes
-    assert "KEDA" not in made.notes
-
-
-def test_gateways_with_keys_are_scraped_with_one(made: Installed) -> None:
-    (endpoint,) = made.one("ServiceMonitor", "lexiseg-gateway")["spec"]["endpoints"]
-
-    assert endpoint["authorization"]["credentials"] == {"name": "lexiseg-scrape", "key": "key"}
-    assert "authorization" not in made.one("ServiceMonitor", "lexiseg-worker")["spec"]["endpoints"][0]
-
-
 def test_the_rules_are_those_of_the_project_and_their_templates_are_prometheus_own(made: Installed) -> None:
     files = sorted((CHART.parents[1] / "monitoring/rules").glob("*.yml"))
 

@@ -128,13 +128,6 @@ def test_clients_reach_the_edge_and_the_edge_every_gateway(tmp_path: Path) -> No
     subprocess.run(["haproxy", "-c", "-f", configuration], env={**os.environ, **env}, check=True)
 
 
-def test_without_the_edge_clients_reach_gateways() -> None:
-    made = installed({"edge": {"enabled": False}})
-
-    assert "lexiseg-edge" not in made.kind("Deployment")
-    assert made.one("Service", GATEWAY)["spec"]["selector"]["app.kubernetes.io/component"] == "gateway"
-
-
 def test_an_ingress_takes_grpc_at_the_same_host() -> None:
     made = example(EXAMPLES / "production.yaml")
 
@@ -165,15 +158,6 @@ def test_probes_ask_what_is_alive_and_what_is_ready(name: str, ports: set[str]) 
     assert paths == {"readiness": "/readyz", "liveness": "/livez"}
     assert {container[f"{p}Probe"]["httpGet"]["port"] for p in ("startup", "readiness", "liveness")} == ports
     assert ports <= {port["name"] for port in container["ports"]}
-
-
-def test_a_gateway_is_not_killed_for_workers_that_load_yet() -> None:
-    made = installed({})
-
-    assert made.container("Deployment", GATEWAY)["startupProbe"]["httpGet"]["path"] == "/livez"
-    worker = made.container("Deployment", WORKER)["startupProbe"]
-    assert worker["httpGet"]["path"] == "/readyz"
-    assert worker["periodSeconds"] * worker["failureThreshold"] >= 300
 
 
 @pytest.mark.parametrize(("part", "kind", "name"), [("gateway", "http", GATEWAY), ("worker", "worker", WORKER)])
@@ -283,22 +267,6 @@ def test_gateways_and_workers_show_each_other_certificates_of_their_own() -> Non
         assert env["LEXISEG_WORKER_TOKEN"] == {"secretKeyRef": {"name": "lexiseg-hop", "key": "token"}}
         volumes = {v["name"]: v for v in pod(made, "Deployment", name)["volumes"]}
         assert volumes["hop"]["secret"]["secretName"] == secret
-
-
-def test_a_trainer_writes_where_workers_look_for_models() -> None:
-    made = example(EXAMPLES / "training.yaml")
-
-    (job,) = made.kind("Job").values()
-    spec = job["spec"]["template"]["spec"]
-    claims = {
-        v["name"]: v["persistentVolumeClaim"]["claimName"] for v in spec["volumes"] if "persistentVolumeClaim" in v
-    }
-    mounts = {m["mountPath"]: m["name"] for m in spec["containers"][0]["volumeMounts"]}
-    workers = {v["name"]: v for v in pod(made, "Deployment", WORKER)["volumes"]}
-    assert claims[mounts["/train/runs"]] == workers["models"]["persistentVolumeClaim"]["claimName"]
-    assert spec["restartPolicy"] == "OnFailure"
-    assert spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert mounts["/dev/shm"] == "shared-memory"
 
 
 def test_another_training_is_another_job_and_the_same_is_the_same() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,41 +21,25 @@ import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
-from lexiseg_model import catalogue
-from lexiseg_model.export import manifest
 from loadtests.ports import free_port
 from tests import pictures
 from tests.integration.processes import SEEN, Gateway, Worker
 from tests.integration.server import ROOT, form
-from tests.model.catalogue.test_models import copy_of_tiny
 from tests.waiting import until
 
 CLIENTS = 16
 AHEAD = 8  # frames of a video that are sent before the first of them is answered
-MODELS = ("tiny,cats", "tiny,dogs")
 SIDE = 64
 PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
 
 
-def bring_export(folder: Path) -> None:
-    """To a copy of the bundled model, what a server before this one has exported: to write it takes long."""
-    written = catalogue.export_folder(catalogue.bundled()["tiny"], catalogue.load("tiny"))
-    if written.is_dir():
-        shutil.copytree(written, folder / manifest.FOLDER)
-
-
 class Fleet:
-    """Two workers with a model in common and one of its own each, and their gateway."""
+    """Two workers and their gateway."""
 
     def __init__(self, folder: Path) -> None:
-        self._models: dict[str, Any] = {"LEXISEG_MODELS_DIR": str(folder / "models")}
-        for name in ("cats", "dogs"):
-            bring_export(copy_of_tiny(folder / "models", name))
         logs = (folder / "first.jsonl", folder / "second.jsonl")
         # what ends comes back on its port, which nobody else may have taken meanwhile
-        self.workers = [
-            Worker(log, free_port(), models, **self._models) for log, models in zip(logs, MODELS, strict=True)
-        ]
+        self.workers = [Worker(log, free_port()) for log in logs]
         self._gateway_log = folder / "gateway.jsonl"
         self._addresses = [worker.address for worker in self.workers]
         self.gateway = Gateway(self._gateway_log, *self._addresses)
@@ -78,7 +61,7 @@ class Fleet:
     def start_again(self, index: int) -> None:
         old = self.workers[index]
         old.stop()
-        self.workers[index] = Worker(old.log, old.port, MODELS[index], **self._models)
+        self.workers[index] = Worker(old.log, old.port)
 
     def stop(self) -> None:
         for process in (self.gateway, *self.workers):

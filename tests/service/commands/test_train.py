@@ -111,14 +111,6 @@ def test_a_dry_run_measures_what_is_trained_first_and_trains_none_of_it(lexiseg:
     assert not below.parent.exists()
 
 
-def test_the_start_may_be_an_option(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg("train", "finetune", "--start", "mine", f"data={tmp_path / 'nowhere'}")
-
-    assert outcome.status == 1
-    assert "from the weights of mine" in outcome.out.splitlines()[0]
-    assert "COCO's JSON" in outcome.err
-
-
 @pytest.mark.parametrize("asking", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_it_loads_ends_it_with_0(
     lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asking: signal.Signals

@@ -52,19 +52,6 @@ async def test_a_stream_fails_over_and_reports_state_reset() -> None:
     assert [asked.resumed for asked in workers[0].questions + workers[1].questions if asked.resumed] == [True]
 
 
-async def test_the_latest_question_is_asked_again_after_a_move() -> None:
-    workers = [Someone(), Someone()]
-    async with started(*workers) as fleet:
-        steps = steps_of(asking(), *frames("0"), asking(smoothing=0.5), *frames(*NAMES[1:]))
-        async with aclosing(fleet.backend.stream(steps)) as answers:
-            async for answer in answers:
-                if answer.frame_id == "20":
-                    await fleet.end(next(index for index, worker in enumerate(workers) if worker.frames))
-
-    resumed = [asked for worker in workers for asked in worker.questions if asked.resumed]
-    assert [asked.smoothing for asked in resumed] == [0.5]
-
-
 async def test_the_streams_of_a_draining_worker_fail_over() -> None:
     workers = [Someone(), Someone()]
     async with started(*workers) as fleet:

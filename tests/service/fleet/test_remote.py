@@ -46,20 +46,6 @@ async def test_a_worker_without_an_address_counts_as_missing() -> None:
     assert 'lexiseg_worker_ready{worker="nobody.invalid:50061"} 0.0' in scrape
 
 
-async def test_a_gateway_counts_what_it_asks_elsewhere_and_what_asking_costs() -> None:
-    full, free = Someone(failure=QueueFull("full", 1)), Someone()
-    async with started(full, free) as fleet:
-        for image in IMAGES:
-            await fleet.backend.segment(question(image))
-        scrape = fleet.metrics.render().decode()
-
-    assert full.asked
-    assert f'lexiseg_worker_retries_total{{reason="full"}} {float(len(full.asked))}' in scrape
-    assert f"lexiseg_worker_hop_seconds_count {float(len(IMAGES))}" in scrape
-    for server in fleet.servers:
-        assert f'lexiseg_worker_ready{{worker="127.0.0.1:{server.port}"}} 1.0' in scrape
-
-
 async def test_one_image_stays_with_one_worker_and_images_are_spread() -> None:
     first, second = Someone(), Someone()
     async with started(first, second) as fleet:

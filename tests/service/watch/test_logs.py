@@ -139,12 +139,3 @@ async def test_no_line_of_a_worker_holds_words_images_or_keys(
     assert "unicorn" not in written
     assert "secret" not in written
     assert "PNG" not in written
-
-
-def test_a_terminal_gets_lines_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    logs.configure(Settings())
-
-    structlog.get_logger("lexiseg.test").info("hello")
-
-    assert not capsys.readouterr().err.startswith("{")

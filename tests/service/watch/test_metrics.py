@@ -20,8 +20,7 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import FAILURE_REASONS, Metrics
-from lexiseg_service.worker.models.loaded import watch_device
+from lexiseg_service.watch.metrics import Metrics
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form
@@ -83,14 +82,6 @@ async def test_a_request_leaves_its_traces(sample: str, backend: EngineBackend, 
     assert sample in (await scrape_after_a_request(backend, metrics)).splitlines()
 
 
-def test_what_a_share_is_made_of_begins_at_zero(metrics: Metrics) -> None:
-    scrape = metrics.render().decode()
-
-    reasons = re.findall(r'^lexiseg_request_failures_total\{reason="(\w+)"\} 0.0$', scrape, re.MULTILINE)
-    assert set(reasons) == {reason for _, reason in FAILURE_REASONS} | {"canceled", "other"}
-    assert 'lexiseg_questions_total{by="grpc"} 0.0' in scrape
-
-
 async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Metrics) -> None:
     scrape = await scrape_after_a_request(backend, metrics)
 
@@ -131,9 +122,3 @@ async def test_a_failure_counts_under_its_reason(
     scrape = await scrape_after_a_request(KnownBackend(failure=failure), metrics)
 
     assert f'lexiseg_request_failures_total{{reason="{reason}"}} 1.0' in scrape
-
-
-def test_a_cpu_has_no_gpu_memory(metrics: Metrics) -> None:
-    watch_device("cpu", metrics)
-
-    assert "lexiseg_gpu_memory_bytes{" not in metrics.render().decode()

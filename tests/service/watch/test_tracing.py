@@ -90,13 +90,6 @@ async def test_the_clients_trace_goes_on(tracing: Tracing, exporter: InMemorySpa
     assert f"{server.parent.span_id:016x}" == CLIENT
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
-async def test_probes_and_scrapes_leave_no_spans(path: str, tracing: Tracing, exporter: InMemorySpanExporter) -> None:
-    await asked(KnownBackend(), tracing, path)
-
-    assert exporter.get_finished_spans() == ()
-
-
 def test_without_an_endpoint_nothing_of_it_is_needed() -> None:
     program = (
         "import sys; sys.modules['opentelemetry'] = None; "  # an import of it would now fail

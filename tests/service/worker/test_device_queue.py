@@ -37,17 +37,6 @@ def names(batch: list[Portion[Place]]) -> list[str]:
     return [portion.job.name for portion in batch]
 
 
-def test_the_next_job_is_the_one_that_begins_the_next_batch() -> None:
-    queue = queue_of(Place("x", name="gone", abandoned=True), Place("x", name="x0"), Place("x", name="x1"), Place("y"))
-    first, nobody = queue.next, queue_of().next
-
-    assert first is not None
-    assert names(queue.take(1)) == [first.name] == ["x0"]
-    assert queue.next is not None
-    assert queue.next.source == "y"
-    assert nobody is None
-
-
 def test_the_room_in_a_batch_is_shared_by_clients() -> None:
     queue = queue_of(*(Place("x", name=f"x{n}") for n in range(9)), Place("y", name="y0"), Place("z", name="z0"))
 

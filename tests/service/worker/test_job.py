@@ -18,7 +18,6 @@ from lexiseg_service.worker.render import finish
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
-from tests.service.gateway.known_backend import answer
 
 IMAGE = pictures.encoded(Image.new("RGB", (60, 40), (255, 0, 0)))
 REDS = Vocabulary((ClassEntry("red"),))
@@ -26,16 +25,6 @@ REDS = Vocabulary((ClassEntry("red"),))
 
 def job(deadline: float = float("inf")) -> Job[WorkerAnswer]:
     return Job(WorkerRequest(b"", Vocabulary((ClassEntry("sky"),)), "colours", deadline=deadline), finish)
-
-
-@pytest.mark.parametrize("late", ["succeed", "fail"])
-def test_answering_a_cancelled_job_is_no_error(late: str) -> None:
-    left = job()
-    left.answer.cancel()
-
-    left.succeed(answer()) if late == "succeed" else left.fail(RuntimeError("late"))
-
-    assert left.answer.cancelled()
 
 
 def panoptic(refine: Refinement | None = None) -> WorkerRequest:

@@ -10,7 +10,6 @@ from threading import Thread
 import fsspec
 import pytest
 
-from lexiseg_model.errors import DatasetError
 from lexiseg_service.commands.bulk.sources import Contents, Unreadable, items, source_of
 from tests.service.commands.bulk import jobs
 
@@ -72,12 +71,6 @@ def test_parquet_holds_pictures_as_bytes_as_the_hub_does_or_by_address(tmp_path:
     assert read(places) == {"a": jobs.picture(0)}
 
 
-def test_an_empty_cell_of_parquet_is_a_reason(tmp_path: Path) -> None:
-    table = jobs.parquet(tmp_path / "a.parquet", {"image": [None, jobs.picture(0)]})
-
-    assert "no bytes of a picture" in str(read(table)["a.parquet#0"])
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     class Quiet(SimpleHTTPRequestHandler):
@@ -115,13 +108,6 @@ def test_addresses_are_ids_unless_a_column_is_named(tmp_path: Path) -> None:
 
     assert [item.id for item in items(source_of(str(tmp_path / "list.tsv"), None, None, None))] == ["file:///a.jpg"]
     assert [item.id for item in items(source_of(str(tmp_path / "list.tsv"), None, "sku", None))] == ["7"]
-
-
-def test_a_table_without_such_a_column_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "list.csv").write_text("a,b\n1,2\n")
-
-    with pytest.raises(DatasetError, match="the columns a, b; expected one of url, image"):
-        list(items(source_of(str(tmp_path / "list.csv"), None, None, None)))
 
 
 def test_a_store_is_walked_and_read_by_its_address() -> None:

@@ -120,14 +120,3 @@ def test_what_cannot_be_calibrated_is_told(lexiseg: CommandLine, photos: Path, t
     assert "background" in everywhere.err
     assert {unmasked.status, unknown.status, everywhere.status} == {1}
     assert json.loads(json.dumps(kept("mine").document))["classes"][0]["threshold"] is None
-
-
-def test_without_a_place_to_keep_it_nothing_is_begun(
-    lexiseg: CommandLine, photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("LEXISEG_STATE_DIR")
-
-    outcome = lexiseg("calibrate", photos, "--vocabulary", "voc21")
-
-    assert outcome.status == 2
-    assert "LEXISEG_STATE_DIR" in outcome.err

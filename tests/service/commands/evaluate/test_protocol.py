@@ -69,12 +69,6 @@ def test_json_comes_first_and_markdown_after_it(evaluate: Any) -> None:
     assert "| TCL (PAMR) | 55.0 | tcl |" in markdown
 
 
-def test_progress_is_told_where_there_is_no_terminal(evaluate: Any) -> None:
-    (line,) = evaluate("--limit", 3).err.splitlines()
-
-    assert line.startswith("tiny on voc21: 3 of 3, ")
-
-
 def test_all_takes_what_is_there_and_names_the_rest(evaluate: Any) -> None:
     outcome = evaluate("--limit", 1, dataset="all")
 

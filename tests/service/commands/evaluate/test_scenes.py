@@ -94,14 +94,6 @@ def test_points_are_asked_where_objects_are_deepest(evaluate: Any) -> None:
     assert report["per_class"]["green"]["iou"] == 100.0
 
 
-@pytest.mark.parametrize(("options", "side"), [((), 20), (("--grid", 3), 3)])
-def test_points_can_be_a_grid(evaluate: Any, options: tuple[object, ...], side: int) -> None:
-    _, report = evaluate("--task", "point", "--points", "grid", *options)
-
-    assert (report["points"], report["grid"]) == ("grid", side)
-    assert report["figures"]["iou_first"] is None
-
-
 def test_panoptic_quality_has_a_table_and_a_report(evaluate: Any) -> None:
     outcome, report = evaluate("--task", "panoptic")
 

@@ -85,10 +85,3 @@ def test_an_unknown_runtime_is_refused_with_its_names(lexiseg: CommandLine, root
     assert refused.status == 1
     assert "--runtime / LEXISEG_RUNTIME" in refused.err
     assert "onnx-int8" in refused.err
-
-
-def test_a_protocol_is_asked_by_torch_alone(lexiseg: CommandLine, root: Path) -> None:
-    refused = lexiseg("eval", "--protocol", "tcl", "--dataset", "voc21", "--root", root, "--runtime", "onnx")
-
-    assert refused.status == 2
-    assert "--runtime" in refused.err

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from lexiseg_model import catalogue
 from tests.service.commands.command_line import CommandLine
@@ -24,16 +23,6 @@ def test_the_whole_licence_of_every_model_is_printed_and_a_word_for_commercial_u
     assert all(f"{card.name}@{card.version}: {card.licence}\n" in out for card in cards)
     use = {card.name: card.commercial_use for card in cards}
     assert (use["tiny"], use["dense-clip"], use["tipsv2-l14"], use["s-seg"]) == ("no", "yes", "yes", "ask")
-
-
-def test_a_damaged_card_is_named(lexiseg: CommandLine, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "card.yaml").write_text("name: mine\n")
-
-    outcome = lexiseg("models", "list", "--models-dir", tmp_path)
-
-    assert outcome.status == 1
-    assert "card.yaml is not a valid card" in outcome.err
 
 
 def test_programs_get_the_cards(lexiseg: CommandLine) -> None:

@@ -100,15 +100,6 @@ def test_nothing_is_written_when_everything_failed(lexiseg: CommandLine, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_quiet_says_only_what_failed(lexiseg: CommandLine, photo: Path, tmp_path: Path) -> None:
-    fine = lexiseg("segment", photo, *QUESTION, "--out", tmp_path / "out", "--quiet")
-    failed = lexiseg("segment", photo, tmp_path / "gone.jpg", *QUESTION, "--out", tmp_path / "out", "--quiet")
-
-    assert (fine.status, fine.out, fine.err) == (0, "", "")
-    assert (failed.status, failed.out) == (1, "")
-    assert "gone.jpg: No such file" in failed.err
-
-
 def printed(monkeypatch: pytest.MonkeyPatch, source: str, kind: str) -> bytes:
     """What the command writes to the standard output."""
     written = io.BytesIO()
@@ -130,15 +121,6 @@ def test_a_picture_goes_in_and_a_label_map_comes_out(
 
     with Image.open(io.BytesIO(answer)) as picture:
         assert np.array_equal(np.asarray(picture), expected)
-
-
-def test_several_images_to_the_standard_output_are_refused(lexiseg: CommandLine, photo: Path) -> None:
-    (photo.parent / "b.png").write_bytes(pictures.encoded(pictures.small("china", 96)))
-
-    outcome = lexiseg("segment", photo.parent, *QUESTION, "--format", "yolo", "--out", "-")
-
-    assert outcome.status == 2
-    assert "2 images; one can go to the standard output" in outcome.err
 
 
 def test_a_heic_is_taken_as_a_phone_sends_it(lexiseg: CommandLine, tmp_path: Path) -> None:

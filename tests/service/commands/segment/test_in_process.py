@@ -91,20 +91,6 @@ def test_a_wrong_option_is_one_line_that_helps(
     assert outcome.err.count("\n") == 1
 
 
-def test_without_classes_the_option_is_named(lexiseg: CommandLine, folder: Path) -> None:
-    outcome = lexiseg("segment", folder / "china.jpg")
-
-    assert outcome.status == 2
-    assert "'-c' / '--class'" in outcome.err
-
-
-def test_an_output_folder_that_is_a_file_is_named(lexiseg: CommandLine, folder: Path) -> None:
-    outcome = lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "notes.txt")
-
-    assert outcome.status == 1
-    assert "--out: expected a folder, got " in outcome.err
-
-
 def ids(out: Path) -> list[int]:
     return [found["id"] for found in written(out)["annotations"]]
 

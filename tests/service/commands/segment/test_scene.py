@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import ColorInterp
 
-from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.tasks.blending import Box
 from lexiseg_service.commands.segment.scene import Reading, open_scene
 from tests import pictures
@@ -61,18 +60,6 @@ def test_alpha_and_nodata_say_which_pixels_there_are(tmp_path: Path) -> None:
 
     assert np.array_equal(read(clear)[1], bands[3] > 0)
     assert np.array_equal(read(holes)[1], without[0] >= 0)
-
-
-def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
-    path = scenes.write(tmp_path / "a.tif", numbers(2, np.uint8, 256))
-    imaginary = scenes.write(tmp_path / "b.tif", numbers(1, np.uint8, 9).astype(np.complex64))
-
-    with pytest.raises(OptionError, match="bands 1, 2, 3; the picture has 2"):
-        read(path, Reading((1, 2, 3)))
-    with pytest.raises(OptionError, match="complex"):
-        read(imaginary)
-    with pytest.raises(DatasetError, match="nothing"):
-        read(tmp_path / "nothing.tif")
 
 
 @pytest.mark.parametrize(("times", "detail"), [(1, 1), (2, 2), (4, 4)])

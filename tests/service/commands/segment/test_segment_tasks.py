@@ -83,20 +83,6 @@ def test_a_click_is_answered_with_all_that_it_may_mean(lexiseg: CommandLine, ima
     assert not changed[17:].any()  # below the outline
 
 
-def test_words_beside_a_prompt_label_it(lexiseg: CommandLine, image: Path, where: list[str]) -> None:
-    out = image.parent / "out"
-
-    outcome = lexiseg(
-        "segment", image, "--box", "0,0,16,16", "--point", "20,20", "-c", "blue", "-c", "red", "--out", out, *where
-    )
-
-    assert outcome.status == 0, outcome.err
-    content = written(out)
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    first_of = {entry["prompt_index"]: names[entry["category_id"]] for entry in reversed(content["annotations"])}
-    assert first_of == {0: "object", 1: "red"}  # black is no word's; points count before boxes
-
-
 def test_panoptic_files_hold_things_and_stuff(lexiseg: CommandLine, image: Path, where: list[str]) -> None:
     out = image.parent / "out"
 

@@ -81,27 +81,6 @@ def test_objects_and_a_picture_without_a_place_count_in_pixels(lexiseg: CommandL
     assert 0 <= top < bottom <= 150
 
 
-def test_nothing_is_replaced_and_nothing_is_left_of_what_fails(
-    lexiseg: CommandLine, scene: Path, tmp_path: Path
-) -> None:
-    torn = tmp_path / "torn.tif"
-    torn.write_bytes(scene.read_bytes()[:-20_000])
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/scene.tif").write_text("mine")
-
-    outcome = lexiseg("segment", torn, scene, *WORDS, "--out", tmp_path / "out")
-
-    assert outcome.status == 1
-    assert "torn.tif: " in outcome.err
-    assert (tmp_path / "out/scene.tif").read_text() == "mine"
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "scene.tif",
-        "scene-2.tif",
-        "scene-2.geojson",
-        "scene-2.gpkg",
-    }
-
-
 def test_an_enlarged_photograph_has_no_seams_and_the_areas_of_the_whole(lexiseg: CommandLine, tmp_path: Path) -> None:
     china = pictures.photograph("china")
     china.resize((4 * china.width, 4 * china.height), Image.Resampling.BICUBIC).save(tmp_path / "big.png")

@@ -32,16 +32,6 @@ async def test_who_closes_the_terminal_has_what_is_asked_answered() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-async def test_who_was_started_to_outlive_the_terminal_goes_on() -> None:
-    before: Any = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        async with listening() as server:
-            signal.raise_signal(signal.SIGHUP)
-            assert not server.server.should_exit
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
 async def test_who_asks_twice_waits_for_nobody_and_hears_of_no_error(caplog: pytest.LogCaptureFixture) -> None:
     backend = SlowBackend()
     async with listening(backend) as server:

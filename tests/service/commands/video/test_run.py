@@ -169,22 +169,6 @@ def test_a_server_with_keys_wants_one(lexiseg: CommandLine, tmp_path: Path, monk
     assert having.status == 0, having.err
 
 
-def test_lines_may_go_to_the_standard_output(tmp_path: Path) -> None:
-    clip = clips.halves(tmp_path / "clip.mp4", 3)
-
-    with served() as address:
-        ran = subprocess.run(
-            [
-                sys.executable, "-m", "lexiseg_service.cli", "video", str(clip), "-c", "red", "--json", "-",
-                "--server", address,
-            ],
-            cwd=ROOT, capture_output=True, text=True, timeout=SOON, check=False,
-        )  # fmt: skip
-
-    assert ran.returncode == 0, ran.stderr
-    assert [json.loads(line)["frame"] for line in ran.stdout.splitlines()] == [0, 1, 2]
-
-
 def test_frames_that_come_too_fast_may_be_left_out(lexiseg: CommandLine, tmp_path: Path) -> None:
     clip, out, lines = clips.halves(tmp_path / "clip.mp4", 60), tmp_path / "out.mp4", tmp_path / "out.jsonl"
 
@@ -200,16 +184,6 @@ def test_frames_that_come_too_fast_may_be_left_out(lexiseg: CommandLine, tmp_pat
     assert len(answered) > 0
     assert all(line["segments"] is None for line in found if line["dropped"])
     assert len(clips.read(out)) == len(answered)
-
-
-def test_only_so_many_seconds(lexiseg: CommandLine, tmp_path: Path) -> None:
-    clip, lines = clips.halves(tmp_path / "clip.mp4", 8), tmp_path / "out.jsonl"
-
-    with served() as address:
-        outcome = lexiseg("video", clip, "-c", "red", "--seconds", "0.35", "--json", lines, "--server", address)
-
-    assert outcome.status == 0, outcome.err
-    assert len(lines_of(lines)) == 4
 
 
 class HeldAfterSomeFrames(ColourSegmenter):

@@ -16,10 +16,6 @@ def ring(*lines: str) -> Keys:
     return Keys(Settings(api_keys=SecretStr("\n".join(lines))))
 
 
-def test_without_keys_everybody_is_let_in() -> None:
-    assert Keys(Settings()).identify(None) is None
-
-
 def test_a_key_is_known_by_its_id() -> None:
     first, second = new_key(), new_key()
     keys = ring(line_of("one", first), line_of("two", second))

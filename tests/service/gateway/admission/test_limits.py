@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from lexiseg_service.errors import RateLimited
 from lexiseg_service.gateway.admission import limits
 from lexiseg_service.gateway.admission.limits import DAY, MemoryLimits, Rule, client_of
-from lexiseg_service.settings import Settings
 
 
 class Clock:
@@ -120,12 +119,6 @@ async def test_memory_holds_a_bounded_number_of_clients(clock: Clock, monkeypatc
 )
 def test_a_request_counts_for_its_key_or_its_address(key_id: str | None, address: str | None, client: str) -> None:
     assert client_of(key_id, address) == client
-
-
-@pytest.mark.parametrize(("rate", "burst", "expected"), [(0.2, None, 1), (2.5, None, 3), (2.5, 10, 10)])
-def test_the_burst_is_one_seconds_requests_unless_set(rate: float, burst: int | None, expected: int) -> None:
-    assert Rule.of(Settings(rate_limit=rate, rate_burst=burst)).burst == expected
-    assert not Rule.of(Settings()).is_on
 
 
 async def test_a_daily_quota_is_renewed_at_midnight() -> None:

@@ -101,12 +101,6 @@ async def test_a_rate_limited_request_gets_retry_after() -> None:
     assert answer.headers["retry-after"] == "4"
 
 
-async def test_probes_count_for_no_limit() -> None:
-    limits = MemoryLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
-    async with serving(client_limits=limits) as client:
-        assert {(await client.get("/readyz")).status_code for _ in range(5)} == {200}
-
-
 async def test_a_wrong_key_costs_no_client_a_token() -> None:
     limits = MemoryLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
     async with serving(client_limits=limits, api_keys=KEYS) as client:

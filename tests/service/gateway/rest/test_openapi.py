@@ -63,15 +63,6 @@ def test_segment_takes_a_form_json_or_the_file(schema: dict[str, Any]) -> None:
     assert set(form) == {"image", "request", *Question.model_fields}
 
 
-def test_the_fields_beside_a_file_are_parameters_of_the_query(schema: dict[str, Any]) -> None:
-    parameters = schema["paths"]["/v1/segment"]["post"]["parameters"]
-    of_query = {one["name"]: one for one in parameters if one["in"] == "query"}
-
-    assert set(of_query) == {"request", *Question.model_fields}
-    assert of_query["classes"]["schema"]["type"] == "array"
-    assert not any(one["required"] or one["schema"].keys() & {"example", "examples"} for one in of_query.values())
-
-
 def test_every_problem_of_segment_is_described(schema: dict[str, Any]) -> None:
     responses = schema["paths"]["/v1/segment"]["post"]["responses"]
 

@@ -108,12 +108,6 @@ async def test_with_overlay_it_gets_the_overlay(client: httpx.AsyncClient, backe
     assert (backend.asked[0].mask, backend.asked[0].overlay) == ("none", True)
 
 
-async def test_an_error_stays_a_problem_document(client: httpx.AsyncClient) -> None:
-    response = await post(client, "classes=", accept="image/png")
-
-    assert response.headers["content-type"] == "application/problem+json"
-
-
 @pytest.mark.parametrize(
     ("accept", "expected"),
     [

@@ -33,12 +33,6 @@ async def test_a_service_whose_model_failed_is_not_alive(client: httpx.AsyncClie
     assert (live.status_code, live.json()["status"]) == (503, "dead")
 
 
-async def test_readiness_names_what_is_degraded(client: httpx.AsyncClient, backend: KnownBackend) -> None:
-    backend.now = Health(True, True, "warm", ("text cache",))
-
-    assert (await client.get("/readyz")).json()["degraded"] == ["text cache"]
-
-
 @pytest.mark.parametrize("name", ["colours", "colours@1"])
 async def test_a_model_is_found_with_and_without_its_version(client: httpx.AsyncClient, name: str) -> None:
     answer = await client.get(f"/models/{name}")

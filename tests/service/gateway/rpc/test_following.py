@@ -99,16 +99,6 @@ async def test_an_object_keeps_its_number_while_it_moves() -> None:
         assert not answer.state_reset
 
 
-async def test_a_prompt_beside_the_picture_fails_its_frame_and_nothing_else() -> None:
-    async with following() as gateway:
-        frames = [frame(shown(1, HERE), red=HERE), frame(shown(2, (60, 30)), red=HERE), frame(red=HERE)]
-        answers = await rest(await opened(gateway, config(), *frames))
-
-    assert [answer.error.type for answer in answers] == ["", "invalid-value", ""]
-    assert "inside the image" in answers[1].error.detail
-    assert numbers(answers[2]) == [1]
-
-
 async def test_what_a_dropped_frame_shows_is_followed_from_the_next_one_on() -> None:
     async with following() as gateway:
         frames = [frame(shown(number, HERE), red=HERE) for number in range(1, 9)]

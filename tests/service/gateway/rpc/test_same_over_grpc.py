@@ -241,18 +241,6 @@ async def test_the_same_answer_comes_back() -> None:
     assert answer.cache.text_misses == rest["cache"]["text_misses"]
 
 
-async def test_the_same_models_are_listed() -> None:
-    async with calling() as gateway:
-        (told,) = (await gateway.rest.get("/models")).json()["models"]
-        (model,) = (await gateway.stub.ListModels(pb.ListModelsRequest())).models
-
-    listed = MessageToDict(model, preserving_proto_field_name=True)
-    assert (listed["name"], listed["version"], listed["digest"]) == (told["name"], told["version"], told["digest"])
-    assert list(model.tasks) == [pb.TASK_SEMANTIC, pb.TASK_PANOPTIC, pb.TASK_PROMPT]
-    assert listed["input"] == told["input"]
-    assert (listed["loaded"], listed["embedding"]) == (told["loaded"], told["embedding"])
-
-
 async def test_errors_that_only_messages_can_have_name_their_field() -> None:
     wrong = {
         "task": pb.SegmentRequest(image=IMAGE, classes=[pb.Class(name="sky")], task=99),  # type: ignore[arg-type]

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-import numpy as np
 import pytest
 from torch import Tensor
 
 from lexiseg_model.features import Features
 from lexiseg_model.masks.polygons import rings_of
-from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks import cut_outs
 from lexiseg_model.types import PanopticRule, Point, Prompt, Ring, Rle, Task
@@ -24,7 +22,6 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker import render
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.feature_cache import ENTRY_BYTES
-from tests.model.masks.filled import fill
 from tests.model.stand_in import card
 from tests.service.worker.gated_colours import SIDE, SOON, GatedColours, ask, halves
 from tests.waiting import until
@@ -121,29 +118,11 @@ def test_segments_that_overlap_are_refused_as_one_png(bench: Bench) -> None:
     assert refused.detail.startswith("mask: expected rle, polygon or none: the segments overlap")
 
 
-def test_polygons_of_segments_that_overlap_are_those_of_each_mask(bench: Bench) -> None:
-    answer = bench.click(LEFT, RIGHT, mask="polygon").result(SOON)
-
-    assert answer.polygons is not None
-    for shapes, segment in zip(answer.polygons, answer.segments, strict=True):
-        np.testing.assert_array_equal(fill(shapes, answer.size), decode(segment.mask))
-
-
 def test_a_point_outside_the_image_is_named(bench: Bench) -> None:
     refused = bench.click(LEFT, Prompt((Point(SIDE + 1, 0),))).exception(SOON)
 
     assert isinstance(refused, InvalidValue)
     assert "prompts.1.points.0.x" in refused.detail
-
-
-def test_results_derived_from_features_count_in_the_cache(bench: Bench) -> None:
-    bench.engine.submit(ask("red")).result(SOON)
-    until(lambda: bench.engine.in_flight == 0)
-    before = bench.engine.feature_cache.nbytes
-
-    bench.click(LEFT).result(SOON)
-
-    assert bench.engine.feature_cache.nbytes == before + 8 * SIDE * SIDE
 
 
 def test_features_that_outgrow_the_cache_are_evicted() -> None:

@@ -191,18 +191,6 @@ def test_a_second_model_uses_the_kept_image_of_the_first(floor: Floor) -> None:
     assert floor.models["two"].batches == [1]
 
 
-def test_a_request_with_remember_false_neither_uses_nor_fills_the_cache(floor: Floor) -> None:
-    for remember in (False, False):
-        assert floor.submit(ask("red", model="one", remember=remember)).result(SOON).cache.features is False
-    left = floor.engine.feature_cache.nbytes
-    floor.submit(ask("red", model="one")).result(SOON)
-    after = floor.submit(ask("red", model="one", remember=False)).result(SOON)
-
-    assert left == 0
-    assert after.cache.features is False
-    assert floor.models["one"].batches == [1, 1, 1, 1]
-
-
 def answered(model: Strips, max_batch: int, n: int = 1) -> list[WorkerAnswer]:
     engine = Engine(model, Settings(max_batch=max_batch), Metrics())
     try:
@@ -221,15 +209,6 @@ def test_an_image_of_many_tiles_takes_as_many_passes_as_it_needs() -> None:
     assert (at_once.batches, in_parts.batches) == ([6], [4, 2])
     assert whole.segments == parts.segments
     assert [segment.bbox for segment in parts.segments] == [(0, 0, 12, 24), (12, 0, 12, 24)]
-
-
-def test_the_image_time_is_the_sum_of_its_passes() -> None:
-    (answer,) = answered(Strips(), max_batch=1)
-
-    timings = answer.timings
-    assert timings.queue >= 0
-    assert timings.image > 0
-    assert timings.queue + timings.image + timings.decode <= timings.total
 
 
 def test_a_warm_up_ends_when_the_engine_closes() -> None:

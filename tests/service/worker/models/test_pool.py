@@ -120,17 +120,6 @@ def test_requests_that_wait_for_a_failed_load_get_an_error_with_retry_after() ->
         assert shop.value("lexiseg_model_load_failures_total", model="a") == 1
 
 
-def test_a_failed_load_is_not_tried_again_during_its_pause() -> None:
-    with opened(pause=60.0) as shop:
-        shop.shelf.failures.append(MemoryError())
-        shop.pool.acquire("a").exception(SOON)
-
-        with pytest.raises(NotReady, match="tried again in 60 seconds"):
-            shop.pool.acquire("a")
-
-        assert shop.shelf.loads == ["a"]
-
-
 def test_a_model_is_awaited_until_it_was_in_memory_once() -> None:
     def awaited(shop: Shop) -> list[str]:
         return [card.name for card in shop.pool.awaited]
@@ -216,12 +205,3 @@ def test_closing_the_pool_fails_waiting_requests() -> None:
             assert isinstance(one.exception(SOON), NotReady)
         with pytest.raises(NotReady, match="going down"):
             shop.pool.acquire("a")
-
-
-def test_a_load_that_waits_for_room_ends_when_the_pool_closes() -> None:
-    with opened(max_bytes=MODEL) as shop:
-        shop.get("a")  # and never released
-        waiting = shop.pool.acquire("b")
-        shop.pool.close()
-
-        assert isinstance(waiting.exception(SOON), NotReady)

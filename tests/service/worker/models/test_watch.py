@@ -122,19 +122,3 @@ def test_a_model_that_cannot_be_loaded_changes_nothing_until_it_is_another(folde
     assert failures == 1
     assert kept.versions == ["2"]
     kept.pool.close()
-
-
-def test_versions_side_by_side_are_models_of_their_own(folder: Path) -> None:
-    kept = Kept(folder, "cats@1,cats@2")
-
-    loaded = {name: kept.pool.acquire(name).result(SOON).segmenter.card.version for name in ("cats", "cats@2")}
-
-    assert loaded == {"cats": "1", "cats@2": "2"}
-    sizes = {
-        sample.labels["model"]
-        for metric in kept.metrics.registry.collect()
-        for sample in metric.samples
-        if sample.name == "lexiseg_model_bytes"
-    }
-    assert sizes == {"cats@1", "cats@2"}
-    kept.pool.close()

@@ -53,22 +53,6 @@ def test_concurrent_misses_of_a_text_encode_it_once() -> None:
     assert all(row[0, 0] == 3 for row in rows)
 
 
-def test_a_failure_of_the_tower_is_not_kept() -> None:
-    tower = Tower()
-    failures = [RuntimeError("no tower")]
-
-    def encode(texts: list[str]) -> Rows:
-        if failures:
-            raise failures.pop()
-        return tower.encode(texts)
-
-    cache = cache_of(encode)
-    with pytest.raises(RuntimeError, match="no tower"):
-        cache.rows(["sky"])
-
-    assert cache.rows(["sky"]).misses == 1
-
-
 def test_a_known_text_does_not_wait_for_the_encoding_of_others() -> None:
     tower = Tower()
     cache = cache_of(tower.encode)

@@ -11,15 +11,12 @@ from structlog.testing import capture_logs
 
 from lexiseg_model.masks.rle import decode
 from lexiseg_service.errors import (
-    DeadlineExceeded,
     InvalidValue,
-    MalformedRequest,
     NotReady,
     QueueFull,
     UndecodableImage,
 )
 from lexiseg_service.worker.models.pool import GOING_DOWN
-from lexiseg_service.worker.video import session
 from tests.service.worker.gated_colours import ask, halves
 from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, stream, take, working
 from tests.waiting import soon
@@ -147,13 +144,6 @@ async def test_smoothing_keeps_the_label_of_the_frames_before() -> None:
     assert [segment.label for segment in steadied.answer.segments] == ["green"]
 
 
-async def test_a_frame_before_any_question_ends_the_stream() -> None:
-    with working() as worker:
-        async with stream(worker, frame(0)) as (_, answers):
-            with pytest.raises(MalformedRequest, match="config"):
-                await all_of(answers)
-
-
 async def test_an_error_of_the_sender_ends_the_stream_after_all_answers() -> None:
     with working() as worker:
         steps: list[Step] = [question(), frame(0), frame(1), InvalidValue.of("smoothing", 2, "0 to 0.95")]
@@ -218,15 +208,6 @@ async def test_frames_failed_by_a_closing_engine_end_the_stream() -> None:
                 await first
             worker.segmenter.gate.set()
             await closing
-
-
-async def test_a_silent_stream_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "STREAM_IDLE_SECONDS", 0.05)
-    with working() as worker:
-        async with stream(worker, question(), frame(0)) as (_, answers):
-            assert ids(await take(answers, 1)) == ["0"]
-            with pytest.raises(DeadlineExceeded, match=r"0\.1 seconds"):
-                await take(answers, 1)
 
 
 async def test_a_full_engine_is_asked_by_one_stream_of_a_client_at_a_time() -> None:
