@@ -6,12 +6,10 @@ import os
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
@@ -22,6 +20,7 @@ import trustme
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
+from tests.http_server import Quiet, serving
 from tests.integration.server import ROOT, Server, form
 
 CONFIGURATION = ROOT / "deploy" / "edge" / "haproxy.cfg"
@@ -184,20 +183,15 @@ def test_the_address_of_a_client_is_the_edges_word_unless_a_proxy_is_trusted(
 ) -> None:
     """The gateway's place is taken by a server that answers with the header it got."""
 
-    class Echo(BaseHTTPRequestHandler):
+    class Echo(Quiet):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(self.headers.get("X-Forwarded-For", "").encode())
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as gateway:
-        threading.Thread(target=gateway.serve_forever, daemon=True).start()
-        address = f"127.0.0.1:{gateway.server_port}"
+    with serving(Echo) as gateway:
+        address = gateway.removeprefix("http://")
         with started(address, address, tmp_path / "log", EDGE_PROXIES=proxies) as edge:
             answer = httpx.get(f"{edge.url}/x", headers={"X-Forwarded-For": "203.0.113.9"}, timeout=PATIENCE)
-        gateway.shutdown()
 
     assert answer.text == forwarded

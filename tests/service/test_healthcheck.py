@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from lexiseg_service.healthcheck import main
+from tests.http_server import Quiet, serving
 
 
 @contextmanager
 def answering(status: int) -> Iterator[int]:
     """A server that answers /readyz with a status; gives its port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(status if self.path == "/readyz" else 404)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with serving(Handler) as url:
+        yield int(url.rpartition(":")[2])
 
 
 def test_a_ready_service_is_healthy() -> None:

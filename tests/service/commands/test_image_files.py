@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from lexiseg_service.commands.image_files import Source, Unreadable, sources_of
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.settings import Limits
+from tests.http_server import Quiet, serving
 
 
 @pytest.fixture
@@ -75,27 +74,18 @@ def test_what_has_no_end_is_read_within_the_limit(tmp_path: Path, monkeypatch: p
 
 
 def test_a_url_is_fetched_within_the_limit() -> None:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(200 if self.path.startswith("/a") else 404)
             self.end_headers()
             self.wfile.write(bytes(100))
 
-        def log_message(self, *words: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            base = f"http://127.0.0.1:{server.server_port}"
-            source = Source(f"{base}/a%20b.jpg?x=1")
-            assert (source.stem, source.read(Limits())) == ("a b", bytes(100))
-            with pytest.raises(Unreadable, match="more than 99 bytes"):
-                source.read(Limits(max_image_bytes=99))
-            with pytest.raises(Unreadable, match="answers 404"):
-                Source(f"{base}/gone.jpg").read(Limits())
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as base:
+        source = Source(f"{base}/a%20b.jpg?x=1")
+        assert (source.stem, source.read(Limits())) == ("a b", bytes(100))
+        with pytest.raises(Unreadable, match="more than 99 bytes"):
+            source.read(Limits(max_image_bytes=99))
+        with pytest.raises(Unreadable, match="answers 404"):
+            Source(f"{base}/gone.jpg").read(Limits())
     with pytest.raises(Unreadable):
         source.read(Limits())

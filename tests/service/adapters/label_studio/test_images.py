@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
 
+from tests.http_server import Quiet, serving
 from tests.service.adapters.asking import PICTURE, adapted
 from tests.service.adapters.label_studio.predicting import URL, asked, regions
 
@@ -96,7 +95,7 @@ def label_studio(
     """A server that has one upload, or redirects: its address, and what was asked for with which token."""
     asked_for: list[tuple[str, str | None]] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             asked_for.append((self.path, self.headers.get("Authorization")))
             self.send_response(302 if redirect else 200)
@@ -107,13 +106,5 @@ def label_studio(
             self.end_headers()
             self.wfile.write(PICTURE)
 
-        def log_message(self, format: str, *args: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        serving.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", asked_for
-        finally:
-            server.shutdown()
-            serving.join()
+    with serving(Handler) as url:
+        yield url, asked_for

@@ -1,14 +1,9 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import fsspec
-import pytest
 
 from lexiseg_service.commands.bulk.sources import Contents, Unreadable, items, source_of
 from tests.service.commands.bulk import jobs
@@ -71,30 +66,15 @@ def test_parquet_holds_pictures_as_bytes_as_the_hub_does_or_by_address(tmp_path:
     assert read(places) == {"a": jobs.picture(0)}
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as serving:
-        thread = Thread(target=serving.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{serving.server_port}"
-        finally:
-            serving.shutdown()
-            thread.join()
-
-
-def test_a_table_lists_addresses_and_paths(tmp_path: Path, server: str) -> None:
+def test_a_table_lists_addresses_and_paths(tmp_path: Path) -> None:
     jobs.folder(tmp_path, 2)
     (tmp_path / "large.jpg").write_bytes(bytes(MOST + 1))
-    rows = ["id,url", f"web,{server}/day-0/000.jpg", "here,day-1/001.jpg", f"none,{server}/gone.jpg"]
-    rows += [f"large,{server}/large.jpg", "blank,"]
-    (tmp_path / "list.csv").write_text("\n".join(rows))
+    with serving_files(tmp_path) as server:
+        rows = ["id,url", f"web,{server}/day-0/000.jpg", "here,day-1/001.jpg", f"none,{server}/gone.jpg"]
+        rows += [f"large,{server}/large.jpg", "blank,"]
+        (tmp_path / "list.csv").write_text("\n".join(rows))
 
-    found = read(tmp_path / "list.csv")
+        found = read(tmp_path / "list.csv")
 
     assert found["web"] == jobs.picture(0)
     assert found["here"] == jobs.picture(1)

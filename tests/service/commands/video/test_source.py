@@ -1,11 +1,6 @@
 from __future__ import annotations
 
-import http.server
 import struct
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import av
@@ -14,6 +9,7 @@ import pytest
 from av.audio.stream import AudioStream
 
 from lexiseg_service.commands.video.source import SourceFailure, VideoSource, is_live
+from tests.http_server import serving_files
 from tests.service.commands.video import clips
 
 
@@ -51,25 +47,9 @@ def test_a_clip_of_a_phone_that_was_held_upright_is_turned(tmp_path: Path) -> No
     assert frame.rgb[50, 24].argmax() == 2
 
 
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def test_a_network_stream_is_read_by_its_url(tmp_path: Path) -> None:
     clips.halves(tmp_path / "clip.ts", 5)
-    with served(tmp_path) as url, VideoSource(f"{url}/clip.ts") as source:
+    with serving_files(tmp_path) as url, VideoSource(f"{url}/clip.ts") as source:
         assert len(list(source.frames())) == 5
 
 

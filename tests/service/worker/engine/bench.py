@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from typing import Any
 
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
@@ -15,8 +16,8 @@ from tests.waiting import until
 class Bench:
     """An engine over gated colours, and how to ask it."""
 
-    def __init__(self, **settings: int) -> None:
-        self.segmenter = GatedColours()
+    def __init__(self, segmenter: GatedColours | None = None, **settings: Any) -> None:
+        self.segmenter = segmenter or GatedColours()
         self.metrics = Metrics()
         # Nothing is remembered: every request is an image pass, and these tests count them.
         wanted = Settings.model_validate({"feature_cache_bytes": 0, **settings})
@@ -43,3 +44,9 @@ class Bench:
 
     def release(self) -> None:
         self.segmenter.gate.set()
+
+    def close(self) -> None:
+        """Open the gates, and end the engine."""
+        self.release()
+        self.segmenter.reading.set()
+        self.engine.close(SOON)

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.service.worker.engine.bench import Bench
-from tests.service.worker.gated_colours import SOON
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     made = Bench()
     yield made
-    made.release()
-    made.engine.close(SOON)
+    made.close()

@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 
 from lexiseg_service.errors import DeadlineExceeded, QueueFull
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.texts.rows import CHUNK
+from tests.service.worker.engine.bench import Bench as EngineBench
 from tests.service.worker.gated_colours import SOON, GatedColours, ask
 from tests.waiting import until
 
@@ -41,12 +39,13 @@ class SlowTower(GatedColours):
         return super().encode_texts(texts)
 
 
-class Bench:
+class Bench(EngineBench):
+    """An engine over a slow tower."""
+
+    segmenter: SlowTower
+
     def __init__(self, **settings: Any) -> None:
-        self.segmenter = SlowTower()
-        self.metrics = Metrics()
-        wanted = Settings.model_validate({"feature_cache_bytes": 0, **settings})
-        self.engine = Engine(self.segmenter, wanted, self.metrics)
+        super().__init__(SlowTower(), **settings)
 
     def ask(self, source: str, *classes: str, **options: Any) -> Future[WorkerAnswer]:
         return self.engine.submit(ask(*classes, source=source, **options))
@@ -57,10 +56,6 @@ class Bench:
 
     def until_chunks(self, n: int) -> None:
         until(lambda: len(self.segmenter.chunks) >= n)
-
-    def until_waiting(self, n: int) -> None:
-        """Waits until n planned requests wait for the device."""
-        until(lambda: self.metrics.registry.get_sample_value("lexiseg_queue_depth") == n)
 
     def misses(self) -> float | None:
         """Words that were looked up and not found in memory."""
@@ -76,8 +71,7 @@ def bench() -> Iterator[Bench]:
     made = Bench()
     yield made
     made.segmenter.permits.release(1000)
-    made.segmenter.gate.set()
-    made.engine.close(SOON)
+    made.close()
 
 
 def labels(answer: Future[WorkerAnswer]) -> list[str | None]:

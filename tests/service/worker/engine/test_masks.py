@@ -17,12 +17,10 @@ from lexiseg_model.tasks import cut_outs
 from lexiseg_model.types import PanopticRule, Point, Prompt, Ring, Rle, Task
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker import render
-from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.feature_cache import ENTRY_BYTES
 from tests.model.stand_in import card
+from tests.service.worker.engine.bench import Bench as EngineBench
 from tests.service.worker.gated_colours import SIDE, SOON, GatedColours, ask, halves
 from tests.waiting import until
 
@@ -56,10 +54,13 @@ class Clicked(GatedColours):
         return answers
 
 
-class Bench:
+class Bench(EngineBench):
+    """An engine with a cache over a model that can be clicked."""
+
+    segmenter: Clicked
+
     def __init__(self, **settings: Any) -> None:
-        self.segmenter = Clicked()
-        self.engine = Engine(self.segmenter, Settings.model_validate(settings), Metrics())
+        super().__init__(Clicked(), **{"feature_cache_bytes": 1 << 20, **settings})
 
     def click(self, *prompts: Prompt, **options: Any) -> Future[WorkerAnswer]:
         return self.engine.submit(clicked(*prompts, **options))
@@ -81,8 +82,7 @@ def bench() -> Iterator[Bench]:
     made = Bench()
     yield made
     made.segmenter.seeing.set()
-    made.segmenter.gate.set()
-    made.engine.close(SOON)
+    made.close()
 
 
 def test_a_click_without_classes_reads_no_text(bench: Bench) -> None:
