@@ -1,16 +1,20 @@
-"""The real application over a backend of a few lines, asked without a socket."""
+"""The real application over a backend of a few lines, asked without a socket; a real Redis as of several gateways."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+import redis
 from structlog.testing import capture_logs
 
 from lexiseg_service.gateway.app import create_app
+from lexiseg_service.redis_link import Breaker, RedisLink
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from tests.redis_server import RedisServer
 from tests.service.gateway.known_backend import KnownBackend
 
 
@@ -34,4 +38,32 @@ def metrics() -> Metrics:
 async def client(backend: KnownBackend, metrics: Metrics) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(Settings(model="colours"), backend, metrics)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        yield client
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    running = RedisServer(tmp_path)
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def link(redis_server: RedisServer) -> Iterator[Callable[..., RedisLink]]:
+    """Makes links to the Redis, each as of another gateway; `timeout` is how long a call may take."""
+    made: list[RedisLink] = []
+
+    def make(timeout: float = 30.0) -> RedisLink:
+        made.append(RedisLink(redis_server.url, timeout, Breaker(clock=lambda: 0.0)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def inside(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    """A look into the Redis."""
+    with redis.Redis(port=redis_server.port) as client:
         yield client

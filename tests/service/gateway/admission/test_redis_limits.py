@@ -13,7 +13,6 @@ from lexiseg_service.errors import RateLimited
 from lexiseg_service.gateway.admission import limits as admission_limits
 from lexiseg_service.gateway.admission.limits import RedisLimits, Rule, _renew
 from lexiseg_service.redis_link import RedisLink
-from tests.integration.shared_state.patience import PATIENT
 from tests.redis_server import RedisServer
 
 PLACES = "lexiseg:limit:{a}:places"
@@ -36,7 +35,7 @@ def at(inside: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], 
     return set_time
 
 
-def limited(rule: Rule, link: RedisLink, lease: float = PATIENT) -> RedisLimits:
+def limited(rule: Rule, link: RedisLink, lease: float = 30.0) -> RedisLimits:
     return RedisLimits(lambda client: rule, link, lease)
 
 
@@ -147,11 +146,13 @@ async def test_a_place_that_is_held_for_long_stays_taken(link: Callable[..., Red
     await other.close()
 
 
-async def test_without_redis_each_gateway_counts_alone(link: Callable[..., RedisLink], server: RedisServer) -> None:
+async def test_without_redis_each_gateway_counts_alone(
+    link: Callable[..., RedisLink], redis_server: RedisServer
+) -> None:
     limits = limited(Rule(rate=0.001, burst=3, concurrent=1), link())
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(limits.admit("a"))
-        server.kill()
+        redis_server.kill()
 
         async with limits.admit("a"):
             assert await refusal(limits) == 1

@@ -14,10 +14,10 @@ from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.gateway.vocabularies.stores import INDEX, PREFIX, RedisStore
 from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.settings import Limits
-from tests.integration.shared_state.patience import PATIENT, SHORT
 from tests.redis_server import RedisServer
 
 ANY = Preconditions()
+SHORT = 1.0  # seconds that a call to an ill Redis may take
 
 
 ROOM = VocabularyInput(classes=["floor", "lamp"])
@@ -25,7 +25,7 @@ ROOM = VocabularyInput(classes=["floor", "lamp"])
 
 @pytest.fixture
 def gateway(link: Callable[..., RedisLink]) -> Callable[..., Vocabularies]:
-    return lambda timeout=PATIENT: Vocabularies(RedisStore(link(timeout)), Limits())
+    return lambda *timeout: Vocabularies(RedisStore(link(*timeout)), Limits())
 
 
 async def test_what_one_gateway_keeps_the_others_find(
@@ -77,12 +77,12 @@ async def test_a_write_on_something_else_changes_nothing(gateway: Callable[..., 
 
 @pytest.mark.parametrize("ill", ["kill", "pause"])
 async def test_reads_go_on_and_writes_say_so_while_redis_is_away(
-    gateway: Callable[..., Vocabularies], server: RedisServer, ill: str
+    gateway: Callable[..., Vocabularies], redis_server: RedisServer, ill: str
 ) -> None:
     await gateway().put("room", ROOM, ANY)
     vocabularies = gateway(SHORT)
     await vocabularies.store.start()
-    getattr(server, ill)()
+    getattr(redis_server, ill)()
 
     found = [await vocabularies.find("room") for _ in range(5)]
     with pytest.raises(NotReady):
@@ -114,9 +114,9 @@ async def test_while_redis_refuses_writes_vocabularies_are_read(
 
 
 async def test_nobody_is_told_that_a_vocabulary_is_unknown_while_nobody_knows(
-    gateway: Callable[..., Vocabularies], server: RedisServer
+    gateway: Callable[..., Vocabularies], redis_server: RedisServer
 ) -> None:
-    server.kill()
+    redis_server.kill()
     vocabularies = gateway(SHORT)
     await vocabularies.store.start()
 
