@@ -6,6 +6,7 @@ from pathlib import Path
 import fsspec
 
 from lexiseg_service.commands.bulk.sources import Contents, Unreadable, items, source_of
+from tests.http_server import serving_files
 from tests.service.commands.bulk import jobs
 
 MOST = 10**6

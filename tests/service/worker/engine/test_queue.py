@@ -71,6 +71,16 @@ def test_a_full_queue_refuses_at_once() -> None:
     bench.engine.close(SOON)
 
 
+def test_a_place_in_the_queue_is_free_once_an_answer_is_out() -> None:
+    bench = Bench(queue_limit=1)
+
+    for _ in range(3):
+        bench.submit(ask("red")).result(SOON)
+        until(lambda: bench.engine.in_flight == 0)
+
+    bench.engine.close(SOON)
+
+
 def test_closing_answers_what_is_in_flight() -> None:
     bench = Bench()
     bench.hold()
