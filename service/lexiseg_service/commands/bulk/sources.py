@@ -12,14 +12,13 @@ import re
 import tarfile
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import httpx
 
+from lexiseg_client.calling.mapping import map_threads
 from lexiseg_model.catalogue.store import open_store, protocol_of, reached
 from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
 from lexiseg_model.errors import DatasetError
@@ -40,6 +39,7 @@ TRIES = 3  # of an error that may be gone at the next try
 PAUSE = 0.5  # seconds before the second try, twice that before the third
 SECONDS = 30.0  # for a server to answer
 ROWS_AT_ONCE = 16  # of parquet with pictures in it
+MAX_READERS = 32  # threads
 FINAL = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
@@ -251,8 +251,7 @@ class Contents:
     def __init__(self, source: Source, max_bytes: int, ahead: int) -> None:
         self._source = source
         self._max_bytes = max_bytes
-        self._ahead = ahead
-        self._threads = ThreadPoolExecutor(min(ahead, 32), "read")
+        self._ahead = min(ahead, MAX_READERS)
         self._stores: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._http = httpx.Client(follow_redirects=True, timeout=SECONDS)
@@ -263,17 +262,12 @@ class Contents:
             for (path, group), rows in groupby(items, key=lambda item: (item.path, item.length)):
                 yield from self._row_group(path, group, list(rows))
             return
-        pending: deque[Future[bytes | Unreadable]] = deque()
-        for item in items:
-            if len(pending) == self._ahead:
-                yield pending.popleft().result()
-            pending.append(self._threads.submit(self._one, item))
-        while pending:
-            yield pending.popleft().result()
+        for content in map_threads(self._one, items, self._ahead, lambda *_: None, "raise"):
+            assert isinstance(content, bytes | Unreadable)
+            yield content
 
     def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown(cancel_futures=True)
+        """Close the connections."""
         self._http.close()
 
     def _one(self, item: Item) -> bytes | Unreadable:
