@@ -17,7 +17,8 @@ from starlette.responses import Response
 
 from lexiseg_client.masks import png, rle
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.tools import as_json, ask, each, image_beside, options_of, read_as
+from lexiseg_service.adapters.tools import ask, each, image_of_text, options_of, read_as
+from lexiseg_service.gateway.rest.routes import as_json
 
 router = APIRouter()
 
@@ -45,7 +46,7 @@ async def image_segmentation(request: Request) -> Response:
     fields = options_of(request.query_params)
     if request.headers.get("content-type", "").startswith("application/json"):
         body = await read_as(Body, request)
-        image, url = await image_beside(body.inputs, "inputs")
+        image, url = await image_of_text(body.inputs, "inputs")
         parameters = body.parameters
         asked = {
             "task": parameters.subtask,

@@ -26,10 +26,10 @@ from lexiseg_client.stubs.open_inference_pb2_grpc import (
     GRPCInferenceServiceServicer,
     add_GRPCInferenceServiceServicer_to_server,
 )
-from lexiseg_service.adapters.tools import as_json, ask, image_in, limits_of, run_lengths
+from lexiseg_service.adapters.tools import ask, image_in, run_lengths
 from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, ServiceError
 from lexiseg_service.gateway.rest.body import parse_pool_of
-from lexiseg_service.gateway.rest.routes import use_case_of
+from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
 from lexiseg_service.gateway.rpc.server import MoreService, check_answer_size, counted
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
@@ -40,6 +40,28 @@ from lexiseg_service.watch.metrics import Metrics
 
 PLAIN = ("vocabulary", "task", "threshold", "refine", "max_side")
 STRUCTURED = ("background", "classes", "prompts")  # JSON in a string
+FIELDS = {"INT32": "int_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
+TRITON_TYPES = {"BYTES": "TYPE_STRING", "INT32": "TYPE_INT32", "FP32": "TYPE_FP32"}
+PLATFORM = "lexiseg"
+IMAGE, CLASSES = "image", "classes"
+INPUTS = (
+    {"name": IMAGE, "datatype": "BYTES", "shape": [1]},
+    {"name": CLASSES, "datatype": "BYTES", "shape": [-1]},
+)
+OUTPUTS = (
+    {"name": "labels", "datatype": "BYTES", "shape": [-1]},
+    {"name": "class_indices", "datatype": "INT32", "shape": [-1]},
+    {"name": "scores", "datatype": "FP32", "shape": [-1]},
+    {"name": "boxes", "datatype": "INT32", "shape": [-1, 4]},
+    {"name": "areas", "datatype": "INT32", "shape": [-1]},
+    {"name": "masks", "datatype": "BYTES", "shape": [-1]},
+    {"name": "size", "datatype": "INT32", "shape": [2]},
+)
+HEADER = "inference-header-content-length"
+MAX_DIMENSIONS = 8
+Datatype = Literal["BYTES", "FP32", "INT32"]
+DTYPES: dict[Datatype, Any] = {"FP32": np.dtype("<f4"), "INT32": np.dtype("<i4")}
+LENGTH = struct.Struct("<I")  # in front of each element
 
 
 def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: Limits) -> dict[str, Any]:
@@ -52,25 +74,22 @@ def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: 
     return fields if classes is None else {**fields, "classes": classes}
 
 
-LENGTH = struct.Struct("<I")  # in front of each element
-
-
 def packed(values: Iterable[bytes]) -> bytes:
     """The bytes of a BYTES tensor: each element with its length in front."""
     return b"".join(LENGTH.pack(len(value)) + value for value in values)
 
 
-def unpacked(raw: bytes, field: str, most: int) -> list[bytes]:
+def unpacked(raw: bytes, field: str, max_parts: int) -> list[bytes]:
     """The elements of a tensor of BYTES.
 
     Raises:
-        InvalidValue: their lengths do not fill it, or they are more than `most`.
+        InvalidValue: their lengths do not fill it, or they are more than `max_parts`.
     """
     parts: list[bytes] = []
     at = 0
     while at < len(raw):
-        if len(parts) == most:
-            raise InvalidValue.of(field, f"more than {most} elements", f"at most {most}")
+        if len(parts) == max_parts:
+            raise InvalidValue.of(field, f"more than {max_parts} elements", f"at most {max_parts}")
         if at + LENGTH.size > len(raw):
             raise InvalidValue.of(field, f"{len(raw)} bytes", "elements with their lengths in front, to the last byte")
         (length,) = LENGTH.unpack_from(raw, at)
@@ -97,11 +116,6 @@ def strings(data: list[Any], field: str) -> list[str]:
         else:
             raise InvalidValue.of(field, entry, "strings")
     return flat
-
-
-MAX_DIMENSIONS = 8
-Datatype = Literal["BYTES", "FP32", "INT32"]
-DTYPES: dict[Datatype, Any] = {"FP32": np.dtype("<f4"), "INT32": np.dtype("<i4")}
 
 
 class InputTensor(BaseModel):
@@ -142,9 +156,6 @@ class OutputTensor(NamedTuple):
         return flat
 
 
-HEADER = "inference-header-content-length"
-
-
 class WantedOutput(BaseModel):
     """An output by name, and whether as bytes."""
 
@@ -181,31 +192,14 @@ def _tensors(asked: Infer, behind: bytes, limits: Limits) -> Iterator[Input]:
     at = 0
     for tensor in asked.inputs:
         field, size = f"inputs.{tensor.name}", tensor.binary_size
-        most = most_of(tensor.name, tensor.datatype, limits)
+        limit = max_elements(tensor.name, tensor.datatype, limits)
         parts: list[bytes] | list[str]
         if size is None:
             parts = strings(tensor.data or [], field)
         else:
-            parts = unpacked(behind[at : at + size], field, most)
+            parts = unpacked(behind[at : at + size], field, limit)
             at += size
         yield Input(tensor.name, tensor.datatype, tensor.shape, parts)
-
-
-PLATFORM = "lexiseg"
-IMAGE, CLASSES = "image", "classes"
-INPUTS = (
-    {"name": IMAGE, "datatype": "BYTES", "shape": [1]},
-    {"name": CLASSES, "datatype": "BYTES", "shape": [-1]},
-)
-OUTPUTS = (
-    {"name": "labels", "datatype": "BYTES", "shape": [-1]},
-    {"name": "class_indices", "datatype": "INT32", "shape": [-1]},
-    {"name": "scores", "datatype": "FP32", "shape": [-1]},
-    {"name": "boxes", "datatype": "INT32", "shape": [-1, 4]},
-    {"name": "areas", "datatype": "INT32", "shape": [-1]},
-    {"name": "masks", "datatype": "BYTES", "shape": [-1]},
-    {"name": "size", "datatype": "INT32", "shape": [2]},
-)
 
 
 def server_metadata(*extensions: str) -> dict[str, Any]:
@@ -222,9 +216,6 @@ def model_metadata(card: Mapping[str, Any]) -> dict[str, Any]:
         "inputs": list(INPUTS),
         "outputs": list(OUTPUTS),
     }
-
-
-TRITON_TYPES = {"BYTES": "TYPE_STRING", "INT32": "TYPE_INT32", "FP32": "TYPE_FP32"}
 
 
 def model_config(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,7 +254,7 @@ class Inputs(NamedTuple):
     classes: list[str] | None
 
 
-def most_of(name: str, datatype: str, limits: Limits) -> int:
+def max_elements(name: str, datatype: str, limits: Limits) -> int:
     """How many elements an input may have.
 
     Raises:
@@ -336,10 +327,10 @@ def written(head: dict[str, Any], outputs: list[OutputTensor], raw: set[str]) ->
             described.append({**plain, "parameters": {"binary_data_size": len(tails[-1])}})
         else:
             described.append({**plain, "data": output.listed()})
-    said = {**{name: value for name, value in head.items() if value is not None}, "outputs": described}
+    described_answer = {**{name: value for name, value in head.items() if value is not None}, "outputs": described}
     if not tails:
-        return as_json(said)
-    content = orjson.dumps(said)
+        return as_json(described_answer)
+    content = orjson.dumps(described_answer)
     headers = {"Inference-Header-Content-Length": str(len(content))}
     return Response(content + b"".join(tails), headers=headers, media_type="application/octet-stream")
 
@@ -352,9 +343,6 @@ async def with_error_field() -> AsyncIterator[None]:
     except ServiceError as error:
         error.extra["error"] = error.detail
         raise
-
-
-FIELDS = {"INT32": "int_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
 
 
 def question_of(request: pb.ModelInferRequest, limits: Limits) -> tuple[Question, ImageSource]:
@@ -381,13 +369,13 @@ def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[Inpu
             "raw_input_contents", f"{len(raw)} entries", f"one for each of {len(request.inputs)} inputs"
         )
     for place, tensor in enumerate(request.inputs):
-        field, most = f"inputs.{tensor.name}", most_of(tensor.name, tensor.datatype, limits)
+        field, limit = f"inputs.{tensor.name}", max_elements(tensor.name, tensor.datatype, limits)
         typed = tensor.contents.bytes_contents
         if raw and tensor.HasField("contents"):
             raise InvalidValue.of(field, "contents beside raw_input_contents", "one of the two")
-        if len(typed) > most:
-            raise InvalidValue.of(field, f"{len(typed)} elements", f"at most {most}")
-        parts = unpacked(raw[place], field, most) if raw else list(typed)
+        if len(typed) > limit:
+            raise InvalidValue.of(field, f"{len(typed)} elements", f"at most {limit}")
+        parts = unpacked(raw[place], field, limit) if raw else list(typed)
         yield Input(tensor.name, tensor.datatype, tensor.shape, parts)
 
 
@@ -464,7 +452,7 @@ async def model_ready(request: Request, name: str, version: str = "") -> dict[st
 async def infer(request: Request, name: str, version: str = "") -> Response:
     """Segments of one image. The image is an encoded file: bytes, or base64 in JSON."""
     async with with_error_field():
-        content, limits = await request.body(), limits_of(request)
+        content, limits = await request.body(), settings_of(request).limits
         reading = partial(read, content, request.headers.get(HEADER), limits)
         asked, (image, url, classes) = await parse_pool_of(request).run(len(content), reading)
         fields = {**fields_of(asked.parameters, classes, limits), "model": named(name, version)}

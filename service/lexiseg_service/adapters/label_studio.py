@@ -19,25 +19,20 @@ from starlette.responses import Response
 from lexiseg_client.formats.annotation_tools import brush_runs
 from lexiseg_client.masks import rle
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.tools import (
-    SIMPLIFY,
-    as_json,
-    ask,
-    each,
-    image_beside,
-    outline,
-    prompt_of,
-    read_as,
-    text_beside,
-)
+from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, outline, parsed_text, prompt_of, read_as
 from lexiseg_service.errors import DeadlineExceeded, ImageNotFetched, InvalidValue, QueueFull, RateLimited, TooLarge
 from lexiseg_service.gateway.admission.limits import ClientLimits
-from lexiseg_service.gateway.rest.routes import use_case_of
+from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
 from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.settings import Settings
 
 MAX_CHARACTERS, MAX_TAGS = 2**18, 2**13  # thousands of labels with their words
-AT_ONCE = 2**12  # characters a call of the parser, which holds the GIL
+CHUNK = 2**12  # characters a call of the parser, which holds the GIL
+SECONDS = 10.0
+FIELD = "label_config"
+Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
+# Tags that take masks or boxes, the best first: of several of a configuration the first kind is answered for.
+TAKEN = ("BrushLabels", "PolygonLabels", "RectangleLabels")
 
 
 def root_of(text: str, field: str) -> Element:
@@ -54,18 +49,12 @@ def root_of(text: str, field: str) -> Element:
         raise InvalidValue.of(field, "a document type or an entity", "tags alone")
     parser = XMLParser()
     try:
-        for start in range(0, len(text), AT_ONCE):
-            parser.feed(text[start : start + AT_ONCE])
+        for start in range(0, len(text), CHUNK):
+            parser.feed(text[start : start + CHUNK])
         root: Element = parser.close()
     except (ParseError, UnicodeEncodeError) as error:  # half a character is none in XML
         raise InvalidValue.of(field, f"{len(text):,} characters", f"XML ({error})") from None
     return root
-
-
-FIELD = "label_config"
-Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
-# Tags that take masks or boxes, the best first: of several of a configuration the first kind is answered for.
-TAKEN = ("BrushLabels", "PolygonLabels", "RectangleLabels")
 
 
 @dataclass(frozen=True)
@@ -166,9 +155,6 @@ def label_of(context: Context) -> str | None:
     return None
 
 
-SECONDS = 10.0
-
-
 async def image_of(request: Request, value: str, field: str) -> tuple[bytes | None, str | None]:
     """(bytes, None), or (None, URL) for the service to fetch under its own rules.
 
@@ -177,7 +163,7 @@ async def image_of(request: Request, value: str, field: str) -> tuple[bytes | No
         ImageNotFetched: Label Studio gave no image.
         TooLarge: it gave one that is over the limit.
     """
-    settings: Settings = request.app.state.settings
+    settings = settings_of(request)
     home = settings.label_studio_url
     upload = None if home is None else upload_url(value, home)
     if upload is not None:
@@ -185,7 +171,7 @@ async def image_of(request: Request, value: str, field: str) -> tuple[bytes | No
         return await use_case_of(request).counted_fetch(client, partial(_upload, upload, settings)), None
     if value.startswith("/"):
         raise InvalidValue.of(field, value, "a URL or a data URI; uploads are fetched from LEXISEG_LABEL_STUDIO_URL")
-    return await image_beside(value, field)
+    return await image_of_text(value, field)
 
 
 def upload_url(value: str, home: str) -> httpx.URL | None:
@@ -370,9 +356,9 @@ async def predict(request: Request) -> Response:
     `error` in place of the regions of the others.
     """
     body = await read_as(Predict, request)
-    control = await text_beside(body.label_config, control_of)
+    control = await parsed_text(body.label_config, control_of)
     context = None if body.params is None else body.params.context
-    settings: Settings = request.app.state.settings
+    settings = settings_of(request)
     deadline = asyncio.get_running_loop().time() + settings.deadline_seconds
     results: list[dict[str, Any]] = []
     for index, task in enumerate(body.tasks):
@@ -404,7 +390,7 @@ async def _in_time(
                 await limits.count(request.state.client)
             return await predicting
     except TimeoutError:
-        seconds = request.app.state.settings.deadline_seconds
+        seconds = settings_of(request).deadline_seconds
         raise DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks") from None
     finally:
         predicting.close()

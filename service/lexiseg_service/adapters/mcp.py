@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from lexiseg_client.masks import rle
 from lexiseg_model.types import Segment, Task
-from lexiseg_service.adapters.tools import text_beside
+from lexiseg_service.adapters.tools import parsed_text
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, TooLarge
 from lexiseg_service.gateway.rest.routes import caller_of
 from lexiseg_service.gateway.use_case import Caller, UseCase, find_card
@@ -41,7 +41,7 @@ from lexiseg_service.question.validation import validate
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
-LOOKS = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
+READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 ImageArgument = Annotated[
     str, Field(description="a file's path, an https URL, a data URL of base64, or `id:...` of an earlier answer")
 ]
@@ -50,6 +50,13 @@ Model = Annotated[str | None, Field(description="NAME or NAME@VERSION of list_mo
 Score = Annotated[float, Field(ge=0, le=1, description="lowest score of a segment")]
 CardScore = Annotated[float | None, Field(ge=0, le=1, description="lowest score of a segment; null: the model's")]
 Ask = Callable[[Context[Any, Any]], Caller]
+OF_ONE = Caller(client="stdio")
+POLL_SECONDS = 0.05
+DIGITS = 3
+PERCENT = 100.0
+BY_ID = "id:"
+WITHOUT_FILES = "a URL, a data URL or id:IMAGE_ID"
+MAX_KEPT_BYTES = 64 * 2**20
 
 
 @contextmanager
@@ -61,11 +68,6 @@ def tool_errors() -> Iterator[None]:
         raise ToolError(error.detail) from None
 
 
-BY_ID = "id:"
-WITHOUT_FILES = "a URL, a data URL or id:IMAGE_ID"
-MAX_KEPT_BYTES = 64 * 2**20
-
-
 @dataclass(frozen=True)
 class Picture:
     """An image file, or the id of an earlier image, with its file if it is still kept."""
@@ -74,7 +76,7 @@ class Picture:
     image_id: str | None = None
 
 
-class Desk:
+class ToolService:
     """Asks the use case for the tools; it checks keys, limits and URLs.
 
     `folder` is the one whose files may be read; None: no files.
@@ -96,7 +98,7 @@ class Desk:
             image_id = image.removeprefix(BY_ID)
             return Picture(self._recent.get((caller.client, image_id)), image_id)
         if image.startswith("data:"):
-            return Picture(await text_beside(image, lambda text: decode_base64(text, "image", "a data URL of base64")))
+            return Picture(await parsed_text(image, lambda text: decode_base64(text, "image", "a data URL of base64")))
         if image.startswith(("https://", "http://")):
             return Picture(await self.use_case.fetch_url(image, caller.client))
         return Picture(await asyncio.to_thread(self._read, image))
@@ -137,14 +139,10 @@ class Desk:
             inside = False
         if not inside:
             raise InvalidValue.of("image", name, f"a picture in the folder of this server, {WITHOUT_FILES}")
-        size, most = path.stat().st_size, self._settings.limits.max_image_bytes
-        if size > most:
-            raise TooLarge(f"image: {size:,} bytes, at most {most:,} are taken")
+        size, max_bytes = path.stat().st_size, self._settings.limits.max_image_bytes
+        if size > max_bytes:
+            raise TooLarge(f"image: {size:,} bytes, at most {max_bytes:,} are taken")
         return path.read_bytes()
-
-
-DIGITS = 3
-PERCENT = 100.0
 
 
 def table(answer: WorkerAnswer) -> dict[str, Any]:
@@ -208,10 +206,10 @@ def cut(content: bytes, segment: Segment) -> bytes:
     return written.getvalue()
 
 
-def _add_finding(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
+def _add_finding(server: MCPServer[Any], service: ToolService, caller_of: Ask) -> None:
     """Add these tools; `caller_of` gives the caller of a request."""
 
-    @server.tool(annotations=LOOKS)
+    @server.tool(annotations=READ_ONLY)
     async def segment(
         context: Context[Any, Any],
         image: ImageArgument,
@@ -223,10 +221,10 @@ def _add_finding(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         with tool_errors():
             fields = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
             caller = caller_of(context)
-            answer = await desk.ask(await desk.picture(image, caller), fields, caller, "semantic")
+            answer = await service.ask(await service.picture(image, caller), fields, caller, "semantic")
             return result(table(answer), answer.overlay)
 
-    @server.tool(annotations=LOOKS)
+    @server.tool(annotations=READ_ONLY)
     async def find(
         context: Context[Any, Any],
         image: ImageArgument,
@@ -238,12 +236,12 @@ def _add_finding(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         with tool_errors():
             fields = {"classes": words, "threshold": threshold, "model": model}
             caller = caller_of(context)
-            answer = await desk.ask(await desk.picture(image, caller), fields, caller, "panoptic")
+            answer = await service.ask(await service.picture(image, caller), fields, caller, "panoptic")
             found = table(answer)
             found["segments"].sort(key=lambda one: -one["score"])
             return result(found)
 
-    @server.tool(annotations=LOOKS)
+    @server.tool(annotations=READ_ONLY)
     async def cut_out(
         context: Context[Any, Any],
         image: ImageArgument,
@@ -254,11 +252,11 @@ def _add_finding(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
     ) -> CallToolResult:
         """Cut one thing out of a picture: a PNG of its box, transparent around it."""
         with tool_errors():
-            picture = await desk.picture(image, caller := caller_of(context))
+            picture = await service.picture(image, caller := caller_of(context))
             if picture.content is None:
                 raise InvalidValue.of("image", image, "a path or a URL: the picture of this id is no longer kept")
             fields = {"model": model, **_what(word, point, box)}
-            answer = await desk.ask(picture, fields, caller, None if word is None else "panoptic")
+            answer = await service.ask(picture, fields, caller, None if word is None else "panoptic")
             best = max((one for one in answer.segments if not one.mask_index), key=lambda one: one.score, default=None)
             if best is None:
                 raise InvalidValue.of("word", word, "something that is in the picture")
@@ -279,10 +277,10 @@ def _what(word: str | None, point: list[float] | None, box: list[float] | None) 
     return {"prompts": [shown], "task": "prompt"}
 
 
-def _add_counting(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
+def _add_counting(server: MCPServer[Any], service: ToolService, caller_of: Ask) -> None:
     """Add these tools; `caller_of` gives the caller of a request."""
 
-    @server.tool(annotations=LOOKS)
+    @server.tool(annotations=READ_ONLY)
     async def count(
         context: Context[Any, Any], image: ImageArgument, words: Words, threshold: Score = 0.3, model: Model = None
     ) -> CallToolResult:
@@ -290,11 +288,11 @@ def _add_counting(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         with tool_errors():
             fields = {"classes": words, "threshold": threshold, "model": model}
             caller = caller_of(context)
-            answer = await desk.ask(await desk.picture(image, caller), fields, caller, "instance")
+            answer = await service.ask(await service.picture(image, caller), fields, caller, "instance")
             counted = Counter(one.label for one in answer.segments)
             return result({**table(answer), "counts": {word: counted[word] for word in words}})
 
-    @server.tool(annotations=LOOKS)
+    @server.tool(annotations=READ_ONLY)
     async def measure(
         context: Context[Any, Any],
         image: ImageArgument,
@@ -306,13 +304,13 @@ def _add_counting(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         """How much of a picture each word takes: pixels, percent, and square units where a pixel's length is given."""
         with tool_errors():
             caller, fields = caller_of(context), {"classes": words, "model": model}
-            answer = await desk.ask(await desk.picture(image, caller), fields, caller, "semantic")
+            answer = await service.ask(await service.picture(image, caller), fields, caller, "semantic")
             measured = {
                 word: _extent(area, answer.size, units_per_pixel) for word, area in areas(answer, words).items()
             }
             return result({"image": f"id:{answer.image_id}", "unit": unit and f"{unit}²", "measured": measured})
 
-    @server.tool(annotations=LOOKS)
+    @server.tool(annotations=READ_ONLY)
     async def compare(
         context: Context[Any, Any], before: ImageArgument, after: ImageArgument, words: Words, model: Model = None
     ) -> CallToolResult:
@@ -320,8 +318,8 @@ def _add_counting(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         with tool_errors():
             fields = {"classes": words, "model": model}
             caller = caller_of(context)
-            pictures = await asyncio.gather(desk.picture(before, caller), desk.picture(after, caller))
-            first, second = [await desk.ask(one, fields, caller, "semantic") for one in pictures]
+            pictures = await asyncio.gather(service.picture(before, caller), service.picture(after, caller))
+            first, second = [await service.ask(one, fields, caller, "semantic") for one in pictures]
             shares = [
                 {word: percent(area, one.size) for word, area in areas(one, words).items()} for one in (first, second)
             ]
@@ -344,18 +342,18 @@ INSTRUCTIONS = (
 )
 
 
-def create(desk: Desk, caller_of: Ask) -> MCPServer[Any]:
+def create(service: ToolService, caller_of: Ask) -> MCPServer[Any]:
     """A server of the tools; `caller_of` gives the caller of a request."""
     server: MCPServer[Any] = MCPServer("lexiseg", instructions=INSTRUCTIONS, version=version("lexiseg"))
 
-    @server.tool(annotations=LOOKS)
+    @server.tool(annotations=READ_ONLY)
     async def list_models(context: Context[Any, Any]) -> CallToolResult:
         """The models that can be asked, and what each can do."""
-        cards = desk.use_case.models()
+        cards = service.use_case.models()
         return result({"models": [{name: card[name] for name in ("name", "summary", "tasks")} for card in cards]})
 
-    _add_finding(server, desk, caller_of)
-    _add_counting(server, desk, caller_of)
+    _add_finding(server, service, caller_of)
+    _add_counting(server, service, caller_of)
     return server
 
 
@@ -364,7 +362,7 @@ PATH = "/mcp"
 
 def mount(app: FastAPI, settings: Settings) -> None:
     """Add the path; the protocol's tasks run while the application does."""
-    server = create(Desk(app.state.use_case, settings, settings.mcp_folder), _caller)
+    server = create(ToolService(app.state.use_case, settings, settings.mcp_folder), _caller)
     # A loopback address is asked by the pages of a browser, too: the SDK looks at Host and Origin there.
     inner = server.streamable_http_app(
         streamable_http_path=PATH,
@@ -400,10 +398,6 @@ def _caller(context: Context[Any, Any]) -> Caller:
     return caller_of(request)
 
 
-OF_ONE = Caller(client="stdio")
-POLL_SECONDS = 0.05
-
-
 async def talk(settings: Settings, backend: Backend, metrics: Metrics, folder: Path) -> None:
     """Answer until the standard input ends, once the model is ready.
 
@@ -412,7 +406,7 @@ async def talk(settings: Settings, backend: Backend, metrics: Metrics, folder: P
     """
     vocabularies = open_vocabularies(settings, metrics)
     fetcher = UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None
-    server = create(Desk(UseCase(backend, vocabularies, settings, fetcher), settings, folder), lambda _: OF_ONE)
+    server = create(ToolService(UseCase(backend, vocabularies, settings, fetcher), settings, folder), lambda _: OF_ONE)
     await vocabularies.store.start()
     await backend.start()
     try:

@@ -12,19 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.tools import (
-    SIMPLIFY,
-    as_json,
-    ask_about,
-    chosen,
-    each,
-    limits_of,
-    options_of,
-    outline,
-    read_as,
-    run_lengths,
-)
+from lexiseg_service.adapters.tools import SIMPLIFY, ask_about, chosen, each, options_of, outline, read_as, run_lengths
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.rest.routes import as_json, settings_of
 
 SIDES = (("examples", 1), ("negatives", 0))  # of a class, and the labels of boxes
 Threshold = Annotated[float, Field(ge=0, le=1)]
@@ -210,9 +200,9 @@ async def visual_segment(request: Request) -> Response:
 async def concept_segment(request: Request) -> Response:
     """Objects of every prompt, and stuff as a whole (`?task=` says otherwise); the prompts compete for pixels."""
     body = await read_as(Body, request)
-    n_prompts, most = len(body.prompts), limits_of(request).max_classes
-    if n_prompts > most:
-        raise InvalidValue.of("prompts", f"{n_prompts} prompts", f"at most {most}")
+    n_prompts, max_classes = len(body.prompts), settings_of(request).limits.max_classes
+    if n_prompts > max_classes:
+        raise InvalidValue.of("prompts", f"{n_prompts} prompts", f"at most {max_classes}")
     classes = [class_of(prompt, index, body.output_prob_thresh) for index, prompt in enumerate(body.prompts)]
     fields = {
         "task": "panoptic",

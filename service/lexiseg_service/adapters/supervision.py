@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Segment
-from lexiseg_service.adapters.tools import as_json, limits_of, run_lengths
+from lexiseg_service.adapters.tools import run_lengths
 from lexiseg_service.gateway.rest import body
-from lexiseg_service.gateway.rest.routes import answer_of
+from lexiseg_service.gateway.rest.routes import answer_of, as_json, settings_of
 
 router = APIRouter()
 
@@ -22,7 +22,7 @@ router = APIRouter()
 @router.post("/segment")
 async def segment(request: Request) -> Response:
     """Predictions with centre, size, class, confidence and COCO run lengths."""
-    answer = await answer_of(request, body.read(request, limits_of(request)))
+    answer = await answer_of(request, body.read(request, settings_of(request).limits))
     height, width = answer.size
     content = {
         "image": {"width": width, "height": height},

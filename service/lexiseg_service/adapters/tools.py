@@ -7,29 +7,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-import orjson
 from pydantic import BaseModel
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import Response
 
 from lexiseg_model.types import Ring, Segment
 from lexiseg_service.gateway.rest.body import parse_pool_of
-from lexiseg_service.gateway.rest.routes import answer_of
+from lexiseg_service.gateway.rest.routes import answer_of, settings_of
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import MAX_BYTES_ON_EVENT_LOOP, parse_object, validate
-from lexiseg_service.settings import Limits, Settings
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+IMAGE = "base64 (RFC 4648), a data URI or a URL"
+SEVERAL = "repeat the parameter, as ?classes=sky&classes=tree"
+# Query parameters of an adapter's address, for tools that cannot send these fields.
+IN_THE_ADDRESS = ("vocabulary", "task", "model", "threshold", "refine", "max_side", "simplify")
 SIMPLIFY = 1.0  # pixels that a polygon for an annotation tool may stray: a hundredth of the corners, for people to drag
-
-
-def as_json(content: Any) -> Response:
-    """A response of JSON."""
-    return Response(orjson.dumps(content), media_type="application/json")
 
 
 def chosen(answer: WorkerAnswer) -> Iterator[tuple[Segment, Sequence[Ring]]]:
@@ -55,19 +52,6 @@ def run_lengths(segment: Segment) -> dict[str, Any]:
     return {"size": segment.mask.size, "counts": segment.mask.counts}
 
 
-M = TypeVar("M", bound=BaseModel)
-IMAGE = "base64 (RFC 4648), a data URI or a URL"
-SEVERAL = "repeat the parameter, as ?classes=sky&classes=tree"
-# Query parameters of an adapter's address, for tools that cannot send these fields.
-IN_THE_ADDRESS = ("vocabulary", "task", "model", "threshold", "refine", "max_side", "simplify")
-
-
-def limits_of(request: Request) -> Limits:
-    """The limits of the application of a request."""
-    settings: Settings = request.app.state.settings
-    return settings.limits
-
-
 async def read_as(schema: type[M], request: Request) -> M:
     """The JSON object of a body as a schema's, whatever its content-type: some tools send none.
 
@@ -77,7 +61,7 @@ async def read_as(schema: type[M], request: Request) -> M:
         InvalidValue: a field is missing or out of range.
     """
     content = await request.body()
-    parse = partial(parse_object, content, limits_of(request))
+    parse = partial(parse_object, content, settings_of(request).limits)
     return validate(schema, await parse_pool_of(request).run(len(content), parse))
 
 
@@ -92,12 +76,12 @@ def image_in(text: str, field: str) -> tuple[bytes | None, str | None]:
     return decode_base64(text, field, IMAGE), None
 
 
-async def image_beside(text: str, field: str) -> tuple[bytes | None, str | None]:
+async def image_of_text(text: str, field: str) -> tuple[bytes | None, str | None]:
     """As `image_in`; a long text is decoded in a thread."""
-    return await text_beside(text, lambda text: image_in(text, field))
+    return await parsed_text(text, lambda text: image_in(text, field))
 
 
-async def text_beside(text: str, parse: Callable[[str], T]) -> T:
+async def parsed_text(text: str, parse: Callable[[str], T]) -> T:
     """Parse a text, a long one in a thread."""
     return parse(text) if len(text) <= MAX_BYTES_ON_EVENT_LOOP else await asyncio.to_thread(parse, text)
 
@@ -129,7 +113,7 @@ async def ask_about(request: Request, fields: Mapping[str, Any], text: str, fiel
         ServiceError: of any kind.
         ClientDisconnect: the client hung up.
     """
-    return await ask(request, fields, *await image_beside(text, field))
+    return await ask(request, fields, *await image_of_text(text, field))
 
 
 async def ask(

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.tools import SIMPLIFY, as_json, ask_about, each, outline, prompt_of, read_as
+from lexiseg_service.adapters.tools import SIMPLIFY, ask_about, each, outline, prompt_of, read_as
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.rest.routes import use_case_of
+from lexiseg_service.gateway.rest.routes import as_json, use_case_of
 
 # The widgets that the tool shows for a model, for words and for prompts.
 OF_WORDS = {"edit_text": None, "button_send": None, "edit_conf": 0.0, "toggle_preserve_existing_annotations": False}

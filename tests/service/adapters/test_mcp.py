@@ -13,7 +13,7 @@ from mcp.client import Client
 from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
-from lexiseg_service.adapters.mcp import Desk, create
+from lexiseg_service.adapters.mcp import ToolService, create
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.settings import Settings
@@ -38,7 +38,7 @@ async def talking(folder: Path | None, **values: Any) -> AsyncIterator[Client]:
     settings, metrics = Settings(model="colours", **values), Metrics()
     engine = EngineBackend(ColourSegmenter(tasks=TASKS))
     use_case = UseCase(engine, open_vocabularies(settings, metrics), settings)
-    server = create(Desk(use_case, settings, folder), lambda _: Caller(client="test"))
+    server = create(ToolService(use_case, settings, folder), lambda _: Caller(client="test"))
     try:
         async with Client(server) as client:
             yield client

@@ -55,7 +55,7 @@ async def segment(request: Request) -> Response:
     As COCO run lengths unless asked otherwise. With `Accept: image/png` the answer is the label map as a PNG, or with
     `overlay` the picture with its segments painted on; `X-Segments` names what its values mean.
     """
-    settings: Settings = request.app.state.settings
+    settings = settings_of(request)
     as_png = wants_png(request.headers.get("accept", ""))
     try:
         answer = await answer_of(request, _read(request, settings, as_png))
@@ -105,6 +105,17 @@ def use_case_of(request: Request) -> UseCase:
     return use_case
 
 
+def settings_of(request: Request) -> Settings:
+    """The gateway's settings."""
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def as_json(content: Any, status: int = 200) -> Response:
+    """A response of JSON."""
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
 async def _until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled when the client hangs up.
 
@@ -136,7 +147,7 @@ async def _disconnected(request: Request) -> None:
 )
 async def list_models(request: Request) -> Response:
     """Tasks, input size, licence, training data, measured quality, digest of the weights."""
-    return _json({"models": use_case_of(request).models()})
+    return as_json({"models": use_case_of(request).models()})
 
 
 @router.get(
@@ -147,7 +158,7 @@ async def list_models(request: Request) -> Response:
 )
 async def list_available() -> Response:
     """Networks, hub, sizes, commercial use, published figures, and the command that serves each."""
-    return _json({"models": [model.model_dump(mode="json") for model in available().values()]})
+    return as_json({"models": [model.model_dump(mode="json") for model in available().values()]})
 
 
 @router.get(
@@ -158,11 +169,7 @@ async def list_available() -> Response:
 )
 async def get_model(request: Request, name: ModelName) -> Response:
     """`name` may carry a version: `tiny@1`."""
-    return _json(use_case_of(request).model(name))
-
-
-def _json(content: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
+    return as_json(use_case_of(request).model(name))
 
 
 answer_head(router)

@@ -15,7 +15,6 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import orjson
 import structlog
 from fastapi import APIRouter, Path
 from starlette.requests import Request
@@ -39,7 +38,7 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import problems
-from lexiseg_service.gateway.rest.routes import caller_of, content_of
+from lexiseg_service.gateway.rest.routes import as_json, caller_of, content_of, settings_of
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.gateway.video import Step, StreamConfig, VideoService
 from lexiseg_service.question.messages import FrameAnswer, VideoFrame
@@ -275,7 +274,7 @@ async def open_stream(request: Request) -> Response:
     It lives in the gateway that answers: behind a balancer its frames have to come to the same one.
     """
     identity = await _streams(request).open(await _config(request), caller_of(request))
-    return _json({"stream": identity, "idle_seconds": STREAM_IDLE_SECONDS}, 201)
+    return as_json({"stream": identity, "idle_seconds": STREAM_IDLE_SECONDS}, 201)
 
 
 @router.post(
@@ -303,7 +302,7 @@ async def next_frame(request: Request, stream: Identity) -> Response:
     `follow` begins objects here, `unfollow` ends some before. A frame that is refused begins and ends nothing, and the
     stream goes on; errors of the stream itself (429, 503, 504) end it, and the next frame gets a 404.
     """
-    limits = _settings(request).limits
+    limits = settings_of(request).limits
     sent = await body.read_json(request, FrameInput, limits)
     if len(sent.unfollow) > limits.max_prompts:
         raise InvalidValue.of("unfollow", f"{len(sent.unfollow)} objects", f"at most {limits.max_prompts}")
@@ -316,7 +315,7 @@ async def next_frame(request: Request, stream: Identity) -> Response:
     answer = await _streams(request).ask(stream, frame, caller_of(request))
     assert answer.answer is not None
     content = content_of(answer.answer, request.state.request_id, answer.track_ids)
-    return _json({**content, "lost": answer.lost, "state_reset": answer.state_reset})
+    return as_json({**content, "lost": answer.lost, "state_reset": answer.state_reset})
 
 
 @router.put(
@@ -351,20 +350,11 @@ async def end_stream(request: Request, stream: Identity) -> Response:
 
 
 async def _config(request: Request) -> StreamConfig:
-    sent = await body.read_json(request, StreamInput, _settings(request).limits)
+    sent = await body.read_json(request, StreamInput, settings_of(request).limits)
     fields = {name: getattr(sent, name) for name in StreamInput.model_fields}
     return StreamConfig(Question.model_construct(**fields, task="prompt"))
-
-
-def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
 
 
 def _streams(request: Request) -> OpenStreams:
     streams: OpenStreams = request.app.state.streams
     return streams
-
-
-def _json(content: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")

@@ -24,7 +24,7 @@ from lexiseg_service.errors import (
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.paths import answer_head
-from lexiseg_service.gateway.rest.routes import caller_of, use_case_of
+from lexiseg_service.gateway.rest.routes import as_json, caller_of, use_case_of
 from lexiseg_service.gateway.vocabularies.collection import Asker, Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
@@ -53,7 +53,7 @@ async def list_vocabularies(request: Request) -> Response:
     """`POST /segment` takes any of these names as `vocabulary`."""
     asker = _asker(request)
     vocabularies = await _vocabularies(request).list_all(asker.key)
-    return _json({"vocabularies": [_summary(vocabulary, asker) for vocabulary in vocabularies]})
+    return as_json({"vocabularies": [_summary(vocabulary, asker) for vocabulary in vocabularies]})
 
 
 @router.get(
@@ -145,10 +145,6 @@ async def _full(
     size = sum(len(example.image.content or b"") for example in vocabulary.examples)
     written = await body.parse_pool_of(request).run(size, partial(orjson.dumps, content))
     return Response(written, status, tagged, "application/json")
-
-
-def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), status, headers, "application/json")
 
 
 answer_head(router)

@@ -27,6 +27,7 @@ report = {
     "ready": client.is_server_ready() and client.is_model_ready("tiny"),
     "server": client.get_server_metadata().name,
     "inputs": [tensor.name for tensor in client.get_model_metadata("tiny").inputs],
+    "configured": [tensor.name for tensor in client.get_model_config("tiny").config.input],
     "id": answer.get_response().id,
     "labels": [label.decode() for label in answer.as_numpy("labels")],
     "boxes": answer.as_numpy("boxes").tolist(),
