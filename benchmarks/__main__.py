@@ -1,7 +1,8 @@
 """`python -m benchmarks [PART ...]`: what is counted against the baseline; or the parts that are named, or `all`.
 
 `python -m benchmarks smoke NAME ... [seeds=3] [key=value ...]` measures short trainings, and
-`python -m benchmarks device [NAME]` what a GPU does; neither belongs to `all`.
+`python -m benchmarks device [NAME]` what a GPU does, and `python -m benchmarks examples ROOT [SET ...]` classes by
+example against their words; none of them belongs to `all`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from benchmarks import (
     bulk,
     counts,
+    examples,
     finish,
     masks,
     prompts,
@@ -46,7 +48,11 @@ PARTS: dict[str, Callable[[], None]] = {
     "video": video.run,
 }
 
-WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {"device": device.main, "smoke": smoke.main}
+WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
+    "device": device.main,
+    "examples": examples.main,
+    "smoke": smoke.main,
+}
 
 if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1] in WITH_ARGUMENTS:

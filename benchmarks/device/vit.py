@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 
 from lexiseg_model import catalogue
+from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.clip.towers import ClipTowers, fresh_model
 from lexiseg_model.device import Execution
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
-from lexiseg_model.methods.dense_clip.stored import Parts, settings_of
+from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
+from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.types import Precision
 
 SIDE = 448
@@ -18,7 +20,7 @@ def vit(device: torch.device, precision: Precision) -> DenseClipSegmenter:
     """NACLIP over a ViT-B/16; the weights are the same each time."""
     card = catalogue.read_card(catalogue.bundled()["dense-clip"])
     update = {"window": SIDE, "stride": SIDE // 2, "pretrained": None}
-    settings = settings_of(card).model_copy(update=update)
+    settings = settings_of(card, DenseClipSettings).model_copy(update=update)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         model = fresh_model(settings.architecture, quick_gelu=True).eval().requires_grad_(False)

@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -134,6 +135,14 @@ class TextBank:
             made = self.derived[name] = make()
         return made
 
+    def best_of_texts(self, scores: Tensor) -> Tensor:
+        """The best of each class's texts: scores [T, ...] of the vectors -> [K, ...]."""
+        if len(scores) == self.n_classes:
+            return scores
+        owner = torch.from_numpy(self.owner).to(scores.device).view(-1, *[1] * (scores.ndim - 1)).expand_as(scores)
+        best = scores.new_full((self.n_classes, *scores.shape[1:]), -torch.inf)
+        return best.scatter_reduce_(0, owner, scores, "amax")
+
 
 class ExampleVectors(NamedTuple):
     """A class by its examples: `vectors` [V, D] for a bank, and the unit `means` [M, D] of the examples.
@@ -204,6 +213,11 @@ class Segmenter(ABC):
     @abstractmethod
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         """Put the tile features of one plan together."""
+
+    def encode(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Features:
+        """The whole image pass of one image [H, W, 3]; arguments and errors as `plan`."""
+        plan = self.plan(rgb, options)
+        return self.assemble(plan, self.encode_tiles(plan.tiles))
 
     @abstractmethod
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -23,6 +24,8 @@ from lexiseg_model.types import ModelCard
 WEIGHTS = "weights.safetensors"  # file name of imported weights
 READABLE = 0o444
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # prefixes that training adds
+COUNTER = "num_batches_tracked"
+Settings = TypeVar("Settings", bound=BaseModel)
 CRITERION = "criterion."  # prefix of losses that training may save
 # Functions that draw random weights, as torch function modes see them.
 DRAWS = {Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, init.uniform_, init.normal_, init.kaiming_uniform_}
@@ -56,6 +59,52 @@ def names_in_network(saved: Iterable[str]) -> dict[str, str]:
     """Saved tensor names -> names in the network: without wrappers, and without those of losses."""
     named = {name: WRAPPERS.sub("", name) for name in saved}
     return {name: inside for name, inside in named.items() if not inside.startswith(CRITERION)}
+
+
+def require_names(whose: str, state: Collection[str], needed: Collection[str], optional: Collection[str] = ()) -> None:
+    """Raises WeightsError where names of tensors are missing or unknown; `whose` weights they should be."""
+    missing, unknown = sorted(set(needed) - set(state)), sorted(set(state) - set(needed) - set(optional))
+    if missing or unknown:
+        raise WeightsError(f"not the weights of {whose}: missing {_listed(missing)}; unexpected {_listed(unknown)}")
+
+
+def require_tensors(
+    whose: str, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], called: Mapping[str, str] | None = None
+) -> None:
+    """Raises WeightsError where tensors are missing, unknown or of another shape.
+
+    Args:
+        whose: weights they should be, for the message.
+        state: the tensors that came.
+        wanted: tensors of the same names and shapes.
+        called: names of tensors in the file they come from, where these differ, for the message.
+    """
+    require_names(whose, state, wanted)
+    for name, value in wanted.items():
+        if value.shape != state[name].shape:
+            known_as = (called or {}).get(name, name)
+            raise WeightsError(f"{known_as} is {list(state[name].shape)}; expected {list(value.shape)}")
+
+
+def with_counters(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Add the batch norms' counts of batches where a file has none: they decide nothing once statistics are known."""
+    return {name: value for name, value in wanted.items() if name.endswith(COUNTER)} | dict(state)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "none"
+
+
+def settings_of(card: ModelCard, kind: type[Settings]) -> Settings:
+    """The settings of a card, validated by its method's class.
+
+    Raises:
+        WeightsError: they do not validate.
+    """
+    try:
+        return kind.model_validate(card.settings)
+    except ValidationError as error:
+        raise WeightsError(f"{card.name}: the card's settings are not those of {card.method}: {error}") from None
 
 
 class Undrawn(TorchFunctionMode):

@@ -35,8 +35,8 @@ from lexiseg_model.types import ModelCard, Refinement, Region
 from lexiseg_model.vocabulary.examples import cells_of, means_of
 
 TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best
-MOST_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte
-LEAST = 1e-6  # of a threshold of probability, before its logarithm
+MAX_SCORES_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte
+MIN_PROBABILITY = 1e-6  # of a threshold of probability, before its logarithm
 
 
 class PatchTextSettings(BaseModel):
@@ -126,12 +126,12 @@ class PatchTextSegmenter(ClipSegmenter):
         if bank.n_classes == len(bank.owner) or (refine == "pamr" and fast):
             return super().competing(features, bank, refine)
         refined = refine == "pamr"
-        whole = not fast and bank.n_classes * math.prod(features.size) <= MOST_AT_FULL_SIZE
+        whole = not fast and bank.n_classes * math.prod(features.size) <= MAX_SCORES_AT_FULL_SIZE
         parts = list(self._by_class(features, bank, features.size if whole or refined else None, refined))
         classes = torch.cat([best for best, _ in parts])
         everything = torch.stack([of_texts for _, of_texts in parts]).logsumexp(0)
         best = (classes * self.probability_scale).logsumexp(0)
-        others = everything + torch.log1p(-(best - everything).clamp(max=-LEAST).exp())
+        others = everything + torch.log1p(-(best - everything).clamp(max=-MIN_PROBABILITY).exp())
         return Competing(classes, others, refined)
 
     @torch.inference_mode()
@@ -167,7 +167,7 @@ class PatchTextSegmenter(ClipSegmenter):
             if refined:
                 guide = normalise(features.tensors["guide"].to(scores.device)[None], self.settings.normalisation)[0]
                 scores = self._refine(scores, windowed.resize(guide, features.size))
-            yield windowed.best_of_texts(scores, part), (scores * self.probability_scale).logsumexp(0)
+            yield part.best_of_texts(scores), (scores * self.probability_scale).logsumexp(0)
 
     def _text_scores(self, features: Features, vectors: Tensor) -> Tensor:
         """Cosines [T, h, w] with vectors [T, D], windows averaged."""
@@ -204,7 +204,7 @@ class PatchTextSegmenter(ClipSegmenter):
     ) -> Tensor:
         """Where the best is less probable than the threshold among all that competes, the pixel is nobody's."""
         least = self.settings.prob_thd if threshold is None else threshold
-        return logits.logsumexp(0) + math.log(max(least, LEAST))
+        return logits.logsumexp(0) + math.log(max(least, MIN_PROBABILITY))
 
     def _refine(self, scores: Tensor, guide: Tensor) -> Tensor:
         steps = PamrSettings(self.settings.pamr_iterations or PamrSettings().iterations, self.settings.pamr_dilations)

@@ -19,7 +19,6 @@ from torch import Tensor
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import InferenceOptions, Layout, Plan, TileFeatures
 from lexiseg_model.masks import windows
-from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import InputSize, Precision
 
 LATTICE = 4  # pixels of the canvas per score, when fast
@@ -113,15 +112,6 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(maps.shape[1:]) == size:
         return maps
     return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
-
-
-def best_of_texts(scores: Tensor, bank: TextBank) -> Tensor:
-    """[T, h, w] of texts -> [K, h, w] of classes: the best of each class's texts."""
-    if len(scores) == bank.n_classes:
-        return scores
-    owner = torch.from_numpy(bank.owner).to(scores.device).view(-1, 1, 1).expand_as(scores)
-    best = scores.new_full((bank.n_classes, *scores.shape[1:]), -torch.inf)
-    return best.scatter_reduce_(0, owner, scores, "amax")
 
 
 def as_kept(features: TileFeatures, precision: Precision) -> TileFeatures:

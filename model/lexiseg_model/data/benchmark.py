@@ -18,6 +18,7 @@ from lexiseg_model.errors import DatasetError
 FOLDER = Path(__file__).parent / "benchmarks"
 PANOPTIC_FOLDER = Path(__file__).parent / "panoptics"
 S = TypeVar("S", bound=BaseModel)
+B = TypeVar("B", bound=BaseModel)
 Convention = Literal["mmseg", "detectron2", "imagenet-s"]
 # From stored value to label: the same; the label plus one; by the table `stored`; or red + 256 green.
 Values = Literal["label", "from-one", "stored", "red-green"]
@@ -131,14 +132,9 @@ class PanopticBenchmark(WithSplits[PanopticSplit]):
         return {entry.id: class_index for class_index, entry in enumerate(self.categories)}
 
 
-def names() -> list[str]:
-    """Every semantic benchmark."""
-    return sorted(path.stem for path in FOLDER.glob("*.json"))
-
-
-def panoptic_names() -> list[str]:
-    """Every panoptic benchmark."""
-    return sorted(path.stem for path in PANOPTIC_FOLDER.glob("*.json"))
+def names(folder: Path = FOLDER) -> list[str]:
+    """Every benchmark of a folder: semantic in FOLDER, panoptic in PANOPTIC_FOLDER."""
+    return sorted(path.stem for path in folder.glob("*.json"))
 
 
 @cache
@@ -148,9 +144,7 @@ def benchmark(name: str) -> Benchmark:
     Raises:
         DatasetError: unknown name.
     """
-    if name not in names():
-        raise DatasetError(f"no benchmark {name!r}; known benchmarks: {', '.join(names())}")
-    return Benchmark.model_validate_json((FOLDER / f"{name}.json").read_bytes())
+    return _read(Benchmark, FOLDER, name)
 
 
 @cache
@@ -160,6 +154,10 @@ def panoptic_benchmark(name: str) -> PanopticBenchmark:
     Raises:
         DatasetError: unknown name.
     """
-    if name not in panoptic_names():
-        raise DatasetError(f"no panoptic benchmark {name!r}; known benchmarks: {', '.join(panoptic_names())}")
-    return PanopticBenchmark.model_validate_json((PANOPTIC_FOLDER / f"{name}.json").read_bytes())
+    return _read(PanopticBenchmark, PANOPTIC_FOLDER, name)
+
+
+def _read(kind: type[B], folder: Path, name: str) -> B:
+    if name not in names(folder):
+        raise DatasetError(f"no benchmark {name!r}; known benchmarks: {', '.join(names(folder))}")
+    return kind.model_validate_json((folder / f"{name}.json").read_bytes())

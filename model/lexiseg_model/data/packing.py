@@ -26,6 +26,7 @@ from PIL import Image
 
 from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair, decode
 from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.files import replace_file
 
 ABOUT, QUARANTINE = "pack.json", "quarantine"
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
@@ -114,9 +115,7 @@ def _claim(target: Path, about: dict[str, object]) -> None:
     elif any(target.glob("*.tar")):
         raise DatasetError(f"{target} holds shards without {ABOUT}; choose another folder")
     else:
-        fresh = path.with_name(f".{ABOUT}")
-        fresh.write_text(json.dumps(about, indent=1))
-        os.replace(fresh, path)
+        replace_file(path, json.dumps(about, indent=1).encode())
     (target / QUARANTINE).mkdir(exist_ok=True)
 
 
@@ -147,9 +146,7 @@ def _write_shard(
                     _add(archive, f"{key}{suffix}", content)
             if (number - first) % AHEAD == AHEAD - 1 or number - first == len(places) - 1:
                 on_pairs((number - first) % AHEAD + 1)
-    told = lines.with_name(f".{lines.name}")
-    told.write_text("".join(json.dumps(skipped._asdict()) + "\n" for skipped in broken))
-    os.replace(told, lines)
+    replace_file(lines, "".join(json.dumps(skipped._asdict()) + "\n" for skipped in broken).encode())
     os.replace(fresh, path)
     return broken
 

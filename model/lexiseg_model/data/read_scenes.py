@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.data.annotated import IGNORED, Labels, read_photograph, read_pixels, require_files
-from lexiseg_model.data.benchmark import PanopticBenchmark, PanopticSplit, panoptic_benchmark, panoptic_names
+from lexiseg_model.data.benchmark import PANOPTIC_FOLDER, PanopticBenchmark, PanopticSplit, names, panoptic_benchmark
 from lexiseg_model.data.indexed import CLASSES, IGNORE, IndexedDataset, Sample, list_samples, read_dataset
 from lexiseg_model.data.outlines import CocoFile, read_coco_file, read_segmentation
 from lexiseg_model.data.pairs.source import photographs_beside
@@ -71,7 +71,7 @@ def read_panoptic_scenes(name: str, root: Path, split: str, is_thing: IsThing) -
         DatasetError: the data set is missing, damaged, or has no panoptic truth.
     """
     _refuse_instances(name, "panoptic quality")
-    if name in panoptic_names():
+    if name in names(PANOPTIC_FOLDER):
         return read_panoptic(panoptic_benchmark(name), root, split)
     scenes = _indexed_scenes(read_dataset(root, name, split), is_thing)
     things = {class_index for class_index, entry in enumerate(scenes.classes) if entry.thing}
@@ -103,7 +103,7 @@ def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> 
     if name.endswith(".json"):
         return read_coco_objects(root / name, split)
     _refuse_instances(name, "the IoU of prompts")
-    if name in panoptic_names():
+    if name in names(PANOPTIC_FOLDER):
         panoptic = read_panoptic(panoptic_benchmark(name), root, split)
         return with_truth(panoptic, lambda truth: objects_in(truth, panoptic.classes))
     return object_scenes(root, name, split, is_thing)
@@ -329,7 +329,9 @@ def read_ade_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
 
 def _refuse_instances(name: str, measure: str) -> None:
     if name in INSTANCE_SPLITS:
-        raise DatasetError(f"{name} has instances only, not enough for {measure}; use {' or '.join(panoptic_names())}")
+        raise DatasetError(
+            f"{name} has instances only, not enough for {measure}; use {' or '.join(names(PANOPTIC_FOLDER))}"
+        )
 
 
 def _panoptic_scene(

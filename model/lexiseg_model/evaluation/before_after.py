@@ -78,8 +78,7 @@ def write_samples(before: Segmenter, after: Segmenter, data: IndexedDataset, cou
 def _answer(segmenter: Segmenter, image: Rgb, data: IndexedDataset) -> Rgb:
     classes = tuple(ClassEntry(name) for name in data.classes if name != BACKGROUND)
     vocabulary = Vocabulary(classes, Background() if data.has_background else None, data.name)
-    plan = segmenter.plan(image)
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    features = segmenter.encode(image)
     answer = segment("semantic", segmenter, features, vocabulary)
     return paint(image, answer.label_map, answer.segments)
 

@@ -99,7 +99,6 @@ def count_photographs(
     value_of = np.arange(len(asked)) if not data.has_background else np.append(np.arange(1, len(asked) + 1), 0)
     for sample in data.samples:
         image, truth = sample.read(len(data.classes))
-        plan = segmenter.plan(image)
-        features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-        labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of, refine), plan.size).labels
+        features = segmenter.encode(image)
+        labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of, refine), features.size).labels
         yield count(truth, value_of[labels], len(data.classes))

@@ -26,7 +26,7 @@ from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.runner import TILES
 
-FEWEST_PHOTOGRAPHS = 4  # fewer do not show what ranges to expect
+MIN_PHOTOGRAPHS = 4  # fewer do not show what ranges to expect
 PRODUCTS = ["MatMul", "Gemm"]
 # Relu and Add beside Conv: the range is then taken behind the ReLU, where the negative half is not wasted. With Conv
 # alone 1.0 % fewer labels of `tiny` agree.
@@ -70,9 +70,9 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
     if not tiles and ranges.is_file():
         if not keeping:
             raise ExportError("this ONNX Runtime cannot read ranges; a newer one, or photographs, would do")
-    elif len(tiles) < FEWEST_PHOTOGRAPHS:
+    elif len(tiles) < MIN_PHOTOGRAPHS:
         raise OptionError(
-            f"8 bits need the ranges of this network's activations: give at least {FEWEST_PHOTOGRAPHS} photographs "
+            f"8 bits need the ranges of this network's activations: give at least {MIN_PHOTOGRAPHS} photographs "
             f"with --photos FOLDER, got {len(tiles)}"
         )
     if tiles:

@@ -14,7 +14,7 @@ from lexiseg_model.kernel.calls import turn_crumbs
 
 
 class CrumbRule(BaseModel):
-    """What is a crumb; chosen on training photographs (docs/training.md)."""
+    """What is a crumb; chosen on training photographs (docs/tiny-ablation.md)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lexiseg_model.masks.bilinear import Axis, axis
 from lexiseg_model.masks.rle import LabelRuns
-from lexiseg_model.masks.winners import LEAST, Winners
+from lexiseg_model.masks.winners import MIN_SCORE, Winners
 from lexiseg_model.types import LabelMap
 
 ROOM = 1 << 24  # numbers that are upsampled at a time: 64 MB, and a few times that beside them
@@ -26,7 +26,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> Wi
         size: (H, W) of the answer.
         keep_probability: also give the probability of every pixel's winner.
     """
-    scores = scores.float().clamp_min(LEAST)
+    scores = scores.float().clamp_min(MIN_SCORE)
     n_rows = len(scores)
     y, x = (
         _there(places, scores.device) for places in (axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1]))

@@ -14,7 +14,7 @@ from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.types import LabelMap
 
-MOST_REGIONS = 65_534  # ids are 16-bit, and one value means nobody
+MAX_REGIONS = 65_534  # ids are 16-bit, and one value means nobody
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ def split(
     # Class by class, the largest first, of equal ones the first in the map.
     order = np.lexsort((-connected.areas, connected.classes))
     of_class = connected.classes[order]
-    new = np.full(len(order), MOST_REGIONS + 1, np.uint16)
+    new = np.full(len(order), MAX_REGIONS + 1, np.uint16)
     owner: list[int] = []
     for index in classes:
         check()
         parts = order[np.searchsorted(of_class, index) : np.searchsorted(of_class, index, side="right")]
-        room = MOST_REGIONS - len(owner)
+        room = MAX_REGIONS - len(owner)
         if index in whole:
             if len(parts) and room:
                 new[parts] = len(owner)
@@ -63,7 +63,7 @@ def split(
         kept = parts[connected.areas[parts] >= smallest][:room]
         new[kept] = len(owner) + np.arange(len(kept))
         owner += [index] * len(kept)
-    new[new > MOST_REGIONS] = len(owner)
+    new[new > MAX_REGIONS] = len(owner)
     painted = compiled.paint(connected, new) if isinstance(connected, compiled.Connected) else new[connected.ids]
     return Regions(painted, np.array(owner, np.int64))
 

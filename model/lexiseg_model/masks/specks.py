@@ -10,11 +10,11 @@ from torch import Tensor
 
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
-from lexiseg_model.masks.regions import MOST_REGIONS, Regions, split
+from lexiseg_model.masks.regions import MAX_REGIONS, Regions, split
 
 
 class SpeckRule(BaseModel):
-    """What is a speck, in shares of the picture; chosen on training photographs (docs/training.md)."""
+    """What is a speck, in shares of the picture; chosen on training photographs (docs/tiny-ablation.md)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,14 +43,14 @@ def without_specks(logits: Tensor, n_classes: int, rule: SpeckRule) -> Tensor:
     """
     if not rule.area:
         return logits
-    if library.ready() and logits.device.type == "cpu" and logits.dtype == torch.float32 and len(logits) < MOST_REGIONS:
+    if library.ready() and logits.device.type == "cpu" and logits.dtype == torch.float32 and len(logits) < MAX_REGIONS:
         tidied = logits.contiguous()
-        compiled.tidy(tidied.numpy(), n_classes, (rule.area, rule.part, rule.least), MOST_REGIONS)
+        compiled.tidy(tidied.numpy(), n_classes, (rule.area, rule.part, rule.least), MAX_REGIONS)
         return tidied
     winner = logits.max(0).indices  # several times as fast as `argmax`
     labels = winner.cpu().numpy().astype(np.uint16)
     regions = split(labels, np.unique(labels).tolist(), 1)
-    if len(regions.owner) >= MOST_REGIONS:
+    if len(regions.owner) >= MAX_REGIONS:
         return logits
     heir = _heirs(regions, _specks(regions, n_classes, rule))
     changed = np.flatnonzero((heir != regions.owner)[regions.labels])

@@ -21,7 +21,7 @@ from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.masks import device_winners
 from lexiseg_model.masks.bilinear import Axis, axes, axis, bands, interpolate
-from lexiseg_model.masks.winners import LEAST, Winners
+from lexiseg_model.masks.winners import MIN_SCORE, Winners
 
 SLACK = 1e-4  # of the scores: rounding must not lose a candidate
 
@@ -65,7 +65,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
     if library.ready():
         places = axes((scores.shape[1], scores.shape[2]), size)
         return Winners(*compiled.winners(scores.float().cpu().numpy(), places, keep_probability))
-    return _winners(scores.clamp_min(LEAST), size, keep_probability)
+    return _winners(scores.clamp_min(MIN_SCORE), size, keep_probability)
 
 
 def _winners(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> Winners:
@@ -99,7 +99,7 @@ def contest(scores: Tensor, size: tuple[int, int], worth: Worth | None = None) -
         Bands from top to bottom; ties go to the lower row of the scores.
     """
     worth = worth or _as_it_is
-    scores = scores.clamp_min(LEAST)
+    scores = scores.clamp_min(MIN_SCORE)
     candidates = _find_candidates(scores, worth)
     # A border of copies at the end, so that every cell has four corners.
     corners = torch.nn.functional.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0].cpu().numpy()

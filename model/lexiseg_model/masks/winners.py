@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lexiseg_model.masks.rle import LabelRuns
 from lexiseg_model.types import LabelMap
 
-LEAST = -1e30  # what -inf counts as: between infinite corners lies no number, between these one that never wins
+MIN_SCORE = -1e30  # what -inf counts as: between infinite corners lies no number, between these one that never wins
 
 
 class Winners(NamedTuple):

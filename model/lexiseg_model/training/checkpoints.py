@@ -1,10 +1,9 @@
-"""Checkpoints: atomic files, random states of all generators, and the choice of the one a run resumes from."""
+"""Checkpoints: random states of all generators, and the choice of the one a run resumes from."""
 
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,27 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.recipe import BUDGETS, CHECKPOINT, RunRecipe, require_same_recipe
 from lexiseg_model.training.schedule import Budget, Reached
 
-READABLE = 0o644  # a worker that serves the weights may be another user
 PLATEAU = "plateau.pt"  # checkpoint from before the learning rate decays
 LENGTHS = (*BUDGETS, "decay_steps", "decay_share")  # settings of the run's length and decay
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file atomically and durably: a kill leaves the old or the new content; others may read it."""
-    fresh = path.with_name(f"{path.name}.new")
-    write(fresh)
-    fresh.chmod(READABLE)
-    with fresh.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # makes the rename durable
-    finally:
-        os.close(folder)
 
 
 def begin_random(seed: list[int]) -> None:
@@ -118,6 +102,13 @@ def _read(path: Path, recipe: RunRecipe, device: torch.device) -> dict[str, Any]
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    processes = len(state["random"])
+    if "accumulation" in state["recipe"] and processes > 1:
+        # Such a run counted its batches by process; the same recipe would draw others today.
+        raise RecipeError(
+            f"{path} is of an older version: {processes} processes whose phases state a `batch` of each; expected "
+            "phases with a `global_batch`. Train into another folder with out=FOLDER, or finish it with that version"
+        )
     require_same_recipe(path, state["recipe"], recipe)
     return state
 

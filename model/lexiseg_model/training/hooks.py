@@ -33,12 +33,12 @@ class Hooks(ABC, Generic[Network, Batch]):
         """Scalar loss of one batch with gradients; the network is in training mode."""
 
     @abstractmethod
-    def _told(self) -> dict[str, float]:
-        """Additional figures for the journal, after every `log_steps` steps."""
-
-    @abstractmethod
     def _weights(self) -> dict[str, Tensor]:
         """Tensors of the weights file by name."""
+
+    def _told(self) -> dict[str, float]:
+        """Additional figures for the journal, after every `log_steps` steps; means of `Run.note` need not be here."""
+        return {}
 
     def _validate(self) -> dict[str, float]:
         """Figures of the averaged weights, which `network` holds in eval mode; called in every process."""

@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.checkpoints import write_whole
+from lexiseg_model.files import write_durably
 from lexiseg_model.training.distributed import gather_objects, rank, world_size
 from lexiseg_model.training.recipe import RunRecipe, Tracker
 
@@ -132,7 +132,7 @@ class Journal:
         if self._path.exists():
             lines = self._path.read_bytes().splitlines(True) if step else []
             kept = [line for line in lines if _step_of(line) <= step]
-            write_whole(self._path, lambda fresh: fresh.write_bytes(b"".join(kept)))
+            write_durably(self._path, lambda fresh: fresh.write_bytes(b"".join(kept)))
         self._trackers = [tracker(name, self._recipe, step) for name in self._recipe.trackers]
 
     def say(self, text: str) -> None:

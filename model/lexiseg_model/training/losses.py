@@ -7,6 +7,7 @@ under autocast, too. P is the pixels of a mask, logits are before the sigmoid, t
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,21 @@ INITIAL_TEMPERATURE = 0.07  # CLIP, section 2.5
 MAX_SCALE = 100.0
 MASKFORMER = MaskLossSettings()
 NOT_FINITE = 1e30  # cost of a pair without a finite one
+
+
+@dataclass(frozen=True)
+class LossParts:
+    """Weighted parts of a loss, each a scalar field of a subclass."""
+
+    @property
+    def total(self) -> Tensor:
+        """Their sum."""
+        return torch.stack([getattr(self, field.name) for field in fields(self)]).sum()
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The value of each."""
+        return {field.name: getattr(self, field.name).item() for field in fields(self)}
 
 
 class Contrast(nn.Module):

@@ -1,10 +1,12 @@
-"""The model card of a finished run: origin, lineage, commit and terms of the weights."""
+"""The model card of a finished run: origin, lineage, terms of the weights, measured quality."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +14,14 @@ import yaml
 
 from lexiseg_model.catalogue.method import CARD
 from lexiseg_model.catalogue.weights import file_digest, let_others_read
+from lexiseg_model.data.indexed import IndexedDataset
+from lexiseg_model.data.read_scenes import object_scenes
+from lexiseg_model.evaluation.counts import Scores
+from lexiseg_model.evaluation.run import evaluate
+from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.types import ModelCard
+from lexiseg_model.types import ModelCard, PromptQuality, Quality
 
 ROOT = Path(__file__).parents[3]  # of a checkout
 RECIPE_FILE = "recipe.yaml"  # written by a run beside its weights
@@ -112,6 +120,41 @@ def terms(folder: Path) -> str | None:
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             return next((line.strip(" #*")[:MAX_TERMS] for line in lines if line.strip(" #*")), None)
     return None
+
+
+def measure_quality(segmenter: Segmenter, sets: Iterable[IndexedDataset]) -> dict[str, Quality]:
+    """Evaluate a model on splits, print a line for each, and give the card's `quality`."""
+    quality = {}
+    for data in sets:
+        reached = evaluate(segmenter, data).scores
+        print(f"{data.name}: mIoU {reached.miou:.2f} %, pixel accuracy {reached.pixel_accuracy:.2f} %", flush=True)
+        quality[data.name] = quality_of(reached, data)
+    return quality
+
+
+def quality_of(reached: Scores, data: IndexedDataset) -> Quality:
+    """Figures of a split as a card states them."""
+    return Quality(
+        miou=round(reached.miou, 2), pixel_accuracy=round(reached.pixel_accuracy, 2), images=len(data.samples)
+    )
+
+
+def measure_prompts(segmenter: Segmenter, root: Path, name: str, photographs: int | None = None) -> PromptQuality:
+    """Answers to a point in and a box around every object of the first photographs of a val split; zeros without any.
+
+    A line with the figures is printed.
+    """
+    by_point: list[float] = []
+    by_box: list[float] = []
+    for scene in islice(object_scenes(root, name, "val", lambda _: True).scenes, photographs):
+        objects = scene.read_truth()
+        if objects.labels:
+            features = segmenter.encode(scene.read_image())
+            by_point += centre_points().reach(segmenter, features, objects).best.tolist()
+            by_box += tight_boxes().reach(segmenter, features, objects).best.tolist()
+    point, box = (round(100 * sum(reached) / max(1, len(reached)), 2) for reached in (by_point, by_box))
+    print(f"{name}: IoU of a box's mask {box} %, of a point's best mask {point} %", flush=True)
+    return PromptQuality(point=point, box=box, objects=len(by_box))
 
 
 def write_card(card: ModelCard, folder: Path) -> None:

@@ -180,6 +180,16 @@ class RunRecipe(BaseModel):
         return phases
 
 
+class PairsRecipe(RunRecipe):
+    """Settings of every run on captioned photographs."""
+
+    pairs: list[Path] = Field([Path("captions")], min_length=1, description="captioned photographs, below `data`")
+    held_out: int = Field(0, ge=0, description="pairs that are not trained on, for validation")
+    shrunk: int | None = Field(None, ge=32, description="short side of photographs kept in memory; null: as they are")
+    views: DeitSettings = DeitSettings()
+    mismatched: bool = Field(False, description="captions of other photographs: a control, which learns no words")
+
+
 def with_budget(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     """Remove from a recipe's values the run lengths that setting `key` replaces.
 

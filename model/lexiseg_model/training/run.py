@@ -25,13 +25,13 @@ from safetensors.torch import save
 from torch import nn
 
 from lexiseg_model.errors import TrainingError
+from lexiseg_model.files import write_durably
 from lexiseg_model.training.checkpoints import (
     PLATEAU,
     begin_random,
     find_checkpoint,
     random_states,
     restore_random,
-    write_whole,
 )
 from lexiseg_model.training.distributed import gather_objects, join, largest, mean, rank, world_size
 from lexiseg_model.training.hooks import Hooks
@@ -73,6 +73,7 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
         self.ending = ""  # why `train` returned no weights
         self.decayed = False  # whether the learning rate has begun to decay
         self._warm = Reached()  # progress at the end of warm-up
+        self._noted: dict[str, list[float]] = {}  # figures of the steps since the last line of the journal
 
     @property
     def progress(self) -> float:
@@ -233,6 +234,11 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
                 "holds their batches and the state before them"
             )
 
+    def note(self, **figures: float) -> None:
+        """Record figures of a batch, such as parts of its loss: the journal gets their means under these names."""
+        for name, value in figures.items():
+            self._noted.setdefault(name, []).append(float(value))
+
     def autocast(self) -> torch.autocast:
         """Context in which products have the run's number type."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -242,6 +248,8 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
         self.skips.gather()
         finite = [loss for loss in losses if math.isfinite(loss)]
         left = pace.seconds_left
+        noted = {name: round(math.fsum(values) / len(values), 4) for name, values in self._noted.items()}
+        self._noted.clear()
         return {
             "decayed": self.decayed,
             "crops": self.crops_seen,
@@ -252,6 +260,8 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
             "examples_per_second": round(pace.examples_per_second, 2),
             "minutes_left": None if left is None else round(left / 60, 1),
             **({"nonfinite": len(losses) - len(finite)} if len(finite) < len(losses) else {}),
+            **noted,
+            "skipped": len(self.skips),
         } | self._told()
 
     def _learning_rate(self) -> float:
@@ -313,7 +323,7 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
             return
         self._write_weights(self.recipe.out / self.file)
         values = yaml.safe_dump(self.recipe.model_dump(mode="json"))
-        write_whole(self.recipe.out / RECIPE, lambda fresh: fresh.write_text(values))
+        write_durably(self.recipe.out / RECIPE, lambda fresh: fresh.write_text(values))
 
     def _write_state(self, path: Path) -> None:
         """Write everything a run needs to resume, in rank 0; every process calls it."""
@@ -334,7 +344,7 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
             "recipe": self.recipe.model_dump(mode="json"),
             "own": self._state(),
         }
-        write_whole(path, lambda fresh: torch.save(state, fresh))
+        write_durably(path, lambda fresh: torch.save(state, fresh))
 
     def _write_weights(self, path: Path) -> None:
         half = {
@@ -343,7 +353,7 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
             if value.is_floating_point()
         }
         # Not `save_file`: a kill would leave its temporary file behind.
-        write_whole(path, lambda fresh: fresh.write_bytes(save(half)))
+        write_durably(path, lambda fresh: fresh.write_bytes(save(half)))
 
     def _resume(self) -> str | None:
         """Resume from a checkpoint, if there is one; returns a line for the log."""

@@ -6,7 +6,6 @@ that comes again costs a lookup. The raw rows that banks are made of are cached 
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from itertools import compress
 
@@ -99,14 +98,6 @@ def words_as_one(bank: TextBank) -> TextBank:
         return replace(bank, owner=np.minimum(bank.owner, first), n_classes=first + 1, n_background=1)
 
     return bank.once("words as one", merge)
-
-
-def highest_per_class(of_texts: Tensor, bank: TextBank) -> Tensor:
-    """The highest value of each class: values of texts [T] -> [K]."""
-    if len(of_texts) == bank.n_classes:
-        return of_texts
-    owner = torch.from_numpy(bank.owner).to(of_texts.device)
-    return of_texts.new_full((bank.n_classes,), -math.inf).scatter_reduce_(0, owner, of_texts, "amax")
 
 
 def directions(bank: TextBank) -> Tensor:

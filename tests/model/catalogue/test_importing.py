@@ -95,7 +95,7 @@ def test_weights_that_are_no_numbers_are_not_imported(value: float, tmp_path: Pa
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"settings": {"stride": 3}}, "settings are not S-Seg's"),
+        ({"settings": {"stride": 3}}, "settings are not those of s_seg"),
         ({"settings": WINDOWS}, r"settings\.window 64 and panoptic\.source proposals for tasks instance, panoptic"),
         ({"embedding": 512}, "says embedding 512, its settings 16"),
         ({"input": {"short_side": 64, "long_side": 128, "multiple": 16}}, "multiple is 16; expected a multiple of 32"),

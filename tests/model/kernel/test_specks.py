@@ -31,7 +31,7 @@ def test_any_logits(logits: NDArray[np.float32], has_nobody: bool, rule: SpeckRu
 
 
 def test_too_many_regions_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(specks, "MOST_REGIONS", 3)
+    monkeypatch.setattr(specks, "MAX_REGIONS", 3)
     logits = torch.rand(5, 8, 8, generator=torch.Generator().manual_seed(0))
 
     compiled, plain = both_ways(lambda: without_specks(logits.clone(), 4, SpeckRule()))

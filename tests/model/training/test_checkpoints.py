@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from torch import Tensor
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipe import Phase, is_begun
+from lexiseg_model.training.recipe import CHECKPOINT, Phase, is_begun
 from tests.model.training.toy import ToyBatch, ToyRun, recipe_for
 
 
@@ -31,17 +33,17 @@ def stopped(out: Path, **values: Any) -> str:
 
 
 def told(capsys: pytest.CaptureFixture[str], out: Path, **values: Any) -> tuple[list[int], str]:
-    """Which batches a run saw that went on, and its first line."""
+    """Which batches a run saw that went on, and its first line without the time that it took."""
     capsys.readouterr()
     run = ToyRun(recipe_for(out, **values))
     run.train()
-    return run.seen, capsys.readouterr().out.splitlines()[0]
+    return run.seen, re.sub(r", [\d.]+ minutes", "", capsys.readouterr().out.splitlines()[0])
 
 
 def test_a_resumed_run_prints_its_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped(tmp_path) == "SIGINT at step 8; start it again to resume"
 
-    assert told(capsys, tmp_path) == ([8, 9], "resumed at step 8, 0.0 minutes")
+    assert told(capsys, tmp_path) == ([8, 9], "resumed at step 8")
 
 
 def test_another_length_during_decay_prints_where_the_decay_restarts(
@@ -53,7 +55,7 @@ def test_another_length_during_decay_prints_where_the_decay_restarts(
 
     assert seen == list(range(5, 12))
     assert line == (
-        "resumed at step 5, 0.0 minutes (plateau.pt), not at step 8: steps was 10, is 12, and the learning rate "
+        "resumed at step 5 (plateau.pt), not at step 8: steps was 10, is 12, and the learning rate "
         "decayed from there; 3 steps are trained again"
     )
 
@@ -89,3 +91,13 @@ def test_a_changed_recipe_value_is_named_by_its_key(tmp_path: Path) -> None:
         f"rate_factors.head was 2.0, is None. Continue with its own recipe, `lexiseg train {tmp_path}/recipe.yaml`, "
         "or train into another folder with out=FOLDER"
     )
+
+
+def test_an_old_checkpoint_of_several_processes_is_refused_with_what_came_and_what_was_expected(tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path)
+    old = [{"after": 0.0, "crop": 64, "batch": 2}]
+    values = recipe.model_dump(mode="json") | {"accumulation": 1, "phases": old}
+    torch.save({"recipe": values, "random": [{}, {}]}, tmp_path / CHECKPOINT)
+
+    with pytest.raises(RecipeError, match=r"2 processes whose phases state a `batch` .* expected phases with"):
+        ToyRun(recipe).train()

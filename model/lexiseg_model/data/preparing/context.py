@@ -8,9 +8,8 @@ splits of VOC 2010 (4,998 and 5,105).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,29 +30,27 @@ NUMBERS = (
 LARGEST = 459
 MAPS, LISTS = "SegmentationClassContext", "ImageSets/SegmentationContext"
 SPLITS = ("train", "val")
-PIECE = 1 << 20  # characters read at a time
 
 
 def write_from_json(listing: Path, devkit: Path) -> None:
     """Write the maps and lists of both splits beside VOC 2010's photographs.
 
-    Of the JSON (590 MB) only the compressed segments of these splits are kept in memory.
+    The JSON has 590 MB; reading it takes a few times as much memory.
 
     Raises:
         DatasetError: the file is not the challenge's.
     """
     numbers = _class_of_number()
     try:
-        photographs = {each["image_id"]: each for each in entries(listing, "images") if each["phase"] in SPLITS}
+        content = json.loads(listing.read_bytes())
+        photographs = {each["image_id"]: each for each in content["images"] if each["phase"] in SPLITS}
         segments: dict[Any, list[tuple[dict[str, Any], int]]] = {image_id: [] for image_id in photographs}
-        n_segments = 0
-        for entry in entries(listing, "annos_segmentation"):
-            n_segments += 1
+        if not content["annos_segmentation"]:
+            raise ValueError("no segment in it")
+        for entry in content["annos_segmentation"]:
             if entry["image_id"] in segments:
                 value = int(numbers[int(entry["category_id"])])
                 segments[entry["image_id"]].append((entry["segmentation"], value))
-        if not n_segments:
-            raise ValueError("no segment in it")
         names: dict[str, list[str]] = {split: [] for split in SPLITS}
         (devkit / MAPS).mkdir(parents=True, exist_ok=True)
         for image_id, photograph in photographs.items():
@@ -90,73 +87,6 @@ def write_from_matlab(archive: Path, devkit: Path) -> None:
             labels = _class_of_number()[_label_map(devkit / "trainval" / f"{name}.mat")]
             Image.fromarray(labels).save(devkit / MAPS / f"{name}.png")
         _write_list(present, devkit, split)
-
-
-class _JsonStream:
-    """Values of a JSON text that is read piece by piece."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self._decoder = json.JSONDecoder()
-        self._text = ""
-
-    def took(self, sign: str) -> bool:
-        """Whether `sign` comes next; if so, it is consumed."""
-        self._text = self._text.lstrip() or self._file.read(PIECE).lstrip()
-        if not self._text.startswith(sign):
-            return False
-        self._text = self._text[1:]
-        return True
-
-    def expect(self, sign: str) -> None:
-        """Consume `sign`.
-
-        Raises:
-            ValueError: something else comes next.
-        """
-        if not self.took(sign):
-            raise ValueError(f"expected {sign!r}, got {self._text[:20]!r}")
-
-    def value(self) -> Any:
-        """Consume the next value; reads on while it is incomplete."""
-        while True:
-            self._text = self._text.lstrip()
-            try:
-                parsed, end = self._decoder.raw_decode(self._text)
-                complete = end < len(self._text)  # a number may continue
-            except ValueError:
-                complete = False
-            if complete or not (more := self._file.read(max(PIECE, len(self._text)))):
-                break
-            self._text += more
-        parsed, end = self._decoder.raw_decode(self._text)
-        self._text = self._text[end:]
-        return parsed
-
-    def items(self) -> Iterator[Any]:
-        """The items of an array whose opening bracket is consumed."""
-        while not self.took("]"):
-            yield self.value()
-            self.took(",")
-
-
-def entries(path: Path, name: str) -> Iterator[Any]:
-    """Entries of the list with this name in the outermost object of a large JSON, one at a time.
-
-    Raises:
-        ValueError: it is not JSON, or its outermost value is not an object.
-    """
-    with path.open(encoding="utf-8-sig") as file:
-        stream = _JsonStream(file)
-        stream.expect("{")
-        while not stream.took("}"):
-            key = stream.value()
-            stream.expect(":")
-            if stream.took("["):
-                yield from (entry for entry in stream.items() if key == name)
-            else:
-                stream.value()
-            stream.took(",")
 
 
 def _label_map(path: Path) -> NDArray[np.integer]:

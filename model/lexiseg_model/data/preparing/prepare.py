@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -17,6 +16,7 @@ from lexiseg_model.data.indexed import CLASSES, IGNORE
 from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.data.preparing.official import Official, official_sets, own_splits
 from lexiseg_model.errors import DatasetError, MissingFilesError
+from lexiseg_model.files import replace_file
 from lexiseg_model.masks.png import to_png
 
 OFFICIAL = "official"  # folder of DST for unpacked archives, in the layout that `lexiseg eval` reads
@@ -74,7 +74,7 @@ def prepare(
             share = f"{len(lacking)} of the {len(sizes)} photographs of our split of {official.own}"
             prepared.missing["val"] = f"{share} are missing, such as {lacking[0]}"
     _claim(prepared.folder, own)
-    _replace(prepared.folder / CLASSES, json.dumps(official.classes, ensure_ascii=False, indent=1).encode())
+    replace_file(prepared.folder / CLASSES, json.dumps(official.classes, ensure_ascii=False, indent=1).encode())
     for split, images in splits.items():
         on_count(len(images))
         for image in images:
@@ -154,11 +154,5 @@ def _write(image: AnnotatedImage, folder: Path, size: tuple[int, int] | None) ->
         picture, mask = picture.resize(size, Image.Resampling.LANCZOS), mask.resize(size, Image.Resampling.NEAREST)
     content = BytesIO()
     picture.save(content, "JPEG", quality=QUALITY)
-    _replace(folder / "images" / f"{name}.jpg", content.getvalue())
-    _replace(mask_path, to_png(np.asarray(mask)))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}")
-    fresh.write_bytes(content)
-    os.replace(fresh, path)
+    replace_file(folder / "images" / f"{name}.jpg", content.getvalue())
+    replace_file(mask_path, to_png(np.asarray(mask)))

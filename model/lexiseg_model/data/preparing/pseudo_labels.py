@@ -16,6 +16,7 @@ from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample
 from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.features import InferenceOptions
+from lexiseg_model.files import replace_file
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
@@ -25,7 +26,7 @@ from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 ABOUT, SKIPPED = "pseudo-labels.json", "skipped.jsonl"
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-MOST_CLASSES = IGNORE  # values 0 to 254
+MAX_CLASSES = IGNORE  # values 0 to 254
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ def write_pseudo_labels(
     """
     vocabulary = labelling.vocabulary
     classes = [BACKGROUND] * (vocabulary.background is not None) + [entry.name for entry in vocabulary.classes]
-    if len(classes) > MOST_CLASSES:
-        raise OptionError(f"{len(classes)} classes; a mask of 8 bits holds at most {MOST_CLASSES}")
+    if len(classes) > MAX_CLASSES:
+        raise OptionError(f"{len(classes)} classes; a mask of 8 bits holds at most {MAX_CLASSES}")
     folder = target / labelling.split
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
@@ -108,7 +109,7 @@ def write_pseudo_labels(
             skips.add([Skipped(error.sample, error.reason)])
         else:
             _link(path, folder / "images" / path.name)
-            _replace(mask_path, to_png(mask))  # last: what has a mask is done
+            replace_file(mask_path, to_png(mask))  # last: what has a mask is done
             written += 1
         on_image()
     return Labelled(written, len(images) - len(missing), skips)
@@ -118,11 +119,10 @@ def _mask(
     segmenter: Segmenter, image: NDArray[np.uint8], labelling: Labelling, rows_of: KnownRows
 ) -> NDArray[np.uint8]:
     """[H, W] mask values of one photograph."""
-    plan = segmenter.plan(image, InferenceOptions(max_side=labelling.max_side))
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    features = segmenter.encode(image, InferenceOptions(max_side=labelling.max_side))
     vocabulary = labelling.vocabulary
     logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
-    won = winners(logits, plan.size, keep_probability=True)
+    won = winners(logits, features.size, keep_probability=True)
     n_classes = len(vocabulary.classes)
     # With a background the last row is nobody, value 0, and classes count from 1.
     values = np.arange(n_classes) if vocabulary.background is None else np.append(np.arange(1, n_classes + 1), 0)
@@ -151,19 +151,13 @@ def _claim(folder: Path, segmenter: Segmenter, labelling: Labelling) -> None:
         return
     if any((folder / "masks").iterdir()):
         raise DatasetError(f"{folder} holds masks already, and no {ABOUT} that says of what; choose another folder")
-    _replace(path, json.dumps(about, indent=1).encode())
+    replace_file(path, json.dumps(about, indent=1).encode())
 
 
 def _write(path: Path, content: bytes, other: str) -> None:
     if path.exists() and json.loads(path.read_bytes()) != json.loads(content):
         raise DatasetError(f"{path} is {other}; choose another folder")
-    _replace(path, content)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}")
-    fresh.write_bytes(content)
-    os.replace(fresh, path)
+    replace_file(path, content)
 
 
 def _link(source: Path, target: Path) -> None:

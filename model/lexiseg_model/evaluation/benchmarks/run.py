@@ -91,16 +91,15 @@ class _BenchmarkJudge:
 
     def _labels(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
         segmenter = self._segmenter
-        plan = segmenter.plan(rgb)
         with torch.inference_mode():
-            features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+            features = segmenter.encode(rgb)
             scores = segmenter.refined_scores(features, self._bank) if self._refine == "pamr" else None
             if scores is None:
                 scores = segmenter.class_scores(features, self._bank)
                 if self._refine == "pamr":
                     return self._reduce_refined(scores, features)
             nobody = self._nobody_of(features, scores) if self._has_nobody else None
-            return reduce_to_labels(scores, plan.size, self._reduction(self._scale, nobody))
+            return reduce_to_labels(scores, features.size, self._reduction(self._scale, nobody))
 
     def _reduce_refined(self, scores: Tensor, features: Features) -> NDArray[np.uint16]:
         """PAMR for methods without a refinement of their own: the background competes before it."""

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import SampleError
-from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import LabelMap, Vocabulary
@@ -42,14 +41,13 @@ class Agreement:
 
 def label(segmenter: Segmenter, image: NDArray[np.uint8], vocabulary: Vocabulary, rows_of: KnownRows) -> LabelMap:
     """Labels [H, W] uint16 of a photograph [H, W, 3], 0 for nobody."""
-    plan = segmenter.plan(image, InferenceOptions())
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    features = segmenter.encode(image)
     logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
     n_classes = len(vocabulary.classes)
     values = np.arange(1, n_classes + 1)
     if vocabulary.background is not None:
         values = np.append(values, NOBODY)  # the last row is nobody
-    return values.astype(np.uint16)[winners(logits, plan.size).labels]
+    return values.astype(np.uint16)[winners(logits, features.size).labels]
 
 
 def label_all(

@@ -96,9 +96,8 @@ class Examiner:
 
     def _read(self, sample: Sample) -> tuple[Features, NDArray[np.uint8]]:
         rgb, truth = sample.read(self._n)
-        plan = self._segmenter.plan(rgb)
         with torch.inference_mode():
-            return self._segmenter.assemble(plan, self._segmenter.encode_tiles(plan.tiles)), truth
+            return self._segmenter.encode(rgb), truth
 
     def _logits(self, features: Features, values: list[int], background: Background | None) -> Tensor:
         """Logits [len(values), h, w] of classes by mask value, plus a row for the background."""

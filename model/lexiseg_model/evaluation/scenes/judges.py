@@ -15,7 +15,6 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, Record, folder_of
 from lexiseg_model.evaluation.scenes.oracle import PromptProtocol
 from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
-from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, Refinement, Segmentation, Task, Vocabulary
@@ -96,7 +95,7 @@ class _ClassJudge:
 
     def answer(self, rgb: Rgb) -> Segmentation:
         with torch.inference_mode():
-            features = encode(self.segmenter, rgb)
+            features = self.segmenter.encode(rgb)
             return segment(self._task, self.segmenter, features, self._vocabulary, self._options, self._rows_of)
 
 
@@ -150,15 +149,9 @@ class PromptJudge:
         if not truth.labels:
             return {"objects": []}
         with torch.inference_mode():
-            reached = self._reach(self._segmenter, encode(self._segmenter, rgb), truth)
+            reached = self._reach(self._segmenter, self._segmenter.encode(rgb), truth)
         firsts = [None] * len(truth.labels) if reached.first is None else reached.first.tolist()
         return {"objects": [list(row) for row in zip(truth.labels, reached.best.tolist(), firsts, strict=True)]}
-
-
-def encode(segmenter: Segmenter, rgb: Rgb) -> Features:
-    """The image pass."""
-    plan = segmenter.plan(rgb)
-    return segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
 
 
 def _expect_size(truth: Sequence[int], rgb: Rgb) -> None:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.scenes import VOID, PanopticTruth, SceneSet
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.panoptic_quality import (
     EXCUSED_ABOVE,
     MATCHES_ABOVE,
@@ -113,7 +112,7 @@ def gather(segmenter: Segmenter, data: SceneSet[PanopticTruth], photographs: int
         there = scene.read_truth()
         for segment in there.segments:
             truth[segment.class_index] += data.classes[segment.class_index].thing and not segment.crowd
-        seen = seen_things(segmenter, encode(segmenter, scene.read_image()), vocabulary, rows_of)
+        seen = seen_things(segmenter, segmenter.encode(scene.read_image()), vocabulary, rows_of)
         parts.append((evidence(seen), reached(seen, there), seen.regions.owner))
     known, best, owner = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Things(known, best, owner, truth)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import Padding
 from lexiseg_model.clip.patch_text import PatchTextSegmenter
@@ -21,7 +22,7 @@ from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, Layout
 from lexiseg_model.methods.dense_clip.network import DenseNetwork, ImagePass
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
-from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts, settings_of
+from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
 from lexiseg_model.types import ModelCard, Refinement
 
 
@@ -68,7 +69,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmen
     Raises:
         WeightsError: the weights are missing, damaged, or of another model.
     """
-    settings = settings_of(card)
+    settings = settings_of(card, DenseClipSettings)
     return DenseClipSegmenter(open_parts(folder, card, settings), settings, card, execution)
 
 

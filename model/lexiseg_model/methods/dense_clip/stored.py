@@ -8,10 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, state_digest
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of, state_digest
 from lexiseg_model.clip.dino import DinoTower, dino_from_hub, dino_from_state
 from lexiseg_model.clip.towers import ClipTowers, from_hub, from_state, hub_file
 from lexiseg_model.errors import WeightsError
@@ -30,18 +29,6 @@ class Parts(NamedTuple):
     proxy: DinoTower | None
     heads: DinoiserHeads | None
     digest: str
-
-
-def settings_of(card: ModelCard) -> DenseClipSettings:
-    """The settings of a card.
-
-    Raises:
-        WeightsError: they do not validate.
-    """
-    try:
-        return DenseClipSettings.model_validate(card.settings)
-    except ValidationError as error:
-        raise WeightsError(f"{card.name}: the card's settings are not those of dense_clip: {error}") from None
 
 
 def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Parts:
@@ -77,7 +64,7 @@ def fetch_from_hub(card: ModelCard) -> None:
     Raises:
         WeightsError: they cannot be had; the message says the two ways to provide them.
     """
-    settings = settings_of(card)
+    settings = settings_of(card, DenseClipSettings)
     _refuse_heads(card, settings)
     hub_file(settings.architecture, _tag(card, settings))
     if settings.policy == "proxyclip":

@@ -13,7 +13,6 @@ from timm.models.swin_transformer import SwinTransformerBlock
 from timm.models.swin_transformer_v2 import SwinTransformerV2Block
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue.hub import fetch
 from lexiseg_model.clip.checkpoint import State, read_tensors
 from lexiseg_model.errors import OptionError, ShapeError, WeightsError
 
@@ -54,7 +53,6 @@ def _padded(maps: Tensor, window: tuple[int, int]) -> Tensor:
 
 
 STRIDES = (4, 8, 16, 32)  # of res2..res5
-FILES = ("model.safetensors", "pytorch_model.bin")  # as timm's hub has them
 # Networks that are built for one size of image, and how they are told to take any. Their last stage has a single window
 # at that size, which timm then never shifts; on larger images MaskFormer's shifts there too.
 _SWIN = {"strict_img_size": False, "always_partition": True}
@@ -77,7 +75,7 @@ class Pyramid(nn.Module):
         Args:
             name: timm's.
             drop_path: share of residual branches that training leaves out; None for networks that know none.
-            weights: a file in timm's format to start from, None for fresh weights. See `hub_weights`.
+            weights: a file in timm's format to start from, None for fresh weights.
 
         Raises:
             OptionError: timm has no such network, or it has no features at those strides.
@@ -107,19 +105,6 @@ class Pyramid(nn.Module):
         maps = self.body(images)[-len(STRIDES) :]
         normed = [norm(one) for norm, one in zip(self.norms, maps, strict=True)]
         return [one.permute(0, 3, 1, 2).contiguous() for one in normed] if self._channels_last else normed
-
-
-def hub_weights(name: str, cache: Path | None = None) -> Path:
-    """File of a backbone's weights on timm's hub; ImageNet's where the name carries no other tag.
-
-    Raises:
-        OptionError: timm has no weights of that network.
-        WeightsError: they cannot be had; says the two ways to provide them.
-    """
-    config = timm.get_pretrained_cfg(name) if is_model(name.partition(".")[0]) else None
-    if config is None or not config.hf_hub_id:
-        raise OptionError(f"timm has no weights for backbone {name!r}")
-    return fetch(str(config.hf_hub_id), FILES, f"weights of backbone {name}", cache)
 
 
 def _body(name: str, drop_path: float | None, weights: Path | None) -> Any:

@@ -13,14 +13,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import names_in_network, naming_files
+from lexiseg_model.catalogue.weights import names_in_network, naming_files, require_tensors, with_counters
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.s_seg.decoder import MaskHead
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 
-COUNTER = "num_batches_tracked"
 HEAD = "sem_seg_head."
 CLASS_HEAD = f"{HEAD}predictor.class_embed."  # what MaskFormer has and S-Seg has not
 DECODER_LAYER = re.compile(re.escape(f"{HEAD}predictor.transformer.decoder.layers.") + r"(\d+)\.")
@@ -62,56 +60,10 @@ def restore(state: dict[str, Tensor], settings: SSegSettings) -> SSegNetwork:
         OptionError: as `Pyramid`.
     """
     network = SSegNetwork(settings)
-    wanted = network.state_dict()
-    # How many batches a norm has seen decides nothing once its statistics are there, and not every file keeps it.
-    state = {name: value for name, value in wanted.items() if name.endswith(COUNTER)} | state
-    missing, unknown = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
-    if missing or unknown:
-        raise WeightsError(
-            f"not the weights of S-Seg over {settings.backbone}: {len(missing)} missing{_first(missing)}; "
-            f"{len(unknown)} unexpected{_first(unknown)}"
-        )
-    for name, value in wanted.items():
-        if value.shape != state[name].shape:
-            raise WeightsError(f"{name} is {list(state[name].shape)}; S-Seg has {list(value.shape)}")
+    state = with_counters(state, network.state_dict())
+    require_tensors(f"S-Seg over {settings.backbone}", state, network.state_dict())
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)
-
-
-def head_from_maskformer(state: dict[str, Tensor], dropout: float = 0.0) -> MaskHead:
-    """The pixel decoder and transformer of a checkpoint; its class head, backbone and criterion are left out.
-
-    Args:
-        state: tensors of the whole checkpoint.
-        dropout: of the decoder, for training that goes on.
-
-    Raises:
-        WeightsError: weights of the head are missing, of odd shapes, or more than it has.
-    """
-    tensors = {
-        name.removeprefix(HEAD): value
-        for name, value in state.items()
-        if name.startswith(HEAD) and not name.startswith(CLASS_HEAD)
-    }
-    try:
-        adapters = [tensors[f"pixel_decoder.adapter_{level}.weight"] for level in (1, 2, 3)]
-        coarsest, queries = tensors["pixel_decoder.layer_4.weight"], tensors["predictor.query_embed.weight"]
-        first = tensors["predictor.transformer.decoder.layers.0.linear1.weight"]
-    except KeyError as error:
-        raise WeightsError(f"not a MaskFormer checkpoint: no {HEAD}{error.args[0]}") from None
-    head = MaskHead(
-        [weight.shape[1] for weight in (*adapters, coarsest)],
-        n_queries=len(queries),
-        depth=_count(DECODER_LAYER, state),
-        dropout=dropout,
-        width=queries.shape[1],
-        hidden=len(first),
-    )
-    try:
-        head.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise WeightsError(f"not a MaskFormer head: {str(error).splitlines()[-1].strip()}") from None
-    return head
 
 
 def _sizes(state: dict[str, Tensor]) -> dict[str, Any]:
@@ -141,7 +93,3 @@ def _settings(named: dict[str, Any]) -> SSegSettings:
 
 def _count(layer: re.Pattern[str], state: dict[str, Tensor]) -> int:
     return 1 + max((int(match[1]) for match in map(layer.match, state) if match), default=0)
-
-
-def _first(names: list[str]) -> str:
-    return f", first {names[0]}" if names else ""

@@ -17,15 +17,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text_side import ClassRule
-from lexiseg_model.clip.windowed import best_of_texts
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
@@ -50,7 +48,7 @@ def class_cosines(masks: Tensor, bank: TextBank) -> Tensor:
         [N, K].
     """
     of_texts = bank.vectors @ masks.T  # [T, D] x [D, N] -> [T, N]
-    return best_of_texts(of_texts[:, None], bank)[:, 0].T
+    return bank.best_of_texts(of_texts).T
 
 
 def class_shares(cosines: Tensor, scale: float) -> Tensor:
@@ -125,7 +123,7 @@ def overlaps(masks: Tensor, others: Tensor) -> Tensor:
     return shared / (flat.sum(1)[:, None] + against.sum(1) - shared).clamp(min=1)
 
 
-LEAST = 1e-8  # of a score, before its logarithm
+MIN_SCORE = 1e-8  # of a score, before its logarithm
 HOW_TO_PROVIDE = (
     "s-seg has no weights here, and its authors released none. Either import a checkpoint of your own training, "
     "`lexiseg models import --method s-seg --checkpoint FILE NAME` with LEXISEG_MODELS_DIR set, or put a model "
@@ -176,7 +174,7 @@ class SSegSegmenter(ClipSegmenter):
 
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         """Logarithms of `pixel_scores`: their softmax is each class's share of a pixel's scores."""
-        return self.pixel_scores(features, bank).clamp(min=LEAST).log()
+        return self.pixel_scores(features, bank).clamp(min=MIN_SCORE).log()
 
     @torch.inference_mode()
     def pixel_scores(self, features: Features, bank: TextBank) -> Tensor:
@@ -205,7 +203,7 @@ class SSegSegmenter(ClipSegmenter):
         """
         least = self._settings.background if threshold is None else threshold
         level = background_level(logits.exp(), least)
-        return level.clamp(min=LEAST).log()
+        return level.clamp(min=MIN_SCORE).log()
 
     # masks
 
@@ -244,7 +242,7 @@ class SSegSegmenter(ClipSegmenter):
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """[K, N]: logarithms of how likely each region shows each class."""
-        return self._shares(features, embeddings, bank, 0).clamp(min=LEAST).log().T
+        return self._shares(features, embeddings, bank, 0).clamp(min=MIN_SCORE).log().T
 
     def _own_masks(self, features: Features) -> Tensor:
         """[N, h, w] logits of the whole image, float32."""
@@ -271,10 +269,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> SSegSegmenter:
             promises what its settings cannot give.
     """
     require_weights(card)
-    try:
-        settings = SSegSettings.model_validate(card.settings)
-    except ValidationError as error:
-        raise WeightsError(f"{folder}: the card's settings are not S-Seg's: {error}") from None
+    settings = settings_of(card, SSegSettings)
     if card.input.multiple % STRIDES[-1]:
         raise WeightsError(
             f"{folder}: the card's input.multiple is {card.input.multiple}; expected a multiple of {STRIDES[-1]}"

@@ -14,10 +14,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
+from lexiseg_model.catalogue.weights import (
+    WEIGHTS,
+    image_digest,
+    read_weights,
+    require_tensors,
+    settings_of,
+    with_counters,
+)
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import BACKGROUND
@@ -30,7 +36,6 @@ from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank, TextRows, Unfam
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
 
 NOWHERE = -1e3  # logit of a class that was never taught
-COUNTER = "num_batches_tracked"
 
 
 class SSegPlusSegmenter(Segmenter):
@@ -99,7 +104,7 @@ class SSegPlusSegmenter(Segmenter):
         logits = features.tensors["logits"].float()
         scores = torch.einsum("tk,khw->thw", bank.vectors, logits)
         scores[~bank.vectors.any(1)] = NOWHERE
-        return windowed.best_of_texts(scores, bank)
+        return bank.best_of_texts(scores)
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
@@ -137,10 +142,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> SSegPlusSegment
     Raises:
         WeightsError: the weights are missing, damaged, or not of the network that the card describes.
     """
-    try:
-        settings = SSegPlusSettings.model_validate(card.settings)
-    except ValidationError as error:
-        raise WeightsError(f"{folder}: the card's settings are not S-Seg+'s: {error}") from None
+    settings = settings_of(card, SSegPlusSettings)
     if not settings.classes or card.embedding != len(settings.classes):
         raise WeightsError(
             f"{folder}: the card has {len(settings.classes)} classes and says embedding {card.embedding}"
@@ -156,10 +158,7 @@ def restore(state: dict[str, Tensor], settings: SSegPlusSettings) -> Student:
         WeightsError: tensors are missing, unknown, or of another shape.
     """
     network = Student(settings.model_copy(update={"drop_path": 0.0}))
-    # How many batches a norm has seen decides nothing once its statistics are there, and not every file keeps it.
-    own = {name: value for name, value in network.state_dict().items() if name.endswith(COUNTER)}
-    try:
-        network.load_state_dict(own | state)
-    except RuntimeError as error:
-        raise WeightsError(f"not the weights of S-Seg+ over {settings.backbone}: {error}") from None
+    state = with_counters(state, network.state_dict())
+    require_tensors(f"S-Seg+ over {settings.backbone}", state, network.state_dict())
+    network.load_state_dict(state)
     return network.eval().requires_grad_(False)

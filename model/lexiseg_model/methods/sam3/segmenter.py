@@ -17,14 +17,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
 from lexiseg_model.catalogue.transformers_model import require_transformers
-from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.sam3 import examples
 from lexiseg_model.methods.sam3.network import NAME, Sam3Network, Sam3Settings, Seen, resized
@@ -120,7 +119,7 @@ class Sam3Segmenter(Segmenter):
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         """Logits [K, h, w] of the probability of each class, at the finest of the maps."""
         maps = torch.cat([_best(seen) for seen in self._seen(features, bank)])
-        return windowed.best_of_texts(maps.clamp(SURE, 1 - SURE).logit(), bank)
+        return bank.best_of_texts(maps.clamp(SURE, 1 - SURE).logit())
 
     @torch.inference_mode()
     def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
@@ -177,9 +176,6 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> Sam3Segmenter:
         WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
     require_transformers(NAME)
-    try:
-        settings = Sam3Settings.model_validate(card.settings)
-    except ValidationError as error:
-        raise WeightsError(f"{card.name}: the card's settings are not those of sam3: {error}") from None
+    settings = settings_of(card, Sam3Settings)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
     return Sam3Segmenter(state, settings, card, image_digest(card, str(card.weights_sha256)), execution)

@@ -8,7 +8,6 @@ Ours: `clip.*` in open_clip's names, `grounder.*`, `sim2mask.*`, and `losses.*` 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import Undrawn
+from lexiseg_model.catalogue.weights import Undrawn, require_names, require_tensors
 from lexiseg_model.clip.checkpoint import read_bare_or_wrapped
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_state
 from lexiseg_model.errors import OptionError, WeightsError
@@ -144,7 +143,7 @@ def from_official(official: State, clip: State | None, architecture: str = ARCHI
     learned, towers = names_of(architecture)
     has_towers = not official.keys().isdisjoint(towers.values())
     needed = [*learned.values(), *(towers.values() if has_towers else ())]
-    _require_names("TCL", official, needed, optional=TEMPERATURES.values())
+    require_names("TCL", official, needed, optional=TEMPERATURES.values())
     state = {
         ours: official[theirs].float() for ours, theirs in names_of(architecture).all.items() if theirs in official
     }
@@ -170,7 +169,7 @@ def to_official(state: State, architecture: str = ARCHITECTURE) -> State:
         WeightsError: tensors are missing or unknown.
     """
     names = names_of(architecture)
-    _require_names("this model", state, [*names.learned, *names.towers], optional=[*TEMPERATURES, _CLIP_SCALE])
+    require_names("this model", state, [*names.learned, *names.towers], optional=[*TEMPERATURES, _CLIP_SCALE])
     return {names.all[name]: value for name, value in state.items() if name in names.all}
 
 
@@ -186,10 +185,7 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
         network = TclNetwork(towers.visual)
     learned = {name: value for name, value in state.items() if not name.startswith((CLIP, LOSSES))}
     wanted = {name: value for name, value in network.state_dict().items() if not name.startswith("visual.")}
-    _require_names("this model", learned, wanted)
-    for name, value in wanted.items():
-        if value.shape != learned[name].shape:
-            raise WeightsError(f"{name} is {list(learned[name].shape)}; expected {list(value.shape)}")
+    require_tensors("this model", learned, wanted)
     network.load_state_dict(learned, strict=False)
     return Restored(towers, network.eval().requires_grad_(False))
 
@@ -198,17 +194,6 @@ def flat_state(restored: Restored) -> State:
     """Back from a model: the state that `restore` takes."""
     learned = {name: value for name, value in restored.network.state_dict().items() if not name.startswith("visual.")}
     return learned | {CLIP + name: value for name, value in restored.towers.state.items()}
-
-
-def _require_names(whose: str, state: State, needed: Collection[str], optional: Collection[str] = ()) -> None:
-    missing = sorted(set(needed) - state.keys())
-    unknown = sorted(state.keys() - set(needed) - set(optional))
-    if missing or unknown:
-        raise WeightsError(f"not the weights of {whose}: missing {_listed(missing)}; unexpected {_listed(unknown)}")
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "none"
 
 
 def _require_same_towers(state: State, clip: State, towers: dict[str, str]) -> None:

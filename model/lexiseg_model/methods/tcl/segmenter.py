@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
@@ -124,7 +123,7 @@ class TclSegmenter(ClipSegmenter):
                 # When fast, tiles are whole patches and the lattice is the grounder's own: nothing to upsample.
                 whole = self._execution.precision == "exact"
                 pixels = blend.to_pixels(quarter, padded, padding) if whole else quarter
-                yield windowed.best_of_texts(pixels[0], bank)
+                yield bank.best_of_texts(pixels[0])
 
         return windowed.merge(of_windows(), layout, self._execution.precision)
 
@@ -150,10 +149,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TclSegmenter:
         WeightsError: the weights are missing, damaged, or not TCL's.
     """
     require_weights(card)
-    try:
-        settings = TclSettings.model_validate(card.settings)
-    except ValidationError as error:
-        raise WeightsError(f"{folder}: the card's settings are not TCL's: {error}") from None
+    settings = settings_of(card, TclSettings)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
     return TclSegmenter(
         restore(state, settings.architecture), settings, card, image_digest(card, str(card.weights_sha256)), execution

@@ -2,7 +2,7 @@
 
 The head tells a mask's quality from the features under it and is off by a tenth and more. Three things that it does not
 see tell good masks from bad ones of the same estimate: their area hardly depends on the threshold, their outline
-follows changes of colour, and of two that are as good the smaller is likelier meant. Figures: docs/training.md.
+follows changes of colour, and of two that are as good the smaller is likelier meant. Figures: docs/tiny-ablation.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lexiseg_model.methods.tiny.settings import ClickOrder
 
 AROUND = 1.0  # logits above and below 0 between which a stable mask keeps its area (SAM's stability score)
 EVERY = 2  # a cell of so many, each way, is counted for areas: a quarter of the time, and as good a choice
-LEAST_SHARE = 1e-4  # of the picture: an empty mask has a logarithm, too
+MIN_SHARE = 1e-4  # of the picture: an empty mask has a logarithm, too
 
 
 class Contrast(NamedTuple):
@@ -53,7 +53,7 @@ def evidence(masks: Tensor, contrast: Contrast) -> Tensor:
     edges = (across * contrast.across).sum((2, 3)) + (down * contrast.down).sum((2, 3))
     sides = across.float().sum((2, 3)) + down.float().sum((2, 3))
     cells = math.prod(some.shape[2:])
-    size = (area / cells + LEAST_SHARE).log()
+    size = (area / cells + MIN_SHARE).log()
     return torch.stack([inner / outer.clamp_min(1e-6 * cells), size, edges / (sides + 1)], 2)
 
 

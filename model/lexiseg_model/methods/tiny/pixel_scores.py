@@ -17,7 +17,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.network import TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.segmenter import Competing, TextBank
-from lexiseg_model.vocabulary.bank import directions, highest_per_class, words_as_one
+from lexiseg_model.vocabulary.bank import directions, words_as_one
 
 SUREST = 0.01  # share of the pixels whose probabilities enter the presence of a class
 CHUNK = 64  # classes in one product, so that memory does not grow with their synonyms
@@ -100,7 +100,7 @@ class PixelScores:
         scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self.nobody))
         n = max(1, round(SUREST * scores.shape[1]))
         surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
-        return highest_per_class(of_texts, bank) + surest
+        return bank.best_of_texts(of_texts) + surest
 
     def must_beat(self, threshold: float | None) -> Tensor:
         """[]: the logit that a class must have beside nobody; `threshold` in 0..1 replaces what was learned."""

@@ -46,7 +46,6 @@ from lexiseg_model.segmenter import (
     Unfamiliar,
 )
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
-from lexiseg_model.vocabulary.bank import highest_per_class
 
 WEIGHTS_FILE = "tiny.safetensors"  # the words of training lie beside it in a file of their own
 IMAGE_PARTS = ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence")
@@ -176,7 +175,7 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def whole_image(self, features: Features, bank: TextBank) -> Tensor:
         """[K]: the logit of each class's most present text, as the head for whole images sees it."""
-        return highest_per_class(self._scores.of_texts(features, bank), bank)
+        return bank.best_of_texts(self._scores.of_texts(features, bank))
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         return [] if self._familiar is None else self._familiar.strangers(classes, rows_of)

@@ -67,7 +67,7 @@ class BoxRule(BaseModel):
 
 
 class LookRule(BaseModel):
-    """Which boxes are looked at closer, and how close; chosen on training photographs (docs/training.md)."""
+    """Which boxes are looked at closer, and how close; chosen on training photographs (docs/tiny-ablation.md)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -7,7 +7,7 @@ in open_clip's names, under `backbone.clip_model.`. Ours: `clip.*`, `masks.*` (`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -16,7 +16,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue.weights import Undrawn, names_in_network, naming_files
+from lexiseg_model.catalogue.weights import Undrawn, names_in_network, naming_files, require_names, require_tensors
 from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, read_tensors
 from lexiseg_model.clip.towers import ClipTowers, from_state
 from lexiseg_model.errors import WeightsError
@@ -103,16 +103,14 @@ def from_official(official: State, clip: State | None = None) -> State:
         name: value for name, value in official.items() if not name.startswith(OFFICIAL_CLIP) and name not in DERIVED
     }
     names = learned_names(depth_of(learned, THEIRS))
-    _require_names("stage one of Unpair-Seg", learned, names.values())
+    require_names("stage one of Unpair-Seg", learned, names.values())
     towers = _only_towers(towers, clip)
     state = {MASKS + ours: learned[theirs].float() for ours, theirs in names.items()}
     return state | {CLIP + name: value.float() for name, value in towers.items()}
 
 
 def _of_training(weights: State, clip: State | None) -> State:
-    unknown = sorted(name for name in weights if not name.startswith((CLIP, MASKS, ADAPTER)))
-    if unknown:
-        raise WeightsError(f"not the weights of Unpair-Seg: unexpected {_listed(unknown)}")
+    require_names("Unpair-Seg", weights, [name for name in weights if name.startswith((CLIP, MASKS, ADAPTER))])
     learned = {name: value.float() for name, value in weights.items() if not name.startswith(CLIP)}
     towers = _only_towers(_under(CLIP, weights), clip)
     return learned | {CLIP + name: value.float() for name, value in towers.items()}
@@ -147,7 +145,7 @@ def to_official(state: State) -> State:
     learned = {name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))}
     learned = {name.removeprefix(MASKS): value for name, value in learned.items()}
     names = learned_names(depth_of(learned, OURS))
-    _require_names("this model", learned, names)
+    require_names("this model", learned, names)
     official = {theirs: learned[ours] for ours, theirs in names.items()}
     return official | {
         OFFICIAL_CLIP + name.removeprefix(CLIP): value for name, value in state.items() if name.startswith(CLIP)
@@ -215,18 +213,5 @@ def _restore_adapter(state: State, sizes: Sizes, names: Mapping[str, str]) -> Re
 def _fill(module: nn.Module, prefix: str, state: State, names: Mapping[str, str]) -> None:
     """From tensors under a prefix and nothing else."""
     wanted = {prefix + name: value for name, value in module.state_dict().items()}
-    _require_names("this model", state, wanted)
-    for name, value in wanted.items():
-        if value.shape != state[name].shape:
-            raise WeightsError(f"{names.get(name, name)} is {list(state[name].shape)}; expected {list(value.shape)}")
+    require_tensors("this model", state, wanted, names)
     module.load_state_dict(_under(prefix, state))
-
-
-def _require_names(whose: str, state: State, needed: Collection[str]) -> None:
-    missing, unknown = sorted(set(needed) - state.keys()), sorted(state.keys() - set(needed))
-    if missing or unknown:
-        raise WeightsError(f"not the weights of {whose}: missing {_listed(missing)}; unexpected {_listed(unknown)}")
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "none"

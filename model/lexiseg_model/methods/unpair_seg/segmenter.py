@@ -15,9 +15,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
+from lexiseg_model.catalogue import weights
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
 from lexiseg_model.clip import by_example, windowed
 from lexiseg_model.clip.text import TextTower
@@ -50,7 +50,7 @@ NAMES = ("masks", "level32", "level16", "level8", "dense", "adapted")
 SURE = regions.SURE
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
 PLACE_STRIDE = 8  # of the finest level, by whose cells objects are told apart in a video
-LEAST = 1e-6  # of a probability, before its logarithm
+MIN_PROBABILITY = 1e-6  # of a probability, before its logarithm
 UNLIKELY = 1e-30  # of a class at a pixel that no mask covers
 HOW_TO_PROVIDE = (
     "unpair-seg has no weights here; CLIP's alone, from the hub, would find no masks. Either import the authors' "
@@ -210,9 +210,9 @@ class UnpairSegSegmenter(Segmenter):
     ) -> Tensor:
         """Where the best is less probable than the threshold, or hardly a mask covers the pixel, it is nobody's."""
         covered = logits.logsumexp(0)
-        unsure = covered + math.log(max(self.settings.probability if threshold is None else threshold, LEAST))
+        unsure = covered + math.log(max(self.settings.probability if threshold is None else threshold, MIN_PROBABILITY))
         # A region's probabilities add up to 1: it covers itself.
-        uncovered = covered < math.log(max(self.settings.covered, LEAST))
+        uncovered = covered < math.log(max(self.settings.covered, MIN_PROBABILITY))
         return torch.where(uncovered, covered + 1, unsure)
 
     @torch.inference_mode()
@@ -301,12 +301,9 @@ def settings_of(card: ModelCard) -> UnpairSegSettings:
     """The settings of a card.
 
     Raises:
-        WeightsError: they do not validate.
+        WeightsError: they do not validate, or the card's input has no whole cells.
     """
-    try:
-        settings = UnpairSegSettings.model_validate(card.settings)
-    except ValidationError as error:
-        raise WeightsError(f"{card.name}: the card's settings are not those of unpair_seg: {error}") from None
+    settings = weights.settings_of(card, UnpairSegSettings)
     if card.input.long_side % STRIDE:
         raise WeightsError(f"{card.name}: input.long_side is {card.input.long_side}; expected a multiple of {STRIDE}")
     return settings

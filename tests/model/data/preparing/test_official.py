@@ -14,7 +14,6 @@ from scipy.io import savemat
 
 from lexiseg_model.data.annotated import read_benchmark
 from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.data.preparing import context
 from lexiseg_model.data.preparing.official import official_set
 from lexiseg_model.data.preparing.prepare import Prepared, prepare
 from lexiseg_model.errors import MissingFilesError
@@ -182,23 +181,3 @@ def test_a_missing_archive_is_reported_with_its_contents(
         run(name, photographs_2010, tmp_path / "sets")
 
     assert any(each.startswith(lacking[:6]) for each in error.value.missing)
-
-
-@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
-@pytest.mark.parametrize("indent", [None, 2])
-def test_entries_of_a_large_json_are_streamed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, indent: int | None
-) -> None:
-    content = {
-        "info": {"by": 'a "name" with ] and }'},
-        "numbers": [1, 22, 333, -4.5e6],
-        "images": [{"id": index, "name": f"é {index}"} for index in range(9)],
-        "empty": [],
-        "version": 12,
-    }
-    monkeypatch.setattr(context, "PIECE", piece)
-    path = tmp_path / "large.json"
-    path.write_text(json.dumps(content, indent=indent, ensure_ascii=False), encoding="utf-8")
-
-    for name in ("numbers", "images", "empty"):
-        assert list(context.entries(path, name)) == content[name]

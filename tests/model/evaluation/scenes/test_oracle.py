@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from lexiseg_model.data.scenes import Objects
-from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import (
     PromptProtocol,
     Reached,
@@ -27,7 +26,7 @@ def reach(
     protocol: PromptProtocol, rows: list[str], of: Objects, segmenter: PromptableColours | None = None
 ) -> Reached:
     segmenter = segmenter or PromptableColours()
-    return protocol.reach(segmenter, encode(segmenter, blocks(rows)), of)
+    return protocol.reach(segmenter, segmenter.encode(blocks(rows)), of)
 
 
 def test_the_deepest_point_is_the_centre_of_a_square() -> None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
+from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
@@ -18,8 +19,8 @@ from lexiseg_model.evaluation.benchmarks.reduction import Reduction, less_probab
 from lexiseg_model.features import Features, Plan
 from lexiseg_model.methods.dense_clip.dinoiser import DinoiserHeads
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
-from lexiseg_model.methods.dense_clip.settings import PolicyName, card_settings
-from lexiseg_model.methods.dense_clip.stored import Parts, settings_of
+from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, card_settings
+from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Precision, Refinement, Vocabulary
@@ -40,7 +41,9 @@ def segmenter(policy: PolicyName = "naclip", precision: Precision = "exact") -> 
         torch.manual_seed(0)
         heads = DinoiserHeads().eval().requires_grad_(False)
     towers = openai_clip_vitb16() if precision == "exact" else deepcopy(openai_clip_vitb16())
-    return DenseClipSegmenter(Parts(towers, None, heads, "golden"), settings_of(card), card, Execution(CPU, precision))
+    return DenseClipSegmenter(
+        Parts(towers, None, heads, "golden"), settings_of(card, DenseClipSettings), card, Execution(CPU, precision)
+    )
 
 
 def picture() -> NDArray[np.uint8]:

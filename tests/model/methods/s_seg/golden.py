@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.methods.s_seg.checkpoint import head_from_maskformer
 from lexiseg_model.methods.s_seg.decoder import MaskHead
 from lexiseg_model.training.losses import (
     MaskLosses,
@@ -59,7 +58,9 @@ def state() -> dict[str, Tensor]:
 
 def head() -> MaskHead:
     """The head with the fixture's weights, every one of them used."""
-    return head_from_maskformer(state(), dropout=0.1).eval()
+    made = MaskHead(CHANNELS, n_queries=64, depth=6, dropout=0.1)
+    made.load_state_dict({name.removeprefix(PREFIX): weight for name, weight in state().items()})
+    return made.eval()
 
 
 def features() -> list[Tensor]:

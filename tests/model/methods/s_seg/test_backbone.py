@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.methods.s_seg.backbone import Pyramid, hub_weights
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.s_seg.backbone import Pyramid
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet"])
@@ -82,12 +81,3 @@ def test_weights_come_from_a_file(tmp_path: Path) -> None:
         Pyramid("test_convnext", weights=tmp_path / "donor.safetensors")
     with pytest.raises(WeightsError, match="absent"):
         Pyramid("test_resnet", weights=tmp_path / "absent.safetensors")
-
-
-def test_without_the_hub_a_published_backbone_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-
-    with pytest.raises(WeightsError, match="swin_small"):
-        hub_weights("swin_small_patch4_window7_224", tmp_path)
-    with pytest.raises(OptionError, match="no_such_network"):
-        hub_weights("no_such_network", tmp_path)

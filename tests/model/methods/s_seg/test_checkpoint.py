@@ -9,27 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.methods.s_seg.checkpoint import head_from_maskformer, read_trained
+from lexiseg_model.methods.s_seg.checkpoint import read_trained
 from tests.model.methods.s_seg import golden
 from tests.model.methods.s_seg.small import SMALL, small_network
-
-
-def test_every_weight_arrives_and_the_class_head_is_left_behind() -> None:
-    extra = {
-        "sem_seg_head.predictor.class_embed.weight": torch.zeros(2, 256),
-        "criterion.empty_weight": torch.ones(2),
-        "backbone.norm0.weight": torch.ones(96),
-    }
-
-    head = head_from_maskformer(golden.state() | extra)
-
-    for name, weight in head.state_dict().items():
-        assert torch.equal(weight, golden.state()[golden.PREFIX + name])
-
-
-def test_a_checkpoint_of_something_else_is_refused() -> None:
-    with pytest.raises(WeightsError, match="adapter_1"):
-        head_from_maskformer({"visual.proj": torch.zeros(2, 2)})
 
 
 def test_a_whole_model_comes_back_with_the_sizes_that_its_weights_show(tmp_path: Path) -> None:
@@ -53,7 +35,7 @@ def test_weights_of_another_model_or_backbone_are_refused_by_the_name_of_their_f
         read_trained(tmp_path / "clip.pth")
     with pytest.raises(WeightsError, match=r"head\.pth: not the weights of S-Seg: no text\.token_embedding"):
         read_trained(tmp_path / "head.pth")
-    with pytest.raises(WeightsError, match=r"last\.pth: not the weights of S-Seg over test_convnext: \d+ missing"):
+    with pytest.raises(WeightsError, match=r"last\.pth: not the weights of S-Seg over test_convnext: missing "):
         read_trained(tmp_path / "last.pth", "test_convnext")
     with pytest.raises(OptionError, match="no backbone 'resnet_of_ours'"):
         read_trained(tmp_path / "last.pth", "resnet_of_ours")

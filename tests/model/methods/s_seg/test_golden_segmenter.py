@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, Plan
-from lexiseg_model.methods.s_seg.segmenter import LEAST, SSegSegmenter
+from lexiseg_model.methods.s_seg.segmenter import MIN_SCORE, SSegSegmenter
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.segmenter import TextBank
 from tests.model.methods.s_seg import golden
@@ -94,7 +94,7 @@ def test_pixel_scores_are_maskformers_sum_over_masks() -> None:
     shares = np.exp(by_class) / np.exp(by_class).sum(1, keepdims=True)
     fine = nn.functional.interpolate(kept["masks"], size=golden.SIZE, mode="bilinear")[0].numpy().astype(np.float64)
     expected = sum(share[:, None, None] / (1 + np.exp(-mask)) for share, mask in zip(shares, fine, strict=True))
-    np.testing.assert_allclose(scores, np.log(np.maximum(expected, LEAST)), atol=1e-4)
+    np.testing.assert_allclose(scores, np.log(np.maximum(expected, MIN_SCORE)), atol=1e-4)
 
 
 def test_scores_of_its_own_regions_are_the_shares_of_their_queries() -> None:

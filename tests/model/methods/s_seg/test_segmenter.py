@@ -14,7 +14,7 @@ from torch import Tensor
 from lexiseg_model import catalogue, tasks
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, Layout
-from lexiseg_model.methods.s_seg.segmenter import LEAST, SSegSegmenter
+from lexiseg_model.methods.s_seg.segmenter import MIN_SCORE, SSegSegmenter
 from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Background, ClassEntry, Precision, Vocabulary
@@ -102,7 +102,7 @@ def test_only_the_likeliest_classes_of_the_image_compete_where_the_card_says_so(
 
     assert (scores.argmax(0) == 1).all()
     assert model.region_scores(found, torch.stack([axis(0)]), bank(axis(0), axis(1)))[0] == pytest.approx(
-        math.log(LEAST)
+        math.log(MIN_SCORE)
     )
 
 

@@ -100,7 +100,6 @@ class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, CropBatch]):
         teacher = Teacher(tower_of(recipe), recipe.least_correlation, recipe.background_likeness)
         self.teacher = teacher.to(self.device).eval()
         self.settings = published_policy("clip_dinoiser").settings
-        self._parts: list[list[float]] = []
 
     def _batches(self, phase: LocalPhase) -> Crops:
         return Crops(self.paths, phase.crop, phase.batch, self.recipe.brightness, self.recipe.seed)
@@ -114,7 +113,7 @@ class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, CropBatch]):
             if self.recipe.mismatched:
                 taught = Taught(*(each.roll(1, 0) for each in taught))
             correlation, objects = heads_losses(self.network, inner, taught)
-        self._parts.append([correlation.item(), objects.item()])
+        self.note(correlation=correlation.item(), objects=objects.item())
         return correlation + objects
 
     def _taught(self, pixels: Tensor, inner: Tensor) -> Taught:
@@ -143,11 +142,6 @@ class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, CropBatch]):
         images = normalise(pixels, self.settings.normalisation)
         _, inner, grid = vision.tokens_with_inner(self.visual, images, self.settings.positions, DEPTH)
         return vision.patch_map(inner[:, 1:], grid)
-
-    def _told(self) -> dict[str, float]:
-        correlation, objects = np.mean(self._parts, axis=0).tolist()
-        self._parts.clear()
-        return {"correlation": round(correlation, 4), "objects": round(objects, 4), "skipped": len(self.skips)}
 
     def _weights(self) -> dict[str, Tensor]:
         return dict(self.average)

@@ -11,16 +11,12 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import configuration, fresh_model, tokenizer
-from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
-from lexiseg_model.training.deit import DeitViews
 from lexiseg_model.training.distributed import gather, rank
 from lexiseg_model.training.losses import MAX_SCALE
-from lexiseg_model.training.pairs import Mismatched, NumberedPairs, PairBatch, PairBatches, Shrunk
-from lexiseg_model.training.recipe import LocalPhase
-from lexiseg_model.training.retrieval import held_out_batch, recall
-from lexiseg_model.training.run import Run
+from lexiseg_model.training.pair_run import PairRun
+from lexiseg_model.training.pairs import PairBatch
+from lexiseg_model.training.retrieval import recall
 
 FILE = "clip.safetensors"
 CONFIGURATION = "open_clip_config.json"  # beside a file, says what towers it holds, and their activation
@@ -60,10 +56,11 @@ class TowerPair(nn.Module):
         return rows
 
 
-class PairTrainer(Run[ClipRecipe, TowerPair, PairBatch]):
+class PairTrainer(PairRun[ClipRecipe, TowerPair]):
     """Trains both towers."""
 
     file = FILE
+    normalisation = "clip"
 
     def __init__(self, recipe: ClipRecipe) -> None:
         """
@@ -72,21 +69,7 @@ class PairTrainer(Run[ClipRecipe, TowerPair, PairBatch]):
             OptionError: open_clip knows no such architecture.
         """
         torch.manual_seed(recipe.seed)
-        super().__init__(recipe, TowerPair(recipe.architecture, recipe.quick_gelu))
-        pairs: PairSource
-        pairs, self.held_out = split_pairs(recipe)
-        pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs
-        self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
-        self._kept_batch: PairBatch | None = None
-
-    def _batches(self, phase: LocalPhase) -> NumberedPairs[PairBatch]:
-        recipe = self.recipe
-        views = DeitViews(recipe.views, phase.crop, "clip")
-        make = PairBatches(views, tokenizer(recipe.architecture))
-        return NumberedPairs(self.pairs, make, phase.batch, recipe.seed)
-
-    def _examples(self) -> int:
-        return sum(self.pairs.sizes)
+        super().__init__(recipe, TowerPair(recipe.architecture, recipe.quick_gelu), tokenizer(recipe.architecture))
 
     def _loss(self, batch: PairBatch) -> Tensor:
         self.skips.add(batch.skipped)
@@ -99,10 +82,8 @@ class PairTrainer(Run[ClipRecipe, TowerPair, PairBatch]):
         """The loss over all held-out pairs at once, and recall among them."""
         if self.held_out is None:
             return {}
-        if self._kept_batch is None:
-            tokenize = tokenizer(self.recipe.architecture)
-            self._kept_batch = held_out_batch(self.held_out, self.recipe.phases[-1].crop, "clip", tokenize)
-        images, tokens = self._kept_batch.images.to(self.device), self._kept_batch.tokens.to(self.device)
+        pairs = self.held_out_pairs
+        images, tokens = pairs.images.to(self.device), pairs.tokens.to(self.device)
         by_image, by_text = F.normalize(self.network.clip.visual(images)), F.normalize(self.network.texts(tokens))
         likeness = by_image @ by_text.T
         logits = likeness * self.network.scale
@@ -111,7 +92,7 @@ class PairTrainer(Run[ClipRecipe, TowerPair, PairBatch]):
         return {"held_out_loss": loss.item()} | recall(likeness)
 
     def _told(self) -> dict[str, float]:
-        return {"scale": round(self.network.clip.logit_scale.exp().item(), 2), "skipped": len(self.skips)}
+        return {"scale": round(self.network.clip.logit_scale.exp().item(), 2)}
 
     def _weights(self) -> dict[str, Tensor]:
         return {name.removeprefix("clip."): value for name, value in self.average.items()}
@@ -120,13 +101,3 @@ class PairTrainer(Run[ClipRecipe, TowerPair, PairBatch]):
         super()._save(name)
         described = {"model_cfg": configuration(self.recipe.architecture) | {"quick_gelu": self.recipe.quick_gelu}}
         (self.recipe.out / CONFIGURATION).write_text(json.dumps(described, indent=2))
-
-
-def split_pairs(recipe: ClipRecipe) -> tuple[PairSource, PairSource | None]:
-    """What is trained on, and what is held out, the same pairs for every seed.
-
-    Raises:
-        DatasetError: there are no pairs.
-    """
-    source = open_pairs(*(recipe.data / path for path in recipe.pairs))
-    return set_apart(source, recipe.held_out) if recipe.held_out else (source, None)

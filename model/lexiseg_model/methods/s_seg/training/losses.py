@@ -6,9 +6,8 @@ learn from pseudo-masks alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from lexiseg_model.methods.s_seg.network import SSegNetwork
@@ -16,21 +15,16 @@ from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
 from lexiseg_model.methods.s_seg.training.recipe import PUBLISHED
 from lexiseg_model.methods.s_seg.training.recipe import LossSettings as LossSettings
 from lexiseg_model.training.distributed import gather
-from lexiseg_model.training.losses import matched_mask_losses
+from lexiseg_model.training.losses import LossParts, matched_mask_losses
 
 
 @dataclass(frozen=True)
-class Losses:
-    """Weighted, each a scalar."""
+class Losses(LossParts):
+    """The parts of S-Seg's loss."""
 
     masks: Tensor  # of the last decoder layer
     earlier_masks: Tensor  # of the layers before it
     contrast: Tensor  # images against captions, both ways
-
-    @property
-    def total(self) -> Tensor:
-        """Their sum: what training minimises."""
-        return torch.stack([getattr(self, part.name) for part in fields(self)]).sum()
 
 
 class SSegLosses(nn.Module):

@@ -7,17 +7,15 @@ from pathlib import Path
 import torch
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import IndexedDataset, read_dataset
-from lexiseg_model.evaluation.run import evaluate
+from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.methods.s_seg.checkpoint import read_trained, restore
 from lexiseg_model.methods.s_seg.import_ import Options, read
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
-from lexiseg_model.methods.s_seg.training.trainer import split_pairs
 from lexiseg_model.methods.s_seg.training.validation import miou_by_threshold, retrieval
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
-from lexiseg_model.types import InputSize, ModelCard, Quality
+from lexiseg_model.training.pair_run import split_pairs
+from lexiseg_model.training.publishing import lineage, measure_quality, origin, with_terms, write_card
+from lexiseg_model.types import InputSize, ModelCard
 
 TEST_BY_TRAINING = 2  # sides of an image in answering and in training: GroupViT's 448 and 224
 
@@ -73,13 +71,5 @@ def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelC
     write_card(card, folder)
     segmenter = catalogue.load_folder(folder, recipe.device)
     measured = [name for name in recipe.thresholds if (recipe.data / name / "val").is_dir()]
-    quality = {name: _quality(segmenter, read_dataset(recipe.data, name, "val")) for name in measured}
+    quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))
     return card.model_copy(update={"quality": quality})
-
-
-def _quality(segmenter: Segmenter, data: IndexedDataset) -> Quality:
-    reached = evaluate(segmenter, data).scores
-    print(f"{data.name}: mIoU {reached.miou:.2f} %, pixel accuracy {reached.pixel_accuracy:.2f} %", flush=True)
-    return Quality(
-        miou=round(reached.miou, 2), pixel_accuracy=round(reached.pixel_accuracy, 2), images=len(data.samples)
-    )

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lexiseg_model.methods.s_seg.settings import SSegSizes
-from lexiseg_model.training.recipe import DeitSettings, MaskLossSettings, RunRecipe
+from lexiseg_model.training.recipe import MaskLossSettings, PairsRecipe
 
 # Those of lexiseg_model.clip.dino.
 DinoName = Literal["dino", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
@@ -48,20 +48,15 @@ class LossSettings:
 PUBLISHED = LossSettings()
 
 
-class SSegRecipe(RunRecipe):
+class SSegRecipe(PairsRecipe):
     """One training of S-Seg from captioned photographs."""
 
     out: Path = Path("runs/s-seg")
-    pairs: list[Path] = Field([Path("captions")], min_length=1, description="captioned photographs, below `data`")
-    held_out: int = Field(0, ge=0, description="pairs that are not trained on: what retrieval is measured with")
-    shrunk: int | None = Field(None, ge=32, description="short side of photographs kept in memory; null: as they are")
     network: SSegSizes = SSegSizes()
     backbone: Path | None = Field(None, description="the backbone's first weights, in timm's format; null: fresh ones")
     tower: Path | None = Field(None, description="weights of the DINO tower `masks.tower`; null: from timm's hub")
     tower_recipe: str | None = Field(None, description="trained first where `tower` is not there yet: it must write it")
     masks: PseudoMaskSettings = PseudoMaskSettings()
     loss: LossSettings = LossSettings()
-    views: DeitSettings = DeitSettings()
-    mismatched: bool = Field(False, description="captions of other photographs: a control, which learns no words")
     thresholds: list[str] = Field([], description="sets with masks whose train splits the background threshold fits")
     photographs: int = Field(60, ge=1, description="of each of them")

@@ -97,11 +97,10 @@ def _by_threshold(segmenter: Segmenter, data: IndexedDataset, photographs: int) 
     rows_of = KnownRows(segmenter)
     counts = [Counts.none(len(data.classes)) for _ in CANDIDATES]
     for sample in data.samples[:: max(1, len(data.samples) // photographs)][:photographs]:
-        plan = segmenter.plan(sample.read_image())
-        features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+        features = segmenter.encode(sample.read_image())
         truth = sample.read_mask()
         for index, threshold in enumerate(CANDIDATES):
             vocabulary = Vocabulary(classes, Background(threshold=threshold))
-            labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of), plan.size).labels
+            labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of), features.size).labels
             counts[index] += count(truth, value_of[labels], len(data.classes))
     return [scores(each).miou for each in counts]

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import BACKGROUND, read_dataset
-from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe, settings_for
-from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
-from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, Quality
+from lexiseg_model.training.publishing import lineage, measure_quality, origin, with_terms, write_card
+from lexiseg_model.types import BackgroundRule, InputSize, ModelCard
 
 LIMITS = [
     "Knows the classes that it was taught and no others: any other word is found nowhere, and the answer warns of it.",
@@ -44,14 +43,8 @@ def publish(recipe: StudentRecipe, weights: Path) -> ModelCard:
     write_card(card, weights.parent)
     if recipe.judged:
         segmenter = catalogue.load_folder(weights.parent, recipe.device)
-        quality = {}
-        for name in recipe.judged:
-            data = read_dataset(recipe.truth or recipe.data, name, "val")
-            reached = evaluate(segmenter, data).scores
-            print(f"{name}: mIoU {reached.miou:.2f} %, pixel accuracy {reached.pixel_accuracy:.2f} %", flush=True)
-            quality[name] = Quality(
-                miou=round(reached.miou, 2), pixel_accuracy=round(reached.pixel_accuracy, 2), images=len(data.samples)
-            )
+        truth = recipe.truth or recipe.data
+        quality = measure_quality(segmenter, (read_dataset(truth, name, "val") for name in recipe.judged))
         card = card.model_copy(update={"quality": quality})
         write_card(card, weights.parent)
     return card

@@ -77,7 +77,6 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         super().__init__(recipe, Student(settings, recipe.start))
         self.samples = [sample for data in sets for sample in data.samples]
         self.n_classes = len(settings.classes)
-        self._right: list[float] = []
 
     def _batches(self, phase: LocalPhase) -> LabelledCrops:
         return LabelledCrops(self.samples, self.n_classes, self.recipe, phase)
@@ -86,7 +85,7 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         self.skips.add(batch.skipped)
         images = normalise(batch.images.to(self.device), "imagenet")
         labels = batch.labels.to(self.device)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with self.autocast():
             answers = self.network.both(images)
         whole, helper = (
             F.interpolate(each.float(), size=labels.shape[1:], mode="bilinear", align_corners=False) for each in answers
@@ -96,13 +95,8 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         losses = [
             F.cross_entropy(each, labels, ignore_index=IGNORE, reduction="sum") / n_known for each in (whole, helper)
         ]
-        self._right.append(((whole.argmax(1) == labels) & known).sum().item() / n_known.item())
+        self.note(right=((whole.argmax(1) == labels) & known).sum().item() / n_known.item())
         return losses[0] + self.recipe.helper * losses[1]
-
-    def _told(self) -> dict[str, float]:
-        right = float(np.mean(self._right))
-        self._right.clear()
-        return {"right": round(right, 4), "skipped": len(self.skips)}
 
     def _validate(self) -> dict[str, float]:
         """mIoU on the val splits of `judged`, as the model would serve."""

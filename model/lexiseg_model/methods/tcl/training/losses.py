@@ -5,7 +5,7 @@ B images with their captions are on this process, N over all processes; caption 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +16,7 @@ from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.grounder import EPSILON, hard_mask
 from lexiseg_model.methods.tcl.training.recipe import LossSettings
 from lexiseg_model.training.distributed import gather, rank
-from lexiseg_model.training.losses import Contrast
+from lexiseg_model.training.losses import Contrast, LossParts
 
 if TYPE_CHECKING:
     from lexiseg_model.methods.tcl.network import TclNetwork
@@ -25,8 +25,8 @@ PUBLISHED = LossSettings()
 
 
 @dataclass(frozen=True)
-class Losses:
-    """Weighted, each a scalar."""
+class Losses(LossParts):
+    """The parts of TCL's loss."""
 
     image_contrast: Tensor  # the image under its mask against the captions, TCL_v
     feature_contrast: Tensor  # embeddings pooled under masks against the captions, TCL_f
@@ -34,11 +34,6 @@ class Losses:
     negative_area: Tensor  # masks of the others
     image_variation: Tensor  # total variation of the embedding map
     mask_variation: Tensor  # total variation of the masks
-
-    @property
-    def total(self) -> Tensor:
-        """Their sum: what training minimises."""
-        return torch.stack([getattr(self, field.name) for field in fields(self)]).sum()
 
 
 class TclLosses(nn.Module):

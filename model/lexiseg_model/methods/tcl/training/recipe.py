@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lexiseg_model.training.recipe import DeitSettings, RunRecipe
+from lexiseg_model.training.recipe import PairsRecipe
 
 
 class LossSettings(BaseModel):
@@ -25,18 +25,13 @@ class LossSettings(BaseModel):
     other_share: float = 0.0
 
 
-class TclRecipe(RunRecipe):
+class TclRecipe(PairsRecipe):
     """One training of TCL's grounder over a frozen CLIP."""
 
     out: Path = Path("runs/tcl")
     clip: Path = Field(description="weights of both towers, in a file that `lexiseg models import --clip` takes")
     architecture: str = Field(description="open_clip's name of them, with QuickGELU")
     clip_recipe: str | None = Field(None, description="trained first where `clip` is not there yet: it must write it")
-    pairs: list[Path] = Field([Path("captions")], min_length=1, description="captioned photographs, below `data`")
-    held_out: int = Field(0, ge=0, description="pairs that are not trained on: what the held-out loss is measured with")
-    shrunk: int | None = Field(None, ge=32, description="short side of photographs kept in memory; null: as they are")
-    mismatched: bool = Field(False, description="captions of other photographs: a control, which learns no words")
-    views: DeitSettings = DeitSettings()
     grounder_steps: int = Field(30_000, ge=0, description="steps before the copy of CLIP's last block learns, too")
     selection: list[str] = Field([], description="sets with masks; mIoU on their train splits is what `best_by` asks")
     photographs: int = Field(200, ge=1, description="of each of them, evenly over the split")

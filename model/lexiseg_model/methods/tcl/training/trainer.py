@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import from_files, tokenizer
 from lexiseg_model.clip.vision import require_plain_vit
 from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.device import Execution
 from lexiseg_model.evaluation.run import evaluate
+from lexiseg_model.files import write_durably
 from lexiseg_model.methods.tcl.blend import TclSettings, similarity
 from lexiseg_model.methods.tcl.checkpoint import CLIP, LOSSES, names_of, restore
 from lexiseg_model.methods.tcl.grounder import EPSILON
@@ -27,18 +26,15 @@ from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.methods.tcl.training.learned import Learned, flat, noise_of, official_names
 from lexiseg_model.methods.tcl.training.losses import Losses, masked_mean
 from lexiseg_model.methods.tcl.training.recipe import TclRecipe
-from lexiseg_model.training.checkpoints import write_whole
-from lexiseg_model.training.deit import DeitViews
-from lexiseg_model.training.pairs import Mismatched, NumberedPairs, PairBatch, PairBatches, Shrunk
-from lexiseg_model.training.recipe import LocalPhase
-from lexiseg_model.training.retrieval import held_out_batch, own_rank, recall
-from lexiseg_model.training.run import Run
+from lexiseg_model.training.pair_run import PairRun
+from lexiseg_model.training.pairs import PairBatch
+from lexiseg_model.training.retrieval import own_rank, recall
 
 OFFICIAL = "tcl.pth"  # beside the checkpoint: what `lexiseg models import --method tcl` reads
 BEST_OFFICIAL = "best.pth"  # the same, of the step with the best validation
 
 
-class TclTrainer(Run[TclRecipe, Learned, PairBatch]):
+class TclTrainer(PairRun[TclRecipe, Learned]):
     """Trains what is not CLIP; the towers stay as they are."""
 
     file = "learned.safetensors"
@@ -53,23 +49,8 @@ class TclTrainer(Run[TclRecipe, Learned, PairBatch]):
         self.towers = from_files(recipe.architecture, [recipe.clip], quick_gelu=True)
         torch.manual_seed(recipe.seed)
         self.tcl = TclNetwork(require_plain_vit(self.towers.visual))
-        super().__init__(recipe, Learned(self.tcl, recipe.loss))
+        super().__init__(recipe, Learned(self.tcl, recipe.loss), tokenizer(recipe.architecture))
         self.towers.model.to(self.device)
-        pairs: PairSource
-        pairs, self.held_out = split_pairs(recipe)
-        pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs
-        self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
-        self._parts: list[Tensor] = []
-        self._kept_batch: PairBatch | None = None
-
-    def _batches(self, phase: LocalPhase) -> NumberedPairs[PairBatch]:
-        recipe = self.recipe
-        views = DeitViews(recipe.views, phase.crop, "imagenet")
-        make = PairBatches(views, tokenizer(recipe.architecture))
-        return NumberedPairs(self.pairs, make, phase.batch, recipe.seed)
-
-    def _examples(self) -> int:
-        return sum(self.pairs.sizes)
 
     def _mode(self) -> None:
         super()._mode()
@@ -78,7 +59,7 @@ class TclTrainer(Run[TclRecipe, Learned, PairBatch]):
     def _loss(self, batch: PairBatch) -> Tensor:
         self.skips.add(batch.skipped)
         losses = self.losses(batch, noise_of(self.recipe.seed, batch.positions, batch.images))
-        self._parts.append(torch.stack([getattr(losses, field.name) for field in fields(losses)]).detach())
+        self.note(**losses.figures)
         return losses.total
 
     def losses(self, batch: PairBatch, noise: Tensor) -> Losses:
@@ -97,47 +78,26 @@ class TclTrainer(Run[TclRecipe, Learned, PairBatch]):
         return rows
 
     def _told(self) -> dict[str, float]:
-        means = torch.stack(self._parts).mean(0).tolist()
-        self._parts.clear()
-        told = {field.name: round(value, 4) for field, value in zip(fields(Losses), means, strict=True)}
-        return told | {
+        return {
             "mask_scale": round(self.network.mask_scale.item(), 3),
             "mask_bias": round(self.network.mask_offset.item(), 3),
             "trained": sum(parameter.numel() for parameter in self.network.trained()),
-            "skipped": len(self.skips),
         }
 
     def _weights(self) -> dict[str, Tensor]:
         return official_names(self.average, self.recipe.architecture)
 
     def _validate(self) -> dict[str, float]:
-        figures = held_out_figures(self, self._held_out_batch()) if self.held_out is not None else {}
+        figures = held_out_figures(self, self.held_out_pairs) if self.held_out is not None else {}
         if self.recipe.selection:
             figures["miou"] = selection_miou(self)
         return figures
-
-    def _held_out_batch(self) -> PairBatch:
-        if self._kept_batch is None:
-            assert self.held_out is not None
-            tokenize = tokenizer(self.recipe.architecture)
-            self._kept_batch = held_out_batch(self.held_out, self.recipe.phases[-1].crop, "imagenet", tokenize)
-        return self._kept_batch
 
     def _write_weights(self, path: Path) -> None:
         super()._write_weights(path)
         state = {name: value.float().cpu() for name, value in self._weights().items()}
         official = path.with_name(OFFICIAL if path.name == self.file else f"{path.stem}.pth")
-        write_whole(official, lambda fresh: torch.save({"model": state, "step": self.step}, fresh))
-
-
-def split_pairs(recipe: TclRecipe) -> tuple[PairSource, PairSource | None]:
-    """What is trained on, and what is held out, the same pairs for every seed.
-
-    Raises:
-        DatasetError: there are no pairs.
-    """
-    source = open_pairs(*(recipe.data / path for path in recipe.pairs))
-    return set_apart(source, recipe.held_out) if recipe.held_out else (source, None)
+        write_durably(official, lambda fresh: torch.save({"model": state, "step": self.step}, fresh))
 
 
 TOGETHER = 32  # held-out pairs of one pass; what is left at the end is measured in a smaller one

@@ -21,7 +21,7 @@ from lexiseg_model.segmenter import PromptMasks
 
 PER_PASS = 16  # points asked together: more would not know of each other, fewer cost more around the head than in it
 AGAIN = 4  # points asked together in the whole picture, after their windows
-LEAST_CELLS = 4  # of a proposal
+MIN_CELLS = 4  # of a proposal
 
 # Chosen on training photographs with `ProposalSettings`.
 TOUCHES = 2  # pixels of a mask along inner edges of its window; with more it goes on behind them
@@ -80,7 +80,7 @@ class Picture:
         of_point, of_mask = np.nonzero(answers.quality >= self._settings.quality)
         shapes = answers.logits[of_point, of_mask] > 0
         areas = np.count_nonzero(shapes, axis=(1, 2))
-        enough = areas >= LEAST_CELLS
+        enough = areas >= MIN_CELLS
         if not enough.any():
             return
         of_point, of_mask, areas, shapes = of_point[enough], of_mask[enough], areas[enough], shapes[enough]

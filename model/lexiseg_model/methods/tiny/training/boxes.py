@@ -86,8 +86,7 @@ def cut_boxes(segmenter: Segmenter, image: NDArray[np.uint8], boxes: list[Box], 
             mask[_inside(box, height, width)] = IGNORE
     if not cut:
         return mask
-    plan = segmenter.plan(image, InferenceOptions(max_side=MAX_SIDE))
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    features = segmenter.encode(image, InferenceOptions(max_side=MAX_SIDE))
     # As if they were rough: whether a mask agrees with its box is told by what lies outside, too.
     answers = segmenter.prompt(features, [Prompt(box=box.xyxy, rough=True) for box in cut])
     for box, answer in zip(cut, answers, strict=True):

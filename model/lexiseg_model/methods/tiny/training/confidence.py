@@ -116,8 +116,7 @@ def _asked(
     random: np.random.Generator,
 ) -> Iterator[list[float]]:
     image, truth = sample.read(len(data.classes))
-    plan = segmenter.plan(image)
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    features = segmenter.encode(image)
     values = {name: value for value, name in enumerate(data.classes) if name != BACKGROUND}
     others = [word for word in rare if word not in values]
     for _ in range(LISTS):

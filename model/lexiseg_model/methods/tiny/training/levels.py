@@ -82,8 +82,7 @@ def gather(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.Gen
     logits, presences, photographs, truths = [], [], [], []
     for number, sample in enumerate(data.some(PHOTOGRAPHS)):
         image, mask = sample.read(len(data.classes))
-        plan = segmenter.plan(image)
-        features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+        features = segmenter.encode(image)
         presence = log_presence(segmenter.whole_image(features, bank).cpu())
         added = levels + segmenter.settings.presence * presence
         scores = segmenter.class_scores(features, bank).cpu() - added[:, None, None]  # one text a class

@@ -23,7 +23,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.fast import fused
 from lexiseg_model.methods.tiny.network import WIDTHS, TinyNetwork
 from lexiseg_model.methods.tiny.training.drawn.examples import absent_names, rare_concepts
-from lexiseg_model.methods.tiny.training.drawn.source import Source, source_of
+from lexiseg_model.methods.tiny.training.drawn.requests import Source, source_of
 from lexiseg_model.methods.tiny.training.losses import balanced_presence_losses, presence_losses
 from lexiseg_model.methods.tiny.training.naming_cells import LABELS, NamingCells, kept, spread
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe
@@ -36,7 +36,7 @@ from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
 
 HELD_BACK = 25  # one photograph of so many is not trained on
-LEAST_WINDOW = 0.5  # of a photograph's cells, across and down, that an example shows
+MIN_WINDOW = 0.5  # of a photograph's cells, across and down, that an example shows
 HALF = 0.5  # share of photographs, where nobody counted
 MUCH = 3 / LABELS**2  # of a cell: a class that has as much is there, one that has nothing is not
 TRAINED = ("image_head", "evidence", "presence_log_scale", "presence_bias")
@@ -140,7 +140,7 @@ def _part(side: int, random: np.random.Generator) -> slice:
     """Half of the time everything."""
     if random.random() < 0.5:
         return slice(0, side)
-    length = int(np.ceil(side * random.uniform(LEAST_WINDOW, 1)))
+    length = int(np.ceil(side * random.uniform(MIN_WINDOW, 1)))
     first = int(random.integers(side - length + 1))
     return slice(first, first + length)
 
@@ -208,7 +208,6 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
             source = source_of(pack, drawn.share, self.table, 0.0, rule.same_meaning, 0.0)
             self.sources.append((source, made))
         self.cell_bias = torch.tensor(-3.0)
-        self.parts: list[list[float]] = []
 
     def _mode(self) -> None:
         self.network.eval()
@@ -231,13 +230,8 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
         presence = network.presence_log_scale.exp() * (texts @ image[..., None])[..., 0] + seen + network.presence_bias
         whole = balanced_presence_losses(presence, batch.states, batch.shares).mean()
         where = presence_losses((logits + self.cell_bias).flatten(1), batch.in_cells.flatten(1), recipe.focus).mean()
-        self.parts.append([whole.item(), where.item()])
+        self.note(presence=whole.item(), cells=where.item())
         return whole + recipe.cell_weight * where
-
-    def _told(self) -> dict[str, float]:
-        whole, where = np.mean(self.parts, axis=0).tolist()
-        self.parts.clear()
-        return {"presence": round(whole, 4), "cells": round(where, 4)}
 
     def _weights(self) -> dict[str, Tensor]:
         trained = {name: value for name, value in self.average.items() if name.startswith(TRAINED)}

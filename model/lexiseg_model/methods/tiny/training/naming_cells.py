@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.files import write_durably
 from lexiseg_model.methods.tiny.network import MEAN, MULTIPLE, STD, TinyNetwork, named_cells
-from lexiseg_model.training.checkpoints import write_whole
 from lexiseg_model.training.packs import Pack
 
 LABELS = 4  # labels of a cell, across and down
@@ -81,6 +81,6 @@ def kept(
         folder.mkdir(parents=True, exist_ok=True)
         made = naming_cells(network, pack, indices, short_side)
         tensors = [[torch.from_numpy(each) for each in arrays] for arrays in (made.cells, made.labels)]
-        write_whole(path, lambda fresh: torch.save((made.indices, *tensors), fresh))
+        write_durably(path, lambda fresh: torch.save((made.indices, *tensors), fresh))
     same, cells, labels = torch.load(path, weights_only=True)
     return NamingCells(same, [each.numpy() for each in cells], [each.numpy() for each in labels])

@@ -23,7 +23,7 @@ from lexiseg_model.training.stream import Stream
 LABEL_STRIDE = 2  # pixels of the crop per label: several make one cell of a target
 CELL_LABELS = (STRIDE // LABEL_STRIDE) ** 2
 SMALLEST = 0.002  # of a crop
-MOST_POINTS = 4
+MAX_POINTS = 4
 DEEP = 0.4  # share of points that lie well inside their object
 BESIDE = 0.35  # of a box's side: so far around an object do negative points lie
 JITTERED = 0.5  # share of boxes that are not tight
@@ -96,8 +96,8 @@ def draw(objects: Objects, lone: int, sure: int, random: np.random.Generator, co
     The last `corrected` are single points again.
     """
     n = lone + sure
-    points = np.zeros((n, MOST_POINTS, 2), np.float32)
-    signs = np.zeros((n, MOST_POINTS), np.float32)
+    points = np.zeros((n, MAX_POINTS, 2), np.float32)
+    signs = np.zeros((n, MAX_POINTS), np.float32)
     boxes = np.zeros((n, 4), np.float32)
     has_box = np.zeros(n, np.float32)
     chosen = random.permutation(np.resize(random.permutation(len(objects.labels)), n))
@@ -111,7 +111,7 @@ def draw(objects: Objects, lone: int, sure: int, random: np.random.Generator, co
         if kind != "box":
             points[prompt, 0], signs[prompt, 0] = _on(depth, random), 1
         if kind == "points" or (kind == "both" and random.random() < 0.5):
-            for place in range(1, random.integers(2, MOST_POINTS + 1)):
+            for place in range(1, random.integers(2, MAX_POINTS + 1)):
                 beside = None if random.random() < 0.5 else _beside(mask, objects.ignored, random)
                 points[prompt, place] = _on(depth, random) if beside is None else beside
                 signs[prompt, place] = 1 if beside is None else -1

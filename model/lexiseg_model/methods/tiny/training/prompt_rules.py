@@ -19,7 +19,6 @@ import torch
 from lexiseg_model import catalogue
 from lexiseg_model.data.read_scenes import read_object_scenes
 from lexiseg_model.data.scenes import Objects, Scene
-from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import deepest_point, overlaps, tight_box
 from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
@@ -60,7 +59,7 @@ def gather(segmenter: TinySegmenter, scenes: Sequence[Scene[Objects]], seed: int
     for place in np.linspace(0, len(scenes) - 1, min(PHOTOGRAPHS, len(scenes))).round().astype(int):
         objects = scenes[place].read_truth()
         if objects.labels:
-            features = encode(segmenter, scenes[place].read_image())
+            features = segmenter.encode(scenes[place].read_image())
             some = random.permutation(len(objects.labels))[:OBJECTS].tolist()
             prompts = [prompt for index in some for prompt in _prompts(objects.ids == index + 1)]
             found.append(Photograph(features, objects, np.repeat(some, 1 + len(OFFSETS)).tolist(), prompts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,15 +14,55 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.methods.tiny.network import MEAN, STD, STRIDE, TinyNetwork, channel
-from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.training.prompt_draw import CELL_LABELS, Drawn, PromptCrops
-from lexiseg_model.methods.tiny.training.prompt_losses import prompt_losses
 from lexiseg_model.methods.tiny.training.prompt_objects import read_samples
 from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, filled
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
+
+ENTROPY, DICE, QUALITY = 2.0, 1.0, 1.0  # Unpair-Seg's 2 : 1 : 1
+OTHERS = 0.05  # of the loss goes to the mean over a point's answers, so that none of them dies
+
+
+class PromptLosses(NamedTuple):
+    """`total` to be minimised; `overlap`, the mean IoU of the best answers, for the log."""
+
+    total: Tensor
+    overlap: Tensor
+
+
+def prompt_losses(answers: MaskAnswers, targets: Tensor, valid: Tensor) -> PromptLosses:
+    """Losses of N prompts for each of B images.
+
+    Args:
+        answers: masks [B, N, M, h, w] and quality [B, N, M].
+        targets: share of each cell that is the object's, [B, N, h, w] in 0..1.
+        valid: [B, h, w] of 0 and 1: where masks count.
+    """
+    logits = answers.masks.float()
+    wanted, counts = targets[:, :, None], valid[:, None, None]
+    entropy = F.binary_cross_entropy_with_logits(logits, wanted.expand_as(logits), reduction="none")
+    entropy = (entropy * counts).flatten(3).sum(3) / counts.flatten(3).sum(3).clamp_min(1)
+    inside = logits.sigmoid() * counts
+    shared = (inside * wanted).flatten(3).sum(3)
+    area = inside.flatten(3).sum(3) + (wanted * counts).flatten(3).sum(3)
+    losses = ENTROPY * entropy + DICE * (1 - (2 * shared + 1) / (area + 1))  # [B, N, M]
+    reached = overlaps(logits.detach(), wanted, counts)
+    off = F.smooth_l1_loss(answers.quality.float().sigmoid(), reached, beta=0.1)
+    best = (1 - OTHERS) * losses.amin(2).mean() + OTHERS * losses.mean()
+    return PromptLosses(best + QUALITY * off, reached.amax(2).mean())
+
+
+def overlaps(logits: Tensor, wanted: Tensor, counts: Tensor) -> Tensor:
+    """IoU of masks cut at logit 0 with targets cut at one half, where it counts: [..., h, w] -> [...]."""
+    ours, theirs, counted = logits > 0, wanted > 0.5, counts > 0
+    both = (ours & theirs & counted).flatten(-2).sum(-1)
+    either = ((ours | theirs) & counted).flatten(-2).sum(-1)
+    return both / either.clamp_min(1)
+
 
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `halve` makes it
 Example = tuple[NDArray[np.uint8], Drawn]
@@ -39,7 +80,6 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         self.below = TinyState.of(read_weights(path, None)).network
         network = filled(TinyNetwork(), self.below, path).to(self.device)
         self.features: TinyNetwork = convert_conv2d_weight_memory_format(network, torch.channels_last)
-        self.overlaps: list[list[float]] = []
 
     def _batches(self, phase: LocalPhase) -> PromptCrops:
         recipe = self.recipe
@@ -64,7 +104,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
             of_lone, of_sure = self.network.lone(shared, lone), self.network.sure(shared, sure)
         lone_losses = prompt_losses(of_lone, targets[:, :n], valid)
         sure_losses = prompt_losses(of_sure, targets[:, n:], valid)
-        self.overlaps.append([lone_losses.overlap.item(), sure_losses.overlap.item()])
+        self.note(point_iou=lone_losses.overlap.item(), box_iou=sure_losses.overlap.item())
         return lone_losses.total + sure_losses.total
 
     @torch.no_grad()
@@ -94,11 +134,6 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
 
     def _stacked(self, parts: list[NDArray[np.generic]]) -> Tensor:
         return torch.from_numpy(np.stack(parts)).to(self.device).float()
-
-    def _told(self) -> dict[str, float]:
-        lone, sure = np.mean(self.overlaps, axis=0).tolist()
-        self.overlaps.clear()
-        return {"point_iou": round(lone, 3), "box_iou": round(sure, 3)}
 
     def _weights(self) -> dict[str, Tensor]:
         return TinyState(self.below, self.average).together()

@@ -18,10 +18,6 @@ from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.data.read_scenes import object_scenes
-from lexiseg_model.evaluation.run import evaluate
-from lexiseg_model.evaluation.scenes.judges import encode
-from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
 from lexiseg_model.export.exportable import PartRunner
 from lexiseg_model.export.int8 import quantise_part
 from lexiseg_model.export.manifest import FOLDER as GRAPHS
@@ -38,10 +34,9 @@ from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
+from lexiseg_model.training.publishing import lineage, measure_prompts, measure_quality, origin, with_terms, write_card
 from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.types import ModelCard, PanopticRule, Point, Prompt, PromptQuality, Quality, Task
+from lexiseg_model.types import ModelCard, PanopticRule, Point, Prompt, Task
 
 SUMMARY = (
     "A compact convolutional network with one embedding per 4 x 4 pixels, aligned to the MiniLM sentence encoder; "
@@ -104,14 +99,8 @@ def _calibrated(
     train = [read_dataset(recipe.data, name, "train") for name in masked]
     card = card.model_copy(update={"score": fit_scores(segmenter, train, recipe.seed)})
     write_card(card, weights.parent)
-    quality = {}
-    for name in _measured(recipe, list(recipe.sets)):
-        data = read_dataset(recipe.data, name, "val")
-        scores = evaluate(segmenter, data).scores
-        quality[data.name] = Quality(
-            miou=round(scores.miou, 2), pixel_accuracy=round(scores.pixel_accuracy, 2), images=len(data.samples)
-        )
-        print(f"{data.name}: mIoU {scores.miou:.2f} %, pixel accuracy {scores.pixel_accuracy:.2f} %", flush=True)
+    measured = _measured(recipe, list(recipe.sets))
+    quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))
     card = card.model_copy(update={"quality": quality})
     write_card(card, weights.parent)
     return card
@@ -137,29 +126,11 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
         shutil.copyfile(words, weights.parent / FAMILIAR)
     write_card(card, weights.parent)
     segmenter = catalogue.load_folder(weights.parent, recipe.device)
-    quality = {}
-    for name in _measured(recipe, list(recipe.sets)):
-        found = measure_prompts(segmenter, recipe.data, name)
-        if found.objects:
-            quality[name] = found
-            print(f"{name}: IoU of a box's mask {found.box} %, of a point's best mask {found.point} %", flush=True)
-    card = card.model_copy(update={"prompt_quality": quality})
+    measured = _measured(recipe, list(recipe.sets))
+    quality = {name: measure_prompts(segmenter, recipe.data, name) for name in measured}
+    card = card.model_copy(update={"prompt_quality": {name: each for name, each in quality.items() if each.objects}})
     write_card(card, weights.parent)
     return card
-
-
-def measure_prompts(segmenter: Segmenter, root: Path, name: str) -> PromptQuality:
-    """Answers to a point in and a box around every object of a validation split; zeros without objects."""
-    by_point: list[float] = []
-    by_box: list[float] = []
-    for scene in object_scenes(root, name, "val", lambda _: True).scenes:
-        objects = scene.read_truth()
-        if objects.labels:
-            features = encode(segmenter, scene.read_image())
-            by_point += centre_points().reach(segmenter, features, objects).best.tolist()
-            by_box += tight_boxes().reach(segmenter, features, objects).best.tolist()
-    point, box = (round(100 * sum(found) / max(1, len(found)), 2) for found in (by_point, by_box))
-    return PromptQuality(point=point, box=box, objects=len(by_box))
 
 
 def _card_below(below: str) -> ModelCard:
@@ -233,14 +204,14 @@ def _inputs_of_parts(
     for name, count in RANGES_OF_PROMPTS.items():
         samples = read_dataset(root, name, "train").samples
         for place in np.linspace(0, len(samples) - 1, count).astype(int):
-            plan = segmenter.plan(samples[place].read_image())
-            height, width = plan.size
+            features = segmenter.encode(samples[place].read_image())
+            height, width = features.size
             places = (random.random((3, 2)) * (width, height)).tolist()
             points = [Point(x, y, positive) for (x, y), positive in zip(places, (True, True, False), strict=True)]
             low, high = np.sort(random.random((2, 2)), axis=0) * (width, height)
             box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
             prompts = [*(Prompt((point,)) for point in points[:2]), Prompt((), box), Prompt(tuple(points), box)]
-            segmenter.seen(segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles)), prompts)
+            segmenter.seen(features, prompts)
     return inputs
 
 

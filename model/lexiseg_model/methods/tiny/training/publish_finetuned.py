@@ -30,8 +30,8 @@ from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
-from lexiseg_model.types import ModelCard, Quality
+from lexiseg_model.training.publishing import lineage, origin, quality_of, with_terms, write_card
+from lexiseg_model.types import ModelCard
 
 SAMPLES, COMPARED = "samples", "before-after.json"
 STEPS = (0.25, 0.5, 0.75, 1.0)
@@ -91,11 +91,8 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     if recipe.samples:
         write_samples(old, new, data, recipe.samples, folder / SAMPLES)
         print(f"truth, before and after: {folder / SAMPLES}", flush=True)
-    scores = reports["after"].scores
-    quality = Quality(
-        miou=round(scores.miou, 2), pixel_accuracy=round(scores.pixel_accuracy, 2), images=len(data.samples)
-    )
-    card = card.model_copy(update={"quality": {recipe.data.name: quality}})
+    quality = {recipe.data.name: quality_of(reports["after"].scores, data)}
+    card = card.model_copy(update={"quality": quality})
     write_card(card, folder)
     return card
 

@@ -13,7 +13,7 @@ from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, ImageFeatures, TinyNetwork, channel
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples
 from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting
-from lexiseg_model.methods.tiny.training.drawn.source import source_of
+from lexiseg_model.methods.tiny.training.drawn.requests import source_of
 from lexiseg_model.methods.tiny.training.losses import (
     Questions,
     Stacked,
@@ -73,7 +73,6 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             source_of(pack, share, self.table, recipe.balance, rule.same_meaning, recipe.repeat)
             for pack, share in zip(packs, shares, strict=True)
         ]
-        self.parts: list[list[float]] = []
         for name in recipe.frozen:
             self.network.network.get_submodule(name).requires_grad_(False)
 
@@ -127,31 +126,24 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         bonuses = [network.presence_bonus(image, cells, bank[q.classes]).detach() for q in (asked.full, asked.part)]
         full = question_logits(network, flat, bonuses[0], asked.full, bank)
         part = question_logits(network, flat, bonuses[1], asked.part, bank)
-        losses = [
-            question_losses(full, asked.full).mean(),
-            recipe.subset_weight * question_losses(part, asked.part).mean(),
-            recipe.presence_weight * presence_losses(presence, asked.presences.states, recipe.presence_focus).mean(),
-        ]
+        known = presence_losses(presence, asked.presences.states, recipe.presence_focus).mean()
+        losses = {
+            "full": question_losses(full, asked.full).mean(),
+            "part": recipe.subset_weight * question_losses(part, asked.part).mean(),
+            "presence": recipe.presence_weight * known,
+        }
         if recipe.dice_weight:
-            losses.append(recipe.dice_weight * dice_losses(full, asked.full).mean())
+            losses["dice"] = recipe.dice_weight * dice_losses(full, asked.full).mean()
         if recipe.deep_weight:
             unit = deep / deep.norm(dim=1, keepdim=True).clamp_min(1e-6)
             logits = question_logits(network, unit.flatten(2), torch.zeros_like(bonuses[0]), rough, bank)
-            losses.append(recipe.deep_weight * question_losses(logits, rough).mean())
-        stacked = torch.stack(losses)
-        self.parts.append(stacked.tolist())
-        return stacked.sum()
+            losses["deep"] = recipe.deep_weight * question_losses(logits, rough).mean()
+        self.note(**{name: loss.item() for name, loss in losses.items()})
+        return torch.stack(list(losses.values())).sum()
 
     def _told(self) -> dict[str, float]:
         network = self.network.network
-        means = torch.tensor(self.parts).mean(0).tolist()
-        self.parts.clear()
-        names = ["full", "part", "presence"] + ["dice"] * bool(self.recipe.dice_weight)
-        names += ["deep"] * bool(self.recipe.deep_weight)
-        return {name: round(value, 3) for name, value in zip(names, means, strict=True)} | {
-            "nobody": round(network.nobody.item(), 3),
-            "scale": round(network.log_scale.exp().item(), 2),
-        }
+        return {"nobody": round(network.nobody.item(), 3), "scale": round(network.log_scale.exp().item(), 2)}
 
     def _weights(self) -> dict[str, Tensor]:
         prefix = "network."

@@ -104,8 +104,6 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
             source, self.held_out = set_apart(source, recipe.held_out)
         self.pairs = Mismatched.of(source, recipe.seed) if recipe.mismatched else source
         self._rows: dict[str, Tensor] = {}
-        self._matched: list[int] = []
-        self._regions: list[int] = []
 
     def _batches(self, phase: LocalPhase) -> NumberedPairs[EntityBatch]:
         make = EntityBatches(phase.crop, self.recipe.mirrored)
@@ -121,8 +119,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         share = adapter_share(self.step, self.expected_steps, self.recipe.matching)
         with self.autocast():
             known = self._align(batch, share)
-        self._matched.append(sum(len(found.region) for found in known.pairs))
-        self._regions.append(sum(map(len, known.regions)))
+        self.note(matched=sum(len(found.region) for found in known.pairs), regions=sum(map(len, known.regions)))
         return alignment_loss(*known)
 
     def _align(self, batch: EntityBatch, share: float) -> Aligned:
@@ -181,12 +178,6 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
 
     def _examples(self) -> int:
         return sum(self.pairs.sizes)
-
-    def _told(self) -> dict[str, float]:
-        matched, regions = float(np.mean(self._matched)), float(np.mean(self._regions))
-        self._matched.clear()
-        self._regions.clear()
-        return {"matched": round(matched, 1), "regions": round(regions, 1), "skipped": len(self.skips)}
 
     def _validate(self) -> dict[str, float]:
         """What is held out, and where true names of objects stand among all of a set on the val splits of `judged`.

@@ -22,7 +22,6 @@ from lexiseg_model.data.pairs.source import PairSource, Skipped, decode
 from lexiseg_model.data.pairs.stream import Drawn
 from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.errors import SampleError
-from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from lexiseg_model.methods.unpair_seg.training.recipe import KEEP_ALL as KEEP_ALL
@@ -62,7 +61,7 @@ def named_rank(segmenter: UnpairSegSegmenter, root: Path, name: str, photographs
         objects = scene.read_truth()
         if not objects.labels:
             continue
-        features = encode(segmenter, scene.read_image())
+        features = segmenter.encode(scene.read_image())
         numbers = np.arange(1, len(objects.labels) + 1)
         masks = torch.from_numpy(objects.ids[None] == numbers[:, None, None])
         embeddings = segmenter.embed_masks(features, INSIDE * (2 * masks.float() - 1))

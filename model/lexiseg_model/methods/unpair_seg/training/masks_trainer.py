@@ -123,7 +123,6 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         self.trunk = trunk.to(self.device)
         photographs = open_masked(recipe.data, recipe.sets, recipe.split)
         self.photographs: MaskedPhotographs = Mismatched(photographs) if recipe.mismatched else photographs
-        self._parts: list[list[float]] = []
 
     def _batches(self, phase: LocalPhase) -> MaskCrops:
         return MaskCrops(self.photographs, self.recipe, phase)
@@ -132,14 +131,12 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         self.skips.add(batch.skipped)
         images = normalised(batch.images.to(self.device))
         targets = [objects.to(self.device) for objects in batch.targets]
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        asked = [kind for kind in KINDS if getattr(self.recipe.prompts, kind)]
+        with self.autocast():
             features = self.network.features(self.trunk(images).stages)
-            losses = {kind: getattr(self, f"_{kind}")(batch, features, targets) for kind in self._asked()}
-        self._parts.append([loss.item() for loss in losses.values()])
+            losses = {kind: getattr(self, f"_{kind}")(batch, features, targets) for kind in asked}
+        self.note(**{kind: loss.item() for kind, loss in losses.items()})
         return torch.stack(list(losses.values())).sum()
-
-    def _asked(self) -> list[str]:
-        return [kind for kind in KINDS if getattr(self.recipe.prompts, kind)]
 
     def _grid(self, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
         """Four masks for each point, matched with the objects that it lies on."""
@@ -176,12 +173,6 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
     def _loss_of(self, predictions: list[Prediction], targets: list[Tensor], matches: Matches) -> Tensor:
         losses = prompt_losses(predictions, targets, matches, drawn_on(self.device), self.recipe.points)
         return torch.stack([each.weighted for each in losses]).sum()
-
-    def _told(self) -> dict[str, float]:
-        means = np.mean(self._parts, axis=0).tolist()
-        self._parts.clear()
-        named = {kind: round(value, 4) for kind, value in zip(self._asked(), means, strict=True)}
-        return named | {"skipped": len(self.skips)}
 
     def _validate(self) -> dict[str, float]:
         """IoU of masks that boxes and points give, on the val splits of `judged`, as the model would serve them."""

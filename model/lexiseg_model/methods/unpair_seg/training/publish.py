@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from safetensors.torch import save_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import WEIGHTS
-from lexiseg_model.data.read_scenes import object_scenes
-from lexiseg_model.evaluation.scenes.judges import encode
-from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
 from lexiseg_model.methods.unpair_seg.import_ import Options, read
 from lexiseg_model.methods.unpair_seg.training.alignment import say_naming
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
-from lexiseg_model.types import InputSize, ModelCard, PromptQuality
+from lexiseg_model.training.publishing import lineage, measure_prompts, origin, with_terms, write_card
+from lexiseg_model.types import InputSize, ModelCard
 
 
 def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
@@ -42,25 +36,10 @@ def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
     write_card(card, folder)
     if recipe.judged:
         segmenter = catalogue.load_folder(folder, recipe.device)
-        quality = {name: measured(segmenter, recipe.data, name, n) for name, n in recipe.judged.items()}
+        quality = {name: measure_prompts(segmenter, recipe.data, name, n) for name, n in recipe.judged.items()}
         card = card.model_copy(update={"prompt_quality": quality})
         write_card(card, folder)
     return card
-
-
-def measured(segmenter: Segmenter, root: Path, name: str, photographs: int) -> PromptQuality:
-    """Answers to a point in and a box around every object of the first photographs of a val split."""
-    by_point: list[float] = []
-    by_box: list[float] = []
-    for scene in islice(object_scenes(root, name, "val", lambda _: True).scenes, photographs):
-        objects = scene.read_truth()
-        if objects.labels:
-            features = encode(segmenter, scene.read_image())
-            by_point += centre_points().reach(segmenter, features, objects).best.tolist()
-            by_box += tight_boxes().reach(segmenter, features, objects).best.tolist()
-    point, box = (round(100 * float(np.mean(reached or [0.0])), 2) for reached in (by_point, by_box))
-    print(f"{name}: IoU of a box's mask {box} %, of a point's best mask {point} %", flush=True)
-    return PromptQuality(point=point, box=box, objects=len(by_box))
 
 
 def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.methods.tiny.training.drawn.source import source_of
+from lexiseg_model.methods.tiny.training.drawn.requests import source_of
 from lexiseg_model.methods.tiny.training.names import NamedWindows, NamesBatch, NamesTrainer
 from lexiseg_model.methods.tiny.training.naming_cells import NamingCells
 from lexiseg_model.methods.tiny.training.recipe import NamesRecipe

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers
-from lexiseg_model.methods.tiny.training.prompt_losses import overlaps, prompt_losses
+from lexiseg_model.methods.tiny.training.prompts import overlaps, prompt_losses
 
 SURE = 12.0  # a logit that leaves no doubt
 

@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.methods.tiny.training.prompts import Example, PromptTrainer
-from lexiseg_model.methods.tiny.training.publish import measure_prompts, publish_prompts
+from lexiseg_model.methods.tiny.training.publish import publish_prompts
 from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
+from lexiseg_model.training.publishing import measure_prompts
 from lexiseg_model.training.recipes.read import read_as
 from lexiseg_model.types import ModelCard
 from tests.model.methods.tiny.training.shapes import write_shapes

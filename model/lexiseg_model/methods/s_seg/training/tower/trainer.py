@@ -78,12 +78,12 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
 
     def _loss(self, batch: ViewBatch) -> Tensor:
         self.skips.add(batch.skipped)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with self.autocast():
             loss: Tensor = self.network(batch.wide.to(self.device), batch.narrow.to(self.device))
         return loss
 
     def _told(self) -> dict[str, float]:
-        return {"centre": round(self.network.centre.norm().item(), 4), "skipped": len(self.skips)}
+        return {"centre": round(self.network.centre.norm().item(), 4)}
 
     def _validate(self) -> dict[str, float]:
         """How often two views of a held-out photograph find each other, and how well clusters fit objects."""

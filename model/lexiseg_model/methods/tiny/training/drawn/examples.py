@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.training.drawn.pasting import MOST, NOTHING_PASTED, Pasting, cut_out, paste
+from lexiseg_model.methods.tiny.training.drawn.pasting import MAX_PASTED, NOTHING_PASTED, Pasting, cut_out, paste
 from lexiseg_model.methods.tiny.training.drawn.requests import (
     LabelSpace,
     Question,
+    Source,
     full_question,
     random_question,
 )
-from lexiseg_model.methods.tiny.training.drawn.source import Source
 from lexiseg_model.methods.tiny.training.losses import Asked, Stacked, stack
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.training.crops import View, Views, labels_in, random_colours, stack_views, whole_view, window_view
@@ -81,7 +81,7 @@ class Examples(Stream[Batch]):
         told = np.array([self.table.index[name] for name in pack.present[index]], np.int64)
         pasting = self.pasting
         if pack.name in pasting.targets and random.random() < pasting.share:
-            cuts = [cut_out(self.sources, pasting.origins, random) for _ in range(random.integers(1, MOST + 1))]
+            cuts = [cut_out(self.sources, pasting.origins, random) for _ in range(random.integers(1, MAX_PASTED + 1))]
             found = [cut for cut in cuts if cut is not None]
             pastes = [paste(cut, self.sources, source, labels, self.size, random) for cut in found]
             crop = crop._replace(pastes=pastes)

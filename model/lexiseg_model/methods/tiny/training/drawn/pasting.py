@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.training.drawn.source import Source
+from lexiseg_model.methods.tiny.training.drawn.requests import Source
 from lexiseg_model.training.crops import MIRRORED, Matrix, Paste, labels_in
 
-MOST = 2  # objects on one crop
+MAX_PASTED = 2  # objects on one crop
 SMALLEST = 0.01  # of a photograph: a smaller piece is not cut out
 LENGTHS = (0.3, 0.95)  # of an object's longer side beside the crop's
 ENLARGED = 2.0  # more would show the pixels

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples
-from lexiseg_model.methods.tiny.training.drawn.source import source_of
+from lexiseg_model.methods.tiny.training.drawn.requests import source_of
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
 from lexiseg_model.training.crops import render, resident
 from lexiseg_model.training.packs import Pack, Photograph, write_pack

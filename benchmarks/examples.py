@@ -1,4 +1,4 @@
-"""Classes by example against their words: `python -m lexiseg_model.evaluation.by_example ROOT [SET ...]`.
+"""Classes by example against their words: `python -m benchmarks examples ROOT [SET ...]`.
 
 Each class of an indexed data set is described by boxes around its objects in photographs of `train`, and segmented on
 `val` without a word. Prints the table of docs/examples.md, beside the figures of the words.
@@ -7,7 +7,7 @@ Each class of an indexed data set is described by boxes around its objects in ph
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,6 @@ from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
 from lexiseg_model.data.scenes import components
 from lexiseg_model.evaluation.counts import Counts, Scores, count, scores
-from lexiseg_model.features import Features
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Prompt, Region, Shown, Vocabulary
@@ -94,7 +93,7 @@ def evaluate(segmenter: Segmenter, train: IndexedDataset, val: IndexedDataset, n
     counts = [Counts.none(len(val.classes)) for _ in vocabularies]
     for sample in val.samples:
         image, truth = sample.read(len(val.classes))
-        features = _features(segmenter, image)
+        features = segmenter.encode(image)
         for place, vocabulary in enumerate(vocabularies):
             logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
             labels = winners(logits, features.size).labels
@@ -150,7 +149,7 @@ def _shown(segmenter: Segmenter, train: IndexedDataset, boxes: dict[int, list[Bo
             by_sample.setdefault(each.sample, []).append((value, each))
     rows: dict[int, list[bytes]] = {}
     for sample, some_boxes in by_sample.items():
-        features = _features(segmenter, train.samples[sample].read_image())
+        features = segmenter.encode(train.samples[sample].read_image())
         made = segmenter.example_rows(features, [Region(Prompt(box=each.box)) for _, each in some_boxes])
         for (value, _), row in zip(some_boxes, made, strict=True):
             rows.setdefault(value, []).append(row.tobytes())
@@ -162,11 +161,6 @@ def _entry(name: str, shown: Shown | None) -> ClassEntry:
     return ClassEntry(name) if shown is None else ClassEntry(name, shown=shown, named=False)
 
 
-def _features(segmenter: Segmenter, image: NDArray[np.uint8]) -> Features:
-    plan = segmenter.plan(image)
-    return segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-
-
 def _mean(of: Scores, values: NDArray[np.int64]) -> float:
     return float(np.nan_to_num(of.per_class[values]).mean()) if len(values) else float("nan")
 
@@ -175,15 +169,15 @@ def _means(of: list[Scores], values: NDArray[np.int64]) -> float:
     return float(np.mean([_mean(each, values) for each in of]))
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="Classes by example against their words.")
+    parser = argparse.ArgumentParser("benchmarks examples", description="Classes by example against their words.")
     parser.add_argument("root", type=Path)
     parser.add_argument("sets", nargs="*", default=SETS)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--examples", type=int, default=3, help="of each class")
     parser.add_argument("--draws", type=int, default=3, help="choices of examples, whose figures are averaged")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     segmenter = catalogue.load(asked.model)
     rows = []
     for name in asked.sets:
@@ -191,7 +185,3 @@ def main() -> None:
         rows.append(evaluate(segmenter, train, val, asked.examples, asked.draws))
         print(rows[-1], flush=True)
     print("\n".join(table(rows)))
-
-
-if __name__ == "__main__":
-    main()

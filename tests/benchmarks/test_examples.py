@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.examples import boxes_of, chosen
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
-from lexiseg_model.evaluation.by_example import boxes_of, chosen
 
 SIDE = 40
 
