@@ -12,7 +12,7 @@ from torch import Tensor
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import axes
-from lexiseg_model.masks.regions import MOST_REGIONS
+from lexiseg_model.masks.regions import MAX_REGIONS
 from lexiseg_model.masks.rle import encode_label_map, encode_label_runs
 from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule, without_specks
 from lexiseg_model.masks.upsample import winners
@@ -50,12 +50,12 @@ def outcome(
         encode: also give the run lengths of the classes.
     """
     on_cpu = logits.device.type == "cpu" and logits.dtype == torch.float32
-    if library.ready() and on_cpu and len(logits) < MOST_REGIONS:
+    if library.ready() and on_cpu and len(logits) < MAX_REGIONS:
         numbers, places = logits.contiguous().numpy(), axes((logits.shape[1], logits.shape[2]), size)
         shares = rule.area, rule.part, rule.least
         return Outcome(
             *compiled.outcome(
-                numbers, places, n_classes, shares, MOST_REGIONS, keep_probability=keep_probability, encode=encode
+                numbers, places, n_classes, shares, MAX_REGIONS, keep_probability=keep_probability, encode=encode
             )
         )
     won = winners(without_specks(logits, n_classes, rule), size, keep_probability)
