@@ -43,7 +43,7 @@ class Honest:
         self._metadata = (("x-api-key", key),)
         self._photograph, self._frames = pictures.photograph, frames(3, FRAMES)
         kinds: Mapping[str, tuple[bytes, dict[str, Any]]] = {
-            "small": (pictures.thumbnail, {"classes": CLASSES[:3]}),
+            "small": (pictures.thumbnail, {"classes": CLASSES[:3], "background": False}),
             "photograph": (pictures.photograph, {"classes": CLASSES, "mask": "polygon"}),
             "vocabulary": (pictures.photograph, {"vocabulary": "ade20k"}),
             "large": (pictures.large, {"classes": CLASSES, "background": False}),
