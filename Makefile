@@ -44,7 +44,7 @@ help:  ## list the commands
 
 serve: $(VENV)/.serve  ## start the service on http://localhost:8000
 	@echo "Starting the service: open its address in a browser. It warms up for some seconds more; Ctrl-C ends it."
-	@MALLOC_MMAP_THRESHOLD_=4194304 $(BIN)/lexiseg serve
+	@$(BIN)/lexiseg serve
 
 # The processes and their servers keep the cores busy: a team of threads for each only waits for one another.
 test: export OMP_NUM_THREADS ?= 1

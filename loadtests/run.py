@@ -6,7 +6,6 @@ Writes `report.html` and `report.json` to `out/loadtest`, or to the folder of `-
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import subprocess
 import sys
@@ -22,7 +21,6 @@ ROOT = LOCUSTFILE.parents[1]
 SERVICE = (sys.executable, "-m", "lexiseg_service.cli", "serve", "--log-level", "warning")
 ANY_PORTS = ("--http-port", "0", "--grpc-port", "0")
 SHORT = ("--users", "8", "--streams", "1", "--run-time", "30s")  # what an option of the caller's own replaces
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4194304"}  # as `make serve` and the image set it
 TO_START = 120.0  # seconds
 TO_STOP = 60.0
 
@@ -35,7 +33,7 @@ def service(*options: str) -> Iterator[tuple[str, str]]:
         RuntimeError: it does not start; it has said why.
     """
     command = [*SERVICE, *ANY_PORTS, *options]
-    process = subprocess.Popen(command, cwd=ROOT, env={**ALLOCATOR, **os.environ}, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     # A process that does not come up is killed, which ends the read below.
     guard = threading.Timer(TO_START, process.kill)
     guard.start()

@@ -15,6 +15,11 @@ if os.getpid() == 1:
     # The first process of a container has no default action for SIGTERM, which would be lost until a server handles it.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
+# Read by glibc when a process starts: its own threshold grows, and then the memory of large images is never returned.
+if sys.argv[1:2] in (["serve"], ["gateway"], ["worker"]) and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(4 * 2**20)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
 from lexiseg_service.commands.interrupts import heard_at_once
 
 with heard_at_once():  # nothing is begun while this is imported
