@@ -42,6 +42,7 @@ def stage() -> Iterator[Stage]:
 def test_large_work_leaves_a_thread_to_small(stage: Stage) -> None:
     for n in range(4):
         stage.put(f"large {n}", large=True)
+    until(stage.threads._threads._work_queue.empty)  # every thread has looked for work
     stage.until_begun(2)
 
     stage.put("small")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
 from PIL import Image
 
 from lexiseg_model.types import Point, Prompt
+from lexiseg_service.errors import ImageExpired
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
@@ -48,6 +50,14 @@ def test_features_are_those_of_the_key_that_sent_the_image(bench: Bench) -> None
 
     assert [answer.cache.features for answer in answers] == [False, False, True, True]
     assert bench.passes() == 2
+
+
+def test_an_image_is_known_by_its_id_to_the_key_that_sent_it_alone(bench: Bench) -> None:
+    sent = bench.engine.submit(ask("red", owner="me")).result(SOON)
+    mine, yours = (replace(ask("blue", owner=owner), image=None, image_id=sent.image_id) for owner in ("me", "you"))
+
+    assert bench.engine.submit(mine).result(SOON).cache.features
+    assert isinstance(bench.engine.submit(yours).exception(SOON), ImageExpired)
 
 
 def test_a_large_photograph_is_answered_at_its_own_size(bench: Bench) -> None:

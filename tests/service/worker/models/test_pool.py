@@ -59,6 +59,16 @@ def test_the_least_recently_used_model_makes_room() -> None:
         assert shop.value("lexiseg_model_bytes", model="c") == MODEL
 
 
+def test_a_held_model_is_evicted_last() -> None:
+    with opened(max_bytes=2 * MODEL) as shop:
+        held = shop.get("a")
+        shop.use("b")
+        shop.use("c")
+
+        assert shop.there == ["a", "c"]
+        held.release()
+
+
 def test_a_held_model_is_evicted_once_it_is_released() -> None:
     with opened(max_bytes=MODEL) as shop:
         held = shop.get("a")
