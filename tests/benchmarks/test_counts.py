@@ -1,4 +1,4 @@
-"""Counts that `make bench` compares: the same for the same work, more for more, and a loss is said."""
+"""Count the work of fixed answers, and report what grew by more than 15 percent."""
 
 from __future__ import annotations
 

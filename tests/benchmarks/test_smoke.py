@@ -1,4 +1,4 @@
-"""What runs over several seeds say: when a figure rises, and when it does not."""
+"""Compare training runs over several seeds."""
 
 from __future__ import annotations
 

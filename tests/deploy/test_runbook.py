@@ -1,4 +1,4 @@
-"""Whoever is woken by an alert finds what to do: every alert has its section, every section its alert."""
+"""Every alert has a section in the runbook, and every section an alert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer is that of the request alone, whatever else is in its batch or in the passes beside it."""
+"""An answer does not depend on the other requests in its batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thousands of requests, three in ten of them bad, from clients that hang up at any moment."""
+"""Thousands of requests, 30 percent of them invalid, from clients that hang up at any moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chaos suite takes its right answers from a file: a service that is always wrong in the same way is found out."""
+"""The chaos suite compares with stored answers, so that a constant fault is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HAProxy with deploy/edge/haproxy.cfg in front of a real service: what passes, and what it ends."""
+"""HAProxy with deploy/edge/haproxy.cfg in front of a real service."""
 
 from __future__ import annotations
 

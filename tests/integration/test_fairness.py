@@ -1,4 +1,4 @@
-"""Clients of one server from several addresses: what some ask for holds up no other."""
+"""Clients from several addresses do not delay each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gRPC of a real server: the answers of REST, health, and what becomes of calls when it ends."""
+"""gRPC of a real server: the answers of REST, and calls in flight at a shutdown."""
 
 from __future__ import annotations
 

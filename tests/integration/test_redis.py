@@ -1,4 +1,4 @@
-"""The text cache over a real Redis that is warm, killed, paused, slow or full of lies: the answers are equal."""
+"""The text cache over a real Redis that is killed, paused, slow or holds wrong values: answers stay equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of examples in a real Redis: what one worker has looked at no other needs to, and no other key finds."""
+"""Workers share rows of examples through Redis, separately for each API key."""
 
 from __future__ import annotations
 

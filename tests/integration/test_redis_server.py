@@ -1,4 +1,4 @@
-"""`lexiseg serve` beside a redis-server that dies and comes back: same answers, ready all the time."""
+"""`lexiseg serve` stays ready while its Redis dies and comes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lexiseg segment` writes the same files here and by a server."""
+"""`lexiseg segment` writes the same files in this process and by a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server without its text tower: said in one sentence, before anything listens."""
+"""A server without its text tower says so in one sentence and does not listen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge of the chaos suite: what is right, what has a type, and what should not have come."""
+"""The judge of the chaos suite: right answers, typed errors and surprises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the report of attacks says, of answers that are made up; and the process that probes are compared with."""
+"""The report of attacks, and the process that probes are compared with."""
 
 from __future__ import annotations
 

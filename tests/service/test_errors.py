@@ -1,4 +1,4 @@
-"""Values in errors are what JSON can say, and short."""
+"""Values in errors are short and valid JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One table of problem types: what the protocols, OpenAPI and the client know of them is what `errors.KINDS` says."""
+"""Protocols, OpenAPI and the client know the problem types of `errors.KINDS`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Helm sees of a cluster: an API server that knows kinds, has nothing yet, and keeps what it is sent."""
+"""A stand-in Kubernetes API server for Helm: it knows the kinds and keeps the objects it is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Helm is a library for one kind of machine."""
+"""Skip the Helm tests where its library is not available."""
 
 from __future__ import annotations
 

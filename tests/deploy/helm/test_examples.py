@@ -1,4 +1,4 @@
-"""Every example is installed by Helm, and Kubernetes' own schemas have nothing to say about what it makes."""
+"""Helm installs every example, and the objects are valid by the Kubernetes schemas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may speak to whom, as a policy engine would decide it."""
+"""Which parts may connect to which, decided as a network policy engine does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers by the depth of their queue: what KEDA does when Prometheus is away, or answers with nothing."""
+"""Autoscaling of workers by KEDA, also when Prometheus is unreachable or has no data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong in the values and would be found out in the cluster is turned away by Helm, which says where it is."""
+"""Helm refuses wrong values and names their place."""
 
 from __future__ import annotations
 

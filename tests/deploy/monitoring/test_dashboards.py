@@ -1,4 +1,4 @@
-"""Dashboards are written by a program, and show nothing that no process has."""
+"""Dashboards match the program that writes them and use existing metrics only."""
 
 from __future__ import annotations
 

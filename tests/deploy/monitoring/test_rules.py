@@ -1,4 +1,4 @@
-"""Rules are tested where they are read: by Prometheus's own promtool."""
+"""Prometheus rules, checked by promtool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other tools' own clients, each in a process of its own: they pin what ours do not (requirements/tools.txt)."""
+"""Run the clients of other tools, each in a separate process because of their pins (requirements/tools.txt)."""
 
 from __future__ import annotations
 

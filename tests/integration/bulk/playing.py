@@ -1,4 +1,4 @@
-"""Real commands, a real cluster, and what they left: for what is killed in the middle of a job."""
+"""Start bulk jobs and a Ray cluster, wait for their files, and check the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is killed in the middle of a job: at the end each input has one row."""
+"""Bulk jobs whose processes are killed: every input still has exactly one row."""
 
 from __future__ import annotations
 

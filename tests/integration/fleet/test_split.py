@@ -1,4 +1,4 @@
-"""A gateway and two workers as processes of their own: one of them is killed, ended and brought back under load."""
+"""A gateway and two worker processes: workers are killed, stopped and restarted under load."""
 
 from __future__ import annotations
 

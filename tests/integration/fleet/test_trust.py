@@ -1,4 +1,4 @@
-"""A worker that asks gateways for a certificate and a token, as processes; certificates of deploy/certificates.sh."""
+"""Workers that require a certificate and a token of gateways, as processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions of a model in a running service: side by side with shares, and one exchanged for another under load."""
+"""Versions of a model in a running service: shares of traffic, and an exchange under load."""
 
 from __future__ import annotations
 

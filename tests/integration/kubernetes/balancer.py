@@ -1,4 +1,4 @@
-"""A Service as its clients see it: one address, each connection to one of the pods that were ready a moment ago."""
+"""A stand-in for a Kubernetes Service: one address, balanced over the pods that were ready a moment ago."""
 
 from __future__ import annotations
 

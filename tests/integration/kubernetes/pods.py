@@ -1,4 +1,4 @@
-"""Pods as processes: started, probed, told to end and waited for as the chart says, each on an address of its own."""
+"""Pods as local processes: started, probed and terminated as the chart says."""
 
 from __future__ import annotations
 

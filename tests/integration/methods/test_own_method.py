@@ -1,4 +1,4 @@
-"""The example of a method of one's own, installed by pip and served."""
+"""Install the example method by pip and serve it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SAM 3 of random weights, imported by the command line's way, in a worker of its own behind a gateway."""
+"""Import SAM 3 with random weights and serve it by a worker behind a gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that no server should have to see, as bytes on the wire; endlessly many, from one source of chance."""
+"""Generators of invalid HTTP requests, as bytes on the wire."""
 
 from __future__ import annotations
 

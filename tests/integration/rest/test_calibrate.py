@@ -1,4 +1,4 @@
-"""`lexiseg calibrate --server`: thresholds end in the server's vocabulary, and its answers keep to them."""
+"""`lexiseg calibrate --server` stores thresholds in the server's vocabulary, and answers use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client that openapi-python-client makes of the promised interface imports, and asks a real server everything."""
+"""The client that openapi-python-client generates from the promised interface works against a real server."""
 
 from __future__ import annotations
 

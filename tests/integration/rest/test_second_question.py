@@ -1,4 +1,4 @@
-"""A second question about an image: no upload, no image pass, the same masks; and every mask format says the same."""
+"""A second question about an image needs no upload and no image pass; all mask formats agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first second of a process: what it refuses, and that it can be ended."""
+"""What a process refuses at its start, and that a signal ends it there."""
 
 from __future__ import annotations
 

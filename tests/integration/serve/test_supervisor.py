@@ -1,4 +1,4 @@
-"""`lexiseg serve` as processes: a gateway and workers that are started again, and end with their supervisor."""
+"""`lexiseg serve` restarts its gateway and workers, and they end with it."""
 
 from __future__ import annotations
 

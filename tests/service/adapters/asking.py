@@ -1,4 +1,4 @@
-"""Every adapter of the gateway over a real engine, in one process, asked without a socket."""
+"""Every adapter of the gateway over a real engine, asked without a socket."""
 
 from __future__ import annotations
 

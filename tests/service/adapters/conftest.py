@@ -1,4 +1,4 @@
-"""What the tests of adapters share."""
+"""Fixtures of the adapters' tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C during the start, in processes of their own."""
+"""Ctrl-C during the start."""
 
 from __future__ import annotations
 

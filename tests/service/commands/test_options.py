@@ -1,4 +1,4 @@
-"""Every setting is an option of the commands that read it, under one name, with one help."""
+"""Every setting is an option of the commands that read it, with one name and one help text."""
 
 from __future__ import annotations
 

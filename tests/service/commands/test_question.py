@@ -1,4 +1,4 @@
-"""What a command line may say of points and boxes, and what it is told otherwise."""
+"""Points and boxes of the command line, and the errors of wrong ones."""
 
 from __future__ import annotations
 

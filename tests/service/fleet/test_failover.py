@@ -1,4 +1,4 @@
-"""A stream on a worker elsewhere: it stays there, moves when the worker goes, and loses nothing on the way."""
+"""Streams on remote workers: affinity, failover and backpressure."""
 
 from __future__ import annotations
 

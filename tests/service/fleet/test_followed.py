@@ -1,4 +1,4 @@
-"""Objects that are followed outlive the worker that knew them: shown again by their last box, or said to be lost."""
+"""Followed objects survive the death of their worker, or are reported as lost."""
 
 from __future__ import annotations
 

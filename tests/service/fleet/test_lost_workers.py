@@ -1,4 +1,4 @@
-"""Workers that die, fall silent, vanish or go down while they have work: others do it."""
+"""Requests of workers that die, fall silent or drain are answered by others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers elsewhere as one backend: who is asked, and what happens when one of them cannot answer."""
+"""Remote workers as one backend: routing, retries and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shares of a version: always the same ones, all of those of before when it grows, nobody when it is taken back."""
+"""Shares of a new version are stable, grow monotonically and can be taken back."""
 
 from __future__ import annotations
 

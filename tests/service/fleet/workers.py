@@ -1,4 +1,4 @@
-"""Workers of a test's own: real gRPC servers over backends of a few lines, and a remote backend that knows them."""
+"""Real gRPC workers over backends of a few lines, and a remote backend that knows them."""
 
 from __future__ import annotations
 

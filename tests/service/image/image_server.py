@@ -1,4 +1,4 @@
-"""A real HTTPS server whose certificate is for names that no DNS knows, and the names' own resolver."""
+"""A real HTTPS server with certificates for made-up names, and a resolver of these names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong is told, however much of it there is: the first of each list, and more than one class."""
+"""Validation errors name the first fault of each list."""
 
 from __future__ import annotations
 

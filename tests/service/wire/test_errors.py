@@ -1,4 +1,4 @@
-"""Errors as statuses and back: nothing of the problem is lost, and no trailer grows too long."""
+"""Errors survive the way through gRPC statuses, and trailers stay short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests, answers and streams on the wire between gateway and worker: what arrives is what was sent."""
+"""Requests, answers and streams survive the way between gateway and worker."""
 
 from __future__ import annotations
 

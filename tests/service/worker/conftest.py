@@ -1,4 +1,4 @@
-"""What holds for every test of the worker."""
+"""Fixtures of all worker tests."""
 
 from __future__ import annotations
 

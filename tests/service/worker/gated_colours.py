@@ -1,4 +1,4 @@
-"""A model of known answers whose image pass can be held up, and how to ask for it."""
+"""A model of known answers whose image pass waits at a gate."""
 
 from __future__ import annotations
 

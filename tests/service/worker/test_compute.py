@@ -1,4 +1,4 @@
-"""Image passes beside each other on the cores of a CPU, and what has all of them to itself."""
+"""Concurrent image passes on the cores of a CPU, and exclusive work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose turn it is before the device."""
+"""Order of the queue before the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads of a stage: who gets one. Work waits at gates, and no time is measured."""
+"""Fair threads of a stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is remembered of images, for whom, and for how long."""
+"""The cache of image features: LRU and bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker's server over a real engine: what a gateway gives up is given up in the queue."""
+"""The worker's gRPC server over a real engine."""
 
 from __future__ import annotations
 

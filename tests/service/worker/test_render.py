@@ -1,4 +1,4 @@
-"""How sure an answer is goes out in bytes, of which no more are held than are needed."""
+"""Confidence maps are converted to bytes in small parts."""
 
 from __future__ import annotations
 

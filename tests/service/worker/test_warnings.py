@@ -1,4 +1,4 @@
-"""What an answer says beside its segments, by a model that was trained on colours and guesses at anything else."""
+"""Absent labels and warnings of an answer, by a model that knows colours only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker inside the gateway's process, over the real model and copies of it."""
+"""The worker over the real model and copies of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configurations from outside: what is no configuration is refused before it costs anything."""
+"""Invalid labelling configurations are refused early."""
 
 from __future__ import annotations
 

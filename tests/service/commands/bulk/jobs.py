@@ -1,4 +1,4 @@
-"""Pictures for jobs, and what a job left behind."""
+"""Pictures for bulk jobs, and the rows that a job wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thresholds from what was found."""
+"""Choose thresholds from findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lexiseg compare`: what agrees, what does not, in figures and in a page."""
+"""`lexiseg compare`: figures and an HTML page."""
 
 from __future__ import annotations
 

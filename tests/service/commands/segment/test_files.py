@@ -1,4 +1,4 @@
-"""Stopped in the middle: what is done is kept."""
+"""An interrupted `lexiseg segment` keeps its finished images and continues."""
 
 from __future__ import annotations
 

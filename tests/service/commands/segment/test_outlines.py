@@ -1,4 +1,4 @@
-"""Regions that blocks cut are joined."""
+"""Join regions that block borders cut."""
 
 from __future__ import annotations
 

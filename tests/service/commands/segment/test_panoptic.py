@@ -1,4 +1,4 @@
-"""Panoptic files, read by the rules that panopticapi publishes."""
+"""Panoptic files in the format of panopticapi."""
 
 from __future__ import annotations
 

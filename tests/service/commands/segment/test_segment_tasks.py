@@ -1,4 +1,4 @@
-"""`lexiseg segment` by prompts and by the task panoptic, over colours: here and by a server, with known answers."""
+"""`lexiseg segment` by prompts and by the task panoptic, in this process and by a server, with known answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What asks a server for its end."""
+"""Signals that end a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lexiseg rollout`: one version after the other, and back to the one of before."""
+"""`lexiseg rollout`: shares of a new version, and the way back."""
 
 from __future__ import annotations
 

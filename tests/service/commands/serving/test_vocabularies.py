@@ -1,4 +1,4 @@
-"""`lexiseg vocabularies`: a backup of a store, and its way back."""
+"""`lexiseg vocabularies`: back up and restore a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of JSON about a video's frames: what becomes of the file when nothing could be written."""
+"""JSON lines about the frames of a video."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The playground and /docs: pages of our own files, which a browser opens without a key."""
+"""The playground and /docs load our own files only, without a key."""
 
 from __future__ import annotations
 

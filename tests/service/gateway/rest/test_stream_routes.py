@@ -1,4 +1,4 @@
-"""Objects followed by requests, one for each frame, over a real engine of colours."""
+"""Follow objects by one REST request for each frame, over a real engine of colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What surrounds a call: keys, limits, ids, counts, and what becomes of bytes that are no message."""
+"""Keys, limits, ids, counts and malformed messages of gRPC calls."""
 
 from __future__ import annotations
 

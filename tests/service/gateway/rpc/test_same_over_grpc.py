@@ -1,4 +1,4 @@
-"""REST and gRPC are two doors of one house: the same question asks the same, the same mistake is told alike."""
+"""REST and gRPC agree: the same question asks the worker the same, the same mistake gets the same error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server itself: health of every model, reflection, the age of connections, and how it leaves."""
+"""The gRPC server: health of every model, reflection, connection age and graceful shutdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams that are silent, too many, or take no answers; and what is left of them all."""
+"""Limits of video streams: silent clients, too many streams, and clients that read no answers."""
 
 from __future__ import annotations
 

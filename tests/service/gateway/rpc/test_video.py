@@ -1,4 +1,4 @@
-"""Configurations, frames and their answers, in one stream."""
+"""Configurations, frames and answers of one video stream."""
 
 from __future__ import annotations
 

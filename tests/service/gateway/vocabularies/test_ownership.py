@@ -1,4 +1,4 @@
-"""Vocabularies of keys: one's own are nobody else's business, shared ones are read by all and changed by one."""
+"""Vocabularies of API keys: private to a key, or shared with all and changed by their owner."""
 
 from __future__ import annotations
 

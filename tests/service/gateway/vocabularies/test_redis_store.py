@@ -1,4 +1,4 @@
-"""Vocabularies that gateways keep in one Redis: found, deleted and changed by each of them, well or ill."""
+"""Vocabularies that several gateways keep in one Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An engine over gated colours, and how to ask it."""
+"""An engine over gated colours, and helpers to ask it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers, the image passes that requests share, and what fails in one of them."""
+"""Answers, shared image passes and their failures."""
 
 from __future__ import annotations
 

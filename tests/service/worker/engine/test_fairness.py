@@ -1,4 +1,4 @@
-"""Several clients on one engine: what one asks for holds up its own requests alone."""
+"""Several clients on one engine do not delay each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions to a model with masks of its own: prompts and proposals through the engine."""
+"""Prompts and proposals through the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine remembers of an image, for whom, and what it leaves undone when nobody waits any more."""
+"""Features that an engine keeps of an image, and for which API key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several models, several sources and several tiles behind one device."""
+"""Several models on one device."""
 
 from __future__ import annotations
 

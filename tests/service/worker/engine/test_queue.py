@@ -1,4 +1,4 @@
-"""What waits for the device: what is refused, given up or late, and how the engine ends."""
+"""The queue before the device: cancelled, expired and refused requests, and the end of the engine."""
 
 from __future__ import annotations
 

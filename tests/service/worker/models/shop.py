@@ -1,4 +1,4 @@
-"""A pool of models that count their loads and say how large they are."""
+"""A model pool whose models have known sizes and whose loads are counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models come and go: on demand, within a budget, one load for all who ask."""
+"""The model pool: loading on demand, a memory budget, and single-flight loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which models the settings name, and what is wrong with them, said before anything is loaded."""
+"""Models that the settings name, checked before anything is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model directory that changes is exchanged while the worker goes on, and a wrong one is not."""
+"""A changed model directory is reloaded while the worker runs; an invalid one is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The value of a row in Redis: signed for one text, and nothing else is taken for it."""
+"""The signed value of a text row in Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of texts: encoded once, shared by models with one text tower, bounded in memory."""
+"""The cache of text rows: encoded once, shared by models with one text tower, bounded in bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tasks a stream can ask, and what becomes of them."""
+"""Tasks of a video stream."""
 
 from __future__ import annotations
 
