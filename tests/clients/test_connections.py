@@ -150,22 +150,6 @@ async def test_the_awaited_client_gives_the_same_answers(server: Server) -> None
     assert "awaited-room" in {entry.name for entry in listed}
 
 
-async def test_a_cancelled_call_leaves_the_client_usable(server: Server) -> None:
-    sent = asyncio.Event()
-
-    async def note(_: httpx.Request) -> None:
-        sent.set()
-
-    async with httpx.AsyncClient(event_hooks={"request": [note]}) as http, AsyncClient(server.url, http=http) as client:
-        asking = asyncio.ensure_future(client.segment(IMAGE, ["sky"]))
-        await sent.wait()
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-
-        assert (await client.segment(IMAGE, ["sky"])).image_id
-
-
 def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_address(None, None, None).url == "http://localhost:8000"
     monkeypatch.setenv("LEXISEG_BASE_URL", "https://masks.example.org/")

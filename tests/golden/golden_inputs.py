@@ -10,11 +10,6 @@ import numpy as np
 
 from tests.golden.golden_weights import noise
 
-CLASS_POOL = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
-    "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor", "traffic light", "hair drier", "wine glass",
-    "fire hydrant", "teddy bear", "snow", "sidewalk", "mountain", "window-blind", "cell phone",
-)
 CAPTION_POOL = (
     "a red bus parked next to a stone bridge on a rainy day",
     "Two dogs, one brown & one white, play on the beach!",

@@ -16,7 +16,6 @@ from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule, without_specks
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.tasks.outcome import Outcome, outcome
-from tests.kernel import both_ways
 
 RULE = SpeckRule(area=0.05, part=0.2, least=0.01)
 
@@ -67,10 +66,3 @@ def test_votes_of_classes_are_the_same_where_nobody_is_not_counted(n_rows: int, 
     np.testing.assert_array_equal(some.labels, every.labels)
     np.testing.assert_array_equal(some.votes[:-1], every.votes[:-1])
     assert some.rles == every.rles
-
-
-def test_by_numpy_the_labels_are_the_same() -> None:
-    fused, plain = both_ways(lambda: outcome(smooth(9), (131, 200), 8, RULE))
-
-    np.testing.assert_array_equal(fused.labels, plain.labels)
-    assert fused.rles == plain.rles

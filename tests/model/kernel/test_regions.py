@@ -36,19 +36,6 @@ def test_any_map(labels: NDArray[np.unsignedinteger], classes: list[int], smalle
     assert_equal(labels, classes, smallest, whole)
 
 
-def test_a_spiral_is_one_region() -> None:
-    labels = np.zeros((41, 41), np.uint8)
-    for ring in range(0, 20, 2):
-        labels[ring, ring : 41 - ring] = labels[40 - ring, ring : 41 - ring] = 1
-        labels[ring : 41 - ring, ring] = labels[ring : 41 - ring, 40 - ring] = 1
-        labels[ring + 1, ring] = 0
-        labels[ring + 2, ring : ring + 2] = 1
-
-    regions = assert_equal(labels, [1], 1, set())
-
-    assert len(regions.owner) < 10  # rings that touch are one
-
-
 def test_more_regions_than_there_are_numbers_for() -> None:
     labels = (np.indices((400, 400)).sum(0) % 2).astype(np.uint8)  # every pixel for itself
 

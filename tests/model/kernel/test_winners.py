@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -41,13 +40,6 @@ def assert_equal(scores: Tensor, size: tuple[int, int]) -> None:
 def probability(answer: Winners) -> NDArray[np.float32]:
     assert answer.probability is not None
     return answer.probability
-
-
-@pytest.mark.parametrize("n_rows", [20, 150])
-def test_scores_as_smooth_as_a_networks(n_rows: int) -> None:
-    coarse = torch.randn(1, n_rows, 5, 7, generator=torch.Generator().manual_seed(n_rows)) * 4
-
-    assert_equal(F.interpolate(coarse, size=(45, 61), mode="bicubic")[0], (333, 457))
 
 
 @given(

@@ -48,12 +48,3 @@ def test_what_touches_the_edge_of_the_picture_is_no_hole() -> None:
     mask[0, 0, 3:5] = -1
 
     assert torch.equal(without_crumbs(mask, RULE), mask)
-
-
-def test_each_mask_is_looked_at_alone(mask: Tensor) -> None:
-    other = torch.full_like(mask, -1)
-    other[0, 0, 0] = 1  # alone, and so the largest
-
-    cleaned = without_crumbs(torch.cat([mask, other]), RULE)
-
-    assert torch.equal(cleaned, torch.cat([mask, other]))

@@ -48,15 +48,6 @@ def test_a_label_is_written_on_its_own_segment() -> None:
     assert changed[:, 1].max() < 200
 
 
-def test_a_part_too_small_to_read_gets_no_label() -> None:
-    labels = np.zeros((200, 400), np.uint8)
-    labels[:10, :10] = 1
-
-    with_text = paint(gray(200, 400), labels, (segment(labels, label="sky"),))
-
-    np.testing.assert_array_equal(with_text, paint(gray(200, 400), labels, (segment(labels),)))
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_wide_photograph_shrinks_to_the_largest_width(dtype: type[np.unsignedinteger]) -> None:
     labels = left_half(300, 2 * MAX_WIDTH).astype(dtype)
@@ -93,13 +84,3 @@ def test_of_several_prompts_each_nameless_segment_carries_its_number() -> None:
 
     assert (painted[:, :198] != mixed(0)).any()  # a 0 on the left
     assert (painted[:, 202:] != mixed(1)).any()  # a 1 on the right
-
-
-def test_a_prompt_without_a_label_looks_apart_from_every_class() -> None:
-    labels = two_halves()
-    labels_of = (of_prompt(labels, 1, 0, "sky", 2), of_prompt(labels, 2, 1))
-
-    painted = paint(gray(200, 400), labels, labels_of)
-
-    assert (painted == mixed(2)).all(2).any()
-    assert (painted == mixed(3 + 1)).all(2).any()

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings, refine, refine_masks
 from tests.golden import golden_inputs
 from tests.kernel import both_ways, require_kernel
@@ -76,14 +75,6 @@ def test_probabilities_stay_probabilities() -> None:
 
     torch.testing.assert_close(refined.sum(0), torch.ones(72, 100))
     assert refined.min() >= 0
-
-
-def test_the_size_of_the_bands_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = refine(maps(), photograph())
-
-    monkeypatch.setattr(pamr, "BAND_BYTES", 1)
-
-    assert torch.equal(refine(maps(), photograph()), whole)
 
 
 def test_a_batch_is_refused() -> None:

@@ -67,10 +67,3 @@ def test_a_speck_inside_another_class_is_that_classs_with_the_logit_of_the_old_w
     assert (tidied[CAT, 4:6, 4:6] == 5.0).all()
     assert (tidied[DOG, 4:6, 4:6] == 3.0).all()
     assert torch.equal(tidied.sort(0).values, logits.sort(0).values)
-
-
-def test_without_nobody_every_cell_stays_with_a_class() -> None:
-    logits = picture((CAT, slice(0, 10), slice(0, 20)), (DOG, slice(10, 20), slice(0, 20)))[:2]
-    logits[CAT, 15:17, 4:6] = 5.0
-
-    assert (without_specks(logits, 2, RULE).argmax(0)[10:] == DOG).all()

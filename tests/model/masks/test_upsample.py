@@ -12,7 +12,6 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.masks import bilinear
 from lexiseg_model.masks.upsample import winners
 
 pytestmark = pytest.mark.usefixtures("each_way")
@@ -82,19 +81,6 @@ def test_a_probability_is_the_winner_against_the_interpolated_normaliser() -> No
     normaliser = interpolated(scores.logsumexp(0, keepdim=True), (50, 61))[0]
     expected = (interpolated(scores, (50, 61)).amax(0) - normaliser).exp()
     np.testing.assert_allclose(probability, expected.numpy(), atol=1e-5)
-
-
-@pytest.mark.parametrize("band_pixels", [1, 300, 3_000])
-def test_the_size_of_the_bands_changes_nothing(band_pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = random_scores(6, (12, 15))
-    whole = winners(scores, (101, 77), keep_probability=True)
-    monkeypatch.setattr(bilinear, "BAND_PIXELS", band_pixels)
-
-    pieces = winners(scores, (101, 77), keep_probability=True)
-
-    np.testing.assert_array_equal(pieces.labels, whole.labels)
-    np.testing.assert_array_equal(pieces.probability, whole.probability)
-    np.testing.assert_allclose(pieces.votes, whole.votes)
 
 
 def test_a_class_that_no_corner_prefers_can_win_between_them() -> None:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.video import smoothing
 from lexiseg_model.video.motion import Motion
 from lexiseg_model.video.smoothing import ScoreSmoother
 
@@ -51,17 +50,6 @@ def test_the_past_moves_with_the_picture() -> None:
     average = smoother.steady(moved, motion(x=2.0))
 
     assert torch.allclose(average, moved, atol=1e-5)
-
-
-def test_of_very_many_classes_only_those_near_winning_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smoothing, "MAX_SCORES", 2 * SIZE[0] * SIZE[1])
-    smoother = ScoreSmoother(0.5)
-    smoother.steady(flat(9.0, -50.0, 8.0, -60.0), None)
-
-    average = smoother.steady(flat(1.0, 2.0, 2.0, 2.0), motion())
-
-    assert torch.allclose(average, flat(5.0, 2.0, 5.0, 2.0))
-    assert smoother.nbytes == 2 * SIZE[0] * SIZE[1] * 4
 
 
 @pytest.mark.parametrize("weight", [-0.1, 0.96, float("nan")])

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.types import Segment
-from lexiseg_model.video import tracking
 from lexiseg_model.video.motion import Motion
 from lexiseg_model.video.tracking import Tracker
 
@@ -76,12 +74,3 @@ def test_without_motion_every_segment_is_new_and_no_number_is_given_twice() -> N
     tracker = begun((0, 2, 10))
 
     assert tracker.follow(*frame((0, 2, 10)), None, SIZE) == (2,)
-
-
-def test_of_very_many_segments_the_largest_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "MAX_TRACKS", 2)
-    boxes = ((0, 0, 3), (0, 10, 8), (0, 30, 5))
-    tracker = begun(*boxes)
-
-    assert len(tracker) == 2
-    assert follow(tracker, frame(*boxes)) == (4, 2, 3)

@@ -74,15 +74,6 @@ def test_cityscapes_is_read_from_both_archives(tmp_path: Path) -> None:
     assert (prepared.splits, list(prepared.missing)) == ({"val": 1}, ["train"])
 
 
-def test_ade20k_counts_from_one(tmp_path: Path) -> None:
-    trees.write_ade(tmp_path / "tree", {"ADE_val_00000001": bands(1, 2, 150, 0)})
-    pack_zip(tmp_path / "tree", tmp_path / "downloads" / "ADEChallengeData2016.zip")
-
-    run("ade20k", tmp_path / "downloads", tmp_path / "sets")
-
-    assert shown(tmp_path / "sets", "ade20k") == ["wall", "building", "flag", 255]
-
-
 def write_voc2010(folder: Path, names: Mapping[str, str]) -> None:
     """VOCdevkit/VOC2010 of photographs, each in the named list of ImageSets/Main."""
     base = folder / "VOCdevkit" / "VOC2010"

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from lexiseg_model.data.scenes import NOTHING, VOID, PanopticTruth, TruthSegment
+from lexiseg_model.data.scenes import VOID, PanopticTruth, TruthSegment
 from lexiseg_model.evaluation.scenes.things_fit import EXCUSED, Things, fit, reached
 from lexiseg_model.masks.regions import split
 from lexiseg_model.tasks.pixels import Seen
@@ -19,14 +18,6 @@ def things(n: int, weights: list[float], seed: int) -> Things:
     evidence = np.random.default_rng(seed).normal(size=(n, 3))
     right = evidence @ np.array(weights) > 0
     return Things(evidence, np.where(right, 0.8, 0.1), np.zeros(n, np.int64), np.array([right.sum()]))
-
-
-def test_a_region_reaches_the_thing_of_its_class_that_it_fits_best() -> None:
-    truth = PanopticTruth(
-        np.array([[1, 1, 1, NOTHING, 2, 2]], np.int32), (TruthSegment(1, 0, 3), TruthSegment(2, 1, 2))
-    )
-
-    assert reached(seen([[0, 0, 9, 9, 0, 0]]), truth).tolist() == pytest.approx([2 / 3, 0])
 
 
 def test_void_leaves_the_union_and_excuses_what_is_mostly_there() -> None:

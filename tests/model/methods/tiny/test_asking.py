@@ -38,13 +38,6 @@ def test_any_other_prompt_has_one(head: PromptHead, shared: SharedMaps, prompt: 
     assert len(answer.masks) == len(answer.quality) == 1
 
 
-def test_the_best_answer_comes_first(head: PromptHead, shared: SharedMaps) -> None:
-    for answer in ask(head, shared, [POINT, Prompt((Point(80, 50),))], (1.0, 1.0)):
-        assert answer.quality.tolist() == sorted(answer.quality.tolist(), reverse=True)
-        assert (answer.quality > 0).all()
-        assert (answer.quality < 1).all()
-
-
 def test_more_prompts_than_one_pass_holds_are_all_answered(head: PromptHead, shared: SharedMaps) -> None:
     prompts = [Prompt(box=(index % 40, 0, 50 + index % 40, 60)) for index in range(MAX_BATCH + 3)]
 

@@ -32,12 +32,6 @@ def left(columns: int, inside: float = 5.0, outside: float = -5.0) -> Tensor:
     return torch.where(torch.arange(SIZE[1]) < columns, inside, outside).expand(SIZE).clone()
 
 
-def test_without_evidence_the_quality_decides(halves: Contrast) -> None:
-    masks = torch.stack([left(8), left(16), left(24)])[None]
-
-    assert best_first(masks, torch.tensor([[0.2, 0.5, 0.4]]), halves, NOTHING).tolist() == [[1, 2, 0]]
-
-
 @pytest.mark.parametrize(
     ("rule", "first"),
     [

@@ -99,16 +99,6 @@ def test_a_mask_that_goes_on_ends_at_the_edges_of_its_box() -> None:
     assert outer(kept_inside(everywhere, SURE, torch.tensor(BOXED), EXACT)) == (18, 10, 32, 30)
 
 
-def test_the_less_is_expected_of_a_mask_the_more_cells_it_takes() -> None:
-    nearly = torch.full((2, INPUT[0] // 4, INPUT[1] // 4), -0.5)
-
-    rule = EXACT.model_copy(update={"doubt": 1})
-    good, poor = kept_inside(nearly, torch.tensor([0.9, 0.5]), torch.tensor(BOXED), rule)
-
-    assert (good < 0).all()  # -0.5 lies below the logarithm of 0.9,
-    assert (poor > 0).any()  # and above that of 0.5
-
-
 @pytest.mark.parametrize(
     ("prompt", "ends"),
     [

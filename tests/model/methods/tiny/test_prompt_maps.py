@@ -71,35 +71,11 @@ def test_the_trace_of_a_point_falls_with_the_distance_in_pixels() -> None:
         assert trace.item() == pytest.approx(math.exp(-3 * MAP_STRIDE / scale))
 
 
-def test_of_several_points_the_nearest_counts() -> None:
-    near, far = (4.0, 4.0, 1.0), (60.0, 4.0, 1.0)
-
-    together, alone = maps_of(prompts([far, near])), maps_of(prompts([near]))
-
-    torch.testing.assert_close(together[DISTANCES, :, 0], alone[DISTANCES, :, 0])
-
-
-def test_cells_know_whether_their_centre_is_in_the_box() -> None:
-    maps = maps_of(prompts(box=(8.0, 16.0, 32.0, 40.0)))
-
-    inside = torch.zeros(HEIGHT, WIDTH)
-    inside[2:5, 1:4] = 1
-    assert torch.equal(maps[INSIDE], inside)
-
-
 def test_sides_are_measured_in_sides_of_the_box() -> None:
     maps = maps_of(prompts(box=(0.0, 0.0, 32.0, 16.0)))
 
     # The centre of the first cell: 4 pixels from the left of 32, 4 from the top of 16.
     assert maps[SIDES, 0, 0].tolist() == [0.125, 0.875, 0.25, 0.75]
-
-
-@pytest.mark.parametrize(("sign", "kind"), [(1.0, TO_POSITIVE), (-1.0, TO_NEGATIVE)])
-def test_likeness_to_a_point_is_the_cosine_with_its_cell(sign: float, kind: int) -> None:
-    maps = maps_of(prompts([(4.0, 20.0, sign)]))
-
-    expected = halves()[0, 0].expand(HEADS + 1, HEIGHT, WIDTH)
-    torch.testing.assert_close(likeness(maps, kind), expected)
 
 
 def test_a_box_is_like_its_middle_and_unlike_what_surrounds_it() -> None:

@@ -14,8 +14,7 @@ from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.errors import RecipeError, UnknownModelError
-from lexiseg_model.methods.tiny.network import TinyNetwork
-from lexiseg_model.methods.tiny.training.finetune import Anchors, FinetuneTrainer, start_folder
+from lexiseg_model.methods.tiny.training.finetune import FinetuneTrainer, start_folder
 from lexiseg_model.methods.tiny.training.publish_finetuned import publish_finetuned
 from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER
@@ -140,16 +139,3 @@ def test_the_start_is_kept_bit_by_bit_where_nothing_is_gained(
     before, after = load_file(BUNDLED), load_file(recipe.out / FILE)
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert card.settings == catalogue.read_card(FOLDER).settings
-
-
-def test_a_class_is_held_the_less_the_more_photographs_show_it() -> None:
-    start = TinyNetwork().text_projection.weight
-    rows = torch.nn.functional.normalize(torch.randn(1, 384)).numpy()
-    no_others = np.zeros((1, 384), np.float32)
-    moved = start + 0.02
-
-    held = [Anchors(start, rows, no_others, np.array([shown])) for shown in (0, 1, 20)]
-
-    assert [each.moved(start).item() for each in held] == pytest.approx([0, 0, 0], abs=1e-9)
-    never, once, often = (each.moved(moved).item() for each in held)
-    assert never > once > often > 0

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.training.drawn.requests import source_of
 from lexiseg_model.methods.tiny.training.names import NamedWindows, NamesBatch, NamesTrainer
 from lexiseg_model.methods.tiny.training.naming_cells import NamingCells
@@ -18,7 +15,7 @@ from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.recipes.read import read_as
-from tests.model.methods.tiny.training.drawn.test_examples import table, toys
+from tests.model.methods.tiny.training.drawn.test_examples import table
 from tests.model.methods.tiny.training.shapes import write_shapes
 from tests.model.methods.tiny.training.weak import write_names
 
@@ -30,28 +27,6 @@ CELLS = np.zeros((576, 4, 5), np.float16)
 def windows(pack: Pack, table: TextTable, labels: list[np.ndarray]) -> NamedWindows:
     made = NamingCells([0] * len(labels), [CELLS] * len(labels), [label.astype(np.uint8) for label in labels])
     return NamedWindows([(source_of(pack, 1.0, table, 0.0, 0.72, 0.0), made)], table, 8, seed=0)
-
-
-def half() -> np.ndarray:
-    """Value 1 on the left two of five columns of cells, nothing elsewhere; a corner counts nowhere."""
-    labels = np.zeros((16, 20), np.uint8)
-    labels[:, :8] = 1
-    labels[12:, 16:] = IGNORE
-    return labels
-
-
-def test_a_cell_that_is_full_of_a_class_shows_it_and_one_without_it_does_not(tmp_path: Path, table: TextTable) -> None:
-    drawn = windows(toys(tmp_path), table, [half()])
-    source = drawn.sources[0][0]
-
-    known = drawn._masked(source, 0, half(), True, np.random.default_rng(0))
-
-    ball = known.in_cells[0]
-    assert (ball[:, :2] == 1).all()
-    assert (ball[:3, 2:] == 0).all()
-    assert ball[3, 4] == -1
-    assert known.states[:2].tolist() == [1, 0]
-    assert dict(zip(known.rows, known.states.tolist(), strict=True))[table.index["grass"]] == 1
 
 
 @pytest.fixture(scope="module")

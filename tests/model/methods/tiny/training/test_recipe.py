@@ -4,32 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_model.data.indexed import BACKGROUND
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe, TinyRecipe
+from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
 from lexiseg_model.training.recipes.read import read_as
 
 
 def words(*overrides: str) -> TinyRecipe:
     return read_as(TinyRecipe, "tiny", overrides)
-
-
-def prompts(*overrides: str) -> PromptsRecipe:
-    return read_as(PromptsRecipe, "tiny-prompts", overrides)
-
-
-def test_the_recipe_of_tiny_validates() -> None:
-    recipe = words()
-
-    assert recipe.sets
-    assert BACKGROUND not in recipe.sets
-
-
-def test_the_recipe_of_the_prompts_validates() -> None:
-    recipe = prompts()
-
-    assert sum(source.share for source in recipe.sets.values()) == pytest.approx(1.0)
-    assert recipe.sets["clips"].splits == ["car-roundabout", "cows", "dance-twirl", "libby"]
 
 
 @pytest.mark.parametrize("starts", [(0.2,), (0.0, 0.8, 0.5)])
@@ -38,11 +19,6 @@ def test_phases_cover_the_run_in_order(starts: tuple[float, ...]) -> None:
 
     with pytest.raises(RecipeError, match="expected the first at 0 and ascending order"):
         words(f"phases={phases}")
-
-
-def test_a_data_set_without_a_share_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"sets\.voc: .*greater than 0"):
-        words("sets={voc: 0}")
 
 
 def test_a_decay_longer_than_the_run_is_refused() -> None:

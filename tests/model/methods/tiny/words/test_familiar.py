@@ -86,10 +86,6 @@ def test_the_bundled_model_knows_what_it_was_taught(tiny: TinySegmenter) -> None
     assert all(stranger.likeness < stranger.bound for stranger in found)
 
 
-def test_a_familiar_synonym_is_enough(tiny: TinySegmenter) -> None:
-    assert tiny.unfamiliar((ClassEntry("quark", ("dog",)),), KnownRows(tiny)) == []
-
-
 FOREIGN = {
     "German": "Hund Katze Haus Baum Straße Pferd Vogel Fenster Himmel Wolke Berg Wiese Stuhl Tisch Flugzeug Schiff",
     "Spanish": "perro gato árbol calle coche caballo pájaro ventana cielo nube silla barco manzana vaca oveja persona",
