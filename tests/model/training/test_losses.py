@@ -12,7 +12,9 @@ from torch import Tensor
 from lexiseg_model.training.losses import (
     Contrast,
     assign,
+    dice_costs,
     dice_losses,
+    focal_costs,
     focal_losses,
     matched_mask_losses,
 )
@@ -48,6 +50,16 @@ def test_a_correct_mask_has_no_loss_and_a_wrong_one_has_a_large_one(loss: Callab
 
     assert (loss(sure, targets) < 1e-4).all()
     assert (loss(-sure, targets) > 0.9).all()
+
+
+def test_costs_equal_the_losses_of_all_pairs() -> None:
+    logits, _ = random_masks(2, 5, 60)
+    _, targets = random_masks(2, 3, 60, seed=1)
+
+    pairs = logits[:, :, None].expand(2, 5, 3, 60), targets[:, None].expand(2, 5, 3, 60)
+
+    torch.testing.assert_close(dice_costs(logits, targets), dice_losses(*pairs))
+    torch.testing.assert_close(focal_costs(logits, targets, ALPHA, GAMMA), focal(*pairs))
 
 
 def test_predictions_without_a_target_get_no_gradient() -> None:

@@ -29,7 +29,7 @@ def inputs(count: int = 2) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def test_vectors_are_pooled_over_what_correlates() -> None:
+def test_vectors_are_pooled_by_correlation() -> None:
     inner, vectors = inputs(1)
     weights = state()
     projected = F.conv2d(F.pad(inner, (1,) * 4, mode="replicate"), weights["obj_proj.weight"], weights["obj_proj.bias"])
@@ -46,7 +46,7 @@ def test_vectors_are_pooled_over_what_correlates() -> None:
 
 
 @torch.inference_mode()
-def test_objects_are_seen_in_unit_tokens() -> None:
+def test_the_objectness_head_reads_unit_tokens() -> None:
     inner, vectors = inputs(1)
     weights = state()
     units = inner[0] / inner[0].norm(dim=0)
@@ -57,7 +57,7 @@ def test_objects_are_seen_in_unit_tokens() -> None:
     torch.testing.assert_close(found[0], logits.sigmoid())
 
 
-def test_the_state_dict_is_laid_out_as_it_is_said() -> None:
+def test_the_state_dict_has_the_documented_layout() -> None:
     heads = DinoiserHeads()
 
     assert {name: tuple(value.shape) for name, value in heads.state_dict().items()} == {

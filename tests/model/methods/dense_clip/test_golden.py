@@ -92,7 +92,7 @@ def assert_reference(found: Tensor, name: str, tolerance: float = UNIT) -> None:
     np.testing.assert_allclose(found.numpy(), REFERENCE[name], atol=tolerance, rtol=0)
 
 
-def test_the_texts_are_the_reference_s() -> None:
+def test_texts_equal_the_reference() -> None:
     np.testing.assert_array_equal(texts().numpy(), REFERENCE["texts"])
 
 
@@ -144,7 +144,7 @@ def test_proxyclip_with_positions_resized_by_size() -> None:
 
 @pytest.mark.parametrize("tag", SIZES)
 @torch.inference_mode()
-def test_clip_s_own_image_vector_is_reproduced(tag: str) -> None:
+def test_the_image_vector_of_clip_is_reproduced(tag: str) -> None:
     vector = torch.nn.functional.normalize(image_embedding(visual(), entering("scale_factor", tag)), dim=1)[0]
 
     assert_reference(vector, f"clip_image_embedding_{tag}")

@@ -1,4 +1,4 @@
-"""`dense-clip` as a Segmenter: NACLIP's released outputs through the interface, and the serving side of it."""
+"""`dense-clip` as a Segmenter: NACLIP's released outputs through the interface."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_windows_of_a_picture_follow_naclips_grid() -> None:
     assert plan.layout.offsets == tuple((top, left) for top in (0, 112) for left in (0, 112, 224))
 
 
-def test_merged_cosines_are_the_references() -> None:
+def test_merged_cosines_equal_the_reference() -> None:
     scores = segmenter().class_scores(features_of(segmenter()), bank())
 
     full = windowed.resize(scores, (300, 400))
@@ -86,7 +86,7 @@ def test_merged_cosines_are_the_references() -> None:
 
 
 @pytest.mark.parametrize("refined", [False, True])
-def test_labels_are_the_references(refined: bool) -> None:
+def test_labels_equal_the_reference(refined: bool) -> None:
     model = segmenter()
     features = features_of(model)
     scores = model.refined_scores(features, bank()) if refined else model.class_scores(features, bank())
@@ -101,7 +101,7 @@ def test_labels_are_the_references(refined: bool) -> None:
 
 @pytest.mark.parametrize("texts_at_once", [1, 256])
 @pytest.mark.parametrize("refine", ["none", "pamr"])
-def test_served_labels_of_classes_with_synonyms_are_the_references(
+def test_labels_with_synonyms_equal_the_reference(
     monkeypatch: pytest.MonkeyPatch, refine: Refinement, texts_at_once: int
 ) -> None:
     monkeypatch.setattr("lexiseg_model.methods.dense_clip.segmenter.TEXTS_AT_ONCE", texts_at_once)
@@ -122,7 +122,7 @@ def test_served_labels_of_classes_with_synonyms_are_the_references(
 
 
 @pytest.mark.parametrize("precision", ["exact", "fast"])
-def test_synonyms_make_a_class_less_sure_of_its_pixels(precision: Precision) -> None:
+def test_synonyms_lower_the_confidence_of_a_class(precision: Precision) -> None:
     model = segmenter("naclip", precision)
     features = features_of(model)
     texts = torch.from_numpy(REFERENCE["slide_texts"])
@@ -137,7 +137,7 @@ def test_synonyms_make_a_class_less_sure_of_its_pixels(precision: Precision) -> 
 
 
 @pytest.mark.parametrize("policy", ["maskclip", "sclip", "clearclip", "naclip"])
-def test_kept_patches_are_the_references_features(policy: PolicyName) -> None:
+def test_kept_features_equal_the_reference(policy: PolicyName) -> None:
     tile = np.ascontiguousarray(picture().transpose(2, 0, 1))[None]
     model = segmenter(policy)
 
@@ -146,7 +146,7 @@ def test_kept_patches_are_the_references_features(policy: PolicyName) -> None:
     np.testing.assert_allclose(kept[::8], REFERENCE[f"features_{policy}_336x448"], atol=3e-6)
 
 
-def test_the_image_embedding_is_the_references() -> None:
+def test_the_image_embedding_equals_the_reference() -> None:
     tile = np.ascontiguousarray(picture().transpose(2, 0, 1))[None]
 
     ours = segmenter().image_embedding(tile)[0]
@@ -166,7 +166,7 @@ def test_a_threshold_is_the_probability_that_a_class_must_have() -> None:
     assert below.item() < 2.0 < above.item()
 
 
-def test_clip_dinoiser_leaves_uncertain_pixels_without_an_object_to_nobody() -> None:
+def test_clip_dinoiser_leaves_uncertain_pixels_without_objects_to_the_background() -> None:
     model = segmenter("clip_dinoiser")
     features = features_of(model)
     logits = model.class_scores(features, bank()) * model.probability_scale
@@ -185,7 +185,7 @@ def test_clip_dinoiser_leaves_uncertain_pixels_without_an_object_to_nobody() -> 
     assert torch.equal(logits.amax(0) < unseen, expected)
 
 
-def test_a_background_word_that_is_asked_for_steps_aside() -> None:
+def test_a_background_word_that_is_a_requested_class_does_not_compete() -> None:
     model = segmenter("naclip", "fast")
     vocabulary = Vocabulary(entries("sky"), Background(words=("sky",), threshold=0.0))
 
@@ -207,7 +207,7 @@ def test_a_texts_templates_are_averaged_as_unit_vectors() -> None:
         segmenter().text_bank(classes, rows[1:])
 
 
-def test_without_hub_the_bundled_card_says_how_to_provide_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_hub_loading_explains_how_to_get_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("lexiseg_model.catalogue.hub.try_to_load_from_cache", lambda *_, **__: None)
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, published_policy
 
 
-def test_naclip_is_as_its_authors_ran_it() -> None:
+def test_settings_of_naclip_are_the_published_ones() -> None:
     default, voc21, cityscapes = (published_policy("naclip", dataset) for dataset in (None, "voc21", "cityscapes"))
 
     assert (default.short_side, default.settings.window, default.settings.stride) == (336, 224, 112)
@@ -31,6 +31,6 @@ def test_naclip_is_as_its_authors_ran_it() -> None:
         ({"policy": "gem"}, "policy"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(changes: dict[str, object], message: str) -> None:
+def test_contradictory_settings_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         DenseClipSettings.model_validate(changes)

@@ -1,4 +1,4 @@
-"""The fixture `maskformer.npz`: its weights, inputs and targets, and what this code makes of them."""
+"""The fixture `maskformer.npz` and the values that this code computes from its inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network of the same make as S-Seg's, small enough to be built and trained in tests."""
+"""A network like S-Seg's that is built and trained within a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backbones by timm: the four levels, any size of image, weights from a file or not at all."""
+"""Backbones by timm: the four levels, image sizes, sources of weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lexiseg_model.methods.s_seg.backbone import Pyramid
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet"])
 @torch.no_grad()
-def test_the_levels_have_a_quarter_to_a_thirty_second_of_the_image(name: str) -> None:
+def test_the_levels_have_strides_4_to_32(name: str) -> None:
     pyramid = Pyramid(name).eval()
 
     levels = pyramid(torch.randn(2, 3, 64, 96))
@@ -27,7 +27,7 @@ def test_the_levels_have_a_quarter_to_a_thirty_second_of_the_image(name: str) ->
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256"])
 @torch.no_grad()
-def test_swin_takes_wide_images_and_gives_normed_maps_with_channels_in_front(name: str) -> None:
+def test_swin_takes_wide_images_and_gives_normalised_channel_first_maps(name: str) -> None:
     pyramid = Pyramid(name, 0.1).eval()
 
     levels = pyramid(torch.randn(1, 3, 64, 96))

@@ -1,4 +1,4 @@
-"""A mask head or a whole S-Seg from a checkpoint: sizes read off the weights, foreign files refused."""
+"""Loading a mask head or a whole S-Seg: sizes from the weights, errors for other files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.model.methods.s_seg import golden
 from tests.model.methods.s_seg.small import SMALL, small_network
 
 
-def test_a_whole_model_comes_back_with_the_sizes_that_its_weights_show(tmp_path: Path) -> None:
+def test_sizes_of_a_model_are_read_from_its_weights(tmp_path: Path) -> None:
     network = small_network()
     save_file(network.state_dict(), tmp_path / "last.safetensors")
 

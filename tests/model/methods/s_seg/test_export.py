@@ -1,4 +1,4 @@
-"""The image pass of S-Seg written down as a graph."""
+"""The image pass of S-Seg as an ONNX graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The MaskFormer head, its matching, losses and gradients against the reference's outputs: every array of them."""
+"""The MaskFormer head, matching, losses and gradients against the reference."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_every_array_of_the_fixture_is_compared() -> None:
 
 
 @pytest.mark.parametrize("name", TOLERANCES)
-def test_an_array_is_the_references(name: str) -> None:
+def test_an_array_equals_the_reference(name: str) -> None:
     absolute, relative = TOLERANCES[name]
 
     found = golden.ours()[name].detach().numpy()
@@ -45,5 +45,5 @@ def test_an_array_is_the_references(name: str) -> None:
     np.testing.assert_allclose(found, golden.reference()[name], atol=absolute, rtol=relative)
 
 
-def test_the_heads_weights_have_the_names_of_maskformers_checkpoints() -> None:
+def test_weights_are_named_as_in_maskformer_checkpoints() -> None:
     assert {golden.PREFIX + name for name in golden.head().state_dict()} == set(golden.state())

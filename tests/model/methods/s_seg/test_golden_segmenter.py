@@ -1,4 +1,4 @@
-"""The reference's masks and queries through the Segmenter interface, and the scores that follow from them."""
+"""The reference's masks and queries through the Segmenter interface."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def bank() -> TextBank:
 
 
 @pytest.mark.parametrize(("name", "kept", "step"), [("pred_masks", "masks", (4, 2, 2)), ("queries", "queries", (1, 1))])
-def test_what_the_image_pass_keeps_is_the_references(name: str, kept: str, step: tuple[int, ...]) -> None:
+def test_features_of_the_image_pass_equal_the_reference(name: str, kept: str, step: tuple[int, ...]) -> None:
     absolute, relative = TOLERANCES[name]
 
     found = features().tensors[kept][0].numpy()[tuple(slice(None, None, stride) for stride in step)]
@@ -71,7 +71,7 @@ def test_what_the_image_pass_keeps_is_the_references(name: str, kept: str, step:
     np.testing.assert_allclose(found, golden.reference()[name], atol=absolute, rtol=relative)
 
 
-def test_proposals_are_the_references_masks_that_are_not_empty() -> None:
+def test_proposals_are_the_nonempty_masks_of_the_reference() -> None:
     masks, _, quality = segmenter().propose(features())
 
     every = features().tensors["masks"][0].numpy()
@@ -97,7 +97,7 @@ def test_pixel_scores_are_maskformers_sum_over_masks() -> None:
     np.testing.assert_allclose(scores, np.log(np.maximum(expected, MIN_SCORE)), atol=1e-4)
 
 
-def test_scores_of_its_own_regions_are_the_shares_of_their_queries() -> None:
+def test_scores_of_proposals_are_those_of_their_queries() -> None:
     _, embeddings, _ = segmenter().propose(features())
 
     scores = segmenter().region_scores(features(), embeddings, bank())

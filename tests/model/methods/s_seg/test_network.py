@@ -1,4 +1,4 @@
-"""The whole network: sizes as published, one space for masks, images and texts."""
+"""Embeddings of images and texts in one space."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.model.methods.s_seg.small import SMALL, small_network
 
 
 @torch.no_grad()
-def test_an_image_is_its_mean_mask_or_the_mean_of_its_projected_masks() -> None:
+def test_an_image_vector_is_the_mean_of_its_mask_vectors() -> None:
     queries = torch.randn(2, 6, 256)
     before = small_network()
     after = small_network(SMALL.model_copy(update={"pooling": "project_then_mean"}))
@@ -25,7 +25,7 @@ def test_an_image_is_its_mean_mask_or_the_mean_of_its_projected_masks() -> None:
 
 
 @torch.no_grad()
-def test_a_text_is_read_at_its_end_mark_and_what_follows_does_not_matter() -> None:
+def test_a_text_vector_is_read_at_its_end_token() -> None:
     network = small_network()
     tokens = tokenize(["a photo of a dog."])
     end = int(tokens[0].argmax())

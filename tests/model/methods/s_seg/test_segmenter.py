@@ -69,7 +69,7 @@ def features(*, third: float = -SURE) -> Features:
 # pixels
 
 
-def test_scores_of_pixels_are_logarithms_of_what_lies_over_them_times_what_it_shows() -> None:
+def test_pixel_scores_are_log_sums_of_mask_times_class_probability() -> None:
     model = segmenter("fast")
     scale = 1 / 0.07  # of a fresh network
 
@@ -82,7 +82,7 @@ def test_scores_of_pixels_are_logarithms_of_what_lies_over_them_times_what_it_sh
 
 
 @pytest.mark.parametrize("combination", ["mean", "sum"])
-def test_exact_scores_are_those_of_masks_brought_to_the_canvas(combination: Combination) -> None:
+def test_exact_scores_use_masks_upsampled_to_the_canvas(combination: Combination) -> None:
     model = small_segmenter(SMALL.model_copy(update={"combination": combination}))
 
     found = model.pixel_scores(features(), bank(axis(0), axis(1)))
@@ -93,7 +93,7 @@ def test_exact_scores_are_those_of_masks_brought_to_the_canvas(combination: Comb
     torch.testing.assert_close(found, summed if combination == "sum" else summed / masks.sigmoid().sum(0))
 
 
-def test_only_the_likeliest_classes_of_the_image_compete_where_the_card_says_so() -> None:
+def test_only_the_likeliest_classes_compete_if_the_card_says_so() -> None:
     model = small_segmenter(SMALL.model_copy(update={"candidates": 1}), "fast")
     found = features()
     found.tensors["image"][0] = axis(1)
@@ -106,7 +106,7 @@ def test_only_the_likeliest_classes_of_the_image_compete_where_the_card_says_so(
     )
 
 
-def test_a_pixel_that_no_mask_covers_is_nobodys_where_masks_are_summed() -> None:
+def test_an_uncovered_pixel_is_background_with_summed_masks() -> None:
     model = small_segmenter(SMALL.model_copy(update={"combination": "sum"}), "fast")
     found = features()
     found.tensors["masks"][0, 1] = -SURE  # nothing over the right half
@@ -120,7 +120,7 @@ def test_a_pixel_that_no_mask_covers_is_nobodys_where_masks_are_summed() -> None
 # windows
 
 
-def test_windows_are_those_of_the_settings_and_their_scores_are_averaged() -> None:
+def test_scores_of_windows_are_averaged() -> None:
     model = windowed()
     found = seen(model, photograph(64, 96))
     vectors = bank(axis(0), axis(1))
@@ -140,7 +140,7 @@ def test_windows_are_those_of_the_settings_and_their_scores_are_averaged() -> No
 # masks
 
 
-def test_proposals_are_the_masks_that_are_not_empty_best_first() -> None:
+def test_proposals_are_nonempty_masks_best_first() -> None:
     masks, embeddings, quality = segmenter().propose(features(third=1.0))
 
     assert masks.shape == (3, 4, 8)
@@ -150,7 +150,7 @@ def test_proposals_are_the_masks_that_are_not_empty_best_first() -> None:
     assert len(segmenter().propose(features()).masks) == 2
 
 
-def test_any_mask_shows_what_the_own_masks_under_it_show() -> None:
+def test_a_foreign_mask_is_embedded_by_the_own_masks_under_it() -> None:
     given = torch.full((4, 8, 16), -1.0)  # twice as fine as the own masks
     given[0, :, :8] = 1.0  # the left half
     given[1] = 1.0  # all of it
@@ -184,7 +184,7 @@ def test_a_panoptic_answer_is_made_of_its_masks(background: Background | None, s
 # cards and texts
 
 
-def test_a_class_is_asked_for_in_its_template() -> None:
+def test_class_names_are_put_into_the_template() -> None:
     words = (ClassEntry("cat"), ClassEntry("sofa", ("couch",)))
     model = segmenter()
 
@@ -196,7 +196,7 @@ def test_a_class_is_asked_for_in_its_template() -> None:
     torch.testing.assert_close(vectors.vectors.norm(dim=1), torch.ones(3))
 
 
-def test_the_bundled_card_describes_the_published_sizes_and_says_how_to_provide_weights() -> None:
+def test_the_bundled_card_has_the_published_sizes_and_explains_how_to_get_weights() -> None:
     card = catalogue.read_card(catalogue.bundled()["s-seg"])
 
     assert SSegSettings.model_validate(card.settings) == SSegSettings()

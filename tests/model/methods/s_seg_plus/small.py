@@ -1,4 +1,4 @@
-"""The whole model of S-Seg+ with a few thousand random weights, which was taught four classes."""
+"""S-Seg+ with a few thousand random weights and four classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""S-Seg+ from labels to a served model: what it learns from, which classes it knows, how it begins."""
+"""S-Seg+ from labels to a served model."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_what_was_trained_serves_the_classes_that_it_was_taught(data: Path, tmp_
     assert [(each.class_index, each.nearest in CLASSES) for each in strange] == [(2, True)]
 
 
-def test_it_is_judged_on_true_masks_elsewhere(data: Path, tmp_path: Path) -> None:
+def test_validation_uses_ground_truth_masks(data: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels" / "halves"
     labels.mkdir(parents=True)
     (labels / "train").symlink_to(data / "halves/train")
@@ -127,7 +127,7 @@ def test_it_is_judged_on_true_masks_elsewhere(data: Path, tmp_path: Path) -> Non
     assert "no true masks at" in (StudentTraining().lacks(elsewhere) or "")
 
 
-def test_labels_that_are_missing_are_said_with_the_command_that_writes_them(data: Path, tmp_path: Path) -> None:
+def test_missing_labels_are_reported_with_the_command_that_writes_them(data: Path, tmp_path: Path) -> None:
     recipe = recipe_for(tmp_path / "labels", tmp_path / "out", truth=data)
 
     train, listing = data / "halves/train", data / "halves/classes.json"
@@ -137,7 +137,7 @@ def test_labels_that_are_missing_are_said_with_the_command_that_writes_them(data
     assert "pseudo-label PHOTOS" in (StudentTraining().lacks(unknown) or "")
 
 
-def test_labels_that_do_not_fit_are_named_and_others_take_their_place(data: Path, tmp_path: Path) -> None:
+def test_mismatching_labels_are_reported_and_replaced(data: Path, tmp_path: Path) -> None:
     for part in ("images", "masks"):
         shutil.copytree(data / "halves/train" / part, tmp_path / "halves/train" / part)
     shutil.copy(data / "halves/classes.json", tmp_path / "halves")

@@ -1,4 +1,4 @@
-"""A SAM 3 of the published build and none of its size, with random weights, saved as the hub lays it out."""
+"""A small SAM 3 of the published build with random weights, saved in the layout of the hub."""
 
 from __future__ import annotations
 

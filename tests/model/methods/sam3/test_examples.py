@@ -1,4 +1,4 @@
-"""A class by example is seen as by transformers' own forward pass with boxes, in the picture that shows it alone."""
+"""Classes by example against transformers' forward pass with boxes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_negatives_and_other_boxes_change_what_is_seen(ours: Sam3Segmenter, feat
     assert not torch.equal(scores[1], scores[2])
 
 
-def test_another_picture_is_refused(ours: Sam3Segmenter, features: Features) -> None:
+def test_examples_from_another_image_are_refused(ours: Sam3Segmenter, features: Features) -> None:
     shown, other = mascot(ours, features, HERE), seen(ours, blocks("gbra"))
 
     with pytest.raises(TaskError, match="by example in the picture alone"):

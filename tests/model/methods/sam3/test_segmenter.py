@@ -1,4 +1,4 @@
-"""Our scores and instances are those of transformers' own forward pass and post-processing, word by word."""
+"""Scores and instances against transformers' forward pass and post-processing."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_one_image_pass_serves_every_word(monkeypatch: pytest.MonkeyPatch) -> No
     assert passes == 1
 
 
-def test_without_transformers_a_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_transformers_the_error_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers_model, "find_spec", lambda name: None)
 
     with pytest.raises(WeightsError, match=r"pip install 'transformers>=5\.23,<6'$"):
@@ -131,7 +131,7 @@ def test_without_transformers_a_sentence_says_what_to_install(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("config", [None, "{}", '{"model_type": "sam3"}'])
-def test_a_folder_that_holds_no_sam3_is_named(tmp_path: Path, config: str | None) -> None:
+def test_a_folder_without_sam3_is_refused(tmp_path: Path, config: str | None) -> None:
     if config is not None:
         (tmp_path / "config.json").write_text(config)
 

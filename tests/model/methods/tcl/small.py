@@ -1,4 +1,4 @@
-"""A TCL network of a few thousand weights, for what does not need CLIP's size."""
+"""A TCL network of a few thousand weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TCL over another CLIP than the published one: the same names, as many blocks as the towers have."""
+"""TCL over other CLIP architectures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_last_block_keeps_its_number_in_the_authors_names() -> None:
     assert len(names_of(MINI).learned) == 37
 
 
-def test_a_model_goes_there_and_back_bit_for_bit() -> None:
+def test_a_model_round_trips_bit_for_bit() -> None:
     state = flat_state(model())
     towers = {name.removeprefix("clip."): value for name, value in state.items() if name.startswith("clip.")}
 

@@ -1,4 +1,4 @@
-"""The authors' checkpoint layout and ours, both ways; what does not belong is named."""
+"""Conversion between the authors' checkpoint layout and ours; other files are refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_whole_run_has_340_tensors() -> None:
     assert (len(LEARNED), len(TEMPERATURES), len(TOWERS), len(whole_run())) == (37, 2, 301, 340)
 
 
-def test_released_weights_go_there_and_back() -> None:
+def test_released_weights_round_trip() -> None:
     state = from_official(released(), clip())
 
     back = to_official(state)
@@ -75,7 +75,7 @@ def test_a_released_file_needs_a_clip() -> None:
         from_official(released(), None)
 
 
-def test_a_whole_run_with_a_hole_in_its_towers_is_refused() -> None:
+def test_a_checkpoint_with_missing_tower_weights_is_refused() -> None:
     state = whole_run()
     del state["clip_text_encoder.ln_final.bias"]
 
@@ -100,6 +100,6 @@ def changed(name: str, shape: tuple[int, ...] | None) -> State:
         ("clip.visual.proj", (768, 4), r"visual\.proj is \[768, 4\]"),
     ],
 )
-def test_a_state_that_does_not_fit_is_not_restored(name: str, shape: tuple[int, ...] | None, message: str) -> None:
+def test_a_mismatching_state_is_refused(name: str, shape: tuple[int, ...] | None, message: str) -> None:
     with pytest.raises(WeightsError, match=message):
         restore(changed(name, shape))

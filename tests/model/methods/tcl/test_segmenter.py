@@ -1,4 +1,4 @@
-"""`tcl` as a Segmenter: the authors' outputs through the interface, loaded as exact; what is different when fast."""
+"""`tcl` as a Segmenter: the authors' outputs through the interface; fast precision."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def photograph(height: int, width: int) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("tag", ["224", "288x352"])
-def test_similarities_of_pixels_and_texts_are_the_references(tag: str) -> None:
+def test_pixel_text_similarities_equal_the_reference(tag: str) -> None:
     step = 1 if tag == "224" else 2
     ours = segmenter().similarities(features(tag), bank())[0, :, ::step, ::step]
 
@@ -71,7 +71,7 @@ def test_similarities_of_pixels_and_texts_are_the_references(tag: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in golden.reference() if name.startswith("mask_")])
-def test_masks_with_and_without_blend_and_refinement_are_the_references(name: str) -> None:
+def test_masks_with_and_without_blend_and_refinement_equal_the_reference(name: str) -> None:
     _, tag, blend, refined = name.split("_")
     with_pamr = refined == "pamr1"
     settings = MaskSettings(int(blend[2:]) / 10, PamrSettings() if with_pamr else None)
@@ -82,7 +82,7 @@ def test_masks_with_and_without_blend_and_refinement_are_the_references(name: st
     assert_close(ours[:, 2::step, 2::step], name, MASK_TOLERANCE[with_pamr])
 
 
-def test_the_canvas_of_the_protocol_is_the_references() -> None:
+def test_the_canvas_of_the_protocol_equals_the_reference() -> None:
     guide = sliding().tensors["guide"].numpy().transpose(1, 2, 0)
 
     np.testing.assert_array_equal(guide[5::16, 5::16], golden.reference()["slide_resized"])
@@ -90,7 +90,7 @@ def test_the_canvas_of_the_protocol_is_the_references() -> None:
 
 @pytest.mark.parametrize("refined", [False, True])
 @pytest.mark.parametrize("background", [0, 1])
-def test_sliding_windows_give_the_references_scores_and_labels(refined: bool, background: int) -> None:
+def test_sliding_windows_equal_the_reference(refined: bool, background: int) -> None:
     model = segmenter()
     scores = model.refined_scores(sliding(), bank()) if refined else model.class_scores(sliding(), bank())
     if background:

@@ -1,4 +1,4 @@
-"""A data set of one cup: what an object is asked by is found there; what prompts about that cup share."""
+"""A data set with one cup, and the maps that prompts about a cup share."""
 
 from __future__ import annotations
 

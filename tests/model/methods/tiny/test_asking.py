@@ -1,4 +1,4 @@
-"""Prompts of a request put to one image: coordinates, order, which head answers."""
+"""Prompts of a request on one image: number of masks, order and batches."""
 
 from __future__ import annotations
 

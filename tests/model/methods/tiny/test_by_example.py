@@ -1,4 +1,4 @@
-"""The vectors of a class by example, from the mean pixels of what was shown."""
+"""Vectors of classes by example, from mean pixel embeddings."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def of(
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
-def test_what_is_motley_is_made_surer_of_itself(level: float) -> None:
+def test_vectors_of_varied_examples_are_scaled_up(level: float) -> None:
     made = of(rows(2, length=0.64), rule=RULE.model_copy(update={"level": level}))
 
     assert float(made.vectors.norm()) == pytest.approx(RULE.length / 0.64**level, rel=1e-3)
 
 
-def test_a_negative_leaves_a_class_little_of_its_score_and_all_of_it_on_its_examples() -> None:
+def test_a_negative_example_lowers_the_score_only_where_it_matches() -> None:
     negative = (rows(0) + rows(2)) / np.sqrt(2).astype(np.float16)
     alone, turned = of(rows(0, 1)), of(rows(0, 1), negative)
     unlike = torch.from_numpy(negative[0].astype(np.float32))
@@ -53,7 +53,7 @@ def test_a_negative_leaves_a_class_little_of_its_score_and_all_of_it_on_its_exam
     assert bool((turned.vectors @ unlike <= LEFT * own + 1e-3).all())
 
 
-def test_a_class_leans_on_the_known_word_that_its_examples_are_most_like() -> None:
+def test_a_class_by_example_is_drawn_towards_the_nearest_known_word() -> None:
     example = rows(0)
     example[0, 1] = 0.5
     near, far = torch.eye(EMBEDDING)[[1, 2]]
@@ -66,7 +66,7 @@ def test_a_class_leans_on_the_known_word_that_its_examples_are_most_like() -> No
     assert float(made.vectors.norm()) == pytest.approx(float(plain.norm()))
 
 
-def test_a_row_is_turned_away_from_the_rest_of_its_picture_and_stays_as_long() -> None:
+def test_an_example_row_is_contrasted_with_the_rest_of_its_image() -> None:
     pixels = torch.zeros(EMBEDDING, 4, 4)
     pixels[0] = 1.0
     pixels[:, :2, :2] = 0.0

@@ -1,4 +1,4 @@
-"""Which of a click's masks comes first, by masks that the test draws."""
+"""The order of the masks of a click."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def left(columns: int, inside: float = 5.0, outside: float = -5.0) -> Tensor:
     ],
     ids=["stability", "area", "edges"],
 )
-def test_each_number_of_the_rule_can_decide(halves: Contrast, rule: ClickOrder, first: int) -> None:
+def test_each_weight_of_the_rule_can_decide_the_order(halves: Contrast, rule: ClickOrder, first: int) -> None:
     soft_on_the_edge = torch.linspace(3, -3, SIZE[1]).expand(SIZE)
     masks = torch.stack([left(24), soft_on_the_edge, left(4, inside=0.5, outside=-0.5)])[None]
 
     assert best_first(masks, torch.full((1, 3), 0.5), halves, rule)[0, 0] == first
 
 
-def test_the_kernel_and_torch_put_masks_in_the_same_order(halves: Contrast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_and_torch_give_the_same_order(halves: Contrast, monkeypatch: pytest.MonkeyPatch) -> None:
     require_kernel()
     random = torch.Generator().manual_seed(0)
     masks = 4 * torch.randn(8, 4, *SIZE, generator=random) + torch.randn(8, 4, 1, 1, generator=random)
@@ -61,7 +61,7 @@ def test_the_kernel_and_torch_put_masks_in_the_same_order(halves: Contrast, monk
     torch.testing.assert_close(compiled[1], evidence(masks, halves))
 
 
-def test_the_model_answers_a_click_in_the_order_of_its_card(
+def test_masks_of_a_click_are_ordered_by_the_rule_of_the_card(
     tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
 ) -> None:
     plan = tiny.plan(photographs["coffee"])

@@ -1,4 +1,4 @@
-"""Small boxes, looked at closer: which they are, what of the picture is enlarged, and where its masks come to lie."""
+"""A second, enlarged image pass for small boxes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def coffee(tiny: TinySegmenter, photographs: Photographs) -> Features:
     return tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
 
 
-def test_a_look_is_around_its_box_twice_as_wide_and_high() -> None:
+def test_a_closer_look_covers_twice_the_box() -> None:
     look = look_at(SMALL, whole(), MULTIPLE, RULE)
 
     assert look is not None
@@ -51,11 +51,11 @@ def test_a_look_is_around_its_box_twice_as_wide_and_high() -> None:
     ],
     ids=["large", "rough", "glance", "point outside", "click"],
 )
-def test_what_is_not_looked_at(prompt: Prompt) -> None:
+def test_large_rough_and_corrected_prompts_get_no_closer_look(prompt: Prompt) -> None:
     assert look_at(prompt, whole(), MULTIPLE, RULE) is None
 
 
-def test_a_small_boxs_mask_is_another_than_at_a_glance_and_stays_in_it(tiny: TinySegmenter, coffee: Features) -> None:
+def test_a_closer_look_changes_the_mask_and_keeps_it_in_its_box(tiny: TinySegmenter, coffee: Features) -> None:
     spoon = Prompt(box=(170, 130, 230, 180))
     [close] = tiny.prompt(coffee, [spoon])
     [glance] = tiny.prompt(coffee, [replace(spoon, glance=True)])
@@ -71,7 +71,7 @@ def test_a_small_boxs_mask_is_another_than_at_a_glance_and_stays_in_it(tiny: Tin
     assert rows.max() <= 180 * scale[1]
 
 
-def test_a_box_that_is_corrected_is_not_looked_at_twice(tiny: TinySegmenter, coffee: Features) -> None:
+def test_a_corrected_box_reuses_its_closer_look(tiny: TinySegmenter, coffee: Features) -> None:
     fresh = replace(coffee, derived=Derived())
     spoon = Prompt(box=(170, 130, 230, 180))
     before = fresh.nbytes

@@ -1,4 +1,4 @@
-"""The graphs that are bundled with `tiny`: of its weights, as torch computes, for every runtime."""
+"""The bundled ONNX graphs of `tiny`: digests, operators, and the same answers as torch."""
 
 from __future__ import annotations
 

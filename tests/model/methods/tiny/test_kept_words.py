@@ -1,4 +1,4 @@
-"""What `tiny` keeps of words has a bound, and says what it weighs."""
+"""The memory of cached words is bounded and counted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _few_familiar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_few_familiar")
-def test_words_that_come_without_an_end_are_counted_and_do_not_grow_without_one(fresh_tiny: TinySegmenter) -> None:
+def test_memory_of_ever_new_words_is_counted_and_bounded(fresh_tiny: TinySegmenter) -> None:
     before, weights = fresh_tiny.kept_bytes, []
 
     for number in range(3 * ROUND):

@@ -1,4 +1,4 @@
-"""Masks follow the colours of their object, and end where their box does."""
+"""Masks follow the colours of their object and end at their box."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def disc() -> tuple[Tensor, Palette]:
 
 
 @pytest.mark.parametrize("has_box", [WITH, WITHOUT], ids=["box", "click"])
-def test_a_mask_that_is_off_is_brought_to_its_objects_colours(disc: tuple[Tensor, Palette], has_box: Tensor) -> None:
+def test_a_shifted_mask_is_moved_to_the_colours_of_its_object(disc: tuple[Tensor, Palette], has_box: Tensor) -> None:
     held, colours = disc
     off = torch.where(held.roll((2, 3), (0, 1)), 1.5, -1.5)[None]
 
@@ -59,7 +59,7 @@ def test_a_mask_that_is_off_is_brought_to_its_objects_colours(disc: tuple[Tensor
     ],
     ids=["click", "points", "box", "rough box", "point outside"],
 )
-def test_the_models_masks_know_their_colours_but_those_of_rough_boxes(
+def test_masks_are_adjusted_by_colour_except_for_rough_boxes(
     tiny: TinySegmenter,
     photographs: dict[str, NDArray[np.uint8]],
     prompt: Prompt,
@@ -93,7 +93,7 @@ def outer(masks: torch.Tensor, size: tuple[int, int] = INPUT) -> tuple[int, int,
     return encode_spans(cut(masks[0].numpy(), size), size).bbox
 
 
-def test_a_mask_that_goes_on_ends_at_the_edges_of_its_box() -> None:
+def test_a_mask_is_cut_at_the_edges_of_its_box() -> None:
     everywhere = torch.full((1, INPUT[0] // 4, INPUT[1] // 4), 9.0)
 
     assert outer(kept_inside(everywhere, SURE, torch.tensor(BOXED), EXACT)) == (18, 10, 32, 30)
@@ -109,7 +109,7 @@ def test_a_mask_that_goes_on_ends_at_the_edges_of_its_box() -> None:
     ],
     ids=["box", "points inside", "point outside", "rough"],
 )
-def test_a_mask_may_leave_a_rough_box_and_one_with_a_point_outside(
+def test_a_mask_may_leave_a_rough_box_or_one_with_a_point_outside(
     tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]], prompt: Prompt, ends: bool
 ) -> None:
     cup = photographs["coffee"]

@@ -1,4 +1,4 @@
-"""What a prompt looks like to the network, on maps small enough to reckon by hand."""
+"""Input maps of the prompt head, on maps small enough to compute by hand."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def likeness(maps: Tensor, kind: int) -> Tensor:
     return torch.cat([found[kind * HEADS : (kind + 1) * HEADS], found[4 * HEADS + kind][None]])
 
 
-def test_the_trace_of_a_point_falls_with_the_distance_in_pixels() -> None:
+def test_the_map_of_a_point_decays_with_the_distance_in_pixels() -> None:
     centre = MAP_STRIDE / 2
 
     maps = maps_of(prompts([(centre, centre, 1.0)]))
@@ -71,14 +71,14 @@ def test_the_trace_of_a_point_falls_with_the_distance_in_pixels() -> None:
         assert trace.item() == pytest.approx(math.exp(-3 * MAP_STRIDE / scale))
 
 
-def test_sides_are_measured_in_sides_of_the_box() -> None:
+def test_distances_to_sides_are_relative_to_the_box() -> None:
     maps = maps_of(prompts(box=(0.0, 0.0, 32.0, 16.0)))
 
     # The centre of the first cell: 4 pixels from the left of 32, 4 from the top of 16.
     assert maps[SIDES, 0, 0].tolist() == [0.125, 0.875, 0.25, 0.75]
 
 
-def test_a_box_is_like_its_middle_and_unlike_what_surrounds_it() -> None:
+def test_likeness_of_a_box_separates_its_middle_from_its_surroundings() -> None:
     # The box fills the left half; on its right lies the other one.
     maps = maps_of(prompts(box=(0.0, 0.0, 32.0, 48.0)))
 
@@ -86,7 +86,7 @@ def test_a_box_is_like_its_middle_and_unlike_what_surrounds_it() -> None:
     torch.testing.assert_close(likeness(maps, TO_RING), halves()[0, 1].expand(HEADS + 1, HEIGHT, WIDTH))
 
 
-def test_what_a_lone_point_says_is_all_that_its_maps_hold() -> None:
+def test_maps_of_a_lone_point_hold_all_its_channels() -> None:
     point, grouping = prompts([(20.0, 13.0, 1.0)]), halves().repeat(1, HEADS, 1, 1)
     maps = prompt_maps(point, grouping, halves())
 

@@ -68,7 +68,9 @@ def test_every_ordinary_photograph_has_a_bucket_that_is_warmed_up(tiny: TinySegm
 # scores
 
 
-def test_a_class_is_less_present_beside_one_that_owns_its_pixels(tiny: TinySegmenter, photographs: Photographs) -> None:
+def test_presence_of_a_class_falls_beside_one_that_wins_its_pixels(
+    tiny: TinySegmenter, photographs: Photographs
+) -> None:
     features = features_of(tiny, photographs["coffee"])
 
     def presence(*names: str) -> list[float]:

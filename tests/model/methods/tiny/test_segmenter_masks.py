@@ -53,7 +53,7 @@ def inside(masks: Tensor, features: Features) -> NDArray[np.bool_]:
 # prompts
 
 
-def test_no_mask_of_a_click_or_a_box_has_a_small_island(tiny: TinySegmenter, coffee: Features) -> None:
+def test_prompt_masks_have_no_small_islands(tiny: TinySegmenter, coffee: Features) -> None:
     answers = tiny.prompt(coffee, [Prompt((Point(250, 130),)), Prompt((Point(40, 380),)), Prompt(box=CUP)])
 
     for mask in torch.cat([answer.masks for answer in answers]).numpy() > 0:
@@ -85,7 +85,7 @@ def test_a_box_holds_its_mask_and_the_mask_fills_it(tiny: TinySegmenter, coffee:
 # regions
 
 
-def test_a_vote_of_regions_changes_some_pixels_and_keeps_the_rest(tiny: TinySegmenter, china: Features) -> None:
+def test_voting_by_regions_changes_few_pixels(tiny: TinySegmenter, china: Features) -> None:
     asked = Vocabulary(CLASSES)
 
     def labels(refine: Refinement) -> NDArray[np.unsignedinteger]:
@@ -110,7 +110,7 @@ def without_head(folder: Path, *tasks: str) -> Path:
     return folder
 
 
-def test_without_a_head_there_are_neither_prompts_nor_proposals(tmp_path: Path, china: Features) -> None:
+def test_a_model_without_a_prompt_head_refuses_prompts_and_proposals(tmp_path: Path, china: Features) -> None:
     segmenter = catalogue.load_folder(without_head(tmp_path / "mine", "semantic"), "cpu")
     fresh = Features(china.size, china.tensors)
 

@@ -1,4 +1,4 @@
-"""What one file of weights holds: the network as it was, and the prompt head."""
+"""The weights file of `tiny`: the network and its prompt head."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled
 NETWORK = "d5a8095632c862c6c20798a71817ecca94d2e9e3a384936074802f814519c17c"
 
 
-def test_the_bundled_network_is_what_its_prompt_head_was_trained_over() -> None:
+def test_the_bundled_network_is_the_one_the_prompt_head_was_trained_on() -> None:
     total = hashlib.sha256()
     for name, value in sorted(TinyState.of(load_file(BUNDLED)).network.items()):
         total.update(f"{name} {value.dtype} {list(value.shape)}".encode())

@@ -1,4 +1,4 @@
-"""A network of the published build and none of its size, with random weights."""
+"""A small network of the published build with random weights."""
 
 from __future__ import annotations
 

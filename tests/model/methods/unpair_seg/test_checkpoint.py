@@ -22,7 +22,7 @@ from tests.model.methods.unpair_seg import golden
 CLIP = {"visual.trunk.stem.0.weight": torch.ones(2, 3), "logit_scale": torch.zeros(())}
 
 
-def test_every_tensor_of_the_authors_has_its_place_in_the_network() -> None:
+def test_every_published_tensor_has_a_parameter() -> None:
     assert set(learned_names().values()) == set(golden_weights.unpair_seg_head())
     with torch.device("meta"):
         assert set(learned_names()) == set(PromptableMasks().state_dict())
@@ -39,7 +39,7 @@ def test_the_learned_part_has_the_published_number_of_parameters() -> None:
     assert millions(masks.mask_decoder) + millions(masks.prompt_encoder) == pytest.approx(16.188, abs=1e-3)
 
 
-def test_there_and_back_nothing_is_lost() -> None:
+def test_a_checkpoint_round_trips() -> None:
     official = golden.official() | {f"backbone.clip_model.{name}": value for name, value in CLIP.items()}
 
     back = to_official(from_official(official))
@@ -53,7 +53,7 @@ def test_weights_without_clip_say_which_one_belongs_to_them() -> None:
         from_official(golden.official())
 
 
-def test_a_tensor_of_another_shape_is_named() -> None:
+def test_a_tensor_of_another_shape_is_reported() -> None:
     state = {MASKS + name: value for name, value in golden.masks().state_dict().items()}
     state[f"{MASKS}prompt_encoder.mask"] = torch.zeros(1, 4, 256)
 

@@ -73,7 +73,7 @@ def test_stage_twos_adapter_has_a_word_where_the_weights_hold_it() -> None:
     assert not torch.allclose(found, model().embed_masks(features(), everywhere), atol=1e-3)
 
 
-def test_a_small_mask_is_corrected_by_what_lies_under_it_and_not_by_the_cell_around_it() -> None:
+def test_a_small_mask_is_classified_by_its_own_pixels() -> None:
     segmenter = small.segmenter(adapted=True)
     kept = seen(segmenter, photograph(128, 128))
     corners = torch.full((2, 32, 32), -9.0)

@@ -1,4 +1,4 @@
-"""From a checkpoint in the authors' layout to answers: the importer, the catalogue, the engine, the command line."""
+"""From a checkpoint in the authors' layout to answers by the engine and the command line."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_only_the_authors_checkpoint_gets_the_authors_card(
     assert card.limits == CARD_LIMITS
 
 
-def test_a_wrong_shape_is_told_of_by_the_name_in_the_file(tmp_path: Path) -> None:
+def test_a_wrong_shape_is_reported_by_its_name_in_the_file(tmp_path: Path) -> None:
     theirs = "sem_seg_head.predictor.mask_embed.0.layers.0.weight"
     own = "module.masks.mask_decoder.mask_heads.0.layers.0.weight"
     wrong = torch.zeros(3, 64)
@@ -154,7 +154,7 @@ def test_the_command_line_imports_and_segments(lexiseg: CommandLine, tmp_path: P
     assert sum(each["area"] for each in found["annotations"]) > 0
 
 
-def test_the_bundled_card_says_how_its_weights_are_had(lexiseg: CommandLine, tmp_path: Path) -> None:
+def test_loading_without_weights_explains_how_to_get_them(lexiseg: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "flower.png").write_bytes(pictures.encoded(pictures.small("flower", 60)))
 
     outcome = lexiseg("segment", tmp_path / "flower.png", "-c", "flower", "--model", "unpair-seg", "--out", tmp_path)
@@ -163,7 +163,7 @@ def test_the_bundled_card_says_how_its_weights_are_had(lexiseg: CommandLine, tmp
     assert "models import --method unpair-seg --checkpoint FILE" in outcome.err
 
 
-def test_without_a_checkpoint_the_importer_says_which_it_needs(lexiseg: CommandLine, tmp_path: Path) -> None:
+def test_the_importer_names_the_missing_checkpoint(lexiseg: CommandLine, tmp_path: Path) -> None:
     outcome = lexiseg("models", "import", "--method", "unpair-seg", "--models-dir", tmp_path, "mine")
 
     assert outcome.status == 1

@@ -1,4 +1,4 @@
-"""CLIP-DINOiser's heads: what the teacher says, the losses by their formulas, a directory that serves."""
+"""Training of CLIP-DINOiser's heads: the teacher, the losses, the model directory."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def recipe(data: Path, out: Path, **changes: Any) -> DinoiserRecipe:
     return DinoiserRecipe.model_validate(values | ours | changes)
 
 
-def test_the_teacher_compares_values_and_keys_as_the_formulas_do() -> None:
+def test_the_teacher_correlates_values_and_keys_as_in_the_formulas() -> None:
     made, images = tower(), small.images(1, 64, 64)
 
     taught = Teacher(made, 0.2, 0.3)(images, (4, 4))
@@ -120,7 +120,7 @@ def test_the_losses_are_binary_cross_entropies_of_cosines_and_objects() -> None:
     assert objects.item() == pytest.approx(sum(logits) / 12, rel=1e-4)
 
 
-def test_what_was_trained_serves_under_dense_clip(data: Path, tmp_path: Path) -> None:
+def test_trained_heads_are_served_by_dense_clip(data: Path, tmp_path: Path) -> None:
     plan = recipe(data, tmp_path / "mine")
 
     weights = DinoiserTrainer(plan).train()

@@ -1,4 +1,4 @@
-"""A pair of towers from captions: CLIP's loss by its formula, and a file that every reader of a CLIP reads."""
+"""A pair of towers from captions: CLIP's loss and a file in CLIP's layout."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def recipe(data: Path, out: Path, **changes: Any) -> ClipRecipe:
 
 
 @torch.no_grad()
-def test_the_loss_is_that_of_the_paper(data: Path, tmp_path: Path) -> None:
+def test_the_loss_equals_the_formula_of_the_paper(data: Path, tmp_path: Path) -> None:
     trainer = PairTrainer(recipe(data, tmp_path))
     batch = next(iter(trainer._batches(local(trainer._phase()))))
 

@@ -1,4 +1,4 @@
-"""S-Seg's losses: which part of the network each of them moves, their weights, several processes."""
+"""Parts of the network that each of S-Seg's losses trains."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def parts(gradients: dict[str, Tensor]) -> set[str]:
     return {".".join(name.split(".")[: 3 if name.startswith("sem_seg_head.predictor") else 2]) for name in gradients}
 
 
-def test_captions_move_queries_and_backbone_but_not_what_makes_masks_of_them() -> None:
+def test_the_caption_loss_trains_queries_and_backbone_but_not_the_mask_head() -> None:
     _, gradients = step(LossSettings(masks=0))
     moved = parts(gradients)
 
@@ -58,7 +58,7 @@ def test_captions_move_queries_and_backbone_but_not_what_makes_masks_of_them() -
     assert not moved & {"sem_seg_head.predictor.mask_embed", "sem_seg_head.pixel_decoder"}
 
 
-def test_pseudo_masks_move_queries_and_backbone_but_nothing_of_the_text_side() -> None:
+def test_the_mask_loss_trains_queries_and_backbone_but_not_the_text_tower() -> None:
     _, gradients = step(LossSettings(contrast=0))
     moved = parts(gradients)
 

@@ -1,4 +1,4 @@
-"""Pseudo-masks: they divide the image by what the tower finds alike, and the tower stays as it is."""
+"""Pseudo-masks cluster the features of a frozen tower."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def painted() -> tuple[Tensor, Tensor]:
     return images + 0.05 * torch.randn(images.shape, generator=generator), regions
 
 
-def test_regions_of_one_look_are_found() -> None:
+def test_regions_of_one_appearance_are_clustered() -> None:
     images, regions = painted()
     maker = PseudoMaskMaker(nn.AvgPool2d(8), PseudoMaskSettings(k=4))
 
@@ -39,7 +39,7 @@ def test_regions_of_one_look_are_found() -> None:
     assert ((overlap > 0).sum(1) == 1).all()  # and every region one mask
 
 
-def test_masks_cover_every_cell_once_also_when_repeated() -> None:
+def test_masks_cover_every_cell_once() -> None:
     maps = torch.randn(2, 16, 6, 10, generator=torch.Generator().manual_seed(0))
 
     fine = divide(maps, PseudoMaskSettings())
@@ -50,7 +50,7 @@ def test_masks_cover_every_cell_once_also_when_repeated() -> None:
     assert torch.equal(coarse.masks[:, :, 1::4, 3::4], fine.masks)
 
 
-def test_without_weights_it_says_which(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_weights_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
 

@@ -1,4 +1,4 @@
-"""S-Seg from pairs to a served model: the first step by a formula of its own, what is trained, what serves."""
+"""S-Seg from pairs to a served model: the first step against a plain formula, the export."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def first_batch(trainer: SSegTrainer) -> PairBatch:
     return next(batches)
 
 
-def test_the_first_step_is_that_of_a_plain_formula(data: Path, tmp_path: Path) -> None:
+def test_the_first_step_equals_a_plain_formula(data: Path, tmp_path: Path) -> None:
     trainer = SSegTrainer(recipe_for(data, tmp_path))
     network = trainer.network.network.train()
     batch = first_batch(trainer)
@@ -143,7 +143,7 @@ def pair_loss(logits: Tensor, target: Tensor) -> Tensor:
     return 20 * focal + dice
 
 
-def test_what_was_trained_imports_under_the_official_names_and_serves(data: Path, tmp_path: Path) -> None:
+def test_trained_weights_are_imported_and_served(data: Path, tmp_path: Path) -> None:
     recipe = recipe_for(data, tmp_path / "mine")
     trainer = SSegTrainer(recipe)
     weights = trainer.train()

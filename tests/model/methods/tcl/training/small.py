@@ -1,4 +1,4 @@
-"""A training of TCL in seconds: a dozen drawn photographs, a CLIP of random weights."""
+"""A training of TCL in seconds: a dozen drawn photographs, a random CLIP."""
 
 from __future__ import annotations
 

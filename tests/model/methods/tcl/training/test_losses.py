@@ -1,4 +1,4 @@
-"""TCL's six losses and their gradients against the authors' outputs, and what each of them is there for."""
+"""TCL's six losses and their gradients against the authors' outputs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def step() -> tuple[Losses, dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_loss_is_the_references(name: str) -> None:
+def test_each_loss_equals_the_reference(name: str) -> None:
     losses, _ = step()
 
     assert getattr(losses, name).item() == pytest.approx(
@@ -66,19 +66,19 @@ def test_each_loss_is_the_references(name: str) -> None:
     )
 
 
-def test_the_total_is_the_references() -> None:
+def test_the_total_equals_the_reference() -> None:
     losses, _ = step()
 
     assert losses.total.item() == pytest.approx(golden.reference()["train_total"].item(), abs=LOSS_TOLERANCE)
 
 
-def test_exactly_what_the_authors_train_has_a_gradient() -> None:
+def test_the_trained_parameters_are_those_of_the_authors() -> None:
     _, gradients = step()
 
     assert sorted(gradients) == sorted(golden.ABOUT["grad_names"])
 
 
-def test_norms_of_gradients_are_the_references() -> None:
+def test_gradient_norms_equal_the_reference() -> None:
     _, gradients = step()
 
     norms = [gradients[name].norm().item() for name in golden.ABOUT["grad_names"]]
@@ -86,7 +86,7 @@ def test_norms_of_gradients_are_the_references() -> None:
     np.testing.assert_allclose(norms, golden.reference()["train_grad_norm"], rtol=GRADIENT_TOLERANCE)
 
 
-def test_single_elements_of_gradients_are_the_references() -> None:
+def test_gradient_elements_equal_the_reference() -> None:
     _, gradients = step()
 
     first = [gradients[name].flatten()[0].item() for name in golden.ABOUT["grad_names"]]
@@ -96,7 +96,7 @@ def test_single_elements_of_gradients_are_the_references() -> None:
 
 
 @torch.no_grad()
-def test_soft_masks_of_the_own_captions_are_the_references() -> None:
+def test_soft_masks_of_own_captions_equal_the_reference() -> None:
     captions = torch.from_numpy(golden.reference()["caption_features"])
     network = golden.restored().network
 

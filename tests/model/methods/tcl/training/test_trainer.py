@@ -1,4 +1,4 @@
-"""Training of TCL: what learns when, and that what was trained is imported and served as the authors' file is."""
+"""Training of TCL: trained parameters, import and serving."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_over_the_published_clip_21_6_and_then_28_7_million_numbers_learn() -> N
     assert count("ViT-B-16", block=True) == decoder + others + block == 28_725_512
 
 
-def test_what_was_trained_is_imported_and_served(data: Path, tmp_path: Path) -> None:
+def test_a_trained_model_is_imported_and_served(data: Path, tmp_path: Path) -> None:
     plan = recipe(data, tmp_path / "mine")
 
     weights = TclTrainer(plan).train()

@@ -1,4 +1,4 @@
-"""Proposals of a grid: which points are asked, what is kept of their answers."""
+"""Proposals from a grid of points: which points are asked and which masks are kept."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def asked(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> l
 
 
 @pytest.mark.parametrize("sparing", [{"explains": 0.5}, {"hope": 0.5}], ids=["well inside a mask", "of little hope"])
-def test_points_that_are_not_asked(head: PromptHead, shared: SharedMaps, sparing: dict[str, float]) -> None:
+def test_points_inside_masks_or_of_little_hope_are_skipped(
+    head: PromptHead, shared: SharedMaps, sparing: dict[str, float]
+) -> None:
     points = asked(head, shared, ALL.model_copy(update=sparing))
 
     assert len(set(points)) == len(points) < ALL.grid**2
@@ -75,7 +77,7 @@ def test_where_nothing_is_good_enough_there_are_no_proposals(head: PromptHead, s
 SMALL = 8  # cells of a window's sides, of the twelve by sixteen of the image
 
 
-def test_masks_of_windows_lie_where_they_were_asked(
+def test_masks_of_windows_are_placed_at_their_windows(
     head: PromptHead, shared: SharedMaps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(windows, "LEAST", SMALL)

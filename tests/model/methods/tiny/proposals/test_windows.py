@@ -1,4 +1,4 @@
-"""Windows of maps: where they lie, what is cut out and put back."""
+"""Windows of feature maps: placement, cutting and pasting."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WHERE = Windows(np.array([[0, 0], [6, 10], [16, 28]]), SIZE)
 
 
 @pytest.mark.parametrize("finer", [2, 1, 0.5])
-def test_what_is_cut_out_of_finer_and_coarser_maps_is_of_the_same_place(finer: float) -> None:
+def test_windows_cut_the_same_place_from_maps_of_any_resolution(finer: float) -> None:
     rows, columns = (int(side * finer) for side in CELLS)
     maps = torch.arange(2.0 * rows * columns).view(1, 2, rows, columns)
 
@@ -49,7 +49,7 @@ def test_what_is_cut_out_of_finer_and_coarser_maps_is_of_the_same_place(finer: f
         assert part[1, -1, -1] == maps[0, 1, int((y + SIZE[0]) * finer) - 1, int((x + SIZE[1]) * finer) - 1]
 
 
-def test_only_edges_behind_which_the_image_goes_on_count() -> None:
+def test_only_inner_edges_of_a_window_count() -> None:
     logits = np.full((3, 2, FINER * SIZE[0], FINER * SIZE[1]), -1, np.float32)
     logits[:, 1] = 1
     logits[:, 0, 5, 0] = 1  # on the left alone
@@ -60,7 +60,7 @@ def test_only_edges_behind_which_the_image_goes_on_count() -> None:
     assert touching.tolist() == [[0, across + down], [1, 2 * (across + down)], [1, across + down]]
 
 
-def test_masks_are_put_back_amid_nothing() -> None:
+def test_masks_of_windows_are_placed_on_an_empty_image() -> None:
     masks = np.random.default_rng(0).random((3, FINER * SIZE[0], FINER * SIZE[1]), np.float32)
 
     whole = back(masks, WHERE, CELLS, -7)

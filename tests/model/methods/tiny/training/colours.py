@@ -1,4 +1,4 @@
-"""A drawn data set whose classes are the colours of the stand-in: half of each picture is a colour, half is black."""
+"""A drawn data set with the colours of the stand-in: half of each image is a colour, half is black."""
 
 from __future__ import annotations
 

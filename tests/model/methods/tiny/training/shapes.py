@@ -1,4 +1,4 @@
-"""A data set that a test draws itself: balls and boxes on gray, in the layout of `lexiseg_model.data.indexed`."""
+"""A drawn data set of balls and boxes on gray, in the indexed layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes become masks where the head is sure, and count nowhere where it is not."""
+"""Boxes become masks where the prompt head is confident, and are ignored elsewhere."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def cut(head: Filling, *boxes: Box, complete: bool = True) -> NDArray[np.uint8]:
 CAT = Box(1, (10.0, 10.0, 40.0, 40.0))
 
 
-def test_a_sure_mask_has_its_class_and_what_is_in_no_box_is_background() -> None:
+def test_a_confident_mask_gets_its_class_and_the_rest_is_background() -> None:
     mask = cut(Filling(), CAT)
 
     assert (mask[10:40, 10:40] == 1).all()
@@ -64,14 +64,14 @@ def test_a_sure_mask_has_its_class_and_what_is_in_no_box_is_background() -> None
 
 
 @pytest.mark.parametrize("head", [Filling(quality=0.3), Filling(shrink=10)], ids=["poor", "smaller than its box"])
-def test_a_mask_that_cannot_be_trusted_counts_nowhere(head: Filling) -> None:
+def test_an_unreliable_mask_is_ignored(head: Filling) -> None:
     mask = cut(head, CAT)
 
     assert (mask[10:40, 10:40] == IGNORE).all()
     assert mask[0, 0] == 0
 
 
-def test_of_a_crowded_photograph_only_the_names_are_taken(tmp_path: Path) -> None:
+def test_a_crowded_photograph_contributes_only_its_labels(tmp_path: Path) -> None:
     photographs = list(boxed_photographs(write_boxes(tmp_path) / "boxed", cast(Segmenter, Filling()), frozenset(), {}))
 
     assert [photograph.present for photograph in photographs] == [("cat",), ("dog",), ()]

@@ -1,4 +1,4 @@
-"""What captions say, by concept."""
+"""Concepts named by captions."""
 
 from __future__ import annotations
 

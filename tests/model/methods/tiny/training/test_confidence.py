@@ -1,4 +1,4 @@
-"""Calibrated scores: fitted on random class lists, and right as often as they say."""
+"""Calibration of scores on random class lists."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def drawn(n: int) -> Segments:
     return Segments(inputs, right)
 
 
-def test_the_fit_finds_the_rule_that_segments_follow() -> None:
+def test_the_fit_recovers_the_true_rule() -> None:
     found = fit(drawn(20_000))
 
     for name in ("presence", "probability", "classes", "area", "bias"):
         assert getattr(found, name) == pytest.approx(getattr(TRUE, name), abs=0.1)
 
 
-def test_a_fitted_rule_is_right_as_often_as_it_says() -> None:
+def test_a_fitted_rule_is_calibrated() -> None:
     segments = drawn(20_000)
 
     assert calibration_error(scores(segments, fit(segments)), segments.right) < 0.02
 
 
-def test_segments_of_classes_that_are_there_are_right_and_others_are_not(tmp_path: Path) -> None:
+def test_segments_are_right_where_their_class_is_present(tmp_path: Path) -> None:
     found = gather(ColourSegmenter(), read_dataset(draw(tmp_path), "colours", "train"), ["velvet"])
 
     assert found.inputs.shape == (len(found.right), 4)

@@ -1,4 +1,4 @@
-"""Tuning on a user's own pictures: it gains on what was left out or keeps the start; only the words' places change."""
+"""Fine-tuning on a user's photographs: held-out quality, changed weights, the new card."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def card(recipe: FinetuneRecipe) -> ModelCard:
     return publish_finetuned(recipe, weights)
 
 
-def test_pictures_that_were_left_out_are_answered_better(recipe: FinetuneRecipe, card: ModelCard) -> None:
+def test_fine_tuning_improves_held_out_photographs(recipe: FinetuneRecipe, card: ModelCard) -> None:
     compared = json.loads((recipe.out / "before-after.json").read_text())
 
     assert compared["step"] > 0
@@ -70,7 +70,7 @@ def test_pictures_that_were_left_out_are_answered_better(recipe: FinetuneRecipe,
 
 
 @pytest.mark.usefixtures("card")
-def test_all_but_the_projection_of_texts_is_bit_by_bit_that_of_the_start(recipe: FinetuneRecipe) -> None:
+def test_only_the_text_projection_changes(recipe: FinetuneRecipe) -> None:
     before, after = load_file(BUNDLED), load_file(recipe.out / FILE)
 
     changed = {name for name, value in before.items() if not torch.equal(after[name], value)}
@@ -78,7 +78,7 @@ def test_all_but_the_projection_of_texts_is_bit_by_bit_that_of_the_start(recipe:
     assert before.keys() <= after.keys()
 
 
-def test_the_directory_serves_with_a_card_of_its_own(recipe: FinetuneRecipe, card: ModelCard) -> None:
+def test_the_tuned_model_loads_with_its_own_card(recipe: FinetuneRecipe, card: ModelCard) -> None:
     start = catalogue.read_card(FOLDER)
 
     segmenter = catalogue.load(recipe.out.name, models_dir=recipe.out.parent, device="cpu")
@@ -93,7 +93,7 @@ def test_the_directory_serves_with_a_card_of_its_own(recipe: FinetuneRecipe, car
 
 
 @pytest.mark.usefixtures("card")
-def test_words_of_the_start_and_of_the_pictures_are_familiar(recipe: FinetuneRecipe, tower: MiniLM) -> None:
+def test_words_of_the_start_and_of_the_new_classes_are_familiar(recipe: FinetuneRecipe, tower: MiniLM) -> None:
     before, after = (read_familiar(folder, tower.digest) for folder in (FOLDER, recipe.out))
 
     assert before is not None
@@ -104,7 +104,7 @@ def test_words_of_the_start_and_of_the_pictures_are_familiar(recipe: FinetuneRec
 
 
 @pytest.mark.usefixtures("card")
-def test_a_run_does_not_go_on_with_other_pictures(recipe: FinetuneRecipe, tmp_path: Path) -> None:
+def test_resuming_with_other_photographs_is_refused(recipe: FinetuneRecipe, tmp_path: Path) -> None:
     shutil.copytree(recipe.data, tmp_path / "other")
     (tmp_path / "other" / "train" / "images" / "001.jpg").touch()
     (tmp_path / "other" / "more.txt").touch()
@@ -113,14 +113,14 @@ def test_a_run_does_not_go_on_with_other_pictures(recipe: FinetuneRecipe, tmp_pa
         FinetuneTrainer(recipe.model_copy(update={"data": tmp_path / "other"}))
 
 
-def test_a_start_of_another_method_or_of_none_is_refused(recipe: FinetuneRecipe) -> None:
+def test_a_start_of_another_method_or_an_unknown_one_is_refused(recipe: FinetuneRecipe) -> None:
     with pytest.raises(RecipeError, match="start=tcl: models of method tiny can be tuned, this one is of tcl"):
         start_folder(recipe.model_copy(update={"start": "tcl"}))
     with pytest.raises(UnknownModelError, match="no model 'nothing'"):
         start_folder(recipe.model_copy(update={"start": "nothing"}))
 
 
-def test_the_start_is_kept_bit_by_bit_where_nothing_is_gained(
+def test_the_start_is_kept_unchanged_where_nothing_is_gained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Masks that say nothing about their photographs: whatever is learned of them is wrong for the next."""

@@ -1,4 +1,4 @@
-"""Levels of words: found where they were planted, given to synonyms, and part of a model directory."""
+"""Score offsets of words: fitting, synonyms, the model directory."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def planted(offset: float) -> Cells:
     return cells(logits, truth, 3)
 
 
-def test_what_was_planted_is_taken_away() -> None:
+def test_the_fit_removes_a_planted_offset() -> None:
     levels, _ = fit([planted(1.6)], 0.3)
 
     relative = levels["word 1"] - (levels["word 0"] + levels["word 2"]) / 2
     assert relative == pytest.approx(-1.6, abs=0.5)
 
 
-def test_synonyms_have_the_level_of_their_word_and_others_nearly_none(segmenter: TinySegmenter) -> None:
+def test_synonyms_share_the_level_of_their_word(segmenter: TinySegmenter) -> None:
     along = direction(segmenter, {"sky": 1.0, "boat": -1.0}, BOOK, ["table", "tiger", "trousers"])
 
     texts = segmenter.texts(tuple(map(ClassEntry, ("sky", "heaven", "boat", "table", "tiger", "gearbox"))))
@@ -94,7 +94,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_model_directory_with_levels_is_another_model(folder: Path, segmenter: TinySegmenter) -> None:
+def test_levels_change_the_digest_of_a_model(folder: Path, segmenter: TinySegmenter) -> None:
     before, now = read_weights(FOLDER / FILE, None), read_weights(folder / FILE, None)
     loaded = catalogue.load_folder(folder, "cpu")
 
@@ -104,7 +104,7 @@ def test_a_model_directory_with_levels_is_another_model(folder: Path, segmenter:
     assert (folder / FILE).stat().st_size < (FOLDER / FILE).stat().st_size + 2000  # as small as it was
 
 
-def test_levels_count_for_classes_and_not_for_the_words_of_nobody(folder: Path) -> None:
+def test_levels_apply_to_classes_and_not_to_background_words(folder: Path) -> None:
     levelled = catalogue.load_folder(folder, "cpu")
     rows = KnownRows(levelled)
     alone = bank_of(levelled, Vocabulary((ClassEntry("blue sky"),)), rows).levels

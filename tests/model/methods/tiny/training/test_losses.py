@@ -1,4 +1,4 @@
-"""What a right and a wrong answer cost; a batch of questions costs what each of them costs alone."""
+"""Losses of questions, alone and in a batch."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def batched(network: TinyNetwork, pixels: Tensor, image: Tensor, questions: Ques
 
 
 @pytest.mark.parametrize("forbids", [False, True], ids=["weighted", "forbidding"])
-def test_a_batch_of_questions_costs_what_each_of_them_costs_alone(network: TinyNetwork, forbids: bool) -> None:
+def test_the_loss_of_a_batch_is_that_of_each_question_alone(network: TinyNetwork, forbids: bool) -> None:
     source = np.random.default_rng(3)
     sizes = [(3, 2, True), (9, 0, False), (1, 5, True), (20, 0, True)]
     questions = [drawn(source, *size, forbids) for size in sizes]
@@ -104,7 +104,7 @@ def dice_of(probabilities: list[list[float]], answers: list[int]) -> float:
     return dice_losses(torch.tensor([probabilities]).clamp_min(1e-9).log(), asked).item()
 
 
-def test_dice_is_of_the_classes_that_are_there_and_not_of_nobody() -> None:
+def test_dice_counts_present_classes_without_background() -> None:
     right = [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
     wrong = [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
 
@@ -113,7 +113,7 @@ def test_dice_is_of_the_classes_that_are_there_and_not_of_nobody() -> None:
     assert dice_of(wrong, [0, 0]) == 0
 
 
-def test_balanced_presence_asks_as_if_every_class_were_in_half_of_the_photographs() -> None:
+def test_balanced_presence_weights_classes_as_if_half_of_the_photographs_had_them() -> None:
     # Of ten photographs that say the same, one shows the class: the best logit is 0, not that of one in ten.
     states = torch.tensor([[1]] + [[0]] * 9)
     logit = torch.zeros(10, 1, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Losses of promptable masks on answers that are right, wrong, or right once in four."""
+"""Losses of promptable masks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def answers(*masks: Tensor, quality: float = SURE) -> MaskAnswers:
 ALL = torch.ones(1, 8, 8)
 
 
-def test_of_four_answers_the_best_counts() -> None:
+def test_only_the_best_of_four_masks_gets_a_loss() -> None:
     wrong = 1 - target()
 
     four = prompt_losses(answers(wrong, wrong, target(), wrong, quality=0.0), target(), ALL)
@@ -41,7 +41,7 @@ def test_of_four_answers_the_best_counts() -> None:
     assert four.total < 0.3 * one.total
 
 
-def test_pixels_that_do_not_count_change_nothing() -> None:
+def test_ignored_pixels_do_not_change_the_loss() -> None:
     left = torch.zeros(1, 8, 8)
     left[:, :, :4] = 1
     right, wrong = target(), torch.ones(1, 1, 8, 8)
@@ -51,7 +51,7 @@ def test_pixels_that_do_not_count_change_nothing() -> None:
     torch.testing.assert_close(found.total, prompt_losses(answers(right), target(), left).total)
 
 
-def test_overlap_is_intersection_over_union_where_it_counts() -> None:
+def test_overlap_is_the_iou_of_counted_pixels() -> None:
     wide = torch.zeros(1, 1, 8, 8)
     wide[..., :6] = 1
     counts = torch.ones(8, 8)

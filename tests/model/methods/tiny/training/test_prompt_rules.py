@@ -1,4 +1,4 @@
-"""Settings of answers to prompts are fitted by what they reach on objects."""
+"""Fitting the settings of prompt answers on objects."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from lexiseg_model.methods.tiny.training import prompt_rules
 from lexiseg_model.methods.tiny.training.prompt_rules import fit, gather, measure, replaced
 
 
-def test_a_fit_from_worse_settings_is_better_on_its_objects(
-    tiny: TinySegmenter, cups: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fit_improves_bad_settings(tiny: TinySegmenter, cups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sets = {"cups": gather(tiny, read_object_scenes("cups", cups, "train", lambda _: True).scenes)}
     bundled = tiny.settings
     monkeypatch.setattr(prompt_rules, "TRIED", {"boxes.doubt": (0.0, 40.0)})

@@ -1,4 +1,4 @@
-"""Training of the prompt head on a few drawn images: it learns, leaves the network below alone, and can be served."""
+"""Training of the prompt head on a few drawn images."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_training_lowers_the_loss(run: Run) -> None:
     assert np.mean(run.losses[-4:]) < 0.8 * np.mean(run.losses[:2])
 
 
-def test_the_network_below_stays_bit_by_bit(run: Run) -> None:
+def test_prompt_training_does_not_change_the_network(run: Run) -> None:
     before, after = (TinyState.of(load_file(path)).network for path in (BUNDLED, run.weights))
 
     assert before.keys() == after.keys()
@@ -116,7 +116,7 @@ def test_the_card_names_the_task_and_the_weights(run: Run, card: ModelCard) -> N
     assert seen in card.training_data
 
 
-def test_how_well_the_validation_split_is_answered_stands_on_the_card(run: Run, card: ModelCard) -> None:
+def test_the_card_states_the_prompt_quality_on_validation(run: Run, card: ModelCard) -> None:
     reached = card.prompt_quality["shapes"]
 
     assert reached.objects > 2

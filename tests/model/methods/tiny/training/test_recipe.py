@@ -1,4 +1,4 @@
-"""The recipes of tiny: what comes with the package, and what it takes for a value."""
+"""Values that the recipes of `tiny` accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dry run of `tiny` reads a few photographs and texts where nothing is ready, and tells what all will take."""
+"""A dry run of `tiny` samples few photographs and estimates the whole run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def folders(data: Path, home: Path) -> list[str]:
     return [f"data={data}", f"out={home / 'out'}", f"packs={home / 'packs'}"]
 
 
-def test_few_photographs_stand_for_all_and_nothing_stays(data: Path, tmp_path: Path) -> None:
+def test_a_dry_run_samples_few_photographs_and_leaves_no_files(data: Path, tmp_path: Path) -> None:
     sets = "sets={shapes: 1.0, named: 1.0}"
     phases = "phases=[{after: 0.0, crop: 64, global_batch: 2}]"
     recipe = read_as(TinyRecipe, "tiny-smoke", [*folders(data, tmp_path / "home"), sets, phases])

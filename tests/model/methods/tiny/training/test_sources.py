@@ -1,4 +1,4 @@
-"""Every kind of label becomes a pack, and no validation photograph goes into one."""
+"""Every kind of label becomes a pack without validation photographs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_boxes_and_captions_become_a_pack(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("copied", ["boxed/images/000.jpg", "named/train/images/g.jpg"])
-def test_a_photograph_of_a_validation_split_is_left_out_whatever_its_name(tmp_path: Path, copied: str) -> None:
+def test_validation_photographs_are_excluded_by_content(tmp_path: Path, copied: str) -> None:
     write_names(write_boxes(tmp_path))
     other = tmp_path / "other" / "val" / "images" / "renamed.jpg"
     other.parent.mkdir(parents=True)
@@ -46,7 +46,7 @@ def test_a_photograph_of_a_validation_split_is_left_out_whatever_its_name(tmp_pa
     assert len(pack) > 0
 
 
-def test_a_mask_that_cannot_be_used_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unusable_mask_is_skipped_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_shapes(tmp_path, count=3)
     broken = sorted((root / "shapes/train/masks").iterdir())[1]
     Image.new("L", (5, 5)).save(broken)

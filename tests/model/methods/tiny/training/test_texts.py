@@ -1,4 +1,4 @@
-"""The table of training texts, with an encoder whose rows are known."""
+"""The table of training texts, with an encoder of known rows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_every_name_and_synonym_is_encoded_in_every_template() -> None:
     ]
 
 
-def test_a_concept_draws_its_own_texts_only() -> None:
+def test_a_concept_draws_only_its_own_texts() -> None:
     toys, random = table(), np.random.default_rng(0)
 
     drawn = {toys.draw(toys.index["ball"], random) for _ in range(200)}
@@ -68,7 +68,7 @@ def test_concepts_that_may_share_a_pixel_do_not_exclude_each_other() -> None:
     assert not toys.exclusive[toys.index["wall"], toys.index["box"]]
 
 
-def test_the_bundled_background_words_have_the_synonyms_that_were_trained() -> None:
+def test_bundled_background_words_have_the_trained_synonyms() -> None:
     rule, book = read_card(bundled()["tiny"]).background, TextBook.read(TEXTS)
 
     assert rule.synonyms == {word: list(book.synonyms[word]) for word in rule.words if word in book.synonyms}

@@ -1,4 +1,4 @@
-"""The training loop on a few drawn images: it learns, it saves what loads, it goes on where it stopped."""
+"""Training of `tiny` on a few drawn images: learning, publishing, resuming."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_weights_load_as_a_model(run: Run, tmp_path: Path) -> None:
     assert all(tensor.isfinite().all() for tensor in features.tensors.values())
 
 
-def test_what_is_published_says_nothing_of_the_bundled_weights(run: Run, tmp_path: Path) -> None:
+def test_a_published_card_repeats_nothing_of_the_bundled_card(run: Run, tmp_path: Path) -> None:
     weights = tmp_path / "mine" / "tiny.safetensors"
     weights.parent.mkdir()
     shutil.copy(run.weights, weights)
@@ -129,7 +129,7 @@ def test_what_is_published_says_nothing_of_the_bundled_weights(run: Run, tmp_pat
     assert card.score != bundled.score
 
 
-def test_a_card_names_what_the_start_had_seen(run: Run, tmp_path: Path) -> None:
+def test_a_card_names_the_training_data_of_its_start(run: Run, tmp_path: Path) -> None:
     weights = tmp_path / "mine" / "tiny.safetensors"
     weights.parent.mkdir()
     shutil.copy(run.weights, weights)
@@ -144,9 +144,7 @@ def test_a_card_names_what_the_start_had_seen(run: Run, tmp_path: Path) -> None:
     assert f"from tiny@1 (sha256 {digest[:16]}), seed 77." in card.lineage
 
 
-def test_a_longer_run_goes_on_where_the_shorter_stopped(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_longer_run_resumes_a_shorter_one(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(run.recipe.out / "checkpoint.pt", tmp_path)
     longer = run.recipe.model_copy(update={"out": tmp_path, "steps": STEPS + 3})
 
@@ -166,7 +164,7 @@ def test_training_can_start_from_a_weights_file(run: Run, shapes: Path, tmp_path
     assert all(torch.equal(network[name], value.float()) for name, value in saved.items())
 
 
-def test_a_missing_data_folder_is_named_with_the_expected_layout(tmp_path: Path) -> None:
+def test_a_missing_data_folder_is_reported_with_the_expected_layout(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere"
 
     with pytest.raises(DatasetError) as raised:

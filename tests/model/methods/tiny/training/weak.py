@@ -1,4 +1,4 @@
-"""Weakly labelled photographs that a test draws itself: boxes, captions, lone names."""
+"""Drawn photographs with weak labels: boxes, captions, names."""
 
 from __future__ import annotations
 

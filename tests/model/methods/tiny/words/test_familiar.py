@@ -33,7 +33,7 @@ class Rows:
         return np.array([ROWS[text] for text in texts], np.float32)
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_familiar_words_are_written_and_read_back(tmp_path: Path) -> None:
     write_familiar(tmp_path, ["red", "grün"], np.array([[3.0, 4.0], [0.0, 1.0]]), 0.6, "tower")
 
     familiar = read_familiar(tmp_path, "tower")
@@ -52,14 +52,14 @@ def test_rows_of_another_tower_are_refused(tmp_path: Path) -> None:
         read_familiar(tmp_path, "another")
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"nothing of the kind")
 
     with pytest.raises(WeightsError, match=f"{FILE} is damaged"):
         read_familiar(tmp_path, "tower")
 
 
-def test_the_bound_is_where_synonyms_lie_that_are_left_out(tmp_path: Path, tower: MiniLM) -> None:
+def test_the_bound_is_fitted_on_held_out_synonyms(tmp_path: Path, tower: MiniLM) -> None:
     synonyms = {"dog": ["puppy", "hound"], "car": ["automobile"], "whale": ["orca"]}
 
     bound = write(tmp_path, ["background", "dog", "car"], synonyms, tower)
@@ -76,7 +76,7 @@ def test_the_bound_is_where_synonyms_lie_that_are_left_out(tmp_path: Path, tower
     assert far.likeness < bound
 
 
-def test_the_bundled_model_knows_what_it_was_taught(tiny: TinySegmenter) -> None:
+def test_words_the_bundled_model_was_not_trained_on_are_unfamiliar(tiny: TinySegmenter) -> None:
     words = ("dog", "puppy", "sky", "quark", "blouse", "violin", "a red car")
     classes = tuple(ClassEntry(word) for word in words)
 
@@ -117,7 +117,7 @@ def test_english_class_names_are_rarely_taken_for_foreign(tiny: TinySegmenter, n
     assert sum(stranger.is_foreign and stranger.likeness >= stranger.bound for stranger in found) <= 0.02 * len(classes)
 
 
-def test_a_model_directory_without_the_file_says_nothing(tmp_path: Path) -> None:
+def test_a_model_without_familiar_words_gives_no_warning(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(FOLDER, folder)
     (folder / FILE).unlink()

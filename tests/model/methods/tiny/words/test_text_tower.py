@@ -1,4 +1,4 @@
-"""The sentence encoder: unit rows that do not depend on company, and digests that are checked."""
+"""Rows of the sentence encoder do not depend on the batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lexiseg_model.methods.tiny.words import text_tower
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 
 
-def test_a_row_is_the_same_in_any_company_and_on_any_number_of_threads(tower: MiniLM) -> None:
+def test_a_row_does_not_depend_on_its_batch_or_on_threads(tower: MiniLM) -> None:
     words = [f"a photo of a {'big ' * (index % 6)}thing {index}." for index in range(text_tower.BATCH + 20)]
     threads = torch.get_num_threads()
     together = tower.encode(words)

@@ -1,4 +1,4 @@
-"""The text tower's files: the package's, the hub's, a user's folder; the same bytes from each, or one sentence."""
+"""Sources of the text tower's files: the package, the hub, a folder of the user."""
 
 from __future__ import annotations
 
@@ -69,19 +69,19 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_the_installed_package_goes_first(originals: Path, tmp_path: Path) -> None:
+def test_the_installed_package_takes_precedence(originals: Path, tmp_path: Path) -> None:
     assert originals.parent.name == tower_files.PACKAGE
     assert tower_folder(copied(originals, tmp_path / "own")) == originals
 
 
-def test_the_hubs_cache_stands_in_for_the_package(originals: Path, bare: Path, tmp_path: Path) -> None:
+def test_the_hub_cache_replaces_the_package(originals: Path, bare: Path, tmp_path: Path) -> None:
     snapshot = in_cache(originals, bare)
 
     assert tower_folder() == snapshot
     assert tower_folder(copied(originals, tmp_path / "own")) == snapshot
 
 
-def test_a_folder_of_the_users_stands_in_for_both(originals: Path, bare: Path, tmp_path: Path) -> None:
+def test_a_folder_of_the_user_replaces_both(originals: Path, bare: Path, tmp_path: Path) -> None:
     own = copied(originals, tmp_path / "own")
 
     assert tower_folder(own) == own
@@ -97,7 +97,7 @@ def test_a_damaged_file_is_refused_by_its_digest(originals: Path, bare: Path, tm
         tower_folder(own)
 
 
-def test_absence_is_one_sentence_that_names_the_three_ways(bare: Path) -> None:
+def test_a_missing_tower_is_reported_with_three_remedies(bare: Path) -> None:
     with pytest.raises(WeightsError) as failure:
         tower_folder()
 

@@ -1,4 +1,4 @@
-"""Stage two from entities to a served model: the first loss by a formula of its own, what learns, what serves."""
+"""Stage two from entities to a served model."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_what_is_held_out_is_measured_by_what_frozen_clip_matches(data: Path, tm
     assert -2 <= figures["centred_margin"] <= 2
 
 
-def test_the_adapter_alone_learns_and_its_average_follows(data: Path, tmp_path: Path) -> None:
+def test_only_the_adapter_is_trained_and_averaged(data: Path, tmp_path: Path) -> None:
     trainer = trainer_for(data, tmp_path)
     frozen = {name: value.clone() for name, value in (trainer.trunk.state_dict() | trainer.masks.state_dict()).items()}
     learned, followed = trainer.network.adapter.output.weight, trainer.network.target.output.weight

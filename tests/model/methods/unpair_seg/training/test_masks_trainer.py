@@ -1,4 +1,4 @@
-"""Stage one from masks to a served model: the first step by a formula of its own, what is trained, what serves."""
+"""Stage one from masks to a served model."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_prompts_are_on_the_objects_that_they_are_for(data: Path, tmp_path: Path
             assert positive[0]
 
 
-def test_the_tower_stays_and_everything_else_learns(data: Path, tmp_path: Path) -> None:
+def test_everything_but_the_tower_is_trained(data: Path, tmp_path: Path) -> None:
     trainer = MasksTrainer(recipe_for(data, tmp_path))
     tower = {name: value.clone() for name, value in trainer.trunk.state_dict().items()}
     before = {name: value.clone() for name, value in trainer.network.named_parameters()}

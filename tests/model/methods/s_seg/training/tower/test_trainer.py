@@ -1,4 +1,4 @@
-"""A tower of DINO's make: the loss by a plain formula, who learns and who follows, the file that is read again."""
+"""A DINO tower: the loss against a plain formula, student and teacher, the weights file."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def trainer_for(data: Path, out: Path) -> TowerTrainer:
     )
 
 
-def test_the_loss_is_that_of_a_plain_formula(data: Path, tmp_path: Path) -> None:
+def test_the_loss_equals_a_plain_formula(data: Path, tmp_path: Path) -> None:
     trainer = trainer_for(data, tmp_path)
     network = trainer.network
     network.centre.uniform_(-0.1, 0.1)
@@ -72,7 +72,7 @@ def test_the_loss_is_that_of_a_plain_formula(data: Path, tmp_path: Path) -> None
     torch.testing.assert_close(network.centre, (centre + torch.cat(said).mean(0)) / 2)
 
 
-def test_the_student_learns_and_the_teacher_follows(data: Path, tmp_path: Path) -> None:
+def test_the_teacher_is_the_moving_average_of_the_student(data: Path, tmp_path: Path) -> None:
     trainer = trainer_for(data, tmp_path)
     network = trainer.network
     student, teacher = (judge.head.directions.weight for judge in (network.student, network.teacher))
@@ -88,7 +88,7 @@ def test_the_student_learns_and_the_teacher_follows(data: Path, tmp_path: Path) 
     torch.testing.assert_close(teacher, momentum * first + (1 - momentum) * learned)
 
 
-def test_the_file_is_read_as_any_tower_of_dino_s_make(data: Path, tmp_path: Path) -> None:
+def test_the_weights_file_loads_as_a_dino_tower(data: Path, tmp_path: Path) -> None:
     trainer = trainer_for(data, tmp_path)
 
     weights = trainer.train()

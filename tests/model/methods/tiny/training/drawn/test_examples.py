@@ -1,4 +1,4 @@
-"""What is asked about a photograph fits what is known of it."""
+"""Training examples fit the labels of their photograph."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def states(batch: Batch, table: TextTable, image: int) -> dict[str, int]:
     return {table.concepts[row]: state for row, state in told if state >= 0}
 
 
-def test_answers_lie_under_the_pixels_that_are_rendered(tmp_path: Path, table: TextTable) -> None:
+def test_answers_are_aligned_with_rendered_pixels(tmp_path: Path, table: TextTable) -> None:
     pack = toys(tmp_path)
     batch = drawn(pack, table)
 
@@ -86,7 +86,7 @@ def test_answers_lie_under_the_pixels_that_are_rendered(tmp_path: Path, table: T
             assert bright[image, answers == 1].mean() > bright[image, answers == 0].mean() + 50
 
 
-def test_classes_of_the_crop_are_present_and_the_others_absent(tmp_path: Path, table: TextTable) -> None:
+def test_presence_labels_follow_the_crop(tmp_path: Path, table: TextTable) -> None:
     batch = drawn(toys(tmp_path), table)
 
     for image, answers in enumerate(batch.asked.full.answers):
@@ -98,7 +98,7 @@ def test_classes_of_the_crop_are_present_and_the_others_absent(tmp_path: Path, t
                 assert known[name] == int(share > 0)
 
 
-def test_a_photograph_with_names_alone_teaches_no_pixel(tmp_path: Path, table: TextTable) -> None:
+def test_a_photograph_with_labels_only_has_no_pixel_targets(tmp_path: Path, table: TextTable) -> None:
     batch = drawn(names(tmp_path, complete=True), table)
 
     assert (batch.asked.full.answers == IGNORE).all()

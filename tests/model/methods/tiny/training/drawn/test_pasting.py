@@ -1,4 +1,4 @@
-"""Objects that are laid onto another photograph: what is seen, what is labelled and what is known agree."""
+"""Objects pasted onto another photograph: pixels, labels and presence agree."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sources(tmp_path: Path, table: TextTable) -> list[Source]:
     return [source_of(pack, 0.5, table, 0.0, 0.72, 0.5) for pack in (floors, cut)]
 
 
-def test_labels_and_presence_follow_what_is_seen(sources: list[Source], table: TextTable) -> None:
+def test_labels_and_presence_follow_the_pasted_object(sources: list[Source], table: TextTable) -> None:
     pasting = Pasting(1.0, ["objects"], ["floors"])
     drawn = Examples(sources[:1] + sources[1:], table, SIZE, 16, 0.0, 0.0, (0.4, 1.0), 0.72, seed=3, pasting=pasting)
 

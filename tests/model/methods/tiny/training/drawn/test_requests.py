@@ -1,4 +1,4 @@
-"""The questions asked in training."""
+"""Questions asked in training."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_random_question_answers_every_pixel_with_its_class_or_background(
         (0, "zebra", True),  # but hardly this
     ],
 )
-def test_a_foreign_class_is_denied_only_where_the_label_excludes_it(
+def test_a_class_of_another_set_is_negative_only_where_the_label_excludes_it(
     table: TextTable, value: int, foreign: str, denied: bool
 ) -> None:
     space, source = space_of(TOYS, table), random()
