@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 STREAM_IDLE_SECONDS = 60.0  # without a message, then a video stream is ended
 BODY_SECONDS = 60.0  # for the whole body of a request, or one gRPC message
@@ -46,22 +46,7 @@ LISTENING, MODELS, WORK, ADMISSION = "Listening", "Models", "Work", "Who may ask
 CACHES, VOCABULARIES, REDIS, WATCHING, ADAPTERS = "Caches", "Vocabularies", "Redis", "Watching", "Adapters"
 
 
-class FromEnvironment(BaseSettings):
-    """Settings from arguments and the environment, not from files."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings
-
-
-class Limits(FromEnvironment):
+class Limits(BaseSettings):
     """Limits of one request; beyond them the answer is 413 or 422 and names the limit."""
 
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
@@ -92,7 +77,7 @@ class Limits(FromEnvironment):
         return 4 * self.max_text_bytes + BYTES_PER_POINT * self.max_prompts * (self.max_prompt_points + 1)
 
 
-class Settings(FromEnvironment):
+class Settings(BaseSettings):
     """Settings of one process."""
 
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
