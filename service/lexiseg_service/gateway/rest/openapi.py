@@ -29,6 +29,7 @@ from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.header import TAKEN
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Problem, Question, StreamInput
 
+# Answers as /docs shows them; other examples are generated from the schemas.
 SEGMENT: dict[str, Any] = {
     "id": "0f9c1f6f0f7a4c3a9f6f3a2b1c0d9e8f",
     "image_id": "9b0b54d1c7a24f5e8d6c3b2a19080706",

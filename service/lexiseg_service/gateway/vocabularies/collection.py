@@ -20,8 +20,8 @@ from lexiseg_service.errors import (
     UnknownVocabulary,
 )
 from lexiseg_service.gateway.vocabularies.named import (
+    BUILT_IN_NAMES,
     NAME,
-    NAMES,
     NamedVocabulary,
     Preconditions,
     built_in,
@@ -153,14 +153,14 @@ class Vocabularies:
         """
         vocabulary = await self._built_in(name) or await self._of_users(name, key)
         if vocabulary is None:
-            similar = get_close_matches(name[:MAX_COMPARED], NAMES, 1)
-            hint = f"is {similar[0]!r} meant?" if similar else f"built in are {', '.join(NAMES)};"
+            similar = get_close_matches(name[:MAX_COMPARED], BUILT_IN_NAMES, 1)
+            hint = f"is {similar[0]!r} meant?" if similar else f"built in are {', '.join(BUILT_IN_NAMES)};"
             raise UnknownVocabulary(f"vocabulary: no {name[:MAX_COMPARED]!r} here; {hint} GET /vocabularies lists all")
         return vocabulary
 
     async def list_all(self, key: str = "") -> list[NamedVocabulary]:
         """The built-in ones in their own order, then the users' that a key sees, by name."""
-        lists = await asyncio.to_thread(lambda: [built_in(name) for name in NAMES])
+        lists = await asyncio.to_thread(lambda: [built_in(name) for name in BUILT_IN_NAMES])
         documents = await self.store.read_all()
         self._parsed.keep_only(documents)
         visible: dict[str, NamedVocabulary] = {}
@@ -271,12 +271,12 @@ class Vocabularies:
         return None
 
     def _refuse_built_in(self, name: str) -> None:
-        if name in NAMES:
+        if name in BUILT_IN_NAMES:
             raise ReadOnly(f"vocabulary {name!r} is built in; PUT your own under another name")
 
     async def _built_in(self, name: str) -> NamedVocabulary | None:
         """A built-in vocabulary; loaded in a thread the first time."""
-        if name in NAMES and name not in self._loaded:
+        if name in BUILT_IN_NAMES and name not in self._loaded:
             await asyncio.to_thread(built_in, name)
             self._loaded.add(name)
         return built_in(name)

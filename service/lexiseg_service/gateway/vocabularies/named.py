@@ -30,7 +30,7 @@ SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)  # in
 MAX_SOURCE_LENGTH = 1000  # characters
 BYTES_PER_CLASS = 600  # of its entry and its JSON values, without texts and pictures
 TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
-NAMES = (
+BUILT_IN_NAMES = (
     "voc20", "voc21", "context59", "context60", "coco-object", "coco-stuff", "coco-panoptic", "cityscapes",
     "ade20k", "ade847", "pc459", "lvis", "imagenet-s", "camvid",
 )  # fmt: skip
@@ -198,7 +198,7 @@ def _matches(header: str, current: str | None, *, weak: bool) -> bool:
 @cache
 def built_in(name: str) -> NamedVocabulary | None:
     """A built-in vocabulary, read once; None for another name."""
-    if name not in NAMES:
+    if name not in BUILT_IN_NAMES:
         return None
     data = resources.files("lexiseg_service.gateway.vocabularies") / "data"
     content = orjson.loads((data / f"{name}.json").read_bytes())

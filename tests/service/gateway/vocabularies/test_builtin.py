@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_service.gateway.vocabularies.named import NAMES, built_in, check_name
+from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, built_in, check_name
 from lexiseg_service.settings import Limits
 
 SIZES = {
@@ -24,7 +24,7 @@ def things_of(name: str) -> dict[str, bool | None]:
     return {entry.name: entry.thing for entry in named.vocabulary.classes}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BUILT_IN_NAMES)
 def test_each_keeps_the_rules_of_a_request(name: str) -> None:
     found = built_in(name)  # checks as it reads
 
@@ -35,13 +35,13 @@ def test_each_keeps_the_rules_of_a_request(name: str) -> None:
 
 
 def test_lists_with_a_background_class_have_the_background_on() -> None:
-    on = {name for name in NAMES if (found := built_in(name)) and found.vocabulary.background is not None}
+    on = {name for name in BUILT_IN_NAMES if (found := built_in(name)) and found.vocabulary.background is not None}
 
     assert on == {"voc21", "context60", "coco-object", "imagenet-s"}
 
 
 def test_names_are_words_and_not_identifiers() -> None:
-    found = [entry.name for name in NAMES if (list_ := built_in(name)) for entry in list_.vocabulary.classes]
+    found = [entry.name for name in BUILT_IN_NAMES if (list_ := built_in(name)) for entry in list_.vocabulary.classes]
 
     assert [name for name in found if "_" in name or name.endswith(("-other", "-merged", "-stuff"))] == []
 
