@@ -3,6 +3,7 @@
 ModelError
  +- ShapeError         an array has the wrong shape, size or dtype
  +- OptionError        an option or value outside its range
+ |   +- PromptError    a prompt that corrects nothing that can be read
  +- UnknownModelError  no model of that name
  +- TaskError          the model cannot do the task
  +- WeightsError       weights missing, damaged or of another model
@@ -36,6 +37,14 @@ class ShapeError(ModelError, ValueError):
 
 class OptionError(ModelError, ValueError):
     """An option or value lies outside its range."""
+
+
+class PromptError(OptionError):
+    """A prompt corrects a mask that cannot be read, or a segment that is not there; `field` is its place."""
+
+    def __init__(self, field: str, value: str, expected: str) -> None:
+        super().__init__(f"{field}: expected {expected}, got {value}")
+        self.field, self.value, self.expected = field, value, expected
 
 
 class UnknownModelError(ModelError, LookupError):

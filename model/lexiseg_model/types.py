@@ -99,24 +99,6 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """Points, a box (x0, y0, x1, y1), or both, for one object.
-
-    The object may reach beyond a `rough` box. With `glance`, small objects are not encoded again at a larger scale.
-    """
-
-    points: tuple[Point, ...] = ()
-    box: tuple[float, float, float, float] | None = None
-    rough: bool = False
-    glance: bool = False
-
-    @property
-    def is_lone_click(self) -> bool:
-        """One positive point and nothing else: it may mean a part, an object, or several."""
-        return self.box is None and len(self.points) == 1 and self.points[0].positive
-
-
-@dataclass(frozen=True)
 class Rle:
     """A mask as COCO compressed run lengths: column-major, what `pycocotools.mask.decode` reads."""
 
@@ -124,6 +106,32 @@ class Rle:
     counts: str
     area: int  # pixels
     bbox: tuple[int, int, int, int]  # x, y, width, height; zeros for an empty mask
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Points, a box (x0, y0, x1, y1), or both, for one object; or a correction of a mask or of a segment.
+
+    The object may reach beyond a `rough` box. With `glance`, small objects are not encoded again at a larger scale.
+    `mask` has the image's size; `segment` is the id of a segment in the semantic answer to the same classes.
+    """
+
+    points: tuple[Point, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    rough: bool = False
+    glance: bool = False
+    mask: Rle | None = None
+    segment: int | None = None
+
+    @property
+    def corrects(self) -> bool:
+        """Whether points and box correct a mask that is there already."""
+        return self.mask is not None or self.segment is not None
+
+    @property
+    def is_lone_click(self) -> bool:
+        """One positive point and nothing else: it may mean a part, an object, or several."""
+        return self.box is None and not self.corrects and len(self.points) == 1 and self.points[0].positive
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from lexiseg_client import (
     Timings,
 )
 from lexiseg_model import types
+from lexiseg_model.masks.rle import encode_mask
 from tests import pictures
 from tests.clients.showing import Served, serving, shown
 from tests.clients.spies import BY_ID, UPLOAD, Spy
@@ -29,10 +30,12 @@ from tests.clients.spies import BY_ID, UPLOAD, Spy
 PHOTO = pictures.small("china", 200)
 JPEG = pictures.encoded(PHOTO, "JPEG")
 SIZE = (PHOTO.height, PHOTO.width)
+MASK = np.arange(SIZE[1]) < np.full((SIZE[0], 1), 7)  # the left seven columns
 PROMPTS: Prompts = [
     Point(120, 80.5),
     Prompt(box=(10, 20, 100, 90)),
     Prompt([Point(30, 40), Point(5, 6, positive=False)], box=np.array([1.5, 2, 60, 70])),
+    Prompt([Point(3, 4, positive=False)], mask=MASK),
 ]
 AnyPoint: Any = Point  # of arguments that its types forbid
 AnyPrompt: Any = Prompt
@@ -40,6 +43,9 @@ ASKED = (
     types.Prompt((types.Point(120.0, 80.5),)),
     types.Prompt((), (10.0, 20.0, 100.0, 90.0)),
     types.Prompt((types.Point(30.0, 40.0), types.Point(5.0, 6.0, False)), (1.5, 2.0, 60.0, 70.0)),
+    types.Prompt(
+        (types.Point(3.0, 4.0, False),), mask=types.Rle(SIZE, encode_mask(MASK).counts, 0, (0, 0, SIZE[1], SIZE[0]))
+    ),
 )
 
 
@@ -78,7 +84,7 @@ def test_the_masks_of_a_prompt_come_best_first(client: Client) -> None:
     answer = client.segment(JPEG, prompts=PROMPTS)
 
     assert answer.task == "prompt"
-    assert len(answer) == 6
+    assert len(answer) == 2 * len(PROMPTS)
     for index, prompt in enumerate(ASKED):
         best, other = answer.of_prompt(index)
         assert np.array_equal(best.mask, shown(prompt, SIZE))
@@ -111,7 +117,7 @@ def test_an_image_that_was_forgotten_is_sent_again_with_its_prompts(client: Clie
 
     assert [request.image is None for request in served.backend.asked] == [False, True, False]
     assert [request.prompts for request in served.backend.asked[1:]] == [ASKED, ASKED]
-    assert len(answer) == 6
+    assert len(answer) == 2 * len(PROMPTS)
 
 
 def test_a_point_outside_the_image_is_refused_by_name(client: Client) -> None:

@@ -106,3 +106,48 @@ def test_panoptic_segments_are_disjoint_and_say_what_is_a_thing(client: httpx.Cl
         "sky": False,
         "wall": False,
     }.items()
+
+
+def test_a_mask_is_corrected_over_rest_and_grpc(server: Server, client: httpx.Client) -> None:
+    first = ask(client, prompts=[{"points": [CLICK]}])
+    found = first["segments"][0]
+    before = mask(found)
+    y, x = (int(values[len(values) // 2]) for values in np.nonzero(before))
+    outside = {"x": 2.5, "y": 2.5}
+    source = {"mask": {key: found["mask"][key] for key in ("size", "counts")}}
+
+    more = ask_again(client, first, prompts=[{**source, "points": [outside]}])
+    less = ask_again(client, first, prompts=[{**source, "points": [{"x": x, "y": y, "positive": False}]}])
+    with grpc.insecure_channel(server.grpc) as channel:
+        corrected = pb.Prompt(
+            points=[pb.Point(x=x, y=y, positive=False)],
+            mask=pb.CocoRle(size=pb.Size(height=HEIGHT, width=WIDTH), counts=found["mask"]["counts"]),
+        )
+        request = pb.SegmentRequest(image=pb.Image(id=first["image_id"]), prompts=[corrected])
+        same = SegmentationStub(channel).Segment(request, timeout=SOON)
+
+    grown, shrunk = mask(more["segments"][0]), mask(less["segments"][0])
+    assert grown[2, 2]
+    assert not (before & ~grown).any()
+    assert not shrunk[y, x]
+    assert not (shrunk & ~before).any()
+    assert same.segments[0].mask.coco_rle.counts == less["segments"][0]["mask"]["counts"]
+    assert [warning["type"] for warning in less["warnings"]] == ["no-mask-prompts"]
+    assert [warning.type for warning in same.warnings] == ["no-mask-prompts"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "field"),
+    [
+        ({"segment": 1}, "prompts.0.segment"),
+        ({"mask": {"size": [HEIGHT, WIDTH], "counts": "zz"}}, "prompts.0.mask.counts"),
+        ({"mask": {"size": [HEIGHT, WIDTH - 1], "counts": "zz"}}, "prompts.0.mask.size"),
+        ({"mask": {"size": [HEIGHT, WIDTH], "counts": "zz"}, "segment": 1}, "prompts.0"),
+    ],
+)
+def test_a_mask_that_cannot_be_corrected_is_named(client: httpx.Client, prompt: dict[str, Any], field: str) -> None:
+    question = json.dumps({"prompts": [prompt]})
+    response = client.post("/segment", files=[*form(CAT), ("request", (None, question))])
+
+    assert response.status_code == 422
+    assert [error["field"] for error in response.json()["errors"]] == [field]

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError
+from lexiseg_model.errors import OptionError, PromptError, ShapeError
 from lexiseg_model.masks import layers
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.rle import encode_spans, measure_spans
-from lexiseg_model.tasks import negative_points
+from lexiseg_model.tasks import mask_prompts, negative_points
 from lexiseg_model.tasks.negative_points import Answer
 from lexiseg_model.tasks.options import Query
+from lexiseg_model.tasks.pixels import semantic
 from lexiseg_model.types import LabelMap, Prompt, Rle, Segment, Segmentation, Task
 from lexiseg_model.vocabulary.scoring import score_regions
 
@@ -40,6 +42,7 @@ class CutOut(NamedTuple):
     rle: Rle
     embedding: Tensor | None
     logits: Tensor | None
+    source: Segment | None = None  # the segment that was corrected
 
 
 class _Name(NamedTuple):
@@ -66,7 +69,10 @@ def prompted(query: Query) -> Segmentation:
         raise OptionError("the task prompt needs at least one prompt, none came")
     if query.vocabulary.classes:
         query.check_vocabulary()
-    return _segmentation("prompt", list(_prompted(query)), query)
+    masks = list(_prompted(query))
+    if any(prompt.corrects for prompt in query.options.prompts):
+        masks = sorted([*masks, *_corrected(query)], key=lambda mask: mask.prompt_index or 0)
+    return _segmentation("prompt", masks, query)
 
 
 def everything(query: Query) -> Segmentation:
@@ -103,6 +109,31 @@ def _prompted(query: Query) -> Iterator[CutOut]:
             yield CutOut(*place, rle, embeddings.get(number), kept)
 
 
+def _corrected(query: Query) -> Iterator[CutOut]:
+    """The one mask of each prompt that corrects a mask or a segment."""
+    segments: dict[int, Segment] = {}
+    if any(prompt.segment is not None for prompt in query.options.prompts):
+        options = replace(query.options, prompts=(), keep_label_map=False, keep_counts=True, keep_probability=False)
+        segments = {segment.id: segment for segment in semantic(query._replace(options=options)).segments}
+    for place, prompt in enumerate(query.options.prompts):
+        if not prompt.corrects:
+            continue
+        source = None if prompt.segment is None else segments.get(prompt.segment)
+        if prompt.segment is not None and source is None:
+            ids = ", ".join(map(str, segments)) or "none"
+            raise PromptError(f"prompts.{place}.segment", str(prompt.segment), f"the id of a segment: {ids}")
+        try:
+            corrected = mask_prompts.correct(query, prompt if source is None else replace(prompt, mask=source.mask))
+        except ShapeError as error:
+            came = f"{len(prompt.mask.counts) if prompt.mask else 0} characters"
+            raise PromptError(f"prompts.{place}.mask.counts", came, f"run lengths of a mask: {error}") from None
+        embedding = None
+        if source is None and query.vocabulary.classes and corrected.rle.area:
+            embedding = query.segmenter.embed_masks(query.features, corrected.logits[None])
+        kept = corrected.logits.half() if query.options.keep_probability else None
+        yield CutOut(place, 0, corrected.quality, corrected.rle, embedding, kept, source)
+
+
 def _proposed(query: Query) -> Iterator[CutOut]:
     """Every proposal as run lengths, some at a time."""
     proposals = query.segmenter.propose(query.features)
@@ -134,10 +165,14 @@ def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[Answer]]]:
         if seen:
             yield list(seen), [Answer(Prompt(), masks) for masks in seen.values()]
         return
-    for places in _chunks(options.prompts):
+    fresh = [place for place, prompt in enumerate(options.prompts) if not prompt.corrects]
+    if not fresh:
+        return
+    for chunk in _chunks([options.prompts[place] for place in fresh]):
         options.check()
+        places = [fresh[number] for number in chunk]
         some = [options.prompts[place] for place in places]
-        if places.start >= CLOSE:
+        if chunk.start >= CLOSE:
             some = [replace(prompt, glance=True) for prompt in some]
         yield places, negative_points.ask(segmenter, features, some)
 
@@ -180,7 +215,9 @@ def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmenta
     options, size = query.options, query.features.size
     names = _names(masks, query)
     kept = [(mask, name) for mask, name in zip(masks, names, strict=True) if name.score >= name.min_score]
-    segments = tuple(_segment(number, mask, name) for number, (mask, name) in enumerate(kept, 1))
+    taken = {mask.source.id for mask, _ in kept if mask.source is not None}
+    free = (number for number in count(1) if number not in taken)
+    segments = tuple(_segment(next(free) if mask.source is None else mask.source.id, mask, name) for mask, name in kept)
     label_map: LabelMap = np.zeros((0, 0), np.uint8)
     if not _is_laid_out(query):
         return Segmentation(size, task, segments, label_map)
@@ -211,7 +248,12 @@ def _shown(masks: Sequence[CutOut]) -> Sequence[int]:
 
 def _names(masks: Sequence[CutOut], query: Query) -> list[_Name]:
     segmenter, features, vocabulary, options, rows_of = query
-    names = [_Name(None, None, mask.quality, options.min_score(None)) for mask in masks]
+    names = [
+        _Name(None, None, mask.quality, options.min_score(None))
+        if mask.source is None
+        else _Name(mask.source.label, mask.source.class_index, mask.source.score, 0.0)
+        for mask in masks
+    ]
     embeddings = {number: mask.embedding for number, mask in enumerate(masks) if mask.embedding is not None}
     if not embeddings:
         return names

@@ -13,7 +13,7 @@ import pybase64
 from lexiseg_model.types import Point, Prompt, Region, Rle, Task
 from lexiseg_service.errors import MAX_FINDINGS, InvalidValue
 from lexiseg_service.question.messages import ExampleRegion, Followed, ImageSource
-from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, PromptInput, Question
+from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, PromptInput, Question, ShownInput
 from lexiseg_service.settings import Limits
 
 
@@ -41,10 +41,14 @@ def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Pro
     if not prompts:
         raise InvalidValue.of("prompts", 0, "at least one prompt for the task prompt")
     check_prompt_counts(prompts, limits)
-    return tuple(_resolved(prompt, f"prompts.{index}") for index, prompt in enumerate(prompts))
+    has_classes = bool(question.classes or question.vocabulary)
+    return tuple(
+        _correction(prompt, f"prompts.{index}", has_classes) or _resolved(prompt, f"prompts.{index}")
+        for index, prompt in enumerate(prompts)
+    )
 
 
-def resolve_prompt(prompt: PromptInput, field: str, limits: Limits) -> Prompt:
+def resolve_prompt(prompt: ShownInput, field: str, limits: Limits) -> Prompt:
     """One prompt; `field` is its place in the request.
 
     Raises:
@@ -66,6 +70,10 @@ def resolve_follow(objects: Iterable[tuple[int, PromptInput]], field: str, limit
             raise InvalidValue.of(field, "more objects", f"at most {limits.max_prompts}")
         if not track_id or track_id in followed:
             raise InvalidValue.of(f"{field}.{index}.track_id", track_id, "a number from 1, different for each object")
+        if prompt.mask is not None or prompt.segment is not None:
+            raise InvalidValue.of(
+                f"{field}.{index}.prompt", "a mask or a segment", "points, a box, or both, in a video"
+            )
         followed[track_id] = Followed(track_id, resolve_prompt(prompt, f"{field}.{index}.prompt", limits))
     return tuple(followed.values())
 
@@ -109,6 +117,10 @@ def check_inside(prompts: Sequence[Prompt], size: tuple[int, int]) -> None:
 def outside(prompt: Prompt, size: tuple[int, int], field: str) -> Iterator[InvalidValue]:
     """Coordinates of a prompt outside an image of `size` (height, width); `field` is its place in the request."""
     height, width = size
+    if prompt.mask is not None and prompt.mask.size != size:
+        yield InvalidValue.of(
+            f"{field}.mask.size", list(prompt.mask.size), f"{list(size)}, the image's height and width"
+        )
     for number, point in enumerate(prompt.points):
         if not 0 <= point.x <= width:
             yield _outside(f"{field}.points.{number}.x", point.x, f"0 to {width}, the image's width")
@@ -125,8 +137,35 @@ def _outside(field: str, value: float | list[float], limit: str) -> InvalidValue
     return InvalidValue.of(field, value, f"pixels inside the image: {limit}")
 
 
-def _resolved(prompt: PromptInput, field: str) -> Prompt:
-    points = tuple(Point(point.x, point.y, point.positive) for point in prompt.points)
+def _correction(prompt: PromptInput, field: str, has_classes: bool) -> Prompt | None:
+    """The prompt that corrects a mask or a segment; None for any other."""
+    if prompt.mask is None and prompt.segment is None:
+        return None
+    if prompt.mask is not None and prompt.segment is not None:
+        raise InvalidValue.of(field, "a mask and a segment", "one of them")
+    if prompt.segment is not None and not has_classes:
+        raise InvalidValue.of(f"{field}.segment", prompt.segment, "classes or a vocabulary, whose segment it is")
+    points, box = _points(prompt), None if prompt.box is None else _box(prompt.box, field)
+    mask = None
+    if prompt.mask is not None:
+        height, width = prompt.mask.size
+        mask = Rle((height, width), prompt.mask.counts, 0, (0, 0, width, height))  # the worker reads the counts
+    return Prompt(points, box, mask=mask, segment=prompt.segment)
+
+
+def _points(prompt: ShownInput) -> tuple[Point, ...]:
+    return tuple(Point(point.x, point.y, point.positive) for point in prompt.points)
+
+
+def _box(box: Sequence[float], field: str) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = box
+    if x1 <= x0 or y1 <= y0:
+        raise InvalidValue.of(f"{field}.box", box, "x0, y0, x1, y1 with x0 < x1 and y0 < y1")
+    return x0, y0, x1, y1
+
+
+def _resolved(prompt: ShownInput, field: str) -> Prompt:
+    points = _points(prompt)
     if prompt.box is None:
         if not points:
             raise InvalidValue.of(field, "neither", "points, a box, or both")
@@ -135,10 +174,7 @@ def _resolved(prompt: PromptInput, field: str) -> Prompt:
                 f"{field}.points", f"{len(points)} negative", "at least one positive point where there is no box"
             )
         return Prompt(points)
-    x0, y0, x1, y1 = prompt.box
-    if x1 <= x0 or y1 <= y0:
-        raise InvalidValue.of(f"{field}.box", prompt.box, "x0, y0, x1, y1 with x0 < x1 and y0 < y1")
-    return Prompt(points, (x0, y0, x1, y1))
+    return Prompt(points, _box(prompt.box, field))
 
 
 SOURCES = 'one of {"base64": ...}, {"url": ...} and {"id": ...}'

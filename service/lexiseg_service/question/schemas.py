@@ -52,7 +52,7 @@ class PointInput(Strict):
     positive: StrictBool = Field(True, description="on the object, or on what is not the object")
 
 
-class PromptInput(Strict):
+class ShownInput(Strict):
     """One object, shown by points, by a box, or by both; without a box, at least one point is positive."""
 
     points: list[PointInput] = Field(
@@ -71,7 +71,21 @@ class MaskInput(Strict):
     counts: Text = Field(description="COCO's compressed run lengths, column by column")
 
 
-class ExampleInput(PromptInput):
+class PromptInput(ShownInput):
+    """One object, shown by points and a box; or a mask or segment that they correct.
+
+    Positive points and the box add to it, negative points remove from it.
+    """
+
+    mask: MaskInput | None = Field(None, description="a mask that is corrected, of the image's size; not in a video")
+    segment: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="instead of a mask: the id of a segment in the semantic answer to the same classes; it keeps its "
+        "label and id",
+    )
+
+
+class ExampleInput(ShownInput):
     """A part of an image that shows a class: what a box or points show, or a mask."""
 
     image: ImageInput | None = Field(None, description="another image; null: the one that the request is about")

@@ -203,19 +203,36 @@ def _read_vocabulary(message: internal.Vocabulary) -> Vocabulary:
 
 
 def encode_prompt(prompt: Prompt) -> pb.Prompt:
-    """Points, a box, or both."""
+    """The message of a prompt."""
     points = [pb.Point(x=point.x, y=point.y, positive=point.positive) for point in prompt.points]
-    if prompt.box is None:
-        return pb.Prompt(points=points)
-    x0, y0, x1, y1 = prompt.box
-    return pb.Prompt(points=points, box=pb.Box(x0=x0, y0=y0, x1=x1, y1=y1))
+    message = pb.Prompt(points=points, segment=prompt.segment)
+    if prompt.box is not None:
+        x0, y0, x1, y1 = prompt.box
+        message.box.CopyFrom(pb.Box(x0=x0, y0=y0, x1=x1, y1=y1))
+    if prompt.mask is not None:
+        message.mask.CopyFrom(_encode_mask(prompt.mask))
+    return message
+
+
+def _encode_mask(mask: Rle) -> pb.CocoRle:
+    return pb.CocoRle(size=pb.Size(height=mask.size[0], width=mask.size[1]), counts=mask.counts)
+
+
+def _read_mask(message: pb.CocoRle) -> Rle:
+    height, width = message.size.height, message.size.width
+    return Rle((height, width), message.counts, 0, (0, 0, width, height))
 
 
 def read_prompt(message: pb.Prompt) -> Prompt:
     """The prompt of a message."""
     points = tuple(Point(point.x, point.y, point.positive) for point in message.points)
     box = message.box
-    return Prompt(points, (box.x0, box.y0, box.x1, box.y1) if message.HasField("box") else None)
+    return Prompt(
+        points,
+        (box.x0, box.y0, box.x1, box.y1) if message.HasField("box") else None,
+        mask=_read_mask(message.mask) if message.HasField("mask") else None,
+        segment=message.segment if message.HasField("segment") else None,
+    )
 
 
 def _read_background(message: pb.Background) -> Background:
@@ -278,8 +295,7 @@ def decode_exemplified(message: internal.ExemplifyResponse) -> Exemplified:
 def encode_region(region: Region) -> pb.Example:
     """The message of a region, without its image."""
     if region.mask is not None:
-        height, width = region.mask.size
-        return pb.Example(mask=pb.CocoRle(size=pb.Size(height=height, width=width), counts=region.mask.counts))
+        return pb.Example(mask=_encode_mask(region.mask))
     prompt = encode_prompt(region.prompt or Prompt())
     return pb.Example(points=prompt.points, box=prompt.box if prompt.HasField("box") else None)
 
@@ -287,8 +303,7 @@ def encode_region(region: Region) -> pb.Example:
 def read_region(message: pb.Example) -> Region:
     """The region of a message."""
     if message.HasField("mask"):
-        height, width = message.mask.size.height, message.mask.size.width
-        return Region(mask=Rle((height, width), message.mask.counts, 0, (0, 0, width, height)))
+        return Region(mask=_read_mask(message.mask))
     return Region(read_prompt(pb.Prompt(points=message.points, box=message.box if message.HasField("box") else None)))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_model.errors import OptionError, ShapeError, TaskError
+from lexiseg_model.errors import OptionError, PromptError, ShapeError, TaskError
 from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, ServiceError
@@ -146,6 +146,8 @@ def client_error(error: BaseException, request: WorkerRequest) -> BaseException:
             return InvalidValue.of("classes", "examples", f"words alone ({error})")
         if isinstance(error, OptionError) and "examples" in str(error):
             return NotReady("the model changed while the examples were encoded; send the request again")
+    if isinstance(error, PromptError):
+        return InvalidValue.of(error.field, error.value, error.expected)
     if isinstance(error, TaskError):
         return InvalidValue.of("task", request.task, f"a task that {request.model} can do on this image ({error})")
     if isinstance(error, OptionError) and request.refine not in (None, "none"):

@@ -22,7 +22,7 @@ from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, Wo
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.job import Job, T
 from lexiseg_service.worker.texts.rows import TextCache, stacked
-from lexiseg_service.worker.warnings import absent_labels, warnings_about, warnings_of_words
+from lexiseg_service.worker.warnings import absent_labels, warnings_about, warnings_of_prompts, warnings_of_words
 
 
 class JobRows:
@@ -112,7 +112,8 @@ def render(
     confidence = None if segmentation.probability is None else to_png(as_bytes(segmentation.probability))
     absent = absent_labels(segmentation, request.vocabulary)
     words = warnings_of_words(request.vocabulary, request.task)
-    warnings = (*words, *warnings_about(segmenter, request.vocabulary, rows))
+    prompts = warnings_of_prompts(request.prompts, segmenter.card.name)
+    warnings = (*prompts, *words, *warnings_about(segmenter, request.vocabulary, rows))
     ended = time.monotonic()
     answer = WorkerAnswer(
         image_id=job.image_id,

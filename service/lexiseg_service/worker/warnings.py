@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lexiseg_model.segmenter import RowsOf, Segmenter, Unfamiliar
-from lexiseg_model.types import AnswerWarning, Segmentation, Task, Vocabulary
+from lexiseg_model.types import AnswerWarning, Prompt, Segmentation, Task, Vocabulary
 
 UNFAMILIAR = "unfamiliar-word"
 UNSPLIT = "unsplit-words"
 STUFF = "stuff-as-instances"
+NO_MASK_PROMPTS = "no-mask-prompts"
 MAX_WARNINGS = 16  # of a kind; one more line sums up the rest
 
 
@@ -48,6 +51,17 @@ def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf
         *each[: MAX_WARNINGS - 1],
         _about_many(names[MAX_WARNINGS - 1 :], len(vocabulary.classes), model, "classes"),
     )
+
+
+def warnings_of_prompts(prompts: Sequence[Prompt], model: str) -> tuple[AnswerWarning, ...]:
+    """One warning where masks are corrected by a model that takes no masks as prompts."""
+    if not any(prompt.corrects for prompt in prompts):
+        return ()
+    detail = (
+        f"{model} takes no masks as prompts: what the points and the box show alone, or the mask's box, was added to "
+        "the mask or removed from it"
+    )
+    return (AnswerWarning(NO_MASK_PROMPTS, detail, "prompts"),)
 
 
 def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning, ...]:

@@ -7,7 +7,7 @@ import re
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.integration.playground.asking import add, asked_directly, choose, expect_result, place, segments
+from tests.integration.playground.asking import SIZE, add, asked_directly, choose, expect_result, place, segments
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
 
@@ -95,6 +95,33 @@ def test_a_click_leaves_the_words_as_they_are_and_asks_about_them_no_more(page: 
     assert "prompts" in json.loads(asked.value.post_data or "")
     expect_result(page, "Cut out 1 object. Found sky, building.")
     expect(segments(page)).to_have_count(3)
+
+
+def test_a_segment_of_a_word_is_corrected_and_keeps_its_label(page: Page) -> None:
+    choose(page)
+    add(page, "sky", "building")
+    expect_result(page, "Found sky, building")
+    line = segments(page).nth(1).locator(".share")
+    before = line.text_content() or ""
+    page.get_by_role("button", name="Correct building").click()
+    expect(page.locator("#correcting")).to_contain_text("Correcting building")
+
+    with page.expect_request("**/v1/segment") as asked:
+        page.mouse.click(*place(page, 560, 330))  # the trees
+
+    (prompt,) = json.loads(asked.value.post_data or "")["prompts"]
+    assert prompt["mask"]["size"] == list(SIZE)
+    expect(line).not_to_have_text(before)
+    expect(segments(page)).to_have_count(2)
+    expect(segments(page).nth(1)).to_contain_text("building")
+    share = (line.text_content() or "").split("·")[1]
+    add(page, "toothbrush")  # the words are asked again; the correction stays
+    expect_result(page, "Not found: toothbrush")
+    expect(line).to_contain_text(share)
+    page.get_by_role("button", name="Remove last correction").click()
+    expect(line).not_to_contain_text(share)
+    page.get_by_role("button", name="Done").click()
+    expect(page.locator("#correcting")).to_be_hidden()
 
 
 def test_the_switch_makes_a_click_remove(page: Page) -> None:

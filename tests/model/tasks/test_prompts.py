@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model import tasks
-from lexiseg_model.errors import OptionError, TaskError
+from lexiseg_model.errors import OptionError, PromptError, TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import PromptMasks
@@ -33,6 +34,50 @@ def click(*prompts: Prompt, rows: Sequence[str] = FLAGS) -> Segmentation:
 
 def named(*classes: str | ClassEntry, prompt: Prompt = CLICK, **more: Any) -> Segmentation:
     return ask("prompt", FLAGS, *classes, prompts=(prompt,), **more)
+
+
+LEFT_RED = click(CLICK).segments[0].mask
+
+
+@pytest.mark.parametrize(
+    ("shown", "rows"),
+    [
+        (Prompt((Point(4.5, 0.5),)), ["##..##", "##..##", "......"]),  # the right red
+        (Prompt(box=(2, 0, 4, 2)), ["####..", "####..", "......"]),
+        (Prompt((Point(1, 1, positive=False),)), ["......", "......", "......"]),  # all of one colour
+        (Prompt((Point(4.5, 0.5), Point(0, 0, positive=False))), ["....##", "....##", "......"]),
+    ],
+)
+def test_points_and_a_box_add_to_a_mask_or_remove_from_it(shown: Prompt, rows: list[str]) -> None:
+    answer = click(replace(shown, mask=LEFT_RED))
+
+    (segment,) = answer.segments
+    assert ["".join(".#"[pixel] for pixel in row) for row in decode(segment.mask).astype(int)] == rows
+    assert (segment.prompt_index, segment.mask_index) == (0, 0)
+
+
+def test_a_corrected_segment_keeps_its_label_and_id_among_other_prompts() -> None:
+    words = ask("semantic", FLAGS, "red", "blue")
+    blue = next(segment for segment in words.segments if segment.label == "blue")
+
+    answer = ask("prompt", FLAGS, "red", "blue", prompts=(CLICK, Prompt((Point(0.5, 2.5),), segment=blue.id)))
+
+    corrected = answer.segments[-1]
+    assert (corrected.label, corrected.id, corrected.score) == ("blue", blue.id, blue.score)
+    assert corrected.mask.area == blue.mask.area + 2  # the green
+    assert len({segment.id for segment in answer.segments}) == len(answer.segments)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "field"),
+    [
+        (Prompt((Point(0, 0),), segment=9), "prompts.0.segment"),
+        (Prompt((Point(0, 0),), mask=replace(LEFT_RED, counts="zz")), "prompts.0.mask.counts"),
+    ],
+)
+def test_a_mask_or_segment_that_is_not_there_is_named(prompt: Prompt, field: str) -> None:
+    with pytest.raises(PromptError, match=field):
+        named("red", "blue", prompt=prompt)
 
 
 def test_all_masks_of_a_prompt_come_best_first() -> None:

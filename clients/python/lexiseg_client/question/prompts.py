@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, TypeAlias
@@ -27,10 +27,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One object: points on it and beside it, a box (left, top, right, bottom) around it, or both."""
+    """One object: points on it and beside it, a box (left, top, right, bottom) around it, or both.
+
+    Beside a `mask` ([H, W] of bool, or the `coco_rle` of a segment) or a `segment` (its id in the semantic answer to
+    the same classes) they correct it: positive points and the box add to it, negative points remove from it.
+    """
 
     points: Sequence[Point] = ()
     box: Sequence[float] | NDArray[Any] | None = None
+    mask: NDArray[Any] | Mapping[str, Any] | None = None
+    segment: int | None = None
 
 
 Prompts: TypeAlias = Sequence[Prompt | Point]  # a point alone is a prompt of its own
@@ -64,7 +70,19 @@ def _prompt_json(prompt: object, field: str) -> dict[str, Any]:
         fields["box"] = [_pixels(side, f"{field}.box") for side in prompt.box]
         if len(fields["box"]) != 4:
             raise ValueError(f"{field}.box: expected left, top, right, bottom, got {prompt.box!r:.60}")
+    if prompt.mask is not None:
+        fields["mask"] = dict(prompt.mask) if isinstance(prompt.mask, Mapping) else _mask_json(prompt.mask, field)
+    if prompt.segment is not None:
+        fields["segment"] = int(prompt.segment)
     return fields
+
+
+def _mask_json(pixels: NDArray[Any], field: str) -> dict[str, Any]:
+    mask = np.asarray(pixels)
+    if mask.ndim != 2:
+        raise ValueError(f"{field}.mask: expected [H, W], got {list(mask.shape)}")
+    size = [int(side) for side in mask.shape]
+    return {"format": "coco_rle", "size": size, "counts": encode(mask.astype(bool))}
 
 
 def _point_json(point: object, field: str) -> dict[str, Any]:
@@ -107,11 +125,7 @@ def example_json(example: object, field: str) -> dict[str, Any]:
     if example.mask is not None:
         if example.box is not None or example.points:
             raise ValueError(f"{field}: expected a mask alone, got one beside a box or points")
-        mask = np.asarray(example.mask)
-        if mask.ndim != 2:
-            raise ValueError(f"{field}.mask: expected [H, W], got {list(mask.shape)}")
-        size = [int(side) for side in mask.shape]
-        shown: dict[str, Any] = {"mask": {"format": "coco_rle", "size": size, "counts": encode(mask.astype(bool))}}
+        shown: dict[str, Any] = {"mask": _mask_json(example.mask, field)}
     else:
         (shown,) = prompts_json([Prompt(example.points, example.box)])
     return shown if example.image is None else {**shown, "image": _image_json(example.image)}

@@ -106,9 +106,8 @@ def _class(entry: str | Mapping[str, Any]) -> pb.Class:
 def _example(entry: Mapping[str, Any]) -> pb.Example:
     shown = prompt_message(entry)
     message = pb.Example(points=shown.points, box=shown.box if shown.HasField("box") else None)
-    if (mask := entry.get("mask")) is not None:
-        height, width = mask["size"]
-        message.mask.CopyFrom(pb.CocoRle(size=pb.Size(height=height, width=width), counts=mask["counts"]))
+    if shown.HasField("mask"):
+        message.mask.CopyFrom(shown.mask)
     for name, value in entry.get("image", {}).items():
         if name == "base64":
             message.image.content = base64.b64decode(value)
@@ -118,12 +117,18 @@ def _example(entry: Mapping[str, Any]) -> pb.Example:
 
 
 def prompt_message(entry: Mapping[str, Any]) -> pb.Prompt:
-    """Points, a box, or both; `entry` as `prompts_json` makes it."""
-    box = entry.get("box")
+    """The message of a prompt; `entry` as `prompts_json` makes it."""
+    box, mask = entry.get("box"), entry.get("mask")
     return pb.Prompt(
         points=[pb.Point(**point) for point in entry.get("points", ())],
         box=None if box is None else pb.Box(**dict(zip(("x0", "y0", "x1", "y1"), box, strict=True))),
+        mask=None if mask is None else _mask_message(*mask["size"], mask["counts"]),
+        segment=entry.get("segment"),
     )
+
+
+def _mask_message(height: int, width: int, counts: str) -> pb.CocoRle:
+    return pb.CocoRle(size=pb.Size(height=height, width=width), counts=counts)
 
 
 def _background(rule: bool | Mapping[str, Any]) -> pb.Background:

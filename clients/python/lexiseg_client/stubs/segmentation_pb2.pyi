@@ -412,12 +412,18 @@ Global___Box: _TypeAlias = Box  # noqa: Y015
 
 @_typing.final
 class Prompt(_message.Message):
-    """Points, a box, or both, for one object. Without a box, at least one point is positive."""
+    """Points, a box, or both, for one object. Without a box, at least one point is positive. Beside a mask or a segment they
+    correct it: positive points and the box add to it, negative points remove from it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     POINTS_FIELD_NUMBER: _builtins.int
     BOX_FIELD_NUMBER: _builtins.int
+    MASK_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    segment: _builtins.int
+    """Instead of a mask: the id of a segment in the semantic answer to the same classes; it keeps its label and id."""
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]:
         """Clicks on the object and beside it; at most 32 unless configured otherwise."""
@@ -426,17 +432,25 @@ class Prompt(_message.Message):
     def box(self) -> Global___Box:
         """A box around it."""
 
+    @_builtins.property
+    def mask(self) -> Global___CocoRle:
+        """A mask of the image's size that is corrected; not in a video."""
+
     def __init__(
         self,
         *,
         points: _abc.Iterable[Global___Point] | None = ...,
         box: Global___Box | None = ...,
+        mask: Global___CocoRle | None = ...,
+        segment: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_segment", b"_segment", "box", b"box", "mask", b"mask", "segment", b"segment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "points", b"points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segment", b"_segment", "box", b"box", "mask", b"mask", "points", b"points", "segment", b"segment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__segment: _TypeAlias = _typing.Literal["segment"]  # noqa: Y015
+    _WhichOneofArgType__segment: _TypeAlias = _typing.Literal["_segment", b"_segment"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__segment) -> _WhichOneofReturnType__segment | None: ...
 
 Global___Prompt: _TypeAlias = Prompt  # noqa: Y015
 

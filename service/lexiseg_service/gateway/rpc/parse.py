@@ -157,8 +157,7 @@ def _example(message: pb.Example) -> dict[str, Any]:
     box = message.box if message.HasField("box") else None
     example = _prompt(pb.Prompt(points=message.points, box=box))
     if message.HasField("mask"):
-        size = message.mask.size
-        example["mask"] = {"size": [size.height, size.width], "counts": message.mask.counts}
+        example["mask"] = _mask(message.mask)
     if message.HasField("image"):
         source = message.image.WhichOneof("source")
         if source == "content":
@@ -190,4 +189,12 @@ def _prompt(message: pb.Prompt) -> dict[str, Any]:
         ]
     if message.HasField("box"):
         prompt["box"] = [message.box.x0, message.box.y0, message.box.x1, message.box.y1]
+    if message.HasField("mask"):
+        prompt["mask"] = _mask(message.mask)
+    if message.HasField("segment"):
+        prompt["segment"] = message.segment
     return prompt
+
+
+def _mask(message: pb.CocoRle) -> dict[str, Any]:
+    return {"size": [message.size.height, message.size.width], "counts": message.counts}

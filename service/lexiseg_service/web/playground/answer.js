@@ -1,7 +1,7 @@
 // The answer: painted by the worker, listed, summed up in a line, named under the pointer; marks of right and wrong.
 
 import { colourOf, css } from "/playground/masks.js";
-import { $, element, entryOf, happened, page, state, subject, tell } from "/playground/page.js";
+import { $, element, entryOf, happened, page, state, subject, takesPrompts, tell } from "/playground/page.js";
 import { put, refusal, tagged } from "/playground/server.js";
 
 const MAX_NAMES = 8; // in the line of results
@@ -23,6 +23,7 @@ export function showOn(view, worker) {
     show();
   });
   page.addEventListener("pictured", () => hidden.clear());
+  page.addEventListener("correcting", list);
   painter.addEventListener("message", ({ data }) => {
     if (data.turn !== turn || !state.answer) return;
     if (data.kind === "map") {
@@ -136,9 +137,21 @@ function line(one) {
     "li",
     {},
     element("label", {}, box, swatch, one.name),
+    ...(one.key && takesPrompts() ? [correctButton(one)] : []),
     ...(one.track_id == null ? marksOf(one) : []),
     element("span", { className: "share", textContent: `${one.score.toFixed(2)} · ${share.toFixed(1)} %` }),
   );
+}
+
+function correctButton(one) {
+  const button = element("button", { type: "button", className: "correct", textContent: "✎", title: `Correct ${one.name}`, ariaLabel: `Correct ${one.name}` });
+  button.ariaPressed = String(state.correcting === one.key);
+  button.dataset.name = `correct ${one.key}`;
+  button.addEventListener("click", () => {
+    state.correcting = state.correcting === one.key ? null : one.key;
+    happened("correcting");
+  });
+  return button;
 }
 
 /** The segment at a pixel of the picture, or null. */

@@ -2,7 +2,8 @@
 
 /**
  * Events: `changed` (the question; `{atOnce: true}` where a pause would only delay the answer), `answered`, `mapped` (the
- * segment of each pixel is known, too), `pictured` (another picture) and `turned` (another tab).
+ * segment of each pixel is known, too), `pictured` (another picture), `turned` (another tab) and `correcting` (another
+ * segment).
  */
 export const page = new EventTarget();
 
@@ -32,6 +33,7 @@ export const state = {
   prompts: [], // {points, box}
   begun: false, // whether the next point belongs to the last prompt
   answer: null,
+  correcting: null, // key of the segment that clicks correct
   followed: [], // {number, lost, label}: objects of the clip
   models: [], // cards
 };

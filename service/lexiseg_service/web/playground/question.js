@@ -1,5 +1,6 @@
 // The question: words as chips, clicks and boxes on the picture, what a click would cut out, and when it is asked.
 
+import { segmentAt } from "/playground/answer.js";
 import { colourOf, css } from "/playground/masks.js";
 import { $, element, happened, manner, page, promptsQuestion, question, state, takesPrompts, tell, wordsQuestion } from "/playground/page.js";
 import { patiently, Problem, segment, withdraw, wordsOf } from "/playground/server.js";
@@ -9,6 +10,8 @@ const TYPING_PAUSE = 250; // milliseconds after the last change of words; a clic
 let waiting = 0;
 let running = null;
 let known = null; // {picture, text, answer}: the last answer about words, which a click leaves as it is
+let parts = [null, null]; // the answers about words and about clicks that are shown
+let corrections = []; // {key, mask, area, bbox}: of segments of the words, the newest last
 
 page.addEventListener("changed", ({ detail }) => {
   remember(question());
@@ -60,9 +63,10 @@ async function both(words, prompts, signal) {
   const text = JSON.stringify(words);
   if (words && !(known?.picture === picture && known.text === text)) {
     known = { picture, text, answer: await segment(picture, words, signal) };
+    if (words.task !== "semantic") corrections = []; // other objects may have the same numbers now
   }
-  const clicked = prompts && (await segment(picture, prompts, signal));
-  return combined(words && known.answer, clicked);
+  parts = [words && known.answer, prompts && (await segment(picture, prompts, signal))];
+  return combined(...parts);
 }
 
 /** One answer, the cut-out objects on top; every segment gets its colour's number and a name. */
@@ -77,6 +81,8 @@ export function combined(words, clicked) {
   }));
   const found = first(words).map((one) => ({
     ...one,
+    ...corrections.findLast(({ key }) => key === keyOf(one, words)),
+    key: keyOf(one, words),
     task: words.task,
     // A class has the colour of its word, an object one that no word has.
     colour: words.task === "semantic" ? one.class_index : state.words.length + state.prompts.length + one.id,
@@ -91,8 +97,14 @@ export function combined(words, clicked) {
   };
 }
 
+/** Of a segment, which a class has in every answer about the same picture. */
+function keyOf(one, { task }) {
+  return task === "semantic" ? one.label : `${one.label} ${one.id}`;
+}
+
 function answered(answer) {
   state.answer = answer;
+  if (state.correcting && !answer?.segments.some((one) => one.key === state.correcting)) endCorrecting();
   happened("answered");
 }
 
@@ -178,21 +190,87 @@ $("word").addEventListener("keydown", (event) => {
   if (event.key === "Backspace" && !$("word").value && state.words.length) keep(state.words.slice(0, -1));
 });
 
+// Corrections of what a word found: a click or a box adds to its mask or removes from it; label and number stay.
+
+/** The prompt that corrects a segment of the answer. */
+function correction({ mask: { size, counts } }, shown) {
+  return { mask: { size, counts }, ...shown };
+}
+
+async function correct(one, shown) {
+  stop();
+  const control = new AbortController();
+  running = control;
+  tell("Looking…");
+  try {
+    const question = { prompts: [correction(one, shown)], ...manner() };
+    const { segments: [{ mask, area, bbox }], warnings } = await patiently(() => segment(state.picture, question, control.signal), control.signal);
+    if (running !== control) return;
+    running = null;
+    corrections.push({ key: one.key, mask, area, bbox });
+    answered({ ...combined(...parts), warnings: [...state.answer.warnings, ...warnings] });
+  } catch (problem) {
+    if (problem.name === "AbortError" || running !== control) return;
+    running = null;
+    refuse(problem, () => correct(one, shown));
+  }
+}
+
+function undoCorrection() {
+  const last = corrections.findLastIndex(({ key }) => key === state.correcting);
+  if (last < 0) return tell("Nothing of this segment has been corrected.");
+  corrections.splice(last, 1);
+  answered(combined(...parts));
+}
+
+function endCorrecting() {
+  state.correcting = null;
+  happened("correcting");
+}
+
+/** The segment that a point or a box corrects: the chosen one; for what removes, and no object is begun, what lies there. */
+function corrected(place, positive) {
+  if (state.correcting) return state.answer?.segments.find((one) => one.key === state.correcting);
+  const one = !positive && !(state.begun && state.prompts.length) && segmentAt(place);
+  return one && one.key ? one : null;
+}
+
+page.addEventListener("pictured", () => (corrections = []));
+page.addEventListener("correcting", () => {
+  $("correcting").hidden = !state.correcting;
+  $("corrected").textContent = state.answer?.segments.find((one) => one.key === state.correcting)?.name ?? "";
+  if (state.correcting) $("canvas").focus();
+});
+$("done").addEventListener("click", endCorrecting);
+$("uncorrect").addEventListener("click", undoCorrection);
+
 // Clicks and boxes
 
 /** Listens to clicks and boxes on a view, and draws them there. */
 export function promptOn(view) {
   view.addEventListener("point", ({ detail }) => {
     if (state.mode !== "picture") return; // in a clip they start an object that is followed
+    const one = corrected(detail, detail.positive);
+    if (one) return correct(one, { points: [detail] });
     const prompts = withPoint(detail);
     if (!prompts) return tell("A point beside the object needs one on it first.");
     begin(prompts);
   });
   view.addEventListener("box", ({ detail }) => {
-    if (state.mode === "picture") begin([...state.prompts, { box: detail.box }]);
+    if (state.mode !== "picture") return;
+    const { box, positive } = detail;
+    const middle = { x: (box[0] + box[2]) / 2, y: (box[1] + box[3]) / 2 };
+    const one = corrected(middle, positive);
+    if (one) return correct(one, positive ? { box } : { points: [{ ...middle, positive }] });
+    begin([...state.prompts, { box }]);
   });
   for (const [name, act] of [["next", next], ["undo", undo], ["clear", clear]]) {
-    view.addEventListener(name, () => state.mode === "picture" && act());
+    view.addEventListener(name, () => {
+      if (state.mode !== "picture") return;
+      if (!state.correcting || name === "next") act();
+      else if (name === "undo") undoCorrection();
+      else endCorrecting();
+    });
     $(name).addEventListener("click", act);
   }
   $("example").addEventListener("click", () => example("examples"));
@@ -325,7 +403,9 @@ export function previewOn(view, painter) {
   async function look() {
     // A question goes first; and the last preview's request has ended when the next one starts.
     if (!$("preview").checked || state.mode !== "picture" || !state.picture || !takesPrompts() || asking() || looking) return;
-    const prompt = withPoint({ x: at.x, y: at.y, positive: true }).at(-1);
+    const one = corrected(at, view.adding);
+    const point = { x: at.x, y: at.y, positive: view.adding };
+    const prompt = one ? correction(one, { points: [point] }) : withPoint({ ...point, positive: true }).at(-1);
     const control = new AbortController();
     const mine = turn;
     looking = control;
