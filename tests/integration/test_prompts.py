@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import httpx
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
