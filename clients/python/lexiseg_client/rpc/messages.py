@@ -122,13 +122,14 @@ def prompt_message(entry: Mapping[str, Any]) -> pb.Prompt:
     return pb.Prompt(
         points=[pb.Point(**point) for point in entry.get("points", ())],
         box=None if box is None else pb.Box(**dict(zip(("x0", "y0", "x1", "y1"), box, strict=True))),
-        mask=None if mask is None else _mask_message(*mask["size"], mask["counts"]),
+        mask=None if mask is None else _mask_message(mask),
         segment=entry.get("segment"),
     )
 
 
-def _mask_message(height: int, width: int, counts: str) -> pb.CocoRle:
-    return pb.CocoRle(size=pb.Size(height=height, width=width), counts=counts)
+def _mask_message(mask: Mapping[str, Any]) -> pb.CocoRle:
+    height, width = mask["size"]
+    return pb.CocoRle(size=pb.Size(height=height, width=width), counts=mask["counts"])
 
 
 def _background(rule: bool | Mapping[str, Any]) -> pb.Background:
