@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,23 +83,6 @@ def test_models_take_turns_in_memory_and_answer_alike(client: httpx.Client, serv
     assert second["segments"] == again["segments"] != []
     assert server.metric('lexiseg_model_unloads_total{model="tiny"}') >= 1
     assert server.metric('lexiseg_model_loaded{model="second",version="1"}') == 0
-
-
-def test_the_service_stays_ready_while_its_default_model_is_out(client: httpx.Client) -> None:
-    ask(client, photograph(80), model="second")
-    until_loaded(client, "second")
-    ready = client.get("/readyz")
-
-    assert (ready.status_code, ready.json()["degraded"]) == (200, [])
-
-
-def test_many_clients_of_two_models_that_do_not_fit_together_are_all_answered(client: httpx.Client) -> None:
-    images = [photograph(40 + side) for side in range(16)]
-    names = ["tiny", "second"] * 8
-    with ThreadPoolExecutor(16) as clients:
-        answers = list(clients.map(lambda image, name: ask(client, image, model=name), images, names))
-
-    assert [answer["model"] for answer in answers] == names
 
 
 def test_what_is_missing_is_said_before_anything_listens(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -20,6 +21,17 @@ def test_one_client_holds_at_most_its_share() -> None:
         shares.take("one")
     assert shares.take("other")
     assert shares.in_use == 5
+
+
+def test_two_at_their_limits_leave_something_for_a_third() -> None:
+    shares = Shares("bytes", 512, 0.5)
+    for _ in range(256):
+        for client in ("one", "other"):
+            with contextlib.suppress(RateLimited):
+                shares.take(client)
+
+    assert shares.in_use < 350
+    assert shares.take("third", 64)
 
 
 def test_what_is_released_can_be_taken_again_and_is_released_once() -> None:

@@ -107,25 +107,6 @@ async def test_what_is_cut_out_is_transparent_around_it(folder: Path, what: dict
         assert pixels.reshape(-1, 4).tolist() == [[0, 0, 255, 255]] * SQUARE
 
 
-async def test_objects_are_counted(folder: Path) -> None:
-    async with talking(folder) as client:
-        counts = (await told(client, "count", image="a.png", words=["red", "green"]))["counts"]
-
-        assert counts == {"red": 1, "green": 0}
-
-
-async def test_areas_are_measured_in_units(folder: Path) -> None:
-    async with talking(folder) as client:
-        told_ = await told(client, "measure", image="a.png", words=["red"], units_per_pixel=0.5, unit="cm")
-
-        assert told_["measured"]["red"] == {
-            "pixels": SQUARE,
-            "percent": round(100 * SQUARE / (HEIGHT * WIDTH), 3),
-            "square_units": SQUARE / 4,
-        }
-        assert told_["unit"] == "cm²"
-
-
 @pytest.mark.parametrize("path", ["../secret.png", "link.png", "nothing.png", "/etc/passwd", "a\0.png", "."])
 async def test_nothing_outside_the_folder_is_read(folder: Path, path: str) -> None:
     async with talking(folder) as client:

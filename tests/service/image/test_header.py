@@ -64,6 +64,16 @@ def test_what_must_not_be_decoded_is_refused(image: bytes, error: type[ServiceEr
         read_header(image, LIMITS)
 
 
+def test_no_pixel_of_a_png_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[object] = []
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda png: decoded.append(png))
+
+    header = read_header(pictures.encoded(pictures.small().resize((40, 30))), LIMITS)
+
+    assert header.size == (30, 40)
+    assert decoded == []
+
+
 def places_of_items(n_items: int, n_extents: int) -> bytes:
     """An `iloc` box whose extents have no bytes."""
     items = b"".join(struct.pack(">HHH", number + 1, 0, n_extents) for number in range(n_items))

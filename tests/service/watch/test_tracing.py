@@ -179,22 +179,3 @@ async def test_a_call_that_fails_by_our_fault_is_an_error_of_the_span_and_one_by
     ours, theirs = exporter.get_finished_spans()
     assert (ours.status.status_code, attributes(ours)["error.type"]) == (StatusCode.ERROR, "INTERNAL")
     assert theirs.status.status_code is not StatusCode.ERROR
-
-
-@pytest.mark.parametrize(("flags", "kept"), [("01", True), ("00", False)])
-async def test_buckets_of_a_route_carry_the_id_of_a_trace_that_is_kept(
-    flags: str, kept: bool, backend: EngineBackend, tracing: Tracing
-) -> None:
-    headers = {"traceparent": f"00-{TRACE}-{CLIENT}-{flags}"}
-    async with calling(backend=KnownBackend(), tracing=tracing) as gateway:
-        await gateway.rest.post("/segment", files=form("red"), headers=headers)
-        await gateway.stub.Segment(request("red"), metadata=tuple(headers.items()))
-        openmetrics = await gateway.rest.get("/metrics", headers={"accept": "application/openmetrics-text"})
-        plain = await gateway.rest.get("/metrics")
-
-    assert openmetrics.headers["content-type"].startswith("application/openmetrics-text")
-    assert openmetrics.text.endswith("# EOF\n")
-    buckets = [line for line in openmetrics.text.splitlines() if f'# {{trace_id="{TRACE}"}}' in line]
-    names = {line.partition("{")[0] for line in buckets}
-    assert names == ({"lexiseg_request_seconds_bucket", "lexiseg_grpc_request_seconds_bucket"} if kept else set())
-    assert TRACE not in plain.text

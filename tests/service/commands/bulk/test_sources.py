@@ -3,8 +3,6 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
-import fsspec
-
 from lexiseg_service.commands.bulk.sources import Contents, Unreadable, items, source_of
 from tests.http_server import serving_files
 from tests.service.commands.bulk import jobs
@@ -89,10 +87,3 @@ def test_addresses_are_ids_unless_a_column_is_named(tmp_path: Path) -> None:
 
     assert [item.id for item in items(source_of(str(tmp_path / "list.tsv"), None, None, None))] == ["file:///a.jpg"]
     assert [item.id for item in items(source_of(str(tmp_path / "list.tsv"), None, "sku", None))] == ["7"]
-
-
-def test_a_store_is_walked_and_read_by_its_address() -> None:
-    store = fsspec.filesystem("memory")
-    store.pipe_file("/pictures/a/b.jpg", b"picture")
-
-    assert read("memory://pictures") == {"a/b.jpg": b"picture"}

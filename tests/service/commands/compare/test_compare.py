@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save
 
-from lexiseg_model.evaluation.comparison.agreement import ClassOverlap, Swap, agreement
 from lexiseg_service.cli import app
 from tests import pictures
 from tests.model.catalogue.test_models import copy_of_tiny, replace_weights
@@ -110,16 +109,3 @@ def test_a_photograph_is_seen_as_the_service_sees_it(models: Path, tmp_path: Pat
     sizes = [Image.open(io.BytesIO(base64.b64decode(each))).size for each in JPEG.findall(page)]
     assert told["unread"] == {}
     assert set(sizes) == {(width, height), (height, width)}
-
-
-def test_swaps_and_overlaps_are_counted() -> None:
-    a = np.array([[1, 1, 2, 0]], np.uint16)
-    b = np.array([[1, 2, 2, 2]], np.uint16)
-
-    of_one = agreement(Path("photo.jpg"), a, b)
-    overlap = ClassOverlap(2)
-    overlap.add(a, b)
-
-    assert of_one.share == 0.5
-    assert set(of_one.swaps) == {Swap(1, 2, 1), Swap(0, 2, 1)}
-    assert [overlap.iou(index) for index in range(3)] == [0, 1 / 2, 1 / 3]

@@ -13,7 +13,6 @@ import yaml
 from PIL import Image
 
 from tests import pictures
-from tests.model.data.panoptic_trees import Drawn, write_cityscapes_panoptic
 from tests.model.evaluation.scenes.promptable import PromptableColours, blocks, labels
 from tests.service.commands.command_line import CommandLine, Outcome
 
@@ -87,13 +86,6 @@ def test_boxes_are_measured_and_reported(evaluate: Any) -> None:
     assert report["per_class"]["red"]["objects"] == 2
 
 
-def test_points_are_asked_where_objects_are_deepest(evaluate: Any) -> None:
-    _, report = evaluate("--task", "point")
-
-    assert (report["points"], report["figures"]["objects"]) == ("centre", 5)
-    assert report["per_class"]["green"]["iou"] == 100.0
-
-
 def test_panoptic_quality_has_a_table_and_a_report(evaluate: Any) -> None:
     outcome, report = evaluate("--task", "panoptic")
 
@@ -112,18 +104,6 @@ def test_instances_are_measured_by_coco_s_ap(evaluate: Any) -> None:
     assert "AP50" in outcome.out
     assert report["figures"]["instances"] == 5
     assert report["per_class"]["red"] == {"thing": True, "asked": ["red"], "ap": 100.0, "instances": 2}
-
-
-def test_a_benchmark_is_read_in_its_official_layout(evaluate: Any, root: Path) -> None:
-    ids = np.zeros((24, 40), np.int64)
-    ids[:, :20], ids[:, 20:30] = 26001, 7
-    write_cityscapes_panoptic(root, [Drawn("bonn_0_0", ids, {26001: 26, 7: 7})])
-
-    outcome, report = evaluate("--task", "box", dataset="cityscapes-panoptic")
-
-    assert outcome.status == 0, outcome.err
-    assert (report["official_images"], report["instances_are"]) == (500, "annotated")
-    assert report["per_class"]["car"]["iou"] == 100.0
 
 
 @pytest.mark.parametrize(

@@ -109,15 +109,6 @@ def test_the_same_question_goes_on_with_the_files_that_are_not_done(lexiseg: Com
     assert (folder / "out" / "china.png").stat().st_mtime_ns == first
 
 
-def test_a_photograph_that_has_changed_is_done_again(lexiseg: CommandLine, folder: Path) -> None:
-    lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "out")
-    (folder / "china.jpg").write_bytes(pictures.encoded(pictures.small("flower", 240), "JPEG"))
-
-    lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "out")
-
-    assert [image["overlay"] for image in written(folder / "out")["images"]] == ["china.png", "china-2.png"]
-
-
 def test_another_question_gets_a_folder_of_its_own(lexiseg: CommandLine, folder: Path) -> None:
     lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "out")
     before = (folder / "out" / "annotations.json").read_bytes()

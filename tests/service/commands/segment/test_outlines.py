@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import rasterio.features
@@ -52,18 +51,6 @@ def test_a_ring_over_many_blocks_is_one_region_pixel_for_pixel(tmp_path: Path) -
     assert region.area == ring.sum()
     assert [len(part.interiors) for part in region.outline.geoms] == [1]
     assert region.score == pytest.approx(0.5, abs=1e-4)
-
-
-def test_regions_are_the_connected_ones_of_the_whole_picture(tmp_path: Path) -> None:
-    labels = np.random.default_rng(0).integers(0, 3, SIZE).astype(np.uint8)
-    expected = {
-        value: cv2.connectedComponents((labels == value).astype(np.uint8), connectivity=4)[0] - 1 for value in (1, 2)
-    }
-
-    found = merged(labels, tmp_path)
-
-    assert {value: sum(region.value == value for region in found) for value in (1, 2)} == expected
-    assert sum(region.area for region in found) == (labels > 0).sum()
 
 
 def test_small_regions_are_left_out_by_their_whole_size(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 from av.audio.stream import AudioStream
 
 from lexiseg_service.commands.video.source import SourceFailure, VideoSource, is_live
-from tests.http_server import serving_files
 from tests.service.commands.video import clips
 
 
@@ -45,12 +44,6 @@ def test_a_clip_of_a_phone_that_was_held_upright_is_turned(tmp_path: Path) -> No
     assert frame.rgb.shape == (64, 48, 3)
     assert frame.rgb[10, 24].argmax() == 0
     assert frame.rgb[50, 24].argmax() == 2
-
-
-def test_a_network_stream_is_read_by_its_url(tmp_path: Path) -> None:
-    clips.halves(tmp_path / "clip.ts", 5)
-    with serving_files(tmp_path) as url, VideoSource(f"{url}/clip.ts") as source:
-        assert len(list(source.frames())) == 5
 
 
 def test_a_file_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:

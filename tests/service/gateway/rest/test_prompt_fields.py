@@ -8,7 +8,7 @@ import httpx
 import pytest
 from hypothesis import strategies as st
 
-from lexiseg_model.types import ModelCard, Point, Prompt, Vocabulary
+from lexiseg_model.types import ModelCard, Point, Prompt
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.schemas import PointInput, PromptInput
 from lexiseg_service.settings import Settings
@@ -37,17 +37,6 @@ async def post(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:
 async def post_form(client: httpx.AsyncClient, **fields: str) -> httpx.Response:
     files: list[Any] = [("image", ("a.jpg", SIDEWAYS)), *((name, (None, value)) for name, value in fields.items())]
     return await client.post("/segment", files=files)
-
-
-async def test_prompts_alone_ask_for_the_task_prompt_without_a_class(
-    client: httpx.AsyncClient, backend: KnownBackend
-) -> None:
-    answer = await post(client, prompts=[{"points": [{"x": 12, "y": 40}]}, {"box": [0, 0, 48, 64]}])
-
-    assert answer.status_code == 200, answer.text
-    (asked,) = backend.asked
-    assert (asked.task, asked.vocabulary) == ("prompt", Vocabulary(()))
-    assert asked.prompts == (Prompt((Point(12, 40),)), Prompt(box=(0, 0, 48, 64)))
 
 
 @pytest.mark.parametrize("x", [48.5, 60])

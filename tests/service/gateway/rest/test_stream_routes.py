@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,16 +15,9 @@ from PIL import Image
 
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
-from lexiseg_service.errors import QueueFull, UnknownStream
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.rest.stream_routes import OpenStreams
-from lexiseg_service.gateway.use_case import Caller
-from lexiseg_service.gateway.video import Accepted, Step, StreamConfig, VideoService
-from lexiseg_service.question.messages import FrameAnswer
-from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
-from lexiseg_service.shares import Shares
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
@@ -166,34 +159,6 @@ async def test_a_refused_config_leaves_the_stream_as_it_was(client: httpx.AsyncC
         (422, "invalid-value"), (404, "unknown-vocabulary"), (404, "unknown-model"), (422, "invalid-value"),
     ]  # fmt: skip
     assert labels_of(await ask(client, stream, frame(red=HERE))) == {1: "red"}
-
-
-class FullAtTheSecondConfig(VideoService):
-    """A stream that has no room for a second config."""
-
-    def __init__(self) -> None: ...
-
-    async def check_config(self, config: StreamConfig, caller: Caller) -> None: ...
-
-    async def stream(
-        self, steps: AsyncIterator[Step], caller: Caller, accepted: Accepted, frame_bytes: Shares | None = None
-    ) -> AsyncGenerator[FrameAnswer, None]:
-        await anext(steps)
-        await accepted()
-        async for _ in steps:
-            raise QueueFull("no room", 1)
-        yield FrameAnswer("0")
-
-
-async def test_a_config_that_ends_its_stream_gets_the_reason() -> None:
-    caller, config = Caller("", "anybody", "1"), StreamConfig(Question.model_construct(task="prompt"))
-    streams = OpenStreams(FullAtTheSecondConfig(), Settings(deadline_seconds=SOON), Shares("calls", 1, 1))
-    identity = await streams.open(config, caller)
-
-    with pytest.raises(QueueFull, match="no room"):
-        await streams.change(identity, config, caller)
-    with pytest.raises(UnknownStream):
-        await streams.change(identity, config, caller)
 
 
 TWO_PICTURES = {"box": [0, 0, 4, 4], "image": {"id": "0" * 32, "url": "https://a.example/b.png"}}

@@ -193,6 +193,14 @@ async def test_a_call_is_one_line_of_the_log_without_class_names() -> None:
     assert "pagoda" not in str(logs)
 
 
+async def test_a_call_without_a_key_is_refused_before_its_message_is_read() -> None:
+    async with calling(api_keys=KEYS) as gateway:
+        call: Any = gateway.channel.stream_stream(SEGMENT)()
+        error = await failure(call.read())  # nothing was sent
+
+    assert kind(error) == "unauthorized"
+
+
 @pytest.mark.parametrize(
     ("peer", "address"),
     [

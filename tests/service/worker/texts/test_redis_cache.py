@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
-from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from lexiseg_service.redis_link import State
@@ -115,18 +114,6 @@ def test_what_one_worker_has_encoded_another_finds_with_the_same_bits(server: Re
         assert other.counted("hit") == 1500
 
 
-def test_rows_are_rounded_through_fp16_also_when_they_are_new(server: RedisServer) -> None:
-    def encode_in_fp32(texts: list[str]) -> NDArray[np.float32]:
-        return np.full((len(texts), WIDTH), 1 / 3, np.float32)
-
-    with working(server.url) as one, working(server.url) as other:
-        cold = one.caches.space("fp32", encode_in_fp32).rows(["sky"])
-        warm = other.caches.space("fp32", encode_in_fp32).rows(["sky"])
-
-        assert (cold.misses, warm.hits) == (1, 1)
-        assert cold.in_order.tobytes() == warm.in_order.tobytes()
-
-
 def test_a_row_has_a_time_to_live(server: RedisServer, store: redis.Redis) -> None:
     with working(server.url) as worker:
         worker.ask(["sky"])
@@ -194,33 +181,6 @@ def test_a_forged_or_swapped_row_is_not_used_and_is_overwritten(
         assert other.counted("error") >= 1
         assert third.ask(texts).tobytes() == rows_of(texts).tobytes()
         assert not third.encoded
-
-
-LIES = {
-    "nothing": b"",
-    "foreign": b'{"row": [1, 2, 3]}',
-    "pickle": b"\x80\x04]\x94(K\x01K\x02K\x03e.",
-    "huge": bytes(3_000_000),
-    "truncated": encode(b"", SKY, row_of("sky").tobytes())[:-1],
-    "no row": encode(b"", SKY, row_of("sky").tobytes())[: HEADER.size + MAC_BYTES],
-    "of another text": encode(b"", SEA, row_of("sky").tobytes()),
-}
-
-
-@pytest.mark.parametrize("secret", [None, SECRET])
-@pytest.mark.parametrize("lie", LIES)
-def test_a_value_that_is_no_row_is_counted_and_overwritten(
-    lie: str, secret: str | None, server: RedisServer, store: redis.Redis
-) -> None:
-    store.set(SKY, LIES[lie])
-
-    with working(server.url, secret) as one, working(server.url, secret) as other:
-        np.testing.assert_array_equal(one.ask(["sky"]), rows_of(["sky"]))
-
-        assert (one.counted("error"), one.counted("hit"), one.counted("miss")) == (1, 0, 0)
-        np.testing.assert_array_equal(other.ask(["sky"]), rows_of(["sky"]))
-        assert other.counted("hit") == 1
-        assert one.breaker.state is State.CLOSED
 
 
 def test_a_key_of_another_type_is_overwritten(server: RedisServer, store: redis.Redis) -> None:
