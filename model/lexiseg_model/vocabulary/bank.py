@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.segmenter import ExampleVectors, RowsOf, Segmenter, TextBank, TextRows
+from lexiseg_model.segmenter import ExampleVectors, RowsOf, Segmenter, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.examples import apart_from, vectors_of, with_examples
 
@@ -50,6 +50,27 @@ def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> Te
         if segmenter.banks is not None and bank.vectors.nbytes <= MAX_BANK_BYTES:
             segmenter.banks.put(key, bank)
     return bank
+
+
+def unfamiliar_classes(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> list[Unfamiliar]:
+    """The named classes of a vocabulary that the model was not trained on; computed once for a cached bank.
+
+    Args:
+        segmenter: the model; its LRU of banks is used, not filled.
+        vocabulary: with classes, some of which may be shown by examples alone.
+        rows_of: gives the rows of the texts of these classes.
+    """
+    classes = vocabulary.classes
+
+    def make() -> list[Unfamiliar]:
+        named = [place for place, entry in enumerate(classes) if entry.named]
+        strangers = segmenter.unfamiliar(tuple(classes[place] for place in named), rows_of) if named else []
+        return [stranger._replace(class_index=named[stranger.class_index]) for stranger in strangers]
+
+    bank = None
+    if segmenter.banks is not None:
+        bank = segmenter.banks.get((classes, _background_words(segmenter, vocabulary)))
+    return make() if bank is None else bank.once("unfamiliar classes", make)
 
 
 def competing_words(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lexiseg_model.segmenter import RowsOf, Segmenter, Unfamiliar
 from lexiseg_model.types import AnswerWarning, Prompt, Segmentation, Task, Vocabulary
+from lexiseg_model.vocabulary.bank import unfamiliar_classes
 
 UNFAMILIAR = "unfamiliar-word"
 UNSPLIT = "unsplit-words"
@@ -31,13 +32,7 @@ def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf
     """
     if not vocabulary.classes:
         return ()
-    classes = vocabulary.classes
-    named = [place for place, entry in enumerate(classes) if entry.named]
-    # The same tuple where possible: the model recognises a list that it has seen.
-    asked = classes if len(named) == len(classes) else tuple(classes[place] for place in named)
-    strangers = [
-        stranger._replace(class_index=named[stranger.class_index]) for stranger in segmenter.unfamiliar(asked, rows_of)
-    ]
+    strangers = unfamiliar_classes(segmenter, vocabulary, rows_of)
     if not strangers:
         return ()
     names = [vocabulary.classes[stranger.class_index].name for stranger in strangers]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lexiseg_model.lru import Lru
-from lexiseg_model.segmenter import TextRows
+from lexiseg_model.segmenter import RowsOf, TextRows, Unfamiliar
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.bank import MAX_BANKS, bank_of, competing_words
+from lexiseg_model.vocabulary.bank import MAX_BANKS, bank_of, competing_words, unfamiliar_classes
 from tests.model.stand_in import ColourSegmenter
 
 COLOURS = Vocabulary((ClassEntry("red"), ClassEntry("green", ("lime",))), Background(words=("blue", "crimson")))
@@ -68,6 +68,21 @@ def test_the_latest_vocabularies_are_cached(served: ColourSegmenter) -> None:
 
     assert bank_of(served, lists[-1], refused) is banks[-1]
     assert bank_of(served, lists[0], served.encode_texts) is not banks[0]
+
+
+def test_the_unfamiliar_classes_of_a_cached_vocabulary_are_computed_once() -> None:
+    class Reader(ColourSegmenter):
+        def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
+            rows_of(self.texts(classes))
+            return [Unfamiliar(len(classes) - 1, "red", 0.2, 0.6)]
+
+    reader = Reader()
+    reader.banks = Lru(MAX_BANKS)
+    bank_of(reader, COLOURS, reader.encode_texts)
+
+    first = unfamiliar_classes(reader, COLOURS, reader.encode_texts)
+
+    assert unfamiliar_classes(reader, COLOURS, refused) == first == [Unfamiliar(1, "red", 0.2, 0.6)]
 
 
 def test_the_bytes_of_cached_banks_are_counted(served: ColourSegmenter) -> None:

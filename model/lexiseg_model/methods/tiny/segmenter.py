@@ -88,10 +88,6 @@ class TinySegmenter(Exportable):
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
         self.buckets = buckets(card.input)
 
-    @property
-    def kept_bytes(self) -> int:
-        return super().kept_bytes + (0 if self._familiar is None else self._familiar.kept_bytes)
-
     def image_network(self) -> ImagePass:
         return ImagePass(self._network)
 

@@ -9,7 +9,6 @@ that separates the two (`training/familiar_words.py`). A letter that is not Lati
 from __future__ import annotations
 
 import json
-import sys
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +26,6 @@ from lexiseg_model.types import ClassEntry
 FILE = "familiar.safetensors"
 INT8_SCALE = 127  # of the components of unit rows in the file; cosines are right to 0.01
 MAX_FOREIGN_LIKENESS = 0.9  # to a word of training; a word that is more alike is not foreign
-MAX_KEPT = 1 << 16  # texts whose nearest word is cached
-ENTRY_BYTES = 120  # of a cached text, beside its characters
 
 
 class Nearest(NamedTuple):
@@ -37,13 +34,6 @@ class Nearest(NamedTuple):
     word: str
     likeness: float
     is_foreign: bool
-
-
-class _Known(NamedTuple):
-    """The cache and its bytes. Immutable: an update replaces it, so reads need no lock."""
-
-    nearest: dict[str, Nearest]
-    nbytes: int
 
 
 class Familiar:
@@ -59,35 +49,17 @@ class Familiar:
         self.words = tuple(words)
         self.rows = unit_rows(rows)
         self.foreign = foreign
-        self._known = _Known({}, 0)
 
-    @property
-    def kept_bytes(self) -> int:
-        """Approximate bytes of the cache."""
-        return self._known.nbytes
-
-    def nearest(self, texts: Sequence[str], rows_of: RowsOf) -> list[Nearest]:
-        """Return the nearest word of each text; rows are asked for only of texts that are not cached."""
-        known, n_bytes = self._known
-        fresh = [text for text in dict.fromkeys(texts) if text not in known]
-        if not fresh:
-            return [known[text] for text in texts]
-        rows = unit_rows(np.asarray(rows_of(fresh), np.float32))
+    def nearest(self, texts: list[str], rows_of: RowsOf) -> list[Nearest]:
+        """Return the nearest word of each text."""
+        rows = unit_rows(np.asarray(rows_of(texts), np.float32))
         cosines = rows @ self.rows.T  # [F, D] x [D, N]
         best, likeness = cosines.argmax(1), cosines.max(1)
-        made = {
-            text: Nearest(self.words[place], float(cosine), bool(is_foreign))
-            for text, place, cosine, is_foreign in zip(
-                fresh, best, likeness, self._are_foreign(fresh, rows, likeness), strict=True
-            )
-        }
-        together = known | made
-        of_made = sum(map(sys.getsizeof, made)) + ENTRY_BYTES * len(made)
-        if len(together) <= MAX_KEPT:
-            self._known = _Known(together, n_bytes + of_made)
-        else:
-            self._known = _Known(made, of_made)
-        return [together[text] for text in texts]
+        are_foreign = self._are_foreign(texts, rows, likeness)
+        return [
+            Nearest(self.words[place], float(cosine), bool(is_foreign))
+            for place, cosine, is_foreign in zip(best, likeness, are_foreign, strict=True)
+        ]
 
     def _are_foreign(
         self, texts: list[str], rows: NDArray[np.float32], likeness: NDArray[np.float32]
