@@ -8,11 +8,13 @@ from pydantic import Field
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from
 from lexiseg_model.catalogue.transformers_model import flat_state, plain_config, read_pretrained, require_transformers
-from lexiseg_model.errors import WeightsError
+from lexiseg_model.errors import ForeignWeightsError, WeightsError
 from lexiseg_model.methods.sam3.network import NAME, Sam3Settings
 from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, PanopticRule
 
 TEXT_TOKENS = 32  # of Sam3Processor
+HUB = "facebook/sam3"
+FETCH = f"`hf download {HUB} --exclude '*.pt' --local-dir FOLDER`, after accepting its licence, and import FOLDER"
 
 
 class Options(ImportOptions):
@@ -31,6 +33,7 @@ def read(options: Options) -> Imported:
     from transformers import Sam3Model, Sam3Processor  # optional, and slow to import
 
     folder = options.checkpoint
+    _refuse_metas_own(folder)
     model, processor = (read_pretrained(folder, kind, NAME) for kind in (Sam3Model, Sam3Processor))
     size, pictures = processor.image_processor.size, processor.image_processor
     if size["height"] != size["width"] or size["height"] != model.config.image_size:
@@ -47,6 +50,17 @@ def read(options: Options) -> Imported:
     )
     card = _card(settings, folder, int(model.text_projection.out_features))
     return Imported(card, flat_state(model, processor.tokenizer))
+
+
+def _refuse_metas_own(given: Path) -> None:
+    """Say what to fetch instead of a file of Meta's own code: sam3.pt, or one of SAM 3.1."""
+    files = [given] if given.is_file() else sorted(given.glob("sam3*.pt"))
+    if not files or (given / "config.json").is_file():
+        return
+    name = files[0].name
+    if "3.1" in name:
+        raise ForeignWeightsError(f"{name}: SAM 3.1 has no transformers layout and is not served; take {HUB}: {FETCH}")
+    raise ForeignWeightsError(f"{name} is in the layout of Meta's own code; take that of the hub: {FETCH}")
 
 
 def _card(settings: Sam3Settings, folder: Path, width: int) -> ModelCard:

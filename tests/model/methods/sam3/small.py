@@ -73,6 +73,19 @@ def save(folder: Path) -> None:
     Sam3Processor(pictures, fast).save_pretrained(folder)
 
 
+def save_video(folder: Path) -> None:
+    """The same weights as `facebook/sam3` has them: the detector of a `sam3_video`, beside a tracker."""
+    from transformers import Sam3Model, Sam3VideoConfig, Sam3VideoModel
+
+    save(folder)
+    detector = config().to_dict()
+    tracker = {"vision_config": detector["vision_config"], "image_size": SIDE}
+    with torch.random.fork_rng(devices=[]):
+        whole = Sam3VideoModel(Sam3VideoConfig(detector_config=detector, tracker_config=tracker))
+    whole.detector_model.load_state_dict(Sam3Model.from_pretrained(folder).state_dict())
+    whole.save_pretrained(folder)
+
+
 @cache
 def _imported() -> tuple[ModelCard, dict[str, torch.Tensor]]:
     with TemporaryDirectory() as place:

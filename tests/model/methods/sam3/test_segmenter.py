@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from PIL import Image
 from lexiseg_model import catalogue, tasks
 from lexiseg_model.catalogue import importing, transformers_model
 from lexiseg_model.catalogue.method import methods
-from lexiseg_model.errors import WeightsError
+from lexiseg_model.errors import ForeignWeightsError, WeightsError
 from lexiseg_model.methods.sam3.import_ import Options
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
@@ -137,3 +138,29 @@ def test_a_folder_without_sam3_is_refused(tmp_path: Path, config: str | None) ->
 
     with pytest.raises(WeightsError, match=str(tmp_path)):
         importing.import_model(methods()["sam3"], "mine", Options(checkpoint=tmp_path), tmp_path / "models")
+
+
+def test_the_hubs_video_layout_gives_the_same_weights(tmp_path: Path) -> None:
+    small.save_video(tmp_path / "video")
+    small.save(tmp_path / "image")
+
+    video, image = (
+        importing.import_model(methods()["sam3"], name, Options(checkpoint=tmp_path / name), tmp_path / "models")
+        for name in ("video", "image")
+    )
+
+    assert json.loads((tmp_path / "video" / "config.json").read_text())["model_type"] == "sam3_video"
+    assert catalogue.read_card(video).weights_sha256 == catalogue.read_card(image).weights_sha256
+    assert catalogue.read_card(video).settings == catalogue.read_card(image).settings
+
+
+@pytest.mark.parametrize(
+    ("file", "says"), [("sam3.pt", "in the layout of Meta's own code"), ("sam3.1_multiplex.pt", "SAM 3.1 has no")]
+)
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_a_file_of_metas_own_code_names_what_to_fetch(tmp_path: Path, file: str, says: str, as_folder: bool) -> None:
+    (tmp_path / file).touch()
+    given = tmp_path if as_folder else tmp_path / file
+
+    with pytest.raises(ForeignWeightsError, match=rf"{file}.*{says}.*hf download facebook/sam3 .* import FOLDER"):
+        importing.import_model(methods()["sam3"], "mine", Options(checkpoint=given), tmp_path / "models")
