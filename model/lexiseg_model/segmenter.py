@@ -279,6 +279,17 @@ class Segmenter(ABC):
         """A small, normalised image [3, H, W] float32 for refinement. Raises OptionError where there is none."""
         raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
 
+    def colours(self, features: Features) -> Tensor:
+        """A small picture uint8 [3, H, W] for refinement. Raises OptionError where there is none."""
+        guide = features.tensors.get("guide")
+        if guide is None:
+            raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
+        return guide.view(3, *guide.shape[-2:])
+
+    def patches(self, features: Features) -> Tensor | None:
+        """Unit vectors [D, h, w] of patches that cover the image, for the refinement `lposs`; None: colours alone."""
+        return None
+
     def regions(self, features: Features) -> Regions:
         """Parts of the image for the refinement `regions`. Raises OptionError where the method has none."""
         raise OptionError(f"{self.card.name} has no regions; refine must be one of {', '.join(self.card.refinements)}")

@@ -22,7 +22,7 @@ MIN_PROBABILITY = 1e-6  # of a score rule, whose log-odds are finite
 MAX_LOGIT = 50.0  # of a score rule
 
 Task = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
-Refinement = Literal["none", "pamr", "regions"]
+Refinement = Literal["none", "pamr", "lposs", "regions"]
 Precision = Literal["exact", "fast"]
 CommercialUse = Literal["yes", "no", "ask"]
 Runtime = Literal["auto", "torch", "onnx", "onnx-int8"]
@@ -397,7 +397,7 @@ class ModelCard(BaseModel):
     )
     panoptic: PanopticRule = Field(PanopticRule(), description="how masks become disjoint segments")
     refine: Refinement = Field("none", description="what a request gets that does not say")
-    refinements: list[Refinement] = Field(["none", "pamr"], description="what a request may ask for")
+    refinements: list[Refinement] = Field(["none", "pamr", "lposs"], description="what a request may ask for")
     precision: Precision = Field(
         "fast", description="exact: float32 throughout, as published; fast: as the device likes"
     )

@@ -66,6 +66,7 @@ def card(
         summary="Words are colours.",
         tasks=list(tasks),
         licence="MIT",
+        refinements=["none"],
         training_data=[],
         recipe="none",
         commit="0",

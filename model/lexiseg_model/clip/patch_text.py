@@ -146,6 +146,9 @@ class PatchTextSegmenter(ClipSegmenter):
         device = self._execution.device
         return by_example.vectors(positive, negative, self.settings.examples, self.card.embedding, device)
 
+    def patches(self, features: Features) -> Tensor:
+        return F.normalize(self._embeddings(features), dim=0)
+
     def _embeddings(self, features: Features) -> Tensor:
         """[D, h, w] over the canvas on a grid as fine as that of the windows, which are averaged."""
         layout = features.layout or Layout(features.size, features.size)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.features import Features
-from lexiseg_model.masks import pamr
+from lexiseg_model.masks import lposs, pamr
 from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.segmenter import Regions, RowsOf, Segmenter
 from lexiseg_model.types import LongLists, Refinement, Vocabulary
@@ -55,7 +56,10 @@ def score_vocabulary(
     if segmenter.card.long_lists is not None:
         logits = step_back(logits, len(vocabulary.classes), segmenter.card.long_lists)
     if refine == "pamr" and not competing.refined:
-        logits = refine_logits(logits, segmenter.guide(features))
+        logits = refine_logits(logits, partial(pamr.refine, image=segmenter.guide(features)))
+    elif refine == "lposs":
+        patches, picture = segmenter.patches(features), segmenter.colours(features)
+        logits = refine_logits(logits, partial(lposs.refine, patches=patches, picture=picture))
     elif refine == "regions":
         logits = vote(logits, segmenter.regions(features))
     if specks or not tidy:
@@ -85,21 +89,21 @@ def score_regions(
     return _with_nobody(segmenter, features, logits[:, None], None, vocabulary, "none")[:, 0]
 
 
-def refine_logits(logits: Tensor, guide: Tensor) -> Tensor:
-    """Refine the probabilities of the rows that win anywhere by PAMR; other rows could not win after it.
+def refine_logits(logits: Tensor, refine: Callable[[Tensor], Tensor]) -> Tensor:
+    """Refine the probabilities of the rows that win anywhere; other rows could not win after it.
 
     The other rows share equally what the refined probabilities leave of 1, but never enough to win.
 
     Args:
         logits: [K, h, w].
-        guide: normalised image [3, H, W].
+        refine: probabilities [k, h, w] -> refined ones [k, H, W], of PAMR or LPOSS.
 
     Returns:
         Logits [K, H, W], whose softmax are the refined probabilities.
     """
     probability = logits.softmax(0)
     winning = torch.bincount(logits.argmax(0).flatten(), minlength=len(logits)).nonzero()[:, 0]
-    refined = pamr.refine(probability[winning], guide)
+    refined = refine(probability[winning])
     spread = refined.new_empty(len(logits), *refined.shape[1:])
     kept = refined.clamp_min(math.exp(LOG_OF_NOTHING)).log()
     if len(winning) < len(logits):

@@ -144,10 +144,10 @@ class Question(Strict):
     simplify: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
         0.0, description="of mask=polygon: how far in pixels a border may stray; 0 keeps every corner"
     )
-    refine: Literal["none", "pamr", "regions"] | None = Field(
+    refine: Literal["none", "pamr", "lposs", "regions"] | None = Field(
         None,
-        description="pamr follows colours, regions let the model's proposals vote; null: the card's default. What a "
-        "model offers stands on its card (`refinements`)",
+        description="pamr follows colours, lposs likeness of patches and colours, regions let the model's proposals "
+        "vote; null: the card's default. What a model offers stands on its card (`refinements`)",
     )
     confidence: bool = Field(False, description="also answer an 8-bit PNG of each pixel's confidence")
     overlay: bool = Field(False, description="also answer a PNG of the image with its segments painted on")

@@ -39,6 +39,7 @@ MASKS: Final[Mapping[MaskFormat, pb.MaskFormat.ValueType]] = {
 REFINEMENTS: Final[Mapping[Refinement, pb.Refine.ValueType]] = {
     "none": pb.REFINE_NONE,
     "pamr": pb.REFINE_PAMR,
+    "lposs": pb.REFINE_LPOSS,
     "regions": pb.REFINE_REGIONS,
 }
 DROP_POLICIES: Final[Mapping[DropPolicy, pb.DropPolicy.ValueType]] = {

@@ -65,10 +65,12 @@ def test_a_task_that_the_card_does_not_name_is_refused(segmenter: Segmenter, fea
             tasks.segment(task, segmenter, features, COVERING, options(task))
 
 
-def test_what_the_card_refines_by_default_can_be_refined(segmenter: Segmenter, features: Features) -> None:
-    answer = tasks.segment("semantic", segmenter, features, COVERING, tasks.Options(refine=segmenter.card.refine))
+def test_every_refinement_of_the_card_is_done(segmenter: Segmenter, features: Features) -> None:
+    assert segmenter.card.refine in segmenter.card.refinements
+    for refine in segmenter.card.refinements:
+        answer = tasks.segment("semantic", segmenter, features, COVERING, tasks.Options(refine=refine))
 
-    assert sum(segment.area for segment in answer.segments) == SIZE[0] * SIZE[1]
+        assert sum(segment.area for segment in answer.segments) == SIZE[0] * SIZE[1]
 
 
 # cards

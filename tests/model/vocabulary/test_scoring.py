@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from tests.model.stand_in import ColourSegmenter, picture
 
 SIZE = (24, 32)
 GUIDE = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1))
+BY_PAMR = partial(pamr.refine, image=GUIDE)
 
 
 def close() -> Tensor:
@@ -45,7 +47,7 @@ def plain(logits: Tensor) -> Tensor:
 @pytest.mark.parametrize("logits", [close(), crossing()], ids=["close", "crossing"])
 @pytest.mark.parametrize("size", [SIZE, (240, 320), (37, 50), (7, 9)])
 def test_rows_that_won_nowhere_win_nowhere_at_any_size(logits: Tensor, size: tuple[int, int]) -> None:
-    refined = refine_logits(logits, GUIDE)
+    refined = refine_logits(logits, BY_PAMR)
     winning = torch.tensor(sorted(set(logits.argmax(0).flatten().tolist())))
 
     found = winners(refined, size).labels
@@ -55,7 +57,7 @@ def test_rows_that_won_nowhere_win_nowhere_at_any_size(logits: Tensor, size: tup
 
 
 def test_where_the_rest_would_win_the_winner_is_more_probable_than_refined_and_never_less() -> None:
-    best = refine_logits(crossing(), GUIDE).softmax(0).amax(0)
+    best = refine_logits(crossing(), BY_PAMR).softmax(0).amax(0)
 
     assert best.max() <= 1
     assert (best >= plain(crossing())[:2].amax(0) - 1e-5).all()
@@ -96,7 +98,7 @@ def test_a_method_without_regions_says_what_it_offers() -> None:
     plan = segmenter.plan(picture(["rg"]))
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
 
-    with pytest.raises(OptionError, match="has no regions; refine must be one of none, pamr"):
+    with pytest.raises(OptionError, match="has no regions; refine must be one of none"):
         score_vocabulary(segmenter, features, Vocabulary((ClassEntry("red"),)), segmenter.encode_texts, "regions")
 
 

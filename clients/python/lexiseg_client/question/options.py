@@ -28,7 +28,7 @@ __all__ = [
 
 Task: TypeAlias = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
 MaskFormat: TypeAlias = Literal["rle", "polygon", "png", "none"]
-Refinement: TypeAlias = Literal["none", "pamr", "regions"]
+Refinement: TypeAlias = Literal["none", "pamr", "lposs", "regions"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class CommonOptions(TypedDict, total=False):
     mask: MaskFormat  # how masks travel; `Segment.mask` reads the same from rle, polygon and png
     background: bool | Background | None  # True: what no class explains belongs to nobody; False: all pixels get one
     threshold: float | None  # 0 to 1: segments with a lower score are dropped; None: the threshold of the model's card
-    refine: Refinement | None  # pamr follows colours, regions let proposals vote; None: the model's default
+    refine: Refinement | None  # what masks follow (docs/tasks.md); None: the model's default
     max_side: int | None  # caps the longer side of the network's input; masks keep the image's size
     overlay: bool  # also answer a picture of the image with its segments painted on
     confidence: bool  # also answer each pixel's confidence

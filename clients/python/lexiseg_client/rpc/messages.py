@@ -47,7 +47,7 @@ ENUMS: Mapping[str, Mapping[str, int]] = {
         "png": pb.MASK_FORMAT_PNG,
         "none": pb.MASK_FORMAT_NONE,
     },
-    "refine": {"none": pb.REFINE_NONE, "pamr": pb.REFINE_PAMR, "regions": pb.REFINE_REGIONS},
+    "refine": {"none": pb.REFINE_NONE, "pamr": pb.REFINE_PAMR, "lposs": pb.REFINE_LPOSS, "regions": pb.REFINE_REGIONS},
     "drop_policy": {"none": pb.DROP_POLICY_NONE, "latest": pb.DROP_POLICY_LATEST},
 }
 TASKS: Mapping[int, str] = {number: word for word, number in ENUMS["task"].items()}

@@ -112,6 +112,8 @@ class _RefineEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refine.ValueTy
     """Pixel-adaptive refinement by colours."""
     REFINE_REGIONS: _Refine.ValueType  # 3
     """The model's own proposals vote: pixels of one region are averaged."""
+    REFINE_LPOSS: _Refine.ValueType  # 4
+    """Labels spread over patches and pixels that are alike."""
 
 class Refine(_Refine, metaclass=_RefineEnumTypeWrapper):
     """What makes the edges of masks follow the picture."""
@@ -124,6 +126,8 @@ REFINE_PAMR: Refine.ValueType  # 2
 """Pixel-adaptive refinement by colours."""
 REFINE_REGIONS: Refine.ValueType  # 3
 """The model's own proposals vote: pixels of one region are averaged."""
+REFINE_LPOSS: Refine.ValueType  # 4
+"""Labels spread over patches and pixels that are alike."""
 Global___Refine: _TypeAlias = Refine  # noqa: Y015
 
 class _DropPolicy:

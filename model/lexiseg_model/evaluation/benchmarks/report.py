@@ -23,7 +23,13 @@ from lexiseg_model.types import ModelCard, Refinement
 PUBLISHED = Path(__file__).parent / "published.json"
 TEMPLATE = Path(__file__).parent / "report.md.j2"
 FREQUENCIES = {"f": "frequent", "c": "common", "r": "rare"}
-MASKS = {"pamr": "refined by PAMR", "regions": "voted for by regions", "none": "as they are", None: "not stated"}
+MASKS = {
+    "pamr": "refined by PAMR",
+    "lposs": "refined by LPOSS",
+    "regions": "voted for by regions",
+    "none": "as they are",
+    None: "not stated",
+}
 MAX_TABLE = 171  # classes in a Markdown table; JSON lists all
 
 

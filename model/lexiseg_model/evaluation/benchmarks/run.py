@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from lexiseg_model.evaluation.benchmarks.reduction import Nobody, Reduction, red
 from lexiseg_model.evaluation.counts import Counts, count
 from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, Record, folder_of
 from lexiseg_model.features import Features
+from lexiseg_model.masks import pamr
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.rows import KnownRows
@@ -104,11 +106,12 @@ class _BenchmarkJudge:
     def _reduce_refined(self, scores: Tensor, features: Features) -> NDArray[np.uint16]:
         """PAMR for methods without a refinement of their own: the background competes before it."""
         logits = scores * self._scale
+        by_colours = partial(pamr.refine, image=self._segmenter.guide(features))
         if not self._has_nobody:
-            logits = refine_logits(logits, self._segmenter.guide(features))
+            logits = refine_logits(logits, by_colours)
             return reduce_to_labels(logits, features.size, self._reduction(1.0, None))
         nobody = self._nobody(logits, features).expand(logits.shape[1:])
-        logits = refine_logits(torch.cat([logits, nobody[None]]), self._segmenter.guide(features))
+        logits = refine_logits(torch.cat([logits, nobody[None]]), by_colours)
         return reduce_to_labels(logits, features.size, self._reduction(1.0, lambda competing, _: competing[-1]))
 
     def _reduction(self, scale: float, nobody: Nobody | None) -> Reduction:

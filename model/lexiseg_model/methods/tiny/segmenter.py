@@ -246,6 +246,9 @@ class TinySegmenter(Exportable):
         return asking.ask(head, shared, prompts, self._scale_of(features), order)
 
     @torch.inference_mode()
+    def patches(self, features: Features) -> Tensor:
+        return self.places(features)
+
     def places(self, features: Features) -> Tensor:
         """[96, h, w] float32 at stride 8: what the classes are compared with, in less detail."""
         pixels = features.tensors["pixels"].to(self._device).float()

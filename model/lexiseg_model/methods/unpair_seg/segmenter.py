@@ -170,6 +170,9 @@ class UnpairSegSegmenter(Segmenter):
         return self._embed(features, image_to_canvas(masks.to(self._execution.device), _canvas(features)))
 
     @torch.inference_mode()
+    def patches(self, features: Features) -> Tensor:
+        return self.places(features)
+
     def places(self, features: Features) -> Tensor:
         """[C, h, w] float32 at stride 8 of the network's input: what the pixel decoder makes of the image."""
         height, width = (max(1, round(side / PLACE_STRIDE)) for side in _canvas(features).inside)

@@ -44,8 +44,8 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images")] = None,
     refine: Annotated[
-        Literal["none", "pamr", "regions"] | None,
-        typer.Option(help="regions: not by a protocol [default: the protocol's, then the model's own]"),
+        Literal["none", "pamr", "lposs", "regions"] | None,
+        typer.Option(help="lposs, regions: not by a protocol [default: the protocol's, then the model's own]"),
     ] = None,
     points: Annotated[
         Literal["centre", "grid"] | None,
@@ -161,7 +161,7 @@ def evaluate(
         raise typer.Exit(run(settings, only, root, split, json, rename or [], limit, refine))
     _refuse({"--runtime": "runtime" in chosen.named}, "a protocol runs on torch, as its published figures do")
     _refuse({"--rename": rename}, "a protocol has its own words")
-    _refuse({"--refine": refine == "regions"}, "a protocol knows none and pamr")
+    _refuse({"--refine": refine in ("lposs", "regions")}, "a protocol knows none and pamr")
     from lexiseg_service.commands.evaluate.protocol import Wanted
     from lexiseg_service.commands.evaluate.protocol import run as run_protocol
 
