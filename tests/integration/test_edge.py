@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,16 +102,22 @@ def test_questions_of_both_protocols_pass(edge: Edge) -> None:
     assert [one["area"] for one in rest.json()["segments"]] == [one.area for one in answer.segments]
 
 
-def test_frames_of_a_video_are_answered_one_by_one(edge: Edge) -> None:
+def test_each_small_frame_of_a_video_is_answered_before_the_next_one_comes(edge: Edge) -> None:
+    answered, frame = threading.Semaphore(0), pb.Frame(image=pictures.encoded(pictures.small("china", 32), "JPEG"))
+
     def messages() -> Iterator[pb.SegmentVideoRequest]:
         yield pb.SegmentVideoRequest(config=pb.StreamConfig(classes=[pb.Class(name="sky")]))
         for _ in range(3):
-            yield pb.SegmentVideoRequest(frame=pb.Frame(image=IMAGE))
+            yield pb.SegmentVideoRequest(frame=frame)
+            answered.acquire(timeout=PATIENCE)
 
+    frames = []
     with grpc.insecure_channel(f"127.0.0.1:{edge.grpc}") as channel:
-        answered = list(SegmentationStub(channel).SegmentVideo(messages(), timeout=PATIENCE))
+        for answer in SegmentationStub(channel).SegmentVideo(messages(), timeout=PATIENCE):
+            frames.append(answer.frame_id)
+            answered.release()
 
-    assert [answer.frame_id for answer in answered] == ["0", "1", "2"]
+    assert frames == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(
