@@ -9,10 +9,11 @@ client gets the first worker's error.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -23,7 +24,6 @@ from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, Que
 from lexiseg_service.fleet.discovery import Discovery
 from lexiseg_service.fleet.failover import RemoteStream
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
-from lexiseg_service.fleet.routing import choose, least_loaded, ranked
 from lexiseg_service.image.header import MAX_HASHED_ON_EVENT_LOOP, image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import (
@@ -246,3 +246,55 @@ def _key(model: str, image_id: str) -> str:
 
 async def _digest(image: bytes) -> str:
     return image_id_of(image) if len(image) <= MAX_HASHED_ON_EVENT_LOOP else await asyncio.to_thread(image_id_of, image)
+
+
+# A worker is busy with that many requests in flight more than the least loaded one: about one batch. Below that, a
+# cached image pass is worth the wait.
+SPILL_AT = 8
+
+
+class Candidate(Protocol):
+    """A worker that could answer."""
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT; the same after a restart."""
+        ...
+
+    @property
+    def load(self) -> int:
+        """Requests in flight there."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """Requests that it would still accept."""
+        ...
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+def ranked(candidates: Sequence[C], key: str) -> list[C]:
+    """Candidates by their hash for the key, the highest first."""
+    return sorted(candidates, key=lambda candidate: _hash(candidate.address, key), reverse=True)
+
+
+def choose(candidates: Sequence[C], key: str) -> C | None:
+    """The first ranked, or the least loaded when that one is busy; None without candidates."""
+    order = ranked(candidates, key)
+    if not order:
+        return None
+    winner = order[0]
+    idle = least_loaded(order)
+    busy = winner.room <= 0 or winner.load - idle.load >= SPILL_AT
+    return idle if busy and idle.room > 0 else winner
+
+
+def least_loaded(candidates: Sequence[C]) -> C:
+    """The first of those with the fewest requests in flight."""
+    return min(candidates, key=lambda candidate: candidate.load)
+
+
+def _hash(address: str, key: str) -> bytes:
+    return hashlib.blake2b(f"{address}|{key}".encode(), digest_size=8).digest()

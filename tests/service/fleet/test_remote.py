@@ -16,8 +16,7 @@ from lexiseg_service.errors import (
     ServiceError,
     UndecodableImage,
 )
-from lexiseg_service.fleet.remote import RemoteBackend
-from lexiseg_service.fleet.routing import SPILL_AT
+from lexiseg_service.fleet.remote import SPILL_AT, RemoteBackend
 from lexiseg_service.image.header import image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from lexiseg_service.fleet.routing import choose, ranked
+from lexiseg_service.fleet.remote import choose, ranked
 
 
 @dataclass(frozen=True)
