@@ -21,10 +21,9 @@ from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.watch.metrics import WorkerState
-from lexiseg_service.wire.channels import gateway_options
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.request import encode_exemplify, encode_request
-from lexiseg_service.wire.server import UNIX
+from lexiseg_service.wire.server import UNIX, gateway_options
 from lexiseg_service.wire.trust import Trust
 
 if TYPE_CHECKING:

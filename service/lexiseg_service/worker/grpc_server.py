@@ -27,10 +27,9 @@ from lexiseg_service.question.messages import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_answer, encode_frame_answer
-from lexiseg_service.wire.channels import worker_options
 from lexiseg_service.wire.errors import end
 from lexiseg_service.wire.request import decode_exemplify, decode_request, decode_step, encode_exemplified
-from lexiseg_service.wire.server import GrpcServer, Service
+from lexiseg_service.wire.server import GrpcServer, Service, worker_options
 from lexiseg_service.wire.trust import Trust
 
 if TYPE_CHECKING:  # generic for the type checker alone

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lexiseg_service.fleet.rollouts import read_rollouts
-from lexiseg_service.wire.channels import CONNECTION_AGE
+from lexiseg_service.wire.server import CONNECTION_AGE
 from tests.deploy.helm.installing import CHART, Installed, Object, example, installed
 
 EXAMPLES = CHART / "examples"

@@ -15,7 +15,6 @@ from lexiseg_service.fleet.remote import RemoteBackend
 from lexiseg_service.image.header import image_id_of
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire import channels
 from tests.service.fleet.workers import IMAGES, Someone, Wire, asked_images, question, started
 
 STOOD_STILL = 2.5  # seconds; the machine of the tests itself does so for one now and then
@@ -134,8 +133,8 @@ async def test_a_worker_that_dies_near_the_deadline_is_a_503(
 
 
 async def test_a_connection_whose_other_end_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "WORKER_SILENT", STOOD_STILL)
-    monkeypatch.setattr(channels, "WORKER_PING", STOOD_STILL)
+    monkeypatch.setattr("lexiseg_service.wire.server.WORKER_SILENT", STOOD_STILL)
+    monkeypatch.setattr("lexiseg_service.wire.server.WORKER_PING", STOOD_STILL)
     worker = Someone(held=asyncio.Event())
     async with started(worker) as fleet:
         wire = Wire(fleet.servers[0].port)

@@ -27,9 +27,8 @@ from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.answer import encode_answer, encode_frame_answer
-from lexiseg_service.wire.channels import public_options
 from lexiseg_service.wire.request import REFINEMENTS, TASKS
-from lexiseg_service.wire.server import GrpcServer, Service
+from lexiseg_service.wire.server import GrpcServer, Service, public_options
 
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]

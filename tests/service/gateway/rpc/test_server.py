@@ -16,7 +16,6 @@ from pydantic import SecretStr
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.question.backend import Health
-from lexiseg_service.wire import channels
 from lexiseg_service.wire.server import CannotListen
 from tests import pictures
 from tests.service.fleet.workers import Wire
@@ -83,7 +82,7 @@ async def test_a_client_can_use_the_service_through_reflection() -> None:
 
 
 async def test_the_maximum_connection_age_is_invisible_to_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "CONNECTION_AGE", 0.1)
+    monkeypatch.setattr("lexiseg_service.wire.server.CONNECTION_AGE", 0.1)
     async with calling() as gateway:
         await gateway.stub.Segment(request("sky"))
         await _asked_to_connect_anew(gateway.channel)
@@ -94,8 +93,8 @@ async def test_the_maximum_connection_age_is_invisible_to_the_client(monkeypatch
 
 
 async def test_work_for_a_vanished_client_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "CLIENT_SILENT", 1.5)
-    monkeypatch.setattr(channels, "CLIENT_PING", 1.5)
+    monkeypatch.setattr("lexiseg_service.wire.server.CLIENT_SILENT", 1.5)
+    monkeypatch.setattr("lexiseg_service.wire.server.CLIENT_PING", 1.5)
     backend = Abandoned()
     async with calling(backend=backend) as gateway:
         wire = Wire(gateway.server.port)
