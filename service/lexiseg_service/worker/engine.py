@@ -45,11 +45,10 @@ from lexiseg_service.worker.decode import Decoded, decode, max_short_side
 from lexiseg_service.worker.examples import check_regions, example_rows, rows_are_known
 from lexiseg_service.worker.executor import FairExecutor
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_of
-from lexiseg_service.worker.finish import FinishStage
+from lexiseg_service.worker.finish import FinishStage, finish
 from lexiseg_service.worker.job import AnyJob, Job, Render, T
 from lexiseg_service.worker.models.loaded import Loaded, give_up
 from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
-from lexiseg_service.worker.render import finish
 from lexiseg_service.worker.text_stage import TextStage
 from lexiseg_service.worker.texts.rows import TextCaches
 

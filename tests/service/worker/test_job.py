@@ -13,8 +13,8 @@ from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker.finish import finish
 from lexiseg_service.worker.job import Job, client_error
-from lexiseg_service.worker.render import finish
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend

@@ -14,8 +14,8 @@ from lexiseg_model.video.following import Follower, Sight, Start
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame, WorkerRequest
+from lexiseg_service.worker.finish import render
 from lexiseg_service.worker.job import Job
-from lexiseg_service.worker.render import render
 from lexiseg_service.worker.texts.rows import TextCache
 
 

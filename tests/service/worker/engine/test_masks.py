@@ -17,7 +17,6 @@ from lexiseg_model.tasks import cut_outs
 from lexiseg_model.types import PanopticRule, Point, Prompt, Ring, Rle, Task
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.worker import render
 from lexiseg_service.worker.feature_cache import ENTRY_BYTES
 from tests.model.stand_in import card
 from tests.service.worker.engine.bench import Bench as EngineBench
@@ -204,7 +203,7 @@ def test_abandoned_polygons_are_not_traced(bench: Bench, monkeypatch: pytest.Mon
         traced.append(1)
         return rings_of(mask, simplify)
 
-    monkeypatch.setattr(render, "rings_of", traced_for_one_who_goes)
+    monkeypatch.setattr("lexiseg_service.worker.finish.rings_of", traced_for_one_who_goes)
     answers.append(bench.click(LEFT, RIGHT, mask="polygon"))
     asked.set()
     until(lambda: bool(traced))
