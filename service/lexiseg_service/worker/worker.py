@@ -36,7 +36,7 @@ from lexiseg_service.worker.models.loaded import watch_device
 from lexiseg_service.worker.models.pool import ModelPool
 from lexiseg_service.worker.models.served import Served, served_models
 from lexiseg_service.worker.models.watch import ModelWatch
-from lexiseg_service.worker.video.streams import Streams
+from lexiseg_service.worker.video.session import Streams
 
 T = TypeVar("T")
 logger = structlog.get_logger("lexiseg.worker")

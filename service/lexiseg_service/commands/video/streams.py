@@ -64,7 +64,7 @@ def in_process(video_question: VideoQuestion, settings: Settings) -> Iterator[As
     vocabulary = resolved(question.validated(), settings)
     check_model(settings, question.task)
     from lexiseg_service.worker.engine import Engine  # these import torch: after all checks
-    from lexiseg_service.worker.video.streams import Streams
+    from lexiseg_service.worker.video.session import Streams
 
     segmenter = load(settings, question.task)
     request = WorkerRequest(
