@@ -1,6 +1,6 @@
 """All workers as one backend.
 
-An image goes to the worker that rendezvous hashing prefers among those that have the model (`routing`). A call is
+An image goes to the worker that rendezvous hashing prefers among those that have the model by `choose`. A call is
 retried once with another worker, within the deadline, if the first one does not answer, shuts down or has no room;
 requests are idempotent. A refusal of the request itself is not retried. If the deadline passes during the retry, the
 client gets the first worker's error.
