@@ -1,6 +1,6 @@
 """All workers as one backend.
 
-An image goes to the worker that rendezvous hashing prefers among those that have the model by `choose`. A call is
+An image goes to the worker that rendezvous hashing prefers among those that have the model (`choose`). A call is
 retried once with another worker, within the deadline, if the first one does not answer, shuts down or has no room;
 requests are idempotent. A refusal of the request itself is not retried. If the deadline passes during the retry, the
 client gets the first worker's error.
@@ -276,7 +276,10 @@ C = TypeVar("C", bound=Candidate)
 
 
 def ranked(candidates: Sequence[C], key: str) -> list[C]:
-    """Candidates by their hash for the key, the highest first."""
+    """Candidates by their hash for the key, the highest first: rendezvous hashing (Thaler and Ravishankar, 1998).
+
+    All gateways agree without communication, and another worker moves only its own share of the images.
+    """
     return sorted(candidates, key=lambda candidate: _hash(candidate.address, key), reverse=True)
 
 
