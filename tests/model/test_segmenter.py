@@ -38,22 +38,6 @@ def test_what_many_ask_for_at_once_is_made_once() -> None:
     assert all(answer is answers[0] for answer in answers)
 
 
-def test_nobody_waits_for_another_name() -> None:
-    derived, going_on = Derived(), threading.Event()
-    derived.once("maps", ones)
-
-    def make() -> tuple[Tensor]:
-        assert going_on.wait(SOON)
-        return ones()
-
-    with ThreadPoolExecutor(1) as threads:
-        slow = threads.submit(derived.once, "proposals", make)
-        derived.once("maps", ones)
-        derived.once("other maps", ones)
-        assert not slow.done()
-        going_on.set()
-
-
 def test_what_failed_is_tried_again() -> None:
     derived = Derived()
     with pytest.raises(ZeroDivisionError):

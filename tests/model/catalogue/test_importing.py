@@ -73,13 +73,6 @@ def test_a_training_of_s_seg_becomes_a_model(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.nn.functional.normalize(rows, dim=1), tower, atol=1e-3, rtol=0)
 
 
-def test_what_is_imported_can_be_read_by_other_users(tmp_path: Path) -> None:
-    torch.save({"model": small_network().state_dict(), "step": 7}, tmp_path / "last.pt")
-    imported("s-seg", "mine", tmp_path, checkpoint=tmp_path / "last.pt", backbone="test_resnet")
-
-    assert {path.stat().st_mode & 0o444 for path in (tmp_path / "mine").iterdir()} == {0o444}
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_not_imported(value: float, tmp_path: Path) -> None:
     state = small_network().state_dict()

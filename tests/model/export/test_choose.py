@@ -18,7 +18,6 @@ from lexiseg_model.export.write import add_int8
 from lexiseg_model.types import Precision, Runtime
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 from tests.model.export.test_onnx_runtime import versions
-from tests.model.stand_in import ColourSegmenter
 
 FAST = Execution(torch.device("cpu"), "fast")
 
@@ -63,15 +62,6 @@ def test_auto_takes_the_faster_runtime_and_the_others_are_obeyed(
     assert runs_onnx(segmenter) is expected
 
 
-def test_auto_writes_nothing(tmp_path: Path) -> None:
-    segmenter = small()
-
-    use_runtime(segmenter, "auto", FAST, [tmp_path / "onnx"], small)
-
-    assert not runs_onnx(segmenter)
-    assert not (tmp_path / "onnx").exists()
-
-
 def test_an_export_of_other_weights_is_replaced(small_export: Path) -> None:
     segmenter = small("new")
 
@@ -79,15 +69,6 @@ def test_an_export_of_other_weights_is_replaced(small_export: Path) -> None:
 
     assert runs_onnx(segmenter)
     assert read(small_export).digest == "new"
-
-
-def test_of_several_places_the_first_that_holds_the_export_is_used(tmp_path: Path, small_export: Path) -> None:
-    segmenter = small()
-
-    use_runtime(segmenter, "onnx", FAST, [tmp_path / "none", small_export, tmp_path / "last"], small)
-
-    assert runs_onnx(segmenter)
-    assert not (tmp_path / "last").exists()
 
 
 def test_8_bits_without_ranges_have_to_be_exported_first(tmp_path: Path) -> None:
@@ -153,8 +134,3 @@ def test_without_the_package_auto_stays_with_torch_and_says_so(
 
     assert not runs_onnx(segmenter)
     assert "stays with torch" in caplog.text
-
-
-def test_a_method_without_a_graph_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="cannot be written as ONNX"):
-        use_runtime(ColourSegmenter(), "onnx", FAST, [tmp_path], ColourSegmenter)

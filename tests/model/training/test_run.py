@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from lexiseg_model.errors import TrainingError, WeightsError
+from lexiseg_model.errors import TrainingError
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import BEST, NONFINITE
 from tests.model.training.toy import ToyBatch, ToyRun, differences, finished, recipe_for
@@ -200,13 +200,3 @@ def test_data_without_a_batch_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingError, match="has no batch"):
         Starved(recipe_for(tmp_path)).train()
-
-
-def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
-    trained(tmp_path, steps=2)
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    state["network"]["third.weight"] = state["network"].pop("first.weight")
-    torch.save(state, tmp_path / "checkpoint.pt")
-
-    with pytest.raises(WeightsError, match=r"of another network: 2 tensors differ, such as first\.weight"):
-        trained(tmp_path)

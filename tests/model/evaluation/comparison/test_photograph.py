@@ -37,15 +37,6 @@ def test_the_first_column_is_what_an_evaluation_counts(data: IndexedDataset, exa
     assert np.array_equal(Examiner(ColourSegmenter(), data).whole_list(data.samples[0]), examined.counts[0])
 
 
-def test_only_what_is_there_is_asked_for(tmp_path: Path) -> None:
-    data = write_set(tmp_path, ["red", "green", "amber"], (["rrgg"], [[2, 2, 1, 1]]))
-
-    examined = Examiner(ColourSegmenter(), data)(data.samples[0])
-
-    assert per_class(examined, "mIoU")[1:] == [100, 0]
-    assert per_class(examined, "only present")[1:] == [100, 100]  # amber is the likeliest once red is not asked
-
-
 def test_true_segments_get_the_names_that_they_look_like(examined: Examined) -> None:
     # The truth's cut is kept: of green not the corner that is nobody's; amber is taken for red.
     assert per_class(examined, "oracle segments")[:4] == [100, 50, 100, 0]

@@ -17,19 +17,6 @@ MIXED = [BOX, ONE, PAIR, OTHER, BOTH, OFF, BOX]
 
 
 @torch.no_grad()
-def test_the_masks_of_a_point_come_best_first() -> None:
-    network = small.network()
-    features = small.features(network)
-
-    (answer,) = ask(network, features, [ONE], (1, 1), small.SIZE)
-
-    plain = network.points(features, torch.tensor([[[20.0, 30.0]]]), small.SIZE)
-    order = plain.quality[0, 0].argsort(descending=True)
-    torch.testing.assert_close(answer.quality, plain.quality[0, 0, order].sigmoid())
-    torch.testing.assert_close(answer.masks, plain.masks[0, 0, order])
-
-
-@torch.no_grad()
 def test_a_box_with_a_point_and_signs_reach_the_network() -> None:
     network = small.network()
     features = small.features(network)

@@ -49,16 +49,3 @@ def test_masks_are_cut_to_the_image_and_put_back() -> None:
     assert cut.shape == (2, 10, 16)
     assert torch.equal(back[:, :10], masks[:, :10])
     assert (back[:, 10:] < -5).all()
-
-
-def test_masks_of_any_resolution_come_upon_the_canvas() -> None:
-    canvas = Canvas((64, 64), (32, 64))
-    masks = torch.full((1, 3, 6), -4.0)
-    masks[:, :, :3] = 4  # the left half
-
-    found = image_to_canvas(masks, canvas) > 0
-
-    assert found.shape == (1, 16, 16)
-    assert found[0, :8, :8].all()
-    assert not found[0, 8:].any()
-    assert not found[0, :, 8:].any()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from lexiseg_model.methods.tiny.proposals.windows import (
@@ -12,7 +11,6 @@ from lexiseg_model.methods.tiny.proposals.windows import (
     Windows,
     around,
     back,
-    cut,
     on_inner_edges,
 )
 
@@ -34,19 +32,6 @@ def test_windows_lie_around_their_points_and_within_the_image() -> None:
 
 
 WHERE = Windows(np.array([[0, 0], [6, 10], [16, 28]]), SIZE)
-
-
-@pytest.mark.parametrize("finer", [2, 1, 0.5])
-def test_windows_cut_the_same_place_from_maps_of_any_resolution(finer: float) -> None:
-    rows, columns = (int(side * finer) for side in CELLS)
-    maps = torch.arange(2.0 * rows * columns).view(1, 2, rows, columns)
-
-    parts = cut(maps, WHERE, CELLS)
-
-    assert parts.shape == (3, 2, int(SIZE[0] * finer), int(SIZE[1] * finer))
-    for part, (y, x) in zip(parts, WHERE.corners.tolist(), strict=True):
-        assert part[0, 0, 0] == maps[0, 0, int(y * finer), int(x * finer)]
-        assert part[1, -1, -1] == maps[0, 1, int((y + SIZE[0]) * finer) - 1, int((x + SIZE[1]) * finer) - 1]
 
 
 def test_only_inner_edges_of_a_window_count() -> None:
