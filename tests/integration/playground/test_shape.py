@@ -20,6 +20,10 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, server: Server, widt
 
     expect_result(page, "Found sky")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert (
+        page.evaluate("(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.getElementById('panel'))")
+        == 0
+    )
     context.close()
 
 
