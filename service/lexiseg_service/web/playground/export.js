@@ -3,7 +3,7 @@
 import { shown } from "/playground/answer.js";
 import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "/playground/formats.js";
 import { cellsOf } from "/playground/masks.js";
-import { $, element, question, state, subject, tell } from "/playground/page.js";
+import { element, focusedElement, question, state, subject, tell } from "/playground/page.js";
 import { key } from "/playground/server.js";
 
 /** What the button of that id does. */
@@ -116,7 +116,7 @@ async function copied(text) {
     return navigator.clipboard.writeText(text).then(() => true, () => false);
   }
   const field = document.body.appendChild(element("textarea", { value: text }));
-  const stood = document.activeElement;
+  const stood = focusedElement();
   field.select();
   const done = document.execCommand("copy");
   field.remove();

@@ -169,7 +169,7 @@ function areaOf(ring) {
   }, 0);
 }
 
-/** Whether the pixel at a hole's first corner, its upper left one, is inside the exterior. */
+/** Whether the pixel at a hole's first corner, its upper left one, is inside the exterior. @param {number[][]} exterior @param {number[]} corner */
 function contains(exterior, [left, top]) {
   const [x, y] = [left + 0.5, top + 0.5];
   return exterior.reduce((inside, [x0, y0], index) => {

@@ -13,7 +13,7 @@ const MIN_SIDE = 16; // pixels
 const JPEG_QUALITY = 0.92;
 
 const painter = new Worker("/playground/painter.js", { type: "module" });
-const view = new View($("canvas"));
+const view = /** @type {any} */ (new View($("canvas")));
 showOn(view, painter);
 promptOn(view);
 previewOn(view, painter);
@@ -35,7 +35,7 @@ $("opacity").addEventListener("input", () => {
   view.opacity = Number($("opacity").value);
   view.draw();
 });
-for (const sign of document.getElementsByName("sign")) {
+for (const sign of /** @type {any} */ (document.getElementsByName("sign"))) {
   sign.addEventListener("change", () => (view.adding = sign.value === "add"));
 }
 $("key").value = key();
@@ -124,7 +124,7 @@ async function take(file) {
   happened("pictured");
 }
 
-/** `{file, id, width, height, image, note}`; null, with a message, where neither browser nor service can open it. */
+/** `{file, id, width, height, image, note}`; null, with a message, where neither browser nor service can open it. @returns {Promise<any>} */
 async function opened(file) {
   const name = file.name || "That";
   if (!file.size) return tell(`${name} is empty.`, true);
@@ -191,10 +191,10 @@ document.addEventListener("paste", (event) => {
   const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
   if (file) take(file);
 });
-for (const [name, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
-  document.addEventListener(name, (event) => {
+for (const name of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(name, (/** @type {any} */ event) => {
     event.preventDefault();
-    $("stage").classList.toggle("over", over);
+    $("stage").classList.toggle("over", name === "dragover");
     if (name !== "drop" || !event.dataTransfer.files.length) return;
     const [file] = event.dataTransfer.files;
     (file.type.startsWith("video/") ? openClip : take)(file);

@@ -2,7 +2,7 @@
 
 const GOLDEN_ANGLE = 137.508;
 
-/** [r, g, b] of 0..255 for the class or prompt of that number. */
+/** [r, g, b] of 0..255 for the class or prompt of that number. @returns {[number, number, number]} */
 export function colourOf(index) {
   const hue = (210 + index * GOLDEN_ANGLE) % 360;
   const light = [0.55, 0.68, 0.44][index % 3];
@@ -18,12 +18,14 @@ export function css([red, green, blue]) {
   return `rgb(${red} ${green} ${blue})`;
 }
 
+/** @returns {[number, number, number]} */
 function fromHsl(hue, saturation, light) {
   const spread = saturation * Math.min(light, 1 - light);
-  return [0, 8, 4].map((step) => {
+  const part = (step) => {
     const place = (step + hue / 30) % 12;
     return Math.round(255 * (light - spread * Math.max(-1, Math.min(place - 3, 9 - place, 1))));
-  });
+  };
+  return [part(0), part(8), part(4)];
 }
 
 /**

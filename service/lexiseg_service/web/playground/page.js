@@ -5,10 +5,12 @@
  * segment of each pixel is known, too), `pictured` (another picture), `turned` (another tab) and `correcting` (another
  * segment).
  */
-export const page = new EventTarget();
+export const page = /** @type {any} */ (new EventTarget());
 
+/** @type {(id: string) => any} an element of any kind */
 export const $ = (id) => document.getElementById(id);
 
+/** @param {string} name @param {{atOnce: boolean}} [detail] */
 export function happened(name, detail) {
   page.dispatchEvent(new CustomEvent(name, { detail }));
 }
@@ -18,12 +20,19 @@ export function tell(text, wrong = false) {
   $("result").classList.toggle("wrong", wrong);
 }
 
+/** @returns {any} what has the focus */
+export function focusedElement() {
+  return document.activeElement;
+}
+
+/** @returns {any} an element with these properties and children */
 export function element(name, properties, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
   return made;
 }
 
+/** @type {Record<string, any>} */
 export const state = {
   mode: "picture", // or "video"
   picture: null, // {file, id, width, height, image}
@@ -40,6 +49,7 @@ export const state = {
 
 /** The question about words, or null where there are none and the task needs some. */
 export function wordsQuestion() {
+  /** @type {Record<string, any>} */
   const asked = { ...named(), task: task(), ...manner() };
   return asked.classes || asked.vocabulary || asked.task === "everything" ? asked : null;
 }
@@ -49,12 +59,12 @@ export function promptsQuestion() {
   return state.prompts.length ? { ...named(), prompts: state.prompts, ...manner() } : null;
 }
 
-/** The question as a program would ask it. */
+/** The question as a program would ask it. @returns {any} */
 export function question() {
   return (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: task(), ...manner() };
 }
 
-/** What is looked for; what objects are labelled with. */
+/** What is looked for; what objects are labelled with. @returns {Record<string, any>} */
 export function named() {
   const background = $("background").checked;
   if ($("vocabulary").value) return { vocabulary: $("vocabulary").value, background };
@@ -64,6 +74,7 @@ export function named() {
 
 /** A word as an entry of `classes`. */
 export function entryOf({ name, synonyms, examples, negatives, threshold }) {
+  /** @type {Record<string, any>} */
   const more = {
     ...(synonyms.length && { synonyms }),
     ...(examples?.length && { examples }),
@@ -73,7 +84,7 @@ export function entryOf({ name, synonyms, examples, negatives, threshold }) {
   return Object.keys(more).length ? { name, ...more } : name;
 }
 
-/** Where every pixel gets a class no threshold drops any. */
+/** Where every pixel gets a class no threshold drops any. @param {Record<string, any>} word */
 function withoutThreshold({ threshold, ...word }) {
   return word;
 }
@@ -83,7 +94,7 @@ export function subject() {
   return state.mode === "video" ? state.frame : state.picture;
 }
 
-/** Fields of every question: model and refinement. */
+/** Fields of every question: model and refinement. @returns {Record<string, any>} */
 export function manner() {
   const asked = {};
   if ($("model").value) asked.model = $("model").value;

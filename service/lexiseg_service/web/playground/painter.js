@@ -7,10 +7,11 @@ const MAX_SIDE = 1600; // cells of the map's longer side; screens show no more
 const MAX_NAME_SIDE = 400; // cells in which the places of names are looked for
 const MIN_NAMED = 0.002; // share of the picture; a smaller segment gets its colour but no name
 const OUTLINES_PER_SIDE = 640; // thickness of an outline is the longer side divided by this
+const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
 let map = new Uint16Array(0);
 let size = { width: 0, height: 0, step: 1 };
 
-self.onmessage = ({ data }) => {
+port.onmessage = ({ data }) => {
   if (data.kind === "segments") decode(data);
   else if (data.kind === "outline") outline(data);
   else draw(data);
@@ -24,7 +25,7 @@ function decode({ turn, width, height, segments }) {
   for (let index = segments.length; index > 0; index--) {
     paint(map, size.width, step, segments[index - 1].counts, height, index);
   }
-  self.postMessage({ kind: "map", turn, map, places: placesOfNames(segments.length), ...size });
+  port.postMessage({ kind: "map", turn, map, places: placesOfNames(segments.length), ...size });
 }
 
 /** Pixel {x, y} of each segment that is farthest from any other segment; null for what is too small to be named. */
@@ -35,7 +36,7 @@ function placesOfNames(count) {
   for (let y = 0; y < rows; y++) {
     for (let x = 0; x < columns; x++) cells[y * columns + x] = map[y * thin * size.width + x * thin];
   }
-  const depth = depths(cells, columns, rows);
+  const depth = depths(cells, columns);
   const best = Array.from({ length: count }, () => ({ place: -1, depth: 0, area: 0 }));
   cells.forEach((number, place) => {
     if (!number) return;
@@ -50,7 +51,7 @@ function placesOfNames(count) {
 }
 
 /** City-block distance of each cell to the nearest of another segment or the picture's edge: two passes. */
-function depths(cells, columns, rows) {
+function depths(cells, columns) {
   const depth = new Uint16Array(cells.length);
   const near = (place, other, inside) => (inside && cells[other] === cells[place] ? depth[other] : 0);
   for (let place = 0; place < cells.length; place++) {
@@ -78,21 +79,28 @@ async function draw({ turn, shown, faint = [], patterns = false }) {
   const lines = new ImageData(size.width || 1, size.height || 1);
   const fill = new Uint32Array(fills.data.buffer);
   const line = new Uint32Array(lines.data.buffer);
-  const colours = shown.map((number, index) =>
-    number < 0 ? null : { word: wordOf(number, faint[index] ? FAINT : OPAQUE), line: wordOf(number, faint[index] ? FAINT : OPAQUE, 0.9), pattern: patterns ? patternOf(number) : 0 },
-  );
+  const colours = shown.map((number, index) => inkOf(number, faint[index] ? FAINT : OPAQUE, patterns));
   const thick = Math.max(1, Math.round(Math.max(size.width, size.height) / OUTLINES_PER_SIDE));
   for (let place = 0; place < map.length; place++) {
     const number = map[place];
     const colour = number && colours[number - 1];
     if (!colour) continue;
     fill[place] = colour.word;
-    const edge =
-      map[place - thick] !== number || map[place + thick] !== number || map[place - thick * width] !== number || map[place + thick * width] !== number;
-    if (edge || (colour.pattern && marked(colour.pattern, place % width, Math.floor(place / width)))) line[place] = colour.line;
+    if (isEdge(place, thick) || marked(colour.pattern, place % width, Math.floor(place / width))) line[place] = colour.line;
   }
   const [filled, lined] = await Promise.all([createImageBitmap(fills), createImageBitmap(lines)]);
-  self.postMessage({ kind: "painted", turn, filled, lined }, [filled, lined]);
+  port.postMessage({ kind: "painted", turn, filled, lined }, [filled, lined]);
+}
+
+/** How a segment is drawn; null where it is hidden. */
+function inkOf(number, alpha, patterns) {
+  return number < 0 ? null : { word: wordOf(number, alpha), line: wordOf(number, alpha, 0.9), pattern: patterns ? patternOf(number) : 0 };
+}
+
+/** Whether a cell of another segment is `thick` cells away. */
+function isEdge(place, thick) {
+  const down = thick * size.width;
+  return [place - thick, place + thick, place - down, place + down].some((other) => map[other] !== map[place]);
 }
 
 /** The border of one mask, dark inside light, `thick` pixels of the image each: no picture hides both. */
@@ -113,12 +121,12 @@ function outline({ turn, width, height, mask, thick }) {
     if (within(x, y, far)) words[place] = 0xffffffff;
     else if (within(x, y, 2 * far)) words[place] = 0xff000000;
   }
-  createImageBitmap(pixels).then((bitmap) => self.postMessage({ kind: "outline", turn, bitmap }, [bitmap]));
+  createImageBitmap(pixels).then((bitmap) => port.postMessage({ kind: "outline", turn, bitmap }, [bitmap]));
 }
 
 function marked(pattern, x, y) {
   if (pattern === 1) return (x + y) % 12 < 2;
-  return x % 9 < 3 && y % 9 < 3;
+  return pattern === 2 && x % 9 < 3 && y % 9 < 3;
 }
 
 /** A colour as an ABGR word. */

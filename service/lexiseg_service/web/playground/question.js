@@ -108,7 +108,7 @@ function answered(answer) {
   happened("answered");
 }
 
-/** Shows a refusal; the last answer stays. */
+/** Shows a refusal; the last answer stays. @param {any} problem @param {() => void} [retry] */
 export function refuse(problem, retry = ask) {
   if (!(problem instanceof Problem)) throw problem;
   tell(wordsOf(problem, retry), true);
@@ -264,7 +264,7 @@ export function promptOn(view) {
     if (one) return correct(one, positive ? { box } : { points: [{ ...middle, positive }] });
     begin([...state.prompts, { box }]);
   });
-  for (const [name, act] of [["next", next], ["undo", undo], ["clear", clear]]) {
+  for (const [name, act] of Object.entries({ next, undo, clear })) {
     view.addEventListener(name, () => {
       if (state.mode !== "picture") return;
       if (!state.correcting || name === "next") act();

@@ -2,7 +2,7 @@
 // and the next question is of the newest. Objects that a click or a box shows are followed by a stream of the service.
 
 import { colourOf, css } from "/playground/masks.js";
-import { $, element, happened, manner, named, page, state, takesPrompts, tell, wordsQuestion } from "/playground/page.js";
+import { $, element, focusedElement, happened, manner, named, page, state, takesPrompts, tell, wordsQuestion } from "/playground/page.js";
 import { combined, refuse } from "/playground/question.js";
 import { patiently, post, Problem, put, remove, segment } from "/playground/server.js";
 
@@ -124,53 +124,70 @@ export function playOn(view, take, turn) {
     return { file, id: null, width: canvas.width, height: canvas.height, image: canvas, time };
   }
 
+  /** Whether there is no frame to ask about now. */
+  function busy() {
+    return state.mode !== "video" || !state.clip || running || clip.seeking;
+  }
+
   async function look() {
-    if (state.mode !== "video" || !state.clip || running || clip.seeking) return;
+    if (busy()) return;
     const what = followed() ?? wordsQuestion();
-    if (!what) {
-      clip.playbackRate = 1;
-      if (state.answer) {
-        state.answer = null;
-        happened("answered");
-      }
-      return tell("Type a word to look for, or click on an object or drag a box around it to have it followed.");
-    }
+    if (!what) return idle();
     const text = JSON.stringify(what);
     if (asked.time === clip.currentTime && asked.text === text) return;
     const control = new AbortController();
     running = control;
-    let shown = null;
     try {
       const began = performance.now();
-      const answer = await patiently(async () => {
-        if (what.follow) {
-          const next = await follow(grab, control.signal);
-          shown = next.shown;
-          asked = { time: shown.time, text };
-          return next.answer;
-        }
-        shown = await grab(); // the newest, however often a busy service is asked
-        asked = { time: shown.time, text };
-        return segment(shown, what, control.signal);
-      }, control.signal);
+      const { shown, answer } = await patiently(() => next(what, text, control.signal), control.signal);
       if (running !== control) return;
       state.frame = shown;
       state.answer = what.follow ? followedAnswer(answer) : combined(answer, null);
       happened("answered");
-      const seconds = (performance.now() - began) / 1000;
-      clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, FOLLOW_STEP / seconds)) : 1;
-      const late = Math.max(0, clip.currentTime - shown.time);
-      const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
-      $("timings").textContent = pace.after(performance.now() - began, answer, late) + slow;
+      showPace(performance.now() - began, what, answer, shown);
       running = null;
       look();
     } catch (problem) {
-      if (problem.name === "AbortError" || running !== control) return;
-      running = null;
-      clip.pause();
-      if (problem instanceof Problem) refuse(problem, again);
-      else throw problem;
+      if (running === control) stopAt(problem);
     }
+  }
+
+  /** An answer that does not come: the clip waits. */
+  function stopAt(problem) {
+    if (problem.name === "AbortError") return;
+    running = null;
+    clip.pause();
+    refuse(problem, again);
+  }
+
+  /** Nothing is asked: the clip plays at its own speed. */
+  function idle() {
+    clip.playbackRate = 1;
+    if (state.answer) {
+      state.answer = null;
+      happened("answered");
+    }
+    tell("Type a word to look for, or click on an object or drag a box around it to have it followed.");
+  }
+
+  /** The newest frame, however often a busy service is asked, and its answer. */
+  async function next(what, text, signal) {
+    if (what.follow) {
+      const followedNext = await follow(grab, signal);
+      asked = { time: followedNext.shown.time, text };
+      return followedNext;
+    }
+    const shown = await grab();
+    asked = { time: shown.time, text };
+    return { shown, answer: await segment(shown, what, signal) };
+  }
+
+  /** The clip plays as slowly as objects can be followed; speed, delay and time are shown. */
+  function showPace(milliseconds, what, answer, shown) {
+    clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, (1000 * FOLLOW_STEP) / milliseconds)) : 1;
+    const late = Math.max(0, clip.currentTime - shown.time);
+    const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
+    $("timings").textContent = pace.after(milliseconds, answer, late) + slow;
   }
 
   function again() {
@@ -391,7 +408,7 @@ function followedAnswer(answer) {
 }
 
 function list() {
-  const focused = document.activeElement?.dataset.object;
+  const focused = focusedElement()?.dataset.object;
   $("objects").hidden = $("followed").hidden = !state.followed.length;
   $("objects").replaceChildren(...state.followed.map(line));
   if (focused) ($("objects").querySelector(`[data-object="${focused}"]`) ?? $("canvas")).focus();

@@ -99,7 +99,11 @@ export class View extends EventTarget {
       context.drawImage(this.lines, 0, 0, image.width, image.height);
     }
     if (this.outline) context.drawImage(this.outline, 0, 0, image.width, image.height);
-    const thin = 1.5 / zoom;
+    this.#drawMarks(context, 1.5 / zoom);
+  }
+
+  /** Prompts, names, and what the pointer or the keyboard is drawing; `thin`: the width of a line in pixels of the image. */
+  #drawMarks(context, thin) {
     for (const prompt of this.prompts) {
       if (prompt.box) this.#frame(context, prompt.box, thin);
       for (const point of prompt.points ?? []) this.#dot(context, point, thin);
@@ -111,7 +115,9 @@ export class View extends EventTarget {
     if (this.cross) this.#crosshair(context, thin);
   }
 
-  #frame(context, [x0, y0, x1, y1], thin) {
+  /** @param {number[]} box */
+  #frame(context, box, thin) {
+    const [x0, y0, x1, y1] = box;
     for (const [colour, width] of [["#000", 3 * thin], ["#fff", thin]]) {
       context.strokeStyle = colour;
       context.lineWidth = width;
@@ -310,35 +316,53 @@ export class View extends EventTarget {
     if (!this.image || event.ctrlKey || event.metaKey) return;
     // A fortieth of the image, or of what is seen of it; a pixel with Shift.
     const step = event.shiftKey ? 1 : (Math.max(this.image.width, this.image.height) / 40) * (this.#least() / this.zoom);
-    const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
-    if (event.key in moves) {
-      const at = this.cross ?? { x: this.image.width / 2, y: this.image.height / 2 };
-      const within = (value, most) => Math.min(Math.max(value, 0), most);
-      const [x, y] = moves[event.key];
-      this.cross = { x: within(at.x + x, this.image.width), y: within(at.y + y, this.image.height) };
-      this.#follow(this.cross);
-      this.#tell("hover", this.cross);
-    } else if (event.key === "+" || event.key === "=" || event.key === "-") {
-      const middle = { x: this.canvas.width / 2, y: this.canvas.height / 2 };
-      const at = this.cross && { x: this.left + this.cross.x * this.zoom, y: this.top + this.cross.y * this.zoom };
-      this.#scale(event.key === "-" ? 1 / ZOOM_STEP : ZOOM_STEP, at ?? middle);
-    } else if (event.key === "0") this.fit();
-    else if (event.key === "Enter" && this.cross) {
-      this.#tell("point", { ...this.cross, positive: this.adding !== event.shiftKey });
-    } else if (event.key.toLowerCase() === "b" && this.cross) {
-      if (this.corner) {
-        this.#box(this.corner, this.cross);
+    const actions = {
+      ArrowLeft: () => this.#step(-step, 0),
+      ArrowRight: () => this.#step(step, 0),
+      ArrowUp: () => this.#step(0, -step),
+      ArrowDown: () => this.#step(0, step),
+      "+": () => this.#zoomBy(ZOOM_STEP),
+      "=": () => this.#zoomBy(ZOOM_STEP),
+      "-": () => this.#zoomBy(1 / ZOOM_STEP),
+      0: () => this.fit(),
+      n: () => this.#tell("next"),
+      escape: () => {
         this.corner = null;
-      } else this.corner = { ...this.cross };
-    } else if (event.key.toLowerCase() === "n") this.#tell("next");
-    else if (event.key === "Escape") {
-      this.corner = null;
-      this.cross = null;
-      this.#tell("clear");
-    } else if (event.key === "Backspace") this.#tell("undo");
-    else return;
+        this.cross = null;
+        this.#tell("clear");
+      },
+      backspace: () => this.#tell("undo"),
+      ...(this.cross && {
+        enter: () => this.#tell("point", { ...this.cross, positive: this.adding !== event.shiftKey }),
+        b: () => this.#cornerOfBox(),
+      }),
+    };
+    const act = actions[event.key] ?? actions[event.key.toLowerCase()];
+    if (!act) return;
+    act();
     event.preventDefault();
     this.draw();
+  }
+
+  #step(x, y) {
+    const at = this.cross ?? { x: this.image.width / 2, y: this.image.height / 2 };
+    const within = (value, most) => Math.min(Math.max(value, 0), most);
+    this.cross = { x: within(at.x + x, this.image.width), y: within(at.y + y, this.image.height) };
+    this.#follow(this.cross);
+    this.#tell("hover", this.cross);
+  }
+
+  #zoomBy(factor) {
+    const middle = { x: this.canvas.width / 2, y: this.canvas.height / 2 };
+    const at = this.cross && { x: this.left + this.cross.x * this.zoom, y: this.top + this.cross.y * this.zoom };
+    this.#scale(factor, at ?? middle);
+  }
+
+  #cornerOfBox() {
+    if (this.corner) {
+      this.#box(this.corner, this.cross);
+      this.corner = null;
+    } else this.corner = { ...this.cross };
   }
 }
 
