@@ -113,7 +113,9 @@ class SingleFlight:
     def leave(self, key: Hashable, *, made: bool) -> None:
         """End the one under way: if it succeeded all others go on, else the next one tries."""
         with self._guard:
-            waiting = self._waiting[key]
+            waiting = self._waiting.get(key)
+            if waiting is None:  # it went on after another one's success
+                return
             going = [waiting.popleft()] if waiting and not made else [*waiting]
             if made or not going:
                 del self._waiting[key]
