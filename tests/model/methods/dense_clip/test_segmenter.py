@@ -104,7 +104,7 @@ def test_labels_equal_the_reference(refined: bool) -> None:
 def test_labels_with_synonyms_equal_the_reference(
     monkeypatch: pytest.MonkeyPatch, refine: Refinement, texts_at_once: int
 ) -> None:
-    monkeypatch.setattr("lexiseg_model.methods.dense_clip.segmenter.TEXTS_AT_ONCE", texts_at_once)
+    monkeypatch.setattr("lexiseg_model.clip.patch_text.TEXTS_AT_ONCE", texts_at_once)
     model = segmenter()
     features = features_of(model)
     words = TextBank(torch.from_numpy(REFERENCE["slide_texts"]), OWNER, 4)

@@ -15,8 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.catalogue.weights import file_digest, read_weights
-from lexiseg_model.methods.tiny.training.names import NamesTrainer, frozen_trunk, weights_below
-from lexiseg_model.methods.tiny.training.naming_cells import kept, place, spread
+from lexiseg_model.methods.tiny.training.names import (
+    NamesTrainer,
+    cells_file,
+    frozen_trunk,
+    kept_cells,
+    spread,
+    weights_below,
+)
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.sources import make_pack, n_photographs
 from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextEncoder
@@ -87,9 +93,9 @@ def rehearse_names(recipe: NamesRecipe, folder: Path) -> Rehearsal:
         few[each.pack.name] = drawn.model_copy(update={"photographs": FEW})
         indices = spread(len(each.pack), FEW)
         began = time.perf_counter()
-        made = kept(folder / "cells", trunk, digest, each.pack, indices, drawn.short_side)
+        made = kept_cells(folder / "cells", trunk, digest, each.pack, indices, drawn.short_side)
         one = (time.perf_counter() - began) / len(indices)
-        if not place(recipe.cells, each.pack.name, drawn.short_side, n_drawn, digest).exists():
+        if not cells_file(recipe.cells, each.pack.name, drawn.short_side, n_drawn, digest).exists():
             seconds, lacking = seconds + one * n_drawn, lacking + n_drawn
         more += round(made.nbytes * (n_drawn / len(indices) - 1))
     changes = {"packs": folder / "packs", "cells": folder / "cells", "out": folder / "run", "sets": few}
