@@ -5,20 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import Sample
-from lexiseg_model.data.scenes import Objects
+from lexiseg_model.data.indexed import IGNORE, Sample, list_samples
+from lexiseg_model.data.scenes import Objects, components
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.evaluation.scenes.oracle import tight_box
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet, find_objects
+from lexiseg_model.methods.tiny.training.recipe import MaskSet
 from lexiseg_model.training.crops import random_crop
 from lexiseg_model.training.stream import Stream
+
+
+def read_samples(root: Path, name: str, source: MaskSet) -> tuple[Sample, ...]:
+    """The photographs of one set that are used; no class list is needed.
+
+    Raises:
+        DatasetError: a folder or a mask is missing; the message says which and what was expected.
+    """
+    return tuple(sample for split in source.splits for sample in list_samples(root, name, split)[:: source.every])
+
+
+def find_objects(labels: NDArray[np.uint8], source: MaskSet, smallest: float, whole: bool) -> Objects:
+    """Connected components (by sides and corners) of every value that may be an object.
+
+    Args:
+        labels: [H, W] mask values.
+        source: what they mean.
+        smallest: pixels that a component must have.
+        whole: all values that may be an object are one.
+
+    Returns:
+        Objects labelled with their value, 1 for `whole`.
+    """
+    values = set(np.unique(labels).tolist()) - {IGNORE, source.nothing}
+    if whole:
+        parts, values = np.isin(labels, list(values)).astype(np.uint8), {1}
+    else:
+        parts = labels
+    found = components(parts, values, smallest)
+    ignored = labels == IGNORE if source.ignored else np.zeros(labels.shape, bool)
+    return Objects(found.ids, found.labels, ignored)
+
 
 LABEL_STRIDE = 2  # pixels of the crop per label: several make one cell of a target
 CELL_LABELS = (STRIDE // LABEL_STRIDE) ** 2

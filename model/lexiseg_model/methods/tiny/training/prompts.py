@@ -16,8 +16,7 @@ from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.methods.tiny.network import MEAN, STD, STRIDE, TinyNetwork, channel
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
-from lexiseg_model.methods.tiny.training.prompt_draw import CELL_LABELS, Drawn, PromptCrops
-from lexiseg_model.methods.tiny.training.prompt_objects import read_samples
+from lexiseg_model.methods.tiny.training.prompt_draw import CELL_LABELS, Drawn, PromptCrops, read_samples
 from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, filled
 from lexiseg_model.training.recipe import LocalPhase

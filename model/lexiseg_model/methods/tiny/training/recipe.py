@@ -7,7 +7,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet
 from lexiseg_model.training.recipe import RunRecipe
 
 OWN = "pictures"  # the set that a user's pictures become
@@ -38,6 +37,19 @@ class TinyRecipe(RunRecipe):
     dice_weight: float = Field(0.0, ge=0)
     deep_weight: float = Field(0.0, ge=0)  # of the whole class list asked at stride 16
     levels: tuple[str, ...] = ()  # sets that levels of words are fitted on at the end; those not in `sets` do not count
+
+
+class MaskSet(BaseModel):
+    """How often a data set is drawn from, and what its mask values say about objects."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: float = Field(gt=0, description="of the crops, beside those of the other sets")
+    nothing: int | None = Field(None, ge=0, le=254, description="value whose components are no objects")
+    whole: float = Field(0.0, ge=0, le=1, description="share of crops in which all other values are one")
+    ignored: bool = Field(True, description="255 counts nowhere; false: it is outside of every object")
+    splits: list[str] = Field(["train"], min_length=1, description="folders of the set that are used")
+    every: int = Field(1, ge=1, description="one of so many photographs is used: neighbours in a video are alike")
 
 
 class PromptsRecipe(RunRecipe):
