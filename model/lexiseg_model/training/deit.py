@@ -6,19 +6,17 @@ table 9). TCL and GroupViT, whose pipeline S-Seg follows, use it with timm's def
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from lexiseg_model.clip.images import STATISTICS, Normalisation
 from lexiseg_model.training.recipe import DeitSettings
+from lexiseg_model.training.stream import seeded
 
 
 class DeitViews:
@@ -49,17 +47,6 @@ class DeitViews:
         return view
 
 
-@contextmanager
-def drawn_by(chance: np.random.Generator) -> Iterator[None]:
+def drawn_by(chance: np.random.Generator) -> AbstractContextManager[None]:
     """Seed the three global generators that timm draws from, and restore them after the block."""
-    python, numpy, torchs = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seeds = chance.integers(2**32, size=3).tolist()
-    random.seed(seeds[0])
-    np.random.seed(seeds[1])
-    torch.default_generator.manual_seed(seeds[2])
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(torchs)
+    return seeded(*chance.integers(2**32, size=3).tolist())

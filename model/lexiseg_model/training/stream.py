@@ -6,6 +6,7 @@ import random as python_random
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -38,16 +39,9 @@ class Stream(IterableDataset[Batch], ABC, Generic[Batch]):
     def numbered(self, number: int) -> Batch:
         """Make one batch and restore the generators of the process."""
         random = np.random.default_rng([self.seed, number])
-        python, old = python_random.getstate(), np.random.get_state()
-        with torch.random.fork_rng(devices=[]):
-            seed = int(random.integers(2**32))
-            python_random.seed(seed)
-            np.random.seed(seed)
-            torch.default_generator.manual_seed(seed)
-            made = self.make(number, random)
-        python_random.setstate(python)
-        np.random.set_state(old)
-        return made
+        seed = int(random.integers(2**32))
+        with seeded(seed, seed, seed):
+            return self.make(number, random)
 
 
 class _Numbered(Dataset[Batch]):
@@ -56,6 +50,21 @@ class _Numbered(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         return self._stream.numbered(number)
+
+
+@contextmanager
+def seeded(for_python: int, for_numpy: int, for_torch: int) -> Iterator[None]:
+    """Seed the global generators on the CPU, and restore them after the block."""
+    python, numpy, torchs = python_random.getstate(), np.random.get_state(), torch.get_rng_state()
+    python_random.seed(for_python)
+    np.random.seed(for_numpy)
+    torch.default_generator.manual_seed(for_torch)
+    try:
+        yield
+    finally:
+        python_random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(torchs)
 
 
 def loader(batches: IterableDataset[Batch], workers: int, numbers: Iterable[int]) -> DataLoader[Batch]:

@@ -43,9 +43,9 @@ class PairTraining(Training[ClipRecipe]):
         return PairTrainer(recipe)
 
     def publish(self, recipe: ClipRecipe, weights: Path) -> ModelCard | None:
-        from lexiseg_model.methods.dense_clip.training.publish_pair import publish
+        from lexiseg_model.methods.dense_clip.training.publish import publish_pair
 
-        return publish(recipe, weights)
+        return publish_pair(recipe, weights)
 
 
 class HeadsTraining(Training[DinoiserRecipe]):
@@ -90,9 +90,9 @@ class HeadsTraining(Training[DinoiserRecipe]):
         return DinoiserTrainer(recipe)
 
     def publish(self, recipe: DinoiserRecipe, weights: Path) -> ModelCard:
-        from lexiseg_model.methods.dense_clip.training.publish_heads import publish
+        from lexiseg_model.methods.dense_clip.training.publish import publish_heads
 
-        return publish(recipe, weights)
+        return publish_heads(recipe, weights)
 
 
 TRAININGS: dict[str, Training[Any]] = {"clip": PairTraining(), "dinoiser": HeadsTraining()}

@@ -17,7 +17,7 @@ from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.methods.dense_clip.dinoiser import CHANNELS, DinoiserHeads
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.training.dinoiser_trainer import DinoiserTrainer, heads_losses
-from lexiseg_model.methods.dense_clip.training.publish_heads import publish
+from lexiseg_model.methods.dense_clip.training.publish import publish_heads
 from lexiseg_model.methods.dense_clip.training.recipe import DinoiserRecipe
 from lexiseg_model.methods.dense_clip.training.teacher import Taught, Teacher, last_block
 from lexiseg_model.training.recipes.read import read_as
@@ -126,7 +126,7 @@ def test_trained_heads_are_served_by_dense_clip(data: Path, tmp_path: Path) -> N
     weights = DinoiserTrainer(plan).train()
 
     assert weights is not None
-    card = publish(plan, weights)
+    card = publish_heads(plan, weights)
     segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
     assert isinstance(segmenter, DenseClipSegmenter)
     assert segmenter.settings.policy == "clip_dinoiser"
