@@ -7,8 +7,8 @@ import pytest
 
 from lexiseg_model.data.scenes import Objects
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.training.prompt_draw import Drawn, draw
-from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet, find_objects
+from lexiseg_model.methods.tiny.training.prompt_draw import Drawn, draw, find_objects
+from lexiseg_model.methods.tiny.training.recipe import MaskSet
 
 SIDE = 48  # labels
 LONE, SURE = 40, 80
