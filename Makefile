@@ -56,9 +56,10 @@ test: system-packages $(VENV)/.test $(VENV)/generator $(VENV)/.client-generator 
 	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal --durations=25 --durations-min=1 $(ARGS)
 
 # Beside `test`, for it costs a third more (docs/testing.md). What is named here is also what a fault would hurt most.
-coverage: $(VENV)/.test  ## branches that the tests of masks, tasks and worker go through
+coverage: $(VENV)/.test  ## branches that the tests of masks, tasks, worker and gateway go through
 	$(BIN)/python -m pytest -q --cov=lexiseg_model.masks --cov=lexiseg_model.tasks --cov=lexiseg_service.worker \
-		--cov-report=term-missing --cov-fail-under=90 $(ARGS) tests/model/masks tests/model/tasks tests/service/worker
+		--cov=lexiseg_service.gateway --cov-report=term-missing --cov-fail-under=90 $(ARGS) \
+		tests/model/masks tests/model/tasks tests/service/worker tests/service/gateway tests/integration/rest
 
 check: $(VENV)/.check $(VENV)/node/.done  ## lint, formatting, types, the gRPC and REST interfaces, the images
 	$(BIN)/ruff check .
