@@ -16,6 +16,9 @@ from lexiseg_service.question.messages import ExampleRegion, Followed, ImageSour
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, PromptInput, Question, ShownInput
 from lexiseg_service.settings import Limits
 
+# More of them are resolved and encoded in a thread: a thousand take 2 ms.
+MAX_POINTS_ON_EVENT_LOOP = 512
+
 
 class WithPoints(Protocol):
     """A prompt in the form of any protocol."""

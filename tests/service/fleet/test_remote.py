@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from lexiseg_model.types import Point, Prompt
 from lexiseg_service.errors import (
     DeadlineExceeded,
     ImageExpired,
@@ -55,6 +56,17 @@ async def test_one_image_stays_with_one_worker_and_images_are_spread() -> None:
     assert asked_images(first) | asked_images(second) == set(IMAGES)
     assert not asked_images(first) & asked_images(second)
     assert min(len(asked_images(first)), len(asked_images(second))) > 5
+
+
+@pytest.mark.parametrize("n_prompts", [1, 40])
+async def test_all_points_of_all_prompts_reach_the_worker(n_prompts: int) -> None:
+    points = tuple(Point(x + 0.5, 1.5, positive=x % 3 > 0) for x in range(32))
+    prompts = tuple(Prompt(points[: 1 + index % 32]) for index in range(n_prompts))
+    worker = Someone()
+    async with started(worker) as fleet:
+        await fleet.backend.segment(question(IMAGES[0], task="prompt", prompts=prompts))
+
+    assert [request.prompts for request in worker.asked] == [prompts]
 
 
 async def test_a_busy_worker_spills_images_and_they_are_found_again() -> None:
