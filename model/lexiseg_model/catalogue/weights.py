@@ -28,7 +28,9 @@ COUNTER = "num_batches_tracked"
 Settings = TypeVar("Settings", bound=BaseModel)
 CRITERION = "criterion."  # prefix of losses that training may save
 # Functions that draw random weights, as torch function modes see them.
-DRAWS = {Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, init.uniform_, init.normal_, init.kaiming_uniform_}
+DRAWS = {Tensor.erfinv_, init.uniform_, init.normal_, init.kaiming_uniform_}
+# Zeros instead: `init.trunc_normal_` draws until all values are within its limits.
+DRAWS_WITHIN = {Tensor.uniform_, Tensor.normal_}
 
 
 def let_others_read(folder: Path) -> None:
@@ -108,7 +110,7 @@ def settings_of(card: ModelCard, kind: type[Settings]) -> Settings:
 
 
 class Undrawn(TorchFunctionMode):
-    """Modules made within this mode have uninitialised weights, to be loaded at once.
+    """Modules made within this mode have uninitialised or zero weights, to be loaded at once.
 
     Drawing the random weights of a ViT-B/16 CLIP takes half of the time of reading it. The random generator's state
     does not change.
@@ -118,6 +120,8 @@ class Undrawn(TorchFunctionMode):
         named = kwargs or {}
         if func in DRAWS:
             return args[0] if args else named["tensor"]
+        if func in DRAWS_WITHIN:
+            return args[0].zero_()
         return (torch.empty if func is torch.randn else func)(*args, **named)
 
 
