@@ -39,7 +39,7 @@ TYPED := $(wildcard docs model/lexiseg_model service/lexiseg_service clients/pyt
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test coverage check proto wheel openapi settings lock bench loadtest chaos fuzz peers clean system-packages
+.PHONY: help serve test quick coverage check proto wheel openapi settings lock bench loadtest chaos fuzz peers clean system-packages
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,9 +51,16 @@ serve: $(VENV)/.serve  ## start the service on http://localhost:8000
 # The processes and their servers keep the cores busy: a team of threads for each only waits for one another.
 test: export OMP_NUM_THREADS ?= 1
 # Nor does each compile all of the tree again, whatever the shell says.
-test coverage: export PYTHONDONTWRITEBYTECODE =
+test quick coverage: export PYTHONDONTWRITEBYTECODE =
 test: system-packages $(VENV)/.test $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test
 	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal --durations=25 --durations-min=1 $(ARGS)
+
+# Unit tests of the core, without servers, training and exports: what a change is tried with before `make test`.
+QUICK := $(addprefix tests/model/,masks tasks vocabulary kernel video data) \
+	$(addprefix tests/service/,gateway worker wire question image) tests/test_architecture.py
+quick: export OMP_NUM_THREADS ?= 1
+quick: $(VENV)/.test  ## unit tests of the core, in about a minute
+	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal -m "not slow" $(ARGS) $(QUICK)
 
 # Beside `test`, for it costs a third more (docs/testing.md). What is named here is also what a fault would hurt most.
 coverage: $(VENV)/.test  ## branches that the tests of masks, tasks, worker and gateway go through

@@ -23,7 +23,7 @@ LOAD = "a load of minutes; tests/loadtests and tests/benchmarks run short ones"
 MACHINES = "names machines of the reader's"
 
 NOT_RUN = (
-    NotRun(r"make (serve|test|check|coverage)\b|\.ci/run|pre-commit install|\. \.venv/bin/activate", INSTALLS),
+    NotRun(r"make (serve|test|quick|check|coverage)\b|\.ci/run|pre-commit install|\. \.venv/bin/activate", INSTALLS),
     NotRun(r"(\S*/)?pip install ", INSTALLS),
     NotRun(r"make (loadtest|chaos|bench|peers)\b|locust -f|python -m loadtests\.", LOAD),
     NotRun(
