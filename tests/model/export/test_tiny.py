@@ -12,7 +12,7 @@ import torch
 
 from lexiseg_model.export.agreement import agreement, labeller
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.export.manifest import MANIFEST, RANGES, Numbers
+from lexiseg_model.export.manifest import MANIFEST, Numbers
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from tests.model.conftest import Photographs
 from tests.model.export.conftest import Export, exact_tiny
@@ -80,7 +80,7 @@ def test_the_manifest_says_what_the_files_are(exported: Export, torch_tiny: Expo
         assert (len(content), hashlib.sha256(content).hexdigest()) == (graph.bytes, graph.sha256)
         assert max(used.version for used in onnx.load(folder / graph.file).opset_import) == manifest.opset
     files = {graph.file for graph in manifest.graphs}
-    assert {path.name for path in folder.iterdir()} == files | {MANIFEST, RANGES}
+    assert {path.name for path in folder.iterdir()} == files | {MANIFEST}
 
 
 def test_the_graph_takes_the_place_of_the_weights_in_memory(exported: Export, onnx_tiny: OnnxTiny) -> None:

@@ -26,15 +26,7 @@ class Filling:
     def __init__(self, quality: float = 0.9, shrink: int = 0, edge: float = -8.0) -> None:
         self.quality, self.shrink, self.edge = quality, shrink, edge
 
-    def plan(self, rgb: NDArray[np.uint8], options: object) -> Filling:
-        return self
-
-    tiles = None
-
-    def encode_tiles(self, tiles: object) -> None:
-        return None
-
-    def assemble(self, plan: object, tiles: object) -> Features:
+    def encode(self, rgb: NDArray[np.uint8], options: object) -> Features:
         return cast(Features, None)
 
     def prompt(self, features: object, prompts: list[Prompt]) -> list[PromptMasks]:
