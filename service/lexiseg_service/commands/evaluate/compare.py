@@ -14,6 +14,7 @@ from rich.table import Table
 
 from lexiseg_model.evaluation.comparison.bootstrap import Comparison, Examination, Pair, comparison, examine, read_pair
 from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.evaluate.reports import write_report
 from lexiseg_service.commands.in_process import named_or_folder
 from lexiseg_service.settings import Settings
 
@@ -48,10 +49,8 @@ def run(settings: Settings, wanted: Wanted) -> int:
     comparisons = [comparison(*of_set) for of_set in zip(pairs, a.examinations, b.examinations, strict=True)]
     for each in comparisons:
         _print(each, a.name, b.name)
-    if wanted.json is not None:
-        report = {"a": _of(a), "b": _of(b), "datasets": [each.to_json() for each in comparisons]}
-        wanted.json.parent.mkdir(parents=True, exist_ok=True)
-        wanted.json.write_text(json.dumps(report, indent=1) + "\n")
+    report = {"a": _of(a), "b": _of(b), "datasets": [each.to_json() for each in comparisons]}
+    write_report(wanted.json, json.dumps(report, indent=1) + "\n")
     return 0
 
 

@@ -15,6 +15,7 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.run import Report, evaluate
 from lexiseg_model.types import Refinement
 from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.evaluate.reports import write_report
 from lexiseg_service.settings import Settings
 
 
@@ -46,9 +47,7 @@ def run(
     with bar_of(f"{settings.model} on {dataset}/{split}", len(data.samples)) as bar:
         report = evaluate(segmenter, data, renamed, bar.step, refine)
     _print(report)
-    if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(report.to_json(), indent=1) + "\n")
+    write_report(target, json.dumps(report.to_json(), indent=1) + "\n")
     return 0
 
 

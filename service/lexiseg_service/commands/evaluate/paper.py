@@ -15,6 +15,7 @@ from lexiseg_model.evaluation.benchmarks.protocol import protocol
 from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
 from lexiseg_service.commands.evaluate import protocol as semantic
 from lexiseg_service.commands.evaluate import scenes
+from lexiseg_service.commands.evaluate.reports import write_report
 from lexiseg_service.settings import Settings
 
 
@@ -82,7 +83,5 @@ def _print(model: str, results: list[PaperResult], wanted: Wanted) -> None:
     values = {"model": model, "paper": wanted.paper, "lines": [result.to_json() for result in results]}
     text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
     for target, content in ((wanted.json, text), (wanted.markdown, markdown)):
-        if target is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(content)
+        write_report(target, content)
     typer.echo(markdown, nl=False)

@@ -20,6 +20,7 @@ from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Refinement
 from lexiseg_service.commands.bar import steps_of_first
+from lexiseg_service.commands.evaluate.reports import write_report
 from lexiseg_service.settings import Settings
 
 ALL = "all"  # every data set of the protocol that is there
@@ -142,8 +143,6 @@ def _print(reports: list[BenchmarkReport], wanted: Wanted) -> None:
     if wanted.dataset == ALL:
         markdown = f"{summary(reports)}\n{markdown}"
     for target, content in ((wanted.json, text), (wanted.markdown, markdown)):
-        if target is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(content)
+        write_report(target, content)
     typer.echo(text)
     typer.echo(markdown, nl=False)

@@ -28,6 +28,7 @@ from lexiseg_model.evaluation.scenes.oracle import PromptProtocol, centre_points
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement, Task
 from lexiseg_service.commands.bar import steps_of_first
+from lexiseg_service.commands.evaluate.reports import write_report
 from lexiseg_service.commands.in_process import load
 from lexiseg_service.question.classes import is_thing
 from lexiseg_service.settings import Settings
@@ -66,9 +67,7 @@ def run(settings: Settings, wanted: Wanted) -> int:
         report = measure(load(own, ANSWERED_BY[wanted.task]), wanted, team)
     if team.first:
         _print(report)
-        if wanted.json is not None:
-            wanted.json.parent.mkdir(parents=True, exist_ok=True)
-            wanted.json.write_text(json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n")
+        write_report(wanted.json, json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n")
     return 0
 
 
