@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from lexiseg_client.stubs.worker_pb2_grpc import WorkerStub
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.question.prompts import MAX_POINTS_ON_EVENT_LOOP
+from lexiseg_service.question.prompts import off_event_loop
 from lexiseg_service.watch.metrics import WorkerState
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.request import encode_exemplify, encode_request
@@ -155,8 +156,7 @@ class WorkerLink:
             WorkerLost: the worker does not answer.
             ServiceError: the error of the worker.
         """
-        large = sum(len(prompt.points) for prompt in request.prompts) > MAX_POINTS_ON_EVENT_LOOP
-        message = await asyncio.to_thread(encode_request, request) if large else encode_request(request)
+        message = await off_event_loop(request.prompts, partial(encode_request, request))
         seconds = request.deadline - time.monotonic()
         call = self._stub.Segment(message, timeout=max(0.0, seconds), metadata=self._metadata)
         with self._working(call):

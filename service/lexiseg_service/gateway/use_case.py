@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from lexiseg_model.errors import UnknownModelError
@@ -26,14 +27,14 @@ from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import (
-    MAX_POINTS_ON_EVENT_LOOP,
     check_inside,
     examples_of,
     has_examples,
+    off_event_loop,
     resolve_prompts,
 )
 from lexiseg_service.question.schemas import Question
-from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Shares
 
 NO_IMAGE = ImageSource()
@@ -113,7 +114,9 @@ class UseCase:
         if question.simplify and question.mask != "polygon":
             raise InvalidValue.of("simplify", question.simplify, f"0 with mask={question.mask}; it is for polygons")
         named = await named_vocabulary(question, self._vocabularies, caller.owner)
-        prompts = () if of_stream and task == "prompt" else await _prompts(question, task, limits)
+        prompts: tuple[Prompt, ...] = ()
+        if not (of_stream and task == "prompt"):
+            prompts = await off_event_loop(question.prompts or (), partial(resolve_prompts, question, task, limits))
         vocabulary = resolve(question, limits, None if named is None else named.vocabulary)
         content = image.content if image.url is None else await self.fetch_url(image.url, caller.client)
         size = None
@@ -262,12 +265,6 @@ class UseCase:
     def _described(self, card: ModelCard) -> dict[str, Any]:
         digest = self.backend.digest(str(ModelName.of(card)))
         return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
-
-
-async def _prompts(question: Question, task: Task, limits: Limits) -> tuple[Prompt, ...]:
-    if sum(len(prompt.points) for prompt in question.prompts or ()) <= MAX_POINTS_ON_EVENT_LOOP:
-        return resolve_prompts(question, task, limits)
-    return await asyncio.to_thread(resolve_prompts, question, task, limits)
 
 
 async def _image_key(image: ImageSource) -> str:

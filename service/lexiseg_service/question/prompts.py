@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import pybase64
 
@@ -16,8 +17,8 @@ from lexiseg_service.question.messages import ExampleRegion, Followed, ImageSour
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, PromptInput, Question, ShownInput
 from lexiseg_service.settings import Limits
 
-# More of them are resolved and encoded in a thread: a thousand take 2 ms.
-MAX_POINTS_ON_EVENT_LOOP = 512
+T = TypeVar("T")
+MAX_POINTS_ON_EVENT_LOOP = 512  # a thousand take 2 ms to resolve or to encode
 
 
 class WithPoints(Protocol):
@@ -25,6 +26,13 @@ class WithPoints(Protocol):
 
     @property
     def points(self) -> Sized: ...
+
+
+async def off_event_loop(prompts: Iterable[WithPoints], work: Callable[[], T]) -> T:
+    """Call `work`, which goes through the points of these prompts; in a thread where they are many."""
+    if sum(len(prompt.points) for prompt in prompts) <= MAX_POINTS_ON_EVENT_LOOP:
+        return work()
+    return await asyncio.to_thread(work)
 
 
 def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Prompt, ...]:
