@@ -59,10 +59,7 @@ class PatchTextSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if (self.window is None) != (self.stride is None):
-            raise ValueError("window and stride come together, or neither")
-        if self.window is not None and self.stride is not None and self.stride > self.window:
-            raise ValueError(f"stride {self.stride} beyond window {self.window} leaves gaps")
+        windowed.require_windows(self.window, self.stride)
         template_set(self.templates)
         return self
 

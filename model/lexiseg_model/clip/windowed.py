@@ -24,6 +24,14 @@ from lexiseg_model.types import InputSize, Precision
 LATTICE = 4  # pixels of the canvas per score, when fast
 
 
+def require_windows(window: int | None, stride: int | None) -> None:
+    """Check a card's windows in pixels; ValueError where one of the two is missing, or windows leave gaps."""
+    if (window is None) != (stride is None):
+        raise ValueError("window and stride come together, or neither")
+    if window is not None and stride is not None and stride > window:
+        raise ValueError(f"stride {stride} beyond window {window} leaves gaps")
+
+
 def plan_windows(
     rgb: NDArray[np.uint8],
     limits: InputSize,

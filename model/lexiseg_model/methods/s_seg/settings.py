@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lexiseg_model.clip import windowed
 from lexiseg_model.clip.text_side import template_set
 
 Pooling = Literal["mean_then_project", "project_then_mean"]
@@ -81,9 +82,6 @@ class SSegSettings(SSegSizes):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if (self.window is None) != (self.stride is None):
-            raise ValueError("window and stride come together, or neither")
-        if self.window is not None and self.stride is not None and self.stride > self.window:
-            raise ValueError(f"stride {self.stride} beyond window {self.window} leaves gaps")
+        windowed.require_windows(self.window, self.stride)
         template_set(self.templates)
         return self
