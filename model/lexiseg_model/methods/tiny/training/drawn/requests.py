@@ -68,7 +68,7 @@ def source_of(pack: Pack, share: float, table: TextTable, balance: float, same_m
         share: of the examples.
         table: concepts and texts.
         balance: a class's weight in a pixel's loss is frequency ** -balance.
-        same_meaning: likeness from which a background word steps aside.
+        same_meaning: cosine with a class of the pack at which a background word is dropped.
         repeat: a class is drawn with its number of photographs ** (1 - repeat).
     """
     names = np.array([table.index[name] for name in pack.names], np.int64)
