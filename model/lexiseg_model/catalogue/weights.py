@@ -70,22 +70,18 @@ def require_names(whose: str, state: Collection[str], needed: Collection[str], o
         raise WeightsError(f"not the weights of {whose}: missing {_listed(missing)}; unexpected {_listed(unknown)}")
 
 
-def require_tensors(
-    whose: str, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], called: Mapping[str, str] | None = None
-) -> None:
+def require_tensors(whose: str, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     """Raises WeightsError where tensors are missing, unknown or of another shape.
 
     Args:
         whose: weights they should be, for the message.
         state: the tensors that came.
         wanted: tensors of the same names and shapes.
-        called: names of tensors in the file they come from, where these differ, for the message.
     """
     require_names(whose, state, wanted)
     for name, value in wanted.items():
         if value.shape != state[name].shape:
-            known_as = (called or {}).get(name, name)
-            raise WeightsError(f"{known_as} is {list(state[name].shape)}; expected {list(value.shape)}")
+            raise WeightsError(f"{name} is {list(state[name].shape)}; expected {list(value.shape)}")
 
 
 def with_counters(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -96,7 +96,7 @@ def _pass(
     places = Places.of_points(points, positive)
     if boxes is not None:
         return network.together(features, Places.of_boxes(boxes).beside(places), canvas)
-    tokens = network.prompt_encoder.together(places, features.masks, canvas)
+    tokens = network.predictor.prompt_encoder.together(places, features.masks, canvas)
     return network.decode(features, compatibility.misread(tokens) if mode == "released" else tokens)
 
 

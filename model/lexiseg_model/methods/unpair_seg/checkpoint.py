@@ -1,15 +1,13 @@
-"""Conversion between the authors' stage-one checkpoint and our flat state dict, in both directions.
+"""Weights of Unpair-Seg as one flat state, by the names of the authors' stage-one checkpoint.
 
-Theirs: `{"model": ...}` as detectron2 writes it, 358 learned tensors under `sem_seg_head.` and CLIP's 543, both towers
-in open_clip's names, under `backbone.clip_model.`. Ours: `clip.*`, `masks.*` (`network.PromptableMasks`), and
-`adapter.*` (`trunk.RegionAdapter`) after stage two, for which the authors have no layout.
+That is `{"model": ...}` as detectron2 writes it: 358 learned tensors under `sem_seg_head.` (`network.PromptableMasks`),
+and CLIP's 543, both towers in open_clip's names, under `backbone.clip_model.`. After stage two, for which the authors
+have no layout, `adapter.*` (`trunk.RegionAdapter`) is added.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import open_clip
@@ -21,28 +19,14 @@ from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, read_tensors
 from lexiseg_model.clip.towers import ClipTowers, from_state
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter
-from lexiseg_model.methods.unpair_seg.names import OURS, THEIRS, depth_of, learned_names
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, Sizes, sizes_of
 
 State = dict[str, Tensor]
 
-CLIP, MASKS, ADAPTER = "clip.", "masks.", "adapter."  # our prefixes
-OFFICIAL_CLIP = "backbone.clip_model."
+CLIP, MASKS, ADAPTER = "backbone.clip_model.", "sem_seg_head.", "adapter."
 # Written along by some versions: numbers of the preprocessing, no weights.
 DERIVED = ("pixel_mean", "pixel_std")
-AS_THEY_ARE: Mapping[str, str] = MappingProxyType({})
-
-
-class Weights(NamedTuple):
-    """Of a file: the flat `state`, what the file calls the tensors of it that it holds, and who trained them.
-
-    `own` is a training with this project's names, the authors' otherwise.
-    """
-
-    state: State
-    names: dict[str, str]
-    own: bool
 
 
 class Restored(NamedTuple):
@@ -58,62 +42,34 @@ class Restored(NamedTuple):
         return config["embed_dim"]
 
 
-def read_weights(path: Path, clip: State | None = None) -> Weights:
-    """What a file holds: the authors' stage one, or stages one and two of a training of ours.
+def flat_state(clip: State, masks: State, adapter: State | None = None) -> State:
+    """CLIP's towers, `PromptableMasks` and the adapter of stage two as one state."""
+    parts = {CLIP: clip, MASKS: masks, ADAPTER: adapter or {}}
+    return {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
 
-    Wrappers that training puts around a network's names, and the tensors of its losses, are left out.
+
+def read_weights(path: Path, clip: State | None = None) -> State:
+    """The flat state of a file, in float32: the authors' stage one, or a training of one or two stages.
+
+    Wrappers that training puts around a network's names, and the tensors of its losses, are left out. What is missing
+    is looked at by `restore`.
 
     Args:
-        path: theirs as detectron2 writes it, `{"model": ...}`, or bare; ours a state dict or safetensors.
+        path: as detectron2 writes it, `{"model": ...}`, a state dict, or safetensors.
         clip: both towers in open_clip's names; None where the file holds them.
 
     Raises:
-        WeightsError: no such file, it holds other things than tensors, or these are not the model's, or its towers are
-            others than `clip`.
+        WeightsError: no such file, it holds other things than tensors, some are unknown, there are no towers, or they
+            are others than `clip`.
     """
-    weights = read_tensors(path) if path.suffix == ".safetensors" else read_bare_or_wrapped(path, "Unpair-Seg")
-    saved = {inside: name for name, inside in names_in_network(weights).items()}
-    weights = {inside: weights[name] for inside, name in saved.items()}
-    own = any(name.startswith(MASKS) for name in weights)
+    saved = read_tensors(path) if path.suffix == ".safetensors" else read_bare_or_wrapped(path, "Unpair-Seg")
+    state = {inside: saved[name].float() for name, inside in names_in_network(saved).items() if inside not in DERIVED}
     with naming_files(path):
-        state = _of_training(weights, clip) if own else from_official(weights, clip)
-    if own:
-        return Weights(state, {name: saved[name] for name in state if name in saved}, own)
-    names = learned_names(depth_of(weights, THEIRS))
-    return Weights(state, {MASKS + ours: saved[theirs] for ours, theirs in names.items()}, own)
-
-
-def from_official(official: State, clip: State | None = None) -> State:
-    """The authors' weights and CLIP's towers as one flat state of ours.
-
-    Args:
-        official: tensors by the authors' names.
-        clip: both towers in open_clip's names; None where `official` holds them.
-
-    Returns:
-        float32 tensors; shapes are looked at by `restore`.
-
-    Raises:
-        WeightsError: tensors are missing or unknown, or there are no towers.
-    """
-    towers = {
-        name.removeprefix(OFFICIAL_CLIP): value for name, value in official.items() if name.startswith(OFFICIAL_CLIP)
+        require_names("Unpair-Seg", state, [name for name in state if name.startswith((CLIP, MASKS, ADAPTER))])
+        towers = _only_towers(_under(CLIP, state), clip)
+    return {name: value for name, value in state.items() if not name.startswith(CLIP)} | {
+        CLIP + name: value.float() for name, value in towers.items()
     }
-    learned = {
-        name: value for name, value in official.items() if not name.startswith(OFFICIAL_CLIP) and name not in DERIVED
-    }
-    names = learned_names(depth_of(learned, THEIRS))
-    require_names("stage one of Unpair-Seg", learned, names.values())
-    towers = _only_towers(towers, clip)
-    state = {MASKS + ours: learned[theirs].float() for ours, theirs in names.items()}
-    return state | {CLIP + name: value.float() for name, value in towers.items()}
-
-
-def _of_training(weights: State, clip: State | None) -> State:
-    require_names("Unpair-Seg", weights, [name for name in weights if name.startswith((CLIP, MASKS, ADAPTER))])
-    learned = {name: value.float() for name, value in weights.items() if not name.startswith(CLIP)}
-    towers = _only_towers(_under(CLIP, weights), clip)
-    return learned | {CLIP + name: value.float() for name, value in towers.items()}
 
 
 def _only_towers(inside: State, beside: State | None) -> State:
@@ -136,29 +92,12 @@ def _only_towers(inside: State, beside: State | None) -> State:
     return inside or beside
 
 
-def to_official(state: State) -> State:
-    """A state of ours in the authors' names, CLIP's towers with it; stage two's adapter is left out.
-
-    Raises:
-        WeightsError: tensors are missing or unknown.
-    """
-    learned = {name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))}
-    learned = {name.removeprefix(MASKS): value for name, value in learned.items()}
-    names = learned_names(depth_of(learned, OURS))
-    require_names("this model", learned, names)
-    official = {theirs: learned[ours] for ours, theirs in names.items()}
-    return official | {
-        OFFICIAL_CLIP + name.removeprefix(CLIP): value for name, value in state.items() if name.startswith(CLIP)
-    }
-
-
-def restore(state: State, architecture: str = ARCHITECTURE, names: Mapping[str, str] = AS_THEY_ARE) -> Restored:
+def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
     """Builds the model of a flat state, with an adapter if the state has one. Sizes are read off the weights.
 
     Args:
-        state: of `from_official`, `flat_state` or training.
+        state: of `read_weights` or `flat_state`.
         architecture: open_clip's name of the CLIP in it, a ConvNeXt.
-        names: what tensors of stages one and two are called where they come from, if otherwise; for messages.
 
     Raises:
         OptionError: open_clip knows no such architecture.
@@ -166,52 +105,40 @@ def restore(state: State, architecture: str = ARCHITECTURE, names: Mapping[str, 
     """
     towers = from_state(architecture, _under(CLIP, state), quick_gelu=False)
     trunk = ClipTrunk(towers.visual)
-    learned = {name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))}
-    masks = restore_masks(learned, names)
+    masks = restore_masks({name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))})
     if masks.sizes.channels != trunk.channels:
         expected, got = list(masks.sizes.channels), list(trunk.channels)
         raise WeightsError(f"stage one was trained over maps of {expected} channels; {architecture} has {got}")
     of_adapter = {name: value for name, value in state.items() if name.startswith(ADAPTER)}
-    adapter = _restore_adapter(of_adapter, masks.sizes, names) if of_adapter else None
+    adapter = _restore_adapter(of_adapter, masks.sizes) if of_adapter else None
     network = UnpairSegNetwork(trunk, masks, adapter)
     return Restored(towers, network.eval().requires_grad_(False))
 
 
-def restore_masks(state: State, names: Mapping[str, str] = AS_THEY_ARE) -> PromptableMasks:
-    """The learned part of stage one alone, from `masks.*`; names and errors as `restore`."""
-    called = {name.removeprefix(MASKS): names.get(name, name) for name in state}
-    sizes = sizes_of(_under(MASKS, state), called)
+def restore_masks(state: State) -> PromptableMasks:
+    """The learned part of stage one alone, from `sem_seg_head.*`; errors as `restore`."""
+    sizes = sizes_of(_under(MASKS, state))
     with Undrawn():
         masks = PromptableMasks(sizes)
-    _fill(masks, MASKS, state, names)
+    _fill(masks, MASKS, state)
     return masks.eval().requires_grad_(False)
-
-
-def flat_state(restored: Restored) -> State:
-    """Back from a model: the state that `restore` takes."""
-    network = restored.network
-    parts = [(CLIP, restored.towers.state), (MASKS, network.masks.state_dict())]
-    if network.adapter is not None:
-        parts.append((ADAPTER, network.adapter.state_dict()))
-    return {prefix + name: value for prefix, part in parts for name, value in part.items()}
 
 
 def _under(prefix: str, state: State) -> State:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
-def _restore_adapter(state: State, sizes: Sizes, names: Mapping[str, str]) -> RegionAdapter:
+def _restore_adapter(state: State, sizes: Sizes) -> RegionAdapter:
     first = state.get(f"{ADAPTER}inputs.0.weight")
     if first is None:
         raise WeightsError(f"the adapter lacks {ADAPTER}inputs.0.weight, which tells its width")
     blocks = {name.split(".")[1] for name in _under(ADAPTER, state) if name.startswith("blocks.")}
     adapter = RegionAdapter(sizes.channels, sizes.width, width=len(first), blocks=len(blocks))
-    _fill(adapter, ADAPTER, state, names)
+    _fill(adapter, ADAPTER, state)
     return adapter
 
 
-def _fill(module: nn.Module, prefix: str, state: State, names: Mapping[str, str]) -> None:
+def _fill(module: nn.Module, prefix: str, state: State) -> None:
     """From tensors under a prefix and nothing else."""
-    wanted = {prefix + name: value for name, value in module.state_dict().items()}
-    require_tensors("this model", state, wanted, names)
+    require_tensors("this model", state, {prefix + name: value for name, value in module.state_dict().items()})
     module.load_state_dict(_under(prefix, state))

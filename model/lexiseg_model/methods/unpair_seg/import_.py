@@ -33,18 +33,19 @@ def read(options: Options) -> Imported:
     """
     checkpoint, architecture = options.checkpoint, options.architecture
     towers = from_files(architecture, options.clip, quick_gelu=False) if options.clip else None
-    weights = read_weights(checkpoint, None if towers is None else towers.state)
+    state = read_weights(checkpoint, None if towers is None else towers.state)
     with naming_files(checkpoint):
         # Shapes are checked before anything is written.
-        restored = restore(weights.state, architecture, weights.names)
+        restored = restore(state, architecture)
     card = own_card("unpair_seg")
     changes: dict[str, object] = {
         "lineage": imported_from(checkpoint, *options.clip),
         "embedding": restored.embedding,
         "settings": card.settings | {"architecture": restored.towers.architecture},
     }
+    adapter = restored.network.adapter
     published = restored.towers.architecture == ARCHITECTURE and restored.network.masks.sizes == PUBLISHED
-    if weights.own or not published:  # the authors released one checkpoint
+    if adapter is not None or not published:  # the authors released one checkpoint, of stage one
         whose = "that of the imported weights"
         changes |= {
             "summary": f"Masks for points, boxes and everything over {restored.towers.architecture}, named by CLIP.",
@@ -53,6 +54,6 @@ def read(options: Options) -> Imported:
             "commercial_use": "ask",
             "training_data": [whose],
         }
-    if restored.network.adapter is not None:
+    if adapter is not None:
         changes["limits"] = [limit for limit in card.limits if WITHOUT_ADAPTER not in limit]
-    return Imported(card.model_copy(update=changes), weights.state)
+    return Imported(card.model_copy(update=changes), state)

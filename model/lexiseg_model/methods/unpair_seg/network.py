@@ -27,8 +27,9 @@ class PromptableMasks(nn.Module):
         self.pixel_decoder = PixelDecoder(
             sizes.channels, width, heads, sizes.encoder_layers, sizes.encoder_feed_forward
         )
-        self.prompt_encoder = PromptEncoder(width)
-        self.mask_decoder = MaskDecoder(width, heads, sizes.decoder_layers, sizes.decoder_feed_forward)
+        self.predictor = MaskDecoder(
+            PromptEncoder(width), width, heads, sizes.decoder_layers, sizes.decoder_feed_forward
+        )
 
     def features(self, maps: Sequence[Tensor]) -> PixelFeatures:
         """The pass over the image: maps [B, channels, h, w] at strides 4, 8, 16, 32."""
@@ -43,19 +44,19 @@ class PromptableMasks(nn.Module):
             points: [B, Q, 2] (x, y) in pixels of the network's input.
             size: (height, width) of that input.
         """
-        return self.decode(features, self.prompt_encoder.points(points, features.masks, size))
+        return self.decode(features, self.predictor.prompt_encoder.points(points, features.masks, size))
 
     def boxes(self, features: PixelFeatures, boxes: Tensor, size: tuple[int, int]) -> Prediction:
         """One mask for each box [B, Q, 4], x0, y0, x1, y1."""
-        return self.decode(features, self.prompt_encoder.boxes(boxes, features.masks, size))
+        return self.decode(features, self.predictor.prompt_encoder.boxes(boxes, features.masks, size))
 
     def together(self, features: PixelFeatures, places: Places, size: tuple[int, int]) -> Prediction:
         """One mask for each set of places: points on and off the object, a box with points."""
-        return self.decode(features, self.prompt_encoder.together(places, features.masks, size))
+        return self.decode(features, self.predictor.prompt_encoder.together(places, features.masks, size))
 
     def decode(self, features: PixelFeatures, prompt: PromptTokens) -> Prediction:
         """Masks for encoded prompts."""
-        prediction: Prediction = self.mask_decoder(features, prompt)
+        prediction: Prediction = self.predictor(features, prompt)
         return prediction
 
 

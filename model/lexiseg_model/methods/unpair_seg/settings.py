@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,7 +14,6 @@ from torch import Tensor
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.masks.overlap_rule import OVERLAPS, OverlapRule
-from lexiseg_model.methods.unpair_seg.names import OURS, depth_of
 
 
 class Sizes(NamedTuple):
@@ -34,43 +32,37 @@ PUBLISHED = Sizes()
 
 NUMBERS_OF_A_HEAD = 3 * 4 * 2  # its offsets: levels x points x (x, y)
 GROUPS = 32  # of the norms, by which the width divides
+ENCODER, DECODER = "pixel_decoder.transformer.encoder.layers.", "predictor.transformer_ffn_layers."
 
 
-def sizes_of(state: Mapping[str, Tensor], called: Mapping[str, str] = MappingProxyType({})) -> Sizes:
-    """The sizes of a state dict of `PromptableMasks`.
-
-    What is no size here follows from these, and is compared when a network is filled.
-
-    Args:
-        state: of the module.
-        called: other names that tensors of it are told of by.
+def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
+    """The sizes of a state dict of `PromptableMasks`; all other shapes follow from these.
 
     Raises:
         WeightsError: a tensor that tells a size is missing, or tells one that cannot be.
     """
-    depth = depth_of(state, OURS)
 
     def shape(name: str, axes: int) -> tuple[int, ...]:
-        tensor, name_in_file = state.get(name), called.get(name, name)
+        tensor = state.get(name)
         if tensor is None:
-            raise WeightsError(f"not the weights of this model: missing {name_in_file}")
+            raise WeightsError(f"not the weights of this model: missing {name}")
         if tensor.ndim != axes:
-            raise WeightsError(f"{name_in_file} is {list(tensor.shape)}; expected {axes} axes")
+            raise WeightsError(f"{name} is {list(tensor.shape)}; expected {axes} axes")
         return tuple(tensor.shape)
 
-    width, fine = shape("pixel_decoder.lateral.conv.weight", 4)[:2]
-    coarse = [shape(f"pixel_decoder.inputs.{index}.0.weight", 4)[1] for index in (2, 1, 0)]
-    heads = shape("pixel_decoder.layers.0.attention.offsets.bias", 1)[0] // NUMBERS_OF_A_HEAD
+    def depth(layers: str) -> int:
+        return len({name.removeprefix(layers).partition(".")[0] for name in state if name.startswith(layers)})
+
+    width, fine = shape("pixel_decoder.adapter_1.weight", 4)[:2]
+    coarse = [shape(f"pixel_decoder.input_proj.{index}.0.weight", 4)[1] for index in (2, 1, 0)]
+    heads = shape(f"{ENCODER}0.self_attn.sampling_offsets.bias", 1)[0] // NUMBERS_OF_A_HEAD
     if width % GROUPS or not heads or width % heads:
         raise WeightsError(f"a width of {width} with {heads} heads; expected one that divides by {GROUPS} and by these")
+    encoder_feed_forward, decoder_feed_forward = (
+        shape(f"{layers}0.linear1.bias", 1)[0] for layers in (ENCODER, DECODER)
+    )
     return Sizes(
-        (fine, *coarse),
-        width,
-        heads,
-        depth.encoder,
-        shape("pixel_decoder.layers.0.up.bias", 1)[0],
-        depth.decoder,
-        shape("mask_decoder.layers.0.up.bias", 1)[0],
+        (fine, *coarse), width, heads, depth(ENCODER), encoder_feed_forward, depth(DECODER), decoder_feed_forward
     )
 
 

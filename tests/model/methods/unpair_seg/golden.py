@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, State, from_official, restore_masks
+from lexiseg_model.methods.unpair_seg.checkpoint import State, restore_masks
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from tests.golden import golden_inputs, golden_weights
@@ -48,8 +48,7 @@ def official() -> State:
 @cache
 def masks() -> PromptableMasks:
     """The learned part. Shared: never change it."""
-    state = from_official(official(), {"logit_scale": torch.zeros(())})
-    return restore_masks({name: value for name, value in state.items() if not name.startswith(CLIP)})
+    return restore_masks(official())
 
 
 @cache

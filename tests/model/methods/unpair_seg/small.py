@@ -19,10 +19,10 @@ from lexiseg_model import catalogue
 from lexiseg_model.clip.towers import from_state
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features
-from lexiseg_model.methods.unpair_seg.checkpoint import Restored, State, flat_state, restore
+from lexiseg_model.methods.unpair_seg.checkpoint import State, flat_state, restore
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter
-from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
+from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.segmenter import TextBank
@@ -97,7 +97,7 @@ def state(*, adapted: bool = False) -> State:
         adapter = RegionAdapter(trunk.channels, WIDTH, width=32, blocks=1) if adapted else None
         if adapter is not None:
             torch.nn.init.normal_(adapter.output.weight)
-    return flat_state(Restored(towers, UnpairSegNetwork(trunk, masks, adapter)))
+    return flat_state(towers.state, masks.state_dict(), None if adapter is None else adapter.state_dict())
 
 
 # Random weights think little of their masks, and these are ragged.

@@ -26,7 +26,7 @@ IMAGE = (300, 400)  # of the grid's case
 @cache
 @torch.inference_mode()
 def tokens(kind: str) -> PromptTokens:
-    encoder, maps = golden.masks().prompt_encoder, golden.features().masks
+    encoder, maps = golden.masks().predictor.prompt_encoder, golden.features().masks
     if kind == "multi":
         places = Places.of_points(golden.prompt("multi_points"), golden.prompt("multi_sign") > 0)
         return encoder.together(places, maps, golden.SIZE)
@@ -38,7 +38,7 @@ def tokens(kind: str) -> PromptTokens:
 @torch.inference_mode()
 def layers() -> list[Prediction]:
     """Of the three points, after every layer."""
-    return golden.masks().mask_decoder.every_layer(golden.features(), tokens("points"))
+    return golden.masks().predictor.every_layer(golden.features(), tokens("points"))
 
 
 @cache

@@ -2,6 +2,7 @@
 
 As in Mask2Former, a layer attends only inside the mask of the layer before. Two differences: prompts never attend to
 each other, and the tokens of one prompt share their attention mask. So an answer does not depend on other prompts.
+Parameters have the names of the authors' checkpoint.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
-from lexiseg_model.methods.unpair_seg.layers.prompts import GRANULARITIES, FourierPositions, PromptTokens
+from lexiseg_model.methods.unpair_seg.layers.prompts import GRANULARITIES, FourierPositions, PromptEncoder, PromptTokens
 
 MASK_THRESHOLD = 0.5  # probability from which a pixel belongs to a mask, and may be looked at
 
@@ -50,11 +51,12 @@ class Attention(nn.Module):
 
 
 class NormedAttention(nn.Module):
-    """Attention, what was there added, and a norm behind."""
+    """Attention, what was there added, and a norm behind; `name` is that of the attention among the parameters."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, name: str = "self_attn") -> None:
         super().__init__()
-        self.attention = Attention(width, heads)
+        self._name = name
+        self.add_module(name, Attention(width, heads))
         self.norm = nn.LayerNorm(width)
 
     def forward(
@@ -62,41 +64,23 @@ class NormedAttention(nn.Module):
     ) -> Tensor:
         """Tokens and their positions [N, Q, C], keys and values [N, S, C] -> [N, Q, C]; `seen` [N, Q, S]."""
         queries = tokens if query_positions is None else tokens + query_positions
-        normed: Tensor = self.norm(tokens + self.attention(queries, keys, values, seen))
+        normed: Tensor = self.norm(tokens + getattr(self, self._name)(queries, keys, values, seen))
         return normed
 
 
-class DecoderLayer(nn.Module):
-    """Looks at the image, then at the prompt's other tokens, then thinks: [B, Q, K, C] -> same."""
+class FeedForward(nn.Module):
+    """Two linear layers, what was there added, and a norm behind: [..., C] -> same."""
 
-    def __init__(self, width: int, heads: int, feed_forward: int) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.across = NormedAttention(width, heads)
-        self.within = NormedAttention(width, heads)
-        self.up = nn.Linear(width, feed_forward)
-        self.down = nn.Linear(feed_forward, width)
+        self.linear1 = nn.Linear(width, hidden)
+        self.linear2 = nn.Linear(hidden, width)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, tokens: Tensor, start: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
-        """One layer.
-
-        Args:
-            tokens: [B, Q, K, C].
-            start: [B, Q, K, C], the tokens as the prompt gave them; they stand for positions.
-            keys, values: [B, S, C] of one level.
-            seen: [B, Q, S] bool, what the tokens of each prompt may look at.
-
-        Returns:
-            [B, Q, K, C].
-        """
-        n_tokens, width = tokens.shape[2:]
-        flat, places = tokens.flatten(1, 2), start.flatten(1, 2)
-        flat = self.across(flat, places, keys, values, seen.repeat_interleave(n_tokens, 1))
-        by_prompt, places = (x.view(-1, n_tokens, width) for x in (flat, places))  # [B * Q, K, C]
-        by_prompt = self.within(by_prompt, places, by_prompt + places, by_prompt)
-        by_prompt = self.norm(by_prompt + self.down(F.relu(self.up(by_prompt))))
-        shaped: Tensor = by_prompt.view(tokens.shape)
-        return shaped
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[..., C] -> [..., C]."""
+        normed: Tensor = self.norm(tokens + self.linear2(F.relu(self.linear1(tokens))))
+        return normed
 
 
 class Perceptron(nn.Module):
@@ -117,58 +101,94 @@ class MaskDecoder(nn.Module):
     """Prompt tokens and pixel features -> masks, after every layer or at the end."""
 
     def __init__(
-        self, width: int = 256, heads: int = 8, depth: int = 9, feed_forward: int = 2048, levels: int = 3
+        self,
+        prompt_encoder: PromptEncoder,
+        width: int = 256,
+        heads: int = 8,
+        depth: int = 9,
+        feed_forward: int = 2048,
+        levels: int = 3,
     ) -> None:
         super().__init__()
-        self.positions = FourierPositions(width)
-        self.level = nn.Parameter(torch.randn(levels, width))
-        self.first = NormedAttention(width, heads)
-        self.layers = nn.ModuleList(DecoderLayer(width, heads, feed_forward) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
-        self.to_masks = nn.Conv2d(width, width, 1)
-        self.mask_heads = nn.ModuleList(Perceptron(width, width) for _ in range(1 + GRANULARITIES))
-        self.quality_heads = nn.ModuleList(Perceptron(width, 1) for _ in range(1 + GRANULARITIES))
+        self.prompt_encoder = prompt_encoder
+        self.pe_layer = FourierPositions(width)
+        self.level_embed = nn.Embedding(levels, width)
+        self.extra_self_attention_layer = NormedAttention(width, heads)
+        self.transformer_cross_attention_layers = nn.ModuleList()
+        self.transformer_self_attention_layers = nn.ModuleList()
+        self.transformer_ffn_layers = nn.ModuleList()
+        for _ in range(depth):
+            self.transformer_cross_attention_layers.append(NormedAttention(width, heads, "multihead_attn"))
+            self.transformer_self_attention_layers.append(NormedAttention(width, heads))
+            self.transformer_ffn_layers.append(FeedForward(width, feed_forward))
+        self.decoder_norm = nn.LayerNorm(width)
+        self.feat_embed = nn.Conv2d(width, width, 1)
+        self.mask_embed = nn.ModuleList(Perceptron(width, width) for _ in range(1 + GRANULARITIES))
+        self.iou_embed = nn.ModuleList(Perceptron(width, 1) for _ in range(1 + GRANULARITIES))
 
     def forward(self, features: PixelFeatures, prompt: PromptTokens) -> Prediction:
         """Tokens [B, Q, K, C] of prompts -> `masks` [B, Q, M, H/4, W/4], `quality` [B, Q, M] after the last layer."""
-        maps = self.to_masks(features.masks)
+        maps = self.feat_embed(features.masks)
         *_, last = self._states(features, prompt, maps)
         return self._predict(last, prompt, maps)
 
     def every_layer(self, features: PixelFeatures, prompt: PromptTokens) -> list[Prediction]:
         """Masks before the first layer and after each: what deep supervision trains."""
-        maps = self.to_masks(features.masks)
+        maps = self.feat_embed(features.masks)
         return [self._predict(tokens, prompt, maps) for tokens in self._states(features, prompt, maps)]
 
     def _states(self, features: PixelFeatures, prompt: PromptTokens, maps: Tensor) -> Iterator[Tensor]:
         """Tokens [B, Q, K, C] before the first layer and after each."""
-        levels = [self._level(*each) for each in zip(features.levels, self.level, strict=True)]
+        levels = [self._level(*each) for each in zip(features.levels, self.level_embed.weight, strict=True)]
         # Masks are linear in the maps: made from smaller maps, they are the masks made smaller, for a fraction.
         with torch.no_grad():
             small = [_resized(maps, (each.shape[2], each.shape[3])) for each in features.levels]
         start = prompt.tokens
         by_prompt = start.flatten(0, 1)
-        tokens = self.first(by_prompt, None, by_prompt, by_prompt).view(start.shape)
+        tokens = self.extra_self_attention_layer(by_prompt, None, by_prompt, by_prompt).view(start.shape)
         yield tokens
-        for index, layer in enumerate(self.layers):
+        for index in range(len(self.transformer_ffn_layers)):
             at = index % len(levels)
             with torch.no_grad():
                 seen = visible(torch.einsum("bqmc,bchw->bqmhw", self._mask_vectors(tokens, prompt), small[at]))
-            tokens = layer(tokens, start, *levels[at], seen)
+            tokens = self._layer(index, tokens, start, *levels[at], seen)
             yield tokens
+
+    def _layer(self, index: int, tokens: Tensor, start: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
+        """Looks at the image, then at the prompt's other tokens, then thinks.
+
+        Args:
+            index: of the layer.
+            tokens: [B, Q, K, C].
+            start: [B, Q, K, C], the tokens as the prompt gave them; they stand for positions.
+            keys, values: [B, S, C] of one level.
+            seen: [B, Q, S] bool, what the tokens of each prompt may look at.
+
+        Returns:
+            [B, Q, K, C].
+        """
+        n_tokens, width = tokens.shape[2:]
+        flat, places = tokens.flatten(1, 2), start.flatten(1, 2)
+        seen = seen.repeat_interleave(n_tokens, 1)
+        flat = self.transformer_cross_attention_layers[index](flat, places, keys, values, seen)
+        by_prompt, places = (x.view(-1, n_tokens, width) for x in (flat, places))  # [B * Q, K, C]
+        within = self.transformer_self_attention_layers[index]
+        by_prompt = within(by_prompt, places, by_prompt + places, by_prompt)
+        shaped: Tensor = self.transformer_ffn_layers[index](by_prompt).view(tokens.shape)
+        return shaped
 
     def _level(self, maps: Tensor, mark: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [B, h * w, C] of a level."""
         values = maps.flatten(2).transpose(1, 2) + mark
-        return values + self.positions.grid(maps.shape[2], maps.shape[3]), values
+        return values + self.pe_layer.grid(maps.shape[2], maps.shape[3]), values
 
     def _mask_vectors(self, tokens: Tensor, prompt: PromptTokens) -> Tensor:  # [B, Q, K, C] -> [B, Q, M, C]
         pairs = zip(prompt.read, prompt.heads, strict=True)
-        return torch.stack([self.mask_heads[head](self.norm(tokens[:, :, token])) for token, head in pairs], 2)
+        return torch.stack([self.mask_embed[head](self.decoder_norm(tokens[:, :, token])) for token, head in pairs], 2)
 
     def _predict(self, tokens: Tensor, prompt: PromptTokens, maps: Tensor) -> Prediction:
         pairs = zip(prompt.read, prompt.heads, strict=True)
-        quality = torch.cat([self.quality_heads[head](self.norm(tokens[:, :, token])) for token, head in pairs], 2)
+        quality = torch.cat([self.iou_embed[head](self.decoder_norm(tokens[:, :, token])) for token, head in pairs], 2)
         return Prediction(torch.einsum("bqmc,bchw->bqmhw", self._mask_vectors(tokens, prompt), maps), quality)
 
 

@@ -1,11 +1,14 @@
-"""Pixel decoder: deformable attention (arXiv 2010.04159, eq. 3) over three levels of CLIP, and one fine level."""
+"""Pixel decoder: deformable attention (arXiv 2010.04159, eq. 3) over three levels of CLIP, and one fine level.
+
+Parameters have the names of the authors' checkpoint.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -23,10 +26,10 @@ class DeformableAttention(nn.Module):
     def __init__(self, width: int, heads: int, levels: int, points: int) -> None:
         super().__init__()
         self.heads, self.levels, self.points = heads, levels, points
-        self.offsets = nn.Linear(width, heads * levels * points * 2)
-        self.weights = nn.Linear(width, heads * levels * points)
-        self.values = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
+        self.sampling_offsets = nn.Linear(width, heads * levels * points * 2)
+        self.attention_weights = nn.Linear(width, heads * levels * points)
+        self.value_proj = nn.Linear(width, width)
+        self.output_proj = nn.Linear(width, width)
         self._start()
 
     def _start(self) -> None:
@@ -37,12 +40,17 @@ class DeformableAttention(nn.Module):
         steps = torch.arange(1, self.points + 1, dtype=torch.float32)
         places = directions[:, None, None] * steps[:, None]  # [heads, 1, points, 2]
         with torch.no_grad():
-            self.offsets.weight.zero_()
-            self.offsets.bias.copy_(places.expand(-1, self.levels, -1, -1).flatten())
-            for layer in (self.weights.weight, self.weights.bias, self.values.bias, self.output.bias):
+            self.sampling_offsets.weight.zero_()
+            self.sampling_offsets.bias.copy_(places.expand(-1, self.levels, -1, -1).flatten())
+            for layer in (
+                self.attention_weights.weight,
+                self.attention_weights.bias,
+                self.value_proj.bias,
+                self.output_proj.bias,
+            ):
                 layer.zero_()
-            nn.init.xavier_uniform_(self.values.weight)
-            nn.init.xavier_uniform_(self.output.weight)
+            nn.init.xavier_uniform_(self.value_proj.weight)
+            nn.init.xavier_uniform_(self.output_proj.weight)
 
     def forward(self, queries: Tensor, references: Tensor, sources: Tensor, sizes: Sequence[Size]) -> Tensor:
         """Attends.
@@ -59,11 +67,11 @@ class DeformableAttention(nn.Module):
         n, n_queries, width = queries.shape
         shape = (n, n_queries, self.heads, self.levels, self.points)
         extent = _extent(tuple(sizes), queries.dtype, queries.device)
-        offsets = self.offsets(queries).view(*shape, 2) / extent[:, None]
+        offsets = self.sampling_offsets(queries).view(*shape, 2) / extent[:, None]
         places = references[:, None, None, None] + offsets
-        weights = self.weights(queries).view(*shape[:3], -1).softmax(-1).view(shape)
-        values = self.values(sources).view(n, -1, self.heads, width // self.heads)
-        attended: Tensor = self.output(sample_levels(values, sizes, places, weights))
+        weights = self.attention_weights(queries).view(*shape[:3], -1).softmax(-1).view(shape)
+        values = self.value_proj(sources).view(n, -1, self.heads, width // self.heads)
+        attended: Tensor = self.output_proj(sample_levels(values, sizes, places, weights))
         return attended
 
 
@@ -118,30 +126,50 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, levels: int, feed_forward: int) -> None:
         super().__init__()
-        self.attention = DeformableAttention(width, heads, levels, POINTS)
-        self.attention_norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, feed_forward)
-        self.down = nn.Linear(feed_forward, width)
-        self.norm = nn.LayerNorm(width)
+        self.self_attn = DeformableAttention(width, heads, levels, POINTS)
+        self.norm1 = nn.LayerNorm(width)
+        self.linear1 = nn.Linear(width, feed_forward)
+        self.linear2 = nn.Linear(feed_forward, width)
+        self.norm2 = nn.LayerNorm(width)
 
     def forward(self, cells: Tensor, positions: Tensor, references: Tensor, sizes: Sequence[Size]) -> Tensor:
         """[N, S, width] -> same; positions [S, width], references [S, 2]."""
-        cells = self.attention_norm(cells + self.attention(cells + positions, references, cells, sizes))
-        encoded: Tensor = self.norm(cells + self.down(F.relu(self.up(cells))))
+        cells = self.norm1(cells + self.self_attn(cells + positions, references, cells, sizes))
+        encoded: Tensor = self.norm2(cells + self.linear2(F.relu(self.linear1(cells))))
         return encoded
 
 
-class NormedConvolution(nn.Module):
+class LevelEncoder(nn.Module):
+    """Lets the levels see each other."""
+
+    def __init__(self, width: int, heads: int, levels: int, depth: int, feed_forward: int) -> None:
+        super().__init__()
+        self.level_embed = nn.Parameter(torch.randn(levels, width))
+        layers = nn.ModuleList(EncoderLayer(width, heads, levels, feed_forward) for _ in range(depth))
+        self.encoder = nn.ModuleDict({"layers": layers})
+
+    def forward(self, levels: Sequence[Tensor], positions: FourierPositions) -> list[Tensor]:
+        """[N, width, h, w] of each level -> same."""
+        sizes = [(each.shape[2], each.shape[3]) for each in levels]
+        cells = torch.cat([each.flatten(2).transpose(1, 2) for each in levels], 1)  # [N, S, width]
+        places = torch.cat([positions.grid(*size) + mark for size, mark in zip(sizes, self.level_embed, strict=True)])
+        references = torch.cat([cell_centres(*size, cells.device) for size in sizes]).to(cells)
+        for layer in cast(nn.ModuleList, self.encoder["layers"]):
+            cells = layer(cells, places, references, sizes)
+        parts = torch.split(cells.transpose(1, 2), [h * w for h, w in sizes], -1)
+        return [part.reshape(*part.shape[:2], *size) for part, size in zip(parts, sizes, strict=True)]
+
+
+class FusionConvolution(nn.Conv2d):
     """Convolution without a bias, then a group norm: [N, C, h, w] -> [N, width, h, w]."""
 
     def __init__(self, channels: int, width: int, kernel: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, width, kernel, padding=kernel // 2, bias=False)
+        super().__init__(channels, width, kernel, padding=kernel // 2, bias=False)
         self.norm = nn.GroupNorm(NORM_GROUPS, width)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """[N, C, h, w] -> [N, width, h, w]."""
-        normed: Tensor = self.norm(self.conv(maps))
+        normed: Tensor = self.norm(super().forward(input))
         return normed
 
 
@@ -161,37 +189,24 @@ class PixelDecoder(nn.Module):
     ) -> None:
         super().__init__()
         fine, *coarse = channels
-        self.positions = FourierPositions(width)
-        self.inputs = nn.ModuleList(
+        self.pe_layer = FourierPositions(width)
+        self.input_proj = nn.ModuleList(
             nn.Sequential(nn.Conv2d(each, width, 1), LayerNorm2d(width, eps=CHANNEL_NORM_EPS))
             for each in reversed(coarse)
         )
-        self.level = nn.Parameter(torch.randn(len(coarse), width))
-        self.layers = nn.ModuleList(EncoderLayer(width, heads, len(coarse), feed_forward) for _ in range(depth))
-        self.lateral = NormedConvolution(fine, width, 1)
-        self.smooth = NormedConvolution(width, width, 3)
-        self.to_masks = nn.Conv2d(width, width, 1)
+        self.transformer = LevelEncoder(width, heads, len(coarse), depth, feed_forward)
+        self.adapter_1 = FusionConvolution(fine, width, 1)
+        self.layer_1 = FusionConvolution(width, width, 3)
+        self.mask_features = nn.Conv2d(width, width, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> PixelFeatures:
         """[N, channels, h, w] at strides 4, 8, 16, 32 -> `masks` [N, width, H/4, W/4], `levels` at 32, 16, 8."""
         # Places between cells are found to a small part of a pixel: half precision loses them.
         with torch.autocast(maps[0].device.type, enabled=False):
             fine, *coarse = (each.float() for each in maps)
-            levels = self._encode([project(each) for project, each in zip(self.inputs, reversed(coarse), strict=True)])
+            projected = [project(each) for project, each in zip(self.input_proj, reversed(coarse), strict=True)]
+            levels = self.transformer(projected, self.pe_layer)
             size = (fine.shape[2], fine.shape[3])
             lifted = F.interpolate(levels[-1], size=size, mode="bilinear", align_corners=False)
-            merged = F.relu(self.smooth(self.lateral(fine) + lifted))
-            return PixelFeatures(self.to_masks(merged), tuple(levels))
-
-    def _encode(self, levels: list[Tensor]) -> list[Tensor]:
-        """Lets three levels see each other."""
-        sizes = [(each.shape[2], each.shape[3]) for each in levels]
-        cells = torch.cat([each.flatten(2).transpose(1, 2) for each in levels], 1)  # [N, S, width]
-        positions = torch.cat(
-            [self.positions.grid(*size) + level for size, level in zip(sizes, self.level, strict=True)]
-        )
-        references = torch.cat([cell_centres(*size, cells.device) for size in sizes]).to(cells)
-        for layer in self.layers:
-            cells = layer(cells, positions, references, sizes)
-        parts = torch.split(cells.transpose(1, 2), [h * w for h, w in sizes], -1)
-        return [part.reshape(*part.shape[:2], *size) for part, size in zip(parts, sizes, strict=True)]
+            merged = F.relu(self.layer_1(self.adapter_1(fine) + lifted))
+            return PixelFeatures(self.mask_features(merged), tuple(levels))

@@ -1,7 +1,7 @@
 """Prompt encoder: position encoding, and tokens of clicks and boxes with the image features below them.
 
 A point is a box of a few pixels around it, so both are two corners. Learned tokens that become the masks follow: one
-for a box, four of different extent for a point.
+for a box, four of different extent for a point. Parameters have the names of the authors' checkpoint.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ CPU = torch.device("cpu")
 class FourierPositions(nn.Module):
     """Coordinates -> vectors of `width`, half sines and half cosines of random frequencies."""
 
-    matrix: Tensor
+    positional_encoding_gaussian_matrix: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.register_buffer("matrix", torch.randn(2, width // 2))
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, width // 2))
 
     def forward(self, places: Tensor) -> Tensor:
         """[..., 2] (x, y), 0..1 from edge to edge of the image -> [..., width]."""
-        angles = (2 * places - 1) @ self.matrix * (2 * math.pi)
+        angles = (2 * places - 1) @ self.positional_encoding_gaussian_matrix * (2 * math.pi)
         return torch.cat([angles.sin(), angles.cos()], -1)
 
     def grid(self, height: int, width: int) -> Tensor:
         """Of the centres of height x width cells, row by row: [height * width, width of the vectors]."""
-        vectors: Tensor = self(cell_centres(height, width, self.matrix.device).to(self.matrix))
+        matrix = self.positional_encoding_gaussian_matrix
+        vectors: Tensor = self(cell_centres(height, width, matrix.device).to(matrix))
         return vectors
 
 
@@ -103,12 +104,12 @@ class PromptEncoder(nn.Module):
 
     def __init__(self, width: int = 256) -> None:
         super().__init__()
-        self.positions = FourierPositions(width)
-        self.corner = nn.Parameter(torch.randn(1, 2, width))  # left top, right bottom
-        self.point = nn.Parameter(torch.randn(1, 1, width))
-        self.box = nn.Parameter(torch.randn(1, 1, width))
-        self.sign = nn.Parameter(torch.randn(2, width))  # of a point: negative, positive
-        self.mask = nn.Parameter(torch.randn(1, 1 + GRANULARITIES, width))  # one alone, then by extent
+        self.pos_emb = FourierPositions(width)
+        self.corner_emb = nn.Parameter(torch.randn(1, 2, width))  # left top, right bottom
+        self.point_emb = nn.Parameter(torch.randn(1, 1, width))
+        self.box_emb = nn.Parameter(torch.randn(1, 1, width))
+        self.attr_emb = nn.Embedding(2, width)  # of a point: negative, positive
+        self.mask_emb = nn.Parameter(torch.randn(1, 1 + GRANULARITIES, width))  # one alone, then by extent
 
     def points(self, points: Tensor, features: Tensor, size: tuple[int, int]) -> PromptTokens:
         """One positive point a prompt, to be answered by four masks.
@@ -142,14 +143,14 @@ class PromptEncoder(nn.Module):
         height, width = size
         boxes = places.boxes / places.boxes.new_tensor([width, height, width, height])
         corners = boxes.view(*boxes.shape[:-1], 2, 2)  # [B, Q, P, 2, 2]
-        signed = self.point[0, 0] + self.sign[places.is_positive.long()]
-        kinds = torch.where(places.is_point[..., None], signed, self.box[0, 0])
+        signed = self.point_emb[0, 0] + self.attr_emb(places.is_positive.long())
+        kinds = torch.where(places.is_point[..., None], signed, self.box_emb[0, 0])
         seen = _features_at(corners.mean(-2), features)
-        tokens: Tensor = self.positions(corners) + self.corner[0] + (kinds + seen)[..., None, :]
+        tokens: Tensor = self.pos_emb(corners) + self.corner_emb[0] + (kinds + seen)[..., None, :]
         return tokens.flatten(2, 3)
 
     def _with_masks(self, corners: Tensor, n_masks: int) -> Tensor:
-        return torch.cat([corners, self.mask[:, None, :n_masks].expand(*corners.shape[:2], -1, -1)], 2)
+        return torch.cat([corners, self.mask_emb[:, None, :n_masks].expand(*corners.shape[:2], -1, -1)], 2)
 
 
 def _features_at(places: Tensor, features: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.unpair_seg import proposals
 from lexiseg_model.methods.unpair_seg.canvas import Canvas
-from lexiseg_model.methods.unpair_seg.checkpoint import ADAPTER, CLIP, MASKS, Restored, read_weights, restore
+from lexiseg_model.methods.unpair_seg.checkpoint import ADAPTER, Restored, flat_state, read_weights, restore
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter, TrunkMaps, normalised
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
@@ -225,16 +225,10 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
 
     def _weights(self) -> dict[str, Tensor]:
         """Both stages and CLIP's towers, by the names that imports read."""
-        parts = {
-            CLIP: self.stage_one.towers.state,
-            MASKS: self.masks.state_dict(),
-            ADAPTER: {
-                name.removeprefix("adapter."): value
-                for name, value in self.average.items()
-                if name.startswith("adapter.")
-            },
+        adapter = {
+            name.removeprefix("adapter."): value for name, value in self.average.items() if name.startswith("adapter.")
         }
-        return {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
+        return flat_state(self.stage_one.towers.state, self.masks.state_dict(), adapter)
 
 
 def frozen_stage_one(path: Path, clip: Sequence[Path], architecture: str) -> Restored:
@@ -244,9 +238,8 @@ def frozen_stage_one(path: Path, clip: Sequence[Path], architecture: str) -> Res
         WeightsError: a file is missing, damaged, or of another model.
     """
     towers = from_files(architecture, tuple(clip), quick_gelu=False) if clip else None
-    weights = read_weights(path, None if towers is None else towers.state)
-    state = {name: value for name, value in weights.state.items() if not name.startswith(ADAPTER)}
-    return restore(state, architecture, weights.names)
+    state = read_weights(path, None if towers is None else towers.state)
+    return restore({name: value for name, value in state.items() if not name.startswith(ADAPTER)}, architecture)
 
 
 def _only(maps: TrunkMaps, index: int) -> TrunkMaps:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_files, from_hub
-from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, MASKS, to_official
+from lexiseg_model.methods.unpair_seg.checkpoint import flat_state
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
@@ -142,7 +142,9 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         """Four masks for each point, matched with the objects that it lies on."""
         side = batch.images.shape[-1]
         points = grid(self.recipe.prompts.grid, side).to(self.device).expand(len(targets), -1, -1)
-        predictions = self._decode(features, self.network.prompt_encoder.points(points, features.masks, (side, side)))
+        predictions = self._decode(
+            features, self.network.predictor.prompt_encoder.points(points, features.masks, (side, side))
+        )
         return self._loss_of(
             predictions, targets, match_points(predictions[0].masks, targets, points, self.recipe.matching)
         )
@@ -151,19 +153,23 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         """One mask for each box, which is for its own object."""
         side = batch.images.shape[-1]
         boxes = batch.boxes.to(self.device)
-        predictions = self._decode(features, self.network.prompt_encoder.boxes(boxes, features.masks, (side, side)))
+        predictions = self._decode(
+            features, self.network.predictor.prompt_encoder.boxes(boxes, features.masks, (side, side))
+        )
         return self._paired(predictions, targets, batch.boxed)
 
     def _several(self, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
         """One mask for several points together."""
         side = batch.images.shape[-1]
         places = Places.of_points(batch.points.to(self.device), batch.positive.to(self.device))
-        predictions = self._decode(features, self.network.prompt_encoder.together(places, features.masks, (side, side)))
+        predictions = self._decode(
+            features, self.network.predictor.prompt_encoder.together(places, features.masks, (side, side))
+        )
         return self._paired(predictions, targets, batch.pointed)
 
     def _decode(self, features: PixelFeatures, prompt: PromptTokens) -> list[Prediction]:
         """Predictions of every layer, the last one's first."""
-        *earlier, last = self.network.mask_decoder.every_layer(features, prompt)
+        *earlier, last = self.network.predictor.every_layer(features, prompt)
         return [last, *earlier]
 
     def _paired(self, predictions: list[Prediction], targets: list[Tensor], which: Tensor) -> Tensor:
@@ -187,10 +193,4 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
 
     def _weights(self) -> dict[str, Tensor]:
         """By the authors' names, CLIP's towers with it, as their file has them."""
-        return stage_one_file(self.average, self.towers.state)
-
-
-def stage_one_file(masks: dict[str, Tensor], clip: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of `PromptableMasks` and of CLIP's towers by the authors' names."""
-    learned = {MASKS + name: value for name, value in masks.items()}
-    return to_official(learned | {CLIP + name: value for name, value in clip.items()})
+        return flat_state(self.towers.state, self.average)

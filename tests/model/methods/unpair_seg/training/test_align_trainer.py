@@ -15,7 +15,6 @@ from torch import Tensor
 from lexiseg_model import catalogue
 from lexiseg_model.data.entities import LISTING, from_captions, plain_phrases, write_entities
 from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.methods.unpair_seg.checkpoint import to_official
 from lexiseg_model.methods.unpair_seg.layers.trunk import normalised
 from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
 from lexiseg_model.methods.unpair_seg.training.alignment import AlignmentSettings, EntityBatch, one_by_one
@@ -39,9 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     pairs = write_pairs(folder / "captions", 6)
     write_entities(open_pairs(pairs), pairs / LISTING, from_captions(plain_phrases))
-    save_file(
-        {name: value.contiguous() for name, value in to_official(small.state()).items()}, folder / "one.safetensors"
-    )
+    save_file({name: value.contiguous() for name, value in small.state().items()}, folder / "one.safetensors")
     return folder
 
 
@@ -142,7 +139,7 @@ def test_what_was_trained_imports_and_names_regions_as_it_serves(data: Path, tmp
     publish_aligned(trainer.recipe, weights)
     imported("unpair-seg", "theirs", tmp_path, checkpoint=weights, architecture=small.ARCHITECTURE)
 
-    assert saved == {"clip", "masks", "adapter"}
+    assert saved == {"backbone", "sem_seg_head", "adapter"}
     mine, theirs = (catalogue.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
     plan = mine.plan(np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8))
     masks = torch.randn(3, 12, 16, generator=torch.Generator().manual_seed(0))

@@ -113,7 +113,7 @@ def test_everything_but_the_tower_is_trained(data: Path, tmp_path: Path) -> None
     assert all(torch.equal(value, tower[name]) for name, value in trainer.trunk.state_dict().items())
     still = {name for name, value in trainer.network.named_parameters() if torch.equal(value, before[name])}
     # Of the heads for masks of a point, those learn that were matched.
-    of_points = tuple(f"mask_decoder.{kind}_heads.{head}." for kind in ("mask", "quality") for head in range(1, 5))
+    of_points = tuple(f"predictor.{kind}_embed.{head}." for kind in ("mask", "iou") for head in range(1, 5))
     assert {name for name in still if not name.startswith(of_points)} == set()
     assert len(still) < sum(name.startswith(of_points) for name in before)
 
