@@ -31,71 +31,15 @@ _CLIP_SCALE = "clip.logit_scale"  # TCL drops it, having temperatures of its own
 _OPENAI_SCALE = math.log(100.0)  # where OpenAI's training ended, at its upper bound
 
 
-def _pairs(*names: str) -> list[str]:
-    return [f"{name}.{part}" for name in names for part in ("weight", "bias")]
-
-
-def _block(ours: str, theirs: str) -> dict[str, str]:
-    names = ["attn.in_proj_weight", "attn.in_proj_bias", *_pairs("attn.out_proj", "ln_1", "ln_2")]
-    names += _pairs("mlp.c_fc", "mlp.c_proj")
-    return {ours + name: theirs + name for name in names}
-
-
-def _learned(depth: int) -> dict[str, str]:
-    encoder = "masker.image_encoder."
-    table = _block("grounder.block.", f"{encoder}backbone.transformer.resblocks.{depth - 1}.")
-    for stage in range(STAGES):
-        for ours, theirs in (("first", "conv"), ("second", "conv2")):
-            place, named = f"grounder.stages.{stage}.{ours}.", f"{encoder}decoder.decoder.net.{stage}.{theirs}."
-            table |= {place + name: named + name for name in _pairs("norm", "conv")}
-            table[f"{place}gate"] = f"{named}gate.gate"
-    projection = f"{encoder}decoder.image_proj."
-    table |= {f"grounder.projection.{name}": projection + name.replace("norm", "ln") for name in _pairs("norm")}
-    return table | {
-        "grounder.projection.matrix": f"{projection}proj",
-        "sim2mask.scale": "masker.sim2mask.w",
-        "sim2mask.bias": "masker.sim2mask.b",
-    }
-
-
-def _towers(depth: int, text_depth: int) -> dict[str, str]:
-    image, text = "clip_image_encoder.clip_visual.", "clip_text_encoder."
-    table: dict[str, str] = {}
-    for ours, theirs, blocks in (("clip.visual.", image, depth), ("clip.", text, text_depth)):
-        for index in range(blocks):
-            inside = f"transformer.resblocks.{index}."
-            table |= _block(ours + inside, theirs + inside)
-    of_image = ["class_embedding", "positional_embedding", "conv1.weight", *_pairs("ln_pre")]
-    of_text = ["positional_embedding", "text_projection", "token_embedding.weight", *_pairs("ln_final")]
-    table |= {f"clip.visual.{name}": image + name for name in of_image}
-    table |= {f"clip.{name}": text + name for name in of_text}
-    # The end of CLIP's image tower is a module of its own in TCL.
-    end = "clip_image_encoder.clip_proj."
-    table |= {f"clip.visual.{name}": end + name.replace("ln_post", "ln") for name in _pairs("ln_post")}
-    return table | {"clip.visual.proj": f"{end}proj"}
-
-
-class Names(NamedTuple):
-    """Ours -> theirs."""
-
-    learned: dict[str, str]  # of ViT-B-16, 37: what the released file holds
-    towers: dict[str, str]  # 301
-
-    @property
-    def all(self) -> dict[str, str]:
-        """These and the temperatures of the losses."""
-        return self.learned | TEMPERATURES | self.towers
-
-
-TEMPERATURES = {
-    "losses.image_contrast.log_scale": "tcli_loss.logit_scale",
-    "losses.feature_contrast.log_scale": "tclf_loss.logit_scale",
-}
+ENCODER, DECODER = "masker.image_encoder.", "masker.image_encoder.decoder."
+Prefixes = list[tuple[str, str]]
 
 
 @cache
-def names_of(architecture: str = ARCHITECTURE) -> Names:
-    """Names of a TCL over that CLIP; the authors' number their blocks, the last one's number is in the learned part.
+def prefixes_of(architecture: str = ARCHITECTURE) -> Prefixes:
+    """How names begin, theirs and ours, over that CLIP; the first that fits counts.
+
+    The authors number CLIP's blocks, and the learned copy of the last one has its number.
 
     Raises:
         OptionError: open_clip knows no such architecture, or it is no plain vision transformer of patches of 16.
@@ -107,7 +51,31 @@ def names_of(architecture: str = ARCHITECTURE) -> Names:
             f"--architecture {architecture}; TCL reads plain transformers with patches of {PATCH} pixels, as "
             f"{ARCHITECTURE} is, the only one it was published for"
         )
-    return Names(_learned(vision["layers"]), _towers(vision["layers"], text["layers"]))
+    stages = [
+        (f"{DECODER}decoder.net.{stage}.{theirs}", f"grounder.stages.{stage}.{ours}")
+        for stage in range(STAGES)
+        for theirs, ours in (
+            ("conv.gate.gate", "first.gate"),
+            ("conv.", "first."),
+            ("conv2.gate.gate", "second.gate"),
+            ("conv2.", "second."),
+        )
+    ]
+    return [
+        (f"{ENCODER}backbone.transformer.resblocks.{vision['layers'] - 1}.", "grounder.block."),
+        *stages,
+        (f"{DECODER}image_proj.ln.", "grounder.projection.norm."),
+        (f"{DECODER}image_proj.proj", "grounder.projection.matrix"),
+        ("masker.sim2mask.w", "sim2mask.scale"),
+        ("masker.sim2mask.b", "sim2mask.bias"),
+        ("tcli_loss.logit_scale", "losses.image_contrast.log_scale"),
+        ("tclf_loss.logit_scale", "losses.feature_contrast.log_scale"),
+        # The end of CLIP's image tower is a module of its own in TCL.
+        ("clip_image_encoder.clip_proj.ln.", "clip.visual.ln_post."),
+        ("clip_image_encoder.clip_proj.proj", "clip.visual.proj"),
+        ("clip_image_encoder.clip_visual.", "clip.visual."),
+        ("clip_text_encoder.", CLIP),
+    ]
 
 
 class Restored(NamedTuple):
@@ -135,22 +103,16 @@ def from_official(official: State, clip: State | None, architecture: str = ARCHI
         architecture: open_clip's name of the towers.
 
     Returns:
-        float32 tensors; shapes are looked at by `restore`.
+        float32 tensors; what is missing, and shapes, are looked at by `restore`.
 
     Raises:
-        WeightsError: tensors are missing or unknown, there are no towers, or `clip` is not what was trained over.
+        WeightsError: tensors are unknown, there are no towers, or `clip` is not what was trained over.
     """
-    learned, towers = names_of(architecture)
-    has_towers = not official.keys().isdisjoint(towers.values())
-    needed = [*learned.values(), *(towers.values() if has_towers else ())]
-    require_names("TCL", official, needed, optional=TEMPERATURES.values())
-    state = {
-        ours: official[theirs].float() for ours, theirs in names_of(architecture).all.items() if theirs in official
-    }
-    if has_towers:
+    state = {name: value.float() for name, value in _renamed(official, prefixes_of(architecture)).items()}
+    if any(name.startswith(CLIP) for name in state):
         state[_CLIP_SCALE] = torch.tensor(_OPENAI_SCALE)
         if clip is not None:
-            _require_same_towers(state, clip, towers)
+            _require_same_towers(state, clip)
         return state
     if clip is None:
         raise WeightsError(
@@ -166,11 +128,16 @@ def to_official(state: State, architecture: str = ARCHITECTURE) -> State:
     The released file holds only the learned part: the tensors that begin with `masker.`.
 
     Raises:
-        WeightsError: tensors are missing or unknown.
+        WeightsError: tensors are unknown.
     """
-    names = names_of(architecture)
-    require_names("this model", state, [*names.learned, *names.towers], optional=[*TEMPERATURES, _CLIP_SCALE])
-    return {names.all[name]: value for name, value in state.items() if name in names.all}
+    back = [(ours, theirs) for theirs, ours in prefixes_of(architecture)]
+    return _renamed({name: value for name, value in state.items() if name != _CLIP_SCALE}, back)
+
+
+def _renamed(state: State, prefixes: Prefixes) -> State:
+    found = {name: next((pair for pair in prefixes if name.startswith(pair[0])), None) for name in state}
+    require_names("TCL", state, [name for name, pair in found.items() if pair is not None])
+    return {pair[1] + name.removeprefix(pair[0]): state[name] for name, pair in found.items() if pair is not None}
 
 
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
@@ -196,13 +163,15 @@ def flat_state(restored: Restored) -> State:
     return learned | {CLIP + name: value for name, value in restored.towers.state.items()}
 
 
-def _require_same_towers(state: State, clip: State, towers: dict[str, str]) -> None:
+def _require_same_towers(state: State, clip: State) -> None:
     """Frozen towers are the same numbers; what may differ is the type that somebody stored them in."""
-    for name in towers:
+    for name, value in state.items():
+        if not name.startswith(CLIP) or name == _CLIP_SCALE:
+            continue
         beside = clip.get(name.removeprefix(CLIP))
-        if beside is None or beside.shape != state[name].shape or not _close(state[name], beside):
+        if (
+            beside is None
+            or beside.shape != value.shape
+            or not torch.allclose(value, beside.float(), rtol=1e-2, atol=1e-3)
+        ):
             raise WeightsError(f"this TCL was trained over another CLIP than the one given: {name} differs")
-
-
-def _close(ours: Tensor, beside: Tensor) -> bool:
-    return torch.allclose(ours, beside.float(), rtol=1e-2, atol=1e-3)

@@ -10,7 +10,7 @@ from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_
 from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.clip.towers import configuration, from_files, known_architecture
 from lexiseg_model.methods.tcl.blend import ARCHITECTURE, TclSettings
-from lexiseg_model.methods.tcl.checkpoint import from_official, names_of, read_official, restore
+from lexiseg_model.methods.tcl.checkpoint import from_official, prefixes_of, read_official, restore
 from lexiseg_model.types import ModelCard
 
 
@@ -34,7 +34,7 @@ def read(options: Options) -> Imported:
         OptionError: TCL cannot read that architecture.
     """
     architecture = known_architecture(options.architecture)
-    names_of(architecture)
+    prefixes_of(architecture)
     official = read_official(options.checkpoint)
     # Whatever CLIP it is, it is served as OpenAI's: one that says it was trained otherwise is refused.
     towers = from_files(architecture, options.clip, quick_gelu=True, allow_torchscript=True) if options.clip else None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.towers import ClipTowers, fresh_model
 from lexiseg_model.clip.vision import require_plain_vit
-from lexiseg_model.methods.tcl.checkpoint import State, names_of
+from lexiseg_model.methods.tcl.checkpoint import LOSSES, State, prefixes_of, to_official
 from lexiseg_model.methods.tcl.grounder import STRIDE, logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses
@@ -53,7 +53,7 @@ def empty(architecture: str, settings: LossSettings) -> Learned:
     Raises:
         OptionError: TCL cannot read that architecture.
     """
-    names_of(architecture)
+    prefixes_of(architecture)
     with torch.device("meta"):
         towers = ClipTowers(fresh_model(architecture, quick_gelu=True), architecture, quick_gelu=True)
         return Learned(TclNetwork(require_plain_vit(towers.visual)), settings)
@@ -77,5 +77,5 @@ def flat(learned: State) -> State:
 
 def official_names(learned: State, architecture: str) -> State:
     """What the released file holds, by its names: of a state of `Learned`, temperatures left aside."""
-    ours = flat(learned)
-    return {theirs: ours[name] for name, theirs in names_of(architecture).learned.items()}
+    ours = {name: value for name, value in flat(learned).items() if not name.startswith(LOSSES)}
+    return to_official(ours, architecture)

@@ -18,7 +18,7 @@ from lexiseg_model.device import Execution
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.files import write_durably
 from lexiseg_model.methods.tcl.blend import TclSettings, similarity
-from lexiseg_model.methods.tcl.checkpoint import CLIP, LOSSES, names_of, restore
+from lexiseg_model.methods.tcl.checkpoint import CLIP, LOSSES, prefixes_of, restore
 from lexiseg_model.methods.tcl.grounder import EPSILON
 from lexiseg_model.methods.tcl.import_ import card_over
 from lexiseg_model.methods.tcl.network import TclNetwork
@@ -45,7 +45,7 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
             WeightsError: the towers are missing, of another architecture, or trained with another activation.
             DatasetError: there are no pairs.
         """
-        names_of(recipe.architecture)
+        prefixes_of(recipe.architecture)
         self.towers = from_files(recipe.architecture, [recipe.clip], quick_gelu=True)
         torch.manual_seed(recipe.seed)
         self.tcl = TclNetwork(require_plain_vit(self.towers.visual))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.methods.tcl.blend import similarity
-from lexiseg_model.methods.tcl.checkpoint import names_of
+from lexiseg_model.methods.tcl.checkpoint import to_official
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.methods.tcl.training.losses import (
@@ -52,9 +52,7 @@ def step() -> tuple[Losses, dict[str, Tensor]]:
     losses.total.backward()
 
     parameters = dict(network.named_parameters()) | {f"losses.{name}": p for name, p in criterion.named_parameters()}
-    table = names_of().all
-    gradients = {table[name]: p.grad for name, p in parameters.items() if p.grad is not None}
-    return losses, gradients
+    return losses, to_official({name: p.grad for name, p in parameters.items() if p.grad is not None})
 
 
 @pytest.mark.parametrize("name", NAMES)
