@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.recipe import BUDGETS, CHECKPOINT, RunRecipe, require_same_recipe
 from lexiseg_model.training.schedule import Budget, Reached
 
@@ -102,13 +101,6 @@ def _read(path: Path, recipe: RunRecipe, device: torch.device) -> dict[str, Any]
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    processes = len(state["random"])
-    if "accumulation" in state["recipe"] and processes > 1:
-        # Such a run counted its batches by process; the same recipe would draw others today.
-        raise RecipeError(
-            f"{path} is of an older version: {processes} processes whose phases state a `batch` of each; expected "
-            "phases with a `global_batch`. Train into another folder with out=FOLDER, or finish it with that version"
-        )
     require_same_recipe(path, state["recipe"], recipe)
     return state
 

@@ -236,7 +236,7 @@ def require_same_recipe(path: Path, earlier: Mapping[str, Any], recipe: RunRecip
     Raises:
         RecipeError: settings outside `may_differ` differ; names each with both values.
     """
-    now, earlier = recipe.model_dump(mode="json"), _with_global_batch(earlier)
+    now = recipe.model_dump(mode="json")
     differences = [
         line
         for name in {**now, **earlier}
@@ -248,17 +248,6 @@ def require_same_recipe(path: Path, earlier: Mapping[str, Any], recipe: RunRecip
             f"{path} was made by another recipe: {'; '.join(differences)}. Continue with its own recipe, "
             f"`lexiseg train {recipe.out / RECIPE}`, or train into another folder with out=FOLDER"
         )
-
-
-def _with_global_batch(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Values of a single process's recipe whose phases state `batch` beside `accumulation`, in today's terms."""
-    if "accumulation" not in values:
-        return values
-    phases = [
-        {"after": phase["after"], "crop": phase["crop"], "global_batch": phase["batch"] * values["accumulation"]}
-        for phase in values["phases"]
-    ]
-    return {name: value for name, value in values.items() if name != "accumulation"} | {"phases": phases}
 
 
 def _differences(name: str, earlier: object, now: object) -> Iterator[str]:

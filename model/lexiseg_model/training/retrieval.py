@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -13,21 +14,23 @@ from torch import Tensor
 
 from lexiseg_model.clip.images import Normalisation, normalise
 from lexiseg_model.data.pairs.source import PairSource, decode
+from lexiseg_model.errors import SampleError
 from lexiseg_model.training.pairs import PairBatch
 
 
 def held_out_batch(
     source: PairSource, size: int, normalisation: Normalisation, tokenize: Callable[[list[str]], Tensor]
 ) -> PairBatch:
-    """All pairs of a source in one batch: the central square of each photograph, with its first caption.
-
-    Raises:
-        SampleError: one cannot be read.
-    """
-    pairs = [source.read(part, index) for part, n_pairs in enumerate(source.sizes) for index in range(n_pairs)]
-    pixels = torch.from_numpy(np.stack([_middle(decode(pair), size) for pair in pairs])).permute(0, 3, 1, 2)
-    tokens = tokenize([pair.captions[0] for pair in pairs])
-    return PairBatch(normalise(pixels, normalisation), tokens, (), tuple(range(len(pairs))))
+    """The pairs of a source that can be read: the central square of each photograph, with its first caption."""
+    squares, captions = [], []
+    for part, n_pairs in enumerate(source.sizes):
+        for index in range(n_pairs):
+            with suppress(SampleError):
+                pair = source.read(part, index)
+                squares.append(_middle(decode(pair), size))
+                captions.append(pair.captions[0])
+    pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
+    return PairBatch(normalise(pixels, normalisation), tokenize(captions), (), tuple(range(len(captions))))
 
 
 def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 from torch import Tensor
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipe import CHECKPOINT, Phase, is_begun
+from lexiseg_model.training.recipe import Phase, is_begun
 from tests.model.training.toy import ToyBatch, ToyRun, recipe_for
 
 
@@ -91,13 +90,3 @@ def test_a_changed_recipe_value_is_named_by_its_key(tmp_path: Path) -> None:
         f"rate_factors.head was 2.0, is None. Continue with its own recipe, `lexiseg train {tmp_path}/recipe.yaml`, "
         "or train into another folder with out=FOLDER"
     )
-
-
-def test_an_old_checkpoint_of_several_processes_is_refused_with_what_came_and_what_was_expected(tmp_path: Path) -> None:
-    recipe = recipe_for(tmp_path)
-    old = [{"after": 0.0, "crop": 64, "batch": 2}]
-    values = recipe.model_dump(mode="json") | {"accumulation": 1, "phases": old}
-    torch.save({"recipe": values, "random": [{}, {}]}, tmp_path / CHECKPOINT)
-
-    with pytest.raises(RecipeError, match=r"2 processes whose phases state a `batch` .* expected phases with"):
-        ToyRun(recipe).train()

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from lexiseg_model import catalogue
+from lexiseg_model.clip.text import tokenize
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.methods.s_seg.checkpoint import read_trained, restore
 from lexiseg_model.methods.s_seg.import_ import Options, read
@@ -15,6 +16,7 @@ from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.methods.s_seg.training.validation import miou_by_threshold, retrieval
 from lexiseg_model.training.pair_run import split_pairs
 from lexiseg_model.training.publishing import lineage, measure_quality, origin, with_terms, write_card
+from lexiseg_model.training.retrieval import held_out_batch
 from lexiseg_model.types import InputSize, ModelCard
 
 TEST_BY_TRAINING = 2  # sides of an image in answering and in training: GroupViT's 448 and 224
@@ -51,14 +53,12 @@ def _say_retrieval(recipe: SSegRecipe, weights: Path) -> None:
     held_out = split_pairs(recipe)[1]
     if held_out is None:
         return
+    pairs = held_out_batch(held_out, recipe.phases[-1].crop, "imagenet", tokenize)
     torch.manual_seed(recipe.seed)
     before = SSegNetwork(recipe.network, recipe.backbone)
     trained, settings = read_trained(weights, recipe.network.backbone)
     for when, network in (("before", before), ("after", restore(trained, settings))):
-        print(
-            f"{recipe.held_out} held-out pairs, {when}: {retrieval(network, held_out, recipe.phases[-1].crop)}",
-            flush=True,
-        )
+        print(f"{recipe.held_out} held-out pairs, {when}: {retrieval(network, pairs)}", flush=True)
 
 
 def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelCard:

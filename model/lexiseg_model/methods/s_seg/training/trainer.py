@@ -51,7 +51,7 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
         """How held-out photographs and captions find each other."""
         if self.held_out is None:
             return {}
-        reached = retrieval(self.network.network, self.held_out, self.recipe.phases[-1].crop)
+        reached = retrieval(self.network.network, self.held_out_pairs)
         return {"held_out_contrast": reached.loss, "own_rank": reached.rank, "recall_at_10": reached.at_10}
 
     def _weights(self) -> dict[str, Tensor]:
