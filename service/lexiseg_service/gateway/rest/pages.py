@@ -24,7 +24,8 @@ from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 PLAYGROUND = WEB / "playground"
-SCRIPTS = tuple(sorted(path.name for path in PLAYGROUND.glob("*.js")))
+ENGINE = ("engine/chosen.js", "engine/server.js")  # the browser's own is of the sites that `lexiseg site` writes
+SCRIPTS = (*ENGINE, *sorted(path.name for path in PLAYGROUND.glob("*.js")))
 EXAMPLES = tuple(sorted(path.name for path in PLAYGROUND.glob("*.webp")))
 PHOTOGRAPHS = tuple(f"/playground/{name}" for name in AUTHORS)
 DOCS = "/docs"

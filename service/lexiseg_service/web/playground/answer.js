@@ -1,8 +1,9 @@
 // The answer: painted by the worker, listed, summed up in a line, named under the pointer; marks of right and wrong.
 
-import { colourOf, css } from "/playground/masks.js";
-import { $, element, entryOf, focusedElement, happened, page, state, subject, takesPrompts, tell } from "/playground/page.js";
-import { put, refusal, tagged } from "/playground/server.js";
+import { put, tagged } from "./engine/server.js";
+import { colourOf, css } from "./masks.js";
+import { $, element, entryOf, focusedElement, happened, page, state, subject, takesPrompts, tell } from "./page.js";
+import { refusal } from "./problem.js";
 
 const MAX_NAMES = 8; // in the line of results
 const SURE = 0.5; // the score from which a segment of a class is not drawn fainter

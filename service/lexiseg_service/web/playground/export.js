@@ -1,10 +1,10 @@
 // Exports: files, a request for one's own program, a link that asks the same again.
 
-import { shown } from "/playground/answer.js";
-import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "/playground/formats.js";
-import { cellsOf } from "/playground/masks.js";
-import { element, focusedElement, question, state, subject, tell } from "/playground/page.js";
-import { key } from "/playground/server.js";
+import { shown } from "./answer.js";
+import { key } from "./engine/server.js";
+import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "./formats.js";
+import { cellsOf } from "./masks.js";
+import { element, focusedElement, question, state, subject, tell } from "./page.js";
 
 /** What the button of that id does. */
 export async function act(id, view) {

@@ -1,6 +1,6 @@
 // Segments in the formats of annotation tools, and all of them in one zip.
 
-import { cellsOf } from "/playground/masks.js";
+import { cellsOf } from "./masks.js";
 
 const UNNAMED = "object";
 

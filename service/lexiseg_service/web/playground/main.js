@@ -1,10 +1,12 @@
 // The playground: pictures and tabs, menus, and who hears whom. Video and exports are loaded when they are first used.
 
-import { calibrateWith, segmentAt, showOn } from "/playground/answer.js";
-import { $, card, happened, manner, page, state, tasks, tell } from "/playground/page.js";
-import { addWords, previewOn, promptOn, refuse } from "/playground/question.js";
-import { get, keepKey, key, Problem, segment, wordsOf } from "/playground/server.js";
-import { View } from "/playground/view.js";
+import { calibrateWith, segmentAt, showOn } from "./answer.js";
+import { describe, segment } from "./engine/chosen.js";
+import { keepKey, key } from "./engine/server.js";
+import { $, card, happened, manner, page, state, tasks, tell } from "./page.js";
+import { Problem, wordsOf } from "./problem.js";
+import { addWords, previewOn, promptOn, refuse } from "./question.js";
+import { View } from "./view.js";
 
 const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
 const TRIED = "lexiseg-tried"; // kept for this tab: the question is still that of an example
@@ -12,7 +14,7 @@ const MODES = ["picture", "video"];
 const MIN_SIDE = 16; // pixels
 const JPEG_QUALITY = 0.92;
 
-const painter = new Worker("/playground/painter.js", { type: "module" });
+const painter = new Worker(new URL("./painter.js", import.meta.url), { type: "module" });
 const view = /** @type {any} */ (new View($("canvas")));
 showOn(view, painter);
 promptOn(view);
@@ -45,7 +47,7 @@ $("key").addEventListener("change", () => {
   offer().then(() => happened("changed"));
 });
 $("export").addEventListener("click", async ({ target }) => {
-  if (target.type === "button") (await import("/playground/export.js")).act(target.id, view);
+  if (target.type === "button") (await import("./export.js")).act(target.id, view);
 });
 
 /** What lies under the pointer in the shown answer: the pointer may rest while another answer comes. */
@@ -57,7 +59,7 @@ function nameUnderPointer() {
 /** Models and vocabularies, for the menus; without a key that is needed there are none. */
 async function offer() {
   try {
-    const [{ models }, { vocabularies }] = await Promise.all([get("/v1/models"), get("/v1/vocabularies")]);
+    const { models, vocabularies } = await describe();
     state.models = models;
     $("model").replaceChildren(...models.map((model) => new Option(model.name, model.name)));
     const words = [...new Set(models.flatMap((model) => model.refinements ?? []))];
@@ -88,7 +90,7 @@ $("examples").addEventListener("click", async ({ target }) => {
   const button = target.closest("button");
   if (!button) return;
   const { picture, words, background, task } = button.dataset;
-  const photograph = await fetch(`/playground/${picture}`);
+  const photograph = await fetch(new URL(picture, import.meta.url));
   await take(new File([await photograph.blob()], picture, { type: photograph.headers.get("content-type") }));
   if (state.words.length) return;
   $("background").checked = background !== "false";
@@ -241,7 +243,7 @@ $("tabs").addEventListener("keydown", (event) => {
 let video = null; // of the module, once
 
 function videoModule() {
-  video ??= import("/playground/video.js").then(({ cameraFor, playOn }) => ({
+  video ??= import("./video.js").then(({ cameraFor, playOn }) => ({
     openClip: playOn(view, take, () => turnTo("video")),
     openCamera: cameraFor(take),
   }));

@@ -1,6 +1,6 @@
 // The worker: masks to a map of segments, the map to fills and outlines. The page stays responsive meanwhile.
 
-import { colourOf, paint, patternOf } from "/playground/masks.js";
+import { colourOf, paint, patternOf } from "./masks.js";
 
 const [OPAQUE, FAINT] = [0xff000000, 0x70000000]; // alpha of ABGR words
 const MAX_SIDE = 1600; // cells of the map's longer side; screens show no more

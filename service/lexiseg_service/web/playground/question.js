@@ -1,9 +1,10 @@
 // The question: words as chips, clicks and boxes on the picture, what a click would cut out, and when it is asked.
 
-import { segmentAt } from "/playground/answer.js";
-import { colourOf, css } from "/playground/masks.js";
-import { $, element, happened, manner, page, promptsQuestion, question, state, takesPrompts, tell, wordsQuestion } from "/playground/page.js";
-import { patiently, Problem, segment, withdraw, wordsOf } from "/playground/server.js";
+import { segmentAt } from "./answer.js";
+import * as engine from "./engine/chosen.js";
+import { colourOf, css } from "./masks.js";
+import { $, element, happened, manner, page, promptsQuestion, question, state, takesPrompts, tell, wordsQuestion } from "./page.js";
+import { patiently, Problem, withdraw, wordsOf } from "./problem.js";
 
 const TYPING_PAUSE = 250; // milliseconds after the last change of words; a click or a box is asked about at once
 
@@ -62,10 +63,10 @@ async function both(words, prompts, signal) {
   const { picture } = state;
   const text = JSON.stringify(words);
   if (words && !(known?.picture === picture && known.text === text)) {
-    known = { picture, text, answer: await segment(picture, words, signal) };
+    known = { picture, text, answer: await engine.segment(picture, words, signal) };
     if (words.task !== "semantic") corrections = []; // other objects may have the same numbers now
   }
-  parts = [words && known.answer, prompts && (await segment(picture, prompts, signal))];
+  parts = [words && known.answer, prompts && (await engine.prompt(picture, prompts, signal))];
   return combined(...parts);
 }
 
@@ -204,7 +205,7 @@ async function correct(one, shown) {
   tell("Looking…");
   try {
     const question = { prompts: [correction(one, shown)], ...manner() };
-    const { segments: [{ mask, area, bbox }], warnings } = await patiently(() => segment(state.picture, question, control.signal), control.signal);
+    const { segments: [{ mask, area, bbox }], warnings } = await patiently(() => engine.prompt(state.picture, question, control.signal), control.signal);
     if (running !== control) return;
     running = null;
     corrections.push({ key: one.key, mask, area, bbox });
@@ -325,16 +326,18 @@ export function promptOn(view) {
   }
 
   /** What the last box or points show becomes an example of the class that the word field names, or of what it is not. */
-  function example(kind) {
+  async function example(kind) {
     const last = state.prompts.at(-1);
-    if (!last || !state.picture.id) return;
+    if (!last) return;
     const shown = state.words.filter((word) => word.examples?.length);
     const written = $("word").value.trim();
     const name = written || (kind === "examples" ? `class ${state.words.length + 1}` : shown.at(-1)?.name);
     if (kind === "negatives" && !shown.some((word) => word.name === name)) {
       return tell("First show what the class is: what it is not counts beside examples.");
     }
-    state.words = withExample(name, { ...last, image: { id: state.picture.id } }, kind);
+    const region = await engine.examples(state.picture, last);
+    if (!region) return;
+    state.words = withExample(name, region, kind);
     $("word").value = "";
     $("vocabulary").value = "";
     clear();
@@ -410,7 +413,7 @@ export function previewOn(view, painter) {
     const mine = turn;
     looking = control;
     try {
-      const answer = await segment(state.picture, { prompts: [prompt], ...manner() }, control.signal);
+      const answer = await engine.hover(state.picture, { prompts: [prompt], ...manner() }, control.signal);
       const [height, width] = answer.size;
       const best = answer.segments.find((one) => !one.mask_index);
       const thick = (1.5 * (window.devicePixelRatio || 1)) / view.zoom; // pixels of the picture

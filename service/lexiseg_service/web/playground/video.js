@@ -1,10 +1,12 @@
 // A clip from disk plays, and the frame that shows is asked about; while that question is on its way other frames pass,
 // and the next question is of the newest. Objects that a click or a box shows are followed by a stream of the service.
 
-import { colourOf, css } from "/playground/masks.js";
-import { $, element, focusedElement, happened, manner, named, page, state, takesPrompts, tell, wordsQuestion } from "/playground/page.js";
-import { combined, refuse } from "/playground/question.js";
-import { patiently, post, Problem, put, remove, segment } from "/playground/server.js";
+import { segment } from "./engine/chosen.js";
+import { post, put, remove } from "./engine/server.js";
+import { colourOf, css } from "./masks.js";
+import { $, element, focusedElement, happened, manner, named, page, state, takesPrompts, tell, wordsQuestion } from "./page.js";
+import { patiently, Problem } from "./problem.js";
+import { combined, refuse } from "./question.js";
 
 const MAX_SIDE = 1280; // pixels of the longer side that is sent
 const FOLLOW_STEP = 0.1; // seconds of the clip between two frames in which objects are followed

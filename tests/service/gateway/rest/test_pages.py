@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.gateway.rest.pages import DOCS_POLICY, PATHS, PLAYGROUND, PLAYGROUND_POLICY
+from lexiseg_service.gateway.rest.pages import DOCS_POLICY, PATHS, PLAYGROUND, PLAYGROUND_POLICY, SCRIPTS
 from tests.service.gateway.serving import serving
 
 
@@ -19,17 +20,23 @@ async def test_a_page_loads_only_our_own_files(client: httpx.AsyncClient, path: 
 
     assert page.headers["content-type"].startswith("text/html")
     assert page.headers["content-security-policy"] == policy
-    assert set(re.findall(r'(?:src|href)="(/[^"]*)"', page.text)) <= PATHS
+    assert set(re.findall(r'(?:src|href)="/?([^":]*)"', page.text)) <= {path.removeprefix("/") for path in PATHS}
     assert not re.search(r"https?:", policy)
 
 
 def test_every_file_of_the_playground_is_served_and_loads_only_such_files() -> None:
     served = {path.removeprefix("/playground/") for path in PATHS}
-    assert {path.name for path in PLAYGROUND.iterdir()} - served == {"index.html"}
-    for script in PLAYGROUND.glob("*.js"):
-        text = script.read_text()
+    assert {path.name for path in PLAYGROUND.iterdir() if path.is_file()} - served == {"index.html"}
+    for script in SCRIPTS:
+        text = (PLAYGROUND / script).read_text()
         assert not re.search(r"https?://", text), script
-        assert set(re.findall(r'"(/playground/[^"]*)"', text)) <= PATHS
+        assert set(imported(f"/playground/{script}", text)) <= PATHS
+
+
+def imported(path: str, text: str) -> list[str]:
+    """The paths of what a module imports, now or later, and of workers."""
+    named = re.findall(r'(?:from |import\(|URL\()"(\.[^"]*)"', text)
+    return [posixpath.normpath(posixpath.join(posixpath.dirname(path), name)) for name in named]
 
 
 async def test_a_browser_without_a_key_can_open_every_file() -> None:
@@ -63,9 +70,10 @@ async def test_the_page_preloads_every_module_it_imports(client: httpx.AsyncClie
         path = wanted.pop()
         if path not in seen:
             seen.add(path)
-            wanted += re.findall(r'from "(/playground/[^"]*)"', (await client.get(path)).text)
+            at_once = re.sub(r"(import|URL)\(", "", (await client.get(path)).text)
+            wanted += imported(path, at_once)
 
-    preloaded = set(re.findall(r'rel="modulepreload" href="([^"]*)"', page))
+    preloaded = {f"/{path}" for path in re.findall(r'rel="modulepreload" href="([^"]*)"', page)}
     assert seen - preloaded == {"/playground/main.js"}
 
 

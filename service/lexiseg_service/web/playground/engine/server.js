@@ -1,21 +1,16 @@
-// The service over REST: a picture is sent once and asked about by its id afterwards; a busy service is asked again.
+// The engine on a server, over REST: a picture is sent once and asked about by its id afterwards.
 
-import { $, state, tell } from "/playground/page.js";
+import { tell } from "../page.js";
+import { Problem } from "../problem.js";
 
-const MIN_TRIES = 8;
-const MAX_RETRY_TIME = 60_000; // milliseconds; a model may take longer to load than Retry-After says
-const MAX_WAIT = 60; // seconds that are waited for without a click on the button
-const MAX_SHOWN = 24; // characters of a refused word
 const KEY = "lexiseg-key";
 
-export class Problem extends Error {
-  /** `after`: seconds after which a busy service may be asked again, or null. */
-  constructor(status, type, detail, after = null) {
-    super(detail);
-    this.status = status;
-    this.type = type;
-    this.after = after;
-  }
+export const remote = true; // vocabularies, streams and keys are of a server
+
+/** Cards of the models, and the vocabularies. */
+export async function describe() {
+  const [{ models }, { vocabularies }] = await Promise.all([get("/v1/models"), get("/v1/vocabularies")]);
+  return { models, vocabularies };
 }
 
 export function key() {
@@ -130,82 +125,9 @@ function problemOf(status, content, after) {
   return new Problem(status, content?.type ?? "unknown", detail, Number(after) || null);
 }
 
-/** The result of `act`; a refusal that names a time is retried then. */
-export async function patiently(act, signal) {
-  const began = performance.now();
-  for (let tries = 1; ; tries++) {
-    try {
-      return await act();
-    } catch (problem) {
-      const seconds = problem instanceof Problem ? problem.after : null;
-      const enough = tries >= MIN_TRIES && performance.now() - began > MAX_RETRY_TIME;
-      if (!seconds || seconds > MAX_WAIT || enough) throw problem;
-      tell(`${why(problem)}. Asking again in ${seconds} s.`);
-      await pause(seconds, signal);
-      tell("Asking again…");
-    }
-  }
-}
+export { segment as prompt, segment as hover };
 
-/** The text of a final refusal; shows the button where a retry may help. */
-export function wordsOf(problem, retry) {
-  if (problem.after || !problem.status) offerRetry(retry);
-  if (problem.status === 401) return key() ? "The service does not know this API key." : "The service asks for an API key: enter it under More.";
-  if (!problem.after) return named(problem.message);
-  return `${why(problem)}. It may be asked again in ${timeOf(problem.after)}.`;
-}
-
-function why({ status, message }) {
-  return `The service is ${status === 503 ? "not ready" : "busy"}: ${message}`;
-}
-
-/** `classes.0: ...` with the word in place of its index. */
-function named(message) {
-  return message.replace(/^classes\.(\d+)[^:]*/, (place, index) => {
-    const name = state.words[index]?.name;
-    if (!name) return place;
-    return name.length > MAX_SHOWN ? `${name.slice(0, MAX_SHOWN)}…` : name;
-  });
-}
-
-/** Shows a refusal where no answer is awaited. */
-export function refusal(problem) {
-  if (!(problem instanceof Problem)) throw problem;
-  tell(problem.message, true);
-}
-
-export function withdraw() {
-  $("again").hidden = true;
-  $("again").onclick = null;
-}
-
-function offerRetry(act) {
-  $("again").hidden = false;
-  $("again").onclick = () => {
-    withdraw();
-    act();
-  };
-}
-
-function pause(seconds, signal) {
-  return new Promise((resolve, reject) => {
-    const done = () => {
-      clearTimeout(timer);
-      withdraw();
-      resolve();
-    };
-    const timer = setTimeout(done, 1000 * seconds);
-    offerRetry(done);
-    const left = () => {
-      clearTimeout(timer);
-      withdraw();
-      reject(new DOMException("", "AbortError"));
-    };
-    signal.addEventListener("abort", left, { once: true });
-  });
-}
-
-function timeOf(seconds) {
-  if (seconds < 120) return `${seconds} s`;
-  return seconds < 7200 ? `${Math.ceil(seconds / 60)} minutes` : `${Math.ceil(seconds / 3600)} hours`;
+/** What is shown in a picture, as a question has it; null before the picture is known. */
+export async function examples(picture, shown) {
+  return picture.id && { ...shown, image: { id: picture.id } };
 }

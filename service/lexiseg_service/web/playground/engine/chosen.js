@@ -1,0 +1,3 @@
+// The engine that answers this page; `lexiseg site` writes the browser's own in its place.
+
+export * from "./server.js";
