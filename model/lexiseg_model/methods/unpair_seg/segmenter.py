@@ -147,15 +147,6 @@ class UnpairSegSegmenter(Segmenter):
         return features.derived.once("proposals", lambda: self._propose(features))
 
     @torch.inference_mode()
-    def released_masks(self, features: Features) -> Tensor:
-        """Proposals [N, H, W] as the released code hands them out: logits at the size of the image as sent.
-
-        They are that code's only with `compatibility: released` and `cleaning.specks: 0`: its demo removes specks
-        later, at the size of the image.
-        """
-        return compatibility.at_image(self.proposals_on_canvas(features).masks, _canvas(features).size, features.size)
-
-    @torch.inference_mode()
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         canvas = _canvas(features)
         height, width = features.size

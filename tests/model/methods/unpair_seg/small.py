@@ -19,6 +19,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.clip.towers import from_state
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features
+from lexiseg_model.methods.unpair_seg import compatibility
 from lexiseg_model.methods.unpair_seg.checkpoint import State, flat_state, restore
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter
@@ -121,12 +122,19 @@ def segmenter(
 
 
 @torch.inference_mode()
+def released_masks(model: UnpairSegSegmenter, kept: Features) -> Tensor:
+    """Proposals [N, H, W] as the released code hands them out: logits at the size of the image as sent."""
+    assert kept.layout is not None
+    return compatibility.at_image(model.proposals_on_canvas(kept).masks, kept.layout.tile, kept.size)
+
+
+@torch.inference_mode()
 def published_labels(model: UnpairSegSegmenter, kept: Features, bank: TextBank) -> NDArray[np.intp]:
     """[H, W], the class of each pixel: masks enlarged to the image, then added up as likely as they are of a class."""
     probabilities = model.region_scores(kept, model.propose(kept).embeddings, bank).exp()  # [K, N]
     assert probabilities.shape[1] > 1
     labels: NDArray[np.intp] = (
-        torch.einsum("kn,nhw->khw", probabilities, model.released_masks(kept).sigmoid()).argmax(0).numpy()
+        torch.einsum("kn,nhw->khw", probabilities, released_masks(model, kept).sigmoid()).argmax(0).numpy()
     )
     return labels
 

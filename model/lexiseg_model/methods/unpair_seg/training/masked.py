@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,112 +26,59 @@ ATTEMPTS = 20  # photographs that may show no object, one after the other
 
 
 Pick = Callable[[int], NDArray[np.int64]]  # how many objects there are -> which of them are wanted
+# A photograph that knows its objects: RGB [H, W, 3] and those [K, H, W] that are picked, which may overlap; K may be 0.
+# Raises SampleError where it cannot be read.
+Masked = Callable[[Pick], tuple[NDArray[np.uint8], Masks]]
 
 
-class MaskedPhotographs(Protocol):
-    """Photographs that know their objects."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
-        """RGB [H, W, 3] and the objects [K, H, W] that were picked; they may overlap, and K may be 0.
-
-        Raises:
-            SampleError: it cannot be read.
-        """
-        ...
-
-
-class Scenes:
-    """Objects of indexed data sets: connected regions of every class."""
-
-    def __init__(self, root: Path, names: Sequence[str], split: str) -> None:
-        """
-        Raises:
-            DatasetError: a set or its split is missing.
-        """
-        self._scenes: list[Scene[Objects]] = [
-            scene for name in names for scene in object_scenes(root, name, split, lambda _: True).scenes
-        ]
-
-    def __len__(self) -> int:
-        return len(self._scenes)
-
-    def read(self, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
-        objects = self._scenes[index].read_truth()
-        numbers = pick(len(objects.labels)) + 1
-        return self._scenes[index].read_image(), objects.ids[None] == numbers[:, None, None]
-
-
-class Outlines:
-    """SA-1B's and COCO's photographs, whose hundreds of objects are decoded when they are wanted."""
-
-    def __init__(self, source: OutlineSource) -> None:
-        self._source = source
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def read(self, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
-        outlined = self._source.read(index)
-        masks = [decode(outlined.objects[which]) for which in pick(len(outlined.objects)).tolist()]
-        return outlined.image, np.stack(masks) if masks else np.zeros((0, *outlined.image.shape[:2]), bool)
-
-
-@dataclass(frozen=True)
-class Together:
-    """Several sources as one."""
-
-    sources: tuple[MaskedPhotographs, ...]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.sources))
-
-    def read(self, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
-        for source in self.sources:
-            if index < len(source):
-                return source.read(index, pick)
-            index -= len(source)
-        raise IndexError(index)
-
-
-def open_masked(root: Path, names: Sequence[str], split: str) -> MaskedPhotographs:
+def open_masked(root: Path, names: Sequence[str], split: str) -> list[Masked]:
     """Data sets below a folder: indexed masks (SET/SPLIT/masks), a JSON of COCO's instances, or SA-1B unpacked.
+
+    Of indexed masks, objects are the connected regions of every class.
 
     Raises:
         DatasetError: one is missing, or none of these.
     """
-    return Together(tuple(_open(root, name, split) for name in names))
+    return [photograph for name in names for photograph in _open(root, name, split)]
 
 
-def _open(root: Path, name: str, split: str) -> MaskedPhotographs:
+def mismatched(photographs: Sequence[Masked]) -> list[Masked]:
+    """A control: every photograph comes with the masks of the same other one, brought to its size."""
+    half = len(photographs) // 2
+    others = [*photographs[half:], *photographs[:half]]
+    return [partial(_read_mismatched, own, other) for own, other in zip(photographs, others, strict=True)]
+
+
+def _open(root: Path, name: str, split: str) -> list[Masked]:
     place = root / name
-    if place.suffix == ".json":
-        return Outlines(CocoInstances(place))
-    if (place / split / "masks").is_dir():
-        return Scenes(root, [name], split)
-    if not place.is_dir():
+    if place.suffix != ".json" and (place / split / "masks").is_dir():
+        return [partial(_read_scene, scene) for scene in object_scenes(root, name, split, lambda _: True).scenes]
+    if place.suffix != ".json" and not place.is_dir():
         raise DatasetError(
             f"there is no data set {place}; expected a folder with {split}/masks, SA-1B's or COCO's JSON"
         )
-    return Outlines(Sa1b(place))
+    source = CocoInstances(place) if place.suffix == ".json" else Sa1b(place)
+    return [partial(_read_outlined, source, index) for index in range(len(source))]
 
 
-@dataclass(frozen=True)
-class Mismatched:
-    """A control: every photograph comes with the masks of the same other one, brought to its size."""
+def _read_scene(scene: Scene[Objects], pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
+    objects = scene.read_truth()
+    numbers = pick(len(objects.labels)) + 1
+    return scene.read_image(), objects.ids[None] == numbers[:, None, None]
 
-    photographs: MaskedPhotographs
 
-    def __len__(self) -> int:
-        return len(self.photographs)
+def _read_outlined(source: OutlineSource, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
+    """Of hundreds of objects only those that are wanted are decoded."""
+    outlined = source.read(index)
+    masks = [decode(outlined.objects[which]) for which in pick(len(outlined.objects)).tolist()]
+    return outlined.image, np.stack(masks) if masks else np.zeros((0, *outlined.image.shape[:2]), bool)
 
-    def read(self, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
-        image, _ = self.photographs.read(index, lambda _: np.empty(0, np.int64))
-        _, masks = self.photographs.read((index + len(self) // 2) % len(self), pick)
-        size = (image.shape[1], image.shape[0])
-        sized = [cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for mask in masks]
-        return image, np.stack(sized) if sized else np.zeros((0, *image.shape[:2]), bool)
+
+def _read_mismatched(own: Masked, other: Masked, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
+    image, _ = own(lambda _: np.empty(0, np.int64))
+    size = (image.shape[1], image.shape[0])
+    sized = [cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for mask in other(pick)[1]]
+    return image, np.stack(sized) if sized else np.zeros((0, *image.shape[:2]), bool)
 
 
 class Crop(NamedTuple):
@@ -146,7 +93,7 @@ class Crop(NamedTuple):
 
 
 def draw_crop(
-    photographs: MaskedPhotographs, first: int, size: int, settings: CropSettings, random: np.random.Generator
+    photographs: Sequence[Masked], first: int, size: int, settings: CropSettings, random: np.random.Generator
 ) -> Crop:
     """A crop of a photograph, or of another one where that shows no object of a fitting size.
 
@@ -168,7 +115,7 @@ def draw_crop(
 
     for _ in range(ATTEMPTS):
         try:
-            crop = _crop(*photographs.read(index, pick), size, settings, random)
+            crop = _crop(*photographs[index](pick), size, settings, random)
             if len(crop.masks):
                 return crop._replace(skipped=tuple(skipped))
         except SampleError as error:

@@ -26,7 +26,7 @@ from lexiseg_model.methods.unpair_seg.training.criterion import (
     match_points,
     prompt_losses,
 )
-from lexiseg_model.methods.unpair_seg.training.masked import MaskedPhotographs, Mismatched, draw_crop, open_masked
+from lexiseg_model.methods.unpair_seg.training.masked import Masked, draw_crop, mismatched, open_masked
 from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
 from lexiseg_model.training.recipe import LocalPhase
@@ -93,7 +93,7 @@ KINDS = ("grid", "boxes", "several")
 class MaskCrops(Stream[MaskBatch]):
     """Crops of photographs drawn at random, and what is asked about them."""
 
-    def __init__(self, photographs: MaskedPhotographs, recipe: MasksRecipe, phase: LocalPhase) -> None:
+    def __init__(self, photographs: Sequence[Masked], recipe: MasksRecipe, phase: LocalPhase) -> None:
         super().__init__()
         self._photographs, self._recipe, self._phase = photographs, recipe, phase
         self.seed = recipe.seed
@@ -122,7 +122,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         super().__init__(recipe, PromptableMasks(sizes_over(trunk, recipe)))
         self.trunk = trunk.to(self.device)
         photographs = open_masked(recipe.data, recipe.sets, recipe.split)
-        self.photographs: MaskedPhotographs = Mismatched(photographs) if recipe.mismatched else photographs
+        self.photographs = mismatched(photographs) if recipe.mismatched else photographs
 
     def _batches(self, phase: LocalPhase) -> MaskCrops:
         return MaskCrops(self.photographs, self.recipe, phase)
