@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from lexiseg_model.data.benchmark import Benchmark, FolderLayout, benchmark
+from lexiseg_model.data.indexed import opened, read_photograph
 from lexiseg_model.data.outlines import read_segmentation
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
@@ -67,30 +67,14 @@ def read_benchmark(name: str, root: Path, split: str = "val") -> AnnotatedSet:
     return read_folders(official, root, split) if official.layouts else read_lvis(official, root, split)
 
 
-def read_photograph(path: Path) -> NDArray[np.uint8]:
-    """[H, W, 3] RGB as stored: annotations follow the stored pixels, not an EXIF rotation.
-
-    Raises:
-        DatasetError: the file is not an image.
-    """
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read as an image: {error}") from None
-
-
 def read_pixels(path: Path) -> NDArray[Any]:
     """Pixels of an annotation image as stored.
 
     Raises:
-        DatasetError: the file is not an image.
+        SampleError: the file is not an image.
     """
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture)
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read as an image: {error}") from None
+    with opened(path) as picture:
+        return np.asarray(picture)
 
 
 def require_files(name: str, files: Sequence[Path]) -> None:

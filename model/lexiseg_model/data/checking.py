@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, read_classes
+from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, opened, read_classes
 from lexiseg_model.data.outlines import OutlineSource
 from lexiseg_model.data.pairs.source import PairSource, decode
 from lexiseg_model.errors import DatasetError, SampleError
@@ -249,7 +249,7 @@ def _look(sample: Sample, n_classes: int) -> _Seen:
     image = mask = None
     try:
         image = sample.read_image()
-        with Image.open(sample.image) as picture:
+        with opened(sample.image) as picture:
             if picture.getexif().get(ORIENTATION, UPRIGHT) != UPRIGHT:
                 problems.append(Problem("turned", str(sample.image)))
     except SampleError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +19,26 @@ IGNORE = 255  # mask value that is ignored
 INDEX_MODES = ("L", "P")  # Pillow's modes of one 8-bit channel
 BACKGROUND = "background"
 CLASSES = "classes.json"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file; in the block, what Pillow raises becomes a SampleError."""
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    except (OSError, ValueError, SyntaxError) as error:
+        raise SampleError(str(path), f"cannot be read as an image: {error}") from None
+
+
+def read_photograph(path: Path) -> NDArray[np.uint8]:
+    """[H, W, 3] RGB as stored: annotations follow the stored pixels, not an EXIF rotation.
+
+    Raises:
+        SampleError: the file is not an image.
+    """
+    with opened(path) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 class Reading(NamedTuple):
@@ -39,19 +61,12 @@ class Sample:
 
     def read_image(self) -> NDArray[np.uint8]:
         """[H, W, 3] RGB."""
-        try:
-            with Image.open(self.image) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise SampleError(str(self.image), f"cannot be read as an image: {error}") from None
+        return read_photograph(self.image)
 
     def read_mask(self) -> NDArray[np.uint8]:
         """[H, W] class indices, 255 = ignore."""
-        try:
-            with Image.open(self.mask) as picture:
-                mode, values = picture.mode, np.asarray(picture)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise SampleError(str(self.mask), f"cannot be read as an image: {error}") from None
+        with opened(self.mask) as picture:
+            mode, values = picture.mode, np.asarray(picture)
         if mode not in INDEX_MODES:
             raise SampleError(str(self.mask), f"is of mode {mode}; expected one channel of 8 bits (L or P)")
         return values
@@ -63,12 +78,8 @@ class Sample:
 
     def read_fitting_mask(self, n_classes: int = IGNORE) -> NDArray[np.uint8]:
         """The mask alone with the same checks; only the size of the photograph is read."""
-        try:
-            with Image.open(self.image) as picture:
-                size = picture.size
-        except (OSError, ValueError, SyntaxError) as error:
-            raise SampleError(str(self.image), f"cannot be read as an image: {error}") from None
-        return self._fitting(size, n_classes)
+        with opened(self.image) as picture:
+            return self._fitting(picture.size, n_classes)
 
     def _fitting(self, size: tuple[int, int], n_classes: int) -> NDArray[np.uint8]:
         """The mask of a photograph with this width and height."""

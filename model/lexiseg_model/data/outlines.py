@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pycocotools import mask as coco
 
+from lexiseg_model.data.indexed import read_photograph
 from lexiseg_model.data.pairs.source import StoredPair, decode, photographs_beside
 from lexiseg_model.errors import DatasetError, ModelError, SampleError, ShapeError
 from lexiseg_model.masks.rle import decode_spans, encode_spans
@@ -102,11 +102,7 @@ class CocoInstances:
         path = self._folder / entry["file_name"]
         name, size = str(path), entry["size"]
         annotations = [each for each in self._annotations.get(entry["id"], ()) if not each.get("iscrowd")]
-        try:
-            with Image.open(path) as picture:
-                image = np.asarray(picture.convert("RGB"))  # as stored, like the annotations
-        except OSError as error:
-            raise SampleError(name, f"{name} cannot be read as an image: {error}") from None
+        image = read_photograph(path)
         if image.shape[:2] != size:
             stated, actual = (f"{width} x {height}" for height, width in (size, image.shape[:2]))
             raise SampleError(name, f"is {actual}; its JSON states {stated}")

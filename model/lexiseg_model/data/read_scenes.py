@@ -16,9 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.annotated import IGNORED, Labels, read_photograph, read_pixels, require_files
+from lexiseg_model.data.annotated import IGNORED, Labels, read_pixels, require_files
 from lexiseg_model.data.benchmark import PANOPTIC_FOLDER, PanopticBenchmark, PanopticSplit, names, panoptic_benchmark
-from lexiseg_model.data.indexed import CLASSES, IGNORE, IndexedDataset, Sample, list_samples, read_dataset
+from lexiseg_model.data.indexed import (
+    CLASSES,
+    IGNORE,
+    IndexedDataset,
+    Sample,
+    list_samples,
+    read_dataset,
+    read_photograph,
+)
 from lexiseg_model.data.outlines import CocoFile, read_coco_file, read_segmentation
 from lexiseg_model.data.pairs.source import photographs_beside
 from lexiseg_model.data.scenes import (

@@ -4,17 +4,15 @@ and `val/`. Pictures are compared by what they show."""
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lexiseg_model.data.indexed import BACKGROUND, CLASSES
+from lexiseg_model.data.indexed import BACKGROUND, CLASSES, Sample, opened, read_classes
 from lexiseg_model.errors import DatasetError
 
 TRAIN, HELD_OUT = "train", ("val", "valid", "validation")
@@ -35,13 +33,10 @@ class Picture:
         """[H, W, 3] RGB after EXIF rotation.
 
         Raises:
-            DatasetError: the file is not a photograph.
+            SampleError: the file is not a photograph.
         """
-        try:
-            with Image.open(self.image) as picture:
-                return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-        except OSError as error:
-            raise DatasetError(f"{self.image} cannot be read as a photograph: {error}") from None
+        with opened(self.image) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
 @dataclass(frozen=True)
@@ -102,17 +97,12 @@ def _digest(picture: Image.Image) -> str:
 
 
 def _classes(path: Path) -> tuple[str, ...]:
-    try:
-        classes = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DatasetError(f"there is no {path}: a list of names, index = mask value, such as {EXAMPLE_LIST}") from None
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} is not a list of names, such as {EXAMPLE_LIST}: {error}") from None
-    if not isinstance(classes, list) or not all(isinstance(name, str) and name.strip() for name in classes):
-        raise DatasetError(f"{path}: expected a list of names, index = mask value, such as {EXAMPLE_LIST}")
-    if BACKGROUND in classes[1:] or len(set(classes)) < len(classes) or not set(classes) - {BACKGROUND}:
-        raise DatasetError(f"{path}: expected distinct names, {BACKGROUND!r} only as the first, got {classes}")
-    return tuple(classes)
+    if not path.exists():
+        raise DatasetError(f"there is no {path}: a list of names, index = mask value, such as {EXAMPLE_LIST}")
+    classes = read_classes(path)
+    if len(set(classes)) < len(classes) or not set(classes) - {BACKGROUND}:
+        raise DatasetError(f"{path}: expected distinct names, such as {EXAMPLE_LIST}, got {classes}")
+    return classes
 
 
 def _pictures(folder: Path) -> list[Picture]:
@@ -124,15 +114,4 @@ def _pictures(folder: Path) -> list[Picture]:
             f"{len(missing)} of {len(images)} photographs of {folder / 'images'} have no mask, such as {missing[0]}: "
             f"expected {masks[folder / 'images' / missing[0]]}"
         )
-    return [Picture(image, partial(_read_mask, mask)) for image, mask in masks.items()]
-
-
-def _read_mask(path: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as picture:
-            mode, values = picture.mode, np.asarray(picture)
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read as a mask: {error}") from None
-    if values.dtype != np.uint8 or values.ndim != 2:
-        raise DatasetError(f"{path} is {mode}, {values.dtype} {list(values.shape)}; expected one channel of 8 bits")
-    return values
+    return [Picture(image, Sample(image, mask).read_mask) for image, mask in masks.items()]
