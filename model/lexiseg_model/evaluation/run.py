@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
 
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset
 from lexiseg_model.evaluation.counts import Counts, Scores, count, scores
@@ -16,6 +21,16 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Refinement, Vocabulary
 from lexiseg_model.vocabulary.rows import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
+
+
+class Views(NamedTuple):
+    """How often an image is looked at: at several scales of the model's input, and mirrored as well."""
+
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+
+
+ONE_VIEW = Views()
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,7 @@ class Report:
     renamed: dict[str, str]
     scores: Scores
     refine: Refinement = "none"
+    views: Views = ONE_VIEW
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -45,6 +61,8 @@ class Report:
             },
             "renamed": self.renamed,
             "refine": self.refine,
+            "scales": list(self.views.scales),
+            "flip": self.views.flip,
         }
 
 
@@ -54,6 +72,7 @@ def evaluate(
     renamed: dict[str, str] | None = None,
     on_image: Callable[[], None] = lambda: None,
     refine: Refinement | None = None,
+    views: Views = ONE_VIEW,
 ) -> Report:
     """Scores of a split; arguments as in `count_photographs`.
 
@@ -63,11 +82,19 @@ def evaluate(
     renamed = {name: word for name, word in (renamed or {}).items() if name in data.classes}
     refine = refine or segmenter.card.refine
     counts = Counts.none(len(data.classes))
-    for of_photograph in count_photographs(segmenter, data, renamed, refine):
+    for of_photograph in count_photographs(segmenter, data, renamed, refine, views):
         counts += of_photograph
         on_image()
     return Report(
-        segmenter.card.name, data.name, data.split, len(data.samples), data.classes, renamed, scores(counts), refine
+        segmenter.card.name,
+        data.name,
+        data.split,
+        len(data.samples),
+        data.classes,
+        renamed,
+        scores(counts),
+        refine,
+        views,
     )
 
 
@@ -76,6 +103,7 @@ def count_photographs(
     data: IndexedDataset,
     renamed: dict[str, str] | None = None,
     refine: Refinement | None = None,
+    views: Views = ONE_VIEW,
 ) -> Iterator[Counts]:
     """Label each photograph and count pixels at the mask's size.
 
@@ -87,6 +115,7 @@ def count_photographs(
         data: the split.
         renamed: class name -> word to use instead.
         refine: refinement of the masks; None: the card's.
+        views: whose probabilities are averaged.
 
     Raises:
         OptionError: the model does not support this refinement.
@@ -97,8 +126,41 @@ def count_photographs(
     rows_of, refine = KnownRows(segmenter), refine or segmenter.card.refine
     # Mask value of each row of the scores; with a background the last row is nobody, mask value 0.
     value_of = np.arange(len(asked)) if not data.has_background else np.append(np.arange(1, len(asked) + 1), 0)
+    scaled = [segmenter if scale == 1 else _at_scale(segmenter, scale) for scale in views.scales]
     for sample in data.samples:
         image, truth = sample.read(len(data.classes))
-        features = segmenter.encode(image)
-        labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of, refine), features.size).labels
+        seen = (
+            logits.flip(2) if mirrored else logits
+            for each in scaled
+            for mirrored in ((False, True) if views.flip else (False,))
+            for logits in [score_vocabulary(each, each.encode(_shown(image, mirrored)), vocabulary, rows_of, refine)]
+        )
+        labels = winners(_mean(seen), (truth.shape[0], truth.shape[1])).labels
         yield count(truth, value_of[labels], len(data.classes))
+
+
+def _shown(image: NDArray[np.uint8], mirrored: bool) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(image[:, ::-1]) if mirrored else image
+
+
+def _at_scale(segmenter: Segmenter, scale: float) -> Segmenter:
+    """The same model, to which images are shown larger or smaller."""
+    limits = segmenter.card.input
+    sides = {
+        name: max(1, round(scale * getattr(limits, name) / limits.multiple)) * limits.multiple
+        for name in ("short_side", "long_side")
+    }
+    scaled = copy(segmenter)
+    scaled.card = segmenter.card.model_copy(update={"input": limits.model_copy(update=sides)})
+    return scaled
+
+
+def _mean(seen: Iterator[Tensor]) -> Tensor:
+    """Logits [K, h, w] of the mean probability of views, at the resolution of the first; of one view its own."""
+    first = next(seen)
+    shares = [first.softmax(0)]
+    shares += [
+        F.interpolate(logits.softmax(0)[None], first.shape[1:], mode="bilinear", align_corners=False)[0]
+        for logits in seen
+    ]
+    return first if len(shares) == 1 else torch.stack(shares).mean(0).log()

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
-from lexiseg_model.evaluation.run import Report, evaluate
+from lexiseg_model.evaluation.run import Report, Views, evaluate
+from lexiseg_model.features import Features, InferenceOptions
+from lexiseg_model.segmenter import TextBank
 from tests.model.stand_in import ColourSegmenter, picture
 
 
@@ -70,4 +76,35 @@ def test_the_report_is_plain_json(tmp_path: Path) -> None:
         "per_class": {"red": 50.0, "green": 66.67, "violin": None},
         "renamed": {},
         "refine": "none",
+        "scales": [1.0],
+        "flip": False,
     }
+
+
+class Sided(ColourSegmenter):
+    """Sees red on the left half of any image, whatever is there; counts the sizes of its canvas."""
+
+    sides: ClassVar[list[int]] = []
+
+    def encode(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Features:
+        self.sides.append(self.card.input.short_side)
+        return super().encode(rgb, options)
+
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        scores = torch.zeros(bank.n_classes, 1, 4)
+        scores[0, :, :2] = 2.0
+        scores[1, :, 2:] = 1.0
+        return scores
+
+
+def test_views_are_averaged_at_every_scale_and_mirrored_back(tmp_path: Path) -> None:
+    data = write_set(tmp_path, ["red", "green"], (["rrrr"], [[0, 0, 0, 0]]))
+    segmenter = Sided()
+    side = segmenter.card.input.short_side
+
+    once, mirrored = evaluate(segmenter, data), evaluate(segmenter, data, views=Views((1.0, 2.0), flip=True))
+
+    assert per_class(once)["red"] == 50
+    assert per_class(mirrored)["red"] == 100  # surer of red than of green, once on either side
+    assert segmenter.sides == [side, side, side, 2 * side, 2 * side]
+    assert segmenter.card.input.short_side == side

@@ -47,6 +47,11 @@ def evaluate(
         Literal["none", "pamr", "lposs", "regions"] | None,
         typer.Option(help="lposs, regions: not by a protocol [default: the protocol's, then the model's own]"),
     ] = None,
+    scale: Annotated[
+        list[float] | None,
+        typer.Option(min=0.1, max=4, help="Average over this scale of the model's input; repeat it [default: 1]"),
+    ] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored image as well")] = False,
     points: Annotated[
         Literal["centre", "grid"] | None,
         typer.Option(
@@ -98,6 +103,8 @@ def evaluate(
       torchrun --nproc-per-node 8 -m lexiseg_service.cli eval --model tcl --protocol tcl --dataset all --root data/
     """
     settings = chosen.settings
+    if paper or compare or protocol or task != "semantic":
+        _refuse({"--scale": scale, "--flip": flip}, "these belong to the task semantic on a folder")
     if paper is not None:
         _refuse(
             {
@@ -156,9 +163,12 @@ def evaluate(
         )
     if protocol is None:
         _refuse({"--markdown": markdown}, "it belongs to --protocol or --paper")
+        from lexiseg_model.evaluation.run import Views
         from lexiseg_service.commands.evaluate.indexed import run
 
-        raise typer.Exit(run(settings, only, root, split, json, rename or [], limit, refine))
+        raise typer.Exit(
+            run(settings, only, root, split, json, rename or [], limit, refine, Views(tuple(scale or (1.0,)), flip))
+        )
     _refuse({"--runtime": "runtime" in chosen.named}, "a protocol runs on torch, as its published figures do")
     _refuse({"--rename": rename}, "a protocol has its own words")
     _refuse({"--refine": refine in ("lposs", "regions")}, "a protocol knows none and pamr")

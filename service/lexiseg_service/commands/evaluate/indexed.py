@@ -12,7 +12,7 @@ from rich.table import Table
 from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.run import Report, evaluate
+from lexiseg_model.evaluation.run import ONE_VIEW, Report, Views, evaluate
 from lexiseg_model.types import Refinement
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.evaluate.reports import write_report
@@ -28,6 +28,7 @@ def run(
     renames: list[str],
     limit: int | None = None,
     refine: Refinement | None = None,
+    views: Views = ONE_VIEW,
 ) -> int:
     """Measures, prints a table and writes the report; of the first `limit` images where one is given.
 
@@ -45,7 +46,7 @@ def run(
         text_tower=settings.text_tower,
     )
     with bar_of(f"{settings.model} on {dataset}/{split}", len(data.samples)) as bar:
-        report = evaluate(segmenter, data, renamed, bar.step, refine)
+        report = evaluate(segmenter, data, renamed, bar.step, refine, views)
     _print(report)
     write_report(target, json.dumps(report.to_json(), indent=1) + "\n")
     return 0
