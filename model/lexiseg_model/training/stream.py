@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from lexiseg_model.training.checkpoints import kept_random
 from lexiseg_model.training.signals import begin_worker
 
 Batch = TypeVar("Batch")
@@ -55,16 +56,11 @@ class _Numbered(Dataset[Batch]):
 @contextmanager
 def seeded(for_python: int, for_numpy: int, for_torch: int) -> Iterator[None]:
     """Seed the global generators on the CPU, and restore them after the block."""
-    python, numpy, torchs = python_random.getstate(), np.random.get_state(), torch.get_rng_state()
-    python_random.seed(for_python)
-    np.random.seed(for_numpy)
-    torch.default_generator.manual_seed(for_torch)
-    try:
+    with kept_random(torch.device("cpu")):
+        python_random.seed(for_python)
+        np.random.seed(for_numpy)
+        torch.default_generator.manual_seed(for_torch)
         yield
-    finally:
-        python_random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(torchs)
 
 
 def loader(batches: IterableDataset[Batch], workers: int, numbers: Iterable[int]) -> DataLoader[Batch]:

@@ -1,12 +1,7 @@
 """Pairs as training draws them: in a shuffled order, decoded, one caption each, broken ones replaced and named.
 
-    pairs = PairStream(open_pairs(folder), seed=0, rank=rank, world=world)
-    loader = DataLoader(pairs, batch_size=64, sampler=range(drawn, steps * 64), num_workers=4)
-
-The order is a function of seed and position, so a checkpoint only keeps `drawn`. Every epoch shuffles the parts, groups
-them to `TOGETHER` pairs and shuffles within each group: reads stay local on disk. Draw n of rank r of R ranks is
-position n * R + r of one order, so an epoch has every pair once, and the R batches of a step are one batch
-of a single rank.
+The order is a function of seed and position, so a checkpoint only keeps the position. Every epoch shuffles the parts,
+groups them to `TOGETHER` pairs and shuffles within each group: reads stay local on disk.
 """
 
 from __future__ import annotations
@@ -18,10 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from lexiseg_model.data.pairs.source import MAX_BROKEN, PairSource, Skipped, decode
-from lexiseg_model.errors import DatasetError, OptionError, SampleError
+from lexiseg_model.errors import DatasetError, SampleError
 
 TOGETHER = 40_000  # minimum of pairs that are shuffled together, as in TCL's shuffle buffer
 PARTS, PAIRS, REPLACEMENTS, CAPTION, VIEW = range(5)  # purposes of random streams
@@ -99,7 +93,6 @@ class Drawn:
 
     seed: int
     position: int
-    epoch: int
     name: str
     image: NDArray[np.uint8]
     caption: str
@@ -110,33 +103,24 @@ class Drawn:
         return np.random.default_rng([self.seed, VIEW, self.position])
 
 
-class PairStream(Dataset[Drawn]):
-    """Draws of one rank by number, endless over epochs."""
+class PairStream:
+    """Draws by number, endless over epochs."""
 
-    def __init__(self, source: PairSource, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, source: PairSource, seed: int) -> None:
         """Draw from a source.
 
         Raises:
-            OptionError: no such rank.
             DatasetError: the source has no pairs.
         """
-        if not 0 <= rank < world:
-            raise OptionError(f"rank {rank} of {world}; expected 0 to {world - 1}")
         self.source = source
         self.order = Order(source.sizes, seed)
-        self.rank, self.world = rank, world
 
-    def __len__(self) -> int:
-        """Draws of this rank in one epoch, rounded down; larger numbers continue with the next epoch."""
-        return self.order.total // self.world
-
-    def __getitem__(self, draw: int) -> Drawn:
-        """Pair number `draw` of this rank.
+    def __getitem__(self, position: int) -> Drawn:
+        """The pair at a position.
 
         Raises:
             DatasetError: it and MAX_BROKEN replacements cannot be read.
         """
-        position = draw * self.world + self.rank
         skipped: list[Skipped] = []
         place = self.order[position]
         while True:
@@ -151,5 +135,4 @@ class PairStream(Dataset[Drawn]):
             place = self.order.replacement(position, len(skipped))
         seed = self.order.seed
         which = int(np.random.default_rng([seed, CAPTION, position]).integers(len(stored.captions)))
-        epoch = position // self.order.total
-        return Drawn(seed, position, epoch, stored.name, image, stored.captions[which], tuple(skipped))
+        return Drawn(seed, position, stored.name, image, stored.captions[which], tuple(skipped))

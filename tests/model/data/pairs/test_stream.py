@@ -1,4 +1,4 @@
-"""Random order of pairs: epochs, resumption, ranks, broken pairs."""
+"""Random order of pairs: epochs, broken pairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.source import StoredPair, decode
@@ -49,32 +48,6 @@ def test_image_and_caption_belong_together(stream: PairStream) -> None:
     assert sorted(captions(drawn)) == sorted(f"picture {number}" for number in range(17))
     assert all(entry.caption == f"picture {entry.image[0, 0, 0]}" for entry in drawn)
     assert drawn[0].image.shape == (4, 6, 3)
-
-
-@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than one core likes
-def test_a_resumed_loader_continues_the_order_of_an_uninterrupted_one(stream: PairStream) -> None:
-    def batches(first: int, workers: int) -> list[list[str]]:
-        loader: DataLoader[Drawn] = DataLoader(
-            stream, batch_size=4, sampler=range(first, 40), num_workers=workers, collate_fn=captions
-        )
-        return list(loader)
-
-    whole = batches(0, 0)
-
-    assert batches(20, 0) == whole[5:]
-    assert batches(20, 2) == whole[5:]
-
-
-@pytest.mark.parametrize("world", [2, 3, 5])
-def test_ranks_split_an_epoch_without_loss_or_overlap(stream: PairStream, world: int) -> None:
-    alone = [stream[draw] for draw in range(17 * world)]
-    ranks = [PairStream(stream.source, 3, rank, world) for rank in range(world)]
-
-    together = [rank[draw] for draw in range(17) for rank in ranks]
-
-    assert captions(together) == captions(alone)
-    assert sorted(captions(together)) == sorted(f"picture {number}" for number in range(17) for _ in range(world))
-    assert [entry.epoch for entry in together] == [position // 17 for position in range(17 * world)]
 
 
 def test_a_broken_pair_is_replaced_and_reported(tmp_path: Path) -> None:
