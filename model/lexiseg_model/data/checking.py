@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +19,7 @@ from PIL import Image
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, opened, read_classes
 from lexiseg_model.data.outlines import OutlineSource
 from lexiseg_model.data.pairs.source import PairSource, decode
+from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, SampleError
 
 # Meaning of each kind of problem for training; errors make a set unfit, warnings should be looked at.
@@ -52,8 +51,6 @@ MAX_DIFFERENCE = 10  # of 256 bits; re-encoded and resized photographs differ in
 COMPARISONS = 1 << 22  # at a time
 
 Hashes = NDArray[np.uint64]  # [N, HASH_WORDS]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 OnStep = Callable[[], object]
 OnCount = Callable[[int], object]
 
@@ -114,7 +111,7 @@ def check_pairs(source: PairSource, on_step: OnStep = lambda: None, on_count: On
         return []
 
     places = ((part, n) for part, size in enumerate(source.sizes) for n in range(size))
-    for _, problems in _in_threads(places, look):
+    for _, problems in read_ahead(places, look, AHEAD):
         checked.add(problems)
         on_step()
     return checked
@@ -135,7 +132,7 @@ def check_outlines(
         return [] if outlined.objects else [Problem("no object", outlined.name)], set(outlined.labels)
 
     shown: set[int] = set()
-    for _, (problems, labels) in _in_threads(range(len(source)), look):
+    for _, (problems, labels) in read_ahead(range(len(source)), look, AHEAD):
         shown |= labels
         checked.add(problems)
         on_step()
@@ -167,7 +164,7 @@ def check_masks(folder: Path, on_step: OnStep = lambda: None, on_count: OnCount 
         def look(image: Path, masks: Path = split_folder / "masks") -> _Seen:
             return _look(Sample(image, masks / f"{image.stem}.png"), n_classes)
 
-        for image, seen in _in_threads(images, look):
+        for image, seen in read_ahead(images, look, AHEAD):
             checked.add(seen.problems)
             present |= seen.values
             if seen.hash is not None:
@@ -196,14 +193,6 @@ def alike(first: Hashes, second: Hashes) -> list[tuple[int, int]]:
         differing = np.bitwise_count(first[start : start + rows, None] ^ second[None]).sum(2, dtype=np.int64)
         pairs += [(start + int(row), int(column)) for row, column in np.argwhere(differing <= MAX_DIFFERENCE)]
     return pairs
-
-
-def _in_threads(items: Iterable[Item], look: Callable[[Item], Result]) -> Iterator[tuple[Item, Result]]:
-    """Each item with its result, in order; at most AHEAD items are in work."""
-    waiting = iter(items)
-    with ThreadPoolExecutor() as pool:
-        while some := list(islice(waiting, AHEAD)):
-            yield from zip(some, pool.map(look, some), strict=True)
 
 
 def _classes(folder: Path, checked: Checked) -> tuple[str, ...]:

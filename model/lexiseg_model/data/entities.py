@@ -9,12 +9,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -22,6 +20,7 @@ import httpx
 import yaml
 
 from lexiseg_model.data.pairs.source import PairSource, Rewritten, Skipped, Skips, StoredPair
+from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 
 LISTING = "entities.jsonl"
@@ -266,7 +265,7 @@ def write_entities(
     new = before = in_a_row = 0
     listing.parent.mkdir(parents=True, exist_ok=True)
     _end_line(listing)
-    with listing.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(workers) as pool:
+    with listing.open("a", encoding="utf-8") as lines:
         places = ((part, index) for part, size in enumerate(source.sizes) for index in range(size))
 
         def attempt(place: tuple[int, int]) -> tuple[str, Described | Skipped | None]:
@@ -276,14 +275,13 @@ def write_entities(
             except SampleError as error:
                 return key_of(error.sample), Skipped(key_of(error.sample), error.reason)
 
-        for key, outcome in _in_order(pool, attempt, places, workers * AHEAD):
+        for _, (key, outcome) in read_ahead(places, attempt, workers * AHEAD, workers):
             if outcome is None:
                 before += 1
             elif isinstance(outcome, Skipped):
                 failed.add([outcome])
                 in_a_row += 1
                 if in_a_row >= MAX_FAILURES:
-                    pool.shutdown(cancel_futures=True)
                     raise DatasetError(f"{in_a_row} pairs in a row failed, the last: {outcome.name}: {outcome.reason}")
             else:
                 entry = {"name": key, "description": outcome.description, "entities": outcome.entities}
@@ -292,21 +290,6 @@ def write_entities(
                 new, in_a_row = new + 1, 0
             on_pair()
     return Written(new, before, len(failed))
-
-
-Outcome = tuple[str, Described | Skipped | None]
-Places = Iterator[tuple[int, int]]
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, attempt: Callable[[tuple[int, int]], Outcome], places: Places, ahead: int
-) -> Iterator[Outcome]:
-    """Outcomes in the order of places, at most `ahead` in work."""
-    waiting: list[Future[Outcome]] = [pool.submit(attempt, place) for place in islice(places, ahead)]
-    while waiting:
-        outcome = waiting.pop(0).result()
-        waiting += [pool.submit(attempt, place) for place in islice(places, 1)]
-        yield outcome
 
 
 def _end_line(listing: Path) -> None:

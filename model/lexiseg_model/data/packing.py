@@ -16,7 +16,6 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair, decode
+from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files import replace_file
 
@@ -84,20 +84,19 @@ def pack_pairs(
     _claim(target, {"source": origin, "pairs": total, "per_shard": options.per_shard, "side": options.side})
     packed = Packed(broken=list(source.damaged))
     places = ((part, number) for part, size in enumerate(source.sizes) for number in range(size))
-    with ThreadPoolExecutor() as team:
-        for shard, first in enumerate(range(0, total, options.per_shard)):
-            own = list(islice(places, options.per_shard))
-            path = target / f"{shard:05}.tar"
-            lines = target / QUARANTINE / f"{shard:05}.jsonl"
-            if path.exists():
-                broken = [Skipped(**json.loads(line)) for line in lines.read_text().splitlines()]
-                packed.earlier += len(own)
-                on_pairs(len(own))
-            else:
-                broken = _write_shard(source, path, lines, first, own, options.side, team, on_pairs)
-            packed.shards += 1
-            packed.pairs += len(own) - len(broken)
-            packed.broken += broken
+    for shard, first in enumerate(range(0, total, options.per_shard)):
+        own = list(islice(places, options.per_shard))
+        path = target / f"{shard:05}.tar"
+        lines = target / QUARANTINE / f"{shard:05}.jsonl"
+        if path.exists():
+            broken = [Skipped(**json.loads(line)) for line in lines.read_text().splitlines()]
+            packed.earlier += len(own)
+            on_pairs(len(own))
+        else:
+            broken = _write_shard(source, path, lines, first, own, options.side, on_pairs)
+        packed.shards += 1
+        packed.pairs += len(own) - len(broken)
+        packed.broken += broken
     return packed
 
 
@@ -126,7 +125,6 @@ def _write_shard(
     first: int,
     places: list[tuple[int, int]],
     side: int | None,
-    team: ThreadPoolExecutor,
     on_pairs: Callable[[int], object],
 ) -> list[Skipped]:
     """Write one shard atomically; returns its broken pairs."""
@@ -134,7 +132,7 @@ def _write_shard(
     shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
     broken: list[Skipped] = []
     with tarfile.open(fresh, "w", format=tarfile.GNU_FORMAT) as archive:
-        for number, (pair, entry) in enumerate(_read(source, places, side, team), first):
+        for number, (pair, entry) in enumerate(_read(source, places, side), first):
             key = f"{number:09}"
             if isinstance(entry, Skipped):
                 broken.append(entry)
@@ -152,7 +150,7 @@ def _write_shard(
 
 
 def _read(
-    source: PairSource, places: list[tuple[int, int]], side: int | None, team: ThreadPoolExecutor
+    source: PairSource, places: list[tuple[int, int]], side: int | None
 ) -> Iterator[tuple[StoredPair | None, Entry | Skipped]]:
     def look(place: tuple[int, int]) -> tuple[StoredPair | None, Entry | Skipped]:
         pair = None
@@ -162,8 +160,7 @@ def _read(
         except SampleError as error:
             return pair, Skipped(error.sample, error.reason)
 
-    for start in range(0, len(places), AHEAD):
-        yield from team.map(look, places[start : start + AHEAD])
+    return (result for _, result in read_ahead(places, look, AHEAD))
 
 
 def _entry(pair: StoredPair, side: int | None) -> Entry:

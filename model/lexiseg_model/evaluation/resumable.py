@@ -12,9 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 import torch.distributed as dist
 
+from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError
 
 Record = dict[str, Any]  # JSON values
@@ -38,7 +37,6 @@ class Named(Protocol):
 
 Item = TypeVar("Item", bound=Named)
 Content = TypeVar("Content")
-Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ class EvaluationRun(Generic[Item, Content]):
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / f"{uuid.uuid4().hex}.jsonl").open("x", encoding="utf-8") as file:
-            for item, content in read_ahead(self.left, self._read):
+            for item, content in read_ahead(self.left, self._read, READ_AHEAD, READ_AHEAD):
                 try:
                     record = self._judge(content)
                 except DatasetError as error:
@@ -167,17 +165,3 @@ def read_records(folder: Path) -> dict[str, Record]:
                 raise DatasetError(f"{folder} holds {name!r} twice: two evaluations ran at once; delete it")
             records[name] = record
     return records
-
-
-def read_ahead(items: Iterable[Entry], read: Callable[[Entry], Content]) -> Iterator[tuple[Entry, Content]]:
-    """Each item with its content, in order; the next ones are read in threads meanwhile."""
-    with ThreadPoolExecutor(READ_AHEAD, "read") as readers:
-        waiting = deque[tuple[Entry, Future[Content]]]()
-        for item in items:
-            waiting.append((item, readers.submit(read, item)))
-            if len(waiting) > READ_AHEAD:
-                done, content = waiting.popleft()
-                yield done, content.result()
-        while waiting:
-            done, content = waiting.popleft()
-            yield done, content.result()

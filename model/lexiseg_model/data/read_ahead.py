@@ -1,0 +1,33 @@
+"""Reading in threads, a few items ahead of their use."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Content = TypeVar("Content")
+
+
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Item], Content], ahead: int, threads: int | None = None
+) -> Iterator[tuple[Item, Content]]:
+    """Each item with its content, in order; at most `ahead` items are read before they are asked for.
+
+    An error of `read` is raised in the place of its item. Where the caller stops early, waiting items are not read.
+    """
+    waiting: deque[tuple[Item, Future[Content]]] = deque()
+    with ThreadPoolExecutor(threads, "read") as pool:
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(read, item)))
+                if len(waiting) > ahead:
+                    done, content = waiting.popleft()
+                    yield done, content.result()
+            while waiting:
+                done, content = waiting.popleft()
+                yield done, content.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
