@@ -15,7 +15,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from collections.abc import Callable, Sequence
 
 from benchmarks import (
-    bulk,
     counts,
     examples,
     finish,
@@ -26,14 +25,12 @@ from benchmarks import (
     runtimes,
     serving,
     smoke,
-    stages,
 )
 from benchmarks.calls import later
 from benchmarks.clips import following, video
 from benchmarks.device import run as device
 
 PARTS: dict[str, Callable[[], None]] = {
-    "bulk": bulk.run,
     "counts": counts.run,
     "finish": finish.run,
     "following": following.run,
@@ -43,7 +40,6 @@ PARTS: dict[str, Callable[[], None]] = {
     "proposals": proposals.run,
     "refinement": refinement.run,
     "runtimes": runtimes.run,
-    "stages": stages.run,
     "serving": serving.run,
     "video": video.run,
 }

@@ -14,7 +14,6 @@ from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
 from loadtests.bystander import bystander
-from loadtests.hostile_streams import HostileStream, hold
 from loadtests.plain_client import GONE, Answered, Connection, got
 
 PROBE_SECONDS = 0.1  # for every probe, beyond the time of an idle process
@@ -33,7 +32,6 @@ class Load:
     clients: tuple[Iterable[bytes], ...]
     seconds: float
     per_second: float | None = None  # an open loop over all clients; None: each client waits for its answer
-    streams: tuple[HostileStream, ...] = ()
 
 
 @dataclass
@@ -125,8 +123,7 @@ def attack(load: Load, pipe: Pipe) -> None:
             return
         until = time.perf_counter() + load.seconds
         asking = (ask_in_turn(load.url, client, until, seen) for client in load.clients)
-        streams = (hold(stream, until, seen.note) for stream in load.streams)
-        await asyncio.gather(*asking, *streams)
+        await asyncio.gather(*asking)
 
     asyncio.run(go())
     pipe.send(seen)

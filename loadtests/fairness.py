@@ -13,7 +13,6 @@ crowd     a key with 96 clients against another with one
 overload  four times (--times) as many requests as the service can answer, of two keys
 prompts   two keys with 12 clients each, photographs and 256 prompts of 32 points each
 expensive two keys with 6 clients each: instances, confidence and an overlay of 20 megapixels; polygons of 256 prompts
-streams-...  two keys with as many video streams as they get and as many frames: loadtests/hostile_streams.py
 """
 
 from __future__ import annotations
@@ -31,8 +30,6 @@ from typing import Any
 from lexiseg_service.gateway.admission.keys import line_of, new_key
 from loadtests.attackers import OK, TOO_LATE, Load, Seen, ask_once, late_probes, measured
 from loadtests.hostile import SHAPES, Pictures
-from loadtests.hostile_streams import KINDS as STREAMS
-from loadtests.hostile_streams import HostileStream
 from loadtests.plain_client import Anew
 from loadtests.run import service, until_ready
 
@@ -40,18 +37,15 @@ KEYS = ("modest", "hostile-1", "hostile-2")
 SLOWER = 10.0  # times the median alone: what a modest client's slowest in a hundred may take during an attack
 CLIENTS = {"prompts": 12, "expensive": 6}  # of each key
 N_SHAPES = 4  # requests of one shape at most, that a client sends in turn
-STREAM = "streams-"
-STREAMS_OF_EACH = 21  # as many as one of two clients gets
 CLIENTS_AT_FULL_LOAD = 16
 
 
 class Scene:
     """One service and its clients."""
 
-    def __init__(self, url: str, grpc: str, keys: dict[str, str], seconds: float, times: float) -> None:
+    def __init__(self, url: str, keys: dict[str, str], seconds: float, times: float) -> None:
         self._times = times
         self._url = url
-        self._grpc = grpc
         self._keys = keys
         self._seconds = seconds
         self._pictures = Pictures()
@@ -100,12 +94,8 @@ class Scene:
                 clients = [self._anew(one[0], (photograph, 20)) for _ in range(96)]
             case "overload":
                 return self._overload(both)
-            case _ if name in SHAPES:
-                clients = [self._shaped(who, name) for _ in range(CLIENTS[name]) for who in both]
             case _:
-                kind, frames = name.removeprefix(STREAM), (photograph, large)
-                streams = [HostileStream(self._grpc, self._keys[who], kind, *frames) for who in both]
-                return Load(self._url, (), self._seconds + 1.0, streams=tuple(streams * STREAMS_OF_EACH))
+                clients = [self._shaped(who, name) for _ in range(CLIENTS[name]) for who in both]
         return Load(self._url, tuple(clients), self._seconds + 1.0)
 
     def _overload(self, names: Sequence[str]) -> Load:
@@ -128,7 +118,7 @@ class Scene:
         return Anew(*(self._pictures.marked(*size, self._keys[who]) for size in sizes))
 
 
-ATTACKS = ("texts", "large", "mixed", "crowd", "overload", *SHAPES, *(f"{STREAM}{kind}" for kind in STREAMS))
+ATTACKS = ("texts", "large", "mixed", "crowd", "overload", *SHAPES)
 
 
 def main(words: list[str]) -> int:
@@ -144,9 +134,9 @@ def main(words: list[str]) -> int:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "keys"
             file.write_text("\n".join(line_of(who, key) for who, key in keys.items()) + "\n", encoding="utf-8")
-            with service("--api-keys-file", str(file)) as (url, grpc):
+            with service("--api-keys-file", str(file)) as (url, _):
                 until_ready(url)
-                figures, wrong = Scene(url, grpc, keys, options.seconds, options.times).play(name)
+                figures, wrong = Scene(url, keys, options.seconds, options.times).play(name)
         print(json.dumps(figures), flush=True)
         faults += wrong
     for fault in faults:
