@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import struct
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -28,13 +27,12 @@ from lexiseg_client.stubs.open_inference_pb2_grpc import (
 )
 from lexiseg_service.adapters.tools import ask, image_in, run_lengths
 from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, ServiceError
-from lexiseg_service.gateway.rest.body import parse_pool_of
 from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
 from lexiseg_service.gateway.rpc.server import MoreService, check_answer_size, counted
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.schemas import Question
-from lexiseg_service.question.validation import parse_json, parse_object, validate
+from lexiseg_service.question.validation import off_event_loop, parse_json, parse_object, validate
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -454,7 +452,7 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
     async with with_error_field():
         content, limits = await request.body(), settings_of(request).limits
         reading = partial(read, content, request.headers.get(HEADER), limits)
-        asked, (image, url, classes) = await parse_pool_of(request).run(len(content), reading)
+        asked, (image, url, classes) = await off_event_loop(len(content), reading)
         fields = {**fields_of(asked.parameters, classes, limits), "model": named(name, version)}
         answer = await ask(request, fields, image, url)
         outputs = outputs_of(answer, [output.name for output in asked.outputs])
@@ -510,7 +508,7 @@ class Servicer(GRPCInferenceServiceServicer):
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         """Segments of one image; tensors go as they came, raw or by their type."""
         async with counted(context, self._metrics) as caller:
-            question, image = await asyncio.to_thread(question_of, request, self._limits)
+            question, image = await off_event_loop(request.ByteSize(), partial(question_of, request, self._limits))
             head = pb.ModelInferResponse(
                 model_name=request.model_name, model_version=request.model_version, id=request.id
             )

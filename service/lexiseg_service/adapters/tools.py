@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -12,13 +11,12 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.gateway.rest.body import parse_pool_of
 from lexiseg_service.gateway.rest.routes import answer_of, settings_of
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import Question
-from lexiseg_service.question.validation import MAX_BYTES_ON_EVENT_LOOP, parse_object, validate
+from lexiseg_service.question.validation import off_event_loop, parse_object, validate
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -38,8 +36,8 @@ def chosen(answer: WorkerAnswer) -> Iterator[tuple[Segment, Sequence[Ring]]]:
 
 
 async def each(answer: WorkerAnswer, make: Callable[[Segment, Sequence[Ring]], T]) -> list[T]:
-    """The results of `make` for the chosen segments, computed in a thread."""
-    return await asyncio.to_thread(lambda: [make(*segment) for segment in chosen(answer)])
+    """The results of `make` for the chosen segments, in a thread where they are large."""
+    return await off_event_loop(answer.bytes_of_masks, lambda: [make(*segment) for segment in chosen(answer)])
 
 
 def outline(ring: Ring) -> list[list[int]]:
@@ -62,7 +60,7 @@ async def read_as(schema: type[M], request: Request) -> M:
     """
     content = await request.body()
     parse = partial(parse_object, content, settings_of(request).limits)
-    return validate(schema, await parse_pool_of(request).run(len(content), parse))
+    return validate(schema, await off_event_loop(len(content), parse))
 
 
 def image_in(text: str, field: str) -> tuple[bytes | None, str | None]:
@@ -83,7 +81,7 @@ async def image_of_text(text: str, field: str) -> tuple[bytes | None, str | None
 
 async def parsed_text(text: str, parse: Callable[[str], T]) -> T:
     """Parse a text, a long one in a thread."""
-    return parse(text) if len(text) <= MAX_BYTES_ON_EVENT_LOOP else await asyncio.to_thread(parse, text)
+    return await off_event_loop(len(text), partial(parse, text))
 
 
 def options_of(query: QueryParams) -> dict[str, Any]:

@@ -33,7 +33,6 @@ from lexiseg_service.gateway.video import VideoService
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend
-from lexiseg_service.question.validation import ParsePool
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
@@ -73,8 +72,7 @@ def create_app(
         OSError: the state directory cannot be used.
     """
     access = AccessControl.of(settings, metrics, limits)
-    pool = ParsePool()
-    vocabularies = open_vocabularies(settings, metrics, pool.run)
+    vocabularies = open_vocabularies(settings, metrics)
     metrics.held("vocabularies", lambda: vocabularies.nbytes)
     if fetcher is None and settings.url_fetch:
         fetcher = UrlFetcher(settings.limits.max_image_bytes)
@@ -83,7 +81,7 @@ def create_app(
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.calls)
     more_services: list[MoreService] = []
-    grpc = gateway_server(settings, use_case, video, metrics, access, pool, tracing, more_services)
+    grpc = gateway_server(settings, use_case, video, metrics, access, tracing, more_services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -96,7 +94,6 @@ def create_app(
         await vocabularies.store.close()
         if access.limits is not None:
             await access.limits.close()
-        pool.close()
 
     app = with_routes(lifespan)
     app.state.settings = settings
@@ -107,7 +104,6 @@ def create_app(
     app.state.more_services = more_services
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
-    app.state.parse_pool = pool
     open_paths = middleware.OPEN_PATHS if settings.metrics_need_key else middleware.OPEN_PATHS | {middleware.METRICS}
     app.add_middleware(middleware.BodyLimit, settings=settings, access=access)
     app.add_middleware(middleware.Guard, access=access, open_paths=open_paths)

@@ -27,13 +27,14 @@ from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import (
+    bytes_of_points,
     check_inside,
     examples_of,
     has_examples,
-    off_event_loop,
     resolve_prompts,
 )
 from lexiseg_service.question.schemas import Question
+from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Shares
 
@@ -116,13 +117,14 @@ class UseCase:
         named = await named_vocabulary(question, self._vocabularies, caller.owner)
         prompts: tuple[Prompt, ...] = ()
         if not (of_stream and task == "prompt"):
-            prompts = await off_event_loop(question.prompts or (), partial(resolve_prompts, question, task, limits))
+            resolving = partial(resolve_prompts, question, task, limits)
+            prompts = await off_event_loop(bytes_of_points(question.prompts or ()), resolving)
         vocabulary = resolve(question, limits, None if named is None else named.vocabulary)
         content = image.content if image.url is None else await self.fetch_url(image.url, caller.client)
         size = None
         if content is not None:
             size = (await asyncio.to_thread(read_header, content, limits)).size
-            check_inside(prompts, size)
+            await off_event_loop(bytes_of_points(prompts), partial(check_inside, prompts, size))
         request = WorkerRequest(
             image=content,
             image_id=image.id,
@@ -146,7 +148,7 @@ class UseCase:
         )
         examples = () if named is None else named.examples
         if has_examples(question.classes):
-            examples = await asyncio.to_thread(examples_of, question.classes, limits)
+            examples = await off_event_loop(limits.max_image_bytes, partial(examples_of, question.classes, limits))
         return await self._desk.with_examples(request, examples) if examples else request
 
     async def size_of_frame(self, image: bytes) -> tuple[int, int]:

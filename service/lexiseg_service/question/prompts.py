@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import pybase64
 
@@ -17,8 +16,7 @@ from lexiseg_service.question.messages import ExampleRegion, Followed, ImageSour
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, PromptInput, Question, ShownInput
 from lexiseg_service.settings import Limits
 
-T = TypeVar("T")
-MAX_POINTS_ON_EVENT_LOOP = 512  # a thousand take 2 ms to resolve or to encode
+BYTES_PER_POINT = 512  # of JSON that take as long to parse as a point to resolve or to encode
 
 
 class WithPoints(Protocol):
@@ -28,11 +26,9 @@ class WithPoints(Protocol):
     def points(self) -> Sized: ...
 
 
-async def off_event_loop(prompts: Iterable[WithPoints], work: Callable[[], T]) -> T:
-    """Call `work`, which goes through the points of these prompts; in a thread where they are many."""
-    if sum(len(prompt.points) for prompt in prompts) <= MAX_POINTS_ON_EVENT_LOOP:
-        return work()
-    return await asyncio.to_thread(work)
+def bytes_of_points(prompts: Iterable[WithPoints]) -> int:
+    """The work of going through the points of prompts, as bytes of `off_event_loop`."""
+    return BYTES_PER_POINT * sum(len(prompt.points) for prompt in prompts)
 
 
 def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Prompt, ...]:

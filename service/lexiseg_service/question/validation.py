@@ -1,6 +1,6 @@
 """JSON from clients: parsed behind a bound on its size, validated by pydantic, errors as fields and expectations.
 
-Small texts are parsed on the event loop, large ones in one bounded thread pool.
+Small texts are parsed on the event loop, large ones in a thread.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from lexiseg_service.settings import Limits
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 MAX_BYTES_ON_EVENT_LOOP = 256 * 2**10
-MAX_THREADS = 1  # parsing holds the GIL: a second thread gains nothing and delays the event loop
 CLASSES = "classes"
 MAX_COMPARED = 80  # characters of an unknown name that is compared with known ones
 # Names that pydantic adds to a location for a member of a union.
@@ -30,26 +29,21 @@ PLAIN_MEMBERS = {"bool", "constrained-str", "str"}
 EXPECTED_TYPES = {
     "model_type": "a JSON object",
     "model_attributes_type": "a JSON object",
+    "dataclass_type": "a JSON object",
     "list_type": "a JSON list",
 }
 IMAGE = 'a JSON object: {"base64": ...}, {"url": ...} or {"id": ...}'
 
 
-class ParsePool:
-    """One pool for all protocols of a gateway."""
+# One thread a process: parsing holds the GIL, so that a second thread gains nothing and delays the event loop.
+_PARSER = ThreadPoolExecutor(1, "parse")
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(MAX_THREADS, "parse")
 
-    async def run(self, n_bytes: int, work: Callable[[], T]) -> T:
-        """Call `work`, which parses or writes that many bytes."""
-        if n_bytes <= MAX_BYTES_ON_EVENT_LOOP:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-    def close(self) -> None:
-        """Stop the threads; work that has not begun is dropped."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+async def off_event_loop(n_bytes: int, work: Callable[[], T]) -> T:
+    """Call `work`, which parses or writes that many bytes; in the process's thread for that where they are many."""
+    if n_bytes <= MAX_BYTES_ON_EVENT_LOOP:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(_PARSER, work)
 
 
 def parse_json(text: str | bytes | bytearray, limits: Limits) -> Any:
@@ -143,7 +137,7 @@ def _of_intended_member(findings: list[Any]) -> list[Any]:
 
 
 def _expected(finding: Any, schema: type[BaseModel]) -> str:
-    if finding["type"] == "extra_forbidden":
+    if finding["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"no field of that name{_similar_field(finding['loc'], schema)}"
     if finding["type"] == "missing":
         return "a value; the field is missing"

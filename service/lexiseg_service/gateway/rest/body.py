@@ -15,7 +15,7 @@ from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import JsonRequest, Question
-from lexiseg_service.question.validation import ParsePool, parse_json, parse_object, validate
+from lexiseg_service.question.validation import off_event_loop, parse_json, parse_object, validate
 from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
@@ -73,7 +73,7 @@ async def read(request: Request, limits: Limits) -> tuple[Question, ImageSource]
         return await _read_multipart(request, limits)
     if kind == "application/json":
         content = await request.body()
-        return await parse_pool_of(request).run(len(content), partial(_read_json, content, limits))
+        return await off_event_loop(len(content), partial(_read_json, content, limits))
     if kind in RAW:
         content = await request.body()
         return _question_of_query(request, limits), ImageSource(content)
@@ -93,13 +93,7 @@ async def read_json(request: Request, schema: type[M], limits: Limits) -> M:
     if kind != "application/json":
         raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
     content = await request.body()
-    return await parse_pool_of(request).run(len(content), lambda: validate(schema, parse_object(content, limits)))
-
-
-def parse_pool_of(request: Request) -> ParsePool:
-    """The gateway's pool for large bodies."""
-    pool: ParsePool = request.app.state.parse_pool
-    return pool
+    return await off_event_loop(len(content), lambda: validate(schema, parse_object(content, limits)))
 
 
 def _kind(request: Request) -> str:
@@ -117,7 +111,7 @@ async def _read_multipart(request: Request, limits: Limits) -> tuple[Question, I
         if len(files) != 1:
             raise InvalidValue.of("image", _found_instead(form, len(files)), IMAGE)
         n_bytes = sum(len(value) for _, value in form.multi_items() if isinstance(value, str))
-        question = await parse_pool_of(request).run(n_bytes, lambda: validate(Question, _fields(form, limits)))
+        question = await off_event_loop(n_bytes, lambda: validate(Question, _fields(form, limits)))
         return question, ImageSource(await files[0].read())
     finally:
         await form.close()

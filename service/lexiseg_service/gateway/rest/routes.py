@@ -23,6 +23,7 @@ from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.schemas import AvailableModels, ModelList, ModelOutput, Question, SegmentAnswer
+from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 
@@ -64,7 +65,7 @@ async def segment(request: Request) -> Response:
     if as_png:
         return png_response(answer)
     render = partial(render_json, answer, request.state.request_id)
-    content = await body.parse_pool_of(request).run(nbytes(answer), render)
+    content = await off_event_loop(nbytes(answer), render)
     return Response(content, media_type="application/json")
 
 

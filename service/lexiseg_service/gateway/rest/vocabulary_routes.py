@@ -28,6 +28,7 @@ from lexiseg_service.gateway.rest.routes import as_json, caller_of, use_case_of
 from lexiseg_service.gateway.vocabularies.collection import Asker, Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
+from lexiseg_service.question.validation import off_event_loop
 
 router = APIRouter(tags=["vocabularies"])
 
@@ -143,7 +144,7 @@ async def _full(
     content = {**_summary(vocabulary, asker), "classes": vocabulary.document["classes"]}
     tagged = {"ETag": vocabulary.etag, **(headers or {})}
     size = sum(len(example.image.content or b"") for example in vocabulary.examples)
-    written = await body.parse_pool_of(request).run(size, partial(orjson.dumps, content))
+    written = await off_event_loop(size, partial(orjson.dumps, content))
     return Response(written, status, tagged, "application/json")
 
 

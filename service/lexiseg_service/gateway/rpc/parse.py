@@ -13,12 +13,12 @@ from lexiseg_service.gateway.video import FRAMES_IN_FLIGHT, Step, StreamConfig
 from lexiseg_service.question.messages import DropPolicy, ImageSource, VideoFrame
 from lexiseg_service.question.prompts import check_points, check_prompt_counts, resolve_follow
 from lexiseg_service.question.schemas import ImageInput, PromptInput, Question
-from lexiseg_service.question.validation import ParsePool, validate
+from lexiseg_service.question.validation import off_event_loop, validate
 from lexiseg_service.settings import Limits
 from lexiseg_service.wire.request import DROP_POLICIES, MASKS, REFINEMENTS, TASKS, word_of
 
 
-async def read_segment(message: pb.SegmentRequest, limits: Limits, pool: ParsePool) -> tuple[Question, ImageSource]:
+async def read_segment(message: pb.SegmentRequest, limits: Limits) -> tuple[Question, ImageSource]:
     """The question and the image of a request.
 
     Raises:
@@ -28,16 +28,14 @@ async def read_segment(message: pb.SegmentRequest, limits: Limits, pool: ParsePo
     if source is None:
         raise InvalidValue.of("image", "none", "exactly one of content, url and id")
     n_bytes = message.ByteSize() - message.image.ByteSize()
-    question = await pool.run(n_bytes, partial(read_question, message, limits))
+    question = await off_event_loop(n_bytes, partial(read_question, message, limits))
     if source == "content":
         return question, ImageSource(message.image.content)
     named = validate(ImageInput, {source: getattr(message.image, source)}, "image.")
     return question, ImageSource(id=named.id, url=named.url)
 
 
-async def read_steps(
-    messages: AsyncIterator[pb.SegmentVideoRequest], limits: Limits, pool: ParsePool
-) -> AsyncGenerator[Step, None]:
+async def read_steps(messages: AsyncIterator[pb.SegmentVideoRequest], limits: Limits) -> AsyncGenerator[Step, None]:
     """The configs and frames of a stream.
 
     Raises:
@@ -47,7 +45,7 @@ async def read_steps(
     async for message in messages:
         kind = message.WhichOneof("message")
         if kind == "config":
-            yield await pool.run(message.config.ByteSize(), partial(_config, message.config, limits))
+            yield await off_event_loop(message.config.ByteSize(), partial(_config, message.config, limits))
         elif kind == "frame":
             yield _frame(message.frame, limits)
         else:

@@ -22,7 +22,7 @@ from lexiseg_service.gateway.rpc.interceptor import CALLER, CallInterceptor
 from lexiseg_service.gateway.rpc.parse import read_segment, read_steps
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.gateway.video import VideoService
-from lexiseg_service.question.validation import ParsePool
+from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 from lexiseg_service.watch.tracing import Tracing
@@ -46,22 +46,19 @@ class MoreService(NamedTuple):
 class Servicer(SegmentationServicer):
     """`lexiseg.v1.Segmentation`; the interceptor reports the errors that its methods raise."""
 
-    def __init__(
-        self, use_case: UseCase, limits: Limits, metrics: Metrics, video: VideoService, pool: ParsePool
-    ) -> None:
+    def __init__(self, use_case: UseCase, limits: Limits, metrics: Metrics, video: VideoService) -> None:
         self._use_case = use_case
         self._limits = limits
         self._metrics = metrics
         self._video = video
-        self._pool = pool
 
     async def Segment(self, request: pb.SegmentRequest, context: Context) -> pb.SegmentResponse:
         """Masks for one image."""
         async with counted(context, self._metrics) as caller:
-            question, image = await read_segment(request, self._limits, self._pool)
+            question, image = await read_segment(request, self._limits)
             answer = await self._use_case.segment(question, image, caller)
             encode = partial(encode_answer, answer, caller.request_id)
-            message = await self._pool.run(answer.bytes_of_masks, encode)
+            message = await off_event_loop(answer.bytes_of_masks, encode)
             check_answer_size(message, self._limits)
         return message
 
@@ -74,7 +71,7 @@ class Servicer(SegmentationServicer):
         # that is writing when the call ends may only see that the write failed.
         accepted = partial(context.send_initial_metadata, ())
         async with (
-            aclosing(read_steps(request_iterator, self._limits, self._pool)) as steps,
+            aclosing(read_steps(request_iterator, self._limits)) as steps,
             aclosing(self._video.stream(steps, caller, accepted)) as answers,
         ):
             async for answer in answers:
@@ -129,12 +126,11 @@ def gateway_server(
     video: VideoService,
     metrics: Metrics,
     access: AccessControl,
-    pool: ParsePool,
     tracing: Tracing | None = None,
     more: Sequence[MoreService] = (),
 ) -> GrpcServer:
     """`lexiseg.v1.Segmentation` on its own port; `more` is read when the server starts."""
-    servicer = Servicer(use_case, settings.limits, metrics, video, pool)
+    servicer = Servicer(use_case, settings.limits, metrics, video)
 
     def add(server: grpc.aio.Server) -> None:
         add_SegmentationServicer_to_server(servicer, server)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Container
 from difflib import get_close_matches
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import structlog
 
@@ -31,13 +31,12 @@ from lexiseg_service.gateway.vocabularies.named import (
 )
 from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary, VocabularyInput
 from lexiseg_service.gateway.vocabularies.stores import DirectoryStore, MemoryStore, RedisStore, Store
-from lexiseg_service.question.validation import MAX_COMPARED, parse_object, validate
+from lexiseg_service.question.validation import MAX_COMPARED, off_event_loop, parse_object, validate
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.vocabularies")
-T = TypeVar("T")
 MAX_BYTES = 64 * 2**20  # of parsed vocabularies; the most recent one stays whatever its size
 MAX_VOCABULARIES = 256  # of all users
 MAX_VOCABULARIES_PER_KEY = 64
@@ -45,23 +44,11 @@ MAX_ATTEMPTS = 5  # of a write, when other writes come first
 BYTES_PER_TEXT, BYTES_PER_EXAMPLE = 20, 64 * 2**10  # in the JSON of a class list, approximately
 
 
-class Run(Protocol):
-    """Calls work that parses or writes that many bytes; in a thread where that takes long."""
-
-    async def __call__(self, n_bytes: int, work: Callable[[], T]) -> T: ...
-
-
-async def in_a_thread(n_bytes: int, work: Callable[[], T]) -> T:
-    """Call work in a thread."""
-    return await asyncio.to_thread(work)
-
-
 class ParsedVocabularies:
     """An LRU of parsed vocabularies by slot of a store; for one event loop."""
 
-    def __init__(self, limits: Limits, max_bytes: int = MAX_BYTES, run: Run = in_a_thread) -> None:
+    def __init__(self, limits: Limits, max_bytes: int = MAX_BYTES) -> None:
         self._limits = limits
-        self._run = run
         self._max_bytes = max_bytes
         self._entries: OrderedDict[str, tuple[bytes, NamedVocabulary | None]] = OrderedDict()
         self.nbytes = 0  # of the vocabularies, without their documents
@@ -75,7 +62,7 @@ class ParsedVocabularies:
         if known == content:
             self._entries.move_to_end(slot)
             return vocabulary
-        vocabulary = await self._run(len(content), partial(self._parse, slot, content))
+        vocabulary = await off_event_loop(len(content), partial(self._parse, slot, content))
         self.put(slot, content, vocabulary)
         return vocabulary
 
@@ -132,11 +119,10 @@ class Vocabularies:
     With API keys, a key's own vocabulary hides a shared one of the same name, and others' unshared ones are invisible.
     """
 
-    def __init__(self, store: Store, limits: Limits, run: Run = in_a_thread) -> None:
+    def __init__(self, store: Store, limits: Limits) -> None:
         self.store = store
-        self._run = run
         self._limits = limits
-        self._parsed = ParsedVocabularies(limits, run=run)
+        self._parsed = ParsedVocabularies(limits)
         self._loaded: set[str] = set()  # built-in ones that are in memory
         self._adding = asyncio.Lock()  # concurrent writers must not all count the same free place
 
@@ -203,7 +189,7 @@ class Vocabularies:
             owner = changeable.owner if shared and changeable else asker.key
             if (owner, shared) not in made:
                 make = partial(named, name, class_list, self._limits, owner=owner, shared=shared)
-                made[owner, shared] = await self._run(n_bytes, partial(_with_document, make))
+                made[owner, shared] = await off_event_loop(n_bytes, partial(_with_document, make))
             vocabulary, document = made[owner, shared]
             target, other = (shared_slot, own_slot) if shared else (own_slot, shared_slot)
             if await self._replace(target, contents[target], document, asker, is_new=current is None):
@@ -282,13 +268,12 @@ class Vocabularies:
         return built_in(name)
 
 
-def open_vocabularies(settings: Settings, metrics: Metrics, run: Run = in_a_thread) -> Vocabularies:
+def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
     """The vocabularies of an installation: in Redis if there is one, else in the state directory, else in memory.
 
     Args:
         settings: name Redis or the state directory.
         metrics: show the circuit breaker of Redis.
-        run: calls the parsing of class lists.
 
     Raises:
         OSError: the state directory cannot be used.
@@ -300,7 +285,7 @@ def open_vocabularies(settings: Settings, metrics: Metrics, run: Run = in_a_thre
         store = DirectoryStore(settings.state_dir / "vocabularies")
     else:
         store = MemoryStore()
-    return Vocabularies(store, settings.limits, run)
+    return Vocabularies(store, settings.limits)
 
 
 def _with_document(make: Callable[[], NamedVocabulary]) -> tuple[NamedVocabulary, bytes]:
