@@ -17,8 +17,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError
-
 STRIP_VALUES = 1 << 24  # of float32 logits held at a time
 # From logits [T, r, W] and their rows of the image to the logit that the best query must reach: [r, W], or [].
 Nobody = Callable[[Tensor, slice], Tensor]
@@ -39,18 +37,6 @@ class Reduction:
     scale: float = 1.0
     nobody: Nobody | None = None
     smallest_share: float | None = None
-
-
-def less_probable_than(threshold: float) -> Nobody:
-    """Require the best query to have a probability of `threshold`, in 0..1, among all queries."""
-    if not 0 < threshold <= 1:
-        raise OptionError(f"a probability threshold must be above 0 and at most 1, got {threshold}")
-    return lambda logits, _: logits.logsumexp(0) + math.log(threshold)
-
-
-def below(constant: float) -> Nobody:
-    """A constant channel that competes with the classes (TCL)."""
-    return lambda logits, _: logits.new_tensor(constant)
 
 
 def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction) -> NDArray[np.uint16]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,14 +11,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.evaluation.benchmarks.reduction import (
-    Reduction,
-    below,
-    less_probable_than,
-    reduce_to_labels,
-)
+from lexiseg_model.evaluation.benchmarks.reduction import Nobody, Reduction, reduce_to_labels
 
 SIZE = (37, 53)
+
+
+def less_probable_than(threshold: float) -> Nobody:
+    return lambda logits, _: logits.logsumexp(0) + math.log(threshold)
 
 
 def random_scores(n_queries: int, seed: int, size: tuple[int, int] = (9, 13)) -> Tensor:
@@ -80,7 +81,9 @@ def test_the_share_is_of_the_foreground_and_the_background_keeps_its_pixels() ->
 def test_a_constant_channel_competes_as_background(constant: float) -> None:
     masks = random_scores(5, seed=8)
 
-    labels = reduce_to_labels(masks, SIZE, Reduction(np.arange(1, 6), 1.0, below(constant)))
+    labels = reduce_to_labels(
+        masks, SIZE, Reduction(np.arange(1, 6), 1.0, lambda logits, _: logits.new_tensor(constant))
+    )
 
     with_background = torch.cat([torch.full_like(masks[:1], constant), masks])
     expected = F.interpolate(with_background[None], SIZE, mode="bilinear", align_corners=False)[0].argmax(0)

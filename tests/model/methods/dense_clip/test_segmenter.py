@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from functools import cache
 
@@ -15,7 +16,7 @@ from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
-from lexiseg_model.evaluation.benchmarks.reduction import Reduction, less_probable_than, reduce_to_labels
+from lexiseg_model.evaluation.benchmarks.reduction import Reduction, reduce_to_labels
 from lexiseg_model.features import Features, Plan
 from lexiseg_model.methods.dense_clip.dinoiser import DinoiserHeads
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
@@ -92,7 +93,7 @@ def test_labels_equal_the_reference(refined: bool) -> None:
     scores = model.refined_scores(features, bank()) if refined else model.class_scores(features, bank())
     order = np.argsort(OWNER, kind="stable")
 
-    rules = Reduction(OWNER[order], model.probability_scale, less_probable_than(0.4))
+    rules = Reduction(OWNER[order], model.probability_scale, lambda logits, _: logits.logsumexp(0) + math.log(0.4))
     labels = reduce_to_labels(scores[torch.from_numpy(order)], (300, 400), rules)
 
     expected = REFERENCE["naclip_slide_label_pamr" if refined else "naclip_slide_label"]
