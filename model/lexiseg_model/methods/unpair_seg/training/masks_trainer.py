@@ -74,16 +74,7 @@ def adapter_in_form(recipe: AlignRecipe) -> RegionAdapter:
 
 def sizes_over(trunk: ClipTrunk, recipe: MasksRecipe) -> Sizes:
     """Of the learned part of stage one over a tower."""
-    size = recipe.size
-    return Sizes(
-        trunk.channels,
-        size.width,
-        size.heads,
-        size.encoder_layers,
-        size.encoder_feed_forward,
-        size.decoder_layers,
-        size.decoder_feed_forward,
-    )
+    return Sizes(trunk.channels, **recipe.size.model_dump())
 
 
 FILE = "stage-one.safetensors"
