@@ -199,13 +199,13 @@ class WorkerLink:
             meaning = self._meaning(failure)
             # The deadline passed because the worker stalled: another one may answer a retry of the client.
             if isinstance(meaning, DeadlineExceeded) and self._has_stalled_since(began):
-                raise WorkerLost(f"{self.name}: stalled") from None
+                raise WorkerLost("stalled until the deadline") from None
             raise meaning from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if call in self._calls or (task is not None and task.cancelling()):
                 raise
-            raise WorkerLost(f"{self.name}: silent") from None
+            raise WorkerLost("silent") from None
         finally:
             self.in_flight -= 1
             self._calls.discard(call)
@@ -233,7 +233,7 @@ class WorkerLink:
             return DeadlineExceeded("the deadline passed before the worker answered")
         if code in TRANSPORT_CODES:
             self.suspect()
-            return WorkerLost(f"{self.name}: {code.name}")
+            return WorkerLost(code.name)
         return ServiceError(f"the worker answered {code.name}")
 
     async def _watch_forever(self) -> None:

@@ -187,8 +187,8 @@ class RemoteBackend:
     def _as_service_error(self, error: Exception, link: WorkerLink, request: WorkerRequest) -> ServiceError:
         if isinstance(error, ServiceError):
             return error
-        logger.warning("worker lost", worker=link.name, request_id=request.request_id)
-        return NotReady("the worker failed during the request, and no other one could take it over")
+        logger.warning("worker lost", worker=link.name, reason=str(error), request_id=request.request_id)
+        return NotReady("the worker did not answer, and no other one could take the request over")
 
     def _no_worker(self, model: str) -> NotReady:
         return NotReady(f"no worker with model {model} is ready")

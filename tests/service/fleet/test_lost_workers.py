@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from lexiseg_service.errors import ImageExpired, NotReady
 from lexiseg_service.fleet import links
@@ -105,13 +106,14 @@ async def test_a_deadline_that_passes_during_a_stall_is_a_503_with_retry_after(
             try:
                 await fleet.until(lambda: backend.health().ready)
                 wire.whole.clear()
-                with pytest.raises(NotReady) as refusal:
+                with capture_logs() as log, pytest.raises(NotReady) as refusal:
                     await backend.segment(question(deadline=time.monotonic() + 1.5))
             finally:
                 wire.whole.set()
                 await backend.close()
 
     assert refusal.value.headers == {"Retry-After": "1"}
+    assert [each["reason"] for each in log if each["event"] == "worker lost"] == ["stalled until the deadline"]
 
 
 async def test_a_worker_that_dies_near_the_deadline_is_a_503(
