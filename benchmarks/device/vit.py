@@ -25,4 +25,4 @@ def vit(device: torch.device, precision: Precision) -> DenseClipSegmenter:
         torch.manual_seed(0)
         model = fresh_model(settings.architecture, quick_gelu=True).eval().requires_grad_(False)
     towers = ClipTowers(model, settings.architecture, quick_gelu=True)
-    return DenseClipSegmenter(Parts(towers, None, None, "random"), settings, card, Execution(device, precision))
+    return DenseClipSegmenter(Parts(towers, None, "random"), settings, card, Execution(device, precision))

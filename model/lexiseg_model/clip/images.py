@@ -27,7 +27,7 @@ def _of_unit_range(mean: tuple[float, ...], std: tuple[float, ...]) -> Statistic
 STATISTICS: dict[Normalisation, Statistics] = {
     # OpenAI CLIP's, as open_clip has them.
     "clip": _of_unit_range((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    # The same with three decimals: the configurations of SCLIP, ClearCLIP, NACLIP and ProxyCLIP.
+    # The same with three decimals: the configurations of SCLIP, NACLIP and ProxyCLIP.
     "clip_rounded": Statistics((122.771, 116.746, 104.094), (68.501, 66.632, 70.323)),
     # TCL, a legacy of GroupViT's data pipeline; DINO and DINOv2 as well.
     "imagenet": _of_unit_range((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

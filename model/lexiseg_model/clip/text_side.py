@@ -72,7 +72,7 @@ ClassRule = Literal["mean_of_units", "mean_of_rows"]
 
 
 def mean_of_units(rows: Tensor, templates: int) -> Tensor:
-    """Unit rows, their mean over templates, unit again: SCLIP, ClearCLIP, NACLIP, ProxyCLIP, CLIP-DINOiser.
+    """Unit rows, their mean over templates, unit again: SCLIP, NACLIP, ProxyCLIP.
 
     Args:
         rows: [T * templates, D] float32, all templates of the first text first.

@@ -21,8 +21,8 @@ from lexiseg_model.errors import ShapeError, WeightsError
 Grid = tuple[int, int]  # (rows, columns) of patches
 
 # How learned positions are brought to another grid, bicubic both times. `size` names the target: TCL. `scale_factor`
-# names (h + 0.1) / pretrained rows and samples with that factor: the released code of SCLIP, ClearCLIP, NACLIP and
-# ProxyCLIP. Cosines differ by up to 9e-3, so published figures need their own rule. See docs/methods.md.
+# names (h + 0.1) / pretrained rows and samples with that factor: the released code of SCLIP, NACLIP and ProxyCLIP.
+# Cosines differ by up to 9e-3, so published figures need their own rule. See docs/methods.md.
 PositionRule = Literal["size", "scale_factor"]
 
 
@@ -30,14 +30,6 @@ class Tokens(NamedTuple):
     """Tokens [N, 1 + h*w, width] and their grid (h, w)."""
 
     tokens: Tensor
-    grid: Grid
-
-
-class InnerTokens(NamedTuple):
-    """What enters the last block, and the `inner` tokens of an earlier one (both [N, 1 + h*w, width])."""
-
-    tokens: Tensor
-    inner: Tensor
     grid: Grid
 
 
@@ -121,26 +113,6 @@ def tokens_before_last_block(visual: VisionTransformer, images: Tensor, rule: Po
     for block in visual.transformer.resblocks[:-1]:
         tokens = block(tokens)
     return Tokens(tokens, grid)
-
-
-def tokens_with_inner(visual: VisionTransformer, images: Tensor, rule: PositionRule, depth: int) -> InnerTokens:
-    """As `tokens_before_last_block`, with the input of one block's feed-forward layer, after its layer norm.
-
-    Args:
-        visual, images, rule: as for `embed`.
-        depth: which block, counted from the end as in `resblocks[-depth]`; at least 2.
-    """
-    tokens, grid = embed(visual, images, rule)
-    blocks = visual.transformer.resblocks
-    for block in blocks[:-depth]:
-        tokens = block(tokens)
-    opened = blocks[-depth]
-    tokens = tokens + opened.ls_1(opened.attention(opened.ln_1(tokens)))
-    inner = opened.ln_2(tokens)
-    tokens = tokens + opened.ls_2(opened.mlp(inner))
-    for block in blocks[len(blocks) - depth + 1 : -1]:
-        tokens = block(tokens)
-    return InnerTokens(tokens, inner, grid)
 
 
 def last_block(visual: VisionTransformer) -> ResidualAttentionBlock:

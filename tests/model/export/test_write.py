@@ -16,7 +16,6 @@ from lexiseg_model.export.manifest import Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
-from lexiseg_model.methods.dense_clip.network import ImagePass as DensePass
 from lexiseg_model.methods.dense_clip.settings import published_policy
 from lexiseg_model.methods.tcl.network import ImagePass as TclPass
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
@@ -27,12 +26,12 @@ CPU = torch.device("cpu")
 WINDOW = (32, 48)
 
 
-def transformer(method: str) -> nn.Module:
+def transformer(method: str) -> TclPass | DenseNetwork:
     """A small CLIP tower under TCL, or under NACLIP, whose neighbourhood depends on the grid."""
     network = small_network()
     if method == "tcl":
         return TclPass(network)
-    return DensePass(DenseNetwork(network.visual, published_policy("naclip").settings))
+    return DenseNetwork(network.visual, published_policy("naclip").settings)
 
 
 def test_each_bucket_gets_a_graph_and_other_tiles_stay_with_the_method(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.recipe import divide
 from lexiseg_model.training.recipes.read import read_recipe
 
-# shared by the papers and their code: TCL 64 x 16, Unpair-Seg, S-Seg, DINO 64 x 16, CLIP, CLIP-DINOiser
+# shared by the papers and their code: TCL 64 x 16, Unpair-Seg, S-Seg, DINO 64 x 16, CLIP
 PUBLISHED = {"tcl": 1024, "unpair-seg-masks": 56, "unpair-seg-align": 56, "s-seg": 4096, "dino": 1024, "clip": 32768}
-PUBLISHED |= {"dinoiser": 16, "s-seg-plus": 16}
+PUBLISHED |= {"s-seg-plus": 16}
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,7 @@ PAPERS = ("tcl", "unpair-seg", "s-seg")
 HERE = Path(__file__).parent
 POLICY_DATA = Path(__file__).parents[2] / "methods" / "dense_clip" / "data"
 # Policies whose authors released no class files of their own, and whose files they use.
-NAMES_OF = {"naclip": "sclip", "maskclip": "clearclip"}
-# Sets on which CLIP-DINOiser's second head decides the background; elsewhere the word "background" does (main_eval.py).
-HEAD_DECIDES = {"clip_dinoiser": ("voc21", "coco-object")}
+NAMES_OF = {"naclip": "sclip"}
 # Methods whose cards state size and windows.
 SLIDING_METHODS = frozenset({"tcl", "dense_clip", "s_seg"})
 
@@ -162,7 +160,7 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
             "notes": class_names["notes"],
             "refine": "pamr" if entry["settings"]["pamr_iterations"] else "none",
             "datasets": {
-                dataset: _rule(policy, dataset, entry["settings"] | own, class_names[NAMES_OF.get(policy, policy)])
+                dataset: _rule(dataset, entry["settings"] | own, class_names[NAMES_OF.get(policy, policy)])
                 for dataset, own in entry["datasets"].items()
             },
         }
@@ -170,10 +168,9 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
     }
 
 
-def _rule(policy: str, dataset: str, settings: dict[str, Any], class_names: dict[str, Any]) -> dict[str, Any]:
+def _rule(dataset: str, settings: dict[str, Any], class_names: dict[str, Any]) -> dict[str, Any]:
     """Values of a `DatasetRule`."""
     has_background = benchmark(dataset).background
-    threshold = "own" if dataset in HEAD_DECIDES.get(policy, ()) else settings["prob_thd"] or None
     return {
         "sight": {
             "short_side": settings["short_side"],
@@ -182,7 +179,7 @@ def _rule(policy: str, dataset: str, settings: dict[str, Any], class_names: dict
             "stride": settings["stride"],
         },
         "scale": settings["logit_scale"],
-        "threshold": threshold if has_background else None,
+        "threshold": settings["prob_thd"] or None if has_background else None,
         "smallest_share": settings.get("area_thd"),
         "background": list(background_words(settings["background_words"])) if has_background else [],
         "queries": {name: texts for name, texts in class_names.get(dataset, {}).items() if name != "background"},

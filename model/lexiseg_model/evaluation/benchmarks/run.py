@@ -121,7 +121,7 @@ class _BenchmarkJudge:
         """The method's background rule: one number for the image, or computed strip by strip.
 
         One number may depend on all scores [T, h, w] of the image (GroupViT's rule). A rule for each pixel may also
-        look at the features (CLIP-DINOiser's objects): their contribution is computed once at the image's size,
+        look at the features: their contribution is computed once at the image's size,
         because a strip does not know its position.
         """
         whole = self._nobody(scores * self._scale, features)

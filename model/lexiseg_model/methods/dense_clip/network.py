@@ -1,16 +1,15 @@
 """Image pass of the dense CLIP methods: tiles to unit vectors in the text space.
 
-All methods share one pass up to the last block, which each attention policy replaces. ProxyCLIP adds a second tower,
-CLIP-DINOiser two heads.
+All methods share one pass up to the last block, which each attention policy replaces. ProxyCLIP adds a second tower.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lexiseg_model.clip import vision
 from lexiseg_model.clip.dino import DinoTower
@@ -18,7 +17,6 @@ from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.patch_text import ImageTower
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.dense_clip import policies
-from lexiseg_model.methods.dense_clip.dinoiser import DEPTH, DinoiserHeads
 from lexiseg_model.methods.dense_clip.proxyclip import proxy_map
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 
@@ -26,24 +24,16 @@ if TYPE_CHECKING:
     from open_clip.transformer import VisionTransformer
 
 
-class DenseMaps(NamedTuple):
-    """`patches` [N, D, h, w] of unit length; `objectness` [N, h, w] in 0..1 where the method has an idea of objects."""
-
-    patches: Tensor
-    objectness: Tensor | None = None
-
-
-class DenseNetwork(nn.Module):
-    """uint8 tiles [N, 3, s, t] -> DenseMaps. Tiles are padded with the mean colour to whole patches of every tower."""
+class DenseNetwork(ImageTower):
+    """uint8 tiles [N, 3, s, t] -> patches. Tiles are padded with the mean colour to whole patches of every tower."""
 
     def __init__(
         self,
         visual: VisionTransformer,
         settings: DenseClipSettings,
         proxy: DinoTower | None = None,
-        heads: DinoiserHeads | None = None,
     ) -> None:
-        """`proxy` for the policy proxyclip, `heads` for clip_dinoiser.
+        """`proxy` for the policy proxyclip.
 
         Raises:
             WeightsError: an image tower whose last block cannot be opened, or what the policy needs is not given.
@@ -51,29 +41,24 @@ class DenseNetwork(nn.Module):
         super().__init__()
         self.visual = vision.require_plain_vit(visual)
         self.proxy = proxy
-        self.heads = heads
         self.settings = settings
         if (settings.policy == "proxyclip") != (proxy is not None):
             raise WeightsError(f"policy {settings.policy}: a proxy tower belongs to proxyclip, and to it alone")
-        if (settings.policy == "clip_dinoiser") != (heads is not None):
-            raise WeightsError(f"policy {settings.policy}: heads belong to clip_dinoiser, and to it alone")
         patch = visual.patch_size[0]
         # Both grids must be whole: 16 and 14 pixels meet at 112.
         self.multiple = patch if proxy is None else math.lcm(patch, proxy.kind.patch)
 
-    def forward(self, tiles: Tensor) -> DenseMaps:
-        """uint8 tiles [N, 3, s, t] -> `patches` [N, D, h, w] of unit length; with heads `objectness` [N, h, w]."""
+    def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        """uint8 tiles [N, 3, s, t] -> `patches` [N, D, h, w] of unit length."""
         padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
         images = self._typed(padding.add(normalise(tiles, self.settings.normalisation)))
-        if self.heads is not None:
-            return self._dinoiser(images, self.heads)
         entering = vision.tokens_before_last_block(self.visual, images, self.settings.positions)
         if self.proxy is not None:
             likeness = self.proxy(self._typed(padding.add(normalise(tiles, "imagenet"))))
             maps = proxy_map(self.visual, entering, likeness, self.settings.beta, self.settings.gamma)
         else:
             maps = policies.dense_map(self.visual, entering, attention_policy(self.settings))
-        return DenseMaps(F.normalize(maps.float(), dim=1))
+        return (F.normalize(maps.float(), dim=1),)
 
     def image_embedding(self, tiles: Tensor) -> Tensor:
         """CLIP's own vectors [N, D] of whole tiles, of unit length."""
@@ -81,12 +66,6 @@ class DenseNetwork(nn.Module):
         images = self._typed(padding.add(normalise(tiles, self.settings.normalisation)))
         entering = vision.tokens_before_last_block(self.visual, images, self.settings.positions)
         return F.normalize(vision.image_embedding(self.visual, entering).float(), dim=1)
-
-    def _dinoiser(self, images: Tensor, heads: DinoiserHeads) -> DenseMaps:
-        tokens, inner, grid = vision.tokens_with_inner(self.visual, images, self.settings.positions, DEPTH)
-        vectors = policies.dense_map(self.visual, vision.Tokens(tokens, grid), attention_policy(self.settings))
-        pooled = heads(vision.patch_map(inner[:, 1:], grid), vectors)
-        return DenseMaps(F.normalize(pooled.vectors.float(), dim=1), pooled.objectness)
 
     def _typed(self, images: Tensor) -> Tensor:
         return images.to(self.visual.conv1.weight.dtype)
@@ -100,25 +79,9 @@ def attention_policy(settings: DenseClipSettings) -> policies.AttentionPolicy:
     """
     by_name: dict[str, policies.AttentionPolicy] = {
         "maskclip": policies.MaskClip(),
-        "clip_dinoiser": policies.MaskClip(keeps_rest=True),
         "sclip": policies.Sclip(),
-        "clearclip": policies.ClearClip(),
         "naclip": policies.Naclip(settings.gaussian_std),
     }
     if settings.policy not in by_name:
         raise OptionError(f"policy {settings.policy} attends by another tower")
     return by_name[settings.policy]
-
-
-class ImagePass(ImageTower):
-    """uint8 tiles [N, 3, s, t] -> `patches` [N, D, h, w] and, where the method has it, `objectness` [N, h, w]."""
-
-    def __init__(self, network: DenseNetwork) -> None:
-        super().__init__()
-        self.network = network
-        self.multiple = network.multiple
-
-    def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
-        """uint8 [N, 3, s, t] -> [N, D, h, w], and [N, h, w] where the method sees objects."""
-        maps = self.network(tiles)
-        return (maps.patches,) if maps.objectness is None else (maps.patches, maps.objectness)

@@ -2,9 +2,8 @@
 
 | policy    | attention                         | residual, feed-forward | source                     |
 |-----------|-----------------------------------|------------------------|----------------------------|
-| MaskClip  | none: the value alone             | dropped, or kept       | Zhou et al., ECCV 2022     |
+| MaskClip  | none: the value alone             | dropped                | Zhou et al., ECCV 2022     |
 | Sclip     | softmax(q q' s) + softmax(k k' s) | kept                   | Wang et al., ECCV 2024     |
-| ClearClip | softmax(q q' s)                   | dropped                | Lan et al., ECCV 2024      |
 | Naclip    | softmax(k k' s + G), a Gaussian G | dropped                | Hajimiri et al., WACV 2025 |
 
 s is the inverse root of a head's width. All attend over the class token, too, which is dropped at the end.
@@ -65,7 +64,7 @@ class AttentionPolicy(Protocol):
 
 @dataclass(frozen=True)
 class MaskClip:
-    """Every token keeps its own value. ClearCLIP's repository drops the rest of the block; CLIP-DINOiser keeps it."""
+    """Every token keeps its own value."""
 
     keeps_rest: bool = False
 
@@ -83,17 +82,6 @@ class Sclip:
         queries, keys, values = heads.queries(), heads.keys(), heads.values()
         by_queries = F.scaled_dot_product_attention(queries, queries, values)
         return by_queries + F.scaled_dot_product_attention(keys, keys, values)
-
-
-@dataclass(frozen=True)
-class ClearClip:
-    """Queries attend to queries."""
-
-    keeps_rest: bool = False
-
-    def mix(self, heads: Heads, grid: Grid) -> Tensor:
-        queries = heads.queries()
-        return F.scaled_dot_product_attention(queries, queries, heads.values())
 
 
 @dataclass(frozen=True)

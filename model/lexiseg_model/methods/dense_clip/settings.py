@@ -19,7 +19,7 @@ from lexiseg_model.types import ModelCard
 
 DATA = Path(__file__).parent / "data"
 
-PolicyName = Literal["maskclip", "sclip", "clearclip", "naclip", "proxyclip", "clip_dinoiser"]
+PolicyName = Literal["maskclip", "sclip", "naclip", "proxyclip"]
 
 
 class DenseClipSettings(PatchTextSettings):
@@ -35,8 +35,6 @@ class DenseClipSettings(PatchTextSettings):
     beta: float = Field(1.2, gt=0, description="ProxyCLIP: similarity times this mean is where attention begins")
     gamma: float = Field(3.0, gt=0, description="ProxyCLIP: sharpness of attention")
     proxy: DinoName = Field("dino_vitb8", description="ProxyCLIP: the tower that says what belongs together")
-    least_correlation: float = Field(0.2, ge=0, lt=1, description="CLIP-DINOiser: gamma, of correlations")
-    certainty: float = Field(0.99, gt=0, le=1, description="CLIP-DINOiser: delta, from it a class needs no object")
 
 
 class PublishedPolicy(BaseModel):
@@ -71,7 +69,7 @@ def published_policy(policy: str, dataset: str | None = None) -> PublishedPolicy
     """A method as published.
 
     Args:
-        policy: `maskclip`, `sclip`, `clearclip`, `naclip`, `proxyclip` or `clip_dinoiser`.
+        policy: `maskclip`, `sclip`, `naclip` or `proxyclip`.
         dataset: a vocabulary's name, for what the authors set differently there; None for the method's own.
 
     Raises:

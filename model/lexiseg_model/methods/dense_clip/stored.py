@@ -1,6 +1,6 @@
 """The weights of a dense CLIP model: from a model directory or from the hub, and back into one flat state.
 
-One file holds `clip.*` in open_clip's names and, where the policy needs them, `proxy.*` (timm's names) or `heads.*`.
+One file holds `clip.*` in open_clip's names and, for ProxyCLIP, `proxy.*` in timm's.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights,
 from lexiseg_model.clip.dino import DinoTower, dino_from_hub, dino_from_state
 from lexiseg_model.clip.towers import ClipTowers, from_hub, from_state, hub_file
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.dense_clip.dinoiser import DinoiserHeads, heads_from_state
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.types import ModelCard
 
 State = dict[str, Tensor]
-CLIP, PROXY, HEADS = "clip.", "proxy.", "heads."
+CLIP, PROXY = "clip.", "proxy."
 
 
 class Parts(NamedTuple):
@@ -27,7 +26,6 @@ class Parts(NamedTuple):
 
     towers: ClipTowers
     proxy: DinoTower | None
-    heads: DinoiserHeads | None
     digest: str
 
 
@@ -42,19 +40,14 @@ def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Pa
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
     towers = from_state(settings.architecture, _part(state, CLIP), quick_gelu=bool(settings.quick_gelu))
     proxy = dino_from_state(settings.proxy, _part(state, PROXY)) if settings.policy == "proxyclip" else None
-    heads = None
-    if settings.policy == "clip_dinoiser":
-        heads = heads_from_state(_part(state, HEADS), settings.least_correlation)
-    return Parts(towers, proxy, heads, image_digest(card, card.weights_sha256))
+    return Parts(towers, proxy, image_digest(card, card.weights_sha256))
 
 
-def flat_state(towers: ClipTowers, proxy: DinoTower | None, heads: DinoiserHeads | None) -> State:
+def flat_state(towers: ClipTowers, proxy: DinoTower | None) -> State:
     """What `open_parts` reads back."""
     state = {CLIP + name: value for name, value in towers.state.items()}
     if proxy is not None:
         state |= {PROXY + name: value for name, value in proxy.vit.state_dict().items()}
-    if heads is not None:
-        state |= {HEADS + name: value for name, value in heads.state_dict().items()}
     return state
 
 
@@ -65,32 +58,21 @@ def fetch_from_hub(card: ModelCard) -> None:
         WeightsError: they cannot be had; the message says the two ways to provide them.
     """
     settings = settings_of(card, DenseClipSettings)
-    _refuse_heads(card, settings)
     hub_file(settings.architecture, _tag(card, settings))
     if settings.policy == "proxyclip":
         dino_from_hub(settings.proxy)
 
 
 def _from_hub(card: ModelCard, settings: DenseClipSettings) -> Parts:
-    _refuse_heads(card, settings)
     towers = from_hub(settings.architecture, _tag(card, settings), quick_gelu=settings.quick_gelu)
     proxy = dino_from_hub(settings.proxy) if settings.policy == "proxyclip" else None
-    return Parts(towers, proxy, None, image_digest(card, state_digest(flat_state(towers, proxy, None))))
+    return Parts(towers, proxy, image_digest(card, state_digest(flat_state(towers, proxy))))
 
 
 def _tag(card: ModelCard, settings: DenseClipSettings) -> str:
     if settings.pretrained is None:
         raise WeightsError(f"{card.name}: the card names neither weights (weights_sha256) nor a pretrained tag")
     return settings.pretrained
-
-
-def _refuse_heads(card: ModelCard, settings: DenseClipSettings) -> None:
-    if settings.policy == "clip_dinoiser":
-        raise WeightsError(
-            f"{card.name}: the heads of CLIP-DINOiser are on no hub. Either import the authors' file, `lexiseg models "
-            "import --method dense-clip --policy clip_dinoiser --clip CLIP --heads last.pt NAME`, or put a model "
-            "directory (card.yaml and weights.safetensors) into LEXISEG_MODELS_DIR"
-        )
 
 
 def _part(state: State, prefix: str) -> State:

@@ -26,5 +26,5 @@ def segmenter(precision: Precision = "exact") -> DenseClipSegmenter:
             "embedding": 16,
         }
     )
-    parts = Parts(small.towers(), None, None, "small")
+    parts = Parts(small.towers(), None, "small")
     return DenseClipSegmenter(parts, SETTINGS, card, Execution(torch.device("cpu"), precision))

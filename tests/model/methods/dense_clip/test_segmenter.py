@@ -18,7 +18,6 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.evaluation.benchmarks.reduction import Reduction, reduce_to_labels
 from lexiseg_model.features import Features, Plan
-from lexiseg_model.methods.dense_clip.dinoiser import DinoiserHeads
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, card_settings
 from lexiseg_model.methods.dense_clip.stored import Parts
@@ -37,13 +36,9 @@ OWNER = REFERENCE["query_index"].astype(np.int64)
 def segmenter(policy: PolicyName = "naclip", precision: Precision = "exact") -> DenseClipSegmenter:
     bundled = catalogue.read_card(catalogue.bundled()["dense-clip"])
     card = bundled.model_copy(update=card_settings(bundled, policy, "ViT-B-16", quick_gelu=True))
-    heads = None
-    if policy == "clip_dinoiser":
-        torch.manual_seed(0)
-        heads = DinoiserHeads().eval().requires_grad_(False)
     towers = openai_clip_vitb16() if precision == "exact" else deepcopy(openai_clip_vitb16())
     return DenseClipSegmenter(
-        Parts(towers, None, heads, "golden"), settings_of(card, DenseClipSettings), card, Execution(CPU, precision)
+        Parts(towers, None, "golden"), settings_of(card, DenseClipSettings), card, Execution(CPU, precision)
     )
 
 
@@ -137,7 +132,7 @@ def test_synonyms_lower_the_confidence_of_a_class(precision: Precision) -> None:
     assert (total >= (beside.classes * model.probability_scale).logsumexp(0)).all()
 
 
-@pytest.mark.parametrize("policy", ["maskclip", "sclip", "clearclip", "naclip"])
+@pytest.mark.parametrize("policy", ["maskclip", "sclip", "naclip"])
 def test_kept_features_equal_the_reference(policy: PolicyName) -> None:
     tile = np.ascontiguousarray(picture().transpose(2, 0, 1))[None]
     model = segmenter(policy)
@@ -165,25 +160,6 @@ def test_a_threshold_is_the_probability_that_a_class_must_have() -> None:
     below, above = (segmenter().nobody_score(logits, best + step, "none") for step in (-0.01, 0.01))
 
     assert below.item() < 2.0 < above.item()
-
-
-def test_clip_dinoiser_leaves_uncertain_pixels_without_objects_to_the_background() -> None:
-    model = segmenter("clip_dinoiser")
-    features = features_of(model)
-    logits = model.class_scores(features, bank()) * model.probability_scale
-    size = (logits.shape[1], logits.shape[2])
-    objects = {"objectness": torch.ones_like(features.tensors["objectness"])}
-    nothing = {"objectness": torch.zeros_like(features.tensors["objectness"])}
-
-    seen, unseen = (
-        model.nobody_score(logits, None, "none", Features(features.size, features.tensors | kept, features.layout))
-        for kept in (objects, nothing)
-    )
-
-    assert seen.shape == unseen.shape == size
-    assert torch.isneginf(seen).all()
-    expected = logits.softmax(0).amax(0) < 0.99
-    assert torch.equal(logits.amax(0) < unseen, expected)
 
 
 def test_a_background_word_that_is_a_requested_class_does_not_compete() -> None:

@@ -21,13 +21,13 @@ def test_an_imported_model_is_listed_and_its_serving_explained(lexiseg: CommandL
     torch.save(openai_clip_vitb16_state(), tmp_path / "clip.pt")
 
     outcome = lexiseg(
-        *("models", "import", "--method", "dense-clip", "--policy", "clearclip"),
+        *("models", "import", "--method", "dense-clip", "--policy", "sclip"),
         *("--clip", tmp_path / "clip.pt", "--models-dir", tmp_path / "models", "mine"),
     )
 
     assert outcome.status == 0
     assert "lexiseg serve --model mine" in outcome.out
-    assert read_card(tmp_path / "models" / "mine").settings["policy"] == "clearclip"
+    assert read_card(tmp_path / "models" / "mine").settings["policy"] == "sclip"
     assert "mine@1" in lexiseg("models", "list", "--models-dir", tmp_path / "models").out
 
 
