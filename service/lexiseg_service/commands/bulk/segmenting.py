@@ -11,14 +11,9 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import sys
-import tempfile
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from lexiseg_model.errors import ModelError, OptionError
@@ -31,13 +26,8 @@ from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 
-TRIES = 4  # of writing a file of rows
-PAUSE = 1.0  # seconds before the second, twice that before the third
 REASONS = 3  # failures of a chunk in its report
 MAX_BLOCKS = 10_000  # of the list of chunks, which Ray's driver keeps track of
-STANDARD_ERROR = 2
-RAY_LINE = re.compile(r"^\[[^\]]*\] *\S+\.cc:\d+: *")
-TOKEN = "; the cluster's token belongs into RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token"
 CHUNKS_AHEAD = 2  # that an actor has: one in work, one to go on with
 
 
@@ -82,14 +72,15 @@ class Segmenting:
             OSError: the plan cannot be read, or the rows cannot be written.
         """
         items = self._destination.chunk(chunk)
-        content = self._destination.read(rows_name(chunk))
-        before = decode(content) if content is not None else []
+        earlier = self._destination.read(rows_name(chunk))
+        before = decode(earlier) if earlier is not None else []
         keep = {row["id"]: row for row in before if row["status"] == OK or not self._job.retry_failed}
         to_do = [item for item in items if item.id not in keep]
         fresh = {row["id"]: row for row in self._rows(to_do)}
         rows = [fresh.get(item.id) or keep[item.id] for item in items]
         if to_do or len(before) != len(rows):
-            self._write(chunk, rows)
+            content = encode(rows, self._job.asked | {"model_digest": self._segmenter.digest})
+            self._destination.write(rows_name(chunk), content)
         failures = [row for row in rows if row["status"] == FAILED]
         reasons = [f"{row['id']}: {row['error']}" for row in failures[:REASONS]]
         return Report(len(rows), len(failures), len(to_do), reasons)
@@ -137,14 +128,6 @@ class Segmenting:
         except Exception as error:
             outcome = _reason(error)
         return row_of(item.id, outcome, self._segmenter.digest, self._vocabulary_digest)
-
-    def _write(self, chunk: int, rows: Sequence[Row]) -> None:
-        content = encode(rows, self._job.asked | {"model_digest": self._segmenter.digest})
-        for attempt in range(1, TRIES):
-            with suppress(OSError):
-                return self._destination.write(rows_name(chunk), content)
-            time.sleep(PAUSE * attempt)
-        return self._destination.write(rows_name(chunk), content)
 
 
 def _reason(error: Exception) -> str:
@@ -201,42 +184,16 @@ def connect(cluster: Cluster) -> None:
     if ray.is_initialized():
         return
     address = cluster.address or "local"
-    with tempfile.TemporaryFile() as lines:
-        try:
-            with _standard_error_in(lines.fileno()):
-                ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            lines.seek(0)
-            raise OptionError(f"no Ray cluster at {address}: {error}{reason_in(lines.read())}") from None
+    try:
+        ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise OptionError(f"no Ray cluster at {address}: {error}") from None
     import ray.data  # sets up its logs when it is imported
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-
-
-@contextmanager
-def _standard_error_in(file: int) -> Iterator[None]:
-    """Send standard error to a file: Ray's C++ part writes there why it cannot join, its exception does not say it."""
-    sys.stderr.flush()
-    terminal = os.dup(STANDARD_ERROR)
-    os.dup2(file, STANDARD_ERROR)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(terminal, STANDARD_ERROR)
-        os.close(terminal)
-
-
-def reason_in(lines: bytes) -> str:
-    """The last line that Ray wrote, without its time and process; the same one comes with each of its tries."""
-    written = lines.decode("utf-8", "replace").strip().splitlines()
-    if not written:
-        return ""
-    reason = f" ({RAY_LINE.sub('', written[-1])})"
-    return reason + TOKEN if "AuthToken" in reason else reason
 
 
 def segment_on(cluster: Cluster, job: Job, chunks: Sequence[int]) -> Iterator[Report]:
