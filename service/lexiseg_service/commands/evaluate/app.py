@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from lexiseg_service.commands.evaluate.reports import Wanted
 from lexiseg_service.commands.options import Chosen, takes_settings
 
 GRID = 20  # points along each side, as Unpair-Seg's published figures
@@ -103,6 +104,7 @@ def evaluate(
       torchrun --nproc-per-node 8 -m lexiseg_service.cli eval --model tcl --protocol tcl --dataset all --root data/
     """
     settings = chosen.settings
+    wanted = Wanted(root, progress, split=split, task=task, limit=limit, refine=refine, json=json, markdown=markdown)
     if paper or compare or protocol or task != "semantic":
         _refuse({"--scale": scale, "--flip": flip}, "these belong to the task semantic on a folder")
     if paper is not None:
@@ -119,10 +121,9 @@ def evaluate(
             },
             "cannot be combined with --paper",
         )
-        from lexiseg_service.commands.evaluate.paper import Wanted as WantedPaper
         from lexiseg_service.commands.evaluate.paper import run as run_paper
 
-        raise typer.Exit(run_paper(settings, WantedPaper(paper, root, limit, json, markdown, progress)))
+        raise typer.Exit(run_paper(settings, wanted._replace(protocol=paper)))
     if not dataset:
         raise typer.BadParameter("name a data set", param_hint="'--dataset'")
     if compare is not None:
@@ -139,13 +140,12 @@ def evaluate(
             },
             "cannot be combined with --compare",
         )
-        from lexiseg_service.commands.evaluate.compare import Wanted as WantedComparison
         from lexiseg_service.commands.evaluate.compare import run as run_comparison
 
-        raise typer.Exit(run_comparison(settings, WantedComparison(compare, dataset, root, split, limit, json)))
+        raise typer.Exit(run_comparison(settings, compare, dataset, wanted))
     if len(dataset) > 1:
         raise typer.BadParameter("several data sets belong to --compare", param_hint="'--dataset'")
-    only = dataset[0]
+    wanted = wanted._replace(dataset=dataset[0])
     if (points is not None or grid is not None) and task != "point":
         raise typer.BadParameter("these belong to --task point", param_hint="'--points' / '--grid'")
     if task != "semantic":
@@ -154,29 +154,22 @@ def evaluate(
             raise typer.BadParameter("masks of prompts are measured as they are", param_hint="'--refine'")
         if grid is not None and points != "grid":
             raise typer.BadParameter("give --points grid as well", param_hint="'--grid'")
-        from lexiseg_service.commands.evaluate.scenes import Wanted as WantedScenes
         from lexiseg_service.commands.evaluate.scenes import run as run_scenes
 
         side = (grid or GRID) if points == "grid" else None
-        raise typer.Exit(
-            run_scenes(settings, WantedScenes(task, only, root, split, limit, refine, side, json, progress))
-        )
+        raise typer.Exit(run_scenes(settings, wanted._replace(grid=side)))
     if protocol is None:
         _refuse({"--markdown": markdown}, "it belongs to --protocol or --paper")
         from lexiseg_model.evaluation.run import Views
         from lexiseg_service.commands.evaluate.indexed import run
 
-        raise typer.Exit(
-            run(settings, only, root, split, json, rename or [], limit, refine, Views(tuple(scale or (1.0,)), flip))
-        )
+        raise typer.Exit(run(settings, wanted, rename or [], Views(tuple(scale or (1.0,)), flip)))
     _refuse({"--runtime": "runtime" in chosen.named}, "a protocol runs on torch, as its published figures do")
     _refuse({"--rename": rename}, "a protocol has its own words")
     _refuse({"--refine": refine in ("lposs", "regions")}, "a protocol knows none and pamr")
-    from lexiseg_service.commands.evaluate.protocol import Wanted
     from lexiseg_service.commands.evaluate.protocol import run as run_protocol
 
-    wanted = Wanted(protocol, only, root, split, limit, refine, json, markdown, progress)
-    raise typer.Exit(run_protocol(settings, wanted))
+    raise typer.Exit(run_protocol(settings, wanted._replace(protocol=protocol)))
 
 
 def _refuse(options: dict[str, object], reason: str) -> None:

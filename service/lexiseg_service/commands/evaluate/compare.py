@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import json
 import math
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
@@ -14,20 +12,9 @@ from rich.table import Table
 
 from lexiseg_model.evaluation.comparison.bootstrap import Comparison, Examination, Pair, comparison, examine, read_pair
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.evaluate.reports import write_report
+from lexiseg_service.commands.evaluate.reports import Wanted, write_json
 from lexiseg_service.commands.in_process import named_or_folder
 from lexiseg_service.settings import Settings
-
-
-class Wanted(NamedTuple):
-    """What the command line asks for; models are names, or model directories."""
-
-    models: tuple[str, str]
-    datasets: list[str]
-    root: Path
-    split: str
-    limit: int | None
-    json: Path | None
 
 
 class _Judged(NamedTuple):
@@ -38,19 +25,19 @@ class _Judged(NamedTuple):
     examinations: list[Examination]
 
 
-def run(settings: Settings, wanted: Wanted) -> int:
-    """Measures, prints a table for each data set and writes the report.
+def run(settings: Settings, models: tuple[str, str], datasets: list[str], wanted: Wanted) -> int:
+    """Measure both models, by name or directory; print a table for each data set and write the report.
 
     Raises:
         ModelError: a data set or a model is not as expected.
     """
-    pairs = [read_pair(wanted.root, name, wanted.split, wanted.limit) for name in wanted.datasets]
-    a, b = (_judge(settings, name, pairs) for name in wanted.models)
+    pairs = [read_pair(wanted.root, name, wanted.split, wanted.limit) for name in datasets]
+    a, b = (_judge(settings, name, pairs) for name in models)
     comparisons = [comparison(*of_set) for of_set in zip(pairs, a.examinations, b.examinations, strict=True)]
     for each in comparisons:
         _print(each, a.name, b.name)
     report = {"a": _of(a), "b": _of(b), "datasets": [each.to_json() for each in comparisons]}
-    write_report(wanted.json, json.dumps(report, indent=1) + "\n")
+    write_json(wanted.json, report)
     return 0
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -13,30 +11,19 @@ from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.run import ONE_VIEW, Report, Views, evaluate
-from lexiseg_model.types import Refinement
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.evaluate.reports import write_report
+from lexiseg_service.commands.evaluate.reports import Wanted, write_json
 from lexiseg_service.settings import Settings
 
 
-def run(
-    settings: Settings,
-    dataset: str,
-    root: Path,
-    split: str,
-    target: Path | None,
-    renames: list[str],
-    limit: int | None = None,
-    refine: Refinement | None = None,
-    views: Views = ONE_VIEW,
-) -> int:
+def run(settings: Settings, wanted: Wanted, renames: list[str], views: Views = ONE_VIEW) -> int:
     """Measures, prints a table and writes the report; of the first `limit` images where one is given.
 
     Raises:
         ModelError: the data set, the model, a rename or the refinement is not as expected.
     """
-    data = read_dataset(root, dataset, split)
-    data = replace(data, samples=data.samples[:limit])
+    data = read_dataset(wanted.root, wanted.dataset, wanted.split)
+    data = replace(data, samples=data.samples[: wanted.limit])
     renamed = dict(_pair(rename, data.classes) for rename in renames)
     segmenter = catalogue.load(
         settings.model,
@@ -45,10 +32,10 @@ def run(
         runtime=settings.runtime,
         text_tower=settings.text_tower,
     )
-    with bar_of(f"{settings.model} on {dataset}/{split}", len(data.samples)) as bar:
-        report = evaluate(segmenter, data, renamed, bar.step, refine, views)
+    with bar_of(f"{settings.model} on {wanted.dataset}/{wanted.split}", len(data.samples)) as bar:
+        report = evaluate(segmenter, data, renamed, bar.step, wanted.refine, views)
     _print(report)
-    write_report(target, json.dumps(report.to_json(), indent=1) + "\n")
+    write_json(wanted.json, report.to_json())
     return 0
 
 

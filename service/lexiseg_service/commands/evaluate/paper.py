@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import NamedTuple
-
 import typer
 
 from lexiseg_model import catalogue
@@ -15,19 +11,8 @@ from lexiseg_model.evaluation.benchmarks.protocol import protocol
 from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
 from lexiseg_service.commands.evaluate import protocol as semantic
 from lexiseg_service.commands.evaluate import scenes
-from lexiseg_service.commands.evaluate.reports import write_report
+from lexiseg_service.commands.evaluate.reports import Wanted, write_json, write_report
 from lexiseg_service.settings import Settings
-
-
-class Wanted(NamedTuple):
-    """What the command line asks for."""
-
-    paper: str
-    root: Path
-    limit: int | None
-    json: Path | None
-    markdown: Path | None
-    progress: Path
 
 
 def run(settings: Settings, wanted: Wanted) -> int:
@@ -36,7 +21,7 @@ def run(settings: Settings, wanted: Wanted) -> int:
     Raises:
         ModelError: the paper or the model is not as expected.
     """
-    lines = lines_of(wanted.paper)
+    lines = lines_of(wanted.protocol)
     folder = catalogue.find(settings.default_model or settings.model, settings.models_dir)
     with ranks() as team:
         loaded = semantic.LoadedModel(folder, device_of(settings.device), settings.text_tower)
@@ -56,10 +41,8 @@ def _measured(loaded: semantic.LoadedModel, line: PaperLine, wanted: Wanted, tea
 
 
 def _semantic(loaded: semantic.LoadedModel, line: PaperLine, wanted: Wanted, team: Ranks) -> PaperResult:
-    asked = semantic.Wanted(
-        wanted.paper, line.dataset, wanted.root, "val", wanted.limit, line.refine, None, None, wanted.progress
-    )
-    rules = protocol(wanted.paper)
+    asked = wanted._replace(dataset=line.dataset, refine=line.refine)
+    rules = protocol(wanted.protocol)
     (data,) = semantic.read_sets(rules, asked, team)
     report = semantic.evaluate(loaded, rules, data, asked, team)
     return PaperResult(line, {"miou": round(report.miou, 2)}, f"{report.images:,} of {report.official:,}")
@@ -71,7 +54,7 @@ def _scenes(loaded: semantic.LoadedModel, line: PaperLine, wanted: Wanted, team:
     if scenes.ANSWERED_BY[line.task] not in card.tasks:
         return PaperResult(line, {}, missing=f"{card.name} does not answer the task {line.task}")
     grid = POINT_GRID if line.task == "point" else None
-    asked = scenes.Wanted(line.task, line.dataset, wanted.root, "val", wanted.limit, None, grid, None, wanted.progress)
+    asked = wanted._replace(task=line.task, dataset=line.dataset, grid=grid)
     report = scenes.measure(loaded.of(card), asked, team)
     figures = {name: report.figures.whole.get(name) for name in line.measures}
     n_images, official = len(report.data.scenes), report.data.official
@@ -79,9 +62,8 @@ def _scenes(loaded: semantic.LoadedModel, line: PaperLine, wanted: Wanted, team:
 
 
 def _print(model: str, results: list[PaperResult], wanted: Wanted) -> None:
-    markdown = to_markdown(model, wanted.paper, results)
-    values = {"model": model, "paper": wanted.paper, "lines": [result.to_json() for result in results]}
-    text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
-    for target, content in ((wanted.json, text), (wanted.markdown, markdown)):
-        write_report(target, content)
+    markdown = to_markdown(model, wanted.protocol, results)
+    values = {"model": model, "paper": wanted.protocol, "lines": [result.to_json() for result in results]}
+    write_json(wanted.json, values)
+    write_report(wanted.markdown, markdown)
     typer.echo(markdown, nl=False)

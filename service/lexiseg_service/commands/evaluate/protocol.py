@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import typer
 
@@ -18,26 +17,12 @@ from lexiseg_model.evaluation.benchmarks.report import BenchmarkReport, summary
 from lexiseg_model.evaluation.benchmarks.run import benchmark_run, total_counts
 from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard, Refinement
+from lexiseg_model.types import ModelCard
 from lexiseg_service.commands.bar import steps_of_first
-from lexiseg_service.commands.evaluate.reports import write_report
+from lexiseg_service.commands.evaluate.reports import Wanted, write_report
 from lexiseg_service.settings import Settings
 
 ALL = "all"  # every data set of the protocol that is there
-
-
-class Wanted(NamedTuple):
-    """What the command line asks for."""
-
-    protocol: str
-    dataset: str
-    root: Path
-    split: str
-    limit: int | None
-    refine: Refinement | None
-    json: Path | None
-    markdown: Path | None
-    progress: Path
 
 
 def run(settings: Settings, wanted: Wanted) -> int:

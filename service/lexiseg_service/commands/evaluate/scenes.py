@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +16,6 @@ from lexiseg_model.evaluation.scenes.figures import (
     COLUMNS,
     Figures,
     SceneReport,
-    SceneTask,
     instance_figures,
     panoptic_figures,
     prompt_figures,
@@ -26,34 +23,20 @@ from lexiseg_model.evaluation.scenes.figures import (
 from lexiseg_model.evaluation.scenes.judges import InstanceJudge, Judge, PanopticJudge, PromptJudge, scene_run
 from lexiseg_model.evaluation.scenes.oracle import PromptProtocol, centre_points, point_grid, tight_boxes
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import Refinement, Task
+from lexiseg_model.types import Task
 from lexiseg_service.commands.bar import steps_of_first
-from lexiseg_service.commands.evaluate.reports import write_report
+from lexiseg_service.commands.evaluate.reports import Wanted, write_json
 from lexiseg_service.commands.in_process import load
 from lexiseg_service.question.classes import is_thing
 from lexiseg_service.settings import Settings
 
 Truth = TypeVar("Truth")
-ANSWERED_BY: dict[SceneTask, Task] = {
+ANSWERED_BY: dict[str, Task] = {
     "panoptic": "panoptic",
     "instance": "instance",
     "point": "prompt",
     "box": "prompt",
 }
-
-
-class Wanted(NamedTuple):
-    """What the command line asks for."""
-
-    task: SceneTask
-    dataset: str
-    root: Path
-    split: str
-    limit: int | None
-    refine: Refinement | None
-    grid: int | None  # points along each side; None: one point where an object is deepest
-    json: Path | None
-    progress: Path
 
 
 def run(settings: Settings, wanted: Wanted) -> int:
@@ -67,7 +50,7 @@ def run(settings: Settings, wanted: Wanted) -> int:
         report = measure(load(own, ANSWERED_BY[wanted.task]), wanted, team)
     if team.first:
         _print(report)
-        write_report(wanted.json, json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n")
+        write_json(wanted.json, report.to_json())
     return 0
 
 
@@ -117,6 +100,7 @@ def _measure(
     wanted: Wanted,
     team: Ranks,
 ) -> SceneReport:
+    assert wanted.task != "semantic"  # indexed and protocol measure it
     job = scene_run(segmenter, data, wanted.task, judge, wanted.progress, team)
     title = f"{segmenter.card.name} on {data.name}, {wanted.task}"
     if job.done:
