@@ -22,9 +22,9 @@ from lexiseg_model.catalogue.weights import Undrawn, naming_files
 from lexiseg_model.clip.checkpoint import State, read_tensors
 from lexiseg_model.clip.vision import patch_map, resize_positions
 from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.types import DinoName
 
 # `dino`: any tower of DINO's make, whose sizes are read off its weights.
-DinoName = Literal["dino", "dino_vitb16", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
 
 BLOCK = re.compile(r"blocks\.(\d+)\.")
 FILES = ("model.safetensors", "pytorch_model.bin")  # as timm's hub has them

@@ -47,16 +47,25 @@ def load(settings: Settings, task: Task) -> Segmenter:
         ModelError: it cannot be loaded.
         InvalidValue: it cannot do the task.
     """
-    segmenter = catalogue.load(
-        settings.default_model or settings.model,
+    segmenter = load_as_served(settings, settings.default_model or settings.model)
+    _require_task(segmenter.card, task)
+    return segmenter
+
+
+def load_as_served(settings: Settings, name: str) -> Segmenter:
+    """A model on the device, in the precision and by the runtime of the settings.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    return catalogue.load(
+        name,
         models_dir=settings.models_dir,
         device=settings.device,
         precision=settings.precision,
         runtime=settings.runtime,
         text_tower=settings.text_tower,
     )
-    _require_task(segmenter.card, task)
-    return segmenter
 
 
 def _require_task(card: ModelCard, task: Task) -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from lexiseg_model.clip.dino import KINDS, DinoName, DinoTower, dino_from_file, dino_from_hub, dino_from_state
+from lexiseg_model.clip.dino import KINDS, DinoTower, dino_from_file, dino_from_hub, dino_from_state
 from lexiseg_model.errors import WeightsError
+from lexiseg_model.types import DinoName
 
 
 @cache

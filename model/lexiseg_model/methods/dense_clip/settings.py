@@ -9,13 +9,12 @@ from typing import Any, Literal, cast, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from lexiseg_model.clip.dino import DinoName
 from lexiseg_model.clip.patch_text import PatchTextSettings
 from lexiseg_model.clip.text_side import background_words
 from lexiseg_model.clip.towers import configuration
 from lexiseg_model.clip.vision import PositionRule
 from lexiseg_model.errors import OptionError
-from lexiseg_model.types import ModelCard
+from lexiseg_model.types import DinoName, ModelCard
 
 DATA = Path(__file__).parent / "data"
 

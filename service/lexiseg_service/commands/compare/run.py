@@ -251,8 +251,7 @@ def _over_all(
 ) -> dict[str, str]:
     """Label all photographs by one model, and free it; its name, version and digest."""
     segmenter = named_or_folder(settings, name)
-    with bar_of(name) as bar:
-        bar.expect(len(photographs))
+    with bar_of(name, len(photographs)) as bar:
         unread |= label_all(
             segmenter, photographs, vocabulary, lambda path: _read(path, settings.limits), receive, bar.step
         )

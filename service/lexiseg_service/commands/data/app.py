@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from lexiseg_model.types import DinoName
 from lexiseg_service.commands.options import Chosen, Classes, Grouped, VocabularyName, takes_settings
 
 data = typer.Typer(
@@ -16,7 +17,6 @@ data = typer.Typer(
 )
 
 Parsers = Literal["spacy", "plain"]
-Towers = Literal["dino", "dino_vitb16", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
 Json = Annotated[Path | None, typer.Option(help="Also write what was found here")]
 
 
@@ -178,7 +178,7 @@ def prepare_data(
 def measure_oracle(
     dataset: Annotated[str, typer.Argument(help="Folder of a set with masks, such as voc")],
     root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
-    tower: Annotated[Towers, typer.Option(help="Whose tokens are clustered; dino: of the shape in --weights")] = (
+    tower: Annotated[DinoName, typer.Option(help="Whose tokens are clustered; dino: of the shape in --weights")] = (
         "dino_vits8"
     ),
     weights: Annotated[

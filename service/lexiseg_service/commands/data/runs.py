@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import typer
 
@@ -28,13 +28,11 @@ from lexiseg_model.data.pairs.files import LISTING, open_pairs
 from lexiseg_model.data.preparing.official import official_set
 from lexiseg_model.data.preparing.prepare import prepare
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.types import DinoName
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.in_process import load, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.settings import Settings
-
-if TYPE_CHECKING:  # it imports torch
-    from lexiseg_model.clip.dino import DinoName
 
 
 def check(source: Path, report: Path | None, examples: int) -> int:
@@ -96,8 +94,7 @@ def _print(name: str, found: Checked, examples: int) -> None:
 def pack(sources: list[Path], target: Path, per_shard: int, side: int | None) -> None:
     """Write shards of pairs, and print what was left out."""
     pairs = open_pairs(*sources)
-    with bar_of(str(target)) as bar:
-        bar.expect(sum(pairs.sizes))
+    with bar_of(str(target), sum(pairs.sizes)) as bar:
         origin = ", ".join(str(path.resolve()) for path in sources)
         packed = pack_pairs(pairs, origin, target, PackOptions(per_shard, side), bar.step)
     earlier = f", {packed.earlier:,} of the source's pairs were done before" * bool(packed.earlier)
@@ -115,8 +112,7 @@ def find_entities(
     pairs = open_pairs(source)
     listing = listing or (source if source.is_dir() else source.parent) / ENTITIES
     describe = from_captions(phrases_by(parser, SPACY_MODEL)) if endpoint is None else Endpoint(*endpoint).describe
-    with bar_of(str(listing)) as bar:
-        bar.expect(sum(pairs.sizes))
+    with bar_of(str(listing), sum(pairs.sizes)) as bar:
         written = write_entities(pairs, listing, describe, workers, bar.step)
     earlier = f", {written.before:,} were there before" * bool(written.before)
     typer.echo(f"{listing}: {written.new:,} pairs{earlier}")
@@ -180,8 +176,7 @@ def pseudo_label(
     images = photographs_in(source)
     labelling = Labelling(resolved(question.validated(), settings), split, confidence, max_side)
     segmenter = load(settings, "semantic")
-    with bar_of(str(target)) as bar:
-        bar.expect(len(images))
+    with bar_of(str(target), len(images)) as bar:
         done = write_pseudo_labels(segmenter, images, target, labelling, bar.step)
     earlier = f", {done.earlier:,} were there before" * bool(done.earlier)
     typer.echo(f"{target / split}: {done.written:,} masks by {segmenter.card.name}{earlier}")
@@ -223,8 +218,7 @@ def measure_oracle(wanted: OracleWanted) -> None:
     side = wanted.side // patch * patch
     figures: dict[str, float] = {}
     for name, maker in ((wanted.tower, tower), ("colours", colour_maker(settings, patch))):
-        with bar_of(f"{name} on {wanted.dataset}") as bar:
-            bar.expect(len(data.samples))
+        with bar_of(f"{name} on {wanted.dataset}", len(data.samples)) as bar:
             figures[name] = round(oracle_miou(maker, data, side, bar.step), 2)
         typer.echo(
             f"{wanted.dataset}/{wanted.split}, {len(data.samples):,} photographs, {name}: {figures[name]} % mIoU"

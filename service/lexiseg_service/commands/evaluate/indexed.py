@@ -7,12 +7,12 @@ from dataclasses import replace
 from rich.console import Console
 from rich.table import Table
 
-from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.run import ONE_VIEW, Report, Views, evaluate
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.evaluate.reports import Wanted, write_json
+from lexiseg_service.commands.in_process import named_or_folder
 from lexiseg_service.settings import Settings
 
 
@@ -25,13 +25,7 @@ def run(settings: Settings, wanted: Wanted, renames: list[str], views: Views = O
     data = read_dataset(wanted.root, wanted.dataset, wanted.split)
     data = replace(data, samples=data.samples[: wanted.limit])
     renamed = dict(_pair(rename, data.classes) for rename in renames)
-    segmenter = catalogue.load(
-        settings.model,
-        models_dir=settings.models_dir,
-        device=settings.device,
-        runtime=settings.runtime,
-        text_tower=settings.text_tower,
-    )
+    segmenter = named_or_folder(settings, settings.model)
     with bar_of(f"{settings.model} on {wanted.dataset}/{wanted.split}", len(data.samples)) as bar:
         report = evaluate(segmenter, data, renamed, bar.step, wanted.refine, views)
     _print(report)

@@ -13,6 +13,7 @@ from lexiseg_model.available import available
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Vocabulary
+from lexiseg_service.commands.in_process import load_as_served
 from lexiseg_service.settings import Settings
 
 HEIGHT, WIDTH, RADIUS = 360, 480, 70  # of the picture and of the ball in it, in pixels
@@ -32,14 +33,7 @@ def check(name: str, settings: Settings) -> int:
         ModelError: the model cannot be loaded.
     """
     catalogue.require(name, settings.models_dir, settings.text_tower)
-    segmenter = catalogue.load(
-        name,
-        models_dir=settings.models_dir,
-        device=settings.device,
-        precision=settings.precision,
-        runtime=settings.runtime,
-        text_tower=settings.text_tower,
-    )
+    segmenter = load_as_served(settings, name)
     typer.echo(f"{segmenter.card.name}@{segmenter.card.version} loaded: {segmenter.nbytes / 1e6:,.0f} MB of weights")
     picture = drawn()
     found = shares(segmenter, picture)
