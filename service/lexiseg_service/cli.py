@@ -17,7 +17,7 @@ if os.getpid() == 1:
 
 # Read by glibc when a process starts: its own threshold grows, and then the memory of large images is never returned.
 if sys.argv[1:2] in (["serve"], ["gateway"], ["worker"]) and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
-    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(4 * 2**20)
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**20)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 from lexiseg_service.commands.interrupts import heard_at_once

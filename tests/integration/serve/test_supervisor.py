@@ -108,7 +108,7 @@ def test_the_metrics_are_those_of_all_processes(server: Server) -> None:
 
 
 def test_the_allocator_returns_the_memory_of_large_images(server: Server) -> None:
-    assert [child.environ().get("MALLOC_MMAP_THRESHOLD_") for child in children(server)] == ["4194304"] * 3
+    assert [child.environ().get("MALLOC_MMAP_THRESHOLD_") for child in children(server)] == ["1048576"] * 3
 
 
 def test_children_end_with_a_supervisor_that_was_killed(tmp_path: Path) -> None:
