@@ -4,6 +4,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 # Handed to every pip install, e.g. PIP_ARGS="--extra-index-url <torch's CPU wheels>": a plain torch brings gigabytes of CUDA.
 PIP_ARGS ?=
+# Where `make site` writes to.
+OUT ?= out/site
 # Processes that share the tests; 0 is one process, as for a debugger. One more than the cores of a small machine, because
 # integration tests wait for the servers they start.
 PROCESSES ?= 3
@@ -39,7 +41,7 @@ TYPED := $(wildcard docs model/lexiseg_model service/lexiseg_service clients/pyt
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test quick coverage check proto wheel openapi settings lock bench loadtest chaos fuzz peers clean system-packages
+.PHONY: help serve site test quick coverage check proto wheel openapi settings lock bench loadtest chaos fuzz peers clean system-packages
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +49,10 @@ help:  ## list the commands
 serve: $(VENV)/.serve  ## start the service on http://localhost:8000
 	@echo "Starting the service: open its address in a browser. It warms up for some seconds more; Ctrl-C ends it."
 	@$(BIN)/lexiseg serve
+
+site: $(VENV)/.serve  ## write the playground as static files that need no service, to OUT
+	$(INSTALL) wordfreq==3.1.1
+	$(BIN)/lexiseg site $(OUT) $(ARGS)
 
 # The processes and their servers keep the cores busy: a team of threads for each only waits for one another.
 test: export OMP_NUM_THREADS ?= 1

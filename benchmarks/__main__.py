@@ -2,7 +2,8 @@
 
 `python -m benchmarks smoke NAME ... [seeds=3] [key=value ...]` measures short trainings, and
 `python -m benchmarks device [NAME]` what a GPU does, and `python -m benchmarks examples ROOT [SET ...]` classes by
-example against their words; none of them belongs to `all`.
+example against their words, and `python -m benchmarks site FOLDER` a site of `lexiseg site`;
+none of them belongs to `all`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks import (
     refinement,
     runtimes,
     serving,
+    site,
     smoke,
 )
 from benchmarks.calls import later
@@ -47,6 +49,7 @@ PARTS: dict[str, Callable[[], None]] = {
 WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "device": device.main,
     "examples": examples.main,
+    "site": site.main,
     "smoke": smoke.main,
 }
 

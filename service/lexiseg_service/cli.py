@@ -41,6 +41,7 @@ with heard_at_once():  # nothing is begun while this is imported
     from lexiseg_service.commands.serving.app import gateway, serve, worker
     from lexiseg_service.commands.serving.rollout import rollout
     from lexiseg_service.commands.serving.vocabularies import vocabularies
+    from lexiseg_service.commands.site.app import site
     from lexiseg_service.commands.video.app import video
 
 app = typer.Typer(
@@ -84,6 +85,7 @@ for command in (serve, gateway, worker, segment, calibrate, video, bulk, mcp):
     app.command(cls=Grouped)(command)
 app.command("eval", cls=Grouped)(evaluate)
 app.command(cls=Grouped)(compare)
+app.command(cls=Grouped)(site)
 app.command()(sample)
 
 

@@ -59,7 +59,7 @@ def export(segmenter: Exportable, folder: Path) -> Manifest:
             file = "image.onnx" if size is None else f"image-{size[0]}x{size[1]}.onnx"
             _trace_image(network, size, segmenter.buckets, draft / file)
             graphs.append(describe(draft / file, "float32", size))
-        graphs += [_write_part(part, draft) for part in segmenter.parts()]
+        graphs += [write_part(part, draft) for part in segmenter.parts()]
         manifest = Manifest(
             model=segmenter.card.name,
             version=segmenter.card.version,
@@ -153,8 +153,12 @@ def _trace(
     program.save(target, external_data=False)
 
 
-def _write_part(part: Part, folder: Path) -> Graph:
-    """Raises ExportError: it cannot be written as a graph, or the graph gives something else."""
+def write_part(part: Part, folder: Path) -> Graph:
+    """Write a step beside the image pass to `NAME.onnx` in a folder, and compare it with its module.
+
+    Raises:
+        ExportError: it cannot be written as a graph, or the graph gives something else.
+    """
     file = folder / f"{part.name}.onnx"
     _trace(part.module.eval(), part.example(*TRACED_SIZE), part.sizes, part.outputs, file)
     graph = describe(file, "float32", None, part.name)

@@ -69,27 +69,27 @@ class TinySegmenter(Exportable):
         device = execution.device
         self.card = card
         self.digest = digest
-        self._tower = load_text_tower(execution.text_tower)
-        self.text_digest = self._tower.digest
+        self.tower = load_text_tower(execution.text_tower)
+        self.text_digest = self.tower.digest
         self._device = device
         # On a CPU graphs are faster than any number type of torch's; without them float32 has the same answers.
         self._dtype = torch.float32 if device.type == "cpu" else execution.dtype
-        self._network = fused(network).to(device)
-        self._scores = PixelScores(self._network, settings, device)
+        self.network = fused(network).to(device)
+        self._scores = PixelScores(self.network, settings, device)
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name in IMAGE_PARTS:
-            getattr(self._network, name).to(self._dtype)
+            getattr(self.network, name).to(self._dtype)
         self._head = None if head is None else in_type(fused(head).to(device), self._dtype)
         self._prompts: PromptGraphs | None = None
         self.settings = settings
-        self._familiar = familiar
-        self._known = by_example.known_words(self._network, familiar, device)
+        self.familiar = familiar
+        self._known = by_example.known_words(self.network, familiar, device)
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
         self.buckets = buckets(card.input)
 
     def image_network(self) -> ImagePass:
-        return ImagePass(self._network)
+        return ImagePass(self.network)
 
     def parts(self) -> list[Part]:
         return [] if self._head is None else parts(self._head)
@@ -97,7 +97,7 @@ class TinySegmenter(Exportable):
     def use_image_runner(self, runner: ImageRunner) -> None:
         super().use_image_runner(runner)
         for name in IMAGE_PARTS:  # one graph takes tiles of every shape
-            self._network._modules.pop(name, None)
+            self.network._modules.pop(name, None)
 
     def use_part_runners(self, runners: Mapping[str, PartRunner], threads: int) -> None:
         self._prompts = PromptGraphs(runners, threads)
@@ -125,7 +125,7 @@ class TinySegmenter(Exportable):
     def _of_bytes(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """Of tiles that are on the device."""
         images = ((tiles.float() - self._mean) * self._inverse_std).to(self._dtype, memory_format=torch.channels_last)
-        features = self._network(images)
+        features = self.network(images)
         return features.pixels.half(), features.image.half(), features.cells.half()
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
@@ -142,15 +142,15 @@ class TinySegmenter(Exportable):
         return [TEMPLATE.format(text) for entry in classes for text in entry.texts]
 
     def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
-        return self._tower.encode(texts).astype(np.float16)
+        return self.tower.encode(texts).astype(np.float16)
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
-        if rows.shape != (len(owner), self._tower.width):
-            raise ShapeError(f"expected text rows [{len(owner)}, {self._tower.width}], got {list(rows.shape)}")
+        if rows.shape != (len(owner), self.tower.width):
+            raise ShapeError(f"expected text rows [{len(owner)}, {self.tower.width}], got {list(rows.shape)}")
         with torch.no_grad():
             there = torch.from_numpy(rows).to(self._device)
-            vectors, levels = self._network.project_texts(there), self._network.levels_of(there)
+            vectors, levels = self.network.project_texts(there), self.network.levels_of(there)
         return TextBank(vectors, owner, len(classes), levels=levels)
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
@@ -174,7 +174,7 @@ class TinySegmenter(Exportable):
         return bank.best_of_texts(self._scores.of_texts(features, bank))
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
-        return [] if self._familiar is None else self._familiar.strangers(classes, rows_of)
+        return [] if self.familiar is None else self.familiar.strangers(classes, rows_of)
 
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:

@@ -66,13 +66,23 @@ class MiniLM:
                 chosen = list(alike)
                 for start in range(0, len(chosen), BATCH):
                     some = chosen[start : start + BATCH]
-                    rows[some] = self._forward(torch.tensor([tokens[index] for index in some])).numpy()
+                    rows[some] = self.forward(torch.tensor([tokens[index] for index in some])).numpy()
         return rows
 
-    def _forward(self, ids: Tensor) -> Tensor:  # [B, L] -> [B, 384]
+    def forward(self, ids: Tensor) -> Tensor:
+        """Tokens [B, L] of texts of one length -> unit rows [B, 384]."""
+        return self.pooled(self.tokens[ids])
+
+    @property
+    def tokens(self) -> Tensor:
+        """[V, 384]: the embedding of each token."""
+        return self._weights["embeddings.word_embeddings.weight"]
+
+    def pooled(self, tokens: Tensor) -> Tensor:
+        """Embedded tokens [B, L, 384] -> unit rows [B, 384]."""
         hidden = (
-            self._weights["embeddings.word_embeddings.weight"][ids]
-            + self._weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
+            tokens
+            + self._weights["embeddings.position_embeddings.weight"][: tokens.shape[1]]
             + self._weights["embeddings.token_type_embeddings.weight"][0]
         )
         hidden = self._norm(hidden, "embeddings.LayerNorm")

@@ -1,0 +1,1 @@
+"""`lexiseg site`: the playground as a folder of files that needs no service."""

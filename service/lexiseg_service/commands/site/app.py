@@ -1,0 +1,33 @@
+"""`lexiseg site`: its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lexiseg_service.commands.options import Chosen, takes_settings
+
+
+@takes_settings("export")
+def site(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty")],
+    chosen: Chosen,
+    words: Annotated[int, typer.Option(min=0, help="Common English words to include, about 200 bytes each")] = 10_000,
+) -> None:
+    """Write the playground as static files: everything runs in the browser, and no picture leaves it.
+
+    For tiny, and for models of `lexiseg finetune`. onnxruntime-web is fetched from the npm registry, once. Common
+    words need `pip install wordfreq`; without it the site includes class names of data sets alone, and loads the text
+    tower for all other words.
+
+    Examples:
+
+      lexiseg site site/ && python -m http.server --directory site
+
+      lexiseg site site/ --model mine --models-dir models
+    """
+    from lexiseg_service.commands.site.build import run
+
+    raise typer.Exit(run(chosen.settings, out, words))

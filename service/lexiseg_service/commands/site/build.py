@@ -1,0 +1,129 @@
+"""The files of a site: the page with the engine of the browser, the model, and the service worker that keeps them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+
+import typer
+
+from lexiseg_model import catalogue
+from lexiseg_model.errors import ExportError, OptionError
+from lexiseg_model.methods.tiny import browser
+from lexiseg_service.commands.site import runtime
+from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, built_in
+from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
+from lexiseg_service.settings import Settings
+
+MAX_PIXELS = 24_000_000  # of a picture; larger ones are made smaller, as browsers run out of memory
+MAX_BYTES = 200_000_000
+PREPARED = "playground/engine/chosen.js"
+LATER = {"model/tower.onnx", "model/tokens.json", "model/reading.onnx"}  # loaded when a word needs them
+# The page asks nobody but the place that it came from.
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
+    "img-src 'self' data: blob:; media-src blob:; connect-src 'self'; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'none'"
+)
+LATIN_WORD = re.compile(r"[a-z]{2,}")
+
+
+def run(settings: Settings, out: Path, n_words: int) -> int:
+    """Write a site, and print what it weighs.
+
+    Raises:
+        OptionError: the folder holds something.
+        ExportError: the model is not one that browsers can run, or something cannot be fetched or written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OptionError(f"{out} is not an empty folder")
+    found = catalogue.find(settings.model, settings.models_dir)
+    loaded = catalogue.load(
+        settings.model, models_dir=settings.models_dir, device="cpu", precision="exact", text_tower=settings.text_tower
+    )
+    model = browser.require(loaded)
+    engine = runtime.fetched()
+    words = common_words(model.familiar.words if model.familiar else (), n_words)
+    _copy_page(out)
+    (out / "model").mkdir()
+    browser.write(model, found.folder, out / "model", words, settings.text_tower)
+    for name in runtime.FILES:
+        shutil.copyfile(engine / name, out / "model" / name)
+    first = _keep_offline(out)
+    typer.echo(f"{out}: {first / 1e6:.1f} MB at the first visit, {len(words):,} words without the text tower")
+    typer.echo(f"try it with: python -m http.server --directory {out}")
+    return 0
+
+
+def common_words(familiar: tuple[str, ...], n_words: int) -> list[str]:
+    """Words of training, class names of data sets, and common English words, up to a number; lower case, each once.
+
+    Args:
+        familiar: words of training, as sentences or alone.
+        n_words: how many, unless there are fewer.
+    """
+    named = [
+        text
+        for name in BUILT_IN_NAMES
+        if (known := built_in(name))
+        for one in known.vocabulary.classes
+        for text in one.texts
+    ]
+    words = [*familiar, *named]
+    try:
+        from wordfreq import top_n_list
+    except ImportError:
+        typer.echo("wordfreq is not installed: only class names are included (pip install wordfreq)", err=True)
+    else:
+        words += filter(LATIN_WORD.fullmatch, top_n_list("en", 2 * n_words))
+    return list(dict.fromkeys(word.lower() for word in words))[:n_words]
+
+
+def _copy_page(out: Path) -> None:
+    web = Path(str(files("lexiseg_service"))) / "web"
+    shutil.copytree(web / "playground", out / "playground")
+    for name in ("icon.svg", "manifest.json"):
+        shutil.copyfile(web / "site" / name, out / name)
+    for name in AUTHORS:
+        with suppress(NoSample):  # its package is not installed, and the page hides the example
+            (out / "playground" / name).write_bytes(photograph(name))
+    (out / PREPARED).write_text('export * from "./browser.js";\n')
+    (out / "offline.js").write_text((out / "playground/engine/offline.js").read_text())
+    (out / "playground/engine/offline.js").unlink()
+    page = (out / "playground/index.html").read_text(encoding="utf-8")
+    (out / "playground/index.html").unlink()
+    head = (
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '    <link rel="manifest" href="manifest.json">\n'
+        '    <link rel="modulepreload" href="playground/engine/browser.js">\n    '
+    )
+    changes = {
+        '<link rel="icon" href="data:,">': f'{head}<link rel="icon" href="icon.svg">',
+        "<body ": '<body class="local" ',
+        "{max_bytes}": str(MAX_BYTES),
+        "{max_pixels}": str(MAX_PIXELS),
+        "Send an image and words, get masks.": "Words and clicks to masks, in this browser: pictures stay here.",
+    }
+    for old, new in changes.items():
+        if old not in page:
+            raise ExportError(f"the page has no {old}, which the site changes")
+        page = page.replace(old, new)
+    (out / "index.html").write_text(page, encoding="utf-8")
+
+
+def _keep_offline(out: Path) -> int:
+    """Tell the service worker what to keep; the bytes of it."""
+    paths = sorted(path for path in out.rglob("*") if path.is_file())
+    digest = hashlib.sha256()
+    first = {path.relative_to(out).as_posix(): path for path in paths}
+    for name, path in first.items():
+        digest.update(name.encode() + path.read_bytes())
+    kept = [name for name in first if name not in LATER and name != "offline.js"]
+    script = out / "offline.js"
+    text = script.read_text().replace("{version}", digest.hexdigest()[:16]).replace("{files}", " ".join(["./", *kept]))
+    script.write_text(text)
+    return sum(first[name].stat().st_size for name in kept)

@@ -1,0 +1,59 @@
+// The engine in this browser: a worker answers, and nothing leaves the page.
+
+import { Problem } from "../problem.js";
+
+export const remote = false;
+
+const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+const waiting = new Map();
+let last = 0;
+
+worker.onmessage = ({ data: { id, answer, problem } }) => {
+  const one = waiting.get(id);
+  waiting.delete(id);
+  if (problem) one?.reject(new Problem(422, problem.type, problem.detail));
+  else one?.resolve(answer);
+};
+worker.onerror = () => {
+  for (const { reject } of waiting.values()) reject(new Problem(422, "fault", "The part of this page that finds things cannot start in this browser."));
+  waiting.clear();
+};
+
+function ask(act, args, signal) {
+  const id = (last += 1);
+  return new Promise((resolve, reject) => {
+    waiting.set(id, { resolve, reject });
+    signal?.addEventListener("abort", () => {
+      if (!waiting.delete(id)) return;
+      worker.postMessage({ drop: id });
+      reject(new DOMException("", "AbortError"));
+    });
+    worker.postMessage({ id, act, args });
+  });
+}
+
+/** Cards of the models, once everything is here that a first question needs. */
+export async function describe() {
+  await navigator.serviceWorker?.register("./offline.js").then(() => navigator.serviceWorker.ready, () => null); // as in private windows
+  return ask("describe", []);
+}
+
+export function segment(picture, question, signal) {
+  return ask("segment", [known(picture), question], signal);
+}
+
+export function prompt(picture, question, signal) {
+  return ask("prompt", [known(picture), question], signal);
+}
+
+export { prompt as hover };
+
+/** A picture without examples: classes are asked by words here. @returns {Promise<any>} */
+export async function examples() {
+  return null;
+}
+
+function known(picture) {
+  picture.id ??= `${Date.now()}-${Math.random()}`;
+  return { key: picture.id, file: picture.file };
+}

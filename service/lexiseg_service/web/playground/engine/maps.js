@@ -1,0 +1,227 @@
+// Maps: pictures brought to a size, logits to masks, masks to run lengths, and connected parts.
+
+const EVEN = 1e-3; // of a pixel: a smaller part of one is none, as in OpenCV's area interpolation
+const SLACK = 1e-4; // of scores: rounding must not lose a label that could win
+
+/** Where `pixels` outputs lie between `cells` inputs: half-pixel centres, edges clamped. */
+export function axis(cells, pixels) {
+  const [low, weight] = [new Int32Array(pixels), new Float32Array(pixels)];
+  for (let pixel = 0; pixel < pixels; pixel++) {
+    const place = Math.min(Math.max(((pixel + 0.5) * cells) / pixels - 0.5, 0), cells - 1);
+    low[pixel] = Math.floor(place);
+    weight[pixel] = place - low[pixel];
+  }
+  return { low, weight };
+}
+
+/** For each output along an axis the first input and the weights from there on: means of what it covers, or between two. */
+function taps(from, to, area) {
+  if (!area) {
+    const { low, weight } = axis(from, to);
+    return [...low].map((first, place) => ({ first, weights: weight[place] ? [1 - weight[place], weight[place]] : [1] }));
+  }
+  return Array.from({ length: to }, (_, place) => {
+    const [begin, end] = [(place * from) / to, Math.min(((place + 1) * from) / to, from)];
+    const [first, last] = [Math.floor(begin + EVEN), Math.ceil(end - EVEN)];
+    const weights = Array.from({ length: last - first }, (_, i) => Math.min(end, first + i + 1) - Math.max(begin, first + i));
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    return { first, weights: weights.map((weight) => weight / total) };
+  });
+}
+
+/**
+ * A picture at another size: by area where it becomes smaller, else linear.
+ *
+ * @param {any} source rows of pixels of `channels` numbers, of which `kept` are kept
+ * @param {number[]} from [height, width]
+ * @param {number[]} to [rows, columns]
+ * @param {any} Kind of the array; clamped bytes are rounded, halves to the even number
+ */
+export function resized(source, from, to, channels, kept, Kind = Uint8ClampedArray) {
+  const [[height, width], [rows, columns]] = [from, to];
+  const area = rows * columns < height * width && rows <= height && columns <= width;
+  const [down, across] = [taps(height, rows, area), taps(width, columns, area)];
+  const target = new Kind(rows * columns * kept);
+  const line = new Float32Array(columns * kept);
+  for (let row = 0; row < rows; row++) {
+    line.fill(0);
+    down[row].weights.forEach((share, i) => {
+      const start = (down[row].first + i) * width * channels;
+      for (let column = 0; column < columns; column++) {
+        const { first, weights } = across[column];
+        for (let tap = 0; tap < weights.length; tap++) {
+          const weight = share * weights[tap];
+          const at = start + (first + tap) * channels;
+          for (let channel = 0; channel < kept; channel++) line[column * kept + channel] += weight * source[at + channel];
+        }
+      }
+    });
+    target.set(line, row * columns * kept);
+  }
+  return target;
+}
+
+/**
+ * The label of each pixel of an image [H, W] by scores [K, h, w], upsampled bilinearly, and the sum of its probabilities.
+ *
+ * Between four corners a score never leaves their range: only labels that can win inside a cell are upsampled there.
+ * `labels` runs down the columns; ties go to the first.
+ */
+export function winners(scores, count, [h, w], [H, W]) {
+  const [y, x, cells] = [axis(h, H), axis(w, W), h * w];
+  const total = logSumExp(scores, count, cells);
+  const [labels, votes] = [new Uint16Array(H * W), new Float64Array(count)];
+  const [rowsOf, columnsOf] = [spans(y.low, h), spans(x.low, w)];
+  const able = new Int32Array(count);
+  for (let cell = 0; cell < cells; cell++) {
+    const [row, column] = [Math.floor(cell / w), cell % w];
+    const [right, below] = [column < w - 1 ? 1 : 0, row < h - 1 ? w : 0];
+    const n = candidates(scores, count, cells, cell, right, below, able);
+    for (let Y = rowsOf[row]; Y < rowsOf[row + 1]; Y++) {
+      for (let X = columnsOf[column]; X < columnsOf[column + 1]; X++) {
+        const down = y.weight[Y];
+        const across = x.weight[X];
+        let best = -Infinity;
+        let winner = 0;
+        for (let i = 0; i < n; i++) {
+          const score = between(scores, able[i] * cells + cell, right, below, down, across);
+          if (score > best) {
+            best = score;
+            winner = able[i];
+          }
+        }
+        labels[X * H + Y] = winner;
+        votes[winner] += Math.exp(Math.min(0, best - between(total, cell, right, below, down, across)));
+      }
+    }
+  }
+  return { labels, votes };
+}
+
+/** Between a cell, its neighbours so far to the right and below, and the fourth. */
+function between(map, cell, right, below, down, across) {
+  const first = map[cell] + down * (map[cell + below] - map[cell]);
+  const second = map[cell + right] + down * (map[cell + right + below] - map[cell + right]);
+  return first + across * (second - first);
+}
+
+/** Writes the labels that may win between these four, and returns how many. */
+function candidates(scores, count, cells, a, right, below, able) {
+  const [b, c, d] = [a + right, a + below, a + right + below];
+  let least = -Infinity;
+  for (let at = 0; at < count * cells; at += cells) {
+    least = Math.max(least, Math.min(scores[at + a], scores[at + b], scores[at + c], scores[at + d]));
+  }
+  let n = 0;
+  for (let label = 0, at = 0; label < count; label++, at += cells) {
+    if (Math.max(scores[at + a], scores[at + b], scores[at + c], scores[at + d]) >= least - SLACK) able[n++] = label;
+  }
+  return n;
+}
+
+/** The first output whose lower neighbour is each cell, and the end. */
+function spans(low, cells) {
+  const starts = new Int32Array(cells + 1).fill(low.length);
+  for (let place = low.length - 1; place >= 0; place--) starts[low[place]] = place;
+  for (let cell = cells - 1; cell >= 0; cell--) starts[cell] = Math.min(starts[cell], starts[cell + 1]);
+  return starts;
+}
+
+/** [cells] of scores [count, cells]. */
+export function logSumExp(scores, count, cells) {
+  const total = new Float32Array(cells);
+  for (let cell = 0; cell < cells; cell++) {
+    let highest = -Infinity;
+    for (let at = cell; at < count * cells; at += cells) highest = Math.max(highest, scores[at]);
+    let sum = 0;
+    for (let at = cell; at < count * cells; at += cells) sum += Math.exp(scores[at] - highest);
+    total[cell] = highest + Math.log(sum);
+  }
+  return total;
+}
+
+/** Logits [h, w] at the size of the image, 1 where they are not below 0; down the columns. */
+export function cut(logits, [h, w], [H, W]) {
+  const [y, x] = [axis(h, H), axis(w, W)];
+  const [mask, column] = [new Uint8Array(H * W), new Float32Array(h + 1)];
+  for (let X = 0; X < W; X++) {
+    const [left, right] = [x.low[X], Math.min(x.low[X] + 1, w - 1)];
+    for (let row = 0; row < h; row++) column[row] = logits[row * w + left] + x.weight[X] * (logits[row * w + right] - logits[row * w + left]);
+    column[h] = column[h - 1];
+    for (let Y = 0; Y < H; Y++) {
+      const low = y.low[Y];
+      mask[X * H + Y] = column[low] + y.weight[Y] * (column[low + 1] - column[low]) >= 0 ? 1 : 0;
+    }
+  }
+  return mask;
+}
+
+/** `{mask, area, bbox}` of every label below `count` in a map that runs down the columns; `mask` in COCO's run lengths. */
+export function encoded(labels, count, [height, width]) {
+  const found = Array.from({ length: count }, () => ({ runs: [], end: 0, area: 0, box: [width, height, 0, 0] }));
+  for (let begin = 0, end = 0; begin < labels.length; begin = end) {
+    const label = labels[begin];
+    while (end < labels.length && labels[end] === label) end++;
+    if (label >= count) continue;
+    const one = found[label];
+    one.runs.push(begin - one.end, end - begin);
+    one.end = end;
+    one.area += end - begin;
+    const [x0, x1] = [Math.floor(begin / height), Math.floor((end - 1) / height)];
+    const [y0, y1] = x0 === x1 ? [begin - x0 * height, end - x0 * height] : [0, height];
+    one.box = [Math.min(one.box[0], x0), Math.min(one.box[1], y0), Math.max(one.box[2], x1 + 1), Math.max(one.box[3], y1)];
+  }
+  return found.map(({ runs, end, area, box: [x0, y0, x1, y1] }) => {
+    if (end < labels.length) runs.push(labels.length - end);
+    return { mask: { size: [height, width], counts: countsOf(runs) }, area, bbox: area ? [x0, y0, x1 - x0, y1 - y0] : [0, 0, 0, 0] };
+  });
+}
+
+/** As `runsOf` reads it. */
+function countsOf(runs) {
+  let text = "";
+  runs.forEach((run, index) => {
+    let value = index > 2 ? run - runs[index - 2] : run;
+    for (let more = true; more; ) {
+      const bits = value & 31;
+      value >>= 5;
+      more = bits & 16 ? value !== -1 : value !== 0;
+      text += String.fromCharCode((more ? bits | 32 : bits) + 48);
+    }
+  });
+  return text;
+}
+
+/** Parts of equal labels that sides connect: `ids` of each cell, and `owner` (its label), `areas` and `first` cell of each part. */
+export function parts(labels, width) {
+  const ids = new Int32Array(labels.length).fill(-1);
+  const [owner, areas, first, queue] = [[], [], [], new Int32Array(labels.length)];
+  for (let start = 0; start < labels.length; start++) {
+    if (ids[start] >= 0) continue;
+    const id = owner.push(labels[start]) - 1;
+    first.push(start);
+    ids[start] = id;
+    let [read, end] = [0, 1];
+    queue[0] = start;
+    while (read < end) {
+      for (const next of sides(queue[read++], width, labels.length)) {
+        if (ids[next] >= 0 || labels[next] !== labels[start]) continue;
+        ids[next] = id;
+        queue[end++] = next;
+      }
+    }
+    areas.push(end);
+  }
+  return { ids, owner, areas, first };
+}
+
+/** The neighbours of a cell in a map of that width and so many cells. */
+export function sides(cell, width, cells) {
+  const column = cell % width;
+  const around = [];
+  if (column > 0) around.push(cell - 1);
+  if (column < width - 1) around.push(cell + 1);
+  if (cell >= width) around.push(cell - width);
+  if (cell + width < cells) around.push(cell + width);
+  return around;
+}

@@ -1,0 +1,99 @@
+// What words mean to the model: vectors of common words from a table, of all others by the text tower, loaded when needed.
+
+import { Refusal } from "./refusal.js";
+
+const OTHER_LETTERS = /(?!\p{Script=Latin})[\p{L}\p{So}]/u; // what the text tower does not read
+const [BEGIN, END, UNKNOWN] = ["[CLS]", "[SEP]", "[UNK]"];
+const ALONE = /[\p{P}$+<=>^`|~]|[\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{F900}-\u{FAFF}]/gu; // tokens of their own
+const MAX_TOKENS = 128;
+const LONGEST = 100; // characters of a token; a longer word is unknown
+
+/**
+ * A reader of texts.
+ *
+ * @param {any} rules `model.json`
+ * @param {string[]} words of the table
+ * @param {ArrayBuffer} content `words.bin`
+ * @param {{run: any, load: any}} graphs runs a graph by name, and loads a file
+ * @returns {(text: string) => Promise<{vector: Float32Array, level: number, same: boolean[], nearest: string, likeness: number, foreign: boolean}>}
+ */
+export function readerOf(rules, words, content, { run, load }) {
+  const { background: { words: background, same_meaning: sameMeaning } } = rules.card;
+  const { EMBEDDING: width } = rules.constants.network;
+  const places = new Map(words.map((word, place) => [word, place]));
+  const n = words.length;
+  const bytes = Math.ceil(background.length / 8);
+  let start = 0;
+  const array = (Kind, length) => new Kind(content, (start += length * Kind.BYTES_PER_ELEMENT) - length * Kind.BYTES_PER_ELEMENT, length);
+  const [vectors, levels, likeness, nearest] = [width * n, n, n, n].map((length) => array(Uint16Array, length));
+  const [foreign, same] = [array(Uint8Array, n), array(Uint8Array, bytes * n)];
+  const known = new Map();
+  let pieces = null; // of the tower: its tokens by their text
+
+  return async (text) => {
+    const key = text.toLowerCase();
+    if (!known.has(key)) known.set(key, places.has(key) ? listed(places.get(key)) : await read(text));
+    return known.get(key);
+  };
+
+  function listed(place) {
+    return meaning({
+      vector: Float32Array.from(vectors.subarray(place * width, (place + 1) * width), halfOf),
+      level: halfOf(levels[place]),
+      same: background.map((_, index) => Boolean(same[place * bytes + (index >> 3)] & (1 << (index & 7)))),
+      nearest: nearest[place],
+      likeness: likeness[place] / 65535,
+      isForeign: foreign[place] === 1,
+      text: words[place],
+    });
+  }
+
+  async function read(text) {
+    pieces ??= new Map((await load("tokens.json")).map((token, place) => [token, place]));
+    const ids = BigInt64Array.from(tokensOf(rules.template.replace("{}", text), pieces), BigInt);
+    const { row } = await run("tower", { ids: [ids, [1, ids.length]] });
+    const made = await run("reading", { rows: row });
+    const [vector, alike] = [made.vectors.data, made.background.data];
+    const [level, likeness, place, distance] = ["levels", "likeness", "nearest", "foreign"].map((name) => Number(made[name].data[0]));
+    const isSame = [...alike].map((each) => each >= sameMeaning);
+    return meaning({ vector, level, same: isSame, nearest: place, likeness, isForeign: distance > 0, text });
+  }
+
+  function meaning({ nearest, isForeign, text, ...one }) {
+    const strange = OTHER_LETTERS.test(text) || (isForeign && one.likeness < rules.foreign_below);
+    return { ...one, nearest: rules.familiar?.words[nearest], foreign: strange };
+  }
+}
+
+/** A number of 16 bits, as IEEE 754 has it. */
+export function halfOf(bits) {
+  const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : (fraction / 1024) * 2 ** -14);
+}
+
+/** The tokens of a text, as BERT's uncased WordPiece makes them. @param {Map<string, number>} pieces */
+export function tokensOf(text, pieces) {
+  const plain = text.normalize("NFD").replace(/\p{Mn}/gu, "").toLowerCase().replace(/[\p{Cc}\p{Cf}]/gu, (one) => (/\s/.test(one) ? " " : ""));
+  const words = plain.replace(ALONE, " $& ").split(/\s+/).filter(Boolean);
+  const tokens = words.flatMap((word) => piecesOf(word, pieces)).slice(0, MAX_TOKENS - 2);
+  return [BEGIN, ...tokens, END].map((token) => pieces.get(token));
+}
+
+/** The longest known beginning, then the longest known continuation, and so on. */
+function piecesOf(word, pieces) {
+  const found = [];
+  for (let begin = 0; begin < word.length; ) {
+    let end = word.length;
+    const piece = () => (begin ? "##" : "") + word.slice(begin, end);
+    while (end > begin && !pieces.has(piece())) end--;
+    if (end === begin || word.length > LONGEST) return [UNKNOWN];
+    found.push(piece());
+    begin = end;
+  }
+  return found;
+}
+
+/** Refuses words that only the text tower knows, where that cannot be had. */
+export function unreadable() {
+  return new Refusal("offline", "A word is not among those of this page, and the part that reads other words can only be loaded online.");
+}

@@ -1,0 +1,235 @@
+// The engine in the browser: pictures are encoded once, and asked about any number of times. Runs in a worker.
+
+import { resized } from "./maps.js";
+import { cutOut, paletteOf } from "./prompts.js";
+import { Refusal } from "./refusal.js";
+import { bankOf, logitsOf, segmentsOf, warningsOf } from "./semantic.js";
+import { readerOf, unreadable } from "./words.js";
+
+const KEPT_PICTURES = 2;
+const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded when a word needs them
+const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
+const root = new URL("../../model/", import.meta.url);
+const sessions = new Map();
+const pictures = new Map(); // the latest last
+let ready = null; // {rules, read}
+let Ort = null;
+let last = Promise.resolve();
+const dropped = new Set();
+
+port.onmessage = ({ data: { id, act, args, drop } }) => {
+  if (drop) dropped.add(drop);
+  else last = last.then(() => answer(id, act, args));
+};
+
+async function answer(id, act, args) {
+  if (dropped.delete(id)) return;
+  try {
+    port.postMessage({ id, answer: await acts[act](...args) });
+  } catch (error) {
+    const full = error instanceof RangeError || /memory|allocat/i.test(error.message);
+    const refusal = full && !(error instanceof Refusal) ? new Refusal("memory", "There is too little memory for this picture: close other tabs, or take a smaller one.") : error;
+    port.postMessage({ id, problem: { type: refusal.type ?? "fault", detail: refusal.message } });
+  }
+}
+
+const acts = { describe, segment, prompt };
+
+async function describe() {
+  ready ??= loaded();
+  return { models: [(await ready).rules.card], vocabularies: [] };
+}
+
+async function loaded() {
+  if (typeof WebAssembly === "undefined") throw new Refusal("no-webassembly", "This browser has no WebAssembly, which the page needs to find things by itself.");
+  Ort = await import(new URL("ort.wasm.min.mjs", root).href);
+  Ort.env.wasm.numThreads = port.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
+  Ort.env.wasm.wasmPaths = root.href;
+  const [rules, words, content] = await Promise.all([load("model.json"), load("words.json"), load("words.bin")]);
+  await Promise.all(["image", "scores"].map(sessionOf));
+  return { rules, read: readerOf(rules, words, content, { run, load }) };
+}
+
+/** A file of the model: JSON, or its bytes. */
+async function load(name) {
+  let answer = null;
+  try {
+    answer = await fetch(new URL(name, root));
+  } catch {
+    throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", "The page's files cannot be loaded: it was never opened online, or its server is gone.");
+  }
+  if (!answer.ok) throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", `${name} cannot be loaded (${answer.status}).`);
+  return name.endsWith(".json") ? answer.json() : answer.arrayBuffer();
+}
+
+function sessionOf(name) {
+  if (!sessions.has(name)) {
+    const made = load(`${name}.onnx`).then((bytes) => Ort.InferenceSession.create(bytes));
+    made.catch(() => sessions.delete(name)); // it may come another time
+    sessions.set(name, made);
+  }
+  return sessions.get(name);
+}
+
+/** A graph's outputs by name; inputs are tensors, or numbers and their dimensions. */
+async function run(name, inputs) {
+  const session = await sessionOf(name);
+  const types = { Float32Array: "float32", BigInt64Array: "int64", Uint8Array: "uint8" };
+  const tensor = (/** @type {any[]} */ [values, dims]) => new Ort.Tensor(types[values.constructor.name], values, dims);
+  const feeds = session.inputNames.map((input) => [input, Array.isArray(inputs[input]) ? tensor(inputs[input]) : inputs[input]]);
+  return session.run(Object.fromEntries(feeds));
+}
+
+// Pictures
+
+/** The view of a picture `{key, file}`, encoded once. */
+async function pictureOf({ key, file }) {
+  const known = pictures.get(key);
+  pictures.delete(key);
+  const picture = known ?? (await opened(file));
+  pictures.set(key, picture);
+  while (pictures.size > KEPT_PICTURES) pictures.delete(pictures.keys().next().value);
+  return picture;
+}
+
+async function opened(file) {
+  const { rules } = await ready;
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+  } catch {
+    throw new Refusal("undecodable", "This picture cannot be opened: its file is damaged.");
+  }
+  const [H, W] = [bitmap.height, bitmap.width];
+  const context = new OffscreenCanvas(W, H).getContext("2d", { willReadFrequently: true });
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  const { data } = context.getImageData(0, 0, W, H);
+  const { short_side: short, long_side: long, multiple } = rules.card.input;
+  const factor = Math.min(short / Math.min(H, W), long / Math.max(H, W));
+  const tile = [H, W].map((side) => Math.max(multiple, halfToEven((side * factor) / multiple) * multiple));
+  const most = tile.map((side) => side * rules.constants.closer_look.KEPT);
+  const kept = most[0] * most[1] >= H * W ? [H, W] : most;
+  const pixels = resized(data, [H, W], kept, 4, 3);
+  const view = await encoded(resized(data, [H, W], tile, 4, 3), tile, [H, W]);
+  const looks = new Map();
+  return {
+    ...view,
+    kept: { size: kept },
+    async look(look) {
+      const place = JSON.stringify(look);
+      if (!looks.has(place)) {
+        const [height, width] = [look.bottom - look.top, look.right - look.left];
+        const part = new Uint8ClampedArray(height * width * 3);
+        for (let row = 0; row < height; row++) {
+          const start = ((look.top + row) * kept[1] + look.left) * 3;
+          part.set(pixels.subarray(start, start + 3 * width), row * width * 3);
+        }
+        looks.set(place, await encoded(resized(part, [height, width], look.input, 3, 3), look.input, [height, width]));
+      }
+      if (looks.size > rules.constants.closer_look.MAX_LOOKS) looks.delete(looks.keys().next().value);
+      return looks.get(place);
+    },
+  };
+}
+
+function halfToEven(value) {
+  const whole = Math.floor(value);
+  return value - whole === 0.5 ? whole + (whole % 2) : Math.round(value);
+}
+
+/** The view of a tile [h, w] of a picture of that size. @param {number[]} tile @param {number[]} size */
+async function encoded(rgb, tile, size) {
+  const [height, width] = tile;
+  const { rules } = await ready;
+  const planes = new Uint8Array(3 * height * width);
+  for (let i = 0; i < rgb.length; i++) planes[(i % 3) * height * width + Math.floor(i / 3)] = rgb[i];
+  const features = await run("image", { tiles: [planes, [1, 3, height, width]] });
+  const cells = [height / 4, width / 4];
+  const guide = halved(planes, [height, width]);
+  let shared = null;
+  return {
+    size,
+    cells,
+    features,
+    ...paletteOf(rules, guide, cells),
+    shared: () => (shared ??= sharedBy(features.pixels, guide, [height, width])),
+    // The share of each cell that a mask [H * W], which runs down the columns, covers.
+    onCells: async (mask) => {
+      const across = resized(mask, [size[1], size[0]], [cells[1], cells[0]], 1, 1, Float32Array);
+      return Float32Array.from({ length: across.length }, (_, i) => across[(i % cells[1]) * cells[0] + Math.floor(i / cells[1])]);
+    },
+  };
+}
+
+/** @param {number[]} tile */
+async function sharedBy(pixels, guide, tile) {
+  const [height, width] = tile;
+  const made = await run("prompt-maps", { pixels: pixels.reshape(pixels.dims.slice(1)), guide: [guide, [3, height / 2, width / 2]] });
+  return Object.fromEntries(Object.entries(made).map(([name, map]) => [name.replace("_maps", ""), map]));
+}
+
+/** Means of 2 x 2 bytes of planes; ties go to the even number. @param {number[]} tile */
+function halved(planes, tile) {
+  const [height, width] = tile;
+  const half = new Uint8Array(planes.length / 4);
+  for (let i = 0; i < half.length; i++) {
+    const [plane, row, column] = [Math.floor(i / ((height * width) / 4)), Math.floor((i % ((height * width) / 4)) / (width / 2)), i % (width / 2)];
+    const at = plane * height * width + 2 * row * width + 2 * column;
+    const total = planes[at] + planes[at + 1] + planes[at + width] + planes[at + width + 1];
+    half[i] = (total + 1 + ((total >> 2) & 1)) >> 2;
+  }
+  return half;
+}
+
+// Questions
+
+async function segment(picture, question) {
+  const began = performance.now();
+  const { rules, read } = await ready;
+  const view = await pictureOf(picture);
+  const bank = await bankOf(rules, question, read);
+  const seen = await scoresOf(view, bank);
+  const made = segmentsOf(rules, question, bank, seen, view.cells, view.size);
+  return told(view, began, { ...made, warnings: warningsOf(rules, bank) });
+}
+
+async function scoresOf({ features: { pixels, image, cells } }, { vectors, levels }) {
+  const texts = { vectors: [vectors, [levels.length, vectors.length / levels.length]], levels: [levels, [levels.length]] };
+  const { scores, whole } = await run("scores", { pixels, image, cells, ...texts });
+  return { scores: scores.data, whole: whole.data };
+}
+
+async function prompt(picture, question) {
+  const began = performance.now();
+  const { rules, read } = await ready;
+  const view = await pictureOf(picture);
+  const bank = question.classes ? await bankOf(rules, question, read) : null;
+  const seen = bank && (await scoresOf(view, bank));
+  const segments = [];
+  for (const [index, one] of question.prompts.entries()) {
+    const { logits, quality, ...cut } = await cutOut(rules, view, one, run);
+    const known = bank && cut.area && !one.mask ? nameOf(rules, bank, seen, logits, question) : null;
+    segments.push({ id: index + 1, label: null, class_index: null, score: quality, ...known, quality, prompt_index: index, mask_index: 0, ...cut });
+  }
+  return told(view, began, { task: "prompt", segments, absent: [], warnings: bank ? warningsOf(rules, bank) : [] });
+}
+
+/** The best class of what is under a mask, or null: means of scores, which are those of the mean pixel. */
+function nameOf(rules, bank, { scores }, mask, question) {
+  const n = mask.length;
+  const highest = mask.reduce((most, logit) => Math.max(most, logit), -Infinity);
+  const inside = [...mask.keys()].filter((cell) => mask[cell] > 0 || mask[cell] === highest);
+  const means = Float32Array.from({ length: scores.length / n }, (_, text) => inside.reduce((sum, cell) => sum + scores[text * n + cell], 0) / inside.length);
+  const logits = logitsOf(rules, bank, means, 1, question.threshold);
+  const winner = logits.indexOf(Math.max(...logits));
+  if (winner >= bank.classes.length) return null;
+  const score = 1 / logits.reduce((sum, logit) => sum + Math.exp(logit - logits[winner]), 0);
+  return { label: bank.classes[winner].name, class_index: winner, score };
+}
+
+async function told({ size }, began, made) {
+  const { rules } = await ready;
+  const total = performance.now() - began;
+  return { model: `${rules.card.name}@${rules.card.version}`, size, timings_ms: { total }, ...made };
+}

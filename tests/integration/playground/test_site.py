@@ -1,0 +1,134 @@
+"""The page without a service: `lexiseg site`, from a folder below a server's root, online once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from playwright.sync_api import BrowserContext, Page, expect
+
+from lexiseg_model.errors import ExportError
+from lexiseg_service.commands.site import build, runtime
+from lexiseg_service.settings import Settings
+from tests import coco, pictures
+from tests.http_server import QuietFiles, serving
+from tests.integration.playground.asking import CHINA, add, choose, expect_result, place
+from tests.integration.playground.conftest import opened
+from tests.integration.server import Server
+
+pytestmark = pytest.mark.slow
+
+N_WORDS = 1500  # names of things; other words need the text tower
+ASK = """async ([act, question]) => {
+    const [engine, page] = await Promise.all(["engine/chosen.js", "page.js"].map((name) =>
+        import(new URL(`playground/${name}`, location.href).href)));
+    return engine[act](page.state.picture, question);
+}"""
+WORDS: list[dict[str, Any]] = [
+    {"classes": ["sky", "building", "tree"]},
+    {"classes": ["sky", "flower", "xylofon"], "background": False},
+]
+PROMPTS: list[dict[str, Any]] = [{"points": [{"x": 100, "y": 60}]}, {"box": [200, 60, 470, 330]}]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a site in its sub-folder `site`."""
+    try:
+        runtime.fetched()
+    except ExportError as error:
+        pytest.skip(f"no onnxruntime-web here: {error}")
+    root = tmp_path_factory.mktemp("pages")
+    build.run(Settings(), root / "site", N_WORDS)
+    return root
+
+
+@pytest.fixture
+def site(folder: Path) -> Iterator[str]:
+    with serving(partial(QuietFiles, directory=str(folder))) as url:
+        yield f"{url}/site/"
+
+
+def labels(segments: list[dict[str, Any]], size: list[int]) -> NDArray[np.int64]:
+    """[H, W]: the class of each pixel, from 1; 0 for nobody."""
+    classes = np.zeros(size, np.int64)
+    for segment in segments:
+        classes[coco.decode(segment["mask"])] = segment["class_index"] + 1
+    return classes
+
+
+def asked(server: Server, content: bytes, question: dict[str, Any]) -> dict[str, Any]:
+    files, data = {"image": ("picture.jpg", content)}, {"request": json.dumps(question)}
+    answer = httpx.post(f"{server.url}/v1/segment", files=files, data=data, timeout=60).raise_for_status()
+    content_of: dict[str, Any] = answer.json()
+    return content_of
+
+
+@pytest.mark.parametrize("name", ["china", "flower"])
+def test_a_site_answers_as_the_server_does(context: BrowserContext, site: str, server: Server, name: str) -> None:
+    content = pictures.encoded(pictures.photograph(name), "JPEG")
+    elsewhere: list[str] = []
+    context.on(
+        "request",
+        lambda request: None if request.url.startswith((site, "blob:", "data:")) else elsewhere.append(request.url),
+    )
+    page = opened(context, site)
+    choose(page, content, f"{name}.jpg")
+    page.locator("#canvas").wait_for()
+
+    for question in WORDS:
+        here, there = page.evaluate(ASK, ["segment", question]), asked(server, content, question)
+        assert (labels(here["segments"], here["size"]) == labels(there["segments"], there["size"])).mean() >= 0.99
+        assert here["absent"] == there["absent"]
+        assert [each["field"] for each in here["warnings"]] == [each["field"] for each in there["warnings"]]
+    for prompt in PROMPTS:
+        question = {"prompts": [prompt]}
+        pair = [
+            page.evaluate(ASK, ["prompt", question])["segments"][0],
+            asked(server, content, question)["segments"][0],
+        ]
+        one, other = (coco.decode(each["mask"]) for each in pair)
+        assert (one & other).sum() / (one | other).sum() >= 0.97
+    assert elsewhere == []
+
+
+def test_a_site_opens_without_a_network_and_says_what_it_cannot_do_there(context: BrowserContext, folder: Path) -> None:
+    with serving(partial(QuietFiles, directory=str(folder))) as url:
+        page = opened(context, f"{url}/site/")
+        assert not page.evaluate("crossOriginIsolated")  # one thread
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+
+    assert page.evaluate("crossOriginIsolated")  # threads
+    choose(page)
+    add(page, "sky")
+    expect_result(page, "Found sky.")
+    x, y = the_middle(page)
+    page.mouse.click(x, y)
+    expect_result(page, "Cut out 1 object")
+    add(page, "zyzzyva")
+    expect_result(page, "can only be loaded online")
+
+
+def the_middle(page: Page) -> tuple[float, float]:
+    return place(page, 320, 210)
+
+
+def test_a_damaged_file_and_a_broken_browser_are_named(context: BrowserContext, site: str) -> None:
+    page = opened(context, site)
+    choose(page, CHINA[:200], "half.jpg")
+    expect_result(page, "half.jpg is not a picture")
+
+    context.add_init_script(
+        "const plain = Worker; Worker = class extends plain { constructor(url, options) {"
+        "super(String(url).endsWith('/worker.js') ? new URL('missing.js', url) : url, options); } };"
+    )
+    page.reload()
+    expect(page.locator("#result")).to_contain_text("cannot start in this browser")
