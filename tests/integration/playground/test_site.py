@@ -85,7 +85,7 @@ def test_a_site_answers_as_the_server_does(context: BrowserContext, site: str, s
 
     for question in WORDS:
         here, there = page.evaluate(ASK, ["segment", question]), asked(server, content, question)
-        assert (labels(here["segments"], here["size"]) == labels(there["segments"], there["size"])).mean() >= 0.99
+        assert (labels(here["segments"], here["size"]) == labels(there["segments"], there["size"])).mean() >= 0.98
         assert here["absent"] == there["absent"]
         assert [each["field"] for each in here["warnings"]] == [each["field"] for each in there["warnings"]]
     for prompt in PROMPTS:
