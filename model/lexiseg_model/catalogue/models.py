@@ -261,7 +261,8 @@ def _named(place: str, folder: Path) -> ModelCard:
     entry = available().get(name)
     changes = entry.card if entry is not None and folder.name == BUNDLED else {}
     settings = {**card.settings, **changes.get("settings", {})}
-    return card.model_copy(update={**changes, "settings": settings, "name": name, "version": version})
+    named = {**changes, "settings": settings, "name": name, "version": version}
+    return ModelCard.model_validate({**card.model_dump(), **named})
 
 
 def _age(place: str) -> list[tuple[int, int, str]]:

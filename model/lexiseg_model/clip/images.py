@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Normalisation = Literal["clip", "clip_rounded", "imagenet", "unit"]
+Normalisation = Literal["clip", "clip_rounded", "imagenet", "half", "unit"]
 
 
 class Statistics(NamedTuple):
@@ -31,7 +31,9 @@ STATISTICS: dict[Normalisation, Statistics] = {
     "clip_rounded": Statistics((122.771, 116.746, 104.094), (68.501, 66.632, 70.323)),
     # TCL, a legacy of GroupViT's data pipeline; DINO and DINOv2 as well.
     "imagenet": _of_unit_range((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    # Colours in 0..1: TIPSv2.
+    # Colours in -1..1: SigLIP 2.
+    "half": _of_unit_range((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    # Colours in 0..1: TIPSv2, MobileCLIP.
     "unit": _of_unit_range((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 

@@ -195,11 +195,17 @@ def tokenizer(architecture: str) -> Callable[[list[str]], Tensor]:
     """Strings to token numbers [S, context] of an architecture; a string that is too long keeps its end mark.
 
     Models that are in memory together have one of each.
+
+    Raises:
+        WeightsError: it is on the hub alone, and cannot be had.
     """
     name = known_architecture(architecture)
     of_open_clip: Callable[[list[str]], Tensor] | None = _tokenizers.get(name)
     if of_open_clip is None:
-        of_open_clip = _tokenizers[name] = open_clip.get_tokenizer(name)
+        try:
+            of_open_clip = _tokenizers[name] = open_clip.get_tokenizer(name)
+        except (OSError, ImportError) as error:  # of transformers, which reads SigLIP 2's
+            raise missing(f"tokenizer of {name}", str(error).splitlines()[0]) from None
     return of_open_clip
 
 

@@ -60,13 +60,6 @@ class DenseNetwork(ImageTower):
             maps = policies.dense_map(self.visual, entering, attention_policy(self.settings))
         return (F.normalize(maps.float(), dim=1),)
 
-    def image_embedding(self, tiles: Tensor) -> Tensor:
-        """CLIP's own vectors [N, D] of whole tiles, of unit length."""
-        padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
-        images = self._typed(padding.add(normalise(tiles, self.settings.normalisation)))
-        entering = vision.tokens_before_last_block(self.visual, images, self.settings.positions)
-        return F.normalize(vision.image_embedding(self.visual, entering).float(), dim=1)
-
     def _typed(self, images: Tensor) -> Tensor:
         return images.to(self.visual.conv1.weight.dtype)
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from open_clip.timm_model import TimmModel
 
 from lexiseg_model.catalogue.weights import settings_of
-from lexiseg_model.clip.patch_text import PatchTextSegmenter
+from lexiseg_model.clip.patch_text import ImageTower, PatchTextSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.device import Execution
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
+from lexiseg_model.methods.dense_clip.timm_tower import TimmTower
 from lexiseg_model.types import ModelCard
 
 
@@ -25,15 +24,23 @@ class DenseClipSegmenter(PatchTextSegmenter):
     settings: DenseClipSettings
 
     def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
-        network = DenseNetwork(parts.towers.visual, settings, parts.proxy)
+        tower = image_tower(parts, settings)
         texts = TextTower(parts.towers, execution.device)
-        super().__init__(network, texts, settings, card, parts.digest, execution)
-        self.network = network
+        super().__init__(tower, texts, settings, card, parts.digest, execution)
 
-    @torch.inference_mode()
-    def image_embedding(self, tiles: NDArray[np.uint8]) -> Tensor:
-        """CLIP's own vectors [N, D] of whole tiles, of unit length."""
-        return self.network.image_embedding(torch.from_numpy(tiles).to(self._execution.device))
+
+def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
+    """CLIP's under its policy, or timm's as it is.
+
+    Raises:
+        WeightsError: a tower that gives no patches, or a policy that it does not know.
+    """
+    visual = parts.towers.visual
+    if not isinstance(visual, TimmModel):
+        return DenseNetwork(visual, settings, parts.proxy)
+    if settings.policy != "maskclip":
+        raise WeightsError(f"{settings.architecture} knows the policy maskclip alone; got {settings.policy}")
+    return TimmTower(visual, settings.normalisation)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmenter:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of, state_digest
 from lexiseg_model.clip.dino import DinoTower, dino_from_hub, dino_from_state
-from lexiseg_model.clip.towers import ClipTowers, from_hub, from_state, hub_file
+from lexiseg_model.clip.towers import ClipTowers, from_hub, from_state, hub_file, tokenizer
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.types import ModelCard
@@ -59,6 +59,7 @@ def fetch_from_hub(card: ModelCard) -> None:
     """
     settings = settings_of(card, DenseClipSettings)
     hub_file(settings.architecture, _tag(card, settings))
+    tokenizer(settings.architecture)
     if settings.policy == "proxyclip":
         dino_from_hub(settings.proxy)
 
