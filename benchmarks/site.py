@@ -11,7 +11,7 @@ from functools import partial
 from statistics import median
 
 import psutil
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Response, sync_playwright
 
 from benchmarks.clock import print_table
 from tests import chromium
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     ):
         page = browser.new_page()
         page.set_default_timeout(PATIENCE)
-        page.context.on("response", lambda answer: received.append(int(answer.headers.get("content-length", 0))))
+        page.context.on("response", lambda answer: received.append(bytes_of(answer)))
         page.goto(url)
         page.locator("body[data-ready]").wait_for()
         first_visit = sum(received)
@@ -81,6 +81,11 @@ def main(arguments: Sequence[str]) -> None:
     rows += [["bytes of the first visit", f"{first_visit / 1e6:.1f} MB"]]
     rows += [[f"memory grown from {WARM} to {PICTURES} pictures", f"{grown / 1e6:.0f} MB"]]
     print_table("Site", ["", "figure"], rows)
+
+
+def bytes_of(answer: Response) -> int:
+    """Of an answer that came over the network, not from the service worker."""
+    return 0 if answer.from_service_worker else int(answer.headers.get("content-length", 0))
 
 
 def held() -> int:
