@@ -30,7 +30,10 @@ class AvailableModel(BaseModel):
         description="whether a company may use the weights; terms: it depends on terms that you must read"
     )
     licence: str = Field(description="of the weights, in a phrase")
-    figures: dict[str, float] = Field(default_factory=dict, description="published mIoU by data set, in percent")
+    figures: dict[str, float] = Field(
+        default_factory=dict,
+        description="published figures by data set, in percent; mIoU, or what the source names",
+    )
     source: str = Field(description="who published the figures, and by which protocol")
     command: str = Field(description="what serves it, or imports it first")
     card: dict[str, Any] = Field(default_factory=dict, exclude=True, description="changes to the method's card")

@@ -7,7 +7,8 @@ encode_texts(texts)  -> rows          raw rows of the text tower, to be cached
 text_bank(classes)   -> TextBank      from rows to class vectors, by the method's rule
 class_scores(...)    -> [K, h, w]     cheap: any number of vocabularies over the same Features
 
-Methods with masks of their own implement:
+All methods have the first three; those without words end there and take prompts alone. Methods with masks of their own
+implement:
 
 propose(features)    -> Proposals     masks of everything in the image
 prompt(features, ..) -> PromptMasks   masks of what points and boxes show
@@ -183,6 +184,7 @@ class Segmenter(ABC):
     banks: Lru[tuple[tuple[ClassEntry, ...], ...], TextBank] | None = None
     passes_side_by_side: bool = False  # `encode_tiles` may run in several threads at once
     masks_by_word: bool = False  # things are found by `named_masks`, not by proposals or regions
+    takes_masks: bool = False  # `prompt` reads the mask of a prompt, too
 
     @property
     def nbytes(self) -> int:
@@ -219,25 +221,34 @@ class Segmenter(ABC):
         plan = self.plan(rgb, options)
         return self.assemble(plan, self.encode_tiles(plan.tiles))
 
-    @abstractmethod
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        """The exact strings, templates filled in, whose rows `text_bank` needs, in its order."""
+        """The exact strings, templates filled in, whose rows `text_bank` needs, in its order.
 
-    @abstractmethod
+        Raises:
+            TaskError: the method has no words; so do the three methods below and `nobody_score`.
+        """
+        raise self.no_words
+
     def encode_texts(self, texts: list[str]) -> TextRows:
         """Raw rows [S, D] of the text tower: fp16, so that cached and fresh rows are equal; float32 when exact."""
+        raise self.no_words
 
-    @abstractmethod
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         """Make the vectors of each class from the rows of `texts(classes)`, by the method's rule.
 
         Raises:
             ShapeError: `rows` has not one row for each of `texts(classes)`.
         """
+        raise self.no_words
 
-    @abstractmethod
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         """Scores [K, h, w] float32 in the method's own units, before the background rule."""
+        raise self.no_words
+
+    @property
+    def no_words(self) -> TaskError:
+        """The error of a model that is asked for classes and knows prompts alone."""
+        return TaskError(f"{self.card.name} has no words: it cuts out what prompts show, without classes")
 
     def presence(self, features: Features, bank: TextBank) -> Tensor:
         """How surely each class is anywhere in the image: [K] float32; by default its highest score."""
@@ -316,7 +327,6 @@ class Segmenter(ABC):
         """
         raise TaskError(f"{self.card.name} takes no classes by example")
 
-    @abstractmethod
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
@@ -331,6 +341,7 @@ class Segmenter(ABC):
         Returns:
             [h, w], or [] where it is the same everywhere.
         """
+        raise self.no_words
 
     def propose(self, features: Features) -> Proposals:
         """Masks of everything in the image; cached with the features.

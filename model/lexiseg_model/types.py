@@ -410,6 +410,11 @@ class ModelCard(BaseModel):
     limits: list[str] = Field(description="what it is known not to do well")
     weights_sha256: str | None = Field(description="None where the weights come from the hub, by the card's settings")
 
+    @property
+    def has_words(self) -> bool:
+        """Whether it can be asked for classes; a model without words cuts out what prompts show."""
+        return not {"prompt", "everything"}.issuperset(self.tasks)
+
 
 @dataclass(frozen=True)
 class ModelName:

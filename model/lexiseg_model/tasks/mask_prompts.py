@@ -1,7 +1,8 @@
 """Prompts that correct a mask: positive points and the box add to it, negative points remove from it.
 
-No method takes a mask as a prompt. So the head is asked by the points and by the box, or the box of the mask, and its
-answers are applied to the mask at the size of the image: pixels that no answer touches stay as they are.
+A method that takes masks as prompts is asked with the mask, and its answer is the mask. The head of any other is asked
+by the points and by the box, or the box of the mask, and its answers are applied to the mask at the size of the image:
+pixels that no answer touches stay as they are.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
     """
     assert prompt.mask is not None
     size = query.features.size
+    if query.segmenter.takes_masks:
+        own = _ask(query, [replace(prompt, segment=None)])[0]
+        return Corrected(encode_mask(_cut(own.masks[0], size)), own.masks[0].cpu(), float(own.quality[0]))
     mask = decode(prompt.mask)
     positives = tuple(point for point in prompt.points if point.positive)
     negatives = tuple(point for point in prompt.points if not point.positive)

@@ -67,9 +67,12 @@ class Query(NamedTuple):
         """Check what must hold whenever classes compete.
 
         Raises:
+            TaskError: the model has no words.
             OptionError: there is no class, or a threshold is set although every pixel must get one.
         """
         classes = self.vocabulary.classes
+        if not self.segmenter.card.has_words:
+            raise self.segmenter.no_words
         if not classes:
             raise OptionError("the task needs at least one class, none came")
         if self.vocabulary.background is None and (self.options.threshold or any(entry.threshold for entry in classes)):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -59,6 +59,27 @@ class Sight(NamedTuple):
     number: int
     mask: PromptMasks | None
     start: int | None = None
+
+
+class ObjectMemory(Protocol):
+    """What a model that follows objects itself remembers of those of one stream."""
+
+    @property
+    def numbers(self) -> set[int]: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def step(self, features: Features, starts: Sequence[Start], ends: Sequence[int]) -> list[Sight]:
+        """As `Follower.step`."""
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A model with a memory of its own, in place of `Segmenter.places`."""
+
+    def object_memory(self) -> ObjectMemory:
+        """An empty memory for one stream."""
 
 
 class _Bounds(NamedTuple):
@@ -119,18 +140,25 @@ class Follower:
 
     def __init__(self) -> None:
         self._objects: dict[int, _Object] = {}
+        self._memory: ObjectMemory | None = None  # of a model that has its own
 
     def __len__(self) -> int:
-        return len(self._objects)
+        return len(self._numbers)
+
+    @property
+    def _numbers(self) -> set[int]:
+        return set(self._objects) if self._memory is None else self._memory.numbers
 
     @property
     def nbytes(self) -> int:
         """Bytes held from frame to frame; thread-safe."""
-        return sum(each.appearance.nbytes for each in tuple(self._objects.values()))
+        own = 0 if self._memory is None else self._memory.nbytes
+        return own + sum(each.appearance.nbytes for each in tuple(self._objects.values()))
 
     def forget(self) -> None:
         """End following all objects."""
         self._objects.clear()
+        self._memory = None
 
     def check(self, starts: Sequence[Start], ends: Sequence[int] = ()) -> None:
         """Check that these objects may begin.
@@ -138,7 +166,7 @@ class Follower:
         Raises:
             OptionError: there would be too many objects.
         """
-        n = len((self._objects.keys() - set(ends)) | {start.number for start in starts})
+        n = len((self._numbers - set(ends)) | {start.number for start in starts})
         if n > MAX_OBJECTS:
             raise OptionError(f"at most {MAX_OBJECTS} objects followed in a stream; with these there would be {n}")
 
@@ -148,7 +176,7 @@ class Follower:
         """Find the objects in the next frame.
 
         Args:
-            segmenter: a model that takes prompts and has `places`.
+            segmenter: a model that takes prompts and has `places` or a memory of its own; the same for all frames.
             features: of the frame.
             starts: objects that begin here; a number that is already followed starts again.
             ends: numbers to stop following; unknown ones are ignored.
@@ -161,6 +189,9 @@ class Follower:
             OptionError: as `check`.
         """
         self.check(starts, ends)
+        if isinstance(segmenter, Remembers):
+            self._memory = self._memory or segmenter.object_memory()
+            return self._memory.step(features, starts, ends)
         for number in (*ends, *(start.number for start in starts)):
             self._objects.pop(number, None)
         if not self._objects and not starts:

@@ -266,6 +266,8 @@ class Engine:
             tile = np.zeros((1, 3, height, width), np.uint8)
             # On a compute thread, between batches: nothing else uses the device then.
             self._compute.run(partial(segmenter.encode_tiles, tile)).result()
+        if not segmenter.card.has_words:
+            return
         words = tuple(ClassEntry(word) for word in segmenter.card.background.words) or (ClassEntry("warm-up"),)
         self.text_caches.of(segmenter).rows(segmenter.texts(words))
 

@@ -223,7 +223,7 @@ def render(
     confidence = None if segmentation.probability is None else to_png(as_bytes(segmentation.probability))
     absent = absent_labels(segmentation, request.vocabulary)
     words = warnings_of_words(request.vocabulary, request.task)
-    prompts = warnings_of_prompts(request.prompts, segmenter.card.name)
+    prompts = () if segmenter.takes_masks else warnings_of_prompts(request.prompts, segmenter.card.name)
     warnings = (*prompts, *words, *warnings_about(segmenter, request.vocabulary, rows))
     ended = time.monotonic()
     answer = WorkerAnswer(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+import torch
 
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter, TextBank
@@ -18,13 +20,14 @@ class Loaded(NamedTuple):
     segmenter: Segmenter
     precision: Precision
     features: Features  # of `blocks()`; shared, so nothing may change what is kept in them
-    bank: TextBank  # of `CLASSES`
+    bank: TextBank  # of `CLASSES`; empty where a model has no words
 
 
 @cache
 def load(name: str, precision: Precision) -> Loaded:
     segmenter = MODELS[name].load(precision)
-    return Loaded(segmenter, precision, seen(segmenter, blocks()), bank_of(segmenter))
+    bank = bank_of(segmenter) if MODELS[name].words else TextBank(torch.zeros(0, 1), np.zeros(0, np.int64), 0)
+    return Loaded(segmenter, precision, seen(segmenter, blocks()), bank)
 
 
 @pytest.fixture(scope="session", params=CASES, ids=str)

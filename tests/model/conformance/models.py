@@ -12,6 +12,7 @@ from lexiseg_model.types import Precision
 from tests.model.methods.dense_clip import small as dense_clip
 from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.s_seg_plus import small as s_seg_plus
+from tests.model.methods.sam2 import small as sam2
 from tests.model.methods.sam3 import small as sam3
 from tests.model.methods.tcl import small as tcl
 from tests.model.methods.tiny import small as tiny
@@ -29,6 +30,7 @@ class Model(NamedTuple):
     prompts: bool = False
     examples: bool = False  # takes classes by example
     own_examples: bool = False  # in the picture alone that is asked about; tests of its own say how
+    words: bool = True  # takes classes
     precisions: tuple[Precision, ...] = ("fast", "exact")
 
 
@@ -43,6 +45,7 @@ MODELS: dict[str, Model] = {
     "s_seg": Model(lambda precision: s_seg.small_segmenter(precision=precision), masks=True),
     "s_seg_plus": Model(s_seg_plus.segmenter),
     "tipsv2": Model(tipsv2.segmenter, examples=True),
+    "sam2": Model(sam2.segmenter, prompts=True, words=False),
     "sam3": Model(sam3.segmenter, own_examples=True),
 }
 

@@ -13,6 +13,9 @@ from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import ClassEntry
 from tests.model.conformance.asking import CLASSES, bank_of, blocks, seen
+from tests.model.conformance.models import asked_of
+
+pytestmark = asked_of(lambda model: model.words)
 
 
 def test_there_is_one_map_of_scores_for_each_class(segmenter: Segmenter, features: Features, bank: TextBank) -> None:

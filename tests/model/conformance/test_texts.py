@@ -13,7 +13,9 @@ from lexiseg_model.segmenter import Segmenter, TextRows
 from lexiseg_model.types import ClassEntry
 from tests.model.conformance.asking import CLASSES, bank_of
 from tests.model.conformance.conftest import Loaded
+from tests.model.conformance.models import asked_of
 
+pytestmark = asked_of(lambda model: model.words)
 NAMES = [text for entry in CLASSES for text in entry.texts]
 
 

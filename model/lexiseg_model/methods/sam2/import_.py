@@ -1,0 +1,63 @@
+"""Read a SAM 2.1 checkpoint in the hub's layout by transformers' classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.catalogue.transformers_model import flat_state, plain_config, read_pretrained, require_transformers
+from lexiseg_model.errors import ForeignWeightsError, WeightsError
+from lexiseg_model.types import InputSize
+
+NAME = "SAM 2.1"
+
+
+class Sam2Settings(BaseModel):
+    """All that is needed beside the weights to run them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: dict[str, Any] = Field(description="of `transformers.Sam2VideoModel`, as its checkpoint has it")
+    side: int = Field(gt=0, description="of the network's input in pixels; pictures are brought to this square")
+    mean: tuple[float, float, float] = Field(description="of colours in 0..1")
+    std: tuple[float, float, float] = Field(description="of colours in 0..1")
+
+
+class Options(ImportOptions):
+    """`checkpoint` is a folder as `facebook/sam2.1-hiera-tiny` on the hub: config.json, weights, processor."""
+
+    checkpoint: Path = Field(description="folder of a SAM 2.1 as the hub has it")
+
+
+def read(options: Options) -> Imported:
+    """The weights with their memory, and of the image processor what is needed to do as it does.
+
+    Raises:
+        WeightsError: transformers is not installed, or the folder holds no SAM 2.1.
+    """
+    require_transformers(NAME)
+    from transformers import Sam2ImageProcessor, Sam2VideoModel  # optional, and slow to import
+
+    folder = options.checkpoint
+    if folder.suffix == ".pt" or (not (folder / "config.json").is_file() and any(folder.glob("sam2*.pt"))):
+        raise ForeignWeightsError(
+            f"{folder} is in the layout of Meta's own code; take that of the hub: `hf download "
+            "facebook/sam2.1-hiera-tiny --exclude '*.pt' --local-dir FOLDER`, and import FOLDER"
+        )
+    model, pictures = (read_pretrained(folder, kind, NAME) for kind in (Sam2VideoModel, Sam2ImageProcessor))
+    side = model.prompt_encoder.input_image_size
+    if (pictures.size["height"], pictures.size["width"]) != (side, side):
+        raise WeightsError(f"{folder}: the processor makes {pictures.size}; expected squares of {side}")
+    settings = Sam2Settings(
+        config=plain_config(model.config.to_dict()), side=side, mean=pictures.image_mean, std=pictures.image_std
+    )
+    changes = {
+        "settings": settings.model_dump(mode="json"),
+        "input": InputSize(short_side=side, long_side=side, multiple=side),
+        "embedding": model.hidden_dim,
+        "lineage": imported_from(folder),
+    }
+    return Imported(own_card("sam2").model_copy(update=changes), flat_state(model))

@@ -1,0 +1,103 @@
+"""`sam2` as a Segmenter: one image pass, then any number of prompts, or of frames that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.available import available
+from lexiseg_model.catalogue.hub import fetch_folder
+from lexiseg_model.catalogue.transformers_model import filled, require_transformers
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of, state_digest
+from lexiseg_model.clip import windowed
+from lexiseg_model.device import Execution
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, read
+from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.types import ModelCard, Prompt
+from lexiseg_model.video.sam import LEVELS, PromptHead, SamMemory, square_plan
+
+# Of the hub's repository; the first of each group that is there.
+FILES = (("config.json",), ("model.safetensors",), ("preprocessor_config.json", "processor_config.json"))
+
+
+class Sam2Segmenter(Segmenter):
+    """SAM 2.1 on one device; float32 but for the image pass."""
+
+    takes_masks = True
+
+    def __init__(
+        self, state: dict[str, Tensor], settings: Sam2Settings, card: ModelCard, digest: str, execution: Execution
+    ) -> None:
+        from transformers import Sam2VideoConfig, Sam2VideoModel  # optional, and slow to import
+
+        self.card = card
+        self.digest = self.text_digest = digest
+        self.settings = settings
+        self._execution = execution
+        device = execution.device
+        self.model: Any = filled(Sam2VideoModel, Sam2VideoConfig(**settings.config), state, NAME).to(device)
+        self._head = PromptHead(self.model, self.model.vision_encoder.neck.position_encoding, device)
+        colours = torch.tensor([settings.mean, settings.std]).view(2, 1, 3, 1, 1)
+        self._mean, self._std = colours.to(device)
+        self.buckets = ((settings.side, settings.side),)
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        """The picture as a square: the network has one size of input, so `max_side` changes nothing."""
+        return square_plan(rgb, self.settings.side)
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
+
+    def _image_pass(self, tiles: Tensor) -> TileFeatures:
+        dtype = self._execution.dtype
+        pixels = (tiles.float() / 255 - self._mean) / self._std
+        with torch.autocast(self._execution.device.type, dtype, enabled=dtype != torch.float32):
+            maps = self._head.maps(self.model.vision_encoder(pixels).fpn_hidden_states)
+        return windowed.as_kept(maps, self._execution.precision)
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        return Features(plan.size, {name: part[0].clone() for name, part in zip(LEVELS, tile_features, strict=True)})
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """Three masks for a lone click, and one for any other prompt."""
+        return self._head.prompt(features, prompts)
+
+    def object_memory(self) -> SamMemory:
+        """An empty memory for the objects of one stream."""
+        return SamMemory(self._head)
+
+
+def load(folder: Path, card: ModelCard, execution: Execution) -> Sam2Segmenter:
+    """Loads a model directory, or the hub's repository of a card that names no weights.
+
+    Raises:
+        WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
+    """
+    require_transformers(NAME)
+    if card.weights_sha256 is None:
+        imported = read(Options(checkpoint=fetch_folder(available()[card.name], FILES)))
+        state, digest = imported.state, state_digest(imported.state)
+        kept = ("settings", "input", "embedding")
+        card = card.model_copy(update={name: getattr(imported.card, name) for name in kept})
+    else:
+        state, digest = read_weights(folder / WEIGHTS, card.weights_sha256), card.weights_sha256
+    return Sam2Segmenter(state, settings_of(card, Sam2Settings), card, image_digest(card, digest), execution)
+
+
+def require_weights(card: ModelCard) -> None:
+    """Downloads the weights of a card that names none, unless the hub's cache has them.
+
+    Raises:
+        WeightsError: they cannot be had; the message says what to do.
+    """
+    require_transformers(NAME)
+    fetch_folder(available()[card.name], FILES)

@@ -1,0 +1,211 @@
+"""SAM 2's prompt head and memory, which SAM 3's tracker shares, as transformers has them.
+
+    feature maps of an image -> prompt encoder, mask decoder -> masks                   (PromptHead.prompt)
+    feature maps of a frame  -> attention to memory -> mask decoder -> masks -> memory  (SamMemory.step)
+
+Each followed object has an inference session of its own, because transformers cannot remove one from a session. A
+session keeps what later frames read, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.errors import OptionError, ShapeError
+from lexiseg_model.features import Features, Plan
+from lexiseg_model.masks.rle import decode
+from lexiseg_model.memory import held_bytes
+from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.types import Prompt
+from lexiseg_model.video.following import Sight, Start
+
+LEVELS = ("tracked fine", "tracked middle", "tracked coarse")  # names of the feature maps
+SURE, SURE_NOT = 10.0, -10.0  # logits of a mask's pixels, as transformers takes the mask of a first frame
+OUTPUTS = ("cond_frame_outputs", "non_cond_frame_outputs")  # of a session, by frame
+
+
+def square_plan(rgb: NDArray[np.uint8], side: int) -> Plan:
+    """The picture as a square, bilinear and smoothed where it shrinks, as SAM's image processors do.
+
+    Raises:
+        ShapeError: rgb is not a non-empty uint8 [H, W, 3].
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
+        raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
+    pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
+    square = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
+    return Plan((rgb.shape[0], rgb.shape[1]), square.numpy())
+
+
+class PromptHead:
+    """A `Sam2VideoModel` or `Sam3TrackerVideoModel` over kept feature maps.
+
+    Args:
+        model: of transformers, in evaluation mode.
+        positions: the neck's module of position encodings.
+        device: of the model.
+    """
+
+    def __init__(self, model: Any, positions: Any, device: torch.device) -> None:
+        self.model = model
+        self.side: int = model.prompt_encoder.input_image_size
+        self._positions = positions
+        self.device = device
+
+    def maps(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Maps [N, C, h, w] of the neck, finest first -> those that are kept, projected as the decoder needs them."""
+        fine, middle, coarse = pyramid
+        decoder = self.model.mask_decoder
+        return decoder.conv_s0(fine).float(), decoder.conv_s1(middle).float(), coarse.float()
+
+    @torch.inference_mode()
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """Masks [M, h, w]: three for a lone click, the best first, and one for any other prompt.
+
+        Raises:
+            OptionError: a prompt shows nothing.
+        """
+        for place, prompt in enumerate(prompts):
+            if not prompt.points and prompt.box is None and prompt.mask is None:
+                raise OptionError(f"prompt {place} has neither points nor a box")
+        levels = self._levels(features)
+        embeddings = [*levels[:-1], levels[-1] + self.model.no_memory_embedding.view(1, -1, 1, 1)]
+        places = self.model.get_image_wide_positional_embeddings()
+        return [self._masks(embeddings, places, prompt, features.size) for prompt in prompts]
+
+    def _masks(self, embeddings: list[Tensor], places: Tensor, prompt: Prompt, size: tuple[int, int]) -> PromptMasks:
+        points, labels = self.points(prompt, size)
+        box = None if prompt.box is None else self._scaled([prompt.box[:2], prompt.box[2:]], size).view(1, 1, 4)
+        if box is None and not prompt.points:  # a mask alone: the decoder gets an empty point
+            points, labels = points.new_zeros(1, 1, 1, 2), labels.new_full((1, 1, 1), -1)
+        alone = box is not None and not prompt.points
+        sparse, dense = self.model.prompt_encoder(
+            None if alone else points, None if alone else labels, box, self._mask_logits(prompt)
+        )
+        masks, quality, _, _ = self.model.mask_decoder(
+            image_embeddings=embeddings[-1],
+            image_positional_embeddings=places,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=prompt.is_lone_click,
+            high_resolution_features=embeddings[:-1],
+        )
+        best = quality[0, 0].argsort(descending=True)
+        return PromptMasks(masks[0, 0][best], quality[0, 0][best].clamp(0, 1))
+
+    def points(self, prompt: Prompt, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Points [1, 1, P, 2] in pixels of the network's input, and labels [1, 1, P]: 1 is the object, 0 is not."""
+        coordinates = self._scaled([(point.x, point.y) for point in prompt.points], size)
+        labels = torch.tensor([int(point.positive) for point in prompt.points], dtype=torch.int32, device=self.device)
+        return coordinates[None, None], labels[None, None]
+
+    def video_points(self, prompt: Prompt, size: tuple[int, int]) -> dict[str, Tensor]:
+        """The points of the first frame of an object; the corners of its box come first, with labels 2 and 3."""
+        points, labels = self.points(prompt, size)
+        if prompt.box is not None:
+            corners = self._scaled([prompt.box[:2], prompt.box[2:]], size)[None, None]
+            points = torch.cat([corners, points], 2)
+            labels = torch.cat([labels.new_tensor([[[2, 3]]]), labels], 2)
+        return {"point_coords": points, "point_labels": labels}
+
+    def frame(self, features: Features) -> dict[str, list[Tensor]]:
+        """What a session's cache keeps of a frame: maps and position encodings as [h*w, 1, C]."""
+        levels = self._levels(features)
+        places = [self._positions(level.shape, level.device, level.dtype) for level in levels]
+        flat = [[each.flatten(2).permute(2, 0, 1) for each in maps] for maps in (levels, places)]
+        return {"vision_feats": flat[0], "vision_pos_embeds": flat[1]}
+
+    def _levels(self, features: Features) -> list[Tensor]:
+        return [features.tensors[name].to(self.device).float()[None] for name in LEVELS]
+
+    def _scaled(self, pairs: Sequence[tuple[float, float]], size: tuple[int, int]) -> Tensor:
+        """Pairs (x, y) in pixels of the image -> [P, 2] in pixels of the network's input."""
+        factors = torch.tensor([self.side / size[1], self.side / size[0]], device=self.device)
+        return torch.tensor(pairs, dtype=torch.float32, device=self.device).view(-1, 2) * factors
+
+    def _mask_logits(self, prompt: Prompt) -> Tensor | None:
+        """A mask prompt as logits [1, 1, h, w] at the size that the prompt encoder takes."""
+        if prompt.mask is None:
+            return None
+        mask = torch.from_numpy(decode(prompt.mask)).to(self.device)[None, None]
+        logits = torch.where(mask, SURE, SURE_NOT)
+        side = self.model.prompt_encoder.mask_input_size
+        return F.interpolate(logits, side, mode="bilinear", align_corners=False, antialias=True)
+
+
+class SamMemory:
+    """Objects of one stream, followed by the model's own memory. Not thread-safe."""
+
+    def __init__(self, head: PromptHead) -> None:
+        self._head = head
+        self._sessions: dict[int, Any] = {}
+        self._frames: dict[int, int] = {}  # of each session
+        config = head.model.config
+        self._memories: int = config.num_maskmem - 1  # frames whose maps are read
+        self._pointers: int = max(self._memories, config.max_object_pointers_in_encoder - 1)  # whose pointers are read
+
+    @property
+    def numbers(self) -> set[int]:
+        return set(self._sessions)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held from frame to frame."""
+        return sum(held_bytes(session.output_dict_per_obj) for session in tuple(self._sessions.values()))
+
+    @torch.inference_mode()
+    def step(self, features: Features, starts: Sequence[Start], ends: Sequence[int]) -> list[Sight]:
+        """Find the objects in the next frame; arguments and answers as `Follower.step`."""
+        for number in (*ends, *(start.number for start in starts)):
+            self._sessions.pop(number, None)
+        maps = self._head.frame(features) if self._sessions or starts else {}
+        found = [(number, self._found(number, maps)) for number in self._sessions]
+        # The model says that it is hidden where its score is below a half.
+        sights = [Sight(number, mask if float(mask.quality) > 0.5 else None) for number, mask in found]
+        for place, start in enumerate(starts):
+            self._begin(start, features.size)
+            sights.append(Sight(start.number, self._found(start.number, maps), place))
+        return sights
+
+    def _begin(self, start: Start, size: tuple[int, int]) -> None:
+        from transformers import Sam2VideoInferenceSession  # optional, and slow to import
+
+        device = self._head.device
+        session = Sam2VideoInferenceSession(inference_device=device, inference_state_device=device, dtype=torch.float32)
+        session.add_point_inputs(session.obj_id_to_idx(start.number), 0, self._head.video_points(start.prompt, size))
+        session.obj_with_new_inputs = [start.number]
+        self._sessions[start.number] = session
+        self._frames[start.number] = 0
+
+    def _found(self, number: int, maps: dict[str, list[Tensor]]) -> PromptMasks:
+        """One object in a frame: its mask, and as its quality the probability that it is there."""
+        session, frame = self._sessions[number], self._frames[number]
+        session.cache.cache_vision_features(frame, maps)
+        # A frame is given for its index alone: its maps are in the cache.
+        seen = self._head.model(session, frame=maps["vision_feats"][0].new_zeros(0), frame_idx=frame)
+        self._forget_old(session, frame)
+        self._frames[number] = frame + 1
+        there = seen.object_score_logits.view(1).float().sigmoid()
+        return PromptMasks(seen.pred_masks[0].float(), there)
+
+    def _forget_old(self, session: Any, frame: int) -> None:
+        """Keep maps of the last few frames, pointers of some more, and of the first frame both."""
+        session.processed_frames.clear()
+        session.cache.clear_all()
+        session.frames_tracked_per_obj[0].clear()
+        conditioned, others = (session.output_dict_per_obj[0][kind] for kind in OUTPUTS)
+        for index, output in [*conditioned.items(), *others.items()]:
+            output.pop("high_res_masks", None)
+            output.pop("pred_masks", None)
+            if index in others and index <= frame - self._memories:
+                output.pop("maskmem_features", None)
+                output.pop("maskmem_pos_enc", None)
+            if index in others and index <= frame - self._pointers:
+                del others[index]

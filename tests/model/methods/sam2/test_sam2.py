@@ -1,0 +1,140 @@
+"""Masks of prompts, and of objects in a video, against transformers' own classes over the same checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lexiseg_model import tasks
+from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue.method import methods
+from lexiseg_model.errors import TaskError, WeightsError
+from lexiseg_model.masks.rle import decode, encode_mask
+from lexiseg_model.methods.sam2.import_ import Options
+from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.types import ClassEntry, Point, Prompt, Vocabulary
+from lexiseg_model.video.following import Follower, Start
+from tests.model.conformance.asking import BOX, CLICK, PAIR, blocks, seen
+from tests.model.methods.sam2 import small
+
+# Of torch's compiler, which torchvision imports where its own library does not load.
+pytestmark = pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
+NOTHING = Vocabulary((), None)
+INSIDE = np.zeros((60, 100), bool)
+INSIDE[10:40, 20:70] = True
+MASK = Prompt(mask=encode_mask(INSIDE))
+BOTH = Prompt((Point(30, 30), Point(80, 5, positive=False)), box=(10.0, 8.0, 90.0, 50.0), mask=encode_mask(INSIDE))
+FRAMES = ("rgba", "gbra", "bbga", "xrxg", "rgba", "abgr", "rrgb", "bgra", "rgab", "gbra")
+
+
+def inputs_of(prompt: Prompt) -> dict[str, object]:
+    """A prompt as transformers' processors take it."""
+    named: dict[str, object] = {}
+    if prompt.points:
+        named["input_points"] = [[[[point.x, point.y] for point in prompt.points]]]
+        named["input_labels"] = [[[int(point.positive) for point in prompt.points]]]
+    if prompt.box is not None:
+        named["input_boxes"] = [[list(prompt.box)]]
+    return named
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+@pytest.mark.parametrize("prompt", [CLICK, BOX, PAIR, MASK, BOTH])
+def test_a_prompt_has_the_masks_of_the_models_own_forward_pass(prompt: Prompt, seed: int) -> None:
+    from transformers import Sam2Model, Sam2Processor
+
+    ours, hub = small.segmenter(seed=seed), small.imported(seed).parent / "hub"
+    processor = Sam2Processor.from_pretrained(hub)
+    inputs = processor(images=Image.fromarray(blocks()), **inputs_of(prompt), return_tensors="pt")
+    if prompt.mask is not None:
+        inputs["input_masks"] = torch.from_numpy(decode(prompt.mask))[None, None].float() * 20 - 10
+    with torch.inference_mode():
+        theirs = Sam2Model.from_pretrained(hub).eval()(
+            **{name: value for name, value in inputs.items() if name != "original_sizes"},
+            multimask_output=prompt.is_lone_click,
+        )
+
+    (mine,) = ours.prompt(seen(ours, blocks()), [prompt])
+
+    order = theirs.iou_scores[0, 0].argsort(descending=True)
+    torch.testing.assert_close(mine.quality, theirs.iou_scores[0, 0][order], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mine.masks, theirs.pred_masks[0, 0][order], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+@pytest.mark.parametrize("prompt", [CLICK, BOX, PAIR])
+def test_an_object_is_followed_as_by_transformers_streaming_session(prompt: Prompt, seed: int) -> None:
+    from transformers import Sam2VideoModel, Sam2VideoProcessor
+
+    ours, hub = small.segmenter(seed=seed), small.imported(seed).parent / "hub"
+    model, processor = Sam2VideoModel.from_pretrained(hub).eval(), Sam2VideoProcessor.from_pretrained(hub)
+    session, follower = processor.init_video_session(dtype=torch.float32), Follower()
+
+    for place, letters in enumerate(FRAMES):
+        inputs = processor(images=Image.fromarray(blocks(letters)), return_tensors="pt")
+        starts = []
+        if not place:
+            starts = [Start(3, prompt)]
+            processor.process_new_points_or_boxes_for_video_frame(
+                session, frame_idx=0, obj_ids=[3], original_size=(60, 100), **inputs_of(prompt)
+            )
+        with torch.inference_mode():
+            theirs = model(session, frame=inputs["pixel_values"][0])
+        (sight,) = follower.step(ours, seen(ours, blocks(letters)), starts)
+
+        assert (sight.mask is not None) == bool(theirs.object_score_logits > 0 or not place)
+        if sight.mask is not None:
+            torch.testing.assert_close(sight.mask.masks, theirs.pred_masks[0], atol=1e-4, rtol=1e-4)
+            score = theirs.object_score_logits.sigmoid().view(1)
+            torch.testing.assert_close(sight.mask.quality, score, atol=1e-5, rtol=1e-5)
+
+
+def test_memory_of_a_stream_is_bounded_and_goes_with_its_objects() -> None:
+    ours = small.segmenter()
+    features, follower = seen(ours, blocks()), Follower()
+    follower.step(ours, features, [Start(1, BOX), Start(2, CLICK)])
+    held = []
+    for _ in range(40):
+        follower.step(ours, features)
+        held.append(follower.nbytes)
+
+    assert held[0] < held[15] == held[20] == held[39]
+    follower.step(ours, features, ends=[1])
+    assert len(follower) == 1
+    assert follower.nbytes < held[39]
+    follower.forget()
+    assert (len(follower), follower.nbytes) == (0, 0)
+
+
+def test_a_mask_prompt_is_answered_by_the_model_itself() -> None:
+    ours = small.segmenter()
+    features = seen(ours, blocks())
+    masks: PromptMasks = ours.prompt(features, [BOTH])[0]
+
+    answer = tasks.segment("prompt", ours, features, NOTHING, tasks.Options(prompts=(BOTH,)))
+
+    size = torch.nn.functional.interpolate(masks.masks[None], (60, 100), mode="bilinear")[0, 0]
+    assert answer.segments[0].quality == pytest.approx(float(masks.quality[0]))
+    assert (decode(answer.segments[0].mask) == (size >= 0).numpy()).mean() > 0.999
+
+
+def test_words_are_refused_with_what_to_send_instead() -> None:
+    ours = small.segmenter()
+    asked = Vocabulary((ClassEntry("dog"),), None)
+
+    with pytest.raises(TaskError, match="small has no words: it cuts out what prompts show, without classes"):
+        tasks.segment("prompt", ours, seen(ours, blocks()), asked, tasks.Options(prompts=(CLICK,)))
+
+
+@pytest.mark.parametrize(
+    ("file", "says"), [("sam2.1_hiera_tiny.pt", "layout of Meta's own code.*hf download"), ("other", "no config.json")]
+)
+def test_what_is_no_checkpoint_of_the_hub_is_refused(tmp_path: Path, file: str, says: str) -> None:
+    (tmp_path / file).touch()
+
+    with pytest.raises(WeightsError, match=says):
+        importing.import_model(methods()["sam2"], "mine", Options(checkpoint=tmp_path), tmp_path / "models")
