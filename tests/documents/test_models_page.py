@@ -5,10 +5,12 @@ from __future__ import annotations
 from lexiseg_model.available import AvailableModel, available
 from tests.documents.reading import ROOT
 
+SHOWN = ("voc21", "ade20k", "sa-v test", "mose val")
+
 
 def row(model: AvailableModel) -> str:
     hub = f"`{model.hub}`" if model.hub else "-"
-    figures = ", ".join(f"{name} {model.figures[name]:.1f}" for name in ("voc21", "ade20k") if name in model.figures)
+    figures = ", ".join(f"{name} {model.figures[name]:.1f}" for name in SHOWN if name in model.figures)
     cells = (
         *(f"`{model.name}`", model.backbone, hub, f"{model.download_mb:,} MB", f"{model.memory_mb:,} MB"),
         *(f"{model.commercial_use}: {model.licence}", figures or "-"),

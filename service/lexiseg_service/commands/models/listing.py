@@ -56,14 +56,14 @@ def available_json() -> None:
 
 
 def _details(model: AvailableModel) -> dict[str, str]:
-    figures = ", ".join(f"{name} {miou:.1f}" for name, miou in model.figures.items())
+    figures = ", ".join(f"{name} {figure:.1f}" for name, figure in model.figures.items())
     sizes = f"{model.download_mb:,} MB to download, {model.memory_mb:,} MB in memory"
     return {
         "hub": model.hub or "-",
         "size": sizes,
         "commercial use": model.commercial_use,
         "licence": model.licence,
-        "mIoU": f"{figures or 'not published'} ({model.source})",
+        "figures": f"{figures or 'not published'} ({model.source})",
         "command": model.command,
     }
 
