@@ -261,7 +261,7 @@ class UseCase:
         if task in card.tasks:
             return
         able = [other.name for other in self.backend.cards() if task in other.tasks]
-        who = f"models that can {task}: {', '.join(able)}" if able else f"no model here can {task}"
+        who = f"{task}: {', '.join(able)}" if able else f"no model here has the task {task}"
         raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who})")
 
     def _described(self, card: ModelCard) -> dict[str, Any]:
