@@ -46,7 +46,7 @@ MODELS: dict[str, Model] = {
     "s_seg_plus": Model(s_seg_plus.segmenter),
     "tipsv2": Model(tipsv2.segmenter, examples=True),
     "sam2": Model(sam2.segmenter, prompts=True, words=False),
-    "sam3": Model(sam3.segmenter, own_examples=True),
+    "sam3": Model(sam3.segmenter, prompts=True, own_examples=True),
 }
 
 

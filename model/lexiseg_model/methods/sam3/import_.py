@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
+from torch import Tensor
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from
 from lexiseg_model.catalogue.transformers_model import flat_state, plain_config, read_pretrained, require_transformers
 from lexiseg_model.errors import ForeignWeightsError, WeightsError
-from lexiseg_model.methods.sam3.network import NAME, Sam3Settings
+from lexiseg_model.methods.sam3.network import NAME, TRACKER, Sam3Settings
 from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, PanopticRule
 
 TEXT_TOKENS = 32  # of Sam3Processor
@@ -30,11 +33,12 @@ def read(options: Options) -> Imported:
         WeightsError: transformers is not installed, or the folder holds no SAM 3.
     """
     require_transformers(NAME)
-    from transformers import Sam3Model, Sam3Processor  # optional, and slow to import
+    from transformers import Sam3Processor  # optional, and slow to import
 
     folder = options.checkpoint
     _refuse_metas_own(folder)
-    model, processor = (read_pretrained(folder, kind, NAME) for kind in (Sam3Model, Sam3Processor))
+    model, tracker, rest = _networks(folder)
+    processor = read_pretrained(folder, Sam3Processor, NAME)
     size, pictures = processor.image_processor.size, processor.image_processor
     if size["height"] != size["width"] or size["height"] != model.config.image_size:
         raise WeightsError(f"{folder}: the processor makes {size}; expected squares of {model.config.image_size}")
@@ -42,6 +46,7 @@ def read(options: Options) -> Imported:
         raise WeightsError(f"{folder}: the tokenizer has no padding")
     settings = Sam3Settings(
         config=plain_config(model.config.to_dict()),
+        tracker=tracker,
         side=size["height"],
         mean=pictures.image_mean,
         std=pictures.image_std,
@@ -49,7 +54,26 @@ def read(options: Options) -> Imported:
         padding=processor.tokenizer.pad_token_id,
     )
     card = _card(settings, folder, int(model.text_projection.out_features))
-    return Imported(card, flat_state(model, processor.tokenizer))
+    return Imported(card, flat_state(model, processor.tokenizer) | rest)
+
+
+def _networks(folder: Path) -> tuple[Any, dict[str, Any] | None, dict[str, Tensor]]:
+    """The detector, and of a folder that has a tracker its configuration and weights."""
+    from transformers import Sam3Model, Sam3VideoModel  # optional, and slow to import
+
+    if not _has_tracker(folder):
+        return read_pretrained(folder, Sam3Model, NAME), None, {}
+    whole = read_pretrained(folder, Sam3VideoModel, NAME)
+    rest = {name: value for name, value in flat_state(whole).items() if name.startswith(TRACKER)}
+    return whole.detector_model, plain_config(whole.config.tracker_config.to_dict()), rest
+
+
+def _has_tracker(folder: Path) -> bool:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # `read_pretrained` says what is wrong
+        return False
+    return isinstance(config, dict) and config.get("model_type") == "sam3_video"
 
 
 def _refuse_metas_own(given: Path) -> None:
@@ -64,12 +88,13 @@ def _refuse_metas_own(given: Path) -> None:
 
 
 def _card(settings: Sam3Settings, folder: Path, width: int) -> ModelCard:
+    promptable = settings.tracker is not None
     return ModelCard(
         name="sam3",
         version="1",
         method="sam3",
         summary="SAM 3 from a checkpoint of yours: every word finds its instances, and words compete for pixels.",
-        tasks=["semantic", "instance", "panoptic"],
+        tasks=["semantic", "instance", "panoptic", *(("prompt",) if promptable else ())],
         licence="that of the imported weights; Meta's are under the SAM License, accepted by whoever fetches them",
         training_data=["that of the imported weights"],
         lineage=imported_from(folder),
@@ -83,8 +108,8 @@ def _card(settings: Sam3Settings, folder: Path, width: int) -> ModelCard:
         limits=[
             "A pass of the decoder for each word: a long list takes long, and longer on a CPU.",
             "One size of input: max_side changes nothing, and features of an image take tens of megabytes.",
-            "Points and boxes are no prompts for one thing: SAM 3's boxes are examples of a class, in the picture that "
-            "is asked about alone.",
+            "A class by example is shown by boxes in the picture that is asked about alone.",
+            *(() if promptable else ("The weights have no tracker: clicks and boxes are no prompts for one thing.",)),
         ],
         weights_sha256=None,
     )

@@ -1,4 +1,4 @@
-"""transformers' SAM 3 in three parts: an image pass, a text pass, and a decoder pass per word."""
+"""transformers' SAM 3 in parts: an image pass, a text pass, a decoder pass per word, and the tracker for prompts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, filled
 from lexiseg_model.catalogue.weights import state_digest
 from lexiseg_model.clip.compat import without_compiler
 from lexiseg_model.methods.sam3.examples import Shown
+from lexiseg_model.video.sam import PromptHead
 
 
 class Sam3Settings(BaseModel):
@@ -25,6 +26,7 @@ class Sam3Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: dict[str, Any] = Field(description="of `transformers.Sam3Model`, as its checkpoint has it")
+    tracker: dict[str, Any] | None = Field(None, description="of `Sam3TrackerVideoModel`; None: words alone")
     side: int = Field(gt=0, description="of the network's input in pixels; pictures are brought to this square")
     mean: tuple[float, float, float] = Field(description="of colours in 0..1")
     std: tuple[float, float, float] = Field(description="of colours in 0..1")
@@ -46,23 +48,50 @@ class Seen(NamedTuple):
     semantic: Tensor
 
 
+class Tracker(nn.Module):
+    """What a `Sam3VideoModel` has beside its detector, under the same names of weights."""
+
+    def __init__(self, settings: Sam3Settings) -> None:
+        from transformers import Sam3Config, Sam3TrackerVideoConfig, Sam3TrackerVideoModel  # optional, slow to import
+        from transformers.models.sam3.modeling_sam3 import Sam3VisionNeck
+
+        super().__init__()
+        config = Sam3TrackerVideoConfig(**(settings.tracker or {}))
+        self.tracker_model = Sam3TrackerVideoModel(config, remove_vision_encoder=True)
+        self.tracker_neck = Sam3VisionNeck(Sam3Config(**settings.config).vision_config)
+
+
+TRACKER = ("tracker_model.", "tracker_neck.")  # its weights
+
+
 class Sam3Network:
-    """A `Sam3Model` on one device; float32 but for the image pass."""
+    """A `Sam3Model` on one device, with its tracker where it has one; float32 but for the image pass."""
+
+    head: PromptHead | None = None
 
     def __init__(self, settings: Sam3Settings, state: dict[str, Tensor], device: torch.device) -> None:
         from transformers import Sam3Config, Sam3Model  # optional, and slow to import
 
-        self.model: Any = filled(Sam3Model, Sam3Config(**settings.config), state, NAME).to(device)
+        detector = {name: value for name, value in state.items() if not name.startswith(TRACKER)}
+        self.model: Any = filled(Sam3Model, Sam3Config(**settings.config), detector, NAME).to(device)
         self.device = device
+        if settings.tracker is not None:
+            rest = {name: value for name, value in state.items() if name.startswith(TRACKER)}
+            self.tracker: Any = filled(Tracker, settings, rest, NAME).to(device)
+            self.head = PromptHead(self.tracker.tracker_model, self.tracker.tracker_neck.position_encoding, device)
         colours = torch.tensor([settings.mean, settings.std]).view(2, 1, 3, 1, 1)
         self._mean, self._std = colours.to(device)
         self.width = int(self.model.text_projection.out_features)
 
     def levels(self, tiles: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """uint8 [N, 3, s, s] -> the maps [N, C, h, w] that words are asked of, finest first."""
+        """uint8 [N, 3, s, s] -> the maps [N, C, h, w] that words are asked of, finest first, then those of the head."""
         pixels = (tiles.to(self.device).float() / 255 - self._mean) / self._std
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            maps = self.model.vision_encoder(pixels).fpn_hidden_states[:-1]  # forward() leaves out the last, too
+            seen = self.model.vision_encoder(pixels)
+            maps = seen.fpn_hidden_states[:-1]  # forward() leaves out the last, too
+            if self.head is not None:
+                patches = seen.last_hidden_state.transpose(1, 2).unflatten(2, maps[-1].shape[2:])  # [N, C, h, w]
+                maps = (*maps, *self.head.maps(self.tracker.tracker_neck(patches)[0][:-1]))
         return tuple(level.float() for level in maps)
 
     def tokens(self, ids: Tensor, valid: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ SAM 3 answers each word alone; here words compete for pixels. The probability of
 presence times the semantic map, and score times mask of each instance. Classes are compared by a softmax over the
 logits of these probabilities, with the background at the threshold, so that a word asked alone keeps its probability.
 A class by example is one more word with boxes.
+
+Clicks, boxes and masks show one thing to the tracker, which has maps of its own from the same image pass.
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeature
 from lexiseg_model.methods.sam3 import examples
 from lexiseg_model.methods.sam3.network import NAME, Sam3Network, Sam3Settings, Seen, resized
 from lexiseg_model.methods.sam3.network import TextRows as TokenRows
-from lexiseg_model.segmenter import ExampleVectors, NamedMasks, Segmenter, TextBank, TextRows
-from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region
+from lexiseg_model.segmenter import ExampleVectors, NamedMasks, PromptMasks, Segmenter, TextBank, TextRows
+from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
+from lexiseg_model.video.sam import LEVELS as TRACKED
+from lexiseg_model.video.sam import PromptHead, SamMemory
 
 LEVELS = ("fine", "middle", "coarse")
 PICTURE = "picture"  # beside them: which one it is
@@ -42,6 +46,7 @@ class Sam3Segmenter(Segmenter):
     """SAM 3 on one device."""
 
     masks_by_word = True
+    kept_maps: tuple[str, ...] = LEVELS  # what the image pass gives
 
     def __init__(
         self, state: dict[str, Tensor], settings: Sam3Settings, card: ModelCard, digest: str, execution: Execution
@@ -58,7 +63,8 @@ class Sam3Segmenter(Segmenter):
 
     @property
     def nbytes(self) -> int:
-        return sum(value.nbytes for value in self.network.model.state_dict().values())
+        tracker = {} if self.network.head is None else self.network.tracker.state_dict()
+        return sum(value.nbytes for value in (*self.network.model.state_dict().values(), *tracker.values()))
 
     # images
 
@@ -78,7 +84,7 @@ class Sam3Segmenter(Segmenter):
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
-        maps = {name: part[0].clone() for name, part in zip(LEVELS, tile_features, strict=True)}
+        maps = {name: part[0].clone() for name, part in zip(self.kept_maps, tile_features, strict=True)}
         return Features(plan.size, {**maps, PICTURE: examples.fingerprint(plan.tiles[0])})
 
     # text side
@@ -155,6 +161,37 @@ class Sam3Segmenter(Segmenter):
         return self._word.to(self._execution.device)
 
 
+class PromptableSam3(Sam3Segmenter):
+    """SAM 3 with its tracker."""
+
+    takes_masks = True
+    kept_maps = (*LEVELS, *TRACKED)
+
+    @property
+    def _head(self) -> PromptHead:
+        assert self.network.head is not None
+        return self.network.head
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """Three masks for a lone click, and one for any other prompt."""
+        return self._head.prompt(features, prompts)
+
+    def object_memory(self) -> SamMemory:
+        """An empty memory for the objects of one stream."""
+        return SamMemory(self._head)
+
+    def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
+        """How much of a mask is in each cell of the finest map: [N, h * w], of sum 1."""
+        size = features.tensors[LEVELS[0]].shape[1:]
+        share = F.interpolate(masks[None].float(), size, mode="bilinear", antialias=True)[0].sigmoid().flatten(1)
+        return share / share.sum(1, keepdim=True)
+
+    def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
+        """Logits [K, N] of the mean probability of each class in a mask."""
+        probability = self.class_scores(features, bank).sigmoid().flatten(1) @ embeddings.T
+        return probability.clamp(SURE, 1 - SURE).logit()
+
+
 def _apart(vectors: Tensor, at_once: int) -> Iterator[Tensor]:
     """Parts of [T, D] in their order: some words each, or one class by example."""
     words = (vectors[:, -1] > 0).tolist()
@@ -178,4 +215,5 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> Sam3Segmenter:
     require_transformers(NAME)
     settings = settings_of(card, Sam3Settings)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
-    return Sam3Segmenter(state, settings, card, image_digest(card, str(card.weights_sha256)), execution)
+    kind = Sam3Segmenter if settings.tracker is None else PromptableSam3
+    return kind(state, settings, card, image_digest(card, str(card.weights_sha256)), execution)

@@ -8,21 +8,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue.method import methods
-from lexiseg_model.catalogue.weights import WEIGHTS, read_weights
 from lexiseg_model.device import Execution
 from lexiseg_model.methods.sam3.import_ import Options
-from lexiseg_model.methods.sam3.network import Sam3Settings
-from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
-from lexiseg_model.types import ModelCard, Precision
+from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter, load
+from lexiseg_model.types import Precision
+from tests.model.methods.sam2.small import DECODER, MEMORY  # of the same width
 
 SIDE = 56  # pixels: four patches of 14
-WIDTH = 32
+WIDTH = 128  # twice that of a memory
 LAYERS = {"hidden_size": WIDTH, "num_attention_heads": 4, "intermediate_size": 48}
 WORDS = ["red", "green", "blue", "crimson", "navy", "sea", "wall", "an", "old", "wooden", "rowing", "boat", "cat"]
 
@@ -51,12 +49,22 @@ def config() -> Any:
     )
 
 
-def save(folder: Path) -> None:
+def tracker_config() -> dict[str, Any]:
+    return {
+        "vision_config": config().to_dict()["vision_config"],
+        "prompt_encoder_config": {"hidden_size": WIDTH, "image_size": SIDE, "mask_input_channels": 4},
+        "mask_decoder_config": DECODER,
+        "image_size": SIDE,
+        **MEMORY,
+    }
+
+
+def save(folder: Path, seed: int = 0) -> None:
     """config.json, model.safetensors, and the processor's files."""
     from transformers import PreTrainedTokenizerFast, Sam3ImageProcessor, Sam3Model, Sam3Processor
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model = Sam3Model(config())
         for parameter in model.parameters():  # large enough that every part shows
             parameter.data.add_(0.1 * torch.randn_like(parameter))
@@ -73,32 +81,34 @@ def save(folder: Path) -> None:
     Sam3Processor(pictures, fast).save_pretrained(folder)
 
 
-def save_video(folder: Path) -> None:
+def save_video(folder: Path, seed: int = 0) -> None:
     """The same weights as `facebook/sam3` has them: the detector of a `sam3_video`, beside a tracker."""
     from transformers import Sam3Model, Sam3VideoConfig, Sam3VideoModel
 
-    save(folder)
-    detector = config().to_dict()
-    tracker = {"vision_config": detector["vision_config"], "image_size": SIDE}
+    save(folder, seed)
     with torch.random.fork_rng(devices=[]):
-        whole = Sam3VideoModel(Sam3VideoConfig(detector_config=detector, tracker_config=tracker))
+        torch.manual_seed(seed)
+        whole = Sam3VideoModel(Sam3VideoConfig(detector_config=config().to_dict(), tracker_config=tracker_config()))
+        for parameter in whole.parameters():
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
     whole.detector_model.load_state_dict(Sam3Model.from_pretrained(folder).state_dict())
     whole.save_pretrained(folder)
 
 
 @cache
-def _imported() -> tuple[ModelCard, dict[str, torch.Tensor]]:
-    with TemporaryDirectory() as place:
-        folder = Path(place) / "hub"
-        save(folder)
-        made = importing.import_model(methods()["sam3"], "small", Options(checkpoint=folder), Path(place))
-        assert load_file(made / WEIGHTS)
-        card = catalogue.read_card(made)
-        return card, read_weights(made / WEIGHTS, card.weights_sha256)
+def _home() -> TemporaryDirectory[str]:
+    return TemporaryDirectory()  # removed when the process ends
 
 
-def segmenter(precision: Precision = "exact", **settings: Any) -> Sam3Segmenter:
+@cache
+def imported(seed: int = 0) -> Path:
+    """A model directory with a tracker, kept while the process lives; the hub's folder lies beside it."""
+    place = Path(_home().name) / str(seed)
+    save_video(place / "hub", seed)
+    return importing.import_model(methods()["sam3"], "small", Options(checkpoint=place / "hub"), place)
+
+
+def segmenter(precision: Precision = "exact", seed: int = 0) -> Sam3Segmenter:
     """The whole model behind the interface, imported."""
-    card, state = _imported()
-    chosen = Sam3Settings.model_validate({**card.settings, **settings})
-    return Sam3Segmenter(state, chosen, card, "small", Execution(torch.device("cpu"), precision))
+    folder = imported(seed)
+    return load(folder, catalogue.read_card(folder), Execution(torch.device("cpu"), precision))

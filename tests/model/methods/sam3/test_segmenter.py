@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from lexiseg_model import catalogue, tasks
 from lexiseg_model.catalogue import importing, transformers_model
 from lexiseg_model.catalogue.method import methods
-from lexiseg_model.errors import ForeignWeightsError, WeightsError
+from lexiseg_model.catalogue.weights import WEIGHTS
+from lexiseg_model.errors import ForeignWeightsError, TaskError, WeightsError
 from lexiseg_model.methods.sam3.import_ import Options
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from tests.model.conformance.asking import bank_of, blocks, seen
+from tests.model.conformance.asking import CLICK, bank_of, blocks, seen
 from tests.model.methods.sam3 import small
 
 WORDS = ("red", "an old rowing boat", "blue")
@@ -131,7 +133,7 @@ def test_without_transformers_the_error_names_the_package(tmp_path: Path, monkey
         importing.import_model(methods()["sam3"], "mine", Options(checkpoint=tmp_path), tmp_path)
 
 
-@pytest.mark.parametrize("config", [None, "{}", '{"model_type": "sam3"}'])
+@pytest.mark.parametrize("config", [None, "{", "[]", "{}", '{"model_type": "sam3"}'])
 def test_a_folder_without_sam3_is_refused(tmp_path: Path, config: str | None) -> None:
     if config is not None:
         (tmp_path / "config.json").write_text(config)
@@ -140,7 +142,7 @@ def test_a_folder_without_sam3_is_refused(tmp_path: Path, config: str | None) ->
         importing.import_model(methods()["sam3"], "mine", Options(checkpoint=tmp_path), tmp_path / "models")
 
 
-def test_the_hubs_video_layout_gives_the_same_weights(tmp_path: Path) -> None:
+def test_the_hubs_video_layout_adds_a_tracker_to_the_same_detector(tmp_path: Path) -> None:
     small.save_video(tmp_path / "video")
     small.save(tmp_path / "image")
 
@@ -150,8 +152,19 @@ def test_the_hubs_video_layout_gives_the_same_weights(tmp_path: Path) -> None:
     )
 
     assert json.loads((tmp_path / "video" / "config.json").read_text())["model_type"] == "sam3_video"
-    assert catalogue.read_card(video).weights_sha256 == catalogue.read_card(image).weights_sha256
-    assert catalogue.read_card(video).settings == catalogue.read_card(image).settings
+    whole, detector = load_file(video / WEIGHTS), load_file(image / WEIGHTS)
+    assert all(torch.equal(whole[name], weights) for name, weights in detector.items())
+    assert {name.split(".")[0] for name in whole.keys() - detector.keys()} == {"tracker_model", "tracker_neck"}
+    assert catalogue.read_card(video).settings | {"tracker": None} == catalogue.read_card(image).settings
+
+
+def test_a_folder_without_a_tracker_takes_no_prompts(ours: Sam3Segmenter) -> None:
+    features = seen(ours, blocks())
+
+    with pytest.raises(TaskError, match="mine cannot do the task 'prompt'; it can: semantic, instance, panoptic"):
+        tasks.segment("prompt", ours, features, Vocabulary((), None), tasks.Options(prompts=(CLICK,)))
+    with pytest.raises(TaskError, match="mine takes no prompts"):
+        ours.prompt(features, [CLICK])
 
 
 @pytest.mark.parametrize(

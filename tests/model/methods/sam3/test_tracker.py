@@ -1,0 +1,123 @@
+"""Masks of prompts, and of objects in a video, against transformers' own tracker over the same checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from PIL import Image
+
+from lexiseg_model import tasks
+from lexiseg_model.masks.rle import decode
+from lexiseg_model.types import ClassEntry, Prompt, Vocabulary
+from lexiseg_model.video.following import Follower, Start
+from lexiseg_model.video.sam import LEVELS
+from tests.model.conformance.asking import BOX, CLICK, PAIR, bank_of, blocks, seen
+from tests.model.methods.sam2.test_sam2 import BOTH, FRAMES, MASK, inputs_of
+from tests.model.methods.sam3 import small
+
+# Of torch's compiler, which torchvision imports where its own library does not load.
+pytestmark = pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
+
+
+SEEDS = [3, 5]  # whose objects are there in every frame
+
+
+class Published(NamedTuple):
+    """The trackers for images and for videos that transformers finds in the folder of the whole."""
+
+    image: Any
+    video: Any
+    processor: Any
+
+    def pixels(self, letters: str = FRAMES[0]) -> torch.Tensor:
+        pixels: torch.Tensor = self.processor(images=Image.fromarray(blocks(letters)), return_tensors="pt").pixel_values
+        return pixels
+
+
+def published(seed: int) -> Published:
+    from transformers import (
+        Sam2VideoVideoProcessor,
+        Sam3ImageProcessor,
+        Sam3TrackerConfig,
+        Sam3TrackerModel,
+        Sam3TrackerVideoConfig,
+        Sam3TrackerVideoModel,
+        Sam3TrackerVideoProcessor,
+    )
+
+    hub, settings = small.imported(seed).parent / "hub", small.tracker_config()
+    video, told = Sam3TrackerVideoModel.from_pretrained(
+        hub, config=Sam3TrackerVideoConfig(**settings), output_loading_info=True
+    )
+    parts = {name: settings[name] for name in ("vision_config", "prompt_encoder_config", "mask_decoder_config")}
+    image = Sam3TrackerModel(Sam3TrackerConfig(**parts))
+    assert not told["missing_keys"]
+    assert not image.load_state_dict(video.state_dict(), strict=False).missing_keys
+    size = {"height": small.SIDE, "width": small.SIDE}
+    pictures, videos = Sam3ImageProcessor(size=size), Sam2VideoVideoProcessor(size=size)
+    return Published(image.eval(), video.eval(), Sam3TrackerVideoProcessor(pictures, videos, small.SIDE))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("prompt", [CLICK, BOX, PAIR, MASK, BOTH])
+def test_a_prompt_has_the_masks_of_the_trackers_own_forward_pass(prompt: Prompt, seed: int) -> None:
+    theirs, ours = published(seed), small.segmenter(seed=seed)
+    inputs = theirs.processor(images=Image.fromarray(blocks()), **inputs_of(prompt), return_tensors="pt")
+    shown = {name: value for name, value in inputs.items() if name.startswith("input_")}
+    if prompt.mask is not None:
+        shown["input_masks"] = torch.from_numpy(decode(prompt.mask))[None, None].float() * 20 - 10
+    with torch.inference_mode():
+        # The class for images adds "no memory" to a fourth map, which it then leaves out; that for videos to the third.
+        maps = theirs.video.get_image_embeddings(theirs.pixels())
+        expected = theirs.image(image_embeddings=maps, **shown, multimask_output=prompt.is_lone_click)
+
+    (mine,) = ours.prompt(seen(ours, blocks()), [prompt])
+
+    order = expected.iou_scores[0, 0].argsort(descending=True)
+    torch.testing.assert_close(mine.quality, expected.iou_scores[0, 0][order].clamp(0, 1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mine.masks, expected.pred_masks[0, 0][order], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("prompt", [CLICK, BOX, PAIR])
+def test_an_object_is_followed_as_by_transformers_streaming_session(prompt: Prompt, seed: int) -> None:
+    theirs, ours = published(seed), small.segmenter(seed=seed)
+    session, follower = theirs.processor.init_video_session(dtype=torch.float32), Follower()
+    theirs.processor.process_new_points_or_boxes_for_video_frame(
+        session, frame_idx=0, obj_ids=[3], original_size=(60, 100), **inputs_of(prompt)
+    )
+
+    for place, letters in enumerate(FRAMES):
+        features, pixels = seen(ours, blocks(letters)), theirs.pixels(letters)
+        with torch.inference_mode():
+            maps = theirs.video.get_image_features(pixels).fpn_hidden_states
+            expected = theirs.video(session, frame=pixels[0])
+        for name, level in zip(LEVELS, maps, strict=True):
+            own = features.tensors[name]
+            torch.testing.assert_close(own, level[:, 0].T.reshape(own.shape), atol=1e-4, rtol=1e-4)
+            # Random weights magnify roundings from frame to frame, so both follow over the same maps.
+            features.tensors[name] = level[:, 0].T.reshape(own.shape)
+        (sight,) = follower.step(ours, features, [] if place else [Start(3, prompt)])
+
+        assert sight.mask is not None
+        torch.testing.assert_close(sight.mask.masks, expected.pred_masks[0], atol=1e-4, rtol=1e-4)
+        score = expected.object_score_logits.sigmoid().view(1)
+        torch.testing.assert_close(sight.mask.quality, score, atol=1e-5, rtol=1e-5)
+
+
+def test_a_mask_has_the_mean_probability_of_each_class_in_it() -> None:
+    ours = small.segmenter()
+    features, classes = seen(ours, blocks()), (ClassEntry("red"), ClassEntry("blue"))
+    bank = bank_of(ours, classes)
+    probability = ours.class_scores(features, bank).sigmoid()
+    half = torch.full((1, *probability.shape[1:]), -30.0)
+    half[:, :, : half.shape[2] // 2] = 30
+
+    scores = ours.region_scores(features, ours.embed_masks(features, half), bank)
+
+    expected = probability[:, :, : half.shape[2] // 2].flatten(1).mean(1)
+    torch.testing.assert_close(scores[:, 0].sigmoid(), expected, atol=1e-5, rtol=1e-4)
+    answer = tasks.segment("prompt", ours, features, Vocabulary(classes, None), tasks.Options(prompts=(BOX,)))
+    assert {segment.label for segment in answer.segments} <= {"red", "blue"}
