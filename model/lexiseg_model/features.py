@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.errors import ShapeError
+
 TileFeatures = tuple[Tensor, ...]  # the first dimension of every tensor counts tiles
 T = TypeVar("T", bound="Iterable[Tensor | Features]")
 
@@ -117,3 +119,14 @@ class Features:
 
 def _nbytes(parts: Iterable[Tensor | Features]) -> int:
     return sum(part.nbytes for part in parts)
+
+
+def picture_size(rgb: NDArray[np.uint8]) -> tuple[int, int]:
+    """(height, width) of a picture.
+
+    Raises:
+        ShapeError: rgb is not a non-empty uint8 [H, W, 3].
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
+        raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
+    return rgb.shape[0], rgb.shape[1]

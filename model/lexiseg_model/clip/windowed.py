@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.errors import ShapeError
-from lexiseg_model.features import InferenceOptions, Layout, Plan, TileFeatures
+from lexiseg_model.features import InferenceOptions, Layout, Plan, TileFeatures, picture_size
 from lexiseg_model.masks import windows
 from lexiseg_model.types import InputSize, Precision
 
@@ -53,9 +52,7 @@ def plan_windows(
     Raises:
         ShapeError: rgb is not a non-empty uint8 [H, W, 3].
     """
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-        raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
-    size = (rgb.shape[0], rgb.shape[1])
+    size = picture_size(rgb)
     canvas = _canvas(size, limits, options.max_side, 1 if precision == "exact" else limits.multiple)
     # Bilinear without smoothing, also when the image shrinks: what the weights were measured with.
     resized = rgb if canvas == size else cv2.resize(rgb, canvas[::-1], interpolation=cv2.INTER_LINEAR)

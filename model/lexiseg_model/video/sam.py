@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError, ShapeError
-from lexiseg_model.features import Features, Plan
+from lexiseg_model.errors import OptionError
+from lexiseg_model.features import Features, Plan, picture_size
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.memory import held_bytes
 from lexiseg_model.segmenter import PromptMasks
@@ -37,11 +37,10 @@ def square_plan(rgb: NDArray[np.uint8], side: int) -> Plan:
     Raises:
         ShapeError: rgb is not a non-empty uint8 [H, W, 3].
     """
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-        raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
+    size = picture_size(rgb)
     pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
     square = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
-    return Plan((rgb.shape[0], rgb.shape[1]), square.numpy())
+    return Plan(size, square.numpy())
 
 
 class PromptHead:

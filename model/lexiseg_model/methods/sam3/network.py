@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -129,11 +128,6 @@ class Sam3Network:
             )
         presence = seen.presence_logits.sigmoid().view(n)
         return Seen(seen.pred_logits.sigmoid() * presence[:, None], seen.pred_masks, presence, seen.semantic_seg[:, 0])
-
-
-def resized(rgb: Tensor, side: int) -> Tensor:
-    """uint8 [H, W, 3] -> uint8 [3, side, side], as `Sam3ImageProcessor` does: bilinear, smoothed where it shrinks."""
-    return F.interpolate(rgb.permute(2, 0, 1)[None], (side, side), mode="bilinear", antialias=True)[0]
 
 
 AT_ONCE = 32  # texts

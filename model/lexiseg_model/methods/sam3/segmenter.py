@@ -28,12 +28,12 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.sam3 import examples
-from lexiseg_model.methods.sam3.network import NAME, Sam3Network, Sam3Settings, Seen, resized
+from lexiseg_model.methods.sam3.network import NAME, Sam3Network, Sam3Settings, Seen
 from lexiseg_model.methods.sam3.network import TextRows as TokenRows
 from lexiseg_model.segmenter import ExampleVectors, NamedMasks, PromptMasks, Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 from lexiseg_model.video.sam import LEVELS as TRACKED
-from lexiseg_model.video.sam import PromptHead, SamMemory
+from lexiseg_model.video.sam import PromptHead, SamMemory, square_plan
 
 LEVELS = ("fine", "middle", "coarse")
 PICTURE = "picture"  # beside them: which one it is
@@ -70,10 +70,7 @@ class Sam3Segmenter(Segmenter):
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         """The picture as a square: the network has one size of input, so `max_side` changes nothing."""
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-            raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
-        square = resized(torch.from_numpy(np.ascontiguousarray(rgb)), self.settings.side)
-        return Plan((rgb.shape[0], rgb.shape[1]), square[None].numpy())
+        return square_plan(rgb, self.settings.side)
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:

@@ -17,7 +17,7 @@ from torch import Tensor
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, ImageRunner, Part, PartRunner
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.masks.specks import SpeckRule
 from lexiseg_model.methods.tiny import asking, by_example, closer_look
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
@@ -103,9 +103,7 @@ class TinySegmenter(Exportable):
         self._prompts = PromptGraphs(runners, threads)
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-            raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
-        size = (rgb.shape[0], rgb.shape[1])
+        size = picture_size(rgb)
         height, width = fitted(size, self.card.input, options.max_side)
         picture = None if self._head is None else closer_look.kept_picture(rgb, (height, width))
         return Plan(size, brought_to(rgb, (height, width))[None], picture=picture)

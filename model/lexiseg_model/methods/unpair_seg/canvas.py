@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, STRIDE
 from lexiseg_model.methods.unpair_seg.settings import Compatibility, Padding
 
@@ -37,17 +36,6 @@ class Canvas(NamedTuple):
     def whole(self) -> bool:
         """Whether the image ends where a cell ends."""
         return self.inside[0] % MASK_STRIDE == 0 and self.inside[1] % MASK_STRIDE == 0
-
-
-def picture_size(rgb: NDArray[np.uint8]) -> Size:
-    """(height, width) of a picture.
-
-    Raises:
-        ShapeError: rgb is not a non-empty uint8 [H, W, 3].
-    """
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-        raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
-    return rgb.shape[0], rgb.shape[1]
 
 
 def lay_out(size: Size, long_side: int, padding: Padding = "square", mode: Compatibility = "none") -> Canvas:

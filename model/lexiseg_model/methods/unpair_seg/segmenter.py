@@ -24,7 +24,7 @@ from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import TextSide, template_set
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
-from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
+from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions
 from lexiseg_model.methods.unpair_seg.asking import ask
@@ -34,7 +34,6 @@ from lexiseg_model.methods.unpair_seg.canvas import (
     drawn,
     image_to_canvas,
     lay_out,
-    picture_size,
 )
 from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
