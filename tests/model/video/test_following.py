@@ -7,7 +7,7 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.appearance import FIRST, LATER, LATER_FRAMES
 from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE, Follower, Sight, Start
-from tests.model.stand_in import ColourSegmenter
+from tests.model.stand_in import COLOURS, ColourSegmenter
 from tests.model.video.moving import HEIGHT, WIDTH, Corner, Mask, box, features, features_of, iou, scene, square
 
 GOOD = 0.5  # intersection over union of a mask that is on its object; colours answer a box with nothing beside it
@@ -139,3 +139,16 @@ def test_an_object_that_comes_nearer_grows(model: ColourSegmenter) -> None:
 
     assert iou(mask_of(sight), grown) > GOOD
     assert mask_of(sight).sum() > 2 * sides[0] ** 2
+
+
+def test_of_a_mask_in_pieces_the_largest_is_followed(model: ColourSegmenter) -> None:
+    follower = Follower()
+    follower.step(model, features(model, red=(20, 10)), [shown(1, (20, 10))])
+    rgb = scene(red=(20, 10))
+    rgb[:, 27:29] = COLOURS["blue"]  # a gap: 7 columns on its left, 3 on its right
+    pieces = (rgb == COLOURS["red"]).all(-1)
+
+    (sight,) = follower.step(model, features_of(model, rgb))
+
+    assert not mask_of(sight)[:, 29:].any()
+    assert iou(mask_of(sight), pieces & (np.arange(WIDTH) < 27)) > GOOD
