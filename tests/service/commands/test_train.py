@@ -27,7 +27,7 @@ def test_an_unknown_recipe_names_those_that_are_there(lexiseg: CommandLine) -> N
 
     assert outcome.status == 1
     assert outcome.err.startswith("lexiseg: no recipe 'huge'; known recipes: ")
-    assert "tiny, tiny-names, tiny-names-smoke, tiny-prompts" in outcome.err
+    assert "tiny, tiny-prompts, tiny-prompts-smoke, tiny-smoke" in outcome.err
 
 
 def test_an_override_out_of_range_names_the_key_and_what_came(lexiseg: CommandLine) -> None:

@@ -46,7 +46,7 @@ def test_a_recipe_file_extends_the_recipe_it_names(tmp_path: Path) -> None:
     assert (recipe.loss.area, recipe.loss.tv, recipe.sets) == (0.1, 0.5, {"mine": 1})
 
 
-@pytest.mark.parametrize("name", ["acme-smoke", "tiny", "tiny-names-smoke", "tiny-prompts"])
+@pytest.mark.parametrize("name", ["acme-smoke", "tiny", "tiny-prompts"])
 def test_the_recipe_that_a_run_writes_can_be_run_again(name: str, tmp_path: Path) -> None:
     recipe = read(name, "seed=9", "out=elsewhere")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
@@ -103,7 +103,7 @@ def test_recipes_of_a_third_party_method_are_listed_without_importing_it() -> No
 
 
 def test_an_unknown_recipe_is_refused_with_the_known_names() -> None:
-    with pytest.raises(RecipeError, match=r"no recipe 'huge'; known recipes: .*tiny, tiny-names"):
+    with pytest.raises(RecipeError, match=r"no recipe 'huge'; known recipes: .*tiny, tiny-prompts"):
         find("huge")
 
 

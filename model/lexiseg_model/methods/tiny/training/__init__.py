@@ -1,4 +1,4 @@
-"""The recipes of `tiny`: the network that answers words, the head for points and boxes, and what tells names."""
+"""The recipes of `tiny`: the network that answers words, and the head for points and boxes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lexiseg_model.data.drawn_shapes import DRAWN, write_drawn
-from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe, NamesRecipe, PromptsRecipe, TinyRecipe
+from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe, PromptsRecipe, TinyRecipe
 from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.training.recipes.training import Rehearsal, Training
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from lexiseg_model.methods.tiny.training.names import NamesTrainer
     from lexiseg_model.methods.tiny.training.prompts import PromptTrainer
     from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
     from lexiseg_model.training.run import Run
@@ -85,40 +84,6 @@ class PromptsTraining(Training[PromptsRecipe]):
         return publish_prompts(recipe, weights)
 
 
-class NamesTraining(Training[NamesRecipe]):
-    """What tells names, over a network that else stays."""
-
-    recipe = NamesRecipe
-
-    def start(self, recipe: NamesRecipe) -> str:
-        return _weights(recipe.below, "")
-
-    def lacks(self, recipe: NamesRecipe) -> str | None:
-        example = "{SET: {share: 1.0, photographs: 400, short_side: 224}}"
-        return _without_data(recipe, _unpacked(recipe, recipe.sets), example)
-
-    def network(self, recipe: NamesRecipe) -> nn.Module:
-        from lexiseg_model.methods.tiny.network import TinyNetwork
-        from lexiseg_model.methods.tiny.training.names import only_names
-
-        return only_names(TinyNetwork())
-
-    def trainer(self, recipe: NamesRecipe) -> NamesTrainer:
-        from lexiseg_model.methods.tiny.training.names import NamesTrainer
-
-        return NamesTrainer(recipe)
-
-    def rehearsal(self, recipe: NamesRecipe, folder: Path) -> Rehearsal:
-        from lexiseg_model.methods.tiny.training.rehearsal import rehearse_names
-
-        return rehearse_names(recipe, folder)
-
-    def publish(self, recipe: NamesRecipe, weights: Path) -> ModelCard:
-        from lexiseg_model.methods.tiny.training.publish import publish_names
-
-        return publish_names(recipe, weights)
-
-
 class FinetuneTraining(Training[FinetuneRecipe]):
     """The projection of texts, on a user's own pictures."""
 
@@ -155,7 +120,6 @@ class FinetuneTraining(Training[FinetuneRecipe]):
 TRAININGS: dict[str, Training[Any]] = {
     "tiny": WordsTraining(),
     "tiny-prompts": PromptsTraining(),
-    "tiny-names": NamesTraining(),
     "finetune": FinetuneTraining(),
 }
 
@@ -173,7 +137,7 @@ def _draw_missing(recipe: TinyRecipe, data: Path) -> bool:
     return True
 
 
-def _unpacked(recipe: TinyRecipe | NamesRecipe, sets: dict[str, Any]) -> list[str]:
+def _unpacked(recipe: TinyRecipe, sets: dict[str, Any]) -> list[str]:
     """Those of its sets that do not lie decoded: of the others data is not needed, but to measure what comes out."""
     return [name for name in sets if not (recipe.packs / name).is_dir()]
 

@@ -18,7 +18,6 @@ from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.training.drawn.requests import Question
 
-RAREST = 0.02  # share of photographs: what is rarer weighs no more
 NEVER = -1e4  # logit of a channel that is not asked
 
 
@@ -152,22 +151,6 @@ def dice_losses(logits: Tensor, questions: Questions) -> Tensor:
     present = (area > 0) & questions.asked
     present[:, 0] = False
     return ((1 - dice) * present).sum(1) / present.sum(1).clamp_min(1)
-
-
-def balanced_presence_losses(logits: Tensor, states: Tensor, shares: Tensor) -> Tensor:
-    """[B]: as if every class were in half of the photographs.
-
-    So a logit says what a picture tells about a class, and not how common the class is: pixels know that already.
-
-    Args:
-        logits: [B, K].
-        states: [B, K] of 1 present, 0 absent, -1 unknown.
-        shares: [B, K] of photographs that show the class, 0..1.
-    """
-    present, absent = states == 1, states == 0
-    weight = 0.5 * (present / shares.clamp_min(RAREST) + absent / (1 - shares).clamp_min(RAREST))
-    entropy = F.softplus(torch.where(present, -logits, logits))
-    return (entropy * weight).sum(1) / (present | absent).sum(1).clamp_min(1)
 
 
 def presence_losses(logits: Tensor, states: Tensor, focus: float) -> Tensor:

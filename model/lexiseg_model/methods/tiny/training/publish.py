@@ -29,7 +29,7 @@ from lexiseg_model.methods.tiny.training.confidence import fit_scores
 from lexiseg_model.methods.tiny.training.familiar_words import names_of
 from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
 from lexiseg_model.methods.tiny.training.levels import write_levels
-from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe, PromptsRecipe, TinyRecipe
+from lexiseg_model.methods.tiny.training.recipe import TEXTS, PromptsRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
@@ -43,7 +43,7 @@ SUMMARY = (
     "other weights than the bundled ones."
 )
 STARTED = "what it started from: "  # before what the weights had seen before
-Recipe = TinyRecipe | PromptsRecipe | NamesRecipe
+Recipe = TinyRecipe | PromptsRecipe
 
 RANGES_OF_PROMPTS = {"voc": 14, "street": 6, "camvid": 6, "fashion": 6, "coco": 8}  # photographs of each data set
 OF_THE_HEAD: tuple[Task, ...] = ("prompt", "everything")  # tasks that its masks are for
@@ -70,20 +70,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
     return _calibrated(card, recipe, weights, [name for name in recipe.levels if name in recipe.sets])
 
 
-def publish_names(recipe: NamesRecipe, weights: Path) -> ModelCard:
-    """Writes `card.yaml` beside weights in which names are told anew: the card of the network around them.
-
-    Scores are calibrated and the words are measured again; prompts are what they were.
-    """
-    below = _card_below(recipe.below)
-    prompts = {"prompt_quality": below.prompt_quality}  # the head and what it reads are bit by bit as they were
-    card = below.model_copy(update=_origin(recipe, weights, recipe.below, "names of ") | prompts)
-    return _calibrated(card, recipe, weights)
-
-
-def _calibrated(
-    card: ModelCard, recipe: TinyRecipe | NamesRecipe, weights: Path, levels: Sequence[str] = ()
-) -> ModelCard:
+def _calibrated(card: ModelCard, recipe: TinyRecipe, weights: Path, levels: Sequence[str]) -> ModelCard:
     """Fits levels and scores on training photographs, measures the `val` splits and writes the card.
 
     Beside it lie the words that were asked for, so that words far from them can be told.

@@ -70,28 +70,6 @@ class PromptsRecipe(RunRecipe):
         return self
 
 
-class NamingSet(BaseModel):
-    """How much of a data set names are learned from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    share: float = Field(gt=0, description="of the examples, beside those of the other sets")
-    photographs: int = Field(ge=2, description="at most so many, evenly over the set")
-    short_side: int = Field(ge=64, multiple_of=32, description="of the one pass over each")
-
-
-class NamesRecipe(RunRecipe):
-    """Everything that decides what tells names, but the network around it and the data."""
-
-    sets: dict[str, NamingSet] = Field(min_length=1)
-    below: str  # "bundled" or a safetensors file: the network that stays, prompt head and all
-    out: Path = Path("runs/tiny-names")
-    cells: Path = Path("runs/cells")  # what the trunk says of each photograph, kept
-    focus: float = Field(ge=0, le=1)  # 0: absent classes weigh the same, 1: the likeliest count
-    cell_weight: float = Field(ge=0)  # of names told cell by cell, where masks say which
-    dropout: float = Field(ge=0, lt=1)
-
-
 class FinetuneRecipe(TinyRecipe):
     """Everything that decides what a user's own pictures change: the projection of texts, over an image tower that
     stays."""

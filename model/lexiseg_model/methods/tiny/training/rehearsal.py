@@ -14,20 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.catalogue.weights import file_digest, read_weights
-from lexiseg_model.methods.tiny.training.names import (
-    NamesTrainer,
-    cells_file,
-    frozen_trunk,
-    kept_cells,
-    spread,
-    weights_below,
-)
-from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe, TinyRecipe
+from lexiseg_model.methods.tiny.training.recipe import TEXTS, TinyRecipe
 from lexiseg_model.methods.tiny.training.sources import make_pack, n_photographs
 from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextEncoder
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
-from lexiseg_model.methods.tiny.weights import TinyState
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.packs import Pack, Photograph, open_pack
 from lexiseg_model.training.recipes.training import Rehearsal
@@ -79,32 +69,6 @@ def rehearse_words(recipe: TinyRecipe, folder: Path) -> Rehearsal:
     return Rehearsal(trainer, said, seconds, 0 if trainer.device.type == "cpu" else more)
 
 
-def rehearse_names(recipe: NamesRecipe, folder: Path) -> Rehearsal:
-    """Of `tiny-names`: its cells, too, are made of few photographs."""
-    ready = _packs(recipe.data, recipe.packs, folder / "packs", recipe.sets)
-    texts = FewTexts(recipe.packs)
-    below = weights_below(recipe)
-    trunk, digest = frozen_trunk(TinyState.of(read_weights(below, None)), below), file_digest(below)
-    seconds, more, lacking = 0.0, 0, 0
-    few = {}
-    for each in ready:
-        drawn = recipe.sets[each.pack.name]
-        n_drawn = min(drawn.photographs, round(each.lacking * len(each.pack)))
-        few[each.pack.name] = drawn.model_copy(update={"photographs": FEW})
-        indices = spread(len(each.pack), FEW)
-        began = time.perf_counter()
-        made = kept_cells(folder / "cells", trunk, digest, each.pack, indices, drawn.short_side)
-        one = (time.perf_counter() - began) / len(indices)
-        if not cells_file(recipe.cells, each.pack.name, drawn.short_side, n_drawn, digest).exists():
-            seconds, lacking = seconds + one * n_drawn, lacking + n_drawn
-        more += round(made.nbytes * (n_drawn / len(indices) - 1))
-    changes = {"packs": folder / "packs", "cells": folder / "cells", "out": folder / "run", "sets": few}
-    trainer = NamesTrainer(recipe.model_copy(update=changes), texts)
-    cells = f"cells of {lacking:,} photographs are computed into {recipe.cells}" if lacking else ""
-    said, before = _told(ready, recipe.packs, texts, cells, seconds)
-    return Rehearsal(trainer, said, before, more)
-
-
 def _packs(data: Path, packs: Path, folder: Path, names: Iterable[str]) -> list[Ready]:
     book = TextBook.read(TEXTS)
     folder.mkdir()
@@ -131,10 +95,10 @@ def _few(times: list[float]) -> Callable[[Iterator[Photograph]], Iterator[Photog
     return through
 
 
-def _told(ready: list[Ready], packs: Path, texts: FewTexts, more: str = "", seconds: float = 0.0) -> tuple[str, float]:
+def _told(ready: list[Ready], packs: Path, texts: FewTexts) -> tuple[str, float]:
     """What is made before the first step, in words, and how long that takes."""
     missing = [each for each in ready if each.nbytes]
-    parts = []
+    parts, seconds = [], 0.0
     if missing:
         size = sum(each.nbytes for each in missing) / MIB
         parts.append(f"{len(missing)} of {len(ready)} sets are decoded, once, into {packs} ({size:,.0f} MiB)")
@@ -142,6 +106,4 @@ def _told(ready: list[Ready], packs: Path, texts: FewTexts, more: str = "", seco
     if texts.lacking:
         parts.append(f"{texts.lacking:,} texts are encoded")
         seconds += texts.seconds
-    if more:
-        parts.append(more)
     return (f"{', '.join(parts)}: about {seconds / 60:.1f} minutes, by a few of each" if parts else ""), seconds

@@ -14,7 +14,6 @@ from lexiseg_model.methods.tiny.training.drawn.requests import Question
 from lexiseg_model.methods.tiny.training.losses import (
     Asked,
     Questions,
-    balanced_presence_losses,
     dice_losses,
     question_logits,
     question_losses,
@@ -111,14 +110,3 @@ def test_dice_counts_present_classes_without_background() -> None:
     assert dice_of(right, [0, 1]) == pytest.approx(0, abs=1e-6)
     assert dice_of(wrong, [0, 1]) == pytest.approx(1 - 1 / 3)  # (2 * 0 + 1) / (1 + 1 + 1)
     assert dice_of(wrong, [0, 0]) == 0
-
-
-def test_balanced_presence_weights_classes_as_if_half_of_the_photographs_had_them() -> None:
-    # Of ten photographs that say the same, one shows the class: the best logit is 0, not that of one in ten.
-    states = torch.tensor([[1]] + [[0]] * 9)
-    logit = torch.zeros(10, 1, requires_grad=True)
-
-    (gradient,) = torch.autograd.grad(balanced_presence_losses(logit, states, torch.full((10, 1), 0.1)).sum(), logit)
-
-    assert gradient.sum().item() == pytest.approx(0, abs=1e-6)
-    assert gradient[0].item() < 0 < gradient[1].item()
