@@ -315,7 +315,7 @@ class ThingBelief(BaseModel):
 
     The logistic function of `bias` plus the weighted sum of three logarithms: of the mean probability of the region's
     pixels, of its share of the picture, and of the probability that its class is present (the logistic function of
-    `Segmenter.presence`). Fitted on training photographs by `evaluation.scenes.things_fit`.
+    `Segmenter.presence`). Fitted on training photographs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

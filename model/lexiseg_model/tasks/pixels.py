@@ -12,10 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import Regions, split, sum_by_region
-from lexiseg_model.segmenter import RowsOf, Segmenter
-from lexiseg_model.tasks.options import Options, Query
+from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.outcome import Calibration, Outcome, Pieces, outcome, segmentation
 from lexiseg_model.types import Segmentation, Task, ThingBelief, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
@@ -67,13 +65,6 @@ def connected_regions(task: Task, query: Query) -> Segmentation:
         regions, votes, _ = without(seen, is_thing & (belief(seen, rule) < rule.least))
     kept = probability if query.options.keep_probability else None
     return segmentation(task, Pieces(regions.labels, regions.owner, votes, kept), query, _calibration(query))
-
-
-def seen_things(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Seen:
-    """All regions of things with their evidence, before the rule of belief."""
-    query = Query(segmenter, features, vocabulary, Options(), rows_of)
-    regions, votes, _ = _regions("instance", query)
-    return Seen(regions, votes, _presence(query))
 
 
 def evidence(seen: Seen) -> NDArray[np.float64]:
