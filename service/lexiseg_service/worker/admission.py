@@ -34,6 +34,11 @@ class Lane:
         self._last = 0.0
 
     @property
+    def is_empty(self) -> bool:
+        """Whether none is in flight."""
+        return not self._in_flight
+
+    @property
     def backlog(self) -> float:
         """Seconds until all of them are answered."""
         return self._interval * self._in_flight.total()
@@ -74,6 +79,11 @@ class Admission:
         self._places = Shares("requests", queue_limit + (queue_limit + 1) // 2, 2 / 3)
         self._limits = limits
         self._lanes = {False: Lane(), True: Lane()}
+
+    @property
+    def has_small(self) -> bool:
+        """Whether a small request is in flight."""
+        return not self._lanes[False].is_empty
 
     def admit(self, job: AnyJob, size: tuple[int, int] | None) -> None:
         """Give a job its place and its lane.

@@ -24,6 +24,7 @@ from typing import Any, overload
 
 import cv2
 import numpy as np
+import torch
 
 from lexiseg_model.device import choose_device
 from lexiseg_model.features import InferenceOptions
@@ -39,7 +40,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
 from lexiseg_service.worker.admission import Admission
-from lexiseg_service.worker.compute import ComputeStage, warm_up_buckets
+from lexiseg_service.worker.compute import COMPUTE_THREADS, ComputeStage, warm_up_buckets
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.decode import Decoded, decode, max_short_side
 from lexiseg_service.worker.examples import check_regions, example_rows, rows_are_known
@@ -52,7 +53,8 @@ from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
 from lexiseg_service.worker.text_stage import TextStage
 from lexiseg_service.worker.texts.rows import TextCaches
 
-DECODE_THREADS = 2  # and one more for small images
+# Decode and finish together, and one more for small work; more large images at a time would take gigabytes.
+THREADS = min(5, max(2, COMPUTE_THREADS))
 BEHIND = 0.25  # of the deadline: work that waits so long for a finish thread makes the worker degraded
 
 
@@ -78,16 +80,15 @@ class Engine:
         self._in_flight: dict[int, AnyJob] = {}  # by id()
         self._guard = threading.Lock()
         self._admission = Admission(settings.queue_limit, settings.limits)
-        # OpenCV's own threads would compete with those of the stages.
-        self._decoding = FairExecutor("decode", DECODE_THREADS, partial(cv2.setNumThreads, 1))
+        # One executor for both, so that large images in one stage and in the other together leave a core to small ones.
+        self._threads = FairExecutor("decode-post", THREADS, _single_threaded, lambda: self._admission.has_small)
         gains = choose_device(settings.device).type != "cpu"
         self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, gains)
-        self._finishing = FinishStage(self.feature_cache, self.text_caches, metrics)
+        self._finishing = FinishStage(self._threads, self.feature_cache, self.text_caches, metrics)
         self._reading = TextStage(self.text_caches, self._finishing.put)
         metrics.held("features", lambda: self.feature_cache.nbytes)
-        self._show("decode", lambda: (self._decoding,))
         self._show("text", lambda: self._reading.executors)
-        self._show("post", lambda: (self._finishing.executor,))
+        self._show("decode-post", lambda: (self._threads,))
 
     # Accept
 
@@ -158,7 +159,7 @@ class Engine:
         job.model = loaded = model.result()
         job.answer.add_done_callback(lambda _: loaded.release())  # at once, if it is answered already
         if not job.abandoned:
-            self._decoding.submit(job.source, partial(job.run, self._decode), large=job.large_image)
+            self._threads.submit(job.source, partial(job.run, self._decode), large=job.large_image)
 
     def _answered(self, number: int, model: Future[Loaded], _: Future[Any]) -> None:
         model.cancel()
@@ -282,7 +283,7 @@ class Engine:
             job.fail(NotReady(GOING_DOWN))
         self.models.close()
         self._compute.close(5)
-        for executor in (self._decoding, *self._reading.executors, self._finishing.executor):
+        for executor in (self._threads, *self._reading.executors):
             executor.close()
         self.text_caches.close()
 
@@ -295,7 +296,7 @@ class Engine:
     def degraded(self) -> tuple[str, ...]:
         """What works less well than it should, such as a model that cannot be loaded; answers stay right."""
         texts = ("text cache",) if self.text_caches.degraded else ()
-        behind = self._finishing.executor.longest_wait > BEHIND * self._settings.deadline_seconds
+        behind = self._threads.longest_wait > BEHIND * self._settings.deadline_seconds
         queue = ("finish queue",) if behind else ()
         return (*texts, *queue, *(f"model {name}" for name in self.models.failures))
 
@@ -306,6 +307,12 @@ class Engine:
             lambda: sum(each.waiting for each in executors()),
             lambda: max((each.longest_wait for each in executors()), default=0.0),
         )
+
+
+def _single_threaded() -> None:
+    """Threads of OpenCV and torch would compete with those of the stages."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
 
 
 def _check_places(request: WorkerRequest, size: tuple[int, int]) -> None:

@@ -1,7 +1,8 @@
-"""Fair thread pool of one stage: clients share the threads, and small work never waits for large work.
+"""Fair thread pool: clients share the threads, and small work never waits for large work.
 
 The client with the least thread time so far is served next; within a client the same holds for small and large work. A
 new client starts at the time of the one served last, so a pause earns no credit. One extra thread runs small work only.
+While small work is in flight, here or in a stage with other threads, large work leaves it a core.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class FairExecutor:
         name: of the threads.
         size: large tasks that may run at a time.
         prepare: called once on each thread.
+        small_in_flight: whether there is small work, here or in a stage with other threads.
         clock: seconds; only its differences matter.
     """
 
@@ -57,9 +59,11 @@ class FairExecutor:
         name: str,
         size: int,
         prepare: Callable[[], object] = lambda: None,
+        small_in_flight: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._size = size
+        self._small_in_flight = small_in_flight
         self._clock = clock
         self._clients: dict[str, _Client] = {}
         self._now = 0.0  # seconds used by the client that was served last
@@ -114,15 +118,17 @@ class FairExecutor:
             logger.exception("work on a thread failed")
         with self._guard:
             self._done(task, self._clock() - began)
-            if task.large and self._open:  # a large task that had to wait may run now
-                self._threads.submit(self._run_next)
+            if task.large and self._open:  # large tasks that had to wait may run now
+                for _ in range(self._size - self._large_running):
+                    self._threads.submit(self._run_next)
 
     def _take(self) -> _Task | None:
+        most_large = max(1, self._size - self._small_in_flight())
         choices = [
             (client.used, client.used_by_size[large], name, large)
             for name, client in self._clients.items()
             for large in SIZES
-            if client.waiting[large] and not (large and self._large_running >= self._size)
+            if client.waiting[large] and not (large and self._large_running >= most_large)
         ]
         if not choices:
             return None

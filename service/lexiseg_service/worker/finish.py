@@ -16,7 +16,6 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
@@ -37,20 +36,18 @@ from lexiseg_service.worker.job import AnyJob, Job, T
 from lexiseg_service.worker.texts.rows import TextCache, TextCaches, stacked
 from lexiseg_service.worker.warnings import absent_labels, warnings_about, warnings_of_prompts, warnings_of_words
 
-THREADS = 2  # and one more for small work
 Go = Callable[[], None]
 
 
 class FinishStage:
     """Jobs with features and text rows in; their answers are set."""
 
-    def __init__(self, features: FeatureCache, texts: TextCaches, metrics: Metrics) -> None:
+    def __init__(self, executor: FairExecutor, features: FeatureCache, texts: TextCaches, metrics: Metrics) -> None:
+        self._executor = executor
         self._features = features
         self._texts = texts
         self._metrics = metrics
         self._flights = SingleFlight()
-        # torch's own threads would compete with those of the stages.
-        self.executor = FairExecutor("finish", THREADS, partial(torch.set_num_threads, 1))
 
     def put(self, job: AnyJob) -> None:
         """Finish a job once the jobs that it depends on have ended."""
@@ -62,7 +59,7 @@ class FinishStage:
 
     def _enter(self, job: AnyJob) -> None:
         flight = _flight_of(job)
-        submit = partial(self.executor.submit, job.source, partial(self._run, job, flight), large=job.large)
+        submit = partial(self._executor.submit, job.source, partial(self._run, job, flight), large=job.large)
         if flight is None:
             submit()
         else:

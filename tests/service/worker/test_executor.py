@@ -16,7 +16,8 @@ class Stage:
     """Two threads, work that waits at a gate, and the names of what has begun."""
 
     def __init__(self) -> None:
-        self.threads = FairExecutor("test", 2)
+        self.small_in_flight = False
+        self.threads = FairExecutor("test", 2, small_in_flight=lambda: self.small_in_flight)
         self.gate = threading.Event()
         self.begun: list[str] = []
 
@@ -50,6 +51,19 @@ def test_large_work_leaves_a_thread_to_small(stage: Stage) -> None:
 
     assert stage.begun[2] == "small"
     assert stage.threads.waiting == 2
+
+
+def test_large_work_leaves_a_core_while_small_work_is_in_flight(stage: Stage) -> None:
+    stage.small_in_flight = True
+    for n in range(4):
+        stage.put(f"large {n}", large=True)
+    until(stage.threads._threads._work_queue.empty)
+    stage.until_begun(1)
+
+    stage.small_in_flight = False
+    stage.gate.set()
+
+    stage.until_begun(4)
 
 
 def test_a_source_does_not_wait_for_the_backlog_of_another(stage: Stage) -> None:

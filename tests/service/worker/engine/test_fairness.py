@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lexiseg_service.errors import DeadlineExceeded, QueueFull
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.worker.engine import THREADS
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.texts.rows import CHUNK
 from tests.service.worker.engine.bench import Bench as EngineBench
@@ -132,11 +133,11 @@ def test_work_waiting_for_a_thread_shows_in_the_metrics() -> None:
         begun.release()
         assert gate.wait(SOON)
 
-    answers = [bench.engine.submit(ask("red", source=f"{n}"), hold) for n in range(5)]
+    answers = [bench.engine.submit(ask("red", source=f"{n}"), hold) for n in range(THREADS + 3)]
     assert begun.acquire(timeout=SOON)
-    until(lambda: bench.metric("lexiseg_stage_waiting", "post") == 2)
+    until(lambda: bench.metric("lexiseg_stage_waiting", "decode-post") == 2)
 
-    assert (bench.metric("lexiseg_stage_longest_wait_seconds", "post") or 0) > 0
+    assert (bench.metric("lexiseg_stage_longest_wait_seconds", "decode-post") or 0) > 0
     until(lambda: bench.engine.degraded == ("finish queue",))
     gate.set()
     for answer in answers:
