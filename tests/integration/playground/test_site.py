@@ -35,7 +35,11 @@ WORDS: list[dict[str, Any]] = [
     {"classes": ["sky", "building", "tree"]},
     {"classes": ["sky", "flower", "xylofon"], "background": False},
 ]
-PROMPTS: list[dict[str, Any]] = [{"points": [{"x": 100, "y": 60}]}, {"box": [200, 60, 470, 330]}]
+PROMPTS: list[dict[str, Any]] = [
+    {"points": [{"x": 100, "y": 60}]},
+    {"box": [200, 60, 470, 330]},
+    {"box": [300, 100, 340, 140]},  # looked at closer
+]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +89,7 @@ def test_a_site_answers_as_the_server_does(context: BrowserContext, site: str, s
 
     for question in WORDS:
         here, there = page.evaluate(ASK, ["segment", question]), asked(server, content, question)
-        assert (labels(here["segments"], here["size"]) == labels(there["segments"], there["size"])).mean() >= 0.98
+        assert (labels(here["segments"], here["size"]) == labels(there["segments"], there["size"])).mean() >= 0.99
         assert here["absent"] == there["absent"]
         assert [each["field"] for each in here["warnings"]] == [each["field"] for each in there["warnings"]]
     for prompt in PROMPTS:
@@ -95,7 +99,7 @@ def test_a_site_answers_as_the_server_does(context: BrowserContext, site: str, s
             asked(server, content, question)["segments"][0],
         ]
         one, other = (coco.decode(each["mask"]) for each in pair)
-        assert (one & other).sum() / (one | other).sum() >= 0.97
+        assert (one & other).sum() / (one | other).sum() >= 0.98
     assert elsewhere == []
 
 

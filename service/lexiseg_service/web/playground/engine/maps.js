@@ -1,7 +1,13 @@
 // Maps: pictures brought to a size, logits to masks, masks to run lengths, and connected parts.
 
 const EVEN = 1e-3; // of a pixel: a smaller part of one is none, as in OpenCV's area interpolation
+const FIXED = 2048; // OpenCV's weights between two bytes
 const SLACK = 1e-4; // of scores: rounding must not lose a label that could win
+
+export function halfToEven(value) {
+  const whole = Math.floor(value);
+  return value - whole === 0.5 ? whole + (whole % 2) : Math.round(value);
+}
 
 /** Where `pixels` outputs lie between `cells` inputs: half-pixel centres, edges clamped. */
 export function axis(cells, pixels) {
@@ -14,50 +20,74 @@ export function axis(cells, pixels) {
   return { low, weight };
 }
 
-/** For each output along an axis the first input and the weights from there on: means of what it covers, or between two. */
-function taps(from, to, area) {
-  if (!area) {
-    const { low, weight } = axis(from, to);
-    return [...low].map((first, place) => ({ first, weights: weight[place] ? [1 - weight[place], weight[place]] : [1] }));
-  }
+/**
+ * For each output along an axis the inputs `at` and their `weights`, as OpenCV has them: shares of what it covers, or
+ * between two, of `whole`. Where only the other axis becomes smaller, it `steps` from one to the next.
+ */
+function taps(from, to, area, steps, whole) {
+  const scale = from / to;
   return Array.from({ length: to }, (_, place) => {
-    const [begin, end] = [(place * from) / to, Math.min(((place + 1) * from) / to, from)];
-    const [first, last] = [Math.floor(begin + EVEN), Math.ceil(end - EVEN)];
-    const weights = Array.from({ length: last - first }, (_, i) => Math.min(end, first + i + 1) - Math.max(begin, first + i));
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    return { first, weights: weights.map((weight) => weight / total) };
+    const begin = place * scale;
+    const middle = Math.fround((place + 0.5) * scale - 0.5);
+    let first = Math.floor(steps ? begin : middle);
+    const beyond = Math.fround(steps ? Math.max(0, place + 1 - (first + 1) / scale) % 1 : middle - first);
+    let weights = [1 - beyond, beyond].map((share) => (whole === 1 ? share : halfToEven(share * whole)));
+    if (area) {
+      const end = Math.min(begin + scale, from);
+      first = Math.floor(begin + EVEN);
+      const length = Math.ceil(end - EVEN) - first;
+      weights = Array.from({ length }, (_, i) => Math.fround((Math.min(end, first + i + 1) - Math.max(begin, first + i)) / (end - begin)));
+    }
+    return { at: weights.map((_, i) => Math.min(Math.max(first + i, 0), from - 1)), weights };
   });
 }
 
 /**
- * A picture at another size: by area where it becomes smaller, else linear.
+ * A picture at another size, to the bit as OpenCV makes it: by area where it becomes smaller, else linear.
  *
  * @param {any} source rows of pixels of `channels` numbers, of which `kept` are kept
  * @param {number[]} from [height, width]
  * @param {number[]} to [rows, columns]
  * @param {any} Kind of the array; clamped bytes are rounded, halves to the even number
  */
-export function resized(source, from, to, channels, kept, Kind = Uint8ClampedArray) {
+export function resized(source, from, to, channels, kept, linear = false, Kind = Uint8ClampedArray) {
   const [[height, width], [rows, columns]] = [from, to];
-  const area = rows * columns < height * width && rows <= height && columns <= width;
-  const [down, across] = [taps(height, rows, area), taps(width, columns, area)];
-  const target = new Kind(rows * columns * kept);
-  const line = new Float32Array(columns * kept);
-  for (let row = 0; row < rows; row++) {
-    line.fill(0);
-    down[row].weights.forEach((share, i) => {
-      const start = (down[row].first + i) * width * channels;
-      for (let column = 0; column < columns; column++) {
-        const { first, weights } = across[column];
-        for (let tap = 0; tap < weights.length; tap++) {
-          const weight = share * weights[tap];
-          const at = start + (first + tap) * channels;
-          for (let channel = 0; channel < kept; channel++) line[column * kept + channel] += weight * source[at + channel];
+  const smaller = !linear && rows * columns < height * width;
+  const area = smaller && rows <= height && columns <= width;
+  const fixed = !area && Kind === Uint8ClampedArray; // numbers of 11 bits behind the point
+  const [down, across] = [[height, rows], [width, columns]].map(([cells, pixels]) => taps(cells, pixels, area, smaller, fixed ? FIXED : 1));
+  const n = columns * kept;
+  const lines = [0, 1].map(() => ({ row: -1, sums: new (fixed ? Int32Array : Float32Array)(n) }));
+  const lineOf = (row) => {
+    const line = lines[row & 1];
+    if (line.row === row) return line.sums;
+    line.row = row;
+    for (let column = 0; column < columns; column++) {
+      const { at, weights } = across[column];
+      for (let channel = 0; channel < kept; channel++) {
+        let sum = 0;
+        for (let tap = 0; tap < at.length; tap++) {
+          sum = Math.fround(sum + Math.fround(weights[tap] * source[(row * width + at[tap]) * channels + channel]));
         }
+        line.sums[column * kept + channel] = sum;
       }
+    }
+    return line.sums;
+  };
+  const target = new Kind(rows * n);
+  const sums = new Float32Array(n);
+  const half = height === 2 * rows && width === 2 * columns ? 1 / 8 : 0; // there halves go up
+  down.forEach(({ at, weights }, row) => {
+    sums.fill(half);
+    at.forEach((each, tap) => {
+      const line = lineOf(each);
+      const weight = weights[tap];
+      if (fixed) for (let i = 0; i < n; i++) sums[i] += (weight * (line[i] >> 4)) >> 16;
+      else for (let i = 0; i < n; i++) sums[i] += Math.fround(weight * line[i]);
     });
-    target.set(line, row * columns * kept);
-  }
+    if (fixed) for (let i = 0; i < n; i++) sums[i] = (sums[i] + 2) >> 2;
+    target.set(sums, row * n);
+  });
   return target;
 }
 

@@ -1,6 +1,6 @@
 // The engine in the browser: pictures are encoded once, and asked about any number of times. Runs in a worker.
 
-import { resized } from "./maps.js";
+import { halfToEven, resized } from "./maps.js";
 import { cutOut, paletteOf } from "./prompts.js";
 import { Refusal } from "./refusal.js";
 import { bankOf, logitsOf, segmentsOf, warningsOf } from "./semantic.js";
@@ -110,7 +110,8 @@ async function opened(file) {
   const tile = [H, W].map((side) => Math.max(multiple, halfToEven((side * factor) / multiple) * multiple));
   const most = tile.map((side) => side * rules.constants.closer_look.KEPT);
   const kept = most[0] * most[1] >= H * W ? [H, W] : most;
-  const pixels = resized(data, [H, W], kept, 4, 3);
+  const near = kept.every((side, axis) => 2 * side >= [H, W][axis]); // needs no means
+  const pixels = resized(data, [H, W], kept, 4, 3, near);
   const view = await encoded(resized(data, [H, W], tile, 4, 3), tile, [H, W]);
   const looks = new Map();
   return {
@@ -133,11 +134,6 @@ async function opened(file) {
   };
 }
 
-function halfToEven(value) {
-  const whole = Math.floor(value);
-  return value - whole === 0.5 ? whole + (whole % 2) : Math.round(value);
-}
-
 /** The view of a tile [h, w] of a picture of that size. @param {number[]} tile @param {number[]} size */
 async function encoded(rgb, tile, size) {
   const [height, width] = tile;
@@ -156,7 +152,7 @@ async function encoded(rgb, tile, size) {
     shared: () => (shared ??= sharedBy(features.pixels, guide, [height, width])),
     // The share of each cell that a mask [H * W], which runs down the columns, covers.
     onCells: async (mask) => {
-      const across = resized(mask, [size[1], size[0]], [cells[1], cells[0]], 1, 1, Float32Array);
+      const across = resized(mask, [size[1], size[0]], [cells[1], cells[0]], 1, 1, false, Float32Array);
       return Float32Array.from({ length: across.length }, (_, i) => across[(i % cells[1]) * cells[0] + Math.floor(i / cells[1])]);
     },
   };
