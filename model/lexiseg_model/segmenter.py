@@ -102,6 +102,18 @@ class Unfamiliar(NamedTuple):
     is_foreign: bool = False  # not a word of the language that the text tower reads
 
 
+class Support(NamedTuple):
+    """What classes say and show, some of them both: unit vectors of `texts` [T, D] and of `examples` [R, D].
+
+    `text_owner` [T] and `example_owner` [R] are int64 on the same device.
+    """
+
+    texts: Tensor
+    text_owner: Tensor
+    examples: Tensor
+    example_owner: Tensor
+
+
 @dataclass(frozen=True)
 class TextBank:
     """What a vocabulary is to a model: one vector for each text or example.
@@ -113,6 +125,7 @@ class TextBank:
         has_examples: some vectors come from examples, and need not have unit length.
         levels: [T], added to the logits of each text; None: nothing.
         n_background: how many of the last classes are background words.
+        support: of classes by words and examples together, for methods that fuse them; None: there are none.
         derived: what methods computed from the bank, by name; cached with it.
     """
 
@@ -122,6 +135,7 @@ class TextBank:
     has_examples: bool = False
     levels: Tensor | None = None
     n_background: int = 0
+    support: Support | None = None
     derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
@@ -150,12 +164,14 @@ class ExampleVectors(NamedTuple):
 
     `negatives` [N, D], of unit length, are what the class is not; the vectors are already turned away from them, those
     of the words of the class are not. `beside_words` scales the vectors of a class that is asked by words as well.
+    `examples` [R, D], of unit length, are what the class looks like, where the method fuses them with words.
     """
 
     vectors: Tensor
     means: Tensor
     negatives: Tensor | None = None
     beside_words: float = 1.0
+    examples: Tensor | None = None
 
 
 class Competing(NamedTuple):

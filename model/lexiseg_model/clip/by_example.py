@@ -1,10 +1,13 @@
 """Classes by example for CLIP: embeddings of examples, rescaled to compete with those of texts.
 
 Embeddings of images are far more like each other than like any text. So the vector of a class by example is set such
-that it scores on its own examples as a fitting word does, and on their pictures as a whole as any word does.
+that it scores on its own examples as a fitting word does, and on their pictures as a whole as any word does. A class by
+words as well is fused with each picture: `vocabulary.fusion`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,6 +18,8 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.segmenter import ExampleVectors, TextRows
+from lexiseg_model.types import Region
+from lexiseg_model.vocabulary.examples import cells_of, means_of
 
 APART = 0.05  # of 1 - cosine ** 2: examples that are all of their picture say nothing of what lies around them
 
@@ -29,6 +34,12 @@ class ExampleLevels(BaseModel):
     away: float = Field(0.5, ge=0, description="how far the vector is turned from the negatives")
 
 
+def region_rows(maps: Tensor, size: tuple[int, int], regions: Sequence[Region]) -> NDArray[np.float16]:
+    """[R, 2 D]: the unit mean embedding of each region's cells, beside that of the picture, of maps [D, h, w]."""
+    means = means_of([cells_of(region, size, maps) for region in regions], maps)
+    return rows_of(means, maps.mean((1, 2)))
+
+
 def rows_of(regions: Tensor, whole: Tensor) -> NDArray[np.float16]:
     """Embeddings [R, D] of regions and [D] of their image -> rows [R, 2 D]: both of unit length, side by side."""
     image = F.normalize(whole.float(), dim=0).expand(len(regions), -1)
@@ -38,7 +49,7 @@ def rows_of(regions: Tensor, whole: Tensor) -> NDArray[np.float16]:
 def vectors(
     positive: TextRows, negative: TextRows, levels: ExampleLevels, width: int, device: torch.device
 ) -> ExampleVectors:
-    """One vector [1, D] of the examples of a class, and their mean.
+    """One vector [1, D] of the examples of a class, their mean, and all of them for the fusion.
 
     Raises:
         OptionError: rows of another length than twice `width`.
@@ -48,8 +59,9 @@ def vectors(
     towards = mean
     if len(negative):
         others, _ = _halves(negative, width, device)
-        towards = F.normalize(mean + levels.away * (mean - F.normalize(others.mean(0), dim=0)), dim=0)
-    return ExampleVectors(_set_to_levels(towards, mean, picture, levels)[None], mean[None])
+        away = F.normalize(others.mean(0), dim=0)
+        towards, shown = (F.normalize(each + levels.away * (each - away), dim=-1) for each in (mean, shown))
+    return ExampleVectors(_set_to_levels(towards, mean, picture, levels)[None], mean[None], examples=shown)
 
 
 def _set_to_levels(towards: Tensor, mean: Tensor, picture: Tensor, levels: ExampleLevels) -> Tensor:

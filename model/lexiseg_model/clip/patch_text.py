@@ -32,7 +32,7 @@ from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region
-from lexiseg_model.vocabulary.examples import cells_of, means_of
+from lexiseg_model.vocabulary import fusion
 
 TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best
 MAX_SCORES_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte
@@ -108,8 +108,10 @@ class PatchTextSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        bank = self._fused(features, bank)
         if bank.n_classes == len(bank.owner):
-            return self._text_scores(features, bank.vectors)
+            scores = self._text_scores(features, bank.vectors)
+            return scores if bank.levels is None else scores + bank.levels[:, None, None] / self.probability_scale
         return torch.cat([best for best, _ in self._by_class(features, bank)])
 
     @torch.inference_mode()
@@ -119,6 +121,7 @@ class PatchTextSegmenter(ClipSegmenter):
         Exact: at the image's own size, but on the canvas where that would take too much memory (0.02 % of the fixture's
         labels differ). Fast and refined: the colours are looked at for classes only.
         """
+        bank = self._fused(features, bank)
         fast = self._execution.precision == "fast"
         if bank.n_classes == len(bank.owner) or (refine == "pamr" and fast):
             return super().competing(features, bank, refine)
@@ -134,14 +137,18 @@ class PatchTextSegmenter(ClipSegmenter):
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
         """[R, 2 D]: the mean embedding of each region's cells, and that of the picture."""
-        maps = self._embeddings(features)
-        cells = [cells_of(region, features.size, maps) for region in regions]
-        return by_example.rows_of(means_of(cells, maps), maps.mean((1, 2)))
+        return by_example.region_rows(self._embeddings(features), features.size, regions)
 
     @torch.inference_mode()
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
         device = self._execution.device
         return by_example.vectors(positive, negative, self.settings.examples, self.card.embedding, device)
+
+    def _fused(self, features: Features, bank: TextBank) -> TextBank:
+        def cells() -> Tensor:
+            return self.patches(features).flatten(1).T  # [D, h, w] -> [h*w, D]
+
+        return fusion.of_picture(features, bank, cells, self.probability_scale)
 
     def patches(self, features: Features) -> Tensor:
         return F.normalize(self._embeddings(features), dim=0)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.segmenter import ExampleVectors, Segmenter, TextBank, TextRows
+from lexiseg_model.segmenter import ExampleVectors, Segmenter, Support, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, Prompt, Region
 
 YIELDS = 0.7  # of the score of a class on its own examples: a word that reaches it there would take its pixels
@@ -75,7 +75,18 @@ def with_examples(bank: TextBank | None, shown: dict[int, ExampleVectors], n_cla
     levels = None
     if bank is not None and bank.levels is not None:
         levels = torch.cat([bank.levels, bank.levels.new_zeros(len(together) - len(bank.levels))])[there]
-    return TextBank(together[there], owner[order], n_classes, has_examples=True, levels=levels)
+    support = None if bank is None else _support(vectors[0], bank.owner, shown)
+    return TextBank(together[there], owner[order], n_classes, has_examples=True, levels=levels, support=support)
+
+
+def _support(texts: Tensor, owner: NDArray[np.int64], shown: dict[int, ExampleVectors]) -> Support | None:
+    """Where a class has both words and examples, and the method fuses them."""
+    examples = {place: made.examples for place, made in shown.items() if made.examples is not None}
+    if not np.isin(owner, list(examples)).any():
+        return None
+    seen = torch.cat([each.to(texts) for each in examples.values()])
+    places = np.repeat(list(examples), [len(each) for each in examples.values()])
+    return Support(texts, torch.from_numpy(owner).to(texts.device), seen, torch.from_numpy(places).to(texts.device))
 
 
 def apart_from(words: Tensor, shown: dict[int, ExampleVectors]) -> NDArray[np.bool_]:

@@ -29,6 +29,7 @@ class Model(NamedTuple):
     masks: bool = False  # proposes masks, and says what any masks show
     prompts: bool = False
     examples: bool = False  # takes classes by example
+    fuses: bool = False  # words and examples of a class, in each picture
     own_examples: bool = False  # in the picture alone that is asked about; tests of its own say how
     words: bool = True  # takes classes
     precisions: tuple[Precision, ...] = ("fast", "exact")
@@ -39,12 +40,12 @@ MODELS: dict[str, Model] = {
         lambda _: ColourSegmenter(tasks=ALL), masks=True, prompts=True, examples=True, precisions=("fast",)
     ),
     "tiny": Model(tiny.segmenter, masks=True, prompts=True, examples=True),
-    "dense_clip": Model(dense_clip.segmenter, examples=True),
-    "tcl": Model(tcl.segmenter),
-    "unpair_seg": Model(unpair_seg.segmenter, masks=True, prompts=True, examples=True),
-    "s_seg": Model(lambda precision: s_seg.small_segmenter(precision=precision), masks=True),
+    "dense_clip": Model(dense_clip.segmenter, examples=True, fuses=True),
+    "tcl": Model(tcl.segmenter, examples=True),
+    "unpair_seg": Model(unpair_seg.segmenter, masks=True, prompts=True, examples=True, fuses=True),
+    "s_seg": Model(lambda precision: s_seg.small_segmenter(precision=precision), masks=True, examples=True, fuses=True),
     "s_seg_plus": Model(s_seg_plus.segmenter),
-    "tipsv2": Model(tipsv2.segmenter, examples=True),
+    "tipsv2": Model(tipsv2.segmenter, examples=True, fuses=True),
     "sam2": Model(sam2.segmenter, prompts=True, words=False),
     "sam3": Model(sam3.segmenter, prompts=True, own_examples=True),
 }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.features import Features
@@ -80,6 +83,19 @@ def test_examples_stand_beside_words_and_need_none(segmenter: Segmenter, feature
 
             assert len(logits) == len(classes) + (background is not None)
             assert logits.isfinite().all()
+
+
+@asked_of(lambda model: model.fuses)
+def test_words_and_examples_of_a_class_are_fused_with_the_picture(segmenter: Segmenter, features: Features) -> None:
+    left, _, _, right = shown(segmenter, features)
+    classes = (ClassEntry("sky", shown=Shown((left,))), ClassEntry("dog", shown=Shown((right,))), ClassEntry("red"))
+    bank = bank_of(segmenter, Vocabulary(classes, None), segmenter.encode_texts)
+
+    scores = segmenter.class_scores(features, bank)
+
+    alone = segmenter.class_scores(features, replace(bank, support=None))
+    assert scores.isfinite().all()
+    assert not torch.allclose(scores, alone, atol=1e-3)
 
 
 @asked_of(lambda model: model.examples and model.masks)

@@ -10,7 +10,7 @@ proposals.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
-from lexiseg_model.clip import windowed
+from lexiseg_model.clip import by_example, windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text_side import ClassRule
@@ -31,8 +31,9 @@ from lexiseg_model.methods.s_seg.backbone import STRIDES
 from lexiseg_model.methods.s_seg.checkpoint import restore
 from lexiseg_model.methods.s_seg.network import ImagePass, SSegNetwork, SSegTextTower
 from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
-from lexiseg_model.segmenter import Proposals, TextBank
-from lexiseg_model.types import ModelCard, Refinement
+from lexiseg_model.segmenter import ExampleVectors, Proposals, TextBank, TextRows
+from lexiseg_model.types import ModelCard, Refinement, Region
+from lexiseg_model.vocabulary import fusion
 
 EPSILON = 1e-6
 
@@ -205,6 +206,21 @@ class SSegSegmenter(ClipSegmenter):
         level = background_level(logits.exp(), least)
         return level.clamp(min=MIN_SCORE).log()
 
+    # examples
+
+    @torch.inference_mode()
+    def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
+        """[R, 2 D]: what the masks over each region's pixels show, and that of the picture."""
+        layout = features.layout or Layout(features.size, features.size)
+        windows = zip(features.tensors["masks"], features.tensors["embeddings"], strict=True)
+        maps = (pixel_scores(masks.float(), shown.float(), "mean") for masks, shown in windows)
+        return by_example.region_rows(windowed.merge(maps, layout, "fast"), features.size, regions)
+
+    @torch.inference_mode()
+    def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
+        levels, width = self._settings.examples, self._settings.embedding
+        return by_example.vectors(positive, negative, levels, width, self._execution.device)
+
     # masks
 
     @torch.inference_mode()
@@ -256,7 +272,12 @@ class SSegSegmenter(ClipSegmenter):
 
     def _shares(self, features: Features, embeddings: Tensor, bank: TextBank, window: int) -> Tensor:
         """[N, K] of what masks show, the classes that the image makes unlikely left out."""
-        shares = class_shares(class_cosines(embeddings.float(), bank), self._scale)
+        own = features.tensors["embeddings"]
+        fused = fusion.of_picture(features, bank, lambda: own.float().flatten(0, 1), self._scale)
+        cosines = class_cosines(embeddings.float(), fused)
+        if fused.levels is not None:
+            cosines = cosines + fused.levels / self._scale
+        shares = class_shares(cosines, self._scale)
         image = class_cosines(features.tensors["image"][window : window + 1].float(), bank)[0]
         return only_likely(shares, image, self._settings.candidates)
 

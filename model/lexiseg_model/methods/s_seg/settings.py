@@ -11,6 +11,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lexiseg_model.clip import windowed
+from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.text_side import template_set
 
 Pooling = Literal["mean_then_project", "project_then_mean"]
@@ -69,6 +70,7 @@ class SSegSettings(SSegSizes):
         description="score that a class must reach (GroupViT's of VOC and COCO; 0.35 for Context); "
         "meant for probabilities, which `sum` does not give",
     )
+    examples: ExampleLevels = ExampleLevels()
     candidates: int | None = Field(
         None, ge=1, description="only so many classes, the likeliest of the image, compete (GroupViT: 5); None: all"
     )

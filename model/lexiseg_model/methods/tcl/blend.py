@@ -44,9 +44,8 @@ class MaskSettings:
 
 
 def similarity(embedding: Tensor, texts: Tensor) -> Tensor:
-    """Cosine of every pixel and text: [B, D, h, w] x [T, D] -> [B, T, h, w] float32, neither need be of unit length."""
-    pixels = F.normalize(embedding.float(), dim=1, eps=EPSILON)
-    return torch.einsum("bdhw,td->bthw", pixels, F.normalize(texts.float(), dim=1, eps=EPSILON))
+    """Every pixel, at unit length, times every text: [B, D, h, w] x [T, D] -> [B, T, h, w] float32."""
+    return torch.einsum("bdhw,td->bthw", F.normalize(embedding.float(), dim=1, eps=EPSILON), texts.float())
 
 
 def guide(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -86,7 +85,7 @@ def finished_masks(
 
     Args:
         maps: of the image pass.
-        texts: [T, D] one vector for each class, by the classifier's rule.
+        texts: [T, D] one vector for each class, by the classifier's rule; those of texts have unit length.
         sim2mask: the learned scale and bias.
         guides: [B, 3, H/4, W/4] of `guide`; not looked at without PAMR.
         settings: PAMR, then the blend.

@@ -7,16 +7,19 @@ expose the steps for tests against the published implementation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
-from lexiseg_model.clip import windowed
+from lexiseg_model.clip import by_example, windowed
+from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text import TextTower
@@ -27,10 +30,12 @@ from lexiseg_model.features import Features, Layout, Plan, TileFeatures
 from lexiseg_model.methods.tcl import blend
 from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings, TclSettings
 from lexiseg_model.methods.tcl.checkpoint import Restored, restore
-from lexiseg_model.methods.tcl.grounder import STRIDE
+from lexiseg_model.methods.tcl.grounder import EPSILON, STRIDE, Sim2Mask
 from lexiseg_model.methods.tcl.network import PATCH, ImagePass, prepared
-from lexiseg_model.segmenter import TextBank
-from lexiseg_model.types import ModelCard, Refinement
+from lexiseg_model.segmenter import ExampleVectors, TextBank, TextRows
+from lexiseg_model.types import ModelCard, Refinement, Region
+
+EXAMPLE_MASKS = 0.9, 0.1  # that a class by example has on what was shown, and on its picture as a whole
 
 HOW_TO_PROVIDE = (
     "tcl has no weights here. Either import the authors' checkpoint, `lexiseg models import --method tcl "
@@ -98,6 +103,21 @@ class TclSegmenter(ClipSegmenter):
     def refined_scores(self, features: Features, bank: TextBank) -> Tensor:
         return self.masks(features, bank, MaskSettings(self._settings.kp_weight))
 
+    @torch.inference_mode()
+    def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
+        """[R, 2 D]: the grounder's mean embedding of each region, and that of the picture."""
+        layout = features.layout or Layout(features.size, features.size)
+        padding = Padding.to_multiple(layout.tile, PATCH)
+        quarter = padding.over(STRIDE)
+        maps = (quarter.crop(each.float()) for each in F.normalize(features.tensors["grounder"], dim=1, eps=EPSILON))
+        return by_example.region_rows(windowed.merge(maps, layout, "fast"), features.size, regions)
+
+    @torch.inference_mode()
+    def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
+        levels = _levels(self._sim2mask)
+        made = by_example.vectors(positive, negative, levels, self.card.embedding, self._execution.device)
+        return made._replace(examples=None)  # masks do not compete, so no head can be fitted to them
+
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
@@ -116,10 +136,11 @@ class TclSegmenter(ClipSegmenter):
         layout = features.layout or Layout(features.size, features.size)
         padding = Padding.to_multiple(layout.tile, PATCH)
         padded = padding.padded(layout.tile)
+        vectors = bank.vectors if bank.has_examples else F.normalize(bank.vectors, dim=1, eps=EPSILON)
 
         def of_windows() -> Iterator[Tensor]:
             for maps, guide in self._windows(features, layout, padding):
-                quarter = blend.finished_masks(maps, bank.vectors, self._sim2mask, guide, settings)
+                quarter = blend.finished_masks(maps, vectors, self._sim2mask, guide, settings)
                 # When fast, tiles are whole patches and the lattice is the grounder's own: nothing to upsample.
                 whole = self._execution.precision == "exact"
                 pixels = blend.to_pixels(quarter, padded, padding) if whole else quarter
@@ -130,7 +151,7 @@ class TclSegmenter(ClipSegmenter):
     @torch.inference_mode()
     def similarities(self, features: Features, bank: TextBank) -> Tensor:
         """Cosine [N, T, h/4, w/4] of the grounder's embedding and the bank's vectors, for each padded window."""
-        return blend.similarity(features.tensors["grounder"], bank.vectors)
+        return blend.similarity(features.tensors["grounder"], F.normalize(bank.vectors, dim=1, eps=EPSILON))
 
     def _windows(self, features: Features, layout: Layout, padding: Padding) -> Iterator[tuple[ImageMaps, Tensor]]:
         """Each window's maps and its guide [1, 3, h/4, w/4]."""
@@ -140,6 +161,13 @@ class TclSegmenter(ClipSegmenter):
             image = padding.add(normalise(pixels[None], "imagenet"))
             quarter = (image.shape[2] // STRIDE, image.shape[3] // STRIDE)
             yield ImageMaps(*maps), blend.guide(image, quarter)
+
+
+def _levels(sim2mask: Sim2Mask) -> ExampleLevels:
+    """The cosines at which masks are `EXAMPLE_MASKS`, kept between 0 and 1."""
+    scale, bias = sim2mask.scale.item(), sim2mask.bias.item()
+    inside, outside = ((math.log(mask / (1 - mask)) - bias) / scale for mask in EXAMPLE_MASKS)
+    return ExampleLevels(inside=min(max(inside, 0.01), 0.99), outside=min(max(outside, 0.0), 0.98))
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> TclSegmenter:

@@ -43,6 +43,7 @@ from lexiseg_model.methods.unpair_seg.regions import stability, tidied
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
+from lexiseg_model.vocabulary import fusion
 from lexiseg_model.vocabulary.examples import box_cells, mask_cells
 
 NAMES = ("masks", "level32", "level16", "level8", "dense", "adapted")
@@ -174,6 +175,10 @@ class UnpairSegSegmenter(Segmenter):
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Logarithms of the probabilities of classes: FC-CLIP's and OpenSeg's ensemble over texts, then a softmax."""
+        fused = fusion.of_picture(features, bank, lambda: self._units(features), 1.0)
+        if fused.levels is not None:
+            logits = F.normalize(embeddings.float(), dim=1) @ fused.vectors.T + fused.levels  # [N, D] x [D, K]
+            return logits.log_softmax(-1).T
         owner = torch.from_numpy(bank.owner)
         logits = regions.class_logits(embeddings.float(), bank.vectors, owner, bank.n_classes, self._scale)
         return logits.log_softmax(-1).T  # [N, K] -> [K, N]
@@ -260,6 +265,9 @@ class UnpairSegSegmenter(Segmenter):
         encoded = EncodedImages(self._pixels(features), dense, None if adapted is None else adapted.float()[None])
         pool = regions.pool if self.settings.compatibility == "released" else regions.pool_legible
         return self.network.embed(encoded, masks[None], pool)[0]
+
+    def _units(self, features: Features) -> Tensor:
+        return F.normalize(self.proposals_on_canvas(features).embeddings.float(), dim=1)
 
     def _pixels(self, features: Features) -> PixelFeatures:
         masks, *levels = (features.tensors[name].float()[None] for name in NAMES[:4])
