@@ -40,6 +40,12 @@ PROMPTS: list[dict[str, Any]] = [
     {"box": [200, 60, 470, 330]},
     {"box": [300, 100, 340, 140]},  # looked at closer
 ]
+TASKS: list[dict[str, Any]] = [
+    {"task": "instance", "classes": ["building", "tree", "flower"]},  # trees are stuff
+    {"task": "panoptic", "classes": ["sky", "building", "flower"]},
+    {"task": "everything"},
+    {"task": "everything", "classes": ["sky", "flower"], "threshold": 0.3},
+]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +72,12 @@ def labels(segments: list[dict[str, Any]], size: list[int]) -> NDArray[np.int64]
     for segment in segments:
         classes[coco.decode(segment["mask"])] = segment["class_index"] + 1
     return classes
+
+
+def overlap(*segments: dict[str, Any]) -> float:
+    """The IoU of two segments' masks."""
+    one, other = (coco.decode(each["mask"]) for each in segments)
+    return float((one & other).sum() / (one | other).sum())
 
 
 def asked(server: Server, content: bytes, question: dict[str, Any]) -> dict[str, Any]:
@@ -98,9 +110,25 @@ def test_a_site_answers_as_the_server_does(context: BrowserContext, site: str, s
             page.evaluate(ASK, ["prompt", question])["segments"][0],
             asked(server, content, question)["segments"][0],
         ]
-        one, other = (coco.decode(each["mask"]) for each in pair)
-        assert (one & other).sum() / (one | other).sum() >= 0.98
+        assert overlap(*pair) >= 0.98
     assert elsewhere == []
+
+
+@pytest.mark.parametrize("name", ["china", "flower"])
+def test_a_site_finds_the_objects_that_the_server_finds(
+    context: BrowserContext, site: str, server: Server, name: str
+) -> None:
+    content = pictures.encoded(pictures.photograph(name), "JPEG")
+    page = opened(context, site)
+    choose(page, content, f"{name}.jpg")
+    page.locator("#canvas").wait_for()
+
+    for question in TASKS:
+        here, there = page.evaluate(ASK, ["segment", question]), asked(server, content, question)
+        assert [each["label"] for each in here["segments"]] == [each["label"] for each in there["segments"]]
+        assert all(overlap(*pair) >= 0.98 for pair in zip(here["segments"], there["segments"], strict=True))
+        assert here["absent"] == there["absent"]
+        assert [each["type"] for each in here["warnings"]] == [each["type"] for each in there["warnings"]]
 
 
 def test_a_site_opens_without_a_network_and_says_what_it_cannot_do_there(context: BrowserContext, folder: Path) -> None:

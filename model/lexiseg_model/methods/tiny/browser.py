@@ -35,9 +35,11 @@ from lexiseg_model.methods.tiny import (
     mask_rules,
     network,
     pixel_scores,
+    prompt_maps,
     segmenter,
 )
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.proposals import proposing, search, windows
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
 from lexiseg_model.methods.tiny.words.familiar import Familiar
@@ -45,7 +47,8 @@ from lexiseg_model.methods.tiny.words.text_tower import WIDTH, MiniLM
 from lexiseg_model.methods.tiny.words.tower_files import TOKENIZER, tower_folder
 from lexiseg_model.tasks import mask_prompts, negative_points, pixels
 
-TASKS = ("semantic", "prompt")  # what the engine in the browser answers
+# Of the card.
+SHOWN = {"name", "version", "summary", "licence", "limits", "tasks", "input", "background", "score", "panoptic"}
 CELLS = 512  # of a side at stride 32, at most
 TEXTS = 4096  # of a question, at most
 READ_AT_ONCE = 256  # texts
@@ -60,6 +63,10 @@ RULES = (
     mask_prompts,
     pamr,
     pixels,
+    prompt_maps,
+    proposing,
+    search,
+    windows,
 )
 
 
@@ -288,17 +295,13 @@ def _write_words(model: segmenter.TinySegmenter, folder: Path, words: Sequence[s
 
 def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
     card, settings = model.card, model.settings
-    tasks = [task for task in card.tasks if task in TASKS]
-    shown = card.model_dump(
-        mode="json",
-        include={"name", "version", "summary", "licence", "limits", "input", "background", "score", "panoptic"},
-    )
+    shown = card.model_dump(mode="json", include=SHOWN)
     reading = Reading(model.network, torch.zeros(1, WIDTH), model.familiar)
     background = torch.from_numpy(model.encode_texts(model.texts(_background(model)))).float()
     with torch.inference_mode():
         vectors = reading(background)[0]
     return {
-        "card": {**shown, "tasks": tasks, "refinements": []},
+        "card": {**shown, "refinements": []},
         "settings": settings.model_dump(mode="json"),
         "constants": {module.__name__.rpartition(".")[2]: _constants(module) for module in RULES},
         "score": {"least": types.MIN_PROBABILITY, "most": types.MAX_LOGIT},

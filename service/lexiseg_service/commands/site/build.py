@@ -51,6 +51,7 @@ def run(settings: Settings, out: Path, n_words: int) -> int:
     _copy_page(out)
     (out / "model").mkdir()
     browser.write(model, found.folder, out / "model", words, settings.text_tower)
+    (out / "model/stuff.json").write_bytes(files("lexiseg_service.question").joinpath("stuff.json").read_bytes())
     for name in runtime.FILES:
         shutil.copyfile(engine / name, out / "model" / name)
     first = _keep_offline(out)

@@ -92,15 +92,16 @@ export function resized(source, from, to, channels, kept, linear = false, Kind =
 }
 
 /**
- * The label of each pixel of an image [H, W] by scores [K, h, w], upsampled bilinearly, and the sum of its probabilities.
+ * The label of each pixel of an image [H, W] by scores [K, h, w], upsampled bilinearly, its probability, and the sum of
+ * that for each label.
  *
  * Between four corners a score never leaves their range: only labels that can win inside a cell are upsampled there.
- * `labels` runs down the columns; ties go to the first.
+ * Maps run down the columns; ties go to the first.
  */
 export function winners(scores, count, [h, w], [H, W]) {
   const [y, x, cells] = [axis(h, H), axis(w, W), h * w];
   const total = logSumExp(scores, count, cells);
-  const [labels, votes] = [new Uint16Array(H * W), new Float64Array(count)];
+  const [labels, votes, probability] = [new Uint16Array(H * W), new Float64Array(count), new Float32Array(H * W)];
   const [rowsOf, columnsOf] = [spans(y.low, h), spans(x.low, w)];
   const able = new Int32Array(count);
   for (let cell = 0; cell < cells; cell++) {
@@ -121,11 +122,13 @@ export function winners(scores, count, [h, w], [H, W]) {
           }
         }
         labels[X * H + Y] = winner;
-        votes[winner] += Math.exp(Math.min(0, best - between(total, cell, right, below, down, across)));
+        const sure = Math.exp(Math.min(0, best - between(total, cell, right, below, down, across)));
+        probability[X * H + Y] = sure;
+        votes[winner] += sure;
       }
     }
   }
-  return { labels, votes };
+  return { labels, votes, probability };
 }
 
 /** Between a cell, its neighbours so far to the right and below, and the fourth. */

@@ -1,6 +1,6 @@
 // Words: classes and background compete for every cell, and segments are made of what they won. The numbers are the card's.
 
-import { encoded, parts, sides, winners } from "./maps.js";
+import { encoded, halfToEven, logSumExp, parts, sides, winners } from "./maps.js";
 import { Refusal } from "./refusal.js";
 
 const MAX_WARNINGS = 16;
@@ -8,7 +8,8 @@ const MAX_WARNINGS = 16;
 /** The classes of a question, read: `entries` {name, threshold, texts}, `texts` and their `owner`, with the background behind them. */
 export async function bankOf(rules, question, read) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
-  const classes = entries.map(({ name, synonyms = [], threshold }) => ({ name, threshold, texts: [name, ...synonyms] }));
+  const stuff = new Set(rules.stuff);
+  const classes = entries.map(({ name, synonyms = [], threshold }) => ({ name, threshold, texts: [name, ...synonyms], stuff: stuff.has(name.toLowerCase()) }));
   const texts = [];
   for (const [index, { texts: some }] of classes.entries()) {
     for (const text of some) texts.push({ text, owner: index, ...(await read(text)) });
@@ -34,20 +35,29 @@ function stacked(rows) {
   return all;
 }
 
+/** Scores [K + B, n] of classes, each that of its best text, and of background words, of scores [T, n] of texts. */
+function bestRows({ classes, texts }, scores, n) {
+  const rows = new Float32Array(scores.length + (classes.length - texts.length) * n).fill(-Infinity);
+  for (let text = 0; text < scores.length / n; text++) {
+    const start = (texts[text]?.owner ?? classes.length + text - texts.length) * n;
+    for (let i = 0; i < n; i++) rows[start + i] = Math.max(rows[start + i], scores[text * n + i]);
+  }
+  return rows;
+}
+
 /** Logits [K, n] of classes, with a last row for nobody where pixels may be nobody's, of scores [T, n] of texts. */
-export function logitsOf(rules, bank, scores, n, threshold) {
-  const { classes, texts, drops } = bank;
+export function logitsOf(rules, bank, scores, n) {
+  const { classes, drops } = bank;
+  const best = bestRows(bank, scores, n);
   const rows = new Float32Array((classes.length + (drops ? 1 : 0)) * n).fill(-Infinity);
-  const raise = (target, text) => {
-    for (let i = 0; i < n; i++) rows[target * n + i] = Math.max(rows[target * n + i], scores[text * n + i]);
-  };
-  texts.forEach(({ owner }, text) => raise(owner, text));
+  best.forEach((score, i) => {
+    const at = i < classes.length * n ? i : classes.length * n + (i % n);
+    rows[at] = Math.max(rows[at], score);
+  });
   if (!drops) return rows;
-  for (let text = texts.length; text < scores.length / n; text++) raise(classes.length, text);
   const { offset, margin, fades_at: fadesAt } = rules.card.background;
   const relief = Math.max(0, 1 - Math.log(classes.length) / Math.log(fadesAt));
-  const clipped = threshold == null ? 0.5 : Math.min(Math.max(threshold, 1e-6), 1 - 1e-6);
-  const least = rules.nobody + Math.log(clipped / (1 - clipped)) + relief * offset;
+  const least = rules.nobody + relief * offset;
   for (let i = classes.length * n; i < rows.length; i++) rows[i] = Math.max(least, rows[i] - relief * margin);
   return rows;
 }
@@ -56,19 +66,63 @@ export function logitsOf(rules, bank, scores, n, threshold) {
 export function segmentsOf(rules, question, bank, seen, [h, w], size) {
   const { classes, drops } = bank;
   if (!classes.length) throw new Refusal("no-classes", "Type a word first.");
-  const logits = logitsOf(rules, bank, seen.scores, h * w, question.threshold);
+  const logits = logitsOf(rules, bank, seen.scores, h * w);
   withoutSpecks(logits, logits.length / (h * w), w, classes.length, rules.settings.specks);
-  const { labels, votes } = winners(logits, logits.length / (h * w), [h, w], size);
+  const won = winners(logits, logits.length / (h * w), [h, w], size);
+  const own = { ...won, owner: classes.map((_, index) => index) };
+  const { labels, votes, owner } = (question.task ?? "semantic") === "semantic" ? own : thingsOf(rules, bank, seen, won, size[0], question.task);
   const segments = [];
-  encoded(labels, classes.length, size).forEach((one, index) => {
+  encoded(labels, owner.length, size).forEach((one, piece) => {
     if (!one.area) return;
-    const score = scoreOf(rules, bestOf(bank, seen.whole, index), votes[index] / one.area, classes.length, one.area / labels.length);
+    const index = owner[piece];
+    const score = scoreOf(rules, bestOf(bank, seen.whole, index), votes[piece] / one.area, classes.length, one.area / labels.length);
     const least = classes[index].threshold ?? question.threshold ?? (drops && rules.card.score ? rules.card.score.threshold : 0);
     if (score >= least) segments.push({ id: segments.length + 1, label: classes[index].name, class_index: index, score, ...one });
   });
   const there = new Set(segments.map((one) => one.class_index));
-  const absent = classes.filter((_, index) => !there.has(index)).map(({ name }) => name);
-  return { task: "semantic", segments, absent };
+  const absent = classes.filter(({ stuff }, index) => !there.has(index) && !(stuff && question.task === "instance"));
+  return { task: question.task ?? "semantic", segments, absent: absent.map(({ name }) => name) };
+}
+
+/** Connected regions of what classes won that are believed to be whole things, class by class, the largest first; stuff as a whole, or not. */
+function thingsOf(rules, bank, seen, { labels, probability }, height, task) {
+  const { MIN_INSTANCE, TINY } = rules.constants.pixels;
+  const { things: rule } = rules.card.panoptic;
+  const { ids, owner, areas } = parts(labels, height); // columns are the lines of this map
+  const votes = new Float64Array(owner.length);
+  ids.forEach((id, pixel) => (votes[id] += probability[pixel]));
+  const presence = presenceOf(rules, bank, seen);
+  const isBelieved = (id) => {
+    const [sure, large] = [votes[id] / areas[id], areas[id] / labels.length].map((share) => Math.log(Math.max(share, TINY)));
+    const logit = rule.probability * sure + rule.area * large - rule.presence * Math.log1p(Math.exp(-presence[owner[id]])) + rule.bias;
+    return 1 / (1 + Math.exp(-logit)) >= rule.least;
+  };
+  const smallest = Math.max(1, Math.trunc(MIN_INSTANCE * labels.length));
+  const pieces = bank.classes.flatMap(({ stuff }, index) => {
+    const own = [...owner.keys()].filter((id) => owner[id] === index);
+    if (stuff) return task === "panoptic" && own.length ? [own] : [];
+    const things = own.filter((id) => areas[id] >= smallest && (!rule || isBelieved(id)));
+    return things.sort((one, other) => areas[other] - areas[one]).map((id) => [id]);
+  });
+  const numbers = new Uint16Array(owner.length).fill(pieces.length);
+  pieces.forEach((some, number) => some.forEach((id) => (numbers[id] = number)));
+  return {
+    labels: Uint16Array.from(ids, (id) => numbers[id]),
+    owner: pieces.map(([id]) => owner[id]),
+    votes: pieces.map((some) => some.reduce((sum, id) => sum + votes[id], 0)),
+  };
+}
+
+/** [K]: the logit of a class to be there, of its most present text and of its surest cells. */
+function presenceOf(rules, bank, { scores, whole }) {
+  const n = scores.length / whole.length;
+  const rows = bestRows(bank, scores, n);
+  const total = logSumExp(rows, rows.length / n, n).map((sum) => logSumExp([sum, rules.nobody], 2, 1)[0]);
+  const surest = Math.max(1, halfToEven(rules.constants.pixel_scores.SUREST * n));
+  return bank.classes.map((_, index) => {
+    const sorted = rows.slice(index * n, (index + 1) * n).map((score, cell) => score - total[cell]).sort();
+    return bestOf(bank, whole, index) + logSumExp(sorted.subarray(n - surest), surest, 1)[0] - Math.log(surest);
+  });
 }
 
 /** The highest number of a class's texts. */
@@ -114,8 +168,8 @@ function withoutSpecks(logits, count, width, nClasses, rule) {
   });
 }
 
-/** Warnings about words far from those of training, and about commas. */
-export function warningsOf(rules, { classes, texts }) {
+/** Warnings about words far from those of training, about commas, and about stuff as objects. */
+export function warningsOf(rules, { classes, texts }, task) {
   const { name: model } = rules.card;
   const best = classes.map((_, index) => texts.filter(({ owner }) => owner === index).reduce((one, other) => (other.likeness > one.likeness ? other : one)));
   const strange = best.flatMap((one, index) => (rules.familiar && (one.foreign || one.likeness < rules.familiar.bound) ? [index] : []));
@@ -134,9 +188,11 @@ export function warningsOf(rules, { classes, texts }) {
     const detail = `${rest.length} of ${classes.length} classes are far from every word that ${model} was trained on; what it marks as these is a guess: ${names}`;
     each.push({ type: "unfamiliar-word", detail, field: "classes" });
   }
-  const unsplit = classes.flatMap(({ name }, index) => {
-    const detail = `'${name}' was looked for as one thing; commas never split: send each word as a class of its own`;
-    return name.includes(",") ? [{ type: "unsplit-words", detail, field: `classes.${index}` }] : [];
-  });
-  return [...unsplit.slice(0, MAX_WARNINGS), ...each];
+  const about = (type, isMeant, detail) =>
+    classes.flatMap(({ name }, index) => (isMeant(classes[index]) ? [{ type, detail: `'${name}' ${detail}`, field: `classes.${index}` }] : [])).slice(0, MAX_WARNINGS);
+  return [
+    ...about("unsplit-words", ({ name }) => name.includes(","), "was looked for as one thing; commas never split: send each word as a class of its own"),
+    ...about("stuff-as-instances", ({ stuff }) => stuff && task === "instance", "has no instances, so none was looked for; ask for semantic or panoptic"),
+    ...each,
+  ];
 }

@@ -1,6 +1,7 @@
 // The engine in the browser: pictures are encoded once, and asked about any number of times. Runs in a worker.
 
-import { halfToEven, resized } from "./maps.js";
+import { proposed } from "./everything.js";
+import { cut, encoded, halfToEven, resized } from "./maps.js";
 import { cutOut, paletteOf } from "./prompts.js";
 import { Refusal } from "./refusal.js";
 import { bankOf, logitsOf, segmentsOf, warningsOf } from "./semantic.js";
@@ -45,7 +46,8 @@ async function loaded() {
   Ort = await import(new URL("ort.wasm.min.mjs", root).href);
   Ort.env.wasm.numThreads = port.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
   Ort.env.wasm.wasmPaths = root.href;
-  const [rules, words, content] = await Promise.all([load("model.json"), load("words.json"), load("words.bin")]);
+  const [rules, words, content, { names: stuff }] = await Promise.all(["model.json", "words.json", "words.bin", "stuff.json"].map(load));
+  rules.stuff = stuff;
   await Promise.all(["image", "scores"].map(sessionOf));
   return { rules, read: readerOf(rules, words, content, { run, load }) };
 }
@@ -112,7 +114,7 @@ async function opened(file) {
   const kept = most[0] * most[1] >= H * W ? [H, W] : most;
   const near = kept.every((side, axis) => 2 * side >= [H, W][axis]); // needs no means
   const pixels = resized(data, [H, W], kept, 4, 3, near);
-  const view = await encoded(resized(data, [H, W], tile, 4, 3), tile, [H, W]);
+  const view = await viewOf(resized(data, [H, W], tile, 4, 3), tile, [H, W]);
   const looks = new Map();
   return {
     ...view,
@@ -126,7 +128,7 @@ async function opened(file) {
           const start = ((look.top + row) * kept[1] + look.left) * 3;
           part.set(pixels.subarray(start, start + 3 * width), row * width * 3);
         }
-        looks.set(place, await encoded(resized(part, [height, width], look.input, 3, 3), look.input, [height, width]));
+        looks.set(place, await viewOf(resized(part, [height, width], look.input, 3, 3), look.input, [height, width]));
       }
       if (looks.size > rules.constants.closer_look.MAX_LOOKS) looks.delete(looks.keys().next().value);
       return looks.get(place);
@@ -135,7 +137,7 @@ async function opened(file) {
 }
 
 /** The view of a tile [h, w] of a picture of that size. @param {number[]} tile @param {number[]} size */
-async function encoded(rgb, tile, size) {
+async function viewOf(rgb, tile, size) {
   const [height, width] = tile;
   const { rules } = await ready;
   const planes = new Uint8Array(3 * height * width);
@@ -184,10 +186,11 @@ async function segment(picture, question) {
   const began = performance.now();
   const { rules, read } = await ready;
   const view = await pictureOf(picture);
+  if (question.task === "everything") return told(view, began, await everything(view, question));
   const bank = await bankOf(rules, question, read);
   const seen = await scoresOf(view, bank);
   const made = segmentsOf(rules, question, bank, seen, view.cells, view.size);
-  return told(view, began, { ...made, warnings: warningsOf(rules, bank) });
+  return told(view, began, { ...made, warnings: warningsOf(rules, bank, question.task) });
 }
 
 async function scoresOf({ features: { pixels, image, cells } }, { vectors, levels }) {
@@ -198,30 +201,45 @@ async function scoresOf({ features: { pixels, image, cells } }, { vectors, level
 
 async function prompt(picture, question) {
   const began = performance.now();
-  const { rules, read } = await ready;
+  const { rules } = await ready;
   const view = await pictureOf(picture);
-  const bank = question.classes ? await bankOf(rules, question, read) : null;
+  const masks = [];
+  for (const [index, one] of question.prompts.entries()) masks.push({ prompt_index: index, mask_index: 0, ...(await cutOut(rules, view, one, run)) });
+  return told(view, began, { task: "prompt", ...(await namedMasks(view, question, masks)) });
+}
+
+/** Every mask that the head proposes and that has pixels. */
+async function everything(view, question) {
+  view.proposals ??= proposed((await ready).rules, view, run);
+  const masks = (await view.proposals).map(({ mask, quality }) => ({ logits: mask, quality, ...encoded(cut(mask, view.cells, view.size), 2, view.size)[1] }));
+  return { task: "everything", ...(await namedMasks(view, question, masks.filter(({ area }) => area))) };
+}
+
+/** Masks as segments, each with its best class, if there are any. */
+async function namedMasks(view, question, masks) {
+  const { rules, read } = await ready;
+  const bank = question.classes && (await bankOf(rules, question, read));
   const seen = bank && (await scoresOf(view, bank));
-  const segments = [];
-  for (const [index, one] of question.prompts.entries()) {
-    const { logits, quality, ...cut } = await cutOut(rules, view, one, run);
-    const known = bank && cut.area && !one.mask ? nameOf(rules, bank, seen, logits, question) : null;
-    segments.push({ id: index + 1, label: null, class_index: null, score: quality, ...known, quality, prompt_index: index, mask_index: 0, ...cut });
-  }
-  return told(view, began, { task: "prompt", segments, absent: [], warnings: bank ? warningsOf(rules, bank) : [] });
+  const named = masks.map(({ logits, ...one }) => {
+    const nobody = { label: null, class_index: null, score: one.quality, least: question.threshold ?? 0 };
+    return { ...nobody, ...(bank && one.area && nameOf(rules, bank, seen, logits)), ...one };
+  });
+  const segments = named.filter(({ score, least }) => score >= least).map(({ least: _, ...one }, index) => ({ id: index + 1, ...one }));
+  return { segments, absent: [], warnings: bank ? warningsOf(rules, bank) : [] };
 }
 
 /** The best class of what is under a mask, or null: means of scores, which are those of the mean pixel. */
-function nameOf(rules, bank, { scores }, mask, question) {
+function nameOf(rules, bank, { scores }, mask) {
   const n = mask.length;
   const highest = mask.reduce((most, logit) => Math.max(most, logit), -Infinity);
   const inside = [...mask.keys()].filter((cell) => mask[cell] > 0 || mask[cell] === highest);
   const means = Float32Array.from({ length: scores.length / n }, (_, text) => inside.reduce((sum, cell) => sum + scores[text * n + cell], 0) / inside.length);
-  const logits = logitsOf(rules, bank, means, 1, question.threshold);
+  const logits = logitsOf(rules, bank, means, 1);
   const winner = logits.indexOf(Math.max(...logits));
   if (winner >= bank.classes.length) return null;
   const score = 1 / logits.reduce((sum, logit) => sum + Math.exp(logit - logits[winner]), 0);
-  return { label: bank.classes[winner].name, class_index: winner, score };
+  const { name: label, threshold } = bank.classes[winner];
+  return { label, class_index: winner, score, ...(threshold != null && { least: threshold }) };
 }
 
 async function told({ size }, began, made) {
