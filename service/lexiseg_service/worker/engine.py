@@ -22,9 +22,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any, overload
 
-import cv2
 import numpy as np
-import torch
 
 from lexiseg_model.device import choose_device
 from lexiseg_model.features import InferenceOptions
@@ -81,7 +79,7 @@ class Engine:
         self._guard = threading.Lock()
         self._admission = Admission(settings.queue_limit, settings.limits)
         # One executor for both, so that large images in one stage and in the other together leave a core to small ones.
-        self._threads = FairExecutor("decode-post", THREADS, _single_threaded, lambda: self._admission.has_small)
+        self._threads = FairExecutor("decode-post", THREADS, lambda: self._admission.has_small)
         gains = choose_device(settings.device).type != "cpu"
         self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, gains)
         self._finishing = FinishStage(self._threads, self.feature_cache, self.text_caches, metrics)
@@ -307,12 +305,6 @@ class Engine:
             lambda: sum(each.waiting for each in executors()),
             lambda: max((each.longest_wait for each in executors()), default=0.0),
         )
-
-
-def _single_threaded() -> None:
-    """Threads of OpenCV and torch would compete with those of the stages."""
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
 
 
 def _check_places(request: WorkerRequest, size: tuple[int, int]) -> None:

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import cv2
 import structlog
+import torch
 
 logger = structlog.get_logger("lexiseg.engine")
 Work = Callable[[], None]
@@ -49,7 +51,6 @@ class FairExecutor:
     Args:
         name: of the threads.
         size: large tasks that may run at a time.
-        prepare: called once on each thread.
         small_in_flight: whether there is small work, here or in a stage with other threads.
         clock: seconds; only its differences matter.
     """
@@ -58,7 +59,6 @@ class FairExecutor:
         self,
         name: str,
         size: int,
-        prepare: Callable[[], object] = lambda: None,
         small_in_flight: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -70,7 +70,7 @@ class FairExecutor:
         self._large_running = 0
         self._open = True
         self._guard = threading.Lock()
-        self._threads = ThreadPoolExecutor(size + 1, name, prepare)
+        self._threads = ThreadPoolExecutor(size + 1, name, _use_one_core)
 
     @property
     def waiting(self) -> int:
@@ -151,3 +151,10 @@ class FairExecutor:
             del self._clients[name]
         if all(client.idle for client in self._clients.values()):
             self._clients.clear()
+
+
+def _use_one_core() -> None:
+    """Keep this thread's work on it: threads of OpenCV and torch would compete with those of the stages."""
+    cv2.setNumThreads(1)
+    torch.get_num_threads()  # a thread's first use of torch takes the number set last anywhere; not after this one
+    torch.set_num_threads(1)

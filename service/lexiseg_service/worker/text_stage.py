@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-import torch
-
 from lexiseg_service.errors import QueueFull
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.executor import FairExecutor
@@ -50,7 +48,7 @@ class TextStage:
         with self._guard:
             if tower not in self._executors:
                 # One thread for long lists; the executor's other one, for a few texts, waits for one chunk at most.
-                self._executors[tower] = FairExecutor("texts", 1, partial(torch.set_num_threads, 1))
+                self._executors[tower] = FairExecutor("texts", 1)
             return self._executors[tower]
 
     def _step(self, since: float, job: AnyJob) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from lexiseg_service.worker.executor import FairExecutor
 from tests.service.worker.gated_colours import SOON
@@ -75,6 +76,21 @@ def test_a_source_does_not_wait_for_the_backlog_of_another(stage: Stage) -> None
 
     stage.until_begun(11)
     assert stage.begun.index("y0") <= 5
+
+
+def test_torch_keeps_to_the_thread_whatever_other_threads_have_set(stage: Stage) -> None:
+    before = torch.get_num_threads()
+    stage.gate.set()
+    stage.put("first")
+    stage.until_begun(1)  # its thread has not used torch yet
+    numbers: list[int] = []
+
+    torch.set_num_threads(3)
+    stage.threads.submit("x", lambda: numbers.append(torch.get_num_threads()))
+    until(lambda: bool(numbers))
+    torch.set_num_threads(before)
+
+    assert numbers == [1]
 
 
 def test_work_that_fails_costs_no_thread(stage: Stage) -> None:
