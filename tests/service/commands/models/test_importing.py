@@ -45,7 +45,7 @@ def test_an_imported_model_is_listed_and_its_serving_explained(lexiseg: CommandL
         (("--method", "dense-clip", "--clip", "nowhere.pt", "--policy", "SCLIP", "x"), "no weights at nowhere.pt"),
         (
             ("--method", "dense-clip", "--clip", "a.pt", "--checkpoint", "b.pth", "x"),
-            "b.pth is for --method s-seg or",
+            "b.pth is for --method radseg or",
         ),
         (("--method", "tcl", "--checkpoint", "tcl.pth", "--architecture", "ViT-L-14", "x"), "patches of 16 pixels"),
         (("--method", "tcl", "--checkpoint", "nowhere.pth", "x"), "no weights at nowhere.pth"),

@@ -1,0 +1,132 @@
+"""`radseg` as a Segmenter: windows are averaged as patches, then compared over the whole picture, then with texts."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.available import available
+from lexiseg_model.catalogue.hub import fetch_folder
+from lexiseg_model.catalogue.transformers_model import require_transformers
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of, state_digest
+from lexiseg_model.clip import windowed
+from lexiseg_model.clip.patch_text import MAX_SCORES_AT_FULL_SIZE, PatchTextSegmenter
+from lexiseg_model.device import Execution
+from lexiseg_model.errors import ForeignWeightsError
+from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
+from lexiseg_model.masks import windows
+from lexiseg_model.methods.radseg.import_ import Options, read
+from lexiseg_model.methods.radseg.network import NAME, RadImageTower, RadSettings, RadTextTower
+from lexiseg_model.segmenter import Competing, Segmenter, TextBank
+from lexiseg_model.types import ModelCard, Refinement
+
+MIN_PROBABILITY = 1e-6  # before its logarithm
+ABSENT = -1e3  # logit of a class that is sure of no pixel
+TEXT_FILES = (
+    ("config.json",),
+    ("model.safetensors", "model.safetensors.index.json"),
+    ("tokenizer.json",),
+    ("tokenizer_config.json",),
+)
+# By backbone: its file on the hub, and the repository of the texts that its teacher knew.
+FILES = {
+    "nvidia/C-RADIOv3-B": ("c-radio_v3-b_half.pth.tar", "google/siglip2-so400m-patch16-naflex"),
+    "nvidia/C-RADIOv4-H": ("c-radio_v4-h_half.pth.tar", "google/siglip2-giant-opt-patch16-384"),
+}
+
+
+class RadSegmenter(PatchTextSegmenter):
+    """RADSeg on one device. `class_scores` are logarithms of probabilities, over `probability_scale`."""
+
+    settings: RadSettings
+    tower: RadImageTower
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        # Sides in whole patches whatever the precision: windows are averaged patch by patch.
+        return windowed.plan_windows(rgb, self.card.input, self._window, self._stride, options, precision="fast")
+
+    @torch.inference_mode()
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        layout, side = windowed.layout_of(plan), self.tower.multiple
+        canvas, tile, *offsets = ((y // side, x // side) for y, x in (layout.canvas, layout.tile, *layout.offsets))
+        merged = windows.merge((each.float() for each in tile_features[0]), Layout(canvas, tile, tuple(offsets)))
+        patches = windowed.as_kept((self.tower.of_picture(merged)[None],), self._execution.precision)[0]
+        tensors = {"patches": patches, "guide": windowed.canvas_of(plan)}
+        return Features(plan.size, tensors, Layout(layout.canvas, layout.canvas))
+
+    @torch.inference_mode()
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        """As published: classes compete patch by patch, and one that is sure of no pixel is left out.
+
+        Exact: probabilities at the image's own size, but on the canvas where that takes too much memory.
+        """
+        bank = self._fused(features, bank)
+        assert features.layout is not None
+        logits = next(self.cosines(features, bank.vectors)) * self.probability_scale
+        if bank.levels is not None:
+            logits = logits + bank.levels[:, None, None]
+        shares = bank.best_of_texts(logits).softmax(0)
+        step = 1 if self._execution.precision == "exact" else windowed.LATTICE
+        height, width = features.layout.canvas
+        size = features.size if step == 1 else (height // step, width // step)
+        if bank.n_classes * math.prod(size) > MAX_SCORES_AT_FULL_SIZE:
+            size = features.layout.canvas
+        shares = windowed.resize(shares, size)
+        scores = shares.clamp_min(MIN_PROBABILITY).log()
+        scores[shares.amax((1, 2)) < self.settings.present] = ABSENT
+        return scores / self.probability_scale
+
+    def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
+        return Segmenter.competing(self, features, bank, refine)
+
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        """The logarithm of the probability that a class must have among all."""
+        least = self.settings.prob_thd if threshold is None else threshold
+        return logits.new_tensor(math.log(max(least, MIN_PROBABILITY)))
+
+
+def load(folder: Path, card: ModelCard, execution: Execution) -> RadSegmenter:
+    """Loads a model directory, or the hub's repositories of a card that names no weights.
+
+    Raises:
+        WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
+    """
+    require_transformers(NAME)
+    if card.weights_sha256 is None:
+        imported = read(_fetch(card))
+        state, digest = imported.state, state_digest(imported.state)
+        card = card.model_copy(update={"settings": {**imported.card.settings, **card.settings}})
+    else:
+        state, digest = read_weights(folder / WEIGHTS, card.weights_sha256), card.weights_sha256
+    settings = settings_of(card, RadSettings)
+    texts = RadTextTower(settings, state, execution.device)
+    if texts.width != card.embedding:
+        raise ForeignWeightsError(
+            f"{card.name}: the card says width {card.embedding}, its weights have {texts.width}; give it its own"
+        )
+    tower = RadImageTower(settings, state)
+    return RadSegmenter(tower, texts, settings, card, image_digest(card, digest), execution)
+
+
+def require_weights(card: ModelCard) -> None:
+    """Downloads the weights of a card that names none, unless the hub's cache has them.
+
+    Raises:
+        WeightsError: they cannot be had; the message says what to do.
+    """
+    require_transformers(NAME)
+    _fetch(card)
+
+
+def _fetch(card: ModelCard) -> Options:
+    model = available()[card.name]
+    file, texts = FILES[str(model.hub)]
+    folder = fetch_folder(model, ((file,),))
+    return Options(checkpoint=folder / file, texts=fetch_folder(model.model_copy(update={"hub": texts}), TEXT_FILES))
