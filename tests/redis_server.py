@@ -1,4 +1,4 @@
-"""A real redis-server of one test, and a proxy in front of it that delays, trickles or talks nonsense."""
+"""A real redis-server of one test, and a proxy in front of it that delays or talks nonsense."""
 
 from __future__ import annotations
 
@@ -60,10 +60,9 @@ class Proxy:
 
     def __init__(self, port: int) -> None:
         self._target = port
-        self.mode: Literal["forward", "nonsense", "trickle"] = "forward"
+        self.mode: Literal["forward", "nonsense"] = "forward"
         self.delay = 0.0
         self.calls = 0
-        self._open = True
         self._sockets: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -74,7 +73,6 @@ class Proxy:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def close(self) -> None:
-        self._open = False
         for each in (self._listener, *self._sockets):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -96,11 +94,6 @@ class Proxy:
                 time.sleep(self.delay)
                 if self.mode == "nonsense":
                     client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                elif self.mode == "trickle":
-                    client.sendall(b"*1\r\n$100000\r\n")
-                    while self._open:
-                        client.sendall(b"x")
-                        time.sleep(0.05)
                 else:
                     server.sendall(sent)
             server.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,6 @@
 """Redis for work that goes on without it: short calls behind a circuit breaker.
 
-redis-py reconnects after a lost connection and bounds each connect and each read. The whole call is bounded here: a
-slow name lookup or a trickling answer may take no longer than one read.
+redis-py reconnects after a lost connection and bounds each connect and each read.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import IntEnum
 from typing import TypeVar
@@ -86,9 +84,7 @@ class Breaker:
 
 logger = structlog.get_logger("lexiseg.redis")
 T = TypeVar("T")
-CALL_FACTOR = 1.25  # time of a whole call, in timeouts of one read
 TIMEOUT_SECONDS = 0.2  # for a connect, or an answer
-THREADS = 8
 
 
 class RedisAway(Exception):
@@ -100,7 +96,6 @@ class RedisLink:
 
     def __init__(self, url: str, timeout: float, breaker: Breaker) -> None:
         self.breaker = breaker
-        self._whole_call = CALL_FACTOR * timeout
         self._redis = Redis.from_url(
             url,
             socket_connect_timeout=timeout,
@@ -109,14 +104,12 @@ class RedisLink:
             protocol=2,  # without driver info: a new connection needs no round trips
             driver_info=None,
         )
-        self._threads = ThreadPoolExecutor(THREADS, "redis")
 
     @property
     def away(self) -> bool:
         """Whether the breaker is not closed; after each cool-down Redis is pinged in the background."""
         if self.breaker.trial_is_due:
-            with suppress(RuntimeError):  # closed meanwhile
-                self._threads.submit(self.ask, Redis.ping)
+            threading.Thread(target=self._ping, name="redis", daemon=True).start()
         return self.breaker.state is not State.CLOSED
 
     def ask(self, call: Callable[[Redis], T]) -> T:
@@ -128,22 +121,21 @@ class RedisLink:
         if not self.breaker.allow():
             raise RedisAway
         try:
-            answer = self._threads.submit(call, self._redis)
-            result = answer.result(self._whole_call)
+            result = call(self._redis)
         except Exception as error:  # redis-py raises many kinds of errors on invalid answers
             self.breaker.failure()
             logger.warning("redis failed", error=type(error).__name__)
-            if isinstance(error, TimeoutError):
-                answer.cancel()
-                self._redis.connection_pool.disconnect(inuse_connections=True)  # unblocks the threads that still read
             raise RedisAway from error
         self.breaker.success()
         return result
 
     def close(self) -> None:
         """Close all connections, also of calls in flight."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
         self._redis.connection_pool.disconnect(inuse_connections=True)
+
+    def _ping(self) -> None:
+        with suppress(RedisAway):
+            self.ask(Redis.ping)
 
 
 def open_link(settings: Settings, purpose: str, metrics: Metrics) -> RedisLink:

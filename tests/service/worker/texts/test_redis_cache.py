@@ -225,12 +225,7 @@ def nonsense(server: RedisServer, proxy: Proxy) -> Callable[[], None]:
     return lambda: setattr(proxy, "mode", "forward")
 
 
-def trickle(server: RedisServer, proxy: Proxy) -> Callable[[], None]:
-    proxy.mode = "trickle"
-    return lambda: setattr(proxy, "mode", "forward")
-
-
-@pytest.mark.parametrize("fall_ill", [kill, pause, slow, nonsense, trickle])
+@pytest.mark.parametrize("fall_ill", [kill, pause, slow, nonsense])
 def test_a_sick_redis_is_left_alone_and_found_again(
     fall_ill: Callable[[RedisServer, Proxy], Callable[[], None]], server: RedisServer, proxy: Proxy
 ) -> None:
