@@ -11,14 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-import psutil
-
 from tests.service.commands.bulk import jobs
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST = 600.0  # seconds; only a fault takes so long
 LOOK = 0.02  # seconds between two looks at the rows
-ACTOR = "ray::MapWorker"  # how Ray calls the process that holds the model
 PATHS = os.pathsep.join(str(ROOT / part) for part in (".", "model", "service", "clients/python"))
 
 
@@ -44,15 +41,12 @@ def files_of(out: Path) -> int:
     return len(list((out / "rows").glob("*.parquet")))
 
 
-def wait_for_rows(out: Path, files: int, job: subprocess.Popen[str], later: float = 0.0) -> bool:
-    """Until so many files of rows are there, and `later` seconds more; False where the job ended before."""
+def wait_for_rows(out: Path, files: int, job: subprocess.Popen[str]) -> bool:
+    """Until so many files of rows are there; False where the job ended before."""
     deadline = time.monotonic() + LONGEST
-    until = None
-    while until is None or time.monotonic() < until:
+    while files_of(out) < files:
         if job.poll() is not None:
             return False
-        if until is None and files_of(out) >= files:
-            until = time.monotonic() + later
         assert time.monotonic() < deadline, f"{files_of(out)} of {files} files after {LONGEST:.0f} s"
         time.sleep(LOOK)
     return True
@@ -78,23 +72,11 @@ def assert_none_lost(said: str, inputs: int) -> None:
 
 
 class Nodes(NamedTuple):
-    """A cluster of two nodes: its address, its process, where to tell it to kill one, and where it says that it did."""
+    """A cluster of two nodes: its address, where to tell it to kill one, and where it says that it did."""
 
     address: str
-    process: int
     told: IO[str]
     said: IO[str]
-
-    def actors(self) -> list[psutil.Process]:
-        """The processes that hold the model."""
-        found = []
-        for each in psutil.Process(self.process).children(recursive=True):
-            try:
-                if "".join(each.cmdline()[:1]).startswith(ACTOR):
-                    found.append(each)
-            except psutil.NoSuchProcess:
-                continue
-        return found
 
     def kill_one(self) -> None:
         """A machine that is gone, with its actor; another one joins."""
@@ -118,7 +100,7 @@ def cluster() -> Iterator[Nodes]:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            yield Nodes(process.stdout.readline().strip(), process.pid, process.stdin, process.stdout)
+            yield Nodes(process.stdout.readline().strip(), process.stdin, process.stdout)
         finally:
             process.stdin.close()
             process.wait(LONGEST)

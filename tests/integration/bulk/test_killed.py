@@ -12,12 +12,11 @@ import s3fs
 
 from lexiseg_service.commands.bulk.rows import OK, decode
 from tests.command import run, start
-from tests.integration.bulk import playing, random_kills
+from tests.integration.bulk import playing
 from tests.s3_server import bucket
 from tests.service.commands.bulk import jobs
 
 INPUTS, EACH = 60, 4
-SEED, KILLS = 33, 2
 
 
 class Place(NamedTuple):
@@ -57,16 +56,20 @@ def test_a_killed_job_goes_on_where_it_was(source: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_driver_and_a_node_with_its_actor_that_die_lose_nothing(
-    source: Path, tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Some of the moments; `python -m tests.integration.bulk.random_kills 1 2 3` tries others."""
-    monkeypatch.setattr(random_kills, "LATER", 0.0)  # by then a quick machine would be at the end
-    assert {plan.victim for plan in random_kills.planned(SEED, KILLS, INPUTS // EACH)} == {"node", "driver"}
+def test_a_driver_and_a_node_with_its_actor_that_die_lose_nothing(source: Path, tmp_path: Path, place: Place) -> None:
+    out = tmp_path / "out"
+    options = ("--ray", place.nodes.address, "--actors", "2", "--cpus", "1", "--rows-per-file", str(EACH))
+    with playing.start(source, out, *options) as first:
+        assert playing.wait_for_rows(out, 2, first)
+        place.nodes.kill_one()
+        assert playing.wait_for_rows(out, playing.files_of(out) + 2, first)
+        first.kill()
+        first.communicate()
 
-    killed = random_kills.play(SEED, source, tmp_path / "out", place.nodes, INPUTS, EACH, KILLS)
+    with playing.start(source, out, *options) as second:
+        playing.finished(second, INPUTS)
 
-    assert {victim for victim, _ in killed} == {"driver", "node"}
+    playing.assert_each_once(out, INPUTS)
 
 
 @pytest.mark.slow

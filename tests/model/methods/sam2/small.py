@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from lexiseg_model import catalogue
-from lexiseg_model.catalogue import importing
-from lexiseg_model.catalogue.method import methods
-from lexiseg_model.device import Execution
-from lexiseg_model.methods.sam2.import_ import Options
-from lexiseg_model.methods.sam2.segmenter import Sam2Segmenter, load
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Precision
+from tests.model.methods import pretrained
 
 SIDE = 64  # pixels: maps of 16, 8 and 4
 WIDTH = 128  # twice that of a memory
@@ -69,32 +62,18 @@ def save(folder: Path, seed: int = 0) -> None:
     """config.json, model.safetensors, and the processor's files."""
     from transformers import Sam2ImageProcessor, Sam2VideoModel, Sam2VideoProcessor, Sam2VideoVideoProcessor
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Sam2VideoModel(config())
-        for parameter in model.parameters():  # large enough that every part shows
-            parameter.data.add_(0.1 * torch.randn_like(parameter))
-    model.save_pretrained(folder)
+    pretrained.drawn(Sam2VideoModel, config(), seed).save_pretrained(folder)
     size = {"height": SIDE, "width": SIDE}
     pictures = Sam2ImageProcessor(size=size, mask_size={"height": 16, "width": 16})
     pictures.save_pretrained(folder)
     Sam2VideoProcessor(pictures, Sam2VideoVideoProcessor(size=size), target_size=SIDE).save_pretrained(folder)
 
 
-@cache
-def _home() -> TemporaryDirectory[str]:
-    return TemporaryDirectory()  # removed when the process ends
-
-
-@cache
 def imported(seed: int = 0) -> Path:
-    """A model directory, kept while the process lives; the hub's folder lies beside it."""
-    place = Path(_home().name) / str(seed)
-    save(place / "hub", seed)
-    return importing.import_model(methods()["sam2"], "small", Options(checkpoint=place / "hub"), place)
+    """A model directory; the hub's folder lies beside it."""
+    return pretrained.imported("sam2", save, seed)
 
 
-def segmenter(precision: Precision = "exact", seed: int = 0) -> Sam2Segmenter:
+def segmenter(precision: Precision = "exact", seed: int = 0) -> Segmenter:
     """The whole model behind the interface, imported."""
-    folder = imported(seed)
-    return load(folder, catalogue.read_card(folder), Execution(torch.device("cpu"), precision))
+    return catalogue.load_folder(imported(seed), "cpu", precision)

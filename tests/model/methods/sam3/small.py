@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from lexiseg_model import catalogue
-from lexiseg_model.catalogue import importing
-from lexiseg_model.catalogue.method import methods
-from lexiseg_model.device import Execution
-from lexiseg_model.methods.sam3.import_ import Options
-from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter, load
+from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.types import Precision
+from tests.model.methods import pretrained
 from tests.model.methods.sam2.small import DECODER, MEMORY  # of the same width
 
 SIDE = 56  # pixels: four patches of 14
@@ -63,12 +57,7 @@ def save(folder: Path, seed: int = 0) -> None:
     """config.json, model.safetensors, and the processor's files."""
     from transformers import PreTrainedTokenizerFast, Sam3ImageProcessor, Sam3Model, Sam3Processor
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Sam3Model(config())
-        for parameter in model.parameters():  # large enough that every part shows
-            parameter.data.add_(0.1 * torch.randn_like(parameter))
-    model.save_pretrained(folder)
+    pretrained.drawn(Sam3Model, config(), seed).save_pretrained(folder)
     tokenizer = Tokenizer(
         models.WordLevel({"<s>": 0, "</s>": 1, "?": 2, **{word: 3 + n for n, word in enumerate(WORDS)}}, unk_token="?")
     )
@@ -86,29 +75,19 @@ def save_video(folder: Path, seed: int = 0) -> None:
     from transformers import Sam3Model, Sam3VideoConfig, Sam3VideoModel
 
     save(folder, seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        whole = Sam3VideoModel(Sam3VideoConfig(detector_config=config().to_dict(), tracker_config=tracker_config()))
-        for parameter in whole.parameters():
-            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    both = Sam3VideoConfig(detector_config=config().to_dict(), tracker_config=tracker_config())
+    whole = pretrained.drawn(Sam3VideoModel, both, seed)
     whole.detector_model.load_state_dict(Sam3Model.from_pretrained(folder).state_dict())
     whole.save_pretrained(folder)
 
 
-@cache
-def _home() -> TemporaryDirectory[str]:
-    return TemporaryDirectory()  # removed when the process ends
-
-
-@cache
 def imported(seed: int = 0) -> Path:
-    """A model directory with a tracker, kept while the process lives; the hub's folder lies beside it."""
-    place = Path(_home().name) / str(seed)
-    save_video(place / "hub", seed)
-    return importing.import_model(methods()["sam3"], "small", Options(checkpoint=place / "hub"), place)
+    """A model directory with a tracker; the hub's folder lies beside it."""
+    return pretrained.imported("sam3", save_video, seed)
 
 
 def segmenter(precision: Precision = "exact", seed: int = 0) -> Sam3Segmenter:
     """The whole model behind the interface, imported."""
-    folder = imported(seed)
-    return load(folder, catalogue.read_card(folder), Execution(torch.device("cpu"), precision))
+    whole = catalogue.load_folder(imported(seed), "cpu", precision)
+    assert isinstance(whole, Sam3Segmenter)
+    return whole

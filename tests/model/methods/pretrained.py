@@ -1,0 +1,39 @@
+"""Small models of transformers with random weights: saved as the hub lays them out, imported once a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue.method import methods
+
+
+def drawn(kind: Callable[[Any], Any], config: Any, seed: int) -> Any:
+    """A model of that class whose weights are large enough that every part shows."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = kind(config)
+        for parameter in model.parameters():
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+@cache
+def _home() -> TemporaryDirectory[str]:
+    return TemporaryDirectory()  # removed when the process ends
+
+
+@cache
+def imported(method: str, save: Callable[[Path, int], None], seed: int = 0) -> Path:
+    """A model directory; what `save` wrote lies beside it in `hub`."""
+    place = Path(_home().name) / method / str(seed)
+    save(place / "hub", seed)
+    options = import_module(f"lexiseg_model.methods.{method}.import_").Options(checkpoint=place / "hub")
+    return importing.import_model(methods()[method], "small", options, place)
