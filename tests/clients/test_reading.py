@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import dataclasses
 import json
 from contextlib import suppress
 from typing import Any
@@ -12,13 +13,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from lexiseg_client import NoMasks, Segmentation, UnreadableAnswer
+import lexiseg_client
+from lexiseg_client import NoMasks, Point, Prompt, Segmentation, UnreadableAnswer, errors, segmentation, segments
 from lexiseg_client.masks import png
 from lexiseg_client.models import model_of
+from lexiseg_client.question.options import Options
 from lexiseg_client.question.vocabulary import vocabulary_of
 from lexiseg_client.rest import read
+from lexiseg_client.rpc.messages import ENUMS
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.video import StreamOptions
+from lexiseg_service import errors as service_errors
 from lexiseg_service.gateway.rest.openapi import SEGMENT
+from lexiseg_service.question import schemas
 from tests.clients.scripted_server import MODELS, VOCABULARY
 
 POLYGON = {"format": "polygon", "rings": [{"exterior": [0, 0, 2, 0, 2, 4, 0, 4], "holes": [[0, 0, 1, 0, 1, 1, 0, 1]]}]}
@@ -98,3 +107,77 @@ def test_an_answer_comes_back_from_its_json(document: dict[str, Any]) -> None:
     assert again == answer
     assert np.array_equal(again.label_map, answer.label_map)
     assert again.request_id == document["id"]
+
+
+def kinds_below(root: type[service_errors.ServiceError]) -> list[type[service_errors.ServiceError]]:
+    return [kind for child in root.__subclasses__() for kind in (child, *kinds_below(child))]
+
+
+def test_every_problem_of_the_service_has_an_error_here() -> None:
+    problems = {
+        kind.type: kind.status
+        for kind in kinds_below(service_errors.ServiceError)
+        if kind.__module__ == service_errors.__name__
+    }
+
+    assert problems.keys() == errors.BY_TYPE.keys()
+    for name, status in problems.items():
+        by_status = errors.BY_STATUS.get(status, errors.ProblemError)
+        assert issubclass(errors.BY_TYPE[name], by_status) or status == 422, name
+
+
+def test_every_field_of_a_question_can_be_asked() -> None:
+    assert Options.__annotations__.keys() | {"classes"} == schemas.Question.model_fields.keys()
+
+
+def test_every_field_of_a_stream_can_be_asked() -> None:
+    fields = {field.name for field in pb.StreamConfig.DESCRIPTOR.fields}
+
+    assert StreamOptions.__annotations__.keys() | {"classes"} == fields
+
+
+def test_every_field_of_a_prompt_can_be_said() -> None:
+    ours = [{field.name for field in dataclasses.fields(kind)} for kind in (Prompt, Point)]
+
+    assert ours[0] == schemas.PromptInput.model_fields.keys()
+    assert ours[1] == {field.name for field in dataclasses.fields(schemas.PointInput)}
+
+
+def test_every_word_of_the_wire_is_known() -> None:
+    numbers = {name: set(words.values()) for name, words in ENUMS.items()}
+
+    for name, kind in {
+        "task": pb.Task,
+        "mask": pb.MaskFormat,
+        "refine": pb.Refine,
+        "drop_policy": pb.DropPolicy,
+    }.items():
+        assert numbers[name] | {0} == set(kind.values())
+
+
+def test_every_field_of_an_answer_can_be_read() -> None:
+    # What was asked about is not told again by a server.
+    own = {segmentation.Segmentation: {"image"}}
+    renamed = {"label_map": "map_file", "confidence": "confidence_png", "mask": "shape"}
+
+    pairs: list[tuple[type[Any], type[BaseModel]]] = [
+        (segmentation.Segmentation, schemas.SegmentAnswer),
+        (segments.Segment, schemas.SegmentOutput),
+        (segments.Timings, schemas.TimingsOutput),
+        (segments.CacheUse, schemas.CacheOutput),
+        (segments.AnswerWarning, schemas.WarningOutput),
+    ]
+    for ours, theirs in pairs:
+        names = {field.name for field in dataclasses.fields(ours)}
+        assert names - own.get(ours, set()) == {renamed.get(name, name) for name in theirs.model_fields}
+
+
+def test_all_public_names_are_there_and_sorted() -> None:
+    assert lexiseg_client.__all__ == sorted(lexiseg_client.__all__)
+    assert all(hasattr(lexiseg_client, name) for name in lexiseg_client.__all__)
+
+
+def test_every_error_is_public() -> None:
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+
+    assert kinds <= set(lexiseg_client.__all__)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from lexiseg_model.available import AvailableModel, available
 from tests.documents.reading import FENCE, ROOT, documents
 
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
@@ -84,3 +85,39 @@ def test_the_modules_of_the_architecture_exist() -> None:
             missing.append(path.relative_to(ROOT))
 
     assert missing == []
+
+
+PAGE = (ROOT / "docs/threats.md").read_text(encoding="utf-8")
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+ROWS = re.findall(r"^\|(?!-|\s*threat)(.+)\|$", PAGE, re.MULTILINE)
+
+
+def test_every_threat_names_a_test_or_a_suite() -> None:
+    assert len(ROWS) > 25
+    assert [row for row in ROWS if not NAMED.search(row.split("|")[-1]) and "`make " not in row.split("|")[-1]] == []
+
+
+def test_every_named_test_exists() -> None:
+    named = NAMED.findall(PAGE)
+
+    assert [name for file, name in named if f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")] == []
+
+
+SHOWN = ("voc21", "ade20k", "sa-v test", "mose val")
+
+
+def row(model: AvailableModel) -> str:
+    hub = f"`{model.hub}`" if model.hub else "-"
+    figures = ", ".join(f"{name} {model.figures[name]:.1f}" for name in SHOWN if name in model.figures)
+    cells = (
+        *(f"`{model.name}`", model.backbone, hub, f"{model.download_mb:,} MB", f"{model.memory_mb:,} MB"),
+        *(f"{model.commercial_use}: {model.licence}", figures or "-"),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def test_the_table_of_models_is_the_list_of_available_models() -> None:
+    lines = (ROOT / "docs/models.md").read_text(encoding="utf-8").splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("| model | networks |")) + 2
+
+    assert lines[first : first + len(available()) + 1] == [*map(row, available().values()), ""]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import random
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,13 @@ from typing import Any, NamedTuple
 
 import psutil
 import pytest
+import yaml
+from safetensors.numpy import load_file, save_file
 
+from lexiseg_model.methods.tiny.weights import FOLDER
+from loadtests.chaos.__main__ import check
+from loadtests.chaos.honest import Honest
+from loadtests.chaos.judge import Judge
 from tests import pictures
 from tests.integration.rest.bad_requests import BROKEN, REFUSED, segment
 from tests.integration.server import Server, form
@@ -177,3 +185,29 @@ async def test_bad_requests_and_clients_that_leave_hurt_nobody(tmp_path: Path) -
     assert status is None
     assert grown < MAY_GROW, f"{grown / 2**20:.1f} MiB more"
     assert [line for line in log.read_text().splitlines() if '"level": "error"' in line or "Traceback" in line] == []
+
+
+def honest(server: Server) -> Honest:
+    return Honest(server.url, server.grpc, "unneeded", Judge())
+
+
+async def test_the_service_answers_as_stored(tmp_path: Path) -> None:
+    with Server(tmp_path / "log.jsonl") as server:
+        await check(honest(server))
+
+
+async def test_a_constant_fault_is_wrong_before_anything_has_gone_wrong(tmp_path: Path) -> None:
+    faulty = tmp_path / "models" / "faulty"
+    shutil.copytree(FOLDER, faulty)
+    weights = load_file(faulty / "tiny.safetensors")
+    weights["pixel_head.bias"] = weights["pixel_head.bias"][::-1].copy()
+    save_file(weights, faulty / "tiny.safetensors")
+    card = yaml.safe_load((faulty / "card.yaml").read_text())
+    digest = hashlib.sha256((faulty / "tiny.safetensors").read_bytes()).hexdigest()
+    (faulty / "card.yaml").write_text(yaml.safe_dump(card | {"name": "faulty", "weights_sha256": digest}))
+
+    with (
+        Server(tmp_path / "log.jsonl", LEXISEG_MODEL="faulty", LEXISEG_MODELS_DIR=str(tmp_path / "models")) as server,
+        pytest.raises(RuntimeError, match=r"wrong before anything has gone wrong:\n.*the stored"),
+    ):
+        await check(honest(server))

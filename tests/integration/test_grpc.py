@@ -15,7 +15,7 @@ import pytest
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
-from tests.integration.serve.test_shutdown import CALLS, SOON, accepted
+from tests.integration.serve.test_start import CALLS, SOON, accepted
 from tests.integration.server import Server, form
 
 IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")

@@ -12,7 +12,7 @@ import pytest
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
-from tests.integration.serve.test_shutdown import SOON
+from tests.integration.serve.test_start import SOON
 from tests.integration.server import Server
 
 PHOTOGRAPH = pictures.encoded(pictures.small("china", 320), "JPEG")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+from lexiseg_model import catalogue
 from lexiseg_model.device import choose_device, inference_dtype, require_memory
 from lexiseg_model.errors import OptionError, ShortMemoryError
+from lexiseg_model.lru import Lru
+from lexiseg_model.memory import held_bytes
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 
 
 @pytest.mark.parametrize("name", ["tpu", "mps", "", "cuda:x"])
@@ -48,3 +53,27 @@ def test_weights_beyond_the_free_memory_are_refused_with_what_to_do() -> None:
 
     with pytest.raises(ShortMemoryError, match=r"huge needs 1,000,000,000 MB .* choose a smaller model"):
         require_memory("huge", 10**15, torch.device("cpu"))
+
+
+def test_what_was_not_used_for_longest_goes_first() -> None:
+    kept = Lru[str, int](2)
+
+    assert [kept.put("a", 1), kept.put("b", 2), kept.get("a"), kept.put("c", 3)] == [None, None, 1, 2]
+    assert [kept.get(key) for key in "abc"] == [1, None, 3]
+    assert kept.values() == (1, 3)
+
+
+LINEAR = 4 * (8 * 16 + 16)  # bytes: float32, weight and bias
+
+
+def test_a_tensor_that_is_shared_is_counted_once() -> None:
+    linear = nn.Linear(8, 16)
+
+    assert held_bytes([linear, {"again": linear}, (linear.weight, linear.weight[:4])]) == LINEAR
+
+
+def test_a_model_counts_its_network_and_its_text_tower() -> None:
+    tower = held_bytes(load_text_tower())
+
+    assert tower > 80e6
+    assert tower < catalogue.load("tiny", precision="exact").nbytes < tower + 60e6

@@ -5,7 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
@@ -17,8 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.draw import polygon2mask
 
+from lexiseg_client import MissingLibrary, Segment
 from lexiseg_client.formats.annotation_tools import brush_runs, runs_of
+from tests.clients.formats import made
 from tests.clients.formats.made import MASKS, SIZE, answer
+from tests.integration.adapters.tools import FOLDER, SECONDS
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14))
 
@@ -162,3 +171,85 @@ def signed(ring: list[list[float]]) -> float:
 def test_an_unknown_shape_is_told(write: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         getattr(answer(), write)("a.jpg", shape="star")
+
+
+@pytest.mark.slow
+def test_the_tools_own_readers_get_every_pixel(tmp_path: Path) -> None:
+    if not FOLDER.is_dir():
+        pytest.skip(f"there is no {FOLDER}; `make test` installs the tools' clients")
+    exports = {"label_studio": answer().to_label_studio("x.jpg"), "cvat": answer().to_cvat("x.jpg")}
+    (tmp_path / "exports.json").write_text(json.dumps(exports))
+    np.savez(tmp_path / "masks.npz", allow_pickle=False, **MASKS)
+    program = Path(__file__).with_name("readers.py")
+
+    read = subprocess.run(
+        [sys.executable, str(program), str(tmp_path / "exports.json"), str(tmp_path / "masks.npz")],
+        env=os.environ | {"PYTHONPATH": str(FOLDER)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+    assert read.returncode == 0, read.stderr[-3000:]
+    assert json.loads(read.stdout) == {label: [0, 0] for label in MASKS}
+
+
+@dataclass
+class Detection:
+    label: str
+    bounding_box: list[float]
+    mask: Any
+    confidence: float
+    index: int | None
+
+
+@dataclass
+class Detections:
+    detections: list[Detection]
+
+
+@pytest.fixture
+def fiftyone(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("fiftyone")
+    vars(module).update(Detection=Detection, Detections=Detections)
+    monkeypatch.setitem(sys.modules, "fiftyone", module)
+
+
+@pytest.mark.usefixtures("fiftyone")
+def test_boxes_are_shares_of_the_image_and_masks_those_of_the_boxes() -> None:
+    answer = made.answer()
+
+    found: Any = answer.to_fiftyone()
+
+    height, width = answer.size
+    for detection, segment in zip(found.detections, answer.segments, strict=True):
+        x, y, w, h = segment.bbox
+        assert detection.bounding_box == pytest.approx([x / width, y / height, w / width, h / height], rel=1e-12)
+        assert np.array_equal(detection.mask, segment.mask[y : y + h, x : x + w])
+        assert (detection.label, detection.confidence) == (segment.label or "", segment.score)
+
+
+@pytest.mark.usefixtures("fiftyone")
+def test_boxes_are_the_pixels_themselves_where_fiftyone_cuts_fractions_off() -> None:
+    height, width = size = (427, 333)
+    segments: list[Segment] = []
+    for start in range(height - 7):
+        mask = np.zeros(size, bool)
+        mask[start : start + 7, 12:29] = True
+        segments.append(made.segment(len(segments), "a", mask))
+    assert any(int(height * (start / height)) < start for start in range(height))
+
+    found: Any = made.answer(size=size, segments=tuple(segments)).to_fiftyone()
+
+    for start, detection in enumerate(found.detections):
+        left, top, across, down = detection.bounding_box
+        assert (int(height * top), int(height * (top + down))) == (start, start + 7)
+        assert (int(width * left), int(width * (left + across))) == (12, 29)
+
+
+def test_without_fiftyone_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fiftyone", None)
+
+    with pytest.raises(MissingLibrary, match="pip install fiftyone"):
+        made.answer().to_fiftyone()

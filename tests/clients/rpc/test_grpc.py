@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,7 +33,7 @@ from lexiseg_client import (
 )
 from tests import pictures
 from tests.clients.conftest import KEY, grpc_target, taken
-from tests.integration.server import Server
+from tests.integration.server import ROOT, Server
 
 JPEG = pictures.encoded(pictures.small("china", 240), "JPEG")
 CLASSES: Classes = ["sky", Class("building", ["pagoda"]), "tree"]
@@ -126,3 +128,52 @@ async def test_the_awaited_client_speaks_grpc(target: str, remote: Client) -> No
     assert content(answer) == content(remote.segment(JPEG, CLASSES))
     assert models == remote.models()
     assert isinstance(caught.value, InvalidValue)
+
+
+WITHOUT = """
+import sys
+
+sys.modules["grpc"] = None  # as if it were not installed
+from lexiseg_client import AsyncClient, Client, MissingLibrary
+
+url = sys.argv[1]
+"""
+
+
+def run_without_grpc(program: str, url: str) -> str:
+    command = [sys.executable, "-c", WITHOUT + program, url]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_rest_works_without_grpc(server: Server) -> None:
+    program = """
+import numpy as np
+
+with Client(url) as client:
+    answer = client.segment(np.zeros((32, 48, 3), np.uint8), ["sky"], background=False)
+    print(answer.size, answer.segments[0].label, client.health().ready)
+"""
+
+    assert run_without_grpc(program, server.url) == "(32, 48) sky True\n"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "Client('grpc://localhost:50051')",
+        "AsyncClient('grpcs://localhost:50051')",
+        "Client(url).stream([b''], ['sky'])",
+        "AsyncClient(url).stream([b''], ['sky'])",
+    ],
+)
+def test_what_needs_grpc_names_the_extra_that_brings_it(program: str) -> None:
+    asked = f"""
+try:
+    {program}
+except MissingLibrary as error:
+    print(error)
+"""
+
+    assert "pip install grpcio protobuf googleapis-common-protos" in run_without_grpc(asked, "http://localhost:8000")

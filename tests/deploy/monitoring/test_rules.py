@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
 import subprocess
 from pathlib import Path
 
 import yaml
 
-from tests.deploy.monitoring.files import RULES, TESTS, rules
+from lexiseg_service.watch.metrics import Metrics
+from tests.deploy.monitoring.files import DASHBOARDS, MONITORING, RULES, TESTS, metrics_of, panels, rules
 
 SCENARIOS = [case for path in TESTS for case in yaml.safe_load(path.read_text())["tests"]]
 ALERTS = {rule["alert"] for rule in rules() if "alert" in rule}
@@ -46,3 +49,60 @@ def test_every_alert_says_how_bad_it_is_what_is_wrong_and_where_to_read_on() -> 
             assert rule["labels"]["severity"] in ("page", "ticket")
             assert rule["annotations"]["summary"]
             assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
+
+
+PROVISIONING = MONITORING / "grafana" / "provisioning"
+# Of redis_exporter, cert-manager and blackbox_exporter.
+OF_EXPORTERS = {
+    "redis_up",
+    "redis_memory_used_bytes",
+    "redis_memory_max_bytes",
+    "redis_aof_enabled",
+    "redis_aof_last_write_status",
+    "redis_aof_last_bgrewrite_status",
+    "redis_start_time_seconds",
+    "certmanager_certificate_expiration_timestamp_seconds",
+    "probe_ssl_earliest_cert_expiry",
+}
+WRITER = runpy.run_path(str(MONITORING / "write_dashboards.py"))
+
+
+def test_the_files_are_what_the_program_writes() -> None:
+    written = {page.name: WRITER["as_json"](page) for page in WRITER["DASHBOARDS"]}
+
+    assert {path.stem: path.read_text() for path in DASHBOARDS} == written
+    assert set(written) == {"service", "models", "streams", "cache", "gpu"}
+
+
+def test_every_metric_of_a_panel_or_rule_is_ours_or_of_a_named_exporter() -> None:
+    exposed = {"up"} | OF_EXPORTERS | {rule["record"] for rule in rules() if "record" in rule}
+    for metric in Metrics().registry.collect():
+        exposed |= {metric.name, *(metric.name + end for end in ("_total", "_bucket", "_count", "_sum"))}
+
+    for expr in [expr for _, _, expr in panels()] + [rule["expr"] for rule in rules()]:
+        assert metrics_of(expr)
+        assert metrics_of(expr) <= exposed, expr
+
+
+def test_what_a_page_names_leads_to_the_source_that_grafana_is_given() -> None:
+    (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text())["datasources"]
+
+    assert (source["type"], source["isDefault"], source["url"]) == ("prometheus", True, "http://prometheus:9090")
+    for path in DASHBOARDS:
+        text = path.read_text()
+        variables = {variable["name"]: variable for variable in json.loads(text)["templating"]["list"]}
+        assert (variables["source"]["type"], variables["source"]["query"]) == ("datasource", source["type"])
+        assert set(re.findall(r'"uid": "([^"]+)"', text)) == {"${source}", f"lexiseg-{path.stem}"}
+        assert set(re.findall(r"\$\{?(\w+)", text)) - {"__all"} <= {*variables, "__rate_interval"}
+
+
+def test_grafana_finds_the_pages_where_compose_mounts_them() -> None:
+    (provider,) = yaml.safe_load((PROVISIONING / "dashboards" / "lexiseg.yml").read_text())["providers"]
+    grafana = yaml.safe_load((MONITORING.parent / "compose/monitoring.yml").read_text())["services"]["grafana"]
+    mounts = {inside: outside for outside, inside, *_ in (volume.split(":") for volume in grafana["volumes"])}
+
+    assert mounts["/etc/grafana/provisioning"] == "./deploy/monitoring/grafana/provisioning"
+    assert mounts[provider["options"]["path"]] == "./deploy/monitoring/grafana/dashboards"
+    folder, _, home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].rpartition("/")
+    assert folder == provider["options"]["path"]
+    assert home in {path.name for path in DASHBOARDS}

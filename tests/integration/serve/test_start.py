@@ -5,17 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
+import httpx
 import psutil
 import pytest
 import torch
 
+from tests import pictures
+from tests.command import run
 from tests.integration.processes import Worker
-from tests.integration.server import ROOT, TO_START
+from tests.integration.server import ROOT, TO_START, Server, form
 
 UNSHARE = shutil.which("unshare")
 # As in a container: a namespace in which the command is the first process.
@@ -66,3 +74,83 @@ def test_a_first_process_is_ended_by_sigterm_before_it_listens(tmp_path: Path) -
             guard.cancel()
 
     assert status == ENDED_BY_TERM
+
+
+T = TypeVar("T")
+CALLS, IN_FLIGHT = 6, 3  # sent at a time, and of those accepted and not answered yet: some always are on their way
+SOON = 60.0
+
+
+def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`lexiseg serve` that is expected to give up by itself."""
+    return run("serve", *options, **{"LEXISEG_GRPC_PORT": "0"} | environment)
+
+
+def accepted(server: Server, ask: Callable[[], Future[T]]) -> list[Future[T]]:
+    """Asks CALLS at a time until IN_FLIGHT of them are worked on at once; one more for each that was too quick."""
+    answers: list[Future[T]] = []
+    deadline = time.monotonic() + SOON
+    while True:
+        answers += [ask() for _ in range(CALLS - sum(not answer.done() for answer in answers))]
+        if server.metric("lexiseg_inflight") >= IN_FLIGHT:
+            return answers
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_requests_in_flight_are_answered_before_the_process_ends(tmp_path: Path) -> None:
+    # Large, so that some of them are still in flight when the signal comes.
+    image = pictures.encoded(pictures.photograph("china").resize((4000, 3000)), compress_level=1)
+    with (
+        Server(tmp_path / "log.jsonl", LEXISEG_DRAIN_SECONDS=str(SOON)) as server,
+        ThreadPoolExecutor(CALLS) as clients,
+    ):
+        parts = form(image, "sky", "tree")
+        answers = accepted(
+            server, lambda: clients.submit(httpx.post, f"{server.url}/segment", files=parts, timeout=SOON)
+        )
+
+        server.terminate()
+        statuses = [answer.result(SOON).status_code for answer in answers]
+        status = server.wait()
+
+    assert set(statuses) == {200}
+    assert status == 0
+
+
+def test_an_idle_server_ends_at_once_with_success(tmp_path: Path) -> None:
+    with Server(tmp_path / "log.jsonl") as server:
+        server.terminate()
+
+        assert server.wait() == 0
+
+
+def test_an_error_names_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        outcome = serve("--http-port", str(port))
+
+    assert outcome.returncode == 1
+    assert (
+        outcome.stderr == f"lexiseg: cannot listen on 127.0.0.1:{port}; is it taken?"
+        " Choose another with --http-port, or in LEXISEG_HTTP_PORT\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "huge"], "lexiseg: no model 'huge'; there is: tiny"),
+        (["--model", "tiny@0"], "lexiseg: no model 'tiny@0'; tiny is at version"),
+        (["--http-port", "99999"], "lexiseg: --http-port / LEXISEG_HTTP_PORT: expected less than or equal to 65535"),
+        (["--log-level", "loud"], "lexiseg: --log-level / LEXISEG_LOG_LEVEL: expected 'debug'"),
+        (["--http-port", "0", "--device", "abacus"], "expected auto, cpu, cuda"),
+    ],
+)
+def test_a_wrong_option_ends_the_command_with_one_line(options: list[str], said: str) -> None:
+    outcome = serve(*options)
+
+    assert outcome.returncode == 1
+    assert said in outcome.stderr
+    assert "Traceback" not in outcome.stderr

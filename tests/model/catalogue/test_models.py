@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue import cards, load, read_card
+from lexiseg_model.catalogue.weights import Undrawn
 from lexiseg_model.errors import UnknownModelError, WeightsError
 
 WEIGHTS = "tiny.safetensors"
-
 # Where no answer counts: passes take next to nothing.
 SMALL_INPUT = {"short_side": 64, "long_side": 160, "multiple": 32}
 
@@ -158,3 +158,13 @@ def test_a_copied_directory_is_a_model_by_its_own_name(tmp_path: Path) -> None:
 
     assert load("mine", models_dir=tmp_path, device="cpu").card.name == "mine"
     assert [card.name for card in cards(tmp_path)] == [*catalogue.bundled(), "mine"]
+
+
+@pytest.mark.parametrize("limit", [2.0, 0.001])
+def test_undrawn_weights_are_within_the_limits_that_a_draw_would_be_repeated_for(limit: float) -> None:
+    tensor = torch.full((8,), 1e9)
+
+    with Undrawn():
+        torch.nn.init.trunc_normal_(tensor, a=-limit, b=limit)
+
+    assert tensor.abs().max() <= limit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lexiseg_model.clip import checkpoint
+from lexiseg_model.clip.activation import Evidence, decide
 from lexiseg_model.clip.checkpoint import is_torchscript, openai_digests, read_checkpoint
 from lexiseg_model.errors import WeightsError
 from tests.model.clip import small
@@ -173,3 +175,31 @@ def test_files_of_other_things_are_refused(tmp_path: Path) -> None:
         read_checkpoint(saved(tmp_path / "other.pt", {"layer1.weight": torch.zeros(2)}))
     with pytest.raises(WeightsError, match="list"):
         read_checkpoint(saved(tmp_path / "list.pt", [torch.zeros(2)]))
+
+
+QUICK = Evidence(True, "a file that OpenAI published")
+EXACT = Evidence(False, "pretrained tag laion2b_s34b_b88k")
+
+
+@pytest.mark.parametrize(("explicit", "evidence"), [(False, QUICK), (True, EXACT)])
+def test_a_setting_against_the_weights_is_refused(explicit: bool, evidence: Evidence) -> None:
+    with pytest.raises(WeightsError, match=evidence.reason):
+        decide("ViT-B-16", explicit, evidence, unmarked=False)
+
+
+@pytest.mark.parametrize(("architecture", "evidence"), [("ViT-B-16", QUICK), ("ViT-B-16-quickgelu", EXACT)])
+def test_a_name_against_the_weights_is_corrected_aloud(
+    architecture: str, evidence: Evidence, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert decide(architecture, None, evidence, unmarked=False) is evidence.quick_gelu
+
+    assert evidence.reason in caplog.text
+
+
+@pytest.mark.parametrize("unmarked", [False, True])
+def test_an_assumption_is_made_aloud(unmarked: bool, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert decide("ViT-B-16", None, None, unmarked) is unmarked
+
+    assert "is assumed" in caplog.text

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import open_clip
 import pytest
 import torch
 
+from lexiseg_model.clip.images import Normalisation, normalise
 from lexiseg_model.clip.vision import (
     PositionRule,
     image_embedding,
@@ -15,6 +17,8 @@ from lexiseg_model.clip.vision import (
     tokens_before_last_block,
 )
 from lexiseg_model.errors import ShapeError, WeightsError
+from tests.golden import golden_inputs as golden
+from tests.golden.weights import SEED
 from tests.model.clip import small
 
 RULES: tuple[PositionRule, ...] = ("size", "scale_factor")
@@ -51,3 +55,22 @@ def test_towers_whose_last_block_cannot_be_opened_are_refused() -> None:
         require_plain_vit(custom)
     with pytest.raises(WeightsError, match="Linear"):
         require_plain_vit(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "std", "scale"),
+    [
+        ("clip_rounded", golden.CLIP_MEAN_255, golden.CLIP_STD_255, 1.0),
+        ("imagenet", golden.IMAGENET_MEAN, golden.IMAGENET_STD, 255.0),
+        ("clip", (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), 255.0),
+    ],
+)
+def test_pixels_become_the_reference_s_input(
+    name: Normalisation, mean: tuple[float, ...], std: tuple[float, ...], scale: float
+) -> None:
+    image = golden.image(SEED, "normalise", 40, 56)
+
+    found = normalise(torch.from_numpy(image.transpose(2, 0, 1).copy())[None], name)
+
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), golden.normalise(image, mean, std, scale), rtol=1e-7, atol=1e-7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -12,9 +13,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.metrics import jaccard_score
 from torch import Tensor
 
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
+from lexiseg_model.errors import ShapeError
+from lexiseg_model.evaluation.before_after import BeforeAfter
+from lexiseg_model.evaluation.counts import count, scores
 from lexiseg_model.evaluation.run import Report, Views, evaluate
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.segmenter import TextBank
@@ -108,3 +113,80 @@ def test_views_are_averaged_at_every_scale_and_mirrored_back(tmp_path: Path) -> 
     assert per_class(mirrored)["red"] == 100  # surer of red than of green, once on either side
     assert segmenter.sides == [side, side, side, 2 * side, 2 * side]
     assert segmenter.card.input.short_side == side
+
+
+CLASSES = ("background", "cat", "dog")
+
+
+def test_classes_that_are_there_stand_side_by_side_with_the_change() -> None:
+    # Pixels shared, true and answered: the dog is in no photograph; one answer holds some of it.
+    before = np.array([[[60, 10, 0], [80, 20, 0], [70, 25, 5]]] * 4)
+    after = np.array([[[75, 18, 0], [80, 20, 0], [77, 23, 0]]] * 4)
+
+    lines = BeforeAfter(CLASSES, before, after).table().splitlines()
+
+    assert [line.split() for line in lines] == [
+        ["before", "after", "change", "95", "%"],
+        ["IoU", "background", "66.7", "91.5", "+24.8", "+24.8", "to", "+24.8"],
+        ["IoU", "cat", "28.6", "72.0", "+43.4", "+43.4", "to", "+43.4"],
+        ["mIoU", "47.6", "81.7", "+34.1", "+34.1", "to", "+34.1"],
+        ["pixel", "accuracy", "70.0", "93.0", "+23.0", "+23.0", "to", "+23.0"],
+    ]
+
+
+Maps = tuple[NDArray[np.uint16], NDArray[np.uint16]]
+IGNORED = 65535
+
+
+def random_maps(n_classes: int, seed: int, ignored: float = 0.1) -> Maps:
+    """True and predicted labels [40, 50] that agree on about half of the pixels."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, n_classes, (40, 50))
+    predicted = np.where(random.random(truth.shape) < 0.5, truth, random.integers(0, n_classes, truth.shape))
+    truth = np.where(random.random(truth.shape) < ignored, IGNORED, truth)
+    return truth.astype(np.uint16), predicted.astype(np.uint16)
+
+
+@pytest.mark.parametrize(("n_classes", "seed"), [(1, 0), (2, 1), (5, 2), (21, 3), (150, 4), (847, 5)])
+def test_every_iou_is_that_of_scikit_learn(n_classes: int, seed: int) -> None:
+    truth, predicted = random_maps(n_classes, seed)
+    counted = truth != IGNORED
+
+    per_class = scores(count(truth, predicted, n_classes)).per_class
+
+    labels = np.union1d(truth[counted], predicted[counted])
+    expected = np.full(n_classes, np.nan)
+    expected[labels] = 100 * jaccard_score(truth[counted], predicted[counted], labels=labels, average=None)
+    np.testing.assert_allclose(per_class, expected)
+
+
+@pytest.mark.parametrize("ignored", [2, 255, IGNORED])
+def test_ignored_pixels_count_nowhere(ignored: int) -> None:
+    counts = count(np.array([ignored, ignored, 1]), np.array([0, 1, 1]), 2)
+
+    assert (counts.hits.tolist(), counts.truth.tolist(), counts.predicted.tolist()) == ([0, 1], [0, 1], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("convention", "absent", "only_predicted"),
+    # Class 0 is half right, class 1 is absent from the truth: left out, or counted as 0.
+    [("mmseg", 100.0, 25.0), ("detectron2", 100.0, 50.0), ("imagenet-s", 50.0, 25.0)],
+)
+def test_conventions_differ_in_classes_that_are_absent(convention: str, absent: float, only_predicted: float) -> None:
+    nobody_said = count(np.array([0, 0]), np.array([0, 0]), 2)
+    somebody_said = count(np.array([0, 0]), np.array([0, 1]), 2)
+
+    assert scores(nobody_said, convention).miou == pytest.approx(absent)  # type: ignore[arg-type]
+    assert scores(somebody_said, convention).miou == pytest.approx(only_predicted)  # type: ignore[arg-type]
+
+
+def test_without_a_counted_pixel_there_is_no_miou() -> None:
+    result = scores(count(np.array([255, 255]), np.array([0, 1]), 2))
+
+    assert math.isnan(result.miou)
+    assert result.pixel_accuracy == 0
+
+
+def test_maps_of_different_shapes_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"labels \(2, 3\) for a truth of \(3, 2\)"):
+        count(np.zeros((3, 2), int), np.zeros((2, 3), int), 2)

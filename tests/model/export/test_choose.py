@@ -17,7 +17,7 @@ from lexiseg_model.export.manifest import MANIFEST, RANGES, read
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.types import Precision, Runtime
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
-from tests.model.export.test_onnx_runtime import versions
+from tests.model.export.test_runner import versions
 
 FAST = Execution(torch.device("cpu"), "fast")
 

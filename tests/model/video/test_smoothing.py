@@ -1,13 +1,25 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.clips.stability import flicker
+from lexiseg_model import tasks
 from lexiseg_model.errors import OptionError
-from lexiseg_model.video.motion import Motion
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Vocabulary
+from lexiseg_model.video.memory import VideoMemory
+from lexiseg_model.video.motion import Motion, MotionEstimator
+from lexiseg_model.video.picture import Picture
 from lexiseg_model.video.smoothing import ScoreSmoother
+from lexiseg_model.vocabulary.rows import KnownRows
+from tests.model.conftest import Photographs
+from tests.model.video.scenes import WINDOW, noisy, plan_of, window
+from tests.model.video.test_tracking import frame
 
 SIZE = (8, 12)
 
@@ -56,3 +68,108 @@ def test_the_past_moves_with_the_picture() -> None:
 def test_a_weight_out_of_range_is_refused(weight: float) -> None:
     with pytest.raises(OptionError, match=r"0 to 0\.95"):
         ScoreSmoother(weight)
+
+
+INSIDE = (slice(16, -16), slice(16, -16))  # away from what came into view
+
+
+def test_a_still_scene_comes_from_where_it_is_and_is_trusted() -> None:
+    scene = window("china", 200, 150)
+
+    motion = MotionEstimator().compare(noisy(scene, 1), noisy(scene, 2))
+
+    rows, columns = np.mgrid[: WINDOW[0], : WINDOW[1]]
+    away = np.hypot(motion.source[..., 0] - columns, motion.source[..., 1] - rows)
+    assert np.median(away) < 0.3
+    assert motion.trust.mean() > 0.8
+    assert not motion.cut
+
+
+@pytest.mark.parametrize(("x", "y"), [(5, 0), (0, -4), (7, 3)])
+def test_a_camera_that_turns_is_found_out(x: int, y: int) -> None:
+    motion = MotionEstimator().compare(window("china", 200, 150), window("china", 200 + x, 150 + y))
+
+    rows, columns = np.mgrid[: WINDOW[0], : WINDOW[1]]
+    assert np.median((motion.source[..., 0] - columns)[INSIDE]) == pytest.approx(x, abs=0.5)
+    assert np.median((motion.source[..., 1] - rows)[INSIDE]) == pytest.approx(y, abs=0.5)
+    assert not motion.cut
+
+
+def test_what_comes_into_view_is_not_trusted() -> None:
+    motion = MotionEstimator().compare(window("china", 200, 150), window("china", 212, 150))
+
+    assert motion.trust[:, -8:].mean() < 0.3 < 0.8 < motion.trust[INSIDE].mean()
+
+
+@pytest.mark.parametrize("other", ["flower", "astronaut", "chelsea", "coffee"])
+def test_another_photograph_is_another_scene(other: str) -> None:
+    assert MotionEstimator().compare(window("china"), window(other, 100, 80)).cut
+
+
+def test_a_still_scene_flickers_less_than_half_as_much(tiny: TinySegmenter, photographs: Photographs) -> None:
+    scene = photographs["china"][:, :480]
+    frames = [noisy(scene, seed) for seed in range(8)]
+
+    as_it_is, steadied = (labels_of(tiny, frames, VideoMemory(weight)) for weight in (0.0, 0.8))
+
+    assert 0 < changes(steadied) <= changes(as_it_is) / 2
+
+
+def test_what_a_frame_shows_is_not_lost_in_the_average(tiny: TinySegmenter, photographs: Photographs) -> None:
+    scene = photographs["china"][:, :480]
+    frames = [noisy(scene, seed) for seed in range(6)]
+
+    as_it_is, steadied = (labels_of(tiny, frames, VideoMemory(weight)) for weight in (0.0, 0.8))
+
+    assert flicker(as_it_is[-1], steadied[-1]) < 0.02
+
+
+def test_another_scene_begins_anew() -> None:
+    memory = VideoMemory(0.9, tracking=True)
+    first, second = torch.zeros(2, 9, 12), torch.ones(2, 9, 12)
+    assert not memory.look(plan_of(window("china")))
+    memory.steady(first)
+    number = memory.follow(one_segment())
+
+    assert memory.look(plan_of(window("flower", 100, 80)))
+    assert torch.equal(memory.steady(second), second)
+    assert memory.follow(one_segment()) != number
+
+
+def test_what_is_remembered_does_not_grow() -> None:
+    memory = VideoMemory(0.9, tracking=True)
+    sizes = []
+    for index in range(20):
+        memory.look(plan_of(noisy(window("china"), index)))
+        memory.steady(torch.randn(4, 9, 12))
+        memory.follow(one_segment())
+        sizes.append(memory.nbytes)
+
+    assert len(set(sizes)) == 1
+    memory.forget()
+    assert memory.nbytes == 0
+
+
+def labels_of(segmenter: TinySegmenter, frames: list[Picture], memory: VideoMemory) -> list[LabelMap]:
+    """Label maps of the frames of one stream."""
+    vocabulary = Vocabulary(tuple(ClassEntry(name) for name in ("building", "tree", "sky", "water")))
+    rows = KnownRows(segmenter)
+    maps = []
+    for rgb in frames:
+        plan = segmenter.plan(rgb)
+        features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+        memory.look(plan)
+        options = tasks.Options(steady=memory.steady)
+        segmentation = tasks.segment("semantic", segmenter, features, vocabulary, options, rows)
+        of_class = np.array([0, *(1 + (segment.class_index or 0) for segment in segmentation.segments)], np.uint8)
+        maps.append(of_class[segmentation.label_map])
+    return maps
+
+
+def changes(maps: list[LabelMap]) -> float:
+    return sum(flicker(before, now) for before, now in pairwise(maps))
+
+
+def one_segment() -> Segmentation:
+    labels, segments = frame((0, 2, 10))
+    return Segmentation((20, 40), "semantic", segments, labels)

@@ -9,6 +9,7 @@ from lexiseg_model.lru import Lru
 from lexiseg_model.segmenter import RowsOf, TextRows, Unfamiliar
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import MAX_BANKS, bank_of, competing_words, unfamiliar_classes
+from lexiseg_model.vocabulary.rows import KnownRows
 from tests.model.stand_in import ColourSegmenter
 
 COLOURS = Vocabulary((ClassEntry("red"), ClassEntry("green", ("lime",))), Background(words=("blue", "crimson")))
@@ -113,3 +114,13 @@ def test_a_synonym_on_the_card_does_not_compete_whatever_its_row_says(served: Co
     served.card = served.card.model_copy(update={"background": rule})
 
     assert competing(served, ClassEntry("Concrete")) == ["red"]
+
+
+def test_a_text_is_encoded_once() -> None:
+    segmenter = ColourSegmenter()
+    rows = KnownRows(segmenter)
+
+    rows(["red", "blue"])
+    rows(["blue", "green", "blue"])
+
+    assert segmenter.asked == ["red", "blue", "green"]

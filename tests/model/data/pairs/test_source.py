@@ -1,17 +1,20 @@
-"""Pair sources: splits, unreadable samples, replacements."""
+"""Pairs from folders, listings and shards; held-out pairs and broken samples."""
 
 from __future__ import annotations
 
+import gzip
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lexiseg_model.data.pairs.files import open_pairs
+from lexiseg_model.data.pairs.shards import ShardPairs
 from lexiseg_model.data.pairs.source import PairSource, Skipped, Skips, first_readable, set_apart
-from lexiseg_model.errors import OptionError, SampleError
-from tests.model.data.pairs.pair_files import write_shards
+from lexiseg_model.errors import DatasetError, OptionError, SampleError
+from tests.model.data.pairs.pair_files import photograph, write_shards, write_tar
 
 
 def captions(pairs: PairSource) -> set[str]:
@@ -67,3 +70,169 @@ def test_a_broken_sample_is_reported_and_replaced() -> None:
 
     assert content == f"content of {drawn[1]}"
     assert skipped == (("3.jpg", "is cut off"), (f"{drawn[0]}.jpg", "is cut off"))
+
+
+def captions_of(pairs: PairSource) -> list[tuple[str, ...]]:
+    return [pairs.read(part, index).captions for part, size in enumerate(pairs.sizes) for index in range(size)]
+
+
+def write_photographs(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        (folder / name).write_bytes(photograph(number))
+
+
+def test_a_folder_with_captions_is_read(tmp_path: Path) -> None:
+    write_photographs(tmp_path / "images", "a.png", "b.png")
+    listing = {"a": {"captions": ["one", " two "], "license": "CC"}, "b": ["three"]}
+    (tmp_path / "captions.json").write_text(json.dumps(listing))
+
+    pairs = open_pairs(tmp_path)
+
+    assert captions_of(pairs) == [("one", "two"), ("three",)]
+    assert pairs.read(0, 1).photograph == photograph(1)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "image,caption\na.png,one\nsub/b.png,two\na.png,three\n",
+        "\ufeffCaption,License,FilePath\none,,a.png\ntwo,,sub/b.png\nthree,,a.png\n",
+        "filepath\ttitle\na.png\tone\nsub/b.png\ttwo\na.png\tthree\n",
+    ],
+)
+def test_a_table_of_captions_is_read(tmp_path: Path, table: str) -> None:
+    write_photographs(tmp_path, "a.png")
+    write_photographs(tmp_path / "sub", "b.png")
+    (tmp_path / "pairs.csv").write_text(table)
+
+    assert captions_of(open_pairs(tmp_path / "pairs.csv")) == [("one", "three"), ("two",)]
+
+
+def test_captions_of_coco_are_read(tmp_path: Path) -> None:
+    write_photographs(tmp_path / "val2017", "000000000139.jpg", "000000000285.jpg")
+    (tmp_path / "annotations").mkdir()
+    listing = tmp_path / "annotations" / "captions_val2017.json"
+    images = [{"id": 285, "file_name": "000000000285.jpg"}, {"id": 139, "file_name": "000000000139.jpg"}]
+    said = [{"image_id": 139, "caption": "one"}, {"image_id": 285, "caption": "two"}, {"image_id": 139, "caption": "3"}]
+    listing.write_text(json.dumps({"images": images, "annotations": said}))
+
+    assert captions_of(open_pairs(listing)) == [("one", "3"), ("two",)]
+
+
+def test_several_paths_are_one_source(tmp_path: Path) -> None:
+    write_shards(tmp_path / "a", [2, 1])
+    write_photographs(tmp_path, "a.png")
+    (tmp_path / "pairs.csv").write_text("image,caption\na.png,one\n")
+
+    pairs = open_pairs(tmp_path / "pairs.csv", tmp_path / "a")
+
+    assert list(pairs.sizes) == [1, 2, 1]
+    assert captions_of(pairs) == [("one",), ("picture 0",), ("picture 1",), ("picture 2",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("captions.json", "[]", r'expected \{"STEM"'),
+        ("captions.json", "{", "is not JSON"),
+        ("captions.json", "{}", "has no captions_of"),
+        ("captions.json", '{"a": {"captions": "one"}}', "'a': expected a list of captions_of, got 'one'"),
+        ("pairs.csv", "url,caption\nhttp://x,one\n", r"the columns \['url', 'caption'\]; expected one of image, "),
+        ("pairs.csv", "", "the columns"),
+        ("pairs.csv", "image,caption\n", "has no captions_of"),
+        ("pairs.json", "[]", "not a file of COCO's captions_of"),
+        ("readme.txt", "hello", "holds no pairs; expected"),
+    ],
+)
+def test_an_unreadable_listing_is_reported(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+
+    with pytest.raises(DatasetError, match=message) as caught:
+        open_pairs(tmp_path if name == "captions.json" else tmp_path / name)
+
+    assert name in str(caught.value)
+
+
+def one(folder: Path, files: dict[str, bytes]) -> ShardPairs:
+    write_tar(folder / "00000.tar", files)
+    return ShardPairs([folder / "00000.tar"])
+
+
+def test_every_pair_of_every_shard_is_read(tmp_path: Path) -> None:
+    shards = ShardPairs(write_shards(tmp_path, [3, 0, 2]))
+
+    stored = [shards.read(part, index) for part, size in enumerate(shards.sizes) for index in range(size)]
+
+    assert shards.sizes == [3, 0, 2]
+    assert [entry.captions for entry in stored] == [(f"picture {number}",) for number in range(5)]
+    assert [entry.photograph for entry in stored] == [photograph(number) for number in range(5)]
+
+
+def test_the_text_file_takes_precedence_over_the_json(tmp_path: Path) -> None:
+    about = json.dumps({"caption": "another"}).encode()
+
+    assert one(tmp_path, {"a.jpg": photograph(1), "a.txt": b"words", "a.json": about}).read(0, 0).captions == ("words",)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"a.txt": b"a cat"}, "has no photograph"),
+        ({"a.jpg": b"\xff\xd8"}, "has no caption"),
+        ({"a.jpg": b"\xff\xd8", "a.txt": b"  "}, "has no caption"),
+        ({"a.jpg": b"\xff\xd8", "a.txt": b"\xff\xfe\xfa"}, "its caption is not UTF-8"),
+        ({"a.jpg": b"\xff\xd8", "a.json": b"{"}, "its .json is not JSON"),
+        ({"a.jpg": b"\xff\xd8", "a.json": b'["cat"]'}, "has no caption"),
+    ],
+)
+def test_an_incomplete_pair_is_reported(tmp_path: Path, files: dict[str, bytes], reason: str) -> None:
+    shards = one(tmp_path, files)
+
+    with pytest.raises(SampleError, match=reason) as caught:
+        shards.read(0, 0)
+
+    assert caught.value.sample == f"{tmp_path}/00000.tar/a"
+
+
+@pytest.mark.parametrize("cut", [512 + 100, 2048 * 3 - 200, 2048 * 3])
+def test_a_truncated_shard_keeps_its_first_pairs_and_is_reported(tmp_path: Path, cut: int) -> None:
+    """At a header's middle, in a file, and right between two files, where tarfile itself sees an end."""
+    whole = write_shards(tmp_path, [9])[0]
+    content = whole.read_bytes()
+    whole.write_bytes(content[:cut])
+
+    shards = ShardPairs([whole])
+
+    assert 0 < shards.sizes[0] < 9
+    assert [skipped.name for skipped in shards.damaged] == [str(whole)]
+    assert "damaged or cut off after" in shards.damaged[0].reason
+
+
+def test_a_compressed_shard_is_refused(tmp_path: Path) -> None:
+    whole = write_shards(tmp_path, [1])[0]
+    whole.write_bytes(gzip.compress(whole.read_bytes()))
+
+    with pytest.raises(DatasetError, match="is compressed"):
+        ShardPairs([whole])
+
+
+def test_the_index_of_a_shard_is_written_once(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [2])
+    ShardPairs(shards)
+    index = tmp_path / "00000.tar.index.npz"
+    written = index.stat().st_ino
+
+    again = ShardPairs(shards)
+
+    assert index.stat().st_ino == written
+    assert again.read(0, 1).captions == ("picture 1",)
+
+
+def test_shards_can_be_pickled(tmp_path: Path) -> None:
+    shards = ShardPairs(write_shards(tmp_path, [2]))
+    shards.read(0, 0)
+
+    sent = pickle.loads(pickle.dumps(shards))
+
+    assert sent.read(0, 1) == shards.read(0, 1)

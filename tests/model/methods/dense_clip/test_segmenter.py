@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import settings_of
@@ -19,7 +20,7 @@ from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.evaluation.benchmarks.reduction import Reduction, reduce_to_labels
 from lexiseg_model.features import Features, Plan
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
-from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, card_settings
+from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, card_settings, published_policy
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.tasks import segment
@@ -60,9 +61,6 @@ def bank() -> TextBank:
 
 def entries(*names: str) -> tuple[ClassEntry, ...]:
     return tuple(ClassEntry(name) for name in names)
-
-
-# the authors' outputs
 
 
 def test_windows_of_a_picture_follow_naclips_grid() -> None:
@@ -142,9 +140,6 @@ def test_kept_features_equal_the_reference(policy: PolicyName) -> None:
     np.testing.assert_allclose(kept[::8], REFERENCE[f"features_{policy}_336x448"], atol=3e-6)
 
 
-# serving
-
-
 def test_a_threshold_is_the_probability_that_a_class_must_have() -> None:
     logits = torch.tensor([2.0, 1.0, 0.0]).view(3, 1, 1)
     best = logits.softmax(0)[0].item()
@@ -182,3 +177,31 @@ def test_without_the_hub_loading_explains_how_to_get_weights(monkeypatch: pytest
 
     with pytest.raises(WeightsError, match=r"Either .*hub.* or .*models import"):
         catalogue.require("dense-clip")
+
+
+def test_settings_of_naclip_are_the_published_ones() -> None:
+    default, voc21, cityscapes = (published_policy("naclip", dataset) for dataset in (None, "voc21", "cityscapes"))
+
+    assert (default.short_side, default.settings.window, default.settings.stride) == (336, 224, 112)
+    assert (default.settings.pamr_iterations, default.settings.pamr_dilations) == (10, (8, 16))
+    assert default.settings.positions == "scale_factor"
+    assert default.settings.normalisation == "clip_rounded"
+    assert (voc21.settings.window, voc21.settings.prob_thd) == (None, 0.1)
+    assert len(voc21.background_words) == 26
+    assert (cityscapes.short_side, cityscapes.settings.prob_thd) == (560, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window": None}, "come together"),
+        ({"window": 224, "stride": 225}, "leaves gaps"),
+        ({"templates": "imagenet"}, "no template set"),
+        ({"prob_thd": 1.5}, "prob_thd"),
+        ({"temperature": 1}, "temperature"),
+        ({"policy": "gem"}, "policy"),
+    ],
+)
+def test_contradictory_settings_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DenseClipSettings.model_validate(changes)

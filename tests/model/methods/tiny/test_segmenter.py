@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
+import yaml
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from lexiseg_model import catalogue
+from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions
+from lexiseg_model.methods.tiny.asking import MAX_BATCH, ask
+from lexiseg_model.methods.tiny.prompt_head import MASKS, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.types import ClassEntry
+from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
+from lexiseg_model.tasks import Options, segment
+from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Vocabulary
+from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
 Photographs = dict[str, NDArray[np.uint8]]
 
@@ -24,9 +40,6 @@ def features_of(tiny: TinySegmenter, rgb: NDArray[np.uint8]) -> Features:
 
 def entries(*names: str) -> tuple[ClassEntry, ...]:
     return tuple(ClassEntry(name) for name in names)
-
-
-# plan
 
 
 @pytest.mark.parametrize("size", [(300, 451), (451, 300), (512, 512), (2160, 3840)])
@@ -53,15 +66,6 @@ def test_every_ordinary_photograph_has_a_bucket_that_is_warmed_up(tiny: TinySegm
     assert {tiny.plan(blank(short, long)).bucket, tiny.plan(blank(long, short)).bucket} <= set(tiny.buckets)
 
 
-# encode_tiles, assemble
-
-
-# texts
-
-
-# scores
-
-
 def test_presence_of_a_class_falls_beside_one_that_wins_its_pixels(
     tiny: TinySegmenter, photographs: Photographs
 ) -> None:
@@ -79,4 +83,134 @@ def test_presence_of_a_class_falls_beside_one_that_wins_its_pixels(
     assert presence("coffee cup", "cup") == pytest.approx([twin, beside], abs=1e-4)
 
 
-# identity
+CLASSES = (ClassEntry("sky"), ClassEntry("building"), ClassEntry("tree"))
+SKY = Point(320, 30)  # in china.jpg
+CUP = (140.0, 20.0, 360.0, 240.0)  # a box around the cup in coffee.png, of its 600 x 400
+
+
+@pytest.fixture(scope="module")
+def china(tiny: TinySegmenter, photographs: Photographs) -> Features:
+    return features_of(tiny, photographs["china"])
+
+
+@pytest.fixture(scope="module")
+def coffee(tiny: TinySegmenter, photographs: Photographs) -> Features:
+    return features_of(tiny, photographs["coffee"])
+
+
+def inside(masks: Tensor, features: Features) -> NDArray[np.bool_]:
+    """[M, H, W] of the image as sent."""
+    sized = F.interpolate(masks[None], size=features.size, mode="bilinear")[0]
+    return np.asarray(sized > 0)
+
+
+def test_prompt_masks_have_no_small_islands(tiny: TinySegmenter, coffee: Features) -> None:
+    answers = tiny.prompt(coffee, [Prompt((Point(250, 130),)), Prompt((Point(40, 380),)), Prompt(box=CUP)])
+
+    for mask in torch.cat([answer.masks for answer in answers]).numpy() > 0:
+        _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+        area = stats[1:, cv2.CC_STAT_AREA]
+        assert area.min() >= tiny.settings.crumbs.island * area.max()
+
+
+def test_a_click_on_the_sky_finds_the_sky(tiny: TinySegmenter, china: Features) -> None:
+    [answer] = tiny.prompt(china, [Prompt((SKY,))])
+
+    best = inside(answer.masks, china)[0]
+    assert best[:60].mean() > 0.8
+    assert best[300:].mean() < 0.2
+
+
+def test_a_box_holds_its_mask_and_the_mask_fills_it(tiny: TinySegmenter, coffee: Features) -> None:
+    [answer] = tiny.prompt(coffee, [Prompt(box=CUP)])
+
+    [mask] = inside(answer.masks, coffee)
+    x0, y0, x1, y1 = map(int, CUP)
+    assert mask[y0:y1, x0:x1].mean() > 0.4
+    assert mask[y0:y1, x0:x1].sum() > 0.9 * mask.sum()
+
+
+def test_voting_by_regions_changes_few_pixels(tiny: TinySegmenter, china: Features) -> None:
+    asked = Vocabulary(CLASSES)
+
+    def labels(refine: Refinement) -> NDArray[np.unsignedinteger]:
+        return segment("semantic", tiny, china, asked, Options(refine=refine)).label_map
+
+    plain, voted = labels("none"), labels("regions")
+
+    assert 0 < (plain != voted).mean() < 0.2
+
+
+def without_head(folder: Path, *tasks: str) -> Path:
+    """A model directory whose weights are the network alone, and whose card names `tasks`."""
+    folder.mkdir()
+    save_file(TinyState.of(load_file(BUNDLED)).network, folder / "tiny.safetensors")
+    card = yaml.safe_load((BUNDLED.parent / catalogue.CARD).read_text())
+    digest = hashlib.sha256((folder / "tiny.safetensors").read_bytes()).hexdigest()
+    card |= {"name": folder.name, "tasks": list(tasks), "weights_sha256": digest}
+    (folder / catalogue.CARD).write_text(yaml.safe_dump(card))
+    return folder
+
+
+def test_a_model_without_a_prompt_head_refuses_prompts_and_proposals(tmp_path: Path, china: Features) -> None:
+    segmenter = catalogue.load_folder(without_head(tmp_path / "mine", "semantic"), "cpu")
+    fresh = Features(china.size, china.tensors)
+
+    with pytest.raises(TaskError, match="mine has no prompt head"):
+        segmenter.prompt(fresh, [Prompt(box=CUP)])
+    with pytest.raises(TaskError, match="mine has no prompt head"):
+        segmenter.propose(fresh)
+
+
+def test_a_card_cannot_promise_prompts_without_a_head(tmp_path: Path) -> None:
+    folder = without_head(tmp_path / "mine", "semantic", "prompt")
+
+    with pytest.raises(WeightsError, match="the card names the task prompt, and the weights hold no prompt head"):
+        catalogue.load_folder(folder, "cpu")
+
+
+def test_settings_of_another_method_are_refused(tmp_path: Path) -> None:
+    folder = without_head(tmp_path / "mine", "semantic")
+    card = yaml.safe_load((folder / catalogue.CARD).read_text())
+    (folder / catalogue.CARD).write_text(yaml.safe_dump(card | {"settings": {"proposals": {"grid": 0}}}))
+
+    with pytest.raises(WeightsError, match=r"not those of tiny: (?s:.*)proposals\.grid"):
+        catalogue.load_folder(folder, "cpu")
+
+
+BOX = Prompt(box=(10, 10, 40, 30))
+POINT = Prompt((Point(20, 20),))
+
+
+def test_a_lone_positive_point_has_four_answers(head: PromptHead, shared: SharedMaps) -> None:
+    [answer] = ask(head, shared, [POINT], (1.0, 1.0))
+
+    assert answer.masks.shape == (MASKS, HEIGHT // 4, WIDTH // 4)
+    assert answer.quality.shape == (MASKS,)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        BOX,
+        Prompt((Point(20, 20),), (10, 10, 40, 30)),
+        Prompt((Point(20, 20), Point(30, 20))),
+        Prompt((Point(20, 20), Point(30, 20, False))),
+        Prompt((Point(20, 20, False),)),
+    ],
+    ids=["box", "box and point", "two points", "point and negative", "negative"],
+)
+def test_any_other_prompt_has_one(head: PromptHead, shared: SharedMaps, prompt: Prompt) -> None:
+    [answer] = ask(head, shared, [prompt], (1.0, 1.0))
+
+    assert len(answer.masks) == len(answer.quality) == 1
+
+
+def test_more_prompts_than_one_pass_holds_are_all_answered(head: PromptHead, shared: SharedMaps) -> None:
+    prompts = [Prompt(box=(index % 40, 0, 50 + index % 40, 60)) for index in range(MAX_BATCH + 3)]
+
+    answers = ask(head, shared, prompts, (1.0, 1.0))
+
+    [last] = ask(head, shared, prompts[-1:], (1.0, 1.0))
+    assert len(answers) == len(prompts)
+    torch.testing.assert_close(answers[-1].masks, last.masks, atol=1e-3, rtol=1e-3)

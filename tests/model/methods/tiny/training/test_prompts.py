@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from lexiseg_model import catalogue
-from lexiseg_model.methods.tiny.training.prompts import Example, PromptTrainer
+from lexiseg_model.data.scenes import Objects
+from lexiseg_model.methods.tiny.network import STRIDE
+from lexiseg_model.methods.tiny.prompt_head import MaskAnswers
+from lexiseg_model.methods.tiny.training.prompt_draw import Drawn, draw, find_objects
+from lexiseg_model.methods.tiny.training.prompts import Example, PromptTrainer, overlaps, prompt_losses
 from lexiseg_model.methods.tiny.training.publish import publish_prompts
-from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe
+from lexiseg_model.methods.tiny.training.recipe import MaskSet, PromptsRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.training.publishing import measure_prompts
 from lexiseg_model.training.recipes.read import read_as
@@ -123,3 +128,107 @@ def test_the_card_states_the_prompt_quality_on_validation(run: Run, card: ModelC
     served = catalogue.load_folder(run.recipe.out, run.recipe.device)
     assert reached == measure_prompts(served, run.recipe.data, "shapes")
     assert catalogue.read_card(run.recipe.out) == card
+
+
+SIDE = 48  # labels
+LONE, SURE = 40, 80
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Drawn:
+    """Prompts about a square and a long bar; the lowest rows are ignored."""
+    ids = np.zeros((SIDE, SIDE), np.int32)
+    ids[4:20, 6:22] = 1
+    ids[30:34, 2:46] = 2
+    ignored = np.zeros((SIDE, SIDE), bool)
+    ignored[40:] = True
+    return draw(Objects(ids, (1, 2), ignored), LONE, SURE, np.random.default_rng(0))
+
+
+def test_lone_prompts_are_one_positive_point_each(drawn: Drawn) -> None:
+    assert drawn.signs[:LONE].tolist() == [[1, 0, 0, 0]] * LONE
+    assert not drawn.has_box[:LONE].any()
+
+
+def test_other_prompts_have_a_box_or_several_points(drawn: Drawn) -> None:
+    several = (drawn.signs[LONE:] != 0).sum(1) > 1
+
+    assert (several | (drawn.has_box[LONE:] == 1)).all()
+    assert several.any()
+
+
+def test_positive_points_lie_on_the_object_and_negative_ones_beside_it(drawn: Drawn) -> None:
+    whole = drawn.targets.max()  # labels of a cell inside an object
+
+    for points, signs, target in zip(drawn.points, drawn.signs, drawn.targets, strict=True):
+        for (x, y), sign in zip(points, signs, strict=True):
+            covered = target[int(y) // STRIDE, int(x) // STRIDE]
+            assert sign == 0 or (covered > 0 if sign > 0 else covered < whole)
+
+
+def test_each_component_of_a_mask_is_an_object_unless_it_is_small() -> None:
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:2, :2] = mask[:3, 6:] = 1
+    mask[3:6, :3] = 2
+    mask[3:6, 3:4] = 3
+    mask[7] = 255
+
+    every = find_objects(mask, MaskSet(share=1.0), smallest=1, whole=False)
+    large = find_objects(mask, MaskSet(share=1.0, nothing=0), smallest=4, whole=False)
+
+    assert every.labels == (0, 1, 1, 2, 3)
+    assert np.array_equal(every.ids == 4, mask == 2)
+    assert large.labels == (1, 1, 2)
+    assert not large.ids[mask == 3].any()
+
+
+CERTAIN = 12.0  # a logit that leaves no doubt
+
+
+def target() -> Tensor:
+    """[1, 1, 8, 8]: the left half."""
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., :4] = 1
+    return mask
+
+
+def logits(mask: Tensor) -> Tensor:
+    return (mask * 2 - 1) * CERTAIN
+
+
+def answers(*masks: Tensor, quality: float = CERTAIN) -> MaskAnswers:
+    """Answers to one prompt, all held to be as good."""
+    return MaskAnswers(torch.stack([logits(mask) for mask in masks], 2), torch.full((1, 1, len(masks)), quality))
+
+
+ALL = torch.ones(1, 8, 8)
+
+
+def test_only_the_best_of_four_masks_gets_a_loss() -> None:
+    wrong = 1 - target()
+
+    four = prompt_losses(answers(wrong, wrong, target(), wrong, quality=0.0), target(), ALL)
+    one = prompt_losses(answers(wrong, quality=0.0), target(), ALL)
+
+    assert four.overlap == 1
+    assert four.total < 0.3 * one.total
+
+
+def test_ignored_pixels_do_not_change_the_loss() -> None:
+    left = torch.zeros(1, 8, 8)
+    left[:, :, :4] = 1
+    right, wrong = target(), torch.ones(1, 1, 8, 8)
+
+    found = prompt_losses(answers(wrong), target(), left)
+
+    torch.testing.assert_close(found.total, prompt_losses(answers(right), target(), left).total)
+
+
+def test_overlap_is_the_iou_of_counted_pixels() -> None:
+    wide = torch.zeros(1, 1, 8, 8)
+    wide[..., :6] = 1
+    counts = torch.ones(8, 8)
+    counts[:, 5] = 0
+
+    assert overlaps(logits(wide), target(), torch.ones(8, 8)).item() == pytest.approx(4 / 6)
+    assert overlaps(logits(wide), target(), counts).item() == pytest.approx(4 / 5)

@@ -16,14 +16,20 @@ from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue import load
-from lexiseg_model.errors import DatasetError
+from lexiseg_model.errors import DatasetError, RecipeError
+from lexiseg_model.methods.tiny.training import rehearsal as rehearsal_module
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
 from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
+from lexiseg_model.methods.tiny.training.rehearsal import FEW, rehearse_words
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.weights import FOLDER
+from lexiseg_model.methods.tiny.words.text_tower import MiniLM
+from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.recipes.read import read_as
 from tests.model.methods.tiny.training.shapes import write_shapes
+from tests.model.methods.tiny.training.weak import write_names
+from tests.text_rows import RememberedRows
 
 STEPS = 14
 
@@ -173,3 +179,57 @@ def test_a_missing_data_folder_is_reported_with_the_expected_layout(tmp_path: Pa
     assert f"{missing} does not exist" in str(raised.value)
     assert "shapes/train/images/NAME.jpg, masks/NAME.png" in str(raised.value)
     assert "shapes/classes.json" in str(raised.value)
+
+
+def words(*overrides: str) -> TinyRecipe:
+    return read_as(TinyRecipe, "tiny", overrides)
+
+
+@pytest.mark.parametrize("starts", [(0.2,), (0.0, 0.8, 0.5)])
+def test_phases_cover_the_run_in_order(starts: tuple[float, ...]) -> None:
+    phases = [{"after": after, "crop": 64, "global_batch": 1} for after in starts]
+
+    with pytest.raises(RecipeError, match="expected the first at 0 and ascending order"):
+        words(f"phases={phases}")
+
+
+def test_a_decay_longer_than_the_run_is_refused() -> None:
+    with pytest.raises(RecipeError, match="decay_steps is 20, more than the 10 steps of the run"):
+        words("steps=10", "decay_steps=20")
+
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rows(tower: MiniLM) -> Iterator[RememberedRows]:
+    remembered = RememberedRows(tower)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rehearsal_module, "load_text_tower", lambda: remembered)
+        yield remembered
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_names(write_shapes(tmp_path_factory.mktemp("data"), count=COUNT))
+
+
+def folders(data: Path, home: Path) -> list[str]:
+    return [f"data={data}", f"out={home / 'out'}", f"packs={home / 'packs'}"]
+
+
+def test_a_dry_run_samples_few_photographs_and_leaves_no_files(data: Path, tmp_path: Path) -> None:
+    sets = "sets={shapes: 1.0, named: 1.0}"
+    phases = "phases=[{after: 0.0, crop: 64, global_batch: 2}]"
+    recipe = read_as(TinyRecipe, "tiny-smoke", [*folders(data, tmp_path / "home"), sets, phases])
+
+    rehearsal = rehearse_words(recipe, tmp_path)
+
+    assert isinstance(rehearsal.trainer, TinyTrainer)
+    assert [len(source.pack) for source in rehearsal.trainer.sources] == [FEW, 2]
+    assert rehearsal.before.startswith(f"2 of 2 sets are decoded, once, into {tmp_path / 'home/packs'} (")
+    assert "texts are encoded: about " in rehearsal.before
+    assert rehearsal.seconds > 0
+    assert not (tmp_path / "home").exists()
+    loss = rehearsal.trainer._loss(next(iter(rehearsal.trainer._batches(LocalPhase(64, 2)))))
+    assert np.isfinite(loss.item())

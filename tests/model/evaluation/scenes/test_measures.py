@@ -1,0 +1,152 @@
+"""Panoptic quality and mask AP."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lexiseg_model.data.scenes import VOID, Annotation, PanopticTruth, TruthSegment, annotation
+from lexiseg_model.evaluation.scenes.mask_ap import ImageInstances, mask_ap
+from lexiseg_model.evaluation.scenes.panoptic_quality import (
+    PanopticCounts,
+    count_panoptic,
+    panoptic_scores,
+)
+from lexiseg_model.masks.rle import encode_mask
+
+CAR, ROAD, DOG = 0, 1, 2
+N_CLASSES = 3
+
+
+def count(truth: PanopticTruth, answer: Sequence[int], labels: Sequence[int]) -> PanopticCounts:
+    return count_panoptic(truth, np.array([answer], np.int32), labels, N_CLASSES)
+
+
+def test_means_leave_out_classes_that_are_neither_there_nor_answered() -> None:
+    counts = PanopticCounts(np.array([0.9, 0, 0]), np.array([1, 0, 0]), np.array([0, 1, 0]), np.array([0, 0, 0]))
+
+    everything, things = panoptic_scores(counts), panoptic_scores(counts, [CAR, DOG])
+
+    assert everything.pq == pytest.approx(45)  # a false alarm is there, with a quality of 0
+    assert [things.pq, things.sq, things.rq] == pytest.approx([90, 90, 100])
+    assert (everything.classes, things.classes) == (2, 1)
+    nothing = panoptic_scores(counts, [DOG])
+    assert math.isnan(nothing.pq)
+    assert nothing.classes == 0
+
+
+def counted_slowly(
+    truth: PanopticTruth, answer: NDArray[np.int32], labels: Sequence[int]
+) -> dict[int, tuple[float, int, int, int]]:
+    """Sets of pixels, every pair of segments, straight from the definition."""
+    truth_pixels = {segment.id: {*zip(*np.nonzero(truth.ids == segment.id), strict=True)} for segment in truth.segments}
+    void = {*zip(*np.nonzero(truth.ids == VOID), strict=True)}
+    pixels_of = [{*zip(*np.nonzero(answer == index + 1), strict=True)} for index in range(len(labels))]
+    result = {}
+    for label in range(N_CLASSES):
+        mine = [segment for segment in truth.segments if segment.class_index == label and not segment.crowd]
+        groups = [segment for segment in truth.segments if segment.class_index == label and segment.crowd]
+        theirs = [pixels for pixels, its in zip(pixels_of, labels, strict=True) if its == label and pixels]
+        pairs = [
+            (
+                segment.id,
+                index,
+                len(truth_pixels[segment.id] & pixels) / len(truth_pixels[segment.id] | (pixels - void)),
+            )
+            for segment in mine
+            for index, pixels in enumerate(theirs)
+            if truth_pixels[segment.id] | (pixels - void)
+        ]
+        matches = [pair for pair in pairs if pair[2] > 0.5]
+        left = [pixels for index, pixels in enumerate(theirs) if index not in {pair[1] for pair in matches}]
+        excuse = void | (truth_pixels[groups[-1].id] if groups else set())
+        alarms = [pixels for pixels in left if len(pixels & excuse) / len(pixels) <= 0.5]
+        iou = sum(pair[2] for pair in matches)
+        result[label] = (iou, len(matches), len(alarms), len(mine) - len({pair[0] for pair in matches}))
+    return result
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_counts_are_those_of_a_slow_count(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    blocks = random.integers(0, 7, (6, 6)) * 3  # id 0 is void, the others 3 to 18
+    ids = np.kron(blocks, np.ones((3, 3), int)).astype(np.int32)
+    segments = tuple(
+        TruthSegment(key, int(random.integers(N_CLASSES)), int((ids == key).sum()), bool(random.random() < 0.2))
+        for key in np.unique(ids).tolist()
+        if key
+    )
+    # The truth, renumbered, with some pixels and some segments changed: matches, near misses, false alarms.
+    answer = (ids // 3).astype(np.int32)
+    noise = random.random(ids.shape) < random.uniform(0, 0.6)
+    answer[noise] = random.integers(0, 9, int(noise.sum()))
+    labels = [int(random.integers(N_CLASSES)) for _ in range(8)]
+    for segment in segments:
+        if random.random() < 0.7:
+            labels[segment.id // 3 - 1] = segment.class_index
+    truth = PanopticTruth(ids, segments)
+
+    counts = count_panoptic(truth, answer, labels, N_CLASSES)
+
+    slow = counted_slowly(truth, answer, labels)
+    for label in range(N_CLASSES):
+        iou, *numbers = slow[label]
+        assert counts.iou[label] == pytest.approx(iou)
+        assert [counts.matches[label], counts.false_alarms[label], counts.misses[label]] == numbers
+
+
+SIZE = (120, 160)
+
+
+def box(left: int, top: int, right: int, bottom: int) -> NDArray[np.bool_]:
+    mask = np.zeros(SIZE, np.bool_)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def known(mask: NDArray[np.bool_], label: int = 0, crowd: bool = False) -> Annotation:
+    return annotation(encode_mask(mask), label, crowd)
+
+
+def answered(mask: NDArray[np.bool_], score: float, label: int = 0) -> Annotation:
+    return known(mask, label) | {"score": score}
+
+
+def test_a_perfect_answer_has_an_ap_of_a_hundred() -> None:
+    mask = box(0, 0, 40, 40)
+
+    found = mask_ap([ImageInstances(SIZE, [known(mask)], [answered(mask, 0.3)])], 1)
+
+    assert [found.whole[name] for name in ("ap", "ap50", "ap_medium")] == pytest.approx([100] * 3)
+    assert np.isnan(found.whole["ap_small"])
+
+
+@pytest.mark.parametrize(("score", "ap"), [(0.4, 100), (0.6, 50)])
+def test_a_false_alarm_costs_by_its_score(score: float, ap: float) -> None:
+    mask, elsewhere = box(0, 0, 40, 40), box(80, 80, 120, 120)
+    image = ImageInstances(SIZE, [known(mask)], [answered(mask, 0.5), answered(elsewhere, score)])
+
+    assert mask_ap([image], 1).whole["ap"] == pytest.approx(ap)
+
+
+def test_what_lies_on_a_group_is_neither_right_nor_wrong() -> None:
+    mask, group = box(0, 0, 40, 40), box(80, 0, 160, 120)
+    truth = [known(mask), known(group, crowd=True)]
+
+    found = mask_ap([ImageInstances(SIZE, truth, [answered(mask, 0.5), answered(box(90, 10, 110, 40), 0.9)])], 1)
+
+    assert found.whole["ap"] == pytest.approx(100)
+
+
+def test_polygons_and_plain_run_lengths_of_coco_are_read() -> None:
+    polygon = {"category_id": 1, "segmentation": [[0, 0, 40, 0, 40, 40, 0, 40]], "area": 1600.0, "bbox": [0, 0, 40, 40],
+               "iscrowd": 0}  # fmt: skip
+    group = {"category_id": 1, "segmentation": {"size": [120, 160], "counts": [9600, 9600]}, "area": 9600.0,
+             "bbox": [80, 0, 80, 120], "iscrowd": 1}  # fmt: skip
+    answers = [answered(box(0, 0, 40, 40), 0.5), answered(box(90, 0, 160, 100), 0.9)]
+
+    assert mask_ap([ImageInstances(SIZE, [polygon, group], answers)], 1).whole["ap"] == pytest.approx(100)

@@ -1,0 +1,142 @@
+"""Proposals from a grid of points: which points are asked and which masks are kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lexiseg_model.masks.nms import OverlapRule
+from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompt_maps import Prompts
+from lexiseg_model.methods.tiny.proposals import proposing, windows
+from lexiseg_model.methods.tiny.proposals.proposing import PER_PASS, propose
+from lexiseg_model.methods.tiny.proposals.windows import (
+    EVEN,
+    FINER,
+    Windows,
+    around,
+    back,
+    on_inner_edges,
+)
+from lexiseg_model.methods.tiny.settings import ProposalSettings
+from tests.model.methods.tiny.small import HEIGHT, WIDTH
+
+ALL = ProposalSettings(grid=6, quality=0.0, rule=OverlapRule(overlap=1.0, inside=None), explains=0, hope=0)
+
+
+def test_proposals_come_best_first(head: PromptHead, shared: SharedMaps) -> None:
+    found = propose(head, shared, ALL)
+
+    assert len(found.masks) == len(found.quality) > 1
+    assert found.quality.tolist() == sorted(found.quality.tolist(), reverse=True)
+
+
+def asked(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> list[tuple[float, float]]:
+    """The points that proposals ask, in order."""
+    points: list[Tensor] = []
+    lone = head.lone
+
+    def counted(maps: SharedMaps, prompts: Prompts) -> MaskAnswers:
+        points.append(prompts.points[0, :, 0])
+        return lone(maps, prompts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(head, "lone", counted)
+        propose(head, shared, settings)
+    assert max(map(len, points)) <= PER_PASS
+    return [(x, y) for x, y in torch.cat(points).tolist()]
+
+
+@pytest.mark.parametrize("sparing", [{"explains": 0.5}, {"hope": 0.5}], ids=["well inside a mask", "of little hope"])
+def test_points_inside_masks_or_of_little_hope_are_skipped(
+    head: PromptHead, shared: SharedMaps, sparing: dict[str, float]
+) -> None:
+    points = asked(head, shared, ALL.model_copy(update=sparing))
+
+    assert len(set(points)) == len(points) < ALL.grid**2
+
+
+def test_proposals_below_the_threshold_are_left_out(head: PromptHead, shared: SharedMaps) -> None:
+    every = propose(head, shared, ALL)
+    middle = every.quality.median().item()
+
+    good = propose(head, shared, ALL.model_copy(update={"quality": middle}))
+
+    assert 0 < len(good.quality) < len(every.quality)
+    assert (good.quality >= middle).all()
+
+
+def test_proposals_that_cover_the_same_are_one(head: PromptHead, shared: SharedMaps) -> None:
+    every = propose(head, shared, ALL)
+
+    fewer = propose(head, shared, ALL.model_copy(update={"rule": OverlapRule()}))
+
+    assert 0 < len(fewer.masks) < len(every.masks)
+
+
+def test_where_nothing_is_good_enough_there_are_no_proposals(head: PromptHead, shared: SharedMaps) -> None:
+    found = propose(head, shared, ALL.model_copy(update={"quality": 1.0}))
+
+    assert found.masks.shape == (0, HEIGHT // 4, WIDTH // 4)
+    assert found.quality.shape == (0,)
+
+
+SMALL = 8  # cells of a window's sides, of the twelve by sixteen of the image
+
+
+def test_masks_of_windows_are_placed_at_their_windows(
+    head: PromptHead, shared: SharedMaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "LEAST", SMALL)
+
+    found = propose(head, shared, ALL)
+
+    assert found.masks.shape[1:] == (HEIGHT // 4, WIDTH // 4)
+    beyond = (found.masks == proposing.NOTHING).flatten(1).sum(1)
+    n_outside = HEIGHT * WIDTH // 16 - (2 * SMALL) ** 2
+    assert set(beyond.tolist()) <= {0, n_outside}
+    assert n_outside in beyond.tolist()
+
+
+CELLS = 36, 56
+SIZE = 20, 28
+
+
+def test_windows_lie_around_their_points_and_within_the_image() -> None:
+    points = torch.tensor([[0.0, 0.0], [8.0 * 28, 8.0 * 18], [8.0 * 56 - 1, 8.0 * 36 - 1]])
+
+    windows = around(points, CELLS)
+
+    assert windows.size == SIZE
+    assert windows.corners.tolist() == [[0, 0], [8, 14], [16, 28]]
+    everywhere = around(torch.rand(50, 2) * torch.tensor([8.0 * 56, 8.0 * 36]), CELLS).corners
+    assert not (everywhere % EVEN).any()
+    assert (everywhere >= 0).all()
+    assert (everywhere + SIZE <= CELLS).all()
+
+
+WHERE = Windows(np.array([[0, 0], [6, 10], [16, 28]]), SIZE)
+
+
+def test_only_inner_edges_of_a_window_count() -> None:
+    logits = np.full((3, 2, FINER * SIZE[0], FINER * SIZE[1]), -1, np.float32)
+    logits[:, 1] = 1
+    logits[:, 0, 5, 0] = 1  # on the left alone
+
+    touching = on_inner_edges(logits, WHERE, CELLS)
+
+    down, across = FINER * SIZE[0], FINER * SIZE[1]
+    assert touching.tolist() == [[0, across + down], [1, 2 * (across + down)], [1, across + down]]
+
+
+def test_masks_of_windows_are_placed_on_an_empty_image() -> None:
+    masks = np.random.default_rng(0).random((3, FINER * SIZE[0], FINER * SIZE[1]), np.float32)
+
+    whole = back(masks, WHERE, CELLS, -7)
+
+    assert whole.shape == (3, FINER * CELLS[0], FINER * CELLS[1])
+    assert np.array_equal(whole[1, 12:52, 20:76], masks[1])
+    assert (whole == -7).sum(axis=(1, 2)).tolist() == [whole[0].size - masks[0].size] * 3
+    assert back(masks > 2, WHERE, CELLS).sum() == 0
