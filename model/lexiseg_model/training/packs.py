@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -30,9 +30,6 @@ class Photograph(NamedTuple):
     image: Image
     mask: Image | None
     present: tuple[str, ...] = ()
-
-
-Through = Callable[[Iterator[Photograph]], Iterator[Photograph]]
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def _minutes(planned: Planned, prefix: str) -> float | None:
             _say(f"{prefix}{_in_words(entry, planned.training.contrastive)}")
     if recipe.steps is None:
         return None
-    return (rehearsal.seconds + total_seconds(measured, recipe.steps)) / 60
+    return total_seconds(measured, recipe.steps) / 60
 
 
 def _in_words(entry: Measured, contrastive: bool) -> str:

@@ -71,7 +71,7 @@ def measure(rehearsal: Rehearsal, recipe: RunRecipe) -> Iterator[Measured]:
         # A trainer reads the current phase from its recipe.
         trainer.recipe = whole.model_copy(update={"phases": [phase.model_copy(update={"after": 0.0})]})
         seconds = _seconds(trainer, LocalPhase(phase.crop, division.batch))
-        yield Measured(phase, division, seconds, _peak(trainer.device) + rehearsal.more_bytes)
+        yield Measured(phase, division, seconds, _peak(trainer.device))
 
 
 def total_seconds(measured: list[Measured], steps: int) -> float:

@@ -42,19 +42,10 @@ class Below(NamedTuple):
 
 
 class Rehearsal(NamedTuple):
-    """A trainer for a dry run, perhaps over little of the data, and what the whole data adds.
-
-    Attributes:
-        trainer: runs a few batches.
-        before: what is prepared before the first step, in words.
-        seconds: time of that preparation.
-        more_bytes: additional memory.
-    """
+    """A trainer that runs a few batches, perhaps of other data, and in words what comes before the first step."""
 
     trainer: Run[Any, Any, Any]
     before: str = ""
-    seconds: float = 0.0
-    more_bytes: int = 0
 
 
 class Training(ABC, Generic[Recipe]):
@@ -86,7 +77,7 @@ class Training(ABC, Generic[Recipe]):
     def rehearsal(self, recipe: Recipe, folder: Path) -> Rehearsal:
         """A trainer for a dry run, ready within seconds; its files are below `folder`, which is deleted afterwards.
 
-        Methods whose data takes minutes to prepare prepare a part and estimate the rest.
+        Methods whose data takes minutes to prepare take other data.
         """
         return Rehearsal(self.trainer(recipe.model_copy(update={"out": folder / "run"})))
 

@@ -40,15 +40,18 @@ class WordsTraining(Training[TinyRecipe]):
     def trainer(self, recipe: TinyRecipe) -> TinyTrainer:
         from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 
-        _draw_missing(recipe, recipe.data)
+        if DRAWN in recipe.sets and not (recipe.data / DRAWN).is_dir():
+            write_drawn(recipe.data)
         return TinyTrainer(recipe)
 
     def rehearsal(self, recipe: TinyRecipe, folder: Path) -> Rehearsal:
-        from lexiseg_model.methods.tiny.training.rehearsal import rehearse_words
-
-        if _draw_missing(recipe, folder / "data"):
-            recipe = recipe.model_copy(update={"data": folder / "data", "sets": {DRAWN: 1.0}})
-        return rehearse_words(recipe, folder)
+        missing = _unpacked(recipe, recipe.sets)
+        if not missing:
+            return super().rehearsal(recipe, folder)
+        write_drawn(folder / "data")  # crops of any photographs take as long
+        drawn = {"data": folder / "data", "sets": {DRAWN: 1.0}, "paste": 0.0, "packs": folder / "packs", "texts": None}
+        before = f"{len(missing)} of {len(recipe.sets)} sets are decoded, once, into {recipe.packs}"
+        return Rehearsal(self.trainer(recipe.model_copy(update=drawn | {"out": folder / "run"})), before)
 
     def publish(self, recipe: TinyRecipe, weights: Path) -> ModelCard:
         from lexiseg_model.methods.tiny.training.publish import publish
@@ -127,14 +130,6 @@ TRAININGS: dict[str, Training[Any]] = {
 def _weights(named: str, scratch: str) -> str:
     """What a value of `start` or `below` stands for."""
     return {"bundled": "the bundled weights of tiny", "scratch": scratch}.get(named, named)
-
-
-def _draw_missing(recipe: TinyRecipe, data: Path) -> bool:
-    """Draw the set `drawn` into a folder if the recipe reads it and it does not exist yet."""
-    if DRAWN not in recipe.sets or (recipe.data / DRAWN).is_dir():
-        return False
-    write_drawn(data)
-    return True
 
 
 def _unpacked(recipe: TinyRecipe, sets: dict[str, Any]) -> list[str]:

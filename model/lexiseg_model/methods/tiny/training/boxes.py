@@ -17,7 +17,7 @@ from lexiseg_model.data.indexed import BACKGROUND, IGNORE
 from lexiseg_model.data.own.pictures import digest
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.packs import Pack, Photograph, Through, write_pack
+from lexiseg_model.training.packs import Pack, Photograph, write_pack
 from lexiseg_model.types import Prompt
 
 MAX_SIDE = 320  # of the pass that cuts
@@ -111,12 +111,11 @@ def pack_boxes(
     segmenter: Segmenter,
     withheld: frozenset[str],
     said: Mapping[str, tuple[str, ...]],
-    through: Through = iter,
 ) -> Pack:
-    """Writes the pack of a set whose objects are boxed; arguments as in `boxed_photographs` and `make_pack`."""
+    """Writes the pack of a set whose objects are boxed; arguments as in `boxed_photographs`."""
     listing = json.loads((source / "boxes.json").read_text())
     names = tuple(listing["names"])
-    photographs = through(boxed_photographs(source, segmenter, withheld, said))
+    photographs = boxed_photographs(source, segmenter, withheld, said)
     return write_pack(folder, source.name, (BACKGROUND, *names), photographs, names, bool(listing["complete"]))
 
 

@@ -18,7 +18,7 @@ from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.methods.tiny.training.boxes import pack_boxes
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import FOLDER
-from lexiseg_model.training.packs import Pack, Photograph, Through, open_pack, write_pack
+from lexiseg_model.training.packs import Pack, Photograph, open_pack, write_pack
 
 
 def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
@@ -34,41 +34,19 @@ def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
     if folder.exists():
         return open_pack(folder)
     print(f"{name} is decoded, once: kept in {folder}", flush=True)
-    return make_pack(data, packs, name, book, held_out(data))
-
-
-def make_pack(
-    data: Path, packs: Path, name: str, book: TextBook, withheld: frozenset[str], through: Through = iter
-) -> Pack:
-    """Writes the pack of one data set.
-
-    Args:
-        data, packs, name, book: as in `packed`.
-        withheld: digests of photographs that must not be trained on.
-        through: what photographs go through on their way, such as a clock that lets few of them pass.
-    """
-    source, folder = data / name, packs / name
+    source, withheld = data / name, held_out(data)  # digests of photographs that must not be trained on
     if (source / "boxes.json").exists():
         listing = source / "captions.json"
         said = caption_concepts(listing, book) if listing.exists() else {}
-        return pack_boxes(source, folder, catalogue.load_folder(FOLDER, "auto"), withheld, said, through)
+        return pack_boxes(source, folder, catalogue.load_folder(FOLDER, "auto"), withheld, said)
     if (source / "labels.json").exists():
-        return _pack_names(source, folder, name, withheld, through)
+        return _pack_names(source, folder, name, withheld)
     found = read_dataset(data, name, "train")
     skips = Skips(packs / f"{name}.skipped.jsonl")
-    pack = write_pack(folder, name, found.classes, through(_usable(found, withheld, skips)))
+    pack = write_pack(folder, name, found.classes, _usable(found, withheld, skips))
     if skips:
         print(f"{name}: {skips.summary()}", flush=True)
     return pack
-
-
-def n_photographs(source: Path) -> int:
-    """Of a data set, as far as its listing or folder tells."""
-    if (source / "boxes.json").exists():
-        return len(json.loads((source / "boxes.json").read_text())["images"])
-    if (source / "labels.json").exists():
-        return len(json.loads((source / "labels.json").read_text()))
-    return sum(1 for _ in (source / "train" / "images").iterdir())
 
 
 def _usable(found: IndexedDataset, withheld: frozenset[str], skips: Skips) -> Iterator[Photograph]:
@@ -91,7 +69,7 @@ def _usable(found: IndexedDataset, withheld: frozenset[str], skips: Skips) -> It
         raise DatasetError(f"{found.name}: no photograph can be used; {skips.summary()}")
 
 
-def _pack_names(source: Path, folder: Path, name: str, withheld: frozenset[str], through: Through) -> Pack:
+def _pack_names(source: Path, folder: Path, name: str, withheld: frozenset[str]) -> Pack:
     """Photographs that each show what `labels.json` names."""
     listing: dict[str, list[str]] = json.loads((source / "labels.json").read_text())
     found = {path.name: path for path in sorted(source.glob("**/*.jpg"))}
@@ -102,7 +80,7 @@ def _pack_names(source: Path, folder: Path, name: str, withheld: frozenset[str],
                 yield Photograph(file, _rgb(found[file]), None, tuple(present))
 
     names = tuple(sorted({entry for present in listing.values() for entry in present}))
-    return write_pack(folder, name, (), through(photographs()), names)
+    return write_pack(folder, name, (), photographs(), names)
 
 
 def _rgb(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

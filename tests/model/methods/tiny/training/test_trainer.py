@@ -17,19 +17,15 @@ from safetensors.torch import load_file
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue import load
 from lexiseg_model.errors import DatasetError, RecipeError
-from lexiseg_model.methods.tiny.training import rehearsal as rehearsal_module
+from lexiseg_model.methods.tiny.training import TRAININGS
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
 from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
-from lexiseg_model.methods.tiny.training.rehearsal import FEW, rehearse_words
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.weights import FOLDER
-from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.recipes.read import read_as
 from tests.model.methods.tiny.training.shapes import write_shapes
-from tests.model.methods.tiny.training.weak import write_names
-from tests.text_rows import RememberedRows
 
 STEPS = 14
 
@@ -198,38 +194,14 @@ def test_a_decay_longer_than_the_run_is_refused() -> None:
         words("steps=10", "decay_steps=20")
 
 
-COUNT = 12
-
-
-@pytest.fixture(scope="module", autouse=True)
-def rows(tower: MiniLM) -> Iterator[RememberedRows]:
-    remembered = RememberedRows(tower)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rehearsal_module, "load_text_tower", lambda: remembered)
-        yield remembered
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_names(write_shapes(tmp_path_factory.mktemp("data"), count=COUNT))
-
-
-def folders(data: Path, home: Path) -> list[str]:
-    return [f"data={data}", f"out={home / 'out'}", f"packs={home / 'packs'}"]
-
-
-def test_a_dry_run_samples_few_photographs_and_leaves_no_files(data: Path, tmp_path: Path) -> None:
-    sets = "sets={shapes: 1.0, named: 1.0}"
+def test_a_dry_run_draws_its_photographs_and_leaves_no_files(tmp_path: Path) -> None:
+    folders = [f"data={tmp_path / 'no'}", f"out={tmp_path / 'out'}", f"packs={tmp_path / 'packs'}"]
     phases = "phases=[{after: 0.0, crop: 64, global_batch: 2}]"
-    recipe = read_as(TinyRecipe, "tiny-smoke", [*folders(data, tmp_path / "home"), sets, phases])
+    recipe = read_as(TinyRecipe, "tiny-smoke", [*folders, "sets={shapes: 1.0, named: 1.0}", phases])
 
-    rehearsal = rehearse_words(recipe, tmp_path)
+    rehearsal = TRAININGS["tiny"].rehearsal(recipe, tmp_path / "dry")
 
-    assert isinstance(rehearsal.trainer, TinyTrainer)
-    assert [len(source.pack) for source in rehearsal.trainer.sources] == [FEW, 2]
-    assert rehearsal.before.startswith(f"2 of 2 sets are decoded, once, into {tmp_path / 'home/packs'} (")
-    assert "texts are encoded: about " in rehearsal.before
-    assert rehearsal.seconds > 0
-    assert not (tmp_path / "home").exists()
+    assert rehearsal.before == f"2 of 2 sets are decoded, once, into {tmp_path / 'packs'}"
+    assert [path.name for path in tmp_path.iterdir()] == ["dry"]
     loss = rehearsal.trainer._loss(next(iter(rehearsal.trainer._batches(LocalPhase(64, 2)))))
     assert np.isfinite(loss.item())
