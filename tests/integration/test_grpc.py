@@ -38,19 +38,6 @@ def question(image: bytes = IMAGE, **fields: Any) -> pb.SegmentRequest:
     return pb.SegmentRequest(image=pb.Image(content=image), classes=classes, max_side=160, **fields)
 
 
-def test_masks_are_those_of_rest(stub: SegmentationStub, client: httpx.Client) -> None:
-    rest = client.post("/segment", files=form(IMAGE, *CLASSES, max_side=160)).json()
-
-    answer = stub.Segment(question(), timeout=SOON)
-
-    assert [(segment.label, segment.score, segment.area) for segment in answer.segments] == [
-        (segment["label"], segment["score"], segment["area"]) for segment in rest["segments"]
-    ]
-    assert [segment.mask.coco_rle.counts for segment in answer.segments] == [
-        segment["mask"]["counts"] for segment in rest["segments"]
-    ]
-
-
 def test_polygons_label_map_overlay_and_confidence_are_those_of_rest(
     stub: SegmentationStub, client: httpx.Client
 ) -> None:

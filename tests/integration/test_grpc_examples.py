@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 
 import grpc
-import httpx
 import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
@@ -31,19 +29,6 @@ def classes(image: bytes | None = None) -> list[pb.Class]:
     source = None if image is None else pb.Image(content=image)
     shown = pb.Example(image=source, box=pb.Box(**dict(zip(("x0", "y0", "x1", "y1"), ABOVE, strict=True))))
     return [pb.Class(name="above", examples=[shown]), pb.Class(name="building"), pb.Class(name="tree")]
-
-
-def test_an_example_finds_over_grpc_what_it_finds_over_rest(stub: SegmentationStub, client: httpx.Client) -> None:
-    listed = [{"name": "above", "examples": [{"box": list(ABOVE)}]}, "building", "tree"]
-    picture = {"base64": base64.b64encode(PHOTOGRAPH).decode()}
-    rest = client.post("/segment", json={"image": picture, "classes": listed}).json()
-
-    answer = stub.Segment(pb.SegmentRequest(image=pb.Image(content=PHOTOGRAPH), classes=classes()), timeout=SOON)
-
-    assert "above" in [segment.label for segment in answer.segments]
-    assert [(segment.label, segment.score, segment.mask.coco_rle.counts) for segment in answer.segments] == [
-        (segment["label"], segment["score"], segment["mask"]["counts"]) for segment in rest["segments"]
-    ]
 
 
 def test_frames_of_a_stream_are_asked_about_a_class_that_another_picture_shows(stub: SegmentationStub) -> None:

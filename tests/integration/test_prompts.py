@@ -59,56 +59,6 @@ def test_each_prompt_has_its_masks_best_first(client: httpx.Client) -> None:
         assert all(mask(segment).shape == (HEIGHT, WIDTH) for segment in found)
 
 
-def test_a_click_by_the_image_s_id_has_the_same_answer_and_runs_no_image_pass(client: httpx.Client) -> None:
-    first = ask(client, prompts=[{"points": [CLICK]}])
-
-    again = ask_again(client, first, prompts=[{"points": [CLICK]}])
-
-    assert again["segments"] == first["segments"]
-    assert (again["cache"]["features"], again["timings_ms"]["image"]) == (True, 0)
-    assert again["cache"]["text_misses"] == again["cache"]["text_hits"] == 0
-
-
-def test_a_prompt_s_answer_does_not_depend_on_its_neighbours(client: httpx.Client) -> None:
-    alone = ask(client, prompts=[{"box": BOX}])["segments"]
-
-    among = ask(client, prompts=[{"points": [CLICK]}, {"box": BOX}, {"box": [0, 0, 40, 40]}])["segments"]
-
-    second = [segment for segment in among if segment["prompt_index"] == 1]
-    unplaced = [{**segment, "id": 0, "prompt_index": 0} for segment in (*alone, *second)]
-    assert unplaced[: len(alone)] == unplaced[len(alone) :]
-
-
-def test_the_masks_of_grpc_are_those_of_rest(client: httpx.Client, server: Server) -> None:
-    rest = ask(client, prompts=[{"points": [CLICK, {"x": 1, "y": 1, "positive": False}]}, {"box": BOX}])
-    points = [pb.Point(x=CLICK["x"], y=CLICK["y"]), pb.Point(x=1, y=1, positive=False)]
-    box = pb.Box(x0=BOX[0], y0=BOX[1], x1=BOX[2], y1=BOX[3])
-    prompts = [pb.Prompt(points=points), pb.Prompt(box=box)]
-
-    with grpc.insecure_channel(server.grpc) as channel:
-        message = pb.SegmentRequest(image=pb.Image(id=rest["image_id"]), prompts=prompts)
-        answer = SegmentationStub(channel).Segment(message, timeout=SOON)
-
-    assert answer.task == pb.TASK_PROMPT
-    assert [(s.prompt_index, s.mask_index, s.quality, s.score) for s in answer.segments] == [
-        (s["prompt_index"], s["mask_index"], s["quality"], s["score"]) for s in rest["segments"]
-    ]
-    assert [s.mask.coco_rle.counts for s in answer.segments] == [s["mask"]["counts"] for s in rest["segments"]]
-
-
-def test_panoptic_segments_are_disjoint_and_say_what_is_a_thing(client: httpx.Client) -> None:
-    answer = ask(client, classes=["cat", "sky", "wall"], task="panoptic")
-
-    assert answer["task"] == "panoptic"
-    owners = np.sum([mask(segment) for segment in answer["segments"]], axis=0)
-    assert np.max(owners, initial=0) <= 1
-    assert {s["label"]: s["is_thing"] for s in answer["segments"]}.items() <= {
-        "cat": True,
-        "sky": False,
-        "wall": False,
-    }.items()
-
-
 def test_a_mask_is_corrected_over_rest_and_grpc(server: Server, client: httpx.Client) -> None:
     first = ask(client, prompts=[{"points": [CLICK]}])
     found = first["segments"][0]

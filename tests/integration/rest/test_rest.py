@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import base64
-import io
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests import coco, pictures
 from tests.integration.server import Server, form
@@ -64,54 +61,6 @@ def test_without_background_the_masks_cover_the_image(client: httpx.Client, name
     owners = np.sum([coco.decode(segment["mask"]) for segment in answer["segments"]], axis=0)
 
     assert np.all(owners == 1)
-
-
-def test_segments_keep_the_order_and_the_names_of_the_classes(client: httpx.Client) -> None:
-    answer = ask(client, photograph("china"), *SCENES["china"], background="false")
-
-    indices = [segment["class_index"] for segment in answer["segments"]]
-    assert indices == sorted(set(indices))
-    assert [segment["label"] for segment in answer["segments"]] == [SCENES["china"][index] for index in indices]
-    assert [segment["id"] for segment in answer["segments"]] == list(range(1, len(indices) + 1))
-
-
-def test_the_sky_is_above_the_temple(client: httpx.Client) -> None:
-    answer = ask(client, photograph("china"), "sky", "building", background="false")
-
-    masks = {segment["label"]: coco.decode(segment["mask"]) for segment in answer["segments"]}
-    rows = {label: np.nonzero(mask)[0].mean() for label, mask in masks.items()}
-    assert rows["sky"] < rows["building"]
-
-
-def test_a_threshold_drops_segments_below_it(client: httpx.Client) -> None:
-    every = ask(client, photograph("china"), *SCENES["china"])["segments"]
-    limit = sorted(segment["score"] for segment in every)[-1] - 0.001
-
-    kept = ask(client, photograph("china"), *SCENES["china"], threshold=limit)["segments"]
-
-    assert [segment["label"] for segment in kept] == [s["label"] for s in every if s["score"] >= limit]
-
-
-def test_background_words_of_the_request_take_pixels_away(client: httpx.Client) -> None:
-    alone = ask(client, photograph("china"), "building", background='{"words": []}')
-    beside = ask(client, photograph("china"), "building", background='{"words": ["sky", "tree"]}')
-
-    assert sum(s["area"] for s in beside["segments"]) < sum(s["area"] for s in alone["segments"])
-
-
-def test_an_overlay_of_a_wide_image_is_at_most_1280_pixels_wide(client: httpx.Client) -> None:
-    image = pictures.encoded(pictures.photograph("china").resize((1500, 600)), "JPEG")
-
-    answer = ask(client, image, "sky", overlay="true")
-
-    with Image.open(io.BytesIO(base64.b64decode(answer["overlay"]))) as picture:
-        assert picture.size == (1280, 512)
-
-
-def test_a_capped_input_keeps_the_size_of_the_masks(client: httpx.Client) -> None:
-    answer = ask(client, photograph("china"), "sky", background="false", max_side=64)
-
-    assert answer["segments"][0]["mask"]["size"] == answer["size"]
 
 
 def test_the_list_of_models_holds_the_cards(client: httpx.Client) -> None:

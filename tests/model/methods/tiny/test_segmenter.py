@@ -19,12 +19,11 @@ from lexiseg_model import catalogue
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.methods.tiny.asking import MAX_BATCH, ask
-from lexiseg_model.methods.tiny.prompt_head import MASKS, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Vocabulary
-from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
 Photographs = dict[str, NDArray[np.uint8]]
 
@@ -176,34 +175,6 @@ def test_settings_of_another_method_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(WeightsError, match=r"not those of tiny: (?s:.*)proposals\.grid"):
         catalogue.load_folder(folder, "cpu")
-
-
-BOX = Prompt(box=(10, 10, 40, 30))
-POINT = Prompt((Point(20, 20),))
-
-
-def test_a_lone_positive_point_has_four_answers(head: PromptHead, shared: SharedMaps) -> None:
-    [answer] = ask(head, shared, [POINT], (1.0, 1.0))
-
-    assert answer.masks.shape == (MASKS, HEIGHT // 4, WIDTH // 4)
-    assert answer.quality.shape == (MASKS,)
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        BOX,
-        Prompt((Point(20, 20),), (10, 10, 40, 30)),
-        Prompt((Point(20, 20), Point(30, 20))),
-        Prompt((Point(20, 20), Point(30, 20, False))),
-        Prompt((Point(20, 20, False),)),
-    ],
-    ids=["box", "box and point", "two points", "point and negative", "negative"],
-)
-def test_any_other_prompt_has_one(head: PromptHead, shared: SharedMaps, prompt: Prompt) -> None:
-    [answer] = ask(head, shared, [prompt], (1.0, 1.0))
-
-    assert len(answer.masks) == len(answer.quality) == 1
 
 
 def test_more_prompts_than_one_pass_holds_are_all_answered(head: PromptHead, shared: SharedMaps) -> None:
