@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -29,3 +32,64 @@ async def test_more_than_the_queue_holds_is_refused_with_a_time_to_come_again(sm
     statuses = {answer.status_code for answer in answers}
     assert statuses == {200, 429}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status_code == 429)
+
+
+N_CLASSES, N_SYNONYMS = 2048, 8  # as many as one request may bring
+ENOUGH = 60.0  # seconds
+
+
+def client_from(address: str, server: Server) -> httpx.AsyncClient:
+    """A client that the server sees under an address of the loopback's own."""
+    transport = httpx.AsyncHTTPTransport(local_address=address)
+    return httpx.AsyncClient(base_url=server.url, transport=transport, timeout=120)
+
+
+def strange_words(chance: random.Random) -> str:
+    """A question of as many new words as may be asked for."""
+    words = iter(lambda: f"{chance.getrandbits(48):012x}", "")
+    classes = [{"name": next(words), "synonyms": [next(words) for _ in range(N_SYNONYMS)]} for _ in range(N_CLASSES)]
+    return json.dumps({"classes": classes})
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[Server]:
+    """Refuses nobody because of what others have asked for."""
+    with Server(tmp_path / "log.jsonl", LEXISEG_DEADLINE_SECONDS="3600") as running:
+        yield running
+
+
+async def test_two_questions_of_thousands_of_new_words_hold_up_nobody_else(patient: Server) -> None:
+    image = pictures.encoded(pictures.small("chelsea", 96), "PNG")
+    question = form(image, "cat", "sofa")
+    async with (
+        client_from("127.0.0.2", patient) as modest,
+        client_from("127.0.0.3", patient) as first,
+        client_from("127.0.0.4", patient) as second,
+    ):
+
+        async def segments() -> list[Any]:
+            answer = await modest.post("/segment", files=question)
+            assert answer.status_code == 200, answer.text
+            found: list[Any] = answer.json()["segments"]
+            return found
+
+        alone = await segments()
+        chance = random.Random(13)
+        hostile = [
+            asyncio.ensure_future(client.post("/segment", files=form(image, request=strange_words(chance))))
+            for client in (first, second)
+        ]
+        async with asyncio.timeout(ENOUGH):  # until both are in the text tower
+            while 'lexiseg_stage_waiting{stage="text"} 1.0' not in (await modest.get("/metrics")).text:
+                await asyncio.sleep(0.02)
+
+        beside = [await segments() for _ in range(5)]
+
+        assert beside == [alone] * 5
+        assert not any(question.done() for question in hostile)
+        for question_of_many in hostile:
+            question_of_many.cancel()
+        await asyncio.gather(*hostile, return_exceptions=True)
+        async with asyncio.timeout(ENOUGH):
+            while "lexiseg_inflight 0.0" not in (await modest.get("/metrics")).text:
+                await asyncio.sleep(0.05)

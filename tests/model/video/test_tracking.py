@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.rle import encode_label_map
-from lexiseg_model.types import Segment
+from lexiseg_model.types import Prompt, Segment
+from lexiseg_model.video.appearance import FIRST, LATER, LATER_FRAMES
+from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE, Follower, Sight, Start
 from lexiseg_model.video.motion import Motion
 from lexiseg_model.video.tracking import Tracker
+from tests.model.stand_in import COLOURS, ColourSegmenter
+from tests.model.video.moving import HEIGHT, WIDTH, Corner, Mask, box, features, features_of, iou, scene, square
 
 SIZE = (20, 40)
 Frame = tuple[NDArray[np.uint8], tuple[Segment, ...]]
@@ -74,3 +80,147 @@ def test_without_motion_every_segment_is_new_and_no_number_is_given_twice() -> N
     tracker = begun((0, 2, 10))
 
     assert tracker.follow(*frame((0, 2, 10)), None, SIZE) == (2,)
+
+
+GOOD = 0.5  # intersection over union of a mask that is on its object; colours answer a box with nothing beside it
+
+
+@pytest.fixture
+def model() -> ColourSegmenter:
+    return ColourSegmenter(tasks=("prompt",))
+
+
+def shown(number: int, corner: Corner) -> Start:
+    return Start(number, Prompt(box=box(corner)))
+
+
+def mask_of(sight: Sight) -> Mask:
+    assert sight.mask is not None, f"object {sight.number} is lost"
+    mask = (sight.mask.masks[0] > 0).numpy()
+    assert mask.shape == (HEIGHT, WIDTH)
+    return np.asarray(mask, np.bool_)
+
+
+def test_an_object_is_followed_wherever_it_moves(model: ColourSegmenter) -> None:
+    follower = Follower()
+    path = [(2 + 2 * step, 4 + step) for step in range(20)]
+    (first,) = follower.step(model, features(model, red=path[0]), [shown(7, path[0])])
+
+    sights = [follower.step(model, features(model, red=corner)) for corner in path[1:]]
+
+    assert (first.number, first.start) == (7, 0)
+    for corner, (sight,) in zip(path[1:], sights, strict=True):
+        assert (sight.number, sight.start) == (7, None)
+        assert iou(mask_of(sight), square(corner)) > GOOD
+
+
+def test_objects_that_cross_keep_their_numbers(model: ColourSegmenter) -> None:
+    follower = Follower()
+    paths = [((4 + 3 * step, 8), (46 - 3 * step, 22)) for step in range(15)]
+    red, green = paths[0]
+    follower.step(model, features(model, red=red, green=green), [shown(1, red), shown(2, green)])
+
+    for red, green in paths[1:]:
+        sights = follower.step(model, features(model, red=red, green=green))
+
+    assert [sight.number for sight in sights] == [1, 2]
+    assert iou(mask_of(sights[0]), square(red)) > GOOD
+    assert iou(mask_of(sights[1]), square(green)) > GOOD
+
+
+def test_an_object_that_leaves_is_lost_and_found_where_it_comes_back(model: ColourSegmenter) -> None:
+    follower = Follower()
+    follower.step(model, features(model, red=(4, 4)), [shown(1, (4, 4))])
+
+    gone = [follower.step(model, features(model))[0] for _ in range(PATIENCE + 2)]
+    back = [follower.step(model, features(model, red=(48, 24)))[0] for _ in range(2)]
+
+    assert [sight.mask is None for sight in gone[PATIENCE - 1 :]] == [True] * 3
+    assert [sight.number for sight in (*gone, *back)] == [1] * (PATIENCE + 4)
+    assert iou(mask_of(back[-1]), square((48, 24))) > GOOD
+
+
+def test_an_object_that_is_hidden_for_a_moment_is_not_lost(model: ColourSegmenter) -> None:
+    follower = Follower()
+    follower.step(model, features(model, red=(20, 10)), [shown(1, (20, 10))])
+    follower.step(model, features(model))
+
+    (sight,) = follower.step(model, features(model, red=(22, 10)))
+
+    assert iou(mask_of(sight), square((22, 10))) > GOOD
+
+
+def test_something_else_in_its_place_is_not_the_object(model: ColourSegmenter) -> None:
+    follower = Follower()
+    follower.step(model, features(model, red=(20, 10)), [shown(1, (20, 10))])
+
+    for _ in range(PATIENCE):
+        (sight,) = follower.step(model, features(model, green=(20, 10)))
+
+    assert sight.mask is None
+
+
+def test_objects_come_and_go(model: ColourSegmenter) -> None:
+    follower = Follower()
+    frame = features(model, red=(4, 4), green=(40, 20))
+    alone = follower.step(model, frame, [shown(1, (4, 4))])
+    together = follower.step(model, frame, [shown(9, (40, 20))])
+    left = follower.step(model, frame, ends=[1, 5])
+
+    assert [sight.number for sight in alone] == [1]
+    assert [(sight.number, sight.start) for sight in together] == [(1, None), (9, 0)]
+    assert [sight.number for sight in left] == [9]
+    assert iou(mask_of(left[0]), square((40, 20))) > GOOD
+
+
+def test_memory_does_not_grow_with_the_frames(model: ColourSegmenter) -> None:
+    follower = Follower()
+    follower.step(model, features(model, red=(4, 4)), [shown(1, (4, 4))])
+    held = []
+    for step in range(40):
+        follower.step(model, features(model, red=(4 + step, 4 + step // 3)))
+        held.append(follower.nbytes)
+
+    n_channels = 4
+    most = 3 * (FIRST + LATER_FRAMES * LATER) * n_channels * np.dtype(np.float16).itemsize
+    assert 0 < max(held) <= most
+    follower.forget()
+    assert follower.nbytes == 0
+
+
+def test_too_many_objects_are_refused_and_the_others_stay(model: ColourSegmenter) -> None:
+    follower = Follower()
+    frame = features(model, red=(4, 4))
+    follower.step(model, frame, [shown(number, (4, 4)) for number in range(1, MAX_OBJECTS + 1)])
+
+    with pytest.raises(OptionError, match=f"at most {MAX_OBJECTS}"):
+        follower.step(model, frame, [shown(99, (4, 4))])
+    sights = follower.step(model, frame, [shown(99, (4, 4))], ends=[1])
+
+    assert [sight.number for sight in sights] == [*range(2, MAX_OBJECTS + 1), 99]
+
+
+def test_an_object_that_comes_nearer_grows(model: ColourSegmenter) -> None:
+    follower, sides = Follower(), range(10, 33)
+    for side in sides:
+        grown = square((20, 4), side)
+        rgb = scene()
+        rgb[grown] = (255, 0, 0)
+        starts = [] if len(follower) else [Start(1, Prompt(box=box((20, 4), side)))]
+        (sight,) = follower.step(model, features_of(model, rgb), starts)
+
+    assert iou(mask_of(sight), grown) > GOOD
+    assert mask_of(sight).sum() > 2 * sides[0] ** 2
+
+
+def test_of_a_mask_in_pieces_the_largest_is_followed(model: ColourSegmenter) -> None:
+    follower = Follower()
+    follower.step(model, features(model, red=(20, 10)), [shown(1, (20, 10))])
+    rgb = scene(red=(20, 10))
+    rgb[:, 27:29] = COLOURS["blue"]  # a gap: 7 columns on its left, 3 on its right
+    pieces = (rgb == COLOURS["red"]).all(-1)
+
+    (sight,) = follower.step(model, features_of(model, rgb))
+
+    assert not mask_of(sight)[:, 29:].any()
+    assert iou(mask_of(sight), pieces & (np.arange(WIDTH) < 27)) > GOOD

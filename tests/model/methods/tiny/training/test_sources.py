@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.features import Features
+from lexiseg_model.methods.tiny.training.boxes import Box, boxed_photographs, cut_boxes
 from lexiseg_model.methods.tiny.training.recipe import TEXTS
-from lexiseg_model.methods.tiny.training.sources import packed
+from lexiseg_model.methods.tiny.training.sources import caption_concepts, packed
 from lexiseg_model.methods.tiny.training.texts import TextBook
+from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.types import Prompt
 from tests.model.methods.tiny.training.shapes import CLASSES, write_shapes
-from tests.model.methods.tiny.training.weak import write_boxes, write_names
+from tests.model.methods.tiny.training.weak import SIZE, write_boxes, write_names
 
 BOOK = TextBook.read(TEXTS)
 
@@ -59,3 +69,79 @@ def test_an_unusable_mask_is_skipped_and_reported(tmp_path: Path, capsys: pytest
     assert "shapes: 1 sample" in said
     assert f"{broken}: is 5 x 5, its photograph" in said
     assert str(broken) in (tmp_path / "packs/shapes.skipped.jsonl").read_text()
+
+
+IMAGE = np.zeros((*SIZE, 3), np.uint8)
+
+
+class Filling:
+    """Cuts the whole box out, or what is left of it; its quality is told."""
+
+    def __init__(self, quality: float = 0.9, shrink: int = 0, edge: float = -8.0) -> None:
+        self.quality, self.shrink, self.edge = quality, shrink, edge
+
+    def encode(self, rgb: NDArray[np.uint8], options: object) -> Features:
+        return cast(Features, None)
+
+    def prompt(self, features: object, prompts: list[Prompt]) -> list[PromptMasks]:
+        answers = []
+        for prompt in prompts:
+            assert prompt.box is not None
+            x0, y0, x1, y1 = (int(side) for side in prompt.box)
+            logits = torch.full((1, *SIZE), self.edge)
+            logits[:, y0 + self.shrink : y1 - self.shrink, x0 + self.shrink : x1 - self.shrink] = 8.0
+            answers.append(PromptMasks(logits, torch.tensor([self.quality])))
+        return answers
+
+
+def cut(head: Filling, *boxes: Box, complete: bool = True) -> NDArray[np.uint8]:
+    return cut_boxes(cast(Segmenter, head), IMAGE, list(boxes), complete)
+
+
+CAT = Box(1, (10.0, 10.0, 40.0, 40.0))
+
+
+def test_a_confident_mask_gets_its_class_and_the_rest_is_background() -> None:
+    mask = cut(Filling(), CAT)
+
+    assert (mask[10:40, 10:40] == 1).all()
+    assert (mask == 1).sum() == 900
+    assert mask[0, 0] == 0
+
+
+@pytest.mark.parametrize("head", [Filling(quality=0.3), Filling(shrink=10)], ids=["poor", "smaller than its box"])
+def test_an_unreliable_mask_is_ignored(head: Filling) -> None:
+    mask = cut(head, CAT)
+
+    assert (mask[10:40, 10:40] == IGNORE).all()
+    assert mask[0, 0] == 0
+
+
+def test_a_crowded_photograph_contributes_only_its_labels(tmp_path: Path) -> None:
+    photographs = list(boxed_photographs(write_boxes(tmp_path) / "boxed", cast(Segmenter, Filling()), frozenset(), {}))
+
+    assert [photograph.present for photograph in photographs] == [("cat",), ("dog",), ()]
+    assert [photograph.mask is None for photograph in photographs] == [False, True, False]
+
+
+CAPTION_BOOK = TextBook(
+    templates=["{}"], synonyms={"sea": ["ocean"]}, overlaps=[], rare=[], nouns=["grass", "sea", "bench", "road"]
+)
+
+
+@pytest.mark.parametrize(
+    ("caption", "concepts"),
+    [
+        ("A dog on the grass.", ("grass",)),
+        ("Waves of the OCEAN, and benches", ("sea", "bench")),
+        ("A grasshopper abroad", ()),
+        ("A broad roadside", ()),
+    ],
+)
+def test_a_caption_names_concepts_by_whole_words_synonyms_and_plurals(
+    tmp_path: Path, caption: str, concepts: tuple[str, ...]
+) -> None:
+    listing = tmp_path / "captions.json"
+    listing.write_text(json.dumps({"000.jpg": {"captions": ["Something.", caption]}}))
+
+    assert caption_concepts(listing, CAPTION_BOOK) == {"000": concepts}
