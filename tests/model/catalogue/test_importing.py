@@ -165,19 +165,6 @@ def test_a_package_with_an_entry_point_is_a_method_with_a_bundled_model() -> Non
     assert isinstance(catalogue.load("acme", device="cpu"), ColourSegmenter)
 
 
-@pytest.mark.usefixtures("acme")
-def test_a_third_party_method_imports_its_own_files(tmp_path: Path) -> None:
-    (tmp_path / "palette.txt").write_text("1 0 0")
-
-    imported("acme", "mine", tmp_path / "models", palette=tmp_path / "palette.txt")
-
-    segmenter = catalogue.load("mine", models_dir=tmp_path / "models", device="cpu")
-    assert isinstance(segmenter, ColourSegmenter)
-    assert (segmenter.card.name, segmenter.card.lineage) == ("mine", "Imported.")
-    with pytest.raises(OptionError, match="--method acme needs --palette, a file of colours"):
-        imported("acme", "other", tmp_path / "models")
-
-
 def test_an_entry_point_without_its_package_takes_nothing_else_away(tmp_path: Path) -> None:
     folder = tmp_path / "models" / "mine"
     folder.mkdir(parents=True)
