@@ -136,12 +136,12 @@ def test_several_paths_are_one_source(tmp_path: Path) -> None:
     [
         ("captions.json", "[]", r'expected \{"STEM"'),
         ("captions.json", "{", "is not JSON"),
-        ("captions.json", "{}", "has no captions_of"),
-        ("captions.json", '{"a": {"captions": "one"}}', "'a': expected a list of captions_of, got 'one'"),
+        ("captions.json", "{}", "has no captions"),
+        ("captions.json", '{"a": {"captions": "one"}}', "'a': expected a list of captions, got 'one'"),
         ("pairs.csv", "url,caption\nhttp://x,one\n", r"the columns \['url', 'caption'\]; expected one of image, "),
         ("pairs.csv", "", "the columns"),
-        ("pairs.csv", "image,caption\n", "has no captions_of"),
-        ("pairs.json", "[]", "not a file of COCO's captions_of"),
+        ("pairs.csv", "image,caption\n", "has no captions"),
+        ("pairs.json", "[]", "not a file of COCO's captions"),
         ("readme.txt", "hello", "holds no pairs; expected"),
     ],
 )

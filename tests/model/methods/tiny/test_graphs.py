@@ -16,8 +16,9 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.export import manifest
 from lexiseg_model.export.manifest import FOLDER
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.weights import BUNDLED_FOLDER, TinyState, filled
+from lexiseg_model.methods.tiny.weights import BUNDLED as WEIGHTS_FILE
 from lexiseg_model.methods.tiny.weights import FOLDER as BUNDLED
+from lexiseg_model.methods.tiny.weights import TinyState, filled
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt, Runtime
 from tests.model.conftest import Photographs
@@ -108,7 +109,7 @@ NETWORK = "d5a8095632c862c6c20798a71817ecca94d2e9e3a384936074802f814519c17c"
 
 def test_the_bundled_network_is_the_one_the_prompt_head_was_trained_on() -> None:
     total = hashlib.sha256()
-    for name, value in sorted(TinyState.of(load_file(BUNDLED_FOLDER)).network.items()):
+    for name, value in sorted(TinyState.of(load_file(WEIGHTS_FILE)).network.items()):
         total.update(f"{name} {value.dtype} {list(value.shape)}".encode())
         total.update(value.numpy().tobytes())
 
