@@ -17,7 +17,6 @@ from torch import Tensor, nn
 MEAN = (123.7, 116.3, 103.5)  # of 0..255 RGB, the ImageNet statistics
 STD = (58.4, 57.1, 57.4)
 STRIDE = 4  # pixels of the input per cell of the pixel map
-MULTIPLE = 32  # both input sides must divide by it: five halvings
 WIDTHS = (48, 96, 192, 384)
 BLOCKS = (1, 2, 4, 2)
 EMBEDDING = 96
