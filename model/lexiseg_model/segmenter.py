@@ -321,6 +321,10 @@ class Segmenter(ABC):
         """Parts of the image for the refinement `regions`. Raises OptionError where the method has none."""
         raise OptionError(f"{self.card.name} has no regions; refine must be one of {', '.join(self.card.refinements)}")
 
+    def region_map(self, features: Features) -> Tensor | None:
+        """Regions [h, w] of integers, 0 for none, which `regions` gives the label of most cells; None: they vote."""
+        return None
+
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
         """Encode what parts of an image show: rows [R, E] fp16 in the method's own space, to be cached like text rows.
 

@@ -80,6 +80,17 @@ class DinoTower(nn.Module):
         normed: Tensor = self.vit.norm(tokens)
         return normed
 
+    def queries_and_keys(self, images: Tensor) -> Tensor:
+        """[N, 3, H, W] -> [N, C, H/patch, W/patch], their sum in the last block of DINO. Raises as `forward`."""
+        grid = self._grid(images)
+        tokens = self._embed(images, grid)
+        *blocks, last = self.vit.blocks
+        for block in blocks:
+            tokens = block(tokens)
+        norm, qkv = (last.get_submodule(name) for name in ("norm1", "attn.qkv"))
+        queries, keys, _ = qkv(norm(tokens)).chunk(3, dim=-1)
+        return patch_map((queries + keys)[:, 1:], grid)
+
     def _grid(self, images: Tensor) -> tuple[int, int]:
         patch = self.kind.patch
         height, width = images.shape[2:]

@@ -68,6 +68,9 @@ class Exportable(Segmenter):
         """The heavy pass in the model's own number type: uint8 tiles [N, 3, s, t] to a tuple of tensors [N, ...].
 
         It is taken of a model loaded as exact, hence float32.
+
+        Raises:
+            ExportError: the pass is more than one network.
         """
 
     def parts(self) -> list[Part]:

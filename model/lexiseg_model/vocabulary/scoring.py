@@ -19,6 +19,7 @@ from lexiseg_model.vocabulary.bank import bank_of
 
 LOG_OF_NOTHING = -20.0
 MAX_BEHIND = 8.0  # bound of a class's lack of presence, a logarithm
+MAX_AT_FULL_SIZE = 2**26  # logits of classes and pixels: a quarter of a gigabyte
 MARGIN = 1e-3  # logits by which a row that must not win stays behind; more than any rounding
 Steady = Callable[[Tensor], Tensor]  # averages the logits of a frame with those of the frames before
 
@@ -61,7 +62,8 @@ def score_vocabulary(
         patches, picture = segmenter.patches(features), segmenter.colours(features)
         logits = refine_logits(logits, partial(lposs.refine, patches=patches, picture=picture))
     elif refine == "regions":
-        logits = vote(logits, segmenter.regions(features))
+        parts, size = segmenter.region_map(features), features.size
+        logits = vote(logits, segmenter.regions(features)) if parts is None else by_most(logits, parts, size)
     if specks or not tidy:
         return logits
     # The average must stay as it is for the next frame.
@@ -157,6 +159,33 @@ def vote(logits: Tensor, regions: Regions) -> Tensor:
     votes = (views * regions.weight) @ share  # [K, N] x [N, h*w]
     voted = (own + votes) / (1 + regions.weight @ share)
     return voted.clamp_min(math.exp(LOG_OF_NOTHING)).log().view_as(logits)
+
+
+def by_most(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Tensor:
+    """Give every region the label of most of its cells, by exchanging logits where another label wins.
+
+    Args:
+        logits: [K, h, w].
+        regions: [h', w'] of integers, 0 for none.
+        size: (H, W) of the image.
+
+    Returns:
+        Logits [K, H, W], or [K, h', w'] where that would be more than `MAX_AT_FULL_SIZE` numbers.
+    """
+    shape = size if len(logits) * math.prod(size) <= MAX_AT_FULL_SIZE else (regions.shape[0], regions.shape[1])
+    logits = F.interpolate(logits[None], size=shape, mode="bilinear", align_corners=False)[0]
+    regions = F.interpolate(regions[None, None].double(), size=shape, mode="nearest")[0, 0].long().to(logits.device)
+    best, winner = logits.max(0)
+    wanted = label_of_most(winner, regions, len(logits))
+    own = logits.gather(0, wanted[None])
+    return logits.scatter_(0, winner[None], own).scatter_(0, wanted[None], best[None])
+
+
+def label_of_most(labels: Tensor, regions: Tensor, n_labels: int) -> Tensor:
+    """Labels [h, w] after each region took the label of most of its cells, the lowest of equal ones."""
+    places = (regions * n_labels + labels).flatten()
+    counts = torch.bincount(places, minlength=(int(regions.max()) + 1) * n_labels).view(-1, n_labels)
+    return torch.where(regions > 0, counts.argmax(1)[regions], labels)
 
 
 def _too_low_to_win(logits: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ PAPERS = ("tcl", "unpair-seg", "s-seg")
 HERE = Path(__file__).parent
 POLICY_DATA = Path(__file__).parents[2] / "methods" / "dense_clip" / "data"
 # Policies whose authors released no class files of their own, and whose files they use.
-NAMES_OF = {"naclip": "sclip"}
+NAMES_OF = {"naclip": "sclip", "corrclip": "proxyclip"}
 # Methods whose cards state size and windows.
 SLIDING_METHODS = frozenset({"tcl", "dense_clip", "s_seg"})
 
@@ -158,7 +158,7 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
             "title": f"{policy}, as its authors ran it",
             "source": entry["source"],
             "notes": class_names["notes"],
-            "refine": "pamr" if entry["settings"]["pamr_iterations"] else "none",
+            "refine": "regions" if policy == "corrclip" else "pamr" if entry["settings"]["pamr_iterations"] else "none",
             "datasets": {
                 dataset: _rule(dataset, entry["settings"] | own, class_names[NAMES_OF.get(policy, policy)])
                 for dataset, own in entry["datasets"].items()

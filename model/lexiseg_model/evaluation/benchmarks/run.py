@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from lexiseg_model.masks import pamr
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.rows import KnownRows
-from lexiseg_model.vocabulary.scoring import refine_logits
+from lexiseg_model.vocabulary.scoring import label_of_most, refine_logits
 
 Reading = tuple[NDArray[np.uint8], Labels]  # a photograph [H, W, 3] and its labels [H, W]
 
@@ -101,7 +102,14 @@ class _BenchmarkJudge:
                 if self._refine == "pamr":
                     return self._reduce_refined(scores, features)
             nobody = self._nobody_of(features, scores) if self._has_nobody else None
-            return reduce_to_labels(scores, features.size, self._reduction(self._scale, nobody))
+            labels = reduce_to_labels(scores, features.size, self._reduction(self._scale, nobody))
+            regions = segmenter.region_map(features) if self._refine == "regions" else None
+            return labels if regions is None else self._by_regions(labels, regions)
+
+    def _by_regions(self, labels: NDArray[np.uint16], regions: Tensor) -> NDArray[np.uint16]:
+        there = F.interpolate(regions[None, None].double(), size=labels.shape, mode="nearest")[0, 0].long().cpu()
+        corrected = label_of_most(torch.from_numpy(labels.astype(np.int64)), there, self._n_classes)
+        return corrected.numpy().astype(np.uint16)
 
     def _reduce_refined(self, scores: Tensor, features: Features) -> NDArray[np.uint16]:
         """PAMR for methods without a refinement of their own: the background competes before it."""

@@ -12,9 +12,9 @@ from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.clip.dino import dino_from_file
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.errors import OptionError
-from lexiseg_model.methods.dense_clip.network import DenseNetwork
+from lexiseg_model.methods.dense_clip.segmenter import image_tower
 from lexiseg_model.methods.dense_clip.settings import PolicyName, card_settings, known_policy, published_policy
-from lexiseg_model.methods.dense_clip.stored import flat_state
+from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
 
 
 def _policy(written: str) -> PolicyName:
@@ -26,11 +26,14 @@ class Options(ImportOptions):
 
     clip: tuple[Path, ...] = Field(min_length=1, description="CLIP's towers, in one file or two")
     policy: Annotated[PolicyName, BeforeValidator(_policy)] = Field(
-        "naclip", description="maskclip, sclip, naclip or proxyclip; default: naclip"
+        "naclip", description="maskclip, sclip, naclip, proxyclip or corrclip; default: naclip"
     )
     architecture: str = Field("ViT-B-16", description="open_clip's name of the CLIP; default: ViT-B-16")
     activation: Literal["quickgelu", "gelu"] | None = Field(None, description="where the file does not tell")
-    proxy: Path | None = Field(None, description="of policy proxyclip: weights of DINO ViT-B/8")
+    proxy: Path | None = Field(None, description="of policies proxyclip and corrclip: weights of DINO ViT-B/8")
+    proposals: str | None = Field(
+        None, description="of policy corrclip: the model whose masks it takes; default: sam2.1-hiera-large"
+    )
 
     @property
     def archives(self) -> tuple[Path, ...]:
@@ -45,19 +48,25 @@ def read(options: Options) -> Imported:
         OptionError: a file belongs to another policy, or one is missing.
     """
     policy, proxy = options.policy, options.proxy
-    if (proxy is not None) != (policy == "proxyclip"):
+    published = published_policy(policy).settings
+    if (proxy is not None) != published.has_proxy:
         got = "no file" if proxy is None else str(proxy)
-        raise OptionError(f"--policy proxyclip and --proxy belong together; got --policy {policy} and {got}")
+        raise OptionError(f"--proxy belongs to --policy proxyclip and corrclip; got --policy {policy} and {got}")
+    if options.proposals is not None and policy != "corrclip":
+        raise OptionError(f"--proposals belongs to --policy corrclip; got --policy {policy}")
     quick_gelu = None if options.activation is None else options.activation == "quickgelu"
     towers = from_files(
         options.architecture, options.clip, quick_gelu=quick_gelu, unmarked=True, allow_torchscript=True
     )
-    tower = None if proxy is None else dino_from_file(published_policy(policy).settings.proxy, proxy)
+    tower = None if proxy is None else dino_from_file(published.proxy, proxy)
     with naming_files(*options.clip):  # a tower whose last block cannot be opened, before anything is written
-        DenseNetwork(towers.visual, published_policy(policy).settings, tower)
+        image_tower(Parts(towers, tower, ""), published)
     card = own_card("dense_clip")
-    changes = card_settings(card, policy, towers.architecture, towers.quick_gelu) | {
+    changes = card_settings(card, policy, towers.architecture, towers.quick_gelu, options.proposals) | {
         "summary": f"Policy {policy} in the last block of {towers.architecture}; training-free.",
         "lineage": imported_from(*options.clip, proxy),
     }
+    if policy == "corrclip":
+        proposals = options.proposals or published.proposals
+        changes |= {"licence": f"{card.licence} Masks of {proposals}: its terms hold, too.", "commercial_use": "ask"}
     return Imported(card.model_copy(update=changes), flat_state(towers, tower))

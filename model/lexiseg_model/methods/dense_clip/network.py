@@ -68,7 +68,7 @@ def attention_policy(settings: DenseClipSettings) -> policies.AttentionPolicy:
     """What happens in the last block.
 
     Raises:
-        OptionError: ProxyCLIP's attention is not of this kind.
+        OptionError: ProxyCLIP's and CorrCLIP's attention is not of this kind.
     """
     by_name: dict[str, policies.AttentionPolicy] = {
         "maskclip": policies.MaskClip(),

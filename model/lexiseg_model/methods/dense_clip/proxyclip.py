@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.clip.vision import Tokens, last_block, patch_map, project
+from lexiseg_model.clip.vision import Grid, Tokens, last_block, patch_map, project
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.dense_clip.policies import Heads
 
@@ -46,11 +46,8 @@ def proxy_map(
     if proxy.ndim != 4 or len(proxy) != len(entering.tokens):
         raise ShapeError(f"expected proxy maps [{len(entering.tokens)}, C, h, w], got {list(proxy.shape)}")
     block = last_block(visual)
-    # Residual and feed-forward layer are dropped, as is the class token.
-    values = Heads(block.attn, block.ln_1(entering.tokens[:, 1:])).values()
-    plane = patch_map(values.transpose(1, 2).flatten(2), entering.grid)
     grid = (proxy.shape[2], proxy.shape[3])
-    plane = F.interpolate(plane, size=grid, mode="bilinear")
+    plane = values_on(visual, entering, grid)  # residual and feed-forward layer are dropped, as is the class token
     # One image at a time: the mean similarity is the image's own, whatever else is in the batch.
     mixed = torch.stack(
         [
@@ -59,6 +56,13 @@ def proxy_map(
         ]
     )
     return patch_map(project(visual, block.ls_1(block.attn.out_proj(mixed))), grid)
+
+
+def values_on(visual: VisionTransformer, entering: Tokens, grid: Grid) -> Tensor:
+    """Values of the last block's patches on another grid (h, w), bilinear: [N, width, h, w]."""
+    block = last_block(visual)
+    values = Heads(block.attn, block.ln_1(entering.tokens[:, 1:])).values()
+    return F.interpolate(patch_map(values.transpose(1, 2).flatten(2), entering.grid), size=grid, mode="bilinear")
 
 
 def proxy_attention(proxy: Tensor, beta: float = BETA, gamma: float = GAMMA) -> Tensor:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from open_clip.timm_model import TimmModel
+from torch import Tensor, nn
 
-from lexiseg_model.catalogue.weights import settings_of
+from lexiseg_model.catalogue import models
+from lexiseg_model.catalogue.weights import image_digest, settings_of
+from lexiseg_model.clip import windowed
 from lexiseg_model.clip.patch_text import ImageTower, PatchTextSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import WeightsError
+from lexiseg_model.errors import ExportError, WeightsError
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
+from lexiseg_model.masks.windows import place_windows
+from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, nearest
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
+from lexiseg_model.methods.dense_clip.proposed import region_map
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
 from lexiseg_model.methods.dense_clip.timm_tower import TimmTower
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 
 
@@ -29,6 +40,56 @@ class DenseClipSegmenter(PatchTextSegmenter):
         super().__init__(tower, texts, settings, card, parts.digest, execution)
 
 
+class CorrClipSegmenter(DenseClipSegmenter):
+    """CorrCLIP over the masks of another model, which sees the whole picture before CLIP sees its windows.
+
+    A tile is a picture, as large as it came within the card's longer side. Its regions are found at that size, its
+    windows are cut from the canvas, and `regions` [H, W] of the canvas are kept for the label of most of their pixels.
+    """
+
+    def __init__(
+        self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution, masks_of: Segmenter
+    ) -> None:
+        mixed = parts._replace(digest=image_digest(card, parts.digest + masks_of.digest))
+        super().__init__(mixed, settings, card, execution)
+        self._masks_of = masks_of
+        self.buckets = ((card.input.short_side, card.input.short_side),)
+
+    def image_network(self) -> nn.Module:
+        raise ExportError(f"{self.card.name} cannot be written as ONNX: its regions come from another model")
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        sides = {"short_side": max(self.card.input.short_side, min(picture_size(rgb)))}
+        limits = self.card.input.model_copy(update=sides)
+        return windowed.plan_windows(rgb, limits, None, None, options, self._execution.precision)
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        passes = [self._encode_picture(np.ascontiguousarray(tile.transpose(1, 2, 0))) for tile in tiles]
+        return tuple(torch.stack(parts) for parts in zip(*passes, strict=True))
+
+    def _encode_picture(self, rgb: NDArray[np.uint8]) -> tuple[Tensor, Tensor, Tensor]:
+        """`patches` [N, D, h, w] of the windows, `regions` int16 [H, W] and `guide` uint8 [3, H, W] of the canvas."""
+        sides = {"short_side": min(self.card.input.short_side, min(picture_size(rgb)))}
+        limits, precision = self.card.input.model_copy(update=sides), self._execution.precision
+        plan = windowed.plan_windows(rgb, limits, self._window, self._stride, precision=precision)
+        layout, device = windowed.layout_of(plan), self._execution.device
+        regions = nearest(region_map(self._masks_of, rgb), layout.canvas).to(device)
+        windows = zip(torch.from_numpy(plan.tiles), windowed.windows_of(regions[None], layout), strict=True)
+        patches = torch.cat([self.tower(tile[None].to(device), labels)[0] for tile, labels in windows])
+        return windowed.as_kept((patches,), precision)[0], regions.short(), windowed.canvas_of(plan)
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        patches, regions, guide = (part[0].clone() for part in tile_features)
+        canvas = (guide.shape[1], guide.shape[2])
+        layout = place_windows(canvas, self._window or max(canvas), self._stride or max(canvas))
+        return Features(plan.size, {"patches": patches, "regions": regions, "guide": guide}, layout)
+
+    def region_map(self, features: Features) -> Tensor:
+        return features.tensors["regions"].long()
+
+
 def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
     """CLIP's under its policy, or timm's as it is.
 
@@ -37,7 +98,8 @@ def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
     """
     visual = parts.towers.visual
     if not isinstance(visual, TimmModel):
-        return DenseNetwork(visual, settings, parts.proxy)
+        kind = CorrClipTower if settings.policy == "corrclip" else DenseNetwork
+        return kind(visual, settings, parts.proxy)
     if settings.policy != "maskclip":
         raise WeightsError(f"{settings.architecture} knows the policy maskclip alone; got {settings.policy}")
     return TimmTower(visual, settings.normalisation)
@@ -50,7 +112,14 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmen
         WeightsError: the weights are missing, damaged, or of another model.
     """
     settings = settings_of(card, DenseClipSettings)
-    return DenseClipSegmenter(open_parts(folder, card, settings), settings, card, execution)
+    parts = open_parts(folder, card, settings)
+    if settings.policy != "corrclip":
+        return DenseClipSegmenter(parts, settings, card, execution)
+    beside = None if card.weights_sha256 is None else folder.parent
+    masks_of = models.load(
+        settings.proposals, models_dir=beside, device=str(execution.device), text_tower=execution.text_tower
+    )
+    return CorrClipSegmenter(parts, settings, card, execution, masks_of)
 
 
 def require_weights(card: ModelCard) -> None:
@@ -60,3 +129,6 @@ def require_weights(card: ModelCard) -> None:
         WeightsError: they cannot be had; the message says the two ways to provide them.
     """
     fetch_from_hub(card)
+    settings = settings_of(card, DenseClipSettings)
+    if settings.policy == "corrclip":
+        models.require(settings.proposals)

@@ -18,7 +18,7 @@ from lexiseg_model.types import DinoName, ModelCard
 
 DATA = Path(__file__).parent / "data"
 
-PolicyName = Literal["maskclip", "sclip", "naclip", "proxyclip"]
+PolicyName = Literal["maskclip", "sclip", "naclip", "proxyclip", "corrclip"]
 
 
 class DenseClipSettings(PatchTextSettings):
@@ -33,7 +33,12 @@ class DenseClipSettings(PatchTextSettings):
     gaussian_std: float = Field(5.0, gt=0, description="NACLIP's neighbourhood, in patches")
     beta: float = Field(1.2, gt=0, description="ProxyCLIP: similarity times this mean is where attention begins")
     gamma: float = Field(3.0, gt=0, description="ProxyCLIP: sharpness of attention")
-    proxy: DinoName = Field("dino_vitb8", description="ProxyCLIP: the tower that says what belongs together")
+    proxy: DinoName = Field("dino_vitb8", description="ProxyCLIP, CorrCLIP: the tower that says what belongs together")
+    proposals: str = Field("sam2.1-hiera-large", description="CorrCLIP: name of the model whose masks it takes")
+
+    @property
+    def has_proxy(self) -> bool:
+        return self.policy in ("proxyclip", "corrclip")
 
 
 class PublishedPolicy(BaseModel):
@@ -68,7 +73,7 @@ def published_policy(policy: str, dataset: str | None = None) -> PublishedPolicy
     """A method as published.
 
     Args:
-        policy: `maskclip`, `sclip`, `naclip` or `proxyclip`.
+        policy: one of `PolicyName`.
         dataset: a vocabulary's name, for what the authors set differently there; None for the method's own.
 
     Raises:
@@ -85,18 +90,20 @@ def published_policy(policy: str, dataset: str | None = None) -> PublishedPolicy
     return PublishedPolicy(settings=DenseClipSettings(policy=name, **settings), background_words=words, **sides)
 
 
-def card_settings(card: ModelCard, policy: PolicyName, architecture: str, quick_gelu: bool) -> dict[str, Any]:
+def card_settings(
+    card: ModelCard, policy: PolicyName, architecture: str, quick_gelu: bool, proposals: str | None = None
+) -> dict[str, Any]:
     """What changes on a card when weights from a file are served under a policy, by the card's field names."""
     published = published_policy(policy)
-    settings = published.settings.model_copy(
-        update={"architecture": architecture, "pretrained": None, "quick_gelu": quick_gelu}
-    )
+    changes = {"architecture": architecture, "pretrained": None, "quick_gelu": quick_gelu}
+    settings = published.settings.model_copy(update=changes | ({"proposals": proposals} if proposals else {}))
     sides = {"short_side": published.short_side, "long_side": published.long_side}
     return {
         "settings": settings.model_dump(mode="json"),
         "input": card.input.model_copy(update=sides),
         "background": card.background.model_copy(update={"words": list(published.background_words)}),
-        "refine": "pamr" if settings.pamr_iterations else "none",
+        "refine": "regions" if policy == "corrclip" else "pamr" if settings.pamr_iterations else "none",
+        "refinements": ["none", "pamr", "lposs", *(["regions"] if policy == "corrclip" else [])],
         "embedding": configuration(architecture)["embed_dim"],
         "text_tower": f"CLIP {architecture}",
     }

@@ -1,6 +1,6 @@
 """The weights of a dense CLIP model: from a model directory or from the hub, and back into one flat state.
 
-One file holds `clip.*` in open_clip's names and, for ProxyCLIP, `proxy.*` in timm's.
+One file holds `clip.*` in open_clip's names and, for ProxyCLIP and CorrCLIP, `proxy.*` in timm's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Pa
         return _from_hub(card, settings)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
     towers = from_state(settings.architecture, _part(state, CLIP), quick_gelu=bool(settings.quick_gelu))
-    proxy = dino_from_state(settings.proxy, _part(state, PROXY)) if settings.policy == "proxyclip" else None
+    proxy = dino_from_state(settings.proxy, _part(state, PROXY)) if settings.has_proxy else None
     return Parts(towers, proxy, image_digest(card, card.weights_sha256))
 
 
@@ -60,13 +60,13 @@ def fetch_from_hub(card: ModelCard) -> None:
     settings = settings_of(card, DenseClipSettings)
     hub_file(settings.architecture, _tag(card, settings))
     tokenizer(settings.architecture)
-    if settings.policy == "proxyclip":
+    if settings.has_proxy:
         dino_from_hub(settings.proxy)
 
 
 def _from_hub(card: ModelCard, settings: DenseClipSettings) -> Parts:
     towers = from_hub(settings.architecture, _tag(card, settings), quick_gelu=settings.quick_gelu)
-    proxy = dino_from_hub(settings.proxy) if settings.policy == "proxyclip" else None
+    proxy = dino_from_hub(settings.proxy) if settings.has_proxy else None
     return Parts(towers, proxy, image_digest(card, state_digest(flat_state(towers, proxy))))
 
 

@@ -2,29 +2,60 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from lexiseg_model import catalogue
+from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.device import Execution
-from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
+from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
-from lexiseg_model.types import InputSize, Precision
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import InputSize, ModelCard, Precision
 from tests.model.clip import small
+from tests.model.stand_in import ColourSegmenter
+from tests.model.tasks.asking import ALL
 
 SETTINGS = DenseClipSettings(
     architecture=small.ARCHITECTURE, pretrained=None, quick_gelu=False, window=32, stride=16, templates="tcl9"
 )
 
 
-def segmenter(precision: Precision = "exact") -> DenseClipSegmenter:
-    """NACLIP's attention, windows of four by four patches."""
-    card = catalogue.read_card(catalogue.bundled()["dense-clip"]).model_copy(
+def _card(name: str, settings: DenseClipSettings) -> ModelCard:
+    return catalogue.find(name).card.model_copy(
         update={
             "input": InputSize(short_side=48, long_side=160, multiple=small.PATCH),
-            "settings": SETTINGS.model_dump(mode="json"),
+            "settings": settings.model_dump(mode="json"),
             "embedding": 16,
         }
     )
+
+
+def segmenter(precision: Precision = "exact") -> DenseClipSegmenter:
+    """NACLIP's attention, windows of four by four patches."""
     parts = Parts(small.towers(), None, "small")
-    return DenseClipSegmenter(parts, SETTINGS, card, Execution(torch.device("cpu"), precision))
+    return DenseClipSegmenter(parts, SETTINGS, _card("dense-clip", SETTINGS), Execution(torch.device("cpu"), precision))
+
+
+@cache
+def dino(seed: int = 0) -> DinoTower:
+    """Two blocks over patches half as wide as CLIP's."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        kind = plain_kind(patch=small.PATCH // 2, side=small.PRETRAINED_SIDE, width=64, depth=2)
+        tower = DinoTower(kind).eval().requires_grad_(False)
+        for parameter in tower.parameters():  # large enough that every part shows
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return tower
+
+
+def corr_segmenter(precision: Precision = "exact", masks_of: Segmenter | None = None) -> CorrClipSegmenter:
+    """CorrCLIP over the masks of a stand-in."""
+    settings = SETTINGS.model_copy(update={"policy": "corrclip", "proposals": "stand-in"})
+    parts = Parts(small.towers(), dino(), "small")
+    execution = Execution(torch.device("cpu"), precision)
+    return CorrClipSegmenter(
+        parts, settings, _card("corrclip-b16", settings), execution, masks_of or ColourSegmenter(tasks=ALL)
+    )

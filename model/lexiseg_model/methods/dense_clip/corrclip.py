@@ -1,0 +1,140 @@
+"""CorrCLIP (Zhang et al., ICCV 2025, arXiv 2411.10086): regions say which patches may attend to which.
+
+| branch   | a patch becomes                                                                                   |
+|----------|---------------------------------------------------------------------------------------------------|
+| main     | values of the last block, averaged by softmax(TAU S) over the patches of its region                 |
+| spatial  | the same of the mean tokens of earlier blocks                                                       |
+| semantic | the class token of its region, which sees the picture's class token and that region in every block  |
+
+S are the cosines of queries plus keys in DINO's last block. Each branch ends in the layer norm of CLIP; their weighted
+sum is projected. Alike regions of a window are one. Patches of no region share a class token, and attend to what is
+more alike than the mean; the paper leaves that open, its authors found it slightly better than their region alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from lexiseg_model.clip import vision
+from lexiseg_model.clip.dino import DinoTower
+from lexiseg_model.clip.images import Padding, normalise
+from lexiseg_model.clip.patch_text import ImageTower
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.dense_clip.proxyclip import values_on
+from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
+
+if TYPE_CHECKING:
+    from open_clip.transformer import VisionTransformer
+
+TAU = 4.0  # sharpness of attention
+ALPHA, BETA = 1.0, 0.5  # weights of the spatial and the semantic branch
+APART = 0.2  # of cosines: regions that differ by no more are one (DBSCAN, each point a core)
+SPATIAL_BLOCKS = {12: 5, 24: 12, 32: 28}  # by depth; they end before the block that enters the last
+
+
+class CorrClipTower(ImageTower):
+    """uint8 tiles [N, 3, s, t] and their regions -> patches on DINO's grid, one tile at a time."""
+
+    def __init__(self, visual: torch.nn.Module, settings: DenseClipSettings, proxy: DinoTower | None) -> None:
+        """Raises WeightsError where a tower cannot be opened, or DINO's is missing or of another make."""
+        super().__init__()
+        if proxy is None or proxy.kind.positions != "scale_factor":
+            raise WeightsError("policy corrclip needs a tower of DINO's make beside CLIP's")
+        self.visual: VisionTransformer = vision.require_plain_vit(visual)
+        self.proxy = proxy
+        self.settings = settings
+        self.multiple = math.lcm(self.visual.patch_size[0], proxy.kind.patch)
+
+    def forward(self, tiles: Tensor, regions: Tensor | None = None) -> tuple[Tensor, ...]:
+        """`regions` [N, s, t] of integers, 0 for none; None: none anywhere. -> unit vectors [N, D, h, w]."""
+        padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
+        dtype = self.visual.conv1.weight.dtype
+        images = padding.add(normalise(tiles, self.settings.normalisation)).to(dtype)
+        likeness = self.proxy.queries_and_keys(padding.add(normalise(tiles, "imagenet")).to(dtype)).float()
+        labels = torch.zeros_like(tiles[:, 0]) if regions is None else regions
+        sides = (padding.left, padding.right, padding.top, padding.bottom)
+        padded = [F.pad(each.long(), sides, value=int(each.max()) + 1) for each in labels]  # a region of its own
+        maps = [
+            self._vectors(image[None], F.normalize(alike, dim=0), label)
+            for image, alike, label in zip(images, likeness, padded, strict=True)
+        ]
+        return (F.normalize(torch.cat(maps).float(), dim=1),)
+
+    def _vectors(self, image: Tensor, units: Tensor, regions: Tensor) -> Tensor:
+        """[1, D, h, w] from one image [1, 3, H, W], unit vectors [C, h, w] and regions [H, W]."""
+        fine = (units.shape[1], units.shape[2])
+        flat = units.flatten(1).T  # [P, C]
+        cells = merged(nearest(regions, fine).flatten(), flat)
+        shares = attention(flat, cells)
+        tokens, grid = vision.embed(self.visual, image, self.settings.positions)
+        names, which = torch.unique(nearest(cells.view(fine), grid).flatten(), return_inverse=True)
+        count = len(names)
+        tokens = torch.cat([tokens[:, :1].expand(-1, count, -1), tokens], 1)
+        mask = _mask(which, count).to(tokens.dtype)
+        blocks = self.visual.transformer.resblocks
+        outputs = []
+        for block in blocks:
+            tokens = block(tokens, attn_mask=mask)
+            outputs.append(tokens)
+        first, end = spatial_blocks(len(blocks))
+        earlier = torch.stack(outputs[first:end]).mean(0)
+        main, spatial = (self._averaged(part[:, count:], grid, shares, fine) for part in (outputs[-2], earlier))
+        semantic = self.visual.ln_post(tokens[0, :count])[nearest(which.view(grid), fine).flatten()]
+        total: Tensor = (main + ALPHA * spatial + BETA * semantic) @ self.visual.proj
+        return vision.patch_map(total, fine)
+
+    def _averaged(self, tokens: Tensor, grid: vision.Grid, shares: Tensor, fine: vision.Grid) -> Tensor:
+        """[1, P, width]: values of the last block on the fine grid, averaged by `shares` [P, P]."""
+        values = values_on(self.visual, vision.Tokens(tokens, grid), fine).flatten(2).transpose(1, 2)
+        block = vision.last_block(self.visual)
+        mixed: Tensor = self.visual.ln_post(block.ls_1(block.attn.out_proj(shares.to(values.dtype) @ values)))
+        return mixed
+
+
+def merged(cells: Tensor, units: Tensor) -> Tensor:
+    """Regions [P] with alike ones as one: mean unit vectors of [P, C] at most `APART` from each other, or a chain."""
+    names = torch.unique(cells[cells > 0])
+    if len(names) < 2:
+        return cells
+    member = (cells == names[:, None]).to(units.dtype)  # [R, P]
+    means = F.normalize(member @ units, dim=1)
+    alike = 1 - means @ means.T <= APART
+    group = torch.from_numpy(connected_components(alike.cpu().numpy())[1]).to(cells)
+    return torch.where(cells > 0, group[torch.searchsorted(names, cells).clamp(max=len(names) - 1)] + 1, 0)
+
+
+def attention(units: Tensor, cells: Tensor) -> Tensor:
+    """[P, P], rows sum to 1: softmax(TAU S) over the scope of each patch, of unit vectors [P, C] and regions [P]."""
+    with torch.autocast(units.device.type, enabled=False):  # a threshold is set on these numbers
+        similarity = units @ units.T
+    nowhere = cells == 0
+    scope = torch.where(nowhere | nowhere[:, None], similarity > similarity.mean(), cells == cells[:, None])
+    scope.fill_diagonal_(True)  # on a picture of one colour nothing is more alike than the mean
+    return (TAU * similarity).masked_fill(~scope, -torch.inf).softmax(1)
+
+
+def nearest(labels: Tensor, size: vision.Grid) -> Tensor:
+    """Labels [H, W] on so many cells [h, w]: each takes that of its upper left pixel."""
+    return F.interpolate(labels[None, None].double(), size=size, mode="nearest")[0, 0].long()
+
+
+def spatial_blocks(depth: int) -> tuple[int, int]:
+    """First and end of the blocks whose outputs the spatial branch averages."""
+    end = max(depth - 2, 1)
+    return max(0, end - SPATIAL_BLOCKS.get(depth, max(1, depth - 4))), end
+
+
+def _mask(which: Tensor, count: int) -> Tensor:
+    """[L, L] to add to logits: class tokens of `count` regions, then CLIP's own tokens, which do not see the former."""
+    length = count + 1 + len(which)
+    seen = torch.zeros(length, length, dtype=torch.bool, device=which.device)
+    seen[:, count] = True
+    seen[count:, count:] = True
+    seen[:count, count + 1 :] = which == torch.arange(count, device=which.device)[:, None]
+    return torch.zeros(length, length, device=which.device).masked_fill_(~seen, -torch.inf)

@@ -1,0 +1,225 @@
+"""CorrCLIP (Zhang et al., ICCV 2025, arXiv 2411.10086) read off its formulas: float64, loops over patches and heads.
+
+Weights are dicts of arrays under the names of open_clip (`visual.*`) and timm. Regions are labels, 0 for no region.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Weights = dict[str, Array]
+
+TAU, ALPHA, BETA, EPSILON = 4.0, 1.0, 0.5, 0.2
+SPATIAL = {12: 5, 24: 12, 32: 28}  # blocks of the spatial branch, by depth; four fewer than there are for others
+
+
+def normed(x: Array, weights: Weights, name: str, epsilon: float) -> Array:
+    """Layer norm of tokens [L, width]."""
+    scaled = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + epsilon)
+    return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def linear(x: Array, weight: Array, bias: Array) -> Array:
+    return x @ weight.T + bias
+
+
+def gelu(x: Array) -> Array:
+    return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def attended(q: Array, k: Array, v: Array, heads: int, allowed: NDArray[np.bool_]) -> Array:
+    """Softmax attention of each head, over the pairs that are allowed [L, L]."""
+    out = np.zeros_like(v)
+    size = v.shape[1] // heads
+    for head in range(heads):
+        part = slice(head * size, (head + 1) * size)
+        for i in range(len(q)):
+            seen = [j for j in range(len(k)) if allowed[i, j]]
+            logits = np.array([q[i, part] @ k[j, part] / math.sqrt(size) for j in seen])
+            share = np.exp(logits - logits.max())
+            out[i, part] = sum(w * v[j, part] for w, j in zip(share / share.sum(), seen, strict=True))
+    return out
+
+
+def block(x: Array, weights: Weights, name: str, heads: int, allowed: NDArray[np.bool_]) -> Array:
+    """One block of CLIP, GELU without the quick form."""
+    width = x.shape[1]
+    q, k, v = np.split(
+        linear(
+            normed(x, weights, f"{name}.ln_1", 1e-5),
+            weights[f"{name}.attn.in_proj_weight"],
+            weights[f"{name}.attn.in_proj_bias"],
+        ),
+        [width, 2 * width],
+        axis=1,
+    )
+    mixed = attended(q, k, v, heads, allowed)
+    x = x + linear(mixed, weights[f"{name}.attn.out_proj.weight"], weights[f"{name}.attn.out_proj.bias"])
+    inner = linear(
+        normed(x, weights, f"{name}.ln_2", 1e-5), weights[f"{name}.mlp.c_fc.weight"], weights[f"{name}.mlp.c_fc.bias"]
+    )
+    return x + linear(gelu(inner), weights[f"{name}.mlp.c_proj.weight"], weights[f"{name}.mlp.c_proj.bias"])
+
+
+def patch_rows(image: Array, kernel: Array) -> Array:
+    """[3, H, W] under a convolution that steps by its own size -> [h*w, width]."""
+    size = kernel.shape[2]
+    return np.array(
+        [
+            [(image[:, y : y + size, x : x + size] * filter_).sum() for filter_ in kernel]
+            for y in range(0, image.shape[1], size)
+            for x in range(0, image.shape[2], size)
+        ]
+    )
+
+
+def dino_units(weights: Weights, image: Array, heads: int, depth: int) -> Array:
+    """Queries plus keys of DINO's last block, unit vectors [P, width]; the image has the size learned."""
+    patches = patch_rows(image, weights["patch_embed.proj.weight"]) + weights["patch_embed.proj.bias"]
+    x = np.concatenate([weights["cls_token"][0], patches]) + weights["pos_embed"][0]
+    every = np.ones((len(x), len(x)), bool)
+    for index in range(depth):
+        name = f"blocks.{index}"
+        rows = linear(
+            normed(x, weights, f"{name}.norm1", 1e-6),
+            weights[f"{name}.attn.qkv.weight"],
+            weights[f"{name}.attn.qkv.bias"],
+        )
+        q, k, v = np.split(rows, 3, axis=1)
+        if index == depth - 1:
+            return np.array([row / np.linalg.norm(row) for row in (q + k)[1:]])
+        mixed = attended(q, k, v, heads, every)
+        x = x + linear(mixed, weights[f"{name}.attn.proj.weight"], weights[f"{name}.attn.proj.bias"])
+        inner = linear(
+            normed(x, weights, f"{name}.norm2", 1e-6), weights[f"{name}.mlp.fc1.weight"], weights[f"{name}.mlp.fc1.bias"]
+        )
+        x = x + linear(gelu(inner), weights[f"{name}.mlp.fc2.weight"], weights[f"{name}.mlp.fc2.bias"])
+    raise AssertionError
+
+
+def painted(masks: list[NDArray[np.bool_]]) -> Labels:
+    """Labels [H, W] from masks: the larger lies on top."""
+    labels = np.zeros(masks[0].shape, np.int64)
+    for number, index in enumerate(sorted(range(len(masks)), key=lambda one: int(masks[one].sum())), start=1):
+        labels[masks[index]] = number
+    return labels
+
+
+def nearest(labels: Labels, size: tuple[int, int]) -> Labels:
+    """Labels [H, W] at the upper left pixel of each of so many cells."""
+    height, width = labels.shape
+    return np.array([[labels[y * height // size[0], x * width // size[1]] for x in range(size[1])] for y in range(size[0])])
+
+
+def merged(cells: Labels, units: Array) -> Labels:
+    """Regions [P] whose mean vectors have a cosine of 1 - EPSILON are one, and so are those that a chain of them joins."""
+    names = sorted(set(cells.tolist()) - {0})
+    if len(names) < 2:
+        return cells.copy()
+    means = [units[cells == name].mean(0) for name in names]
+    means = [mean / np.linalg.norm(mean) for mean in means]
+    cluster = list(range(len(names)))
+    changed = True
+    while changed:
+        changed = False
+        for i in range(len(names)):
+            for j in range(len(names)):
+                if 1 - means[i] @ means[j] <= EPSILON and cluster[j] > cluster[i]:
+                    cluster[j] = cluster[i]
+                    changed = True
+    out = cells.copy()
+    for name, one in zip(names, cluster, strict=True):
+        out[cells == name] = one + 1
+    return out
+
+
+def attention(units: Array, cells: Labels) -> Array:
+    """[P, P]: who is averaged by whom."""
+    n = len(units)
+    similarity = units @ units.T
+    mean = similarity.mean()
+    weights = np.zeros((n, n))
+    for i in range(n):
+        for j in range(n):
+            nowhere = cells[i] == 0 or cells[j] == 0
+            within = similarity[i, j] > mean if nowhere else cells[i] == cells[j]
+            if within or i == j:
+                weights[i, j] = math.exp(TAU * similarity[i, j])
+        weights[i] /= weights[i].sum()
+    return weights
+
+
+def bilinear(plane: Array, size: tuple[int, int]) -> Array:
+    """[h, w, C] -> [H, W, C] with half-pixel centres."""
+    out = np.zeros((*size, plane.shape[2]))
+    for y in range(size[0]):
+        for x in range(size[1]):
+            at = []
+            for place, target, source in ((y, size[0], plane.shape[0]), (x, size[1], plane.shape[1])):
+                exact = max((place + 0.5) * source / target - 0.5, 0.0)
+                low = min(int(exact), source - 1)
+                at.append((low, min(low + 1, source - 1), exact - low))
+            (top, bottom, down), (left, right, across) = at
+            upper = (1 - across) * plane[top, left] + across * plane[top, right]
+            lower = (1 - across) * plane[bottom, left] + across * plane[bottom, right]
+            out[y, x] = (1 - down) * upper + down * lower
+    return out
+
+
+def patch_vectors(weights: Weights, image: Array, heads: int, depth: int, units: Array, regions: Labels) -> Array:
+    """Vectors [P, D] in the space of texts on the square grid of `units`; the image has the size learned by CLIP."""
+    fine = math.isqrt(len(units))
+    cells = merged(nearest(regions, (fine, fine)).ravel(), units)
+    shares = attention(units, cells)
+    patches = patch_rows(image, weights["visual.conv1.weight"])
+    grid = math.isqrt(len(patches))
+    coarse = nearest(cells.reshape(fine, fine), (grid, grid)).ravel()
+    names = sorted(set(coarse.tolist()))
+    x = np.concatenate([weights["visual.class_embedding"][None], patches]) + weights["visual.positional_embedding"]
+    x = normed(x, weights, "visual.ln_pre", 1e-5)
+    n = len(names)
+    x = np.concatenate([np.repeat(x[:1], n, 0), x])
+    allowed = np.zeros((len(x), len(x)), bool)
+    allowed[n:, n:] = True
+    for row, name in enumerate(names):
+        allowed[row, n] = True
+        for place, of_patch in enumerate(coarse):
+            allowed[row, n + 1 + place] = of_patch == name
+    outputs = []
+    for index in range(depth):
+        x = block(x, weights, f"visual.transformer.resblocks.{index}", heads, allowed)
+        outputs.append(x)
+    last = f"visual.transformer.resblocks.{depth - 1}"
+    width = x.shape[1]
+
+    def averaged(tokens: Array) -> Array:
+        values = linear(
+            normed(tokens, weights, f"{last}.ln_1", 1e-5),
+            weights[f"{last}.attn.in_proj_weight"][2 * width :],
+            weights[f"{last}.attn.in_proj_bias"][2 * width :],
+        )
+        plane = bilinear(values.reshape(grid, grid, width), (fine, fine)).reshape(-1, width)
+        out = linear(shares @ plane, weights[f"{last}.attn.out_proj.weight"], weights[f"{last}.attn.out_proj.bias"])
+        return normed(out, weights, "visual.ln_post", 1e-5)
+
+    first = depth - 2 - SPATIAL.get(depth, max(1, depth - 4))
+    earlier = np.mean([outputs[index][n + 1 :] for index in range(max(first, 0), depth - 2)], axis=0)
+    semantic = normed(outputs[-1][:n], weights, "visual.ln_post", 1e-5)
+    place_of = nearest(coarse.reshape(grid, grid), (fine, fine)).ravel()
+    of_region = np.array([semantic[names.index(name)] for name in place_of])
+    total = averaged(outputs[-2][n + 1 :]) + ALPHA * averaged(earlier) + BETA * of_region
+    return total @ weights["visual.proj"]
+
+
+def corrected(labels: Labels, regions: Labels) -> Labels:
+    """Each region takes the label of most of its pixels, the lowest of equal ones."""
+    out = labels.copy()
+    for name in sorted(set(regions.ravel().tolist()) - {0}):
+        votes = np.bincount(labels[regions == name])
+        out[regions == name] = int(votes.argmax())
+    return out

@@ -1,0 +1,292 @@
+"""CorrCLIP against a plain implementation of its formulas, on random weights; and behind the interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model import catalogue, tasks
+from lexiseg_model.clip.images import normalise
+from lexiseg_model.errors import ExportError, OptionError, TaskError, WeightsError
+from lexiseg_model.features import Features
+from lexiseg_model.methods.dense_clip import corrclip
+from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower
+from lexiseg_model.methods.dense_clip.import_ import Options, read
+from lexiseg_model.methods.dense_clip.proposed import region_map
+from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter
+from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, published_policy
+from lexiseg_model.methods.dense_clip.stored import Parts
+from lexiseg_model.segmenter import PromptMasks, Proposals
+from lexiseg_model.types import ClassEntry, Prompt, Vocabulary
+from lexiseg_model.vocabulary.scoring import by_most, label_of_most
+from tests.golden import corrclip as plain
+from tests.model.clip import small
+from tests.model.conformance.asking import blocks
+from tests.model.methods.dense_clip import small as small_clip
+from tests.model.methods.dense_clip.small import corr_segmenter, dino
+from tests.model.methods.sam2 import small as sam2
+from tests.model.methods.tiny import small as tiny
+from tests.model.stand_in import ColourSegmenter
+
+SEEDS = [0, 3, 11]
+SIDE = small.PRETRAINED_SIDE
+
+
+def pixels(seed: int, height: int = SIDE, width: int = SIDE) -> NDArray[np.uint8]:
+    """[H, W, 3]."""
+    drawn: NDArray[np.uint8] = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return drawn
+
+
+def regions(seed: int, kinds: int = 5) -> NDArray[np.int64]:
+    """[H, W] of blocks, 0 among them."""
+    blocks = np.random.default_rng(seed).integers(0, kinds, (4, 4))
+    return blocks.repeat(SIDE // 4, 0).repeat(SIDE // 4, 1)
+
+
+def arrays(state: dict[str, Tensor]) -> dict[str, NDArray[np.float64]]:
+    return {name: value.double().numpy() for name, value in state.items()}
+
+
+@cache
+def tower(seed: int) -> CorrClipTower:
+    visual = small.towers(seed=seed).visual
+    return CorrClipTower(visual, DenseClipSettings(policy="corrclip", normalisation="unit"), dino(seed)).eval()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@torch.inference_mode()
+def test_queries_and_keys_of_dino_are_those_of_the_formulas(seed: int) -> None:
+    image = normalise(torch.from_numpy(pixels(seed)).permute(2, 0, 1)[None], "imagenet")
+
+    ours = F.normalize(dino(seed).queries_and_keys(image)[0].flatten(1).T, dim=1)
+
+    theirs = plain.dino_units(arrays(dino(seed).vit.state_dict()), image[0].double().numpy(), heads=1, depth=2)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("kinds", [1, 2, 5])
+@pytest.mark.parametrize("seed", SEEDS)
+@torch.inference_mode()
+def test_patches_are_those_of_the_formulas(seed: int, kinds: int) -> None:
+    tile = torch.from_numpy(pixels(seed)).permute(2, 0, 1)[None]
+    labels = regions(seed, kinds)
+    units = plain.dino_units(
+        arrays(dino(seed).vit.state_dict()), normalise(tile, "imagenet")[0].double().numpy(), heads=1, depth=2
+    )
+
+    (ours,) = tower(seed)(tile, torch.from_numpy(labels)[None])
+
+    image = normalise(tile, "unit")[0].double().numpy()
+    theirs = plain.patch_vectors(arrays(small.state(seed)), image, heads=2, depth=4, units=units, regions=labels)
+    theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
+    np.testing.assert_allclose(ours[0].flatten(1).T, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_alike_regions_are_one_and_scopes_follow_them(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(3, 8))
+    cells = generator.integers(0, 7, 60)
+    units = centres[cells % 3] + 0.3 * generator.normal(size=(60, 8))
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+
+    ours = corrclip.merged(torch.from_numpy(cells), torch.from_numpy(units))
+
+    theirs = plain.merged(cells, units)
+    assert len(set(theirs.tolist())) < len(set(cells.tolist()))
+    same = np.equal.outer(theirs, theirs)
+    np.testing.assert_array_equal(np.equal.outer(ours.numpy(), ours.numpy()), same)
+    np.testing.assert_array_equal(ours.numpy() == 0, cells == 0)
+    np.testing.assert_allclose(corrclip.attention(torch.from_numpy(units), ours), plain.attention(units, theirs))
+
+
+def test_on_a_picture_of_one_colour_every_patch_keeps_a_value() -> None:
+    shares = corrclip.attention(F.normalize(torch.ones(9, 4), dim=1), torch.zeros(9, dtype=torch.int64))
+
+    torch.testing.assert_close(shares.sum(1), torch.ones(9))
+
+
+@pytest.mark.parametrize(("depth", "blocks"), [(12, (5, 10)), (24, (10, 22)), (32, (2, 30)), (2, (0, 1))])
+def test_the_spatial_branch_averages_the_published_blocks(depth: int, blocks: tuple[int, int]) -> None:
+    assert corrclip.spatial_blocks(depth) == blocks
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_region_takes_the_label_of_most_of_its_cells(seed: int) -> None:
+    logits = torch.randn(4, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
+    labels, parts = logits.argmax(0), torch.from_numpy(regions(seed))
+    theirs = plain.corrected(labels.numpy(), parts.numpy())
+
+    np.testing.assert_array_equal(label_of_most(labels, parts, 4), theirs)
+    corrected = by_most(logits, parts, (SIDE, SIDE))
+    np.testing.assert_array_equal(corrected.argmax(0), theirs)
+    torch.testing.assert_close(corrected.sort(0).values, logits.sort(0).values)
+
+
+def test_labels_are_counted_at_the_size_of_the_picture_where_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, parts = torch.randn(3, 8, 8), torch.from_numpy(regions(0))
+
+    assert by_most(logits, parts, (50, 70)).shape == (3, 50, 70)
+    monkeypatch.setattr("lexiseg_model.vocabulary.scoring.MAX_AT_FULL_SIZE", 3 * 50 * 70 - 1)
+    assert by_most(logits, parts, (50, 70)).shape == (3, SIDE, SIDE)
+
+
+class Fixed(ColourSegmenter):
+    """Proposes these masks."""
+
+    def __init__(self, masks: NDArray[np.bool_]) -> None:
+        super().__init__()
+        self._fixed = masks
+
+    def propose(self, features: Features) -> Proposals:
+        logits = torch.from_numpy(self._fixed).float() * 2 - 1
+        return Proposals(logits, logits.new_zeros(len(logits), 4), logits.new_ones(len(logits)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_larger_mask_lies_on_top(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    masks = np.stack([generator.random((SIDE, SIDE)) < share for share in (0.5, 0.05, 0.3, 0.2)])
+
+    ours = region_map(Fixed(masks), pixels(seed))
+
+    np.testing.assert_array_equal(ours, plain.painted(list(masks)))
+
+
+@pytest.mark.parametrize("small_model", [tiny, sam2], ids=["tiny", "sam2"])
+def test_models_that_propose_or_take_clicks_give_regions(
+    small_model: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lexiseg_model.methods.dense_clip.proposed.LEAST", 0.0)  # random weights are sure of nothing
+
+    labels = region_map(small_model.segmenter("exact"), pixels(0, 48, 80))
+
+    assert labels.shape == (48, 80)
+    assert labels.max() > 0
+
+
+class Clicked(Fixed):
+    """Answers the first clicks with these masks, the others with one that nobody would take."""
+
+    def __init__(self, masks: NDArray[np.bool_], sure: float, quality: float) -> None:
+        super().__init__(masks)
+        self._sure, self._quality = sure, quality
+
+    def propose(self, features: Features) -> Proposals:
+        raise TaskError("proposes no masks")
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        logits = self._sure * (torch.from_numpy(self._fixed).float() * 2 - 1)
+        best = [PromptMasks(mask[None], torch.tensor([self._quality])) for mask in logits]
+        return best + [PromptMasks(torch.ones(1, SIDE, SIDE), torch.zeros(1))] * (len(prompts) - len(best))
+
+
+@pytest.mark.parametrize(
+    ("sure", "quality", "found"), [(2.0, 0.9, 2), (0.5, 0.9, 0), (2.0, 0.3, 0)], ids=["good", "unstable", "poor"]
+)
+def test_of_clicks_good_and_stable_masks_are_taken_once(sure: float, quality: float, found: int) -> None:
+    left = np.arange(SIDE) < 10
+    masks = np.stack([np.broadcast_to(row, (SIDE, SIDE)) for row in (left, left, ~left)])
+
+    labels = region_map(Clicked(masks, sure, quality), pixels(0))
+
+    assert labels.max() == found
+
+
+def test_a_model_without_masks_is_refused() -> None:
+    with pytest.raises(OptionError, match="neither proposes masks nor takes clicks"):
+        region_map(small_clip.segmenter(), pixels(0))
+
+
+# serving
+
+
+def test_windows_of_a_picture_are_those_of_the_canvas_and_see_its_regions() -> None:
+    model = corr_segmenter()
+    rgb = blocks("rgba").repeat(2, 0).repeat(2, 1)[:96, :160]
+
+    features = model.encode(rgb)
+
+    assert model.plan(rgb).tiles.shape == (1, 3, 96, 160)
+    assert features.layout is not None
+    assert features.layout.canvas == (48, 80)
+    assert len(features.tensors["patches"]) == len(features.layout.offsets) == 8
+    assert features.tensors["regions"].shape == (48, 80)
+    assert features.tensors["patches"].shape[2:] == (8, 8)
+
+
+def test_answers_follow_the_regions_when_nothing_else_is_asked() -> None:
+    model = corr_segmenter()
+    rgb = blocks("rgba")[:48, :80]
+    vocabulary = Vocabulary(tuple(map(ClassEntry, ("cat", "dog", "car"))), None)
+    features = model.encode(rgb)
+
+    answer = tasks.segment("semantic", model, features, vocabulary, tasks.Options(keep_label_map=True))
+
+    assert model.card.refine == "regions"
+    parts = model.region_map(features).numpy()
+    assert parts.max() > 0
+    for name in range(1, parts.max() + 1):
+        assert len(set(answer.label_map[parts == name].tolist())) <= 1
+
+
+def test_the_digest_names_the_model_of_the_masks() -> None:
+    first, second = corr_segmenter(), corr_segmenter(masks_of=Fixed(np.zeros((1, SIDE, SIDE), bool)))
+
+    assert first.digest == corr_segmenter().digest
+    second._masks_of.digest = "other"
+    assert (
+        CorrClipSegmenter(
+            Parts(small.towers(), dino(), "small"), first.settings, first.card, first._execution, second._masks_of
+        ).digest
+        != first.digest
+    )
+
+
+def test_it_is_not_written_as_a_graph() -> None:
+    with pytest.raises(ExportError, match="its regions come from another model"):
+        corr_segmenter().image_network()
+
+
+def test_a_tower_of_another_make_is_refused() -> None:
+    with pytest.raises(WeightsError, match="a tower of DINO's make"):
+        CorrClipTower(small.visual(), DenseClipSettings(policy="corrclip"), None)
+
+
+def test_published_settings_name_towers_masks_and_refinement() -> None:
+    ade = published_policy("corrclip", "ade20k")
+
+    assert (ade.short_side, ade.settings.window, ade.settings.stride) == (448, 336, 112)
+    assert (ade.settings.proxy, ade.settings.proposals) == ("dino_vitb8", "sam2.1-hiera-large")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"policy": "corrclip"}, "--proxy belongs to --policy proxyclip and corrclip"),
+        ({"policy": "naclip", "proposals": "tiny"}, "--proposals belongs to --policy corrclip"),
+    ],
+)
+def test_options_of_the_import_that_do_not_go_together_are_refused(changes: dict[str, object], says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        read(Options.model_validate({"clip": [Path("clip.pt")], **changes}))
+
+
+@pytest.mark.parametrize("name", ["corrclip-b16", "corrclip-metaclip-b16"])
+def test_the_card_names_weights_that_the_hub_has_and_a_model_of_masks(name: str) -> None:
+    card = catalogue.find(name).card
+    settings = DenseClipSettings.model_validate(card.settings)
+
+    assert (settings.policy, card.refine) == ("corrclip", "regions")
+    assert catalogue.find(settings.proposals).card.method == "sam2"
+    assert settings.model_copy(update={"quick_gelu": None}).prob_thd == 0.2
