@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from open_clip.timm_model import TimmModel
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue import models
@@ -24,7 +23,7 @@ from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.proposed import region_map
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
-from lexiseg_model.methods.dense_clip.timm_tower import TimmTower
+from lexiseg_model.methods.dense_clip.timm_tower import TimmModel, TimmTower
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 

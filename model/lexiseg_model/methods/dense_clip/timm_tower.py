@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
-from open_clip.timm_model import TimmModel
+from open_clip.timm_model import TimmModel as TimmModel
 from timm.layers.format import Format
 from timm.models.fastvit import FastVit
 from timm.models.vision_transformer import VisionTransformer

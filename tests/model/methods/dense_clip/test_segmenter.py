@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from copy import deepcopy
 from functools import cache
 
@@ -169,6 +171,14 @@ def test_a_texts_templates_are_averaged_as_unit_vectors() -> None:
     np.testing.assert_allclose(ours, mean / np.linalg.norm(mean), atol=1e-6)
     with pytest.raises(ShapeError, match="expected text rows"):
         segmenter().text_bank(classes, rows[1:])
+
+
+def test_a_fresh_process_loads_the_method() -> None:
+    program = "import lexiseg_model.methods.dense_clip.segmenter"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_the_hub_loading_explains_how_to_get_weights(monkeypatch: pytest.MonkeyPatch) -> None:
