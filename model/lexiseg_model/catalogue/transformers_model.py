@@ -6,6 +6,7 @@ keep the configuration.
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,15 @@ def read_pretrained(folder: Path, kind: Any, what: str) -> Any:
         # They would be random.
         raise WeightsError(f"{folder}: {len(told['missing_keys'])} weights are missing, as {min(told['missing_keys'])}")
     return model
+
+
+def model_type(folder: Path) -> str | None:
+    """What config.json says that a checkpoint is; None where it says nothing, which `read_pretrained` then refuses."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return config.get("model_type") if isinstance(config, dict) else None
 
 
 def plain_config(config: Any) -> Any:

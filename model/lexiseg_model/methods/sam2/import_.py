@@ -8,11 +8,18 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
-from lexiseg_model.catalogue.transformers_model import flat_state, plain_config, read_pretrained, require_transformers
+from lexiseg_model.catalogue.transformers_model import (
+    flat_state,
+    model_type,
+    plain_config,
+    read_pretrained,
+    require_transformers,
+)
 from lexiseg_model.errors import ForeignWeightsError, WeightsError
 from lexiseg_model.types import InputSize
 
 NAME = "SAM 2.1"
+KINDS = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo"}  # model types: classes of transformers
 
 
 class Sam2Settings(BaseModel):
@@ -20,7 +27,7 @@ class Sam2Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    config: dict[str, Any] = Field(description="of `transformers.Sam2VideoModel`, as its checkpoint has it")
+    config: dict[str, Any] = Field(description="of `transformers.Sam2VideoModel` or `EdgeTamVideoModel`, as saved")
     side: int = Field(gt=0, description="of the network's input in pixels; pictures are brought to this square")
     mean: tuple[float, float, float] = Field(description="of colours in 0..1")
     std: tuple[float, float, float] = Field(description="of colours in 0..1")
@@ -29,7 +36,15 @@ class Sam2Settings(BaseModel):
 class Options(ImportOptions):
     """`checkpoint` is a folder as `facebook/sam2.1-hiera-tiny` on the hub: config.json, weights, processor."""
 
-    checkpoint: Path = Field(description="folder of a SAM 2.1 as the hub has it")
+    checkpoint: Path = Field(description="folder of a SAM 2.1 or an EdgeTAM as the hub has it")
+
+
+def kind_of(named: str | None) -> tuple[Any, Any]:
+    """The classes of a model type: of its configuration, and its model. SAM 2.1's of any that is not EdgeTAM's."""
+    import transformers  # optional, and slow to import
+
+    name = KINDS.get(str(named), KINDS["sam2_video"])
+    return getattr(transformers, f"{name}Config"), getattr(transformers, f"{name}Model")
 
 
 def read(options: Options) -> Imported:
@@ -39,7 +54,7 @@ def read(options: Options) -> Imported:
         WeightsError: transformers is not installed, or the folder holds no SAM 2.1.
     """
     require_transformers(NAME)
-    from transformers import Sam2ImageProcessor, Sam2VideoModel  # optional, and slow to import
+    from transformers import Sam2ImageProcessor  # optional, and slow to import
 
     folder = options.checkpoint
     if folder.suffix == ".pt" or (not (folder / "config.json").is_file() and any(folder.glob("sam2*.pt"))):
@@ -47,7 +62,8 @@ def read(options: Options) -> Imported:
             f"{folder} is in the layout of Meta's own code; take that of the hub: `hf download "
             "facebook/sam2.1-hiera-tiny --exclude '*.pt' --local-dir FOLDER`, and import FOLDER"
         )
-    model, pictures = (read_pretrained(folder, kind, NAME) for kind in (Sam2VideoModel, Sam2ImageProcessor))
+    kinds = kind_of(model_type(folder))[1], Sam2ImageProcessor
+    model, pictures = (read_pretrained(folder, kind, NAME) for kind in kinds)
     side = model.prompt_encoder.input_image_size
     if (pictures.size["height"], pictures.size["width"]) != (side, side):
         raise WeightsError(f"{folder}: the processor makes {pictures.size}; expected squares of {side}")

@@ -18,7 +18,7 @@ from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights,
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
-from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, read
+from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, kind_of, read
 from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.types import ModelCard, Prompt
 from lexiseg_model.video.sam import LEVELS, PromptHead, SamMemory, square_plan
@@ -28,21 +28,20 @@ FILES = (("config.json",), ("model.safetensors",), ("preprocessor_config.json", 
 
 
 class Sam2Segmenter(Segmenter):
-    """SAM 2.1 on one device; float32 but for the image pass."""
+    """SAM 2.1 or EdgeTAM on one device; float32 but for the image pass."""
 
     takes_masks = True
 
     def __init__(
         self, state: dict[str, Tensor], settings: Sam2Settings, card: ModelCard, digest: str, execution: Execution
     ) -> None:
-        from transformers import Sam2VideoConfig, Sam2VideoModel  # optional, and slow to import
-
         self.card = card
         self.digest = self.text_digest = digest
         self.settings = settings
         self._execution = execution
         device = execution.device
-        self.model: Any = filled(Sam2VideoModel, Sam2VideoConfig(**settings.config), state, NAME).to(device)
+        config, model = kind_of(settings.config.get("model_type"))
+        self.model: Any = filled(model, config(**settings.config), state, NAME).to(device)
         self._head = PromptHead(self.model, self.model.vision_encoder.neck.position_encoding, device)
         colours = torch.tensor([settings.mean, settings.std]).view(2, 1, 3, 1, 1)
         self._mean, self._std = colours.to(device)

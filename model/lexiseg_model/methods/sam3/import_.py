@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,15 @@ from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from
-from lexiseg_model.catalogue.transformers_model import flat_state, plain_config, read_pretrained, require_transformers
+from lexiseg_model.catalogue.transformers_model import (
+    flat_state,
+    model_type,
+    plain_config,
+    read_pretrained,
+    require_transformers,
+)
 from lexiseg_model.errors import ForeignWeightsError, WeightsError
-from lexiseg_model.methods.sam3.network import NAME, TRACKER, Sam3Settings
+from lexiseg_model.methods.sam3.network import NAME, TRACKER, Sam3Settings, kind_of
 from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, PanopticRule
 
 TEXT_TOKENS = 32  # of Sam3Processor
@@ -59,21 +64,14 @@ def read(options: Options) -> Imported:
 
 def _networks(folder: Path) -> tuple[Any, dict[str, Any] | None, dict[str, Tensor]]:
     """The detector, and of a folder that has a tracker its configuration and weights."""
-    from transformers import Sam3Model, Sam3VideoModel  # optional, and slow to import
+    from transformers import Sam3VideoModel  # optional, and slow to import
 
-    if not _has_tracker(folder):
-        return read_pretrained(folder, Sam3Model, NAME), None, {}
+    named = model_type(folder)
+    if named != "sam3_video":
+        return read_pretrained(folder, kind_of(named)[1], NAME), None, {}
     whole = read_pretrained(folder, Sam3VideoModel, NAME)
     rest = {name: value for name, value in flat_state(whole).items() if name.startswith(TRACKER)}
     return whole.detector_model, plain_config(whole.config.tracker_config.to_dict()), rest
-
-
-def _has_tracker(folder: Path) -> bool:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # `read_pretrained` says what is wrong
-        return False
-    return isinstance(config, dict) and config.get("model_type") == "sam3_video"
 
 
 def _refuse_metas_own(given: Path) -> None:

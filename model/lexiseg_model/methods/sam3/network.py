@@ -24,7 +24,7 @@ class Sam3Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    config: dict[str, Any] = Field(description="of `transformers.Sam3Model`, as its checkpoint has it")
+    config: dict[str, Any] = Field(description="of `transformers.Sam3Model` or `Sam3LiteTextModel`, as saved")
     tracker: dict[str, Any] | None = Field(None, description="of `Sam3TrackerVideoModel`; None: words alone")
     side: int = Field(gt=0, description="of the network's input in pixels; pictures are brought to this square")
     mean: tuple[float, float, float] = Field(description="of colours in 0..1")
@@ -35,6 +35,14 @@ class Sam3Settings(BaseModel):
 
 
 NAME = "SAM 3"
+
+
+def kind_of(model_type: str | None) -> tuple[Any, Any]:
+    """The classes of a model type: of its configuration, and its model."""
+    import transformers  # optional, and slow to import
+
+    name = "Sam3LiteText" if model_type == "sam3_lite_text" else "Sam3"
+    return getattr(transformers, f"{name}Config"), getattr(transformers, f"{name}Model")
 
 
 class Seen(NamedTuple):
@@ -69,10 +77,9 @@ class Sam3Network:
     head: PromptHead | None = None
 
     def __init__(self, settings: Sam3Settings, state: dict[str, Tensor], device: torch.device) -> None:
-        from transformers import Sam3Config, Sam3Model  # optional, and slow to import
-
+        config, model = kind_of(settings.config.get("model_type"))
         detector = {name: value for name, value in state.items() if not name.startswith(TRACKER)}
-        self.model: Any = filled(Sam3Model, Sam3Config(**settings.config), detector, NAME).to(device)
+        self.model: Any = filled(model, config(**settings.config), detector, NAME).to(device)
         self.device = device
         if settings.tracker is not None:
             rest = {name: value for name, value in state.items() if name.startswith(TRACKER)}

@@ -18,6 +18,7 @@ from lexiseg_model.device import Execution
 from lexiseg_model.methods.radseg.import_ import Options
 from lexiseg_model.methods.radseg.segmenter import RadSegmenter, load
 from lexiseg_model.types import InputSize, Precision
+from tests.model.methods import pretrained
 
 WIDTH, TEXT_WIDTH, HEADS = 128, 32, 2
 WINDOW, STRIDE = 48, 32
@@ -61,12 +62,8 @@ def save_texts(folder: Path, seed: int = 0, width: int = TEXT_WIDTH) -> None:
     special = {"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3, "<mask>": 4}
     vocab = special | {token: 5 + n for n, token in enumerate(["▁", *ascii_lowercase, "re", "▁re"])}
     text = {**layers, "vocab_size": 64, "projection_size": width}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = SiglipModel(SiglipConfig(text_config=text, vision_config={**layers, "image_size": 32}))
-        for parameter in model.parameters():  # large enough that every part shows
-            parameter.data.add_(0.1 * torch.randn_like(parameter))
-    model.save_pretrained(folder)
+    configuration = SiglipConfig(text_config=text, vision_config={**layers, "image_size": 32})
+    pretrained.drawn(SiglipModel, configuration, seed).save_pretrained(folder)
     Siglip2Tokenizer(vocab=vocab, merges=[("r", "e"), ("▁", "re")]).save_pretrained(folder)
 
 

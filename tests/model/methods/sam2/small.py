@@ -58,11 +58,43 @@ def config() -> Any:
     )
 
 
-def save(folder: Path, seed: int = 0) -> None:
-    """config.json, model.safetensors, and the processor's files."""
-    from transformers import Sam2ImageProcessor, Sam2VideoModel, Sam2VideoProcessor, Sam2VideoVideoProcessor
+def edge_config() -> Any:
+    """An EdgeTAM of the same width."""
+    from transformers import EdgeTamVideoConfig, EdgeTamVisionConfig, TimmWrapperConfig
 
-    pretrained.drawn(Sam2VideoModel, config(), seed).save_pretrained(folder)
+    arguments = {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]}
+    backbone = TimmWrapperConfig(architecture="repvit_m0_9", model_args=arguments, do_pooling=False)
+    vision = EdgeTamVisionConfig(
+        backbone_config=backbone,
+        backbone_channel_list=[384, 192, 96, 48],
+        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
+        fpn_hidden_size=WIDTH,
+    )
+    memory = {name.replace("feed_forward", "mlp"): value for name, value in MEMORY.items()}
+    latents = {"perceiver_resampler_num_latents": 4, "perceiver_resampler_num_latents_2d": 4}
+    return EdgeTamVideoConfig(
+        vision_config=vision,
+        prompt_encoder_config={"hidden_size": WIDTH, "image_size": SIDE, "mask_input_channels": 4},
+        mask_decoder_config=DECODER,
+        image_size=SIDE,
+        memory_attention_rope_k_sizes=[2, 2],
+        **memory,
+        **latents,
+    )
+
+
+def save(folder: Path, seed: int = 0, edge: bool = False) -> None:
+    """config.json, model.safetensors, and the processor's files."""
+    from transformers import (
+        EdgeTamVideoModel,
+        Sam2ImageProcessor,
+        Sam2VideoModel,
+        Sam2VideoProcessor,
+        Sam2VideoVideoProcessor,
+    )
+
+    kind, made = (EdgeTamVideoModel, edge_config()) if edge else (Sam2VideoModel, config())
+    pretrained.drawn(kind, made, seed).save_pretrained(folder)
     size = {"height": SIDE, "width": SIDE}
     pictures = Sam2ImageProcessor(size=size, mask_size={"height": 16, "width": 16})
     pictures.save_pretrained(folder)

@@ -88,7 +88,8 @@ def test_an_object_is_followed_as_by_transformers_streaming_session(prompt: Prom
 
         assert (sight.mask is not None) == bool(theirs.object_score_logits > 0 or not place)
         if sight.mask is not None:
-            torch.testing.assert_close(sight.mask.masks, theirs.pred_masks[0], atol=1e-4, rtol=1e-4)
+            # Sums over ten frames, whose order depends on the number of threads.
+            torch.testing.assert_close(sight.mask.masks, theirs.pred_masks[0], atol=5e-4, rtol=1e-4)
             score = theirs.object_score_logits.sigmoid().view(1)
             torch.testing.assert_close(sight.mask.quality, score, atol=1e-5, rtol=1e-5)
 

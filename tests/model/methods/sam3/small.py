@@ -53,11 +53,25 @@ def tracker_config() -> dict[str, Any]:
     }
 
 
-def save(folder: Path, seed: int = 0) -> None:
-    """config.json, model.safetensors, and the processor's files."""
-    from transformers import PreTrainedTokenizerFast, Sam3ImageProcessor, Sam3Model, Sam3Processor
+def light_config() -> Any:
+    """The same, with a light text tower."""
+    from transformers import Sam3LiteTextConfig
 
-    pretrained.drawn(Sam3Model, config(), seed).save_pretrained(folder)
+    whole = config().to_dict()
+    for name, part in whole.items():
+        if isinstance(part, dict) and name != "vision_config":
+            part.pop("model_type", None)
+    text = {name: whole["text_config"][name] for name in (*LAYERS, "vocab_size", "max_position_embeddings")}
+    del whole["model_type"]
+    return Sam3LiteTextConfig(**whole | {"text_config": text | {"num_hidden_layers": 4, "projection_dim": WIDTH}})
+
+
+def save(folder: Path, seed: int = 0, light: bool = False) -> None:
+    """config.json, model.safetensors, and the processor's files."""
+    from transformers import PreTrainedTokenizerFast, Sam3ImageProcessor, Sam3LiteTextModel, Sam3Model, Sam3Processor
+
+    kind, made = (Sam3LiteTextModel, light_config()) if light else (Sam3Model, config())
+    pretrained.drawn(kind, made, seed).save_pretrained(folder)
     tokenizer = Tokenizer(
         models.WordLevel({"<s>": 0, "</s>": 1, "?": 2, **{word: 3 + n for n, word in enumerate(WORDS)}}, unk_token="?")
     )
