@@ -33,6 +33,7 @@ from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region
 from lexiseg_model.vocabulary import fusion
+from lexiseg_model.vocabulary.language import Languages
 
 TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best
 MAX_SCORES_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte
@@ -49,6 +50,7 @@ class PatchTextSettings(BaseModel):
     window: int | None = Field(224, ge=32, description="side of a square window in pixels; None: the whole image")
     stride: int | None = Field(112, ge=1, description="between windows, in pixels")
 
+    languages: Languages = Field("english", description="that the text tower reads; many: no word is warned about")
     templates: str = Field("imagenet80", description="a set of lexiseg_model.clip.text_side")
     logit_scale: float = Field(40, gt=0, description="of cosines, before the softmax over texts")
     prob_thd: float = Field(0, ge=0, le=1, description="probability below which a pixel goes to class 0")
@@ -90,7 +92,7 @@ class PatchTextSegmenter(ClipSegmenter):
     ) -> None:
         rule: ClassRule = "mean_of_units"
         super().__init__(card, digest, texts, settings.templates, rule, settings.window, settings.stride, execution)
-        self.settings = settings
+        self.settings, self.languages = settings, settings.languages
         self.tower = tower.to(execution.device, execution.dtype).eval()
         self.probability_scale = settings.logit_scale
 

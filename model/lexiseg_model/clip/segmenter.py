@@ -12,8 +12,9 @@ from lexiseg_model.clip.text_side import ClassRule, RawRows, TextSide, template_
 from lexiseg_model.device import Execution
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.features import InferenceOptions, Plan, TileFeatures
-from lexiseg_model.segmenter import TextBank, TextRows
+from lexiseg_model.segmenter import RowsOf, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, ModelCard
+from lexiseg_model.vocabulary.language import Languages, foreign_classes
 
 
 class ClipSegmenter(Exportable):
@@ -28,6 +29,8 @@ class ClipSegmenter(Exportable):
         window, stride: of the sliding windows in pixels; None takes the whole canvas as one tile.
         execution: device and precision.
     """
+
+    languages: Languages = "english"  # that the text tower reads
 
     def __init__(
         self,
@@ -69,6 +72,9 @@ class ClipSegmenter(Exportable):
 
     def encode_texts(self, texts: list[str]) -> TextRows:
         return self._text.rows(texts)
+
+    def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
+        return foreign_classes(classes) if self.languages == "english" else []
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         return self._text.bank(classes, rows)

@@ -93,10 +93,10 @@ def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning
 def _about_one(stranger: Unfamiliar, name: str, model: str) -> AnswerWarning:
     field = f"classes.{stranger.class_index}"
     if stranger.is_foreign:
+        hint = f" (the nearest word of training is {stranger.nearest!r})" if stranger.nearest else ""
         return AnswerWarning(
             UNFAMILIAR,
-            f"{name!r} does not look like an English word, and {model} reads English; what it marks is a guess (the "
-            f"nearest word of training is {stranger.nearest!r})",
+            f"{name!r} does not look like an English word, and {model} reads English; what it marks is a guess{hint}",
             field,
         )
     return AnswerWarning(
