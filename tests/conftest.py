@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from unittest import mock
@@ -43,6 +44,15 @@ def _one_certificate_authority(_shared_folder: None) -> Iterator[None]:
     authority = once.made("authority.pem", trustme.CA().cert_pem.write_to_path)
     with mock.patch.dict(os.environ, {"SSL_CERT_FILE": str(authority)}):
         yield
+
+
+@pytest.fixture
+def without_gc() -> Iterator[None]:
+    """Reference cycles stay in memory during the test."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

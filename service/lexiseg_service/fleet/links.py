@@ -196,11 +196,7 @@ class WorkerLink:
         try:
             yield
         except grpc.aio.AioRpcError as failure:
-            meaning = self._meaning(failure)
-            # The deadline passed because the worker stalled: another one may answer a retry of the client.
-            if isinstance(meaning, DeadlineExceeded) and self._has_stalled_since(began):
-                raise WorkerLost("stalled until the deadline") from None
-            raise meaning from None
+            raise self._meaning(failure, began) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if call in self._calls or (task is not None and task.cancelling()):
@@ -223,14 +219,16 @@ class WorkerLink:
         for call in calls:
             call.cancel()
 
-    def _meaning(self, failure: grpc.aio.AioRpcError) -> ServiceError | WorkerLost:
-        """The error of a failed call."""
-        error = read_error(failure)
+    def _meaning(self, failure: grpc.aio.AioRpcError, began: float) -> ServiceError | WorkerLost:
+        """The error of a call that began at some time and failed."""
+        error, code = read_error(failure), failure.code()
+        if error is None and code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            error = DeadlineExceeded("the deadline passed before the worker answered")
+        # The deadline passed because the worker stalled: another one may answer a retry of the client.
+        if isinstance(error, DeadlineExceeded) and self._has_stalled_since(began):
+            return WorkerLost("stalled until the deadline")
         if error is not None:
             return error
-        code = failure.code()
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineExceeded("the deadline passed before the worker answered")
         if code in TRANSPORT_CODES:
             self.suspect()
             return WorkerLost(code.name)

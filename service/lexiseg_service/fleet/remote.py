@@ -186,7 +186,7 @@ class RemoteBackend:
 
     def _as_service_error(self, error: Exception, link: WorkerLink, request: WorkerRequest) -> ServiceError:
         if isinstance(error, ServiceError):
-            return error
+            return error.with_traceback(None)  # its frames would keep the image, and the error itself, in memory
         logger.warning("worker lost", worker=link.name, reason=str(error), request_id=request.request_id)
         return NotReady("the worker did not answer, and no other one could take the request over")
 
