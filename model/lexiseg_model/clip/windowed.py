@@ -112,6 +112,12 @@ def merge(scores: Iterable[Tensor], layout: Layout, precision: Precision) -> Ten
     return windows.merge((resize(each, layout.tile) for each in scores), layout)
 
 
+def spliced(parts: Iterable[Tensor], layout: Layout, side: int) -> Tensor:
+    """Mean of windows' patches [D, h, w] of `side` pixels over the canvas: [D, H, W]. All lengths are whole patches."""
+    canvas, tile, *offsets = ((y // side, x // side) for y, x in (layout.canvas, layout.tile, *layout.offsets))
+    return windows.merge((each.float() for each in parts), Layout(canvas, tile, tuple(offsets)))
+
+
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """[K, h, w] -> [K, H, W], bilinear with half-pixel centres."""
     if tuple(maps.shape[1:]) == size:

@@ -15,6 +15,7 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.dense_clip.segmenter import image_tower
 from lexiseg_model.methods.dense_clip.settings import PolicyName, card_settings, known_policy, published_policy
 from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
+from lexiseg_model.methods.dense_clip.trident import sam_from_folder
 
 
 def _policy(written: str) -> PolicyName:
@@ -26,11 +27,14 @@ class Options(ImportOptions):
 
     clip: tuple[Path, ...] = Field(min_length=1, description="CLIP's towers, in one file or two")
     policy: Annotated[PolicyName, BeforeValidator(_policy)] = Field(
-        "naclip", description="maskclip, sclip, naclip, proxyclip or corrclip; default: naclip"
+        "naclip", description="maskclip, sclip, naclip, proxyclip, corrclip or trident; default: naclip"
     )
     architecture: str = Field("ViT-B-16", description="open_clip's name of the CLIP; default: ViT-B-16")
     activation: Literal["quickgelu", "gelu"] | None = Field(None, description="where the file does not tell")
-    proxy: Path | None = Field(None, description="of policies proxyclip and corrclip: weights of DINO ViT-B/8")
+    proxy: Path | None = Field(
+        None, description="of policies with a second tower: weights of DINO ViT-B/8, of trident B/16"
+    )
+    sam: Path | None = Field(None, description="of policy trident: folder of facebook/sam-vit-base")
     proposals: str | None = Field(
         None, description="of policy corrclip: the model whose masks it takes; default: sam2.1-hiera-large"
     )
@@ -51,9 +55,11 @@ def read(options: Options) -> Imported:
     published = published_policy(policy).settings
     if (proxy is not None) != published.has_proxy:
         got = "no file" if proxy is None else str(proxy)
-        raise OptionError(f"--proxy belongs to --policy proxyclip and corrclip; got --policy {policy} and {got}")
+        raise OptionError(f"--proxy belongs to proxyclip, corrclip and trident; got --policy {policy} and {got}")
     if options.proposals is not None and policy != "corrclip":
         raise OptionError(f"--proposals belongs to --policy corrclip; got --policy {policy}")
+    if (options.sam is not None) != (policy == "trident"):
+        raise OptionError(f"--sam and --policy trident belong together; got --policy {policy}")
     quick_gelu = None if options.activation is None else options.activation == "quickgelu"
     towers = from_files(
         options.architecture, options.clip, quick_gelu=quick_gelu, unmarked=True, allow_torchscript=True
@@ -61,6 +67,7 @@ def read(options: Options) -> Imported:
     tower = None if proxy is None else dino_from_file(published.proxy, proxy)
     with naming_files(*options.clip):  # a tower whose last block cannot be opened, before anything is written
         image_tower(Parts(towers, tower, ""), published)
+    sam = None if options.sam is None else sam_from_folder(options.sam)
     card = own_card("dense_clip")
     changes = card_settings(card, policy, towers.architecture, towers.quick_gelu, options.proposals) | {
         "summary": f"Policy {policy} in the last block of {towers.architecture}; training-free.",
@@ -69,4 +76,6 @@ def read(options: Options) -> Imported:
     if policy == "corrclip":
         proposals = options.proposals or published.proposals
         changes |= {"licence": f"{card.licence} Masks of {proposals}: its terms hold, too.", "commercial_use": "ask"}
-    return Imported(card.model_copy(update=changes), flat_state(towers, tower))
+    if sam is not None:
+        changes["settings"]["sam"] = sam.config
+    return Imported(card.model_copy(update=changes), flat_state(towers, tower, sam))

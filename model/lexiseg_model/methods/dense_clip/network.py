@@ -33,7 +33,7 @@ class DenseNetwork(ImageTower):
         settings: DenseClipSettings,
         proxy: DinoTower | None = None,
     ) -> None:
-        """`proxy` for the policy proxyclip.
+        """`proxy` for the policies proxyclip and trident.
 
         Raises:
             WeightsError: an image tower whose last block cannot be opened, or what the policy needs is not given.
@@ -42,8 +42,8 @@ class DenseNetwork(ImageTower):
         self.visual = vision.require_plain_vit(visual)
         self.proxy = proxy
         self.settings = settings
-        if (settings.policy == "proxyclip") != (proxy is not None):
-            raise WeightsError(f"policy {settings.policy}: a proxy tower belongs to proxyclip, and to it alone")
+        if settings.has_proxy != (proxy is not None):
+            raise WeightsError(f"policy {settings.policy}: a proxy tower belongs to proxyclip and trident alone")
         patch = visual.patch_size[0]
         # Both grids must be whole: 16 and 14 pixels meet at 112.
         self.multiple = patch if proxy is None else math.lcm(patch, proxy.kind.patch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from lexiseg_model.clip.patch_text import ImageTower, PatchTextSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError, WeightsError
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
+from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
 from lexiseg_model.masks.windows import place_windows
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, nearest
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
@@ -24,8 +25,9 @@ from lexiseg_model.methods.dense_clip.proposed import region_map
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
 from lexiseg_model.methods.dense_clip.timm_tower import TimmModel, TimmTower
+from lexiseg_model.methods.dense_clip.trident import aggregated
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard
+from lexiseg_model.types import ModelCard, Precision
 
 
 class DenseClipSegmenter(PatchTextSegmenter):
@@ -39,11 +41,46 @@ class DenseClipSegmenter(PatchTextSegmenter):
         super().__init__(tower, texts, settings, card, parts.digest, execution)
 
 
-class CorrClipSegmenter(DenseClipSegmenter):
-    """CorrCLIP over the masks of another model, which sees the whole picture before CLIP sees its windows.
+class PictureSegmenter(DenseClipSegmenter, ABC):
+    """A model that sees a whole picture before CLIP sees its windows: a tile is a picture, as large as it came.
 
-    A tile is a picture, as large as it came within the card's longer side. Its regions are found at that size, its
-    windows are cut from the canvas, and `regions` [H, W] of the canvas are kept for the label of most of their pixels.
+    Its longer side is at most the card's. The canvas is made of it in the image pass.
+    """
+
+    windows_in: Precision  # sides of the canvas: exact as the protocol has them, fast in whole patches
+
+    def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
+        super().__init__(parts, settings, card, execution)
+        self.buckets = ((card.input.short_side, card.input.short_side),)
+
+    def image_network(self) -> nn.Module:
+        raise ExportError(f"{self.card.name} cannot be written as ONNX: its image pass is more than one network")
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        sides = {"short_side": max(self.card.input.short_side, min(picture_size(rgb)))}
+        limits = self.card.input.model_copy(update=sides)
+        return windowed.plan_windows(rgb, limits, None, None, options, self.windows_in)
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        passes = [self._encode_picture(np.ascontiguousarray(tile.transpose(1, 2, 0))) for tile in tiles]
+        return tuple(torch.stack(parts) for parts in zip(*passes, strict=True))
+
+    def _cut(self, rgb: NDArray[np.uint8]) -> Plan:
+        """The windows of a picture's canvas."""
+        sides = {"short_side": min(self.card.input.short_side, min(picture_size(rgb)))}
+        limits = self.card.input.model_copy(update=sides)
+        return windowed.plan_windows(rgb, limits, self._window, self._stride, precision=self.windows_in)
+
+    @abstractmethod
+    def _encode_picture(self, rgb: NDArray[np.uint8]) -> TileFeatures:
+        """Features of one picture [H, W, 3], `patches` first and `guide` uint8 [3, h, w], the canvas, last."""
+
+
+class CorrClipSegmenter(PictureSegmenter):
+    """CorrCLIP over the masks of another model.
+
+    `regions` [H, W] of the canvas are kept: each takes the label of most of its pixels.
     """
 
     def __init__(
@@ -51,32 +88,17 @@ class CorrClipSegmenter(DenseClipSegmenter):
     ) -> None:
         mixed = parts._replace(digest=image_digest(card, parts.digest + masks_of.digest))
         super().__init__(mixed, settings, card, execution)
+        self.windows_in = execution.precision
         self._masks_of = masks_of
-        self.buckets = ((card.input.short_side, card.input.short_side),)
 
-    def image_network(self) -> nn.Module:
-        raise ExportError(f"{self.card.name} cannot be written as ONNX: its regions come from another model")
-
-    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        sides = {"short_side": max(self.card.input.short_side, min(picture_size(rgb)))}
-        limits = self.card.input.model_copy(update=sides)
-        return windowed.plan_windows(rgb, limits, None, None, options, self._execution.precision)
-
-    @torch.inference_mode()
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        passes = [self._encode_picture(np.ascontiguousarray(tile.transpose(1, 2, 0))) for tile in tiles]
-        return tuple(torch.stack(parts) for parts in zip(*passes, strict=True))
-
-    def _encode_picture(self, rgb: NDArray[np.uint8]) -> tuple[Tensor, Tensor, Tensor]:
-        """`patches` [N, D, h, w] of the windows, `regions` int16 [H, W] and `guide` uint8 [3, H, W] of the canvas."""
-        sides = {"short_side": min(self.card.input.short_side, min(picture_size(rgb)))}
-        limits, precision = self.card.input.model_copy(update=sides), self._execution.precision
-        plan = windowed.plan_windows(rgb, limits, self._window, self._stride, precision=precision)
+    def _encode_picture(self, rgb: NDArray[np.uint8]) -> TileFeatures:
+        plan = self._cut(rgb)
         layout, device = windowed.layout_of(plan), self._execution.device
         regions = nearest(region_map(self._masks_of, rgb), layout.canvas).to(device)
         windows = zip(torch.from_numpy(plan.tiles), windowed.windows_of(regions[None], layout), strict=True)
         patches = torch.cat([self.tower(tile[None].to(device), labels)[0] for tile, labels in windows])
-        return windowed.as_kept((patches,), precision)[0], regions.short(), windowed.canvas_of(plan)
+        kept = windowed.as_kept((patches,), self._execution.precision)
+        return *kept, regions.short(), windowed.canvas_of(plan)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
@@ -87,6 +109,32 @@ class CorrClipSegmenter(DenseClipSegmenter):
 
     def region_map(self, features: Features) -> Tensor:
         return features.tensors["regions"].long()
+
+
+class TridentSegmenter(PictureSegmenter):
+    """Trident: one map of patches on SAM's grid."""
+
+    windows_in = "fast"  # windows are spliced patch by patch
+
+    def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
+        if parts.sam is None or parts.proxy is None:
+            raise WeightsError(f"{card.name}: policy trident needs DINO's tower and SAM's encoder")
+        super().__init__(parts, settings, card, execution)
+        self._sam = parts.sam.to(execution.device)
+        self._side = parts.proxy.kind.patch
+
+    def _encode_picture(self, rgb: NDArray[np.uint8]) -> TileFeatures:
+        plan, device = self._cut(rgb), self._execution.device
+        maps = torch.cat([self.tower(tile[None].to(device))[0] for tile in torch.from_numpy(plan.tiles)])
+        spliced = windowed.spliced(maps, windowed.layout_of(plan), self._side)
+        shares, grid = self._sam(torch.from_numpy(rgb).permute(2, 0, 1).to(device))
+        patches = aggregated(shares, spliced, grid)[None]
+        return *windowed.as_kept((patches,), self._execution.precision), windowed.canvas_of(plan)
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        patches, guide = (part[0].clone() for part in tile_features)  # copies, as above
+        canvas = (guide.shape[1], guide.shape[2])
+        return Features(plan.size, {"patches": patches, "guide": guide}, Layout(canvas, canvas))
 
 
 def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
@@ -112,6 +160,8 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmen
     """
     settings = settings_of(card, DenseClipSettings)
     parts = open_parts(folder, card, settings)
+    if settings.policy == "trident":
+        return TridentSegmenter(parts, settings, card, execution)
     if settings.policy != "corrclip":
         return DenseClipSegmenter(parts, settings, card, execution)
     beside = None if card.weights_sha256 is None else folder.parent

@@ -18,7 +18,7 @@ from lexiseg_model.types import DinoName, ModelCard
 
 DATA = Path(__file__).parent / "data"
 
-PolicyName = Literal["maskclip", "sclip", "naclip", "proxyclip", "corrclip"]
+PolicyName = Literal["maskclip", "sclip", "naclip", "proxyclip", "corrclip", "trident"]
 
 
 class DenseClipSettings(PatchTextSettings):
@@ -33,12 +33,15 @@ class DenseClipSettings(PatchTextSettings):
     gaussian_std: float = Field(5.0, gt=0, description="NACLIP's neighbourhood, in patches")
     beta: float = Field(1.2, gt=0, description="ProxyCLIP: similarity times this mean is where attention begins")
     gamma: float = Field(3.0, gt=0, description="ProxyCLIP: sharpness of attention")
-    proxy: DinoName = Field("dino_vitb8", description="ProxyCLIP, CorrCLIP: the tower that says what belongs together")
+    proxy: DinoName = Field(
+        "dino_vitb8", description="of policies with a second tower: which says what belongs together"
+    )
+    sam: dict[str, Any] | None = Field(None, description="Trident: of `transformers.SamVisionConfig`; None: the hub's")
     proposals: str = Field("sam2.1-hiera-large", description="CorrCLIP: name of the model whose masks it takes")
 
     @property
     def has_proxy(self) -> bool:
-        return self.policy in ("proxyclip", "corrclip")
+        return self.policy in ("proxyclip", "corrclip", "trident")
 
 
 class PublishedPolicy(BaseModel):

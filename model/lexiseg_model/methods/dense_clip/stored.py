@@ -1,6 +1,6 @@
 """The weights of a dense CLIP model: from a model directory or from the hub, and back into one flat state.
 
-One file holds `clip.*` in open_clip's names and, for ProxyCLIP and CorrCLIP, `proxy.*` in timm's.
+One file holds `clip.*` in open_clip's names and, for those with another tower, `proxy.*` in timm's.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from lexiseg_model.clip.dino import DinoTower, dino_from_hub, dino_from_state
 from lexiseg_model.clip.towers import ClipTowers, from_hub, from_state, hub_file, tokenizer
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
+from lexiseg_model.methods.dense_clip.trident import SamCorrelation, sam_from_hub, sam_from_state
 from lexiseg_model.types import ModelCard
 
 State = dict[str, Tensor]
-CLIP, PROXY = "clip.", "proxy."
+CLIP, PROXY, SAM = "clip.", "proxy.", "sam."
 
 
 class Parts(NamedTuple):
@@ -27,6 +28,7 @@ class Parts(NamedTuple):
     towers: ClipTowers
     proxy: DinoTower | None
     digest: str
+    sam: SamCorrelation | None = None
 
 
 def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Parts:
@@ -40,14 +42,17 @@ def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Pa
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
     towers = from_state(settings.architecture, _part(state, CLIP), quick_gelu=bool(settings.quick_gelu))
     proxy = dino_from_state(settings.proxy, _part(state, PROXY)) if settings.has_proxy else None
-    return Parts(towers, proxy, image_digest(card, card.weights_sha256))
+    sam = sam_from_state(settings.sam or {}, _part(state, SAM)) if settings.policy == "trident" else None
+    return Parts(towers, proxy, image_digest(card, card.weights_sha256), sam)
 
 
-def flat_state(towers: ClipTowers, proxy: DinoTower | None) -> State:
+def flat_state(towers: ClipTowers, proxy: DinoTower | None, sam: SamCorrelation | None = None) -> State:
     """What `open_parts` reads back."""
     state = {CLIP + name: value for name, value in towers.state.items()}
     if proxy is not None:
         state |= {PROXY + name: value for name, value in proxy.vit.state_dict().items()}
+    if sam is not None:
+        state |= {SAM + name: value for name, value in sam.model.state_dict().items()}
     return state
 
 
@@ -62,12 +67,15 @@ def fetch_from_hub(card: ModelCard) -> None:
     tokenizer(settings.architecture)
     if settings.has_proxy:
         dino_from_hub(settings.proxy)
+    if settings.policy == "trident":
+        sam_from_hub(card.name)
 
 
 def _from_hub(card: ModelCard, settings: DenseClipSettings) -> Parts:
     towers = from_hub(settings.architecture, _tag(card, settings), quick_gelu=settings.quick_gelu)
     proxy = dino_from_hub(settings.proxy) if settings.has_proxy else None
-    return Parts(towers, proxy, image_digest(card, state_digest(flat_state(towers, proxy))))
+    sam = sam_from_hub(card.name) if settings.policy == "trident" else None
+    return Parts(towers, proxy, image_digest(card, state_digest(flat_state(towers, proxy, sam))), sam)
 
 
 def _tag(card: ModelCard, settings: DenseClipSettings) -> str:

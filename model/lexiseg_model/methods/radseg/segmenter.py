@@ -19,7 +19,6 @@ from lexiseg_model.clip.patch_text import MAX_SCORES_AT_FULL_SIZE, PatchTextSegm
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ForeignWeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
-from lexiseg_model.masks import windows
 from lexiseg_model.methods.radseg.import_ import Options, read
 from lexiseg_model.methods.radseg.network import NAME, RadImageTower, RadSettings, RadTextTower
 from lexiseg_model.segmenter import Competing, Segmenter, TextBank
@@ -52,9 +51,8 @@ class RadSegmenter(PatchTextSegmenter):
 
     @torch.inference_mode()
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        layout, side = windowed.layout_of(plan), self.tower.multiple
-        canvas, tile, *offsets = ((y // side, x // side) for y, x in (layout.canvas, layout.tile, *layout.offsets))
-        merged = windows.merge((each.float() for each in tile_features[0]), Layout(canvas, tile, tuple(offsets)))
+        layout = windowed.layout_of(plan)
+        merged = windowed.spliced(tile_features[0], layout, self.tower.multiple)
         patches = windowed.as_kept((self.tower.of_picture(merged)[None],), self._execution.precision)[0]
         tensors = {"patches": patches, "guide": windowed.canvas_of(plan)}
         return Features(plan.size, tensors, Layout(layout.canvas, layout.canvas))

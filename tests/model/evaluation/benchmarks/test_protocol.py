@@ -23,7 +23,7 @@ def test_every_protocol_covers_the_data_sets_of_its_paper() -> None:
         "s-seg": {"voc21", "context60", "coco-object", "voc20"},
     }
 
-    policies = {"maskclip", "sclip", "naclip", "proxyclip", "corrclip"}
+    policies = {"maskclip", "sclip", "naclip", "proxyclip", "corrclip", "trident"}
     assert set(names()) == {"tcl"} | papers.keys() | policies
     for name in names():
         assert papers.get(name, set(EIGHT)) <= set(protocol(name).datasets)

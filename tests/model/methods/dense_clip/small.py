@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import torch
 
 from lexiseg_model import catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.device import Execution
-from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, DenseClipSegmenter
+from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, DenseClipSegmenter, TridentSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
+from lexiseg_model.methods.dense_clip.trident import SamCorrelation
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import InputSize, ModelCard, Precision
 from tests.model.clip import small
@@ -59,3 +61,36 @@ def corr_segmenter(precision: Precision = "exact", masks_of: Segmenter | None = 
     return CorrClipSegmenter(
         parts, settings, _card("corrclip-b16", settings), execution, masks_of or ColourSegmenter(tasks=ALL)
     )
+
+
+@cache
+def sam_model(seed: int = 0) -> Any:
+    """A `transformers.SamVisionModel` of pictures of 64 pixels: 8 x 8 patches, three blocks, the last over all."""
+    from transformers import SamVisionConfig, SamVisionModel
+
+    config = SamVisionConfig(
+        hidden_size=16,
+        output_channels=8,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        image_size=64,
+        patch_size=8,
+        mlp_dim=24,
+        window_size=4,
+        global_attn_indexes=[2],
+        attn_implementation="eager",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = SamVisionModel(config)
+        for parameter in model.parameters():  # large enough that every part shows
+            parameter.data.add_(0.3 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def trident_segmenter(precision: Precision = "exact", seed: int = 0) -> TridentSegmenter:
+    """Trident over towers of a few thousand weights."""
+    settings = SETTINGS.model_copy(update={"policy": "trident"})
+    parts = Parts(small.towers(seed=seed), dino(seed), "small", SamCorrelation(sam_model(seed)))
+    execution = Execution(torch.device("cpu"), precision)
+    return TridentSegmenter(parts, settings, _card("trident-b16", settings), execution)

@@ -254,7 +254,7 @@ def test_the_digest_names_the_model_of_the_masks() -> None:
 
 
 def test_it_is_not_written_as_a_graph() -> None:
-    with pytest.raises(ExportError, match="its regions come from another model"):
+    with pytest.raises(ExportError, match="more than one network"):
         corr_segmenter().image_network()
 
 
@@ -273,8 +273,9 @@ def test_published_settings_name_towers_masks_and_refinement() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"policy": "corrclip"}, "--proxy belongs to --policy proxyclip and corrclip"),
+        ({"policy": "corrclip"}, "--proxy belongs to proxyclip, corrclip and trident"),
         ({"policy": "naclip", "proposals": "tiny"}, "--proposals belongs to --policy corrclip"),
+        ({"policy": "trident", "proxy": Path("dino.pth")}, "--sam and --policy trident belong together"),
     ],
 )
 def test_options_of_the_import_that_do_not_go_together_are_refused(changes: dict[str, object], says: str) -> None:
