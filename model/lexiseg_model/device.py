@@ -37,8 +37,10 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise OptionError(f"device {name!r}; expected auto, cpu, cuda or cuda:N")
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise OptionError(f"device {name!r}; expected auto, cpu, cuda, cuda:N or mps")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise OptionError(f"device {name!r} was asked for, but torch finds no GPU of Apple's; take auto or cpu")
     if device.type == "cuda" and not torch.cuda.is_available():
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for CPUs"
         raise OptionError(
@@ -53,6 +55,8 @@ def inference_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies it itself, float32 elsewhere: emulated, it takes many times as long."""
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "mps":
+        native = False  # only some chips and versions have it, and torch does not say which
     else:
         # oneDNN says that it supports the type wherever there is AVX-512, with or without instructions for it.
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     rollouts_file: Annotated[Path | None, Read(GATEWAYS, MODELS)] = Field(
         None, description="lines of NAME@VERSION PERCENT key|image: who gets which version without naming one"
     )
-    device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     runtime: Annotated[Literal["auto", "torch", "onnx", "onnx-int8"], Read(LOADERS, MODELS)] = Field(
         "auto", description="who does the image pass: auto, torch, onnx or onnx-int8"
     )

@@ -14,9 +14,9 @@ from lexiseg_model.memory import held_bytes
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 
 
-@pytest.mark.parametrize("name", ["tpu", "mps", "", "cuda:x"])
+@pytest.mark.parametrize("name", ["tpu", "", "cuda:x"])
 def test_another_name_is_refused_with_what_is_expected(name: str) -> None:
-    with pytest.raises(OptionError, match="expected auto, cpu, cuda or cuda:N"):
+    with pytest.raises(OptionError, match="expected auto, cpu, cuda, cuda:N or mps"):
         choose_device(name)
 
 
@@ -31,6 +31,18 @@ def test_bfloat16_is_for_processors_that_have_it(
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
 
     assert inference_dtype(torch.device("cpu")) is expected
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is one")
+def test_an_apple_gpu_that_is_not_there_is_refused() -> None:
+    with pytest.raises(OptionError, match="device 'mps' was asked for, but torch finds no GPU of Apple's"):
+        choose_device("mps")
+
+
+def test_an_apple_gpu_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+
+    assert inference_dtype(choose_device("mps")) is torch.float32
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")

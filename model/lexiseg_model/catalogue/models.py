@@ -183,7 +183,7 @@ def load(
     Args:
         name: `NAME` or `NAME@VERSION`.
         models_dir: of the user's own models.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: of the image pass; None: the card's.
         runtime: of the image pass (docs/runtimes.md).
         cache_dir: of the exports of bundled models.
