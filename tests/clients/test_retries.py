@@ -72,13 +72,6 @@ def test_what_cannot_end_in_time_is_not_waited_for() -> None:
     assert hand.waits == []
 
 
-@pytest.mark.parametrize("sent", [True, False])
-def test_a_broken_connection_is_tried_again(sent: bool) -> None:
-    hand = Hand([Unreachable("gone", sent=sent), WELL])
-
-    assert hand.take() is WELL
-
-
 @pytest.mark.parametrize(
     ("outcome", "again"),
     [
@@ -99,14 +92,6 @@ def test_what_may_not_be_done_twice_is_tried_again_only_if_it_was_not_done(
     else:
         with pytest.raises((ProblemError, Unreachable)):
             hand.take(write)
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 415, 422, 500, 504])
-def test_a_refusal_for_good_is_not_tried_again(status: int) -> None:
-    with pytest.raises(ProblemError) as caught:
-        Hand([refusal(status, "whatever")]).take()
-
-    assert caught.value.status == status
 
 
 def test_retry_after_is_a_number_or_a_date() -> None:

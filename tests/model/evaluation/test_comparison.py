@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -46,20 +45,6 @@ def test_photographs_of_the_training_split_stand_beside(root: Path) -> None:
     rows = comparison(pair, examination, examination).differences
     assert [row.measure for row in rows][:3] == ["mIoU", "mIoU, train-4", "only present"]
     assert rows[1].a == 100
-
-
-def test_the_report_is_plain_json_with_null_for_what_was_not_measured(tmp_path: Path) -> None:
-    write_set(tmp_path, ["red", "green"], SAMPLE)
-    pair = read_pair(tmp_path, "flags", "val")
-    examination = examine(ColourSegmenter(), pair)
-
-    report = json.loads(json.dumps(comparison(pair, examination, examination).to_json()))
-
-    assert (report["dataset"], report["images"], report["train_images"]) == ("flags", 1, 0)
-    assert report["measures"]["mIoU"] == {
-        "a": 100, "a_error": 0, "b": 100, "b_error": 0, "difference": 0, "interval": [0, 0], "in_favour_of_b": 50,
-    }  # fmt: skip
-    assert report["measures"]["presence AUC"]["a"] is None  # for want of a class that is absent
 
 
 RANDOM = np.random.default_rng(5)

@@ -66,26 +66,6 @@ def test_a_renamed_class_is_asked_for_by_its_other_word(tmp_path: Path) -> None:
     assert per_class(report) == {"ruby": 100, "green": 100}
 
 
-def test_the_report_is_plain_json(tmp_path: Path) -> None:
-    data = write_set(tmp_path, ["red", "green", "violin"], (["rrgg"], [[0, 1, 1, 1]]))
-
-    report = json.loads(json.dumps(evaluate(ColourSegmenter(), data).to_json()))
-
-    assert report == {
-        "model": "colours",
-        "dataset": "flags",
-        "split": "val",
-        "images": 1,
-        "miou": 58.33,
-        "pixel_accuracy": 75.0,
-        "per_class": {"red": 50.0, "green": 66.67, "violin": None},
-        "renamed": {},
-        "refine": "none",
-        "scales": [1.0],
-        "flip": False,
-    }
-
-
 class Sided(ColourSegmenter):
     """Sees red on the left half of any image, whatever is there; counts the sizes of its canvas."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,6 @@ from lexiseg_model.data.scenes import PanopticTruth, SceneSet, annotation, thing
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.resumable import Record
 from lexiseg_model.evaluation.scenes.figures import (
-    Figures,
-    SceneReport,
-    SceneTask,
     instance_figures,
     panoptic_figures,
     prompt_figures,
@@ -66,35 +62,6 @@ def test_every_object_counts_the_same_and_every_class_in_the_other_mean() -> Non
         {"iou": 30.0, "iou_first": 20.0, "objects": 1},
         {"iou": None, "iou_first": None, "objects": 0},
     ]
-
-
-DATA: SceneSet[Any] = scenes(
-    classes("red", "green", "sky", stuff=["sky"]), (["rr", "gg"], objects(["00", "11"])), background=True
-)
-
-
-def report(task: SceneTask, figures: Figures, settings: dict[str, Any]) -> SceneReport:
-    segmenter = PromptableColours()
-    return SceneReport(task, segmenter.card, segmenter.digest, DATA, settings, figures)
-
-
-def boxes() -> SceneReport:
-    return report("box", prompt_figures([{"objects": [[0, 1.0, 0.5], [0, 0.5, 0.5]]}], DATA.classes), {})
-
-
-def test_json_says_what_was_measured_and_by_what() -> None:
-    values = json.loads(json.dumps(boxes().to_json()))
-
-    assert values == {
-        "task": "box", "model": "colours", "model_version": "1", "model_digest": "colours",
-        "dataset": "flags", "split": "val", "images": 1, "official_images": None, "instances_are": "components",
-        "figures": {"iou": 75.0, "iou_first": 50.0, "iou_classes": 75.0, "objects": 2},
-        "per_class": {
-            "red": {"thing": True, "asked": ["red"], "iou": 75.0, "iou_first": 50.0, "objects": 2},
-            "green": {"thing": True, "asked": ["green"], "iou": None, "iou_first": None, "objects": 0},
-            "sky": {"thing": False, "asked": ["sky"], "iou": None, "iou_first": None, "objects": 0},
-        },
-    }  # fmt: skip
 
 
 PAINTS = classes("red", "green", "blue", stuff=["blue"])

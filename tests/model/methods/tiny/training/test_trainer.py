@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue import load
-from lexiseg_model.errors import DatasetError, RecipeError
+from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tiny.training import TRAININGS
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
@@ -146,35 +146,12 @@ def test_a_card_names_the_training_data_of_its_start(run: Run, tmp_path: Path) -
     assert f"from tiny@1 (sha256 {digest[:16]}), seed 77." in card.lineage
 
 
-def test_a_longer_run_resumes_a_shorter_one(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copy(run.recipe.out / "checkpoint.pt", tmp_path)
-    longer = run.recipe.model_copy(update={"out": tmp_path, "steps": STEPS + 3})
-
-    trainer = train(longer)
-
-    assert capsys.readouterr().out.startswith(f"resumed at step {STEPS}, ")
-    assert trainer.step == STEPS + 3
-    assert trainer.crops_seen == 4 * (STEPS + 3)
-    shutil.rmtree(tmp_path)
-
-
 def test_training_can_start_from_a_weights_file(run: Run, shapes: Path, tmp_path: Path) -> None:
     trainer = TinyTrainer(recipe_for(shapes, tmp_path, f"start={run.weights}"))
 
     saved = load_file(run.weights)
     network = trainer.network.network.state_dict()
     assert all(torch.equal(network[name], value.float()) for name, value in saved.items())
-
-
-def test_a_missing_data_folder_is_reported_with_the_expected_layout(tmp_path: Path) -> None:
-    missing = tmp_path / "nowhere"
-
-    with pytest.raises(DatasetError) as raised:
-        TinyTrainer(recipe_for(missing, tmp_path / "out"))
-
-    assert f"{missing} does not exist" in str(raised.value)
-    assert "shapes/train/images/NAME.jpg, masks/NAME.png" in str(raised.value)
-    assert "shapes/classes.json" in str(raised.value)
 
 
 def words(*overrides: str) -> TinyRecipe:
