@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model import catalogue
@@ -170,7 +171,7 @@ def test_soft_masks_of_own_captions_equal_the_reference() -> None:
     network = golden.restored().network
 
     embedding = network.grounder(*network.tokens(batch()))
-    masks = torch.sigmoid(network.sim2mask(similarity(embedding, captions)))
+    masks = torch.sigmoid(network.sim2mask(similarity(embedding, F.normalize(captions, dim=1))))
     own = masks[torch.arange(3), torch.arange(3)]
 
     golden.assert_close(own[:, ::2, ::2], "train_soft_positive", golden.MASK_TOLERANCE[False])
