@@ -43,9 +43,13 @@ Trailers = tuple[tuple[str, str | bytes], ...]
 
 
 class Ending(Protocol):
-    """A call that can be aborted, as the context of a servicer."""
+    """A call whose status can be set, as the context of a servicer."""
 
-    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> Any: ...
+    def set_code(self, code: grpc.StatusCode) -> None: ...
+
+    def set_details(self, details: str) -> None: ...
+
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None: ...
 
 
 class Failure(Protocol):
@@ -105,9 +109,14 @@ def details_of(error: ServiceError, request_id: str) -> tuple[tuple[str, bytes],
     return ((DETAILS, status.SerializeToString()),)
 
 
-async def end(context: Ending, error: ServiceError, request_id: str, also: Trailers = ()) -> None:
-    """Abort a call with the status of an error; `also` goes before its details."""
-    await context.abort(code_of(error), message_of(error), (*also, *details_of(error, request_id)))
+def end(context: Ending, error: ServiceError, request_id: str, also: Trailers = ()) -> None:
+    """Give a call that returns now the status of an error; `also` goes before its details.
+
+    Not by `abort`: the context keeps the exception that it raises, whose frames keep the context and the message.
+    """
+    context.set_code(code_of(error))
+    context.set_details(message_of(error))
+    context.set_trailing_metadata((*also, *details_of(error, request_id)))
 
 
 def read_error(failure: Failure) -> ServiceError | None:

@@ -90,14 +90,15 @@ class Servicer(WorkerServicer):
         """One rendered answer."""
         async with self._answering(context, request.origin.request_id):
             decoded = decode_request(request, self._deadline(context))
-            message = encode_answer(await self._backend.segment(decoded))
-        return pb.WorkerSegmentResponse(answer=message)
+            return pb.WorkerSegmentResponse(answer=encode_answer(await self._backend.segment(decoded)))
+        return pb.WorkerSegmentResponse()  # not sent with an error's status
 
     async def Exemplify(self, request: pb.ExemplifyRequest, context: Context) -> pb.ExemplifyResponse:
         """Rows of examples."""
         async with self._answering(context, request.origin.request_id):
             decoded = decode_exemplify(request, self._deadline(context))
             return encode_exemplified(await self._backend.exemplify(decoded))
+        return pb.ExemplifyResponse()
 
     async def SegmentVideo(  # type: ignore[override]  # typed for generators alone
         self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest], context: Context
@@ -130,15 +131,15 @@ class Servicer(WorkerServicer):
 
     @asynccontextmanager
     async def _answering(self, context: Context, request_id: str) -> AsyncGenerator[None, None]:
-        """Count a call, and end it with a rich status if it raises."""
+        """Count a call; an error becomes its rich status."""
         self._n_calls += 1
         try:
             yield
         except ServiceError as error:
-            await end(context, error, request_id)
+            end(context, error, request_id)
         except Exception as error:
             logger.error("unexpected error", request_id=request_id, error=type(error).__name__, exc_info=error)
-            await end(context, unexpected(), request_id)
+            end(context, unexpected(), request_id)
         finally:
             self._n_calls -= 1
 

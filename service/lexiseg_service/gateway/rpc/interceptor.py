@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
@@ -44,6 +44,10 @@ PEER = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):\d+")
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
     Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+class _Ended(Exception):
+    """The call has the status of its error."""
 
 
 class _Call:
@@ -77,7 +81,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # grpcio types its handlers for threads alone.
         own = cast("Any", handler)
         answer = self._unary(own.unary_unary, details) if own.unary_unary else self._stream(own.stream_stream, details)
-        return grpc.stream_stream_rpc_method_handler(answer, own.request_deserializer, own.response_serializer)
+
+        async def until_end(messages: AsyncIterator[Any], context: Context) -> None:
+            with suppress(_Ended):
+                await answer(messages, context)
+
+        return grpc.stream_stream_rpc_method_handler(until_end, own.request_deserializer, own.response_serializer)
 
     def _unary(self, method: Callable[..., Awaitable[Any]], details: grpc.HandlerCallDetails) -> Callable[..., Any]:
         async def answer(messages: AsyncIterator[Any], context: Context) -> None:
@@ -184,11 +193,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise
         except ServiceError as error:
             code = code_of(error)
-            await end(context, error, identity, (("x-request-id", identity),))
+            end(context, error, identity, (("x-request-id", identity),))
+            raise _Ended from None
         except Exception as error:
             code = grpc.StatusCode.INTERNAL
             logger.error("unexpected error", error=type(error).__name__, key_id=key_id, exc_info=error, **log_fields)
-            await end(context, unexpected(), identity, (("x-request-id", identity),))
+            end(context, unexpected(), identity, (("x-request-id", identity),))
+            raise _Ended from None
         finally:
             self._metrics.active_calls.dec()
             seconds = (call.answered or time.monotonic()) - began
