@@ -175,7 +175,6 @@ def load(
     device: str = "auto",
     precision: Precision | None = None,
     runtime: Runtime = "torch",
-    cache_dir: Path | None = None,
     text_tower: Path | None = None,
 ) -> Segmenter:
     """Load a model.
@@ -186,7 +185,6 @@ def load(
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: of the image pass; None: the card's.
         runtime: of the image pass (docs/runtimes.md).
-        cache_dir: of the exports of bundled models.
         text_tower: a folder, for methods whose text tower does not lie beside their weights.
 
     Raises:
@@ -211,19 +209,19 @@ def load(
             segmenter,
             runtime,
             execution,
-            [folder / FOLDER, export_folder(folder, segmenter, cache_dir)],
+            [folder / FOLDER, export_folder(folder, segmenter)],
             lambda: load_folder(folder, "cpu", "exact", text_tower=text_tower),
             folder / RANGES,
         )
     return segmenter
 
 
-def export_folder(folder: Path, segmenter: Segmenter, cache_dir: Path | None = None) -> Path:
+def export_folder(folder: Path, segmenter: Segmenter) -> Path:
     """Where `lexiseg export` writes a model's export: beside its card, or to the cache if it is bundled."""
     from lexiseg_model.export.manifest import FOLDER, cached
 
     if folder in bundled().values():
-        return cached(cache_dir, segmenter.card.name, segmenter.digest)
+        return cached(segmenter.card.name, segmenter.digest)
     return folder / FOLDER
 
 

@@ -63,9 +63,9 @@ def names_in_network(saved: Iterable[str]) -> dict[str, str]:
     return {name: inside for name, inside in named.items() if not inside.startswith(CRITERION)}
 
 
-def require_names(whose: str, state: Collection[str], needed: Collection[str], optional: Collection[str] = ()) -> None:
+def require_names(whose: str, state: Collection[str], needed: Collection[str]) -> None:
     """Raises WeightsError where names of tensors are missing or unknown; `whose` weights they should be."""
-    missing, unknown = sorted(set(needed) - set(state)), sorted(set(state) - set(needed) - set(optional))
+    missing, unknown = sorted(set(needed) - set(state)), sorted(set(state) - set(needed))
     if missing or unknown:
         raise WeightsError(f"not the weights of {whose}: missing {_listed(missing)}; unexpected {_listed(unknown)}")
 

@@ -62,9 +62,9 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lexiseg"
 
 
-def cached(cache_dir: Path | None, model: str, digest: str) -> Path:
+def cached(model: str, digest: str) -> Path:
     """Where the export of a bundled model lies, whose own folder is not written to; other weights, another folder."""
-    return (cache_dir or default_cache_dir()) / FOLDER / f"{model}-{digest[:16]}"
+    return default_cache_dir() / FOLDER / f"{model}-{digest[:16]}"
 
 
 def read(folder: Path) -> Manifest:

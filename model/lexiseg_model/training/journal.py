@@ -69,13 +69,12 @@ class _Mark(NamedTuple):
 class Pace:
     """Speed of a run over the last steps, and the time left."""
 
-    def __init__(self, examples: int, share: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._marks = deque([_Mark(clock(), examples, share)], WINDOW + 1)
+    def __init__(self, examples: int, share: float) -> None:
+        self._marks = deque([_Mark(time.monotonic(), examples, share)], WINDOW + 1)
 
     def step(self, examples: int, share: float) -> None:
         """Record a step: examples seen so far, share of the run that is done."""
-        self._marks.append(_Mark(self._clock(), examples, share))
+        self._marks.append(_Mark(time.monotonic(), examples, share))
 
     @property
     def examples_per_second(self) -> float:

@@ -31,7 +31,6 @@ def score_vocabulary(
     rows_of: RowsOf,
     refine: Refinement = "none",
     steady: Steady | None = None,
-    tidy: bool = True,
     specks: bool = False,
 ) -> Tensor:
     """Logits [K, h, w] of the classes; with a background one more row, for nobody. The highest wins.
@@ -43,8 +42,7 @@ def score_vocabulary(
         rows_of: gives text rows.
         refine: how the logits follow the colours or regions of the image.
         steady: averages the logits over a video.
-        tidy: remove specks, by exchanging their logits with those of their surroundings.
-        specks: keep specks, because the caller removes them (`outcome`).
+        specks: keep specks, because the caller removes them (`outcome`); else their surroundings win there.
     """
     bank = bank_of(segmenter, vocabulary, rows_of)
     competing = segmenter.competing(features, bank, refine)
@@ -64,7 +62,7 @@ def score_vocabulary(
     elif refine == "regions":
         parts, size = segmenter.region_map(features), features.size
         logits = vote(logits, segmenter.regions(features)) if parts is None else by_most(logits, parts, size)
-    if specks or not tidy:
+    if specks:
         return logits
     # The average must stay as it is for the next frame.
     return without_specks(logits if steady is None else logits.clone(), len(vocabulary.classes), segmenter.specks)

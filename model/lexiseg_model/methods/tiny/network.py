@@ -20,6 +20,7 @@ STRIDE = 4  # pixels of the input per cell of the pixel map
 WIDTHS = (48, 96, 192, 384)
 BLOCKS = (1, 2, 4, 2)
 EMBEDDING = 96
+TEXT_WIDTH = 384  # of rows of the text tower
 PRESENCE_FLOOR = -6.0  # log-probability: an absent class loses only so much, and the pixels can overrule the image
 PRESENCE_WEIGHT = 0.3  # of it in a pixel's score while it is trained
 EVIDENCE = 256  # channels of what tells a cell's names
@@ -102,7 +103,7 @@ class TinyNetwork(nn.Module):
 
     text_level: Tensor
 
-    def __init__(self, text_width: int = 384) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(ConvNormRelu(3, 24, 2), ConvNormRelu(24, WIDTHS[0], 2))
         self.stages = nn.ModuleList(_stage(index) for index in range(len(WIDTHS)))
@@ -114,7 +115,7 @@ class TinyNetwork(nn.Module):
         self.image_head = nn.Sequential(
             nn.Linear(WIDTHS[-1] * 2, WIDTHS[-1]), nn.ReLU(inplace=True), nn.Linear(WIDTHS[-1], EMBEDDING)
         )
-        self.text_projection = nn.Linear(text_width, EMBEDDING, bias=False)
+        self.text_projection = nn.Linear(TEXT_WIDTH, EMBEDDING, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(2.6))  # of the pixel cosine
         self.nobody = nn.Parameter(torch.tensor(0.25))  # the cosine a class must beat to own a pixel
         self.presence_log_scale = nn.Parameter(torch.tensor(2.3))
@@ -126,7 +127,7 @@ class TinyNetwork(nn.Module):
         for parameter in self.evidence[-1].parameters():
             nn.init.zeros_(parameter)  # a network that has learned nothing finds evidence of nothing
         # Not learned with the rest: it mends what sampling did, once that is over (training/levels.py).
-        self.register_buffer("text_level", torch.zeros(text_width))
+        self.register_buffer("text_level", torch.zeros(TEXT_WIDTH))
 
     def forward(self, images: Tensor) -> ImageFeatures:
         return self.levels(images)[0]
@@ -185,6 +186,6 @@ class TinyNetwork(nn.Module):
         seen = torch.logsumexp(texts @ flat, -1) - math.log(flat.shape[-1])
         return self.presence_log_scale.exp() * whole + seen + self.presence_bias
 
-    def presence_bonus(self, image: Tensor, cells: Tensor, texts: Tensor, weight: float = PRESENCE_WEIGHT) -> Tensor:
+    def presence_bonus(self, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
         """What presence takes from the score of a class's pixels, never positive; shapes as in `presence`."""
-        return weight * log_presence(self.presence(image, cells, texts))
+        return PRESENCE_WEIGHT * log_presence(self.presence(image, cells, texts))

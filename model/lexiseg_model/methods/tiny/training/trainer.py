@@ -25,7 +25,7 @@ from lexiseg_model.methods.tiny.training.losses import (
 )
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, TinyRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
-from lexiseg_model.methods.tiny.training.texts import TextBook, TextEncoder, TextTable, kept_rows
+from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable, kept_rows
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled
 from lexiseg_model.training.crops import Views, render, resident
 from lexiseg_model.training.distributed import one_first
@@ -50,20 +50,15 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
 
     file = FILE
 
-    def __init__(self, recipe: TinyRecipe, encoder: TextEncoder | None = None, network: Trained | None = None) -> None:
-        """
-        Args:
-            recipe: of the run.
-            encoder: in place of the text tower, whose rows are kept.
-            network: in place of the one that the recipe starts from.
-        """
+    def __init__(self, recipe: TinyRecipe, network: Trained | None = None) -> None:
+        """`network`: in place of the one that the recipe starts from."""
         super().__init__(recipe, network or Trained(initial_network(recipe)))
         book = TextBook.read(TEXTS)
         with one_first():  # packs and rows are written where they are not yet
             packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
             rule = read_card(BUNDLED.parent).background
             names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
-            encoder = encoder or kept_rows(recipe.texts or recipe.packs)
+            encoder = kept_rows(recipe.texts or recipe.packs)
             self.table = TextTable(book, [pack for pack in packs if pack.classes], rule.words, TEMPLATE, encoder, names)
         self.rows = torch.from_numpy(self.table.rows).to(self.device)
         self.same_meaning = rule.same_meaning

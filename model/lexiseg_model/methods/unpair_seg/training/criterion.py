@@ -46,9 +46,9 @@ def unsure_points(logits: Tensor, settings: PointSettings, draw: Draw) -> Tensor
     return torch.cat([unsure, anywhere], 1)
 
 
-def drawn_on(device: torch.device, generator: torch.Generator | None = None) -> Draw:
+def drawn_on(device: torch.device) -> Draw:
     """Uniform numbers made where they are needed."""
-    return lambda shape: torch.rand(shape, device=device, generator=generator)
+    return lambda shape: torch.rand(shape, device=device)
 
 
 FORBIDDEN = 1e6  # what the released code adds where the point is not on the object
