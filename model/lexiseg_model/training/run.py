@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import yaml
+from numpy.typing import NDArray
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import IterableDataset
 
 from lexiseg_model.errors import TrainingError
 from lexiseg_model.files import write_durably
@@ -34,7 +38,6 @@ from lexiseg_model.training.checkpoints import (
     restore_random,
 )
 from lexiseg_model.training.distributed import gather_objects, join, largest, mean, rank, world_size
-from lexiseg_model.training.hooks import Hooks
 from lexiseg_model.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
 from lexiseg_model.training.learner import Learner
 from lexiseg_model.training.recipe import CHECKPOINT, RECIPE, Division, LocalPhase, Phase, RunRecipe, divide
@@ -50,8 +53,11 @@ Batch = TypeVar("Batch")
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
-    """One run of a recipe. `train()` resumes from the newest checkpoint in `recipe.out`."""
+class Run(ABC, Generic[Recipe, Network, Batch]):
+    """One run of a recipe. `train()` resumes from the newest checkpoint in `recipe.out`.
+
+    A method adds batches, loss and weights, and optionally validation and state.
+    """
 
     file = "weights.safetensors"  # in `recipe.out`
 
@@ -74,6 +80,52 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
         self.decayed = False  # whether the learning rate has begun to decay
         self._warm = Reached()  # progress at the end of warm-up
         self._noted: dict[str, list[float]] = {}  # figures of the steps since the last line of the journal
+
+    @abstractmethod
+    def _batches(self, phase: LocalPhase) -> IterableDataset[Batch]:
+        """An endless stream of batches of `phase.batch` examples, preferably a `Stream` of numbered batches.
+
+        Any other stream must start at the run's step by itself, for process `rank()` of `world_size()`.
+        """
+
+    @abstractmethod
+    def _loss(self, batch: Batch) -> Tensor:
+        """Scalar loss of one batch with gradients; the network is in training mode."""
+
+    @abstractmethod
+    def _weights(self) -> dict[str, Tensor]:
+        """Tensors of the weights file by name."""
+
+    def _told(self) -> dict[str, float]:
+        """Additional figures for the journal, after every `log_steps` steps; means of `Run.note` need not be here."""
+        return {}
+
+    def _validate(self) -> dict[str, float]:
+        """Figures of the averaged weights, which `network` holds in eval mode; called in every process."""
+        return {}
+
+    def _samples(self) -> dict[str, NDArray[np.uint8]]:
+        """RGB pictures [H, W, 3] by name, after `_validate` and with the same weights."""
+        return {}
+
+    def _examples(self) -> int | None:
+        """Number of examples, for a budget in epochs; None where they are drawn at random."""
+        return None
+
+    def _kept(self, name: str) -> bool:
+        """Whether a tensor of the network is averaged and checkpointed; frozen pretrained parts need not be."""
+        return True
+
+    def _state(self) -> dict[str, Any]:
+        """Additional state for a checkpoint: tensors, numbers and strings in lists and dictionaries."""
+        return {}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Load a `_state`."""
+
+    def _mode(self) -> None:
+        """Called before every step."""
+        self.network.train()
 
     @property
     def progress(self) -> float:
