@@ -25,10 +25,8 @@ from lexiseg_model.methods.tiny.prompt_head import (
     MaskAnswers,
     PromptHead,
     SharedMaps,
-    within,
 )
 from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts
-from lexiseg_model.methods.tiny.proposals.windows import Windows
 
 SHARED, LONE, SURE = "prompt-maps", "lone-point", "sure-prompt"  # names of the parts
 MAX_CELLS = 512  # of a side at stride 32
@@ -169,7 +167,7 @@ def _sure(rows: int, columns: int) -> list[Tensor]:
 
 
 class PromptGraphs:
-    """A prompt head by its graphs, on a CPU: as `PromptHead`, of one image at a time."""
+    """A prompt head by its graphs, on a CPU: as `PromptHead`; `sure` is of one image at a time."""
 
     def __init__(self, runners: Mapping[str, PartRunner], threads: int) -> None:
         self._runners = runners
@@ -181,14 +179,13 @@ class PromptGraphs:
         return SharedMaps(*map(torch.from_numpy, made))
 
     def lone(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
-        maps = _arrays(shared)
-        return self._each(LONE, [{"point": point, **maps} for point in prompts.points[0, :, 0].numpy()])
-
-    def lone_within(self, shared: SharedMaps, points: Tensor, where: Windows) -> MaskAnswers:
-        parts, own = within(shared, points, where)
-        each = [SharedMaps(*(part[place : place + 1] for part in parts)) for place in range(len(points))]
-        asked = [{"point": point, **_arrays(maps)} for point, maps in zip(own.numpy(), each, strict=True)]
-        return self._each(LONE, asked)
+        images, n = prompts.signs.shape[:2]
+        each = [_arrays(SharedMaps(*(part[place : place + 1] for part in shared))) for place in range(images)]
+        points = prompts.points[:, :, 0].numpy()
+        masks, quality = self._each(
+            LONE, [{"point": point, **maps} for maps, some in zip(each, points, strict=True) for point in some]
+        )
+        return MaskAnswers(masks.view(images, n, *masks.shape[2:]), quality.view(images, n, -1))
 
     def sure(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         maps = _arrays(shared)

@@ -17,13 +17,10 @@ from lexiseg_model.methods.tiny.prompt_maps import (
     CHANNELS,
     HEADS,
     LONE,
-    MAP_STRIDE,
     Prompts,
     lone_maps,
     prompt_maps,
 )
-from lexiseg_model.methods.tiny.proposals import windows
-from lexiseg_model.methods.tiny.proposals.windows import Windows
 
 MASKS = 4  # answers to a lone positive point, of different extents
 FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's own at the same stride
@@ -55,10 +52,6 @@ class Answering(Protocol):
 
     def lone(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """Four masks for each prompt, which is a positive point and nothing else."""
-
-    def lone_within(self, shared: SharedMaps, points: Tensor, where: Windows) -> MaskAnswers:
-        """Four masks for each of N positive points [N, 2] of one image, as if nothing were outside of its window:
-        [1, N, M, h, w] of that."""
 
     def sure(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """One mask for each prompt: a box, several points, or both."""
@@ -217,26 +210,10 @@ class PromptHead(nn.Module):
         answers: MaskAnswers = self.of_lone(own, shared)
         return answers
 
-    def lone_within(self, shared: SharedMaps, points: Tensor, where: Windows) -> MaskAnswers:
-        """Four masks for each of N positive points [N, 2] of one image, as if nothing were outside of its window:
-        [1, N, M, h, w] of that."""
-        parts, own = within(shared, points, where)
-        nothing = points.new_zeros(len(points), 1, 4)
-        prompts = Prompts(own[:, None, None], points.new_ones(len(points), 1, 1), nothing, nothing[..., 0])
-        masks, quality = self.lone(parts, prompts)
-        return MaskAnswers(masks.transpose(0, 1), quality.transpose(0, 1))
-
     def sure(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """One mask for each prompt: a box, several points, or both."""
         answers: MaskAnswers = self.of_sure(self.body(shared, prompts), shared)
         return answers
-
-
-def within(shared: SharedMaps, points: Tensor, where: Windows) -> tuple[SharedMaps, Tensor]:
-    """The maps of one image in N windows, as those of N images, and points [N, 2] in pixels of their windows."""
-    corners = torch.from_numpy(where.corners[:, ::-1] * MAP_STRIDE).to(points)
-    cells = shared.mid.shape[2], shared.mid.shape[3]
-    return SharedMaps(*(windows.cut(maps, where, cells) for maps in shared)), points - corners
 
 
 def _beside(maps: Tensor, shared: Tensor, n: int) -> Tensor:

@@ -61,15 +61,17 @@ class Picture:
     def whole(self, points: Places) -> Answers:
         """Of points that are asked in the whole picture."""
         self.left -= len(points) * self.cells[0] * self.cells[1]
-        masks, quality = self._head.lone(self._shared, clicks(self._at(points)))
+        masks, quality = self._head.lone(self._shared, clicks(self._at(points)[None]))
         return _answers(points, masks, quality, Windows(np.zeros((len(points), 2), np.int64), self.cells))
 
     def near(self, points: Places) -> Answers:
         """Of points that are asked in windows around them."""
         where = windows.around(self._at(points), self.cells)
         self.left -= len(points) * where.size[0] * where.size[1]
-        masks, quality = self._head.lone_within(self._shared, self._at(points), where)
-        return _answers(points, masks, quality, where)
+        parts = SharedMaps(*(windows.cut(maps, where, self.cells) for maps in self._shared))  # as of N images
+        corners = torch.from_numpy(where.corners[:, ::-1] * MAP_STRIDE).to(self._points)
+        masks, quality = self._head.lone(parts, clicks((self._at(points) - corners)[:, None]))
+        return _answers(points, masks.transpose(0, 1), quality.transpose(0, 1), where)
 
     def _at(self, points: Places) -> Tensor:
         return self._points[torch.from_numpy(points).to(self._points.device)]
@@ -167,9 +169,9 @@ def _ask_near(picture: Picture, some: Places) -> None:
 
 
 def clicks(points: Tensor) -> Prompts:
-    """Lone points [n, 2] of one image."""
-    nothing = points.new_zeros(1, len(points), 4)
-    return Prompts(points[None, :, None], points.new_ones(1, len(points), 1), nothing, nothing[..., 0])
+    """Lone points [B, n, 2] of B images."""
+    nothing = points.new_zeros(*points.shape[:2], 4)
+    return Prompts(points[:, :, None], torch.ones_like(points[..., :1]), nothing, nothing[..., 0])
 
 
 def ranks(n: int) -> list[Tensor]:
