@@ -120,6 +120,8 @@ def train(
     listed: Annotated[bool, typer.Option("--list", help="List the recipes and exit")] = False,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and exit")] = False,
     start: Annotated[str | None, typer.Option(help="Initial weights; the same as start=...")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Model or URL that labels; the same as teacher=...")] = None,
+    student: Annotated[str | None, typer.Option(help="Whose network learns; the same as student=...")] = None,
 ) -> None:
     """Train a model by a recipe; run again, it resumes from its last checkpoint.
 
@@ -134,12 +136,15 @@ def train(
       lexiseg train mine.yaml steps=3000 sets.voc=0.5 --dry-run
 
       lexiseg train finetune --start tiny data=pictures out=runs/mine
+
+      lexiseg train distil --teacher http://localhost:8000 --student tiny data=photographs classes='[cat, dog]'
     """
     from lexiseg_service.commands.train import list_recipes, plan, run
 
     if listed or recipe is None:
         raise typer.Exit(list_recipes())
-    values = [*(overrides or []), *([] if start is None else [f"start={start}"])]
+    named = {"start": start, "teacher": teacher, "student": student}
+    values = [*(overrides or []), *(f"{key}={value}" for key, value in named.items() if value is not None)]
     raise typer.Exit((plan if dry_run else run)(recipe, values))
 
 

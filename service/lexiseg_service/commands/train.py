@@ -68,9 +68,12 @@ def _run(planned: Planned) -> int:
     if is_begun(recipe):
         _say(f"resuming the run in {recipe.out}")
     _say("loading torch, initial weights, texts and data")
+    from lexiseg_service.commands.teacher import teacher_at  # imports torch
+
     if ending := train_first(planned):
         typer.echo(ending)
         return 0
+    training.prepare(recipe, teacher_at)
     trainer = training.trainer(recipe)
     _say("training")
     weights = trainer.train()

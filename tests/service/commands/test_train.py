@@ -62,6 +62,38 @@ def test_a_run_by_another_recipe_is_refused_before_anything_is_loaded(lexiseg: C
     assert "loading" not in outcome.out
 
 
+@pytest.mark.parametrize(
+    ("teacher", "sentence"),
+    [
+        ("nobody", "no model 'nobody'"),
+        ("sam2.1-hiera-tiny", "teacher=sam2.1-hiera-tiny gives pixels no class and no score; it can: prompt"),
+        ("http://127.0.0.1:9", "no server answers at http://127.0.0.1:9"),
+    ],
+)
+def test_what_cannot_teach_is_said_in_one_line(
+    lexiseg: CommandLine, tmp_path: Path, teacher: str, sentence: str
+) -> None:
+    data = write_shapes(tmp_path, count=1) / "shapes"
+
+    outcome = lexiseg(
+        "train", "distil", "--teacher", teacher, "--student", "tiny", f"data={data}", f"out={tmp_path}/out"
+    )
+
+    assert outcome.status == 1
+    assert outcome.err.startswith(f"lexiseg: {sentence}")
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_folder_without_photographs_teaches_nothing(lexiseg: CommandLine, tmp_path: Path) -> None:
+    values = ["--teacher", "tiny", f"out={tmp_path / 'out'}", "classes=[cat]"]
+
+    missing = lexiseg("train", "distil", *values, f"data={tmp_path / 'nowhere'}")
+    empty = lexiseg("train", "distil", *values, f"data={tmp_path}")
+
+    assert missing.err == f"lexiseg: there are no photographs at {tmp_path / 'nowhere'}; name yours with data=FOLDER\n"
+    assert empty.err.startswith(f"lexiseg: {tmp_path} holds no photographs; expected .bmp, .jpeg, .jpg")
+
+
 @pytest.mark.parametrize("words", [("--list",), ()])
 def test_recipes_are_listed_with_what_they_are(lexiseg: CommandLine, words: tuple[str, ...]) -> None:
     outcome = lexiseg("train", *words)

@@ -22,6 +22,16 @@ EXAMPLE_LIST = '["background", "cat", "dog"]'
 MaskReader = Callable[[], NDArray[np.uint8]]
 
 
+def read_upright(path: Path) -> NDArray[np.uint8]:
+    """[H, W, 3] RGB after EXIF rotation.
+
+    Raises:
+        SampleError: the file is not a photograph.
+    """
+    with opened(path) as picture:
+        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+
+
 @dataclass(frozen=True)
 class Picture:
     """One photograph; `read_mask` gives [H, W] class indices, 255 = ignore, in the orientation of `read_image`."""
@@ -30,13 +40,8 @@ class Picture:
     read_mask: MaskReader
 
     def read_image(self) -> NDArray[np.uint8]:
-        """[H, W, 3] RGB after EXIF rotation.
-
-        Raises:
-            SampleError: the file is not a photograph.
-        """
-        with opened(self.image) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+        """As `read_upright`."""
+        return read_upright(self.image)
 
 
 @dataclass(frozen=True)

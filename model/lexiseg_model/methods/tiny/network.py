@@ -17,7 +17,8 @@ from torch import Tensor, nn
 MEAN = (123.7, 116.3, 103.5)  # of 0..255 RGB, the ImageNet statistics
 STD = (58.4, 57.1, 57.4)
 STRIDE = 4  # pixels of the input per cell of the pixel map
-WIDTHS = (48, 96, 192, 384)
+WIDTHS = (48, 96, 192, 384)  # of the trunk; a narrower one has a share of them
+STEM = 24  # channels at half the size of the input
 BLOCKS = (1, 2, 4, 2)
 EMBEDDING = 96
 TEXT_WIDTH = 384  # of rows of the text tower
@@ -71,9 +72,9 @@ def _unit(vectors: Tensor) -> Tensor:
     return vectors * vectors.square().sum(1, keepdim=True).clamp_min(1e-12).rsqrt()
 
 
-def _stage(index: int) -> nn.Sequential:
-    width = WIDTHS[index]
-    entry = [ConvNormRelu(WIDTHS[index - 1], width, stride=2)] if index else []
+def _stage(widths: list[int], index: int) -> nn.Sequential:
+    width = widths[index]
+    entry = [ConvNormRelu(widths[index - 1], width, stride=2)] if index else []
     return nn.Sequential(*entry, *(Residual(width) for _ in range(BLOCKS[index])))
 
 
@@ -103,17 +104,22 @@ class TinyNetwork(nn.Module):
 
     text_level: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, width: float = 1.0) -> None:
+        """`width` times the channels of the trunk; the decoder and the embeddings are the same for all."""
         super().__init__()
-        self.stem = nn.Sequential(ConvNormRelu(3, 24, 2), ConvNormRelu(24, WIDTHS[0], 2))
-        self.stages = nn.ModuleList(_stage(index) for index in range(len(WIDTHS)))
+        self.widths = [round(width * each) for each in WIDTHS]
+        stem = round(width * STEM)
+        self.stem = nn.Sequential(ConvNormRelu(3, stem, 2), ConvNormRelu(stem, self.widths[0], 2))
+        self.stages = nn.ModuleList(_stage(self.widths, index) for index in range(len(WIDTHS)))
         # The whole image's mean stands beside every coarse cell: a cow is likelier on a meadow.
-        self.context = ConvNormRelu(WIDTHS[-1] * 2, WIDTHS[-1], kernel=1)
-        self.lateral = nn.ModuleList(nn.Conv2d(width, EMBEDDING, 1) for width in WIDTHS)
+        self.context = ConvNormRelu(self.widths[-1] * 2, self.widths[-1], kernel=1)
+        self.lateral = nn.ModuleList(nn.Conv2d(each, EMBEDDING, 1) for each in self.widths)
         self.smooth = nn.ModuleList(ConvNormRelu(EMBEDDING, EMBEDDING) for _ in WIDTHS)
         self.pixel_head = nn.Conv2d(EMBEDDING, EMBEDDING, 1)
         self.image_head = nn.Sequential(
-            nn.Linear(WIDTHS[-1] * 2, WIDTHS[-1]), nn.ReLU(inplace=True), nn.Linear(WIDTHS[-1], EMBEDDING)
+            nn.Linear(self.widths[-1] * 2, self.widths[-1]),
+            nn.ReLU(inplace=True),
+            nn.Linear(self.widths[-1], EMBEDDING),
         )
         self.text_projection = nn.Linear(TEXT_WIDTH, EMBEDDING, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(2.6))  # of the pixel cosine
@@ -122,7 +128,9 @@ class TinyNetwork(nn.Module):
         self.presence_bias = nn.Parameter(torch.tensor(-3.0))
         # Names are told where the network knows most, and before cells are thinned to what pixels share.
         self.evidence = nn.Sequential(
-            nn.Conv2d(WIDTHS[-1] + WIDTHS[-2], EVIDENCE, 1), nn.ReLU(inplace=True), nn.Conv2d(EVIDENCE, EMBEDDING, 1)
+            nn.Conv2d(self.widths[-1] + self.widths[-2], EVIDENCE, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(EVIDENCE, EMBEDDING, 1),
         )
         for parameter in self.evidence[-1].parameters():
             nn.init.zeros_(parameter)  # a network that has learned nothing finds evidence of nothing
@@ -159,7 +167,7 @@ class TinyNetwork(nn.Module):
 
     def names(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         """What `named_cells` gives -> `image` and `cells` of the features."""
-        coarse = cells[:, : WIDTHS[-1]]
+        coarse = cells[:, : self.widths[-1]]
         pooled = torch.cat([coarse.mean((2, 3)), coarse.amax((2, 3))], 1)
         return _unit(self.image_head(pooled)), self.evidence(cells)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.catalogue.weights import Undrawn, read_weights
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
+from lexiseg_model.methods.tiny.network import EMBEDDING, WIDTHS, TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.types import ModelCard
 
@@ -57,6 +57,12 @@ def filled(module: Module, tensors: dict[str, Tensor], origin: Path) -> Module:
     return module.eval().requires_grad_(False)
 
 
+def unfilled(tensors: dict[str, Tensor]) -> TinyNetwork:
+    """A network as wide as the one that tensors are of."""
+    first = tensors.get("stem.1.0.weight")
+    return TinyNetwork(width=1.0 if first is None else len(first) / WIDTHS[0])
+
+
 def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork, PromptHead | None]:
     """The image network of a model directory, and its prompt head where it has one.
 
@@ -66,7 +72,7 @@ def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork
     """
     folder, state = file.parent, TinyState.of(read_weights(file, sha256))
     with Undrawn():
-        network, head = TinyNetwork(), PromptHead() if state.prompts else None
+        network, head = unfilled(state.network), PromptHead() if state.prompts else None
     network = filled(network, state.network, folder)
     if card.embedding != EMBEDDING:
         raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")

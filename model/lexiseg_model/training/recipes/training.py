@@ -12,19 +12,22 @@ A file is found by its name alone. The module is imported when its recipe is rea
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from lexiseg_model.training.recipe import RunRecipe
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from lexiseg_model.data.own.taught import Teacher
     from lexiseg_model.training.run import Run
     from lexiseg_model.types import ModelCard
 
 Recipe = TypeVar("Recipe", bound=RunRecipe)
+AtAddress: TypeAlias = "Callable[[str], AbstractContextManager[Teacher]]"
 
 
 class Below(NamedTuple):
@@ -65,6 +68,9 @@ class Training(ABC, Generic[Recipe]):
     def below(self, recipe: Recipe) -> Sequence[Below]:
         """Files that other recipes train first, where they are missing."""
         return ()
+
+    def prepare(self, recipe: Recipe, at_address: AtAddress) -> None:
+        """Write what the trainer reads and another model makes; `at_address` asks a server. It can go on."""
 
     @abstractmethod
     def network(self, recipe: Recipe) -> nn.Module:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lexiseg_model.data.drawn_shapes import DRAWN, write_drawn
-from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe, PromptsRecipe, TinyRecipe
+from lexiseg_model.methods.tiny.training.recipe import DistilRecipe, FinetuneRecipe, PromptsRecipe, TinyRecipe
 from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.training import Rehearsal, Training
+from lexiseg_model.training.recipes.training import AtAddress, Rehearsal, Training
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,7 +35,7 @@ class WordsTraining(Training[TinyRecipe]):
         from lexiseg_model.methods.tiny.network import TinyNetwork
         from lexiseg_model.methods.tiny.training.trainer import Trained
 
-        return Trained(TinyNetwork())
+        return Trained(TinyNetwork(width=recipe.width))
 
     def trainer(self, recipe: TinyRecipe) -> TinyTrainer:
         from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
@@ -120,10 +120,55 @@ class FinetuneTraining(Training[FinetuneRecipe]):
         return publish_finetuned(recipe, weights)
 
 
+class DistilTraining(Training[DistilRecipe]):
+    """A student of another model, on photographs that it labels."""
+
+    recipe = DistilRecipe
+
+    def start(self, recipe: DistilRecipe) -> str:
+        return f"{_weights(recipe.begin, 'random weights')}, taught by {recipe.teacher}"
+
+    def lacks(self, recipe: DistilRecipe) -> str | None:
+        if not recipe.data.is_dir():
+            return f"there are no photographs at {recipe.data}; name yours with data=FOLDER"
+        from lexiseg_model.methods.tiny.training.distil import teacher_card
+
+        if not recipe.by_address:
+            teacher_card(recipe)
+        return None
+
+    def prepare(self, recipe: DistilRecipe, at_address: AtAddress) -> None:
+        from lexiseg_model.methods.tiny.training.distil import label
+        from lexiseg_model.training.distributed import join, one_first
+
+        join(recipe.device)
+        with one_first():
+            label(recipe, at_address)
+
+    def network(self, recipe: DistilRecipe) -> nn.Module:
+        return WordsTraining().network(recipe)
+
+    def trainer(self, recipe: DistilRecipe) -> Run[Any, Any, Any]:
+        from lexiseg_model.methods.tiny.training.distil import DistilTrainer
+
+        return DistilTrainer(recipe)
+
+    def rehearsal(self, recipe: DistilRecipe, folder: Path) -> Rehearsal:
+        drawn = {"sets": {DRAWN: 1.0}, "data": folder / "data", "start": recipe.begin}
+        rehearsal = WordsTraining().rehearsal(recipe.model_copy(update=drawn), folder)
+        return rehearsal._replace(before=f"{recipe.teacher} labels the photographs; measured on drawn ones")
+
+    def publish(self, recipe: DistilRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.tiny.training.publish_distilled import publish_distilled
+
+        return publish_distilled(recipe, weights)
+
+
 TRAININGS: dict[str, Training[Any]] = {
     "tiny": WordsTraining(),
     "tiny-prompts": PromptsTraining(),
     "finetune": FinetuneTraining(),
+    "distil": DistilTraining(),
 }
 
 

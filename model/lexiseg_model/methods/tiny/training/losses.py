@@ -19,6 +19,7 @@ from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.training.drawn.requests import Question
 
 NEVER = -1e4  # logit of a channel that is not asked
+CERTAIN = -1e-6  # log-probability of a channel that leaves next to nothing to the others
 
 
 class Questions(NamedTuple):
@@ -34,6 +35,7 @@ class Questions(NamedTuple):
     answers: Tensor  # [B, P] int64 channels, 255 ignored
     weights: Tensor  # [B, 1 + K]
     forbidden: Tensor | None  # [B, 1 + K, P] bool: not to be trained against
+    shares: Tensor | None = None  # [B, P] in 0..1, the probability of each answer; None: all are certain
 
 
 class Presences(NamedTuple):
@@ -115,10 +117,8 @@ def _stack_questions(questions: list[Question], rows: NDArray[np.int64]) -> Ques
 
 def some_pixels(questions: Questions, kept: Tensor) -> Questions:
     """The same questions of the pixels `kept`, [P'] indices, alone."""
-    forbidden = questions.forbidden
-    return questions._replace(
-        answers=questions.answers[:, kept], forbidden=None if forbidden is None else forbidden[:, :, kept]
-    )
+    fields = {"answers": questions.answers, "forbidden": questions.forbidden, "shares": questions.shares}
+    return questions._replace(**{name: each[..., kept] for name, each in fields.items() if each is not None})
 
 
 def question_logits(network: TinyNetwork, pixels: Tensor, bonus: Tensor, questions: Questions, bank: Tensor) -> Tensor:
@@ -132,10 +132,18 @@ def question_logits(network: TinyNetwork, pixels: Tensor, bonus: Tensor, questio
 
 
 def question_losses(logits: Tensor, questions: Questions) -> Tensor:
-    """[B]: weighted cross-entropy, averaged over the pixels that have an answer."""
+    """[B]: weighted cross-entropy, averaged over the pixels that have an answer.
+
+    Where an answer has a share of the probability, the rest of it belongs to all other channels together.
+    """
     counted = questions.answers != IGNORE
     answers = questions.answers.masked_fill(~counted, 0)
-    entropy = -logits.log_softmax(1).gather(1, answers[:, None])[:, 0]
+    found = logits.log_softmax(1).gather(1, answers[:, None])[:, 0]
+    if questions.shares is None:
+        entropy = -found
+    else:
+        others = torch.log(-torch.expm1(found.clamp_max(CERTAIN)))
+        entropy = -(questions.shares * found + (1 - questions.shares) * others)
     weighted = entropy * questions.weights.gather(1, answers) * counted
     return weighted.sum(1) / counted.sum(1).clamp_min(1)
 

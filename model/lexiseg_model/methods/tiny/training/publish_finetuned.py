@@ -85,7 +85,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
         shown = f"{len(data.samples)} photographs kept apart"
     print(f"{shown}, in percent:\n{compared.table()}", flush=True)
     after = compared.after if step else compared.before
-    reports = {"before": _report(below.name, data, compared.before), "after": _report(card.name, data, after)}
+    reports = {"before": report(below.name, data, compared.before), "after": report(card.name, data, after)}
     written = {name: report.to_json() for name, report in reports.items()}
     (folder / COMPARED).write_text(json.dumps({"step": step, **written}, indent=1, ensure_ascii=False))
     if recipe.samples:
@@ -152,7 +152,7 @@ def cross_validate(
     return (step if compared.change.low > 0 else 0.0), compared
 
 
-def _report(model: str, data: IndexedDataset, counts: NDArray[np.int64]) -> Report:
+def report(model: str, data: IndexedDataset, counts: NDArray[np.int64]) -> Report:
     total = scores(Counts(*counts.sum(0)))
     return Report(model, data.name, data.split, len(data.samples), data.classes, {}, total)
 

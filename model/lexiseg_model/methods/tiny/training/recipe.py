@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,6 +21,7 @@ class TinyRecipe(RunRecipe):
     texts: Path | None = None  # where rows of texts are kept for the next run; None: beside the packs
     mixing: float = Field(ge=0, le=1)
     start: str  # "bundled", "scratch" or a safetensors file
+    width: float = Field(1.0, ge=0.25, le=2, multiple_of=0.125)  # of the trunk, beside that of the bundled weights
     out: Path = Path("runs/tiny")
     frozen: tuple[str, ...] = ()  # parts of the network that stay as they are
     balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
@@ -70,16 +72,41 @@ class PromptsRecipe(RunRecipe):
         return self
 
 
-class FinetuneRecipe(TinyRecipe):
+class OwnRecipe(TinyRecipe):
+    """What all training on a user's own pictures decides."""
+
+    data: Path  # the pictures
+    models_dir: Path | None = None  # where models of the user's are looked for
+    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: {OWN: 1.0}, min_length=1)
+    photographs: int | None = Field(None, ge=4)  # at most so many, evenly over the folder
+    held_out: float = Field(gt=0, lt=1)  # share of the photographs, where the folder keeps none apart
+    samples: int = Field(ge=0)  # pictures of before and after
+
+
+class FinetuneRecipe(OwnRecipe):
     """Everything that decides what a user's own pictures change: the projection of texts, over an image tower that
     stays."""
 
-    data: Path  # of the pictures: COCO's JSON or folders
     start: str  # name of a model, or a model directory
-    models_dir: Path | None = None  # where models of the user's are looked for
-    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: {OWN: 1.0}, min_length=1)
     out: Path = Path("runs/finetune")
-    photographs: int | None = Field(None, ge=4)  # at most so many, evenly over the folder
-    held_out: float = Field(gt=0, lt=1)  # share of the photographs, where the folder keeps none apart
     keep: float = Field(ge=0)  # weight of leaving other words where they were
-    samples: int = Field(ge=0)  # pictures of before and after
+
+
+class DistilRecipe(OwnRecipe):
+    """Everything that decides what a student learns from another model's masks of photographs."""
+
+    teacher: str  # name of a model, a model directory, or the address of a server
+    student: Literal["tiny"] = "tiny"  # whose network it is
+    classes: tuple[str, ...] = ()  # what the teacher is asked for; none: classes.json of the folder
+    start: str = "auto"  # bundled where `width` is 1, else scratch
+    out: Path = Path("runs/distil")
+
+    @property
+    def begin(self) -> str:
+        """As `start` of `tiny`."""
+        return self.start if self.start != "auto" else "bundled" if self.width == 1 else "scratch"
+
+    @property
+    def by_address(self) -> bool:
+        """Whether a server is asked."""
+        return re.search(r"://|:\d+$", self.teacher) is not None

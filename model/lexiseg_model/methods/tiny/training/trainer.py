@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,9 +147,9 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
 
 
 def _thinned(questions: Questions, size: tuple[int, ...]) -> Questions:
-    """The answers of every fourth pixel, down and across."""
-    answers = questions.answers.view(-1, *size)[:, DEEP_STEP // 2 :: DEEP_STEP, DEEP_STEP // 2 :: DEEP_STEP]
-    return questions._replace(answers=answers.flatten(1))
+    """The questions of every fourth pixel, down and across."""
+    places = torch.arange(math.prod(size), device=questions.answers.device).view(size)
+    return some_pixels(questions, places[DEEP_STEP // 2 :: DEEP_STEP, DEEP_STEP // 2 :: DEEP_STEP].flatten())
 
 
 def _moved(asked: Stacked, device: torch.device) -> Stacked:
@@ -169,7 +170,7 @@ def _shares(packs: list[Pack], recipe: TinyRecipe) -> list[float]:
 
 def initial_network(recipe: TinyRecipe) -> TinyNetwork:
     torch.manual_seed(recipe.seed)
-    network = TinyNetwork()
+    network = TinyNetwork(width=recipe.width)
     if recipe.start == "scratch":
         return network
     path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)

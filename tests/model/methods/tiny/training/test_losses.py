@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -110,3 +112,23 @@ def test_dice_counts_present_classes_without_background() -> None:
     assert dice_of(right, [0, 1]) == pytest.approx(0, abs=1e-6)
     assert dice_of(wrong, [0, 1]) == pytest.approx(1 - 1 / 3)  # (2 * 0 + 1) / (1 + 1 + 1)
     assert dice_of(wrong, [0, 0]) == 0
+
+
+def test_the_rest_of_a_share_belongs_to_all_other_channels_together() -> None:
+    torch.manual_seed(3)
+    logits, answers = torch.randn(2, 3, 4), torch.tensor([[0, 1, 2, 1], [2, 0, IGNORE, 1]])
+    shares, weights = torch.rand(2, 4), torch.rand(2, 3)
+    places = torch.zeros(2, 2, dtype=torch.int64)
+    questions = Questions(places, torch.ones(2, 3), places, places, answers, weights, None, shares)
+
+    losses = question_losses(logits, questions)
+
+    for image in range(2):
+        terms = []
+        for pixel, answer in enumerate(answers[image].tolist()):
+            if answer != IGNORE:
+                exponents = [math.exp(each) for each in logits[image, :, pixel].tolist()]
+                own, share = exponents[answer] / sum(exponents), shares[image, pixel].item()
+                entropy = -share * math.log(own) - (1 - share) * math.log(1 - own)
+                terms.append(weights[image, answer].item() * entropy)
+        assert losses[image].item() == pytest.approx(sum(terms) / len(terms), rel=1e-5)

@@ -1,0 +1,232 @@
+"""Masks that a teacher gives a user's photographs, laid out as a set to train on, with how sure it is of each pixel."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, read_classes
+from lexiseg_model.data.own.pictures import read_upright
+from lexiseg_model.data.own.prepare import MAX_SHORT_SIDE
+from lexiseg_model.data.pairs.source import Skipped, Skips
+from lexiseg_model.data.preparing.pseudo_labels import photographs_in
+from lexiseg_model.errors import DatasetError, RecipeError, SampleError
+from lexiseg_model.files import replace_file
+from lexiseg_model.masks.png import to_png
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.tasks import Options, segment
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.rows import KnownRows
+
+ABOUT, SHARES, SKIPPED = "taught.json", "shares", "skipped.jsonl"
+KINDS = {"images": ".jpg", "masks": ".png", SHARES: ".png"}  # of what is written
+MAX_CLASSES = IGNORE - 1  # values 1 to 254
+LIKELY = 0.5  # score of a segment
+SAID_EVERY = 200  # photographs
+
+
+class Taught(NamedTuple):
+    """A teacher's answer about a photograph of [H, W].
+
+    `model` answered; `class_map` [H, W] is the index of each pixel's class, -1 for nobody; `scores` [K] are those of
+    the segments, by class; `confidence` [H, W] in 0..1 is the probability of each pixel's winner.
+    """
+
+    model: str
+    class_map: NDArray[np.integer]
+    scores: NDArray[np.floating]
+    confidence: NDArray[np.floating]
+
+
+class Teacher(Protocol):
+    """Labels a photograph, the content of its file, for some classes."""
+
+    def __call__(self, photograph: bytes, classes: Sequence[str]) -> Taught: ...
+
+
+class ModelTeacher:
+    """A model in this process."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter, self._rows = segmenter, KnownRows(segmenter)
+        self._name = f"{segmenter.card.name} {segmenter.digest[:16]}"
+
+    def __call__(self, photograph: bytes, classes: Sequence[str]) -> Taught:
+        with Image.open(io.BytesIO(photograph)) as picture:
+            features = self._segmenter.encode(np.asarray(picture.convert("RGB")))
+        vocabulary = Vocabulary(tuple(map(ClassEntry, classes)), Background())
+        answer = segment("semantic", self._segmenter, features, vocabulary, Options(keep_probability=True), self._rows)
+        assert answer.probability is not None
+        indices = np.array([-1, *(each.class_index for each in answer.segments)])
+        scores = np.zeros(len(classes))
+        scores[indices[1:]] = [each.score for each in answer.segments]
+        return Taught(self._name, indices[answer.label_map], scores, answer.probability)
+
+
+def planes(taught: Taught) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """[H, W] mask values, 0 for nobody, and the probability of each in 1/255.
+
+    No pixel is surer than its segment. A segment that is rather not there is nobody's.
+    """
+    scores = np.append(taught.scores, 1.0)[taught.class_map]  # the last is that of nobody, -1
+    there = scores >= LIKELY
+    shares = np.where(there, np.minimum(taught.confidence, scores), 1 - scores)
+    return np.where(there, taught.class_map + 1, 0).astype(np.uint8), np.rint(255 * shares).astype(np.uint8)
+
+
+def beside_truth(
+    mask: NDArray[np.uint8], shares: NDArray[np.uint8], truth: NDArray[np.uint8] | None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """As `planes`; where a person has labelled pixels, too, `truth` of any size, both have half of the probability."""
+    if truth is None:
+        return mask, shares
+    fitted = cv2.resize(truth, mask.shape[::-1], interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+    known = fitted != IGNORE
+    both = 128 + np.where(fitted == mask, shares // 2, 0)
+    return np.where(known, fitted, mask), np.where(known, both, shares).astype(np.uint8)
+
+
+class Photographs(NamedTuple):
+    """What a folder holds.
+
+    `masks` are a person's, of some photographs, and `kept_apart` is a split with such; None where there are none, or
+    the folder's list of classes is another.
+    """
+
+    images: list[Path]
+    classes: tuple[str, ...]
+    masks: Path | None
+    kept_apart: Path | None
+
+    def truth(self, image: Path) -> Sample | None:
+        """A photograph with its mask, if it has one."""
+        mask = None if self.masks is None else self.masks / f"{image.stem}.png"
+        return Sample(image, mask) if mask is not None and mask.is_file() else None
+
+
+def read_photographs(folder: Path, classes: Sequence[str], limit: int | None) -> Photographs:
+    """Photographs of a folder, its `images` or its `train`, and the classes: its own list where none are given.
+
+    Raises:
+        DatasetError: there are no photographs or no classes.
+    """
+    images = photographs_in(folder / "train" if (folder / "train").is_dir() else folder)
+    listed = read_classes(folder / CLASSES) if (folder / CLASSES).is_file() else ()
+    if not (asked := tuple(classes) or tuple(name for name in listed if name != BACKGROUND)):
+        raise DatasetError(
+            f"what shall the teacher look for? Name it with classes='[cat, dog]' or in {folder / CLASSES}"
+        )
+    if len(asked) > MAX_CLASSES or len(set(asked)) < len(asked) or BACKGROUND in asked:
+        raise DatasetError(f"classes: expected at most {MAX_CLASSES} distinct names, background not among them")
+    same = listed == (BACKGROUND, *asked)
+    apart = same and all((folder / "val" / part).is_dir() for part in ("images", "masks"))
+    count = min(limit or len(images), len(images))
+    chosen = [images[place * len(images) // count] for place in range(count)]
+    masks = images[0].parents[1] / "masks" if same else None
+    return Photographs(chosen, asked, masks, folder / "val" if apart else None)
+
+
+def write_taught(
+    found: Photographs,
+    target: Path,
+    teacher: Callable[[], AbstractContextManager[Teacher]],
+    about: dict[str, object],
+    apart: float,
+) -> str:
+    """Write `target/{train,val}/{images,masks,shares}` of every photograph that lacks them; returns who answered.
+
+    Photographs are written upright and at a reduced size, which the teacher sees. Where none are kept apart, `val` gets
+    a share of them, and their masks are the teacher's.
+
+    Args:
+        found: the photographs.
+        target: folder of the set.
+        teacher: opened where a photograph lacks its masks.
+        about: what else decides the masks; compared with that of an earlier call.
+        apart: that share, in 0..1.
+
+    Raises:
+        RecipeError: the folder holds masks that were made otherwise, or by another model.
+        DatasetError: no photograph can be read.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    about = about | {"classes": [*found.classes], "apart": apart}
+    told = json.loads((target / ABOUT).read_bytes()) if (target / ABOUT).is_file() else about
+    if other := [key for key, value in about.items() if told.get(key) != value]:
+        raise RecipeError(f"{target} holds masks made with another {' and '.join(other)}; choose another out=")
+    replace_file(target / CLASSES, json.dumps([BACKGROUND, *found.classes], ensure_ascii=False).encode())
+    if found.kept_apart is not None and not (target / "val").exists():
+        (target / "val").symlink_to(found.kept_apart.resolve())
+    skips = Skips(target / SKIPPED)
+    missing = [
+        (path, folder)
+        for path, folder in _placed(found, target, apart)
+        if path.name not in skips.reasons and not (folder / SHARES / f"{path.stem}.png").exists()
+    ]
+    with teacher() if missing else nullcontext(_nobody) as label:
+        for number, (path, folder) in enumerate(missing, start=1):
+            try:
+                taught, *content = _labelled(found, path, label)
+            except SampleError as error:
+                skips.add([Skipped(path.name, error.reason)])
+                continue
+            if told.setdefault("model", taught) != taught:
+                raise RecipeError(f"{target} has masks by {told['model']}, not {taught}; choose another out=")
+            if not (target / ABOUT).is_file():
+                replace_file(target / ABOUT, json.dumps(told).encode())
+            for kind, each in zip(KINDS, content, strict=True):
+                (folder / kind).mkdir(parents=True, exist_ok=True)
+                replace_file(folder / kind / f"{path.stem}{KINDS[kind]}", each)  # shares are the last: then it is done
+            if number % SAID_EVERY == 0:
+                print(f"{number} of {len(missing)} photographs are labelled", flush=True)
+    if skips:
+        print(skips.summary(), flush=True)
+    if "model" not in told:
+        raise DatasetError(f"no photograph can be used; {skips.summary()}")
+    return str(told["model"])
+
+
+def _nobody(photograph: bytes, classes: Sequence[str]) -> Taught:
+    raise AssertionError("every photograph is labelled")
+
+
+def _labelled(found: Photographs, path: Path, label: Teacher) -> tuple[str, bytes, bytes, bytes]:
+    """Who answered, the photograph, its mask and its shares.
+
+    Raises:
+        SampleError: it cannot be read.
+    """
+    truth = found.truth(path)
+    # Masks follow the pixels as stored.
+    photograph = _jpeg(read_upright(path) if truth is None else truth.read_image())
+    mask = None if truth is None else truth.read_fitting_mask(1 + len(found.classes))
+    taught = label(photograph, found.classes)
+    own, shares = beside_truth(*planes(taught), mask)
+    return taught.model, photograph, to_png(own), to_png(shares)
+
+
+def _placed(found: Photographs, target: Path, apart: float) -> Iterator[tuple[Path, Path]]:
+    """Each photograph and the folder of its split."""
+    every = max(2, round(1 / apart))
+    for number, path in enumerate(found.images):
+        yield path, target / ("train" if found.kept_apart is not None or number % every else "val")
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    """A photograph [H, W, 3] at the size that it is trained at."""
+    scale = MAX_SHORT_SIDE / min(image.shape[:2])
+    if scale < 1:
+        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(image.dtype)
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "JPEG", quality=95)
+    return content.getvalue()

@@ -1,0 +1,122 @@
+"""A student of `tiny`'s network learns from masks that another model gives to photographs, and from how sure it is.
+
+Every pixel counts by its teacher's probability: an answer of 0.7 leaves 0.3 to all other classes together. So a teacher
+in this process and one at an address teach the same: both say who wins a pixel, and how surely.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model import catalogue
+from lexiseg_model.data.indexed import Sample
+from lexiseg_model.data.own.taught import SHARES, ModelTeacher, Teacher, read_photographs, write_taught
+from lexiseg_model.errors import TaskError
+from lexiseg_model.methods.tiny.network import STRIDE
+from lexiseg_model.methods.tiny.training.drawn.examples import Batch
+from lexiseg_model.methods.tiny.training.recipe import OWN, DistilRecipe, TinyRecipe
+from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+from lexiseg_model.training.crops import Places
+from lexiseg_model.training.distributed import one_first
+from lexiseg_model.training.packs import Pack
+from lexiseg_model.training.recipes.training import AtAddress
+from lexiseg_model.types import ModelCard
+
+LAID_OUT = "laid-out"  # folder of a run, of the photographs as they are trained on
+
+
+def teacher_card(recipe: DistilRecipe) -> tuple[Path, ModelCard]:
+    """Directory and card of a teacher in this process.
+
+    Raises:
+        UnknownModelError: there is no model of that name.
+        TaskError: it does not name pixels.
+    """
+    path = Path(recipe.teacher)
+    found = (path, catalogue.read_card(path)) if path.is_dir() else catalogue.find(recipe.teacher, recipe.models_dir)
+    if "semantic" not in found[1].tasks:
+        tasks = ", ".join(found[1].tasks)
+        raise TaskError(f"teacher={recipe.teacher} gives pixels no class and no score; it can: {tasks}")
+    return found[0], found[1]
+
+
+def label(recipe: DistilRecipe, at_address: AtAddress) -> str:
+    """Let the teacher label the photographs that it has not yet labelled; returns its name and digest.
+
+    Raises:
+        DatasetError: there is no photograph, or no class.
+        RecipeError: a run was begun in `out` with other photographs, classes or another teacher.
+    """
+    found = read_photographs(recipe.data, recipe.classes, recipe.photographs)
+    sizes = [[path.name, path.stat().st_size] for path in found.images]
+    print(f"{recipe.teacher} labels {len(sizes)} photographs: {', '.join(found.classes)}", flush=True)
+    about: dict[str, object] = {"teacher": recipe.teacher, "photographs": sizes}
+    teacher = partial(at_address, recipe.teacher) if recipe.by_address else partial(_here, recipe)
+    model = write_taught(found, recipe.out / LAID_OUT / OWN, teacher, about, recipe.held_out)
+    cv2.setNumThreads(1)  # ends its threads: workers are forked from this process
+    return model
+
+
+def _here(recipe: DistilRecipe) -> AbstractContextManager[Teacher]:
+    folder, card = teacher_card(recipe)
+    return nullcontext(ModelTeacher(catalogue.load_folder(folder, recipe.device, card=card)))
+
+
+def laid_out(recipe: DistilRecipe) -> TinyRecipe:
+    """The recipe as `tiny` trains by it, of the labelled photographs."""
+    root = recipe.out / LAID_OUT
+    folders = {"data": root, "packs": root / "packs", "texts": recipe.texts or recipe.packs}
+    return recipe.model_copy(update=folders | {"start": recipe.begin, "sets": {OWN: 1.0}, "paste": 0.0})
+
+
+class DistilTrainer(TinyTrainer):
+    """Trains on the masks of a teacher, each pixel by its probability."""
+
+    def __init__(self, recipe: DistilRecipe) -> None:
+        """The photographs are labelled."""
+        inner = laid_out(recipe)
+        super().__init__(inner)
+        self.recipe = recipe
+        [source] = self.sources
+        with one_first():
+            shares = read_shares(source.pack, inner.data / OWN / "train", inner.packs / OWN / SHARES)
+        self._shares = torch.from_numpy(shares).to(self.device)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        shares = shares_in(self._shares, batch.views.windows, self._phase().crop)
+        full, part = (each._replace(shares=shares) for each in (batch.asked.full, batch.asked.part))
+        features, deep = self._features(batch.views)
+        asked = batch.asked._replace(full=full, part=part)
+        return self._losses(features, deep, asked, self.network.network.project_texts)
+
+
+def read_shares(pack: Pack, folder: Path, file: Path) -> NDArray[np.uint8]:
+    """[N] of all pixels of a pack, in its order; read from the photographs' files once, then from one mapped `file`."""
+    if not file.exists():
+        fresh = file.with_name(f"{file.name}.{os.getpid()}")
+        with fresh.open("wb") as content:
+            for name in pack.photographs:
+                content.write(Sample(folder, folder / SHARES / f"{name}.png").read_mask().tobytes())
+        os.replace(fresh, file)
+    return np.memmap(file, np.uint8, "c")
+
+
+def shares_in(shares: Tensor, windows: Places, size: int) -> Tensor:
+    """[B, P] in 0..1 at the centres of the cells of B crops; shares [N] uint8 of all pixels of a pack."""
+    at = torch.arange(STRIDE // 2, size, STRIDE)
+    crops = []
+    for (offset, height, width), step in zip(windows.places.tolist(), windows.steps.double().tolist(), strict=True):
+        across, left, down, top = step
+        x = (across * at + left).round().long().clamp(0, width - 1)
+        y = (down * at + top).round().long().clamp(0, height - 1)
+        crops.append(shares[(offset + y[:, None] * width + x).flatten().to(shares.device)])
+    return torch.stack(crops).float() / 255

@@ -1,0 +1,35 @@
+"""A teacher of `lexiseg train distil` at an address: a running server labels photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from lexiseg_model.data.own.taught import Taught, Teacher
+from lexiseg_service.commands.server import Server
+from lexiseg_service.settings import Settings
+
+
+@contextmanager
+def teacher_at(url: str) -> Iterator[Teacher]:
+    """The default model of a server.
+
+    Raises:
+        InvalidValue: the address is not one.
+        ServerFailure: the server cannot be asked, or no model of it names pixels.
+    """
+    with Server(url, Settings()) as server:
+        server.check(None, "semantic")
+
+        def label(photograph: bytes, classes: Sequence[str]) -> Taught:
+            fields = {"classes": [*classes], "background": True, "mask": "png", "confidence": True}
+            answer = server.segment(photograph, fields)
+            scores = np.zeros(len(classes))
+            for each in answer.segments:
+                scores[each.class_index] = each.score
+            assert answer.confidence is not None
+            return Taught(f"{answer.model} {answer.model_digest[:16]}", answer.class_map, scores, answer.confidence)
+
+        yield label

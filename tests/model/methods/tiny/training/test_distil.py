@@ -1,0 +1,193 @@
+"""A student taught by another model: what the teacher's masks become, what is learned, the new card."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from lexiseg_model import catalogue
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.data.own.taught import Taught, Teacher, beside_truth, planes
+from lexiseg_model.errors import DatasetError, RecipeError, TaskError, UnknownModelError
+from lexiseg_model.methods.tiny.training.distil import DistilTrainer, label, laid_out, shares_in, teacher_card
+from lexiseg_model.methods.tiny.training.publish_distilled import publish_distilled
+from lexiseg_model.methods.tiny.training.recipe import OWN, DistilRecipe
+from lexiseg_model.methods.tiny.weights import FILE
+from lexiseg_model.training.crops import Places
+from lexiseg_model.training.recipes.read import read_as
+from lexiseg_model.types import ModelCard
+from tests.model.methods.tiny.training.shapes import CLASSES, write_shapes
+
+STEPS, SURE = 8, 0.8
+
+
+def by_colour(photograph: bytes, classes: Sequence[str]) -> Taught:
+    """What is red is the first class, what is blue the second; all of it is seen with one confidence."""
+    with Image.open(io.BytesIO(photograph)) as picture:
+        red, _, blue = np.moveaxis(np.asarray(picture).astype(int), 2, 0)
+    class_map = np.where(red > blue + 60, 0, np.where(blue > red + 60, 1, -1))
+    return Taught("colours 1", class_map, np.ones(len(classes)), np.full(class_map.shape, SURE))
+
+
+def at_address(url: str) -> AbstractContextManager[Teacher]:
+    return nullcontext(by_colour)
+
+
+def recipe_for(data: Path, out: Path, *more: str) -> DistilRecipe:
+    values = [
+        "teacher=http://teacher",
+        f"data={data}",
+        f"out={out}",
+        "width=0.5",
+        "device=cpu",
+        "workers=0",
+        "photographs=null",
+        "classes=[]",
+        "samples=1",
+        f"steps={STEPS}",
+        "decay_steps=4",
+        "phases=[{after: 0, crop: 64, global_batch: 4}]",
+        *more,
+    ]
+    return read_as(DistilRecipe, "distil-smoke", values)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("shapes")
+    write_shapes(root, 10)
+    return write_shapes(root, 3, "val") / "shapes"
+
+
+@pytest.fixture(scope="module")
+def recipe(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> DistilRecipe:
+    recipe = recipe_for(shapes, tmp_path_factory.mktemp("runs") / "small")
+    label(recipe, at_address)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def card(recipe: DistilRecipe) -> ModelCard:
+    weights = DistilTrainer(recipe).train()
+    assert weights is not None
+    return publish_distilled(recipe, weights)
+
+
+def test_no_pixel_is_surer_than_its_segment_and_an_unlikely_segment_is_nobodys() -> None:
+    taught = Taught("one 1", np.array([[0, 1, 2, -1]]), np.array([0.6, 0.9, 0.2]), np.array([[0.8, 0.7, 0.9, 0.4]]))
+
+    mask, shares = planes(taught)
+
+    assert mask.tolist() == [[1, 2, 0, 0]]
+    assert shares.tolist() == [[round(255 * share) for share in (0.6, 0.7, 0.8, 0.4)]]
+
+
+def test_a_persons_mask_has_half_of_the_probability_and_the_teacher_the_rest() -> None:
+    teacher, truth = np.array([[1, 1, 2]], np.uint8), np.array([[1, 2, IGNORE]], np.uint8)
+
+    mask, shares = beside_truth(teacher, np.array([[200, 200, 90]], np.uint8), truth)
+
+    assert mask.tolist() == [[1, 2, 2]]
+    assert shares.tolist() == [[228, 128, 90]]
+
+
+def test_shares_are_read_where_a_crop_shows_them() -> None:
+    shares = torch.arange(100, 100 + 8 * 12, dtype=torch.uint8)  # of a photograph of [8, 12], after others
+    before = torch.zeros(5, dtype=torch.uint8)
+    mirrored = torch.tensor([[-1.0, 11.0, 1.0, 0.0]])
+    windows = Places(torch.tensor([0]), torch.tensor([[5, 8, 12]]), mirrored)
+
+    seen = shares_in(torch.cat([before, shares]), windows, 8)
+
+    whole = shares.view(8, 12)
+    assert (seen * 255).round().tolist() == [[whole[y, 11 - x].item() for y in (2, 6) for x in (2, 6)]]
+
+
+@pytest.mark.usefixtures("card")
+def test_a_student_half_as_wide_is_served_with_a_card_that_names_its_teacher(
+    recipe: DistilRecipe, card: ModelCard
+) -> None:
+    segmenter = catalogue.load(recipe.out.name, models_dir=recipe.out.parent, device="cpu")
+
+    assert segmenter.card == card
+    assert len(load_file(recipe.out / FILE)["stem.1.0.weight"]) == 24
+    assert card.training_data == [f"10 photographs, labelled by colours 1 ({recipe.data}); its terms are not stated"]
+    assert card.lineage.endswith("Taught by colours 1.")
+    assert "prompt" not in card.tasks
+
+
+def test_before_and_after_are_measured_on_the_folders_own_masks(recipe: DistilRecipe, card: ModelCard) -> None:
+    compared = json.loads((recipe.out / "before-after.json").read_text())
+
+    assert compared["before"]["images"] == compared["after"]["images"] == 3
+    assert card.quality[OWN].images == 3
+    assert len(list((recipe.out / "samples").iterdir())) == 1
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bits(recipe: DistilRecipe, card: ModelCard, tmp_path: Path) -> None:
+    shutil.copytree(recipe.out / "laid-out", tmp_path / "laid-out", symlinks=True)
+    stopped = recipe.model_copy(update={"out": tmp_path, "steps": STEPS // 2, "decay_steps": 0, "decay_share": 0.0})
+    DistilTrainer(stopped.model_copy(update={"steps": STEPS, "decay_steps": 4, "slice_minutes": 1e-9})).train()
+
+    trainer = DistilTrainer(recipe.model_copy(update={"out": tmp_path}))
+    trainer.train()
+
+    there, here = (load_file(folder / FILE) for folder in (recipe.out, tmp_path))
+    assert all(torch.equal(here[name], value) for name, value in there.items())
+
+
+def test_photographs_without_masks_are_split_and_asked_once(shapes: Path, tmp_path: Path) -> None:
+    asked: list[bytes] = []
+
+    def counted(photograph: bytes, classes: Sequence[str]) -> Taught:
+        asked.append(photograph)
+        return by_colour(photograph, classes)
+
+    recipe = recipe_for(shapes / "train" / "images", tmp_path / "run", "classes=[red ball, blue box]", "held_out=0.5")
+    label(recipe, lambda url: nullcontext(counted))
+    label(recipe, lambda url: pytest.fail("every photograph is labelled"))
+
+    root = recipe.out / "laid-out" / OWN
+    assert len(asked) == 10
+    assert json.loads((root / "classes.json").read_text()) == [*CLASSES]
+    assert {split: len(list((root / split / "masks").iterdir())) for split in ("train", "val")} == {
+        "train": 5,
+        "val": 5,
+    }
+
+
+def test_a_student_as_wide_as_the_bundled_network_starts_from_its_weights(shapes: Path) -> None:
+    assert laid_out(recipe_for(shapes, Path("run"), "width=1")).start == "bundled"
+    assert laid_out(recipe_for(shapes, Path("run"))).start == "scratch"
+
+
+def test_another_teacher_or_other_classes_in_the_same_run_are_refused(recipe: DistilRecipe) -> None:
+    with pytest.raises(RecipeError, match=r"masks made with another teacher; choose another out="):
+        label(recipe.model_copy(update={"teacher": "http://other"}), at_address)
+    with pytest.raises(RecipeError, match=r"masks made with another classes; choose another out="):
+        label(recipe.model_copy(update={"classes": ("cat",)}), at_address)
+
+
+def test_what_cannot_teach_is_said_in_one_sentence(shapes: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(UnknownModelError, match="no model 'nobody'"):
+        teacher_card(recipe_for(shapes, tmp_path, "teacher=nobody"))
+    with pytest.raises(
+        TaskError, match=r"teacher=sam2.1-hiera-tiny gives pixels no class and no score; it can: prompt"
+    ):
+        teacher_card(recipe_for(shapes, tmp_path, "teacher=sam2.1-hiera-tiny"))
+    with pytest.raises(DatasetError, match="empty holds no photographs"):
+        label(recipe_for(tmp_path / "empty", tmp_path / "run"), at_address)
+    with pytest.raises(DatasetError, match=r"what shall the teacher look for\? .*classes="):
+        label(recipe_for(shapes / "train" / "images", tmp_path / "run"), at_address)
