@@ -321,8 +321,8 @@ class Segmenter(ABC):
         """Parts of the image for the refinement `regions`. Raises OptionError where the method has none."""
         raise OptionError(f"{self.card.name} has no regions; refine must be one of {', '.join(self.card.refinements)}")
 
-    def region_map(self, features: Features) -> Tensor | None:
-        """Regions [h, w] of integers, 0 for none, which `regions` gives the label of most cells; None: they vote."""
+    def by_regions(self, features: Features, logits: Tensor) -> Tensor | None:
+        """Logits [K, h, w] after the method's own refinement `regions`, at any size; None: its `regions` vote."""
         return None
 
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tests.golden.corrclip import bilinear
 
 Array = NDArray[np.float64]
 FACTOR = 1.2
+COARSE, SMALLEST, STRENGTH = 0.2, 225, 0.005
 
 
 def affinity(weights: Array, features: Array) -> Array:
@@ -52,3 +56,79 @@ def aggregated(shares: Array, plane: Array, grid: tuple[int, int]) -> Array:
             out[i] += shares[i, j] * tokens[j]
         out[i] /= np.linalg.norm(out[i])
     return out.reshape(*grid, -1)
+
+
+def connected(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """Regions of a mask whose cells touch by sides or corners, those that are large enough."""
+    waiting, found = {(int(y), int(x)) for y, x in np.argwhere(mask)}, []
+    while waiting:
+        reached, edge = set(), [waiting.pop()]
+        while edge:
+            y, x = edge.pop()
+            reached.add((y, x))
+            around = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & waiting
+            waiting -= around
+            edge += around
+        region = np.zeros(mask.shape, bool)
+        for y, x in reached:
+            region[y, x] = True
+        if len(reached) >= SMALLEST:
+            found.append(region)
+    return found
+
+
+def _asked(share: Array, region: NDArray[np.bool_], sam: Any, embedding: torch.Tensor) -> tuple[Array, float]:
+    """Logits [h', w'] over the picture and the expected IoU of one region's prompts."""
+    height, width = share.shape
+    side = sam.config.vision_config.image_size
+    inside = [int(length * side / max(height, width) + 0.5) for length in (height, width)]
+    low = [int(length * side / 2 / max(height, width) + 0.5) for length in (height, width)]
+    hint = np.zeros((side // 2, side // 2))
+    small = bilinear(share[:, :, None], (low[0], low[1]))[:, :, 0]
+    hint[: low[0], : low[1]] = np.where(small > COARSE, STRENGTH * small, 0)
+    rows, columns = np.nonzero(region)
+    y, x = np.unravel_index(np.argmax(np.where(region, share, -1)), share.shape)
+    scale = np.array([inside[1] / width, inside[0] / height])
+    box = np.concatenate([np.array([columns.min(), rows.min()]) * scale, np.array([columns.max(), rows.max()]) * scale])
+    out = sam(
+        image_embeddings=embedding[None],
+        input_points=torch.tensor(np.array([x, y]) * scale).float().view(1, 1, 1, 2),
+        input_labels=torch.ones(1, 1, 1, dtype=torch.int64),
+        input_boxes=torch.tensor(box).float().view(1, 1, 4),
+        input_masks=torch.tensor(hint).float().view(1, 1, *hint.shape),
+        multimask_output=False,
+    )
+    logits = out.pred_masks[0, 0, 0].double().numpy()
+    whole = bilinear(logits[:, :, None], (side, side))[:, :, 0]
+    return whole[: inside[0], : inside[1]], float(out.iou_scores[0, 0, 0])
+
+
+def _regions(shares: Array) -> tuple[Array, list[tuple[int, NDArray[np.bool_]]]]:
+    """Probabilities [K, h, w] at half the size, and the regions of each class."""
+    count, height, width = shares.shape
+    half = np.stack([bilinear(share[:, :, None], (height // 2, width // 2))[:, :, 0] for share in shares])
+    labels = np.where(half.max(0) < COARSE, -1, half.argmax(0))
+    return half, [(index, region) for index in range(count) for region in connected(labels == index)]
+
+
+def expected_iou(shares: Array, sam: Any, embedding: torch.Tensor) -> list[float]:
+    """Of all regions."""
+    half, regions = _regions(shares)
+    return [_asked(half[index], region, sam, embedding)[1] for index, region in regions]
+
+
+def prompted(shares: Array, sam: Any, embedding: torch.Tensor, sure: float) -> Array:
+    """Probabilities [K, H, W] after the masks that SAM gives for regions, where it expects an IoU above `sure`."""
+    half, regions = _regions(shares)
+    size = (shares.shape[1], shares.shape[2])
+    refined, failed = np.zeros_like(shares), np.zeros(size, bool)
+    for index, region in regions:
+        logits, quality = _asked(half[index], region, sam, embedding)
+        if quality > sure:
+            mask = bilinear(logits[:, :, None], size)[:, :, 0]
+            share = shares[index] / (1 + np.exp(-mask))
+            refined[index] = np.maximum(refined[index], np.where(mask > 0, share, 0))
+        else:
+            failed |= region.repeat(2, 0).repeat(2, 1)
+    out = np.where(failed, np.maximum(refined, shares), refined)
+    return np.where(out.sum(0) == 0, shares, out)

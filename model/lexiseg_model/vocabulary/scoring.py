@@ -19,7 +19,7 @@ from lexiseg_model.vocabulary.bank import bank_of
 
 LOG_OF_NOTHING = -20.0
 MAX_BEHIND = 8.0  # bound of a class's lack of presence, a logarithm
-MAX_AT_FULL_SIZE = 2**26  # logits of classes and pixels: a quarter of a gigabyte
+MAX_AT_FULL_SIZE = 2**27  # logits of classes and pixels: half a gigabyte
 MARGIN = 1e-3  # logits by which a row that must not win stays behind; more than any rounding
 Steady = Callable[[Tensor], Tensor]  # averages the logits of a frame with those of the frames before
 
@@ -60,8 +60,8 @@ def score_vocabulary(
         patches, picture = segmenter.patches(features), segmenter.colours(features)
         logits = refine_logits(logits, partial(lposs.refine, patches=patches, picture=picture))
     elif refine == "regions":
-        parts, size = segmenter.region_map(features), features.size
-        logits = vote(logits, segmenter.regions(features)) if parts is None else by_most(logits, parts, size)
+        refined = segmenter.by_regions(features, logits)
+        logits = vote(logits, segmenter.regions(features)) if refined is None else refined
     if specks:
         return logits
     # The average must stay as it is for the next frame.

@@ -158,7 +158,7 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
             "title": f"{policy}, as its authors ran it",
             "source": entry["source"],
             "notes": class_names["notes"],
-            "refine": "regions" if policy == "corrclip" else "pamr" if entry["settings"]["pamr_iterations"] else "none",
+            "refine": entry.get("refine", "pamr" if entry["settings"]["pamr_iterations"] else "none"),
             "datasets": {
                 dataset: _rule(dataset, entry["settings"] | own, class_names[NAMES_OF.get(policy, policy)])
                 for dataset, own in entry["datasets"].items()

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.clip import windowed
+from lexiseg_model.clip.patch_text import MIN_PROBABILITY
 from lexiseg_model.data.annotated import AnnotatedImage, AnnotatedSet, Labels
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, questions
@@ -23,7 +24,7 @@ from lexiseg_model.masks import pamr
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.rows import KnownRows
-from lexiseg_model.vocabulary.scoring import label_of_most, refine_logits
+from lexiseg_model.vocabulary.scoring import refine_logits
 
 Reading = tuple[NDArray[np.uint8], Labels]  # a photograph [H, W, 3] and its labels [H, W]
 
@@ -102,14 +103,24 @@ class _BenchmarkJudge:
                 if self._refine == "pamr":
                     return self._reduce_refined(scores, features)
             nobody = self._nobody_of(features, scores) if self._has_nobody else None
-            labels = reduce_to_labels(scores, features.size, self._reduction(self._scale, nobody))
-            regions = segmenter.region_map(features) if self._refine == "regions" else None
-            return labels if regions is None else self._by_regions(labels, regions)
+            refined = self._by_regions(features, scores) if self._refine == "regions" else None
+            if refined is not None:
+                return refined
+            return reduce_to_labels(scores, features.size, self._reduction(self._scale, nobody))
 
-    def _by_regions(self, labels: NDArray[np.uint16], regions: Tensor) -> NDArray[np.uint16]:
-        there = F.interpolate(regions[None, None].double(), size=labels.shape, mode="nearest")[0, 0].long().cpu()
-        corrected = label_of_most(torch.from_numpy(labels.astype(np.int64)), there, self._n_classes)
-        return corrected.numpy().astype(np.uint16)
+    def _by_regions(self, features: Features, scores: Tensor) -> NDArray[np.uint16] | None:
+        """The method's own refinement of classes that compete at the picture's size; None where it has none."""
+        shares = (windowed.resize(scores, features.size) * self._scale).softmax(0)
+        texts_of = [torch.from_numpy(np.flatnonzero(self._owner == label)) for label in range(self._n_classes)]
+        classes = torch.stack([shares[own].amax(0) if len(own) else shares[0] * 0 for own in texts_of])
+        if self._has_nobody and isinstance(self._rule.threshold, float):
+            best = classes.amax(0)
+            classes[0] = torch.where(best < self._rule.threshold, best, classes[0])
+        refined = self._segmenter.by_regions(features, classes.clamp_min(MIN_PROBABILITY).log())
+        if refined is None:
+            return None
+        labels: NDArray[np.uint16] = windowed.resize(refined, features.size).argmax(0).cpu().numpy().astype(np.uint16)
+        return labels
 
     def _reduce_refined(self, scores: Tensor, features: Features) -> NDArray[np.uint16]:
         """PAMR for methods without a refinement of their own: the background competes before it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from lexiseg_model.catalogue import models
 from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.clip import windowed
-from lexiseg_model.clip.patch_text import ImageTower, PatchTextSegmenter
+from lexiseg_model.clip.patch_text import MIN_PROBABILITY, ImageTower, PatchTextSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError, WeightsError
@@ -25,9 +26,10 @@ from lexiseg_model.methods.dense_clip.proposed import region_map
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
 from lexiseg_model.methods.dense_clip.timm_tower import TimmModel, TimmTower
-from lexiseg_model.methods.dense_clip.trident import aggregated
+from lexiseg_model.methods.dense_clip.trident import aggregated, prompted
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Precision
+from lexiseg_model.vocabulary.scoring import MAX_AT_FULL_SIZE, by_most
 
 
 class DenseClipSegmenter(PatchTextSegmenter):
@@ -107,8 +109,8 @@ class CorrClipSegmenter(PictureSegmenter):
         layout = place_windows(canvas, self._window or max(canvas), self._stride or max(canvas))
         return Features(plan.size, {"patches": patches, "regions": regions, "guide": guide}, layout)
 
-    def region_map(self, features: Features) -> Tensor:
-        return features.tensors["regions"].long()
+    def by_regions(self, features: Features, logits: Tensor) -> Tensor:
+        return by_most(logits, features.tensors["regions"].long(), features.size)
 
 
 class TridentSegmenter(PictureSegmenter):
@@ -127,14 +129,22 @@ class TridentSegmenter(PictureSegmenter):
         plan, device = self._cut(rgb), self._execution.device
         maps = torch.cat([self.tower(tile[None].to(device))[0] for tile in torch.from_numpy(plan.tiles)])
         spliced = windowed.spliced(maps, windowed.layout_of(plan), self._side)
-        shares, grid = self._sam(torch.from_numpy(rgb).permute(2, 0, 1).to(device))
-        patches = aggregated(shares, spliced, grid)[None]
-        return *windowed.as_kept((patches,), self._execution.precision), windowed.canvas_of(plan)
+        shares, grid, embedding = self._sam(torch.from_numpy(rgb).permute(2, 0, 1).to(device))
+        parts = (aggregated(shares, spliced, grid)[None], embedding)
+        return *windowed.as_kept(parts, self._execution.precision), windowed.canvas_of(plan)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        patches, guide = (part[0].clone() for part in tile_features)  # copies, as above
+        patches, embedding, guide = (part[0].clone() for part in tile_features)  # copies, as above
         canvas = (guide.shape[1], guide.shape[2])
-        return Features(plan.size, {"patches": patches, "guide": guide}, Layout(canvas, canvas))
+        return Features(plan.size, {"patches": patches, "sam": embedding, "guide": guide}, Layout(canvas, canvas))
+
+    @torch.inference_mode()
+    def by_regions(self, features: Features, logits: Tensor) -> Tensor:
+        at_full_size = len(logits) * math.prod(features.size) <= MAX_AT_FULL_SIZE
+        guide = features.tensors["guide"]
+        size = features.size if at_full_size else (guide.shape[1], guide.shape[2])
+        shares = windowed.resize(logits, size).softmax(0)
+        return prompted(self._sam, features.tensors["sam"].float(), shares).clamp_min(MIN_PROBABILITY).log()
 
 
 def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:

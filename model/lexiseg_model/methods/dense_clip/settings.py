@@ -14,7 +14,7 @@ from lexiseg_model.clip.text_side import background_words
 from lexiseg_model.clip.towers import configuration
 from lexiseg_model.clip.vision import PositionRule
 from lexiseg_model.errors import OptionError
-from lexiseg_model.types import DinoName, ModelCard
+from lexiseg_model.types import DinoName, ModelCard, Refinement
 
 DATA = Path(__file__).parent / "data"
 
@@ -36,7 +36,7 @@ class DenseClipSettings(PatchTextSettings):
     proxy: DinoName = Field(
         "dino_vitb8", description="of policies with a second tower: which says what belongs together"
     )
-    sam: dict[str, Any] | None = Field(None, description="Trident: of `transformers.SamVisionConfig`; None: the hub's")
+    sam: dict[str, Any] | None = Field(None, description="Trident: of `transformers.SamConfig`; None: the hub's")
     proposals: str = Field("sam2.1-hiera-large", description="CorrCLIP: name of the model whose masks it takes")
 
     @property
@@ -53,6 +53,7 @@ class PublishedPolicy(BaseModel):
     short_side: int = Field(ge=32, description="of the resized image, in pixels")
     long_side: int = Field(2048, ge=32, description="it is at most so long")
     background_words: tuple[str, ...] = Field(description="texts of class 0, where a vocabulary has a background")
+    refine: Refinement = Field(description="how masks are refined")
 
 
 @cache
@@ -90,7 +91,9 @@ def published_policy(policy: str, dataset: str | None = None) -> PublishedPolicy
     settings = {**entry["settings"], **overrides}
     words = background_words(settings.pop("background_words"))
     sides = {side: settings.pop(side) for side in ("short_side", "long_side") if side in settings}
-    return PublishedPolicy(settings=DenseClipSettings(policy=name, **settings), background_words=words, **sides)
+    refine = entry.get("refine", "pamr" if settings["pamr_iterations"] else "none")
+    own = DenseClipSettings(policy=name, **settings)
+    return PublishedPolicy(settings=own, background_words=words, refine=refine, **sides)
 
 
 def card_settings(
@@ -105,8 +108,8 @@ def card_settings(
         "settings": settings.model_dump(mode="json"),
         "input": card.input.model_copy(update=sides),
         "background": card.background.model_copy(update={"words": list(published.background_words)}),
-        "refine": "regions" if policy == "corrclip" else "pamr" if settings.pamr_iterations else "none",
-        "refinements": ["none", "pamr", "lposs", *(["regions"] if policy == "corrclip" else [])],
+        "refine": published.refine,
+        "refinements": list(dict.fromkeys(["none", "pamr", "lposs", published.refine])),
         "embedding": configuration(architecture)["embed_dim"],
         "text_tower": f"CLIP {architecture}",
     }

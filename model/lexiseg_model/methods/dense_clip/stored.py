@@ -15,7 +15,7 @@ from lexiseg_model.clip.dino import DinoTower, dino_from_hub, dino_from_state
 from lexiseg_model.clip.towers import ClipTowers, from_hub, from_state, hub_file, tokenizer
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
-from lexiseg_model.methods.dense_clip.trident import SamCorrelation, sam_from_hub, sam_from_state
+from lexiseg_model.methods.dense_clip.trident import Sam, sam_from_hub, sam_from_state
 from lexiseg_model.types import ModelCard
 
 State = dict[str, Tensor]
@@ -28,7 +28,7 @@ class Parts(NamedTuple):
     towers: ClipTowers
     proxy: DinoTower | None
     digest: str
-    sam: SamCorrelation | None = None
+    sam: Sam | None = None
 
 
 def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Parts:
@@ -46,13 +46,14 @@ def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Pa
     return Parts(towers, proxy, image_digest(card, card.weights_sha256), sam)
 
 
-def flat_state(towers: ClipTowers, proxy: DinoTower | None, sam: SamCorrelation | None = None) -> State:
+def flat_state(towers: ClipTowers, proxy: DinoTower | None, sam: Sam | None = None) -> State:
     """What `open_parts` reads back."""
     state = {CLIP + name: value for name, value in towers.state.items()}
     if proxy is not None:
         state |= {PROXY + name: value for name, value in proxy.vit.state_dict().items()}
     if sam is not None:
-        state |= {SAM + name: value for name, value in sam.model.state_dict().items()}
+        # Copies: SAM's positions have two names, which a file of safetensors does not take.
+        state |= {SAM + name: value.clone() for name, value in sam.model.state_dict().items()}
     return state
 
 

@@ -4,8 +4,10 @@ ProxyCLIP's vectors of each window are spliced into one map, which A averages: A
 of the last block of SAM's encoder, and M takes away what is less alike than FACTOR times the mean.
 
 What the notes on the paper leave open is read so: W is the mean of the heads, likeness the cosine of the encoder's
-outputs, |.| the sum of a row; unit vectors are spliced, and brought to SAM's grid before A. The refinement by prompts
-of SAM is not here.
+outputs, |.| the sum of a row; unit vectors are spliced, and brought to SAM's grid before A.
+
+`prompted` is the refinement: each connected region of the answer prompts SAM by its surest pixel, its box and the
+probabilities of its class. Masks that SAM is sure of replace the regions.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,35 +31,47 @@ NAME, HUB = "SAM", "facebook/sam-vit-base"
 FILES = (("config.json",), ("model.safetensors",))
 FACTOR = 1.2  # of the mean cosine, below which patches ignore each other
 
+# Of the refinement. Other data sets than VOC have a COARSE of their own, 0.05 to 0.1.
+COARSE = 0.2  # probability below which a pixel prompts nothing
+SMALLEST = 225  # pixels of a region, at half the size of the picture
+SURE = 0.8  # IoU that SAM expects of a mask
+STRENGTH = 0.005  # of probabilities as a mask that prompts
 
-class SamCorrelation(nn.Module):
-    """SAM's image encoder, `transformers.SamVisionModel`, float32."""
+
+class Sam(nn.Module):
+    """`transformers.SamModel`, float32."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model.eval().requires_grad_(False)
+        vision = self.model.config.vision_config
+        self._side, self._patch = vision.image_size, vision.patch_size
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `from_state` needs beside the weights."""
+        """What `sam_from_state` needs beside the weights."""
         config: dict[str, Any] = plain_config(self.model.config.to_dict())
         return config
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """A [P, P] of a picture uint8 [3, H, W], and the grid (h, w) of its patches."""
-        side, patch = self.model.config.image_size, self.model.config.patch_size
-        scale = side / max(picture.shape[1:])
-        size = [max(patch, int(length * scale + 0.5)) for length in picture.shape[1:]]
+    def _fitted(self, size: tuple[int, int], side: int) -> tuple[int, int]:
+        """A size with its longer side brought to `side`."""
+        height, width = (max(1, int(length * side / max(size) + 0.5)) for length in size)
+        return height, width
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, tuple[int, int], Tensor]:
+        """Of a picture uint8 [3, H, W]: A [P, P], the grid (h, w) of its patches, and SAM's embedding [C, g, g]."""
+        size = self._fitted((picture.shape[1], picture.shape[2]), self._side)
         resized = F.interpolate(picture[None].float(), size, mode="bilinear", antialias=True)
-        pixels = F.pad(normalise(resized, "imagenet"), (0, side - size[1], 0, side - size[0]))
-        rows, columns = (length // patch for length in size)
-        weights, features = self._last_block(pixels)
-        cells = side // patch
+        pixels = F.pad(normalise(resized, "imagenet"), (0, self._side - size[1], 0, self._side - size[0]))
+        rows, columns = (max(1, length // self._patch) for length in size)
+        weights, embedding = self._last_block(pixels)
+        cells = self._side // self._patch
         seen = torch.arange(cells * cells, device=weights.device).view(cells, cells)[:rows, :columns].flatten()
-        return affinity(weights.mean(0)[seen][:, seen], features[seen]), (rows, columns)
+        shares = affinity(weights.mean(0)[seen][:, seen], embedding.flatten(1).T[seen])
+        return shares, (rows, columns), embedding
 
     def _last_block(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention weights [heads, P, P] of the last block, and outputs [P, C] of the encoder."""
+        """Attention weights [heads, P, P] of the last block, and the encoder's output [C, g, g]."""
         from transformers.models.sam.modeling_sam import SamVisionAttention  # optional, and slow to import
 
         encoder = self.model.vision_encoder
@@ -67,7 +83,64 @@ class SamCorrelation(nn.Module):
             hidden = layer(hidden)
         # As the plain class computes it: the one in use gives no weights.
         _, weights = SamVisionAttention.forward(last.attn, last.layer_norm1(hidden))
-        return weights, encoder.neck(last(hidden))[0].flatten(1).T
+        return weights, encoder.neck(last(hidden))[0]
+
+    def masks(self, embedding: Tensor, share: Tensor, points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks that regions of a map prompt.
+
+        Args:
+            embedding: [C, g, g].
+            share: probabilities [h, w] of their class.
+            points: [R, 2], x and y in cells of the map.
+            boxes: [R, 4], of the first and the last cell.
+
+        Returns:
+            Logits [R, h', w'] over the picture, and the expected IoU [R].
+        """
+        size = (share.shape[0], share.shape[1])
+        inside, low = self._fitted(size, self._side), 4 * embedding.shape[1]
+        fitted = self._fitted(size, low)
+        hint = windowed.resize(share[None], fitted)
+        hint = F.pad(torch.where(hint > COARSE, STRENGTH * hint, 0), (0, low - fitted[1], 0, low - fitted[0]))
+        scale = share.new_tensor([inside[1] / size[1], inside[0] / size[0]])
+        made = self.model(
+            image_embeddings=embedding[None],
+            input_points=(points * scale)[None, :, None],
+            input_labels=torch.ones(1, len(points), 1, dtype=torch.int64, device=share.device),
+            input_boxes=(boxes * scale.repeat(2))[None],
+            input_masks=hint[None],
+            multimask_output=False,
+        )
+        whole = windowed.resize(made.pred_masks[0, :, 0], (self._side, self._side))
+        return whole[:, : inside[0], : inside[1]], made.iou_scores[0, :, 0]
+
+
+def prompted(sam: Sam, embedding: Tensor, shares: Tensor) -> Tensor:
+    """Probabilities [K, H, W] after SAM's masks of their regions; they need not sum to 1."""
+    size = (shares.shape[1], shares.shape[2])
+    half = windowed.resize(shares, (max(1, size[0] // 2), max(1, size[1] // 2)))
+    best, winner = half.max(0)
+    labels = winner.masked_fill(best < COARSE, -1).cpu().numpy()
+    refined, failed = torch.zeros_like(shares), torch.zeros(size, dtype=torch.bool, device=shares.device)
+    for index in np.unique(labels[labels >= 0]).tolist():
+        _, numbers, stats, _ = cv2.connectedComponentsWithStats((labels == index).astype(np.uint8), connectivity=8)
+        large = [place for place in range(1, len(stats)) if stats[place, cv2.CC_STAT_AREA] >= SMALLEST]
+        if not large:
+            continue
+        regions = torch.from_numpy(numbers == np.array(large)[:, None, None]).to(shares.device)
+        left, top, width, height, _ = torch.from_numpy(stats[large]).to(shares).unbind(1)
+        surest = (regions * half[index]).flatten(1).argmax(1)
+        points = torch.stack([surest % half.shape[2], surest // half.shape[2]], 1)
+        boxes = torch.stack([left, top, left + width - 1, top + height - 1], 1)
+        masks, quality = sam.masks(embedding, half[index], points, boxes)
+        sure = quality > SURE
+        missed = regions[~sure].any(0)[None, None].float()
+        failed |= F.interpolate(missed, size, mode="nearest")[0, 0] > 0
+        if sure.any():
+            seen = windowed.resize(masks[sure], size)
+            refined[index] = (seen.sigmoid() * shares[index]).amax(0) * (seen > 0).any(0)
+    kept = torch.where(failed, torch.maximum(refined, shares), refined)
+    return torch.where(kept.sum(0) == 0, shares, kept)
 
 
 def affinity(weights: Tensor, features: Tensor) -> Tensor:
@@ -86,22 +159,22 @@ def aggregated(shares: Tensor, maps: Tensor, grid: tuple[int, int]) -> Tensor:
     return F.normalize(shares @ tokens, dim=1).T.reshape(-1, *grid)
 
 
-def sam_from_folder(folder: Path) -> SamCorrelation:
-    """The encoder of a SAM as the hub has it. Raises WeightsError where there is none."""
+def sam_from_folder(folder: Path) -> Sam:
+    """A SAM as the hub has it. Raises WeightsError where there is none."""
     require_transformers(NAME)
-    from transformers import SamVisionModel  # optional, and slow to import
+    from transformers import SamModel  # optional, and slow to import
 
-    return SamCorrelation(read_pretrained(folder, SamVisionModel, NAME))
+    return Sam(read_pretrained(folder, SamModel, NAME))
 
 
-def sam_from_hub(card_name: str) -> SamCorrelation:
+def sam_from_hub(card_name: str) -> Sam:
     """Raises WeightsError where it cannot be had."""
     return sam_from_folder(fetch_folder(available()[card_name].model_copy(update={"hub": HUB}), FILES))
 
 
-def sam_from_state(config: dict[str, Any], state: dict[str, Tensor]) -> SamCorrelation:
+def sam_from_state(config: dict[str, Any], state: dict[str, Tensor]) -> Sam:
     """Raises WeightsError where the weights are of another network."""
     require_transformers(NAME)
-    from transformers import SamVisionConfig, SamVisionModel  # optional, and slow to import
+    from transformers import SamConfig, SamModel  # optional, and slow to import
 
-    return SamCorrelation(filled(SamVisionModel, SamVisionConfig(**config), state, NAME))
+    return Sam(filled(SamModel, SamConfig(**config), state, NAME))

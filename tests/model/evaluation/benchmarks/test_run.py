@@ -22,12 +22,14 @@ from lexiseg_model.evaluation.counts import Counts, scores
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Refinement
+from lexiseg_model.vocabulary.scoring import by_most
 from tests.model.evaluation.colours import Painting, colours, rule
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.test_segmenter import segmenter
 from tests.model.stand_in import ColourSegmenter
 
 STRIPES = (["rrgg"], ["0011"])
+AMBER = colours(["background", "red", "green"], (["aar"], ["111"]))  # amber is red with a probability of 0.83
 
 
 class Probable(ColourSegmenter):
@@ -44,6 +46,13 @@ class Guided(ColourSegmenter):
 
     def guide(self, features: Features) -> Tensor:
         return features.tensors["pixels"][:3].float()
+
+
+class Regional(Probable):
+    """The whole picture is one region, which takes one label."""
+
+    def by_regions(self, features: Features, logits: Tensor) -> Tensor:
+        return by_most(logits, torch.ones(features.size, dtype=torch.int64), features.size)
 
 
 def evaluate(
@@ -84,6 +93,15 @@ def test_a_threshold_of_probability_is_tested_at_the_best_text(tmp_path: Path) -
 
     assert strict.hits.tolist() == [2, 1, 1]
     assert lax.predicted.tolist() == [1, 2, 1]
+
+
+@pytest.mark.parametrize(("threshold", "predicted"), [(None, [0, 3, 0]), (0.9, [3, 0, 0])])
+def test_regions_are_refined_as_the_method_does(tmp_path: Path, threshold: float | None, predicted: list[int]) -> None:
+    data = colours(["background", "red", "green"], (["arr"], ["111"])) if threshold is None else AMBER
+
+    counts = evaluate(Regional(), data, rule(threshold), tmp_path, "regions")
+
+    assert counts.predicted.tolist() == predicted
 
 
 def test_background_words_compete_for_the_background(tmp_path: Path) -> None:

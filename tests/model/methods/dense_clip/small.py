@@ -13,7 +13,7 @@ from lexiseg_model.device import Execution
 from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, DenseClipSegmenter, TridentSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
-from lexiseg_model.methods.dense_clip.trident import SamCorrelation
+from lexiseg_model.methods.dense_clip.trident import Sam
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import InputSize, ModelCard, Precision
 from tests.model.clip import small
@@ -42,6 +42,7 @@ def segmenter(precision: Precision = "exact") -> DenseClipSegmenter:
 
 
 @cache
+@torch.inference_mode(False)  # for whoever asks first
 def dino(seed: int = 0) -> DinoTower:
     """Two blocks over patches half as wide as CLIP's."""
     with torch.random.fork_rng(devices=[]):
@@ -64,25 +65,29 @@ def corr_segmenter(precision: Precision = "exact", masks_of: Segmenter | None = 
 
 
 @cache
+@torch.inference_mode(False)
 def sam_model(seed: int = 0) -> Any:
-    """A `transformers.SamVisionModel` of pictures of 64 pixels: 8 x 8 patches, three blocks, the last over all."""
-    from transformers import SamVisionConfig, SamVisionModel
+    """A `transformers.SamModel` of pictures of 64 pixels: 8 x 8 patches, three blocks, the last over all."""
+    from transformers import SamConfig, SamModel
 
-    config = SamVisionConfig(
-        hidden_size=16,
-        output_channels=8,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        image_size=64,
-        patch_size=8,
-        mlp_dim=24,
-        window_size=4,
-        global_attn_indexes=[2],
-        attn_implementation="eager",
-    )
+    vision = {
+        "hidden_size": 16,
+        "output_channels": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "image_size": 64,
+        "patch_size": 8,
+        "mlp_dim": 24,
+        "window_size": 4,
+        "global_attn_indexes": [2],
+        "num_pos_feats": 16,
+    }
+    prompts = {"hidden_size": 32, "image_size": 64, "patch_size": 8, "mask_input_channels": 4}
+    decoder = {"hidden_size": 32, "mlp_dim": 24, "num_attention_heads": 4, "iou_head_hidden_dim": 32}
+    config = SamConfig(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = SamVisionModel(config)
+        model = SamModel._from_config(config, attn_implementation="eager")
         for parameter in model.parameters():  # large enough that every part shows
             parameter.data.add_(0.3 * torch.randn_like(parameter))
     return model.eval()
@@ -91,6 +96,6 @@ def sam_model(seed: int = 0) -> Any:
 def trident_segmenter(precision: Precision = "exact", seed: int = 0) -> TridentSegmenter:
     """Trident over towers of a few thousand weights."""
     settings = SETTINGS.model_copy(update={"policy": "trident"})
-    parts = Parts(small.towers(seed=seed), dino(seed), "small", SamCorrelation(sam_model(seed)))
+    parts = Parts(small.towers(seed=seed), dino(seed), "small", Sam(sam_model(seed)))
     execution = Execution(torch.device("cpu"), precision)
     return TridentSegmenter(parts, settings, _card("trident-b16", settings), execution)

@@ -234,7 +234,7 @@ def test_answers_follow_the_regions_when_nothing_else_is_asked() -> None:
     answer = tasks.segment("semantic", model, features, vocabulary, tasks.Options(keep_label_map=True))
 
     assert model.card.refine == "regions"
-    parts = model.region_map(features).numpy()
+    parts = features.tensors["regions"].numpy()
     assert parts.max() > 0
     for name in range(1, parts.max() + 1):
         assert len(set(answer.label_map[parts == name].tolist())) <= 1
