@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import socket
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -74,25 +71,9 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        with super().capture_signals(), self._hangup_as_stop():
+        with super().capture_signals():
             yield
             self._captured_signals.clear()  # uvicorn would raise the signal once more and die of it
-
-    @contextmanager
-    def _hangup_as_stop(self) -> Iterator[None]:
-        """SIGHUP stops the server as SIGTERM does, unless the parent (nohup) ignores it."""
-        if (
-            sys.platform == "win32"
-            or threading.current_thread() is not threading.main_thread()
-            or signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL
-        ):
-            yield
-            return
-        signal.signal(signal.SIGHUP, self.handle_exit)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -135,7 +116,7 @@ def server_of(
     greeting: Greeting | None = None,
     socket: Path | None = None,
 ) -> Server:
-    """A server that is ready to run; it stops on SIGINT, SIGTERM and SIGHUP, requests in flight are answered first.
+    """A server that is ready to run; it stops on SIGINT and SIGTERM, requests in flight are answered first.
 
     Args:
         app: the HTTP application.

@@ -4,32 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
-from typing import Any
 
 import pytest
 
-from tests.service.gateway.rest.raw import ALIVE, WHOLE, listening
+from tests.service.gateway.rest.raw import WHOLE, listening
 from tests.service.gateway.rest.test_guard import SlowBackend
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
-
-
-async def test_who_closes_the_terminal_has_what_is_asked_answered() -> None:
-    before: Any = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may outlive theirs
-    try:
-        async with listening() as server:
-            raw = await server.open()
-            await raw.send(ALIVE)
-            assert (await raw.answer())[0] == 200
-
-            signal.raise_signal(signal.SIGHUP)
-            await server.running
-
-            assert not server.server.failed
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 async def test_who_asks_twice_waits_for_nobody_and_hears_of_no_error(caplog: pytest.LogCaptureFixture) -> None:
