@@ -2,7 +2,7 @@
 
 `python -m benchmarks smoke NAME ... [seeds=3] [key=value ...]` measures short trainings, and
 `python -m benchmarks device [NAME]` what a GPU does, and `python -m benchmarks examples ROOT [SET ...]` classes by
-example against their words, and `python -m benchmarks site FOLDER` a site of `lexiseg site`;
+example against their words, and `python -m benchmarks page [FOLDER]` the page, and a site of `lexiseg site`;
 none of them belongs to `all`.
 """
 
@@ -20,12 +20,12 @@ from benchmarks import (
     examples,
     finish,
     masks,
+    page,
     prompts,
     proposals,
     refinement,
     runtimes,
     serving,
-    site,
     smoke,
 )
 from benchmarks.calls import later
@@ -49,7 +49,7 @@ PARTS: dict[str, Callable[[], None]] = {
 WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "device": device.main,
     "examples": examples.main,
-    "site": site.main,
+    "page": page.main,
     "smoke": smoke.main,
 }
 

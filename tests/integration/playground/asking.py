@@ -41,23 +41,12 @@ class UnderWay:
         self._page = page
         page.evaluate(
             """() => {
-                const [plain, count] = [window.fetch, { now: 0, most: 0 }];
-                window.underWay = count;
+                const count = (window.underWay = { now: 0, most: 0 });
                 const { send } = XMLHttpRequest.prototype;
                 XMLHttpRequest.prototype.send = function (content) {
                     count.most = Math.max(count.most, (count.now += 1));
                     this.addEventListener("readystatechange", () => this.readyState === 4 && (count.now -= 1));
                     return send.call(this, content);
-                };
-                window.fetch = async (path, options) => {
-                    if (path !== "/v1/segment") return plain(path, options);
-                    count.most = Math.max(count.most, (count.now += 1));
-                    try {
-                        const answer = await plain(path, options);
-                        return new Response(await answer.blob(), answer);
-                    } finally {
-                        count.now -= 1;
-                    }
                 };
             }"""
         )

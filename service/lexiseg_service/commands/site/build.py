@@ -21,7 +21,7 @@ from lexiseg_service.settings import Settings
 
 MAX_PIXELS = 24_000_000  # of a picture; larger ones are made smaller, as browsers run out of memory
 MAX_BYTES = 200_000_000
-PREPARED = "playground/engine/chosen.js"
+ENGINE = 'import * as engine from "./engine/{}.js"'
 LATER = {"model/tower.onnx", "model/tokens.json", "model/reading.onnx"}  # loaded when a word needs them
 # The page asks nobody but the place that it came from.
 POLICY = (
@@ -92,7 +92,8 @@ def _copy_page(out: Path) -> None:
     for name in AUTHORS:
         with suppress(NoSample):  # its package is not installed, and the page hides the example
             (out / "playground" / name).write_bytes(photograph(name))
-    (out / PREPARED).write_text('export * from "./browser.js";\n')
+    for script in (out / "playground").glob("*.js"):
+        script.write_text(script.read_text().replace(ENGINE.format("server"), ENGINE.format("browser")))
     (out / "offline.js").write_text((out / "playground/engine/offline.js").read_text())
     (out / "playground/engine/offline.js").unlink()
     page = (out / "playground/index.html").read_text(encoding="utf-8")

@@ -23,8 +23,7 @@ from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 PLAYGROUND = WEB / "playground"
-ENGINE = ("engine/chosen.js", "engine/server.js")  # the browser's own is of the sites that `lexiseg site` writes
-SCRIPTS = (*ENGINE, *sorted(path.name for path in PLAYGROUND.glob("*.js")))
+SCRIPTS = ("engine/server.js", *sorted(path.name for path in PLAYGROUND.glob("*.js")))
 EXAMPLES = tuple(sorted(path.name for path in PLAYGROUND.glob("*.webp")))
 PHOTOGRAPHS = tuple(f"/playground/{name}" for name in AUTHORS)
 DOCS = "/docs"
@@ -54,6 +53,9 @@ PLAYGROUND_HEADERS = {
 ONE_DAY = {"Cache-Control": "public, max-age=86400"}
 
 FILES = StaticFiles(directory=WEB)
+# What fills the menus comes beside the scripts.
+PRELOADS = ", ".join(f"</v1/{name}>; rel=preload; as=fetch; crossorigin" for name in ("models", "vocabularies"))
+
 _INDEX = (PLAYGROUND / "index.html").read_text(encoding="utf-8")
 
 router = APIRouter(include_in_schema=False)
@@ -90,9 +92,12 @@ async def openapi(request: Request) -> Response:
 @router.get("/")
 async def playground_page(request: Request) -> Response:
     """The playground, with the limits that it checks before it sends a picture."""
-    limits = request.app.state.settings.limits
+    settings = request.app.state.settings
+    limits = settings.limits
     page = _INDEX.replace("{max_bytes}", str(limits.max_image_bytes)).replace("{max_pixels}", str(limits.max_pixels))
-    return Response(page, media_type="text/html", headers=PLAYGROUND_HEADERS)
+    has_keys = settings.api_keys or settings.api_keys_file  # which browsers cannot send with what is preloaded
+    headers = PLAYGROUND_HEADERS if has_keys else {**PLAYGROUND_HEADERS, "Link": PRELOADS}
+    return Response(page, media_type="text/html", headers=headers)
 
 
 def _serve(path: str, file: Path, media_type: str, headers: dict[str, str]) -> None:

@@ -1,13 +1,12 @@
 // The answer: painted by the worker, listed, summed up in a line, named under the pointer; marks of right and wrong.
 
 import { put, tagged } from "./engine/server.js";
-import { colourOf, css } from "./masks.js";
-import { $, element, entryOf, focusedElement, happened, page, state, subject, takesPrompts, tell } from "./page.js";
+import { $, button, colourOf, element, entryOf, happened, kept, page, refill, state, subject, swatch, takesPrompts, tell } from "./page.js";
 import { refusal } from "./problem.js";
 
 const MAX_NAMES = 8; // in the line of results
+const PATTERNS = 3; // plain, stripes and dots
 const SURE = 0.5; // the score from which a segment of a class is not drawn fainter
-const PATTERNS_KEY = "lexiseg-patterns";
 const hidden = new Set(); // names
 let painter = null;
 let map = null; // from the painter: the segment of each cell, and where names are written
@@ -38,12 +37,8 @@ export function showOn(view, worker) {
     }
   });
   $("threshold").addEventListener("input", repaint);
-  $("patterns").checked = localStorage.getItem(PATTERNS_KEY) === "on";
-  $("patterns").addEventListener("change", () => {
-    localStorage.setItem(PATTERNS_KEY, $("patterns").checked ? "on" : "off");
-    repaint();
-  });
-  $("names").addEventListener("change", () => map && state.answer && repaint());
+  kept("patterns", repaint);
+  kept("names", repaint);
 }
 
 function show() {
@@ -90,19 +85,24 @@ function isolated(name) {
   return /[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ? `\u2068${name}\u2069` : name;
 }
 
+function isLow({ score }) {
+  return score < Number($("threshold").value);
+}
+
 /** The colour's number of each segment, -1 where it is not shown. */
 export function shown() {
-  const least = Number($("threshold").value);
-  return state.answer.segments.map((one) => (one.score < least || hidden.has(one.name) ? -1 : one.colour));
+  return state.answer.segments.map((one) => (isLow(one) || hidden.has(one.name) ? -1 : one.colour));
 }
 
 function repaint() {
   if (!state.answer) return;
-  const faint = state.answer.segments.map((one) => one.class_index != null && one.score < SURE);
-  painter.postMessage({ kind: "draw", turn, shown: shown(), faint, patterns: $("patterns").checked });
-  [...$("segments").children].forEach((line, index) =>
-    line.classList.toggle("low", state.answer.segments[index].score < Number($("threshold").value)),
-  );
+  const { segments } = state.answer;
+  const inks = shown().map((number, index) => {
+    const faint = segments[index].class_index != null && segments[index].score < SURE;
+    return number < 0 ? null : { colour: colourOf(number), faint, pattern: $("patterns").checked ? number % PATTERNS : 0 };
+  });
+  painter.postMessage({ kind: "draw", turn, inks });
+  [...$("segments").children].forEach((line, index) => line.classList.toggle("low", isLow(segments[index])));
 }
 
 /** Names of the segments that are shown, where the view writes them. */
@@ -110,33 +110,28 @@ function namesOf(places) {
   if (!$("names").checked) return [];
   const colours = shown();
   return state.answer.segments
-    .map((one, index) => ({ ...places[index], text: one.name, colour: css(colourOf(one.colour)), shown: places[index] && colours[index] >= 0 }))
+    .map((one, index) => ({ ...places[index], text: one.name, colour: colourOf(one.colour), shown: places[index] && colours[index] >= 0 }))
     .filter((name) => name.shown);
 }
 
 function list() {
-  const focused = focusedElement()?.dataset.name;
   $("columns").hidden = !state.answer?.segments.length;
-  $("segments").replaceChildren(...(state.answer?.segments ?? []).map(line));
-  if (focused) [...$("segments").querySelectorAll("[data-name]")].find((one) => one.dataset.name === focused)?.focus();
+  refill("segments", (state.answer?.segments ?? []).map(line));
 }
 
 function line(one) {
-  const box = element("input", { type: "checkbox", checked: !hidden.has(one.name) });
-  box.dataset.name = one.name;
-  box.addEventListener("change", () => {
-    if (box.checked) hidden.delete(one.name);
+  const show = ({ target }) => {
+    if (target.checked) hidden.delete(one.name);
     else hidden.add(one.name);
     list();
     repaint();
-  });
-  const swatch = element("span", { className: "swatch" });
-  swatch.style.background = css(colourOf(one.colour));
+  };
+  const box = element("input", { type: "checkbox", checked: !hidden.has(one.name), name: one.name, onchange: show });
   const share = (100 * one.area) / (state.answer.size[0] * state.answer.size[1]);
   return element(
     "li",
-    {},
-    element("label", {}, box, swatch, one.name),
+    { className: isLow(one) ? "low" : "" },
+    element("label", {}, box, swatch(one.colour), one.name),
     ...(one.key && takesPrompts() ? [correctButton(one)] : []),
     ...(one.track_id == null ? marksOf(one) : []),
     element("span", { className: "share", textContent: `${one.score.toFixed(2)} · ${share.toFixed(1)} %` }),
@@ -144,14 +139,13 @@ function line(one) {
 }
 
 function correctButton(one) {
-  const button = element("button", { type: "button", className: "correct", textContent: "✎", title: `Correct ${one.name}`, ariaLabel: `Correct ${one.name}` });
-  button.ariaPressed = String(state.correcting === one.key);
-  button.dataset.name = `correct ${one.key}`;
-  button.addEventListener("click", () => {
-    state.correcting = state.correcting === one.key ? null : one.key;
+  const chosen = state.correcting === one.key;
+  const choose = () => {
+    state.correcting = chosen ? null : one.key;
     happened("correcting");
-  });
-  return button;
+  };
+  const title = `Correct ${one.name}`;
+  return button("✎", choose, { className: "correct", title, ariaLabel: title, ariaPressed: String(chosen), name: `correct ${one.key}` });
 }
 
 /** The segment at a pixel of the picture, or null. */
@@ -165,47 +159,34 @@ export function segmentAt({ x, y }) {
 // Marks of right and wrong: what a class's threshold should be, and saving it in a vocabulary.
 
 const MARGIN = 0.01; // above the highest wrong score, where nothing is right
-const marks = new Map(); // label -> Map of a segment's key -> {score, right}
+const marks = new Map(); // key of a segment -> {label, score, right}
 
 /** Two buttons for the line of a segment; none for one without a label. */
 function marksOf(one) {
   if (!one.label) return [];
-  const buttons = [true, false].map((right) => {
-    const name = `${right ? "right" : "wrong"}: ${one.label}`;
-    const button = element("button", { type: "button", className: right ? "good" : "bad", title: name, ariaLabel: name });
-    button.textContent = right ? "✓" : "✗";
-    button.dataset.name = `${name} ${one.id}`;
-    button.addEventListener("click", () => {
-      mark(one, right);
-      press();
-    });
-    return button;
+  return [true, false].map((right) => {
+    const title = `${right ? "right" : "wrong"}: ${one.label}`;
+    const pressed = marks.get(keyOf(one))?.right === right;
+    const mark = () => {
+      if (pressed) marks.delete(keyOf(one));
+      else marks.set(keyOf(one), { label: one.label, score: one.score, right });
+      list();
+      listProposals();
+    };
+    const name = `${title} ${one.id}`;
+    return button(right ? "✓" : "✗", mark, { className: right ? "good" : "bad", title, ariaLabel: title, ariaPressed: String(pressed), name });
   });
-  const press = () => {
-    const known = marks.get(one.label)?.get(keyOf(one));
-    buttons.forEach((button, index) => (button.ariaPressed = String(known?.right === (index === 0))));
-  };
-  press();
-  return buttons;
 }
 
 /** A class has one segment in a picture, or many objects, which their boxes tell apart. */
 function keyOf(one) {
-  const image = state.answer.image_id ?? subject().file.name;
-  return one.task === "semantic" ? image : `${image} ${one.bbox}`;
+  return [state.answer.image_id ?? subject().file.name, one.label, ...(one.task === "semantic" ? [] : one.bbox)].join(" ");
 }
 
-function mark(one, right) {
-  const of = marks.get(one.label) ?? new Map();
-  marks.set(one.label, of);
-  if (of.get(keyOf(one))?.right === right) of.delete(keyOf(one));
-  else of.set(keyOf(one), { score: one.score, right });
-  if (!of.size) marks.delete(one.label);
-  listProposals();
-}
-
+/** Of each label that was marked. */
 function proposals() {
-  return new Map([...marks].map(([label, of]) => [label, propose([...of.values()])]));
+  const all = [...marks.values()];
+  return new Map(all.map(({ label }) => [label, propose(all.filter((one) => one.label === label))]));
 }
 
 function listProposals() {

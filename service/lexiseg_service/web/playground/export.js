@@ -4,7 +4,7 @@ import { shown } from "./answer.js";
 import { key } from "./engine/server.js";
 import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "./formats.js";
 import { cellsOf } from "./masks.js";
-import { element, focusedElement, question, state, subject, tell } from "./page.js";
+import { baseName, element, focusedElement, question, state, subject, tell } from "./page.js";
 
 /** What the button of that id does. */
 export async function act(id, view) {
@@ -37,7 +37,7 @@ export async function act(id, view) {
 }
 
 function named(ending) {
-  return `${(subject().file.name || "picture").replace(/\.[^.]*$/, "")}${ending}`;
+  return baseName(subject().file.name || "picture") + ending;
 }
 
 /** A picture of each segment that is shown. */
@@ -46,15 +46,9 @@ function each(make, ending) {
 }
 
 function painted(view) {
-  const canvas = new OffscreenCanvas(subject().width, subject().height);
-  const context = canvas.getContext("2d");
-  context.drawImage(subject().image, 0, 0);
-  if (view.fills) {
-    context.globalAlpha = view.opacity;
-    context.drawImage(view.fills, 0, 0, canvas.width, canvas.height);
-    context.globalAlpha = 1;
-    context.drawImage(view.lines, 0, 0, canvas.width, canvas.height);
-  }
+  const { image, width, height } = subject();
+  const canvas = new OffscreenCanvas(width, height);
+  view.paint(canvas.getContext("2d"), image, width, height);
   return canvas.convertToBlob();
 }
 
@@ -79,34 +73,33 @@ function visibleOnes() {
     });
 }
 
+/** A canvas that is white in the mask and transparent around it. */
+function stencilOf({ mask }) {
+  const [height, width] = mask.size;
+  const pixels = new ImageData(width, height);
+  new Uint32Array(pixels.data.buffer).set(Uint32Array.from(cellsOf(mask), (held) => (held ? 0xffffffff : 0)));
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas;
+}
+
 /** White on black. */
 function maskOf(one) {
-  const [height, width] = one.mask.size;
-  const pixels = new ImageData(width, height);
-  const words = new Uint32Array(pixels.data.buffer);
-  cellsOf(one.mask).forEach((held, place) => (words[place] = held ? 0xffffffff : 0xff000000));
-  return fileOf(pixels);
+  const canvas = stencilOf(one);
+  const context = canvas.getContext("2d");
+  context.globalCompositeOperation = "destination-over";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  return canvas.convertToBlob();
 }
 
 /** The picture inside one segment, everything else transparent. */
 function cutOut(one, image) {
   const [left, top, across, down] = one.bbox;
-  const context = new OffscreenCanvas(across, down).getContext("2d");
+  const canvas = new OffscreenCanvas(across, down);
+  const context = canvas.getContext("2d");
+  context.drawImage(stencilOf(one), -left, -top);
+  context.globalCompositeOperation = "source-in";
   context.drawImage(image, -left, -top);
-  const pixels = context.getImageData(0, 0, across, down);
-  const cells = cellsOf(one.mask);
-  const width = one.mask.size[1];
-  for (let y = 0; y < down; y++) {
-    for (let x = 0; x < across; x++) {
-      if (!cells[(top + y) * width + left + x]) pixels.data[4 * (y * across + x) + 3] = 0;
-    }
-  }
-  return fileOf(pixels);
-}
-
-function fileOf(pixels) {
-  const canvas = new OffscreenCanvas(pixels.width, pixels.height);
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
   return canvas.convertToBlob();
 }
 

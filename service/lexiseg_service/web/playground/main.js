@@ -1,9 +1,9 @@
 // The playground: pictures and tabs, menus, and who hears whom. Video and exports are loaded when they are first used.
 
 import { calibrateWith, segmentAt, showOn } from "./answer.js";
-import { describe, segment } from "./engine/chosen.js";
+import * as engine from "./engine/server.js";
 import { keepKey, key } from "./engine/server.js";
-import { $, card, happened, manner, page, state, tasks, tell } from "./page.js";
+import { $, baseName, card, happened, jpegOf, manner, page, state, tasks, tell } from "./page.js";
 import { Problem, wordsOf } from "./problem.js";
 import { addWords, previewOn, promptOn, refuse } from "./question.js";
 import { View } from "./view.js";
@@ -12,7 +12,6 @@ const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write;
 const TRIED = "lexiseg-tried"; // kept for this tab: the question is still that of an example
 const MODES = ["picture", "video"];
 const MIN_SIDE = 16; // pixels
-const JPEG_QUALITY = 0.92;
 
 const painter = new Worker(new URL("./painter.js", import.meta.url), { type: "module" });
 const view = /** @type {any} */ (new View($("canvas")));
@@ -59,13 +58,12 @@ function nameUnderPointer() {
 /** Models and vocabularies, for the menus; without a key that is needed there are none. */
 async function offer() {
   try {
-    const { models, vocabularies } = await describe();
+    const { models, vocabularies } = await engine.describe();
     state.models = models;
-    $("model").replaceChildren(...models.map((model) => new Option(model.name, model.name)));
-    const words = [...new Set(models.flatMap((model) => model.refinements ?? []))];
-    $("refine").replaceChildren(new Option("default", ""), ...words.map((word) => new Option(word, word)));
-    const mine = new Option("your words", "");
-    $("vocabulary").replaceChildren(mine, ...vocabularies.map(({ name }) => new Option(name, name)));
+    const fill = (id, names, first = []) => $(id).replaceChildren(...first, ...names.map((name) => new Option(name)));
+    fill("model", models.map(({ name }) => name));
+    fill("refine", [...new Set(models.flatMap(({ refinements = [] }) => refinements))], [new Option("default", "")]);
+    fill("vocabulary", vocabularies.map(({ name }) => name), [new Option("your words", "")]);
     offerTasks();
   } catch (problem) {
     refuse(problem);
@@ -157,14 +155,11 @@ async function within(file, image) {
     if (Math.min(across, down) < MIN_SIDE) {
       return tell(`${file.name} does not fit into the ${maxBytes.toLocaleString("en")} bytes that the service takes.`, true);
     }
-    const canvas = new OffscreenCanvas(across, down);
-    canvas.getContext("2d").drawImage(image, 0, 0, across, down);
-    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY });
-    if (blob.size > maxBytes) continue;
-    const smaller = new File([blob], `${file.name.replace(/\.[^.]*$/, "")}.jpg`, { type: "image/jpeg" });
+    const smaller = await jpegOf(image, across, down, `${baseName(file.name)}.jpg`);
+    if (smaller.file.size > maxBytes) continue;
     const why = file.size > maxBytes ? `${maxBytes.toLocaleString("en")} bytes` : `${maxPixels / 1e6} megapixels`;
     const note = `${file.name} was larger than the ${why} that the service takes: it is sent at ${across} x ${down} pixels.`;
-    return { file: smaller, id: null, width: across, height: down, image: canvas.transferToImageBitmap(), note };
+    return { ...smaller, image: smaller.image.transferToImageBitmap(), note };
   }
 }
 
@@ -173,7 +168,7 @@ async function shownByService(file) {
   tell(`This browser cannot open ${file.name}: asking the service…`);
   const picture = { file, id: null };
   const nothing = { classes: ["picture"], threshold: 1, mask: "none", overlay: true, ...manner() };
-  const { overlay, size: [height, width] } = await segment(picture, nothing);
+  const { overlay, size: [height, width] } = await engine.segment(picture, nothing);
   const bytes = Uint8Array.from(atob(overlay), (one) => one.charCodeAt(0));
   const image = await createImageBitmap(new Blob([bytes]), { resizeWidth: width, resizeHeight: height });
   return { ...picture, width, height, image };

@@ -2,8 +2,8 @@
 
 /**
  * Events: `changed` (the question; `{atOnce: true}` where a pause would only delay the answer), `answered`, `mapped` (the
- * segment of each pixel is known, too), `pictured` (another picture), `turned` (another tab) and `correcting` (another
- * segment).
+ * segment of each pixel is known, too), `refused`, `pictured` (another picture), `turned` (another tab) and `correcting`
+ * (another segment).
  */
 export const page = /** @type {any} */ (new EventTarget());
 
@@ -30,6 +30,55 @@ export function element(name, properties, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
   return made;
+}
+
+/** A button with these properties. */
+export function button(textContent, onclick, properties) {
+  return element("button", { type: "button", textContent, onclick, ...properties });
+}
+
+const GOLDEN_ANGLE = 137.508;
+const JPEG_QUALITY = 0.92;
+
+/** Of the class, prompt or object of that number, as CSS has it. */
+export function colourOf(index) {
+  return `hsl(${(210 + index * GOLDEN_ANGLE) % 360} 72% ${[55, 68, 44][index % 3]}%)`;
+}
+
+export function swatch(index) {
+  return element("span", { className: "swatch", style: `background: ${colourOf(index)}` });
+}
+
+/** Other children of an element; the focus goes to the one of the same name, which is returned. @returns {any} */
+export function refill(id, children) {
+  const name = $(id).contains(document.activeElement) && focusedElement().name;
+  $(id).replaceChildren(...children);
+  const again = name ? [...$(id).querySelectorAll("[name]")].find((one) => one.name === name) : null;
+  again?.focus();
+  return again;
+}
+
+/** Calls `act` when a checkbox changes; it stands as the visitor left it last. */
+export function kept(id, act) {
+  const box = $(id);
+  box.checked = (localStorage.getItem(`lexiseg-${id}`) ?? (box.checked ? "on" : "off")) === "on";
+  box.addEventListener("change", () => {
+    localStorage.setItem(`lexiseg-${id}`, box.checked ? "on" : "off");
+    act();
+  });
+}
+
+/** A source drawn at a size, as a picture with a file of that name. @returns {Promise<any>} */
+export async function jpegOf(source, width, height, name) {
+  const image = new OffscreenCanvas(width, height);
+  image.getContext("2d").drawImage(source, 0, 0, width, height);
+  const blob = await image.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY });
+  return { file: new File([blob], name, { type: "image/jpeg" }), id: null, width, height, image };
+}
+
+/** Of a file, without its ending. */
+export function baseName(name) {
+  return name.replace(/\.[^.]*$/, "");
 }
 
 /** @type {Record<string, any>} */

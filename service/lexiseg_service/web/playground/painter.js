@@ -1,6 +1,6 @@
 // The worker: masks to a map of segments, the map to fills and outlines. The page stays responsive meanwhile.
 
-import { colourOf, paint, patternOf } from "./masks.js";
+import { paint } from "./masks.js";
 
 const [OPAQUE, FAINT] = [0xff000000, 0x70000000]; // alpha of ABGR words
 const MAX_SIDE = 1600; // cells of the map's longer side; screens show no more
@@ -8,8 +8,9 @@ const MAX_NAME_SIDE = 400; // cells in which the places of names are looked for
 const MIN_NAMED = 0.002; // share of the picture; a smaller segment gets its colour but no name
 const OUTLINES_PER_SIDE = 640; // thickness of an outline is the longer side divided by this
 const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
-let map = new Uint16Array(0);
-let size = { width: 0, height: 0, step: 1 };
+const pen = /** @type {any} */ (new OffscreenCanvas(1, 1).getContext("2d")); // reads colours
+let map = new Uint16Array(0); // the segment of each cell, from 1
+let size = { width: 1, height: 1, step: 1 };
 
 port.onmessage = ({ data }) => {
   if (data.kind === "segments") decode(data);
@@ -18,14 +19,19 @@ port.onmessage = ({ data }) => {
 };
 
 function decode({ turn, width, height, segments }) {
-  const step = Math.max(1, Math.ceil(Math.max(width, height) / MAX_SIDE));
-  size = { width: Math.ceil(width / step), height: Math.ceil(height / step), step };
+  size = thinned(width, height);
   map = new Uint16Array(size.width * size.height);
   // The first on top, as in the service's own overlays.
   for (let index = segments.length; index > 0; index--) {
-    paint(map, size.width, step, segments[index - 1].counts, height, index);
+    paint(map, size.width, size.step, segments[index - 1].counts, height, index);
   }
   port.postMessage({ kind: "map", turn, map, places: placesOfNames(segments.length), ...size });
+}
+
+/** The size of the map of an image. */
+function thinned(width, height) {
+  const step = Math.max(1, Math.ceil(Math.max(width, height) / MAX_SIDE));
+  return { width: Math.ceil(width / step), height: Math.ceil(height / step), step };
 }
 
 /** Pixel {x, y} of each segment that is farthest from any other segment; null for what is too small to be named. */
@@ -67,61 +73,43 @@ function depths(cells, columns) {
   return depth;
 }
 
-/**
- * Fills and outlines of the map.
- *
- * `shown[i]`: the colour's number of segment i, or -1 where it is hidden; `faint[i]`: whether it is doubtful;
- * `patterns`: whether stripes and dots tell colours apart, too.
- */
-async function draw({ turn, shown, faint = [], patterns = false }) {
-  const { width } = size;
-  const fills = new ImageData(size.width || 1, size.height || 1);
-  const lines = new ImageData(size.width || 1, size.height || 1);
-  const fill = new Uint32Array(fills.data.buffer);
-  const line = new Uint32Array(lines.data.buffer);
-  const colours = shown.map((number, index) => inkOf(number, faint[index] ? FAINT : OPAQUE, patterns));
-  const thick = Math.max(1, Math.round(Math.max(size.width, size.height) / OUTLINES_PER_SIDE));
+/** Fills and outlines of the map. `inks[i]`: {colour, faint, pattern} of segment i, or null where it is hidden. */
+async function draw({ turn, inks }) {
+  const { width, height } = size;
+  const [fills, lines] = [new ImageData(width, height), new ImageData(width, height)];
+  const [fill, line] = [fills, lines].map(({ data }) => new Uint32Array(data.buffer));
+  const words = inks.map((ink) => ink && [1, 0.9].map((factor) => wordOf(ink.colour, ink.faint ? FAINT : OPAQUE, factor)));
+  const thick = Math.max(1, Math.round(Math.max(width, height) / OUTLINES_PER_SIDE));
   for (let place = 0; place < map.length; place++) {
-    const number = map[place];
-    const colour = number && colours[number - 1];
-    if (!colour) continue;
-    fill[place] = colour.word;
-    if (isEdge(place, thick) || marked(colour.pattern, place % width, Math.floor(place / width))) line[place] = colour.line;
+    const index = map[place] - 1;
+    if (index < 0 || !inks[index]) continue;
+    fill[place] = words[index][0];
+    const isLine = isEdge(map, width, place, thick) || marked(inks[index].pattern, place % width, Math.floor(place / width));
+    if (isLine) line[place] = words[index][1];
   }
   const [filled, lined] = await Promise.all([createImageBitmap(fills), createImageBitmap(lines)]);
   port.postMessage({ kind: "painted", turn, filled, lined }, [filled, lined]);
 }
 
-/** How a segment is drawn; null where it is hidden. */
-function inkOf(number, alpha, patterns) {
-  return number < 0 ? null : { word: wordOf(number, alpha), line: wordOf(number, alpha, 0.9), pattern: patterns ? patternOf(number) : 0 };
-}
-
-/** Whether a cell of another segment is `thick` cells away. */
-function isEdge(place, thick) {
-  const down = thick * size.width;
-  return [place - thick, place + thick, place - down, place + down].some((other) => map[other] !== map[place]);
+/** Whether a cell so far away, or what is beyond the map, is of another segment. */
+function isEdge(cells, width, place, far) {
+  return [place - far, place + far, place - far * width, place + far * width].some((other) => cells[other] !== cells[place]);
 }
 
 /** The border of one mask, dark inside light, `thick` pixels of the image each: no picture hides both. */
-function outline({ turn, width, height, mask, thick }) {
-  const step = Math.max(1, Math.ceil(Math.max(width, height) / MAX_SIDE));
-  const [columns, rows] = [Math.ceil(width / step), Math.ceil(height / step)];
-  const cells = new Uint8Array(columns * rows);
-  paint(cells, columns, step, mask.counts, height, 1);
-  const pixels = new ImageData(columns, rows);
+async function outline({ turn, width, height, mask, thick }) {
+  const thin = thinned(width, height);
+  const cells = new Uint8Array(thin.width * thin.height);
+  paint(cells, thin.width, thin.step, mask.counts, height, 1);
+  const pixels = new ImageData(thin.width, thin.height);
   const words = new Uint32Array(pixels.data.buffer);
-  const far = Math.max(1, Math.round(thick / step));
-  const out = (x, y) => x < 0 || y < 0 || x >= columns || y >= rows || !cells[y * columns + x];
-  const within = (x, y, away) => out(x - away, y) || out(x + away, y) || out(x, y - away) || out(x, y + away);
-  for (let place = 0; place < cells.length; place++) {
-    if (!cells[place]) continue;
-    const x = place % columns;
-    const y = (place - x) / columns;
-    if (within(x, y, far)) words[place] = 0xffffffff;
-    else if (within(x, y, 2 * far)) words[place] = 0xff000000;
-  }
-  createImageBitmap(pixels).then((bitmap) => port.postMessage({ kind: "outline", turn, bitmap }, [bitmap]));
+  const far = Math.max(1, Math.round(thick / thin.step));
+  cells.forEach((held, place) => {
+    if (held && isEdge(cells, thin.width, place, far)) words[place] = 0xffffffff;
+    else if (held && isEdge(cells, thin.width, place, 2 * far)) words[place] = 0xff000000;
+  });
+  const bitmap = await createImageBitmap(pixels);
+  port.postMessage({ kind: "outline", turn, bitmap }, [bitmap]);
 }
 
 function marked(pattern, x, y) {
@@ -130,7 +118,8 @@ function marked(pattern, x, y) {
 }
 
 /** A colour as an ABGR word. */
-function wordOf(number, alpha, factor = 1) {
-  const [red, green, blue] = colourOf(number);
-  return (alpha | ((blue * factor) << 16) | ((green * factor) << 8) | (red * factor)) >>> 0;
+function wordOf(colour, alpha, factor) {
+  pen.fillStyle = colour;
+  const [red, green, blue] = [1, 3, 5].map((start) => parseInt(pen.fillStyle.slice(start, start + 2), 16) * factor);
+  return (alpha | (blue << 16) | (green << 8) | red) >>> 0;
 }

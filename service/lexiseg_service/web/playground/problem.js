@@ -76,20 +76,10 @@ function offerRetry(act) {
 
 function pause(seconds, signal) {
   return new Promise((resolve, reject) => {
-    const done = () => {
-      clearTimeout(timer);
-      withdraw();
-      resolve();
-    };
-    const timer = setTimeout(done, 1000 * seconds);
-    offerRetry(done);
-    const left = () => {
-      clearTimeout(timer);
-      withdraw();
-      reject(new DOMException("", "AbortError"));
-    };
-    signal.addEventListener("abort", left, { once: true });
-  });
+    setTimeout(resolve, 1000 * seconds);
+    offerRetry(resolve);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  }).finally(withdraw);
 }
 
 function timeOf(seconds) {

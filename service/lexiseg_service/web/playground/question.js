@@ -1,9 +1,8 @@
 // The question: words as chips, clicks and boxes on the picture, what a click would cut out, and when it is asked.
 
 import { segmentAt } from "./answer.js";
-import * as engine from "./engine/chosen.js";
-import { colourOf, css } from "./masks.js";
-import { $, element, happened, manner, page, promptsQuestion, question, state, takesPrompts, tell, wordsQuestion } from "./page.js";
+import * as engine from "./engine/server.js";
+import { $, button, element, happened, kept, manner, page, promptsQuestion, question, state, swatch, takesPrompts, tell, wordsQuestion } from "./page.js";
 import { patiently, Problem, withdraw, wordsOf } from "./problem.js";
 
 const TYPING_PAUSE = 250; // milliseconds after the last change of words; a click or a box is asked about at once
@@ -20,7 +19,6 @@ page.addEventListener("changed", ({ detail }) => {
   clearTimeout(waiting);
   if (!detail?.atOnce) known = null;
   waiting = state.mode === "picture" ? setTimeout(ask, detail?.atOnce ? 0 : TYPING_PAUSE) : 0;
-  if (state.mode !== "picture") stop();
 });
 
 /** Whether a question is on its way, or about to be. */
@@ -28,7 +26,9 @@ export function asking() {
   return Boolean(waiting || running);
 }
 
-function stop() {
+page.addEventListener("turned", stop);
+
+export function stop() {
   running?.abort();
   running = null;
   withdraw();
@@ -38,23 +38,26 @@ async function ask() {
   waiting = 0;
   stop();
   const [words, prompts] = [wordsQuestion(), promptsQuestion()];
-  if (!state.picture || !(words || prompts)) {
-    answered(null);
-    tell(state.picture ? "Type a word, click on the picture or drag a box." : "");
-    return;
-  }
+  if (state.picture && (words || prompts)) return inTurn((signal) => both(words, prompts, signal), answered, ask);
+  answered(null);
+  tell(state.picture ? "Type a word, click on the picture or drag a box." : "");
+}
+
+/** Asks in place of what was asked before, and takes the answer; a refusal is told. */
+export async function inTurn(act, take, retry) {
+  stop();
   const control = new AbortController();
   running = control;
-  tell("Looking…");
+  if (state.mode === "picture") tell("Looking…");
   try {
-    const answer = await patiently(() => both(words, prompts, control.signal), control.signal);
+    const answer = await patiently(() => act(control.signal), control.signal);
     if (running !== control) return;
     running = null;
-    answered(answer);
+    take(answer);
   } catch (problem) {
     if (problem.name === "AbortError" || running !== control) return;
     running = null;
-    refuse(problem);
+    refuse(problem, retry);
   }
 }
 
@@ -112,6 +115,7 @@ function answered(answer) {
 /** Shows a refusal; the last answer stays. @param {any} problem @param {() => void} [retry] */
 export function refuse(problem, retry = ask) {
   if (!(problem instanceof Problem)) throw problem;
+  happened("refused");
   tell(wordsOf(problem, retry), true);
   if (problem.status !== 401) return;
   $("more").open = true;
@@ -133,19 +137,17 @@ function drawChips() {
   const absent = new Set(state.answer?.absent ?? []);
   $("chips").replaceChildren(
     ...state.words.map((word, index) => {
-      const swatch = element("span", { className: "swatch" });
-      swatch.style.background = css(colourOf(index));
-      const remove = element("button", { type: "button", textContent: "×", ariaLabel: `without ${word.name}` });
-      remove.addEventListener("click", () => {
+      const remove = () => {
         keep(state.words.filter((other) => other !== word));
         $("word").focus();
-      });
-      return element("li", { className: absent.has(word.name) ? "absent" : "" }, swatch, titleOf(word), remove);
+      };
+      const cross = button("×", remove, { ariaLabel: `without ${word.name}` });
+      return element("li", { className: absent.has(word.name) ? "absent" : "" }, swatch(index), titleOf(word), cross);
     }),
   );
 }
 
-/** A word as its chip has it. */
+/** A word on its chip. */
 function titleOf({ name, synonyms, examples, negatives, threshold }) {
   const counts = [[examples, "shown"], [negatives, "not"]].filter(([shown]) => shown?.length);
   const told = counts.map(([shown, what]) => `${shown.length} ${what}`).join(", ");
@@ -198,23 +200,13 @@ function correction({ mask: { size, counts } }, shown) {
   return { mask: { size, counts }, ...shown };
 }
 
-async function correct(one, shown) {
-  stop();
-  const control = new AbortController();
-  running = control;
-  tell("Looking…");
-  try {
-    const question = { prompts: [correction(one, shown)], ...manner() };
-    const { segments: [{ mask, area, bbox }], warnings } = await patiently(() => engine.prompt(state.picture, question, control.signal), control.signal);
-    if (running !== control) return;
-    running = null;
+function correct(one, shown) {
+  const question = { prompts: [correction(one, shown)], ...manner() };
+  const take = ({ segments: [{ mask, area, bbox }], warnings }) => {
     corrections.push({ key: one.key, mask, area, bbox });
     answered({ ...combined(...parts), warnings: [...state.answer.warnings, ...warnings] });
-  } catch (problem) {
-    if (problem.name === "AbortError" || running !== control) return;
-    running = null;
-    refuse(problem, () => correct(one, shown));
-  }
+  };
+  inTurn((signal) => engine.prompt(state.picture, question, signal), take, () => correct(one, shown));
 }
 
 function undoCorrection() {
@@ -249,6 +241,7 @@ $("uncorrect").addEventListener("click", undoCorrection);
 
 /** Listens to clicks and boxes on a view, and draws them there. */
 export function promptOn(view) {
+  let past = []; // the prompts before each point and box
   view.addEventListener("point", ({ detail }) => {
     if (state.mode !== "picture") return; // in a clip they start an object that is followed
     const one = corrected(detail, detail.positive);
@@ -295,25 +288,20 @@ export function promptOn(view) {
   }
 
   function begin(prompts) {
+    past.push(state.prompts);
     state.prompts = prompts;
     state.begun = true;
     prompted();
   }
 
   function clear() {
-    state.prompts = [];
-    prompted();
+    past = [];
+    undo();
   }
 
-  /** The last point goes, then the box that it corrected. */
+  /** Without the last point or box. */
   function undo() {
-    const last = state.prompts.at(-1);
-    if (!last) return;
-    const points = last.points?.slice(0, -1) ?? [];
-    state.prompts = state.prompts.slice(0, -1);
-    if (points.some((point) => point.positive) || (last.points?.length && last.box)) {
-      state.prompts = [...state.prompts, { ...(last.box && { box: last.box }), points }];
-    }
+    state.prompts = past.pop() ?? [];
     prompted();
   }
 
@@ -363,7 +351,6 @@ function withExample(name, shown, kind) {
 
 const REST = 180; // milliseconds
 const NEAR = 4; // pixels of the screen that a resting hand moves
-const PREVIEW_KEY = "lexiseg-preview";
 
 /** Draws previews on that view, for its `hover` events; `painter` draws outlines. */
 export function previewOn(view, painter) {
@@ -372,11 +359,7 @@ export function previewOn(view, painter) {
   let looking = null;
   let turn = 0;
 
-  $("preview").checked = localStorage.getItem(PREVIEW_KEY) !== "off";
-  $("preview").addEventListener("change", () => {
-    localStorage.setItem(PREVIEW_KEY, $("preview").checked ? "on" : "off");
-    leave();
-  });
+  kept("preview", leave);
   view.addEventListener("hover", ({ detail }) => {
     if (!detail) return leave();
     if (at && Math.hypot(detail.x - at.x, detail.y - at.y) * view.zoom <= NEAR) return;
@@ -416,7 +399,7 @@ export function previewOn(view, painter) {
       const answer = await engine.hover(state.picture, { prompts: [prompt], ...manner() }, control.signal);
       const [height, width] = answer.size;
       const best = answer.segments.find((one) => !one.mask_index);
-      const thick = (1.5 * (window.devicePixelRatio || 1)) / view.zoom; // pixels of the picture
+      const thick = (1.5 * window.devicePixelRatio) / view.zoom; // pixels of the picture
       if (best && mine === turn) painter.postMessage({ kind: "outline", turn, width, height, mask: best.mask, thick });
     } catch {
       // A preview that does not come is none: nobody has asked a question yet.

@@ -1,25 +1,24 @@
 // A clip from disk plays, and the frame that shows is asked about; while that question is on its way other frames pass,
 // and the next question is of the newest. Objects that a click or a box shows are followed by a stream of the service.
 
-import { segment } from "./engine/chosen.js";
+import * as engine from "./engine/server.js";
 import { post, put, remove } from "./engine/server.js";
-import { colourOf, css } from "./masks.js";
-import { $, element, focusedElement, happened, manner, named, page, state, takesPrompts, tell, wordsQuestion } from "./page.js";
-import { patiently, Problem } from "./problem.js";
-import { combined, refuse } from "./question.js";
+import { $, baseName, button, element, happened, jpegOf, manner, named, page, refill, state, swatch, takesPrompts, tell, wordsQuestion } from "./page.js";
+import { Problem } from "./problem.js";
+import { asking, combined, inTurn, stop as stopAsking } from "./question.js";
 
 const MAX_SIDE = 1280; // pixels of the longer side that is sent
 const FOLLOW_STEP = 0.1; // seconds of the clip between two frames in which objects are followed
 const MIN_RATE = 0.1; // of the clip's own speed
 const STEPS = 1000; // of the seeking bar
+const KEPT = 12; // answers that a rate is of
 
 /** Plays clips on that view; `take` gets frames that become pictures, `turn` shows the tab. Returns what opens a file. */
 export function playOn(view, take, turn) {
   const clip = document.createElement("video");
   clip.muted = true;
   clip.playsInline = true;
-  const pace = new Pace();
-  let running = null;
+  let times = []; // of the last answers
   let asked = { time: -1, text: "" }; // of the last frame that was asked about
   let seen = 0; // seconds: the frame that shows, which on the way to another place is still the one before
 
@@ -40,6 +39,7 @@ export function playOn(view, take, turn) {
     drop();
     again();
   });
+  page.addEventListener("refused", () => clip.pause());
   page.addEventListener("turned", () => {
     clip.pause();
     drop();
@@ -95,11 +95,10 @@ export function playOn(view, take, turn) {
 
   /** The mask of another place is no use here. */
   function drop() {
-    running?.abort();
-    running = null;
-    asked = { time: -1, text: "" };
-    pace.reset();
     if (state.mode !== "video") return;
+    stopAsking();
+    asked = { time: -1, text: "" };
+    times = [];
     view.clear();
     view.draw();
   }
@@ -111,55 +110,32 @@ export function playOn(view, take, turn) {
     const shown = grab();
     shown.catch(() => null); // whoever waits for it hears
     begin(prompt, shown);
-    running?.abort(); // it goes first
-    running = null;
+    stopAsking(); // it goes first
     again();
   }
 
   async function grab() {
     const time = clip.seeking ? seen : clip.currentTime;
-    const canvas = new OffscreenCanvas(clip.width, clip.height);
-    canvas.getContext("2d").drawImage(clip, 0, 0, clip.width, clip.height);
-    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
-    const name = `${state.clip.name.replace(/\.[^.]*$/, "")}-${time.toFixed(2)}s.jpg`;
-    const file = new File([blob], name, { type: "image/jpeg" });
-    return { file, id: null, width: canvas.width, height: canvas.height, image: canvas, time };
+    const picture = await jpegOf(clip, clip.width, clip.height, `${baseName(state.clip.name)}-${time.toFixed(2)}s.jpg`);
+    return { ...picture, time };
   }
 
-  /** Whether there is no frame to ask about now. */
-  function busy() {
-    return state.mode !== "video" || !state.clip || running || clip.seeking;
-  }
-
-  async function look() {
-    if (busy()) return;
+  /** Asks about the frame that shows, unless that is not the time. */
+  function look() {
+    if (state.mode !== "video" || !state.clip || asking() || clip.seeking) return;
     const what = followed() ?? wordsQuestion();
     if (!what) return idle();
     const text = JSON.stringify(what);
     if (asked.time === clip.currentTime && asked.text === text) return;
-    const control = new AbortController();
-    running = control;
-    try {
-      const began = performance.now();
-      const { shown, answer } = await patiently(() => next(what, text, control.signal), control.signal);
-      if (running !== control) return;
+    const began = performance.now();
+    const take = ({ shown, answer }) => {
       state.frame = shown;
       state.answer = what.follow ? followedAnswer(answer) : combined(answer, null);
       happened("answered");
       showPace(performance.now() - began, what, answer, shown);
-      running = null;
       look();
-    } catch (problem) {
-      if (running === control) stopAt(problem);
-    }
-  }
-
-  /** An answer that does not come: the clip waits. */
-  function stopAt(problem) {
-    if (problem.name === "AbortError") return;
-    running = null;
-    clip.pause();
-    refuse(problem, again);
+    };
+    inTurn((signal) => next(what, text, signal), take, again);
   }
 
   /** Nothing is asked: the clip plays at its own speed. */
@@ -181,7 +157,7 @@ export function playOn(view, take, turn) {
     }
     const shown = await grab();
     asked = { time: shown.time, text };
-    return { shown, answer: await segment(shown, what, signal) };
+    return { shown, answer: await engine.segment(shown, what, signal) };
   }
 
   /** The clip plays as slowly as objects can be followed; speed, delay and time are shown. */
@@ -189,29 +165,19 @@ export function playOn(view, take, turn) {
     clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, (1000 * FOLLOW_STEP) / milliseconds)) : 1;
     const late = Math.max(0, clip.currentTime - shown.time);
     const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
-    $("timings").textContent = pace.after(milliseconds, answer, late) + slow;
+    $("timings").textContent = speedOf(milliseconds, answer) + `; ${late.toFixed(2)} s behind` + slow;
+  }
+
+  function speedOf(milliseconds, { model, timings_ms: { total } }) {
+    times = [...times, performance.now()].slice(-KEPT);
+    const passed = times.at(-1) - times[0];
+    const rate = passed ? ` ${((1000 * (times.length - 1)) / passed).toFixed(1)} frames a second;` : "";
+    return `${model}:${rate} ${milliseconds.toFixed(0)} ms a frame, ${total.toFixed(0)} ms of them in the ${engine.remote ? "service" : "engine"}`;
   }
 
   function again() {
     asked = { time: -1, text: "" };
     look();
-  }
-}
-
-const KEPT = 12; // answers that a rate is of
-
-export class Pace {
-  reset() {
-    this.times = [];
-  }
-
-  /** A line on the answer that took `milliseconds`, and whose frame was `late` seconds old when it came. */
-  after(milliseconds, answer, late) {
-    this.times = [...(this.times ?? []), performance.now()].slice(-KEPT);
-    const [first, last] = [this.times[0], this.times.at(-1)];
-    const rate = last > first ? ` ${((1000 * (this.times.length - 1)) / (last - first)).toFixed(1)} frames a second;` : "";
-    const inside = answer.timings_ms.total.toFixed(0);
-    return `${answer.model}:${rate} ${milliseconds.toFixed(0)} ms a frame, ${inside} ms of them in the service; ${late.toFixed(2)} s behind`;
   }
 }
 
@@ -250,12 +216,9 @@ export function cameraFor(take) {
   }
 
   async function shoot() {
-    const { videoWidth: width, videoHeight: height } = $("live");
-    const canvas = new OffscreenCanvas(width, height);
-    canvas.getContext("2d").drawImage($("live"), 0, 0);
+    const shot = jpegOf($("live"), $("live").videoWidth, $("live").videoHeight, "camera.jpg");
     $("booth").close();
-    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 });
-    await take(new File([blob], "camera.jpg", { type: "image/jpeg" }));
+    await take((await shot).file);
   }
 
   function release() {
@@ -268,9 +231,8 @@ export function cameraFor(take) {
 
 let stream = null; // {id, model, asked} of the service: its model, and all that it was asked last
 let last = 0; // number
-let begun = []; // {number, prompt, shown}, which no frame has told the service of yet
-let ended = []; // numbers, likewise
-let seen = null; // {shown, boxes}: the last answer's frame, and where each object was in it
+let ended = []; // numbers, which no frame has told the service of yet
+let seen = null; // the last answer's frame
 
 window.addEventListener("pagehide", leave);
 
@@ -282,60 +244,59 @@ function followed() {
 /** `shown`, a picture to come, shows one more object. */
 function begin(prompt, shown) {
   last += 1;
-  begun.push({ number: last, prompt, shown });
-  state.followed = [...state.followed, { number: last, lost: false, label: null }];
+  state.followed.push({ number: last, begins: { prompt, shown }, box: null, lost: false, label: null });
   list();
 }
 
 function stop(number) {
-  if (begun.some((one) => one.number === number)) begun = begun.filter((one) => one.number !== number);
-  else ended.push(number);
-  state.followed = state.followed.filter((one) => one.number !== number);
+  if (!state.followed.find((one) => one.number === number)?.begins) ended.push(number);
+  withdraw(number);
   if (!state.followed.length) forget();
-  list();
   happened("changed");
+}
+
+function withdraw(number) {
+  state.followed = state.followed.filter((one) => one.number !== number);
+  list();
 }
 
 /** All of them, as when another clip comes. */
 function forget() {
   leave();
-  [begun, ended, seen, last] = [[], [], null, 0];
+  [ended, seen, last] = [[], null, 0];
   state.followed = [];
   list();
 }
 
 /** The answer about the next frame, and the frame: one that shows an object goes before what `grab` gives. */
 async function follow(grab, signal) {
-  const one = begun[0];
+  const one = state.followed.find(({ begins }) => begins);
   const over = [...ended];
-  const shown = await (one ? one.shown : grab());
+  const shown = await (one ? one.begins.shown : grab());
   let answer;
   try {
-    answer = await ask(shown, one ? [one] : [], over, signal);
+    answer = await ask(shown, one ? [{ track_id: one.number, prompt: one.begins.prompt }] : [], over, signal);
   } catch (problem) {
-    if (one && problem.status === 422) withdraw(one); // what cannot be shown so, is not tried again
+    if (one && problem.status === 422) withdraw(one.number); // what cannot be shown so, is not tried again
     throw problem;
   }
-  if (one && !state.followed.some(({ number }) => number === one.number)) ended.push(one.number); // stopped meanwhile
-  begun = begun.filter((other) => other !== one);
+  if (one && !state.followed.includes(one)) ended.push(one.number); // stopped meanwhile
   ended = ended.filter((number) => !over.includes(number));
-  const boxes = new Map(answer.segments.map(({ track_id, bbox: [x, y, w, h] }) => [track_id, [x, y, x + w, y + h]]));
-  seen = { shown, boxes };
-  const waiting = new Set(begun.map(({ number }) => number));
-  const labels = new Map(answer.segments.map(({ track_id, label }) => [track_id, label]));
-  state.followed = state.followed.map(({ number, label }) => ({
-    number,
-    lost: !boxes.has(number) && !waiting.has(number),
-    label: labels.has(number) ? labels.get(number) : label, // as it was last
-  }));
+  if (one) one.begins = null;
+  seen = shown;
+  for (const each of state.followed) learn(each, answer.segments.find(({ track_id: number }) => number === each.number));
   list();
   return { shown, answer };
 }
 
-function withdraw(one) {
-  begun = begun.filter((other) => other !== one);
-  state.followed = state.followed.filter(({ number }) => number !== one.number);
-  list();
+/** What became of an object, by its segment; where there is none the label stays. */
+function learn(one, segment) {
+  one.lost = !segment && !one.begins;
+  one.box = null;
+  if (!segment) return;
+  const [x, y, across, down] = segment.bbox;
+  one.box = [x, y, x + across, y + down];
+  one.label = segment.label;
 }
 
 async function ask(shown, follow, unfollow, signal) {
@@ -362,18 +323,12 @@ async function ask(shown, follow, unfollow, signal) {
 
 /** Another stream is shown what was seen last, by its box. */
 async function again(signal) {
-  const known = state.followed.filter(({ number }) => seen?.boxes.has(number));
-  const objects = known.map(({ number }) => ({ number, prompt: { box: seen.boxes.get(number) } }));
-  if (objects.length) await send(seen.shown, objects, [], signal);
+  const objects = state.followed.filter(({ box }) => box).map(({ number, box }) => ({ track_id: number, prompt: { box } }));
+  if (objects.length) await send(seen, objects, [], signal);
 }
 
-async function send(shown, objects, unfollow, signal) {
-  const content = {
-    image: { base64: await encoded(shown.file) },
-    follow: objects.map(({ number, prompt }) => ({ track_id: number, prompt })),
-    unfollow,
-  };
-  return post(`/v1/streams/${stream.id}/frames`, content, signal);
+async function send(shown, follow, unfollow, signal) {
+  return post(`/v1/streams/${stream.id}/frames`, { image: { base64: await encoded(shown.file) }, follow, unfollow }, signal);
 }
 
 function leave() {
@@ -410,10 +365,9 @@ function followedAnswer(answer) {
 }
 
 function list() {
-  const focused = focusedElement()?.dataset.object;
+  const stood = $("objects").contains(document.activeElement);
   $("objects").hidden = $("followed").hidden = !state.followed.length;
-  $("objects").replaceChildren(...state.followed.map(line));
-  if (focused) ($("objects").querySelector(`[data-object="${focused}"]`) ?? $("canvas")).focus();
+  if (!refill("objects", state.followed.map(line)) && stood) $("canvas").focus();
 }
 
 /** An object that is followed, by the label of your words and its number. */
@@ -422,10 +376,7 @@ function titleOf({ number, label }) {
 }
 
 function line({ number, lost, label }) {
-  const swatch = element("span", { className: "swatch" });
-  swatch.style.background = css(colourOf(number - 1));
-  const button = element("button", { type: "button", textContent: "Stop", ariaLabel: `Stop following object ${number}` });
-  button.dataset.object = number;
-  button.addEventListener("click", () => stop(number));
-  return element("li", { className: lost ? "lost" : "" }, swatch, element("span", {}, titleOf({ number, label }) + (lost ? ": lost" : "")), button);
+  const end = button("Stop", () => stop(number), { ariaLabel: `Stop following object ${number}`, name: `stop ${number}` });
+  const title = titleOf({ number, label }) + (lost ? ": lost" : "");
+  return element("li", { className: lost ? "lost" : "" }, swatch(number - 1), element("span", {}, title), end);
 }

@@ -29,7 +29,7 @@ export class View extends EventTarget {
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     canvas.addEventListener("pointerup", (event) => this.#up(event));
-    canvas.addEventListener("pointercancel", (event) => this.#forget(event));
+    canvas.addEventListener("pointercancel", (event) => this.#up(event));
     canvas.addEventListener("pointerleave", () => this.#tell("hover", null));
     canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     canvas.addEventListener("keydown", (event) => this.#key(event));
@@ -63,7 +63,7 @@ export class View extends EventTarget {
 
   /** The whole image, in the middle. */
   fit() {
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = window.devicePixelRatio;
     this.canvas.width = Math.max(1, Math.round(this.canvas.clientWidth * ratio));
     this.canvas.height = Math.max(1, Math.round(this.canvas.clientHeight * ratio));
     if (!this.image) return;
@@ -91,37 +91,41 @@ export class View extends EventTarget {
     context.setTransform(zoom, 0, 0, zoom, this.left, this.top);
     context.imageSmoothingEnabled = zoom < 3;
     const enough = this.copy && this.copy.width >= zoom * image.width;
-    context.drawImage(enough ? this.copy : image, 0, 0, image.width, image.height);
-    if (this.fills) {
-      context.globalAlpha = this.opacity;
-      context.drawImage(this.fills, 0, 0, image.width, image.height);
-      context.globalAlpha = 1;
-      context.drawImage(this.lines, 0, 0, image.width, image.height);
-    }
+    this.paint(context, enough ? this.copy : image, image.width, image.height);
     if (this.outline) context.drawImage(this.outline, 0, 0, image.width, image.height);
     this.#drawMarks(context, 1.5 / zoom);
   }
 
+  /** An image with what is painted over it, at a size. */
+  paint(context, image, width, height) {
+    context.drawImage(image, 0, 0, width, height);
+    if (!this.fills) return;
+    context.globalAlpha = this.opacity;
+    context.drawImage(this.fills, 0, 0, width, height);
+    context.globalAlpha = 1;
+    context.drawImage(this.lines, 0, 0, width, height);
+  }
+
   /** Prompts, names, and what the pointer or the keyboard is drawing; `thin`: the width of a line in pixels of the image. */
   #drawMarks(context, thin) {
+    const frame = (/** @type {number[]} */ [x0, y0, x1, y1]) => this.#line(context, `M${x0} ${y0}H${x1}V${y1}H${x0}Z`, thin);
     for (const prompt of this.prompts) {
-      if (prompt.box) this.#frame(context, prompt.box, thin);
+      if (prompt.box) frame(prompt.box);
       for (const point of prompt.points ?? []) this.#dot(context, point, thin);
     }
     this.#writeNames(context);
     const from = this.corner;
     const to = this.cross ?? this.dragged;
-    if (from && to) this.#frame(context, boxOf(from, to), thin);
-    if (this.cross) this.#crosshair(context, thin);
+    if (from && to) frame(boxOf(from, to));
+    if (this.cross) this.#line(context, `M0 ${this.cross.y}H${this.image.width}M${this.cross.x} 0V${this.image.height}`, thin);
   }
 
-  /** @param {number[]} box */
-  #frame(context, box, thin) {
-    const [x0, y0, x1, y1] = box;
+  /** A white line inside a black one: no picture hides both. */
+  #line(context, path, thin) {
     for (const [colour, width] of [["#000", 3 * thin], ["#fff", thin]]) {
       context.strokeStyle = colour;
       context.lineWidth = width;
-      context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+      context.stroke(new Path2D(path));
     }
   }
 
@@ -132,18 +136,14 @@ export class View extends EventTarget {
     context.fill();
     context.strokeStyle = "#fff";
     context.lineWidth = thin;
-    context.moveTo(x - 2.5 * thin, y);
-    context.lineTo(x + 2.5 * thin, y);
-    if (positive) {
-      context.moveTo(x, y - 2.5 * thin);
-      context.lineTo(x, y + 2.5 * thin);
-    }
     context.stroke();
+    const sign = `M${x - 2.5 * thin} ${y}h${5 * thin}` + (positive ? `M${x} ${y - 2.5 * thin}v${5 * thin}` : "");
+    context.stroke(new Path2D(sign));
   }
 
   /** Names at the size of the page's text, whatever the zoom; each inside the canvas. */
   #writeNames(context) {
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = window.devicePixelRatio;
     const high = 13 * ratio;
     context.save();
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -169,19 +169,6 @@ export class View extends EventTarget {
     context.restore();
   }
 
-  #crosshair(context, thin) {
-    for (const [colour, width] of [["#000", 3 * thin], ["#fff", thin]]) {
-      context.strokeStyle = colour;
-      context.lineWidth = width;
-      context.beginPath();
-      context.moveTo(0, this.cross.y);
-      context.lineTo(this.image.width, this.cross.y);
-      context.moveTo(this.cross.x, 0);
-      context.lineTo(this.cross.x, this.image.height);
-      context.stroke();
-    }
-  }
-
   #least() {
     return Math.min(this.canvas.width / this.image.width, this.canvas.height / this.image.height);
   }
@@ -192,13 +179,12 @@ export class View extends EventTarget {
 
   /** Where on the canvas an event is, in its own pixels. */
   #place(event) {
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = window.devicePixelRatio;
     const around = this.canvas.getBoundingClientRect();
     return { x: (event.clientX - around.left) * ratio, y: (event.clientY - around.top) * ratio };
   }
 
   #pixel({ x, y }) {
-    const within = (value, most) => Math.min(Math.max(value, 0), most);
     return {
       x: within((x - this.left) / this.zoom, this.image.width),
       y: within((y - this.top) / this.zoom, this.image.height),
@@ -237,7 +223,7 @@ export class View extends EventTarget {
       return;
     }
     if (this.pointers.size === 2) this.#pinch(event.pointerId, before, place);
-    else if (this.pans) this.#pan(place.x - before.x, place.y - before.y);
+    else if (this.pans) this.#put(this.left + place.x - before.x, this.top + place.y - before.y);
     else if (Math.hypot(place.x - this.began.x, place.y - this.began.y) > NEAR) this.dragged = this.#pixel(place);
     this.pointers.set(event.pointerId, place);
     this.draw();
@@ -247,20 +233,13 @@ export class View extends EventTarget {
     clearTimeout(this.pressing);
     if (!this.pointers.delete(event.pointerId)) return;
     const { corner, dragged } = this;
+    const positive = this.adding !== (event.shiftKey || event.button === 2);
     this.corner = null;
     this.dragged = null;
-    if (!this.pans && corner) {
-      if (dragged) this.#box(corner, dragged, this.adding !== (event.shiftKey || event.button === 2));
-      else this.#tell("point", { ...corner, positive: this.adding !== (event.shiftKey || event.button === 2) });
+    if (event.type === "pointerup" && !this.pans && corner) {
+      if (dragged) this.#box(corner, dragged, positive);
+      else this.#tell("point", { ...corner, positive });
     }
-    this.draw();
-  }
-
-  #forget(event) {
-    clearTimeout(this.pressing);
-    this.pointers.delete(event.pointerId);
-    this.corner = null;
-    this.dragged = null;
     this.draw();
   }
 
@@ -269,15 +248,11 @@ export class View extends EventTarget {
     if (box[2] > box[0] && box[3] > box[1]) this.#tell("box", { box, positive });
   }
 
-  #pan(x, y) {
-    this.#put(this.left + x, this.top + y);
-  }
-
   /** The image's corner goes there, as far as the image stays on the canvas; where it is the smaller, in the middle. */
   #put(left, top) {
-    const within = (value, room) => (room > 0 ? room / 2 : Math.min(0, Math.max(room, value)));
-    this.left = within(left, this.canvas.width - this.image.width * this.zoom);
-    this.top = within(top, this.canvas.height - this.image.height * this.zoom);
+    const bounded = (value, room) => (room > 0 ? room / 2 : -within(-value, -room));
+    this.left = bounded(left, this.canvas.width - this.image.width * this.zoom);
+    this.top = bounded(top, this.canvas.height - this.image.height * this.zoom);
   }
 
   /** No further than it must, so that the keyboard's place is seen. */
@@ -293,7 +268,7 @@ export class View extends EventTarget {
     const other = [...this.pointers].find(([id]) => id !== moving)[1];
     const apart = (place) => Math.max(1, Math.hypot(place.x - other.x, place.y - other.y));
     this.#scale(apart(now) / apart(before), { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
-    this.#pan((now.x - before.x) / 2, (now.y - before.y) / 2);
+    this.#put(this.left + (now.x - before.x) / 2, this.top + (now.y - before.y) / 2);
   }
 
   #wheel(event) {
@@ -346,7 +321,6 @@ export class View extends EventTarget {
 
   #step(x, y) {
     const at = this.cross ?? { x: this.image.width / 2, y: this.image.height / 2 };
-    const within = (value, most) => Math.min(Math.max(value, 0), most);
     this.cross = { x: within(at.x + x, this.image.width), y: within(at.y + y, this.image.height) };
     this.#follow(this.cross);
     this.#tell("hover", this.cross);
@@ -364,6 +338,10 @@ export class View extends EventTarget {
       this.corner = null;
     } else this.corner = { ...this.cross };
   }
+}
+
+function within(value, most) {
+  return Math.min(Math.max(value, 0), most);
 }
 
 function boxOf(from, to) {

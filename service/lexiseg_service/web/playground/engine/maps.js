@@ -104,38 +104,36 @@ export function winners(scores, count, [h, w], [H, W]) {
   const [labels, votes, probability] = [new Uint16Array(H * W), new Float64Array(count), new Float32Array(H * W)];
   const [rowsOf, columnsOf] = [spans(y.low, h), spans(x.low, w)];
   const able = new Int32Array(count);
+  const [lefts, rights] = [new Float64Array(count + 1), new Float64Array(count + 1)]; // of a row in a cell; `total` last
   for (let cell = 0; cell < cells; cell++) {
     const [row, column] = [Math.floor(cell / w), cell % w];
     const [right, below] = [column < w - 1 ? 1 : 0, row < h - 1 ? w : 0];
     const n = candidates(scores, count, cells, cell, right, below, able);
     for (let Y = rowsOf[row]; Y < rowsOf[row + 1]; Y++) {
+      for (let i = 0; i <= n; i++) {
+        const map = i < n ? scores : total;
+        const at = i < n ? able[i] * cells + cell : cell;
+        lefts[i] = map[at] + y.weight[Y] * (map[at + below] - map[at]);
+        rights[i] = map[at + right] + y.weight[Y] * (map[at + right + below] - map[at + right]);
+      }
       for (let X = columnsOf[column]; X < columnsOf[column + 1]; X++) {
-        const down = y.weight[Y];
         const across = x.weight[X];
         let best = -Infinity;
         let winner = 0;
         for (let i = 0; i < n; i++) {
-          const score = between(scores, able[i] * cells + cell, right, below, down, across);
-          if (score > best) {
-            best = score;
-            winner = able[i];
-          }
+          const score = lefts[i] + across * (rights[i] - lefts[i]);
+          if (score <= best) continue;
+          best = score;
+          winner = able[i];
         }
         labels[X * H + Y] = winner;
-        const sure = Math.exp(Math.min(0, best - between(total, cell, right, below, down, across)));
+        const sure = Math.exp(Math.min(0, best - lefts[n] - across * (rights[n] - lefts[n])));
         probability[X * H + Y] = sure;
         votes[winner] += sure;
       }
     }
   }
   return { labels, votes, probability };
-}
-
-/** Between a cell, its neighbours so far to the right and below, and the fourth. */
-function between(map, cell, right, below, down, across) {
-  const first = map[cell] + down * (map[cell + below] - map[cell]);
-  const second = map[cell + right] + down * (map[cell + right + below] - map[cell + right]);
-  return first + across * (second - first);
 }
 
 /** Writes the labels that may win between these four, and returns how many. */

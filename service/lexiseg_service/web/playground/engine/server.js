@@ -1,9 +1,11 @@
-// The engine on a server, over REST: a picture is sent once and asked about by its id afterwards.
+// The engine on a server, over REST: a picture is sent once and asked about by its id afterwards. `lexiseg site` writes the
+// browser's own in its place where all of it is imported as `engine`.
 
 import { tell } from "../page.js";
 import { Problem } from "../problem.js";
 
 const KEY = "lexiseg-key";
+const JSON_TYPE = { "content-type": "application/json" };
 
 export const remote = true; // vocabularies, streams and keys are of a server
 
@@ -22,29 +24,26 @@ export function keepKey(value) {
   else localStorage.removeItem(KEY);
 }
 
-/** A GET route's JSON. */
-export function get(path) {
-  return request(path, {});
-}
-
-/** A GET route's JSON, with the ETag of its content. */
+/** What a GET route answers, as `{content, etag}`. */
 export function tagged(path) {
-  return send(path, {});
+  return send("GET", path);
 }
 
-export function put(path, content, conditions, signal) {
-  const headers = { "content-type": "application/json", ...conditions };
-  return request(path, { method: "PUT", body: JSON.stringify(content), headers, signal });
+async function get(path) {
+  return (await tagged(path)).content;
 }
 
-export function post(path, content, signal) {
-  const headers = { "content-type": "application/json" };
-  return request(path, { method: "POST", body: JSON.stringify(content), headers, signal });
+export async function put(path, content, headers, signal) {
+  return (await send("PUT", path, JSON.stringify(content), { ...JSON_TYPE, ...headers }, signal)).content;
+}
+
+export async function post(path, content, signal) {
+  return (await send("POST", path, JSON.stringify(content), JSON_TYPE, signal)).content;
 }
 
 /** Goes out even when the page is left. */
 export function remove(path) {
-  return request(path, { method: "DELETE", keepalive: true });
+  return fetch(path, { method: "DELETE", keepalive: true, headers: authorization() });
 }
 
 /** Segments of a picture `{file, id}`; the id from the answer is stored in the picture. */
@@ -60,69 +59,40 @@ export async function segment(picture, question, signal) {
   const form = new FormData();
   form.append("image", picture.file, picture.file.name || "picture");
   form.append("request", JSON.stringify(question));
-  const answer = await upload("/v1/segment", form, signal);
-  picture.id = answer.image_id;
-  return answer;
+  const { content } = await send("POST", "/v1/segment", form, {}, signal);
+  picture.id = content.image_id;
+  return content;
 }
 
-/** XMLHttpRequest, because fetch does not report how much has been sent. */
-function upload(path, form, signal) {
+/** XMLHttpRequest, because fetch does not report how much has been sent. @returns {Promise<{content: any, etag: string | null}>} */
+function send(method, path, body = null, headers = {}, signal = null) {
   return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
     const sent = new XMLHttpRequest();
     const abort = () => sent.abort();
-    signal?.addEventListener("abort", abort, { once: true });
-    sent.open("POST", path);
-    for (const [name, value] of Object.entries(authorization())) sent.setRequestHeader(name, value);
-    sent.upload.onprogress = ({ loaded, total }) => {
-      if (loaded < total) tell(`Sending the picture: ${Math.round((100 * loaded) / total)} %`);
-    };
-    sent.upload.onload = () => signal && tell("Looking…");
+    signal?.addEventListener("abort", abort);
+    sent.open(method, path);
+    sent.responseType = "json";
+    for (const [name, value] of Object.entries({ ...headers, ...authorization() })) sent.setRequestHeader(name, value);
+    if (body instanceof FormData) {
+      sent.upload.onprogress = ({ loaded, total }) => tell(loaded < total ? `Sending the picture: ${Math.round((100 * loaded) / total)} %` : "Looking…");
+    }
     sent.onload = () => {
-      signal?.removeEventListener("abort", abort);
-      let content = null;
-      try {
-        content = JSON.parse(sent.responseText);
-      } catch {
-        // A proxy's error page: the status says enough.
-      }
-      if (sent.status >= 200 && sent.status < 300 && content) resolve(content);
-      else reject(problemOf(sent.status, content, sent.getResponseHeader("retry-after")));
+      const { status, response } = sent; // null where it is no JSON, as a proxy's error page
+      const isContent = response || status === 204;
+      if (status >= 200 && status < 300 && isContent) return resolve({ content: response, etag: sent.getResponseHeader("etag") });
+      const detail = response?.detail ?? `The server answered ${status}.`;
+      reject(new Problem(status, response?.type ?? "unknown", detail, Number(sent.getResponseHeader("retry-after")) || null));
     };
-    sent.onerror = () => reject(unreachable());
+    sent.onerror = () => reject(new Problem(0, "unreachable", "The server does not answer. Is it running?"));
     sent.onabort = () => reject(new DOMException("", "AbortError"));
-    sent.send(form);
+    sent.onloadend = () => signal?.removeEventListener("abort", abort);
+    sent.send(body);
   });
-}
-
-async function request(path, options) {
-  return (await send(path, options)).content;
-}
-
-async function send(path, options) {
-  const headers = { ...options.headers, ...authorization() };
-  let answer;
-  try {
-    answer = await fetch(path, { ...options, headers });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw unreachable();
-  }
-  const content = await answer.json().catch(() => null);
-  if (!answer.ok) throw problemOf(answer.status, content, answer.headers.get("retry-after"));
-  return { content, etag: answer.headers.get("etag") };
 }
 
 function authorization() {
   return key() ? { authorization: `Bearer ${key()}` } : {};
-}
-
-function unreachable() {
-  return new Problem(0, "unreachable", "The server does not answer. Is it running?");
-}
-
-function problemOf(status, content, after) {
-  const detail = content?.detail ?? `The server answered ${status}.`;
-  return new Problem(status, content?.type ?? "unknown", detail, Number(after) || null);
 }
 
 export { segment as prompt, segment as hover };

@@ -1,0 +1,166 @@
+"""The page in Chromium, of a service and of a site: `python -m benchmarks page [FOLDER]`.
+
+A first visit on a slow line; from a click to its painted mask. Of a site of `lexiseg site`, too: bytes of a first
+visit; the first mask of a picture of 640 x 480 once the graphs are loaded, on one thread of WebAssembly; another word
+and a preview on the same picture; and how memory grows from 20 pictures to 200.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import psutil
+from playwright.sync_api import Browser, Page, Response, sync_playwright
+
+from benchmarks.clock import print_table
+from tests import chromium, pictures
+from tests.http_server import serving_files
+from tests.integration.server import Server
+
+PATIENCE = 120_000.0  # milliseconds
+LINE = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
+SIZES = {"640 x 480": (640, 480), "12 megapixels": (4000, 3000)}
+CLICKS = 7
+# Milliseconds from the next click to the frame that shows its mask.
+WATCH = """() => {
+    const canvas = document.getElementById("canvas");
+    let clicked = 0;
+    window.painted = [];
+    canvas.addEventListener("pointerup", (event) => (clicked = event.timeStamp), true);
+    new MutationObserver(() => requestAnimationFrame(() => painted.push(performance.now() - clicked)))
+        .observe(canvas, { attributeFilter: ["data-painted"] });
+}"""
+LOADED = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
+WARM, PICTURES = 20, 200
+# Every picture is another one: noise over a gradient.
+PREPARE = """async () => {
+    window.engine = await import(new URL("playground/engine/browser.js", location.href).href);
+    window.drawn = async (seed) => {
+        const canvas = new OffscreenCanvas(640, 480);
+        const context = canvas.getContext("2d");
+        for (let i = 0; i < 400; i++) {
+            context.fillStyle = `hsl(${(i * seed * 37) % 360} 60% ${30 + ((i * 7) % 40)}%)`;
+            context.fillRect((i * 97 * seed) % 640, (i * 53) % 480, 90, 60);
+        }
+        return { id: null, file: await canvas.convertToBlob({ type: "image/jpeg" }) };
+    };
+}"""
+MEASURE = """async () => {
+    const timed = async (act) => {
+        const began = performance.now();
+        await act();
+        return performance.now() - began;
+    };
+    const words = (...classes) => ({ classes });
+    const times = { first: [], word: [], preview: [] };
+    for (let seed = 1; seed <= 5; seed++) {
+        const picture = await drawn(seed);
+        times.first.push(await timed(() => engine.segment(picture, words("dog"))));
+        times.word.push(await timed(() => engine.segment(picture, words("dog", "car"))));
+        await engine.hover(picture, { prompts: [{ points: [{ x: 300, y: 200 }] }] });
+        times.preview.push(await timed(() => engine.hover(picture, { prompts: [{ points: [{ x: 320, y: 220 }] }] })));
+    }
+    return times;
+}"""
+
+
+MANY = """async ([from, to]) => {
+    for (let seed = from; seed < to; seed++) await engine.segment(await drawn(seed), { classes: ["dog"] });
+}"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure the page of a service, and that of a site in a folder."""
+    with sync_playwright() as playwright, chromium.started(playwright) as browser:
+        with TemporaryDirectory() as folder, Server(Path(folder) / "log.jsonl") as server:
+            print_table(
+                "Page of a service", ["", "figure"], [*first_load(browser, server.url), *clicks(browser, server.url)]
+            )
+        for folder in arguments:
+            with serving_files(Path(folder)) as url:
+                rows = [*first_load(browser, url, to="html"), *clicks(browser, url), *of_engine(browser, url)]
+                print_table("Site", ["", "figure"], rows)
+
+
+def first_load(browser: Browser, url: str, to: str = "body[data-ready]") -> list[list[str]]:
+    """A first visit on a line of 400 ms and 50 kB/s, until the page takes pictures and until `to` is there."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    line = page.context.new_cdp_session(page)
+    line.send("Network.enable")
+    line.send("Network.emulateNetworkConditions", LINE)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(url, wait_until="domcontentloaded")
+    count = len(asked)
+    page.locator(to).wait_for()
+    ready, usable = page.evaluate("performance.now()"), page.evaluate(LOADED)
+    page.context.close()
+    rows = [["first visit: requests", str(count)], ["until it takes pictures", f"{usable / 1e3:.2f} s"]]
+    return rows if to == "html" else [*rows, ["until its menus are filled", f"{ready / 1e3:.2f} s"]]
+
+
+def clicks(browser: Browser, url: str) -> list[list[str]]:
+    """From a click on a picture that was clicked on before to its painted mask."""
+    page = browser.new_page(viewport={"width": 1400, "height": 820})
+    page.set_default_timeout(PATIENCE)
+    page.goto(url)
+    page.locator("body[data-ready]").wait_for()
+    page.evaluate(WATCH)
+    rows = [[f"click to mask, {name}", f"{median(click_times(page, size)):.0f} ms"] for name, size in SIZES.items()]
+    page.context.close()
+    return rows
+
+
+def click_times(page: Page, size: tuple[int, int]) -> list[float]:
+    """Milliseconds of clicks after the first, each alone on another place."""
+    content = pictures.encoded(pictures.photograph("china").resize(size), "JPEG")
+    page.set_input_files("#file", {"name": "china.jpg", "mimeType": "image/jpeg", "buffer": content})
+    page.locator("#canvas").wait_for()
+    box = page.locator("#canvas").bounding_box()
+    assert box is not None
+    page.evaluate("painted.length = 0")
+    for index in range(CLICKS + 1):
+        page.locator("#canvas").press("Escape")
+        page.mouse.click(box["x"] + box["width"] * (0.3 + 0.05 * index), box["y"] + box["height"] * 0.5)
+        page.wait_for_function(f"() => painted.length > {index}")
+        page.wait_for_timeout(300)
+    times: list[float] = page.evaluate("painted")
+    return times[1:]
+
+
+def of_engine(browser: Browser, url: str) -> list[list[str]]:
+    """What the engine in the browser takes."""
+    received: list[int] = []
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.context.on("response", lambda answer: received.append(bytes_of(answer)))
+    page.goto(url)
+    page.locator("body[data-ready]").wait_for()
+    first_visit = sum(received)
+    page.evaluate(PREPARE)
+    times: dict[str, list[float]] = page.evaluate(MEASURE)
+    page.evaluate(MANY, [6, WARM])
+    before = held()
+    page.evaluate(MANY, [WARM, PICTURES])
+    grown = held() - before
+    page.context.close()
+    return [
+        *([name, f"{median(some):.0f} ms"] for name, some in times.items()),
+        ["bytes of the first visit", f"{first_visit / 1e6:.1f} MB"],
+        [f"memory grown from {WARM} to {PICTURES} pictures", f"{grown / 1e6:.0f} MB"],
+    ]
+
+
+def bytes_of(answer: Response) -> int:
+    """Of an answer that came over the network, not from the service worker."""
+    return 0 if answer.from_service_worker else int(answer.headers.get("content-length", 0))
+
+
+def held() -> int:
+    """Bytes of the pages of the browsers that this process has started."""
+    children = psutil.Process().children(recursive=True)
+    return sum(child.memory_info().rss for child in children if "--type=renderer" in child.cmdline())
