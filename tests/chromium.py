@@ -28,9 +28,9 @@ def require(programs: tuple[str, ...] = PROGRAMS) -> str:
 
 
 @contextmanager
-def started(playwright: Playwright, programs: tuple[str, ...] = PROGRAMS) -> Iterator[Browser]:
+def started(playwright: Playwright, programs: tuple[str, ...] = PROGRAMS, *flags: str) -> Iterator[Browser]:
     """A browser whose camera shows a clock, where it knows any."""
-    args = ["--no-sandbox", "--use-fake-device-for-media-stream"]
+    args = ["--no-sandbox", "--use-fake-device-for-media-stream", *flags]
     browser = playwright.chromium.launch(executable_path=require(programs), args=args)
     yield browser
     browser.close()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
+from lexiseg_model.errors import ExportError
+from lexiseg_service.commands.site import build, runtime
+from lexiseg_service.settings import Settings
 from tests import chromium
 from tests.integration.server import Server
 
+N_WORDS = 1500  # names of things; other words need the text tower
 PATIENCE = 60_000.0  # milliseconds; a loaded machine needs a tenth of it
 expect.set_options(timeout=PATIENCE)
 
@@ -24,6 +29,18 @@ def playwright() -> Iterator[Playwright]:
 def browser(playwright: Playwright) -> Iterator[Browser]:
     with chromium.started(playwright) as browser:
         yield browser
+
+
+@pytest.fixture(scope="package")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a site in its sub-folder `site`."""
+    try:
+        runtime.fetched()
+    except ExportError as error:
+        pytest.skip(f"no onnxruntime-web here: {error}")
+    root = tmp_path_factory.mktemp("pages")
+    build.run(Settings(), root / "site", N_WORDS)
+    return root
 
 
 @pytest.fixture

@@ -7,31 +7,9 @@ import re
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.integration.playground.asking import SIZE, add, asked_directly, choose, expect_result, place, segments
+from tests.integration.playground.asking import add, asked_directly, choose, expect_result, place, segments
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
-
-
-def test_a_picture_and_words_give_masks(page: Page) -> None:
-    choose(page)
-    add(page, "sky", "tree|trees", "toothbrush")
-
-    expect_result(page, "Found sky, tree")
-    expect_result(page, "Not found: toothbrush")
-    expect(page.locator("#chips li.absent")).to_contain_text("toothbrush")
-    page.locator("#canvas[data-painted]").wait_for()
-    page.mouse.move(*place(page, 320, 20))
-    expect(page.locator("#hover")).to_contain_text("sky")
-
-
-def test_what_lies_under_a_pointer_that_rests_is_named_when_the_answer_comes(page: Page) -> None:
-    choose(page)
-    page.mouse.move(*place(page, 320, 20))
-    add(page, "sky")
-
-    expect(page.locator("#hover")).to_contain_text("sky")
-    page.locator("#chips button").click()
-    expect(page.locator("#hover")).to_be_empty()
 
 
 def test_the_photograph_to_try_comes_with_its_words(page: Page) -> None:
@@ -55,35 +33,6 @@ def test_a_picture_may_be_dropped(page: Page) -> None:
     expect_result(page, "Found sky")
 
 
-def test_a_click_cuts_out_an_object_and_undo_takes_it_back(page: Page) -> None:
-    choose(page)
-    page.mouse.click(*place(page, 200, 290))
-
-    expect_result(page, "Cut out 1 object")
-    page.click("#next")
-    page.mouse.click(*place(page, 560, 330))
-    expect_result(page, "Cut out 2 objects")
-    page.click("#undo")
-    expect_result(page, "Cut out 1 object")
-    page.click("#clear")
-    expect_result(page, "Type a word")
-
-
-def test_a_dragged_box_is_labelled_with_the_words(page: Page) -> None:
-    choose(page)
-    add(page, "building", "sky")
-    expect_result(page, "Found building, sky")
-    page.mouse.move(*place(page, 360, 10))
-    page.mouse.down()
-    page.mouse.move(*place(page, 630, 130), steps=4)
-    page.mouse.up()
-
-    expect_result(page, "Cut out 1 object")
-    expect_result(page, "Found building, sky")
-    expect(segments(page)).to_have_count(3)
-    expect(segments(page).first).to_contain_text("sky")
-
-
 def test_a_click_leaves_the_words_as_they_are_and_asks_about_them_no_more(page: Page) -> None:
     choose(page)
     add(page, "sky", "building")
@@ -95,33 +44,6 @@ def test_a_click_leaves_the_words_as_they_are_and_asks_about_them_no_more(page: 
     assert "prompts" in json.loads(asked.value.post_data or "")
     expect_result(page, "Cut out 1 object. Found sky, building.")
     expect(segments(page)).to_have_count(3)
-
-
-def test_a_segment_of_a_word_is_corrected_and_keeps_its_label(page: Page) -> None:
-    choose(page)
-    add(page, "sky", "building")
-    expect_result(page, "Found sky, building")
-    line = segments(page).nth(1).locator(".share")
-    before = line.text_content() or ""
-    page.get_by_role("button", name="Correct building").click()
-    expect(page.locator("#correcting")).to_contain_text("Correcting building")
-
-    with page.expect_request("**/v1/segment") as asked:
-        page.mouse.click(*place(page, 560, 330))  # the trees
-
-    (prompt,) = json.loads(asked.value.post_data or "")["prompts"]
-    assert prompt["mask"]["size"] == list(SIZE)
-    expect(line).not_to_have_text(before)
-    expect(segments(page)).to_have_count(2)
-    expect(segments(page).nth(1)).to_contain_text("building")
-    share = (line.text_content() or "").split("·")[1]
-    add(page, "toothbrush")  # the words are asked again; the correction stays
-    expect_result(page, "Not found: toothbrush")
-    expect(line).to_contain_text(share)
-    page.get_by_role("button", name="Remove last correction").click()
-    expect(line).not_to_contain_text(share)
-    page.get_by_role("button", name="Done").click()
-    expect(page.locator("#correcting")).to_be_hidden()
 
 
 def test_the_switch_makes_a_click_remove(page: Page) -> None:
@@ -162,38 +84,6 @@ def test_an_example_without_words_shows_everything(page: Page) -> None:
 
     expect_result(page, "Found 2 objects")
     assert page.is_checked("[name=task][value=everything]")
-
-
-def test_all_of_it_by_the_keyboard(page: Page) -> None:
-    choose(page)
-    expect_result(page, "Type a word")
-    page.focus("#canvas")
-    for key in ("ArrowLeft", "ArrowDown", "Enter"):
-        page.keyboard.press(key)
-    expect_result(page, "Cut out 1 object")
-    page.keyboard.press("Escape")
-    expect_result(page, "Type a word")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("b")
-    for _ in range(6):
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("ArrowDown")
-    page.keyboard.press("b")
-
-    expect_result(page, "Cut out 1 object")
-
-
-def test_the_least_score_acts_without_asking_again(page: Page) -> None:
-    choose(page)
-    add(page, "sky", "building")
-    expect_result(page, "Found sky, building")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-
-    page.fill("#threshold", "1")
-
-    expect(page.locator("#segments li.low")).to_have_count(segments(page).count())
-    assert asked == []
 
 
 def test_a_second_question_sends_no_picture(page: Page) -> None:

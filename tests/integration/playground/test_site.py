@@ -12,12 +12,10 @@ import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import BrowserContext, Page, expect
+from PIL import Image
+from playwright.sync_api import BrowserContext, Page, Playwright, expect
 
-from lexiseg_model.errors import ExportError
-from lexiseg_service.commands.site import build, runtime
-from lexiseg_service.settings import Settings
-from tests import coco, pictures
+from tests import chromium, coco, pictures
 from tests.http_server import QuietFiles, serving
 from tests.integration.playground.asking import CHINA, add, choose, expect_result, place
 from tests.integration.playground.conftest import opened
@@ -25,9 +23,8 @@ from tests.integration.server import Server
 
 pytestmark = pytest.mark.slow
 
-N_WORDS = 1500  # names of things; other words need the text tower
 ASK = """async ([act, question]) => {
-    const [engine, page] = await Promise.all(["engine/chosen.js", "page.js"].map((name) =>
+    const [engine, page] = await Promise.all(["engine/browser.js", "page.js"].map((name) =>
         import(new URL(`playground/${name}`, location.href).href)));
     return engine[act](page.state.picture, question);
 }"""
@@ -46,18 +43,6 @@ TASKS: list[dict[str, Any]] = [
     {"task": "everything"},
     {"task": "everything", "classes": ["sky", "flower"], "threshold": 0.3},
 ]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a site in its sub-folder `site`."""
-    try:
-        runtime.fetched()
-    except ExportError as error:
-        pytest.skip(f"no onnxruntime-web here: {error}")
-    root = tmp_path_factory.mktemp("pages")
-    build.run(Settings(), root / "site", N_WORDS)
-    return root
 
 
 @pytest.fixture
@@ -164,3 +149,67 @@ def test_a_damaged_file_and_a_broken_browser_are_named(context: BrowserContext, 
     )
     page.reload()
     expect(page.locator("#result")).to_contain_text("cannot start in this browser")
+
+
+def test_a_picture_of_100_megapixels_is_shrunk_and_that_is_told(context: BrowserContext, site: str) -> None:
+    page = opened(context, site)
+
+    choose(page, pictures.encoded(Image.new("L", (10_000, 10_000)), "PNG"), "field.png")
+
+    expect(page.locator("#note")).to_contain_text("field.png was larger than the 24 megapixels that fit into a browser")
+    expect(page.locator("#canvas")).to_be_visible()
+
+
+def test_a_browser_without_web_assembly_is_told(playwright: Playwright, site: str) -> None:
+    with chromium.started(playwright, chromium.PROGRAMS, "--js-flags=--jitless") as browser:
+        page = opened(browser.new_context(), site)
+
+        expect_result(page, "This browser has no WebAssembly")
+
+
+class Cramped(QuietFiles):
+    """Pages from here get no more memory for WebAssembly than they begin with."""
+
+    FULL = b"WebAssembly.Memory.prototype.grow = () => { throw new RangeError('Maximum memory size exceeded'); };\n"
+
+    def do_GET(self) -> None:
+        if not self.path.endswith("/worker.js"):
+            return super().do_GET()
+        content = self.FULL + Path(self.translate_path(self.path)).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/javascript")
+        self.end_headers()
+        self.wfile.write(content)
+        return None
+
+
+def test_too_little_memory_is_told(context: BrowserContext, folder: Path) -> None:
+    with serving(partial(Cramped, directory=str(folder))) as url:
+        page = opened(context, f"{url}/site/")
+
+        expect_result(page, "There is too little memory")
+
+
+class CutOff(QuietFiles):
+    """The line breaks when the model is loaded, until `whole`."""
+
+    whole = False
+
+    def do_GET(self) -> None:
+        if self.whole or "/model/" not in self.path:
+            super().do_GET()
+
+
+def test_a_first_visit_without_a_line_is_told_and_tried_again(
+    context: BrowserContext, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(partial(CutOff, directory=str(folder))) as url:
+        page = opened(context, f"{url}/site/")
+        expect_result(page, "it was never opened online")
+        monkeypatch.setattr(CutOff, "whole", True)
+
+        page.get_by_role("button", name="Retry now").click()
+
+        choose(page)
+        add(page, "sky")
+        expect_result(page, "Found sky.")

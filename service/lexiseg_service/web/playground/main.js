@@ -43,7 +43,7 @@ $("key").value = key();
 $("access").addEventListener("submit", (event) => event.preventDefault());
 $("key").addEventListener("change", () => {
   keepKey($("key").value.trim());
-  offer().then(() => happened("changed"));
+  offerAgain();
 });
 $("export").addEventListener("click", async ({ target }) => {
   if (target.type === "button") (await import("./export.js")).act(target.id, view);
@@ -66,8 +66,13 @@ async function offer() {
     fill("vocabulary", vocabularies.map(({ name }) => name), [new Option("your words", "")]);
     offerTasks();
   } catch (problem) {
-    refuse(problem);
+    refuse(problem, engine.remote ? offerAgain : () => location.reload());
   }
+}
+
+async function offerAgain() {
+  await offer();
+  happened("changed");
 }
 
 /** Tasks that the chosen model lacks cannot be chosen. */
@@ -158,7 +163,8 @@ async function within(file, image) {
     const smaller = await jpegOf(image, across, down, `${baseName(file.name)}.jpg`);
     if (smaller.file.size > maxBytes) continue;
     const why = file.size > maxBytes ? `${maxBytes.toLocaleString("en")} bytes` : `${maxPixels / 1e6} megapixels`;
-    const note = `${file.name} was larger than the ${why} that the service takes: it is sent at ${across} x ${down} pixels.`;
+    const read = engine.remote ? "that the service takes: it is sent" : "that fit into a browser: it is read";
+    const note = `${file.name} was larger than the ${why} ${read} at ${across} x ${down} pixels.`;
     return { ...smaller, image: smaller.image.transferToImageBitmap(), note };
   }
 }

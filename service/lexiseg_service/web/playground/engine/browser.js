@@ -11,7 +11,7 @@ let last = 0;
 worker.onmessage = ({ data: { id, answer, problem } }) => {
   const one = waiting.get(id);
   waiting.delete(id);
-  if (problem) one?.reject(new Problem(422, problem.type, problem.detail));
+  if (problem) one?.reject(new Problem(problem.type === "unreachable" ? 0 : 422, problem.type, problem.detail));
   else one?.resolve(answer);
 };
 worker.onerror = () => {
@@ -34,8 +34,18 @@ function ask(act, args, signal) {
 
 /** Cards of the models, once everything is here that a first question needs. */
 export async function describe() {
-  await navigator.serviceWorker?.register("./offline.js").then(() => navigator.serviceWorker.ready, () => null); // as in private windows
+  await keepOffline().catch(() => null); // as in private windows
   return ask("describe", []);
+}
+
+/** All files, so that they are fetched once; when that fails, each is fetched as it is needed. */
+async function keepOffline() {
+  const { installing } = await navigator.serviceWorker.register("./offline.js");
+  await new Promise((ended) => {
+    const look = () => (!installing || ["activated", "redundant"].includes(installing.state)) && ended();
+    installing?.addEventListener("statechange", look);
+    look();
+  });
 }
 
 export function segment(picture, question, signal) {

@@ -29,7 +29,7 @@ async function answer(id, act, args) {
     port.postMessage({ id, answer: await acts[act](...args) });
   } catch (error) {
     const full = error instanceof RangeError || /memory|allocat/i.test(error.message);
-    const refusal = full && !(error instanceof Refusal) ? new Refusal("memory", "There is too little memory for this picture: close other tabs, or take a smaller one.") : error;
+    const refusal = full && !(error instanceof Refusal) ? new Refusal("memory", "There is too little memory here: close other tabs, or take a smaller picture.") : error;
     port.postMessage({ id, problem: { type: refusal.type ?? "fault", detail: refusal.message } });
   }
 }
@@ -43,10 +43,10 @@ async function describe() {
 
 async function loaded() {
   if (typeof WebAssembly === "undefined") throw new Refusal("no-webassembly", "This browser has no WebAssembly, which the page needs to find things by itself.");
+  const [rules, words, content, { names: stuff }] = await Promise.all(["model.json", "words.json", "words.bin", "stuff.json"].map(load));
   Ort = await import(new URL("ort.wasm.min.mjs", root).href);
   Ort.env.wasm.numThreads = port.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
   Ort.env.wasm.wasmPaths = root.href;
-  const [rules, words, content, { names: stuff }] = await Promise.all(["model.json", "words.json", "words.bin", "stuff.json"].map(load));
   rules.stuff = stuff;
   await Promise.all(["image", "scores"].map(sessionOf));
   return { rules, read: readerOf(rules, words, content, { run, load }) };

@@ -1,0 +1,168 @@
+"""One list of actions for the engine of a server and for that of the browser, with threads and without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.http_server import serving_files
+from tests.integration.playground.asking import add, choose, expect_result, place, segments
+from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.server import Server
+
+pytestmark = pytest.mark.slow
+
+ENGINES = ["server", "browser", "browser with threads"]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def shown(request: pytest.FixtureRequest, browser: Browser, server: Server) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1400, "height": 820})
+    context.set_default_timeout(PATIENCE)
+    with ExitStack() as stack:
+        url = server.url
+        if request.param != "server":
+            url = stack.enter_context(serving_files(request.getfixturevalue("folder"))) + "/site/"
+        page = opened(context, url)
+        if request.param == "browser with threads":
+            page.reload()  # the service worker isolates it now
+            page.locator("body[data-ready]").wait_for()
+        assert page.evaluate("crossOriginIsolated") == (request.param == "browser with threads")
+        yield page
+        context.close()
+
+
+@pytest.fixture
+def page(shown: Page) -> Page:
+    """The photograph, no words, and all scores."""
+    while shown.locator("#chips button").count():
+        shown.locator("#chips button").last.click()
+    shown.fill("#threshold", "0")
+    choose(shown)
+    expect_result(shown, "Type a word")
+    return shown
+
+
+def test_a_picture_and_words_give_masks(page: Page) -> None:
+    add(page, "sky", "tree|trees", "toothbrush")
+
+    expect_result(page, "Found sky, tree")
+    expect_result(page, "Not found: toothbrush")
+    expect(page.locator("#chips li.absent")).to_contain_text("toothbrush")
+    page.locator("#canvas[data-painted]").wait_for()
+    page.mouse.move(*place(page, 320, 20))
+    expect(page.locator("#hover")).to_contain_text("sky")
+
+
+def test_what_lies_under_a_pointer_that_rests_is_named_when_the_answer_comes(page: Page) -> None:
+    page.mouse.move(*place(page, 320, 20))
+    add(page, "sky")
+
+    expect(page.locator("#hover")).to_contain_text("sky")
+    page.locator("#chips button").click()
+    expect(page.locator("#hover")).to_be_empty()
+
+
+def test_a_click_cuts_out_an_object_and_undo_takes_it_back(page: Page) -> None:
+    page.mouse.click(*place(page, 200, 290))
+
+    expect_result(page, "Cut out 1 object")
+    page.click("#next")
+    page.mouse.click(*place(page, 560, 330))
+    expect_result(page, "Cut out 2 objects")
+    page.click("#undo")
+    expect_result(page, "Cut out 1 object")
+    page.click("#clear")
+    expect_result(page, "Type a word")
+
+
+def test_a_dragged_box_is_labelled_with_the_words(page: Page) -> None:
+    add(page, "building", "sky")
+    expect_result(page, "Found building, sky")
+    page.mouse.move(*place(page, 360, 10))
+    page.mouse.down()
+    page.mouse.move(*place(page, 630, 130), steps=4)
+    page.mouse.up()
+
+    expect_result(page, "Cut out 1 object")
+    expect_result(page, "Found building, sky")
+    expect(segments(page)).to_have_count(3)
+    expect(segments(page).first).to_contain_text("sky")
+
+
+def test_a_segment_of_a_word_is_corrected_and_keeps_its_label(page: Page) -> None:
+    add(page, "sky", "building")
+    expect_result(page, "Found sky, building")
+    line = segments(page).nth(1).locator(".share")
+    before = line.text_content() or ""
+    page.get_by_role("button", name="Correct building").click()
+    expect(page.locator("#correcting")).to_contain_text("Correcting building")
+
+    page.mouse.click(*place(page, 560, 330))  # the trees
+
+    expect(line).not_to_have_text(before)
+    expect(segments(page)).to_have_count(2)
+    expect(segments(page).nth(1)).to_contain_text("building")
+    share = (line.text_content() or "").split("·")[1]
+    add(page, "toothbrush")  # the words are asked again; the correction stays
+    expect_result(page, "Not found: toothbrush")
+    expect(line).to_contain_text(share)
+    page.get_by_role("button", name="Remove last correction").click()
+    expect(line).not_to_contain_text(share)
+    page.get_by_role("button", name="Done").click()
+    expect(page.locator("#correcting")).to_be_hidden()
+
+
+def test_all_of_it_by_the_keyboard(page: Page) -> None:
+    expect_result(page, "Type a word")
+    page.focus("#canvas")
+    for key in ("ArrowLeft", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    expect_result(page, "Cut out 1 object")
+    page.keyboard.press("Escape")
+    expect_result(page, "Type a word")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("b")
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("b")
+
+    expect_result(page, "Cut out 1 object")
+
+
+def test_the_least_score_acts_without_asking_again(page: Page) -> None:
+    add(page, "sky", "building")
+    expect_result(page, "Found sky, building")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.fill("#threshold", "1")
+
+    expect(page.locator("#segments li.low")).to_have_count(segments(page).count())
+    assert asked == []
+
+
+def test_a_word_of_another_language_is_warned_of(page: Page) -> None:
+    add(page, "sky", "Hund")
+
+    expect(page.locator("#warnings li")).to_contain_text("'Hund' does not look like an English word")
+
+
+def test_a_resting_pointer_shows_what_a_click_would_cut_out(page: Page) -> None:
+    page.mouse.move(*place(page, 200, 290))
+
+    page.locator("#canvas[data-outlined]").wait_for()
+
+
+def test_a_threshold_from_marks_drops_a_segment(page: Page) -> None:
+    add(page, "sky", "building")
+    expect_result(page, "Found sky, building")
+    page.get_by_role("button", name="wrong: building").click()
+
+    page.get_by_role("button", name="Apply").click()
+
+    expect_result(page, "Not found: building")
