@@ -50,6 +50,17 @@ async def test_a_browser_without_a_key_can_open_every_file() -> None:
             assert answer.headers["content-type"].partition(";")[0] == kinds[suffix]
 
 
+@pytest.mark.parametrize("path", ["/", "/playground/main.js"])
+async def test_files_are_compressed(client: httpx.AsyncClient, path: str) -> None:
+    plain = await client.get(path, headers={"accept-encoding": "identity"})
+    packed = await client.get(path, headers={"accept-encoding": "gzip, br"})
+
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.content == plain.content
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"])
+
+
 async def test_a_file_that_a_browser_has_is_not_sent_again(client: httpx.AsyncClient) -> None:
     first = await client.get("/playground/main.js")
 

@@ -37,8 +37,12 @@ async function answer(id, act, args) {
 const acts = { describe, segment, prompt };
 
 async function describe() {
-  ready ??= loaded();
-  return { models: [(await ready).rules.card], vocabularies: [] };
+  return { models: [(await prepared()).rules.card], vocabularies: [] };
+}
+
+/** Rules and words; a question may come before they are here. */
+function prepared() {
+  return (ready ??= loaded());
 }
 
 async function loaded() {
@@ -95,7 +99,7 @@ async function pictureOf({ key, file }) {
 }
 
 async function opened(file) {
-  const { rules } = await ready;
+  const { rules } = await prepared();
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
@@ -184,7 +188,7 @@ function halved(planes, tile) {
 
 async function segment(picture, question) {
   const began = performance.now();
-  const { rules, read } = await ready;
+  const { rules, read } = await prepared();
   const view = await pictureOf(picture);
   if (question.task === "everything") return told(view, began, await everything(view, question));
   const bank = await bankOf(rules, question, read);
@@ -201,7 +205,7 @@ async function scoresOf({ features: { pixels, image, cells } }, { vectors, level
 
 async function prompt(picture, question) {
   const began = performance.now();
-  const { rules } = await ready;
+  const { rules } = await prepared();
   const view = await pictureOf(picture);
   const masks = [];
   for (const [index, one] of question.prompts.entries()) masks.push({ prompt_index: index, mask_index: 0, ...(await cutOut(rules, view, one, run)) });
