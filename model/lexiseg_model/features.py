@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,11 +106,6 @@ class Features:
     @property
     def nbytes(self) -> int:
         return self._own_bytes + self.derived.nbytes
-
-    @cached_property
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The tensors as numpy views of the same memory; only for features on the CPU."""
-        return {name: tensor.numpy() for name, tensor in self.tensors.items()}
 
     @cached_property
     def _own_bytes(self) -> int:

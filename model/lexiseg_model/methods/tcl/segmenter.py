@@ -1,8 +1,7 @@
 """`tcl` as a Segmenter: sliding windows, TCL's masks for any texts, its refinement and background threshold.
 
 Features of an image (`Features.tensors`): `grounder` [N, D, h/4, w/4] and `clip_embedding` [N, D, h/16, w/16] of each
-window, padded and not normalised, and `guide` uint8 [3, H, W], the canvas. `intermediates`, `similarities` and `masks`
-expose the steps for tests against the published implementation.
+window, padded and not normalised, and `guide` uint8 [3, H, W], the canvas.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
@@ -76,25 +73,6 @@ class TclSegmenter(ClipSegmenter):
         tensors = {"grounder": grounder.clone(), "clip_embedding": clip_embedding.clone()}
         return Features(plan.size, tensors | {"guide": windowed.canvas_of(plan)}, windowed.layout_of(plan))
 
-    @torch.inference_mode()
-    def intermediates(self, tiles: NDArray[np.uint8]) -> dict[str, Tensor]:
-        """The steps of the image pass of tiles [N, 3, s, t], sides padded to whole patches, by name.
-
-        `feature0` [N, 1 + h * w, width] output of CLIP's second-last block, CLS first; `dense` [N, width, h, w]
-        value-only last block before its norm; `clip_embedding` [N, D, h, w] and `grounder` [N, D, 4h, 4w], not
-        normalised; `image_embedding` [N, D] of CLIP's class token by normal attention, not normalised.
-        """
-        images = self._images(torch.from_numpy(tiles).to(self._execution.device))
-        tokens = self._network.tokens(images)
-        dense = self._network.dense(tokens)
-        return {
-            "feature0": tokens.tokens,
-            "dense": dense,
-            "clip_embedding": self._network.clip_embedding(dense),
-            "grounder": self._network.grounder(*tokens),
-            "image_embedding": self._network.image_embedding(images),
-        }
-
     # vocabulary side
 
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
@@ -147,11 +125,6 @@ class TclSegmenter(ClipSegmenter):
                 yield bank.best_of_texts(pixels[0])
 
         return windowed.merge(of_windows(), layout, self._execution.precision)
-
-    @torch.inference_mode()
-    def similarities(self, features: Features, bank: TextBank) -> Tensor:
-        """Cosine [N, T, h/4, w/4] of the grounder's embedding and the bank's vectors, for each padded window."""
-        return blend.similarity(features.tensors["grounder"], F.normalize(bank.vectors, dim=1, eps=EPSILON))
 
     def _windows(self, features: Features, layout: Layout, padding: Padding) -> Iterator[tuple[ImageMaps, Tensor]]:
         """Each window's maps and its guide [1, 3, h/4, w/4]."""

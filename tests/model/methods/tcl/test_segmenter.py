@@ -62,14 +62,6 @@ def photograph(height: int, width: int) -> NDArray[np.uint8]:
 # the authors' outputs
 
 
-@pytest.mark.parametrize("tag", ["224", "288x352"])
-def test_pixel_text_similarities_equal_the_reference(tag: str) -> None:
-    step = 1 if tag == "224" else 2
-    ours = segmenter().similarities(features(tag), bank())[0, :, ::step, ::step]
-
-    assert_close(ours, f"similarity_{tag}", SIMILARITY_TOLERANCE)
-
-
 @pytest.mark.parametrize("name", [name for name in golden.reference() if name.startswith("mask_")])
 def test_masks_with_and_without_blend_and_refinement_equal_the_reference(name: str) -> None:
     _, tag, blend, refined = name.split("_")
