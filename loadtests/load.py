@@ -18,7 +18,6 @@ VOCABULARY = "ade20k"  # 150 names, in an order that begins with the commonest
 FRAMES = 60
 DEFAULT_HOST = "http://localhost:8000"
 SEEDS = 1_000_000  # of one process: no two of them send the same photographs
-NEEDED = ("repeat", "prompts", "check", "fps", "frames", "drop", "grpc", "api_key", "images", "streams", "wait")
 ASKED = ("shape", "num_users", "run_time", "repeat", "prompts", "check", "streams", "fps", "frames", "drop", "images")
 
 

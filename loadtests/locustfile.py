@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gevent
 import grpc.experimental.gevent
 from locust import LoadTestShape, events
 from locust.argument_parser import LocustArgumentParser
@@ -17,8 +18,9 @@ from locust.env import Environment
 from locust.runners import DistributedRunner, WorkerRunner
 
 from lexiseg_client import LexisegError
-from loadtests import report, team
+from loadtests import report
 from loadtests.load import ASKED, LOAD
+from loadtests.report import Checked
 from loadtests.rest_user import RestUser
 from loadtests.shapes import SHAPES, stage_at
 from loadtests.video_user import VideoUser
@@ -26,7 +28,7 @@ from loadtests.video_user import VideoUser
 # locust has made the standard library wait in greenlets; gRPC's own waiting must follow, before its first channel.
 grpc.experimental.gevent.init_gevent()
 
-__all__ = ["RestUser", "Shape", "VideoUser", "team"]
+__all__ = ["RestUser", "Shape", "VideoUser"]
 
 SECONDS = 60.0  # of a load without --run-time
 
@@ -87,12 +89,34 @@ def begin(environment: Environment, **_: Any) -> None:
     """Photographs and class lists, before the clock starts; without a service there is no load."""
     options = environment.parsed_options
     assert options is not None
-    if isinstance(environment.runner, DistributedRunner):  # its workers do, when the master says so
+    if isinstance(environment.runner, DistributedRunner):  # its workers do, when they hear of the options
         return
     try:
         LOAD.begin(environment.host or "", options)
     except (LexisegError, OSError) as error:
         sys.exit(f"no load: {error}")
+
+
+@events.test_start.add_listener
+def join(environment: Environment, **_: Any) -> None:
+    """A worker: the same, with the master's options; in a thread, for heartbeats go on."""
+    worker, options = environment.runner, environment.parsed_options
+    if isinstance(worker, WorkerRunner):
+        asked = environment.host or "", options, worker.worker_index
+        gevent.get_hub().threadpool.apply(LOAD.begin, asked)
+
+
+@events.report_to_master.add_listener
+def report_checks(data: dict[str, Any], **_: Any) -> None:
+    """Of a worker, since it did so last."""
+    data["checked"] = LOAD.checked.answers, LOAD.checked.wrong
+    LOAD.checked = Checked()
+
+
+@events.worker_report.add_listener
+def add_checks(data: dict[str, Any], **_: Any) -> None:
+    """At the master, of one of its workers."""
+    LOAD.checked.add(*data.get("checked", (0, 0)))
 
 
 @events.quitting.add_listener

@@ -87,17 +87,3 @@ def test_a_load_of_several_processes_is_one_report(tmp_path: Path) -> None:
     assert sum(row["failures"] for row in report["requests"]) == 0
     assert report["checked"]["answers"] >= counts["/segment"]
     assert report["checked"]["wrong"] == 0
-
-
-def test_workers_without_a_service_end_the_load(tmp_path: Path) -> None:
-    locust = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--loglevel", "WARNING"]
-    port = str(free_port())
-    of_master = ["--master", "--master-bind-port", port, "--expect-workers", "1", "--headless", "--only-summary"]
-    of_master += ["--users", "1", "--run-time", "1s", "--host", "http://127.0.0.1:9", "--wait", "0.2"]
-    of_worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", port]
-    with subprocess.Popen([*locust, *of_worker], cwd=ROOT) as worker:
-        master = subprocess.run([*locust, *of_master], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
-        worker.wait(LIMIT)
-
-    assert master.returncode == 1
-    assert "no load: the server did not become ready: no server answers at http://127.0.0.1:9" in master.stderr
