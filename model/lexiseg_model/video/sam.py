@@ -74,10 +74,28 @@ class PromptHead:
         for place, prompt in enumerate(prompts):
             if not prompt.points and prompt.box is None and prompt.mask is None:
                 raise OptionError(f"prompt {place} has neither points nor a box")
-        levels = self._levels(features)
-        embeddings = [*levels[:-1], levels[-1] + self.model.no_memory_embedding.view(1, -1, 1, 1)]
-        places = self.model.get_image_wide_positional_embeddings()
+        embeddings, places = self.embeddings(features)
         return [self._masks(embeddings, places, prompt, features.size) for prompt in prompts]
+
+    def embeddings(self, features: Features) -> tuple[list[Tensor], Tensor]:
+        """What the mask decoder reads of an image without memory: maps, finest first, and positions."""
+        levels = self._levels(features)
+        maps = [*levels[:-1], levels[-1] + self.model.no_memory_embedding.view(1, -1, 1, 1)]
+        return maps, self.model.get_image_wide_positional_embeddings()
+
+    def decoded(
+        self, embeddings: list[Tensor], places: Tensor, sparse: Tensor, dense: Tensor, *, multimask: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Masks [1, P, M, h, w] of P encoded prompts, logits, and their estimated IoU [1, P, M]."""
+        masks, quality, _, _ = self.model.mask_decoder(
+            image_embeddings=embeddings[-1],
+            image_positional_embeddings=places,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+            high_resolution_features=embeddings[:-1],
+        )
+        return masks, quality
 
     def _masks(self, embeddings: list[Tensor], places: Tensor, prompt: Prompt, size: tuple[int, int]) -> PromptMasks:
         points, labels = self.points(prompt, size)
@@ -88,14 +106,7 @@ class PromptHead:
         sparse, dense = self.model.prompt_encoder(
             None if alone else points, None if alone else labels, box, self._mask_logits(prompt)
         )
-        masks, quality, _, _ = self.model.mask_decoder(
-            image_embeddings=embeddings[-1],
-            image_positional_embeddings=places,
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=prompt.is_lone_click,
-            high_resolution_features=embeddings[:-1],
-        )
+        masks, quality = self.decoded(embeddings, places, sparse, dense, multimask=prompt.is_lone_click)
         best = quality[0, 0].argsort(descending=True)
         return PromptMasks(masks[0, 0][best], quality[0, 0][best].clamp(0, 1))
 

@@ -28,6 +28,7 @@ class Model(NamedTuple):
 
     load: Callable[[Precision], Segmenter]
     masks: bool = False  # proposes masks, and says what any masks show
+    proposes: bool = False  # masks without a meaning; tests of its own look at them
     prompts: bool = False
     examples: bool = False  # takes classes by example
     fuses: bool = False  # words and examples of a class, in each picture
@@ -50,7 +51,7 @@ MODELS: dict[str, Model] = {
     "s_seg_plus": Model(s_seg_plus.segmenter),
     "tipsv2": Model(tipsv2.segmenter, examples=True, fuses=True),
     "radseg": Model(radseg.segmenter, examples=True, fuses=True),
-    "sam2": Model(sam2.segmenter, prompts=True, words=False),
+    "sam2": Model(sam2.segmenter, proposes=True, prompts=True, words=False),
     "sam3": Model(sam3.segmenter, prompts=True, own_examples=True),
 }
 

@@ -20,7 +20,7 @@ proposing = asked_of(lambda model: model.masks)
 promptable = asked_of(lambda model: model.prompts)
 
 
-@asked_of(lambda model: not model.masks and not (model.prompts and model.words))
+@asked_of(lambda model: not (model.masks or model.proposes) and not (model.prompts and model.words))
 def test_a_model_without_masks_names_none_either_and_its_card_does_not_count_on_them(
     segmenter: Segmenter, features: Features, bank: TextBank
 ) -> None:

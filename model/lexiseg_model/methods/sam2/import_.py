@@ -31,6 +31,7 @@ class Sam2Settings(BaseModel):
     side: int = Field(gt=0, description="of the network's input in pixels; pictures are brought to this square")
     mean: tuple[float, float, float] = Field(description="of colours in 0..1")
     std: tuple[float, float, float] = Field(description="of colours in 0..1")
+    grid: int = Field(32, ge=1, le=64, description="points along a side, for everything")
 
 
 class Options(ImportOptions):

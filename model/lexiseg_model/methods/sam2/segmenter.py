@@ -19,9 +19,10 @@ from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, kind_of, read
-from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.segmenter import PromptMasks, Proposals, Segmenter
 from lexiseg_model.types import ModelCard, Prompt
 from lexiseg_model.video.sam import LEVELS, PromptHead, SamMemory, square_plan
+from lexiseg_model.video.sam_grid import Grid, everything
 
 # Of the hub's repository; the first of each group that is there.
 FILES = (("config.json",), ("model.safetensors",), ("preprocessor_config.json", "processor_config.json"))
@@ -69,6 +70,9 @@ class Sam2Segmenter(Segmenter):
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Three masks for a lone click, and one for any other prompt."""
         return self._head.prompt(features, prompts)
+
+    def propose(self, features: Features) -> Proposals:
+        return features.derived.once("proposals", lambda: everything(self._head, features, Grid(self.settings.grid)))
 
     def object_memory(self) -> SamMemory:
         """An empty memory for the objects of one stream."""
