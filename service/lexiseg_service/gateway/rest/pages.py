@@ -6,7 +6,9 @@ All files are installed with the package; the pages load nothing from other host
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
+import hashlib
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -32,12 +34,15 @@ SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text
 # Paths that need no API key: a browser cannot send one with a page.
 PATHS = frozenset(
     {"/", *PHOTOGRAPHS, DOCS, "/openapi.json", f"{DOCS}/assets/docs.js"}
-    | {f"/playground/{name}" for name in (*SCRIPTS, *EXAMPLES, "style.css")}
+    | {f"/playground/{name}" for name in (*SCRIPTS, *EXAMPLES)}
     | {f"{DOCS}/assets/{name}" for name in SWAGGER_UI}
 )
+# Written into the page: one request less before a visitor sees it.
+_STYLE = (PLAYGROUND / "style.css").read_text(encoding="utf-8")
+_STYLE_HASH = "sha256-" + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 # Pictures are drawn on canvases; no text of a request is written into the page as HTML.
 PLAYGROUND_POLICY = (
-    "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    f"default-src 'none'; script-src 'self'; worker-src 'self'; style-src '{_STYLE_HASH}'; img-src 'self' data: blob:; "
     "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # Swagger UI sets inline styles and draws its icons from data: URLs.
@@ -54,10 +59,11 @@ PLAYGROUND_HEADERS = {
 ONE_DAY = {"Cache-Control": "public, max-age=86400"}
 
 FILES = StaticFiles(directory=WEB)
-# What fills the menus comes beside the scripts.
-PRELOADS = ", ".join(f"</v1/{name}>; rel=preload; as=fetch; crossorigin" for name in ("models", "vocabularies"))
+MENUS = ("/v1/models", "/v1/vocabularies")
+PRELOADS = "".join(f'<link rel="preload" as="fetch" crossorigin href="{path}">' for path in MENUS)
 
-_INDEX = (PLAYGROUND / "index.html").read_text(encoding="utf-8")
+_STYLE_LINK = '<link rel="stylesheet" href="playground/style.css">'
+_INDEX = (PLAYGROUND / "index.html").read_text(encoding="utf-8").replace(_STYLE_LINK, f"<style>{_STYLE}</style>")
 
 router = APIRouter(include_in_schema=False)
 
@@ -96,10 +102,10 @@ async def playground_page(request: Request) -> Response:
     settings = request.app.state.settings
     limits = settings.limits
     page = _INDEX.replace("{max_bytes}", str(limits.max_image_bytes)).replace("{max_pixels}", str(limits.max_pixels))
-    has_keys = settings.api_keys or settings.api_keys_file  # which browsers cannot send with what is preloaded
-    headers = PLAYGROUND_HEADERS if has_keys else {**PLAYGROUND_HEADERS, "Link": PRELOADS}
-    packed = gzip.compress(page.encode(), mtime=0)
-    return _packed(request, Response(page, media_type="text/html", headers=headers), packed)
+    if not settings.api_keys and not settings.api_keys_file:  # browsers cannot send a key with what is preloaded
+        page = page.replace("</head>", f"{PRELOADS}</head>")  # after the scripts
+    response = Response(page, media_type="text/html", headers=PLAYGROUND_HEADERS)
+    return _packed(request, response, gzip.compress(page.encode(), mtime=0))
 
 
 def _packed(request: Request, response: Response, packed: bytes) -> Response:
@@ -145,7 +151,6 @@ for _name in EXAMPLES:
     _serve(f"/playground/{_name}", PLAYGROUND / _name, "image/webp", ONE_DAY)
 for _name in SCRIPTS:
     _serve(f"/playground/{_name}", PLAYGROUND / _name, "text/javascript", PLAYGROUND_HEADERS)
-_serve("/playground/style.css", PLAYGROUND / "style.css", "text/css", PLAYGROUND_HEADERS)
 _serve(f"{DOCS}/assets/docs.js", WEB / "docs.js", "text/javascript", {"Cache-Control": "no-cache"})
 for _name, _type in SWAGGER_UI.items():
     _serve(f"{DOCS}/assets/{_name}", _swagger_ui() / _name, _type, ONE_DAY)

@@ -1,8 +1,7 @@
 // The answer: painted by the worker, listed, summed up in a line, named under the pointer; marks of right and wrong.
 
 import { put, tagged } from "./engine/server.js";
-import { $, button, colourOf, element, entryOf, happened, kept, page, refill, state, subject, swatch, takesPrompts, tell } from "./page.js";
-import { refusal } from "./problem.js";
+import { $, button, colourOf, element, entryOf, happened, kept, page, refill, refusal, state, subject, swatch, takesPrompts, tell } from "./page.js";
 
 const MAX_NAMES = 8; // in the line of results
 const PATTERNS = 3; // plain, stripes and dots

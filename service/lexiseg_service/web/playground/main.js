@@ -3,8 +3,7 @@
 import { calibrateWith, segmentAt, showOn } from "./answer.js";
 import * as engine from "./engine/server.js";
 import { keepKey, key } from "./engine/server.js";
-import { $, baseName, card, happened, jpegOf, manner, page, state, tasks, tell } from "./page.js";
-import { Problem, wordsOf } from "./problem.js";
+import { $, baseName, card, happened, jpegOf, manner, page, Problem, state, tasks, tell, wordsOf } from "./page.js";
 import { addWords, previewOn, promptOn, refuse } from "./question.js";
 import { View } from "./view.js";
 

@@ -2,8 +2,10 @@
 
 import { segmentAt } from "./answer.js";
 import * as engine from "./engine/server.js";
-import { $, button, element, happened, kept, manner, page, promptsQuestion, question, state, swatch, takesPrompts, tell, wordsQuestion } from "./page.js";
-import { patiently, Problem, withdraw, wordsOf } from "./problem.js";
+import {
+  $, button, element, happened, kept, manner, page, patiently, Problem, promptsQuestion, question, state, swatch, takesPrompts,
+  tell, withdraw, wordsOf, wordsQuestion,
+} from "./page.js";
 
 const TYPING_PAUSE = 250; // milliseconds after the last change of words; a click or a box is asked about at once
 

@@ -3,8 +3,7 @@
 
 import * as engine from "./engine/server.js";
 import { post, put, remove } from "./engine/server.js";
-import { $, baseName, button, element, happened, jpegOf, manner, named, page, refill, state, swatch, takesPrompts, tell, wordsQuestion } from "./page.js";
-import { Problem } from "./problem.js";
+import { $, baseName, button, element, happened, jpegOf, manner, named, page, Problem, refill, state, swatch, takesPrompts, tell, wordsQuestion } from "./page.js";
 import { asking, combined, inTurn, stop as stopAsking } from "./question.js";
 
 const MAX_SIDE = 1280; // pixels of the longer side that is sent

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.gateway.rest.pages import DOCS_POLICY, PATHS, PLAYGROUND, PLAYGROUND_POLICY, SCRIPTS
+from lexiseg_service.gateway.rest.pages import DOCS_POLICY, MENUS, PATHS, PLAYGROUND, PLAYGROUND_POLICY, SCRIPTS
 from tests.service.gateway.serving import serving
 
 
@@ -20,13 +20,15 @@ async def test_a_page_loads_only_our_own_files(client: httpx.AsyncClient, path: 
 
     assert page.headers["content-type"].startswith("text/html")
     assert page.headers["content-security-policy"] == policy
-    assert set(re.findall(r'(?:src|href)="/?([^":]*)"', page.text)) <= {path.removeprefix("/") for path in PATHS}
+    assert set(re.findall(r'(?:src|href)="/?([^":]*)"', page.text)) <= {
+        path.removeprefix("/") for path in {*PATHS, *MENUS}
+    }
     assert not re.search(r"https?:", policy)
 
 
 def test_every_file_of_the_playground_is_served_and_loads_only_such_files() -> None:
     served = {path.removeprefix("/playground/") for path in PATHS}
-    assert {path.name for path in PLAYGROUND.iterdir() if path.is_file()} - served == {"index.html"}
+    assert {path.name for path in PLAYGROUND.iterdir() if path.is_file()} - served == {"index.html", "style.css"}
     for script in SCRIPTS:
         text = (PLAYGROUND / script).read_text()
         assert not re.search(r"https?://", text), script

@@ -1,6 +1,6 @@
 // The engine in this browser: a worker answers, and nothing leaves the page.
 
-import { Problem } from "../problem.js";
+import { Problem } from "../page.js";
 
 export const remote = false;
 

@@ -1,8 +1,7 @@
 // The engine on a server, over REST: a picture is sent once and asked about by its id afterwards. `lexiseg site` writes the
 // browser's own in its place where all of it is imported as `engine`.
 
-import { tell } from "../page.js";
-import { Problem } from "../problem.js";
+import { Problem, tell } from "../page.js";
 
 const KEY = "lexiseg-key";
 const JSON_TYPE = { "content-type": "application/json" };
