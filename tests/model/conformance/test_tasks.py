@@ -104,4 +104,4 @@ def test_every_method_is_asked() -> None:
     """A method has a line in `models.py`."""
     (folder,) = methods.__path__
 
-    assert {module.parent.name for module in Path(folder).glob("*/segmenter.py")} == MODELS.keys() - {"stand-in"}
+    assert {module.parent.name for module in Path(folder).glob("*/segmenter.py")} <= MODELS.keys()
