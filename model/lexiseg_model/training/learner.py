@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
+from torch.utils.checkpoint import checkpoint
 
 from lexiseg_model.device import inference_dtype
 from lexiseg_model.errors import RecipeError, WeightsError
@@ -18,7 +21,7 @@ from lexiseg_model.training.checkpoints import kept_random
 from lexiseg_model.training.distributed import average_gradients, largest, share_weights, world_size
 from lexiseg_model.training.recipe import DecayRule, Numbers, RunRecipe
 
-NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, nn.modules.instancenorm._InstanceNorm)
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -90,6 +93,26 @@ def number_type(name: Numbers, device: torch.device) -> torch.dtype:
     return inference_dtype(device) if name == "auto" else getattr(torch, name)
 
 
+def recompute(network: nn.Module, parts: Iterable[str]) -> None:
+    """Let parts of a network keep no activations: the backward pass computes them again.
+
+    Args:
+        network: changed in place.
+        parts: names of submodules; of a list or a sequence each member by itself.
+
+    Raises:
+        RecipeError: there is no such part, or it has batch norms, whose statistics would count twice.
+    """
+    modules = dict(network.named_modules())
+    for name in parts:
+        if (part := modules.get(name)) is None:
+            raise RecipeError(f"recompute: the network has no part {name}")
+        if any(isinstance(each, _BatchNorm) for each in part.modules()):
+            raise RecipeError(f"recompute: {name} has batch norms, whose statistics would count twice")
+        for each in part.children() if isinstance(part, (nn.ModuleList, nn.Sequential)) else [part]:
+            each.forward = partial(checkpoint, each.forward, use_reentrant=False)
+
+
 class Learner(Generic[Network]):
     """A network with its optimiser and average. One step is `begin`, `backward` for each batch, `apply`."""
 
@@ -103,13 +126,14 @@ class Learner(Generic[Network]):
             device: where it is trained.
 
         Raises:
-            RecipeError: the network lacks a part that has a factor of the learning rate.
+            RecipeError: the network lacks a part that has a factor of the learning rate or is computed again.
         """
         self._recipe = recipe
         self._device = device
         self.dtype = number_type(recipe.precision, device)
         placed = convert_conv2d_weight_memory_format(network.to(device), torch.channels_last)
         self.network: Network = share_norms(placed)
+        recompute(self.network, recipe.recompute)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items() if kept(name)}
         self.groups = groups(self.network, recipe.decay_rule, recipe.rate_factors)
         self.optimizer = optimiser(recipe, self.network, self.groups)

@@ -97,7 +97,7 @@ class RunRecipe(BaseModel):
     may_differ: ClassVar[frozenset[str]] = frozenset(
         {*BUDGETS, "recipe", "licence", "decay_steps", "decay_share", "slice_minutes", "out", "packs", "cells", "texts"}
         | {"device", "workers", "checkpoint_minutes", "checkpoint_steps", "log_steps", "trackers", "nonfinite_limit"}
-        | {"models_dir", "samples", "micro_batch"}
+        | {"models_dir", "samples", "micro_batch", "recompute"}
     )
 
     recipe: str = Field("", description="name of the recipe that these values were laid over")
@@ -119,6 +119,7 @@ class RunRecipe(BaseModel):
     micro_batch: int | None = Field(
         None, ge=1, description="most examples in one forward pass of a process; more are accumulated"
     )
+    recompute: tuple[str, ...] = Field((), description="parts of the network, as blocks, that keep no activations")
     precision: Numbers = Field("auto", description="of autocast; auto: bfloat16 where the processor has it")
 
     learning_rate: float = Field(gt=0, description="the peak")

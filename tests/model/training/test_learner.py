@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lexiseg_model.errors import RecipeError
+from lexiseg_model.methods.s_seg_plus.network import Student
+from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.methods.tcl.training.losses import TclLosses
-from lexiseg_model.training.learner import groups, number_type
+from lexiseg_model.training.learner import groups, number_type, recompute
 from lexiseg_model.training.recipe import DecayRule, divide
-from lexiseg_model.training.recipes.read import read_recipe
+from lexiseg_model.training.recipes.read import read_as, read_recipe
 from lexiseg_model.training.schedule import Budget, Reached, Schedule
+from tests.model.methods.s_seg_plus.small import CLASSES, NETWORK
 from tests.model.methods.tcl.small import small_network
 from tests.model.training.toy import ToyNetwork, recipe_for
 
@@ -182,3 +185,52 @@ def test_ablation_recipes_of_tcl_differ_only_in_their_losses(name: str, without:
     assert differing == {"recipe", "out", "loss"}
     assert losses == without
     assert all(ablated["loss"][key] == 0 for key in without)
+
+
+def test_parts_that_are_computed_again_keep_less_and_have_the_same_gradients() -> None:
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+    def backward(*parts: str) -> tuple[int, list[Tensor]]:
+        torch.manual_seed(0)
+        network = Student(NETWORK.model_copy(update={"classes": CLASSES, "drop_path": 0.3})).train()
+        recompute(network, parts)
+        kept: list[int] = []
+
+        def keep(held: Tensor) -> Tensor:
+            kept.append(held.nbytes)
+            return held
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda held: held):
+            loss = network(images).square().mean()
+        loss.backward()
+        return sum(kept), [each.grad for each in network.parameters() if each.grad is not None]
+
+    (whole, gradients), (less, again) = backward(), backward("backbone.model.blocks")
+
+    assert less < 0.7 * whole
+    assert all(torch.equal(*pair) for pair in zip(gradients, again, strict=True))
+
+
+def test_parts_that_cannot_be_computed_again_are_named() -> None:
+    with pytest.raises(RecipeError, match="recompute: the network has no part blocks"):
+        recompute(ToyNetwork(), ["first", "blocks"])
+    with pytest.raises(RecipeError, match="recompute: norm has batch norms, whose statistics would count twice"):
+        recompute(ToyNetwork(), ["norm"])
+
+
+def test_the_student_of_s_seg_has_mmsegs_layer_decay() -> None:
+    recipe = read_as(StudentRecipe, "s-seg-plus")
+    with torch.device("meta"):
+        network = Student(recipe.network.model_copy(update={"classes": CLASSES}))
+
+    sorted_in = groups(network, recipe.decay_rule, recipe.rate_factors)
+
+    rates = {name: group.factor for group in sorted_in for name in group.names}
+    depth = 12
+    for block in range(depth):
+        assert rates[f"backbone.model.blocks.{block}.mlp.fc1.weight"] == pytest.approx(
+            0.65 ** (depth - block), abs=1e-5
+        )
+    assert rates["backbone.model.pos_embed"] == pytest.approx(0.65 ** (depth + 1), abs=1e-5)
+    assert rates["head.classifier.weight"] == 1
+    assert (recipe.network.width, recipe.largest_gradient, recipe.last_rate) == (768, None, 0)
