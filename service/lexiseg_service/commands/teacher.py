@@ -23,8 +23,8 @@ def teacher_at(url: str) -> Iterator[Teacher]:
     with Server(url, Settings()) as server:
         server.check(None, "semantic")
 
-        def label(photograph: bytes, classes: Sequence[str]) -> Taught:
-            fields = {"classes": [*classes], "background": True, "mask": "png", "confidence": True}
+        def label(photograph: bytes, classes: Sequence[str], background: bool) -> Taught:
+            fields = {"classes": [*classes], "background": background, "mask": "png", "confidence": True}
             answer = server.segment(photograph, fields)
             scores = np.zeros(len(classes))
             for each in answer.segments:

@@ -48,9 +48,9 @@ class Taught(NamedTuple):
 
 
 class Teacher(Protocol):
-    """Labels a photograph, the content of its file, for some classes."""
+    """Labels a photograph, the content of its file, for some classes; without a background every pixel gets one."""
 
-    def __call__(self, photograph: bytes, classes: Sequence[str]) -> Taught: ...
+    def __call__(self, photograph: bytes, classes: Sequence[str], background: bool) -> Taught: ...
 
 
 class ModelTeacher:
@@ -60,10 +60,10 @@ class ModelTeacher:
         self._segmenter, self._rows = segmenter, KnownRows(segmenter)
         self._name = f"{segmenter.card.name} {segmenter.digest[:16]}"
 
-    def __call__(self, photograph: bytes, classes: Sequence[str]) -> Taught:
+    def __call__(self, photograph: bytes, classes: Sequence[str], background: bool) -> Taught:
         with Image.open(io.BytesIO(photograph)) as picture:
             features = self._segmenter.encode(np.asarray(picture.convert("RGB")))
-        vocabulary = Vocabulary(tuple(map(ClassEntry, classes)), Background())
+        vocabulary = Vocabulary(tuple(map(ClassEntry, classes)), Background() if background else None)
         answer = segment("semantic", self._segmenter, features, vocabulary, Options(keep_probability=True), self._rows)
         assert answer.probability is not None
         indices = np.array([-1, *(each.class_index for each in answer.segments)])
@@ -72,15 +72,17 @@ class ModelTeacher:
         return Taught(self._name, indices[answer.label_map], scores, answer.probability)
 
 
-def planes(taught: Taught) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """[H, W] mask values, 0 for nobody, and the probability of each in 1/255.
+def planes(taught: Taught, background: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """[H, W] mask values, and the probability of each in 1/255. No pixel is surer than its segment.
 
-    No pixel is surer than its segment. A segment that is rather not there is nobody's.
+    With a background 0 is nobody, who also gets segments that are rather not there.
     """
     scores = np.append(taught.scores, 1.0)[taught.class_map]  # the last is that of nobody, -1
-    there = scores >= LIKELY
+    there = (scores >= LIKELY) | (not background)
     shares = np.where(there, np.minimum(taught.confidence, scores), 1 - scores)
-    return np.where(there, taught.class_map + 1, 0).astype(np.uint8), np.rint(255 * shares).astype(np.uint8)
+    return np.where(there, taught.class_map + int(background), 0).astype(np.uint8), np.rint(255 * shares).astype(
+        np.uint8
+    )
 
 
 def beside_truth(
@@ -104,8 +106,14 @@ class Photographs(NamedTuple):
 
     images: list[Path]
     classes: tuple[str, ...]
+    background: bool
     masks: Path | None
     kept_apart: Path | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of mask values."""
+        return (BACKGROUND, *self.classes) if self.background else self.classes
 
     def truth(self, image: Path) -> Sample | None:
         """A photograph with its mask, if it has one."""
@@ -127,12 +135,13 @@ def read_photographs(folder: Path, classes: Sequence[str], limit: int | None) ->
         )
     if len(asked) > MAX_CLASSES or len(set(asked)) < len(asked) or BACKGROUND in asked:
         raise DatasetError(f"classes: expected at most {MAX_CLASSES} distinct names, background not among them")
-    same = listed == (BACKGROUND, *asked)
+    background = listed != asked
+    same = listed in (asked, (BACKGROUND, *asked))
     apart = same and all((folder / "val" / part).is_dir() for part in ("images", "masks"))
     count = min(limit or len(images), len(images))
     chosen = [images[place * len(images) // count] for place in range(count)]
     masks = images[0].parents[1] / "masks" if same else None
-    return Photographs(chosen, asked, masks, folder / "val" if apart else None)
+    return Photographs(chosen, asked, background, masks, folder / "val" if apart else None)
 
 
 def write_taught(
@@ -159,11 +168,11 @@ def write_taught(
         DatasetError: no photograph can be read.
     """
     target.mkdir(parents=True, exist_ok=True)
-    about = about | {"classes": [*found.classes], "apart": apart}
+    about = about | {"classes": [*found.names], "apart": apart}
     told = json.loads((target / ABOUT).read_bytes()) if (target / ABOUT).is_file() else about
     if other := [key for key, value in about.items() if told.get(key) != value]:
         raise RecipeError(f"{target} holds masks made with another {' and '.join(other)}; choose another out=")
-    replace_file(target / CLASSES, json.dumps([BACKGROUND, *found.classes], ensure_ascii=False).encode())
+    replace_file(target / CLASSES, json.dumps(found.names, ensure_ascii=False).encode())
     if found.kept_apart is not None and not (target / "val").exists():
         (target / "val").symlink_to(found.kept_apart.resolve())
     skips = Skips(target / SKIPPED)
@@ -195,7 +204,7 @@ def write_taught(
     return str(told["model"])
 
 
-def _nobody(photograph: bytes, classes: Sequence[str]) -> Taught:
+def _nobody(photograph: bytes, classes: Sequence[str], background: bool) -> Taught:
     raise AssertionError("every photograph is labelled")
 
 
@@ -208,9 +217,9 @@ def _labelled(found: Photographs, path: Path, label: Teacher) -> tuple[str, byte
     truth = found.truth(path)
     # Masks follow the pixels as stored.
     photograph = _jpeg(read_upright(path) if truth is None else truth.read_image())
-    mask = None if truth is None else truth.read_fitting_mask(1 + len(found.classes))
-    taught = label(photograph, found.classes)
-    own, shares = beside_truth(*planes(taught), mask)
+    mask = None if truth is None else truth.read_fitting_mask(len(found.names))
+    taught = label(photograph, found.classes, found.background)
+    own, shares = beside_truth(*planes(taught, found.background), mask)
     return taught.model, photograph, to_png(own), to_png(shares)
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.data.own.taught import Taught, Teacher, beside_truth, planes
+from lexiseg_model.data.own.taught import Taught, Teacher, beside_truth, planes, read_photographs
 from lexiseg_model.errors import DatasetError, RecipeError, TaskError, UnknownModelError
 from lexiseg_model.methods.tiny.training.distil import DistilTrainer, label, laid_out, shares_in, teacher_card
 from lexiseg_model.methods.tiny.training.publish_distilled import publish_distilled
@@ -31,7 +31,7 @@ from tests.model.methods.tiny.training.shapes import CLASSES, write_shapes
 STEPS, SURE = 8, 0.8
 
 
-def by_colour(photograph: bytes, classes: Sequence[str]) -> Taught:
+def by_colour(photograph: bytes, classes: Sequence[str], background: bool) -> Taught:
     """What is red is the first class, what is blue the second; all of it is seen with one confidence."""
     with Image.open(io.BytesIO(photograph)) as picture:
         red, _, blue = np.moveaxis(np.asarray(picture).astype(int), 2, 0)
@@ -86,10 +86,22 @@ def card(recipe: DistilRecipe) -> ModelCard:
 def test_no_pixel_is_surer_than_its_segment_and_an_unlikely_segment_is_nobodys() -> None:
     taught = Taught("one 1", np.array([[0, 1, 2, -1]]), np.array([0.6, 0.9, 0.2]), np.array([[0.8, 0.7, 0.9, 0.4]]))
 
-    mask, shares = planes(taught)
+    mask, shares = planes(taught, background=True)
 
     assert mask.tolist() == [[1, 2, 0, 0]]
     assert shares.tolist() == [[round(255 * share) for share in (0.6, 0.7, 0.8, 0.4)]]
+
+
+def test_a_list_without_background_gives_every_pixel_a_class(shapes: Path, tmp_path: Path) -> None:
+    shutil.copytree(shapes / "train" / "images", tmp_path / "images")
+    (tmp_path / "classes.json").write_text('["red ball", "blue box"]')
+
+    found = read_photographs(tmp_path, (), None)
+    mask, shares = planes(Taught("one 1", np.array([[0, 1]]), np.array([0.6, 0.2]), np.ones((1, 2))), found.background)
+
+    assert found.names == found.classes == ("red ball", "blue box")
+    assert mask.tolist() == [[0, 1]]
+    assert shares.tolist() == [[153, 51]]
 
 
 def test_a_persons_mask_has_half_of_the_probability_and_the_teacher_the_rest() -> None:
@@ -149,9 +161,9 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(recipe: DistilRecipe, ca
 def test_photographs_without_masks_are_split_and_asked_once(shapes: Path, tmp_path: Path) -> None:
     asked: list[bytes] = []
 
-    def counted(photograph: bytes, classes: Sequence[str]) -> Taught:
+    def counted(photograph: bytes, classes: Sequence[str], background: bool) -> Taught:
         asked.append(photograph)
-        return by_colour(photograph, classes)
+        return by_colour(photograph, classes, background)
 
     recipe = recipe_for(shapes / "train" / "images", tmp_path / "run", "classes=[red ball, blue box]", "held_out=0.5")
     label(recipe, lambda url: nullcontext(counted))
