@@ -119,7 +119,7 @@ def click_times(page: Page, size: tuple[int, int]) -> list[float]:
     """Milliseconds of clicks after the first, each alone on another place."""
     content = pictures.encoded(pictures.photograph("china").resize(size), "JPEG")
     page.set_input_files("#file", {"name": "china.jpg", "mimeType": "image/jpeg", "buffer": content})
-    page.locator("#canvas").wait_for()
+    page.get_by_text("Type a word, click").wait_for()  # the picture is there
     box = page.locator("#canvas").bounding_box()
     assert box is not None
     page.evaluate("painted.length = 0")
