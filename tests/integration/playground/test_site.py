@@ -19,6 +19,7 @@ from tests import chromium, coco, pictures
 from tests.http_server import QuietFiles, serving
 from tests.integration.playground.asking import CHINA, add, choose, expect_result, place
 from tests.integration.playground.conftest import opened
+from tests.integration.playground.test_examples import PAGODA, drag
 from tests.integration.server import Server
 
 pytestmark = pytest.mark.slow
@@ -114,6 +115,29 @@ def test_a_site_finds_the_objects_that_the_server_finds(
         assert all(overlap(*pair) >= 0.98 for pair in zip(here["segments"], there["segments"], strict=True))
         assert here["absent"] == there["absent"]
         assert [each["type"] for each in here["warnings"]] == [each["type"] for each in there["warnings"]]
+
+
+def test_a_class_by_example_is_the_servers_and_survives_a_reload(
+    context: BrowserContext, site: str, server: Server
+) -> None:
+    page = opened(context, site)
+    choose(page)
+    drag(page, PAGODA)
+    page.fill("#word", "our tower")
+    page.get_by_role("button", name="Use as an example").click()
+    expect_result(page, "Found our tower")
+
+    shown = {"examples": [page.evaluate(ASK, ["examples", {"box": PAGODA}])]}
+    here = page.evaluate(ASK, ["segment", {"classes": [{"name": "our tower", **shown}, "sky"]}])
+    image = asked(server, CHINA, {"classes": ["sky"]})["image_id"]
+    shown = {"examples": [{"box": PAGODA, "image": {"id": image}}]}
+    there = asked(server, CHINA, {"classes": [{"name": "our tower", **shown}, "sky"]})
+    assert (labels(here["segments"], here["size"]) == labels(there["segments"], there["size"])).mean() >= 0.99
+
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+    choose(page)
+    expect_result(page, "Found our tower")
 
 
 def test_a_site_opens_without_a_network_and_says_what_it_cannot_do_there(context: BrowserContext, folder: Path) -> None:

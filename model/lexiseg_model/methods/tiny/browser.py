@@ -40,12 +40,14 @@ from lexiseg_model.methods.tiny import (
 )
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.proposals import proposing, search, windows
+from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
 from lexiseg_model.methods.tiny.words.familiar import Familiar
 from lexiseg_model.methods.tiny.words.text_tower import WIDTH, MiniLM
 from lexiseg_model.methods.tiny.words.tower_files import TOKENIZER, tower_folder
 from lexiseg_model.tasks import mask_prompts, negative_points, pixels
+from lexiseg_model.vocabulary import examples
 
 # Of the card.
 SHOWN = {"name", "version", "summary", "licence", "limits", "tasks", "input", "background", "score", "panoptic"}
@@ -56,6 +58,7 @@ RULES = (
     by_example,
     click_order,
     closer_look,
+    examples,
     mask_rules,
     network,
     pixel_scores,
@@ -124,6 +127,39 @@ class Reading(nn.Module):
         foreign = unit @ self.foreign[:-1] + self.foreign[-1]
         vectors = F.normalize(self.projection(rows), dim=1)
         return vectors, unit @ self.direction, rows @ self.background.T, nearest, likeness, foreign
+
+
+class Region(nn.Module):
+    """Embeddings [1, 96, h, w] and R regions [R, h, w], 1 inside -> the row of each as an example [R, 96]; and 1 for
+    the cells [R, h, w] that are like a region of one cell, as those around a point are."""
+
+    def __init__(self, apart: float) -> None:
+        super().__init__()
+        self.apart = apart
+
+    def forward(self, pixels: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        flat = pixels[0].float().flatten(1)
+        cells = inside.flatten(1)
+        rows = by_example.turned_from_picture(cells @ flat.T / cells.sum(1, keepdim=True), flat.mean(1), self.apart)
+        unit = F.normalize(flat, dim=0)
+        here = cells @ unit.T
+        least = examples.LIKE + (1 - examples.LIKE) * (here @ F.normalize(unit.mean(1), dim=0))
+        return rows.half().float(), (here @ unit >= least[:, None]).float().view(inside.shape)
+
+
+class Examples(nn.Module):
+    """Rows [N, 96] of what a class is -> a vector for each of them [N, 96], their mean [1, 96], and the length []."""
+
+    def __init__(self, scale: ExampleRule, known: Tensor) -> None:
+        super().__init__()
+        self.scale = scale
+        self.register_buffer("known", known)
+        self.known: Tensor
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        vectors, mean = by_example.leaning(F.normalize(rows, dim=1), self.scale, self.known)
+        alike = rows.norm(dim=1).mean().clamp_min(by_example.MIN_ALIKE)
+        return vectors, mean, self.scale.length * alike**-self.scale.level
 
 
 class Tower(nn.Module):
@@ -205,6 +241,20 @@ def _parts(model: segmenter.TinySegmenter) -> list[Part]:
             lambda *_: [torch.randn(3, WIDTH)],
             {"rows": {0: texts}},
             read,
+        ),
+        Part(
+            "region",
+            Region(settings.examples.apart),
+            lambda rows, columns: [_scored(rows, columns)[0], torch.ones(2, 8 * rows, 8 * columns)],
+            {"pixels": sides, "inside": {0: texts, 1: sides[2], 2: sides[3]}},
+            ("rows", "alike"),
+        ),
+        Part(
+            "examples",
+            Examples(settings.examples, by_example.known_words(tiny, model.familiar, torch.device("cpu"))),
+            lambda *_: [torch.randn(3, EMBEDDING)],
+            {"rows": {0: texts}},
+            ("vectors", "middle", "length"),
         ),
         Part(
             "tower",

@@ -51,11 +51,15 @@ def region_rows(
         answered = masks.get(place)
         inside = None if answered is None else _cut_out(region, size, answered, pixels)
         cells.append(cells_of(region, size, pixels) if inside is None else inside)
-    means = means_of(cells, pixels)
-    apart_from_picture = F.normalize(means, dim=1) - apart * pixels.flatten(1).mean(1)
-    turned = means.norm(dim=1, keepdim=True) * F.normalize(apart_from_picture, dim=1)
+    turned = turned_from_picture(means_of(cells, pixels), pixels.flatten(1).mean(1), apart)
     rows: NDArray[np.float16] = turned.cpu().numpy().astype(np.float16)
     return rows
+
+
+def turned_from_picture(means: Tensor, picture: Tensor, apart: float) -> Tensor:
+    """Means [R, 96] of regions, as long as they were, turned away from the picture's [96]."""
+    turned: Tensor = means.norm(dim=1, keepdim=True) * F.normalize(F.normalize(means, dim=1) - apart * picture, dim=1)
+    return turned
 
 
 def vectors(positive: TextRows, negative: TextRows, scale: ExampleRule, known: Tensor) -> ExampleVectors:
@@ -71,9 +75,7 @@ def vectors(positive: TextRows, negative: TextRows, scale: ExampleRule, known: T
     Raises:
         OptionError: rows of another length.
     """
-    shown = _unit(positive, known.device)
-    mean = F.normalize(shown.mean(0, keepdim=True), dim=1)
-    vectors = _leaning(F.normalize(mean + scale.own * (shown - mean), dim=1), known, scale.words)
+    vectors, mean = leaning(_unit(positive, known.device), scale, known)
     negatives = _unit(negative, known.device) if len(negative) else None
     if negatives is not None:
         vectors = turned_away(vectors, mean, negatives)
@@ -82,15 +84,18 @@ def vectors(positive: TextRows, negative: TextRows, scale: ExampleRule, known: T
     return ExampleVectors(scale.length * alike**-scale.level * vectors, mean, negatives, scale.beside_words)
 
 
-def _leaning(vectors: Tensor, known: Tensor, share: float) -> Tensor:
-    """Unit vectors [V, 96] -> the same, with a share of the known words that they are most like.
+def leaning(shown: Tensor, scale: ExampleRule, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit rows [V, 96] of examples -> their vectors, with a share of the known words that they are most like, and
+    their mean [1, 96].
 
     Pixels are trained to be like words, not like other pixels: the words near an example tell what in it counts.
     """
+    mean = F.normalize(shown.mean(0, keepdim=True), dim=1)
+    vectors = F.normalize(mean + scale.own * (shown - mean), dim=1)
     if not len(known):
-        return vectors
+        return vectors, mean
     nearest = (vectors @ known.T / NEAR).softmax(1) @ known  # [V, 96] x [96, N] -> [V, N] x [N, 96]
-    return F.normalize(vectors + share * F.normalize(nearest, dim=1), dim=1)
+    return F.normalize(vectors + scale.words * F.normalize(nearest, dim=1), dim=1), mean
 
 
 def _cut_out(region: Region, size: tuple[int, int], answered: PromptMasks, pixels: Tensor) -> Tensor | None:

@@ -58,9 +58,9 @@ export function prompt(picture, question, signal) {
 
 export { prompt as hover };
 
-/** A picture without examples: classes are asked by words here. @returns {Promise<any>} */
-export async function examples() {
-  return null;
+/** What is shown in a picture, as a question has it: it is kept in this browser. @returns {Promise<any>} */
+export function examples(picture, shown) {
+  return ask("examples", [known(picture), shown]);
 }
 
 function known(picture) {

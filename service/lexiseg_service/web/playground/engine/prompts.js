@@ -26,7 +26,8 @@ async function withPoints(rules, picture, prompt, run) {
   return { masks: [reduced(rules, picture, first.masks[0], positives, negatives, without)], quality: replies.at(-1).quality };
 }
 
-async function asked(rules, picture, prompt, run) {
+/** What the head makes of a prompt as it is. */
+export async function asked(rules, picture, prompt, run) {
   const { settings } = rules;
   const look = lookAt(rules, picture, prompt);
   const box = prompt.box && scaled(picture, prompt.box);

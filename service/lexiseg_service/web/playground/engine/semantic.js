@@ -1,32 +1,48 @@
 // Words: classes and background compete for every cell, and segments are made of what they won. The numbers are the card's.
 
+import { dot, learned } from "./examples.js";
 import { encoded, halfToEven, logSumExp, parts, sides, winners } from "./maps.js";
 import { Refusal } from "./refusal.js";
 
 const MAX_WARNINGS = 16;
 
-/** The classes of a question, read: `entries` {name, threshold, texts}, `texts` and their `owner`, with the background behind them. */
-export async function bankOf(rules, question, read) {
+/** The classes of a question, read: `classes` {name, threshold, texts, stuff}, `texts` with examples and their `owner`, and the background behind them. */
+export async function bankOf(rules, question, read, run) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
   const stuff = new Set(rules.stuff);
-  const classes = entries.map(({ name, synonyms = [], threshold }) => ({ name, threshold, texts: [name, ...synonyms], stuff: stuff.has(name.toLowerCase()) }));
+  const classes = [];
   const texts = [];
-  for (const [index, { texts: some }] of classes.entries()) {
-    for (const text of some) texts.push({ text, owner: index, ...(await read(text)) });
+  const shown = []; // of classes without words
+  for (const [owner, { synonyms = [], ...entry }] of entries.entries()) {
+    const made = await learned(rules, entry, run);
+    const own = synonyms.length || !made.vectors.length ? [entry.name, ...synonyms] : [];
+    classes.push({ ...entry, texts: own, stuff: stuff.has(entry.name.toLowerCase()) });
+    for (const text of own) {
+      const one = await read(text);
+      texts.push({ text, owner, ...one, vector: made.turned(one.vector) });
+    }
+    if (!own.length) shown.push(made);
+    const share = own.length ? rules.settings.examples.beside_words : 1;
+    texts.push(...made.vectors.map((vector) => ({ owner, level: 0, vector: vector.map((value) => value * share) })));
   }
   const drops = question.background !== false;
-  const words = drops ? competing(rules, texts) : [];
+  const words = drops ? competing(rules, texts, shown) : [];
   const vectors = stacked([...texts.map(({ vector }) => vector), ...words]);
   const levels = Float32Array.from([...texts.map(({ level }) => level), ...words.map(() => 0)]);
   return { classes, texts, drops, vectors, levels };
 }
 
-/** Vectors of the background words that no text means the same as. */
-function competing({ card: { background }, background: vectors }, texts) {
+/** Vectors of the background words that say the same as no text and no example. */
+function competing({ card: { background }, background: vectors, constants }, texts, shown) {
   const width = vectors.length / background.words.length;
-  const asked = new Set(texts.map(({ text }) => text.toLowerCase()));
-  const stays = (word, index) => !texts.some(({ same }) => same[index]) && !(background.synonyms[word] ?? []).some((one) => asked.has(one));
-  return background.words.flatMap((word, index) => (stays(word, index) ? [Float32Array.from(vectors.slice(index * width, (index + 1) * width))] : []));
+  const asked = new Set(texts.map(({ text }) => text?.toLowerCase()));
+  const { YIELDS } = constants.examples;
+  const yields = (vector) => shown.some((made) => dot(vector, made.middle) >= YIELDS * Math.max(...made.vectors.map((own) => dot(own, made.middle))));
+  return background.words.flatMap((word, index) => {
+    const vector = Float32Array.from(vectors.slice(index * width, (index + 1) * width));
+    const isSame = texts.some(({ same }) => same?.[index]) || (background.synonyms[word] ?? []).some((one) => asked.has(one));
+    return isSame || yields(vector) ? [] : [vector];
+  });
 }
 
 function stacked(rows) {
@@ -75,8 +91,10 @@ export function segmentsOf(rules, question, bank, seen, [h, w], size) {
   encoded(labels, owner.length, size).forEach((one, piece) => {
     if (!one.area) return;
     const index = owner[piece];
-    const score = scoreOf(rules, bestOf(bank, seen.whole, index), votes[piece] / one.area, classes.length, one.area / labels.length);
-    const least = classes[index].threshold ?? question.threshold ?? (drops && rules.card.score ? rules.card.score.threshold : 0);
+    const isNamed = rules.card.score && classes[index].texts.length; // presence is learned for words, not for examples
+    const probability = votes[piece] / one.area;
+    const score = isNamed ? scoreOf(rules, bestOf(bank, seen.whole, index), probability, classes.length, one.area / labels.length) : probability;
+    const least = classes[index].threshold ?? question.threshold ?? (drops && isNamed ? rules.card.score.threshold : 0);
     if (score >= least) segments.push({ id: segments.length + 1, label: classes[index].name, class_index: index, score, ...one });
   });
   const there = new Set(segments.map((one) => one.class_index));
@@ -131,7 +149,6 @@ function bestOf({ texts }, whole, index) {
 }
 
 function scoreOf({ card: { score: rule }, score: { least, most } }, presence, probability, count, area) {
-  if (!rule) return probability;
   const clipped = Math.min(Math.max(probability, least), 1 - least);
   const sure = rule.presence * presence + rule.probability * Math.log(clipped / (1 - clipped));
   const logit = rule.bias + sure + rule.classes * Math.log(count) + rule.area * Math.log(area);
@@ -171,8 +188,8 @@ function withoutSpecks(logits, count, width, nClasses, rule) {
 /** Warnings about words far from those of training, about commas, and about stuff as objects. */
 export function warningsOf(rules, { classes, texts }, task) {
   const { name: model } = rules.card;
-  const best = classes.map((_, index) => texts.filter(({ owner }) => owner === index).reduce((one, other) => (other.likeness > one.likeness ? other : one)));
-  const strange = best.flatMap((one, index) => (rules.familiar && (one.foreign || one.likeness < rules.familiar.bound) ? [index] : []));
+  const best = classes.map((_, index) => texts.filter(({ owner, text }) => text && owner === index).sort((one, other) => other.likeness - one.likeness)[0]);
+  const strange = best.flatMap((one, index) => (one && rules.familiar && (one.foreign || one.likeness < rules.familiar.bound) ? [index] : []));
   const shown = strange.length > MAX_WARNINGS ? strange.slice(0, MAX_WARNINGS - 1) : strange;
   const each = shown.map((index) => {
     const { nearest, likeness, foreign } = best[index];

@@ -1,6 +1,7 @@
 // The engine in the browser: pictures are encoded once, and asked about any number of times. Runs in a worker.
 
 import { proposed } from "./everything.js";
+import { keep, rowOf } from "./examples.js";
 import { cut, encoded, halfToEven, resized } from "./maps.js";
 import { cutOut, paletteOf } from "./prompts.js";
 import { Refusal } from "./refusal.js";
@@ -34,7 +35,7 @@ async function answer(id, act, args) {
   }
 }
 
-const acts = { describe, segment, prompt };
+const acts = { describe, segment, prompt, examples };
 
 async function describe() {
   return { models: [(await prepared()).rules.card], vocabularies: [] };
@@ -191,7 +192,7 @@ async function segment(picture, question) {
   const { rules, read } = await prepared();
   const view = await pictureOf(picture);
   if (question.task === "everything") return told(view, began, await everything(view, question));
-  const bank = await bankOf(rules, question, read);
+  const bank = await bankOf(rules, question, read, run);
   const seen = await scoresOf(view, bank);
   const made = segmentsOf(rules, question, bank, seen, view.cells, view.size);
   return told(view, began, { ...made, warnings: warningsOf(rules, bank, question.task) });
@@ -212,6 +213,11 @@ async function prompt(picture, question) {
   return told(view, began, { task: "prompt", ...(await namedMasks(view, question, masks)) });
 }
 
+/** What is shown in a picture, as a question has it. */
+async function examples(picture, shown) {
+  return { kept: await keep(await rowOf((await ready).rules, await pictureOf(picture), shown, run)) };
+}
+
 /** Every mask that the head proposes and that has pixels. */
 async function everything(view, question) {
   view.proposals ??= proposed((await ready).rules, view, run);
@@ -222,7 +228,7 @@ async function everything(view, question) {
 /** Masks as segments, each with its best class, if there are any. */
 async function namedMasks(view, question, masks) {
   const { rules, read } = await ready;
-  const bank = question.classes && (await bankOf(rules, question, read));
+  const bank = question.classes && (await bankOf(rules, question, read, run));
   const seen = bank && (await scoresOf(view, bank));
   const named = masks.map(({ logits, ...one }) => {
     const nobody = { label: null, class_index: null, score: one.quality, least: question.threshold ?? 0 };

@@ -1,0 +1,86 @@
+// Classes by example: rows of what was shown, kept in this browser, and the vectors that are learned from them.
+
+import { asked } from "./prompts.js";
+import { Refusal } from "./refusal.js";
+
+const STORE = "examples";
+
+/** The row of what a prompt shows: of the cells that the head cuts out, as far as its box or what is like its points reaches. */
+export async function rowOf(rules, picture, prompt, run) {
+  const { cells: [h, w], size: [H, W], features: { pixels } } = picture;
+  const n = h * w;
+  const cellAt = (x, y) => Math.min(h - 1, Math.trunc((y / H) * h)) * w + Math.min(w - 1, Math.trunc((x / W) * w));
+  const region = (inside) => run("region", { pixels, inside: [Float32Array.from(inside), [inside.length / n, h, w]] });
+  const near = async (sign) => {
+    const at = (prompt.points ?? []).filter(({ positive = true }) => positive === sign).map(({ x, y }) => cellAt(x, y));
+    const single = at.flatMap((cell) => Array.from({ length: n }, (_, other) => Number(other === cell)));
+    const alike = at.length ? (await region(single)).alike.data : [];
+    return Uint8Array.from({ length: n }, (_, cell) => Number(at.some((own, i) => own === cell || alike[i * n + cell])));
+  };
+  const [own, not] = [await near(true), await near(false)];
+  let reach = own;
+  if (prompt.box) {
+    const [x0, y0, x1, y1] = prompt.box;
+    const [x, y] = [(cell) => (((cell % w) + 0.5) * W) / w, (cell) => ((Math.floor(cell / w) + 0.5) * H) / h];
+    reach = own.map((_, cell) => Number(x(cell) >= x0 && x(cell) <= x1 && y(cell) >= y0 && y(cell) <= y1));
+    if (!reach.includes(1)) reach[cellAt((x0 + x1) / 2, (y0 + y1) / 2)] = 1;
+  }
+  const all = reach.map((each, cell) => each & ~not[cell]);
+  const { masks: [mask] } = await asked(rules, picture, { ...prompt, glance: true }, run);
+  const cut = (prompt.box ? reach : all).map((each, cell) => each & Number(mask[cell] > 0));
+  const isEnough = cut.reduce((sum, each) => sum + each, 0) >= rules.constants.by_example.MIN_CELLS;
+  return Float32Array.from((await region(isEnough ? cut : all)).rows.data);
+}
+
+/** What is learned of a class by the numbers of its examples: `vectors`, the `middle` of what was shown, and `away`, which turns others from what it is not. */
+export async function learned(rules, { name, examples = [], negatives = [] }, run) {
+  if (!examples.length) return { vectors: [], turned: (vector) => vector };
+  const [shown, not] = await Promise.all([examples, negatives].map((some) => Promise.all(some.map(({ kept }) => recalled(kept, name)))));
+  const width = shown[0].length;
+  const { vectors, middle: { data: middle }, length } = await run("examples", { rows: [Float32Array.from(shown.flatMap((row) => [...row])), [shown.length, width]] });
+  const { LEFT, MIN_APART } = rules.constants.examples;
+  const turned = (vector) =>
+    not.reduce((one, row) => {
+      const negative = row.map((value) => value / Math.hypot(...row));
+      const alike = dot(negative, middle);
+      const direction = negative.map((value, i) => value - alike * middle[i]);
+      const excess = Math.max(0, dot(one, negative) - LEFT * dot(one, middle)) / Math.max(dot(direction, direction), MIN_APART);
+      return one.map((value, i) => value - excess * direction[i]);
+    }, vector);
+  const each = shown.map((_, i) => turned(vectors.data.slice(i * width, (i + 1) * width)).map((value) => value * length.data[0]));
+  return { vectors: each, middle, turned };
+}
+
+export function dot(one, other) {
+  return one.reduce((sum, value, i) => sum + value * other[i], 0);
+}
+
+// Rows in this browser
+
+const opened = () =>
+  new Promise((resolve, reject) => {
+    const opening = indexedDB.open("lexiseg", 1);
+    opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { autoIncrement: true });
+    opening.onsuccess = () => resolve(opening.result);
+    opening.onerror = () => reject(opening.error);
+  });
+let database = null;
+
+async function stored(act) {
+  database ??= opened();
+  const rows = (await database).transaction(STORE, "readwrite").objectStore(STORE);
+  return new Promise((resolve, reject) => {
+    const request = act(rows);
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** The number under which a row is kept. */
+export const keep = (row) => stored((rows) => rows.add(row));
+
+async function recalled(number, name) {
+  const row = await stored((rows) => rows.get(number));
+  if (!row) throw new Refusal("unknown-example", `What was shown of ${name} is not kept in this browser: show it again.`);
+  return row;
+}
