@@ -88,13 +88,12 @@ def planes(taught: Taught, background: bool) -> tuple[NDArray[np.uint8], NDArray
 def beside_truth(
     mask: NDArray[np.uint8], shares: NDArray[np.uint8], truth: NDArray[np.uint8] | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """As `planes`; where a person has labelled pixels, too, `truth` of any size, both have half of the probability."""
+    """As `planes`; where a person has labelled pixels, too, `truth` of any size counts alone and in full."""
     if truth is None:
         return mask, shares
     fitted = cv2.resize(truth, mask.shape[::-1], interpolation=cv2.INTER_NEAREST).astype(np.uint8)
     known = fitted != IGNORE
-    both = 128 + np.where(fitted == mask, shares // 2, 0)
-    return np.where(known, fitted, mask), np.where(known, both, shares).astype(np.uint8)
+    return np.where(known, fitted, mask), np.where(known, 255, shares).astype(np.uint8)
 
 
 class Photographs(NamedTuple):

@@ -1,7 +1,7 @@
 """A student of `tiny`'s network learns from masks that another model gives to photographs, and from how sure it is.
 
-Every pixel counts by its teacher's probability: an answer of 0.7 leaves 0.3 to all other classes together. So a teacher
-in this process and one at an address teach the same: both say who wins a pixel, and how surely.
+Every pixel counts by its teacher's probability. So a teacher in this process and one at an address teach the same: both
+say who wins a pixel, and how surely.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.training.drawn.requests import Question
 
 NEVER = -1e4  # logit of a channel that is not asked
-CERTAIN = -1e-6  # log-probability of a channel that leaves next to nothing to the others
 
 
 class Questions(NamedTuple):
@@ -35,7 +34,7 @@ class Questions(NamedTuple):
     answers: Tensor  # [B, P] int64 channels, 255 ignored
     weights: Tensor  # [B, 1 + K]
     forbidden: Tensor | None  # [B, 1 + K, P] bool: not to be trained against
-    shares: Tensor | None = None  # [B, P] in 0..1, the probability of each answer; None: all are certain
+    shares: Tensor | None = None  # [B, P] in 0..1, how sure each answer is; None: all are certain
 
 
 class Presences(NamedTuple):
@@ -132,20 +131,12 @@ def question_logits(network: TinyNetwork, pixels: Tensor, bonus: Tensor, questio
 
 
 def question_losses(logits: Tensor, questions: Questions) -> Tensor:
-    """[B]: weighted cross-entropy, averaged over the pixels that have an answer.
-
-    Where an answer has a share of the probability, the rest of it belongs to all other channels together.
-    """
+    """[B]: weighted cross-entropy, averaged over the pixels that have an answer, each by how sure the answer is."""
     counted = questions.answers != IGNORE
     answers = questions.answers.masked_fill(~counted, 0)
-    found = logits.log_softmax(1).gather(1, answers[:, None])[:, 0]
-    if questions.shares is None:
-        entropy = -found
-    else:
-        others = torch.log(-torch.expm1(found.clamp_max(CERTAIN)))
-        entropy = -(questions.shares * found + (1 - questions.shares) * others)
-    weighted = entropy * questions.weights.gather(1, answers) * counted
-    return weighted.sum(1) / counted.sum(1).clamp_min(1)
+    entropy = -logits.log_softmax(1).gather(1, answers[:, None])[:, 0]
+    sure = counted if questions.shares is None else counted * questions.shares
+    return (entropy * questions.weights.gather(1, answers) * sure).sum(1) / sure.sum(1).clamp_min(1)
 
 
 def dice_losses(logits: Tensor, questions: Questions) -> Tensor:

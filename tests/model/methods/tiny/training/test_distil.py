@@ -104,13 +104,13 @@ def test_a_list_without_background_gives_every_pixel_a_class(shapes: Path, tmp_p
     assert shares.tolist() == [[153, 51]]
 
 
-def test_a_persons_mask_has_half_of_the_probability_and_the_teacher_the_rest() -> None:
+def test_a_persons_mask_counts_alone_and_in_full() -> None:
     teacher, truth = np.array([[1, 1, 2]], np.uint8), np.array([[1, 2, IGNORE]], np.uint8)
 
     mask, shares = beside_truth(teacher, np.array([[200, 200, 90]], np.uint8), truth)
 
     assert mask.tolist() == [[1, 2, 2]]
-    assert shares.tolist() == [[228, 128, 90]]
+    assert shares.tolist() == [[255, 255, 90]]
 
 
 def test_shares_are_read_where_a_crop_shows_them() -> None:

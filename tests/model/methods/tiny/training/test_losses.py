@@ -114,7 +114,7 @@ def test_dice_counts_present_classes_without_background() -> None:
     assert dice_of(wrong, [0, 0]) == 0
 
 
-def test_the_rest_of_a_share_belongs_to_all_other_channels_together() -> None:
+def test_a_pixel_counts_by_how_sure_its_answer_is() -> None:
     torch.manual_seed(3)
     logits, answers = torch.randn(2, 3, 4), torch.tensor([[0, 1, 2, 1], [2, 0, IGNORE, 1]])
     shares, weights = torch.rand(2, 4), torch.rand(2, 3)
@@ -124,11 +124,11 @@ def test_the_rest_of_a_share_belongs_to_all_other_channels_together() -> None:
     losses = question_losses(logits, questions)
 
     for image in range(2):
-        terms = []
+        terms, total = [], 0.0
         for pixel, answer in enumerate(answers[image].tolist()):
             if answer != IGNORE:
                 exponents = [math.exp(each) for each in logits[image, :, pixel].tolist()]
-                own, share = exponents[answer] / sum(exponents), shares[image, pixel].item()
-                entropy = -share * math.log(own) - (1 - share) * math.log(1 - own)
-                terms.append(weights[image, answer].item() * entropy)
-        assert losses[image].item() == pytest.approx(sum(terms) / len(terms), rel=1e-5)
+                share = shares[image, pixel].item()
+                terms.append(-share * weights[image, answer].item() * math.log(exponents[answer] / sum(exponents)))
+                total += share
+        assert losses[image].item() == pytest.approx(sum(terms) / max(1, total), rel=1e-5)
