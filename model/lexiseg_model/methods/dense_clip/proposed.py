@@ -1,8 +1,6 @@
-"""Regions of a picture, from any model that proposes masks or takes clicks."""
+"""Regions of a picture, from any model that proposes masks."""
 
 from __future__ import annotations
-
-from contextlib import suppress as without
 
 import numpy as np
 import torch
@@ -12,15 +10,11 @@ from torch import Tensor
 from lexiseg_model.clip import windowed
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.features import Features
-from lexiseg_model.masks.nms import suppress
-from lexiseg_model.masks.overlap_rule import OverlapRule
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import Point, Prompt
+from lexiseg_model.video.sam import PromptHead
+from lexiseg_model.video.sam_grid import Grid, everything
 
-# Of clicks, where a model proposes nothing itself: SAM 2's settings in CorrCLIP, the quick ones.
-CLICKS = 8  # along each side
-LEAST = 0.4  # quality, and stability: IoU of the mask at a logit of 1 with that at -1
-OVERLAPS = OverlapRule(overlap=0.7, inside=None)
+GRID = Grid(side=8, quality=0.4, stability=0.4)  # of SAM 2 and 3: CorrCLIP's, the quick one
 
 
 @torch.inference_mode()
@@ -40,18 +34,10 @@ def region_map(model: Segmenter, rgb: NDArray[np.uint8]) -> Tensor:
 
 def _masks(model: Segmenter, features: Features) -> Tensor:
     """Logits [N, h, w] of everything that the model finds."""
-    with without(TaskError):
-        return model.propose(features).masks
-    height, width = features.size
-    steps = [(index + 0.5) / CLICKS for index in range(CLICKS)]
-    clicks = [Prompt((Point(x * width, y * height),), glance=True) for y in steps for x in steps]
+    head = getattr(model, "sam_head", None)
+    if isinstance(head, PromptHead):
+        return everything(head, features, GRID).masks
     try:
-        answers = model.prompt(features, clicks)
+        return model.propose(features).masks
     except TaskError:
-        raise OptionError(f"{model.card.name} neither proposes masks nor takes clicks; expected one of both") from None
-    masks = torch.stack([answer.masks[0] for answer in answers]).float()  # the best of what a click may mean
-    quality = torch.stack([answer.quality[0] for answer in answers])
-    stability = (masks > 1).sum((1, 2)) / (masks > -1).sum((1, 2)).clamp_min(1)
-    good = (quality >= LEAST) & (stability >= LEAST)
-    masks, quality = masks[good], quality[good]
-    return masks[suppress(masks > 0, quality, OVERLAPS)]
+        raise OptionError(f"{model.card.name} proposes no masks; expected a model that does") from None

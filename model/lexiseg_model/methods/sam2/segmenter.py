@@ -43,7 +43,7 @@ class Sam2Segmenter(Segmenter):
         device = execution.device
         config, model = kind_of(settings.config.get("model_type"))
         self.model: Any = filled(model, config(**settings.config), state, NAME).to(device)
-        self._head = PromptHead(self.model, self.model.vision_encoder.neck.position_encoding, device)
+        self.sam_head = PromptHead(self.model, self.model.vision_encoder.neck.position_encoding, device)
         colours = torch.tensor([settings.mean, settings.std]).view(2, 1, 3, 1, 1)
         self._mean, self._std = colours.to(device)
         self.buckets = ((settings.side, settings.side),)
@@ -60,7 +60,7 @@ class Sam2Segmenter(Segmenter):
         dtype = self._execution.dtype
         pixels = (tiles.float() / 255 - self._mean) / self._std
         with torch.autocast(self._execution.device.type, dtype, enabled=dtype != torch.float32):
-            maps = self._head.maps(self.model.vision_encoder(pixels).fpn_hidden_states)
+            maps = self.sam_head.maps(self.model.vision_encoder(pixels).fpn_hidden_states)
         return windowed.as_kept(maps, self._execution.precision)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
@@ -69,14 +69,14 @@ class Sam2Segmenter(Segmenter):
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Three masks for a lone click, and one for any other prompt."""
-        return self._head.prompt(features, prompts)
+        return self.sam_head.prompt(features, prompts)
 
     def propose(self, features: Features) -> Proposals:
-        return features.derived.once("proposals", lambda: everything(self._head, features, Grid(self.settings.grid)))
+        return features.derived.once("proposals", lambda: everything(self.sam_head, features, Grid(self.settings.grid)))
 
     def object_memory(self) -> SamMemory:
         """An empty memory for the objects of one stream."""
-        return SamMemory(self._head)
+        return SamMemory(self.sam_head)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> Sam2Segmenter:

@@ -165,17 +165,17 @@ class PromptableSam3(Sam3Segmenter):
     kept_maps = (*LEVELS, *TRACKED)
 
     @property
-    def _head(self) -> PromptHead:
+    def sam_head(self) -> PromptHead:
         assert self.network.head is not None
         return self.network.head
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Three masks for a lone click, and one for any other prompt."""
-        return self._head.prompt(features, prompts)
+        return self.sam_head.prompt(features, prompts)
 
     def object_memory(self) -> SamMemory:
         """An empty memory for the objects of one stream."""
-        return SamMemory(self._head)
+        return SamMemory(self.sam_head)
 
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
         """How much of a mask is in each cell of the finest map: [N, h * w], of sum 1."""

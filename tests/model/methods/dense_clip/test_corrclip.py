@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from lexiseg_model import catalogue, tasks
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.errors import ExportError, OptionError, TaskError, WeightsError
+from lexiseg_model.errors import ExportError, OptionError, WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip import corrclip
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower
@@ -25,8 +24,9 @@ from lexiseg_model.methods.dense_clip.proposed import region_map
 from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, published_policy
 from lexiseg_model.methods.dense_clip.stored import Parts
-from lexiseg_model.segmenter import PromptMasks, Proposals
-from lexiseg_model.types import ClassEntry, Prompt, Vocabulary
+from lexiseg_model.segmenter import Proposals
+from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.video.sam_grid import Grid
 from lexiseg_model.vocabulary.scoring import by_most, label_of_most
 from tests.golden import corrclip as plain
 from tests.model.clip import small
@@ -34,6 +34,7 @@ from tests.model.conformance.asking import blocks
 from tests.model.methods.dense_clip import small as small_clip
 from tests.model.methods.dense_clip.small import corr_segmenter, dino
 from tests.model.methods.sam2 import small as sam2
+from tests.model.methods.sam3 import small as sam3
 from tests.model.methods.tiny import small as tiny
 from tests.model.stand_in import ColourSegmenter
 
@@ -163,11 +164,10 @@ def test_the_larger_mask_lies_on_top(seed: int) -> None:
     np.testing.assert_array_equal(ours, plain.painted(list(masks)))
 
 
-@pytest.mark.parametrize("small_model", [tiny, sam2], ids=["tiny", "sam2"])
-def test_models_that_propose_or_take_clicks_give_regions(
-    small_model: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lexiseg_model.methods.dense_clip.proposed.LEAST", 0.0)  # random weights are sure of nothing
+@pytest.mark.parametrize("small_model", [tiny, sam2, sam3], ids=["tiny", "sam2", "sam3"])
+def test_models_that_propose_masks_give_regions(small_model: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    anything = Grid(side=8, quality=0, stability=0)  # random weights are sure of nothing
+    monkeypatch.setattr("lexiseg_model.methods.dense_clip.proposed.GRID", anything)
 
     labels = region_map(small_model.segmenter("exact"), pixels(0, 48, 80))
 
@@ -175,36 +175,8 @@ def test_models_that_propose_or_take_clicks_give_regions(
     assert labels.max() > 0
 
 
-class Clicked(Fixed):
-    """Answers the first clicks with these masks, the others with one that nobody would take."""
-
-    def __init__(self, masks: NDArray[np.bool_], sure: float, quality: float) -> None:
-        super().__init__(masks)
-        self._sure, self._quality = sure, quality
-
-    def propose(self, features: Features) -> Proposals:
-        raise TaskError("proposes no masks")
-
-    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        logits = self._sure * (torch.from_numpy(self._fixed).float() * 2 - 1)
-        best = [PromptMasks(mask[None], torch.tensor([self._quality])) for mask in logits]
-        return best + [PromptMasks(torch.ones(1, SIDE, SIDE), torch.zeros(1))] * (len(prompts) - len(best))
-
-
-@pytest.mark.parametrize(
-    ("sure", "quality", "found"), [(2.0, 0.9, 2), (0.5, 0.9, 0), (2.0, 0.3, 0)], ids=["good", "unstable", "poor"]
-)
-def test_of_clicks_good_and_stable_masks_are_taken_once(sure: float, quality: float, found: int) -> None:
-    left = np.arange(SIDE) < 10
-    masks = np.stack([np.broadcast_to(row, (SIDE, SIDE)) for row in (left, left, ~left)])
-
-    labels = region_map(Clicked(masks, sure, quality), pixels(0))
-
-    assert labels.max() == found
-
-
 def test_a_model_without_masks_is_refused() -> None:
-    with pytest.raises(OptionError, match="neither proposes masks nor takes clicks"):
+    with pytest.raises(OptionError, match="proposes no masks"):
         region_map(small_clip.segmenter(), pixels(0))
 
 

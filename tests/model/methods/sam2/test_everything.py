@@ -51,7 +51,7 @@ def test_the_masks_are_those_of_each_point_that_are_good_stable_and_new(seed: in
             expected.append((quality, mask))
 
     assert isinstance(ours, Sam2Segmenter)
-    masks, embeddings, qualities = everything(ours._head, seen(ours, blocks()), GRID)
+    masks, embeddings, qualities = everything(ours.sam_head, seen(ours, blocks()), GRID)
 
     assert 0 < len(expected) < len(found)
     assert embeddings.shape == (len(expected), 0)
