@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.data.indexed import CLASSES, IGNORE
@@ -129,6 +130,15 @@ def prepare(folder: Path, limit: int | None = None) -> tuple[OwnPictures, Checke
     return pictures, checked
 
 
+def reduced(pixels: NDArray[np.uint8], interpolation: int = cv2.INTER_AREA) -> NDArray[np.uint8]:
+    """A photograph [H, W, 3] or a mask [H, W] with its shorter side at most `MAX_SHORT_SIDE`."""
+    scale = MAX_SHORT_SIDE / min(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+    return cv2.resize(pixels, size, interpolation=interpolation).astype(pixels.dtype)
+
+
 def lay_out(pictures: OwnPictures, checked: Checked, target: Path) -> None:
     """Write `target/{train,val}/{images,masks}` and the class list; the folder appears when it is complete."""
     fresh = target.with_name(f"{target.name}.{os.getpid()}")
@@ -139,11 +149,7 @@ def lay_out(pictures: OwnPictures, checked: Checked, target: Path) -> None:
             (fresh / part / kind).mkdir(parents=True)
         for number, entry in enumerate(entries):
             image, mask = entry.picture.read_image(), entry.picture.read_mask()
-            scale = MAX_SHORT_SIDE / min(mask.shape)
-            if scale < 1:
-                size = (round(mask.shape[1] * scale), round(mask.shape[0] * scale))
-                image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(image.dtype)
-                mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST).astype(mask.dtype)
+            image, mask = reduced(image), reduced(mask, cv2.INTER_NEAREST)
             name = f"{number:05}-{entry.picture.image.stem}"
             Image.fromarray(image).save(fresh / part / "images" / f"{name}.jpg", quality=95)
             Image.fromarray(mask).save(fresh / part / "masks" / f"{name}.png")

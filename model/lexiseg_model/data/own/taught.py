@@ -16,7 +16,7 @@ from PIL import Image
 
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, read_classes
 from lexiseg_model.data.own.pictures import read_upright
-from lexiseg_model.data.own.prepare import MAX_SHORT_SIDE
+from lexiseg_model.data.own.prepare import reduced
 from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.data.preparing.pseudo_labels import photographs_in
 from lexiseg_model.errors import DatasetError, RecipeError, SampleError
@@ -80,9 +80,8 @@ def planes(taught: Taught, background: bool) -> tuple[NDArray[np.uint8], NDArray
     scores = np.append(taught.scores, 1.0)[taught.class_map]  # the last is that of nobody, -1
     there = (scores >= LIKELY) | (not background)
     shares = np.where(there, np.minimum(taught.confidence, scores), 1 - scores)
-    return np.where(there, taught.class_map + int(background), 0).astype(np.uint8), np.rint(255 * shares).astype(
-        np.uint8
-    )
+    mask = np.where(there, taught.class_map + int(background), 0)
+    return mask.astype(np.uint8), np.rint(255 * shares).astype(np.uint8)
 
 
 def beside_truth(
@@ -231,10 +230,6 @@ def _placed(found: Photographs, target: Path, apart: float) -> Iterator[tuple[Pa
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
     """A photograph [H, W, 3] at the size that it is trained at."""
-    scale = MAX_SHORT_SIDE / min(image.shape[:2])
-    if scale < 1:
-        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(image.dtype)
     content = io.BytesIO()
-    Image.fromarray(image).save(content, "JPEG", quality=95)
+    Image.fromarray(reduced(image)).save(content, "JPEG", quality=95)
     return content.getvalue()

@@ -42,7 +42,7 @@ def segmenter(precision: Precision = "exact") -> DenseClipSegmenter:
 
 
 @cache
-@torch.inference_mode(False)  # for whoever asks first
+@torch.inference_mode(False)  # cached, and the first caller may be in inference mode
 def dino(seed: int = 0) -> DinoTower:
     """Two blocks over patches half as wide as CLIP's."""
     with torch.random.fork_rng(devices=[]):

@@ -31,7 +31,7 @@ def publish_distilled(recipe: DistilRecipe, weights: Path) -> ModelCard:
     inner, folder, place = laid_out(recipe), weights.parent, recipe.out / LAID_OUT / OWN
     card = publish(inner, weights)
     teacher = json.loads((place / ABOUT).read_bytes())["model"]
-    before, _ = card.training_data[:-1], card.training_data[-1]
+    *before, _ = card.training_data
     n_photographs = sum(1 for _ in (place / "train" / "images").iterdir())
     shown = with_terms(f"{n_photographs} photographs, labelled by {teacher}", recipe.data)
     card = card.model_copy(
