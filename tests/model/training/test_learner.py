@@ -32,6 +32,14 @@ def sorted_by(network: nn.Module, rule: DecayRule) -> tuple[set[str], set[str]]:
     return named[0], named[1]
 
 
+def flat(name: str) -> dict[str, Any]:
+    """Values of a recipe by their dotted names."""
+    values = read_recipe(name).recipe.model_dump(mode="json")
+    nested = {key for key, value in values.items() if isinstance(value, dict)}
+    inner = {f"{key}.{part}": value for key in nested for part, value in values[key].items()}
+    return {key: value for key, value in values.items() if key not in nested} | inner
+
+
 def test_weight_decay_of_tcl_skips_norms_and_biases() -> None:
     trained = nn.ModuleDict({"network": small_network(), "losses": TclLosses()})
 
@@ -168,23 +176,26 @@ def test_a_world_size_that_does_not_divide_the_batch_is_refused_with_valid_ones(
 
 
 @pytest.mark.parametrize(
-    ("name", "without"),
+    ("base", "name", "changed"),
     [
-        ("tcl-no-area", {"area", "negative_area"}),
-        ("tcl-no-variation", {"image_variation", "mask_variation"}),
-        ("tcl-no-image-contrast", {"image_contrast"}),
-        ("tcl-no-feature-contrast", {"feature_contrast"}),
+        ("tcl", "no-area", {"loss.area": 0, "loss.negative_area": 0}),
+        ("tcl", "no-variation", {"loss.image_variation": 0, "loss.mask_variation": 0}),
+        ("tcl", "no-image-contrast", {"loss.image_contrast": 0}),
+        ("tcl", "no-feature-contrast", {"loss.feature_contrast": 0}),
+        ("s-seg", "12m", {"pairs": ["cc12m"], "steps": 87891, "warmup_steps": 5859}),
+        ("s-seg", "15m", {"pairs": ["cc3m", "cc12m"], "steps": 109863, "warmup_steps": 7324}),
+        ("s-seg", "no-masks", {"loss.masks": 0}),
+        ("s-seg", "no-earlier-layers", {"loss.earlier_layers": 0}),
+        ("unpair-seg-align", "one-scale", {"matching.sizes": [896]}),
+        ("unpair-seg-align", "by-clip", {"matching.adapter_share": 0}),
     ],
 )
-def test_ablation_recipes_of_tcl_differ_only_in_their_losses(name: str, without: set[str]) -> None:
-    whole, ablated = (read_recipe(each).recipe.model_dump() for each in ("tcl", name))
+def test_an_ablation_differs_from_its_recipe_in_what_it_names(base: str, name: str, changed: dict[str, Any]) -> None:
+    whole, ablated = flat(base), flat(f"{base}-{name}")
 
-    differing = {key for key in whole if whole[key] != ablated[key]}
-    losses = {key for key, weight in ablated["loss"].items() if weight != whole["loss"][key]}
+    differing = {key: value for key, value in ablated.items() if value != whole[key]}
 
-    assert differing == {"recipe", "out", "loss"}
-    assert losses == without
-    assert all(ablated["loss"][key] == 0 for key in without)
+    assert differing == {"recipe": f"{base}-{name}", "out": f"runs/{base}-{name}"} | changed
 
 
 def test_parts_that_are_computed_again_keep_less_and_have_the_same_gradients() -> None:

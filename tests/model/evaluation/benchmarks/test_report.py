@@ -109,6 +109,7 @@ def test_every_figure_is_of_a_benchmark_and_has_a_source() -> None:
     [
         ("tcl", "semantic", "voc21", "TCL (PAMR)", {"miou": 55.0}),
         ("unpair-seg", "semantic", "pc459", "Unpair-Seg (v2)", {"miou": 19.5}),
+        ("unpair-seg", "semantic", "context59", "Unpair-Seg (v1, CLIP pooling)", {"miou": 39.7}),
         ("unpair-seg", "panoptic", "coco-panoptic", "Unpair-Seg v1", {"pq": 18.0, "sq": 72.6, "rq": 24.3}),
         ("unpair-seg", "point", "pidray/annotations.json", "Unpair-Seg v1", {"iou": 64.6}),
         ("unpair-seg", "box", "ndd20/annotations.json", "SAM ViT-L", {"iou": 89.7}),
