@@ -58,7 +58,7 @@ site: $(VENV)/.serve  ## write the playground as static files that need no servi
 test: export OMP_NUM_THREADS ?= 1
 # Nor does each compile all of the tree again, whatever the shell says.
 test quick coverage: export PYTHONDONTWRITEBYTECODE =
-test: system-packages $(VENV)/.test $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test
+test: system-packages $(VENV)/.test $(VENV)/node/.done $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test
 	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal --durations=25 --durations-min=1 $(ARGS)
 
 # Unit tests of the core, without servers, training and exports: what a change is tried with before `make test`.
