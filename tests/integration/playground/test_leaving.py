@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import BrowserContext, Download, Page, Response, expect
 
+from lexiseg_model.errors import OptionError
+from lexiseg_service.commands.site import build
 from tests import coco
+from tests.http_server import serving_files
 from tests.integration.playground.asking import CHINA, SIZE, add, choose, expect_result, place
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
@@ -130,3 +135,75 @@ def test_a_page_without_tls_copies_too(context: BrowserContext, page: Page, copi
 
     assert page.evaluate("window.clipboard.readText()").startswith("curl -sS")
     expect(page.locator("#curl")).to_be_focused()
+
+
+@pytest.fixture(scope="module")
+def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """It answers pages of all sites."""
+    with Server(tmp_path_factory.mktemp("open") / "log.jsonl", LEXISEG_CORS_ORIGINS="*") as running:
+        yield running
+
+
+def asked_of(context: BrowserContext, url: str) -> Page:
+    """The page, isolated by its service worker, with an answer and the exports."""
+    page = opened(context, url)
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+    choose(page)
+    add(page, "sky")
+    expect_result(page, "Found sky.")
+    page.locator("#export summary").click()
+    return page
+
+
+@pytest.mark.slow
+def test_a_question_is_sent_to_the_server_that_the_site_was_written_for(
+    context: BrowserContext, folder: Path, open_server: Server, tmp_path: Path
+) -> None:
+    build.copy_page(tmp_path / "site", open_server.url)
+    shutil.copytree(folder / "site/model", tmp_path / "site/model", copy_function=os.link)
+    build.keep_offline(tmp_path / "site")
+    with serving_files(tmp_path) as url:
+        page = asked_of(context, f"{url}/site/")
+        timings = page.locator("#timings")
+        expect(timings).not_to_contain_text(" at ")
+
+        with page.expect_response(f"{open_server.url}/v1/segment") as answer:
+            page.get_by_role("button", name="Send").click()
+
+        expect(timings).to_contain_text(open_server.url.replace("http://", " at "))
+        assert [one["label"] for one in answer.value.json()["segments"]] == ["sky"]
+        page.fill("#server", "https://other.example.org")
+        page.get_by_role("button", name="Send").click()
+        expect_result(page, f"This page may send to {open_server.url} alone")
+
+
+@pytest.mark.slow
+def test_a_site_for_no_server_gives_the_request_alone(
+    context: BrowserContext, folder: Path, open_server: Server
+) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    with serving_files(folder) as url:
+        page = asked_of(context, f"{url}/site/")
+        expect(page.get_by_role("button", name="Send")).to_be_hidden()
+        page.get_by_role("button", name="Copy as curl").click()
+        expect_result(page, "Enter the address of a server first")
+        page.fill("#server", f"{open_server.url}/")
+        page.get_by_role("button", name="Copy as curl").click()
+        expect_result(page, "Copied")
+
+        copied = page.evaluate("navigator.clipboard.readText()")
+
+        assert copied.startswith(f"curl -sS {open_server.url}/v1/segment -F 'image=@china.jpg' -F 'request=")
+        address = f"{open_server.url}/v1/models"
+        assert (
+            page.evaluate("(address) => fetch(address).then(() => 'answered', () => 'refused')", address) == "refused"
+        )
+
+
+@pytest.mark.parametrize(
+    "address", ["lexiseg.example.org", "https://a'; script-src *", "https://me:key@a.org", "ftp://a.org"]
+)
+def test_what_is_no_address_of_a_server_is_refused(address: str) -> None:
+    with pytest.raises(OptionError, match="no address of a server"):
+        build.policy(address)

@@ -15,6 +15,9 @@ def site(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty")],
     chosen: Chosen,
     words: Annotated[int, typer.Option(min=0, help="Common English words to include, about 200 bytes each")] = 10_000,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="The one server that a visitor may send a question to")
+    ] = None,
 ) -> None:
     """Write the playground as static files: everything runs in the browser, and no picture leaves it.
 
@@ -30,4 +33,4 @@ def site(
     """
     from lexiseg_service.commands.site.build import run
 
-    raise typer.Exit(run(chosen.settings, out, words))
+    raise typer.Exit(run(chosen.settings, out, words, server))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import re
 import shutil
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import typer
 
@@ -23,24 +25,29 @@ MAX_PIXELS = 24_000_000  # of a picture; larger ones are made smaller, as browse
 MAX_BYTES = 200_000_000
 ENGINE = 'import * as engine from "./engine/{}.js"'
 LATER = {"model/tower.onnx", "model/tokens.json", "model/reading.onnx"}  # loaded when a word needs them
-# The page asks nobody but the place that it came from.
+# The page asks nobody but the place that it came from, and a server that is named.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
-    "img-src 'self' data: blob:; media-src blob:; connect-src 'self'; manifest-src 'self'; "
+    "img-src 'self' data: blob:; media-src blob:; connect-src 'self'{server}; manifest-src 'self'; "
     "base-uri 'none'; form-action 'none'"
 )
 LATIN_WORD = re.compile(r"[a-z]{2,}")
+HOST = re.compile(r"([\w.-]+|\[[0-9a-fA-F:]+\])(:\d+)?", re.ASCII)
 
 
-def run(settings: Settings, out: Path, n_words: int) -> int:
+def run(settings: Settings, out: Path, n_words: int, server: str | None = None) -> int:
     """Write a site, and print what it weighs.
 
+    Args:
+        server: address of the one server that the page may ask, too.
+
     Raises:
-        OptionError: the folder holds something.
+        OptionError: the folder holds something, or the server's address is none.
         ExportError: the model is not one that browsers can run, or something cannot be fetched or written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OptionError(f"{out} is not an empty folder")
+    policy(server)
     found = catalogue.find(settings.model, settings.models_dir)
     loaded = catalogue.load(
         settings.model, models_dir=settings.models_dir, device="cpu", precision="exact", text_tower=settings.text_tower
@@ -48,13 +55,13 @@ def run(settings: Settings, out: Path, n_words: int) -> int:
     model = browser.require(loaded)
     engine = runtime.fetched()
     words = common_words(model.familiar.words if model.familiar else (), n_words)
-    _copy_page(out)
+    copy_page(out, server)
     (out / "model").mkdir()
     browser.write(model, found.folder, out / "model", words, settings.text_tower)
     (out / "model/stuff.json").write_bytes(files("lexiseg_service.question").joinpath("stuff.json").read_bytes())
     for name in runtime.FILES:
         shutil.copyfile(engine / name, out / "model" / name)
-    first = _keep_offline(out)
+    first = keep_offline(out)
     typer.echo(f"{out}: {first / 1e6:.1f} MB at the first visit, {len(words):,} words without the text tower")
     typer.echo(f"try it with: python -m http.server --directory {out}")
     return 0
@@ -84,7 +91,22 @@ def common_words(familiar: tuple[str, ...], n_words: int) -> list[str]:
     return list(dict.fromkeys(word.lower() for word in words))[:n_words]
 
 
-def _copy_page(out: Path) -> None:
+def policy(server: str | None) -> str:
+    """The page's Content-Security-Policy, which permits requests to the site itself and to that server.
+
+    Raises:
+        OptionError: the address is not an HTTP one.
+    """
+    if server is None:
+        return POLICY.format(server="")
+    parts = urlsplit(server)
+    if parts.scheme not in ("http", "https") or not HOST.fullmatch(parts.netloc) or parts.query or parts.fragment:
+        raise OptionError(f"{server} is no address of a server, as https://lexiseg.example.org")
+    return POLICY.format(server=f" {parts.scheme}://{parts.netloc}")
+
+
+def copy_page(out: Path, server: str | None = None) -> None:
+    """Write the page without the model, for visitors who may send a question to that server, too."""
     web = Path(str(files("lexiseg_service"))) / "web"
     shutil.copytree(web / "playground", out / "playground")
     for name in ("icon.svg", "manifest.json"):
@@ -98,14 +120,15 @@ def _copy_page(out: Path) -> None:
     (out / "playground/engine/offline.js").unlink()
     page = (out / "playground/index.html").read_text(encoding="utf-8")
     (out / "playground/index.html").unlink()
+    named = f' data-server="{html.escape(server)}"' if server else ""
     head = (
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy(server)}">\n'
         '    <link rel="manifest" href="manifest.json">\n'
         '    <link rel="modulepreload" href="playground/engine/browser.js">\n    '
     )
     changes = {
         '<link rel="icon" href="data:,">': f'{head}<link rel="icon" href="icon.svg">',
-        "<body ": '<body class="local" ',
+        "<body ": f'<body class="local"{named} ',
         "{max_bytes}": str(MAX_BYTES),
         "{max_pixels}": str(MAX_PIXELS),
         "Send an image and words, get masks.": "Words and clicks to masks, in this browser: pictures stay here.",
@@ -117,8 +140,8 @@ def _copy_page(out: Path) -> None:
     (out / "index.html").write_text(page, encoding="utf-8")
 
 
-def _keep_offline(out: Path) -> int:
-    """Tell the service worker what to keep; the bytes of it."""
+def keep_offline(out: Path) -> int:
+    """Tell the service worker which files to keep; their bytes in all."""
     paths = sorted(path for path in out.rglob("*") if path.is_file())
     digest = hashlib.sha256()
     first = {path.relative_to(out).as_posix(): path for path in paths}

@@ -1,15 +1,17 @@
 // Exports: files, a request for one's own program, a link that asks the same again.
 
 import { shown } from "./answer.js";
-import { key } from "./engine/server.js";
+import { address, key, segment } from "./engine/server.js";
 import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "./formats.js";
 import { cellsOf } from "./masks.js";
-import { baseName, element, focusedElement, question, state, subject, tell } from "./page.js";
+import { $, baseName, element, focusedElement, happened, question, state, subject, tell } from "./page.js";
+import { combined, inTurn } from "./question.js";
+
+const REQUESTS = ["curl", "python", "send", "link"];
 
 /** What the button of that id does. */
 export async function act(id, view) {
-  const texts = { curl: () => curl(question(), subject()), python: () => python(question(), subject()), link: () => location.href };
-  if (id in texts) return tell(...((await copied(texts[id]())) ? ["Copied."] : ["This browser does not let the page copy.", true]));
+  if (REQUESTS.includes(id)) return pass(id);
   if (!state.answer) return tell("There is no answer yet.");
   const segments = visibleOnes().map(([one]) => one);
   const { size, model } = state.answer;
@@ -119,13 +121,46 @@ async function copied(text) {
 
 const KEY = "LEXISEG_API_KEY";
 
+/** The question goes to a server, or to the clipboard as a request or a link. */
+async function pass(id) {
+  const obstacle = id !== "link" && noServer(id);
+  if (obstacle) return tell(obstacle, true);
+  if (id === "send") return send();
+  const texts = { curl: () => curl(question(), subject()), python: () => python(question(), subject()), link: () => location.href };
+  tell(...((await copied(texts[id]())) ? ["Copied."] : ["This browser does not let the page copy.", true]));
+}
+
+/** Why no server can be asked, if none can. */
+function noServer(id) {
+  const { server } = document.body.dataset;
+  if (!address() || !$("server").checkValidity()) return "Enter the address of a server first.";
+  if (state.words.some(({ examples = [], negatives = [] }) => [...examples, ...negatives].some(({ kept }) => kept))) {
+    return "Examples are kept in this browser, and no server knows them: show them there.";
+  }
+  if (id !== "send") return "";
+  if (new URL(address()).origin !== new URL(server).origin) return `This page may send to ${server} alone; curl and Python ask any server.`;
+  return subject() ? "" : "There is no picture yet.";
+}
+
+/** Asks the server what this page is asked, and shows its answer. */
+function send() {
+  const asked = question();
+  const picture = (subject().copy ??= { file: subject().file, id: null }); // the server has its own id for it
+  const take = (answer) => {
+    const shown = combined(...(asked.prompts ? [null, answer] : [answer, null]));
+    state.answer = { ...shown, model: `${answer.model} at ${new URL(address()).host}` };
+    happened("answered");
+  };
+  inTurn((signal) => segment(picture, asked, signal), take, send);
+}
+
 export function curl(question, picture) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   const name = fileNameOf(picture);
   // curl's own quotes: a comma or a semicolon would end the name.
   const safe = /[",;\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name;
   const parts = [`image=@${safe}`, `request=${JSON.stringify(question)}`].map((part) => `-F ${quoted(part)}`);
-  return ["curl -sS", `${location.origin}/v1/segment`, ...(key() ? [`-H "Authorization: Bearer $${KEY}"`] : []), ...parts].join(" ");
+  return ["curl -sS", `${address()}/v1/segment`, ...(key() ? [`-H "Authorization: Bearer $${KEY}"`] : []), ...parts].join(" ");
 }
 
 export function python(question, picture) {
@@ -136,7 +171,7 @@ export function python(question, picture) {
     "",
     "import httpx",
     "",
-    `url = "${location.origin}/v1/segment"`,
+    `url = "${address()}/v1/segment"`,
     ...headers,
     `question = json.loads(${JSON.stringify(JSON.stringify(question))})`,
     `with open(${JSON.stringify(fileNameOf(picture))}, "rb") as image:`,

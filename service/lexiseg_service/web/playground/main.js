@@ -9,6 +9,7 @@ import { View } from "./view.js";
 
 const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
 const TRIED = "lexiseg-tried"; // kept for this tab: the question is still that of an example
+const SERVER = "lexiseg-server"; // kept: its address
 const MODES = ["picture", "video"];
 const MIN_SIDE = 16; // pixels
 
@@ -44,6 +45,8 @@ $("key").addEventListener("change", () => {
   keepKey($("key").value.trim());
   offerAgain();
 });
+$("server").value = localStorage.getItem(SERVER) || document.body.dataset.server || "";
+$("server").addEventListener("change", () => localStorage.setItem(SERVER, $("server").value.trim()));
 $("export").addEventListener("click", async ({ target }) => {
   if (target.type === "button") (await import("./export.js")).act(target.id, view);
 });

@@ -7,7 +7,7 @@ const scope = /** @type {any} */ (self);
 
 scope.addEventListener("install", (event) => event.waitUntil(caches.open(VERSION).then((cache) => cache.addAll(FILES)).then(() => scope.skipWaiting())));
 scope.addEventListener("activate", (event) => event.waitUntil(Promise.all([forgetOthers(), scope.clients.claim()])));
-scope.addEventListener("fetch", (event) => event.respondWith(found(event.request)));
+scope.addEventListener("fetch", (event) => new URL(event.request.url).origin === location.origin && event.respondWith(found(event.request)));
 
 async function forgetOthers() {
   const names = await caches.keys();

@@ -1,12 +1,17 @@
 // The engine on a server, over REST: a picture is sent once and asked about by its id afterwards. `lexiseg site` writes the
 // browser's own in its place where all of it is imported as `engine`.
 
-import { Problem, tell } from "../page.js";
+import { $, Problem, tell } from "../page.js";
 
 const KEY = "lexiseg-key";
 const JSON_TYPE = { "content-type": "application/json" };
 
 export const remote = true; // vocabularies, streams and keys are of a server
+
+/** Of the server, without a slash at its end: the page's own, or the one that the visitor of a site named. */
+export function address() {
+  return document.body.matches(".local") ? $("server").value.trim().replace(/\/+$/, "") : location.origin;
+}
 
 /** Cards of the models, and the vocabularies. */
 export async function describe() {
@@ -70,7 +75,7 @@ function send(method, path, body = null, headers = {}, signal = null) {
     const sent = new XMLHttpRequest();
     const abort = () => sent.abort();
     signal?.addEventListener("abort", abort);
-    sent.open(method, path);
+    sent.open(method, address() + path);
     sent.responseType = "json";
     for (const [name, value] of Object.entries({ ...headers, ...authorization() })) sent.setRequestHeader(name, value);
     if (body instanceof FormData) {
@@ -83,7 +88,8 @@ function send(method, path, body = null, headers = {}, signal = null) {
       const detail = response?.detail ?? `The server answered ${status}.`;
       reject(new Problem(status, response?.type ?? "unknown", detail, Number(sent.getResponseHeader("retry-after")) || null));
     };
-    sent.onerror = () => reject(new Problem(0, "unreachable", "The server does not answer. Is it running?"));
+    const allowed = address() === location.origin ? "" : `, and does its LEXISEG_CORS_ORIGINS name ${location.origin}`;
+    sent.onerror = () => reject(new Problem(0, "unreachable", `The server does not answer. Is it running${allowed}?`));
     sent.onabort = () => reject(new DOMException("", "AbortError"));
     sent.onloadend = () => signal?.removeEventListener("abort", abort);
     sent.send(body);
