@@ -40,7 +40,7 @@ def page(shown: Page) -> Page:
     """The photograph, no words, and all scores."""
     while shown.locator("#chips button").count():
         shown.locator("#chips button").last.click()
-    shown.fill("#threshold", "0")
+    shown.evaluate("document.getElementById('threshold').value = 0")  # shown beside segments only
     choose(shown)
     expect_result(shown, "Type a word")
     return shown

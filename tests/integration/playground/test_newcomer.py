@@ -142,7 +142,10 @@ def test_a_small_screen_leaves_no_bands_about_the_picture(browser: Browser, serv
 
     assert box is not None
     upright = photograph is not CHINA
+    listed = page.locator("#columns").bounding_box()
     assert box["width"] == 390
     assert box["height"] == pytest.approx(0.55 * 844 if upright else 390 * SIZE[0] / SIZE[1], abs=1)
+    assert listed is not None
+    assert listed["y"] < 0.9 * 844  # the list begins on the first screen
     expect(segments(page).first).to_be_visible()
     context.close()

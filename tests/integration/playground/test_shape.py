@@ -50,3 +50,19 @@ def test_every_button_can_be_hit(page: Page) -> None:  # WCAG 2.2, 2.5.8: 24 px
     assert len(sizes) > 24
     small = [box for box in sizes if box is not None and min(box["width"], box["height"]) < 24]
     assert small == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (820, 1180), (1400, 820)])
+def test_the_first_screen_shows_a_large_example_and_the_task(
+    browser: Browser, server: Server, width: int, height: int
+) -> None:
+    page = opened(browser.new_context(viewport={"width": width, "height": height}), server.url)
+
+    stage, example, tasks = (page.locator(part).bounding_box() for part in ("#stage", "#sample img", "#tasks"))
+
+    assert stage is not None
+    assert example is not None
+    assert tasks is not None
+    assert example["width"] > 0.55 * stage["width"]
+    assert tasks["y"] + tasks["height"] < height
+    page.context.close()
