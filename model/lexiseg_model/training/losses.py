@@ -14,7 +14,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
@@ -67,7 +66,7 @@ class Contrast(nn.Module):
 
 
 class MaskLosses(NamedTuple):
-    """Unweighted scalars: means over the targets of all processes."""
+    """Unweighted means over the targets of all processes."""
 
     focal: Tensor
     dice: Tensor
@@ -144,14 +143,18 @@ def assign(costs: Tensor, present: Tensor | None = None) -> Pairs:
         min(N, targets of the image) pairs for every image, on the device of `costs`.
     """
     matrices = np.nan_to_num(costs.double().cpu().numpy(), nan=NOT_FINITE, posinf=NOT_FINITE, neginf=-NOT_FINITE)
-    has = np.ones((len(matrices), matrices.shape[2]), bool) if present is None else present.cpu().numpy()
-    pairs: list[NDArray[np.int64]] = [np.empty((3, 0), np.int64)]
-    for image, (matrix, mine) in enumerate(zip(matrices, has, strict=True)):
-        targets = np.flatnonzero(mine)
-        rows, columns = linear_sum_assignment(matrix[:, targets])
-        pairs.append(np.stack([np.full(len(rows), image), rows, targets[columns]]))
-    image, prediction, target = torch.from_numpy(np.concatenate(pairs, 1)).to(costs.device)
-    return Pairs(image, prediction, target)
+    every = np.arange(matrices.shape[2])
+    targets = [every] * len(matrices) if present is None else [np.flatnonzero(has) for has in present.cpu().numpy()]
+    # Selecting columns takes longer than the assignment.
+    solved = [
+        linear_sum_assignment(matrix if len(mine) == len(every) else matrix[:, mine])
+        for matrix, mine in zip(matrices, targets, strict=True)
+    ]
+    image = np.repeat(np.arange(len(solved)), [len(rows) for rows, _ in solved])
+    prediction = [rows for rows, _ in solved]
+    target = [mine[columns] for mine, (_, columns) in zip(targets, solved, strict=True)]
+    parts = (image, *(np.concatenate([every[:0], *each]) for each in (prediction, target)))
+    return Pairs(*(torch.from_numpy(part).to(costs.device) for part in parts))
 
 
 def matched_mask_losses(
@@ -163,25 +166,28 @@ def matched_mask_losses(
     """Losses of the predictions matched to a target, resized to the targets' size; unmatched ones cost nothing.
 
     Args:
-        masks: logits [B, N, h, w].
+        masks: logits [L, B, N, h, w] of L layers, each matched by itself.
         targets: 0 or 1, [B, K, H, W].
         settings: weights of the matching costs.
         present: [B, K] which targets an image has; None: all.
 
     Returns:
-        Sums over pairs, divided by the number of targets: its mean over processes, at least 1.
+        For each layer [L] the sums over pairs, divided by the number of targets: its mean over processes, at least 1.
     """
-    pairs = assign(matching_costs(masks, targets, settings), present)
+    n_layers, n_images = masks.shape[:2]
+    # All layers in one call: the device is waited for once.
+    costs = torch.cat([matching_costs(layer, targets, settings) for layer in masks])
+    pairs = assign(costs, None if present is None else present.repeat(n_layers, 1))
+    layer, image = pairs.image // n_images, pairs.image % n_images
     count = torch.tensor(float(present.sum() if present is not None else targets.shape[0] * targets.shape[1]))
     with torch.autocast(masks.device.type, enabled=False):
-        chosen = masks[pairs.image, pairs.prediction].float()[:, None]  # [M, 1, h, w]
+        chosen = masks[layer, image, pairs.prediction].float()[:, None]  # [M, 1, h, w]
         sized = F.interpolate(chosen, size=targets.shape[-2:], mode="bilinear", align_corners=False)
-        logits, wanted = sized.flatten(1), targets[pairs.image, pairs.target].float().flatten(1)
+        logits, wanted = sized.flatten(1), targets[image, pairs.target].float().flatten(1)
         n_masks = mean_over_processes(count.to(masks.device)).clamp(min=1)
-        return MaskLosses(
-            focal_losses(logits, wanted, settings.alpha, settings.gamma).sum() / n_masks,
-            dice_losses(logits, wanted).sum() / n_masks,
-        )
+        each = focal_losses(logits, wanted, settings.alpha, settings.gamma), dice_losses(logits, wanted)
+        nothing = logits.new_zeros(n_layers)
+        return MaskLosses(*(nothing.index_add(0, layer, loss) / n_masks for loss in each))
 
 
 def mean_over_processes(count: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def test_predictions_without_a_target_get_no_gradient() -> None:
     logits = logits.requires_grad_()
     _, targets = random_masks(1, 2, 8, 8, seed=1)
 
-    matched_mask_losses(logits, targets).weighted(MaskLossSettings()).backward()  # type: ignore[no-untyped-call]
+    matched_mask_losses(logits[None], targets).weighted(MaskLossSettings()).sum().backward()  # type: ignore[no-untyped-call]
 
     assert logits.grad is not None
     assert int(logits.grad.flatten(2).any(2).sum()) == 2
@@ -80,8 +80,20 @@ def test_absent_targets_do_not_change_the_loss() -> None:
     present = torch.tensor([[True] * 3 + [False]] * 2)
 
     torch.testing.assert_close(
-        matched_mask_losses(logits, rubbish, present=present), matched_mask_losses(logits, targets)
+        matched_mask_losses(logits[None], rubbish, present=present), matched_mask_losses(logits[None], targets)
     )
+
+
+def test_layers_are_matched_each_by_itself() -> None:
+    layers, _ = random_masks(3, 2, 6, 8, 8)
+    _, targets = random_masks(2, 3, 8, 8, seed=1)
+    present = torch.tensor([[True, False, True], [True] * 3])
+
+    together = matched_mask_losses(layers, targets, present=present)
+
+    apart = [matched_mask_losses(layer[None], targets, present=present) for layer in layers]
+    torch.testing.assert_close(together.focal, torch.cat([each.focal for each in apart]))
+    torch.testing.assert_close(together.dice, torch.cat([each.dice for each in apart]))
 
 
 def test_the_assignment_has_the_minimal_total_cost() -> None:

@@ -36,7 +36,7 @@ class Run(NamedTuple):
     mask_features: Tensor  # [1, 256, 40, 48]
     queries: Tensor  # [6, 1, 64, 256]
     masks: Tensor  # [6, 1, 64, 40, 48]
-    losses: list[MaskLosses]  # of each layer
+    losses: MaskLosses  # [layers] each
     total: Tensor
     pairs: Pairs  # of the last layer
 
@@ -89,8 +89,8 @@ def run() -> Run:
             module = head()
             queries, mask_features = module(features())
             masks = module.masks(queries, mask_features)
-            losses = [matched_mask_losses(layer, targets(), SETTINGS) for layer in masks]
-            total = torch.stack([loss.weighted(SETTINGS) for loss in losses]).sum()
+            losses = matched_mask_losses(masks, targets(), SETTINGS)
+            total = losses.weighted(SETTINGS).sum()
             total.backward()  # type: ignore[no-untyped-call]
     return Run(
         module, mask_features, queries, masks, losses, total, assign(matching_costs(masks[-1], targets(), SETTINGS))
@@ -122,20 +122,20 @@ def ours() -> dict[str, Tensor]:
         "train_grad_mask_features_bias": gradient(done.head.pixel_decoder.mask_features.bias),
         "train_grad_layer4": gradient(done.head.pixel_decoder.get_parameter("layer_4.weight")).norm(),
     }
-    for layer, losses in enumerate(done.losses):
-        suffix = "" if layer == len(done.losses) - 1 else f"_{layer}"
-        arrays |= {f"train_loss_mask{suffix}": losses.focal, f"train_loss_dice{suffix}": losses.dice}
+    for layer, (focal, dice) in enumerate(zip(*done.losses, strict=True)):
+        suffix = "" if layer == len(done.masks) - 1 else f"_{layer}"
+        arrays |= {f"train_loss_mask{suffix}": focal, f"train_loss_dice{suffix}": dice}
 
     logits, masks = plain()
     costs = matching_costs(logits, masks, SETTINGS)
-    alone = matched_mask_losses(logits, masks, SETTINGS)
+    alone = matched_mask_losses(logits[None], masks, SETTINGS)
     pairs = assign(costs)
     return arrays | {
         "plain_cost": costs[0],
         "plain_query": pairs.prediction,
         "plain_target": pairs.target,
-        "plain_focal": alone.focal,
-        "plain_dice": alone.dice,
+        "plain_focal": alone.focal[0],
+        "plain_dice": alone.dice[0],
     }
 
 

@@ -45,21 +45,15 @@ class SSegLosses(nn.Module):
         """
         settings = self.settings
         logits, queries = self.network(images)
-        earlier = logits.new_zeros(())
-        if settings.earlier_layers:
-            for layer in logits[:-1]:
-                earlier = earlier + self._mask_loss(layer, pseudo)
+        supervised = logits if settings.earlier_layers else logits[-1:]
+        mask_losses = matched_mask_losses(supervised, pseudo.masks, settings.mask_losses, pseudo.present)
+        *earlier, last = settings.masks * mask_losses.weighted(settings.mask_losses)  # one of each layer
         contrast = self._contrast(self.network.embed_images(queries[-1]), self.network.embed_texts(tokens))
         return Losses(
-            masks=settings.masks * self._mask_loss(logits[-1], pseudo),
-            earlier_masks=settings.masks * settings.earlier_layers * earlier,
+            masks=last,
+            earlier_masks=settings.earlier_layers * sum(earlier, logits.new_zeros(())),
             contrast=settings.contrast * contrast,
         )
-
-    def _mask_loss(self, logits: Tensor, pseudo: PseudoMasks) -> Tensor:
-        """Of one layer's masks [B, N, h, w], which are matched anew for every layer."""
-        settings = self.settings.mask_losses
-        return matched_mask_losses(logits, pseudo.masks, settings, pseudo.present).weighted(settings)
 
     def _contrast(self, images: Tensor, texts: Tensor) -> Tensor:
         """Image to text plus text to image, of unit vectors [B, D] each, against those of all processes."""
