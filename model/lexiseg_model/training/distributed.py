@@ -1,13 +1,9 @@
-"""The processes of a run under torchrun: joining, collectives, averaged gradients.
-
-Gradients are averaged by hand after the backward pass and not by DistributedDataParallel, whose hooks sit in one
-module's `forward`: the losses of a method call parts of its network in several passes, and frozen parts change.
-"""
+"""The processes of a run under torchrun: joining, collectives, averaged gradients."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,10 +12,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
 
 from lexiseg_model.device import choose_device
-
-BUCKET_BYTES = 25 << 20  # gradients reduced together
 
 
 def rank() -> int:
@@ -132,42 +127,34 @@ def share_weights(network: nn.Module) -> None:
             dist.broadcast(tensor, 0)
 
 
-def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its mean over processes; a missing one counts as zero.
+class _Loss(nn.Module):
+    """The losses of a network as one forward pass: DistributedDataParallel looks for gradients from there."""
 
-    A parameter without a gradient in any process keeps none, and so gets no weight decay, as in a single process.
+    def __init__(self, network: nn.Module, loss: Callable[[Any], Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+
+    def forward(self, batch: Any) -> Tensor:
+        return self.loss(batch)
+
+
+def averaged(network: nn.Module, loss: Callable[[Any], Tensor], group: dist.ProcessGroup) -> DistributedDataParallel:
+    """A loss whose backward pass replaces each gradient by its mean over processes, while it computes others.
+
+    A parameter without a gradient in any process keeps none, and so gets no weight decay, as in a single process. It is
+    of the parameters that are trained now.
+
+    Args:
+        network: all parameters that `loss` trains.
+        loss: of a batch.
+        group: for gradients alone: losses have collectives of their own, and their order differs where a process
+            lacks a gradient.
     """
-    if world_size() == 1:
-        return
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    if not trained:
-        return
-    has = torch.tensor([parameter.grad is not None for parameter in trained], dtype=torch.uint8)
-    has = has.to(trained[0].device)
-    dist.all_reduce(has, dist.ReduceOp.MAX)
-    gradients: list[Tensor] = []
-    for parameter, somewhere in zip(trained, has.tolist(), strict=True):
-        if somewhere:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            gradients.append(parameter.grad)
-    for bucket in _buckets(gradients):
-        flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
-        dist.all_reduce(flat)
-        flat /= world_size()
-        for gradient, averaged in zip(bucket, torch.split(flat, [each.numel() for each in bucket]), strict=True):
-            gradient.copy_(averaged.view_as(gradient))
-
-
-def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Consecutive gradients of one type, up to BUCKET_BYTES each."""
-    bucket: list[Tensor] = []
-    size = 0
-    for gradient in gradients:
-        if bucket and (size + gradient.nbytes > BUCKET_BYTES or gradient.dtype != bucket[0].dtype):
-            yield bucket
-            bucket, size = [], 0
-        bucket.append(gradient)
-        size += gradient.nbytes
-    if bucket:
-        yield bucket
+    return DistributedDataParallel(
+        _Loss(network, loss),
+        forward_sync_buffers=False,
+        find_unused_parameters=True,
+        init_sync=False,
+        process_group=group,
+    )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 from torch.utils.checkpoint import checkpoint
 
@@ -18,7 +20,7 @@ from lexiseg_model.device import inference_dtype
 from lexiseg_model.errors import RecipeError, WeightsError
 from lexiseg_model.training.batch_norm import share_norms
 from lexiseg_model.training.checkpoints import kept_random
-from lexiseg_model.training.distributed import average_gradients, largest, share_weights, world_size
+from lexiseg_model.training.distributed import averaged, largest, share_weights, world_size
 from lexiseg_model.training.recipe import DecayRule, Numbers, RunRecipe
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, nn.modules.instancenorm._InstanceNorm)
@@ -114,7 +116,7 @@ def recompute(network: nn.Module, parts: Iterable[str]) -> None:
 
 
 class Learner(Generic[Network]):
-    """A network with its optimiser and average. One step is `begin`, `backward` for each batch, `apply`."""
+    """A network with its optimiser and average. One step is `begin`, `backward`, `apply`."""
 
     def __init__(self, recipe: RunRecipe, network: Network, kept: Callable[[str], bool], device: torch.device) -> None:
         """Move a network to its device and prepare its optimiser.
@@ -138,6 +140,8 @@ class Learner(Generic[Network]):
         self.groups = groups(self.network, recipe.decay_rule, recipe.rate_factors)
         self.optimizer = optimiser(recipe, self.network, self.groups)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self._group = dist.new_group() if world_size() > 1 else None
+        self._averaging: tuple[list[bool], DistributedDataParallel] | None = None
         # Buffers by type, and copies from before a step: a batch without a finite loss must leave no trace.
         self._buffers: dict[torch.dtype, list[Tensor]] = {}
         for buffer in self.network.buffers():
@@ -161,10 +165,26 @@ class Learner(Generic[Network]):
             torch._foreach_copy_(self._before[kind], held)
         self.optimizer.zero_grad(set_to_none=True)
 
-    def backward(self, loss: Tensor) -> float:
-        """Add a loss's gradients; returns the loss."""
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        return loss.item()
+    def backward(self, loss: Callable[[Any], Tensor], batches: Sequence[Any]) -> float:
+        """Compute the gradients of the mean loss of batches, over all processes; returns this process's mean loss."""
+        of_all = self._averaged(loss)
+        losses = []
+        for number, batch in enumerate(batches, 1):
+            waits = of_all.no_sync if isinstance(of_all, DistributedDataParallel) else nullcontext
+            with waits() if number < len(batches) else nullcontext():  # only the last pass communicates
+                part = of_all(batch) / len(batches)
+                self.scaler.scale(part).backward()  # type: ignore[no-untyped-call]
+            losses.append(part.item())
+        return math.fsum(losses)
+
+    def _averaged(self, loss: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+        """The loss, and of several processes with averaged gradients of what is trained now."""
+        if self._group is None:
+            return loss
+        trained = [parameter.requires_grad for parameter in self.network.parameters()]
+        if self._averaging is None or self._averaging[0] != trained:
+            self._averaging = trained, averaged(self.network, loss, self._group)
+        return self._averaging[1]
 
     def apply(self, loss: float, step: int) -> bool:
         """Update weights and average from the gradients of all processes.
@@ -176,7 +196,6 @@ class Learner(Generic[Network]):
         Returns:
             False, and everything as before the step, where loss or gradients are not finite in any process.
         """
-        average_gradients(self.network.parameters())
         self.scaler.unscale_(self.optimizer)
         limit = self._recipe.largest_gradient
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), math.inf if limit is None else limit)

@@ -258,7 +258,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         seen = self._phase().global_batch
         self._mode()
         parts = (batch, *more)
-        loss = math.fsum(self.learner.backward(self._loss(part) / len(parts)) for part in parts)
+        loss = self.learner.backward(self._loss, parts)
         self.step += 1
         self.crops_seen += seen
         if self.learner.apply(loss, self.step):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tests.model.training.shared_runs import METHODS, STEPS, learned
-from tests.model.training.together import work
+from tests.model.training.together import gradients, work
 from tests.model.training.toy import ToyRun, differences, finished, recipe_for
 from tests.processes import run_as_by_torchrun
 
@@ -50,7 +50,7 @@ def torchrun(what: str, out: Path, restarts: int) -> None:
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes left behind, of each method and of a run that nobody killed."""
     out = tmp_path_factory.mktemp("together")
-    run_as_by_torchrun(2, work, ",".join([*METHODS, "left-alone"]), out)
+    run_as_by_torchrun(2, work, ",".join([*METHODS, "left-alone", "accumulated"]), out)
     return out
 
 
@@ -90,6 +90,15 @@ def test_two_processes_get_the_gradients_of_one_for_the_same_global_batch(
         moved = max(moved, (alone.average[name] - value).abs().max().item() if value.is_floating_point() else 0)
     assert moved > 5e-4  # the comparison is of weights that learned
     assert differences(first["network"], second["network"]) == []
+
+
+@pytest.mark.slow
+def test_accumulated_gradients_are_averaged_and_unused_parameters_have_none(together: Path, tmp_path: Path) -> None:
+    alone = gradients(tmp_path)
+
+    for rank in ranks(together / "accumulated"):
+        torch.testing.assert_close(rank["gradients"], alone)
+    assert [len(found) for found in alone] == [8, 6]
 
 
 @pytest.mark.slow

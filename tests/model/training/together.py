@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lexiseg_model.data.pairs.source import Skipped
-from lexiseg_model.training.distributed import rank
-from tests.model.training.toy import ToyBatch, ToyRun, recipe_for
+from lexiseg_model.training.distributed import join, rank, world_size
+from lexiseg_model.training.learner import Learner
+from tests.model.training.toy import ToyBatch, ToyNetwork, ToyRun, recipe_for
 
 TOYS = ("left-alone", "killed")
 BROKEN = {3: "a.jpg", 6: "b.jpg", 7: "b.jpg", 13: "c.jpg"}  # by the batch's number; odd ones are the second process's
@@ -48,6 +49,37 @@ def toy(what: str, out: Path) -> None:
     torch.save({"seen": run.seen}, out / f"rank-{rank()}.pt")
 
 
+def gradients(out: Path) -> list[dict[str, Tensor]]:
+    """Of eight examples in passes of two: of all that learns, then without a part that is frozen in between.
+
+    One number is never used, another only for the first four examples, which are the first process's.
+    """
+    torch.manual_seed(0)
+    network = ToyNetwork().eval()
+    for name in ("unused", "sometimes"):
+        network.register_parameter(name, nn.Parameter(torch.ones(())))
+    device = join("cpu")
+    learner = Learner(recipe_for(out), network, lambda _: True, device)
+    inputs = torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
+
+    def loss(rows: Tensor) -> Tensor:
+        told: Tensor = learner.network(inputs[rows]).square().mean()
+        return told * learner.network.get_parameter("sometimes") if int(rows[0]) < 4 else told
+
+    found = []
+    for learns in (True, False):
+        network.first.requires_grad_(learns)
+        learner.begin(0.1)
+        learner.backward(loss, torch.split(torch.arange(8).chunk(world_size())[rank()], 2))
+        found.append({name: each.grad.clone() for name, each in network.named_parameters() if each.grad is not None})
+    return found
+
+
+def accumulated(out: Path) -> None:
+    out.mkdir(exist_ok=True)
+    torch.save({"gradients": gradients(out)}, out / f"rank-{rank()}.pt")
+
+
 def method(what: str, out: Path) -> None:
     from tests.model.training.shared_runs import learned  # their libraries take seconds, which toys need not wait for
 
@@ -59,7 +91,10 @@ def method(what: str, out: Path) -> None:
 def work(names: str, out: Path) -> None:
     torch.set_num_threads(1)
     for each in names.split(","):
-        (toy if each in TOYS else method)(each, out / each)
+        if each == "accumulated":
+            accumulated(out / each)
+        else:
+            (toy if each in TOYS else method)(each, out / each)
 
 
 if __name__ == "__main__":
