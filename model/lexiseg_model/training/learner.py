@@ -105,14 +105,31 @@ def recompute(network: nn.Module, parts: Iterable[str]) -> None:
     Raises:
         RecipeError: there is no such part, or it has batch norms, whose statistics would count twice.
     """
-    modules = dict(network.named_modules())
-    for name in parts:
-        if (part := modules.get(name)) is None:
-            raise RecipeError(f"recompute: the network has no part {name}")
+    for name, part in _parts(network, parts, "recompute"):
         if any(isinstance(each, _BatchNorm) for each in part.modules()):
             raise RecipeError(f"recompute: {name} has batch norms, whose statistics would count twice")
         for each in part.children() if isinstance(part, (nn.ModuleList, nn.Sequential)) else [part]:
             each.forward = partial(checkpoint, each.forward, use_reentrant=False)
+
+
+def compile_parts(network: nn.Module, parts: Iterable[str], backend: str) -> None:
+    """Let torch.compile translate parts of a network when they first run; names of tensors stay as they are.
+
+    Raises:
+        RecipeError: there is no such part or backend.
+    """
+    if backend not in (known := torch.compiler.list_backends(exclude_tags=())):
+        raise RecipeError(f"compiler: there is no backend {backend}; known: {', '.join(known)}")
+    for _, part in _parts(network, parts, "compiled"):
+        part.compile(backend=backend)
+
+
+def _parts(network: nn.Module, names: Iterable[str], setting: str) -> Iterator[tuple[str, nn.Module]]:
+    modules = dict(network.named_modules())
+    for name in names:
+        if name not in modules:
+            raise RecipeError(f"{setting}: the network has no part {name}")
+        yield name, modules[name]
 
 
 class Learner(Generic[Network]):
@@ -128,7 +145,7 @@ class Learner(Generic[Network]):
             device: where it is trained.
 
         Raises:
-            RecipeError: the network lacks a part that has a factor of the learning rate or is computed again.
+            RecipeError: the network lacks a part that has a factor of the learning rate, is computed again or compiled.
         """
         self._recipe = recipe
         self._device = device
@@ -136,6 +153,8 @@ class Learner(Generic[Network]):
         placed = convert_conv2d_weight_memory_format(network.to(device), torch.channels_last)
         self.network: Network = share_norms(placed)
         recompute(self.network, recipe.recompute)
+        if recipe.compiled:
+            compile_parts(self.network, recipe.compiled, recipe.compiler)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items() if kept(name)}
         self.groups = groups(self.network, recipe.decay_rule, recipe.rate_factors)
         self.optimizer = optimiser(recipe, self.network, self.groups)

@@ -97,7 +97,7 @@ class RunRecipe(BaseModel):
     may_differ: ClassVar[frozenset[str]] = frozenset(
         {*BUDGETS, "recipe", "licence", "decay_steps", "decay_share", "slice_minutes", "out", "packs", "cells", "texts"}
         | {"device", "workers", "checkpoint_minutes", "checkpoint_steps", "log_steps", "trackers", "nonfinite_limit"}
-        | {"models_dir", "samples", "micro_batch", "recompute"}
+        | {"models_dir", "samples", "micro_batch", "recompute", "compiled", "compiler"}
     )
 
     recipe: str = Field("", description="name of the recipe that these values were laid over")
@@ -120,6 +120,8 @@ class RunRecipe(BaseModel):
         None, ge=1, description="most examples in one forward pass of a process; more are accumulated"
     )
     recompute: tuple[str, ...] = Field((), description="parts of the network, as blocks, that keep no activations")
+    compiled: tuple[str, ...] = Field((), description="parts of the network that torch.compile translates")
+    compiler: str = Field("inductor", description="backend of torch.compile")
     precision: Numbers = Field("auto", description="of autocast; auto: bfloat16 where the processor has it")
 
     learning_rate: float = Field(gt=0, description="the peak")

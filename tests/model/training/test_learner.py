@@ -14,7 +14,7 @@ from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.methods.tcl.training.losses import TclLosses
-from lexiseg_model.training.learner import groups, number_type, recompute
+from lexiseg_model.training.learner import compile_parts, groups, number_type, recompute
 from lexiseg_model.training.recipe import DecayRule, divide
 from lexiseg_model.training.recipes.read import read_as, read_recipe
 from lexiseg_model.training.schedule import Budget, Reached, Schedule
@@ -220,6 +220,28 @@ def test_parts_that_are_computed_again_keep_less_and_have_the_same_gradients() -
 
     assert less < 0.7 * whole
     assert all(torch.equal(*pair) for pair in zip(gradients, again, strict=True))
+
+
+def test_a_compiled_part_has_the_same_names_and_gradients() -> None:
+    inputs = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+
+    def gradients(*parts: str) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        network = ToyNetwork()
+        compile_parts(network, parts, "aot_eager")
+        names = network.state_dict().keys()
+        network.eval()(inputs).square().sum().backward()
+        assert network.state_dict().keys() == names
+        return {name: each.grad for name, each in network.named_parameters() if each.grad is not None}
+
+    torch.testing.assert_close(gradients("first", "second"), gradients())
+
+
+def test_parts_that_cannot_be_compiled_are_named() -> None:
+    with pytest.raises(RecipeError, match="compiled: the network has no part blocks"):
+        compile_parts(ToyNetwork(), ["blocks"], "eager")
+    with pytest.raises(RecipeError, match=r"compiler: there is no backend fast; known: .*inductor"):
+        compile_parts(ToyNetwork(), ["first"], "fast")
 
 
 def test_parts_that_cannot_be_computed_again_are_named() -> None:
