@@ -17,7 +17,7 @@ from pycocotools import mask as coco
 
 from lexiseg_client import Ring, UnreadableAnswer
 from lexiseg_client.masks import png, rle
-from lexiseg_client.masks.polygons import fill, one_loop, rings_of, simplified
+from lexiseg_client.masks.polygons import fill, joined_contour, rings_of, simplified
 from lexiseg_model.masks.polygons import rings_of as rings_of_model
 from lexiseg_model.masks.rle import encode_mask
 from tests import coco as reference
@@ -119,7 +119,7 @@ def test_a_mask_comes_back_from_its_rings_and_from_one_line(mask: NDArray[np.boo
     outlined = rings_of(mask)
 
     assert np.array_equal(fill(outlined, mask.shape), mask)
-    assert np.array_equal(fill([Ring(one_loop(outlined))], mask.shape), mask)
+    assert np.array_equal(fill([Ring(joined_contour(outlined))], mask.shape), mask)
 
 
 @pytest.mark.parametrize("tolerance", [1.0, 2.0])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lexiseg_client.calling.retries import Patience, Retry, exchange, retry_after
+from lexiseg_client.calling.retries import Retry, RetryPolicy, exchange, retry_after
 from lexiseg_client.calling.steps import Reply, Request, Send, Wait
 from lexiseg_client.errors import ProblemError, QueueFull, Unreachable
 
@@ -36,7 +36,7 @@ class Hand:
     timeouts: list[float] = field(default_factory=list)
 
     def take(self, request: Request = GET, until: float = 60.0, **rule: Any) -> Reply:
-        patience = Patience(Retry(**rule), clock=lambda: self.now, chance=lambda: 0.0)
+        patience = RetryPolicy(Retry(**rule), clock=lambda: self.now, jitter=lambda: 0.0)
         call = exchange(request, patience, until)
         step = next(call)
         while True:

@@ -1,4 +1,4 @@
-"""A server's address, and the headers of every request: the API key and the name of this client."""
+"""Parse a server's address (URL or HOST:PORT) and build the headers of every request: API key, user agent."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 from urllib.parse import urlsplit
 
-BLANK = re.compile(r"\s")
+WHITESPACE = re.compile(r"\s")
 PRINTABLE = re.compile(r"[!-~]+")
 KEY_VARIABLE = "LEXISEG_API_KEY"
 URL_VARIABLE = "LEXISEG_BASE_URL"
-USUAL_URL = "http://localhost:8000"
+DEFAULT_URL = "http://localhost:8000"
 GRPC_PORT = 50051
 EXPECTED = "an address like http://localhost:8000, or HOST:PORT of gRPC like localhost:50051"
-BARE = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/?#@\[\]]+):[0-9]{1,5}")
-SCHEMES = {"http": False, "https": True, "grpc": False, "grpcs": True}  # whether TLS
+HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/?#@\[\]]+):[0-9]{1,5}")
+SCHEMES = {"http": False, "https": True, "grpc": False, "grpcs": True}  # True: TLS
 
 PACKAGES = ("lexiseg-client", "lexiseg")  # installed alone, or inside the service
 
@@ -30,7 +30,7 @@ def _version() -> str:
             return version(package)
         except PackageNotFoundError:
             continue
-    return "0+unknown"  # a tree that was never installed
+    return "0+unknown"  # a source tree that is not installed
 
 
 __version__ = _version()
@@ -39,7 +39,7 @@ USER_AGENT = f"lexiseg-client/{__version__} python/{platform.python_version()}"
 
 @dataclass(frozen=True)
 class Address:
-    """One server. `url` has no slash at its end; `target` is where gRPC finds it."""
+    """One server. `url` has no trailing slash; `target` is HOST:PORT for gRPC."""
 
     url: str
     protocol: Literal["rest", "grpc"]
@@ -54,37 +54,37 @@ class Address:
 
 
 def read_address(url: str | None, target: str | None, api_key: str | None) -> Address:
-    """A checked address.
+    """Parse and validate a server's address.
 
     Args:
-        url: http, https, grpc or grpcs; HOST:PORT alone is gRPC's. None takes that of the environment, if there is one,
-            else port 8000 of this machine.
-        target: HOST:PORT of gRPC; None is the URL's own with grpc, and port 50051 of the same host with http.
-        api_key: None takes that of the environment, if there is one.
+        url: http, https, grpc or grpcs; HOST:PORT without a scheme means gRPC. None: `LEXISEG_BASE_URL` if set, else
+            http://localhost:8000.
+        target: HOST:PORT for gRPC; None: the URL's own with grpc, port 50051 of the same host with http.
+        api_key: None: `LEXISEG_API_KEY` if set.
 
     Raises:
-        ValueError: no address, one with a password (which would show up in logs), or a key that no header can carry;
+        ValueError: an invalid address, one with a password (logs would show it), or a key that no header can carry;
             the message shows neither.
     """
     if url is None:
-        url = os.environ.get(URL_VARIABLE) or USUAL_URL
-    if BARE.fullmatch(url.rstrip("/")):
+        url = os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    if HOST_PORT.fullmatch(url.rstrip("/")):
         url = f"grpc://{url}"
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise ValueError(f"expected {EXPECTED}, got {url!r}") from None
-    if parts.scheme not in SCHEMES or not parts.hostname or parts.query or parts.fragment or BLANK.search(url):
+    if parts.scheme not in SCHEMES or not parts.hostname or parts.query or parts.fragment or WHITESPACE.search(url):
         raise ValueError(f"expected {EXPECTED}, got {url!r}")
     if parts.username or parts.password:
         raise ValueError("expected an address without a user name or password; a key goes into api_key")
-    remote = parts.scheme.startswith("grpc")
+    is_grpc = parts.scheme.startswith("grpc")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = port if remote and port is not None else GRPC_PORT
+    port = port if is_grpc and port is not None else GRPC_PORT
     return Address(
         url=url.rstrip("/"),
-        protocol="grpc" if remote else "rest",
+        protocol="grpc" if is_grpc else "rest",
         target=target or f"{host}:{port}",
         secure=SCHEMES[parts.scheme],
         headers=_key_headers(api_key if api_key is not None else os.environ.get(KEY_VARIABLE)),

@@ -1,4 +1,4 @@
-"""The client for asyncio: the methods of `Client`, to be awaited, and the driver that carries out their steps."""
+"""`AsyncClient`: the methods of `Client` as coroutines, and the asyncio driver that executes their steps."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import httpx
 
 from lexiseg_client.address import Address, read_address
 from lexiseg_client.calling.calls import Calls
-from lexiseg_client.calling.mapping import OnError, Progress, checked, map_loop, progress_of
-from lexiseg_client.calling.retries import Patience, Retry
+from lexiseg_client.calling.mapping import OnError, Progress, map_async, progress_callback, validate_map_arguments
+from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
-from lexiseg_client.client import TIMEOUT, wire_of
+from lexiseg_client.client import TIMEOUT, transport_of
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Background, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
-from lexiseg_client.rest import RestWire, arguments, reply_of, translated
+from lexiseg_client.rest import RestTransport, arguments, reply_of, translate_errors
 from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
 
 if TYPE_CHECKING:
     import grpc
 
-    from lexiseg_client.rpc.loop import Connection
+    from lexiseg_client.rpc.aio_connection import Connection
     from lexiseg_client.stubs import segmentation_pb2 as pb
 
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """One lexiseg server, for asyncio. Arguments as of `Client`; `http` and `channel` are those of asyncio."""
+    """Asyncio client of one lexiseg server. Arguments as for `Client`; `http` and `channel` are asyncio ones."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class AsyncClient:
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         address = read_address(url, grpc_target, api_key)
-        self._patience = Patience(retry or Retry())
-        self._calls = Calls(wire_of(address, self._patience), self._patience, timeout)
-        self._loop = Loop(address, http, channel)
-        self._run = self._loop.run
-        self.vocabularies = AsyncVocabularies(self._loop, RestWire(self._patience), self._calls.until)
+        self._policy = RetryPolicy(retry or Retry())
+        self._calls = Calls(transport_of(address, self._policy), self._policy, timeout)
+        self._driver = AsyncDriver(address, http, channel)
+        self._run = self._driver.run
+        self.vocabularies = AsyncVocabularies(self._driver, RestTransport(self._policy), self._calls.deadline)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -66,8 +66,8 @@ class AsyncClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._loop.close()
+        """Close the connections."""
+        await self._driver.close()
 
     async def segment(
         self,
@@ -117,13 +117,13 @@ class AsyncClient:
         timeout: float | None = None,
         **options: Unpack[Options],
     ) -> AsyncGenerator[Any, None]:
-        """See `Client.map`; to be read with `async for`."""
-        checked(concurrency, on_error)
+        """See `Client.map`; iterate with `async for`."""
+        validate_map_arguments(concurrency, on_error)
 
-        async def ask(image: ImageLike) -> Segmentation:
+        async def segment(image: ImageLike) -> Segmentation:
             return await self.segment(image, classes, timeout=timeout, **options)
 
-        return map_loop(ask, images, concurrency, progress_of(progress), on_error)
+        return map_async(segment, images, concurrency, progress_callback(progress), on_error)
 
     async def models(self, *, timeout: float | None = None) -> list[Model]:
         """See `Client.models`."""
@@ -149,33 +149,38 @@ class AsyncClient:
         timeout: float | None = None,
         **options: Unpack[StreamOptions],
     ) -> AsyncGenerator[FrameAnswer, None]:
-        """See `Client.stream`; to be read with `async for`. Frames that are awaited are taken in the event loop."""
-        from lexiseg_client.rpc.calls import GrpcWire  # gRPC is optional
-        from lexiseg_client.rpc.messages import config
+        """See `Client.stream`; iterate with `async for`. An async iterable of frames runs in the event loop."""
+        from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
+        from lexiseg_client.rpc.messages import stream_config
 
-        first, reach = config(classes, options), GrpcWire(self._patience).reach(self._calls.seconds(timeout))
-        return self._loop.stream(first, frames, reach)
+        first, connect = (
+            stream_config(classes, options),
+            GrpcTransport(self._policy).connect(self._calls.seconds(timeout)),
+        )
+        return self._driver.stream(first, frames, connect)
 
 
 class AsyncVocabularies:
-    """The named class lists of a server: `client.vocabularies`."""
+    """Named class lists on a server: `client.vocabularies`."""
 
-    def __init__(self, loop: Loop, wire: RestWire, until: Callable[[float | None], float]) -> None:
-        self._run = loop.run
-        self._wire = wire
-        self._until = until
+    def __init__(
+        self, driver: AsyncDriver, transport: RestTransport, deadline: Callable[[float | None], float]
+    ) -> None:
+        self._run = driver.run
+        self._transport = transport
+        self._deadline = deadline
 
     async def list(self, *, timeout: float | None = None) -> builtins.list[VocabularySummary]:
         """See `Vocabularies.list`."""
-        return await self._run(self._wire.vocabularies(self._until(timeout)))
+        return await self._run(self._transport.vocabularies(self._deadline(timeout)))
 
     async def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
         """See `Vocabularies.get`."""
-        return await self._run(self._wire.vocabulary(name, self._until(timeout)))
+        return await self._run(self._transport.vocabulary(name, self._deadline(timeout)))
 
     async def refresh(self, known: Vocabulary, *, timeout: float | None = None) -> Vocabulary:
         """See `Vocabularies.refresh`."""
-        return await self._run(self._wire.refresh_vocabulary(known, self._until(timeout)))
+        return await self._run(self._transport.refresh_vocabulary(known, self._deadline(timeout)))
 
     async def put(
         self,
@@ -190,7 +195,7 @@ class AsyncVocabularies:
         timeout: float | None = None,
     ) -> Vocabulary:
         """See `Vocabularies.put`."""
-        call = self._wire.put_vocabulary(
+        call = self._transport.put_vocabulary(
             name,
             classes,
             background=background,
@@ -198,17 +203,17 @@ class AsyncVocabularies:
             shared=shared,
             if_match=if_match,
             create_only=create_only,
-            until=self._until(timeout),
+            deadline=self._deadline(timeout),
         )
         return await self._run(call)
 
     async def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
         """See `Vocabularies.delete`."""
-        await self._run(self._wire.delete_vocabulary(name, if_match, self._until(timeout)))
+        await self._run(self._transport.delete_vocabulary(name, if_match, self._deadline(timeout)))
 
 
-class Loop:
-    """Connections to one server. `http` and `channel` of the user's own stay the user's to close."""
+class AsyncDriver:
+    """Connections to one server. The caller closes an `http` or `channel` that it passed in."""
 
     def __init__(self, address: Address, http: httpx.AsyncClient | None, channel: grpc.aio.Channel | None) -> None:
         self._address = address
@@ -218,33 +223,33 @@ class Loop:
         self._connection: Connection | None = None
 
     async def close(self) -> None:
-        """Closes what is open."""
+        """Close the connections that this driver opened."""
         if self._own_http:
             await self._http.aclose()
         if self._connection is not None:
             await self._connection.close()
 
     async def run(self, call: Call[T]) -> T:
-        """A call's result."""
+        """Execute a call's steps and return its result."""
         try:
             step = next(call)
             while True:
                 try:
-                    outcome = await self._carry_out(step)
+                    outcome = await self._execute(step)
                 except Exception as error:
                     step = call.throw(error)
                 else:
                     step = call.send(outcome)
-        except StopIteration as done:
-            result: T = done.value
+        except StopIteration as stop:
+            result: T = stop.value
             return result
         finally:
             call.close()
 
-    async def _carry_out(self, step: Step) -> Any:
+    async def _execute(self, step: Step) -> Any:
         if isinstance(step, Send):
             keywords = arguments(self._address, step)
-            with translated(self._address.url):
+            with translate_errors(self._address.url):
                 return reply_of(await self._http.request(**keywords))
         if isinstance(step, Invoke):
             return await self._rpc().invoke(step)
@@ -253,17 +258,20 @@ class Loop:
         return await asyncio.to_thread(step.task)
 
     def _rpc(self) -> Connection:
-        from lexiseg_client.rpc.loop import Connection  # gRPC is optional
+        from lexiseg_client.rpc.aio_connection import Connection  # gRPC is optional
 
         if self._connection is None:
             self._connection = Connection(self._address, self._channel)
         return self._connection
 
     async def stream(
-        self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem] | AsyncIterable[StreamItem], reach: Call[None]
+        self,
+        first: pb.SegmentVideoRequest,
+        items: Iterable[StreamItem] | AsyncIterable[StreamItem],
+        connect: Call[None],
     ) -> AsyncGenerator[FrameAnswer, None]:
-        """Answers in the order of the frames; `reach` is taken first. Ends and errors as of `Connection.stream`."""
-        await self.run(reach)
+        """Wait for a connection, then yield answers in frame order; ends and errors as for `Connection.stream`."""
+        await self.run(connect)
         async with aclosing(self._rpc().stream(first, items)) as answers:
             async for answer in answers:
                 yield answer

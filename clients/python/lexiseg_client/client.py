@@ -1,4 +1,4 @@
-"""The client for threads, and the driver that carries out the steps of its calls."""
+"""`Client`: the synchronous, thread-safe client, and the driver that executes the steps of its calls."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import httpx
 
 from lexiseg_client.address import Address, read_address
-from lexiseg_client.calling.calls import Calls, Wire
-from lexiseg_client.calling.mapping import OnError, Progress, checked, map_threads, progress_of
-from lexiseg_client.calling.retries import Patience, Retry
+from lexiseg_client.calling.calls import Calls, Transport
+from lexiseg_client.calling.mapping import OnError, Progress, map_threads, progress_callback, validate_map_arguments
+from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Background, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
-from lexiseg_client.rest import RestWire, arguments, reply_of, translated
+from lexiseg_client.rest import RestTransport, arguments, reply_of, translate_errors
 from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
 
 if TYPE_CHECKING:
     import grpc
 
-    from lexiseg_client.rpc.threads import Connection
+    from lexiseg_client.rpc.connection import Connection
     from lexiseg_client.stubs import segmentation_pb2 as pb
 
 TIMEOUT = 60.0  # seconds; a server's own deadline is half of it
@@ -36,23 +36,23 @@ T = TypeVar("T")
 
 
 class Client:
-    """One lexiseg server. Safe for many threads; to be closed, or used in a `with` statement.
+    """Synchronous client of one lexiseg server. Thread-safe; close it, or use it in a `with` statement.
 
     Args:
-        url: like `http://localhost:8000` (REST) or `grpc://localhost:50051`, or `localhost:50051` for short; https and
-            grpcs for TLS. Both protocols give the same answers; vocabularies are a matter of REST. None takes that of
-            `LEXISEG_BASE_URL`, if there is one, else http://localhost:8000.
-        api_key: sent with every request; None takes that of `LEXISEG_API_KEY`, if there is one.
-        timeout: seconds that a call may take, with all its retries; each call can say otherwise. A call neither begins
-            a try nor waits after that; a try in progress gets what is left for each of its reads and writes.
-        retry: how patiently a busy or broken server is asked again.
-        grpc_target: HOST:PORT of gRPC, for `stream`; None is port 50051 of the same host.
-        http: an `httpx.Client` of your own, for proxies, certificates or connection limits; it stays yours to close.
-        channel: a `grpc.Channel` of your own; it stays yours to close.
+        url: `http://localhost:8000` (REST), `grpc://localhost:50051` or `localhost:50051` (gRPC); https and grpcs for
+            TLS. Answers are the same over both; vocabularies need REST. None: `LEXISEG_BASE_URL` if set, else
+            http://localhost:8000.
+        api_key: sent with every request; None: `LEXISEG_API_KEY` if set.
+        timeout: seconds for a call including its retries; each call can override it. No attempt or wait begins later;
+            each read and write of an attempt gets the time that remains.
+        retry: how often and how long to retry when the server is busy or unreachable.
+        grpc_target: HOST:PORT for `stream`; None: port 50051 of the same host.
+        http: your own `httpx.Client`, for proxies, certificates or connection limits; you close it.
+        channel: your own `grpc.Channel`; you close it.
 
     Raises:
-        ValueError: the address or the key cannot be one.
-        MissingLibrary: the address is one of gRPC, which is not installed.
+        ValueError: an invalid address or key.
+        MissingLibrary: a gRPC address, and gRPC is not installed.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class Client:
         channel: grpc.Channel | None = None,
     ) -> None:
         address = read_address(url, grpc_target, api_key)
-        self._patience = Patience(retry or Retry())
-        self._calls = Calls(wire_of(address, self._patience), self._patience, timeout)
-        self._threads = Threads(address, http, channel)
-        self._run = self._threads.run
-        self.vocabularies = Vocabularies(self._threads, RestWire(self._patience), self._calls.until)
+        self._policy = RetryPolicy(retry or Retry())
+        self._calls = Calls(transport_of(address, self._policy), self._policy, timeout)
+        self._driver = Driver(address, http, channel)
+        self._run = self._driver.run
+        self.vocabularies = Vocabularies(self._driver, RestTransport(self._policy), self._calls.deadline)
 
     def __enter__(self) -> Client:
         return self
@@ -80,8 +80,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections."""
-        self._threads.close()
+        """Close the connections."""
+        self._driver.close()
 
     def segment(
         self,
@@ -91,22 +91,22 @@ class Client:
         timeout: float | None = None,
         **options: Unpack[Options],
     ) -> Segmentation:
-        """One mask for each class that owns pixels of the image, or the masks that `prompts` show.
+        """Segment an image: one mask for each class found, or the masks of `prompts`.
 
         Args:
-            image: a path, bytes of an image file, pixels [H, W, 3] RGB, an image of Pillow, a URL, or an `ImageId`.
-                The same image is sent once: later questions about it name it, and need no image pass on the server.
-            classes: names, or `Class` objects with synonyms and thresholds; or `vocabulary` instead. With prompts there
-                may be none: then their masks have no labels.
-            timeout: seconds; None is the client's.
+            image: a path, bytes of an image file, pixels [H, W, 3] RGB, a Pillow image, a URL, or an `ImageId`. An
+                image is uploaded once: later calls refer to it by id and skip the server's image pass.
+            classes: names, or `Class` objects with synonyms and thresholds; or use `vocabulary`. Optional with prompts,
+                whose masks then have no labels.
+            timeout: seconds; None: the client's.
             options: see `Options`.
 
         Raises:
-            TypeError, ValueError: an option, class or prompt cannot be one; nothing was sent.
-            ProblemError: the server refuses; its kinds are in `lexiseg_client.errors`.
-            Unreachable, TimedOut: it does not answer.
+            TypeError, ValueError: an invalid option, class or prompt; nothing was sent.
+            ProblemError: the server refuses the request; subclasses in `lexiseg_client.errors`.
+            Unreachable, TimedOut: no answer.
             UnusableImage, OSError: the image cannot be sent.
-            ImageExpired: an `ImageId` that the server no longer knows; images of other forms are sent again by itself.
+            ImageExpired: the server no longer has this `ImageId`; other images are uploaded again automatically.
         """
         return self._run(self._calls.segment(image, classes, options, timeout))
 
@@ -147,55 +147,54 @@ class Client:
         timeout: float | None = None,
         **options: Unpack[Options],
     ) -> Generator[Any, None, None]:
-        """One question about many images, several of them under way: their answers in the order of the images.
+        """Segment many images concurrently; answers come in the order of the images.
 
         Args:
-            images: as of `segment`; taken as they are needed, so that there may be any number of them.
-            classes: as of `segment`.
-            concurrency: how many are under way at most.
-            progress: True writes a line on the standard error, None does where that is a terminal or a notebook; or a
-                function that is called with the number of answers and that of images (None of what has no length).
-            on_error: "raise" ends with the first image that fails; "return" gives its error in place of its answer, and
-                goes on.
-            timeout: seconds for each image; None is the client's.
+            images: as for `segment`; any iterable, read lazily.
+            classes: as for `segment`.
+            concurrency: maximum number of requests in flight.
+            progress: True prints a line to standard error, None only on a terminal or in a notebook; or a function of
+                the number of answers and the number of images (None if unknown).
+            on_error: "raise" stops at the first image that fails; "return" yields its error and continues.
+            timeout: seconds for each image; None: the client's.
             options: see `Options`.
 
         Returns:
-            A `Segmentation` for each image, or an error with on_error="return". Nothing is sent before the first is
-            asked for; leaving the loop leaves out the rest.
+            A lazy generator: a `Segmentation` for each image, or an error with on_error="return". Leaving the loop
+            skips the remaining images.
 
         Raises:
-            TypeError, ValueError: an option cannot be one.
+            TypeError, ValueError: an invalid option.
             LexisegError, OSError: as `segment`, unless on_error="return".
         """
-        checked(concurrency, on_error)
+        validate_map_arguments(concurrency, on_error)
 
-        def ask(image: ImageLike) -> Segmentation:
+        def segment(image: ImageLike) -> Segmentation:
             return self.segment(image, classes, timeout=timeout, **options)
 
-        return map_threads(ask, images, concurrency, progress_of(progress), on_error)
+        return map_threads(segment, images, concurrency, progress_callback(progress), on_error)
 
     def models(self, *, timeout: float | None = None) -> list[Model]:
-        """The models that a question may name."""
+        """List the server's models."""
         return self._run(self._calls.models(timeout))
 
     def model(self, name: str, *, timeout: float | None = None) -> Model:
-        """One model, NAME or NAME@VERSION.
+        """Get one model by NAME or NAME@VERSION.
 
         Raises:
-            UnknownModel: there is none of that name.
+            UnknownModel: no such model.
         """
         return self._run(self._calls.model(name, timeout))
 
     def health(self, *, timeout: float | None = None) -> Health:
-        """Whether the server answers questions; asks once, and an unhealthy server is an answer."""
+        """Check once whether the server is alive and ready; an unready server does not raise."""
         return self._run(self._calls.health(timeout))
 
     def wait_until_ready(self, *, timeout: float | None = None) -> Health:
-        """Waits until the server answers questions.
+        """Wait until the server is ready.
 
         Raises:
-            TimedOut: it does not in time.
+            TimedOut: the server is not ready in time.
         """
         return self._run(self._calls.wait_until_ready(timeout))
 
@@ -207,68 +206,70 @@ class Client:
         timeout: float | None = None,
         **options: Unpack[StreamOptions],
     ) -> Generator[FrameAnswer, None, None]:
-        """Answers about the frames of a video, in their order, over gRPC.
+        """Segment the frames of a video over gRPC; answers come in frame order.
 
         Args:
-            frames: images as of `segment` (no URLs and ids), or `Frame` objects with a timestamp and an id. A
-                `NewQuestion` among them changes what is asked. They are taken in a thread of their own, so that the
-                next frame is fetched while the last ones are answered.
-            classes: as of `segment`.
-            timeout: seconds for the connection; None is the client's. The stream itself may last for ever.
+            frames: images as for `segment` (no URLs or ids), or `Frame` objects with a timestamp and an id. A
+                `NewQuestion` among them changes classes and options. A background thread reads them ahead.
+            classes: as for `segment`.
+            timeout: seconds to connect; None: the client's. The stream itself has no time limit.
             options: see `StreamOptions`.
 
         Returns:
-            One answer for each frame. To leave early, leave the loop, or `close()` what this returns.
+            A generator with one answer for each frame. To stop early, leave the loop or `close()` the generator.
 
         Raises:
-            ProblemError: the server refuses the question; a frame that it cannot answer has an `error` instead.
-            Unreachable: it cannot be reached, or the connection breaks.
+            ProblemError: the server refuses the stream; a single failed frame has an `error` in its answer instead.
+            Unreachable: no server, or the connection broke.
             MissingLibrary: gRPC is not installed.
-            Exception: whatever the frames raise.
+            Exception: raised by `frames`.
         """
-        from lexiseg_client.rpc.calls import GrpcWire  # gRPC is optional
-        from lexiseg_client.rpc.messages import config
+        from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
+        from lexiseg_client.rpc.messages import stream_config
 
-        first, reach = config(classes, options), GrpcWire(self._patience).reach(self._calls.seconds(timeout))
-        return self._threads.stream(first, frames, reach)
+        first, connect = (
+            stream_config(classes, options),
+            GrpcTransport(self._policy).connect(self._calls.seconds(timeout)),
+        )
+        return self._driver.stream(first, frames, connect)
 
 
-def wire_of(address: Address, patience: Patience) -> Wire:
-    """The protocol of an address.
+def transport_of(address: Address, policy: RetryPolicy) -> Transport:
+    """The transport for an address's protocol.
 
     Raises:
-        MissingLibrary: gRPC's, which is not installed.
+        MissingLibrary: a gRPC address, and gRPC is not installed.
     """
     if address.protocol == "rest":
-        return RestWire(patience)
-    from lexiseg_client.rpc.calls import GrpcWire  # gRPC is optional
+        return RestTransport(policy)
+    from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
 
-    return GrpcWire(patience)
+    return GrpcTransport(policy)
 
 
 class Vocabularies:
-    """The named class lists of a server: `client.vocabularies`."""
+    """Named class lists on a server: `client.vocabularies`."""
 
-    def __init__(self, threads: Threads, wire: RestWire, until: Callable[[float | None], float]) -> None:
-        self._run = threads.run
-        self._wire = wire
-        self._until = until
+    def __init__(self, driver: Driver, transport: RestTransport, deadline: Callable[[float | None], float]) -> None:
+        self._run = driver.run
+        self._transport = transport
+        self._deadline = deadline
 
     def list(self, *, timeout: float | None = None) -> builtins.list[VocabularySummary]:
-        """Built-in ones and users', without their classes."""
-        return self._run(self._wire.vocabularies(self._until(timeout)))
+        """List built-in and user vocabularies, without their classes."""
+        return self._run(self._transport.vocabularies(self._deadline(timeout)))
 
     def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
-        """One with its classes.
+        """Get a vocabulary with its classes.
 
         Raises:
-            UnknownVocabulary: there is none of that name.
+            UnknownVocabulary: no such vocabulary.
         """
-        return self._run(self._wire.vocabulary(name, self._until(timeout)))
+        return self._run(self._transport.vocabulary(name, self._deadline(timeout)))
 
     def refresh(self, known: Vocabulary, *, timeout: float | None = None) -> Vocabulary:
-        """What the server has now; `known` itself, without a transfer, if nothing has changed."""
-        return self._run(self._wire.refresh_vocabulary(known, self._until(timeout)))
+        """Get the current version of a vocabulary; `known` itself, without a transfer, if unchanged."""
+        return self._run(self._transport.refresh_vocabulary(known, self._deadline(timeout)))
 
     def put(
         self,
@@ -282,22 +283,22 @@ class Vocabularies:
         create_only: bool = False,
         timeout: float | None = None,
     ) -> Vocabulary:
-        """Creates or replaces one.
+        """Create or replace a vocabulary.
 
         Args:
-            background: what holds when a question says nothing of it.
+            background: default for requests that set no background.
             source: where the list comes from, for its readers.
-            shared: with API keys, for every key or for this one alone; None: as it was, and new ones for this alone.
-            if_match: an `etag`: goes on only if the list is still that one.
+            shared: with API keys, visible to every key or to this one only; None: unchanged, new ones this key only.
+            if_match: an `etag`; replaces only that version.
             create_only: never replaces.
 
         Raises:
-            PreconditionFailed: a condition does not hold.
-            ReadOnly: it is built in.
-            NotAllowed: another key shares one of that name.
-            InvalidValue: the server takes no such list.
+            PreconditionFailed: `if_match` or `create_only` does not hold.
+            ReadOnly: the vocabulary is built in.
+            NotAllowed: another key shares a vocabulary of this name.
+            InvalidValue: the server refuses the list.
         """
-        call = self._wire.put_vocabulary(
+        call = self._transport.put_vocabulary(
             name,
             classes,
             background=background,
@@ -305,23 +306,23 @@ class Vocabularies:
             shared=shared,
             if_match=if_match,
             create_only=create_only,
-            until=self._until(timeout),
+            deadline=self._deadline(timeout),
         )
         return self._run(call)
 
     def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
-        """Deletes one.
+        """Delete a vocabulary.
 
         Raises:
             PreconditionFailed: `if_match` does not hold.
-            ReadOnly: it is built in.
-            UnknownVocabulary: there is none of that name.
+            ReadOnly: the vocabulary is built in.
+            UnknownVocabulary: no such vocabulary.
         """
-        self._run(self._wire.delete_vocabulary(name, if_match, self._until(timeout)))
+        self._run(self._transport.delete_vocabulary(name, if_match, self._deadline(timeout)))
 
 
-class Threads:
-    """Connections to one server. `http` and `channel` of the user's own stay the user's to close."""
+class Driver:
+    """Connections to one server. The caller closes an `http` or `channel` that it passed in."""
 
     def __init__(self, address: Address, http: httpx.Client | None, channel: grpc.Channel | None) -> None:
         self._address = address
@@ -332,33 +333,33 @@ class Threads:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Closes what is open."""
+        """Close the connections that this driver opened."""
         if self._own_http:
             self._http.close()
         if self._connection is not None:
             self._connection.close()
 
     def run(self, call: Call[T]) -> T:
-        """A call's result."""
+        """Execute a call's steps and return its result."""
         try:
             step = next(call)
             while True:
                 try:
-                    outcome = self._carry_out(step)
+                    outcome = self._execute(step)
                 except Exception as error:
                     step = call.throw(error)
                 else:
                     step = call.send(outcome)
-        except StopIteration as done:
-            result: T = done.value
+        except StopIteration as stop:
+            result: T = stop.value
             return result
         finally:
             call.close()
 
-    def _carry_out(self, step: Step) -> Any:
+    def _execute(self, step: Step) -> Any:
         if isinstance(step, Send):
             keywords = arguments(self._address, step)
-            with translated(self._address.url):
+            with translate_errors(self._address.url):
                 return reply_of(self._http.request(**keywords))
         if isinstance(step, Invoke):
             return self._rpc().invoke(step)
@@ -367,7 +368,7 @@ class Threads:
         return step.task()
 
     def _rpc(self) -> Connection:
-        from lexiseg_client.rpc.threads import Connection  # gRPC is optional
+        from lexiseg_client.rpc.connection import Connection  # gRPC is optional
 
         with self._lock:
             if self._connection is None:
@@ -375,8 +376,8 @@ class Threads:
             return self._connection
 
     def stream(
-        self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem], reach: Call[None]
+        self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem], connect: Call[None]
     ) -> Generator[FrameAnswer, None, None]:
-        """Answers in the order of the frames; `reach` is taken first. Ends and errors as of `Connection.stream`."""
-        self.run(reach)
+        """Wait for a connection, then yield answers in frame order; ends and errors as for `Connection.stream`."""
+        self.run(connect)
         yield from self._rpc().stream(first, items)

@@ -1,9 +1,8 @@
-"""A detection function for CVAT, for its command line and its agents: `--function-module lexiseg_client.cvat`.
+"""A CVAT detection function for cvat-cli and CVAT agents: `--function-module lexiseg_client.cvat`. Needs cvat-sdk.
 
 cvat-cli task auto-annotate 12 --function-module lexiseg_client.cvat -p labels=str:car,person
 
-The words are the labels, which are those of the task; `labels=str:car=lorry|van,person` gives one more words. Needs the
-package cvat-sdk.
+`labels` are the task's labels, used as class names; `labels=str:car=lorry|van,person` adds synonyms.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from lexiseg_client.client import Client
 from lexiseg_client.images import ImageLike
 from lexiseg_client.question.options import Class
 
-SEPARATOR = "|"  # between words of one label
+SEPARATOR = "|"  # between the synonyms of a label
 Task: TypeAlias = Literal["instance", "panoptic", "semantic"]
 TASK: Task = "instance"
 
 
 class Function:
-    """Asks a server for the labels of its `spec`; things come by object, each as a mask."""
+    """A CVAT detection function: segments each image by the labels in `spec`, one shape per segment."""
 
     def __init__(self, client: Client, classes: Sequence[Class], task: Task = TASK, threshold: float = 0.3) -> None:
         self._client = client
@@ -36,14 +35,14 @@ class Function:
         self._task = task
         self._threshold = threshold
         self.spec = cvataa.DetectionFunctionSpec(
-            labels=[cvataa.label_spec(one.name, index, type="mask") for index, one in enumerate(classes)]
+            labels=[cvataa.label_spec(label.name, index, type="mask") for index, label in enumerate(classes)]
         )
 
     def detect(self, context: cvataa.DetectionFunctionContext, image: ImageLike) -> list[models.LabeledShapeRequest]:
-        """Masks, or polygons where CVAT asks for them, of at least the confidence that it wants."""
+        """Shapes with at least CVAT's confidence threshold: masks, or polygons where CVAT asks for them."""
         threshold = self._threshold if context.conf_threshold is None else context.conf_threshold
-        form: Any = {"mask": "polygon", "simplify": 1.0} if context.conv_mask_to_poly else {"mask": "rle"}
-        answer = self._client.segment(image, self._classes, task=self._task, threshold=threshold, **form)
+        mask_options: Any = {"mask": "polygon", "simplify": 1.0} if context.conv_mask_to_poly else {"mask": "rle"}
+        answer = self._client.segment(image, self._classes, task=self._task, threshold=threshold, **mask_options)
         shapes = []
         for segment in answer:
             index = segment.class_index
@@ -63,14 +62,14 @@ def create(
     task: Task = TASK,
     threshold: float = 0.3,
 ) -> Function:
-    """What cvat-cli calls with its `-p NAME=TYPE:VALUE`.
+    """Create the function from cvat-cli's `-p NAME=TYPE:VALUE` parameters.
 
     Args:
-        labels: names of the task's labels, between commas; more words for one as `car=lorry|van`.
-        server: its URL; None: LEXISEG_BASE_URL.
+        labels: comma-separated labels of the task; synonyms as `car=lorry|van`.
+        server: URL; None: LEXISEG_BASE_URL.
         api_key: None: LEXISEG_API_KEY.
         task: instance, panoptic or semantic.
-        threshold: least score, where CVAT names none.
+        threshold: minimum score where CVAT sets none, 0 to 1.
     """
     return Function(Client(server, api_key=api_key), [_class(label) for label in labels.split(",")], task, threshold)
 
@@ -78,9 +77,9 @@ def create(
 def of_task(
     cvat: CvatClient, task_id: int, server: str | None = None, api_key: str | None = None, task: Task = TASK
 ) -> Function:
-    """A function for the labels that a task of CVAT has: those that take masks.
+    """Create the function for the mask labels of a CVAT task.
 
-    `cvat_sdk.auto_annotation.annotate_task(cvat, task_id, of_task(cvat, task_id))` annotates it.
+    `cvat_sdk.auto_annotation.annotate_task(cvat, task_id, of_task(cvat, task_id))` annotates the task.
     """
     labels: list[Label] = cvat.tasks.retrieve(task_id).get_labels()
     names = [label.name for label in labels if getattr(label, "type", "any") in ("any", "mask")]

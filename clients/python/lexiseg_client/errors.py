@@ -1,35 +1,35 @@
-"""What can go wrong, as one tree. `ProblemError` and what is below it carry the server's problem document (RFC 9457).
+"""The exception tree. `ProblemError` and its subclasses carry the server's problem document (RFC 9457).
 
 LexisegError
- +- UnusableImage          what was given is no image that can be sent; a ValueError too
- +- NotOffered             the protocol of the address has no such call
- +- NoMasks                the answer carries none: it was asked with mask="none"
- +- MissingLibrary         an optional library is not installed; an ImportError too
+ +- UnusableImage          not an image that can be sent; also a ValueError
+ +- NotOffered             the address's protocol does not support this call
+ +- NoMasks                the answer has no masks: requested with mask="none"
+ +- MissingLibrary         an optional library is not installed; also an ImportError
  +- Unreachable            no server answers, or the connection broke
- +- TimedOut               the call's own time is over
- +- UnreadableAnswer       whatever answered does not speak as lexiseg does
+ +- TimedOut               the call's timeout passed
+ +- UnreadableAnswer       the response is not one of lexiseg
  +- ProblemError           the server answered with a problem
      +- MalformedRequest       400
      +- Unauthorized           401
      +- Forbidden              403
-     |   +- NotAllowed             beyond the scopes of the API key
+     |   +- NotAllowed             outside the API key's scopes
      |   +- ReadOnly               a built-in vocabulary
-     |   +- UrlFetchOff            the service fetches no images
+     |   +- UrlFetchOff            fetching images by URL is disabled
      +- NotFound               404
      |   +- UnknownModel
      |   +- UnknownVocabulary
-     |   +- UnknownStream          no stream of that id is open
-     |   +- ImageExpired           nothing is kept of that image id
+     |   +- UnknownStream          no open stream has this id
+     |   +- ImageExpired           the image is no longer cached
      +- TooSlow                408  the server waited too long for the request
-     +- PreconditionFailed     412  the vocabulary has changed in the meantime
+     +- PreconditionFailed     412  the vocabulary has changed since
      +- TooLarge               413
      +- UnsupportedImage       415
      +- InvalidValue           422  `errors` names field, value and what was expected
      +- UndecodableImage       422
      +- ImageNotFetched        422
      +- Busy                   429
-     |   +- QueueFull              the whole service is
-     |   +- RateLimited            this client asks too often
+     |   +- QueueFull              the server's queue is full
+     |   +- RateLimited            this client exceeds its rate limit
      +- NotReady               503
      +- DeadlineExceeded       504
      +- ServerFault            500, and any other 5xx
@@ -43,19 +43,19 @@ from typing import Any
 
 
 class LexisegError(Exception):
-    """Root of everything that this package raises on purpose."""
+    """Base class of this package's errors."""
 
 
 class UnusableImage(LexisegError, ValueError):
-    """What was given is no image that can be sent."""
+    """Not an image that can be sent."""
 
 
 class NotOffered(LexisegError):
-    """The protocol of the client's address has no such call."""
+    """The address's protocol does not support this call."""
 
 
 class NoMasks(LexisegError):
-    """The answer carries no masks."""
+    """The answer has no masks."""
 
 
 class MissingLibrary(LexisegError, ImportError):
@@ -63,7 +63,7 @@ class MissingLibrary(LexisegError, ImportError):
 
 
 class Unreachable(LexisegError):
-    """No server answers, or the connection broke. `sent`: whether the server may have got the request."""
+    """No server answers, or the connection broke. `sent`: whether the request may have reached the server."""
 
     def __init__(self, message: str, *, sent: bool) -> None:
         super().__init__(message)
@@ -71,16 +71,16 @@ class Unreachable(LexisegError):
 
 
 class TimedOut(LexisegError):
-    """The call's own time is over."""
+    """The call's timeout passed."""
 
 
 class UnreadableAnswer(LexisegError):
-    """Whatever answered does not speak as lexiseg does."""
+    """The response is not one of lexiseg."""
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """One wrong field of a request."""
+    """An invalid field of a request."""
 
     field: str
     value: Any
@@ -89,7 +89,7 @@ class FieldError:
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem document. `extra` holds its members beyond those of every problem."""
+    """A problem document (RFC 9457). `extra` holds its other members."""
 
     type: str
     title: str
@@ -101,10 +101,10 @@ class Problem:
 
 
 class ProblemError(LexisegError):
-    """The server answered with a problem. `retry_after`: seconds that it asks to wait, None if it says nothing."""
+    """The server answered with a problem. `retry_after`: seconds to wait before a retry, None if unset."""
 
     def __init__(self, problem: Problem, retry_after: float | None = None) -> None:
-        # All arguments go up: so copies and pickles of the error keep them.
+        # Copying and pickling an exception need all its arguments in `args`.
         super().__init__(problem, retry_after)
         self.problem = problem
         self.retry_after = retry_after
@@ -120,12 +120,12 @@ class ProblemError(LexisegError):
 
     @property
     def status(self) -> int:
-        """The HTTP status; over gRPC, the one that REST would have answered."""
+        """The HTTP status; over gRPC, the equivalent one."""
         return self.problem.status
 
     @property
     def errors(self) -> tuple[FieldError, ...]:
-        """The wrong fields, where the server names them."""
+        """The invalid fields, where the server names them."""
         return self.problem.errors
 
 
@@ -138,11 +138,11 @@ class Unauthorized(ProblemError):
 
 
 class Forbidden(ProblemError):
-    """Nobody may do that here."""
+    """The operation is not permitted."""
 
 
 class NotAllowed(Forbidden):
-    """The API key is known, and may do other things only."""
+    """The API key lacks the scope for this operation."""
 
 
 class ReadOnly(Forbidden):
@@ -150,11 +150,11 @@ class ReadOnly(Forbidden):
 
 
 class UrlFetchOff(Forbidden):
-    """The service fetches no images: send the file itself."""
+    """Fetching images by URL is disabled: send the file."""
 
 
 class NotFound(ProblemError):
-    """There is nothing of that name."""
+    """No resource has this name or id."""
 
 
 class UnknownModel(NotFound):
@@ -166,15 +166,15 @@ class UnknownVocabulary(NotFound):
 
 
 class UnknownStream(NotFound):
-    """No stream of that id is open."""
+    """No open stream has this id."""
 
 
 class ImageExpired(NotFound):
-    """The server keeps nothing of that image id any more."""
+    """The server no longer has this image."""
 
 
 class TooSlow(ProblemError):
-    """The request came too slowly, or stopped in the middle."""
+    """The request arrived too slowly or incompletely."""
 
 
 class PreconditionFailed(ProblemError):
@@ -182,47 +182,47 @@ class PreconditionFailed(ProblemError):
 
 
 class TooLarge(ProblemError):
-    """More bytes, pixels or values than the server takes."""
+    """The request exceeds a limit on bytes, pixels or values."""
 
 
 class UnsupportedImage(ProblemError):
-    """Not a still image of a type that the server takes."""
+    """Not a still image of a supported type."""
 
 
 class InvalidValue(ProblemError):
-    """A value is out of range."""
+    """A value is out of range or of the wrong type."""
 
 
 class UndecodableImage(ProblemError):
-    """It begins like an image, but cannot be decoded."""
+    """The image is damaged and cannot be decoded."""
 
 
 class ImageNotFetched(ProblemError):
-    """The server got no image from the URL."""
+    """The server could not fetch the image from its URL."""
 
 
 class Busy(ProblemError):
-    """Too many requests: asked again until the call's time was over."""
+    """Too many requests; raised after all retries."""
 
 
 class QueueFull(Busy):
-    """Too many requests of everybody's are waiting."""
+    """The server's queue is full."""
 
 
 class RateLimited(Busy):
-    """This client asks more often, or more at once, than it may."""
+    """This client exceeds its rate or concurrency limit."""
 
 
 class NotReady(ProblemError):
-    """The server is still starting, or going down."""
+    """The server is starting or shutting down."""
 
 
 class DeadlineExceeded(ProblemError):
-    """The server did not get it done in its time."""
+    """The request's deadline passed on the server."""
 
 
 class ServerFault(ProblemError):
-    """Something failed on the server's side; the request id finds it in its log."""
+    """Internal server error; search the server's log for the request id."""
 
 
 BY_TYPE: Mapping[str, type[ProblemError]] = {
@@ -247,7 +247,7 @@ BY_TYPE: Mapping[str, type[ProblemError]] = {
     "not-ready": NotReady,
     "deadline-exceeded": DeadlineExceeded,
 }
-# A proxy in between answers without a type of ours.
+# For proxies, whose replies have no problem type.
 BY_STATUS: Mapping[int, type[ProblemError]] = {
     400: MalformedRequest,
     401: Unauthorized,
@@ -265,6 +265,6 @@ BY_STATUS: Mapping[int, type[ProblemError]] = {
 
 
 def error_of(problem: Problem, retry_after: float | None = None) -> ProblemError:
-    """The error for a problem: by its type, else by its status."""
+    """The exception for a problem, chosen by type, else by status."""
     by_status = BY_STATUS.get(problem.status, ServerFault if problem.status >= 500 else ProblemError)
     return BY_TYPE.get(problem.type, by_status)(problem, retry_after)

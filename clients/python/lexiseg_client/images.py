@@ -1,4 +1,4 @@
-"""Everything that stands for an image, as it is sent: bytes of a file, a URL, or the id of an image sent before."""
+"""Load images for sending: file bytes, a URL, or the id of an image sent before; and the LRU of sent images."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from lexiseg_client.errors import UnusableImage
 from lexiseg_client.masks import png
 
-AS_THEY_ARE = ("L", "LA", "RGB", "RGBA", "I;16")  # modes of Pillow whose arrays can be written as they are
+PNG_MODES = ("L", "LA", "RGB", "RGBA", "I;16")  # Pillow modes that need no conversion
 
 
 @runtime_checkable
 class PillowImage(Protocol):
-    """As much of `PIL.Image.Image` as is needed; Pillow itself is not."""
+    """The used part of `PIL.Image.Image`; Pillow itself is optional."""
 
     @property
     def mode(self) -> str: ...
@@ -33,21 +33,21 @@ class PillowImage(Protocol):
 
 @runtime_checkable
 class BinaryFile(Protocol):
-    """A file object that is open for reading bytes, as of `open(path, "rb")` or `io.BytesIO`."""
+    """A file object open in binary mode, such as `open(path, "rb")` or `io.BytesIO`."""
 
     def read(self) -> bytes: ...
 
 
 @dataclass(frozen=True)
 class ImageId:
-    """An image that was sent before, by this client or with the same API key: `Segmentation.image_id`."""
+    """Refers to an image sent before with the same API key: `Segmentation.image_id`."""
 
     id: str
 
 
 @dataclass(frozen=True)
 class ImageUrl:
-    """An image that the server fetches itself, if it is allowed to; https only."""
+    """An https URL that the server fetches, if URL fetching is enabled."""
 
     url: str
 
@@ -57,14 +57,14 @@ class Upload:
     """The bytes of an image file."""
 
     content: bytes = field(repr=False)
-    digest: str  # SHA-256
+    digest: str  # SHA-256, hexadecimal
 
     @classmethod
     def of(cls, content: bytes) -> Upload:
         return cls(content, hashlib.sha256(content).hexdigest())
 
 
-# A path or a URL, a file's bytes, an open file, pixels [H, W], [H, W, 3] RGB or [H, W, 4] RGBA, or an image of Pillow.
+# A path or URL, a file's bytes, an open file, pixels [H, W], [H, W, 3] RGB or [H, W, 4] RGBA, or a Pillow image.
 ImageLike: TypeAlias = Union[
     str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryFile, NDArray[Any], PillowImage, ImageId, ImageUrl
 ]
@@ -72,15 +72,15 @@ Source: TypeAlias = Upload | ImageUrl | ImageId
 
 
 def load(image: ImageLike) -> Source:
-    """Anything that stands for an image, ready to be sent.
+    """Read an image into the form in which it is sent.
 
     Args:
-        image: a string with `://` is a URL, any other a path. A file object is read from where it stands. Pixels are
-            sent as a lossless PNG; masks fit the pixels as they were given, so an image of Pillow is sent without its
-            EXIF orientation. Arrays are of uint8, uint16 or bool; floats are refused, because their range is unknown.
+        image: a string with `://` is a URL, any other a path. A file object is read from its current position. Pixels
+            become a lossless PNG; masks fit them as given, so a Pillow image loses its EXIF orientation. Arrays are
+            uint8, uint16 or bool; floats are refused because their range is unknown.
 
     Raises:
-        UnusableImage: none of these.
+        UnusableImage: any other type or shape.
         OSError: the file cannot be read.
     """
     if isinstance(image, (ImageId, ImageUrl)):
@@ -94,7 +94,7 @@ def file_bytes(image: ImageLike) -> bytes:
     """The bytes of an image file; pixels become a PNG.
 
     Raises:
-        UnusableImage: it is not an image, or one that is elsewhere.
+        UnusableImage: not an image, or a URL or id.
         OSError: the file cannot be read.
     """
     if isinstance(image, (bytes, bytearray, memoryview)):
@@ -104,15 +104,15 @@ def file_bytes(image: ImageLike) -> bytes:
     elif isinstance(image, np.ndarray):
         return png.encode(_checked(image))
     elif isinstance(image, PillowImage):
-        return png.encode(_checked(np.asarray(image if image.mode in AS_THEY_ARE else image.convert("RGB"))))
+        return png.encode(_checked(np.asarray(image if image.mode in PNG_MODES else image.convert("RGB"))))
     elif isinstance(image, BinaryFile):
         content = image.read()
         if not isinstance(content, bytes):
             raise UnusableImage(
-                f"expected a file that is open in binary mode, got one whose read gives {type(content).__name__}"
+                f"expected a file open in binary mode, got one whose read returns {type(content).__name__}"
             )
     else:
-        raise UnusableImage(f"expected a path, bytes, a file, pixels or an image of Pillow, got {type(image).__name__}")
+        raise UnusableImage(f"expected a path, bytes, a file, pixels or a Pillow image, got {type(image).__name__}")
     if not content:
         raise UnusableImage("expected the bytes of an image file, got none")
     return content
@@ -121,17 +121,17 @@ def file_bytes(image: ImageLike) -> bytes:
 def _checked(pixels: NDArray[Any]) -> NDArray[Any]:
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * 255
-    deep = pixels.ndim == 3 and 1 <= pixels.shape[2] <= 4
-    if pixels.dtype not in (np.uint8, np.uint16) or not (pixels.ndim == 2 or deep) or pixels.size == 0:
+    has_channels = pixels.ndim == 3 and 1 <= pixels.shape[2] <= 4
+    if pixels.dtype not in (np.uint8, np.uint16) or not (pixels.ndim == 2 or has_channels) or pixels.size == 0:
         raise UnusableImage(
-            f"expected [H, W], [H, W, 3] RGB or [H, W, 4] RGBA pixels of uint8 or uint16 (0 to the type's most), "
+            f"expected [H, W], [H, W, 3] RGB or [H, W, 4] RGBA pixels of uint8 or uint16 over the type's full range, "
             f"got {pixels.dtype} {list(pixels.shape)}"
         )
     return pixels
 
 
 class SentImages:
-    """LRU from the digest of an upload to the server's image id, so that an image is sent once. Thread-safe."""
+    """LRU map from an upload's digest to the server's image id, so that an image is sent once. Thread-safe."""
 
     def __init__(self, max_entries: int = 4096) -> None:
         self._max_entries = max_entries
@@ -139,14 +139,14 @@ class SentImages:
         self._lock = threading.Lock()
 
     def find(self, digest: str) -> str | None:
-        """The id of an image sent before."""
+        """The image id of an upload sent before, or None."""
         with self._lock:
             if digest in self._ids:
                 self._ids.move_to_end(digest)
             return self._ids.get(digest)
 
     def remember(self, digest: str, image_id: str) -> None:
-        """Keep the id that the server gave an upload."""
+        """Store the image id of an upload."""
         with self._lock:
             self._ids[digest] = image_id
             self._ids.move_to_end(digest)
@@ -154,6 +154,6 @@ class SentImages:
                 self._ids.popitem(last=False)
 
     def forget(self, digest: str) -> None:
-        """Drop an image that the server no longer knows."""
+        """Remove an image that the server no longer has."""
         with self._lock:
             self._ids.pop(digest, None)

@@ -1,4 +1,4 @@
-"""A server's models and its health."""
+"""`Model` and `Health`: what a server reports about its models and itself."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lexiseg_client.checked import optional, text, truth
+from lexiseg_client.json_values import boolean, optional, string
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that a question may name. `card` holds every field of the server's answer."""
+    """A model of the server. `card` holds every field of the server's answer."""
 
     name: str
     version: str
     summary: str
     tasks: tuple[str, ...]
     licence: str
-    digest: str | None  # of the loaded weights; None until they are
+    digest: str | None  # of the weights; None while they are not loaded
     loaded: bool
     card: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
 class Health:
-    """Whether the server answers. `degraded`: what works less well than it should, without a change in the answers."""
+    """A server's health. `degraded`: parts that work below par without changing answers."""
 
     alive: bool
     ready: bool
@@ -34,18 +34,18 @@ class Health:
 
 
 def model_of(card: dict[str, Any]) -> Model:
-    """A model of its JSON.
+    """A model from its JSON.
 
     Raises:
-        TypeError, ValueError, LookupError: the JSON is not one of a model.
+        TypeError, ValueError, LookupError: a member is missing or invalid.
     """
     return Model(
-        name=text(card["name"]),
-        version=text(card["version"]),
-        summary=text(card.get("summary", "")),
-        tasks=tuple(text(task) for task in card["tasks"]),
-        licence=text(card.get("licence", "")),
-        digest=optional(card.get("digest"), text),
-        loaded=truth(card["loaded"]),
+        name=string(card["name"]),
+        version=string(card["version"]),
+        summary=string(card.get("summary", "")),
+        tasks=tuple(string(task) for task in card["tasks"]),
+        licence=string(card.get("licence", "")),
+        digest=optional(card.get("digest"), string),
+        loaded=boolean(card["loaded"]),
         card=card,
     )

@@ -1,4 +1,4 @@
-"""The calls over REST, and their requests as httpx sends them."""
+"""The REST transport: requests for each call, httpx arguments, and httpx errors as this package's errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from lexiseg_client.address import USER_AGENT, Address
-from lexiseg_client.calling.retries import Patience, exchange
+from lexiseg_client.calling.retries import RetryPolicy, exchange
 from lexiseg_client.calling.steps import Call, Reply, Request, Send
 from lexiseg_client.errors import NotOffered, TimedOut, Unreachable, UnreadableAnswer
 from lexiseg_client.images import ImageId, ImageUrl, Source
@@ -22,36 +22,36 @@ from lexiseg_client.question.prompts import has_files
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary, summary_of, vocabulary_of
 from lexiseg_client.segmentation import Segmentation
 
-CONNECT = 10.0  # seconds that one attempt to connect may take
+CONNECT_TIMEOUT = 10.0  # seconds
 T = TypeVar("T")
-STABLE = "/v1"  # the paths that are promised
+PREFIX = "/v1"  # the stable API version
 
 
-class RestWire:
-    """The protocol of http and https addresses; see `calling.calls.Wire`."""
+class RestTransport:
+    """Transport for http and https addresses; see `calling.calls.Transport`."""
 
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
 
-    def segment(self, source: Source, question: Mapping[str, Any], until: float) -> Call[Segmentation]:
+    def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
         """POST /segment."""
         if isinstance(source, (ImageId, ImageUrl)):
-            named = {"id": source.id} if isinstance(source, ImageId) else {"url": source.url}
-            request = Request("POST", f"{STABLE}/segment", json={"image": named, **question})
+            reference = {"id": source.id} if isinstance(source, ImageId) else {"url": source.url}
+            request = Request("POST", f"{PREFIX}/segment", json={"image": reference, **question})
         elif has_files(question):
             image = {"base64": base64.b64encode(source.content).decode()}
-            request = Request("POST", f"{STABLE}/segment", json={"image": image, **question})
+            request = Request("POST", f"{PREFIX}/segment", json={"image": image, **question})
         else:
-            request = Request("POST", f"{STABLE}/segment", image=source.content, fields=json.dumps(question))
-        return self._ask(request, Segmentation.from_dict, until)
+            request = Request("POST", f"{PREFIX}/segment", image=source.content, fields=json.dumps(question))
+        return self._ask(request, Segmentation.from_dict, deadline)
 
-    def models(self, until: float) -> Call[list[Model]]:
+    def models(self, deadline: float) -> Call[list[Model]]:
         """GET /models."""
-        return self._ask(Request("GET", f"{STABLE}/models"), _models, until)
+        return self._ask(Request("GET", f"{PREFIX}/models"), _models, deadline)
 
-    def model(self, name: str, until: float) -> Call[Model]:
+    def model(self, name: str, deadline: float) -> Call[Model]:
         """GET /models/NAME."""
-        return self._ask(Request("GET", f"{STABLE}/models/{quote(name, safe='@')}"), model_of, until)
+        return self._ask(Request("GET", f"{PREFIX}/models/{quote(name, safe='@')}"), model_of, deadline)
 
     def health(self, timeout: float) -> Call[Health]:
         """GET /livez and /readyz."""
@@ -68,26 +68,26 @@ class RestWire:
         reply: Reply = yield Send(Request("GET", path), timeout)
         health = read(reply.content, dict)
         if not {"status", "detail"} <= health.keys():
-            raise UnreadableAnswer(f"what answered {path} with {reply.status} is not lexiseg")
+            raise UnreadableAnswer(f"the server that answered {path} with {reply.status} is not lexiseg")
         return health
 
-    def _ask(self, request: Request, build: Callable[[dict[str, Any]], T], until: float) -> Call[T]:
-        reply = yield from exchange(request, self._patience, until)
+    def _ask(self, request: Request, build: Callable[[dict[str, Any]], T], deadline: float) -> Call[T]:
+        reply = yield from exchange(request, self._policy, deadline)
         return read(reply.content, build)
 
-    def vocabularies(self, until: float) -> Call[list[VocabularySummary]]:
+    def vocabularies(self, deadline: float) -> Call[list[VocabularySummary]]:
         """GET /vocabularies."""
-        return self._ask(Request("GET", f"{STABLE}/vocabularies"), _summaries, until)
+        return self._ask(Request("GET", f"{PREFIX}/vocabularies"), _summaries, deadline)
 
-    def vocabulary(self, name: str, until: float) -> Call[Vocabulary]:
+    def vocabulary(self, name: str, deadline: float) -> Call[Vocabulary]:
         """GET /vocabularies/NAME."""
-        reply = yield from exchange(Request("GET", _path(name)), self._patience, until)
+        reply = yield from exchange(Request("GET", _path(name)), self._policy, deadline)
         return _with_tag(reply)
 
-    def refresh_vocabulary(self, known: Vocabulary, until: float) -> Call[Vocabulary]:
-        """GET /vocabularies/NAME, unless it is still `known`."""
+    def refresh_vocabulary(self, known: Vocabulary, deadline: float) -> Call[Vocabulary]:
+        """GET /vocabularies/NAME with If-None-Match; returns `known` on 304."""
         request = Request("GET", _path(known.name), {"If-None-Match": known.etag})
-        reply = yield from exchange(request, self._patience, until)
+        reply = yield from exchange(request, self._policy, deadline)
         return known if reply.status == 304 else _with_tag(reply)
 
     def put_vocabulary(
@@ -100,7 +100,7 @@ class RestWire:
         shared: bool | None,
         if_match: str | None,
         create_only: bool,
-        until: float,
+        deadline: float,
     ) -> Call[Vocabulary]:
         """PUT /vocabularies/NAME."""
         content: dict[str, Any] = {
@@ -113,19 +113,19 @@ class RestWire:
         conditions = {"If-Match": if_match} if if_match is not None else {}
         if create_only:
             conditions["If-None-Match"] = "*"
-        # Repeated, a conditional write fails the second time although it was done.
+        # Conditional writes are not idempotent: a retry after success fails its own condition.
         request = Request("PUT", _path(name), conditions, json=content, repeatable=not conditions)
-        reply = yield from exchange(request, self._patience, until)
+        reply = yield from exchange(request, self._policy, deadline)
         return _with_tag(reply)
 
-    def delete_vocabulary(self, name: str, if_match: str | None, until: float) -> Call[None]:
+    def delete_vocabulary(self, name: str, if_match: str | None, deadline: float) -> Call[None]:
         """DELETE /vocabularies/NAME."""
         conditions = {} if if_match is None else {"If-Match": if_match}
-        yield from exchange(Request("DELETE", _path(name), conditions, repeatable=False), self._patience, until)
+        yield from exchange(Request("DELETE", _path(name), conditions, repeatable=False), self._policy, deadline)
 
 
 def _path(name: str) -> str:
-    return f"{STABLE}/vocabularies/{quote(name, safe='')}"
+    return f"{PREFIX}/vocabularies/{quote(name, safe='')}"
 
 
 def _with_tag(reply: Reply) -> Vocabulary:
@@ -134,10 +134,10 @@ def _with_tag(reply: Reply) -> Vocabulary:
 
 
 def read(content: bytes, build: Callable[[dict[str, Any]], T]) -> T:
-    """A JSON object as `build` makes it.
+    """Parse a JSON object and pass it to `build`.
 
     Raises:
-        UnreadableAnswer: it is not JSON, not an object, or lacks a member.
+        UnreadableAnswer: not a JSON object, or a member is missing or invalid.
     """
     try:
         document = json.loads(content)
@@ -145,7 +145,7 @@ def read(content: bytes, build: Callable[[dict[str, Any]], T]) -> T:
             raise TypeError(f"expected a JSON object, got {type(document).__name__}")
         return build(document)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise UnreadableAnswer(f"what answered is not lexiseg, or another version: {error!r:.200}") from None
+        raise UnreadableAnswer(f"the server is not lexiseg, or another version: {error!r:.200}") from None
 
 
 def _models(document: dict[str, Any]) -> list[Model]:
@@ -157,19 +157,19 @@ def _summaries(document: dict[str, Any]) -> list[VocabularySummary]:
 
 
 def arguments(address: Address, step: Send) -> dict[str, Any]:
-    """A step as the arguments of httpx's `request`.
+    """The keyword arguments of `httpx.Client.request` for a step.
 
     Raises:
-        NotOffered: the address is one of gRPC.
+        NotOffered: a gRPC address.
     """
     if address.protocol == "grpc":
-        raise NotOffered("vocabularies are kept over REST only: take a client of the http address for them")
+        raise NotOffered("vocabularies are available over REST only: use a client with the http address")
     request = step.request
     keywords: dict[str, Any] = {
         "method": request.method,
         "url": address.url + request.path,
         "headers": {"User-Agent": USER_AGENT, **address.headers, **request.headers},
-        "timeout": httpx.Timeout(step.timeout, connect=min(CONNECT, step.timeout)),
+        "timeout": httpx.Timeout(step.timeout, connect=min(CONNECT_TIMEOUT, step.timeout)),
     }
     if request.image is not None:
         keywords |= {"files": {"image": ("image", request.image)}, "data": {"request": request.fields}}
@@ -179,14 +179,14 @@ def arguments(address: Address, step: Send) -> dict[str, Any]:
 
 
 def reply_of(response: httpx.Response) -> Reply:
-    """An answer of httpx as a `Reply`."""
+    """An httpx response as a `Reply`."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Reply(response.status_code, headers, response.content)
 
 
 @contextmanager
-def translated(base: str) -> Iterator[None]:
-    """Raise httpx's errors as those of this package."""
+def translate_errors(base: str) -> Iterator[None]:
+    """Raise httpx errors as this package's errors."""
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
@@ -194,10 +194,9 @@ def translated(base: str) -> Iterator[None]:
     except httpx.TimeoutException as error:
         raise TimedOut(f"{base} did not answer in time") from error
     except httpx.DecodingError as error:
-        raise UnreadableAnswer(f"what {base} sent cannot be unpacked: {error}") from error
+        raise UnreadableAnswer(f"the response of {base} cannot be decompressed: {error}") from error
     except httpx.TransportError as error:
         reason = str(error) or type(error).__name__
-        # h11's message for an answer that is not HTTP
-        hint = ": what answers speaks no HTTP, as the port of gRPC does" if reason == "illegal request line" else ""
-        broke = f"the connection to {base} broke ({reason}{hint})"
-        raise Unreachable(broke, sent=True) from error
+        # h11's message for a response that is not HTTP
+        hint = ": the port does not speak HTTP/1.1; is it the gRPC port?" if reason == "illegal request line" else ""
+        raise Unreachable(f"the connection to {base} broke ({reason}{hint})", sent=True) from error

@@ -1,4 +1,4 @@
-"""Segments as plain data: masks in the forms in which they travel, and the JSON of `POST /segment`."""
+"""`Segment` and its mask encodings as plain data, and their JSON in `POST /segment`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client import checked
-from lexiseg_client.checked import number, optional, segment_id, text, truth, whole
+from lexiseg_client import json_values
 from lexiseg_client.errors import NoMasks, UnreadableAnswer
+from lexiseg_client.json_values import boolean, integer, number, optional, segment_id, string
 from lexiseg_client.masks import png, rle
 from lexiseg_client.masks.polygons import Ring, fill, rings_of, simplified
 
 Mask: TypeAlias = NDArray[np.bool_]
 LabelMap: TypeAlias = NDArray[np.unsignedinteger]
-UNNAMED = "object"  # label in exports of a segment that has none
-WITHOUT_MASKS = 'the question said mask="none": its answer has scores, areas and boxes, but no masks'
+UNNAMED = "object"  # exported label of a segment without a label
+WITHOUT_MASKS = 'requested with mask="none": the answer has scores, areas and boxes, but no masks'
 
 
 @dataclass(frozen=True)
 class RunLengths:
-    """COCO's compressed run lengths; `size` is height, width."""
+    """A mask as COCO's compressed RLE; `size` is height, width."""
 
     size: tuple[int, int]
     counts: str = field(repr=False)
@@ -35,8 +35,8 @@ class RunLengths:
 
 
 @dataclass(frozen=True)
-class Outlines:
-    """Polygons with holes; `size` is height, width."""
+class Polygons:
+    """A mask as polygons with holes; `size` is height, width."""
 
     size: tuple[int, int]
     rings: tuple[Ring, ...] = field(repr=False)
@@ -47,15 +47,15 @@ class Outlines:
 
 
 @dataclass(frozen=True)
-class MapFile:
-    """A gray PNG whose values are segment ids, 0 = nobody; `size` is height, width."""
+class LabelMapPng:
+    """A label map as a gray PNG: value = segment id, 0 = no segment; `size` is height, width."""
 
     size: tuple[int, int]
     png: bytes = field(repr=False)
 
     @cached_property
     def ids(self) -> LabelMap:
-        """[H, W], decoded at the first access; read-only."""
+        """Segment ids [H, W], decoded at the first access and cached; read-only."""
         ids: LabelMap = png.decode_gray(self.png)
         if ids.shape != self.size:
             raise UnreadableAnswer(f"a label map of {list(ids.shape)} for an image of {list(self.size)}")
@@ -64,10 +64,10 @@ class MapFile:
 
 
 @dataclass(frozen=True)
-class PartOfMap:
-    """The pixels of a label map that hold one segment's id."""
+class LabelMapMask:
+    """A mask as the pixels of a label map with a segment's id."""
 
-    label_map: MapFile
+    label_map: LabelMapPng
     id: int
 
     def pixels(self) -> Mask:
@@ -77,40 +77,40 @@ class PartOfMap:
 
 
 @dataclass(frozen=True)
-class NotAsked:
-    """No mask: the question said mask="none"."""
+class MaskOmitted:
+    """No mask: requested with mask="none"."""
 
     def pixels(self) -> Mask:
         """Raise NoMasks."""
         raise NoMasks(WITHOUT_MASKS)
 
 
-Shape: TypeAlias = RunLengths | Outlines | PartOfMap | NotAsked
+Shape: TypeAlias = RunLengths | Polygons | LabelMapMask | MaskOmitted
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One mask with its label. `score` is in 0 to 1, `area` in pixels, `bbox` is x, y, width, height in pixels."""
+    """One mask with its label. `score`: 0 to 1; `area`: pixels; `bbox`: x, y, width, height in pixels."""
 
     id: int
     label: str | None
-    class_index: int | None  # in the list of classes that was asked with
+    class_index: int | None  # index into the request's classes
     score: float
     area: int
     bbox: tuple[int, int, int, int]
     shape: Shape
-    prompt_index: int | None = None  # of the prompts that were asked with, which it answers
-    mask_index: int | None = None  # of the masks for that prompt, best first
-    quality: float | None = None  # 0 to 1, the model's own estimate of how well the mask fits
-    is_thing: bool | None = None  # comes in countable pieces (a car) or not (sky); None where the task does not say
+    prompt_index: int | None = None  # index into the request's prompts
+    mask_index: int | None = None  # rank among the prompt's masks, 0 = best
+    quality: float | None = None  # 0 to 1, the model's estimate of the mask's IoU
+    is_thing: bool | None = None  # True: countable (car); False: stuff (sky); None: not stated by the task
     track_id: int | None = None
 
     @cached_property
     def mask(self) -> Mask:
-        """The pixels [H, W], decoded at the first access and kept; read-only.
+        """The mask [H, W] as bool, decoded at the first access and cached; read-only.
 
         Raises:
-            NoMasks: asked with mask="none".
+            NoMasks: requested with mask="none".
             UnreadableAnswer: the mask is damaged.
         """
         pixels = self.shape.pixels()
@@ -119,26 +119,26 @@ class Segment:
 
     @property
     def xyxy(self) -> tuple[int, int, int, int]:
-        """The box as left, top, right, bottom; right and bottom lie just outside."""
+        """The box as left, top, right, bottom in pixels; right and bottom are exclusive."""
         x, y, width, height = self.bbox
         return x, y, x + width, y + height
 
     @property
     def rle(self) -> dict[str, Any] | None:
-        """`{"size": [H, W], "counts": ...}` for pycocotools; None unless asked with mask="rle"."""
+        """`{"size": [H, W], "counts": ...}` for pycocotools; None unless requested with mask="rle"."""
         if not isinstance(self.shape, RunLengths):
             return None
         return {"size": list(self.shape.size), "counts": self.shape.counts}
 
     @property
     def polygons(self) -> tuple[Ring, ...] | None:
-        """One ring for each connected part; None unless asked with mask="polygon"."""
-        return self.shape.rings if isinstance(self.shape, Outlines) else None
+        """One ring per connected part; None unless requested with mask="polygon"."""
+        return self.shape.rings if isinstance(self.shape, Polygons) else None
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Milliseconds on the server."""
+    """Server-side durations in milliseconds."""
 
     decode: float = 0.0
     queue: float = 0.0
@@ -150,7 +150,7 @@ class Timings:
 
 @dataclass(frozen=True)
 class CacheUse:
-    """What the server found in its caches: rows of texts, and the image pass (`features`)."""
+    """Cache hits on the server: text embeddings, and the image's features (`features`: image pass skipped)."""
 
     text_hits: int = 0
     text_misses: int = 0
@@ -159,77 +159,73 @@ class CacheUse:
 
 @dataclass(frozen=True)
 class AnswerWarning:
-    """A warning beside an answer. `type` is stable: "unfamiliar-word"; `field` is of the request: "classes.0"."""
+    """A warning in an answer. `type`: stable, as "unfamiliar-word"; `field`: of the request, as "classes.0"."""
 
     type: str
     detail: str
     field: str | None = None
 
 
-def drawn(segments: Sequence[Segment]) -> list[Segment]:
-    """All segments; of the masks that one prompt may mean, the best."""
+def best_masks(segments: Sequence[Segment]) -> list[Segment]:
+    """The segments, with only the best mask of each prompt."""
     best = {segment.prompt_index: segment.id for segment in reversed(segments)}
     return [segment for segment in segments if segment.prompt_index is None or best[segment.prompt_index] == segment.id]
 
 
-def exported(segments: Sequence[Segment]) -> list[Segment]:
-    """The segments that go into another tool's format: those with pixels, the best one of each prompt.
+def exportable(segments: Sequence[Segment]) -> list[Segment]:
+    """The segments to export: those with pixels, the best one of each prompt.
 
     Raises:
-        NoMasks: asked with mask="none".
+        NoMasks: requested with mask="none".
     """
-    if any(isinstance(segment.shape, NotAsked) for segment in segments):
+    if any(isinstance(segment.shape, MaskOmitted) for segment in segments):
         raise NoMasks(WITHOUT_MASKS)
-    return [segment for segment in drawn(segments) if segment.area]
+    return [segment for segment in best_masks(segments) if segment.area]
 
 
-def borders(segment: Segment, tolerance: float) -> tuple[Ring, ...]:
-    """A segment's rings, in pixels of the whole image.
-
-    Args:
-        tolerance: how far in pixels a border may stray; 0 keeps every corner.
-    """
-    if isinstance(segment.shape, Outlines):
+def segment_rings(segment: Segment, tolerance: float) -> tuple[Ring, ...]:
+    """A segment's rings in image coordinates, simplified by up to `tolerance` pixels (0 keeps every corner)."""
+    if isinstance(segment.shape, Polygons):
         return simplified(segment.shape.rings, tolerance)
     x, y, width, height = segment.bbox
-    corner = np.array((x, y))
+    origin = np.array((x, y))
     rings = rings_of(segment.shape.pixels()[y : y + height, x : x + width])
     return tuple(
-        Ring(ring.exterior + corner, tuple(hole + corner for hole in ring.holes))
+        Ring(ring.exterior + origin, tuple(hole + origin for hole in ring.holes))
         for ring in simplified(rings, tolerance)
     )
 
 
-def segment_of(entry: Mapping[str, Any], size: tuple[int, int], label_map: MapFile | None) -> Segment:
-    """A segment of its JSON.
+def segment_of(entry: Mapping[str, Any], size: tuple[int, int], label_map: LabelMapPng | None) -> Segment:
+    """A segment from its JSON.
 
     Raises:
-        TypeError, ValueError, LookupError: the JSON is not one of a segment.
+        TypeError, ValueError, LookupError: a member is missing or invalid.
     """
-    x, y, width, height = (whole(side) for side in entry["bbox"])
+    x, y, width, height = (integer(side) for side in entry["bbox"])
     return Segment(
         id=segment_id(entry["id"]),
-        label=optional(entry["label"], text),
-        class_index=optional(entry["class_index"], whole),
+        label=optional(entry["label"], string),
+        class_index=optional(entry["class_index"], integer),
         score=number(entry["score"]),
-        area=whole(entry["area"]),
+        area=integer(entry["area"]),
         bbox=(x, y, width, height),
         shape=_shape_of(entry, size, label_map),
-        prompt_index=optional(entry.get("prompt_index"), whole),
-        mask_index=optional(entry.get("mask_index"), whole),
+        prompt_index=optional(entry.get("prompt_index"), integer),
+        mask_index=optional(entry.get("mask_index"), integer),
         quality=optional(entry.get("quality"), number),
-        is_thing=optional(entry.get("is_thing"), truth),
-        track_id=optional(entry.get("track_id"), whole),
+        is_thing=optional(entry.get("is_thing"), boolean),
+        track_id=optional(entry.get("track_id"), integer),
     )
 
 
 def segment_json(segment: Segment) -> dict[str, Any]:
-    """What `segment_of` reads."""
-    content = {each.name: getattr(segment, each.name) for each in fields(segment) if each.name != "shape"}
+    """The JSON of a segment, as `segment_of` reads it."""
+    content = {item.name: getattr(segment, item.name) for item in fields(segment) if item.name != "shape"}
     mask: dict[str, Any] | None = None
     if isinstance(segment.shape, RunLengths):
         mask = {"format": "coco_rle", "size": list(segment.shape.size), "counts": segment.shape.counts}
-    elif isinstance(segment.shape, Outlines):
+    elif isinstance(segment.shape, Polygons):
         rings = [
             {"exterior": ring.exterior.ravel().tolist(), "holes": [hole.ravel().tolist() for hole in ring.holes]}
             for ring in segment.shape.rings
@@ -238,16 +234,16 @@ def segment_json(segment: Segment) -> dict[str, Any]:
     return {**content, "bbox": list(segment.bbox), "mask": mask}
 
 
-def _shape_of(entry: Mapping[str, Any], size: tuple[int, int], label_map: MapFile | None) -> Shape:
+def _shape_of(entry: Mapping[str, Any], size: tuple[int, int], label_map: LabelMapPng | None) -> Shape:
     mask = entry["mask"]
     if mask is None:
-        return NotAsked() if label_map is None else PartOfMap(label_map, segment_id(entry["id"]))
+        return MaskOmitted() if label_map is None else LabelMapMask(label_map, segment_id(entry["id"]))
     if mask["format"] == "coco_rle":
-        if checked.size(mask["size"]) != size:
+        if json_values.size(mask["size"]) != size:
             raise ValueError(f"a mask of {mask['size']} for an image of {list(size)}")
-        return RunLengths(size, text(mask["counts"]))
+        return RunLengths(size, string(mask["counts"]))
     if mask["format"] == "polygon":
-        return Outlines(size, tuple(_ring_of(ring) for ring in mask["rings"]))
+        return Polygons(size, tuple(_ring_of(ring) for ring in mask["rings"]))
     raise ValueError(f"expected a mask in the format coco_rle or polygon, got {mask['format']!r}")
 
 
@@ -259,20 +255,20 @@ def _ring_of(entry: Mapping[str, Any]) -> Ring:
 
 
 def timings_of(entry: Mapping[str, Any]) -> Timings:
-    """Timings of their JSON; stages of a later version are left out."""
+    """Timings from their JSON; unknown stages are ignored."""
     return Timings(**{name: number(value) for name, value in entry.items() if name in Timings.__annotations__})
 
 
 def cache_use_of(entry: Mapping[str, Any]) -> CacheUse:
-    """Use of caches of its JSON."""
-    return CacheUse(whole(entry["text_hits"]), whole(entry["text_misses"]), truth(entry["features"]))
+    """Cache use from its JSON."""
+    return CacheUse(integer(entry["text_hits"]), integer(entry["text_misses"]), boolean(entry["features"]))
 
 
 def warning_of(entry: Mapping[str, Any]) -> AnswerWarning:
-    """A warning of its JSON."""
-    return AnswerWarning(text(entry["type"]), text(entry["detail"]), optional(entry.get("field"), text))
+    """A warning from its JSON."""
+    return AnswerWarning(string(entry["type"]), string(entry["detail"]), optional(entry.get("field"), string))
 
 
 def plain_json(value: Timings | CacheUse | AnswerWarning) -> dict[str, Any]:
-    """What `timings_of`, `cache_use_of` and `warning_of` read."""
+    """The JSON that `timings_of`, `cache_use_of` and `warning_of` read."""
     return asdict(value)

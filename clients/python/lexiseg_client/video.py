@@ -1,4 +1,4 @@
-"""Frames of a video and their answers, as a stream takes and gives them."""
+"""Frames, options and answers of a video stream."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ DropPolicy: TypeAlias = Literal["none", "latest"]
 
 
 class StreamOptions(CommonOptions, total=False):
-    """`Options` without prompts, which frames do not take, and how a stream is run."""
+    """Options of a video stream."""
 
-    smoothing: float | None  # 0 to 0.95: share of the past in a running average of scores; labels flicker less
-    tracking: bool  # segments get a `track_id` that stays with the object from frame to frame
-    drop_policy: DropPolicy | None  # "none": every frame is answered; "latest": stale ones are skipped and said so
-    frames_in_flight: int | None  # frames that the server works on at a time, 1 to 16
+    smoothing: float | None  # 0 to 0.95: weight of past frames in a moving average of scores; reduces flicker
+    tracking: bool  # segments get a `track_id` that is stable across frames
+    drop_policy: DropPolicy | None  # "none": answer every frame; "latest": drop frames that a newer one overtook
+    frames_in_flight: int | None  # frames that the server processes concurrently, 1 to 16
 
 
 KNOWN = frozenset(StreamOptions.__annotations__)
@@ -32,25 +32,22 @@ KNOWN = frozenset(StreamOptions.__annotations__)
 class Frame:
     """One frame, with the timestamp and id that its answer repeats.
 
-    Pixels are sent as a lossless PNG; a camera at full rate does better to hand over the bytes of JPEG files.
-
-    In a stream with `task="prompt"`, `follow` shows objects that are followed from this frame on, each under a number
-    from 1, which their segments have as `track_id`; `unfollow` names those that are followed no more.
+    Pixels are sent as lossless PNG; for a camera, JPEG bytes are faster. With `task="prompt"`, `follow` adds objects to
+    track from this frame on, keyed by `track_id` (from 1); `unfollow` lists track ids to stop tracking.
     """
 
     image: ImageLike
-    timestamp_us: int = 0  # microseconds since any moment
+    timestamp_us: int = 0  # microseconds since an arbitrary origin
     id: str = ""  # at most 128 characters; empty: the frame's number, from 0
     follow: Mapping[int, Prompt | Point] = field(default_factory=dict)
     unfollow: Sequence[int] = ()
 
 
 class NewQuestion:
-    """A new question among the frames of a stream, from the next frame on. Options left out have their defaults.
+    """New classes and options for a stream, from the next frame on; omitted options return to their defaults.
 
     Raises:
-        TypeError, ValueError: an unknown option, or classes that are no list. A value that an option does not take is
-            raised by the stream.
+        TypeError, ValueError: an unknown option, or classes that are not a list. The stream raises for invalid values.
     """
 
     def __init__(self, classes: Classes | None = None, **options: Unpack[StreamOptions]) -> None:
@@ -59,11 +56,11 @@ class NewQuestion:
 
 @dataclass(frozen=True)
 class FrameAnswer:
-    """The answer about one frame.
+    """The answer to one frame.
 
-    `answer` is None where the frame was `dropped` (a newer one overtook it) or failed (`error`, not raised: the stream
-    goes on). `state_reset`: smoothing and tracks began anew here, and objects of before are followed no more.
-    `lost`: the numbers of objects that are followed and not seen here.
+    `answer` is None if the frame was `dropped` (a newer one overtook it) or failed (`error`, not raised: the stream
+    continues). `state_reset`: smoothing and tracking restarted, and followed objects were lost. `lost`: track ids of
+    followed objects that are not visible in this frame.
     """
 
     frame_id: str
@@ -76,9 +73,9 @@ class FrameAnswer:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The segments of the answer; none where there is no answer."""
+        """The answer's segments; empty without an answer."""
         return () if self.answer is None else self.answer.segments
 
 
-# Pixels, files or frames to be answered, and changes of the question in between.
+# What a stream accepts: frames, and changes of classes and options between them.
 StreamItem: TypeAlias = ImageLike | Frame | NewQuestion

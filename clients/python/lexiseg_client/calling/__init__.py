@@ -1,1 +1,1 @@
-"""How a call proceeds, whatever carries it: its steps, and when one is taken again."""
+"""Calls as I/O-free generators: their steps and their retries, shared by both clients and both protocols."""

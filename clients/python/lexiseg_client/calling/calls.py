@@ -1,4 +1,4 @@
-"""Every call as steps, which both clients carry out, and the protocol under them: REST or gRPC."""
+"""Every call as steps for the sync and async clients, over a `Transport`: REST or gRPC."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from lexiseg_client.calling.retries import Patience
+from lexiseg_client.calling.retries import RetryPolicy
 from lexiseg_client.calling.steps import Call, Wait, Work
 from lexiseg_client.errors import ImageExpired, TimedOut, Unreachable
 from lexiseg_client.images import ImageId, ImageLike, SentImages, Source, Upload, load
@@ -15,94 +15,94 @@ from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Classes, question_json
 from lexiseg_client.segmentation import Segmentation
 
-BETWEEN_PROBES = 0.2  # seconds
-PROBE = 5.0  # seconds that one look at a server's health may take
+PROBE_INTERVAL = 0.2  # seconds
+PROBE_TIMEOUT = 5.0  # seconds for one health check
 
 
-class Wire(Protocol):
-    """REST or gRPC. `until` is a time of the client's clock."""
+class Transport(Protocol):
+    """REST or gRPC. `deadline` is a time of the client's clock."""
 
-    def segment(self, source: Source, question: Mapping[str, Any], until: float) -> Call[Segmentation]:
-        """Asks once about an image; `question` as made by `question_json`."""
+    def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
+        """Segment an image; `question` comes from `question_json`."""
         ...
 
-    def models(self, until: float) -> Call[list[Model]]:
-        """The models that a question may name."""
+    def models(self, deadline: float) -> Call[list[Model]]:
+        """List the models."""
         ...
 
-    def model(self, name: str, until: float) -> Call[Model]:
-        """One of them."""
+    def model(self, name: str, deadline: float) -> Call[Model]:
+        """Get one model by NAME or NAME@VERSION."""
         ...
 
     def health(self, timeout: float) -> Call[Health]:
-        """One look at the server, without retries."""
+        """Check the server's health once, without retries."""
         ...
 
 
 class Calls:
-    """One server's calls. Remembers what was sent to it; for many threads."""
+    """All calls to one server, with an LRU of the images sent to it. Thread-safe."""
 
-    def __init__(self, wire: Wire, patience: Patience, timeout: float) -> None:
-        self._wire = wire
-        self._patience = patience
+    def __init__(self, transport: Transport, policy: RetryPolicy, timeout: float) -> None:
+        self._transport = transport
+        self._policy = policy
         self._timeout = timeout
         self._sent = SentImages()
 
-    def until(self, timeout: float | None) -> float:
-        """The clock's time at which a call of so many seconds ends."""
-        return self._patience.clock() + self.seconds(timeout)
+    def deadline(self, timeout: float | None) -> float:
+        """The clock time at which a call with this timeout (seconds) ends."""
+        return self._policy.clock() + self.seconds(timeout)
 
     def seconds(self, timeout: float | None) -> float:
-        """Seconds that a call may take; None is the client's own timeout."""
+        """The timeout of a call in seconds; None: the client's."""
         return self._timeout if timeout is None else timeout
 
     def segment(
         self, image: ImageLike, classes: Classes | None, options: Mapping[str, Any], timeout: float | None
     ) -> Call[Segmentation]:
         """See `Client.segment`."""
-        until = self.until(timeout)
+        deadline = self.deadline(timeout)
         question = question_json(classes, options)
         source: Source = yield Work(partial(load, image))
         if not isinstance(source, Upload):
-            return (yield from self._wire.segment(source, question, until))
-        answer = yield from self._segment(source, question, until)
+            return (yield from self._transport.segment(source, question, deadline))
+        answer = yield from self._segment(source, question, deadline)
         return replace(answer, image=image)
 
-    def _segment(self, source: Upload, question: Mapping[str, Any], until: float) -> Call[Segmentation]:
-        """By the server's image id, if the image was sent before."""
+    def _segment(self, source: Upload, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
+        """Refer to an image sent before by its id; upload it again if the server no longer has it."""
         known = self._sent.find(source.digest)
         if known is not None:
             try:
-                return (yield from self._wire.segment(ImageId(known), question, until))
+                return (yield from self._transport.segment(ImageId(known), question, deadline))
             except ImageExpired:
                 self._sent.forget(source.digest)
-        answer = yield from self._wire.segment(source, question, until)
+        answer = yield from self._transport.segment(source, question, deadline)
         self._sent.remember(source.digest, answer.image_id)
         return answer
 
     def models(self, timeout: float | None) -> Call[list[Model]]:
         """See `Client.models`."""
-        return self._wire.models(self.until(timeout))
+        return self._transport.models(self.deadline(timeout))
 
     def model(self, name: str, timeout: float | None) -> Call[Model]:
         """See `Client.model`."""
-        return self._wire.model(name, self.until(timeout))
+        return self._transport.model(name, self.deadline(timeout))
 
     def health(self, timeout: float | None) -> Call[Health]:
         """See `Client.health`."""
-        return self._wire.health(PROBE if timeout is None else timeout)
+        return self._transport.health(PROBE_TIMEOUT if timeout is None else timeout)
 
     def wait_until_ready(self, timeout: float | None) -> Call[Health]:
         """See `Client.wait_until_ready`."""
-        until = self.until(timeout)
-        seen = "nothing answered yet"
-        while (left := until - self._patience.clock()) > 0:
+        deadline = self.deadline(timeout)
+        reason = "no answer yet"
+        while (remaining := deadline - self._policy.clock()) > 0:
             try:
-                health = yield from self._wire.health(min(PROBE, left))
+                health = yield from self._transport.health(min(PROBE_TIMEOUT, remaining))
                 if health.ready:
                     return health
-                seen = health.detail
+                reason = health.detail
             except (Unreachable, TimedOut) as error:
-                seen = str(error)
-            yield Wait(BETWEEN_PROBES)
-        raise TimedOut(f"the server did not become ready: {seen}")
+                reason = str(error)
+            yield Wait(PROBE_INTERVAL)
+        raise TimedOut(f"the server did not become ready: {reason}")

@@ -1,4 +1,4 @@
-"""One question about many images: several in flight, answers in the order of the images, a progress line."""
+"""Ask one question about many images: bounded concurrency, answers in input order, a progress line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lexiseg_client.errors import LexisegError
 
 Input = TypeVar("Input")
 A = TypeVar("A")
-Progress: TypeAlias = Callable[[int, "int | None"], object]  # how many are done, of how many if that is known
+Progress: TypeAlias = Callable[[int, "int | None"], object]  # images done, images in total (None: unknown)
 OnError: TypeAlias = Literal["raise", "return"]
-CAUGHT = (LexisegError, OSError)  # errors of one image, which the next need not have
-BETWEEN_LINES = 0.1  # seconds
+IMAGE_ERRORS = (LexisegError, OSError)  # errors that may concern one image only
+PROGRESS_INTERVAL = 0.1  # seconds
 
 
-class Line:
+class ProgressLine:
     """Progress on one line of a terminal or notebook: `37/100 images, 4.2 a second`."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Line:
     def __call__(self, done: int, total: int | None) -> None:
         now = time.monotonic()
         last = done == total
-        if now - self._written < BETWEEN_LINES and not last:
+        if now - self._written < PROGRESS_INTERVAL and not last:
             return
         self._written = now
         of = "" if total is None else f"/{total}"
@@ -38,35 +38,38 @@ class Line:
         print(f"\r{done}{of} images, {rate:.1f} a second ", end="\n" if last else "", file=sys.stderr, flush=True)
 
 
-def progress_of(progress: bool | Progress | None) -> Progress:
-    """The progress callback: None writes a line on a terminal or in a notebook, True always, False never."""
+def progress_callback(progress: bool | Progress | None) -> Progress:
+    """The progress callback: None prints a line on a terminal or in a notebook, True always, False never."""
     if progress is None:
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
     if progress is True:
-        return Line()
+        return ProgressLine()
     if progress is False:
         return lambda done, total: None
     return progress
 
 
 def map_threads(
-    ask: Callable[[Input], A], images: Iterable[Input], concurrency: int, progress: Progress, on_error: OnError
+    segment: Callable[[Input], A], images: Iterable[Input], concurrency: int, progress: Progress, on_error: OnError
 ) -> Generator[A | Exception, None, None]:
-    """The answers, in order; no more images are taken than are under way."""
+    """Yield answers in input order from a thread pool; images are read only as calls start.
+
+    Leaving the loop early cancels calls that have not started and waits for the others.
+    """
     total = len(images) if isinstance(images, Sized) else None
     waiting: deque[Callable[[], A]] = deque()
     done = 0
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="lexiseg-map")
     try:
         for image in images:
-            waiting.append(pool.submit(ask, image).result)
+            waiting.append(pool.submit(segment, image).result)
             if len(waiting) == concurrency:
-                answer = _settled(waiting.popleft(), on_error)
+                answer = _result(waiting.popleft(), on_error)
                 done += 1
                 progress(done, total)
                 yield answer
         while waiting:
-            answer = _settled(waiting.popleft(), on_error)
+            answer = _result(waiting.popleft(), on_error)
             done += 1
             progress(done, total)
             yield answer
@@ -74,36 +77,36 @@ def map_threads(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-async def map_loop(
-    ask: Callable[[Input], Awaitable[A]],
+async def map_async(
+    segment: Callable[[Input], Awaitable[A]],
     images: Iterable[Input],
     concurrency: int,
     progress: Progress,
     on_error: OnError,
 ) -> AsyncGenerator[A | Exception, None]:
-    """As `map_threads`, in the event loop."""
+    """As `map_threads`, with tasks in the event loop; leaving the loop early cancels them."""
     total = len(images) if isinstance(images, Sized) else None
     waiting: deque[asyncio.Future[A]] = deque()
     done = 0
 
-    async def settled() -> A | Exception:
+    async def next_result() -> A | Exception:
         try:
             return await waiting.popleft()
-        except CAUGHT as error:
+        except IMAGE_ERRORS as error:
             if on_error == "raise":
                 raise
             return error
 
     try:
         for image in images:
-            waiting.append(asyncio.ensure_future(ask(image)))
+            waiting.append(asyncio.ensure_future(segment(image)))
             if len(waiting) == concurrency:
-                answer = await settled()
+                answer = await next_result()
                 done += 1
                 progress(done, total)
                 yield answer
         while waiting:
-            answer = await settled()
+            answer = await next_result()
             done += 1
             progress(done, total)
             yield answer
@@ -113,11 +116,11 @@ async def map_loop(
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
-def checked(concurrency: int, on_error: str) -> None:
-    """Check the arguments before anything is sent.
+def validate_map_arguments(concurrency: int, on_error: str) -> None:
+    """Check the arguments of `map` before anything is sent.
 
     Raises:
-        ValueError: one of the two cannot be.
+        ValueError: concurrency below 1, or an unknown `on_error`.
     """
     if concurrency < 1:
         raise ValueError(f"concurrency: expected 1 or more, got {concurrency}")
@@ -125,10 +128,10 @@ def checked(concurrency: int, on_error: str) -> None:
         raise ValueError(f"on_error: expected raise or return, got {on_error!r}")
 
 
-def _settled(result: Callable[[], A], on_error: OnError) -> A | Exception:
+def _result(result: Callable[[], A], on_error: OnError) -> A | Exception:
     try:
         return result()
-    except CAUGHT as error:
+    except IMAGE_ERRORS as error:
         if on_error == "raise":
             raise
         return error

@@ -1,4 +1,4 @@
-"""When to retry a call, and when to give up."""
+"""Retries with exponential backoff, jitter and Retry-After, bounded by the call's deadline."""
 
 from __future__ import annotations
 
@@ -27,85 +27,89 @@ from lexiseg_client.errors import (
 
 logger = logging.getLogger("lexiseg_client")
 T = TypeVar("T")
-BAD_GATEWAY = 502  # a proxy whose server is just being replaced
-MIN_ATTEMPT_SECONDS = 0.001  # what is left of a call is never zero
-WARN_AT = 2  # failed tries before a warning is logged: a server that is replaced is back by then
+BAD_GATEWAY = 502  # from a proxy while its server restarts
+MIN_ATTEMPT_SECONDS = 0.001  # an attempt's timeout must not be zero
+WARN_AFTER = 2  # failed attempts before a warning is logged: a rolling update is over by then
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How patient a client is; whatever it says, a call ends with its timeout.
+    """Retry settings; a call's timeout bounds all its attempts.
 
-    Waits grow by two from `first_wait` to `longest_wait` seconds, each shortened at random by up to a half, so that
-    clients refused together do not come back together. A `Retry-After` of the server's is never undercut.
+    Exponential backoff: waits double from `first_wait` to `longest_wait` seconds, each shortened by a random jitter of
+    up to half, so that refused clients do not return together. Waits are never shorter than the server's `Retry-After`.
     """
 
-    most: int = 10  # times that a request is sent again; 0: never
+    most: int = 10  # retries of one request; 0: none
     first_wait: float = 0.25
     longest_wait: float = 15.0
 
-    def wait(self, attempt: int, asked: float | None, chance: float) -> float:
-        """Seconds before the attempt after number `attempt` (from 0); `chance` is in 0 to 1."""
-        grown = min(self.longest_wait, self.first_wait * 2.0 ** min(attempt, 60))
-        return max(asked or 0.0, grown * (1 - chance / 2))
+    def wait(self, attempt: int, retry_after: float | None, jitter: float) -> float:
+        """Seconds to wait after failed attempt number `attempt` (from 0); `jitter` is in 0 to 1."""
+        backoff = min(self.longest_wait, self.first_wait * 2.0 ** min(attempt, 60))
+        return max(retry_after or 0.0, backoff * (1 - jitter / 2))
 
 
 @dataclass(frozen=True)
-class Patience:
-    """A client's retry rule, with the clock and random numbers that tests replace."""
+class RetryPolicy:
+    """A client's retry settings, with the clock and random numbers that tests replace."""
 
     rule: Retry = field(default_factory=Retry)
     clock: Callable[[], float] = time.monotonic
-    chance: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.random
 
 
-def patiently(
-    attempt: Callable[[float], Step], read: Callable[[Any], T], patience: Patience, until: float, *, repeatable: bool
+def with_retries(
+    attempt: Callable[[float], Step],
+    read: Callable[[Any], T],
+    policy: RetryPolicy,
+    deadline: float,
+    *,
+    repeatable: bool,
 ) -> Call[T]:
-    """Repeat a step until it succeeds, or the time `until` is over.
+    """Repeat a step until it succeeds, fails for good, or `deadline` (clock time) passes.
 
     Args:
-        attempt: the step, given the seconds that are left.
-        read: what its outcome means; may raise, too.
-        repeatable: whether a step that may have been taken can be taken again.
+        attempt: the step for a timeout in seconds.
+        read: parses its outcome; may raise.
+        repeatable: whether the operation is idempotent.
 
     Raises:
-        ProblemError: the server's last word.
-        Unreachable, TimedOut: it had none.
+        ProblemError: the server refused the last attempt.
+        Unreachable, TimedOut: the last attempt got no answer.
     """
     count = 0
     while True:
-        left = until - patience.clock()
+        remaining = deadline - policy.clock()
         try:
-            outcome = yield attempt(max(left, MIN_ATTEMPT_SECONDS))
+            outcome = yield attempt(max(remaining, MIN_ATTEMPT_SECONDS))
             return read(outcome)
         except (ProblemError, Unreachable) as error:
-            if count >= patience.rule.most or not may_go_again(error, repeatable=repeatable):
+            if count >= policy.rule.most or not is_retryable(error, repeatable=repeatable):
                 raise
             server_wait = error.retry_after if isinstance(error, ProblemError) else None
-            pause = patience.rule.wait(count, server_wait, patience.chance())
-            # A wait that ends after the call's timeout is useless.
-            if patience.clock() + pause >= until:
+            pause = policy.rule.wait(count, server_wait, policy.jitter())
+            if policy.clock() + pause >= deadline:
                 raise
-            if count == WARN_AT and isinstance(error, Unreachable):
-                logger.warning("%s; asking again for %.0f seconds at most", error, until - patience.clock())
+            if count == WARN_AFTER and isinstance(error, Unreachable):
+                logger.warning("%s; retrying for %.0f seconds at most", error, deadline - policy.clock())
         yield Wait(pause)
         count += 1
 
 
-def exchange(request: Request, patience: Patience, until: float) -> Call[Reply]:
-    """Send a request until it succeeds (or gets a 304), or the time is over. Errors as of `patiently`."""
-    return patiently(partial(Send, request), _accepted, patience, until, repeatable=request.repeatable)
+def exchange(request: Request, policy: RetryPolicy, deadline: float) -> Call[Reply]:
+    """Send a request with retries; the reply is 2xx or 304. Errors as for `with_retries`."""
+    return with_retries(partial(Send, request), _raise_for_status, policy, deadline, repeatable=request.repeatable)
 
 
-def _accepted(reply: Reply) -> Reply:
+def _raise_for_status(reply: Reply) -> Reply:
     if reply.status < 300 or reply.status == 304:
         return reply
     raise problem_of(reply)
 
 
-def may_go_again(error: LexisegError, *, repeatable: bool) -> bool:
-    """Whether asking again could help, and does no harm: one that cannot be repeated only if it surely was not done."""
+def is_retryable(error: LexisegError, *, repeatable: bool) -> bool:
+    """Whether a retry could succeed and is safe: what is not `repeatable` is retried only if it was not executed."""
     if isinstance(error, Busy):
         return True
     if isinstance(error, Unreachable):
@@ -116,7 +120,7 @@ def may_go_again(error: LexisegError, *, repeatable: bool) -> bool:
 
 
 def problem_of(reply: Reply) -> ProblemError:
-    """The error that a refusing reply stands for; a proxy's, without a problem document, gets one made up."""
+    """The error of an HTTP error reply; a proxy's reply without a problem document gets a generic one."""
     problem = read_problem(_document(reply), reply.status)
     return error_of(problem, retry_after(reply.headers.get("retry-after")))
 
@@ -132,7 +136,7 @@ def _document(reply: Reply) -> dict[str, object]:
 
 
 def read_problem(document: dict[str, object], status: int) -> Problem:
-    """A problem document, whatever it lacks."""
+    """A problem from its JSON; missing members get defaults."""
     known = {"type", "title", "status", "detail", "request_id", "errors"}
     entries = document.get("errors")
     errors = tuple(
@@ -153,7 +157,7 @@ def read_problem(document: dict[str, object], status: int) -> Problem:
 
 
 def retry_after(header: str | None, now: Callable[[], float] = time.time) -> float | None:
-    """Seconds of a `Retry-After`, which is a number or a date (RFC 9110, section 10.2.3)."""
+    """Seconds from a `Retry-After` header, which holds a number or a date (RFC 9110, section 10.2.3)."""
     if header is None:
         return None
     if header.strip().isdecimal():

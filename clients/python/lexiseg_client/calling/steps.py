@@ -1,5 +1,5 @@
-"""The steps of a call. Calls are generators without I/O: one driver for threads and one for asyncio carry out their
-steps, so both clients follow the same rules (retries, image ids, parsing)."""
+"""The steps of a call. Calls are I/O-free generators; a sync driver and an asyncio driver execute their steps, so both
+clients share retries, image ids and parsing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request. `json` and `image` with `fields` (multipart) exclude each other."""
+    """One HTTP request, with either `json` or `image` and `fields` (multipart)."""
 
     method: str
     path: str
@@ -20,12 +20,12 @@ class Request:
     json: Any = None
     image: bytes | None = field(default=None, repr=False)
     fields: str | None = None  # JSON text beside the image
-    repeatable: bool = True  # whether a request that may have arrived can be sent again
+    repeatable: bool = True  # idempotent: can be sent again after it may have arrived
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back; header names in lower case."""
+    """One HTTP response; header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -34,7 +34,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Send:
-    """To send a request and wait at most `timeout` seconds for each part of the exchange. Gives a Reply.
+    """Send an HTTP request; each read and write has `timeout` seconds. Result: a `Reply`.
 
     Raises, into the call:
         Unreachable, TimedOut.
@@ -46,7 +46,7 @@ class Send:
 
 @dataclass(frozen=True)
 class Invoke:
-    """To call a unary gRPC method, by its name, within `timeout` seconds. Gives the answer's message.
+    """Call a unary gRPC method by name within `timeout` seconds. Result: the response message.
 
     Raises, into the call:
         ProblemError, Unreachable, TimedOut.
@@ -59,14 +59,14 @@ class Invoke:
 
 @dataclass(frozen=True)
 class Wait:
-    """To wait for some seconds."""
+    """Sleep for some seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Work:
-    """To read or compute something that may take a while; gives its result, or its error."""
+    """Run a blocking function, such as reading a file. Result: its return value or its exception."""
 
     task: Callable[[], Any]
 

@@ -1,1 +1,1 @@
-"""Segments in the formats of other tools. Functions over plain segments; `Segmentation` has a method for each."""
+"""Exporters of segments to other tools' formats: plain functions, each behind a method of `Segmentation`."""

@@ -1,8 +1,8 @@
-"""Annotations as Labelme, Label Studio and CVAT import them.
+"""Export to Labelme, Label Studio and CVAT.
 
-Label Studio's brush is the picture's RGBA bytes, row by row, in the run lengths of thi.ng/rle-pack: 32 bits for the
-number of words, 5 for a word's bits less one, four times 4 for the widths of lengths less one; then for each run a 1,
-two bits that choose a width, the length less one, and the word.
+Label Studio's brush format is thi.ng/rle-pack over the mask's RGBA bytes, row-major. Header: number of words (32 bits),
+bits of a word - 1 (5 bits), four run-length widths - 1 (4 bits each). Then for each run: a 1, the width's index (2
+bits), the length - 1, and the word.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_client.masks import png
-from lexiseg_client.masks.polygons import one_loop
-from lexiseg_client.segments import UNNAMED, Segment, borders, exported
+from lexiseg_client.masks.polygons import joined_contour
+from lexiseg_client.segments import UNNAMED, Segment, exportable, segment_rings
 
-LABELME = "5.5.0"  # the first with masks is 5.2
-BRUSH_WIDTHS = (3, 4, 8, 16)  # bits of a length, as Label Studio's own encoder chooses them
+LABELME_VERSION = "5.5.0"  # masks exist since 5.2
+BRUSH_WIDTHS = (3, 4, 8, 16)  # bits of a run length, as in Label Studio's own encoder
 MAX_BRUSH_RUN = 1 << BRUSH_WIDTHS[-1]
 CHANNELS = 4
 
@@ -30,19 +30,19 @@ def labelme(segments: Sequence[Segment], size: tuple[int, int], image_path: str,
     """See `Segmentation.to_labelme`."""
     height, width = size
     return {
-        "version": LABELME,
+        "version": LABELME_VERSION,
         "flags": {},
-        "shapes": [shape for segment in exported(segments) for shape in _labelme_shapes(segment, tolerance)],
+        "shapes": [shape for segment in exportable(segments) for shape in _labelme_shapes(segment, tolerance)],
         "imagePath": image_path,
-        "imageData": None,  # Labelme reads the file beside the JSON
+        "imageData": None,  # Labelme reads the image file next to the JSON
         "imageHeight": height,
         "imageWidth": width,
     }
 
 
 def _labelme_shapes(segment: Segment, tolerance: float) -> list[dict[str, Any]]:
-    rings = borders(segment, tolerance)
-    if any(ring.holes for ring in rings):  # Labelme polygons have none
+    rings = segment_rings(segment, tolerance)
+    if any(ring.holes for ring in rings):  # Labelme polygons cannot have holes
         x, y, width, height = segment.bbox
         pixels = segment.shape.pixels()[y : y + height, x : x + width].astype(np.uint8) * np.uint8(255)
         mask = base64.b64encode(png.encode(pixels)).decode()
@@ -55,7 +55,7 @@ def _labelme_shape(segment: Segment, kind: str, points: list[list[int]], mask: s
     return {
         "label": segment.label or UNNAMED,
         "points": [[float(x), float(y)] for x, y in points],
-        "group_id": segment.id,  # parts of one segment
+        "group_id": segment.id,  # groups the parts of a segment
         "description": "",
         "shape_type": kind,
         "flags": {},
@@ -78,7 +78,7 @@ def label_studio(
     """See `Segmentation.to_label_studio`."""
     if shape not in ("brush", "polygon"):
         raise ValueError(f"shape: expected brush or polygon, got {shape!r}")
-    segments = exported(segments)
+    segments = exportable(segments)
     result = [
         {
             "id": uuid.uuid5(uuid.NAMESPACE_OID, f"{answer_id}/{segment.id}").hex[:10],
@@ -109,15 +109,14 @@ def _brush(segment: Segment) -> dict[str, Any]:
 
 def _polygon(segment: Segment, size: tuple[int, int], tolerance: float) -> dict[str, Any]:
     height, width = size
-    return {"points": (one_loop(borders(segment, tolerance)) * 100 / (width, height)).tolist(), "closed": True}
+    return {
+        "points": (joined_contour(segment_rings(segment, tolerance)) * 100 / (width, height)).tolist(),
+        "closed": True,
+    }
 
 
 def brush_runs(mask: NDArray[np.bool_]) -> bytes:
-    """The bytes of a mask's brush.
-
-    Args:
-        mask: [H, W]; opaque white where it is, transparent black elsewhere.
-    """
+    """Encode a mask [H, W] as a Label Studio brush: opaque white inside, transparent black outside."""
     flat = mask.reshape(-1)
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     lengths = np.diff(np.append(starts, flat.size)) * CHANNELS
@@ -125,12 +124,12 @@ def brush_runs(mask: NDArray[np.bool_]) -> bytes:
     for length, word in zip(lengths.tolist(), flat[starts].tolist(), strict=True):
         while length:
             run = min(length, MAX_BRUSH_RUN)
-            kind = next(kind for kind, width in enumerate(BRUSH_WIDTHS) if run <= 1 << width)
-            bits.append(f"1{kind:02b}{run - 1:0{BRUSH_WIDTHS[kind]}b}{'11111111' if word else '00000000'}")
+            index = next(index for index, width in enumerate(BRUSH_WIDTHS) if run <= 1 << width)
+            bits.append(f"1{index:02b}{run - 1:0{BRUSH_WIDTHS[index]}b}{'11111111' if word else '00000000'}")
             length -= run
-    text = "".join(bits)
-    text += "0" * (-len(text) % 8)
-    return int(text, 2).to_bytes(len(text) // 8, "big")
+    bit_string = "".join(bits)
+    bit_string += "0" * (-len(bit_string) % 8)
+    return int(bit_string, 2).to_bytes(len(bit_string) // 8, "big")
 
 
 def cvat(
@@ -150,7 +149,7 @@ def cvat(
     image = ElementTree.SubElement(
         root, "image", {"id": str(image_id), "name": image_name, "width": str(width), "height": str(height)}
     )
-    for segment in exported(segments):
+    for segment in exportable(segments):
         common = {"label": segment.label or UNNAMED, "source": "auto", "occluded": "0", "z_order": "0"}
         extra = _cvat_mask(segment) if shape == "mask" else {"points": _cvat_points(segment, tolerance)}
         ElementTree.SubElement(image, shape, common | extra)
@@ -160,17 +159,13 @@ def cvat(
 
 def _cvat_mask(segment: Segment) -> dict[str, str]:
     x, y, width, height = segment.bbox
-    inside = segment.shape.pixels()[y : y + height, x : x + width]
-    runs = ", ".join(map(str, runs_of(inside)))
+    crop = segment.shape.pixels()[y : y + height, x : x + width]
+    runs = ", ".join(map(str, runs_of(crop)))
     return {"rle": runs, "left": str(x), "top": str(y), "width": str(width), "height": str(height)}
 
 
 def runs_of(mask: NDArray[np.bool_]) -> list[int]:
-    """Run lengths row by row, alternating between pixels outside and inside, outside first.
-
-    Args:
-        mask: [H, W].
-    """
+    """CVAT's run lengths of a mask [H, W]: row-major, alternating background and foreground, background first."""
     flat = np.concatenate([[False], mask.reshape(-1)])
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     runs: list[int] = np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
@@ -178,4 +173,4 @@ def runs_of(mask: NDArray[np.bool_]) -> list[int]:
 
 
 def _cvat_points(segment: Segment, tolerance: float) -> str:
-    return ";".join(f"{x},{y}" for x, y in one_loop(borders(segment, tolerance)).tolist())
+    return ";".join(f"{x},{y}" for x, y in joined_contour(segment_rings(segment, tolerance)).tolist())

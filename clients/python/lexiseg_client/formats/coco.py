@@ -1,4 +1,4 @@
-"""COCO annotations, and the detections of supervision and FiftyOne."""
+"""Export to COCO annotations and to the detections of supervision and FiftyOne."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lexiseg_client.errors import MissingLibrary, NoMasks
-from lexiseg_client.segments import NotAsked, Segment
+from lexiseg_client.segments import MaskOmitted, Segment
 
 if TYPE_CHECKING:
     import fiftyone
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def coco_annotations(segments: Sequence[Segment], image_id: int, first_id: int | None = None) -> list[dict[str, Any]]:
-    """See `Segmentation.to_coco`; `first_id` numbers the annotations of many images, None takes the segments' ids."""
+    """See `Segmentation.to_coco`; annotation ids count from `first_id`, or are the segments' ids if None."""
     return [
         {
-            "id": segment.id if first_id is None else first_id + place,
+            "id": segment.id if first_id is None else first_id + offset,
             "image_id": image_id,
             "category_id": 0 if segment.class_index is None else segment.class_index + 1,
             "category_name": segment.label,
@@ -31,12 +31,12 @@ def coco_annotations(segments: Sequence[Segment], image_id: int, first_id: int |
             "score": segment.score,
             **_prompt_fields(segment),
         }
-        for place, segment in enumerate(segments)
+        for offset, segment in enumerate(segments)
     ]
 
 
 def _prompt_fields(segment: Segment) -> dict[str, Any]:
-    """The fields of a segment that answers a prompt; none for other tasks."""
+    """Extra fields of a prompted segment; empty for other tasks."""
     if segment.prompt_index is None:
         return {}
     return {"prompt_index": segment.prompt_index, "mask_index": segment.mask_index, "quality": segment.quality}
@@ -47,7 +47,6 @@ def _shape(segment: Segment) -> Any:
         return segment.rle
     if segment.polygons is None:
         raise NoMasks('COCO annotations need run lengths or polygons: ask with mask="rle" or mask="polygon"')
-    # COCO polygons have no holes; tools fill all rings by even-odd or lose them.
     if any(ring.holes for ring in segment.polygons):
         raise NoMasks('a part of a mask has holes, which COCO polygons cannot express: ask with mask="rle"')
     return [ring.exterior.reshape(-1).tolist() for ring in segment.polygons]
@@ -61,18 +60,21 @@ def supervision_detections(segments: Sequence[Segment]) -> supervision.Detection
         raise MissingLibrary("supervision is not installed: pip install supervision") from None
     if not segments:
         return supervision.Detections.empty()
-    tracked = all(segment.track_id is not None for segment in segments)
-    masked = not any(isinstance(segment.shape, NotAsked) for segment in segments)
-    prompted = [_prompt_fields(segment) for segment in segments]
+    has_tracks = all(segment.track_id is not None for segment in segments)
+    has_masks = not any(isinstance(segment.shape, MaskOmitted) for segment in segments)
+    prompt_fields = [_prompt_fields(segment) for segment in segments]
     return supervision.Detections(
         xyxy=np.array([segment.xyxy for segment in segments], np.float32),
-        mask=np.stack([segment.shape.pixels() for segment in segments]) if masked else None,
+        mask=np.stack([segment.shape.pixels() for segment in segments]) if has_masks else None,
         confidence=np.array([segment.score for segment in segments], np.float32),
         class_id=np.array([-1 if segment.class_index is None else segment.class_index for segment in segments]),
-        tracker_id=np.array([segment.track_id for segment in segments]) if tracked else None,
+        tracker_id=np.array([segment.track_id for segment in segments]) if has_tracks else None,
         data={
             "class_name": np.array([segment.label or "" for segment in segments]),
-            **{name: np.array([entry[name] for entry in prompted]) for name in (prompted[0] if all(prompted) else ())},
+            **{
+                name: np.array([entry[name] for entry in prompt_fields])
+                for name in (prompt_fields[0] if all(prompt_fields) else ())
+            },
         },
     )
 
@@ -87,13 +89,13 @@ def fiftyone_detections(segments: Sequence[Segment], size: tuple[int, int]) -> f
     detections = []
     for segment in segments:
         x, y, w, h = segment.bbox
-        (left, across), (top, down) = _shares(x, w, width), _shares(y, h, height)
-        masked = not isinstance(segment.shape, NotAsked)
+        (left, box_width), (top, box_height) = _relative(x, w, width), _relative(y, h, height)
+        has_mask = not isinstance(segment.shape, MaskOmitted)
         detections.append(
             fiftyone.Detection(
                 label=segment.label or "",
-                bounding_box=[left, top, across, down],
-                mask=segment.shape.pixels()[y : y + h, x : x + w] if masked else None,
+                bounding_box=[left, top, box_width, box_height],
+                mask=segment.shape.pixels()[y : y + h, x : x + w] if has_mask else None,
                 confidence=segment.score,
                 index=segment.track_id,
             )
@@ -101,14 +103,14 @@ def fiftyone_detections(segments: Sequence[Segment], size: tuple[int, int]) -> f
     return fiftyone.Detections(detections=detections)
 
 
-def _shares(start: int, length: int, size: int) -> tuple[float, float]:
-    """Start and length as shares of an image's side that give the same pixels after FiftyOne truncates.
+def _relative(start: int, length: int, size: int) -> tuple[float, float]:
+    """Start and length in pixels as fractions of `size`, rounded up so that FiftyOne's truncation restores them.
 
-    80 / 427 of 427 pixels are 79.99...: truncated, the mask would lie a pixel beside its place.
+    80 / 427 x 427 is 79.99... in floating point: truncated, the mask would be shifted by one pixel.
     """
-    first, share = start / size, length / size
-    while int(size * first) < start:
-        first = math.nextafter(first, 2)
-    while int(size * (first + share)) < start + length:
-        share = math.nextafter(share, 2)
-    return first, share
+    relative_start, relative_length = start / size, length / size
+    while int(size * relative_start) < start:
+        relative_start = math.nextafter(relative_start, 2)
+    while int(size * (relative_start + relative_length)) < start + length:
+        relative_length = math.nextafter(relative_length, 2)
+    return relative_start, relative_length

@@ -1,4 +1,4 @@
-"""GeoJSON (RFC 7946): a feature for each segment, for maps and for microscopy (QuPath, napari)."""
+"""Export to GeoJSON (RFC 7946), one feature per segment, for maps and microscopy (QuPath, napari)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_client.masks.polygons import Ring
-from lexiseg_client.segments import Segment, borders, exported
+from lexiseg_client.segments import Segment, exportable, segment_rings
 
 
 def document(segments: Sequence[Segment], tolerance: float, transform: Sequence[float] | None) -> dict[str, Any]:
@@ -21,22 +21,24 @@ def document(segments: Sequence[Segment], tolerance: float, transform: Sequence[
     exact = transform is None
     return {
         "type": "FeatureCollection",
-        "features": [_feature(segment, borders(segment, tolerance), matrix, exact) for segment in exported(segments)],
+        "features": [
+            _feature(segment, segment_rings(segment, tolerance), matrix, exact) for segment in exportable(segments)
+        ],
     }
 
 
 def _feature(segment: Segment, rings: tuple[Ring, ...], matrix: NDArray[np.float64], exact: bool) -> dict[str, Any]:
-    # Exteriors run clockwise on the screen, which is counterclockwise where y points up, as RFC 7946 requires. A
-    # transform that mirrors, as one to coordinates on the earth does, reverses them.
+    # RFC 7946 wants exteriors counterclockwise with y up: clockwise in pixels, as they are. A transform that mirrors,
+    # as one to map coordinates does, reverses the order.
     mirrored = np.linalg.det(matrix[:, :2]) < 0
 
-    def closed(loop: NDArray[np.int64]) -> list[list[float]]:
-        places = loop if exact else loop @ matrix[:, :2].T + matrix[:, 2]
-        places = places[::-1] if mirrored else places
-        coordinates: list[list[float]] = np.concatenate([places, places[:1]]).tolist()
+    def linear_ring(contour: NDArray[np.int64]) -> list[list[float]]:
+        corners = contour if exact else contour @ matrix[:, :2].T + matrix[:, 2]
+        corners = corners[::-1] if mirrored else corners
+        coordinates: list[list[float]] = np.concatenate([corners, corners[:1]]).tolist()
         return coordinates
 
-    parts = [[closed(loop) for loop in (ring.exterior, *ring.holes)] for ring in rings]
+    parts = [[linear_ring(contour) for contour in (ring.exterior, *ring.holes)] for ring in rings]
     single = len(parts) == 1
     return {
         "type": "Feature",

@@ -1,4 +1,4 @@
-"""Label maps, painted pictures and PNG files made of segments."""
+"""Render segments: label maps, overlays on the image, mask PNG files, the picture in a notebook."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from numpy.typing import NDArray
 
 from lexiseg_client.images import PillowImage
 from lexiseg_client.masks import png
-from lexiseg_client.segments import LabelMap, Segment, drawn
+from lexiseg_client.segments import LabelMap, Segment, best_masks
 
 if TYPE_CHECKING:
     from lexiseg_client.images import ImageLike
 
-GOLDEN_RATIO = 0.618034  # of the colour circle: any two neighbours in the class list look apart
-OUTLINE = 0.35  # brightness of outlines against the colour
-MAX_LABEL = 60  # characters of a label in a file's name
-MAX_SIDE = 1280  # pixels of a picture in a notebook, which keeps every one
+GOLDEN_RATIO = 0.618034  # hue step between classes: neighbours in the class list differ clearly
+OUTLINE = 0.35  # brightness of outlines relative to the overlay
+MAX_LABEL = 60  # characters of a label in a file name
+MAX_SIDE = 1280  # pixels of a notebook's picture, which is stored in the notebook
 
 
 def label_map(segments: Sequence[Segment], size: tuple[int, int]) -> LabelMap:
-    """[H, W] ids of uint8, or of uint16 where they do not fit."""
+    """Segment ids [H, W], uint8 or, above 255, uint16; 0 = no segment."""
     highest = max((segment.id for segment in segments), default=0)
     ids: LabelMap = np.zeros(size, np.uint8 if highest < 256 else np.uint16)
-    for segment in reversed(drawn(segments)):  # where those of prompts overlap, the first is on top
-        ids[segment.shape.pixels()] = segment.id  # not `.mask`: that would keep every mask as long as the answer
+    for segment in reversed(best_masks(segments)):  # where masks of prompts overlap, the first prompt wins
+        ids[segment.shape.pixels()] = segment.id  # not `.mask`, which caches the decoded mask
     return ids
 
 
 def colour(index: int) -> tuple[int, int, int]:
-    """RGB of a class, the same for the same index."""
+    """The RGB colour of a class index, 0 to 255 each."""
     red, green, blue = colorsys.hsv_to_rgb(index * GOLDEN_RATIO % 1, 0.75, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -49,17 +49,17 @@ def paint(segments: Sequence[Segment], ids: LabelMap, pixels: NDArray[Any], opac
         raise ValueError(
             f"expected uint8 pixels of {list(size)} or {[*size, 3]}, got {pixels.dtype} {list(pixels.shape)}"
         )
-    table = np.zeros((max((segment.id for segment in segments), default=0) + 1, 3), np.float32)
+    palette = np.zeros((max((segment.id for segment in segments), default=0) + 1, 3), np.float32)
     for position, segment in enumerate(segments):
-        table[segment.id] = colour(position if segment.class_index is None else segment.class_index)
+        palette[segment.id] = colour(position if segment.class_index is None else segment.class_index)
     canvas = np.broadcast_to(pixels if pixels.ndim == 3 else pixels[..., None], (*size, 3)).astype(np.float32)
-    owned = ids > 0
-    colours = table[ids]  # [H, W, 3]
-    canvas[owned] += opacity * (colours - canvas)[owned]
-    border = np.zeros(size, bool)
-    border[:, 1:] |= ids[:, 1:] != ids[:, :-1]
-    border[1:] |= ids[1:] != ids[:-1]
-    canvas[border] = OUTLINE * canvas[border]
+    labelled = ids > 0
+    colours = palette[ids]  # [H, W, 3]
+    canvas[labelled] += opacity * (colours - canvas)[labelled]
+    edges = np.zeros(size, bool)
+    edges[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    edges[1:] |= ids[1:] != ids[:-1]
+    canvas[edges] = OUTLINE * canvas[edges]
     painted: NDArray[np.uint8] = canvas.round().astype(np.uint8)
     return painted
 
@@ -69,7 +69,7 @@ def save_masks(segments: Sequence[Segment], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for segment in segments:
-        # A label is a user's string: nothing of it may lead out of the folder.
+        # Labels are user input: keep the path inside the folder.
         label = re.sub(r"[^\w-]+", "-", segment.label or "").strip("-")[:MAX_LABEL]
         path = folder / (f"{segment.id}-{label}.png" if label else f"{segment.id}.png")
         path.write_bytes(png.encode(segment.shape.pixels().astype(np.uint8) * np.uint8(255)))
@@ -78,23 +78,23 @@ def save_masks(segments: Sequence[Segment], folder: Path) -> list[Path]:
 
 
 def notebook_png(painted: NDArray[np.uint8]) -> bytes:
-    """A painted image as a PNG of at most `MAX_SIDE` pixels a side."""
+    """Encode a painted image as a PNG, subsampled to at most `MAX_SIDE` pixels a side."""
     step = -(-max(painted.shape[:2]) // MAX_SIDE)
     return png.encode(painted[::step, ::step])
 
 
 def pixels_of(image: ImageLike | None, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """[H, W, 3] RGB upright of an image; white where it cannot be read any more or has another size.
+    """Upright RGB pixels [H, W, 3] of an image; white if it cannot be read or its size differs.
 
-    An image file needs Pillow.
+    Image files need Pillow.
     """
-    pixels = _eight_bits(image) if isinstance(image, np.ndarray) else _opened(image)
+    pixels = _to_rgb8(image) if isinstance(image, np.ndarray) else _read_rgb(image)
     if pixels is None or pixels.shape[:2] != size:
         return np.full((*size, 3), 255, np.uint8)
     return pixels
 
 
-def _opened(image: ImageLike | None) -> NDArray[np.uint8] | None:
+def _read_rgb(image: ImageLike | None) -> NDArray[np.uint8] | None:
     if importlib.util.find_spec("PIL") is None:
         return None
     from PIL import Image, ImageOps  # an optional library
@@ -110,11 +110,11 @@ def _opened(image: ImageLike | None) -> NDArray[np.uint8] | None:
             return None
         with opened:
             return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    except (OSError, ValueError, SyntaxError):  # a type that Pillow does not know, a file that is gone
+    except (OSError, ValueError, SyntaxError):  # an unknown type, or a file that no longer exists
         return None
 
 
-def _eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8] | None:
+def _to_rgb8(pixels: NDArray[Any]) -> NDArray[np.uint8] | None:
     if pixels.dtype == np.uint16:
         pixels = pixels >> 8
     elif pixels.dtype == bool:

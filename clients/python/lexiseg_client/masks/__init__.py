@@ -1,1 +1,1 @@
-"""Masks with numpy alone: COCO run lengths, polygons, PNG files."""
+"""Mask encodings in numpy: COCO run lengths, polygons, PNG files."""

@@ -1,4 +1,4 @@
-"""PNG files (W3C, third edition) with numpy and zlib alone: the maps of answers read, arrays written for sending."""
+"""Encode arrays as PNG and decode gray PNG (W3C, third edition) with numpy and zlib alone."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lexiseg_client.errors import UnreadableAnswer
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY = 0
-COLOUR_TYPES = {1: GRAY, 2: 4, 3: 2, 4: 6}  # by channels
-LEVEL = 1  # zlib's fastest: a little larger than the default, several times quicker
+COLOUR_TYPES = {1: GRAY, 2: 4, 3: 2, 4: 6}  # by number of channels
+LEVEL = 1  # zlib's fastest: several times faster than the default, files a little larger
 NONE, SUB, UP, AVERAGE, PAETH = range(5)
 
 
 def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """A PNG of [H, W] or [H, W, C] pixels, C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA; 8 or 16 bits."""
+    """Encode pixels [H, W] or [H, W, C] as PNG; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA; 8 or 16 bits."""
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     rows = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
@@ -33,10 +33,10 @@ def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
 
 
 def decode_gray(content: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """The pixels [H, W] of a gray PNG of 8 or 16 bits without interlacing: what label maps and confidences are.
+    """Decode a gray, non-interlaced PNG of 8 or 16 bits (label map, confidence) to pixels [H, W].
 
     Raises:
-        UnreadableAnswer: it is damaged, or another kind of PNG.
+        UnreadableAnswer: a damaged file, or another kind of PNG.
     """
     try:
         width, height, bits, colour, interlaced, packed = _read_chunks(content)
@@ -49,8 +49,8 @@ def decode_gray(content: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
     rows = _unfiltered(lines[:, 0], lines[:, 1:], step)
     if step == 1:
         return rows
-    deep: NDArray[np.uint16] = rows.view(">u2").astype(np.uint16)
-    return deep
+    pixels: NDArray[np.uint16] = rows.view(">u2").astype(np.uint16)
+    return pixels
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
@@ -59,17 +59,17 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 def _read_chunks(content: bytes) -> tuple[int, int, int, int, int, bytes]:
     if not content.startswith(SIGNATURE):
-        raise ValueError("no PNG")
-    at = len(SIGNATURE)
+        raise ValueError("not a PNG")
+    offset = len(SIGNATURE)
     header = b""
     packed: list[bytes] = []
     while True:
-        length, name = struct.unpack_from(">I4s", content, at)
-        body = content[at + 8 : at + 8 + length]
-        (checksum,) = struct.unpack_from(">I", content, at + 8 + length)
+        length, name = struct.unpack_from(">I4s", content, offset)
+        body = content[offset + 8 : offset + 8 + length]
+        (checksum,) = struct.unpack_from(">I", content, offset + 8 + length)
         if zlib.crc32(name + body) != checksum:
-            raise ValueError("a checksum is wrong")
-        at += 12 + length
+            raise ValueError("wrong checksum")
+        offset += 12 + length
         if name == b"IHDR":
             header = body
         elif name == b"IDAT":
@@ -80,51 +80,51 @@ def _read_chunks(content: bytes) -> tuple[int, int, int, int, int, bytes]:
     return width, height, bits, colour, interlaced, b"".join(packed)
 
 
-def _unfiltered(kinds: NDArray[np.uint8], lines: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """Undoes the filter of each row; `step` is the bytes of a pixel. Rows [H, W * step]."""
-    if kinds.max() > PAETH:
-        raise UnreadableAnswer(f"a row of a PNG has the filter {kinds.max()}; there are five")
-    if (kinds >= AVERAGE).any():
-        return _by_diagonals(kinds, lines, step)
+def _unfiltered(filters: NDArray[np.uint8], lines: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """Undo each row's filter; `lines` and the result are [H, W * step], `step` is the bytes of a pixel."""
+    if filters.max() > PAETH:
+        raise UnreadableAnswer(f"expected PNG filters 0 to {PAETH}, got {filters.max()}")
+    if (filters >= AVERAGE).any():
+        return _by_diagonals(filters, lines, step)
     rows: NDArray[np.uint8] = lines.copy()
-    for row, kind in enumerate(kinds):
-        if kind == SUB:
+    for row, filter_type in enumerate(filters):
+        if filter_type == SUB:
             pixels = rows[row].reshape(-1, step)
             np.cumsum(pixels, 0, out=pixels, dtype=np.uint8)
-        elif kind == UP and row:
+        elif filter_type == UP and row:
             rows[row] += rows[row - 1]
     return rows
 
 
-def _by_diagonals(kinds: NDArray[np.uint8], lines: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """Any filters: a pixel may need its left, upper and upper left neighbour.
+def _by_diagonals(filters: NDArray[np.uint8], lines: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """Undo any filters; a pixel may depend on its left, upper and upper left neighbours.
 
-    Pixels of one rising diagonal need nothing of each other, so each turn of the loop takes a whole diagonal.
+    Pixels on one rising diagonal are independent, so each iteration handles a whole diagonal.
     """
     height, width = len(lines), lines.shape[1] // step
-    # Framed by a row and a column of zeros, so that neighbours always exist: [H + 1, W + 1, step].
-    framed = np.zeros((height + 1, width + 1, step), np.int16)
-    framed[1:, 1:] = lines.reshape(height, width, step)
-    # In one dimension the four pixels of a neighbourhood lie at fixed distances, and a diagonal is a slice.
-    flat = framed.reshape(-1, step)
-    across = width + 1
-    conditions = [(kinds == kind)[:, None] for kind in (SUB, UP, AVERAGE, PAETH)]
+    # Padded with a row and a column of zeros for missing neighbours: [H + 1, W + 1, step].
+    padded = np.zeros((height + 1, width + 1, step), np.int16)
+    padded[1:, 1:] = lines.reshape(height, width, step)
+    # Flattened, neighbours lie at fixed offsets, and a diagonal is a slice.
+    flat = padded.reshape(-1, step)
+    stride = width + 1
+    conditions = [(filters == filter_type)[:, None] for filter_type in (SUB, UP, AVERAGE, PAETH)]
     for diagonal in range(height + width - 1):
         first, last = max(0, diagonal - width + 1), min(height, diagonal + 1)  # rows
-        begin = (first + 1) * across + diagonal - first + 1
+        begin = (first + 1) * stride + diagonal - first + 1
         end = begin + (last - first - 1) * width + 1
-        here = slice(begin, end, width)
+        pixels = slice(begin, end, width)
         left = flat[begin - 1 : end - 1 : width]
-        up = flat[begin - across : end - across : width]
-        corner = flat[begin - across - 1 : end - across - 1 : width]
+        up = flat[begin - stride : end - stride : width]
+        corner = flat[begin - stride - 1 : end - stride - 1 : width]
         applies = [condition[first:last] for condition in conditions]
-        guess = np.select(applies, [left, up, (left + up) // 2, _paeth(left, up, corner)], np.int16(0))
-        flat[here] = (flat[here] + guess) & 0xFF
-    return framed[1:, 1:].reshape(height, -1).astype(np.uint8)
+        predicted = np.select(applies, [left, up, (left + up) // 2, _paeth(left, up, corner)], np.int16(0))
+        flat[pixels] = (flat[pixels] + predicted) & 0xFF
+    return padded[1:, 1:].reshape(height, -1).astype(np.uint8)
 
 
 def _paeth(left: NDArray[np.int16], up: NDArray[np.int16], corner: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Whichever neighbour is nearest to left + up - corner; left goes before up, up before corner."""
+    """The neighbour closest to left + up - corner; ties go to left, then up."""
     from_left, from_up = np.abs(up - corner), np.abs(left - corner)
     from_corner = np.abs(left + up - 2 * corner)
     upper = np.where(from_up <= from_corner, up, corner)

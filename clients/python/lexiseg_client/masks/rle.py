@@ -1,8 +1,8 @@
-"""COCO's compressed run lengths, read with numpy alone.
+"""Encode and decode COCO's compressed run-length encoding (RLE) in numpy.
 
-Runs of zeros and ones alternate down the columns, zeros first. In the text each run is a number of base 32, lowest
-digit first, one character a digit from "0" on; bit 5 says that another digit follows, bit 4 of the last digit is the
-sign. From the fourth run on a number is the difference to the run two before it (COCO API, `maskApi.c`).
+Runs of zeros and ones alternate in column-major order, zeros first. Each run is a base-32 number, lowest digit first,
+one character per digit starting at "0"; bit 5 is set if another digit follows, bit 4 of the last digit is the sign.
+From the fourth run on, a number is the difference to the run two before it (COCO API, `maskApi.c`).
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 
 from lexiseg_client.errors import UnreadableAnswer
 
-MAX_DIGITS = 7  # 35 bits: a run of any image that fits in memory
+MAX_DIGITS = 7  # 35 bits
 FIRST_CHARACTER = 48  # "0"
 CONTINUES = 0x20
 SIGN = 0x10
 
 
 def decode(counts: str, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The mask [H, W] of run lengths, equal to `pycocotools.mask.decode`.
+    """Decode to a bool mask [H, W], equal to `pycocotools.mask.decode`.
 
     Args:
         counts: the compressed text.
         size: height, width.
 
     Raises:
-        UnreadableAnswer: the text is none, or its runs do not fill the size.
+        UnreadableAnswer: malformed text, or runs that do not sum to height x width.
     """
     height, width = size
     runs = _runs(counts)
@@ -37,41 +37,41 @@ def decode(counts: str, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def encode(mask: NDArray[np.bool_]) -> str:
-    """The compressed text of a mask [H, W], what `decode` reads."""
+    """Encode a bool mask [H, W] as compressed text."""
     flat = mask.ravel(order="F")
     changes = np.flatnonzero(np.diff(flat)) + 1
     runs = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
     if flat.size and flat[0]:
         runs.insert(0, 0)
-    text = []
-    for place, run in enumerate(runs):
-        number = run if place < 3 else run - runs[place - 2]
+    characters = []
+    for index, run in enumerate(runs):
+        number = run if index < 3 else run - runs[index - 2]
         while True:
             digit, number = number & 0x1F, number >> 5
-            # Done when all that is left is the sign, which the last digit's bit 4 says.
-            done = number == (-1 if digit & SIGN else 0)
-            text.append(chr(FIRST_CHARACTER + digit + (0 if done else CONTINUES)))
-            if done:
+            # The last digit: the rest is the sign, held by bit 4.
+            is_last = number == (-1 if digit & SIGN else 0)
+            characters.append(chr(FIRST_CHARACTER + digit + (0 if is_last else CONTINUES)))
+            if is_last:
                 break
-    return "".join(text)
+    return "".join(characters)
 
 
 def _runs(counts: str) -> NDArray[np.int64]:
     digits = np.frombuffer(counts.encode("utf-8"), np.uint8).astype(np.int64) - FIRST_CHARACTER
     if len(digits) == 0:
         return np.zeros(0, np.int64)
-    last = (digits & CONTINUES) == 0
-    if ((digits < 0) | (digits > 63)).any() or not last[-1]:
-        raise UnreadableAnswer("the counts of a mask are characters from '0' to 'o', and end with a whole number")
-    ends = np.flatnonzero(last)
+    is_last = (digits & CONTINUES) == 0
+    if ((digits < 0) | (digits > 63)).any() or not is_last[-1]:
+        raise UnreadableAnswer("expected RLE counts of characters '0' to 'o' that end with a complete number")
+    ends = np.flatnonzero(is_last)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
     if lengths.max() > MAX_DIGITS:
-        raise UnreadableAnswer(f"a run of a mask has {lengths.max()} digits, more than {MAX_DIGITS}")
-    place = 5 * (np.arange(len(digits)) - np.repeat(starts, lengths))
-    numbers = np.add.reduceat((digits & 0x1F) << place, starts)
+        raise UnreadableAnswer(f"a run of a mask has {lengths.max()} digits, expected at most {MAX_DIGITS}")
+    shift = 5 * (np.arange(len(digits)) - np.repeat(starts, lengths))
+    numbers = np.add.reduceat((digits & 0x1F) << shift, starts)
     numbers -= np.where(digits[ends] & SIGN, np.int64(1) << (5 * lengths), 0)
-    # Differences to the run two before: two sums of their own, one along the odd places and one along the even ones.
+    # Undo the differences to the run two before: one cumulative sum over odd runs, one over even runs.
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])
     return numbers

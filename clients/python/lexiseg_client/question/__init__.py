@@ -1,1 +1,1 @@
-"""What is asked: options, prompts, named class lists."""
+"""The parts of a request: options, prompts, named class lists."""

@@ -1,4 +1,4 @@
-"""The options of a question, and its JSON."""
+"""Classes, background rule and options of a request, and their JSON."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ Refinement: TypeAlias = Literal["none", "pamr", "lposs", "regions"]
 
 @dataclass(frozen=True)
 class Class:
-    """A class with more than a name: synonyms answer under it, segments with a lower score than `threshold` go.
+    """A class with synonyms (answered under `name`), its own score threshold (0 to 1), or example images.
 
-    `examples` show it, `negatives` what it is not though it looks alike. `words`: whether the name and the synonyms are
-    looked for, too; None: where there are no examples, or where there are synonyms.
+    `examples` show the class, `negatives` what looks alike but is not it. `words`: also search by name and synonyms;
+    None: only if there are synonyms or no examples.
     """
 
     name: str
@@ -49,10 +49,10 @@ class Class:
 
 @dataclass(frozen=True)
 class Background:
-    """Another background rule than the model's own.
+    """A background rule that overrides the model's.
 
-    `threshold` (0 to 1) is the probability below which a class owns no pixel, `words` name what else may be in the
-    picture; None keeps the model's.
+    `threshold`: probability, 0 to 1, below which a pixel belongs to no class. `words`: names of background things.
+    None keeps the model's value.
     """
 
     threshold: float | None = None
@@ -63,39 +63,39 @@ Classes: TypeAlias = Sequence[str | Class]
 
 
 class CommonOptions(TypedDict, total=False):
-    """What a question about an image and one about the frames of a stream may both say."""
+    """Options shared by requests about images and by video streams."""
 
     vocabulary: str | None  # a named class list, instead of classes
-    task: Task | None  # semantic, or prompt where prompts are given; everything needs neither classes nor prompts
+    task: Task | None  # default semantic, with prompts prompt; everything needs neither classes nor prompts
     model: str | None  # NAME or NAME@VERSION
-    mask: MaskFormat  # how masks travel; `Segment.mask` reads the same from rle, polygon and png
-    background: bool | Background | None  # True: what no class explains belongs to nobody; False: all pixels get one
+    mask: MaskFormat  # encoding of masks in the answer; `Segment.mask` decodes rle, polygon and png alike
+    background: bool | Background | None  # True: unexplained pixels belong to no class; False: every pixel has a class
     threshold: float | None  # 0 to 1: segments with a lower score are dropped; None: the threshold of the model's card
-    refine: Refinement | None  # what masks follow (docs/tasks.md); None: the model's default
+    refine: Refinement | None  # mask refinement (docs/tasks.md); None: the model's default
     max_side: int | None  # caps the longer side of the network's input; masks keep the image's size
-    overlay: bool  # also answer a picture of the image with its segments painted on
-    confidence: bool  # also answer each pixel's confidence
+    overlay: bool  # also return a PNG of the image with its segments painted on
+    confidence: bool  # also return each pixel's confidence
 
 
 class Options(CommonOptions, total=False):
-    """Everything that a question may say besides the image and its classes. What is left out is the server's choice."""
+    """Options of a request about an image; omitted ones take the server's default."""
 
-    simplify: float  # with mask="polygon": pixels that a border may stray; 0 keeps every corner
-    prompts: Prompts | None  # objects that points and boxes show; with classes the masks are labelled, too
+    simplify: float  # with mask="polygon": maximum deviation of contours in pixels; 0 keeps every corner
+    prompts: Prompts | None  # points, boxes or masks of objects; with classes, their masks get labels
 
 
 KNOWN = frozenset(Options.__annotations__)
 
 
 def question_json(classes: Classes | None, options: Mapping[str, Any], known: frozenset[str] = KNOWN) -> dict[str, Any]:
-    """The JSON fields of a question. What is None is left out.
+    """The JSON fields of a request; None values are omitted.
 
     Raises:
-        TypeError: an unknown option, one string instead of a list of classes, or a prompt that is none.
-        ValueError: no prompt, or one that cannot be answered about any image.
+        TypeError: an unknown option, one string instead of a list of classes, or a prompt of the wrong type.
+        ValueError: an invalid prompt.
     """
     if unknown := options.keys() - known:
-        raise TypeError(f"no such option: {', '.join(sorted(unknown))}; there is: {', '.join(sorted(known))}")
+        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(known))}")
     fields = {name: value for name, value in options.items() if value is not None}
     if classes is not None:
         fields["classes"] = classes_json(classes)
@@ -115,23 +115,23 @@ def classes_json(classes: Classes) -> list[Any]:
     if isinstance(classes, (str, bytes)):
         raise TypeError(f'classes is a list of names; did you mean ["{classes!s}"]?')
     return [
-        _class_json(entry, f"classes.{place}") if isinstance(entry, Class) else entry
-        for place, entry in enumerate(classes)
+        _class_json(entry, f"classes.{index}") if isinstance(entry, Class) else entry
+        for index, entry in enumerate(classes)
     ]
 
 
 def _class_json(entry: Class, field: str) -> dict[str, Any]:
-    described: dict[str, Any] = {"name": entry.name}
+    document: dict[str, Any] = {"name": entry.name}
     if entry.synonyms:
-        described["synonyms"] = list(entry.synonyms)
+        document["synonyms"] = list(entry.synonyms)
     if entry.threshold is not None:
-        described["threshold"] = entry.threshold
-    for name, some in (("examples", entry.examples), ("negatives", entry.negatives)):
-        if some:
-            described[name] = [example_json(each, f"{field}.{name}.{number}") for number, each in enumerate(some)]
+        document["threshold"] = entry.threshold
+    for name, examples in (("examples", entry.examples), ("negatives", entry.negatives)):
+        if examples:
+            document[name] = [example_json(example, f"{field}.{name}.{i}") for i, example in enumerate(examples)]
     if entry.words is not None:
-        described["words"] = entry.words
-    return described
+        document["words"] = entry.words
+    return document
 
 
 def background_json(background: bool | Background) -> Any:

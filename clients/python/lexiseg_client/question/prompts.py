@@ -1,4 +1,4 @@
-"""Objects and classes that are shown: points, boxes and examples, in pixels of the image as it was given."""
+"""Prompts (points, boxes, masks) and class examples, in pixels of the input image, and their JSON."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from lexiseg_client.masks.rle import encode
 
 @dataclass(frozen=True)
 class Point:
-    """A click: on the object when `positive`, on what is not the object otherwise."""
+    """A click: on the object if `positive`, else on the background."""
 
-    x: float  # pixels from the left edge
-    y: float  # pixels from the upper edge
+    x: float  # pixels from the left
+    y: float  # pixels from the top
     positive: bool = True
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One object: points on it and beside it, a box (left, top, right, bottom) around it, or both.
+    """One object by points, by a box (left, top, right, bottom), or both.
 
-    Beside a `mask` ([H, W] of bool, or the `coco_rle` of a segment) or a `segment` (its id in the semantic answer to
-    the same classes) they correct it: positive points and the box add to it, negative points remove from it.
+    With a `mask` (bool [H, W], or a segment's `coco_rle`) or a `segment` (id in the semantic answer to the same
+    classes), points and box correct it: positive points and the box add to it, negative points remove from it.
     """
 
     points: Sequence[Point] = ()
@@ -43,11 +43,11 @@ Prompts: TypeAlias = Sequence[Prompt | Point]  # a point alone is a prompt of it
 
 
 def prompts_json(prompts: Prompts) -> list[dict[str, Any]]:
-    """Prompts as JSON, in their order. Their ranges are checked by the service.
+    """Prompts as JSON, in order; the server checks ranges.
 
     Raises:
-        TypeError: not a list, or something else than prompts, points and numbers in it.
-        ValueError: a box without four sides, or a coordinate that JSON cannot carry.
+        TypeError: not a list of prompts and points, or a coordinate that is not a number.
+        ValueError: a box without four sides, or a coordinate that is not finite.
     """
     if isinstance(prompts, (Prompt, Point)):
         raise TypeError(f"prompts is a list; did you mean [{prompts}]?")
@@ -101,9 +101,9 @@ def _pixels(value: Any, field: str) -> float:
 
 @dataclass(frozen=True)
 class Example:
-    """A part of an image: a box (left, top, right, bottom), points on it and beside it, or else a mask [H, W] of bool.
+    """A class example in an image, by a box (left, top, right, bottom) and points, or by a bool mask [H, W].
 
-    `image` is a path, a URL, pixels, or what else `Client.segment` takes; None is the image that is asked about.
+    `image`: as for `Client.segment`; None: the image of the request.
     """
 
     box: Sequence[float] | NDArray[Any] | None = None
@@ -113,11 +113,11 @@ class Example:
 
 
 def example_json(example: object, field: str) -> dict[str, Any]:
-    """An example as JSON, its image in it.
+    """An example as JSON, including its image.
 
     Raises:
-        TypeError: no Example, or something else than points, numbers and an array in it.
-        ValueError: it shows nothing, or shows it twice.
+        TypeError: not an Example, or a part of it has the wrong type.
+        ValueError: neither box, points nor mask, or a mask beside the others.
         UnusableImage: its image cannot be read.
     """
     if not isinstance(example, Example):
@@ -125,17 +125,17 @@ def example_json(example: object, field: str) -> dict[str, Any]:
     if example.mask is not None:
         if example.box is not None or example.points:
             raise ValueError(f"{field}: expected a mask alone, got one beside a box or points")
-        shown: dict[str, Any] = {"mask": _mask_json(example.mask, field)}
+        region: dict[str, Any] = {"mask": _mask_json(example.mask, field)}
     else:
-        (shown,) = prompts_json([Prompt(example.points, example.box)])
-    return shown if example.image is None else {**shown, "image": _image_json(example.image)}
+        (region,) = prompts_json([Prompt(example.points, example.box)])
+    return region if example.image is None else {**region, "image": _image_json(example.image)}
 
 
 def has_files(question: Any) -> bool:
-    """Whether a question holds image files in its examples, which makes it too large for a form field."""
+    """Whether a request's examples contain image files, which make it too large for a form field."""
     classes = [entry for entry in question.get("classes", ()) if isinstance(entry, dict)]
-    shown = [each for entry in classes for name in ("examples", "negatives") for each in entry.get(name, ())]
-    return any("base64" in each.get("image", {}) for each in shown)
+    examples = [example for entry in classes for name in ("examples", "negatives") for example in entry.get(name, ())]
+    return any("base64" in example.get("image", {}) for example in examples)
 
 
 def _image_json(image: ImageLike) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Named class lists, and how they are read from JSON."""
+"""Vocabularies (named class lists) and their parsing from JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lexiseg_client.checked import number, optional, text, truth, whole
+from lexiseg_client.json_values import boolean, integer, number, optional, string
 from lexiseg_client.masks.rle import decode
 from lexiseg_client.question.options import Background, Class
 from lexiseg_client.question.prompts import Example, Point
@@ -19,66 +19,68 @@ class VocabularySummary:
 
     name: str
     n_classes: int
-    background: bool | Background  # what holds when a question says nothing of it
+    background: bool | Background  # default for requests that set no background
     built_in: bool  # built-in lists cannot be changed
     source: str | None
-    shared: bool = True  # every key may name it; else yours alone
-    own: bool = True  # your key may replace and delete it
+    shared: bool = True  # usable by every API key; False: by yours only
+    own: bool = True  # your API key may replace and delete it
 
 
 @dataclass(frozen=True)
 class Vocabulary(VocabularySummary):
-    """A named class list. `etag` names this content: give it as `if_match` to change nothing but it."""
+    """A named class list. `etag` identifies this version: pass it as `if_match` to update only this version."""
 
     classes: tuple[Class, ...] = ()
     etag: str = ""
 
 
 def class_of(entry: Mapping[str, Any]) -> Class:
-    """A class of its JSON."""
-    synonyms = tuple(text(word) for word in entry.get("synonyms", ()))
-    shown = {name: tuple(_example_of(each) for each in entry.get(name) or ()) for name in ("examples", "negatives")}
+    """A class from its JSON."""
+    synonyms = tuple(string(word) for word in entry.get("synonyms", ()))
+    examples = {key: tuple(_example_of(item) for item in entry.get(key) or ()) for key in ("examples", "negatives")}
     threshold = optional(entry.get("threshold"), number)
-    return Class(text(entry["name"]), synonyms, threshold, shown["examples"], shown["negatives"], entry.get("words"))
+    return Class(string(entry["name"]), synonyms, threshold, **examples, words=entry.get("words"))
 
 
 def _example_of(entry: Mapping[str, Any]) -> Example:
-    """An example as a vocabulary keeps it: its picture is a file's bytes."""
-    points = [Point(number(at["x"]), number(at["y"]), bool(at["positive"])) for at in entry.get("points", ())]
+    """An example from its JSON; its image is a file's bytes."""
+    points = [
+        Point(number(click["x"]), number(click["y"]), bool(click["positive"])) for click in entry.get("points", ())
+    ]
     mask = entry.get("mask")
-    pixels = None if mask is None else decode(text(mask["counts"]), (int(mask["size"][0]), int(mask["size"][1])))
+    pixels = None if mask is None else decode(string(mask["counts"]), (int(mask["size"][0]), int(mask["size"][1])))
     image = entry.get("image") or {}
-    content = base64.b64decode(text(image["base64"])) if "base64" in image else None
+    content = base64.b64decode(string(image["base64"])) if "base64" in image else None
     return Example(entry.get("box"), points, pixels, content)
 
 
 def background_of(rule: bool | Mapping[str, Any]) -> bool | Background:
-    """A background rule of its JSON."""
+    """A background rule from its JSON."""
     if isinstance(rule, bool):
         return rule
     words = rule.get("words")
     threshold = optional(rule.get("threshold"), number)
-    return Background(threshold, None if words is None else tuple(text(word) for word in words))
+    return Background(threshold, None if words is None else tuple(string(word) for word in words))
 
 
 def summary_of(entry: Mapping[str, Any]) -> VocabularySummary:
-    """A vocabulary without its classes, of its JSON.
+    """A vocabulary without its classes from its JSON.
 
     Raises:
-        TypeError, ValueError, LookupError: the JSON is not one of a vocabulary.
+        TypeError, ValueError, LookupError: a member is missing or invalid.
     """
     return VocabularySummary(
-        name=text(entry["name"]),
-        n_classes=whole(entry["n_classes"]),
+        name=string(entry["name"]),
+        n_classes=integer(entry["n_classes"]),
         background=background_of(entry["background"]),
-        built_in=truth(entry["built_in"]),
-        source=optional(entry.get("source"), text),
-        shared=truth(entry.get("shared", True)),
-        own=truth(entry.get("own", not entry["built_in"])),
+        built_in=boolean(entry["built_in"]),
+        source=optional(entry.get("source"), string),
+        shared=boolean(entry.get("shared", True)),
+        own=boolean(entry.get("own", not entry["built_in"])),
     )
 
 
 def vocabulary_of(document: Mapping[str, Any], etag: str) -> Vocabulary:
-    """A vocabulary with its classes; errors as of `summary_of`."""
+    """A vocabulary with its classes from its JSON; errors as for `summary_of`."""
     classes = tuple(class_of(entry) for entry in document["classes"])
     return Vocabulary(**vars(summary_of(document)), classes=classes, etag=etag)

@@ -1,7 +1,7 @@
-"""The calls over gRPC, whose libraries are optional.
+"""The gRPC transport; its libraries are optional.
 
 Raises:
-    MissingLibrary: they are not installed.
+    MissingLibrary: the libraries are not installed.
 """
 
 from lexiseg_client.errors import MissingLibrary

@@ -1,4 +1,4 @@
-"""The calls over gRPC, the channels and methods that both clients use, and errors of gRPC as those of REST."""
+"""The gRPC transport: requests for each call, channel options, and gRPC errors as this package's errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from lexiseg_client.address import USER_AGENT
-from lexiseg_client.calling.retries import Patience, patiently
+from lexiseg_client.calling.retries import RetryPolicy, with_retries
 from lexiseg_client.calling.steps import Call, Invoke
 from lexiseg_client.errors import LexisegError, Problem, ProblemError, TimedOut, UnknownModel, Unreachable, error_of
 from lexiseg_client.images import Source
@@ -22,29 +22,29 @@ from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.stubs import segmentation_pb2 as pb
 
 DETAILS = "grpc-status-details-bin"
-# Of failures without a problem document, which come from gRPC itself or a proxy.
+# HTTP status of errors without a problem document, which come from gRPC itself or a proxy.
 STATUS_OF: Mapping[grpc.StatusCode, int] = {
     grpc.StatusCode.INVALID_ARGUMENT: 422,
     grpc.StatusCode.UNAUTHENTICATED: 401,
     grpc.StatusCode.PERMISSION_DENIED: 403,
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.FAILED_PRECONDITION: 412,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 413,  # gRPC's own code for a message over its limit
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 413,  # gRPC's code for a message above its size limit
     grpc.StatusCode.UNIMPLEMENTED: 501,
 }
-# Details of a call that this side cancelled; any other CANCELLED comes from the server.
+# Details of a locally cancelled call; any other CANCELLED comes from the server.
 CANCELLED_HERE = ("Locally cancelled by application!", "Channel closed!")
 SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse with status = SERVING
 SETTINGS: tuple[tuple[str, int], ...] = (
-    # Large overlays and maps come in one message; the server bounds what it takes.
+    # Overlays and label maps arrive in one message; the server limits requests.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # A stream may be silent for long, and a proxy in between forgets silent connections.
+    # Proxies drop idle connections, and streams may be idle for long.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    # The longer of both times counts, and this one is a minute by default.
+    # The longer of the two timeouts applies; this one defaults to a minute.
     ("grpc.http2.ping_timeout_ms", 20_000),
-    # Retries after a broken connection are those of `calling.retries`.
+    # Reconnect quickly: `calling.retries` does the backoff.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
@@ -60,7 +60,7 @@ METHODS: dict[str, tuple[str, Callable[[Any], bytes], Callable[[bytes], Any]]] =
         pb.ListModelsRequest.SerializeToString,
         pb.ListModelsResponse.FromString,
     ),
-    # The messages of the health service are a name and a number, written and read as bytes.
+    # Health messages are sent and compared as bytes, which saves a dependency on their stubs.
     "Check": ("/grpc.health.v1.Health/Check", bytes, bytes),
 }
 VIDEO = (
@@ -71,57 +71,57 @@ VIDEO = (
 
 
 def credentials() -> grpc.ChannelCredentials:
-    """TLS by the system's authorities; a channel of the user's own for anything else."""
+    """TLS with the system's certificate authorities; pass your own channel for anything else."""
     return grpc.ssl_channel_credentials()
 
 
 def method(channel: Any, step: Invoke) -> Any:
-    """A channel's callable for a step; `channel` may be one of asyncio."""
+    """The callable for a step on a channel, sync or asyncio."""
     path, pack, unpack = METHODS[step.method]
     return channel.unary_unary(path, request_serializer=pack, response_deserializer=unpack)
 
 
-class GrpcWire:
-    """The protocol of grpc and grpcs addresses; see `calling.calls.Wire`."""
+class GrpcTransport:
+    """Transport for grpc and grpcs addresses; see `calling.calls.Transport`."""
 
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
 
-    def segment(self, source: Source, question: Mapping[str, Any], until: float) -> Call[Segmentation]:
+    def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
         """Segmentation.Segment."""
         attempt = partial(Invoke, "Segment", segment_request(source, question))
-        return patiently(attempt, segmentation, self._patience, until, repeatable=True)
+        return with_retries(attempt, segmentation, self._policy, deadline, repeatable=True)
 
-    def models(self, until: float) -> Call[list[Model]]:
+    def models(self, deadline: float) -> Call[list[Model]]:
         """Segmentation.ListModels."""
         attempt = partial(Invoke, "ListModels", pb.ListModelsRequest())
-        return patiently(attempt, models, self._patience, until, repeatable=True)
+        return with_retries(attempt, models, self._policy, deadline, repeatable=True)
 
-    def model(self, name: str, until: float) -> Call[Model]:
-        """One of the list."""
-        found = yield from self.models(until)
-        for model in found:
+    def model(self, name: str, deadline: float) -> Call[Model]:
+        """Segmentation.ListModels, filtered by name."""
+        available = yield from self.models(deadline)
+        for model in available:
             if name in (model.name, f"{model.name}@{model.version}"):
                 return model
-        there = ", ".join(model.name for model in found)
-        raise UnknownModel(Problem("unknown-model", "No such model", 404, f"no model {name!r} here; there is: {there}"))
+        names = ", ".join(model.name for model in available)
+        raise UnknownModel(Problem("unknown-model", "No such model", 404, f"no model {name!r} here; there is: {names}"))
 
-    def reach(self, seconds: float) -> Call[None]:
-        """Wait for any answer, so that the stream that follows finds an open connection."""
-        until = self._patience.clock() + seconds
+    def connect(self, seconds: float) -> Call[None]:
+        """Retry until the server answers a health check, so that a stream starts on an open connection."""
+        deadline = self._policy.clock() + seconds
         with suppress(ProblemError):
-            yield from patiently(partial(Invoke, "Check", b""), bytes, self._patience, until, repeatable=True)
+            yield from with_retries(partial(Invoke, "Check", b""), bytes, self._policy, deadline, repeatable=True)
 
     def health(self, timeout: float) -> Call[Health]:
-        """grpc.health.v1.Health.Check of the whole server."""
+        """grpc.health.v1.Health.Check for the whole server."""
         answer: bytes = yield Invoke("Check", b"", timeout)
         ready = answer == SERVING
         return Health(alive=True, ready=ready, detail="serving" if ready else "not serving")
 
 
 def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
-    """The error for a failed call, from the problem document in its details, else from its code."""
-    failed: Any = error  # grpc's stubs do not say that an RpcError of a call is a call, too
+    """The exception for a failed call: from the problem document in its details, else from its status code."""
+    failed: Any = error  # also a grpc.Call, which grpc's type stubs do not say
     code: grpc.StatusCode = failed.code()
     details = failed.details() or code.name
     problem = _problem_in(failed.trailing_metadata())
@@ -132,7 +132,7 @@ def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
     if code is grpc.StatusCode.UNAVAILABLE:
         return Unreachable(f"no server answers at {target} ({details})", sent=True)
     if code is grpc.StatusCode.CANCELLED and details not in CANCELLED_HERE:
-        # A gRPC server that shuts down cancels calls that it has not begun (grpc/grpc issue 41785).
+        # A gRPC server that shuts down cancels calls that it has not started (grpc/grpc issue 41785).
         return Unreachable(f"the server at {target} cancelled the call ({details})", sent=True)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimedOut(f"{target} did not answer in time")

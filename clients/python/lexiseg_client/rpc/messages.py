@@ -1,4 +1,4 @@
-"""Questions, answers and frames as messages of lexiseg.v1."""
+"""Convert requests, answers and video frames to and from the protobuf messages of lexiseg.v1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from google.protobuf.json_format import MessageToDict
 
-from lexiseg_client import checked
+from lexiseg_client import json_values
 from lexiseg_client.calling.retries import read_problem
 from lexiseg_client.errors import ProblemError, UnreadableAnswer, UnusableImage, error_of
 from lexiseg_client.images import ImageId, ImageUrl, Source, file_bytes
@@ -21,10 +21,10 @@ from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.segments import (
     AnswerWarning,
     CacheUse,
-    MapFile,
-    NotAsked,
-    Outlines,
-    PartOfMap,
+    LabelMapMask,
+    LabelMapPng,
+    MaskOmitted,
+    Polygons,
     RunLengths,
     Segment,
     Shape,
@@ -56,12 +56,12 @@ M = TypeVar("M", pb.SegmentRequest, pb.StreamConfig)
 
 
 def segment_request(source: Source, question: Mapping[str, Any]) -> pb.SegmentRequest:
-    """A question about an image; `question` as made by `question_json`.
+    """The request message for an image; `question` comes from `question_json`.
 
     Raises:
-        ValueError: a word that has no number.
+        ValueError: an unknown enum value, or a value of the wrong type.
     """
-    message = filled(pb.SegmentRequest(), question)
+    message = _set_fields(pb.SegmentRequest(), question)
     if isinstance(source, ImageId):
         message.image.id = source.id
     elif isinstance(source, ImageUrl):
@@ -71,20 +71,15 @@ def segment_request(source: Source, question: Mapping[str, Any]) -> pb.SegmentRe
     return message
 
 
-def filled(message: M, question: Mapping[str, Any]) -> M:
-    """A message with the fields of a question, whose names are the same in JSON.
-
-    Raises:
-        ValueError: a word that has no number, or a value of the wrong type.
-    """
+def _set_fields(message: M, question: Mapping[str, Any]) -> M:
     for name, value in question.items():
         try:
             if name == "classes":
                 message.classes.extend(_class(entry) for entry in value)
             elif name == "background":
                 message.background.CopyFrom(_background(value))
-            elif name == "prompts" and isinstance(message, pb.SegmentRequest):  # streams take none
-                message.prompts.extend(prompt_message(entry) for entry in value)
+            elif name == "prompts" and isinstance(message, pb.SegmentRequest):  # streams have none
+                message.prompts.extend(_prompt(entry) for entry in value)
             elif name in ENUMS:
                 setattr(message, name, ENUMS[name][value])
             else:
@@ -99,15 +94,15 @@ def filled(message: M, question: Mapping[str, Any]) -> M:
 def _class(entry: str | Mapping[str, Any]) -> pb.Class:
     if isinstance(entry, str):
         return pb.Class(name=entry)
-    shown = {name: [_example(each) for each in entry.get(name, ())] for name in ("examples", "negatives")}
-    return pb.Class(**{**entry, **shown})
+    examples = {key: [_example(item) for item in entry.get(key, ())] for key in ("examples", "negatives")}
+    return pb.Class(**{**entry, **examples})
 
 
 def _example(entry: Mapping[str, Any]) -> pb.Example:
-    shown = prompt_message(entry)
-    message = pb.Example(points=shown.points, box=shown.box if shown.HasField("box") else None)
-    if shown.HasField("mask"):
-        message.mask.CopyFrom(shown.mask)
+    region = _prompt(entry)
+    message = pb.Example(points=region.points, box=region.box if region.HasField("box") else None)
+    if region.HasField("mask"):
+        message.mask.CopyFrom(region.mask)
     for name, value in entry.get("image", {}).items():
         if name == "base64":
             message.image.content = base64.b64decode(value)
@@ -116,8 +111,7 @@ def _example(entry: Mapping[str, Any]) -> pb.Example:
     return message
 
 
-def prompt_message(entry: Mapping[str, Any]) -> pb.Prompt:
-    """The message of a prompt; `entry` as `prompts_json` makes it."""
+def _prompt(entry: Mapping[str, Any]) -> pb.Prompt:
     box, mask = entry.get("box"), entry.get("mask")
     return pb.Prompt(
         points=[pb.Point(**point) for point in entry.get("points", ())],
@@ -139,37 +133,37 @@ def _background(rule: bool | Mapping[str, Any]) -> pb.Background:
     return pb.Background(threshold=rule.get("threshold"), words=None if words is None else pb.Words(words=words))
 
 
-def config(classes: Classes | None, options: Mapping[str, Any]) -> pb.SegmentVideoRequest:
-    """The message that begins a stream.
+def stream_config(classes: Classes | None, options: Mapping[str, Any]) -> pb.SegmentVideoRequest:
+    """The first message of a stream.
 
     Raises:
         TypeError: an unknown option, or one string instead of a list of classes.
-        ValueError: a word that has no number.
+        ValueError: an unknown enum value.
     """
     return _config_message(question_json(classes, options, KNOWN))
 
 
 def _config_message(fields: Mapping[str, Any]) -> pb.SegmentVideoRequest:
-    return pb.SegmentVideoRequest(config=filled(pb.StreamConfig(), fields))
+    return pb.SegmentVideoRequest(config=_set_fields(pb.StreamConfig(), fields))
 
 
-def message_of(item: StreamItem) -> pb.SegmentVideoRequest:
-    """A frame, packed, or a change of the question.
+def item_message(item: StreamItem) -> pb.SegmentVideoRequest:
+    """The stream message of a frame, or of a `NewQuestion`.
 
     Raises:
-        UnusableImage: no image, or one that is elsewhere.
-        OSError: its file cannot be read.
-        TypeError, ValueError: a value of a new question, or a prompt or number of an object to follow, is not one.
+        UnusableImage: not an image, or a URL or id.
+        OSError: the image file cannot be read.
+        TypeError, ValueError: an invalid option, prompt or track id.
     """
     if isinstance(item, NewQuestion):
         return _config_message(item.fields)
     frame = item if isinstance(item, Frame) else Frame(item)
     if isinstance(frame.image, (ImageId, ImageUrl)) or (isinstance(frame.image, str) and "://" in frame.image):
         raise UnusableImage("expected a frame's own bytes or pixels; a stream takes no URLs and no image ids")
-    shown = prompts_json(list(frame.follow.values())) if frame.follow else []
+    prompts = prompts_json(list(frame.follow.values())) if frame.follow else []
     follow = [
-        pb.Follow(track_id=number, prompt=prompt_message(prompt))
-        for number, prompt in zip(frame.follow, shown, strict=True)
+        pb.Follow(track_id=track_id, prompt=_prompt(prompt))
+        for track_id, prompt in zip(frame.follow, prompts, strict=True)
     ]
     return pb.SegmentVideoRequest(
         frame=pb.Frame(
@@ -182,8 +176,8 @@ def message_of(item: StreamItem) -> pb.SegmentVideoRequest:
     )
 
 
-def read_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
-    """The answer about a frame."""
+def frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
+    """The answer to a frame from its message."""
     return FrameAnswer(
         frame_id=message.frame_id,
         timestamp_us=message.timestamp_us,
@@ -196,20 +190,20 @@ def read_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
 
 
 def segmentation(message: pb.SegmentResponse) -> Segmentation:
-    """An answer.
+    """A `Segmentation` from its message.
 
     Raises:
-        UnreadableAnswer: it cannot be one.
+        UnreadableAnswer: an invalid size, id or mask.
     """
     try:
-        return _segmentation(message, checked.size((message.size.height, message.size.width)))
+        return _segmentation(message, json_values.size((message.size.height, message.size.width)))
     except ValueError as error:
-        raise UnreadableAnswer(f"what answered is not lexiseg, or another version: {error}") from None
+        raise UnreadableAnswer(f"the server is not lexiseg, or another version: {error}") from None
 
 
 def _segmentation(message: pb.SegmentResponse, size: tuple[int, int]) -> Segmentation:
-    mapped = MapFile(size, message.label_map.png) if message.HasField("label_map") else None
-    times = message.timings_ms
+    label_map = LabelMapPng(size, message.label_map.png) if message.HasField("label_map") else None
+    timings = message.timings_ms
     return Segmentation(
         id=message.id,
         image_id=message.image_id,
@@ -217,11 +211,11 @@ def _segmentation(message: pb.SegmentResponse, size: tuple[int, int]) -> Segment
         model_digest=message.model_digest,
         task=TASKS.get(message.task, "unknown"),
         size=size,
-        segments=tuple(_segment(entry, size, mapped) for entry in message.segments),
-        timings_ms=Timings(times.decode, times.queue, times.text, times.image, times.post, times.total),
+        segments=tuple(_segment(entry, size, label_map) for entry in message.segments),
+        timings_ms=Timings(**{name: getattr(timings, name) for name in Timings.__annotations__}),
         cache=CacheUse(message.cache.text_hits, message.cache.text_misses, message.cache.features),
         overlay=message.overlay if message.HasField("overlay") else None,
-        map_file=mapped,
+        map_file=label_map,
         confidence_png=message.confidence if message.HasField("confidence") else None,
         absent=tuple(message.absent),
         warnings=tuple(
@@ -231,15 +225,15 @@ def _segmentation(message: pb.SegmentResponse, size: tuple[int, int]) -> Segment
     )
 
 
-def _segment(segment: pb.Segment, size: tuple[int, int], mapped: MapFile | None) -> Segment:
+def _segment(segment: pb.Segment, size: tuple[int, int], label_map: LabelMapPng | None) -> Segment:
     return Segment(
-        id=checked.segment_id(segment.id),
+        id=json_values.segment_id(segment.id),
         label=segment.label if segment.HasField("label") else None,
         class_index=segment.class_index if segment.HasField("class_index") else None,
         score=segment.score,
         area=segment.area,
         bbox=(segment.bbox.x, segment.bbox.y, segment.bbox.width, segment.bbox.height),
-        shape=_shape(segment, size, mapped),
+        shape=_shape(segment, size, label_map),
         prompt_index=segment.prompt_index if segment.HasField("prompt_index") else None,
         mask_index=segment.mask_index if segment.HasField("mask_index") else None,
         quality=segment.quality if segment.HasField("quality") else None,
@@ -248,21 +242,21 @@ def _segment(segment: pb.Segment, size: tuple[int, int], mapped: MapFile | None)
     )
 
 
-def _shape(segment: pb.Segment, size: tuple[int, int], mapped: MapFile | None) -> Shape:
+def _shape(segment: pb.Segment, size: tuple[int, int], label_map: LabelMapPng | None) -> Shape:
     if segment.mask.HasField("coco_rle"):
         rle = segment.mask.coco_rle
         if (rle.size.height, rle.size.width) != size:
             raise ValueError(f"a mask of {rle.size.height} x {rle.size.width} for an image of {size[0]} x {size[1]}")
         return RunLengths(size, rle.counts)
     if segment.mask.HasField("polygon"):
-        return Outlines(
+        return Polygons(
             size,
             tuple(
                 Ring(_corners(ring.exterior), tuple(_corners(hole.corners) for hole in ring.holes))
                 for ring in segment.mask.polygon.rings
             ),
         )
-    return NotAsked() if mapped is None else PartOfMap(mapped, segment.id)
+    return MaskOmitted() if label_map is None else LabelMapMask(label_map, segment.id)
 
 
 def _corners(flat: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -273,21 +267,20 @@ def _corners(flat: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def models(message: pb.ListModelsResponse) -> list[Model]:
-    """Every model."""
+    """The models from a list message."""
     return [_model(entry) for entry in message.models]
 
 
 def _model(message: pb.Model) -> Model:
     card = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     tasks = tuple(TASKS.get(task, "unknown") for task in message.tasks)
-    # As over REST: null where a figure was not measured.
-    for measured in card.get("quality", {}).values():
-        measured.setdefault("int8_loss", None)
+    # REST has null for unset values and words for enums.
+    for figures in card.get("quality", {}).values():
+        figures.setdefault("int8_loss", None)
     if "panoptic" in card:
         card["panoptic"].setdefault("things", None)
     for unset in ("long_lists", "score"):
         card.setdefault(unset, None)
-    # The words of REST in place of the names of numbers.
     card |= {"tasks": list(tasks), "refine": REFINEMENTS.get(message.refine, "none"), "seed": message.seed}
     card |= {"refinements": [REFINEMENTS.get(number, "unknown") for number in message.refinements]}
     return Model(
@@ -303,7 +296,7 @@ def _model(message: pb.Model) -> Model:
 
 
 def problem_error(message: pb.Problem) -> ProblemError:
-    """The error that a problem message stands for."""
+    """The exception for a problem message."""
     document = MessageToDict(message, preserving_proto_field_name=True)
     problem = read_problem(document, message.status)
     return error_of(problem, float(message.retry_after_seconds) if message.HasField("retry_after_seconds") else None)

@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 from lexiseg_client import Segment, Segmentation
 from lexiseg_client.formats import coco, yolo
 from lexiseg_client.masks import png
-from lexiseg_client.segments import UNNAMED, exported
+from lexiseg_client.segments import UNNAMED, exportable
 from lexiseg_model.masks.overlay import colour
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.types import ClassEntry
@@ -281,7 +281,7 @@ class Cutout(FilesEach):
         """A PNG for each segment."""
         rgb = decode(image.content, Limits(), None).rgb
         files: Files = {}
-        for segment in exported(image.answer.segments):
+        for segment in exportable(image.answer.segments):
             x, y, width, height = segment.bbox
             box = np.s_[y : y + height, x : x + width]
             alpha = segment.shape.pixels()[box].astype(np.uint8)[..., None] * np.uint8(255)
@@ -341,7 +341,7 @@ def _voc_xml(image: Image) -> bytes:
     add(root, filename=image.source.name)
     add(ElementTree.SubElement(root, "size"), height=height, width=width, depth=3)
     add(root, segmented=1)
-    for segment in exported(image.answer.segments):
+    for segment in exportable(image.answer.segments):
         found = ElementTree.SubElement(root, "object")
         add(found, name=segment.label or UNNAMED, truncated=0, difficult=0)
         left, top, right, bottom = segment.xyxy

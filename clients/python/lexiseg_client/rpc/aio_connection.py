@@ -1,4 +1,4 @@
-"""A connection over gRPC, for asyncio."""
+"""The asyncio gRPC connection: unary calls and the video stream."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from lexiseg_client.address import Address
 from lexiseg_client.calling.steps import Invoke
 from lexiseg_client.errors import LexisegError, Unreachable
 from lexiseg_client.rpc.calls import OPTIONS, VIDEO, credentials, error_of_rpc, method
-from lexiseg_client.rpc.messages import message_of, read_answer
+from lexiseg_client.rpc.messages import frame_answer, item_message
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import FrameAnswer, StreamItem
 
-WRITE_FAILED = "Internal error from Core"  # grpc.aio's own words
+WRITE_FAILED = "Internal error from Core"  # grpc.aio's message for a failed write
 
 
 class Connection:
-    """A channel to one server; `channel` is the user's own, and stays the user's to close."""
+    """A gRPC channel to one server. The caller closes a `channel` that it passed in."""
 
     def __init__(self, address: Address, channel: grpc.aio.Channel | None) -> None:
         self._address = address
         self._channel = channel or _channel(address)
-        self._own = channel is None
+        self._owns_channel = channel is None
 
     async def close(self) -> None:
-        """Ends the calls on a channel of ours."""
-        if self._own:
+        """Close the channel, which ends its calls, unless the caller passed it in."""
+        if self._owns_channel:
             await self._channel.close()
 
     async def invoke(self, step: Invoke) -> Any:
-        """The answer to one message.
+        """Call a unary method and return its response message.
 
         Raises:
             ProblemError, Unreachable, TimedOut.
@@ -48,61 +48,61 @@ class Connection:
     async def stream(
         self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem] | AsyncIterable[StreamItem]
     ) -> AsyncGenerator[FrameAnswer, None]:
-        """Answers in the order of the frames. Ends when the frames do, or with the loop that reads it.
+        """Send frames and yield answers in frame order, until the frames end or the caller stops.
 
         Raises:
-            LexisegError: the server cannot be reached, refuses the question, or the stream breaks.
-            Exception: whatever the frames raise.
+            LexisegError: no server, the server refuses the stream, or the connection breaks.
+            Exception: raised by `items`.
         """
-        raised: list[Exception] = []
-        configs = [first]
+        frame_errors: list[Exception] = []
+        latest_config = [first]
 
         async def requests() -> AsyncGenerator[pb.SegmentVideoRequest, None]:
-            # Runs in a task of gRPC's, which would only log what the frames raise.
+            # gRPC runs this generator in its own task and would only log its exceptions.
             yield first
             try:
-                async for item in _each(items):
-                    message = await asyncio.to_thread(message_of, item)
+                async for item in _as_async(items):
+                    message = await asyncio.to_thread(item_message, item)
                     if message.HasField("config"):
-                        configs[:] = [message]
+                        latest_config[:] = [message]
                     yield message
             except Exception as error:
-                raised.append(error)
+                frame_errors.append(error)
                 call.cancel()
 
         path, pack, unpack = VIDEO
         call: Any = self._channel.stream_stream(path, pack, unpack)(requests(), metadata=self._address.metadata)
         try:
             async for message in call:
-                yield read_answer(message)
+                yield frame_answer(message)
         except grpc.RpcError as error:
-            if not raised:
-                raise await self._reason_of_end(error, configs[-1]) from error
+            if not frame_errors:
+                raise await self._stream_error(error, latest_config[-1]) from error
         except asyncio.CancelledError:
-            # gRPC reports our own cancellation of the call like one of the task.
-            if not raised:
+            # gRPC raises this also when `requests` cancels the call.
+            if not frame_errors:
                 raise
         finally:
             call.cancel()
-        if raised:
-            raise raised[0]
+        if frame_errors:
+            raise frame_errors[0]
 
-    async def _reason_of_end(self, error: grpc.RpcError, question: Any) -> LexisegError:
-        """The reason why a stream ended.
+    async def _stream_error(self, error: grpc.RpcError, config: Any) -> LexisegError:
+        """The exception for a stream that the server ended.
 
-        If a frame is written while the server ends the stream, grpc.aio reports the failed write and loses the
-        server's status. So the question is sent once more, without frames, as a call with a single request message.
+        If a write fails because the server ended the stream, grpc.aio loses the server's status. So the configuration
+        is sent once more, without frames, to get that status.
         """
-        lost: Any = error
-        if lost.details() != WRITE_FAILED:
+        failed: Any = error
+        if failed.details() != WRITE_FAILED:
             return error_of_rpc(error, self._address.target)
         path, pack, unpack = VIDEO
-        call: Any = self._channel.unary_stream(path, pack, unpack)(question, metadata=self._address.metadata)
+        call: Any = self._channel.unary_stream(path, pack, unpack)(config, metadata=self._address.metadata)
         try:
             async for _ in call:
                 pass
-        except grpc.RpcError as word:
-            return error_of_rpc(word, self._address.target)
+        except grpc.RpcError as status:
+            return error_of_rpc(status, self._address.target)
         return Unreachable(f"the stream to {self._address.target} broke", sent=True)
 
 
@@ -112,16 +112,15 @@ def _channel(address: Address) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address.target, OPTIONS)
 
 
-async def _each(items: Iterable[StreamItem] | AsyncIterable[StreamItem]) -> AsyncIterator[StreamItem]:
+async def _as_async(items: Iterable[StreamItem] | AsyncIterable[StreamItem]) -> AsyncIterator[StreamItem]:
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item
         return
     frames = iter(items)
 
-    def following() -> tuple[StreamItem, ...]:
+    def next_item() -> tuple[StreamItem, ...]:  # empty at the end: StopIteration cannot cross a thread
         return tuple(islice(frames, 1))
 
-    # A camera or a decoder may take its time for the next frame.
-    while next_items := await asyncio.to_thread(following):
-        yield next_items[0]
+    while frame := await asyncio.to_thread(next_item):
+        yield frame[0]

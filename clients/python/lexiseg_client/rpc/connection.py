@@ -1,4 +1,4 @@
-"""A connection over gRPC, for threads."""
+"""The synchronous gRPC connection: unary calls and the video stream."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from lexiseg_client.address import Address
 from lexiseg_client.calling.steps import Invoke
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.rpc.calls import OPTIONS, VIDEO, credentials, error_of_rpc, method
-from lexiseg_client.rpc.messages import message_of, read_answer
+from lexiseg_client.rpc.messages import frame_answer, item_message
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import FrameAnswer, StreamItem
 
 
 class Connection:
-    """A channel to one server; `channel` is the user's own, and stays the user's to close."""
+    """A gRPC channel to one server. The caller closes a `channel` that it passed in."""
 
     def __init__(self, address: Address, channel: grpc.Channel | None) -> None:
         self._address = address
         self._channel = channel or _channel(address)
-        self._own = channel is None
+        self._owns_channel = channel is None
 
     def close(self) -> None:
-        """Ends the calls on a channel of ours."""
-        if self._own:
+        """Close the channel, which ends its calls, unless the caller passed it in."""
+        if self._owns_channel:
             self._channel.close()
 
     def invoke(self, step: Invoke) -> Any:
-        """The answer to one message.
+        """Call a unary method and return its response message.
 
         Raises:
             ProblemError, Unreachable, TimedOut.
@@ -43,40 +43,40 @@ class Connection:
             raise error_of_rpc(error, self._address.target) from error
 
     def stream(self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem]) -> Generator[FrameAnswer, None, None]:
-        """Answers in the order of the frames. Ends when the frames do, or with the loop that reads it.
+        """Send frames and yield answers in frame order, until the frames end or the caller stops.
 
         Raises:
-            LexisegError: the server cannot be reached, refuses the question, or the stream breaks.
-            Exception: whatever the frames raise.
+            LexisegError: no server, the server refuses the stream, or the connection breaks.
+            Exception: raised by `items`.
         """
-        raised: list[Exception] = []
-        begun = threading.Event()
+        frame_errors: list[Exception] = []
+        started = threading.Event()
 
         def requests() -> Generator[pb.SegmentVideoRequest, None, None]:
-            # Runs in a thread of gRPC's, which would only log what the frames raise.
+            # gRPC runs this generator in its own thread and would only log its exceptions.
             yield first
             try:
                 for item in items:
-                    yield message_of(item)
+                    yield item_message(item)
             except Exception as error:
-                raised.append(error)
-                begun.wait()  # the first frame may fail before there is a call to end
+                frame_errors.append(error)
+                started.wait()  # the first frame may fail before `call` is assigned
                 call.cancel()
 
         path, pack, unpack = VIDEO
         call: Any = self._channel.stream_stream(path, pack, unpack)(requests(), metadata=self._address.metadata)
-        begun.set()
+        started.set()
         try:
             for message in call:
-                yield read_answer(message)
+                yield frame_answer(message)
         except grpc.RpcError as error:
-            if not raised:
+            if not frame_errors:
                 failed: LexisegError = error_of_rpc(error, self._address.target)
                 raise failed from error
         finally:
             call.cancel()
-        if raised:
-            raise raised[0]
+        if frame_errors:
+            raise frame_errors[0]
 
 
 def _channel(address: Address) -> grpc.Channel:
