@@ -1,1 +1,1 @@
-"""Benchmarks that print ratios, and what writes their pages: `make bench`."""
+"""Benchmarks that print Markdown tables of ratios: `make bench`."""

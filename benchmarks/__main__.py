@@ -1,9 +1,10 @@
-"""`python -m benchmarks [PART ...]`: what is counted against the baseline; or the parts that are named, or `all`.
+"""Run benchmarks: `python -m benchmarks [PART ...]`; without a part `counts`, with `all` every part below.
 
-`python -m benchmarks smoke NAME ... [seeds=3] [key=value ...]` measures short trainings, and
-`python -m benchmarks device [NAME]` what a GPU does, and `python -m benchmarks examples ROOT [SET ...]` classes by
-example against their words, and `python -m benchmarks page [FOLDER]` the page, and a site of `lexiseg site`;
-none of them belongs to `all`.
+Not in `all`, because they take arguments:
+- `smoke NAME ... [seeds=3] [key=value ...]`: short training runs
+- `device [NAME]`: throughput of a GPU
+- `examples ROOT [SET ...]`: classes by example images against classes by words
+- `page [FOLDER]`: the playground in a browser, and a site of `lexiseg site`
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from benchmarks import (
     serving,
     smoke,
 )
-from benchmarks.calls import later
+from benchmarks.calls import follow_up
 from benchmarks.clips import following, video
 from benchmarks.device import run as device
 
@@ -36,7 +37,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "counts": counts.run,
     "finish": finish.run,
     "following": following.run,
-    "later": later.run,
+    "later": follow_up.run,
     "masks": masks.run,
     "prompts": prompts.run,
     "proposals": proposals.run,
@@ -57,10 +58,10 @@ if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1] in WITH_ARGUMENTS:
         WITH_ARGUMENTS[sys.argv[1]](sys.argv[2:])
         sys.exit()
-    named = [name for name in sys.argv[1:] if name != "--write"] or ["counts"]
-    for name in PARTS if named == ["all"] else named:
+    parts = [name for name in sys.argv[1:] if name != "--write"] or ["counts"]
+    for name in PARTS if parts == ["all"] else parts:
         if name not in PARTS:
-            there = ", ".join([*PARTS, *WITH_ARGUMENTS])
-            print(f"no benchmark {name!r}; there is: {there}", file=sys.stderr)
+            available = ", ".join([*PARTS, *WITH_ARGUMENTS])
+            print(f"no benchmark {name!r}; available: {available}", file=sys.stderr)
             sys.exit(2)
         PARTS[name]()

@@ -1,7 +1,7 @@
-"""Classes by example against their words: `python -m benchmarks examples ROOT [SET ...]`.
+"""mIoU of classes by example images against classes by words: `python -m benchmarks examples ROOT [SET ...]`.
 
-Each class of an indexed data set is described by boxes around its objects in photographs of `train`, and segmented on
-`val` without a word. Prints the table of docs/examples.md, beside the figures of the words.
+Examples are boxes around a class's objects in photographs of `train`; mIoU is measured on `val`. Prints the table of
+docs/examples.md.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from lexiseg_model.vocabulary.rows import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 SETS = ("voc", "coco", "street", "camvid", "fashion")
-MIN_AREA = 0.01  # share of the picture; smaller objects are examples only where there are no others
-MIN_FILL = 0.5  # share of its box that an object fills, likewise
-MAX_PHOTOGRAPHS = 500  # of train
-FAILS = 5.0  # percent of IoU below which a word counts as failing
+MIN_AREA = 0.01  # share of the image; smaller objects are examples only if there are no others
+MIN_FILL = 0.5  # share of its box that an object covers, likewise
+MAX_PHOTOGRAPHS = 500  # of `train`
+FAILS = 5.0  # IoU in percent below which a word fails
 
 
 class Box(NamedTuple):
-    """A box around an object, its photograph, and its rank as an example (False first)."""
+    """A box (left, top, right, bottom) around an object, its photograph, and its rank as an example (False first)."""
 
     sample: int
     box: tuple[float, float, float, float]
@@ -40,8 +40,7 @@ class Box(NamedTuple):
 
 
 class Row(NamedTuple):
-    """mIoU in percent of one data set by words and by examples, over classes with examples; then of the classes whose
-    word fails."""
+    """mIoU in percent by words and by examples on one data set: all classes with examples; those whose word fails."""
 
     name: str
     word: float
@@ -51,137 +50,137 @@ class Row(NamedTuple):
     example_failing: float
 
 
-def boxes_of(data: IndexedDataset) -> dict[int, list[Box]]:
-    """Boxes around the objects of each class in some photographs."""
-    some = np.random.default_rng(0).permutation(len(data.samples))[:MAX_PHOTOGRAPHS]
-    of_class: dict[int, list[Box]] = {}
-    for sample in some.tolist():
+def boxes_by_class(data: IndexedDataset) -> dict[int, list[Box]]:
+    """Boxes around the objects of each class in up to MAX_PHOTOGRAPHS random photographs."""
+    samples = np.random.default_rng(0).permutation(len(data.samples))[:MAX_PHOTOGRAPHS]
+    boxes: dict[int, list[Box]] = {}
+    for sample in samples.tolist():
         labels = data.samples[sample].read_mask()
-        of = [value for value in np.unique(labels).tolist() if _asked(data, value)]
-        parts = components(labels, of)
+        parts = components(labels, [value for value in np.unique(labels).tolist() if _is_foreground(data, value)])
         for value, area, (left, top, right, bottom) in zip(
             parts.labels, parts.areas, _extents(parts.ids, len(parts.labels)), strict=True
         ):
             fill = area / ((right - left) * (bottom - top))
             rank = (bool(area < MIN_AREA * labels.size), bool(fill < MIN_FILL))
-            of_class.setdefault(int(value), []).append(Box(sample, (left, top, right, bottom), rank))
-    return of_class
+            boxes.setdefault(int(value), []).append(Box(sample, (left, top, right, bottom), rank))
+    return boxes
 
 
-def chosen(boxes: dict[int, list[Box]], n: int, seed: int) -> dict[int, list[Box]]:
-    """Random `n` boxes of each class in as many photographs; large objects that fill their box come first."""
+def draw_examples(boxes: dict[int, list[Box]], n: int, seed: int) -> dict[int, list[Box]]:
+    """Draw `n` boxes of each class from different photographs, large objects that fill their box first."""
     rng = np.random.default_rng(seed)
-    return {value: _first([some[place] for place in rng.permutation(len(some))], n) for value, some in boxes.items()}
+    return {value: _best([pool[i] for i in rng.permutation(len(pool))], n) for value, pool in boxes.items()}
 
 
 def evaluate(segmenter: Segmenter, train: IndexedDataset, val: IndexedDataset, n: int, draws: int) -> Row:
-    """Segment every photograph of `val` by words, and by `draws` choices of `n` examples of each class."""
+    """Evaluate `val` by words, and by `n` examples of each class, averaged over `draws` random draws."""
     rows_of = KnownRows(segmenter)
-    asked = [value for value in range(len(val.classes)) if _asked(val, value)]
+    values = [value for value in range(len(val.classes)) if _is_foreground(val, value)]
     background = Background() if val.has_background else None
-    boxes = boxes_of(train)
-    shown = [_shown(segmenter, train, chosen(boxes, n, seed)) for seed in range(draws)]
-    words = Vocabulary(tuple(ClassEntry(val.classes[value]) for value in asked), background)
+    boxes = boxes_by_class(train)
+    example_sets = [_examples(segmenter, train, draw_examples(boxes, n, seed)) for seed in range(draws)]
+    words = Vocabulary(tuple(ClassEntry(val.classes[value]) for value in values), background)
     vocabularies = [
         words,
         *(
-            Vocabulary(tuple(_entry(val.classes[value], made.get(value)) for value in asked), background)
-            for made in shown
+            Vocabulary(tuple(_entry(val.classes[value], examples.get(value)) for value in values), background)
+            for examples in example_sets
         ),
     ]
-    value_of = np.append(asked, 0)
+    value_of = np.append(values, 0)
     counts = [Counts.none(len(val.classes)) for _ in vocabularies]
     for sample in val.samples:
         image, truth = sample.read(len(val.classes))
         features = segmenter.encode(image)
-        for place, vocabulary in enumerate(vocabularies):
+        for index, vocabulary in enumerate(vocabularies):
             logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
             labels = winners(logits, features.size).labels
-            counts[place] += count(truth, value_of[labels], len(val.classes))
-    by_word, *by_example = (scores(each) for each in counts)
-    there = np.array([value for value in asked if counts[0].truth[value] and all(value in made for made in shown)])
-    failing = there[by_word.per_class[there] < FAILS]
+            counts[index] += count(truth, value_of[labels], len(val.classes))
+    by_word, *by_example = (scores(total) for total in counts)
+    is_in_all = [value for value in values if counts[0].truth[value] and all(value in made for made in example_sets)]
+    present = np.array(is_in_all)
+    failing = present[by_word.per_class[present] < FAILS]
     return Row(
-        val.name, _mean(by_word, there), _means(by_example, there),
+        val.name, _mean(by_word, present), _means(by_example, present),
         len(failing), _mean(by_word, failing), _means(by_example, failing),
     )  # fmt: skip
 
 
 def table(rows: list[Row]) -> Iterator[str]:
-    """Rows of a Markdown table."""
+    """Lines of a Markdown table."""
     yield "| set | by words | by examples | share | words that fail | by words | by examples |"
     yield "|---|---|---|---|---|---|---|"
     for row in rows:
         share = row.example / row.word
-        failing = (f"{each:.1f}" if row.failing else "-" for each in (row.word_failing, row.example_failing))
+        failing = (f"{miou:.1f}" if row.failing else "-" for miou in (row.word_failing, row.example_failing))
         cells = (row.name, f"{row.word:.1f}", f"{row.example:.1f}", f"{share:.2f}", str(row.failing), *failing)
         yield f"| {' | '.join(cells)} |"
     yield f"| mean | | | {np.mean([row.example / row.word for row in rows]):.2f} | | | |"
 
 
-def _asked(data: IndexedDataset, value: int) -> bool:
+def _is_foreground(data: IndexedDataset, value: int) -> bool:
     return value < len(data.classes) and data.classes[value] != BACKGROUND
 
 
 def _extents(ids: NDArray[np.integer], n: int) -> list[tuple[float, float, float, float]]:
-    """Boxes around the parts 1 to n of a map [H, W]."""
+    """Bounding boxes (left, top, right, bottom) of the parts 1 to n of an id map [H, W]."""
     rows, columns = np.nonzero(ids)
     part = ids[rows, columns] - 1
     low, high = np.full((2, n), max(ids.shape)), np.zeros((2, n), np.int64)
-    for axis, places in enumerate((columns, rows)):
-        np.minimum.at(low[axis], part, places)
-        np.maximum.at(high[axis], part, places + 1)
+    for axis, coordinates in enumerate((columns, rows)):
+        np.minimum.at(low[axis], part, coordinates)
+        np.maximum.at(high[axis], part, coordinates + 1)
     return [(float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in zip(*low, *high, strict=True)]
 
 
-def _first(found: list[Box], n: int) -> list[Box]:
-    """The best ranked boxes, at most one per photograph."""
-    chosen: dict[int, Box] = {}
-    for shown in sorted(found, key=lambda each: each.rank):
-        chosen.setdefault(shown.sample, shown)
-    return list(chosen.values())[:n]
+def _best(boxes: list[Box], n: int) -> list[Box]:
+    """The `n` best ranked boxes, at most one per photograph."""
+    by_sample: dict[int, Box] = {}
+    for box in sorted(boxes, key=lambda box: box.rank):
+        by_sample.setdefault(box.sample, box)
+    return list(by_sample.values())[:n]
 
 
-def _shown(segmenter: Segmenter, train: IndexedDataset, boxes: dict[int, list[Box]]) -> dict[int, Shown]:
+def _examples(segmenter: Segmenter, train: IndexedDataset, boxes: dict[int, list[Box]]) -> dict[int, Shown]:
     by_sample: dict[int, list[tuple[int, Box]]] = {}
-    for value, some in boxes.items():
-        for each in some:
-            by_sample.setdefault(each.sample, []).append((value, each))
+    for value, class_boxes in boxes.items():
+        for box in class_boxes:
+            by_sample.setdefault(box.sample, []).append((value, box))
     rows: dict[int, list[bytes]] = {}
-    for sample, some_boxes in by_sample.items():
+    for sample, sample_boxes in by_sample.items():
         features = segmenter.encode(train.samples[sample].read_image())
-        made = segmenter.example_rows(features, [Region(Prompt(box=each.box)) for _, each in some_boxes])
-        for (value, _), row in zip(some_boxes, made, strict=True):
+        embeddings = segmenter.example_rows(features, [Region(Prompt(box=box.box)) for _, box in sample_boxes])
+        for (value, _), row in zip(sample_boxes, embeddings, strict=True):
             rows.setdefault(value, []).append(row.tobytes())
-    return {value: Shown(tuple(some)) for value, some in rows.items()}
+    return {value: Shown(tuple(class_rows)) for value, class_rows in rows.items()}
 
 
 def _entry(name: str, shown: Shown | None) -> ClassEntry:
-    """A class by example; by its word where no training photograph shows it."""
+    """A class by example, or by its word if no training photograph shows it."""
     return ClassEntry(name) if shown is None else ClassEntry(name, shown=shown, named=False)
 
 
-def _mean(of: Scores, values: NDArray[np.int64]) -> float:
-    return float(np.nan_to_num(of.per_class[values]).mean()) if len(values) else float("nan")
+def _mean(result: Scores, values: NDArray[np.int64]) -> float:
+    return float(np.nan_to_num(result.per_class[values]).mean()) if len(values) else float("nan")
 
 
-def _means(of: list[Scores], values: NDArray[np.int64]) -> float:
-    return float(np.mean([_mean(each, values) for each in of]))
+def _means(results: list[Scores], values: NDArray[np.int64]) -> float:
+    return float(np.mean([_mean(result, values) for result in results]))
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser("benchmarks examples", description="Classes by example against their words.")
+    parser = argparse.ArgumentParser("benchmarks examples", description="mIoU by example images against words.")
     parser.add_argument("root", type=Path)
     parser.add_argument("sets", nargs="*", default=SETS)
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--examples", type=int, default=3, help="of each class")
-    parser.add_argument("--draws", type=int, default=3, help="choices of examples, whose figures are averaged")
-    asked = parser.parse_args(arguments)
-    segmenter = catalogue.load(asked.model)
+    parser.add_argument("--examples", type=int, default=3, help="per class")
+    parser.add_argument("--draws", type=int, default=3, help="random draws of examples to average")
+    options = parser.parse_args(arguments)
+    segmenter = catalogue.load(options.model)
     rows = []
-    for name in asked.sets:
-        train, val = (read_dataset(asked.root, name, split) for split in ("train", "val"))
-        rows.append(evaluate(segmenter, train, val, asked.examples, asked.draws))
+    for name in options.sets:
+        train, val = (read_dataset(options.root, name, split) for split in ("train", "val"))
+        rows.append(evaluate(segmenter, train, val, options.examples, options.draws))
         print(rows[-1], flush=True)
     print("\n".join(table(rows)))

@@ -1,4 +1,4 @@
-"""The two ways of the kernel, to be measured in one run."""
+"""Disable the C kernel, to compare it with numpy in one process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from lexiseg_model.kernel import library
 
 
 @contextmanager
-def numpy_alone() -> Iterator[None]:
-    """Meanwhile there is no kernel."""
-    kept, library.LIBRARY = library.LIBRARY, None
+def kernel_disabled() -> Iterator[None]:
+    """Use the numpy implementations inside the block."""
+    loaded, library.LIBRARY = library.LIBRARY, None
     try:
         yield
     finally:
-        library.LIBRARY = kept
+        library.LIBRARY = loaded

@@ -1,5 +1,4 @@
-"""Run-length encoding: one pass over the label map, against pycocotools class by class. Polygons: of runs, compiled,
-against pixels by numpy."""
+"""Mask encoding: RLE in one pass against pycocotools class by class; polygons by the kernel against numpy."""
 
 from __future__ import annotations
 
@@ -9,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from benchmarks.clock import cost, print_table
 from benchmarks.finish import SIZE, smooth_scores
-from benchmarks.kernel import numpy_alone
+from benchmarks.kernel import kernel_disabled
+from benchmarks.timing import cost, print_table
 from lexiseg_model.masks.polygons import rings_of
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
@@ -20,31 +19,31 @@ CLASSES = (10, 50, 150)
 
 
 def class_by_class(labels: NDArray[np.unsignedinteger], n_classes: int) -> list[bytes]:
-    """The usual way: a boolean mask for each class, in column order, through pycocotools."""
+    """The usual way: one boolean mask per class, column-major, through pycocotools."""
     return [coco.encode(np.asfortranarray((labels == index).astype(np.uint8)))["counts"] for index in range(n_classes)]
 
 
 def run() -> None:
-    """CPU milliseconds."""
+    """Print CPU milliseconds of RLE and polygons."""
     rows = []
     for n_classes in CLASSES:
         labels = winners(smooth_scores(n_classes), SIZE).labels
-        ours = cost(partial(encode_label_map, labels, n_classes)).cpu
-        theirs = cost(partial(class_by_class, labels, n_classes)).cpu
-        rows.append([str(n_classes), f"{1e3 * ours:.1f}", f"{1e3 * theirs:.1f}", f"{theirs / ours:.1f}x"])
+        one_pass = cost(partial(encode_label_map, labels, n_classes)).cpu
+        per_class = cost(partial(class_by_class, labels, n_classes)).cpu
+        rows.append([str(n_classes), f"{1e3 * one_pass:.1f}", f"{1e3 * per_class:.1f}", f"{per_class / one_pass:.1f}x"])
     head = ["classes", "one pass, ms", "pycocotools per class, ms", "gain"]
     print_table(f"RLE of a {SIZE[1]} x {SIZE[0]} label map, CPU time", head, rows)
-    outlines()
+    polygons()
 
 
-def outlines() -> None:
+def polygons() -> None:
     """CPU milliseconds for the largest of ten masks, every corner kept."""
     rows = []
     for size in ((480, 640), SIZE, (3000, 4000)):
         rles = encode_label_map(winners(smooth_scores(10), size).labels, 10)
         largest = max(rles, key=lambda rle: rle.area)
         compiled = cost(partial(rings_of, largest)).cpu
-        with numpy_alone():
+        with kernel_disabled():
             plain = cost(partial(rings_of, largest)).cpu
         corners = [
             sum(len(flat) // 2 for ring in rings_of(largest, tolerance) for flat in (ring.exterior, *ring.holes))

@@ -1,4 +1,4 @@
-"""How much memory a process took: for parts that run in a process of their own."""
+"""Peak memory of this process."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pathlib import Path
 
 
 def max_resident() -> float:
-    """Megabytes that this process held at most. Not `ru_maxrss`: a child begins with its parent's."""
+    """Peak resident memory in MiB. Not `ru_maxrss`, which a child inherits from its parent."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024

@@ -1,8 +1,8 @@
-"""The page in Chromium, of a service and of a site: `python -m benchmarks page [FOLDER]`.
+"""The playground in Chromium: `python -m benchmarks page [FOLDER]`, FOLDER a site of `lexiseg site`.
 
-A first visit on a slow line; from a click to its painted mask. Of a site of `lexiseg site`, too: bytes of a first
-visit; the first mask of a picture of 640 x 480 once the graphs are loaded, on one thread of WebAssembly; another word
-and a preview on the same picture; and how memory grows from 20 pictures to 200.
+Load time on a slow connection, and latency from a click to its painted mask. For a site also: bytes of the first visit;
+time to the first mask of a 640 x 480 image with warm graphs on one WebAssembly thread, for another word and for a
+preview; and memory growth from 20 to 200 images.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from tempfile import TemporaryDirectory
 import psutil
 from playwright.sync_api import Browser, Page, Response, sync_playwright
 
-from benchmarks.clock import print_table
+from benchmarks.timing import print_table
 from tests import chromium, pictures
 from tests.http_server import serving_files
 from tests.integration.server import Server
 
-PATIENCE = 120_000.0  # milliseconds
-LINE = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
+TIMEOUT_MS = 120_000.0
+SLOW_NETWORK = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
 SIZES = {"640 x 480": (640, 480), "12 megapixels": (4000, 3000)}
 CLICKS = 7
 # Milliseconds from the next click to the frame that shows its mask.
@@ -34,8 +34,8 @@ WATCH = """() => {
         .observe(canvas, { attributeFilter: ["data-painted"] });
 }"""
 LOADED = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
-WARM, PICTURES = 20, 200
-# Every picture is another one: noise over a gradient.
+WARM_UP_IMAGES, IMAGES = 20, 200
+# Each seed gives another image of random rectangles.
 PREPARE = """async () => {
     window.engine = await import(new URL("playground/engine/browser.js", location.href).href);
     window.drawn = async (seed) => {
@@ -73,7 +73,7 @@ MANY = """async ([from, to]) => {
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure the page of a service, and that of a site in a folder."""
+    """Measure the page of a service, and of the sites in the given folders."""
     with sync_playwright() as playwright, chromium.started(playwright) as browser:
         with TemporaryDirectory() as folder, Server(Path(folder) / "log.jsonl") as server:
             print_table(
@@ -81,32 +81,32 @@ def main(arguments: Sequence[str]) -> None:
             )
         for folder in arguments:
             with serving_files(Path(folder)) as url:
-                rows = [*first_load(browser, url, to="html"), *clicks(browser, url), *of_engine(browser, url)]
+                rows = [*first_load(browser, url, to="html"), *clicks(browser, url), *engine_rows(browser, url)]
                 print_table("Site", ["", "figure"], rows)
 
 
 def first_load(browser: Browser, url: str, to: str = "body[data-ready]") -> list[list[str]]:
-    """A first visit on a line of 400 ms and 50 kB/s, until the page takes pictures and until `to` is there."""
+    """A first visit at 400 ms latency and 50 kB/s: until the page accepts images, and until `to` exists."""
     page = browser.new_page()
-    page.set_default_timeout(PATIENCE)
-    line = page.context.new_cdp_session(page)
-    line.send("Network.enable")
-    line.send("Network.emulateNetworkConditions", LINE)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    page.set_default_timeout(TIMEOUT_MS)
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.send("Network.emulateNetworkConditions", SLOW_NETWORK)
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
     page.goto(url, wait_until="domcontentloaded")
-    count = len(asked)
+    count = len(requests)
     page.locator(to).wait_for()
     ready, usable = page.evaluate("performance.now()"), page.evaluate(LOADED)
     page.context.close()
-    rows = [["first visit: requests", str(count)], ["until it takes pictures", f"{usable / 1e3:.2f} s"]]
+    rows = [["first visit: requests", str(count)], ["until it accepts images", f"{usable / 1e3:.2f} s"]]
     return rows if to == "html" else [*rows, ["until its menus are filled", f"{ready / 1e3:.2f} s"]]
 
 
 def clicks(browser: Browser, url: str) -> list[list[str]]:
-    """From a click on a picture that was clicked on before to its painted mask."""
+    """Latency from a click to its painted mask, after a first click on the same image."""
     page = browser.new_page(viewport={"width": 1400, "height": 820})
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(TIMEOUT_MS)
     page.goto(url)
     page.locator("body[data-ready]").wait_for()
     page.evaluate(WATCH)
@@ -116,10 +116,10 @@ def clicks(browser: Browser, url: str) -> list[list[str]]:
 
 
 def click_times(page: Page, size: tuple[int, int]) -> list[float]:
-    """Milliseconds of clicks after the first, each alone on another place."""
+    """Milliseconds of single clicks at different points, without the first."""
     content = pictures.encoded(pictures.photograph("china").resize(size), "JPEG")
     page.set_input_files("#file", {"name": "china.jpg", "mimeType": "image/jpeg", "buffer": content})
-    page.get_by_text("Type a word, click").wait_for()  # the picture is there
+    page.get_by_text("Type a word, click").wait_for()  # the image is loaded
     box = page.locator("#canvas").bounding_box()
     assert box is not None
     page.evaluate("painted.length = 0")
@@ -132,35 +132,35 @@ def click_times(page: Page, size: tuple[int, int]) -> list[float]:
     return times[1:]
 
 
-def of_engine(browser: Browser, url: str) -> list[list[str]]:
-    """What the engine in the browser takes."""
+def engine_rows(browser: Browser, url: str) -> list[list[str]]:
+    """Latency, download size and memory growth of the browser engine."""
     received: list[int] = []
     page = browser.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.context.on("response", lambda answer: received.append(bytes_of(answer)))
+    page.set_default_timeout(TIMEOUT_MS)
+    page.context.on("response", lambda response: received.append(network_bytes(response)))
     page.goto(url)
     page.locator("body[data-ready]").wait_for()
     first_visit = sum(received)
     page.evaluate(PREPARE)
     times: dict[str, list[float]] = page.evaluate(MEASURE)
-    page.evaluate(MANY, [6, WARM])
-    before = held()
-    page.evaluate(MANY, [WARM, PICTURES])
-    grown = held() - before
+    page.evaluate(MANY, [6, WARM_UP_IMAGES])
+    before = renderer_bytes()
+    page.evaluate(MANY, [WARM_UP_IMAGES, IMAGES])
+    growth = renderer_bytes() - before
     page.context.close()
     return [
-        *([name, f"{median(some):.0f} ms"] for name, some in times.items()),
+        *([name, f"{median(milliseconds):.0f} ms"] for name, milliseconds in times.items()),
         ["bytes of the first visit", f"{first_visit / 1e6:.1f} MB"],
-        [f"memory grown from {WARM} to {PICTURES} pictures", f"{grown / 1e6:.0f} MB"],
+        [f"memory growth from {WARM_UP_IMAGES} to {IMAGES} images", f"{growth / 1e6:.0f} MB"],
     ]
 
 
-def bytes_of(answer: Response) -> int:
-    """Of an answer that came over the network, not from the service worker."""
-    return 0 if answer.from_service_worker else int(answer.headers.get("content-length", 0))
+def network_bytes(response: Response) -> int:
+    """Bytes that a response took over the network; 0 if the service worker answered."""
+    return 0 if response.from_service_worker else int(response.headers.get("content-length", 0))
 
 
-def held() -> int:
-    """Bytes of the pages of the browsers that this process has started."""
+def renderer_bytes() -> int:
+    """Resident bytes of the renderer processes of the browsers that this process started."""
     children = psutil.Process().children(recursive=True)
     return sum(child.memory_info().rss for child in children if "--type=renderer" in child.cmdline())

@@ -1,4 +1,4 @@
-"""Clicks: the first on an image against those that follow, here and over REST; many a request; proposals, panoptic."""
+"""Prompts: the first click on an image against later ones, in process and over REST; many prompts; large images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from benchmarks.calls.servers import LEXISEG, cpu_seconds, serving
-from benchmarks.clock import cost, print_table
+from benchmarks.calls.servers import LEXISEG, cpu_seconds, running_server
 from benchmarks.serving import CLASSES, photograph
+from benchmarks.timing import cost, print_table
 from lexiseg_model import catalogue
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter
@@ -31,10 +31,10 @@ MODEL = "tiny"
 WIDTH, HEIGHT = 640, 480  # of the photograph
 WHAT = f"{WIDTH} x {HEIGHT} JPEG"
 ROUNDS = 15
-PASSES = 3  # of proposals alone
-TARGET = 0.1  # of the first call, that a later click may cost
-CROWDS = (1, 16, 256)  # prompts of a request
-SIZES = ((WIDTH, HEIGHT), (4000, 3000), (7300, 5475))  # up to the most pixels that are taken
+PASSES = 3  # repetitions of proposals
+TARGET = 0.1  # maximum cost of a later click, relative to the first call
+PROMPT_COUNTS = (1, 16, 256)  # per request
+SIZES = ((WIDTH, HEIGHT), (4000, 3000), (7300, 5475))  # up to the pixel limit
 FORMS: tuple[tuple[int, MaskFormat], ...] = ((16, "none"), (16, "rle"), (16, "polygon"), (256, "none"), (256, "rle"))
 FIRST, LATER = Point(320, 240), (Point(200, 300), Point(450, 120))
 WORDS = tuple(ClassEntry(name) for name in CLASSES)
@@ -42,8 +42,8 @@ WORDS = tuple(ClassEntry(name) for name in CLASSES)
 Ask = Callable[[bytes], object]
 
 
-class Asking:
-    """Questions to an engine in this process, answered one after the other."""
+class EngineClient:
+    """Sends requests to an engine in this process, one at a time."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -60,24 +60,24 @@ class Asking:
         return self._engine.submit(request).result()
 
 
-class RestAsking:
-    """Clicks over REST: an image is sent once and named afterwards."""
+class RestClicks:
+    """Sends clicks over REST: uploads an image once, then refers to its id."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
         self._ids: dict[bytes, str] = {}
 
     def first(self, image: bytes) -> None:
-        """Sends the image with a click."""
+        """Send the image with a click."""
         data = {"request": json.dumps({"prompts": _as_json(FIRST)})}
         response = self._client.post("/segment", files={"image": image}, data=data).raise_for_status()
         self._ids[image] = response.json()["image_id"]
 
     def later(self, image: bytes) -> None:
-        """Clicks again on an image that was sent."""
+        """Click again on an image sent before."""
         question = {"image": {"id": self._ids[image]}, "prompts": _as_json(LATER[0])}
         response = self._client.post("/segment", json=question).raise_for_status()
-        assert response.json()["cache"]["features"], "the image was not kept"
+        assert response.json()["cache"]["features"], "the image's features were not cached"
 
 
 def _as_json(point: Point) -> list[dict[str, object]]:
@@ -85,162 +85,167 @@ def _as_json(point: Point) -> list[dict[str, object]]:
 
 
 def new_images() -> Iterator[bytes]:
-    """A few bytes behind the end of a JPEG: another image to every cache, the same work to decode."""
+    """JPEGs that differ only in bytes after their end: new to every cache, equal work to decode."""
     image = photograph()
     for serial in count():
         yield image + serial.to_bytes(8, "little")
 
 
 def grid(n_points: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> tuple[Prompt, ...]:
-    """So many clicks, spread over a picture of (width, height)."""
+    """`n_points` clicks on a regular grid over an image of (width, height)."""
     width, height = size
     columns = max(1, round((n_points * width / height) ** 0.5))
     rows = -(-n_points // columns)
-    places = [(x + 0.5, y + 0.5) for y in range(rows) for x in range(columns)]
-    return tuple(Prompt((Point(x / columns * width, y / rows * height),)) for x, y in places[:n_points])
+    centres = [(x + 0.5, y + 0.5) for y in range(rows) for x in range(columns)]
+    return tuple(Prompt((Point(x / columns * width, y / rows * height),)) for x, y in centres[:n_points])
 
 
-class Spent(NamedTuple):
-    """Milliseconds of one call: on the wall clock, and of CPU."""
+class Elapsed(NamedTuple):
+    """Milliseconds of one call: wall clock and CPU."""
 
     wall: float
     cpu: float
 
 
-def spent(work: Callable[[], object], cpu_clock: Callable[[], float]) -> Spent:
-    """Of one run; `cpu_clock` tells the CPU seconds of whoever works."""
+def timed(work: Callable[[], object], cpu_clock: Callable[[], float]) -> Elapsed:
+    """Time one call; `cpu_clock` returns the CPU seconds of the process that does the work."""
     wall, cpu = time.perf_counter(), cpu_clock()
     work()
-    return Spent(1e3 * (time.perf_counter() - wall), 1e3 * (cpu_clock() - cpu))
+    return Elapsed(1e3 * (time.perf_counter() - wall), 1e3 * (cpu_clock() - cpu))
 
 
 def first_and_later(
     images: Iterator[bytes], first: Ask, later: Ask, cpu_clock: Callable[[], float] = time.process_time
-) -> list[tuple[Spent, Spent]]:
-    """A call about a new image and one that follows, for each round."""
+) -> list[tuple[Elapsed, Elapsed]]:
+    """Times of a call on a new image and of a later call on it, for each round."""
     pairs = []
     for _, image in zip(range(ROUNDS + 1), images, strict=False):
-        pairs.append((spent(partial(first, image), cpu_clock), spent(partial(later, image), cpu_clock)))
+        pairs.append((timed(partial(first, image), cpu_clock), timed(partial(later, image), cpu_clock)))
     return pairs[1:]  # the first round warms up
 
 
-def shown(calls: Sequence[Spent]) -> str:
-    """The median on the wall clock, and the mean of CPU.
-
-    The CPU time of another process is told in steps of 10 ms: only over many calls it means something.
-    """
+def summarised(calls: Sequence[Elapsed]) -> str:
+    """Median wall time, and mean CPU time: another process's CPU clock has a resolution of 10 ms."""
     return f"{median(call.wall for call in calls):.1f} ({fmean(call.cpu for call in calls):.1f})"
 
 
-def compared(pairs: list[tuple[Spent, Spent]]) -> list[str]:
-    """First calls, later ones, their ratio, and whether it reaches the target."""
+def compared(pairs: list[tuple[Elapsed, Elapsed]]) -> list[str]:
+    """Table cells: first calls, later calls, their ratio, and whether it meets the target."""
     firsts, laters = zip(*pairs, strict=True)
     ratio = median(later.wall / first.wall for first, later in pairs)
-    of_cpu = fmean(later.cpu for later in laters) / fmean(first.cpu for first in firsts)
-    return [shown(firsts), shown(laters), f"{ratio:.3f} ({of_cpu:.3f})", "yes" if ratio <= TARGET else "no"]
+    cpu_ratio = fmean(later.cpu for later in laters) / fmean(first.cpu for first in firsts)
+    cells = [summarised(firsts), summarised(laters), f"{ratio:.3f} ({cpu_ratio:.3f})"]
+    return [*cells, "yes" if ratio <= TARGET else "no"]
 
 
-def clicks(images: Iterator[bytes], ask: Asking) -> None:
-    """The first call about an image against clicks that follow."""
-    places = cycle(Prompt((point,)) for point in LATER)
+def clicks(images: Iterator[bytes], ask: EngineClient) -> None:
+    """Compare the first call on an image with later clicks, in process and over REST."""
+    later_clicks = cycle(Prompt((point,)) for point in LATER)
     click = (Prompt((FIRST,)),)
 
     def later(image: bytes) -> object:
-        return ask(image, "prompt", (next(places),))
+        return ask(image, "prompt", (next(later_clicks),))
 
     def later_with_words(image: bytes) -> object:
-        return ask(image, "prompt", (next(places),), WORDS)
+        return ask(image, "prompt", (next(later_clicks),), WORDS)
 
-    kinds: list[tuple[str, Ask, Ask]] = [
+    cases: list[tuple[str, Ask, Ask]] = [
         ("a click", lambda image: ask(image, "prompt", click), later),
         (f"a click, {len(WORDS)} classes", lambda image: ask(image, "prompt", click, WORDS), later_with_words),
         (f"panoptic, {len(WORDS)} classes", lambda image: ask(image, "panoptic", (), WORDS), later),
     ]
     rows = [
-        ["engine alone", name, *compared(first_and_later(images, first, follows))] for name, first, follows in kinds
+        ["engine alone", name, *compared(first_and_later(images, first, follows))] for name, first, follows in cases
     ]
-    with serving(LEXISEG) as (url, process), httpx.Client(base_url=url, timeout=120) as client:
-        over = RestAsking(client)
-        pairs = first_and_later(images, over.first, over.later, partial(cpu_seconds, process))
+    with running_server(LEXISEG) as (url, process), httpx.Client(base_url=url, timeout=120) as client:
+        rest = RestClicks(client)
+        pairs = first_and_later(images, rest.first, rest.later, partial(cpu_seconds, process))
         rows.append(["REST", "a click", *compared(pairs)])
-    head = ["way", "first call", "first, ms (CPU)", "a later click, ms (CPU)", "ratio (CPU)", f"at most {TARGET:g}"]
-    print_table(f"A click on an image already seen, {WHAT}", head, rows)
+    head = [
+        "interface",
+        "first call",
+        "first, ms (CPU)",
+        "a later click, ms (CPU)",
+        "ratio (CPU)",
+        f"at most {TARGET:g}",
+    ]
+    print_table(f"A later click on an image, {WHAT}", head, rows)
 
 
-def crowds(ask: Asking) -> None:
-    """Many clicks in one request about a known image: all their masks, as run lengths."""
+def many_prompts(ask: EngineClient) -> None:
+    """Time requests with many prompts on an image whose features are cached."""
     image = photograph()
     rows = []
-    for n_prompts in CROWDS:
+    for n_prompts in PROMPT_COUNTS:
         for classes in ((), WORDS):
             work = partial(ask, image, "prompt", grid(n_prompts), classes)
-            spent = cost(work, runs=3)
+            elapsed = cost(work, runs=3)
             rows.append(
                 [
                     str(n_prompts),
                     str(len(classes) or "-"),
                     str(len(work().segments)),
-                    f"{1e3 * spent.wall:.1f}",
-                    f"{1e3 * spent.wall / n_prompts:.2f}",
-                    f"{1e3 * spent.cpu:.1f}",
+                    f"{1e3 * elapsed.wall:.1f}",
+                    f"{1e3 * elapsed.wall / n_prompts:.2f}",
+                    f"{1e3 * elapsed.cpu:.1f}",
                 ]
             )
     head = ["prompts", "classes", "masks", "ms", "ms a prompt", "CPU ms"]
-    print_table(f"Prompts of one request about a known image, {WHAT}, engine alone", head, rows)
+    print_table(f"Prompts per request on a cached image, {WHAT}, engine alone", head, rows)
 
 
-def large(ask: Asking) -> None:
-    """What the masks of known images cost as the images grow."""
+def large_images(ask: EngineClient) -> None:
+    """Time prompts on cached images of growing size."""
     rows = []
     for size in SIZES:
         buffer = io.BytesIO()
         Image.open(io.BytesIO(photograph())).resize(size).save(buffer, "JPEG")
         for n_prompts, form in FORMS:
             work = partial(ask, buffer.getvalue(), "prompt", grid(n_prompts, size), (), form)
-            n_masks = len(work().segments)  # and the image is known
-            spent = cost(work, runs=1)
-            shown = [f"{spent.wall:.2f}", f"{spent.cpu:.2f}", f"{1e3 * spent.cpu / n_masks:.2f}"]
-            rows.append([f"{size[0]} x {size[1]}", str(n_prompts), form, str(n_masks), *shown])
+            n_masks = len(work().segments)  # also fills the feature cache
+            elapsed = cost(work, runs=1)
+            cells = [f"{elapsed.wall:.2f}", f"{elapsed.cpu:.2f}", f"{1e3 * elapsed.cpu / n_masks:.2f}"]
+            rows.append([f"{size[0]} x {size[1]}", str(n_prompts), form, str(n_masks), *cells])
     head = ["image", "prompts", "mask", "masks", "s", "CPU s", "CPU ms a mask"]
-    print_table("Prompts of one request about a known image that grows, engine alone", head, rows)
+    print_table("Prompts per request on cached images by size, engine alone", head, rows)
 
 
 def features_of(segmenter: Segmenter) -> Features:
-    """Of the photograph, with nothing derived from them yet."""
+    """Fresh features of the photograph, without cached proposals."""
     plan = segmenter.plan(np.asarray(Image.open(io.BytesIO(photograph()))))
     return segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
 
 
-def proposals(images: Iterator[bytes], segmenter: Segmenter, ask: Asking) -> None:
-    """Proposals and the tasks that may be made of them, about a new image and about a known one."""
+def proposals(images: Iterator[bytes], segmenter: Segmenter, ask: EngineClient) -> None:
+    """Time proposals and each task, on a new image and on a cached one."""
     fresh = [features_of(segmenter) for _ in range(PASSES)]
-    times = [spent(partial(segmenter.propose, features), time.process_time) for features in fresh]
+    times = [timed(partial(segmenter.propose, features), time.process_time) for features in fresh]
     n_masks = len(segmenter.propose(fresh[0]).quality)
-    rows = [[f"proposals alone ({n_masks} masks), without the image pass", shown(times), "-"]]
+    rows = [[f"proposals alone ({n_masks} masks), without the image pass", summarised(times), "-"]]
     tasks: tuple[Task, ...] = ("semantic", "instance", "panoptic")
     for task in tasks:
         work = partial(ask, task=task, classes=WORDS)
         rows.append(
-            [f"{task}, {len(WORDS)} classes", *map(shown, zip(*first_and_later(images, work, work), strict=True))]
+            [f"{task}, {len(WORDS)} classes", *map(summarised, zip(*first_and_later(images, work, work), strict=True))]
         )
-    print_table(f"Tasks, {WHAT}, engine alone", ["what", "new image, ms (CPU)", "known image, ms (CPU)"], rows)
+    print_table(f"Tasks, {WHAT}, engine alone", ["task", "new image, ms (CPU)", "cached image, ms (CPU)"], rows)
 
 
 def run() -> None:
-    """Four tables, of the bundled model or one of its name in LEXISEG_MODELS_DIR."""
+    """Print four tables for `tiny`, bundled or from LEXISEG_MODELS_DIR."""
     settings = Settings()
     segmenter = catalogue.load(MODEL, models_dir=settings.models_dir)
     if missing := {"prompt", "panoptic"} - set(segmenter.card.tasks):
-        print(f"\nprompts are left out: {MODEL} cannot do {' and '.join(sorted(missing))}")
+        print(f"\nprompts are skipped: {MODEL} has no {' and '.join(sorted(missing))}")
         return
     engine = Engine(segmenter, settings, Metrics())
     try:
         engine.warm_up()
-        ask = Asking(engine)
+        ask = EngineClient(engine)
         images = new_images()
         clicks(images, ask)
-        crowds(ask)
-        large(ask)
+        many_prompts(ask)
+        large_images(ask)
         proposals(images, segmenter, ask)
     finally:
         engine.close(0)

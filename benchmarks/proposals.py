@@ -1,9 +1,8 @@
-"""Proposals of `tiny` on twenty validation photographs: what they cost, and how good they are.
+"""Proposals of `tiny` on twenty validation photographs: CPU time, IoU and coverage.
 
-Four photographs of each data set of `../shared/data`, evenly chosen. Proposals alone, of known images, on one thread,
-each photograph in turn. An object is a connected region of one class of at least half a percent of the picture; its IoU
-is that with the best proposal. Both that and the share of the picture that proposals cover
-are taken at the masks' cells.
+Uses four photographs of each data set in `../shared/data`, evenly spaced. CPU time is for `propose` on cached features,
+on one thread. An object is a connected region of one class of at least 0.5 % of the image; its IoU is that of its best
+proposal. IoU and coverage are computed on the masks' grid.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.clock import print_table
+from benchmarks.timing import print_table
 from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, Sample, read_dataset
 from lexiseg_model.data.scenes import components
@@ -27,9 +26,9 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt
 
 DATA, NAMES, EACH = Path("../shared/data"), ("voc", "coco", "street", "camvid", "fashion"), 4
-SMALLEST = 0.005  # of the picture, that an object must have
+MIN_AREA = 0.005  # of an object, share of the image
 ROUNDS = 5
-BUSIEST = 6
+SLOWEST = 6  # photographs whose range of times is reported
 CLICK = Prompt((Point(100, 100),))
 
 Mask = NDArray[np.bool_]
@@ -37,7 +36,7 @@ Number = TypeVar("Number", bound=np.generic)
 
 
 class Photograph(NamedTuple):
-    """Features of one, and its truth: `ids` [H, W], 0 for no object, and the pixels that count."""
+    """A photograph's features and ground truth: object ids [H, W], 0 = none; labelled pixels `known` [H, W]."""
 
     features: Features
     ids: NDArray[np.int32]
@@ -46,7 +45,7 @@ class Photograph(NamedTuple):
 
 
 def photographs(segmenter: Segmenter, root: Path = DATA) -> list[Photograph]:
-    """EACH of every data set."""
+    """EACH photographs of every data set."""
     chosen = []
     for name in NAMES:
         data = read_dataset(root, name, "val")
@@ -58,69 +57,69 @@ def photographs(segmenter: Segmenter, root: Path = DATA) -> list[Photograph]:
 
 def _photograph(segmenter: Segmenter, sample: Sample, classes: list[int]) -> Photograph:
     plan, labels = segmenter.plan(sample.read_image()), sample.read_mask()
-    objects = components(labels, classes, SMALLEST * labels.size)
+    objects = components(labels, classes, MIN_AREA * labels.size)
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
     return Photograph(features, objects.ids, labels != IGNORE, len(objects.labels))
 
 
 def at_cells(picture: NDArray[Number], cells: tuple[int, int]) -> NDArray[Number]:
-    """What lies under the middle of each of h x w cells."""
+    """Sample a picture [H, W] at the centres of h x w cells."""
     (height, width), (rows, columns) = picture.shape, cells
-    down = ((np.arange(rows) + 0.5) * height / rows).astype(int)
-    across = ((np.arange(columns) + 0.5) * width / columns).astype(int)
-    under: NDArray[Number] = picture[down[:, None], across]
-    return under
+    y = ((np.arange(rows) + 0.5) * height / rows).astype(int)
+    x = ((np.arange(columns) + 0.5) * width / columns).astype(int)
+    samples: NDArray[Number] = picture[y[:, None], x]
+    return samples
 
 
 def quality(masks: Mask, photograph: Photograph) -> tuple[list[float], float]:
-    """The IoU of each object with the best of masks [N, h, w], and the share of the picture that they cover."""
+    """Each object's best IoU with masks [N, h, w], and the share of labelled pixels that the masks cover."""
     cells = masks.shape[1], masks.shape[2]
     known = at_cells(photograph.known, cells)
     of_object = at_cells(photograph.ids, cells)[known] == np.arange(1, photograph.n_objects + 1)[:, None]
     inside = masks[:, known]
     if not len(masks):
         return [0.0] * photograph.n_objects, 0.0
-    shared = of_object.astype(np.float32) @ inside.T.astype(np.float32)  # [objects, N]
-    either = of_object.sum(1)[:, None] + inside.sum(1) - shared
-    return (shared / np.maximum(either, 1)).max(1).tolist(), float(inside.any(0).mean())
+    intersection = of_object.astype(np.float32) @ inside.T.astype(np.float32)  # [objects, N]
+    union = of_object.sum(1)[:, None] + inside.sum(1) - intersection
+    return (intersection / np.maximum(union, 1)).max(1).tolist(), float(inside.any(0).mean())
 
 
-def spent(segmenter: Segmenter, features: Features) -> float:
-    """CPU milliseconds of proposals of an image that was clicked on before."""
-    known = replace(features, derived=Derived())
-    segmenter.prompt(known, [CLICK])
-    began = time.process_time()
-    segmenter.propose(known)
-    return 1e3 * (time.process_time() - began)
+def cpu_ms(segmenter: Segmenter, features: Features) -> float:
+    """CPU milliseconds of proposals, after a click has filled the prompt's caches."""
+    fresh = replace(features, derived=Derived())
+    segmenter.prompt(fresh, [CLICK])
+    start = time.process_time()
+    segmenter.propose(fresh)
+    return 1e3 * (time.process_time() - start)
 
 
 def run() -> None:
-    """Of each photograph the median of its rounds; what they find."""
+    """Print CPU time (median of ROUNDS per photograph), IoU and coverage."""
     torch.set_num_threads(1)
     if not DATA.is_dir():
-        print(f"No photographs at {DATA}: nothing is proposed.")
+        print(f"No photographs at {DATA}: proposals are skipped.")
         return
     segmenter = catalogue.load("tiny", device="cpu")
-    chosen = photographs(segmenter)
+    sample = photographs(segmenter)
     ious: list[float] = []
-    covered, counts = [], []
-    for photograph in chosen:
+    coverage, counts = [], []
+    for photograph in sample:
         masks = segmenter.propose(photograph.features).masks
-        of_objects, share = quality((masks > 0).numpy(), photograph)
-        ious += of_objects
-        covered.append(share)
+        best_ious, covered = quality((masks > 0).numpy(), photograph)
+        ious += best_ious
+        coverage.append(covered)
         counts.append(len(masks))
-    rounds = [[spent(segmenter, one.features) for one in chosen] for _ in range(ROUNDS)]
-    each = sorted(median(times) for times in zip(*rounds, strict=True))
-    busiest = each[-BUSIEST:]
+    rounds = [[cpu_ms(segmenter, photograph.features) for photograph in sample] for _ in range(ROUNDS)]
+    medians = sorted(median(times) for times in zip(*rounds, strict=True))
+    slowest = medians[-SLOWEST:]
     table = {
-        "CPU ms, mean": f"{fmean(each):.0f}",
-        "median": f"{median(each):.0f}",
-        f"the {BUSIEST} busiest": f"{busiest[0]:.0f} to {busiest[-1]:.0f}",
+        "CPU ms, mean": f"{fmean(medians):.0f}",
+        "median": f"{median(medians):.0f}",
+        f"the {SLOWEST} slowest": f"{slowest[0]:.0f} to {slowest[-1]:.0f}",
         "masks": f"{fmean(counts):.1f}",
         "objects": str(len(ious)),
-        "IoU with the best, %": f"{100 * fmean(ious):.2f}",
-        "covered, %": f"{100 * fmean(covered):.2f}",
+        "best IoU per object, %": f"{100 * fmean(ious):.2f}",
+        "covered, %": f"{100 * fmean(coverage):.2f}",
     }
-    title = f"Proposals of tiny, {len(chosen)} validation photographs, one thread"
+    title = f"Proposals of tiny, {len(sample)} validation photographs, one thread"
     print_table(title, list(table), [list(table.values())])

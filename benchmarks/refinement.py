@@ -1,7 +1,6 @@
-"""PAMR compiled, against shifted views, band by band, and these against the plain formulation that unfolds every
-neighbourhood.
+"""PAMR refinement: the kernel against numpy's shifted views, and these against unfolded neighbourhoods.
 
-Time on one thread, and the largest resident memory of a process that does nothing else.
+Measures CPU time on one thread, and peak resident memory in a process of its own.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.clock import cost, print_table
-from benchmarks.kernel import numpy_alone
+from benchmarks.kernel import kernel_disabled
 from benchmarks.memory import max_resident
+from benchmarks.timing import cost, print_table
 from lexiseg_model.masks.pamr import NEIGHBOURS, PamrSettings, affinity, refine
 
 SIDE = 448
 CLASSES = (5, 20, 150)
-UNFOLDED = (5, 20)  # with 150 it holds eleven gigabytes
+UNFOLDED = (5, 20)  # 150 classes would need 11 GB
 SETTINGS = PamrSettings()
-TURNS = {(144, 192): {1: 15, 5: 15, 20: 9, 48: 9}, (SIDE, SIDE): {5: 9, 20: 9, 150: 5}}  # guides, maps: turns
+ROUNDS = {(144, 192): {1: 15, 5: 15, 20: 9, 48: 9}, (SIDE, SIDE): {5: 9, 20: 9, 150: 5}}  # guide size -> maps -> rounds
 
 
 def plain(maps: Tensor, image: Tensor) -> Tensor:
-    """Every map copied once for each neighbour, ten times over."""
+    """PAMR that copies every map once per neighbour in each iteration."""
     weights = affinity(image, SETTINGS.dilations)
     for _ in range(SETTINGS.iterations):
         maps = (_unfold(maps) * weights[:, None]).sum(0)
@@ -47,7 +46,7 @@ def _unfold(maps: Tensor) -> Tensor:
 
 
 def pictures(n_classes: int, size: tuple[int, int] = (SIDE, SIDE)) -> tuple[Tensor, Tensor]:
-    """Maps [K, H, W] and an image [3, H, W], the same each time."""
+    """Random maps [K, H, W] and an image [3, H, W], from a fixed seed."""
     random = torch.Generator().manual_seed(0)
     image = F.interpolate(torch.randn(1, 3, 40, 40, generator=random), size=size, mode="bicubic")[0]
     return torch.rand(n_classes, *size, generator=random), image
@@ -57,71 +56,71 @@ def _memory(unfolded: bool, n_classes: int) -> tuple[float, float]:
     torch.set_num_threads(1)
     maps, image = pictures(n_classes)
     before = max_resident()
-    with numpy_alone():
+    with kernel_disabled():
         (plain if unfolded else refine)(maps, image)
     return before, max_resident()
 
 
 def memory(unfolded: bool, n_classes: int) -> tuple[float, float]:
-    """Megabytes of a process of its own: with its inputs, and at most."""
+    """MiB of a fresh process: with its inputs, and at peak."""
     with multiprocessing.get_context("spawn").Pool(1) as fresh:
         return fresh.apply(_memory, (unfolded, n_classes))
 
 
-def _spent(maps: Tensor, image: Tensor) -> tuple[float, Tensor]:
-    """CPU milliseconds of a turn, and the refined maps."""
-    began = time.process_time()
+def _timed_refine(maps: Tensor, image: Tensor) -> tuple[float, Tensor]:
+    """CPU milliseconds of a refinement, and the refined maps."""
+    start = time.process_time()
     refined = refine(maps, image)
-    return 1e3 * (time.process_time() - began), refined
+    return 1e3 * (time.process_time() - start), refined
 
 
 def compiled() -> None:
-    """The kernel and shifted views in turns: medians, and the least and the most gain of a turn."""
+    """Compare the kernel with shifted views, alternately: medians, and the range of the gain over rounds."""
     rows = []
-    for size, crowds in TURNS.items():
-        for n_maps, turns in crowds.items():
+    for size, rounds_by_maps in ROUNDS.items():
+        for n_maps, rounds in rounds_by_maps.items():
             maps, image = pictures(n_maps, size)
-            ours, theirs, apart = [], [], 0.0
-            for _ in range(turns + 1):
-                spent, refined = _spent(maps, image)
-                ours.append(spent)
-                with numpy_alone():
-                    spent, expected = _spent(maps, image)
-                theirs.append(spent)
-                apart = max(apart, float((refined - expected).abs().max()))
-            ours, theirs = ours[1:], theirs[1:]  # the first turn warms up
-            gains = [their / our for our, their in zip(ours, theirs, strict=True)]
-            times = [f"{median(ours):.1f}", f"{median(theirs):.0f}"]
+            kernel_times, view_times, max_difference = [], [], 0.0
+            for _ in range(rounds + 1):
+                elapsed, refined = _timed_refine(maps, image)
+                kernel_times.append(elapsed)
+                with kernel_disabled():
+                    elapsed, expected = _timed_refine(maps, image)
+                view_times.append(elapsed)
+                max_difference = max(max_difference, float((refined - expected).abs().max()))
+            kernel_times, view_times = kernel_times[1:], view_times[1:]  # the first round warms up
+            gains = [views / kernel for kernel, views in zip(kernel_times, view_times, strict=True)]
+            times = [f"{median(kernel_times):.1f}", f"{median(view_times):.0f}"]
             gain = f"{median(gains):.1f}x ({min(gains):.1f}, {max(gains):.1f})"
-            rows.append([f"{size[1]} x {size[0]}", str(n_maps), *times, gain, f"{apart:.1e}"])
-    head = ["guide", "maps", "compiled, ms", "shifted views, ms", "gain", "maps differ by"]
-    print_table("PAMR, compiled, in turns with shifted views, CPU time", head, rows)
+            rows.append([f"{size[1]} x {size[0]}", str(n_maps), *times, gain, f"{max_difference:.1e}"])
+    head = ["guide", "maps", "compiled, ms", "shifted views, ms", "gain", "max difference"]
+    print_table("PAMR, compiled against shifted views, CPU time", head, rows)
 
 
 def shifted() -> None:
-    """Shifted views against unfolded neighbourhoods."""
+    """Compare shifted views with unfolded neighbourhoods: CPU time and peak memory."""
     times, peaks = [], []
     for n_classes in CLASSES:
         maps, image = pictures(n_classes)
-        with numpy_alone():
-            ours = cost(partial(refine, maps, image), runs=3).cpu
-        row = [str(n_classes), f"{1e3 * ours:.0f}", "-", "-"]
-        before, most = memory(False, n_classes)
-        megabytes = [str(n_classes), f"{before:.0f}", f"{most:.0f}", "-"]
+        with kernel_disabled():
+            views = cost(partial(refine, maps, image), runs=3).cpu
+        row = [str(n_classes), f"{1e3 * views:.0f}", "-", "-"]
+        inputs, peak = memory(False, n_classes)
+        megabytes = [str(n_classes), f"{inputs:.0f}", f"{peak:.0f}", "-"]
         if n_classes in UNFOLDED:
-            theirs = cost(partial(plain, maps, image), runs=1).cpu
-            row[2:] = [f"{1e3 * theirs:.0f}", f"{theirs / ours:.1f}x"]
+            unfolded = cost(partial(plain, maps, image), runs=1).cpu
+            row[2:] = [f"{1e3 * unfolded:.0f}", f"{unfolded / views:.1f}x"]
             megabytes[3] = f"{memory(True, n_classes)[1]:.0f}"
         times.append(row)
         peaks.append(megabytes)
-    what = f"PAMR, {SIDE} x {SIDE}, 10 iterations, 48 neighbours"
-    print_table(f"{what}, CPU time", ["classes", "shifted views, ms", "unfolded, ms", "gain"], times)
-    head = ["classes", "process with its inputs, MB", "shifted views at most, MB", "unfolded at most, MB"]
-    print_table(f"{what}, resident memory", head, peaks)
+    title = f"PAMR, {SIDE} x {SIDE}, 10 iterations, 48 neighbours"
+    print_table(f"{title}, CPU time", ["classes", "shifted views, ms", "unfolded, ms", "gain"], times)
+    head = ["classes", "process with inputs, MB", "shifted views, peak MB", "unfolded, peak MB"]
+    print_table(f"{title}, resident memory", head, peaks)
 
 
 def run() -> None:
-    """CPU milliseconds on one thread, and megabytes."""
+    """Print CPU milliseconds on one thread, and peak memory."""
     torch.set_num_threads(1)
     compiled()
     shifted()

@@ -1,7 +1,7 @@
-"""Images per second over HTTP at 1, 8 and 32 clients: lexiseg, a plain FastAPI server, the same model behind LitServe,
-Mosec and Ray Serve, and the bare forward loop. All servers are up at once and measured alternately; their answers are
-compared before. All of them take the runtime that LEXISEG_RUNTIME names. The clients, on the same cores, take next to
-nothing of them.
+"""HTTP throughput at 1, 8 and 32 clients: lexiseg, FastAPI, LitServe, Mosec, Ray Serve, and the bare image pass.
+
+All servers run the same model and runtime (LEXISEG_RUNTIME), give equal answers, and are measured alternately. The
+clients share their cores but use little CPU.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ from PIL import Image
 from pycocotools import mask as coco
 from sklearn.datasets import load_sample_images
 
-from benchmarks.calls.servers import LEXISEG, PEERS, cpu_seconds, serving
-from benchmarks.clock import cost, print_table, spread, until_done
+from benchmarks.calls.servers import LEXISEG, PEERS, cpu_seconds, running_server
+from benchmarks.timing import cost, median_and_range, print_table, synchronised
 from lexiseg_model.device import choose_device
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.settings import Settings
 from loadtests.peers.model import load as load_model
-from loadtests.plain_client import Anew, Connection, posted_form
+from loadtests.plain_client import Connection, WithSerial, posted_form
 
 CLASSES = (
     *("sky", "building", "tree", "road", "car", "person", "grass", "water", "mountain", "boat"),
     *("dog", "cat", "chair", "table", "window", "door", "fence", "wall", "floor", "sign"),
 )
-# Every segment is wanted: peers know no threshold of the card's, below which lexiseg drops segments.
+# Threshold 0: the other servers do not apply the threshold of the model's card.
 QUESTION = {"classes": CLASSES, "threshold": "0"}
 CLIENTS = (1, 8, 32)
 BATCHES = (1, 4, 8)  # of the bare loop
 ROUNDS = 3
-SERIAL = b"(serial)"  # in the place of an image's number
-SECONDS = 4.0  # of each server, with each number of clients, in each round
-MIN_EQUAL = 0.9999  # of the pixels: sums of a batch may be rounded in another order
+SERIAL = b"(serial)"  # placeholder for an image's serial number
+SECONDS = 4.0  # per server, number of clients and round
+MIN_EQUAL = 0.9999  # share of equal pixels; batching changes the order of rounding
 
 
 def image_seconds(url: str) -> float | None:
-    """Seconds spent in image passes so far, from the metrics; None from a server without them."""
+    """Total seconds of image passes so far, from a server's metrics; None if it has none."""
     match = re.search(r'lexiseg_stage_seconds_sum\{stage="image"\} (\S+)', httpx.get(f"{url}/metrics").text)
     return float(match[1]) if match else None
 
 
 class Served(NamedTuple):
-    """What a server did under load."""
+    """Throughput, latency and CPU use of a server under load."""
 
     images_per_second: float
     median_ms: float
-    cpu_ms: float  # of the server's processes for each image
-    busy: float | None  # share of the time that cores computed image passes, where the server tells
+    cpu_ms: float  # of the server's processes per image
+    busy: float | None  # share of time in image passes; None if the server has no metrics
 
 
 def photograph() -> bytes:
@@ -70,13 +70,13 @@ def photograph() -> bytes:
 
 
 def class_map(url: str) -> Any:
-    """[480, 640] of a server's answer: which class owns a pixel, -1 where none does."""
+    """The class index of each pixel [480, 640] in a server's answer, -1 = none."""
     response = httpx.post(f"{url}/segment", files={"image": photograph()}, data=QUESTION, timeout=120)
     return owners_of(response.raise_for_status().json()["segments"])
 
 
 def owners_of(segments: list[dict[str, Any]]) -> Any:
-    """[480, 640] of an answer's segments: which class owns a pixel, -1 where none does."""
+    """The class index of each pixel [480, 640] from an answer's segments, -1 = none."""
     owners = np.full((480, 640), -1)
     for segment in segments:
         counts = segment["counts"] if "counts" in segment else segment["mask"]["counts"]
@@ -86,14 +86,14 @@ def owners_of(segments: list[dict[str, Any]]) -> Any:
 
 
 async def load(url: str, process: psutil.Process, clients: int, seconds: float = SECONDS) -> Served:
-    """A closed loop: each client sends its next request when the last is answered."""
-    # A few bytes behind the end of the JPEG: another image to every cache, the same work to decode.
+    """Closed-loop load: each client sends its next request when the last one is answered."""
+    # Bytes after the end of the JPEG make every image new to all caches.
     request = posted_form(photograph() + SERIAL, QUESTION, encoding="gzip, deflate")
-    requests = iter(Anew((request, SERIAL)))
+    requests = iter(WithSerial((request, SERIAL)))
     times: list[float] = []
 
-    async def one_client(connection: Connection, until: float) -> None:
-        while time.monotonic() < until:
+    async def one_client(connection: Connection, deadline: float) -> None:
+        while time.monotonic() < deadline:
             answer = await connection.ask(next(requests))
             assert answer.status == 200, f"{url} answered {answer.status}"
             times.append(answer.seconds)
@@ -103,65 +103,65 @@ async def load(url: str, process: psutil.Process, clients: int, seconds: float =
         await one_client(connections[0], time.monotonic() + 0.5)
         times.clear()
         passes = image_seconds(url)
-        before, began = cpu_seconds(process), time.monotonic()
-        await asyncio.gather(*(one_client(connection, began + seconds) for connection in connections))
-        elapsed, cpu = time.monotonic() - began, cpu_seconds(process) - before
-        after = image_seconds(url)
-        busy = None if passes is None or after is None else (after - passes) / elapsed
+        cpu_before, start = cpu_seconds(process), time.monotonic()
+        await asyncio.gather(*(one_client(connection, start + seconds) for connection in connections))
+        elapsed, cpu = time.monotonic() - start, cpu_seconds(process) - cpu_before
+        passes_after = image_seconds(url)
+        busy = None if passes is None or passes_after is None else (passes_after - passes) / elapsed
     return Served(len(times) / elapsed, 1e3 * float(np.median(times)), 1e3 * cpu / len(times), busy)
 
 
 def bare_forward(segmenter: Segmenter, device: torch.device, batches: Sequence[int] = BATCHES) -> tuple[float, float]:
-    """Best images per second over batch sizes of the image pass alone, and its CPU milliseconds for one image."""
+    """The image pass alone, at its best batch size: images per second, CPU milliseconds per image."""
     tiles = segmenter.plan(np.asarray(Image.open(io.BytesIO(photograph())))).tiles
     best_wall = best_cpu = float("inf")
     for batch in batches:
-        spent = cost(until_done(partial(segmenter.encode_tiles, np.repeat(tiles, batch, 0)), device))
-        if spent.wall / batch < best_wall:
-            best_wall, best_cpu = spent.wall / batch, spent.cpu / batch
+        elapsed = cost(synchronised(partial(segmenter.encode_tiles, np.repeat(tiles, batch, 0)), device))
+        if elapsed.wall / batch < best_wall:
+            best_wall, best_cpu = elapsed.wall / batch, elapsed.cpu / batch
     return 1 / best_wall, 1e3 * best_cpu
 
 
 def run() -> None:
-    """One table; the clients share the machine with the servers."""
+    """Check that all servers give equal answers, then print one table."""
     rounds: dict[tuple[str, int], list[Served]] = {}
     bare: list[tuple[float, float]] = []
-    with ExitStack() as up:
-        servers = {"lexiseg": up.enter_context(serving(LEXISEG))}
+    with ExitStack() as stack:
+        servers = {"lexiseg": stack.enter_context(running_server(LEXISEG))}
         for name, peer in PEERS.items():
             if peer.installed:
-                servers[name] = up.enter_context(serving(peer))
+                servers[name] = stack.enter_context(running_server(peer))
             else:
-                print(f"{name} is left out: no {peer.command[0]}; `make peers` sets it up")
+                print(f"{name} is skipped: no {peer.command[0]}; `make peers` installs it")
         expected = class_map(servers["lexiseg"][0])
         for name, (url, _) in servers.items():
             equal = float((class_map(url) == expected).mean())
-            assert equal >= MIN_EQUAL, f"{name} answers otherwise: {100 * equal:.2f} % of the pixels are equal"
-            print(f"{name} answers: {100 * equal:.3f} % of the pixels are lexiseg's")
+            assert equal >= MIN_EQUAL, f"{name}: only {100 * equal:.2f} % of the pixels equal lexiseg's"
+            print(f"{name}: {100 * equal:.3f} % of the pixels equal lexiseg's")
         for _ in range(ROUNDS):
             bare.append(bare_forward(load_model(), choose_device(Settings().device)))
             for clients in CLIENTS:
                 for name, (url, process) in servers.items():
                     served = asyncio.run(load(url, process, clients))
                     rounds.setdefault((name, clients), []).append(served)
-    rows = [["bare forward loop", "-", spread([each[0] for each in bare], 1), "1.00", "-", "-"]]
-    rows[0] += [f"{median(each[1] for each in bare):.0f}", "-"]
-    for (name, clients), of_rounds in rounds.items():
-        pace = [served.images_per_second for served in of_rounds]
-        ours = [served.images_per_second for served in rounds["lexiseg", clients]]
-        busy = [served.busy for served in of_rounds if served.busy is not None]
+    rows = [["bare image pass", "-", median_and_range([rate for rate, _ in bare], 1), "1.00", "-", "-"]]
+    rows[0] += [f"{median(cpu for _, cpu in bare):.0f}", "-"]
+    for (name, clients), results in rounds.items():
+        rates = [served.images_per_second for served in results]
+        lexiseg_rates = [served.images_per_second for served in rounds["lexiseg", clients]]
+        busy = [served.busy for served in results if served.busy is not None]
         rows.append(
             [
                 name,
                 str(clients),
-                spread(pace, 1),
-                f"{median(one / loop[0] for one, loop in zip(pace, bare, strict=True)):.2f}",
-                "-" if name == "lexiseg" else spread([our / one for our, one in zip(ours, pace, strict=True)], 2),
-                f"{median(served.median_ms for served in of_rounds):.0f}",
-                f"{median(served.cpu_ms for served in of_rounds):.0f}",
+                median_and_range(rates, 1),
+                f"{median(rate / bare_rate for rate, (bare_rate, _) in zip(rates, bare, strict=True)):.2f}",
+                "-" if name == "lexiseg" else median_and_range(np.divide(lexiseg_rates, rates).tolist(), 2),
+                f"{median(served.median_ms for served in results):.0f}",
+                f"{median(served.cpu_ms for served in results):.0f}",
                 f"{100 * median(busy):.0f} %" if busy else "-",
             ]
         )
-    head = ["server", "clients", "images/s", "of the bare loop", "lexiseg against it", "median ms"]
-    head += ["server CPU ms per image", "compute busy"]
-    print_table(f"640 x 480 JPEG, {len(CLASSES)} classes, warm texts", head, rows)
+    head = ["server", "clients", "images/s", "of the bare pass", "lexiseg / server", "median ms"]
+    head += ["server CPU ms per image", "time in image passes"]
+    print_table(f"640 x 480 JPEG, {len(CLASSES)} classes, text rows cached", head, rows)

@@ -30,7 +30,7 @@ from typing import Any
 from lexiseg_service.gateway.admission.keys import line_of, new_key
 from loadtests.attackers import OK, TOO_LATE, Load, Seen, ask_once, late_probes, measured
 from loadtests.hostile import SHAPES, Pictures
-from loadtests.plain_client import Anew
+from loadtests.plain_client import WithSerial
 from loadtests.run import service, until_ready
 
 KEYS = ("modest", "hostile-1", "hostile-2")
@@ -104,18 +104,18 @@ class Scene:
         rate = self._times * full.count(OK) / 6.0
         return Load(self._url, tuple(self._mixed(len(names), names)), self._seconds + 1.0, rate)
 
-    def _mixed(self, count: int, names: Sequence[str]) -> list[Anew]:
+    def _mixed(self, count: int, names: Sequence[str]) -> list[WithSerial]:
         """Clients with pictures of every size, the keys in round robin."""
         sizes = ((self._pictures.photograph, 20), (self._pictures.large, 150), (self._pictures.thumbnail, 5))
         return [
             self._anew(who, *sizes[n % 3 :], *sizes[: n % 3]) for n, who in zip(range(count), itertools.cycle(names))
         ]
 
-    def _shaped(self, who: str, name: str) -> Anew:
-        return Anew(*self._pictures.shaped(name, self._keys[who]))
+    def _shaped(self, who: str, name: str) -> WithSerial:
+        return WithSerial(*self._pictures.shaped(name, self._keys[who]))
 
-    def _anew(self, who: str, *sizes: tuple[bytes, int]) -> Anew:
-        return Anew(*(self._pictures.marked(*size, self._keys[who]) for size in sizes))
+    def _anew(self, who: str, *sizes: tuple[bytes, int]) -> WithSerial:
+        return WithSerial(*(self._pictures.marked(*size, self._keys[who]) for size in sizes))
 
 
 ATTACKS = ("texts", "large", "mixed", "crowd", "overload", *SHAPES)

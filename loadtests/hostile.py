@@ -60,12 +60,12 @@ class Pictures:
         return posted(picture + self._chance.randbytes(MARK_BYTES), {"classes": self._names[:n_classes]}, key)
 
     def marked(self, picture: bytes, n_classes: int, key: str) -> tuple[bytes, bytes]:
-        """The same, and the bytes that make the picture new: for `Anew`."""
+        """The same, and the bytes that make the picture new: for `WithSerial`."""
         mark = self._chance.randbytes(MARK_BYTES)
         return posted(picture + mark, {"classes": self._names[:n_classes]}, key), mark
 
     def shaped(self, shape: str, key: str) -> list[tuple[bytes, bytes]]:
-        """Requests of one of SHAPES, each with the bytes that make its picture new: for `Anew`."""
+        """Requests of one of SHAPES, each with the bytes that make its picture new: for `WithSerial`."""
         requests = []
         for picture, question in self._shapes[shape]:
             mark = self._chance.randbytes(MARK_BYTES)

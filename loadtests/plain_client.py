@@ -50,7 +50,7 @@ def posted_form(
     return _head("POST", "/segment", key, len(body), form.headers["content-type"], encoding) + body
 
 
-class Anew:
+class WithSerial:
     """An endless cycle of requests, each time about a picture that no cache has seen.
 
     Args:

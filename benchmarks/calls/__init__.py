@@ -1,1 +1,1 @@
-"""What calls over the wire cost, in CPU of the processes that answer."""
+"""Benchmarks of a running server over REST."""

@@ -1,4 +1,4 @@
-"""Servers to be measured: lexiseg, the usual home-made one, and the same model behind other serving frameworks."""
+"""Start the servers to measure: lexiseg, plain FastAPI, and the same model behind other serving frameworks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ import psutil
 
 START_SECONDS = 120.0
 END_SECONDS = 30.0
-PEERS_PYTHON = f"{sys.prefix}-peers/bin/python"  # made by `make peers`
+PEERS_PYTHON = f"{sys.prefix}-peers/bin/python"  # installed by `make peers`
 
 
 class Server(NamedTuple):
-    """How a server is started, and where it says that it is ready."""
+    """A server's command, and the path that returns 200 when it is ready."""
 
     command: tuple[str, ...]
     ready: str = "/readyz"
-    environment: Mapping[str, str] = {}  # beside ours
+    environment: Mapping[str, str] = {}  # added to this process's
 
     @property
     def installed(self) -> bool:
-        """Whether there is an environment to run it in."""
+        """Whether its Python environment exists."""
         return Path(self.command[0]).exists()
 
 
@@ -44,29 +44,29 @@ PEERS = {
 
 
 def checkouts() -> list[Path]:
-    """This one, behind the one that it is compared with.
+    """The checkouts to measure: AGAINST, if set, then this one.
 
     Raises:
-        SystemExit: AGAINST is not the folder of a checkout, so that this one would answer twice.
+        SystemExit: AGAINST is not a checkout.
     """
     against = os.environ.get("AGAINST")
     if not against:
         return [Path.cwd()]
     other = Path(against).resolve()
     if not (other / "service" / "lexiseg_service").is_dir():
-        raise SystemExit(f"AGAINST={against}: expected the folder of another checkout, as `git worktree add` makes it")
+        raise SystemExit(f"AGAINST={against}: expected the folder of another checkout, as from `git worktree add`")
     return [other, Path.cwd()]
 
 
-def of(checkout: Path, settings: Mapping[str, str] = {}) -> Server:
-    """How its service is started."""
+def server_of(checkout: Path, settings: Mapping[str, str] = {}) -> Server:
+    """The lexiseg server of a checkout."""
     parts = (".", "model", "service", "clients/python")
     path = {"PYTHONPATH": os.pathsep.join(str(checkout / part) for part in parts)}
     return LEXISEG._replace(environment={**path, **settings})
 
 
 def is_ready(url: str) -> bool:
-    """Whether an address answers 200; one that nobody listens on yet does not."""
+    """Whether a GET returns 200; False while nothing listens."""
     try:
         return httpx.get(url).status_code == 200
     except httpx.TransportError:
@@ -74,13 +74,13 @@ def is_ready(url: str) -> bool:
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """Of a server and the processes it has started."""
+    """CPU seconds of a server and its child processes."""
     return sum(sum(member.cpu_times()[:2]) for member in (process, *process.children(recursive=True)))
 
 
 @contextmanager
-def serving(server: Server) -> Iterator[tuple[str, psutil.Process]]:
-    """Starts a server that prints its address first; ends it and what it has started by their own pids."""
+def running_server(server: Server) -> Iterator[tuple[str, psutil.Process]]:
+    """Start a server that prints its address on its first line; terminates it and its children at the end."""
     process = subprocess.Popen(
         server.command, stdout=subprocess.PIPE, text=True, env={**os.environ, **server.environment}
     )

@@ -1,1 +1,1 @@
-"""What is measured on the clips of `../shared/data`: smoothing and tracks, and objects that are followed."""
+"""Video benchmarks on the clips of `../shared/data`: smoothing, tracks, and following an object."""

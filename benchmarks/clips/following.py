@@ -1,7 +1,7 @@
-"""How well an object is followed that a box shows in the first frame of a clip, and what that costs.
+"""Accuracy and CPU time of following an object through a clip from a box in its first frame.
 
-The clips are those of `../shared/data` (DAVIS 2016), the box is the tight one of the first frame's true mask. J is the
-mean over the frames of the intersection over union of mask and truth, the first frame included, as for DAVIS.
+Clips are from `../shared/data` (DAVIS 2016); the box is the tight box of the first frame's true mask. J is the mean IoU
+of mask and truth over all frames, including the first, as in DAVIS.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.clock import print_table
+from benchmarks.timing import print_table
 from lexiseg_model.catalogue import load
 from lexiseg_model.features import Features
 from lexiseg_model.masks.cut import cut
@@ -27,85 +27,84 @@ from lexiseg_model.video.following import Follower, Start
 
 CLIPS = Path("../shared/data/clips")
 NAMES = ("cows", "car-roundabout", "dance-twirl", "libby")
-END = 5  # last frames, whose masks are compared with their objects' size
-SPECK = 20  # pixels: a smaller part does not count
-FOUND = 0.2  # intersection over union of a mask that is on its object
+END = 5  # last frames, in which the size of masks and objects is compared
+MIN_PART = 20  # pixels of a part that counts
+MIN_IOU = 0.2  # of a mask that is on its object
 
 Mask = NDArray[np.bool_]
 Box = tuple[float, float, float, float]
-# A new clip's box -> from the next frame and its truth to the mask there, None where the object is said to be lost.
-Way = Callable[[Box], Callable[[Features, Mask], PromptMasks | None]]
+# From a frame's features and true mask to the predicted mask; None: the object is reported lost.
+Predict = Callable[[Features, Mask], PromptMasks | None]
 
 
 def run() -> None:
-    """Prints the tables of docs/video.md."""
+    """Print the tables of docs/video.md."""
     torch.set_num_threads(1)
     if not CLIPS.is_dir():
-        print(f"No clips at {CLIPS}: there is nothing to follow.")
+        print(f"No clips at {CLIPS}: skipped.")
         return
     segmenter = load("tiny", device="cpu")
-    ways: dict[str, Way] = {
-        "the first mask, copied": lambda box: _copied(segmenter, box),
-        "the box stays": lambda box: lambda features, _: _boxed(segmenter, features, box),
+    methods: dict[str, Callable[[Box], Predict]] = {
+        "the first mask, copied": lambda box: _first_mask(segmenter, box),
+        "the box stays": lambda box: lambda features, _: _prompt(segmenter, features, box),
         "followed": lambda box: _followed(segmenter, box),
-        "each frame's true box": lambda box: lambda features, truth: _boxed(segmenter, features, _box(truth) or box),
+        "each frame's true box": lambda box: lambda features, truth: _prompt(segmenter, features, _box(truth) or box),
     }
-    rows, told = [], []
+    rows, follow_rows = [], []
     for name in NAMES:
         truths = [*_truths(name)]
         box = _box(truths[0])
-        assert box is not None, f"{name} begins without its object"
-        answering = {way: begin(box) for way, begin in ways.items()}
-        overlaps: dict[str, list[float]] = {way: [] for way in ways}
-        lost, parted, ends, seconds = 0, 0, list[float](), 0.0
-        for features, truth in zip(_seen(segmenter, name), truths, strict=True):
-            segmenter.prompt(features, [Prompt(box=box)])  # what all prompts about a frame share
-            for way, answer in answering.items():
-                began = time.process_time()
-                masks = answer(features, truth)
-                if way == "followed":
-                    seconds += time.process_time() - began
+        assert box is not None, f"{name}: no object in the first frame"
+        predictors = {method: start(box) for method, start in methods.items()}
+        ious: dict[str, list[float]] = {method: [] for method in methods}
+        n_lost, n_parted, relative_sizes, seconds = 0, 0, list[float](), 0.0
+        for features, truth in zip(_features(segmenter, name), truths, strict=True):
+            segmenter.prompt(features, [Prompt(box=box)])  # caches what all prompts on a frame share
+            for method, predict in predictors.items():
+                start_time = time.process_time()
+                masks = predict(features, truth)
+                if method == "followed":
+                    seconds += time.process_time() - start_time
                     mask = None if masks is None else _pixels(masks, truth)
-                    lost += mask is None
-                    parted += mask is not None and _is_parted(mask)
-                    ends.append(0.0 if mask is None else mask.sum() / max(1, truth.sum()))
-                overlaps[way].append(_iou(masks, truth))
-        rows.append([name, *(f"{100 * float(np.mean(of_way)):.1f}" for of_way in overlaps.values())])
-        found = [value >= FOUND for value in overlaps["followed"]]
-        size, cost = f"{np.mean(ends[-END:]):.2f}", f"{1e3 * seconds / len(truths):.0f}"
-        told.append([name, f"{sum(found)} of {len(found)}", str(lost), str(parted), size, cost])
-    rows.append(["mean", *(f"{np.mean([float(row[place]) for row in rows]):.1f}" for place in range(1, 1 + len(ways)))])
-    print_table("An object from the first frame's box: J, %", ["clip", *ways], rows)
-    found_in = f"frames with J of at least {FOUND}"
-    head = ["clip", found_in, "said to be lost", "in parts", f"size in the last {END}", "ms of CPU a frame"]
-    print_table("Followed", head, told)
+                    n_lost += mask is None
+                    n_parted += mask is not None and _has_several_parts(mask)
+                    relative_sizes.append(0.0 if mask is None else mask.sum() / max(1, truth.sum()))
+                ious[method].append(_iou(masks, truth))
+        rows.append([name, *(f"{100 * float(np.mean(values)):.1f}" for values in ious.values())])
+        on_object = [iou >= MIN_IOU for iou in ious["followed"]]
+        size, cost = f"{np.mean(relative_sizes[-END:]):.2f}", f"{1e3 * seconds / len(truths):.0f}"
+        follow_rows.append([name, f"{sum(on_object)} of {len(on_object)}", str(n_lost), str(n_parted), size, cost])
+    means = [f"{np.mean([float(value) for value in column]):.1f}" for column in list(zip(*rows, strict=True))[1:]]
+    print_table("An object from the first frame's box: J, %", ["clip", *methods], [*rows, ["mean", *means]])
+    head = ["clip", f"frames with J >= {MIN_IOU}", "reported lost", "in parts", f"size in the last {END}"]
+    print_table("Followed", [*head, "CPU ms per frame"], follow_rows)
 
 
-def _copied(segmenter: Segmenter, box: Box) -> Callable[[Features, Mask], PromptMasks]:
+def _first_mask(segmenter: Segmenter, box: Box) -> Predict:
     first: list[PromptMasks] = []
 
-    def answer(features: Features, truth: Mask) -> PromptMasks:
+    def predict(features: Features, truth: Mask) -> PromptMasks:
         if not first:
-            first.append(_boxed(segmenter, features, box))
+            first.append(_prompt(segmenter, features, box))
         return first[0]
 
-    return answer
+    return predict
 
 
-def _followed(segmenter: Segmenter, box: Box) -> Callable[[Features, Mask], PromptMasks | None]:
+def _followed(segmenter: Segmenter, box: Box) -> Predict:
     follower = Follower()
 
-    def answer(features: Features, truth: Mask) -> PromptMasks | None:
+    def predict(features: Features, truth: Mask) -> PromptMasks | None:
         starts = [] if len(follower) else [Start(1, Prompt(box=box))]
         (sight,) = follower.step(segmenter, features, starts)
         return sight.mask
 
-    return answer
+    return predict
 
 
-def _boxed(segmenter: Segmenter, features: Features, box: Box) -> PromptMasks:
-    (answer,) = segmenter.prompt(features, [Prompt(box=box)])
-    return answer
+def _prompt(segmenter: Segmenter, features: Features, box: Box) -> PromptMasks:
+    (masks,) = segmenter.prompt(features, [Prompt(box=box)])
+    return masks
 
 
 def _iou(masks: PromptMasks | None, truth: Mask) -> float:
@@ -120,10 +119,10 @@ def _pixels(masks: PromptMasks, truth: Mask) -> Mask:
     return decode(encode_spans(cut(masks.masks[0].float().numpy(), size), size)).astype(bool)
 
 
-def _is_parted(mask: Mask) -> bool:
-    """Whether a mask has two parts that are no specks."""
+def _has_several_parts(mask: Mask) -> bool:
+    """Whether a mask has at least two parts of MIN_PART pixels."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    return int((stats[1:, cv2.CC_STAT_AREA] >= SPECK).sum()) > 1
+    return int((stats[1:, cv2.CC_STAT_AREA] >= MIN_PART).sum()) > 1
 
 
 def _box(mask: Mask) -> Box | None:
@@ -133,7 +132,7 @@ def _box(mask: Mask) -> Box | None:
     return (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
 
 
-def _seen(segmenter: Segmenter, clip: str) -> Iterator[Features]:
+def _features(segmenter: Segmenter, clip: str) -> Iterator[Features]:
     for path in sorted((CLIPS / clip / "images").iterdir()):
         plan = segmenter.plan(np.asarray(Image.open(path).convert("RGB")))
         yield segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))

@@ -1,8 +1,8 @@
-"""Smoothing and tracking on video: how much less labels flicker, at which IoU, and what it costs.
+"""Smoothing and tracking on video: label flicker, IoU, track stability and CPU time.
 
-Still scenes are photographs, seen thirty times through a noisy sensor and a JPEG encoder. Moving ones are the clips of
-`../shared/data` (DAVIS 2016) where they exist: there a label flickers when it differs from the one that the same point
-of the scene had in the frame before, which optical flow at full size finds (not the flow that the smoothing uses).
+Still scenes are photographs with simulated sensor noise and JPEG compression. Moving scenes are the clips of
+`../shared/data` (DAVIS 2016), if present: a label flickers if it differs from the label warped from the previous frame
+by optical flow.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from PIL import Image
 from skimage import data
 from sklearn.datasets import load_sample_images
 
-from benchmarks.clips.stability import carried, flicker
-from benchmarks.clock import print_table
+from benchmarks.clips.flicker import flicker, warp_labels
+from benchmarks.timing import print_table
 from lexiseg_model import tasks
 from lexiseg_model.catalogue import load
 from lexiseg_model.features import Features, Plan
@@ -37,7 +37,7 @@ SCENERY = ("grass", "tree", "sky", "road", "building", "floor", "wall")
 SMOOTHING = 0.8
 STILL_FRAMES = 30
 READ_NOISE = 2.0  # gray levels
-SHOT_NOISE = 0.12  # variance per gray level; a camera in a room
+SHOT_NOISE = 0.12  # variance per gray level; an indoor camera
 JPEG_QUALITY = 80
 MIN_IOU = 0.2  # of a segment that counts as the object
 
@@ -54,80 +54,79 @@ class EncodedFrame:
 
 
 @dataclass
-class Course:
-    """What one way of asking said about the frames of a scene: class of each pixel (0 nobody), and the costs."""
+class SceneResult:
+    """Results over the frames of a scene: class maps [H, W] (class index + 1, 0 = none), segments, tracks, costs."""
 
     maps: list[LabelMap] = field(default_factory=list)
     segmentations: list[Segmentation] = field(default_factory=list)
-    numbers: list[tuple[int | None, ...]] = field(default_factory=list)
-    seconds: float = 0.0  # of looking, steadying and following
-    resets: int = 0
+    track_ids: list[tuple[int | None, ...]] = field(default_factory=list)  # per frame and segment
+    seconds: float = 0.0  # CPU time of the video memory
+    resets: int = 0  # scene cuts
 
 
-class Watcher:
-    """Asks about scenes; text rows are kept."""
+class VideoSegmenter:
+    """Segments scenes; caches text rows."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
         self._rows = KnownRows(segmenter)
 
-    def see(self, frames: list[Rgb]) -> list[EncodedFrame]:
-        """One image pass for each frame."""
-        seen = []
+    def encode(self, frames: list[Rgb]) -> list[EncodedFrame]:
+        """Run the image pass on each frame."""
+        encoded = []
         for rgb in frames:
             plan = self._segmenter.plan(rgb)
-            seen.append(
-                EncodedFrame(rgb, plan, self._segmenter.assemble(plan, self._segmenter.encode_tiles(plan.tiles)))
-            )
-        return seen
+            features = self._segmenter.assemble(plan, self._segmenter.encode_tiles(plan.tiles))
+            encoded.append(EncodedFrame(rgb, plan, features))
+        return encoded
 
-    def follow(
+    def segment(
         self, frames: list[EncodedFrame], classes: tuple[str, ...], smoothing: float, task: Task = "semantic"
-    ) -> Course:
-        """The frames in order, with one memory."""
+    ) -> SceneResult:
+        """Segment the frames in order with one video memory."""
         vocabulary = Vocabulary(tuple(ClassEntry(name) for name in classes))
         memory = VideoMemory(smoothing, tracking=True)
-        course = Course()
+        result = SceneResult()
         for frame in frames:
-            began = time.process_time()
-            course.resets += memory.look(frame.plan)
-            course.seconds += time.process_time() - began
+            start = time.process_time()
+            result.resets += memory.look(frame.plan)
+            result.seconds += time.process_time() - start
 
-            def steady(scores: torch.Tensor) -> torch.Tensor:
-                began = time.process_time()
+            def smooth(scores: torch.Tensor) -> torch.Tensor:
+                start = time.process_time()
                 average = memory.steady(scores)
-                course.seconds += time.process_time() - began
+                result.seconds += time.process_time() - start
                 return average
 
-            options = tasks.Options(steady=steady)
+            options = tasks.Options(steady=smooth)
             segmentation = tasks.segment(task, self._segmenter, frame.features, vocabulary, options, self._rows)
-            began = time.process_time()
-            course.numbers.append(memory.follow(segmentation))
-            course.seconds += time.process_time() - began
-            of_class = np.array([0, *(1 + (segment.class_index or 0) for segment in segmentation.segments)], np.uint16)
-            course.maps.append(of_class[segmentation.label_map])
-            course.segmentations.append(segmentation)
-        return course
+            start = time.process_time()
+            result.track_ids.append(memory.follow(segmentation))
+            result.seconds += time.process_time() - start
+            class_of = np.array([0, *(1 + (segment.class_index or 0) for segment in segmentation.segments)], np.uint16)
+            result.maps.append(class_of[segmentation.label_map])
+            result.segmentations.append(segmentation)
+        return result
 
 
 def run() -> None:
-    """Prints the tables of docs/video.md."""
+    """Print the tables of docs/video.md."""
     torch.set_num_threads(2)
-    watcher = Watcher(load("tiny", device="cpu"))
-    _still(watcher)
+    video = VideoSegmenter(load("tiny", device="cpu"))
+    _still(video)
     if not CLIPS.is_dir():
-        print(f"\nNo clips at {CLIPS}: the tables of moving scenes are left out.")
+        print(f"\nNo clips at {CLIPS}: moving scenes are skipped.")
         return
-    clips = {name: (watcher.see([*_frames(name)]), [*_truths(name)]) for name in OBJECTS}
-    _moving(watcher, clips, "the object's class alone", {name: (word,) for name, word in OBJECTS.items()})
-    _moving(watcher, clips, "all four classes", dict.fromkeys(OBJECTS, tuple(OBJECTS.values())))
-    _moving(watcher, clips, "eleven classes", dict.fromkeys(OBJECTS, (*OBJECTS.values(), *SCENERY)))
-    _lost_and_found(watcher, clips)
-    _tracks(watcher, clips)
-    _costs(watcher, clips)
+    clips = {name: (video.encode([*_frames(name)]), [*_truths(name)]) for name in OBJECTS}
+    _moving(video, clips, "the object's class alone", {name: (word,) for name, word in OBJECTS.items()})
+    _moving(video, clips, "all four classes", dict.fromkeys(OBJECTS, tuple(OBJECTS.values())))
+    _moving(video, clips, "eleven classes", dict.fromkeys(OBJECTS, (*OBJECTS.values(), *SCENERY)))
+    _by_class_list(video, clips)
+    _tracks(video, clips)
+    _costs(video, clips)
 
 
-def _still(watcher: Watcher) -> None:
+def _still(video: VideoSegmenter) -> None:
     china, flower = load_sample_images().images
     scenes: dict[str, tuple[Rgb, tuple[str, ...]]] = {
         "china": (china, ("building", "tree", "sky", "water", "person")),
@@ -140,8 +139,8 @@ def _still(watcher: Watcher) -> None:
         scenes |= {f"{name}, first frame": (next(_frames(name)), (word,)) for name, word in OBJECTS.items()}
     rows = []
     for name, (rgb, classes) in scenes.items():
-        seen = watcher.see([_spoiled(rgb, seed) for seed in range(STILL_FRAMES)])
-        raw, smooth = (_flicker(watcher.follow(seen, classes, weight).maps) for weight in (0.0, SMOOTHING))
+        frames = video.encode([_camera_frame(rgb, seed) for seed in range(STILL_FRAMES)])
+        raw, smooth = (_flicker(video.segment(frames, classes, weight).maps) for weight in (0.0, SMOOTHING))
         rows.append(
             [name, ", ".join(classes), f"{raw:.2f}", f"{smooth:.2f}", f"{raw / smooth:.1f}x" if smooth else "-"]
         )
@@ -150,83 +149,83 @@ def _still(watcher: Watcher) -> None:
 
 
 def _moving(
-    watcher: Watcher,
+    video: VideoSegmenter,
     clips: dict[str, tuple[list[EncodedFrame], list[NDArray[np.bool_]]]],
     title: str,
     class_lists: dict[str, tuple[str, ...]],
 ) -> None:
     rows = []
-    for name, (seen, truths) in clips.items():
+    for name, (frames, truths) in clips.items():
         index = 1 + class_lists[name].index(OBJECTS[name])
-        courses = [watcher.follow(seen, class_lists[name], weight) for weight in (0.0, SMOOTHING)]
-        flickers = [_flicker_in_motion(seen, course.maps) for course in courses]
-        ious = [_iou(course.maps, truths, index) for course in courses]
+        results = [video.segment(frames, class_lists[name], weight) for weight in (0.0, SMOOTHING)]
+        flickers = [_flicker_in_motion(frames, result.maps) for result in results]
+        ious = [_iou(result.maps, truths, index) for result in results]
         rows.append([name, OBJECTS[name], *(f"{value:.2f}" for value in flickers), f"{flickers[0] / flickers[1]:.1f}x"])
         rows[-1] += [f"{whole:.1f} / {mean:.1f}" for whole, mean in ious]
     head = ["clip", "object", "flicker, %", f"smoothing {SMOOTHING}, %", "less", "IoU, %", "smoothed IoU, %"]
     print_table(f"Clips, {title} (IoU over all pixels / mean over frames)", head, rows)
 
 
-def _lost_and_found(watcher: Watcher, clips: dict[str, tuple[list[EncodedFrame], list[NDArray[np.bool_]]]]) -> None:
-    """By how long a class list the object of each clip is found, and what smoothing makes of it."""
+def _by_class_list(video: VideoSegmenter, clips: dict[str, tuple[list[EncodedFrame], list[NDArray[np.bool_]]]]) -> None:
+    """Print J of each clip's object for class lists of growing length, with and without smoothing."""
     rows = []
-    for name, (seen, truths) in clips.items():
+    for name, (frames, truths) in clips.items():
         for words in ((OBJECTS[name],), tuple(OBJECTS.values()), (*OBJECTS.values(), *SCENERY)):
             index = 1 + words.index(OBJECTS[name])
-            courses = [watcher.follow(seen, words, weight).maps for weight in (0.0, SMOOTHING)]
-            means = [_iou(maps, truths, index)[1] for maps in courses]
-            runs = [_found(maps, truths, index) for maps in courses]
+            results = [video.segment(frames, words, weight).maps for weight in (0.0, SMOOTHING)]
+            means = [_iou(maps, truths, index)[1] for maps in results]
+            hits = [_hit_rate(maps, truths, index) for maps in results]
             rows.append([name, str(len(words)), *(f"{mean:.1f}" for mean in means)])
-            rows[-1] += [f"{100 * found:.0f} ({longest})" for found, longest in runs]
-    head = ["clip", "classes asked", "J", "J, smoothed", "found, % (longest loss)", "found, smoothed"]
+            rows[-1] += [f"{100 * share:.0f} ({longest})" for share, longest in hits]
+    head = ["clip", "classes", "J", "J, smoothed", "found, % (longest loss)", "found, smoothed"]
     print_table(f"Clips: J (mean IoU over frames) and frames in which it is at least {MIN_IOU}", head, rows)
 
 
-def _found(maps: list[LabelMap], truths: list[NDArray[np.bool_]], index: int) -> tuple[float, int]:
-    """Share of the frames in which the object has its label, and the most in a row in which it has not."""
-    lost = longest = found = 0
+def _hit_rate(maps: list[LabelMap], truths: list[NDArray[np.bool_]], index: int) -> tuple[float, int]:
+    """The share of frames in which the class has IoU >= MIN_IOU, and the longest run of frames without."""
+    misses = longest = hits = 0
     for labels, truth in zip(maps, truths, strict=True):
-        ours = labels == index
-        if (ours & truth).sum() >= MIN_IOU * max(1, (ours | truth).sum()):
-            found, lost = found + 1, 0
+        mask = labels == index
+        if (mask & truth).sum() >= MIN_IOU * max(1, (mask | truth).sum()):
+            hits, misses = hits + 1, 0
         else:
-            lost += 1
-        longest = max(longest, lost)
-    return found / len(maps), longest
+            misses += 1
+        longest = max(longest, misses)
+    return hits / len(maps), longest
 
 
-def _tracks(watcher: Watcher, clips: dict[str, tuple[list[EncodedFrame], list[NDArray[np.bool_]]]]) -> None:
+def _tracks(video: VideoSegmenter, clips: dict[str, tuple[list[EncodedFrame], list[NDArray[np.bool_]]]]) -> None:
     rows = []
-    for name, (seen, truths) in clips.items():
-        course = watcher.follow(seen, (OBJECTS[name],), SMOOTHING, "instance")
+    for name, (frames, truths) in clips.items():
+        result = video.segment(frames, (OBJECTS[name],), SMOOTHING, "instance")
         on_object = [
-            number
-            for segmentation, numbers, truth in zip(course.segmentations, course.numbers, truths, strict=True)
-            if (number := _number_of(segmentation, numbers, truth)) is not None
+            track_id
+            for segmentation, track_ids, truth in zip(result.segmentations, result.track_ids, truths, strict=True)
+            if (track_id := _track_of(segmentation, track_ids, truth)) is not None
         ]
-        changes = sum(before != now for before, now in pairwise(on_object))
-        n_numbers = len({number for numbers in course.numbers for number in numbers})
-        found_in = f"{len(on_object)} of {len(seen)}"
-        rows.append([name, found_in, str(len(set(on_object))), str(changes), str(n_numbers), str(course.resets)])
-    head = ["clip", "frames with the object found", "its numbers", "changes", "numbers of all segments", "scene cuts"]
+        changes = sum(before != after for before, after in pairwise(on_object))
+        n_tracks = len({track_id for track_ids in result.track_ids for track_id in track_ids})
+        found_in = f"{len(on_object)} of {len(frames)}"
+        rows.append([name, found_in, str(len(set(on_object))), str(changes), str(n_tracks), str(result.resets)])
+    head = ["clip", "frames with the object", "its track ids", "id changes", "track ids of all segments", "scene cuts"]
     print_table("Tracks of the object, task instance", head, rows)
 
 
-def _costs(watcher: Watcher, clips: dict[str, tuple[list[EncodedFrame], list[NDArray[np.bool_]]]]) -> None:
+def _costs(video: VideoSegmenter, clips: dict[str, tuple[list[EncodedFrame], list[NDArray[np.bool_]]]]) -> None:
     torch.set_num_threads(1)
     rows = []
     for n_classes in (1, 4, 20, 150):
-        seen = clips["cows"][0][:40]
+        frames = clips["cows"][0][:40]
         classes = ("cow", *(f"thing number {index}" for index in range(n_classes - 1)))
-        course = watcher.follow(seen, classes, SMOOTHING)
-        rows.append([str(n_classes), f"{1e3 * course.seconds / len(seen):.1f}"])
-    print_table("Smoothing and tracking, CPU time of a frame of 512 x 288", ["classes", "ms"], rows)
+        result = video.segment(frames, classes, SMOOTHING)
+        rows.append([str(n_classes), f"{1e3 * result.seconds / len(frames):.1f}"])
+    print_table("Smoothing and tracking, CPU time per frame of 512 x 288", ["classes", "ms"], rows)
 
 
-def _spoiled(rgb: Rgb, seed: int) -> Rgb:
-    """The scene once more, through a sensor and an encoder."""
-    chance = np.random.default_rng(seed)
-    noisy = rgb + chance.normal(0, np.sqrt(READ_NOISE**2 + SHOT_NOISE * rgb))
+def _camera_frame(rgb: Rgb, seed: int) -> Rgb:
+    """Add sensor noise and JPEG compression to an image."""
+    rng = np.random.default_rng(seed)
+    noisy = rgb + rng.normal(0, np.sqrt(READ_NOISE**2 + SHOT_NOISE * rgb))
     file = io.BytesIO()
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=JPEG_QUALITY)
     return np.asarray(Image.open(file).convert("RGB"))
@@ -246,27 +245,27 @@ def _flicker(maps: list[LabelMap]) -> float:
     return 100 * float(np.mean([flicker(before, now) for before, now in pairwise(maps)]))
 
 
-def _flicker_in_motion(seen: list[EncodedFrame], maps: list[LabelMap]) -> float:
+def _flicker_in_motion(frames: list[EncodedFrame], maps: list[LabelMap]) -> float:
     shares = []
-    for (before, labels), (now, labels_now) in pairwise(zip(seen, maps, strict=True)):
-        moved, certain = carried(before.rgb, now.rgb, labels)
-        shares.append(flicker(moved, labels_now, certain))
+    for (before, labels), (now, labels_now) in pairwise(zip(frames, maps, strict=True)):
+        warped, reliable = warp_labels(before.rgb, now.rgb, labels)
+        shares.append(flicker(warped, labels_now, reliable))
     return 100 * float(np.mean(shares))
 
 
 def _iou(maps: list[LabelMap], truths: list[NDArray[np.bool_]], index: int) -> tuple[float, float]:
-    """Percent: over all pixels of the clip, and the mean over its frames (J of DAVIS)."""
-    both = np.array([((labels == index) & truth).sum() for labels, truth in zip(maps, truths, strict=True)])
-    either = np.array([((labels == index) | truth).sum() for labels, truth in zip(maps, truths, strict=True)])
-    return float(100 * both.sum() / either.sum()), float(100 * np.mean(both / np.maximum(1, either)))
+    """IoU in percent over all pixels of the clip, and its mean over frames (J of DAVIS)."""
+    intersection = np.array([((labels == index) & truth).sum() for labels, truth in zip(maps, truths, strict=True)])
+    union = np.array([((labels == index) | truth).sum() for labels, truth in zip(maps, truths, strict=True)])
+    return float(100 * intersection.sum() / union.sum()), float(100 * np.mean(intersection / np.maximum(1, union)))
 
 
-def _number_of(segmentation: Segmentation, numbers: tuple[int | None, ...], truth: NDArray[np.bool_]) -> int | None:
-    """The number of the segment that covers the object best; None if none does."""
-    best, number = MIN_IOU, None
-    for segment, of_segment in zip(segmentation.segments, numbers, strict=True):
+def _track_of(segmentation: Segmentation, track_ids: tuple[int | None, ...], truth: NDArray[np.bool_]) -> int | None:
+    """The track id of the segment with the best IoU on the object; None if it is below MIN_IOU."""
+    best_iou, best_id = MIN_IOU, None
+    for segment, track_id in zip(segmentation.segments, track_ids, strict=True):
         mask = segmentation.label_map == segment.id
         iou = float((mask & truth).sum() / max(1, (mask | truth).sum()))
-        if iou > best:
-            best, number = iou, of_segment
-    return number
+        if iou > best_iou:
+            best_iou, best_id = iou, track_id
+    return best_id

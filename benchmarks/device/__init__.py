@@ -1,1 +1,1 @@
-"""One device, usually a GPU: image passes, serving and what follows the scores, each against the same on a CPU."""
+"""Benchmarks of one device, usually a GPU, against the CPU: image passes, serving, arg-max and RLE."""

@@ -1,4 +1,4 @@
-"""What the figures are of: the device, its driver, torch, and the number type."""
+"""Describe the machine: device, driver, torch, number type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lexiseg_model.device import inference_dtype
 
 
 def processor() -> str:
-    """Its name and its number of cores."""
+    """The CPU's name and number of cores."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = {line.split(":")[1].strip() for line in lines if line.startswith("model name")}
     cores = len([line for line in lines if line.startswith("processor")])
@@ -21,18 +21,18 @@ def processor() -> str:
 
 
 def driver() -> str:
-    """The version of NVIDIA's driver; `not known` where its own tool is not there to tell, or does not."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
+    """The NVIDIA driver's version from nvidia-smi, or `not known`."""
+    nvidia_smi = shutil.which("nvidia-smi")
+    if nvidia_smi is None:
         return "not known"
-    command = (tool, "--query-gpu=driver_version", "--format=csv,noheader")
+    command = (nvidia_smi, "--query-gpu=driver_version", "--format=csv,noheader")
     outcome = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     versions = outcome.stdout.split()
     return versions[0] if outcome.returncode == 0 and versions else "not known"
 
 
 def described(device: torch.device) -> list[list[str]]:
-    """Rows of a table: what, and which."""
+    """Table rows: property, value."""
     rows = [
         ["torch", torch.__version__],
         ["number type of `fast`", str(inference_dtype(device)).removeprefix("torch.")],
@@ -40,8 +40,9 @@ def described(device: torch.device) -> list[list[str]]:
     host = [["processor", processor()], ["threads of torch", str(torch.get_num_threads())]]
     if device.type == "cpu":
         return [["device", "the processor"], *rows, *host]
-    about = torch.cuda.get_device_properties(device)
-    name = f"{about.name}, {about.total_memory / 2**30:.0f} GiB, {about.multi_processor_count} multiprocessors"
+    properties = torch.cuda.get_device_properties(device)
+    gib = properties.total_memory / 2**30
     cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     cuda = [["CUDA of torch", str(torch.version.cuda)], ["cuDNN", str(cudnn)]]
+    name = f"{properties.name}, {gib:.0f} GiB, {properties.multi_processor_count} multiprocessors"
     return [["device", name], ["driver", driver()], *rows, *cuda, *host]

@@ -1,4 +1,4 @@
-"""`dense-clip` at its published size with random weights, and windows of 448 x 448."""
+"""`dense-clip` (ViT-B/16) with random weights and 448 x 448 windows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIDE = 448
 
 
 def vit(device: torch.device, precision: Precision) -> DenseClipSegmenter:
-    """NACLIP over a ViT-B/16; the weights are the same each time."""
+    """Build NACLIP over ViT-B/16 with weights from a fixed seed."""
     card = catalogue.read_card(catalogue.bundled()["dense-clip"])
     update = {"window": SIDE, "stride": SIDE // 2, "pretrained": None}
     settings = settings_of(card, DenseClipSettings).model_copy(update=update)

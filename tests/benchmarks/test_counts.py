@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.counting import calls, tensor_work
-from benchmarks.counts import BASELINE, losses
+from benchmarks.counters import count_calls, count_tensor_work
+from benchmarks.counts import BASELINE, regressions
 
 
 def products(n: int) -> torch.Tensor:
@@ -20,7 +20,7 @@ def products(n: int) -> torch.Tensor:
 
 
 def test_tensor_operations_and_what_they_write_are_counted() -> None:
-    less, more = tensor_work(lambda: products(3)), tensor_work(lambda: products(5))
+    less, more = count_tensor_work(lambda: products(3)), count_tensor_work(lambda: products(5))
 
     assert (more.operations - less.operations, more.elements - less.elements) == (2, 16)
 
@@ -33,14 +33,14 @@ def test_calls_are_those_of_the_work_alone() -> None:
     def once() -> None:
         np.zeros(3)
 
-    nothing = calls(lambda: None)
+    nothing = count_calls(lambda: None)
 
-    assert calls(twice) - nothing == 2 * (calls(once) - nothing) > 0
+    assert count_calls(twice) - nothing == 2 * (count_calls(once) - nothing) > 0
 
 
 @pytest.mark.parametrize(("count", "lost"), [(50, False), (114, False), (115, False), (116, True)])
 def test_more_than_15_percent_over_the_baseline_is_a_loss(count: int, lost: bool) -> None:
-    said = losses({"a click": count, "new": 10**9}, {"a click": 100})
+    said = regressions({"a click": count, "new": 10**9}, {"a click": 100})
 
     assert said == ([f"a click: {count} against 100"] if lost else [])
 

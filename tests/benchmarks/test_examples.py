@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.examples import boxes_of, chosen
+from benchmarks.examples import boxes_by_class, draw_examples
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
 
 SIDE = 40
@@ -33,14 +33,14 @@ def data(tmp_path: Path) -> IndexedDataset:
 
 
 def test_large_objects_that_fill_their_box_come_first_one_of_a_photograph(data: IndexedDataset) -> None:
-    (boxes,) = chosen(boxes_of(data), 3, seed=0).values()
+    (boxes,) = draw_examples(boxes_by_class(data), 3, seed=0).values()
 
     assert [shown.box for shown in boxes] == [(6.0, 4.0, 26.0, 24.0)] * 3
     assert len({shown.sample for shown in boxes}) == 3
 
 
 def test_what_fills_little_is_shown_where_there_is_nothing_else(data: IndexedDataset) -> None:
-    (boxes,) = chosen(boxes_of(data), 9, seed=0).values()
+    (boxes,) = draw_examples(boxes_by_class(data), 9, seed=0).values()
 
     assert len({shown.sample for shown in boxes}) == 4
     assert boxes[-1].rank == (False, True)

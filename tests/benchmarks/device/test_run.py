@@ -7,14 +7,14 @@ import re
 import pytest
 import torch
 
-from benchmarks.device.extent import Extent
 from benchmarks.device.run import main, measure
+from benchmarks.device.workload import Workload
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.types import Precision
 from tests.model.clip import small as small_clip
 from tests.model.methods.dense_clip import small
 
-SMALL = Extent(tiles=(1, 2), images=(1, 3), warm_ups=1, rounds=2, clients=2, served_rounds=1, served_seconds=0.2)
+SMALL = Workload(tiles=(1, 2), images=(1, 3), warm_ups=1, rounds=2, clients=2, served_rounds=1, served_seconds=0.2)
 PACE = r"[\d.]+ \([\d.]+ to [\d.]+\)"  # a median and its range
 
 

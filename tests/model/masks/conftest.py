@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.kernel import numpy_alone
+from benchmarks.kernel import kernel_disabled
 from tests.kernel import require_kernel
 
 
 @pytest.fixture(scope="module", params=["compiled", "numpy"])
 def each_way(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.param == "numpy":
-        with numpy_alone():
+        with kernel_disabled():
             yield
     else:
         require_kernel()

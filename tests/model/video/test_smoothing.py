@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.clips.stability import flicker
+from benchmarks.clips.flicker import flicker
 from lexiseg_model import tasks
 from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter

@@ -1,4 +1,4 @@
-"""Times of pieces of work over several runs, on the wall clock and on the process's CPU clock."""
+"""Time functions by wall clock and CPU clock, and print tables."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 
 class Cost(NamedTuple):
-    """Seconds, medians."""
+    """Median seconds of a function."""
 
     wall: float
     cpu: float
 
 
 def cost(work: Callable[[], object], runs: int = 5) -> Cost:
-    """Runs once to warm up, then `runs` times."""
+    """Median time of `runs` calls after one warm-up call."""
     work()
     walls, cpus = [], []
     for _ in range(runs):
@@ -32,40 +32,46 @@ def cost(work: Callable[[], object], runs: int = 5) -> Cost:
 
 
 def rounds(work: Sequence[Callable[[], object]], count: int, warm_ups: int = 1) -> NDArray[np.float64]:
-    """Seconds [count, pieces of work, 2] on the wall clock and of CPU, after `warm_ups` runs of each piece.
+    """Time functions alternately, so that ratios within a round hold on a busy machine.
 
-    All pieces in each round: ratios within one hold when other programs use the cores.
+    Args:
+        work: called once each in every round.
+        count: number of rounds.
+        warm_ups: calls of each function before the rounds.
+
+    Returns:
+        Seconds [count, len(work), 2]: wall clock, CPU.
     """
-    for piece in work:
+    for function in work:
         for _ in range(warm_ups):
-            piece()
+            function()
     seconds = np.empty((count, len(work), 2))
     for row in seconds:
-        for piece, spent in zip(work, row, strict=True):
+        for function, elapsed in zip(work, row, strict=True):
             wall, cpu = time.perf_counter(), time.process_time()
-            piece()
-            spent[:] = time.perf_counter() - wall, time.process_time() - cpu
+            function()
+            elapsed[:] = time.perf_counter() - wall, time.process_time() - cpu
     return seconds
 
 
-def until_done(work: Callable[[], object], device: torch.device) -> Callable[[], None]:
-    """`work` to its end: a CUDA device does later what it is told, and torch returns at once."""
+def synchronised(work: Callable[[], object], device: torch.device) -> Callable[[], None]:
+    """`work` followed by a wait for the device: CUDA kernels run asynchronously."""
 
-    def whole() -> None:
+    def run() -> None:
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    return whole
+    return run
 
 
-def spread(values: Sequence[float], digits: int) -> str:
-    """The median of the rounds and their range."""
+def median_and_range(values: Sequence[float], digits: int) -> str:
+    """Format values as `median (min to max)`."""
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
-    """A Markdown table, ready for docs/performance.md."""
+    """Print a Markdown table, ready for docs/performance.md."""
     print(f"\n### {title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for row in rows:
         print(f"| {' | '.join(row)} |", flush=True)

@@ -1,4 +1,4 @@
-"""How steady the labels of a video are."""
+"""Label flicker between video frames, with optical flow for moving scenes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from lexiseg_model.errors import ShapeError
 from lexiseg_model.types import LabelMap
 
 SAME_PIXEL = 15  # gray levels
+Image = NDArray[np.uint8]
 
 
 def flicker(before: LabelMap, now: LabelMap, counted: NDArray[np.bool_] | None = None) -> float:
-    """Share of pixels whose label changes from one frame to the next, 0..1.
+    """The share of pixels, 0 to 1, whose label changes from one frame to the next.
 
     Args:
         before: [H, W].
         now: [H, W].
-        counted: [H, W] pixels to look at; None: all, as for a still scene.
+        counted: [H, W] pixels to compare; None: all.
 
     Raises:
         ShapeError: the maps differ in size.
@@ -31,10 +32,12 @@ def flicker(before: LabelMap, now: LabelMap, counted: NDArray[np.bool_] | None =
     return float(changed.mean()) if changed.size else 0.0
 
 
-def carried(before: NDArray[np.uint8], now: NDArray[np.uint8], labels: LabelMap) -> tuple[LabelMap, NDArray[np.bool_]]:
-    """Labels of the frame before where they are now, and the pixels for which that is certain.
+def warp_labels(
+    before: NDArray[np.uint8], now: NDArray[np.uint8], labels: LabelMap
+) -> tuple[LabelMap, NDArray[np.bool_]]:
+    """Warp the labels of the previous frame to the current one by optical flow.
 
-    Dense inverse search at full size and its finest preset, apart from what the smoothing uses.
+    Uses dense inverse search at full resolution, independent of the flow that smoothing uses.
 
     Args:
         before: [H, W, 3] RGB.
@@ -42,7 +45,7 @@ def carried(before: NDArray[np.uint8], now: NDArray[np.uint8], labels: LabelMap)
         labels: [H, W] of `before`.
 
     Returns:
-        Labels [H, W]; pixels [H, W] that were inside the frame and look the same within 15 gray levels.
+        Warped labels [H, W]; reliable pixels [H, W]: inside the previous frame and within 15 gray levels of it.
     """
     gray = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in (before, now)]
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -50,9 +53,9 @@ def carried(before: NDArray[np.uint8], now: NDArray[np.uint8], labels: LabelMap)
     height, width = gray[0].shape
     x = flow[..., 0] + np.arange(width, dtype=np.float32)
     y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-    moved = cv2.remap(gray[0], x, y, cv2.INTER_LINEAR)
+    warped = cv2.remap(gray[0], x, y, cv2.INTER_LINEAR)
     inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-    certain = inside & (cv2.absdiff(moved, gray[1]) < SAME_PIXEL)
-    # Away from what is not: next to a wrong place the flow is doubtful, too.
-    certain = cv2.erode(certain.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    return np.asarray(cv2.remap(labels, x, y, cv2.INTER_NEAREST), labels.dtype), certain
+    reliable = inside & (cv2.absdiff(warped, gray[1]) < SAME_PIXEL)
+    # Flow is unreliable next to a mismatch, too.
+    reliable = cv2.erode(reliable.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return np.asarray(cv2.remap(labels, x, y, cv2.INTER_NEAREST), labels.dtype), reliable
