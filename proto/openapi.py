@@ -1,8 +1,7 @@
-"""The REST interface that is promised, `proto/openapi.json`: `python proto/openapi.py check`, or `write`.
+"""Check the REST interface for breaking changes against `proto/openapi.json`: `python proto/openapi.py check | write`.
 
-`check` refuses a file that is not what the routes make now, and says which of the differences would break a client
-that was made for the file. `write` renews the file (`make openapi`), and refuses those, too, unless they are forced.
-A client is held to ignore fields of an answer that it does not know.
+`check` fails if the file differs from the routes and lists breaking changes. `write` updates the file (`make openapi`);
+it refuses breaking changes unless forced. Clients are expected to ignore unknown fields of answers.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from lexiseg_service.gateway.rest.middleware import METRICS, OPEN_PATHS
 from lexiseg_service.gateway.rest.paths import STABLE
 
 FILE = Path(__file__).resolve().parent / "openapi.json"
-# What a request's value must keep to, and how a new bound may differ from the old one.
+# Bounds of request values: lower ones may only fall, upper ones only rise.
 LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems")
 UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 
@@ -28,29 +27,29 @@ Side: TypeAlias = Literal["request", "answer"]
 
 
 def document() -> Json:
-    """What the routes make now, with the version of the promise instead of the program's."""
-    made = described(with_routes(), OPEN_PATHS | {METRICS}, keys_needed=False)
-    made["info"]["version"] = STABLE.removeprefix("/")
-    return made
+    """The OpenAPI document of the current routes, with the interface's version."""
+    content = described(with_routes(), OPEN_PATHS | {METRICS}, keys_needed=False)
+    content["info"]["version"] = STABLE.removeprefix("/")
+    return content
 
 
-def text(made: Json) -> str:
-    """A document as the file holds it."""
-    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+def text(content: Json) -> str:
+    """A document as the text of the file."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def breaks(old: Json, new: Json) -> list[str]:
-    """What would break a client of the old document, a line for each; empty when the new one only adds."""
+    """Breaking changes for clients of the old document, one line each."""
     return list(dict.fromkeys(Comparison(old, new).operations()))
 
 
 class Comparison:
-    """Two documents; every method yields what the new one takes away."""
+    """Compares two documents; every method yields breaking changes."""
 
     def __init__(self, old: Json, new: Json) -> None:
         self._old = old
         self._new = new
-        self._inside: set[tuple[str, str, Side]] = set()  # pairs of references that are being compared
+        self._in_progress: set[tuple[str, str, Side]] = set()  # pairs of references being compared, against recursion
 
     def operations(self) -> Iterator[str]:
         for path, methods in self._old["paths"].items():
@@ -111,16 +110,16 @@ class Comparison:
     def _schema(self, where: str, old: Json, new: Json, side: Side) -> Iterator[str]:
         pair = (old.get("$ref", ""), new.get("$ref", ""), side)
         if all(pair):
-            if pair in self._inside:
+            if pair in self._in_progress:
                 return
-            self._inside.add(pair)
+            self._in_progress.add(pair)
         try:
             yield from self._variants(where, _variants(old, self._old), _variants(new, self._new), side)
         finally:
-            self._inside.discard(pair)
+            self._in_progress.discard(pair)
 
     def _variants(self, where: str, old: list[Json], new: list[Json], side: Side) -> Iterator[str]:
-        """Every form that one side may send must still be one that the other side takes."""
+        """Every variant that the sender may use must still be accepted by the receiver."""
         sent, taken = (old, new) if side == "request" else (new, old)
         for variant in sent:
             same_kind = [other for other in taken if _fits(_kind(variant), _kind(other))]
@@ -163,7 +162,7 @@ class Comparison:
 
 
 def _variants(schema: Json, whole: Json) -> list[Json]:
-    """The forms that a value may have, references followed."""
+    """The variants of a schema, with references resolved."""
     while "$ref" in schema:
         schema = whole["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     options = schema.get("anyOf") or schema.get("oneOf")
@@ -204,20 +203,20 @@ def _bounds(where: str, old: Json, new: Json) -> Iterator[str]:
 
 
 def main() -> None:
-    """Checks or writes the file."""
+    """Check or write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["check", "write"])
-    parser.add_argument("--break-the-promise", action="store_true", help="write what breaks clients, too")
-    asked = parser.parse_args()
-    made = document()
+    parser.add_argument("--break-the-promise", action="store_true", help="write breaking changes, too")
+    options = parser.parse_args()
+    current = document()
     promised = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {"paths": {}}
-    broken = breaks(promised, made)
-    if broken and not asked.break_the_promise:
+    broken = breaks(promised, current)
+    if broken and not options.break_the_promise:
         sys.exit("\n".join(["this would break clients of proto/openapi.json:", *(f"  {line}" for line in broken)]))
-    if asked.what == "write":
-        FILE.write_text(text(made), encoding="utf-8")
-    elif text(promised) != text(made):
-        sys.exit("proto/openapi.json is not what the routes make now; nothing breaks: `make openapi` renews it")
+    if options.what == "write":
+        FILE.write_text(text(current), encoding="utf-8")
+    elif text(promised) != text(current):
+        sys.exit("proto/openapi.json is out of date (no breaking changes): run `make openapi`")
 
 
 if __name__ == "__main__":

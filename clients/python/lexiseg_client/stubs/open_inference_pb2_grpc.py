@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GRPCInferenceServiceStub(object):
-    """What KServe's and Triton's clients ask.
+    """The service that KServe and Triton clients call.
     """
 
     def __init__(self, channel):
@@ -73,7 +73,7 @@ class GRPCInferenceServiceStub(object):
 
 
 class GRPCInferenceServiceServicer(object):
-    """What KServe's and Triton's clients ask.
+    """The service that KServe and Triton clients call.
     """
 
     def ServerLive(self, request, context):
@@ -84,7 +84,7 @@ class GRPCInferenceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ServerReady(self, request, context):
-        """Whether questions are answered.
+        """Whether the server accepts inference requests.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,7 +98,7 @@ class GRPCInferenceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ServerMetadata(self, request, context):
-        """Who answers.
+        """Name and version of the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,7 +112,7 @@ class GRPCInferenceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ModelConfig(self, request, context):
-        """Triton's extension: the tensors of a model as its configuration.
+        """Triton extension: the model's configuration.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,7 +172,7 @@ def add_GRPCInferenceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GRPCInferenceService(object):
-    """What KServe's and Triton's clients ask.
+    """The service that KServe and Triton clients call.
     """
 
     @staticmethod

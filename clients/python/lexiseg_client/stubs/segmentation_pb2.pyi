@@ -3,14 +3,14 @@
 isort:skip_file
 The public gRPC interface of lexiseg: send an image and words, get masks.
 
-Names and meanings are those of the REST routes. Lengths and coordinates are pixels of the image as sent, after EXIF
-rotation; times of an answer are milliseconds; probabilities and scores are 0 to 1.
+Names and meanings equal the REST routes'. Lengths and coordinates are pixels of the image as sent, after EXIF
+rotation; times are milliseconds; probabilities and scores are 0 to 1.
 
 Errors carry a google.rpc.Status in `grpc-status-details-bin` with these details:
   lexiseg.v1.Problem     the problem document of the REST routes
   google.rpc.ErrorInfo   domain "lexiseg", reason = the problem's type in capitals, as INVALID_VALUE
-  google.rpc.BadRequest  one violation for each wrong field
-  google.rpc.RetryInfo   when it is worth asking again
+  google.rpc.BadRequest  one violation for each invalid field
+  google.rpc.RetryInfo   how long to wait before a retry
 """
 
 from collections import abc as _abc
@@ -39,31 +39,31 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     TASK_UNSPECIFIED: _Task.ValueType  # 0
     """`TASK_PROMPT` when there are prompts, else `TASK_SEMANTIC`."""
     TASK_SEMANTIC: _Task.ValueType  # 1
-    """One segment for each class; masks are disjoint."""
+    """One segment per class; masks are disjoint."""
     TASK_INSTANCE: _Task.ValueType  # 2
-    """One segment for each object."""
+    """One segment per object."""
     TASK_PANOPTIC: _Task.ValueType  # 3
-    """Things object by object, the rest class by class; masks are disjoint."""
+    """One segment per object for things, per class for stuff; masks are disjoint."""
     TASK_PROMPT: _Task.ValueType  # 4
-    """What points and boxes show."""
+    """Masks for the prompts: points, boxes, masks."""
     TASK_EVERYTHING: _Task.ValueType  # 5
-    """All masks that the model proposes, best first, with neither words nor prompts; classes name them."""
+    """All mask proposals of the model, best first; needs neither classes nor prompts, classes label them."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
-    """What a request wants to know."""
+    """What to compute."""
 
 TASK_UNSPECIFIED: Task.ValueType  # 0
 """`TASK_PROMPT` when there are prompts, else `TASK_SEMANTIC`."""
 TASK_SEMANTIC: Task.ValueType  # 1
-"""One segment for each class; masks are disjoint."""
+"""One segment per class; masks are disjoint."""
 TASK_INSTANCE: Task.ValueType  # 2
-"""One segment for each object."""
+"""One segment per object."""
 TASK_PANOPTIC: Task.ValueType  # 3
-"""Things object by object, the rest class by class; masks are disjoint."""
+"""One segment per object for things, per class for stuff; masks are disjoint."""
 TASK_PROMPT: Task.ValueType  # 4
-"""What points and boxes show."""
+"""Masks for the prompts: points, boxes, masks."""
 TASK_EVERYTHING: Task.ValueType  # 5
-"""All masks that the model proposes, best first, with neither words nor prompts; classes name them."""
+"""All mask proposals of the model, best first; needs neither classes nor prompts, classes label them."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
 class _MaskFormat:
@@ -75,27 +75,27 @@ class _MaskFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MaskFormat
     MASK_FORMAT_UNSPECIFIED: _MaskFormat.ValueType  # 0
     """`MASK_FORMAT_RLE`."""
     MASK_FORMAT_RLE: _MaskFormat.ValueType  # 1
-    """COCO run lengths in each segment."""
+    """COCO RLE in each segment."""
     MASK_FORMAT_POLYGON: _MaskFormat.ValueType  # 2
-    """Outlines in each segment."""
+    """Polygons in each segment."""
     MASK_FORMAT_PNG: _MaskFormat.ValueType  # 3
-    """One label map for all segments."""
+    """One label map (PNG) for all segments."""
     MASK_FORMAT_NONE: _MaskFormat.ValueType  # 4
-    """No masks, only labels, scores, areas and boxes."""
+    """No masks; only labels, scores, areas and boxes."""
 
 class MaskFormat(_MaskFormat, metaclass=_MaskFormatEnumTypeWrapper):
-    """How masks are written."""
+    """Encoding of masks."""
 
 MASK_FORMAT_UNSPECIFIED: MaskFormat.ValueType  # 0
 """`MASK_FORMAT_RLE`."""
 MASK_FORMAT_RLE: MaskFormat.ValueType  # 1
-"""COCO run lengths in each segment."""
+"""COCO RLE in each segment."""
 MASK_FORMAT_POLYGON: MaskFormat.ValueType  # 2
-"""Outlines in each segment."""
+"""Polygons in each segment."""
 MASK_FORMAT_PNG: MaskFormat.ValueType  # 3
-"""One label map for all segments."""
+"""One label map (PNG) for all segments."""
 MASK_FORMAT_NONE: MaskFormat.ValueType  # 4
-"""No masks, only labels, scores, areas and boxes."""
+"""No masks; only labels, scores, areas and boxes."""
 Global___MaskFormat: _TypeAlias = MaskFormat  # noqa: Y015
 
 class _Refine:
@@ -105,29 +105,29 @@ class _Refine:
 class _RefineEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refine.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REFINE_UNSPECIFIED: _Refine.ValueType  # 0
-    """What the model's card says."""
+    """The default of the model's card."""
     REFINE_NONE: _Refine.ValueType  # 1
-    """Nothing."""
+    """No refinement."""
     REFINE_PAMR: _Refine.ValueType  # 2
-    """Pixel-adaptive refinement by colours."""
+    """Pixel-adaptive mask refinement (PAMR) by colour."""
     REFINE_REGIONS: _Refine.ValueType  # 3
-    """The model's own proposals vote: pixels of one region are averaged."""
+    """Scores are averaged over the model's own mask proposals."""
     REFINE_LPOSS: _Refine.ValueType  # 4
-    """Labels spread over patches and pixels that are alike."""
+    """Label propagation (LPOSS) over similar patches and pixels."""
 
 class Refine(_Refine, metaclass=_RefineEnumTypeWrapper):
-    """What makes the edges of masks follow the picture."""
+    """Refinement of mask edges to the image."""
 
 REFINE_UNSPECIFIED: Refine.ValueType  # 0
-"""What the model's card says."""
+"""The default of the model's card."""
 REFINE_NONE: Refine.ValueType  # 1
-"""Nothing."""
+"""No refinement."""
 REFINE_PAMR: Refine.ValueType  # 2
-"""Pixel-adaptive refinement by colours."""
+"""Pixel-adaptive mask refinement (PAMR) by colour."""
 REFINE_REGIONS: Refine.ValueType  # 3
-"""The model's own proposals vote: pixels of one region are averaged."""
+"""Scores are averaged over the model's own mask proposals."""
 REFINE_LPOSS: Refine.ValueType  # 4
-"""Labels spread over patches and pixels that are alike."""
+"""Label propagation (LPOSS) over similar patches and pixels."""
 Global___Refine: _TypeAlias = Refine  # noqa: Y015
 
 class _DropPolicy:
@@ -139,24 +139,24 @@ class _DropPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DropPolicy
     DROP_POLICY_UNSPECIFIED: _DropPolicy.ValueType  # 0
     """`DROP_POLICY_NONE`."""
     DROP_POLICY_NONE: _DropPolicy.ValueType  # 1
-    """Every frame is answered; flow control slows the sender down."""
+    """Process every frame; flow control slows the sender down."""
     DROP_POLICY_LATEST: _DropPolicy.ValueType  # 2
-    """A frame that a newer one overtook while it waited is answered with `dropped` and without segments."""
+    """Drop a waiting frame when a newer one arrives; it is answered with `dropped` and without segments."""
 
 class DropPolicy(_DropPolicy, metaclass=_DropPolicyEnumTypeWrapper):
-    """What becomes of a frame that comes while earlier ones are being answered."""
+    """What happens to a frame that arrives while earlier ones are processed."""
 
 DROP_POLICY_UNSPECIFIED: DropPolicy.ValueType  # 0
 """`DROP_POLICY_NONE`."""
 DROP_POLICY_NONE: DropPolicy.ValueType  # 1
-"""Every frame is answered; flow control slows the sender down."""
+"""Process every frame; flow control slows the sender down."""
 DROP_POLICY_LATEST: DropPolicy.ValueType  # 2
-"""A frame that a newer one overtook while it waited is answered with `dropped` and without segments."""
+"""Drop a waiting frame when a newer one arrives; it is answered with `dropped` and without segments."""
 Global___DropPolicy: _TypeAlias = DropPolicy  # noqa: Y015
 
 @_typing.final
 class Image(_message.Message):
-    """An image: exactly one of the three."""
+    """An image, by exactly one source."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -164,11 +164,11 @@ class Image(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
-    """The encoded file: JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF, one still picture; at most 20 MB unless configured otherwise."""
+    """The encoded file: JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF, one still image; by default at most 20 MB."""
     id: _builtins.str
-    """`image_id` of an earlier answer to the same API key; NOT_FOUND (IMAGE_EXPIRED) when it is gone."""
+    """`image_id` of an earlier answer to the same API key; NOT_FOUND (IMAGE_EXPIRED) if it is no longer cached."""
     url: _builtins.str
-    """https, public hosts only; PERMISSION_DENIED (URL_FETCH_OFF) unless the service has it switched on."""
+    """https URL of a public host; PERMISSION_DENIED (URL_FETCH_OFF) unless the server enables URL fetching."""
     def __init__(
         self,
         *,
@@ -188,7 +188,7 @@ Global___Image: _TypeAlias = Image  # noqa: Y015
 
 @_typing.final
 class Example(_message.Message):
-    """A part of an image that shows a class: what a box or points show, or a mask."""
+    """An image region that shows a class, by points and box, or by a mask."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -198,19 +198,19 @@ class Example(_message.Message):
     MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def image(self) -> Global___Image:
-        """Another image. Unset: the one that the request is about, where it has one."""
+        """Image of the example. Unset: the request's image."""
 
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]:
-        """Clicks on it and beside it."""
+        """Positive and negative clicks."""
 
     @_builtins.property
     def box(self) -> Global___Box:
-        """A box around it."""
+        """A box around the region."""
 
     @_builtins.property
     def mask(self) -> Global___CocoRle:
-        """A mask of the image's size, instead of a box and points."""
+        """A mask of the image's size, instead of points and box."""
 
     def __init__(
         self,
@@ -230,7 +230,7 @@ Global___Example: _TypeAlias = Example  # noqa: Y015
 
 @_typing.final
 class Class(_message.Message):
-    """A class to look for."""
+    """A class to segment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -241,24 +241,22 @@ class Class(_message.Message):
     NEGATIVES_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What its segments are labelled with."""
+    """Label of its segments."""
     threshold: _builtins.float
-    """Segments of this class with a lower score are dropped; 0 to 1."""
+    """Minimum score of its segments, 0 to 1; others are dropped."""
     words: _builtins.bool
-    """Whether the name and the synonyms are looked for as words, too. Unset: where there are no examples, or where there
-    are synonyms.
-    """
+    """Whether to search by name and synonyms as well as by examples. Unset: if there are synonyms or no examples."""
     @_builtins.property
     def synonyms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Other names for the same thing; found ones answer under `name`."""
+        """Synonyms; matches are labelled `name`."""
 
     @_builtins.property
     def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___Example]:
-        """Parts of images that show it; at most 64 in a request, in 16 other images, unless configured otherwise."""
+        """Regions that show the class; by default at most 64 in a request, in 16 other images."""
 
     @_builtins.property
     def negatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Example]:
-        """Parts of images that show what it is not, though it looks alike."""
+        """Regions that look alike but are not the class."""
 
     def __init__(
         self,
@@ -287,7 +285,7 @@ Global___Class: _TypeAlias = Class  # noqa: Y015
 
 @_typing.final
 class Words(_message.Message):
-    """A list of words; a message of its own because an empty list differs from none."""
+    """A list of words; a message, so that an empty list differs from an unset one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -311,7 +309,7 @@ Global___Words: _TypeAlias = Words  # noqa: Y015
 
 @_typing.final
 class Background(_message.Message):
-    """What becomes of pixels that no class explains."""
+    """Treatment of pixels that match no class."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -319,12 +317,12 @@ class Background(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """True or unset: they belong to nobody. False: every pixel gets one of the classes, and nothing else may be set here."""
+    """True or unset: they get no class. False: every pixel gets a class, and the other fields must be unset."""
     threshold: _builtins.float
-    """Probability below which a class owns no pixel, 0 to 1; unset keeps the model card's rule."""
+    """Probability, 0 to 1, below which a pixel gets no class; unset: the rule of the model's card."""
     @_builtins.property
     def words(self) -> Global___Words:
-        """What else may be in the picture; unset keeps the words of the model's card."""
+        """Names of background things; unset: the words of the model's card."""
 
     def __init__(
         self,
@@ -350,7 +348,7 @@ Global___Background: _TypeAlias = Background  # noqa: Y015
 
 @_typing.final
 class Point(_message.Message):
-    """A click. A coordinate that is left out is 0."""
+    """A click. An unset coordinate is 0."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -358,11 +356,11 @@ class Point(_message.Message):
     Y_FIELD_NUMBER: _builtins.int
     POSITIVE_FIELD_NUMBER: _builtins.int
     x: _builtins.float
-    """Pixels from the left edge, 0 to the image's width."""
+    """Pixels from the left, 0 to the image's width."""
     y: _builtins.float
-    """Pixels from the upper edge, 0 to the image's height."""
+    """Pixels from the top, 0 to the image's height."""
     positive: _builtins.bool
-    """On the object (true or unset), or on what is not the object."""
+    """True or unset: on the object. False: on the background."""
     def __init__(
         self,
         *,
@@ -382,7 +380,7 @@ Global___Point: _TypeAlias = Point  # noqa: Y015
 
 @_typing.final
 class Box(_message.Message):
-    """A box around an object, in pixels; it lies inside the image and has an inside. An edge that is left out is 0."""
+    """A box around an object, in pixels, inside the image and not empty. An unset edge is 0."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -393,11 +391,11 @@ class Box(_message.Message):
     x0: _builtins.float
     """Left edge."""
     y0: _builtins.float
-    """Upper edge."""
+    """Top edge."""
     x1: _builtins.float
     """Right edge."""
     y1: _builtins.float
-    """Lower edge."""
+    """Bottom edge."""
     def __init__(
         self,
         *,
@@ -416,8 +414,8 @@ Global___Box: _TypeAlias = Box  # noqa: Y015
 
 @_typing.final
 class Prompt(_message.Message):
-    """Points, a box, or both, for one object. Without a box, at least one point is positive. Beside a mask or a segment they
-    correct it: positive points and the box add to it, negative points remove from it.
+    """One object by points, a box, or both. Without a box, at least one point must be positive. With a mask or a segment,
+    points and box correct it: positive points and the box add to it, negative points remove from it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -430,15 +428,15 @@ class Prompt(_message.Message):
     """Instead of a mask: the id of a segment in the semantic answer to the same classes; it keeps its label and id."""
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]:
-        """Clicks on the object and beside it; at most 32 unless configured otherwise."""
+        """Positive and negative clicks; by default at most 32."""
 
     @_builtins.property
     def box(self) -> Global___Box:
-        """A box around it."""
+        """A box around the object."""
 
     @_builtins.property
     def mask(self) -> Global___CocoRle:
-        """A mask of the image's size that is corrected; not in a video."""
+        """The mask to correct, of the image's size; not in a video."""
 
     def __init__(
         self,
@@ -460,7 +458,7 @@ Global___Prompt: _TypeAlias = Prompt  # noqa: Y015
 
 @_typing.final
 class SegmentRequest(_message.Message):
-    """One image and one question about it."""
+    """One image, and what to segment in it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -483,38 +481,38 @@ class SegmentRequest(_message.Message):
     task: Global___Task.ValueType
     """The task."""
     model: _builtins.str
-    """NAME or NAME@VERSION; unset: the service's default model."""
+    """NAME or NAME@VERSION; unset: the server's default model."""
     mask: Global___MaskFormat.ValueType
-    """How masks are written."""
+    """Encoding of masks."""
     overlay: _builtins.bool
-    """Also answer a PNG of the image with its segments painted on."""
+    """Also return a PNG of the image with its segments painted on."""
     threshold: _builtins.float
-    """Segments with a lower score are dropped; 0 to 1. Unset: the threshold of the model's card."""
+    """Minimum score of segments, 0 to 1. Unset: the threshold of the model's card."""
     refine: Global___Refine.ValueType
-    """What makes the edges of masks follow the picture."""
+    """Refinement of mask edges."""
     max_side: _builtins.int
-    """Caps the longer side of the network's input, in pixels, 32 to 16384; masks keep the image's size."""
+    """Maximum longer side of the network's input, in pixels, 32 to 16384; masks keep the image's size."""
     confidence: _builtins.bool
-    """Also answer an 8-bit PNG of each pixel's confidence."""
+    """Also return an 8-bit PNG of each pixel's confidence."""
     simplify: _builtins.float
-    """Of `MASK_FORMAT_POLYGON`: how far in pixels a border may stray; 0 keeps every corner. At most 100."""
+    """With `MASK_FORMAT_POLYGON`: maximum deviation of contours in pixels, 0 to 100; 0 keeps every corner."""
     @_builtins.property
     def image(self) -> Global___Image:
         """The image."""
 
     @_builtins.property
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Class]:
-        """The classes to look for, unless `vocabulary` names a list. With prompts there may be neither: then segments have no
-        label. So with `TASK_EVERYTHING`.
+        """The classes to segment, unless `vocabulary` is set. With prompts or `TASK_EVERYTHING` both may be unset: then
+        segments have no label.
         """
 
     @_builtins.property
     def prompts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Prompt]:
-        """Objects that points and boxes show; for `TASK_PROMPT`, at most 256 unless configured otherwise."""
+        """Objects to segment with `TASK_PROMPT`; by default at most 256."""
 
     @_builtins.property
     def background(self) -> Global___Background:
-        """Unset: what no class explains belongs to nobody; a named vocabulary has a default of its own."""
+        """Unset: pixels that match no class get none; a named vocabulary has its own default."""
 
     def __init__(
         self,
@@ -585,7 +583,7 @@ Global___Size: _TypeAlias = Size  # noqa: Y015
 
 @_typing.final
 class BoundingBox(_message.Message):
-    """The smallest box around a segment, in pixels."""
+    """The bounding box of a segment, in pixels."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -596,11 +594,11 @@ class BoundingBox(_message.Message):
     x: _builtins.int
     """Left edge."""
     y: _builtins.int
-    """Upper edge."""
+    """Top edge."""
     width: _builtins.int
-    """Columns."""
+    """Width."""
     height: _builtins.int
-    """Rows."""
+    """Height."""
     def __init__(
         self,
         *,
@@ -619,14 +617,14 @@ Global___BoundingBox: _TypeAlias = BoundingBox  # noqa: Y015
 
 @_typing.final
 class CocoRle(_message.Message):
-    """A mask that pycocotools.mask.decode({"size": [height, width], "counts": counts}) reads."""
+    """A COCO RLE mask, for pycocotools.mask.decode({"size": [height, width], "counts": counts})."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SIZE_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
     counts: _builtins.str
-    """Compressed run lengths, column by column."""
+    """Compressed run lengths in column-major order."""
     @_builtins.property
     def size(self) -> Global___Size:
         """Size of the mask, that of the image."""
@@ -647,7 +645,7 @@ Global___CocoRle: _TypeAlias = CocoRle  # noqa: Y015
 
 @_typing.final
 class Ring(_message.Message):
-    """One connected part of a mask. Corners of pixels x, y, x, y, ...; a pixel is inside when its centre is."""
+    """One connected part of a mask, as pixel corners x, y, x, y, ...; a pixel is inside if its centre is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -655,11 +653,11 @@ class Ring(_message.Message):
     HOLES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def exterior(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The outline, clockwise on the screen."""
+        """The outer contour, clockwise (y down)."""
 
     @_builtins.property
     def holes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hole]:
-        """Outlines of its holes."""
+        """The contours of its holes."""
 
     def __init__(
         self,
@@ -684,7 +682,7 @@ class Hole(_message.Message):
     CORNERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def corners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Corners of pixels x, y, x, y, ..., against the clock."""
+        """Pixel corners x, y, x, y, ..., counterclockwise (y down)."""
 
     def __init__(
         self,
@@ -701,7 +699,7 @@ Global___Hole: _TypeAlias = Hole  # noqa: Y015
 
 @_typing.final
 class Polygon(_message.Message):
-    """A mask as outlines, one for each connected part."""
+    """A mask as rings, one per connected part."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -725,7 +723,7 @@ Global___Polygon: _TypeAlias = Polygon  # noqa: Y015
 
 @_typing.final
 class Mask(_message.Message):
-    """A mask in the format that was asked for."""
+    """A mask in the requested encoding."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -733,11 +731,11 @@ class Mask(_message.Message):
     POLYGON_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def coco_rle(self) -> Global___CocoRle:
-        """Run lengths."""
+        """COCO RLE."""
 
     @_builtins.property
     def polygon(self) -> Global___Polygon:
-        """Outlines."""
+        """Polygons."""
 
     def __init__(
         self,
@@ -774,32 +772,32 @@ class Segment(_message.Message):
     TRACK_ID_FIELD_NUMBER: _builtins.int
     MASK_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """1, 2, ... within the answer; the value of its pixels in a label map."""
+    """1, 2, ... within the answer; its pixel value in a label map."""
     label: _builtins.str
-    """Name of the class; unset for a prompt without classes."""
+    """Name of the class; unset if there are no classes."""
     class_index: _builtins.int
-    """Position of the class in the request's list or in the vocabulary, from 0."""
+    """Index of the class in the request or in the vocabulary, from 0."""
     score: _builtins.float
-    """Probability of the label, 0 to 1: its mean over the segment's pixels, or that of an object or prompt as a whole. Of
-    a segment without a label: its quality.
+    """Probability of the label, 0 to 1: the mean over the segment's pixels, or one value for an object or prompt.
+    Without a label: the quality.
     """
     area: _builtins.int
-    """Pixels."""
+    """Number of pixels."""
     prompt_index: _builtins.int
-    """Position of its prompt in the request, from 0."""
+    """Index of its prompt in the request, from 0."""
     mask_index: _builtins.int
-    """Which of the masks that a prompt may mean, from 0, best first."""
+    """Rank among the masks of one prompt, 0 = best."""
     quality: _builtins.float
-    """The model's own estimate of how well the mask overlaps with what was meant (IoU), 0 to 1."""
+    """The model's estimate of the mask's IoU, 0 to 1."""
     is_thing: _builtins.bool
-    """Whether it comes in countable pieces."""
+    """True: countable (thing). False: stuff."""
     track_id: _builtins.int
-    """In a video with tracking: the same object or region keeps the same number, from 1, as long as the stream lives. Of
-    an object that is followed: its own.
+    """In a video with tracking: a number from 1 that an object or region keeps while the stream lives. For a followed
+    object: the client's number.
     """
     @_builtins.property
     def bbox(self) -> Global___BoundingBox:
-        """The smallest box around it."""
+        """Its bounding box."""
 
     @_builtins.property
     def mask(self) -> Global___Mask:
@@ -858,7 +856,7 @@ Global___Segment: _TypeAlias = Segment  # noqa: Y015
 
 @_typing.final
 class LabelMap(_message.Message):
-    """A PNG of the image's size whose values are segment ids; 0 is nobody."""
+    """A PNG of the image's size: value = segment id, 0 = no segment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -867,7 +865,7 @@ class LabelMap(_message.Message):
     png: _builtins.bytes
     """The file."""
     bits: _builtins.int
-    """Bits of a pixel: 8 or 16."""
+    """Bits per pixel: 8 or 16."""
     def __init__(
         self,
         *,
@@ -884,7 +882,7 @@ Global___LabelMap: _TypeAlias = LabelMap  # noqa: Y015
 
 @_typing.final
 class Timings(_message.Message):
-    """What took how long, in milliseconds."""
+    """Server-side durations, in milliseconds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -899,13 +897,13 @@ class Timings(_message.Message):
     queue: _builtins.float
     """Waiting for the device."""
     text: _builtins.float
-    """Rows of the texts, from the cache or the text tower."""
+    """Text embeddings, from the cache or the text tower."""
     image: _builtins.float
-    """The image pass of the batch that the request was part of."""
+    """The image pass of the request's batch."""
     post: _builtins.float
     """Scores, masks, overlay."""
     total: _builtins.float
-    """All of it, inside the worker."""
+    """Total time in the worker."""
     def __init__(
         self,
         *,
@@ -926,7 +924,7 @@ Global___Timings: _TypeAlias = Timings  # noqa: Y015
 
 @_typing.final
 class CacheUse(_message.Message):
-    """What did not have to be computed again."""
+    """Cache hits."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -956,7 +954,7 @@ Global___CacheUse: _TypeAlias = CacheUse  # noqa: Y015
 
 @_typing.final
 class SegmentResponse(_message.Message):
-    """The answer about one image."""
+    """The answer to one request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -977,17 +975,17 @@ class SegmentResponse(_message.Message):
     id: _builtins.str
     """Id of the request: its `x-request-id`, or a new one. In a stream: the stream's."""
     image_id: _builtins.str
-    """Under which the same API key can ask again about the image without sending it."""
+    """Id of the image for further requests with the same API key, without a new upload."""
     model: _builtins.str
-    """Name of the model that answered."""
+    """Name of the model."""
     model_digest: _builtins.str
     """Digest of its weights."""
     task: Global___Task.ValueType
-    """The task that was done."""
+    """The task."""
     overlay: _builtins.bytes
-    """When asked for: a PNG, at most 1280 pixels wide."""
+    """If requested: a PNG, at most 1280 pixels wide."""
     confidence: _builtins.bytes
-    """When asked for: an 8-bit PNG of the image's size, 255 = certain."""
+    """If requested: an 8-bit PNG of the image's size, 255 = certain."""
     @_builtins.property
     def size(self) -> Global___Size:
         """Size of the image and of every mask."""
@@ -1002,19 +1000,19 @@ class SegmentResponse(_message.Message):
 
     @_builtins.property
     def timings_ms(self) -> Global___Timings:
-        """What took how long."""
+        """Server-side durations."""
 
     @_builtins.property
     def cache(self) -> Global___CacheUse:
-        """What did not have to be computed again."""
+        """Cache hits."""
 
     @_builtins.property
     def absent(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Labels that were asked for and that no segment has; of prompts none."""
+        """Requested labels that no segment has; empty for prompts."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
-        """What to know about the answer."""
+        """Warnings."""
 
     def __init__(
         self,
@@ -1051,7 +1049,7 @@ Global___SegmentResponse: _TypeAlias = SegmentResponse  # noqa: Y015
 
 @_typing.final
 class Warning(_message.Message):
-    """What a client should know of an answer that is none the less one."""
+    """A warning about a valid answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1059,13 +1057,11 @@ class Warning(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """The kind, which stays the same: "unfamiliar-word", "unsplit-words",
-    "stuff-as-instances".
-    """
+    """Stable name of the kind: "unfamiliar-word", "unsplit-words", "stuff-as-instances"."""
     detail: _builtins.str
-    """In words, for people."""
+    """Human-readable text."""
     field: _builtins.str
-    """The field of the request that it is about, as "classes.0"."""
+    """The field of the request, as "classes.0"."""
     def __init__(
         self,
         *,
@@ -1085,7 +1081,7 @@ Global___Warning: _TypeAlias = Warning  # noqa: Y015
 
 @_typing.final
 class StreamConfig(_message.Message):
-    """What is asked about every frame of a stream until the next config."""
+    """Classes and options for the frames of a stream, until the next config."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1107,38 +1103,38 @@ class StreamConfig(_message.Message):
     vocabulary: _builtins.str
     """A named class list instead of `classes`, as "cityscapes"."""
     task: Global___Task.ValueType
-    """The task; with `TASK_PROMPT` objects are followed that frames show (`Frame.follow`), with or without classes."""
+    """The task; `TASK_PROMPT` follows the objects of `Frame.follow`, with or without classes."""
     model: _builtins.str
-    """NAME or NAME@VERSION; unset: the service's default model."""
+    """NAME or NAME@VERSION; unset: the server's default model."""
     mask: Global___MaskFormat.ValueType
-    """How masks are written."""
+    """Encoding of masks."""
     overlay: _builtins.bool
-    """Also answer a PNG of each frame with its segments painted on."""
+    """Also return a PNG of each frame with its segments painted on."""
     threshold: _builtins.float
-    """Segments with a lower score are dropped; 0 to 1. Unset: the threshold of the model's card."""
+    """Minimum score of segments, 0 to 1. Unset: the threshold of the model's card."""
     refine: Global___Refine.ValueType
-    """What makes the edges of masks follow the picture."""
+    """Refinement of mask edges."""
     max_side: _builtins.int
-    """Caps the longer side of the network's input, in pixels, 32 to 16384; masks keep the frame's size."""
+    """Maximum longer side of the network's input, in pixels, 32 to 16384; masks keep the frame's size."""
     confidence: _builtins.bool
-    """Also answer an 8-bit PNG of each pixel's confidence."""
+    """Also return an 8-bit PNG of each pixel's confidence."""
     smoothing: _builtins.float
-    """Share of the past in a running average of the classes' scores, 0 (off) to 0.95: labels flicker less. It begins
-    anew on a scene cut. Unset: 0.
+    """Weight of past frames in a moving average of class scores, 0 (off) to 0.95; reduces flicker. Restarts on a scene
+    cut. Unset: 0.
     """
     tracking: _builtins.bool
-    """Give segments a `track_id` that stays with the object or region from frame to frame."""
+    """Give segments a `track_id` that is stable across frames."""
     drop_policy: Global___DropPolicy.ValueType
-    """What becomes of a frame that comes while earlier ones are being answered."""
+    """What happens to a frame that arrives while earlier ones are processed."""
     frames_in_flight: _builtins.int
-    """How many frames are worked on at a time, 1 to 16; unset: 4."""
+    """Maximum number of frames processed concurrently, 1 to 16; unset: 4."""
     @_builtins.property
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Class]:
-        """The classes to look for, unless `vocabulary` names a list."""
+        """The classes to segment, unless `vocabulary` is set."""
 
     @_builtins.property
     def background(self) -> Global___Background:
-        """Unset: what no class explains belongs to nobody; a named vocabulary has a default of its own."""
+        """Unset: pixels that match no class get none; a named vocabulary has its own default."""
 
     def __init__(
         self,
@@ -1202,18 +1198,18 @@ class Frame(_message.Message):
     FOLLOW_FIELD_NUMBER: _builtins.int
     UNFOLLOW_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
-    """The encoded picture: JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF."""
+    """The encoded image: JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF."""
     timestamp_us: _builtins.int
-    """When it was taken, in microseconds since any moment; the answer repeats it."""
+    """Capture time in microseconds from any origin; the answer repeats it."""
     id: _builtins.str
-    """A name for it, at most 128 characters; the answer repeats it. Empty: the answer carries its number, from 0."""
+    """Name of the frame, at most 128 characters; the answer repeats it. Empty: its number, from 0."""
     @_builtins.property
     def follow(self) -> _containers.RepeatedCompositeFieldContainer[Global___Follow]:
-        """Objects to be followed from this frame on, with `TASK_PROMPT`; at most 16 in a stream. They keep their `track_id`."""
+        """With `TASK_PROMPT`: objects to follow from this frame on; at most 16 in a stream."""
 
     @_builtins.property
     def unfollow(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Objects to be followed no more, from this frame on."""
+        """Track ids to stop following."""
 
     def __init__(
         self,
@@ -1234,17 +1230,17 @@ Global___Frame: _TypeAlias = Frame  # noqa: Y015
 
 @_typing.final
 class Follow(_message.Message):
-    """An object that a prompt shows in one frame of a video."""
+    """An object to follow, given by a prompt in one frame."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TRACK_ID_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     track_id: _builtins.int
-    """Its number from now on, from 1. One that is followed already begins anew."""
+    """Its track id, from 1. A track id already in use restarts."""
     @_builtins.property
     def prompt(self) -> Global___Prompt:
-        """What shows it in this frame."""
+        """The object in this frame."""
 
     def __init__(
         self,
@@ -1262,7 +1258,7 @@ Global___Follow: _TypeAlias = Follow  # noqa: Y015
 
 @_typing.final
 class SegmentVideoRequest(_message.Message):
-    """A message to a stream."""
+    """A message to a video stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1270,11 +1266,11 @@ class SegmentVideoRequest(_message.Message):
     FRAME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def config(self) -> Global___StreamConfig:
-        """What is asked."""
+        """Classes and options."""
 
     @_builtins.property
     def frame(self) -> Global___Frame:
-        """What it is asked about."""
+        """A frame."""
 
     def __init__(
         self,
@@ -1294,7 +1290,7 @@ Global___SegmentVideoRequest: _TypeAlias = SegmentVideoRequest  # noqa: Y015
 
 @_typing.final
 class Problem(_message.Message):
-    """What is wrong, as the REST routes say it (RFC 9457)."""
+    """An error, as the problem document of the REST routes (RFC 9457)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1310,16 +1306,16 @@ class Problem(_message.Message):
     title: _builtins.str
     """The kind in words."""
     status: _builtins.int
-    """The HTTP status that the REST routes answer it with."""
+    """The HTTP status of the REST routes."""
     detail: _builtins.str
-    """What came and what was expected."""
+    """What was received and what was expected."""
     request_id: _builtins.str
-    """Finds the request in the logs."""
+    """Identifies the request in the logs."""
     retry_after_seconds: _builtins.int
-    """Seconds after which it is worth asking again."""
+    """Seconds to wait before a retry."""
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldError]:
-        """One entry for each wrong field."""
+        """One entry for each invalid field."""
 
     def __init__(
         self,
@@ -1344,7 +1340,7 @@ Global___Problem: _TypeAlias = Problem  # noqa: Y015
 
 @_typing.final
 class FieldError(_message.Message):
-    """A wrong field of a request."""
+    """An invalid field of a request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1357,7 +1353,7 @@ class FieldError(_message.Message):
     """What was expected."""
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
-        """What came, shortened."""
+        """The value received, shortened."""
 
     def __init__(
         self,
@@ -1376,7 +1372,7 @@ Global___FieldError: _TypeAlias = FieldError  # noqa: Y015
 
 @_typing.final
 class SegmentVideoResponse(_message.Message):
-    """The answer about one frame."""
+    """The answer to one frame."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1390,24 +1386,24 @@ class SegmentVideoResponse(_message.Message):
     frame_id: _builtins.str
     """Id of the frame, or its number within the stream."""
     timestamp_us: _builtins.int
-    """As the frame said."""
+    """The frame's timestamp."""
     dropped: _builtins.bool
     """A newer frame overtook it (`DROP_POLICY_LATEST`)."""
     state_reset: _builtins.bool
-    """Smoothing and tracks began anew with this frame: the stream moved to another worker, the question changed, or the
-    scene did. Not set on the first frame. Objects that were followed are forgotten: show them again.
+    """Smoothing and tracking restarted with this frame, because the worker, the config or the scene changed. Not set on
+    the first frame. Followed objects are lost: send them again.
     """
     @_builtins.property
     def answer(self) -> Global___SegmentResponse:
-        """The segments and the rest; unset for a frame that was dropped or failed. Its `timings_ms` are those of the frame."""
+        """The answer; unset for a frame that was dropped or failed."""
 
     @_builtins.property
     def error(self) -> Global___Problem:
-        """This frame could not be answered; the stream goes on."""
+        """This frame failed; the stream continues."""
 
     @_builtins.property
     def lost(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Objects (`track_id`) that are followed and not seen in this frame; those that are found again are segments again."""
+        """Track ids of followed objects that are not visible in this frame."""
 
     def __init__(
         self,
@@ -1430,7 +1426,7 @@ Global___SegmentVideoResponse: _TypeAlias = SegmentVideoResponse  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
-    """Asks for all models."""
+    """Requests all models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1447,7 +1443,7 @@ Global___ListModelsRequest: _TypeAlias = ListModelsRequest  # noqa: Y015
 
 @_typing.final
 class ListModelsResponse(_message.Message):
-    """Every model that a request may name."""
+    """The served models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1471,7 +1467,7 @@ Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
-    """What a model is, may be used for, and was measured to do."""
+    """A model card: tasks, licence, training, measured quality."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1557,44 +1553,44 @@ class Model(_message.Message):
     licence: _builtins.str
     """Licence of the weights."""
     recipe: _builtins.str
-    """The recipe that trains the weights anew; unset for imported ones."""
+    """The training recipe; unset for imported weights."""
     lineage: _builtins.str
-    """What the weights started from, and how long they were trained."""
+    """Initial weights and length of training."""
     commit: _builtins.str
-    """Commit of the code that trained the weights, where it is known."""
+    """Commit of the training code, if known."""
     seed: _builtins.int
-    """Seed of the training, where it is known."""
+    """Training seed, if known."""
     embedding: _builtins.int
-    """Length of an embedding."""
+    """Dimension of an embedding."""
     text_tower: _builtins.str
-    """What encodes texts."""
+    """The text encoder."""
     refine: Global___Refine.ValueType
-    """What a request gets that says nothing of refinement."""
+    """Default refinement."""
     weights_sha256: _builtins.str
-    """SHA-256 of the weights' file; unset where they come from the hub."""
+    """SHA-256 of the weights file; unset for weights from the hub."""
     digest: _builtins.str
-    """Digest of the loaded weights; unset until they are loaded."""
+    """Digest of the loaded weights; unset while they are not loaded."""
     loaded: _builtins.bool
-    """Whether a request is answered without waiting for the model."""
+    """Whether the model is loaded."""
     precision: _builtins.str
     """"exact" or "fast"."""
     commercial_use: _builtins.str
-    """Whether the weights may be used commercially: "yes", "no", or "ask" where their terms are unknown."""
+    """Commercial use of the weights: "yes", "no", or "ask" if their terms are unknown."""
     @_builtins.property
     def tasks(self) -> _containers.RepeatedScalarFieldContainer[Global___Task.ValueType]:
-        """The tasks that it can do."""
+        """The tasks it supports."""
 
     @_builtins.property
     def training_data(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it was trained on."""
+        """The training data."""
 
     @_builtins.property
     def input(self) -> Global___InputSize:
-        """How an image is brought to the network."""
+        """Input size of the network."""
 
     @_builtins.property
     def background(self) -> Global___BackgroundRule:
-        """How it decides that a pixel belongs to nobody."""
+        """Rule for pixels without a class."""
 
     @_builtins.property
     def quality(self) -> _containers.MessageMap[_builtins.str, Global___Quality]:
@@ -1602,7 +1598,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def limits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it does badly."""
+        """Known limitations."""
 
     @_builtins.property
     def settings(self) -> _struct_pb2.Struct:
@@ -1610,23 +1606,23 @@ class Model(_message.Message):
 
     @_builtins.property
     def panoptic(self) -> Global___PanopticRule:
-        """How masks become the disjoint segments of the tasks instance and panoptic."""
+        """Rule that makes the disjoint segments of instance and panoptic."""
 
     @_builtins.property
     def prompt_quality(self) -> _containers.MessageMap[_builtins.str, Global___PromptQuality]:
-        """How well points and boxes are answered, measured by data set."""
+        """Measured quality of points and boxes by data set."""
 
     @_builtins.property
     def refinements(self) -> _containers.RepeatedScalarFieldContainer[Global___Refine.ValueType]:
-        """What a request may ask of refinement."""
+        """Supported refinements."""
 
     @_builtins.property
     def long_lists(self) -> Global___LongLists:
-        """How far classes step back that are hardly there, in a request of many; unset: not at all."""
+        """Penalty on unlikely classes in long class lists; unset: none."""
 
     @_builtins.property
     def score(self) -> Global___ScoreRule:
-        """How scores are calibrated; unset: a score is the mean probability of the segment's pixels."""
+        """Calibration of scores; unset: a score is the mean probability of the segment's pixels."""
 
     def __init__(
         self,
@@ -1698,7 +1694,7 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class InputSize(_message.Message):
-    """Sides in pixels, both rounded to `multiple`."""
+    """Input size in pixels."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1706,11 +1702,11 @@ class InputSize(_message.Message):
     LONG_SIDE_FIELD_NUMBER: _builtins.int
     MULTIPLE_FIELD_NUMBER: _builtins.int
     short_side: _builtins.int
-    """The shorter side is brought to this length,"""
+    """Length of the shorter side."""
     long_side: _builtins.int
-    """the longer to no more than this,"""
+    """Maximum length of the longer side."""
     multiple: _builtins.int
-    """and both to a multiple of this."""
+    """Both sides are rounded to a multiple of this."""
     def __init__(
         self,
         *,
@@ -1728,7 +1724,7 @@ Global___InputSize: _TypeAlias = InputSize  # noqa: Y015
 
 @_typing.final
 class BackgroundRule(_message.Message):
-    """Words that answer for what a request does not name, and the calibration of a short request."""
+    """Background words, and the calibration for short class lists."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1739,20 +1735,20 @@ class BackgroundRule(_message.Message):
     FADES_AT_FIELD_NUMBER: _builtins.int
     SYNONYMS_FIELD_NUMBER: _builtins.int
     same_meaning: _builtins.float
-    """Text likeness (cosine) from which a word steps aside for a class, 0 to 1."""
+    """Cosine similarity of texts, 0 to 1, from which a word is ignored in favour of a class."""
     offset: _builtins.float
-    """Added to the score of nobody in a request of one class, in logits."""
+    """Added to the background's score in a request of one class, in logits."""
     margin: _builtins.float
-    """By how much a word must beat the class of a request of one class, in logits."""
+    """Margin by which a background word must exceed the class in a request of one class, in logits."""
     fades_at: _builtins.int
-    """Classes in a request from which neither applies."""
+    """Number of classes from which offset and margin are 0."""
     @_builtins.property
     def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The words."""
+        """The background words."""
 
     @_builtins.property
     def synonyms(self) -> _struct_pb2.Struct:
-        """Word -> list of its synonyms, lower case; a word steps aside for a class of such a name, however unlike."""
+        """Word -> list of its synonyms in lower case; a word is ignored if a class has one of these names."""
 
     def __init__(
         self,
@@ -1774,7 +1770,7 @@ Global___BackgroundRule: _TypeAlias = BackgroundRule  # noqa: Y015
 
 @_typing.final
 class LongLists(_message.Message):
-    """How far a class steps back that is hardly there, in a request of many classes."""
+    """Penalty on unlikely classes in long class lists."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1783,13 +1779,13 @@ class LongLists(_message.Message):
     LEAD_FIELD_NUMBER: _builtins.int
     MOST_FIELD_NUMBER: _builtins.int
     beyond: _builtins.int
-    """Classes of the longest list in which nobody steps back."""
+    """Longest class list without a penalty."""
     weight: _builtins.float
-    """Times ln(classes / `beyond`): the strength."""
+    """Strength per ln(classes / `beyond`)."""
     lead: _builtins.float
-    """Logarithm of presence that a class may lack for nothing."""
+    """Shortfall in log presence without a penalty."""
     most: _builtins.float
-    """Strength that no list exceeds."""
+    """Maximum strength."""
     def __init__(
         self,
         *,
@@ -1808,9 +1804,7 @@ Global___LongLists: _TypeAlias = LongLists  # noqa: Y015
 
 @_typing.final
 class ScoreRule(_message.Message):
-    """The probability that the class of a segment is there under its mask: the logistic function of `bias` and a weighted
-    sum of four inputs.
-    """
+    """Calibration of a segment's score, the probability that its class is present under its mask: a logistic regression."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1821,17 +1815,17 @@ class ScoreRule(_message.Message):
     BIAS_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     presence: _builtins.float
-    """Weight of the logit that the picture as a whole shows the class."""
+    """Weight of the logit that the image contains the class."""
     probability: _builtins.float
     """Weight of the log-odds of the mean probability of the segment's pixels."""
     classes: _builtins.float
     """Weight of the natural logarithm of the number of classes in the request."""
     area: _builtins.float
-    """Weight of the natural logarithm of the segment's share of the picture."""
+    """Weight of the natural logarithm of the segment's share of the image."""
     bias: _builtins.float
     """Added to the weighted sum."""
     threshold: _builtins.float
-    """Segments below it are dropped; a request may set another."""
+    """Default minimum score of segments."""
     def __init__(
         self,
         *,
@@ -1852,9 +1846,7 @@ Global___ScoreRule: _TypeAlias = ScoreRule  # noqa: Y015
 
 @_typing.final
 class ThingBelief(_message.Message):
-    """How likely a connected region is a whole thing of its class: the logistic function of `bias` and the weighted sum of
-    three logarithms.
-    """
+    """Probability that a connected region is one whole object: a logistic regression."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1864,15 +1856,15 @@ class ThingBelief(_message.Message):
     BIAS_FIELD_NUMBER: _builtins.int
     LEAST_FIELD_NUMBER: _builtins.int
     probability: _builtins.float
-    """Of the mean probability of the region's pixels."""
+    """Weight of the logarithm of the mean probability of the region's pixels."""
     area: _builtins.float
-    """Of its share of the picture."""
+    """Weight of the logarithm of its share of the image."""
     presence: _builtins.float
-    """Of how likely its class is there at all."""
+    """Weight of the logarithm of the probability that the image contains its class."""
     bias: _builtins.float
-    """What is added."""
+    """Added to the weighted sum."""
     least: _builtins.float
-    """Belief that a region needs, 0 to 1; others are nobody's."""
+    """Minimum probability of a region, 0 to 1; others get no class."""
     def __init__(
         self,
         *,
@@ -1892,7 +1884,7 @@ Global___ThingBelief: _TypeAlias = ThingBelief  # noqa: Y015
 
 @_typing.final
 class PanopticRule(_message.Message):
-    """How masks become disjoint segments."""
+    """Rule that makes disjoint segments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1901,16 +1893,16 @@ class PanopticRule(_message.Message):
     OVERLAP_FIELD_NUMBER: _builtins.int
     THINGS_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """"regions": things are connected regions of the semantic answer. "proposals": masks of the method's own take their
-    best class and compete for pixels.
+    """"regions": things are connected regions of the semantic answer. "proposals": the method's mask proposals get
+    their best class and compete for pixels.
     """
     score: _builtins.float
-    """Probability of its class from which a proposal competes, 0 to 1."""
+    """Minimum class probability of a proposal, 0 to 1."""
     overlap: _builtins.float
-    """Share of its mask that a proposal must win to stay, 0 to 1."""
+    """Minimum share of its mask that a proposal must win, 0 to 1."""
     @_builtins.property
     def things(self) -> Global___ThingBelief:
-        """Absent: every region is believed."""
+        """Unset: every region is kept."""
 
     def __init__(
         self,
@@ -1932,7 +1924,7 @@ Global___PanopticRule: _TypeAlias = PanopticRule  # noqa: Y015
 
 @_typing.final
 class PromptQuality(_message.Message):
-    """Mean IoU of answers to prompts over the objects of one data set, in percent."""
+    """Mean IoU of prompts over the objects of one data set, in percent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1940,9 +1932,9 @@ class PromptQuality(_message.Message):
     BOX_FIELD_NUMBER: _builtins.int
     OBJECTS_FIELD_NUMBER: _builtins.int
     point: _builtins.float
-    """The best of the answers to the point where an object is deepest,"""
+    """The best mask for a click on the object's innermost point."""
     box: _builtins.float
-    """the answer to its tight box."""
+    """The mask for its tight box."""
     objects: _builtins.int
     """Number of objects."""
     def __init__(
@@ -1977,7 +1969,7 @@ class Quality(_message.Message):
     images: _builtins.int
     """Number of images."""
     int8_loss: _builtins.float
-    """Mean intersection over union that the image pass loses in 8-bit numbers; absent: it was not measured."""
+    """Loss of mean IoU from the 8-bit image pass; unset: not measured."""
     def __init__(
         self,
         *,

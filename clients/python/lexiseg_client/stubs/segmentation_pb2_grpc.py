@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class SegmentationStub(object):
-    """Open-vocabulary segmentation. With API keys in use, send one in the metadata: `authorization: Bearer KEY` or
-    `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) names the request in the logs.
+    """Open-vocabulary segmentation. If the server uses API keys, send one in the metadata: `authorization: Bearer KEY` or
+    `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) identifies the request in the logs.
     """
 
     def __init__(self, channel):
@@ -54,27 +54,27 @@ class SegmentationStub(object):
 
 
 class SegmentationServicer(object):
-    """Open-vocabulary segmentation. With API keys in use, send one in the metadata: `authorization: Bearer KEY` or
-    `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) names the request in the logs.
+    """Open-vocabulary segmentation. If the server uses API keys, send one in the metadata: `authorization: Bearer KEY` or
+    `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) identifies the request in the logs.
     """
 
     def Segment(self, request, context):
-        """Masks for one image and a class list.
+        """Segment one image by a class list or prompts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SegmentVideo(self, request_iterator, context):
-        """Masks for the frames of a video. The first message is a config, then come frames; a later config changes the
-        question from the next frame on. Answers come in the order of the frames, one for each frame.
+        """Segment the frames of a video. The first message is a config, followed by frames; a later config applies from the
+        next frame on. There is one answer per frame, in frame order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Cards of the models served here.
+        """List the cards of the served models.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,8 +107,8 @@ def add_SegmentationServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Segmentation(object):
-    """Open-vocabulary segmentation. With API keys in use, send one in the metadata: `authorization: Bearer KEY` or
-    `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) names the request in the logs.
+    """Open-vocabulary segmentation. If the server uses API keys, send one in the metadata: `authorization: Bearer KEY` or
+    `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) identifies the request in the logs.
     """
 
     @staticmethod

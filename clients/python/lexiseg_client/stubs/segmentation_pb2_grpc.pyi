@@ -3,14 +3,14 @@
 isort:skip_file
 The public gRPC interface of lexiseg: send an image and words, get masks.
 
-Names and meanings are those of the REST routes. Lengths and coordinates are pixels of the image as sent, after EXIF
-rotation; times of an answer are milliseconds; probabilities and scores are 0 to 1.
+Names and meanings equal the REST routes'. Lengths and coordinates are pixels of the image as sent, after EXIF
+rotation; times are milliseconds; probabilities and scores are 0 to 1.
 
 Errors carry a google.rpc.Status in `grpc-status-details-bin` with these details:
   lexiseg.v1.Problem     the problem document of the REST routes
   google.rpc.ErrorInfo   domain "lexiseg", reason = the problem's type in capitals, as INVALID_VALUE
-  google.rpc.BadRequest  one violation for each wrong field
-  google.rpc.RetryInfo   when it is worth asking again
+  google.rpc.BadRequest  one violation for each invalid field
+  google.rpc.RetryInfo   how long to wait before a retry
 """
 
 from collections import abc as _abc
@@ -37,8 +37,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SegmentationStub:
-    """Open-vocabulary segmentation. With API keys in use, send one in the metadata: `authorization: Bearer KEY` or
-    `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) names the request in the logs.
+    """Open-vocabulary segmentation. If the server uses API keys, send one in the metadata: `authorization: Bearer KEY` or
+    `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) identifies the request in the logs.
     """
 
     @_typing.overload
@@ -46,33 +46,33 @@ class SegmentationStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SegmentationAsyncStub: ...
     Segment: _grpc.UnaryUnaryMultiCallable[_segmentation_pb2.SegmentRequest, _segmentation_pb2.SegmentResponse]
-    """Masks for one image and a class list."""
+    """Segment one image by a class list or prompts."""
     SegmentVideo: _grpc.StreamStreamMultiCallable[_segmentation_pb2.SegmentVideoRequest, _segmentation_pb2.SegmentVideoResponse]
-    """Masks for the frames of a video. The first message is a config, then come frames; a later config changes the
-    question from the next frame on. Answers come in the order of the frames, one for each frame.
+    """Segment the frames of a video. The first message is a config, followed by frames; a later config applies from the
+    next frame on. There is one answer per frame, in frame order.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_segmentation_pb2.ListModelsRequest, _segmentation_pb2.ListModelsResponse]
-    """Cards of the models served here."""
+    """List the cards of the served models."""
 
 @_typing.type_check_only
 class SegmentationAsyncStub(SegmentationStub):
-    """Open-vocabulary segmentation. With API keys in use, send one in the metadata: `authorization: Bearer KEY` or
-    `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) names the request in the logs.
+    """Open-vocabulary segmentation. If the server uses API keys, send one in the metadata: `authorization: Bearer KEY` or
+    `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) identifies the request in the logs.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Segment: _aio.UnaryUnaryMultiCallable[_segmentation_pb2.SegmentRequest, _segmentation_pb2.SegmentResponse]  # type: ignore[assignment]
-    """Masks for one image and a class list."""
+    """Segment one image by a class list or prompts."""
     SegmentVideo: _aio.StreamStreamMultiCallable[_segmentation_pb2.SegmentVideoRequest, _segmentation_pb2.SegmentVideoResponse]  # type: ignore[assignment]
-    """Masks for the frames of a video. The first message is a config, then come frames; a later config changes the
-    question from the next frame on. Answers come in the order of the frames, one for each frame.
+    """Segment the frames of a video. The first message is a config, followed by frames; a later config applies from the
+    next frame on. There is one answer per frame, in frame order.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_segmentation_pb2.ListModelsRequest, _segmentation_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Cards of the models served here."""
+    """List the cards of the served models."""
 
 class SegmentationServicer(metaclass=_abc_1.ABCMeta):
-    """Open-vocabulary segmentation. With API keys in use, send one in the metadata: `authorization: Bearer KEY` or
-    `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) names the request in the logs.
+    """Open-vocabulary segmentation. If the server uses API keys, send one in the metadata: `authorization: Bearer KEY` or
+    `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) identifies the request in the logs.
     """
 
     @_abc_1.abstractmethod
@@ -81,7 +81,7 @@ class SegmentationServicer(metaclass=_abc_1.ABCMeta):
         request: _segmentation_pb2.SegmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_segmentation_pb2.SegmentResponse, _abc.Awaitable[_segmentation_pb2.SegmentResponse]]:
-        """Masks for one image and a class list."""
+        """Segment one image by a class list or prompts."""
 
     @_abc_1.abstractmethod
     def SegmentVideo(
@@ -89,8 +89,8 @@ class SegmentationServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_segmentation_pb2.SegmentVideoRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_segmentation_pb2.SegmentVideoResponse], _abc.AsyncIterator[_segmentation_pb2.SegmentVideoResponse]]:
-        """Masks for the frames of a video. The first message is a config, then come frames; a later config changes the
-        question from the next frame on. Answers come in the order of the frames, one for each frame.
+        """Segment the frames of a video. The first message is a config, followed by frames; a later config applies from the
+        next frame on. There is one answer per frame, in frame order.
         """
 
     @_abc_1.abstractmethod
@@ -99,6 +99,6 @@ class SegmentationServicer(metaclass=_abc_1.ABCMeta):
         request: _segmentation_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_segmentation_pb2.ListModelsResponse, _abc.Awaitable[_segmentation_pb2.ListModelsResponse]]:
-        """Cards of the models served here."""
+        """List the cards of the served models."""
 
 def add_SegmentationServicer_to_server(servicer: SegmentationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class WorkerStub(object):
-    """A process that owns a device and models. Everything that it gets has been checked by a gateway, but for prompts about an
-    image of which only the worker knows the size; vocabularies are resolved, and nothing of an answer is left to compute.
+    """A process that owns a device and models. Gateways validate requests and resolve vocabularies before, except prompts
+    on an image whose size only the worker knows; answers are complete.
     """
 
     def __init__(self, channel):
@@ -59,34 +59,34 @@ class WorkerStub(object):
 
 
 class WorkerServicer(object):
-    """A process that owns a device and models. Everything that it gets has been checked by a gateway, but for prompts about an
-    image of which only the worker knows the size; vocabularies are resolved, and nothing of an answer is left to compute.
+    """A process that owns a device and models. Gateways validate requests and resolve vocabularies before, except prompts
+    on an image whose size only the worker knows; answers are complete.
     """
 
     def Segment(self, request, context):
-        """One image, one question, one rendered answer.
+        """Segment one image and render the answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Exemplify(self, request, context):
-        """What a model makes of examples of classes in one image.
+        """Embed example regions of one image.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SegmentVideo(self, request_iterator, context):
-        """A video stream, whose state this worker holds until the stream ends.
+        """Segment a video stream; this worker holds its state.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchStatus(self, request, context):
-        """How the worker is: at once, whenever it changes, and twice a second, until the caller leaves. A worker that is
-        silent for longer is to be left alone.
+        """Stream the worker's status: at once, on every change, and twice a second. A worker that is silent for longer
+        counts as unavailable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,8 +124,8 @@ def add_WorkerServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Worker(object):
-    """A process that owns a device and models. Everything that it gets has been checked by a gateway, but for prompts about an
-    image of which only the worker knows the size; vocabularies are resolved, and nothing of an answer is left to compute.
+    """A process that owns a device and models. Gateways validate requests and resolve vocabularies before, except prompts
+    on an image whose size only the worker knows; answers are complete.
     """
 
     @staticmethod
