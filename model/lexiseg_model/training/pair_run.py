@@ -57,5 +57,5 @@ def split_pairs(recipe: PairsRecipe) -> tuple[PairSource, PairSource | None]:
     Raises:
         DatasetError: there are no pairs.
     """
-    source = open_pairs(*(recipe.data / path for path in recipe.pairs))
+    source = open_pairs(*(recipe.place(name) for name in recipe.pairs))
     return set_apart(source, recipe.held_out) if recipe.held_out else (source, None)

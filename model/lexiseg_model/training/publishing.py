@@ -107,9 +107,9 @@ def commit() -> str:
         return "unknown"
 
 
-def with_terms(what: str, folder: Path) -> str:
-    """An entry of `training_data`: what it is, its folder, its terms."""
-    return f"{what} ({folder}); {terms(folder) or 'its terms are not stated'}"
+def with_terms(what: str, place: Path | str) -> str:
+    """An entry of `training_data`: what it is, its folder or address, its terms."""
+    return f"{what} ({place}); {terms(Path(place)) or 'its terms are not stated'}"
 
 
 def terms(folder: Path) -> str | None:

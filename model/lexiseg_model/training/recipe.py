@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
+from lexiseg_model.data.pairs.streamed import is_address
 from lexiseg_model.errors import RecipeError
 
 BUDGETS = ("steps", "epochs", "minutes")
@@ -174,6 +175,10 @@ class RunRecipe(BaseModel):
             return f"{self.steps:,} steps"
         return f"{self.epochs:g} epochs" if self.epochs is not None else f"{self.minutes:g} minutes"
 
+    def place(self, name: Path | str) -> Path | str:
+        """A file or folder below `data`; an address as it is."""
+        return name if is_address(name) else self.data / name
+
     @field_validator("phases")
     @classmethod
     def _cover_the_run(cls, phases: list[Phase]) -> list[Phase]:
@@ -186,7 +191,9 @@ class RunRecipe(BaseModel):
 class PairsRecipe(RunRecipe):
     """Settings of every run on captioned photographs."""
 
-    pairs: list[Path] = Field([Path("captions")], min_length=1, description="captioned photographs, below `data`")
+    pairs: list[Path | str] = Field(
+        ["captions"], min_length=1, description="captioned photographs, below `data`, or s3:// and pipe: of shards"
+    )
     held_out: int = Field(0, ge=0, description="pairs that are not trained on, for validation")
     shrunk: int | None = Field(None, ge=32, description="short side of photographs kept in memory; null: as they are")
     views: DeitSettings = DeitSettings()

@@ -1,4 +1,4 @@
-"""Pair sources by path: tar shards, and photographs in a folder listed in captions.json, a CSV or COCO's JSON."""
+"""Pair sources by path or address: tar shards, or photographs listed in captions.json, a CSV or COCO's JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from lexiseg_model.data.pairs.shards import ShardPairs
 from lexiseg_model.data.pairs.source import Joined, PairSource, Skipped, StoredPair, photographs_beside
+from lexiseg_model.data.pairs.streamed import find_shards, is_address
 from lexiseg_model.errors import DatasetError, SampleError
 
 LISTING = "captions.json"
@@ -124,10 +125,11 @@ EXPECTED = (
 )
 
 
-def open_pairs(*paths: Path) -> PairSource:
-    """List the pairs at one path, or at several as one source.
+def open_pairs(*paths: Path | str) -> PairSource:
+    """List the pairs at one path or address, or at several as one source.
 
     Raises:
+        OptionError: what reaches an address is not installed.
         DatasetError: a path does not exist, has none of the expected contents, or its listing cannot be read.
     """
     if not paths:
@@ -136,7 +138,10 @@ def open_pairs(*paths: Path) -> PairSource:
     return sources[0] if len(sources) == 1 else Joined(sources)
 
 
-def _open(path: Path) -> PairSource:
+def _open(place: Path | str) -> PairSource:
+    if is_address(place):
+        return ShardPairs(find_shards(str(place)))
+    path = Path(place)
     if not path.exists():
         raise DatasetError(f"{path} does not exist; expected {EXPECTED}")
     if path.is_dir():

@@ -1,7 +1,8 @@
 """Pairs in tar files as img2dataset writes them: NAME.jpg, NAME.txt and NAME.json.
 
 Each tar is scanned once for the offsets of its files, which are kept beside it as `SHARD.tar.index.npz` if the folder
-is writable. Then any pair is read directly, so a run resumes at an exact position.
+is writable. Then any pair is read directly, so a run resumes at an exact position. Shards that lie elsewhere
+(`streamed`) are fetched first.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.data.pairs.source import Skipped, StoredPair
+from lexiseg_model.data.pairs.streamed import Streamed
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.lru import Lru
 
@@ -44,11 +46,11 @@ class ShardIndex:
 class ShardPairs:
     """The shards of one folder by name; a part is a shard."""
 
-    def __init__(self, shards: Sequence[Path]) -> None:
+    def __init__(self, shards: Sequence[Path | Streamed]) -> None:
         """Index the shards.
 
         Raises:
-            DatasetError: there is no shard, or one is compressed.
+            DatasetError: there is no shard, or one is compressed or cannot be fetched.
         """
         if not shards:
             raise DatasetError("no shards; expected at least one .tar file")
@@ -109,7 +111,7 @@ class ShardPairs:
         try:
             file = self._files.get(part)
             if file is None:
-                file = os.open(self.shards[part], os.O_RDONLY | os.O_CLOEXEC)
+                file = os.open(_local(self.shards[part]), os.O_RDONLY | os.O_CLOEXEC)
                 gone = self._files.put(part, file)
                 if gone is not None:
                     os.close(gone)
@@ -117,36 +119,50 @@ class ShardPairs:
             content = os.pread(file, length, start)
         except OSError as error:
             raise SampleError(name, f"cannot be read: {error.strerror}") from None
+        except DatasetError as error:
+            raise SampleError(name, str(error)) from None
         if len(content) != length:
             raise SampleError(name, f"is cut off: {len(content)} of {length} bytes")
         return content
 
 
-def index_of(shard: Path) -> ShardIndex:
+def _local(shard: Path | Streamed) -> Path:
+    """A file of its content. Raises DatasetError: it cannot be fetched."""
+    return shard.fetch() if isinstance(shard, Streamed) else shard
+
+
+def index_of(shard: Path | Streamed) -> ShardIndex:
     """The index beside a shard if it matches the file, else a new one.
 
     Raises:
-        DatasetError: the shard is missing or compressed.
+        DatasetError: the shard is missing or compressed, or cannot be fetched.
     """
-    try:
-        status = shard.stat()
-    except OSError as error:
-        raise DatasetError(f"{shard}: {error.strerror}") from None
-    state = np.array([status.st_size, status.st_mtime_ns], np.int64)
-    kept = shard.with_name(f"{shard.name}.index.npz")
+    is_here = isinstance(shard, Path)
+    path = shard if isinstance(shard, Path) else shard.path
+    kept = path.with_name(f"{path.name}.index.npz")
+    state = _state(path) if is_here else None  # the name of a copy tells its version
     try:
         with kept.open("rb") as content, np.load(content) as stored:
-            if np.array_equal(stored["state"], state):
+            if state is None or np.array_equal(stored["state"], state):
                 names = bytes(stored["names"]).decode().split("\0")[:-1]
                 return ShardIndex(tuple(names), stored["places"], bytes(stored["damage"]).decode())
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         pass  # missing, or incomplete after a kill
-    index = _walk(shard)
-    _keep(kept, index, state)
+    index = _walk(_local(shard))
+    if is_here or not index.damage:  # what was cut off on its way is fetched again
+        _keep(kept, index, _state(path))
     return index
 
 
-def _size(shard: Path) -> tuple[int, str]:
+def _state(path: Path) -> NDArray[np.int64]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from None
+    return np.array([status.st_size, status.st_mtime_ns], np.int64)
+
+
+def _size(shard: Path | Streamed) -> tuple[int, str]:
     index = index_of(shard)
     return len(index.names), index.damage
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lexiseg_model.catalogue.method import CARD
+from lexiseg_model.data.pairs.streamed import is_address
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.recipe import RECIPE, RunRecipe
 from lexiseg_model.training.recipes.read import Planned, read_recipe
@@ -14,9 +15,9 @@ from lexiseg_model.training.recipes.training import Below
 FINISHED = "finished"  # marks weights that get no card because they only serve other recipes
 
 
-def lacks_pairs(data: Path, pairs: Sequence[Path]) -> str | None:
+def lacks_pairs(data: Path, pairs: Sequence[Path | str]) -> str | None:
     """Which captioned photographs are missing, and what to do about it; None if all exist."""
-    absent = [str(data / path) for path in pairs if not (data / path).exists()]
+    absent = [str(data / path) for path in pairs if not (is_address(path) or (data / path).exists())]
     if not absent:
         return None
     return (

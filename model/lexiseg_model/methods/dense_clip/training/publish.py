@@ -28,7 +28,7 @@ def publish_pair(recipe: ClipRecipe, weights: Path) -> ModelCard | None:
     card = card.model_copy(
         update=origin(recipe, weights.parent / WEIGHTS)
         | {
-            "training_data": [with_terms("image-text pairs", recipe.data / path) for path in recipe.pairs],
+            "training_data": [with_terms("image-text pairs", recipe.place(name)) for name in recipe.pairs],
             "lineage": lineage(recipe, "random weights"),
         }
     )

@@ -32,7 +32,7 @@ def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
         update=origin(recipe, weights)
         | {
             "training_data": [
-                *(with_terms("image-text pairs", recipe.data / path) for path in recipe.pairs),
+                *(with_terms("image-text pairs", recipe.place(name)) for name in recipe.pairs),
                 f"pseudo-masks of {tower}",
             ],
             "lineage": lineage(recipe, start),

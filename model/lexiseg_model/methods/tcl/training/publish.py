@@ -32,7 +32,7 @@ def publish(recipe: TclRecipe, weights: Path) -> ModelCard:
         update=origin(recipe, folder / WEIGHTS)
         | {
             "training_data": [
-                *(with_terms("image-text pairs", recipe.data / path) for path in recipe.pairs),
+                *(with_terms("image-text pairs", recipe.place(name)) for name in recipe.pairs),
                 f"those of CLIP: {recipe.clip.name}",
             ],
             "lineage": lineage(

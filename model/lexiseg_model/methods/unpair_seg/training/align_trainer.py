@@ -97,7 +97,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         self.tower = TextTower(self.stage_one.towers, self.device)
         self.scale = float(self.stage_one.towers.state["logit_scale"].exp().clamp(max=100))
         source: PairSource = WithEntities(
-            open_pairs(*(recipe.data / path for path in recipe.pairs)), read_entities(recipe.listing)
+            open_pairs(*(recipe.place(name) for name in recipe.pairs)), read_entities(recipe.listing)
         )
         self.held_out: PairSource | None = None
         if recipe.held_out:  # the same pairs for every seed

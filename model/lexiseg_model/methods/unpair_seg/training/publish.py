@@ -60,7 +60,7 @@ def write_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
         update=origin(recipe, folder / WEIGHTS)
         | {
             "training_data": [
-                *(with_terms("captioned photographs", recipe.data / path) for path in recipe.pairs),
+                *(with_terms("captioned photographs", recipe.place(name)) for name in recipe.pairs),
                 f"that of stage one: {recipe.stage_one.name}",
             ],
             "lineage": lineage(recipe, f"stage one, {recipe.stage_one.name}"),

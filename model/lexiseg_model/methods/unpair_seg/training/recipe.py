@@ -121,7 +121,9 @@ class AlignRecipe(RunRecipe):
     """Stage two: an adapter of regions, from captioned photographs whose entities are known."""
 
     out: Path = Path("runs/unpair-seg-align")
-    pairs: list[Path] = Field(min_length=1, description="captioned photographs, below `data`")
+    pairs: list[Path | str] = Field(
+        min_length=1, description="captioned photographs, below `data`, or s3:// and pipe: of shards"
+    )
     entities: Path | None = Field(None, description="their listing; null: entities.jsonl beside the first of them")
     stage_one: Path = Field(description="weights of stage one, with CLIP's towers or without")
     stage_one_recipe: str | None = Field(None, description="trained first where `stage_one` is not there yet")

@@ -1,0 +1,131 @@
+"""Tar shards that lie elsewhere: in an object store, or behind a command that writes them.
+
+A shard is fetched whole when a pair of it is first read, into a folder of temporary files that keeps the newest
+MAX_SHARDS; a run needs few at a time, as pairs are shuffled within some shards (`stream.TOGETHER`). Indexes stay: all
+shards are read once when a run first starts, and later starts resume at an exact position.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from lexiseg_model.catalogue.store import open_store, protocol_of
+from lexiseg_model.errors import DatasetError
+
+MAX_SHARDS = 64  # of a machine
+PIPE = "pipe:"
+RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+def is_address(place: Path | str) -> bool:
+    """Whether pairs lie elsewhere: `s3://BUCKET/FOLDER`, `s3://BUCKET/{000..123}.tar`, `pipe:COMMAND`."""
+    return isinstance(place, str) and (place.startswith(PIPE) or "://" in place)
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """One shard; `state` tells versions of an object apart."""
+
+    address: str
+    state: str = ""
+
+    def __str__(self) -> str:
+        return self.address
+
+    @property
+    def path(self) -> Path:
+        """Of the local copy, which need not be there."""
+        folder = Path(tempfile.gettempdir(), f"lexiseg-shards-{os.getuid()}")
+        return folder / f"{sha256(f'{self.address} {self.state}'.encode()).hexdigest()[:32]}.tar"
+
+    def fetch(self) -> Path:
+        """The local copy; processes that need it at once fetch it once.
+
+        Raises:
+            DatasetError: the store or the command fails.
+        """
+        path = self.path
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists():
+                path.touch()
+                return path
+            fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            try:
+                self._copy(fresh)
+                os.replace(fresh, path)
+            finally:
+                fresh.unlink(missing_ok=True)
+        for old in sorted(path.parent.glob("*.tar"), key=_age)[MAX_SHARDS:]:
+            old.unlink(missing_ok=True)  # whoever has it open reads on
+        return path
+
+    def _copy(self, target: Path) -> None:
+        try:
+            if not self.address.startswith(PIPE):
+                store, path = open_store(self.address)
+                store.get_file(path, str(target))
+                return
+            with target.open("wb") as content:
+                subprocess.run(
+                    self.address.removeprefix(PIPE), shell=True, stdout=content, stderr=subprocess.PIPE, check=True
+                )
+        except subprocess.CalledProcessError as error:
+            said = error.stderr.decode(errors="replace").strip()[-200:]
+            raise DatasetError(f"{self}: exit status {error.returncode}: {said}") from None
+        except OSError as error:
+            raise DatasetError(f"{self}: cannot be fetched: {error}") from None
+
+
+def _age(path: Path) -> float:
+    try:
+        return -path.stat().st_mtime
+    except FileNotFoundError:  # another process was faster
+        return 0
+
+
+def find_shards(address: str) -> list[Streamed]:
+    """The shards at an address, in the order of their names.
+
+    Raises:
+        DatasetError: there are none, or the store refuses.
+        OptionError: what reaches the store is not installed.
+    """
+    shards = [shard for each in _expanded(address) for shard in _shards_at(each)]
+    if not shards:
+        raise DatasetError(f"{address} has no .tar shards")
+    return shards
+
+
+def _expanded(address: str) -> Iterator[str]:
+    """`{000..123}` stands for each number, as long as its ends."""
+    if (numbers := RANGE.search(address)) is None:
+        yield address
+        return
+    first, last = numbers.groups()
+    for number in range(int(first), int(last) + 1):
+        yield from _expanded(f"{address[: numbers.start()]}{number:0{len(first)}}{address[numbers.end() :]}")
+
+
+def _shards_at(address: str) -> list[Streamed]:
+    if address.startswith(PIPE):
+        return [Streamed(address)]
+    store, root = open_store(address)
+    try:
+        found = store.glob(root if root.endswith(".tar") else f"{root}/*.tar", detail=True)
+    except OSError as error:
+        raise DatasetError(f"{address}: {error}") from None
+    return [
+        Streamed(f"{protocol_of(address)}://{path}", str(about.get("ETag") or about.get("size")))
+        for path, about in sorted(found.items())
+    ]
