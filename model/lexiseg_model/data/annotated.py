@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from lexiseg_model.data.benchmark import Benchmark, FolderLayout, benchmark
 from lexiseg_model.data.indexed import opened, read_photograph
 from lexiseg_model.data.outlines import read_segmentation
+from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
 
@@ -28,30 +30,13 @@ STORED_VALUES = 1 << 16
 Labels = NDArray[np.uint16]
 
 
-class AnnotatedImage(Protocol):
-    """A photograph and its label map, read on demand."""
-
-    @property
-    def name(self) -> str:
-        """Unique within the split."""
-        ...
-
-    def read_image(self) -> NDArray[np.uint8]:
-        """[H, W, 3] RGB."""
-        ...
-
-    def read_labels(self) -> Labels:
-        """[H, W] labels, IGNORED where nothing counts."""
-        ...
-
-
 @dataclass(frozen=True)
 class AnnotatedSet:
-    """The images of one split, in a fixed order."""
+    """The images of one split, in a fixed order; labels [H, W] are IGNORED where nothing counts."""
 
     benchmark: Benchmark
     split: str
-    images: tuple[AnnotatedImage, ...]
+    images: tuple[Scene[Labels], ...]
 
 
 def read_benchmark(name: str, root: Path, split: str = "val") -> AnnotatedSet:
@@ -84,23 +69,6 @@ def require_files(name: str, files: Sequence[Path]) -> None:
         raise DatasetError(f"{name}: {len(missing)} of {len(files)} files are missing, such as {missing[0]}")
 
 
-@dataclass(frozen=True)
-class FileSample:
-    """A photograph and its label map; `table` is shared by the samples of a split."""
-
-    name: str
-    image: Path
-    annotation: Path
-    layout: FolderLayout
-    table: Labels
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return read_photograph(self.image)
-
-    def read_labels(self) -> Labels:
-        return read_labels(self.annotation, self.layout, self.table)
-
-
 def read_folders(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
     """List one split in the first of the benchmark's layouts that exists.
 
@@ -120,17 +88,15 @@ def read_folders(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
             names = _names(base, layout, folder)
             if names and (base / _path(layout.annotation, folder, names[0])).exists():
                 table = label_table(benchmark, layout)
-                samples = tuple(
-                    FileSample(
-                        name,
-                        base / _path(layout.image, folder, name),
-                        base / _path(layout.annotation, folder, name),
-                        layout,
-                        table,
-                    )
+                pairs = [
+                    (base / _path(layout.image, folder, name), base / _path(layout.annotation, folder, name))
                     for name in names
+                ]
+                require_files(benchmark.name, [path for pair in pairs for path in pair])
+                samples = tuple(
+                    Scene(name, partial(read_photograph, image), partial(read_labels, annotation, layout, table))
+                    for name, (image, annotation) in zip(names, pairs, strict=True)
                 )
-                require_files(benchmark.name, [path for each in samples for path in (each.image, each.annotation)])
                 return AnnotatedSet(benchmark, split, samples)
     expected = "; or ".join(
         _path(f"{layout.listing or layout.image} with {layout.annotation}", folder, "ID") for layout in layouts
@@ -181,25 +147,6 @@ def read_labels(path: Path, layout: FolderLayout, table: Labels) -> Labels:
     return labels
 
 
-@dataclass(frozen=True)
-class LvisSample:
-    """A photograph and its instances, largest first."""
-
-    name: str
-    image: Path
-    size: tuple[int, int]
-    instances: tuple[dict[str, Any], ...]
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return read_photograph(self.image)
-
-    def read_labels(self) -> Labels:
-        labels = np.full(self.size, IGNORED, np.uint16)
-        for instance in self.instances:
-            labels[decode(read_segmentation(instance["segmentation"], self.size))] = instance["category_id"] - 1
-        return labels
-
-
 def read_lvis(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
     """List one split of LVIS; images without an instance are left out.
 
@@ -216,20 +163,27 @@ def read_lvis(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
             if not 1 <= int(entry["category_id"]) <= len(benchmark.classes):
                 raise ValueError(f"category {entry['category_id']}; expected 1 to {len(benchmark.classes)}")
             instances.setdefault(entry["image_id"], []).append(entry)
-        samples = tuple(
-            LvisSample(
-                name := "/".join(str(entry["coco_url"]).split("/")[-2:]),  # with COCO's split: LVIS mixes them
-                root / "coco" / name,
-                (int(entry["height"]), int(entry["width"])),
-                tuple(sorted(instances[entry["id"]], key=lambda instance: -float(instance["area"]))),
-            )
-            for entry in sorted(content["images"], key=lambda entry: int(entry["id"]))
-            if entry["id"] in instances
-        )
+        samples = []
+        photographs = []
+        for entry in sorted(content["images"], key=lambda entry: int(entry["id"])):
+            if entry["id"] not in instances:
+                continue
+            name = "/".join(str(entry["coco_url"]).split("/")[-2:])  # with COCO's split: LVIS mixes them
+            size = (int(entry["height"]), int(entry["width"]))
+            largest_first = sorted(instances[entry["id"]], key=lambda instance: -float(instance["area"]))
+            photographs.append(root / "coco" / name)
+            samples.append(Scene(name, partial(read_photograph, photographs[-1]), partial(_paint, largest_first, size)))
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{listing} is not an LVIS v1 annotation file: {error!r}") from None
-    require_files("lvis", [sample.image for sample in samples])
-    return AnnotatedSet(benchmark, split, samples)
+    require_files("lvis", photographs)
+    return AnnotatedSet(benchmark, split, tuple(samples))
+
+
+def _paint(instances: list[dict[str, Any]], size: tuple[int, int]) -> Labels:
+    labels = np.full(size, IGNORED, np.uint16)
+    for instance in instances:
+        labels[decode(read_segmentation(instance["segmentation"], size))] = instance["category_id"] - 1
+    return labels
 
 
 def _names(base: Path, layout: FolderLayout, folder: str) -> list[str]:

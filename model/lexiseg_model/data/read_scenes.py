@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lexiseg_model.data.annotated import IGNORED, Labels, read_pixels, require_files
-from lexiseg_model.data.benchmark import PANOPTIC_FOLDER, PanopticBenchmark, PanopticSplit, names, panoptic_benchmark
+from lexiseg_model.data.benchmark import PANOPTIC_FOLDER, PanopticBenchmark, names, panoptic_benchmark
 from lexiseg_model.data.indexed import (
     CLASSES,
     IGNORE,
@@ -36,6 +35,7 @@ from lexiseg_model.data.scenes import (
     Instance,
     Objects,
     PanopticTruth,
+    Scene,
     SceneClass,
     SceneSet,
     TruthSegment,
@@ -50,6 +50,8 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
 
 COCO, ADE = "coco-instance", "ade20k-instance"
+Truth = TypeVar("Truth")
+Size = tuple[int, int]
 IsThing = Callable[[str], bool | None]  # by class name; None counts as a thing
 REGION = SceneClass("region", ("region",), thing=True)  # the class of a set without class names
 NO_CLASS = IGNORED - 1  # label of a background: it counts, and is none of the classes
@@ -126,89 +128,35 @@ def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> Scene
     if (root / name / CLASSES).exists():
         scenes = _indexed_scenes(read_dataset(root, name, split), is_thing)
         return with_truth(scenes, lambda labels: objects_of(labels, range(len(scenes.classes)), IGNORED))
-    regions = tuple(MaskScene(sample, _label_table(0, IGNORE)) for sample in list_samples(root, name, split))
+    regions = tuple(_mask_scene(sample, _label_table(0, IGNORE)) for sample in list_samples(root, name, split))
     unnamed = SceneSet(name, split, (REGION,), True, "components", len(regions), regions)
     return with_truth(unnamed, _as_regions)
 
 
-@dataclass(frozen=True)
-class PanopticScene:
-    """A photograph, its PNG of ids, and the segments that the JSON lists for it."""
-
-    name: str
-    image: Path
-    mask: Path
-    segments: tuple[TruthSegment, ...]
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return read_photograph(self.image)
-
-    def read_truth(self) -> PanopticTruth:
-        ids = read_ids(self.mask)
-        known = {VOID, *(segment.id for segment in self.segments)}
-        unknown = [value for value in np.unique(ids).tolist() if value not in known]
-        if unknown:
-            raise DatasetError(f"{self.mask} holds the ids {unknown[:5]}, which its segments_info does not list")
-        return PanopticTruth(ids, self.segments)
+def _read_segments(mask: Path, segments: tuple[TruthSegment, ...]) -> PanopticTruth:
+    ids = read_ids(mask)
+    known = {VOID, *(segment.id for segment in segments)}
+    unknown = [value for value in np.unique(ids).tolist() if value not in known]
+    if unknown:
+        raise DatasetError(f"{mask} holds the ids {unknown[:5]}, which its segments_info does not list")
+    return PanopticTruth(ids, segments)
 
 
-@dataclass(frozen=True)
-class CocoScene:
-    """A photograph and its annotations."""
-
-    name: str
-    image: Path
-    size: tuple[int, int]
-    entries: tuple[Annotation, ...]
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return read_photograph(self.image)
-
-    def read_truth(self) -> list[Annotation]:
-        return list(self.entries)
+def _read_ade(mask: Path, n_classes: int) -> list[Annotation]:
+    """Of a PNG whose R is the class from 1, and G the number of the instance, 0 none."""
+    pixels = read_pixels(mask)
+    if pixels.ndim != 3 or pixels.shape[2] < 2:
+        raise DatasetError(f"{mask} is {list(pixels.shape)}; expected RGB, class in R and instance in G")
+    stored, number = pixels[..., 0].astype(np.int32), pixels[..., 1].astype(np.int32)
+    if stored.max() > n_classes:
+        raise DatasetError(f"{mask} holds the class {stored.max()}; expected 1 to {n_classes}")
+    ids = np.where((stored > 0) & (number > 0), 256 * stored + number, 0)
+    return annotations_of(ids, [Instance(value, value // 256 - 1) for value in np.unique(ids).tolist() if value])
 
 
-@dataclass(frozen=True)
-class AdeScene:
-    """A photograph and its PNG: R is the class from 1, G the number of the instance, 0 none."""
-
-    name: str
-    image: Path
-    mask: Path
-    n_classes: int
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return read_photograph(self.image)
-
-    def read_truth(self) -> list[Annotation]:
-        pixels = read_pixels(self.mask)
-        if pixels.ndim != 3 or pixels.shape[2] < 2:
-            raise DatasetError(f"{self.mask} is {list(pixels.shape)}; expected RGB, class in R and instance in G")
-        stored, number = pixels[..., 0].astype(np.int32), pixels[..., 1].astype(np.int32)
-        if stored.max() > self.n_classes:
-            raise DatasetError(f"{self.mask} holds the class {stored.max()}; expected 1 to {self.n_classes}")
-        ids = np.where((stored > 0) & (number > 0), 256 * stored + number, 0)
-        return annotations_of(ids, [Instance(value, value // 256 - 1) for value in np.unique(ids).tolist() if value])
-
-
-@dataclass(frozen=True)
-class MaskScene:
+def _mask_scene(sample: Sample, table: Labels, values: int = IGNORE) -> Scene[Labels]:
     """A photograph and its label map; `table` [256] maps the first `values` mask values to labels."""
-
-    sample: Sample
-    table: Labels
-    values: int = IGNORE
-
-    @property
-    def name(self) -> str:
-        return self.sample.name
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return self.sample.read_image()
-
-    def read_truth(self) -> Labels:
-        labels: Labels = self.table[self.sample.read_fitting_mask(self.values)]
-        return labels
+    return Scene(sample.name, sample.read_image, lambda: table[sample.read_fitting_mask(values)])
 
 
 def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> SceneSet[PanopticTruth]:
@@ -232,11 +180,18 @@ def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> Scene
         entries = sorted(content["annotations"], key=lambda entry: str(entry["file_name"]))
         folders = (base / name for name in layout.masks if entries and (base / name / entries[0]["file_name"]).exists())
         masks = next(folders, base / layout.masks[0])
-        scenes = tuple(_panoptic_scene(benchmark, layout, base, masks, entry, files) for entry in entries)
+        segments = [_segments(benchmark, entry, files) for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{listing} is not a panoptic annotation file: {error!r}") from None
-    require_files(benchmark.name, [path for scene in scenes for path in (scene.image, scene.mask)])
-    return SceneSet(benchmark.name, split, benchmark.classes, False, "annotated", layout.images, scenes)
+    scenes, needed = [], []
+    for entry, of_image in zip(entries, segments, strict=True):
+        name = str(entry["image_id"])
+        image = base / layout.image.format(file=files[name], id=name, city=name.partition("_")[0])
+        mask = masks / entry["file_name"]
+        needed += [image, mask]
+        scenes.append(Scene(name, partial(read_photograph, image), partial(_read_segments, mask, of_image)))
+    require_files(benchmark.name, needed)
+    return SceneSet(benchmark.name, split, benchmark.classes, False, "annotated", layout.images, tuple(scenes))
 
 
 def read_ids(path: Path) -> Ids:
@@ -267,8 +222,7 @@ def read_coco_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
     content = read_coco_file(base / annotations)
     if unknown := sorted({int(each["category_id"]) for each in _all_entries(content)} - class_of.keys()):
         raise DatasetError(f"{base / annotations}: unknown category {unknown[0]}; expected one of {sorted(class_of)}")
-    scenes = _coco_scenes(content, base / official.folder, class_of)
-    require_files(COCO, [scene.image for scene in scenes])
+    scenes = _coco_scenes(COCO, content, base / official.folder, class_of, lambda _, entries: entries)
     classes = tuple(SceneClass(entry.name, tuple(entry.words), thing=True) for entry in things)
     return SceneSet(COCO, split, classes, True, "annotated", official.images, scenes)
 
@@ -281,40 +235,24 @@ def read_coco_objects(listing: Path, split: str) -> SceneSet[Objects]:
     """
     content = read_coco_file(listing)
     class_of = {category: class_index for class_index, category in enumerate(content.categories)}
-    scenes = _coco_scenes(content, photographs_beside(listing), class_of)
-    require_files(listing.name, [scene.image for scene in scenes])
     classes = tuple(SceneClass(name, (name,), thing=True) for name in content.categories.values())
-    objects = tuple(_CocoObjects(scene) for scene in scenes)
+    objects = _coco_scenes(listing.name, content, photographs_beside(listing), class_of, _draw)
     return SceneSet(listing.stem, split, classes, True, "annotated", None, objects)
 
 
-@dataclass(frozen=True)
-class _CocoObjects:
-    """A COCO scene with objects as its truth."""
-
-    scene: CocoScene
-
-    @property
-    def name(self) -> str:
-        return self.scene.name
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return self.scene.read_image()
-
-    def read_truth(self) -> Objects:
-        ids, ignored = np.zeros(self.scene.size, np.int32), np.zeros(self.scene.size, np.bool_)
-        drawn = [
-            (decode(read_segmentation(each["segmentation"], self.scene.size)), each) for each in self.scene.entries
-        ]
-        things = sorted((each for each in drawn if not each[1]["iscrowd"]), key=lambda each: -int(each[0].sum()))
-        for number, (mask, _) in enumerate(things, 1):
-            ids[mask] = number
-        for mask, each in drawn:
-            if each["iscrowd"]:
-                ignored |= mask
-        visible = np.unique(ids[ids > 0])  # the others are hidden by smaller ones
-        labels = tuple(int(things[number - 1][1]["category_id"]) - 1 for number in visible.tolist())
-        return Objects(np.searchsorted(visible, ids, "right").astype(np.int32), labels, ignored & (ids == 0))
+def _draw(size: Size, entries: list[Annotation]) -> Objects:
+    """Objects of the annotations of a photograph [H, W]."""
+    ids, ignored = np.zeros(size, np.int32), np.zeros(size, np.bool_)
+    drawn = [(decode(read_segmentation(each["segmentation"], size)), each) for each in entries]
+    things = sorted((each for each in drawn if not each[1]["iscrowd"]), key=lambda each: -int(each[0].sum()))
+    for number, (mask, _) in enumerate(things, 1):
+        ids[mask] = number
+    for mask, each in drawn:
+        if each["iscrowd"]:
+            ignored |= mask
+    visible = np.unique(ids[ids > 0])  # the others are hidden by smaller ones
+    labels = tuple(int(things[number - 1][1]["category_id"]) - 1 for number in visible.tolist())
+    return Objects(np.searchsorted(visible, ids, "right").astype(np.int32), labels, ignored & (ids == 0))
 
 
 def read_ade_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
@@ -327,11 +265,12 @@ def read_ade_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
     images, masks = f"images/{official.folder}", f"annotations_instance/{official.folder}"
     base = _base(ADE, root, "ADEChallengeData2016", (masks, images))
     classes = tuple(entry for entry in panoptic_benchmark("ade20k-panoptic").classes if entry.thing)
+    pairs = [(image, base / masks / f"{image.stem}.png") for image in sorted((base / images).glob("*.jpg"))]
+    require_files(ADE, [path for pair in pairs for path in pair])
     scenes = tuple(
-        AdeScene(image.stem, image, base / masks / f"{image.stem}.png", len(classes))
-        for image in sorted((base / images).glob("*.jpg"))
+        Scene(image.stem, partial(read_photograph, image), partial(_read_ade, mask, len(classes)))
+        for image, mask in pairs
     )
-    require_files(ADE, [path for scene in scenes for path in (scene.image, scene.mask)])
     return SceneSet(ADE, split, classes, True, "annotated", official.images, scenes)
 
 
@@ -342,14 +281,7 @@ def _refuse_instances(name: str, measure: str) -> None:
         )
 
 
-def _panoptic_scene(
-    benchmark: PanopticBenchmark,
-    layout: PanopticSplit,
-    base: Path,
-    masks: Path,
-    entry: dict[str, Any],
-    files: dict[str, str],
-) -> PanopticScene:
+def _segments(benchmark: PanopticBenchmark, entry: dict[str, Any], files: dict[str, str]) -> tuple[TruthSegment, ...]:
     name = str(entry["image_id"])
     if name not in files:
         raise DatasetError(f"{benchmark.name}: annotations of the image {name!r}, which is not among the images")
@@ -364,16 +296,25 @@ def _panoptic_scene(
             )
         crowd = bool(info.get("iscrowd", 0))
         segments.append(TruthSegment(int(info["id"]), benchmark.class_of[category], int(info["area"]), crowd))
-    image = layout.image.format(file=files[name], id=name, city=name.partition("_")[0])
-    return PanopticScene(name, base / image, masks / entry["file_name"], tuple(segments))
+    return tuple(segments)
 
 
 def _all_entries(content: CocoFile) -> list[dict[str, Any]]:
     return [entry for entries in content.annotations.values() for entry in entries]
 
 
-def _coco_scenes(content: CocoFile, folder: Path, class_of: dict[int, int]) -> tuple[CocoScene, ...]:
-    """Scenes whose annotations have `category_id` = class index + 1."""
+def _coco_scenes(
+    name: str,
+    content: CocoFile,
+    folder: Path,
+    class_of: dict[int, int],
+    read: Callable[[Size, list[Annotation]], Truth],
+) -> tuple[Scene[Truth], ...]:
+    """Scenes by their sizes [H, W] and annotations; `category_id` = class index + 1.
+
+    Raises:
+        DatasetError: a photograph is missing, or an annotation is malformed.
+    """
 
     def kept(entry: dict[str, Any]) -> Annotation:
         try:
@@ -383,15 +324,13 @@ def _coco_scenes(content: CocoFile, folder: Path, class_of: dict[int, int]) -> t
         except (KeyError, ValueError, TypeError) as error:
             raise DatasetError(f"{folder}: an annotation is not COCO's: {error!r}") from None
 
-    return tuple(
-        CocoScene(
-            image["file_name"],
-            folder / image["file_name"],
-            image["size"],
-            tuple(kept(entry) for entry in content.annotations.get(image["id"], ())),
-        )
-        for image in content.images
-    )
+    def scene(image: dict[str, Any]) -> Scene[Truth]:
+        entries = [kept(entry) for entry in content.annotations.get(image["id"], ())]
+        photograph = partial(read_photograph, folder / image["file_name"])
+        return Scene(image["file_name"], photograph, partial(read, image["size"], entries))
+
+    require_files(name, [folder / image["file_name"] for image in content.images])
+    return tuple(map(scene, content.images))
 
 
 def _official_split(name: str, split: str) -> _Split:
@@ -421,7 +360,7 @@ def _indexed_scenes(dataset: IndexedDataset, is_thing: IsThing) -> SceneSet[Labe
     names = dataset.classes[first:]
     classes = tuple(SceneClass(name, (name,), thing=is_thing(name) is not False) for name in names)
     table = _label_table(first, len(dataset.classes))
-    scenes = tuple(MaskScene(sample, table, len(dataset.classes)) for sample in dataset.samples)
+    scenes = tuple(_mask_scene(sample, table, len(dataset.classes)) for sample in dataset.samples)
     return SceneSet(dataset.name, dataset.split, classes, dataset.has_background, "components", len(scenes), scenes)
 
 

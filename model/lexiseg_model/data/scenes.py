@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -74,21 +74,16 @@ class Objects:
     ignored: NDArray[np.bool_]
 
 
-class Scene(Protocol[TruthOut]):
-    """One photograph and its truth, read on demand."""
+@dataclass(frozen=True)
+class Scene(Generic[TruthOut]):
+    """One photograph, RGB [H, W, 3], and its truth at the same size, both read on demand.
 
-    @property
-    def name(self) -> str:
-        """Unique within the split."""
-        ...
+    `name` is unique within the split. Reading raises DatasetError.
+    """
 
-    def read_image(self) -> NDArray[np.uint8]:
-        """[H, W, 3] RGB."""
-        ...
-
-    def read_truth(self) -> TruthOut:
-        """The truth at the photograph's size."""
-        ...
+    name: str
+    read_image: Callable[[], NDArray[np.uint8]]
+    read_truth: Callable[[], TruthOut]
 
 
 @dataclass(frozen=True)
@@ -114,34 +109,20 @@ class SceneSet(Generic[TruthOut]):
     scenes: tuple[Scene[TruthOut], ...]
 
 
-@dataclass(frozen=True)
-class WithTruth(Generic[Truth, TruthOut]):
-    """A scene with a derived truth."""
-
-    scene: Scene[Truth]
-    look: Callable[[Truth], TruthOut]
-
-    @property
-    def name(self) -> str:
-        return self.scene.name
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return self.scene.read_image()
-
-    def read_truth(self) -> TruthOut:
-        return self.look(self.scene.read_truth())
-
-
 def with_truth(scene_set: SceneSet[Truth], look: Callable[[Truth], TruthOut]) -> SceneSet[TruthOut]:
     """The same photographs with a derived truth."""
+
+    def derived(scene: Scene[Truth]) -> Scene[TruthOut]:
+        return Scene(scene.name, scene.read_image, lambda: look(scene.read_truth()))
+
     return SceneSet(
-        name=scene_set.name,
-        split=scene_set.split,
-        classes=scene_set.classes,
-        background=scene_set.background,
-        source=scene_set.source,
-        official=scene_set.official,
-        scenes=tuple(WithTruth(scene, look) for scene in scene_set.scenes),
+        scene_set.name,
+        scene_set.split,
+        scene_set.classes,
+        scene_set.background,
+        scene_set.source,
+        scene_set.official,
+        tuple(map(derived, scene_set.scenes)),
     )
 
 

@@ -80,7 +80,7 @@ def test_images_are_listed_in_order(case: tuple[AnnotatedSet, list[int]]) -> Non
 def test_stored_values_map_to_labels(case: tuple[AnnotatedSet, list[int]]) -> None:
     data, labels = case
 
-    np.testing.assert_array_equal(data.images[0].read_labels(), np.repeat(np.array(labels)[:, None], 5, 1))
+    np.testing.assert_array_equal(data.images[0].read_truth(), np.repeat(np.array(labels)[:, None], 5, 1))
 
 
 @pytest.mark.parametrize("inner", ["VOCdevkit/VOC2012", "VOCdevkit", "."])
@@ -126,7 +126,7 @@ def box(image: int, category: int, left: int, top: int, right: int, bottom: int)
 def test_lvis_masks_become_labels_and_other_pixels_are_ignored(tmp_path: Path) -> None:
     write_lvis(tmp_path, [IMAGE], [box(285, 1, 0, 0, 4, 8), box(285, 1203, 6, 0, 10, 8)])
 
-    labels = read_benchmark("lvis", tmp_path).images[0].read_labels()
+    labels = read_benchmark("lvis", tmp_path).images[0].read_truth()
 
     assert labels[0].tolist() == [0] * 4 + [IGNORED] * 2 + [1202] * 4
 
@@ -134,7 +134,7 @@ def test_lvis_masks_become_labels_and_other_pixels_are_ignored(tmp_path: Path) -
 def test_of_overlapping_masks_the_smaller_wins(tmp_path: Path) -> None:
     write_lvis(tmp_path, [IMAGE], [box(285, 5, 2, 2, 4, 4), box(285, 9, 0, 0, 10, 8)])
 
-    labels = read_benchmark("lvis", tmp_path).images[0].read_labels()
+    labels = read_benchmark("lvis", tmp_path).images[0].read_truth()
 
     assert labels[3].tolist() == [8, 8, 4, 4, 8, 8, 8, 8, 8, 8]
 

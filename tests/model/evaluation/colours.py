@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lexiseg_model.data.annotated import IGNORED, AnnotatedSet, Labels
 from lexiseg_model.data.benchmark import Benchmark, Convention, Split
+from lexiseg_model.data.scenes import Scene
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, Sight
 from tests.model.stand_in import picture
 
 SIGHT = Sight(short_side=448, long_side=2048, window=448, stride=224)
 
 
-@dataclass(frozen=True)
-class Painting:
+def painting(name: str, rows: Sequence[str], labels: Sequence[str]) -> Scene[Labels]:
     """A picture in letters and its labels: digits count in the class list, anything else is ignored."""
-
-    name: str
-    rows: tuple[str, ...]
-    labels: tuple[str, ...]
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return picture(self.rows)
-
-    def read_labels(self) -> Labels:
-        return np.array([[int(cell) if cell.isdigit() else IGNORED for cell in row] for row in self.labels], np.uint16)
+    stored = np.array([[int(cell) if cell.isdigit() else IGNORED for cell in row] for row in labels], np.uint16)
+    return Scene(name, lambda: picture(rows), lambda: stored)
 
 
 def colours(
@@ -51,9 +41,7 @@ def colours(
         frequency=frequency,
         classes=list(classes),
     )
-    images = tuple(
-        Painting(f"flag-{index}", tuple(rows), tuple(labels)) for index, (rows, labels) in enumerate(paintings)
-    )
+    images = tuple(painting(f"flag-{index}", rows, labels) for index, (rows, labels) in enumerate(paintings))
     return AnnotatedSet(benchmark, "val", images)
 
 

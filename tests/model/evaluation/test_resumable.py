@@ -125,7 +125,8 @@ def test_another_question_begins_anew(tmp_path: Path, judge: Any, change: dict[s
 
 def test_a_failure_names_the_image_and_keeps_what_is_known(tmp_path: Path) -> None:
     data = data_of(3)
-    wrong = replace(data, scenes=(*data.scenes, replace(data.scenes[0], name="wrong", truth=objects(["0"]))))  # type: ignore[type-var]
+    short = replace(data.scenes[0], name="wrong", read_truth=lambda: objects(["0"]))
+    wrong = replace(data, scenes=(*data.scenes, short))
 
     with pytest.raises(DatasetError, match=r"wrong: the truth is \(12, 12\), its photograph"):
         job(wrong, tmp_path).run()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lexiseg_model.data.annotated import IGNORED, AnnotatedImage, Labels, read_benchmark, read_folders
+from lexiseg_model.data.annotated import IGNORED, Labels, read_benchmark, read_folders
 from lexiseg_model.data.benchmark import Benchmark, FolderLayout, Split, benchmark, panoptic_benchmark
 from lexiseg_model.data.preparing.archives import Archive
 from lexiseg_model.data.preparing.context import write_from_json, write_from_matlab
 from lexiseg_model.data.read_scenes import read_panoptic
-from lexiseg_model.data.scenes import PanopticTruth, Scene
+from lexiseg_model.data.scenes import PanopticTruth, Scene, with_truth
 from lexiseg_model.errors import DatasetError
 
 VOC = (
@@ -47,34 +46,12 @@ def plain(names: Iterable[str]) -> tuple[str, ...]:
 LEFT_OUT = {"parking meter", "cow", "toaster", "hair drier"}  # of the 133
 
 
-@dataclass(frozen=True)
-class _PanopticLabels:
-    """A panoptic photograph as a label map, IGNORED where there is no class of ours."""
-
-    scene: Scene[PanopticTruth]
-    labels: tuple[int, ...]  # of each category
-
-    @property
-    def name(self) -> str:
-        return Path(self.scene.name).stem
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return self.scene.read_image()
-
-    def read_labels(self) -> Labels:
-        truth = self.scene.read_truth()
-        painted = np.full(truth.ids.shape, IGNORED, np.uint16)
-        for segment in truth.segments:
-            painted[truth.ids == segment.id] = self.labels[segment.class_index]
-        return painted
-
-
 def panoptic_classes() -> tuple[str, ...]:
     """The 129 classes of our COCO set."""
     return plain(entry.name for entry in panoptic_benchmark("coco-panoptic").categories if entry.name not in LEFT_OUT)
 
 
-def read_panoptic_labels(root: Path, split: str) -> Sequence[AnnotatedImage]:
+def read_panoptic_labels(root: Path, split: str) -> Sequence[Scene[Labels]]:
     """COCO's panoptic annotations as label maps of `panoptic_classes`.
 
     Raises:
@@ -83,10 +60,18 @@ def read_panoptic_labels(root: Path, split: str) -> Sequence[AnnotatedImage]:
     panoptic = panoptic_benchmark("coco-panoptic")
     kept = [entry.name for entry in panoptic.categories if entry.name not in LEFT_OUT]
     labels = tuple(kept.index(entry.name) if entry.name in kept else IGNORED for entry in panoptic.categories)
-    return [_PanopticLabels(scene, labels) for scene in read_panoptic(panoptic, root, split).scenes]
+
+    def paint(truth: PanopticTruth) -> Labels:
+        painted = np.full(truth.ids.shape, IGNORED, np.uint16)
+        for segment in truth.segments:
+            painted[truth.ids == segment.id] = labels[segment.class_index]
+        return painted
+
+    scenes = with_truth(read_panoptic(panoptic, root, split), paint).scenes
+    return [replace(scene, name=Path(scene.name).stem) for scene in scenes]
 
 
-Reader = Callable[[Path, str], Sequence[AnnotatedImage]]
+Reader = Callable[[Path, str], Sequence[Scene[Labels]]]
 COCO_PHOTOGRAPHS = tuple(Archive((f"{split}2017.zip",), "coco", (f"{split}2017",)) for split in ("train", "val"))
 STUFF = Archive(("stuffthingmaps_trainval2017.zip",), "coco/stuffthingmaps", ("train2017", "val2017"))
 
@@ -214,7 +199,7 @@ def _reader(name: str) -> Reader:
     return partial(_read, name)
 
 
-def _read(name: str, root: Path, split: str) -> Sequence[AnnotatedImage]:
+def _read(name: str, root: Path, split: str) -> Sequence[Scene[Labels]]:
     return read_benchmark(name, root, split).images
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lexiseg_model.data.annotated import IGNORED, AnnotatedImage
+from lexiseg_model.data.annotated import IGNORED, Labels
 from lexiseg_model.data.indexed import CLASSES, IGNORE
 from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.data.preparing.official import Official, official_sets, own_splits
+from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError, MissingFilesError
 from lexiseg_model.files import replace_file
 from lexiseg_model.masks.png import to_png
@@ -96,13 +97,13 @@ def _official_root(official: Official, source: Path, target: Path, on_archive: C
     return target / OFFICIAL
 
 
-def _splits(official: Official, source: Path, root: Path, prepared: Prepared) -> dict[str, Sequence[AnnotatedImage]]:
+def _splits(official: Official, source: Path, root: Path, prepared: Prepared) -> dict[str, Sequence[Scene[Labels]]]:
     """Readable splits; adds the others with the reason to `prepared.missing`.
 
     Raises:
         MissingFilesError, DatasetError: no split is readable.
     """
-    splits: dict[str, Sequence[AnnotatedImage]] = {}
+    splits: dict[str, Sequence[Scene[Labels]]] = {}
     for split in official.splits:
         try:
             splits[split] = official.read(root, split)
@@ -136,7 +137,7 @@ def _claim(folder: Path, own: bool) -> None:
     mark.write_text(kind)
 
 
-def _write(image: AnnotatedImage, folder: Path, size: tuple[int, int] | None) -> None:
+def _write(image: Scene[Labels], folder: Path, size: tuple[int, int] | None) -> None:
     """Write a photograph, then its mask, which marks it as done."""
     name = image.name.replace("/", "_")
     mask_path = folder / "masks" / f"{name}.png"
@@ -145,7 +146,7 @@ def _write(image: AnnotatedImage, folder: Path, size: tuple[int, int] | None) ->
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(image.read_image())
-    labels = image.read_labels()
+    labels = image.read_truth()
     if labels.shape != (picture.height, picture.width):
         sizes = f"{labels.shape[1]} x {labels.shape[0]}, its photograph {picture.width} x {picture.height}"
         raise DatasetError(f"{image.name}: its labels are {sizes}")

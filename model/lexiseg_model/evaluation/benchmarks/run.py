@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.patch_text import MIN_PROBABILITY
-from lexiseg_model.data.annotated import AnnotatedImage, AnnotatedSet, Labels
+from lexiseg_model.data.annotated import AnnotatedSet, Labels
+from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, questions
 from lexiseg_model.evaluation.benchmarks.reduction import Nobody, Reduction, reduce_to_labels
@@ -36,7 +37,7 @@ def benchmark_run(
     refine: Refinement,
     progress: Path,
     ranks: Ranks = ALONE,
-) -> EvaluationRun[AnnotatedImage, Reading]:
+) -> EvaluationRun[Scene[Labels], Reading]:
     """An evaluation whose records `total_counts` adds up.
 
     Args:
@@ -58,7 +59,7 @@ def benchmark_run(
     }
     folder = folder_of(progress, f"{segmenter.card.name}-{data.benchmark.name}-{data.split}", key)
     judge = _BenchmarkJudge(segmenter, data, rule, refine)
-    return EvaluationRun(data.images, lambda image: (image.read_image(), image.read_labels()), judge, folder, ranks)
+    return EvaluationRun(data.images, lambda image: (image.read_image(), image.read_truth()), judge, folder, ranks)
 
 
 def total_counts(records: Sequence[Record], n_classes: int) -> Counts:

@@ -242,7 +242,7 @@ def test_pascal_context_is_read_from_the_detail_json(photographs_2010: Path, tmp
     assert shown(tmp_path / "sets", "pascal-context") == ["airplane", "tv monitor", "wood", 255]
     assert prepared.splits == {"train": 1, "val": 1}
     (measured,) = read_benchmark("context60", tmp_path / "sets" / "official").images
-    assert measured.read_labels()[::8, 0].tolist() == [1, 55, 59, 0]
+    assert measured.read_truth()[::8, 0].tolist() == [1, 55, 59, 0]
 
 
 def write_matlab(archive: Path, folder: Path, numbers: Mapping[str, Stored]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.data.annotated import AnnotatedSet, Labels
+from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, protocol
 from lexiseg_model.evaluation.benchmarks.reduction import Nobody, Reduction, reduce_to_labels
@@ -23,7 +24,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.scoring import by_most
-from tests.model.evaluation.colours import Painting, colours, rule
+from tests.model.evaluation.colours import colours, rule
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.test_segmenter import segmenter
 from tests.model.stand_in import ColourSegmenter
@@ -132,12 +133,11 @@ def test_a_photograph_and_its_annotation_have_one_size(tmp_path: Path) -> None:
 
 
 def test_another_rule_or_refinement_is_another_evaluation(tmp_path: Path) -> None:
-    class Torn(Painting):
-        def read_labels(self) -> Labels:
-            raise DatasetError("torn")
+    def torn_labels() -> Labels:
+        raise DatasetError("torn")
 
     data = colours(["red", "green"], STRIPES)
-    torn = replace(data, images=(*data.images, Torn("torn", ("r",), ("0",))))
+    torn = replace(data, images=(*data.images, replace(data.images[0], name="torn", read_truth=torn_labels)))
     with pytest.raises(DatasetError, match="torn"):
         evaluate(ColourSegmenter(), torn, rule(), tmp_path)
 
@@ -227,17 +227,10 @@ def test_a_constant_channel_competes_as_background(constant: float) -> None:
 DIFFERING = 1e-4  # of all pixels, of the fixtures' README
 
 
-@dataclass(frozen=True)
-class Reference:
+def reference(name: str) -> Scene[Labels]:
     """The fixture's picture, and the labels that the authors' code gave it."""
-
-    name: str
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return golden.image("tcl/image500x700", 500, 700)
-
-    def read_labels(self) -> Labels:
-        return golden.reference()[self.name].astype(np.uint16)
+    labels = golden.reference()[name].astype(np.uint16)
+    return Scene(name, lambda: golden.image("tcl/image500x700", 500, 700), lambda: labels)
 
 
 @pytest.mark.slow
@@ -245,7 +238,7 @@ def test_a_run_with_background_and_refinement_gives_the_authors_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classes = ["background", *golden.ABOUT["classes"]]
-    data = AnnotatedSet(colours(classes).benchmark, "val", (Reference("slide_label_bg1_pamr1"),))
+    data = AnnotatedSet(colours(classes).benchmark, "val", (reference("slide_label_bg1_pamr1"),))
     rule = protocol("tcl").rule("voc21")
     model = segmenter()
     # The fixture's texts are vectors of their own.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneClass, SceneSet, objects_of, panoptic_of
+from lexiseg_model.data.scenes import Objects, PanopticTruth, Scene, SceneClass, SceneSet, objects_of, panoptic_of
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Prompt
@@ -59,21 +58,6 @@ def _logits(masks: Tensor) -> PromptMasks:
     return PromptMasks(masks.float() * 8 - 4, torch.linspace(0.9, 0.5, len(masks)))
 
 
-@dataclass(frozen=True)
-class Flag(Generic[Truth]):
-    """A picture of blocks and a truth of the same size."""
-
-    name: str
-    rgb: NDArray[np.uint8]
-    truth: Truth
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return self.rgb
-
-    def read_truth(self) -> Truth:
-        return self.truth
-
-
 def blocks(rows: Sequence[str]) -> NDArray[np.uint8]:
     """[H, W, 3]: letters as in `picture`, each a block."""
     return picture(rows).repeat(BLOCK, 0).repeat(BLOCK, 1)
@@ -104,5 +88,9 @@ def scenes(
     of: tuple[SceneClass, ...], *flags: tuple[Sequence[str], Truth], background: bool = False
 ) -> SceneSet[Truth]:
     """A set of (picture in letters, truth)."""
-    drawn = tuple(Flag(f"flag-{index}", blocks(rows), truth) for index, (rows, truth) in enumerate(flags))
+
+    def scene(name: str, rows: Sequence[str], truth: Truth) -> Scene[Truth]:
+        return Scene(name, lambda: blocks(rows), lambda: truth)
+
+    drawn = tuple(scene(f"flag-{index}", *flag) for index, flag in enumerate(flags))
     return SceneSet("flags", "val", of, background, "components", None, drawn)
