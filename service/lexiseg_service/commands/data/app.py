@@ -199,4 +199,4 @@ def measure_oracle(
     """
     from lexiseg_service.commands.data import runs
 
-    runs.measure_oracle(runs.OracleWanted(dataset, root, split, tower, weights, side, masks, limit, json))
+    runs.measure_oracle(dataset, root, split, limit, json, tower=tower, weights=weights, side=side, masks=masks)

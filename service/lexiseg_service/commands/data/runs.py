@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import typer
 
@@ -184,21 +183,18 @@ def pseudo_label(
         typer.echo(done.skips.summary())
 
 
-class OracleWanted(NamedTuple):
-    """What `lexiseg data oracle` asks for."""
-
-    dataset: str
-    root: Path
-    split: str
-    tower: DinoName
-    weights: Path | None
-    side: int
-    masks: int
-    limit: int | None
-    json: Path | None
-
-
-def measure_oracle(wanted: OracleWanted) -> None:
+def measure_oracle(
+    dataset: str,
+    root: Path,
+    split: str,
+    limit: int | None,
+    report: Path | None,
+    *,
+    tower: DinoName,
+    weights: Path | None,
+    side: int,
+    masks: int,
+) -> None:
     """Print the oracle mIoU of a tower's pseudo-masks, and of those by colours.
 
     Raises:
@@ -209,19 +205,17 @@ def measure_oracle(wanted: OracleWanted) -> None:
     from lexiseg_model.methods.s_seg.training.oracle import colour_maker, oracle_miou
     from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskSettings, mask_maker
 
-    data = read_dataset(wanted.root, wanted.dataset, wanted.split)
-    data = replace(data, samples=data.samples[: wanted.limit])
-    settings = PseudoMaskSettings(tower=wanted.tower, k=wanted.masks)
-    tower = mask_maker(settings, wanted.weights)
-    assert isinstance(tower.tower, DinoTower)
-    patch = tower.tower.kind.patch
-    side = wanted.side // patch * patch
+    data = read_dataset(root, dataset, split)
+    data = replace(data, samples=data.samples[:limit])
+    settings = PseudoMaskSettings(tower=tower, k=masks)
+    maker = mask_maker(settings, weights)
+    assert isinstance(maker.tower, DinoTower)
+    patch = maker.tower.kind.patch
+    side = side // patch * patch
     figures: dict[str, float] = {}
-    for name, maker in ((wanted.tower, tower), ("colours", colour_maker(settings, patch))):
-        with bar_of(f"{name} on {wanted.dataset}", len(data.samples)) as bar:
-            figures[name] = round(oracle_miou(maker, data, side, bar.step), 2)
-        typer.echo(
-            f"{wanted.dataset}/{wanted.split}, {len(data.samples):,} photographs, {name}: {figures[name]} % mIoU"
-        )
-    if wanted.json is not None:
-        wanted.json.write_text(json.dumps({"dataset": wanted.dataset, "masks": wanted.masks, "miou": figures}) + "\n")
+    for name, made in ((tower, maker), ("colours", colour_maker(settings, patch))):
+        with bar_of(f"{name} on {dataset}", len(data.samples)) as bar:
+            figures[name] = round(oracle_miou(made, data, side, bar.step), 2)
+        typer.echo(f"{dataset}/{split}, {len(data.samples):,} photographs, {name}: {figures[name]} % mIoU")
+    if report is not None:
+        report.write_text(json.dumps({"dataset": dataset, "masks": masks, "miou": figures}) + "\n")
