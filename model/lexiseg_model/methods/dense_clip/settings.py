@@ -73,22 +73,15 @@ def known_policy(name: str) -> PolicyName:
     return cast(PolicyName, name)
 
 
-def published_policy(policy: str, dataset: str | None = None) -> PublishedPolicy:
-    """A method as published.
-
-    Args:
-        policy: one of `PolicyName`.
-        dataset: a vocabulary's name, for what the authors set differently there; None for the method's own.
+def published_policy(policy: str) -> PublishedPolicy:
+    """A method as published, by one of `PolicyName`; what its authors set for single data sets is in protocols.
 
     Raises:
-        OptionError: no such policy, or nothing published for that data set.
+        OptionError: no such policy.
     """
     name = known_policy(policy)
     entry = _published()[name]
-    if dataset is not None and dataset not in entry["datasets"]:
-        raise OptionError(f"{policy} has no settings for {dataset!r}; it has {', '.join(entry['datasets'])}")
-    overrides = {} if dataset is None else entry["datasets"][dataset]
-    settings = {**entry["settings"], **overrides}
+    settings = dict(entry["settings"])
     words = background_words(settings.pop("background_words"))
     sides = {side: settings.pop(side) for side in ("short_side", "long_side") if side in settings}
     refine = entry.get("refine", "pamr" if settings["pamr_iterations"] else "none")

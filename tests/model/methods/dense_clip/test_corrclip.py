@@ -236,10 +236,10 @@ def test_a_tower_of_another_make_is_refused() -> None:
 
 
 def test_published_settings_name_towers_masks_and_refinement() -> None:
-    ade = published_policy("corrclip", "ade20k")
+    published = published_policy("corrclip")
 
-    assert (ade.short_side, ade.settings.window, ade.settings.stride) == (448, 336, 112)
-    assert (ade.settings.proxy, ade.settings.proposals) == ("dino_vitb8", "sam2.1-hiera-large")
+    assert (published.settings.window, published.settings.stride) == (336, 112)
+    assert (published.settings.proxy, published.settings.proposals) == ("dino_vitb8", "sam2.1-hiera-large")
 
 
 @pytest.mark.parametrize(
