@@ -18,7 +18,7 @@ from sklearn.datasets import load_sample_images
 
 from benchmarks.timing import print_table, rounds
 from lexiseg_model import catalogue
-from lexiseg_model.export.agreement import agreement, labeller
+from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import RANGES, Numbers
 from lexiseg_model.export.runner import OnnxRunner
@@ -99,7 +99,7 @@ def label_agreement(candidates: list[Runtime]) -> None:
         label = labeller(runtime.segmenter, vocabulary.vocabulary)
         maps.append([label(picture) for picture in photographs()])
     rows = [
-        [runtime.name, f"{100 * agreement(maps[0], own):.2f} %"] for runtime, own in zip(candidates, maps, strict=True)
+        [runtime.name, f"{100 * mean_share(maps[0], own):.2f} %"] for runtime, own in zip(candidates, maps, strict=True)
     ]
     title = f"Pixels of six photographs with the label of {candidates[0].name}, vocabulary {VOCABULARY}"
     print_table(title, ["image pass by", "share"], rows)

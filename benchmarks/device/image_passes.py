@@ -16,7 +16,7 @@ from benchmarks.device.workload import Workload
 from benchmarks.runtimes import TILE, VOCABULARY, as_tile, photographs
 from benchmarks.timing import median_and_range, print_table, rounds, synchronised
 from lexiseg_model import catalogue
-from lexiseg_model.export.agreement import agreement, labeller
+from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Precision
@@ -65,7 +65,7 @@ def assert_labels_agree(segmenter: Segmenter, expected: Segmenter) -> None:
     for candidate in (segmenter, expected):
         label = labeller(candidate, vocabulary.vocabulary)
         maps.append([label(picture) for picture in photographs()])
-    share = agreement(*maps)
+    share = mean_share(*maps)
     assert share >= MIN_LABELS, f"tiny: only {100 * share:.2f} % of the labels equal the CPU's"
     print(f"\ntiny: {100 * share:.2f} % of the labels on six photographs equal float32 on the CPU", flush=True)
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.errors import ExportError, OptionError
+from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export import manifest
-from lexiseg_model.export.agreement import agreement, labeller
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import MANIFEST, Numbers
 from lexiseg_model.export.runner import OnnxRunner
@@ -154,7 +154,7 @@ def test_labels_of_photographs_agree_with_torch(
 ) -> None:
     by_torch, by_onnx = labeller(torch_tiny, VOCABULARY), labeller(onnx_tiny(numbers), VOCABULARY)
 
-    share = agreement(*([label(picture) for picture in photographs.values()] for label in (by_torch, by_onnx)))
+    share = mean_share(*([label(picture) for picture in photographs.values()] for label in (by_torch, by_onnx)))
 
     assert share > AGREE[numbers]
 

@@ -24,7 +24,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import refine_logits
 
 Reading = tuple[NDArray[np.uint8], Labels]  # a photograph [H, W, 3] and its labels [H, W]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import SampleError
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import LabelMap, Vocabulary
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.types import LabelMap, Refinement, Vocabulary
+from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 MAX_SWAPS = 3  # reported for a photograph
@@ -39,15 +39,20 @@ class Agreement:
     swaps: tuple[Swap, ...]
 
 
-def label(segmenter: Segmenter, image: NDArray[np.uint8], vocabulary: Vocabulary, rows_of: KnownRows) -> LabelMap:
-    """Labels [H, W] uint16 of a photograph [H, W, 3], 0 for nobody."""
-    features = segmenter.encode(image)
-    logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
-    n_classes = len(vocabulary.classes)
-    values = np.arange(1, n_classes + 1)
-    if vocabulary.background is not None:
-        values = np.append(values, NOBODY)  # the last row is nobody
-    return values.astype(np.uint16)[winners(logits, features.size).labels]
+def labeller(
+    segmenter: Segmenter, vocabulary: Vocabulary, refine: Refinement = "none"
+) -> Callable[[NDArray[np.uint8]], LabelMap]:
+    """A function from a photograph [H, W, 3] to its map [H, W] of winning rows, by the segmenter as it is at that time.
+
+    Rows are the classes, and with a background a last one for nobody.
+    """
+    rows_of = KnownRows(segmenter)
+
+    def label(photograph: NDArray[np.uint8]) -> LabelMap:
+        features = segmenter.encode(photograph)
+        return winners(score_vocabulary(segmenter, features, vocabulary, rows_of, refine), features.size).labels
+
+    return label
 
 
 def label_all(
@@ -63,10 +68,12 @@ def label_all(
     Returns:
         Unreadable photographs with the reason.
     """
-    rows_of, unread = KnownRows(segmenter), {}
+    label, unread = labeller(segmenter, vocabulary, segmenter.card.refine), {}
+    values = np.arange(1, len(vocabulary.classes) + 2).astype(np.uint16)
+    values[-1] = NOBODY
     for path in photographs:
         try:
-            keep(path, label(segmenter, read(path), vocabulary, rows_of))
+            keep(path, values[label(read(path))])
         except SampleError as error:
             unread[path] = error.reason
         on_photograph()
@@ -81,6 +88,11 @@ def agreement(path: Path, a: LabelMap, b: LabelMap) -> Agreement:
     largest = np.argsort(-counts, kind="stable")[:MAX_SWAPS]
     swaps = tuple(Swap(int(pairs[i]) >> 16, int(pairs[i]) & 0xFFFF, int(counts[i])) for i in largest)
     return Agreement(path, a.size, 1 - float(differs.mean()), swaps)
+
+
+def mean_share(first: Sequence[LabelMap], second: Sequence[LabelMap]) -> float:
+    """Share of pixels with equal labels, 0..1: the mean over photographs, large or small."""
+    return float(np.mean([np.mean(a == b) for a, b in zip(first, second, strict=True)]))
 
 
 class ClassOverlap:

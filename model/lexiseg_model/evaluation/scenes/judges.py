@@ -18,7 +18,7 @@ from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, Refinement, Segmentation, Task, Vocabulary
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import KnownRows
 
 Rgb = NDArray[np.uint8]
 Truth = TypeVar("Truth")

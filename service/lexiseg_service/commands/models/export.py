@@ -14,7 +14,7 @@ from rich.table import Table
 
 from lexiseg_model import catalogue
 from lexiseg_model.errors import ExportError, OptionError
-from lexiseg_model.export.agreement import agreement, labeller
+from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import RANGES, Manifest, Numbers
 from lexiseg_model.export.runner import OnnxRunner
@@ -69,7 +69,7 @@ def _agreement(
     shares = {}
     for numbers in dict.fromkeys(graph.numbers for graph in manifest.graphs):
         segmenter.use_image_runner(OnnxRunner(folder, manifest, numbers, torch.device("cpu"), exact=True))
-        shares[numbers] = agreement(by_torch, [label(picture) for picture in pictures])
+        shares[numbers] = mean_share(by_torch, [label(picture) for picture in pictures])
     return shares
 
 
