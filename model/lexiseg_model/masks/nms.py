@@ -12,11 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.masks.overlap_rule import OVERLAPS as OVERLAPS
-from lexiseg_model.masks.overlap_rule import OverlapRule as OverlapRule
 
 BLOCK = 128  # masks compared at a time
 PAIRS = 1024  # pairs counted at a time: 8 MB of bits for masks of 256 x 256
@@ -25,6 +24,20 @@ EPSILON = np.float32(1e-6)  # in both ratios, for empty masks
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
+
+
+class OverlapRule(BaseModel):
+    """When a better mask suppresses another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    overlap: float = Field(0.5, gt=0, le=1, description="intersection over union from which the worse one goes")
+    inside: float | None = Field(
+        0.7, gt=0, le=1, description="share of the worse one inside the better from which it goes"
+    )
+
+
+OVERLAPS = OverlapRule()
 
 
 class Packed(NamedTuple):

@@ -1,14 +1,12 @@
 """PAMR: pixel-adaptive mask refinement (Araslanov and Roth, CVPR 2020), without unfolding the neighbourhoods.
 
 Every pixel's scores become a weighted mean of its neighbours' scores, weighted by how alike the colours are, again
-and again. The plain formulation copies each map once per neighbour (48 times); here a band of rows at a time is
-summed from shifted views, so that it stays in the processor's cache and memory does not grow with the neighbours.
-`lexiseg_model.kernel` keeps the sums of a few pixels in registers, where it was compiled.
+and again. The plain formulation copies each map once per neighbour (48 times); here shifted views are summed, so that
+memory does not grow with the neighbours. `lexiseg_model.kernel` is several times as fast, where it was compiled.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -23,8 +21,7 @@ from lexiseg_model.kernel import library
 NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 SHARPNESS = 0.1  # of the standard deviation, in the affinity
 EPSILON = 1e-8
-BAND_BYTES = 1 << 19  # of refined rows at a time: they, and what they are summed from, fit a core's cache
-MAPS_AT_ONCE = 24  # or a band of so few rows would be left that everything it is summed from comes from memory
+MAPS_AT_ONCE = 24  # so that the sums do not take much more memory than the maps
 
 
 @dataclass(frozen=True)
@@ -72,15 +69,11 @@ def _refined(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSet
         return _compiled(maps, into, image, settings)
     weights = affinity(image, settings.dilations)
     refined = torch.empty_like(maps, memory_format=torch.contiguous_format) if into is None else into
-    for group, result in zip(_groups(maps), _groups(refined), strict=True):
+    for group, result in zip(*(torch.split(part, MAPS_AT_ONCE) for part in (maps, refined)), strict=True):
         for _ in range(settings.iterations):
             group = _step(group, weights, settings.dilations)
         result.copy_(group)
     return refined
-
-
-def _groups(maps: Tensor) -> tuple[Tensor, ...]:
-    return maps.tensor_split(max(1, math.ceil(len(maps) / MAPS_AT_ONCE)))
 
 
 def _compiled(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSettings) -> Tensor:
@@ -138,11 +131,9 @@ def affinity(image: Tensor, dilations: tuple[int, ...]) -> Tensor:
     return logits.softmax(0)
 
 
-def _shifted(
-    padded: Tensor, reach: int, dilation: int, shift: tuple[int, int], size: torch.Size, top: int = 0
-) -> Tensor:
-    """View [C, rows, W] of the neighbours at `shift`, from output row `top` on."""
-    y, x = reach + top + dilation * shift[0], reach + dilation * shift[1]
+def _shifted(padded: Tensor, reach: int, dilation: int, shift: tuple[int, int], size: torch.Size) -> Tensor:
+    """View [C, H, W] of the neighbours at `shift`."""
+    y, x = reach + dilation * shift[0], reach + dilation * shift[1]
     return padded[:, y : y + size[0], x : x + size[1]]
 
 
@@ -150,16 +141,8 @@ def _step(maps: Tensor, weights: Tensor, dilations: tuple[int, ...]) -> Tensor:
     """One iteration: the weighted mean of the neighbours, borders repeated."""
     reach = max(dilations)
     padded = F.pad(maps[None], (reach,) * 4, mode="replicate")[0]
-    refined = torch.empty_like(maps)
-    n_maps, height, width = maps.shape
-    rows = max(1, BAND_BYTES // (4 * n_maps * width))
-    for top in range(0, height, rows):
-        band = refined[:, top : top + rows]
-        size = torch.Size((band.shape[1], width))
-        summed = torch.zeros_like(band, memory_format=torch.contiguous_format)
-        for index, dilation in enumerate(dilations):
-            for place, shift in enumerate(NEIGHBOURS):
-                weight = weights[index * len(NEIGHBOURS) + place, top : top + rows]
-                summed.addcmul_(_shifted(padded, reach, dilation, shift, size, top), weight)
-        band.copy_(summed)
+    refined = torch.zeros_like(maps, memory_format=torch.contiguous_format)
+    places = ((dilation, shift) for dilation in dilations for shift in NEIGHBOURS)
+    for (dilation, shift), weight in zip(places, weights, strict=True):
+        refined.addcmul_(_shifted(padded, reach, dilation, shift, maps.shape[1:]), weight)
     return refined

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco
 
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.kernel import calls as compiled
@@ -84,7 +85,7 @@ def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
     """
     if library.ready():
         return compiled.encode_spans(spans, size, keep_counts=True)
-    return replace(_measured(spans, size), counts=_to_text(_counts(spans, size)))
+    return replace(_measured(spans, size), counts=_to_text(_counts(spans, size), size))
 
 
 def measure_spans(spans: Spans, size: tuple[int, int]) -> Rle:
@@ -167,20 +168,10 @@ def _counts(spans: Spans, size: tuple[int, int]) -> NDArray[np.int64]:
     return counts[:-1] if len(spans) and spans[-1, 1] == n_pixels else counts
 
 
-def _to_text(counts: NDArray[np.int64]) -> str:
-    rest = counts.copy()
-    rest[3:] -= counts[1:-2]
-    characters = np.zeros((len(counts), DIGITS), np.uint8)
-    used = np.zeros((len(counts), DIGITS), bool)
-    going = np.ones(len(counts), bool)
-    for digit in range(DIGITS):
-        low = rest & 0x1F
-        rest = rest >> 5
-        more = going & np.where(low & SIGN, rest != -1, rest != 0)
-        characters[:, digit] = low + CONTINUES * more + FIRST_CHARACTER
-        used[:, digit] = going
-        going = more
-    return characters[used].tobytes().decode("ascii")
+def _to_text(counts: NDArray[np.int64], size: tuple[int, int]) -> str:
+    packed = coco.frPyObjects({"size": list(size), "counts": counts.tolist()}, *size)
+    text: str = packed["counts"].decode("ascii")
+    return text
 
 
 def _from_text(text: str) -> NDArray[np.int64]:

@@ -19,11 +19,22 @@ from torch import Tensor
 
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
-from lexiseg_model.masks import device_winners
 from lexiseg_model.masks.bilinear import Axis, axes, axis, bands, interpolate
-from lexiseg_model.masks.winners import MIN_SCORE, Winners
+from lexiseg_model.masks.rle import LabelRuns
+from lexiseg_model.types import LabelMap
 
 SLACK = 1e-4  # of the scores: rounding must not lose a candidate
+MIN_SCORE = -1e30  # what -inf counts as: between infinite corners lies no number, between these one that never wins
+ROOM = 1 << 24  # numbers that are upsampled at a time on a GPU: 64 MB, and a few times that beside them
+
+
+class Winners(NamedTuple):
+    """The label map and what its pixels are worth."""
+
+    labels: LabelMap  # [H, W], the winning row of the scores: uint8 up to 256 rows, else uint16
+    votes: NDArray[np.float64]  # [K], sum over a row's pixels of its probability among all rows
+    probability: NDArray[np.float32] | None  # [H, W] of the winner, when asked for
+    runs: LabelRuns | None = None  # of the labels, where they were found on a GPU
 
 
 # (upsampled scores, their rows) -> what competes; must not fall with the score.
@@ -61,7 +72,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
         the upsampled log-sum-exp of all rows, which never exceeds 1.
     """
     if scores.is_cuda:
-        return device_winners.winners(scores, size, keep_probability)
+        return device_winners(scores, size, keep_probability)
     if library.ready():
         places = axes((scores.shape[1], scores.shape[2]), size)
         return Winners(*compiled.winners(scores.float().cpu().numpy(), places, keep_probability))
@@ -188,3 +199,61 @@ def _score_at(corners: NDArray[np.float32], row: NDArray[np.intp], y: Axis, x: A
     right *= x.weight
     left += right
     return left
+
+
+@torch.inference_mode()
+def device_winners(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> Winners:
+    """As `winners`, by torch, where the scores lie: from a GPU the label map and its runs go back, not all scores.
+
+    Every pixel is computed as by the kernel, sum by sum, so the labels are equal to the last bit.
+    """
+    scores = scores.float().clamp_min(MIN_SCORE)
+    n_rows = len(scores)
+    y, x = (
+        _there(places, scores.device) for places in (axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1]))
+    )
+    normaliser = torch.logsumexp(scores, 0)[None]
+    votes = torch.zeros(n_rows, dtype=torch.float64, device=scores.device)
+    labels: list[Tensor] = []
+    probability: list[Tensor] = []
+    step = max(1, ROOM // (n_rows * size[1]))
+    for top in range(0, size[0], step):
+        band = slice(top, top + step)
+        rows = y[0][band], y[1][band]
+        best, winner = _upsampled(scores, rows, x).max(0)
+        share = (best - _upsampled(normaliser, rows, x)[0]).clamp_max_(0).exp_()
+        votes.index_add_(0, winner.flatten(), share.flatten().double())
+        labels.append(winner.to(torch.uint8 if n_rows <= 256 else torch.int32))
+        if keep_probability:
+            probability.append(share)
+    there = torch.cat(labels)
+    label_map: LabelMap = there.cpu().numpy()
+    if n_rows > 256:
+        label_map = label_map.astype(np.uint16)
+    shares = torch.cat(probability).cpu().numpy() if keep_probability else None
+    return Winners(label_map, votes.cpu().numpy(), shares, runs_of(there))
+
+
+def runs_of(labels: Tensor) -> LabelRuns:
+    """Of a label map [H, W] on any device, found there."""
+    flat = labels.T.reshape(-1)
+    begin = flat.new_ones(len(flat), dtype=torch.bool)
+    torch.ne(flat[1:], flat[:-1], out=begin[1:])
+    start = begin.nonzero()[:, 0]
+    value = flat[start].to(torch.int32)
+    end = start.new_full((1,), len(flat))
+    size = (labels.shape[0], labels.shape[1])
+    return LabelRuns(size, torch.cat([start, end]).cpu().numpy(), value.cpu().numpy())
+
+
+def _there(places: Axis, device: torch.device) -> tuple[Tensor, Tensor]:
+    low, weight = (torch.from_numpy(part.copy()).to(device) for part in places)
+    return low, weight
+
+
+def _upsampled(scores: Tensor, y: tuple[Tensor, Tensor], x: tuple[Tensor, Tensor]) -> Tensor:
+    """[K, h, w] -> [K, R, W]: rows first, then columns; one product and one sum each, none fused."""
+    upper, lower = scores[:, y[0]], scores[:, (y[0] + 1).clamp_max(scores.shape[1] - 1)]
+    rows = upper + y[1][:, None] * (lower - upper)
+    left, right = rows[:, :, x[0]], rows[:, :, (x[0] + 1).clamp_max(scores.shape[2] - 1)]
+    return left + x[1] * (right - left)

@@ -15,8 +15,7 @@ from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.regions import MAX_REGIONS
 from lexiseg_model.masks.rle import encode_label_map, encode_label_runs
 from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule, without_specks
-from lexiseg_model.masks.upsample import winners
-from lexiseg_model.masks.winners import Winners
+from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.types import LabelMap, Rle, ScoreRule, Segment, Segmentation, Task
 

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.masks import specks
-from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
 from lexiseg_model.masks.regions import Regions, split, sum_by_region
 from lexiseg_model.masks.rle import encode_label_map
-from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule, without_specks
-from lexiseg_model.masks.upsample import winners
-from lexiseg_model.masks.winners import Winners
+from lexiseg_model.masks.specks import NO_SPECKS, CrumbRule, SpeckRule, without_crumbs, without_specks
+from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.tasks.outcome import Outcome, outcome
 from tests.kernel import both_ways
 

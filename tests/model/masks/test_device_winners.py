@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.kernel import kernel_disabled
-from lexiseg_model.masks import device_winners, upsample
+from lexiseg_model.masks import upsample
 from lexiseg_model.masks.rle import encode_label_map, encode_label_runs
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.tasks import outcome, segment
@@ -34,7 +34,7 @@ def scores() -> Tensor:
 def test_labels_are_equal_and_votes_alike(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> None:
     expected = upsample.winners(scores, size, keep_probability)
 
-    labels, votes, probability, runs = device_winners.winners(scores, size, keep_probability)
+    labels, votes, probability, runs = upsample.device_winners(scores, size, keep_probability)
 
     assert runs is not None
     assert encode_label_runs(runs, len(scores)) == encode_label_map(labels, len(scores))
@@ -50,7 +50,7 @@ def test_labels_are_equal_and_votes_alike(scores: Tensor, size: tuple[int, int],
     arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 4)), st.integers(0, 5)
 )
 def test_runs_of_any_map(labels: NDArray[np.uint8], n_classes: int) -> None:
-    compiled, plain = both_ways(lambda: encode_label_runs(device_winners.runs_of(torch.from_numpy(labels)), n_classes))
+    compiled, plain = both_ways(lambda: encode_label_runs(upsample.runs_of(torch.from_numpy(labels)), n_classes))
 
     assert compiled == encode_label_map(labels, n_classes)
     assert plain == compiled
@@ -63,7 +63,7 @@ def test_an_answer_is_the_same_by_runs(tiny: TinySegmenter, monkeypatch: pytest.
     features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
     vocabulary = Vocabulary((ClassEntry("sky"), ClassEntry("grass"), ClassEntry("stone")))
     expected = segment("semantic", tiny, features, vocabulary)
-    monkeypatch.setattr(outcome, "winners", device_winners.winners)
+    monkeypatch.setattr(outcome, "winners", upsample.device_winners)
 
     with kernel_disabled():
         found = segment("semantic", tiny, features, vocabulary)

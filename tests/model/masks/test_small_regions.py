@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.kernel import library
-from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
 from lexiseg_model.masks.regions import split
-from lexiseg_model.masks.specks import SpeckRule, without_specks
+from lexiseg_model.masks.specks import CrumbRule, SpeckRule, without_crumbs, without_specks
 
 pytestmark = pytest.mark.usefixtures("each_way")
 

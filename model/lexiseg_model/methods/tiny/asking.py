@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
+from lexiseg_model.masks.specks import CrumbRule, without_crumbs
 from lexiseg_model.methods.tiny.mask_rules import kept_inside
 from lexiseg_model.methods.tiny.prompt_head import Answering, MaskAnswers, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lexiseg_model.masks.crumbs import CrumbRule
 from lexiseg_model.masks.nms import OverlapRule
-from lexiseg_model.masks.specks import SpeckRule
+from lexiseg_model.masks.specks import CrumbRule, SpeckRule
 
 
 class ProposalSettings(BaseModel):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.masks.overlap_rule import OVERLAPS, OverlapRule
+from lexiseg_model.masks.nms import OVERLAPS, OverlapRule
 
 
 class Sizes(NamedTuple):
