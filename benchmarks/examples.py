@@ -21,7 +21,7 @@ from lexiseg_model.evaluation.counts import Counts, Scores, count, scores
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Prompt, Region, Shown, Vocabulary
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 SETS = ("voc", "coco", "street", "camvid", "fashion")

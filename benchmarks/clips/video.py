@@ -29,7 +29,7 @@ from lexiseg_model.features import Features, Plan
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Task, Vocabulary
 from lexiseg_model.video.memory import VideoMemory
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import KnownRows
 
 CLIPS = Path("../shared/data/clips")
 OBJECTS = {"cows": "cow", "car-roundabout": "car", "dance-twirl": "person", "libby": "dog"}

@@ -13,7 +13,7 @@ from PIL import Image
 from lexiseg_model import catalogue
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_service.settings import Settings
 from loadtests.peers.class_by_class import segments_of

@@ -12,6 +12,7 @@ from itertools import compress
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.segmenter import ExampleVectors, RowsOf, Segmenter, TextBank, TextRows, Unfamiliar
@@ -153,3 +154,17 @@ def _of_classes(bank: TextBank, n_classes: int) -> Tensor | None:
     if bank.levels is None:
         return None
     return bank.levels * torch.from_numpy(bank.owner < n_classes).to(bank.levels.device)
+
+
+class KnownRows:
+    """A `RowsOf` that encodes each text once: texts -> rows [len(texts), D]."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+        self._rows: dict[str, NDArray[np.float16]] = {}
+
+    def __call__(self, texts: list[str]) -> NDArray[np.float16]:
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._rows]
+        if fresh:
+            self._rows.update(zip(fresh, self._segmenter.encode_texts(fresh), strict=True))
+        return np.stack([self._rows[text] for text in texts])

@@ -16,7 +16,7 @@ from lexiseg_model.video.memory import VideoMemory
 from lexiseg_model.video.motion import Motion, MotionEstimator
 from lexiseg_model.video.picture import Picture
 from lexiseg_model.video.smoothing import ScoreSmoother
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import KnownRows
 from tests.model.conftest import Photographs
 from tests.model.video.scenes import WINDOW, noisy, plan_of, window
 from tests.model.video.test_tracking import frame

@@ -8,8 +8,7 @@ import torch
 from lexiseg_model.lru import Lru
 from lexiseg_model.segmenter import RowsOf, TextRows, Unfamiliar
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.bank import MAX_BANKS, bank_of, competing_words, unfamiliar_classes
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import MAX_BANKS, KnownRows, bank_of, competing_words, unfamiliar_classes
 from tests.model.stand_in import ColourSegmenter
 
 COLOURS = Vocabulary((ClassEntry("red"), ClassEntry("green", ("lime",))), Background(words=("blue", "crimson")))

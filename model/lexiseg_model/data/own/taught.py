@@ -25,7 +25,7 @@ from lexiseg_model.masks.png import to_png
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import KnownRows
 
 ABOUT, SHARES, SKIPPED = "taught.json", "shares", "skipped.jsonl"
 KINDS = {"images": ".jpg", "masks": ".png", SHARES: ".png"}  # of what is written

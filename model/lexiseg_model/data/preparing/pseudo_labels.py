@@ -21,7 +21,7 @@ from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Vocabulary
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 ABOUT, SKIPPED = "pseudo-labels.json", "skipped.jsonl"

@@ -21,7 +21,6 @@ from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeature
 from lexiseg_model.masks.specks import SpeckRule
 from lexiseg_model.methods.tiny import asking, by_example, closer_look
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
-from lexiseg_model.methods.tiny.fast import fused, in_type
 from lexiseg_model.methods.tiny.graphs import ImagePass, PromptGraphs, parts
 from lexiseg_model.methods.tiny.image_pass import brought_to, buckets, first, fitted, halved
 from lexiseg_model.methods.tiny.mask_rules import by_own_colours, palette
@@ -30,7 +29,7 @@ from lexiseg_model.methods.tiny.pixel_scores import PixelScores, means_under
 from lexiseg_model.methods.tiny.prompt_head import Answering, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.methods.tiny.weights import TEMPLATE, read_networks
+from lexiseg_model.methods.tiny.weights import TEMPLATE, fused, in_type, read_networks
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.words.tower_files import tower_folder

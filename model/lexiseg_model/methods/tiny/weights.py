@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from lexiseg_model.catalogue.weights import Undrawn, read_weights
 from lexiseg_model.errors import WeightsError
@@ -79,3 +83,28 @@ def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork
     if head is None and "prompt" in card.tasks:
         raise WeightsError(f"{folder}: the card names the task prompt, and the weights hold no prompt head")
     return network, None if head is None else filled(head, state.prompts, folder)
+
+
+def fused(module: Module) -> Module:
+    """Folds every batch norm that follows a convolution in a sequence into it; in place."""
+
+    def walk(parent: nn.Module) -> None:
+        for child in parent.children():
+            if isinstance(child, nn.Sequential) and len(child) > 1 and isinstance(child[1], nn.BatchNorm2d):
+                if isinstance(child[0], nn.Conv2d):
+                    child[0] = fuse_conv_bn_eval(child[0], child[1])
+                    child[1] = nn.Identity()
+            else:
+                walk(child)
+
+    walk(module)
+    return convert_conv2d_weight_memory_format(module, torch.channels_last)
+
+
+def in_type(module: Module, dtype: torch.dtype) -> Module:
+    """Every weight in `dtype`, but those of batch norms that are left, which take other inputs and lose by it."""
+    for part in module.modules():
+        if not isinstance(part, _BatchNorm):
+            for parameter in part.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
+    return module

@@ -140,7 +140,7 @@ class _Work:
         import numpy as np
 
         from lexiseg_model.features import InferenceOptions
-        from lexiseg_model.vocabulary.rows import KnownRows
+        from lexiseg_model.vocabulary.bank import KnownRows
 
         self._segmenter, self._vocabulary, self._cut = segmenter, vocabulary, cut
         self._options = InferenceOptions(question.max_side)

@@ -18,7 +18,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.pairs import PairBatch
 from lexiseg_model.training.retrieval import own_rank, recall
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 BATCH = 50

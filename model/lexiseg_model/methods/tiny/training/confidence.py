@@ -26,8 +26,7 @@ from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks import segment
 from lexiseg_model.training.publishing import write_card
 from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segment, Vocabulary
-from lexiseg_model.vocabulary.bank import bank_of
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 
 PHOTOGRAPHS = 250  # of each data set, at most, evenly chosen
 LISTS = 4  # for each photograph

@@ -20,8 +20,7 @@ from lexiseg_model.methods.tiny.training.levels import Cells, direction, fit, wr
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import FILE, FOLDER, LEVEL
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.bank import bank_of
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 
 BOOK = TextBook(templates=["{}"], synonyms={"sky": ["heaven"]}, overlaps=[], rare=[])
 

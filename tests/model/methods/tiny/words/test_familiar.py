@@ -16,7 +16,7 @@ from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import ClassEntry
-from lexiseg_model.vocabulary.rows import KnownRows
+from lexiseg_model.vocabulary.bank import KnownRows
 
 BUILT_IN = Path(__file__).parents[5] / "service/lexiseg_service/gateway/vocabularies/data"
 ROWS = {"red": (1.0, 0.0), "green": (0.0, 2.0), "amber": (1.0, 1.0), "violin": (-1.0, -1.0)}
