@@ -1,12 +1,11 @@
 """Outlines of masks as polygons with holes, along the borders of pixels, so that they round-trip to the same mask.
 
-A vertex is the corner between four pixels: x in 0..W, y in 0..H. A mask's border turns only at corners whose four
-pixels hold one, three, or two opposite pixels of the mask; along each row and each column of corners the border runs
-from every odd one to the next. So the rings are found by pairing sorted corners, with no walk along the pixels.
+A vertex is the corner between four pixels: x in 0..W, y in 0..H.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TypeAlias
 
 import cv2
@@ -19,6 +18,9 @@ from lexiseg_model.masks.rle import decode_in_box, decode_spans
 from lexiseg_model.types import Ring, Rle
 
 Loop: TypeAlias = NDArray[np.int64]  # [n, 2] corners as x, y
+STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # rows and columns to the right, down, left, up
+UP = 3
+AROUND = ((0, 1), (1, 0), (1, 2), (2, 1))  # first row and column, in a mask with a frame, of the pixels on four sides
 
 
 def rings_of(rle: Rle, simplify: float = 0.0) -> list[Ring]:
@@ -66,86 +68,43 @@ def _parts(mask: NDArray[np.bool_]) -> list[list[Loop]]:
     return [[exterior, *inside] for exterior, inside in zip(order, holes, strict=True)]
 
 
-def _by_part(
-    mask: NDArray[np.bool_], exteriors: list[NDArray[np.int64]], holes: list[NDArray[np.int64]]
-) -> list[list[NDArray[np.int64]]]:
+def _by_part(mask: NDArray[np.bool_], exteriors: list[Loop], holes: list[Loop]) -> list[list[Loop]]:
     """The holes of each exterior."""
     if len(exteriors) < 2 or not holes:  # parts cost a look at every pixel
         return [holes for _ in exteriors]
     _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    holes_of: dict[int, list[NDArray[np.int64]]] = {}
+    holes_of: dict[int, list[Loop]] = {}
     for hole in holes:
         # The mask lies to the right of every edge (y runs down), so this pixel is of the ring's own part.
         holes_of.setdefault(int(parts[_pixel_beside(hole[0], hole[1])]), []).append(hole)
     return [holes_of.get(int(parts[_pixel_beside(loop[0], loop[1])]), []) for loop in exteriors]
 
 
-def _loops(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-    """Closed borders [n, 2] of (x, y) corners, the mask on their right."""
-    y, x, copies, rising = _corners(mask)
-    crossing = np.repeat(rising, copies)
-    y, x = np.repeat(y, copies), np.repeat(x, copies)
-    # In row order the first copy of a doubled corner ends the edge from the left, the second begins the one to the
-    # right. Going up from the first or down from it decides which part it belongs to.
-    copy = np.zeros(len(x), np.int64)
-    copy[1:] = (x[1:] == x[:-1]) & (y[1:] == y[:-1])
-    by_column = np.lexsort((copy ^ crossing, y, x))
-    across = np.arange(len(x)) ^ 1  # partners in row order: 0-1, 2-3, ...
-    along = np.empty(len(x), np.int64)
-    along[by_column] = by_column[np.arange(len(x)) ^ 1]
-    return _follow(np.stack([x, y], 1), across, along, mask)
+def _loops(mask: NDArray[np.bool_]) -> list[Loop]:
+    """Closed borders of (x, y) corners, the mask on their right, each from its uppermost corner, the leftmost of these.
 
-
-def _corners(
-    mask: NDArray[np.bool_],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Where the border turns, row by row: y, x, how often it passes there, and whether twice between rising parts."""
-    framed = np.pad(mask.T, 1)  # columns first, as masks come out of run lengths
-    across = framed[:, 1:] != framed[:, :-1]
-    # Only where the border runs along a column it can turn, which is almost nowhere.
-    height = across.shape[1]
-    x, y = np.divmod(np.flatnonzero(across[1:] | across[:-1]), height)
-    top_left, top_right = framed[x, y], framed[x + 1, y]
-    bottom_left, bottom_right = framed[x, y + 1], framed[x + 1, y + 1]
-    odd = top_left ^ top_right ^ bottom_left ^ bottom_right
-    # Two parts that touch at one corner: the border passes there twice and keeps the parts apart.
-    falling = top_left & bottom_right & ~top_right & ~bottom_left
-    rising = top_right & bottom_left & ~top_left & ~bottom_right
-    copies = odd.astype(np.int64) + 2 * (falling | rising)
-    turns = np.flatnonzero(copies)
-    turns = turns[np.lexsort((x[turns], y[turns]))]
-    return y[turns], x[turns], copies[turns], rising[turns]
-
-
-def _follow(
-    corners: NDArray[np.int64], across: NDArray[np.int64], along: NDArray[np.int64], mask: NDArray[np.bool_]
-) -> list[NDArray[np.int64]]:
-    """Alternates between partners in the row and in the column until the start comes round again."""
-    across_of, along_of = across.tolist(), along.tolist()
-    seen = bytearray(len(corners))
+    They are walked along the sides of pixels; where two parts touch at a corner, a turn to the right stays at its part.
+    """
+    above, left, right, below = (np.pad(mask, 1)[y : y - 2 or None, x : x - 2 or None] for y, x in AROUND)
+    sides = ((mask & ~above, (0, 0)), (mask & ~right, (1, 0)), (mask & ~below, (1, 1)), (mask & ~left, (0, 1)))
+    leaving: dict[tuple[int, int], list[int]] = defaultdict(list)  # corner -> directions of the sides that begin there
+    for direction, (border, (x_of_start, y_of_start)) in enumerate(sides):
+        for y, x in np.argwhere(border).tolist():
+            leaving[y + y_of_start, x + x_of_start].append(direction)
     loops = []
-    for start in range(len(corners)):
-        if seen[start]:
-            continue
-        path = []
-        at = start
-        while not seen[at]:
-            seen[at] = 1
-            path.append(at)
-            at = across_of[at]
-            seen[at] = 1
-            path.append(at)
-            at = along_of[at]
-        loop = corners[path]
-        # Walked the other way, it still begins at its uppermost corner.
-        loops.append(loop if _mask_on_the_right(loop, mask) else np.roll(loop[::-1], 1, 0))
+    for at in sorted(leaving):
+        path, direction = [], UP
+        while leaving[at]:
+            ways = leaving[at]
+            way = ways[0] if len(ways) == 1 else (direction + 1) % len(STEPS)
+            ways.remove(way)
+            if way != direction:
+                path.append(at[::-1])
+            direction = way
+            at = (at[0] + STEPS[way][0], at[1] + STEPS[way][1])
+        if path:
+            loops.append(np.array(path, np.int64))
     return loops
-
-
-def _mask_on_the_right(loop: NDArray[np.int64], mask: NDArray[np.bool_]) -> bool:
-    row, column = _pixel_beside(loop[0], loop[1])
-    inside = 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
-    return bool(inside and mask[row, column])
 
 
 def _pixel_beside(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[int, int]:
