@@ -89,6 +89,17 @@ def with_counters(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
     return {name: value for name, value in wanted.items() if name.endswith(COUNTER)} | dict(state)
 
 
+def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def require_named_weights(card: ModelCard, how_to_provide: str) -> None:
+    """Raises WeightsError, which says how to provide them, where a card names no weights and no hub has any."""
+    if card.weights_sha256 is None:
+        raise WeightsError(how_to_provide)
+
+
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "none"
 

@@ -209,6 +209,17 @@ def read_bare_or_wrapped(path: Path, whose: str) -> State:
     return dict(state)
 
 
+def require_same_towers(trained_over: State, given: State) -> None:
+    """Raises WeightsError where towers are not those that something was trained over, by tensors of both.
+
+    Frozen towers are the same numbers; what may differ is the type that somebody stored them in.
+    """
+    for name in trained_over.keys() & given.keys():
+        one, other = trained_over[name].float(), given[name].float()
+        if one.shape != other.shape or not torch.allclose(one, other, rtol=1e-2, atol=1e-3):
+            raise WeightsError(f"these weights were trained over another CLIP than the one given: {name} differs")
+
+
 def _read_torchscript(path: Path) -> State:
     try:
         with warnings.catch_warnings():  # torch advises against the format as such; it is what there is to read

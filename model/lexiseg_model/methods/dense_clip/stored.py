@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of, state_digest
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of, state_digest, under
 from lexiseg_model.clip.dino import DinoTower, dino_from_hub, dino_from_state
 from lexiseg_model.clip.towers import ClipTowers, from_hub, from_state, hub_file, tokenizer
 from lexiseg_model.errors import WeightsError
@@ -40,9 +40,9 @@ def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Pa
     if card.weights_sha256 is None:
         return _from_hub(card, settings)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
-    towers = from_state(settings.architecture, _part(state, CLIP), quick_gelu=bool(settings.quick_gelu))
-    proxy = dino_from_state(settings.proxy, _part(state, PROXY)) if settings.has_proxy else None
-    sam = sam_from_state(settings.sam or {}, _part(state, SAM)) if settings.policy == "trident" else None
+    towers = from_state(settings.architecture, under(CLIP, state), quick_gelu=bool(settings.quick_gelu))
+    proxy = dino_from_state(settings.proxy, under(PROXY, state)) if settings.has_proxy else None
+    sam = sam_from_state(settings.sam or {}, under(SAM, state)) if settings.policy == "trident" else None
     return Parts(towers, proxy, image_digest(card, card.weights_sha256), sam)
 
 
@@ -83,7 +83,3 @@ def _tag(card: ModelCard, settings: DenseClipSettings) -> str:
     if settings.pretrained is None:
         raise WeightsError(f"{card.name}: the card names neither weights (weights_sha256) nor a pretrained tag")
     return settings.pretrained
-
-
-def _part(state: State, prefix: str) -> State:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

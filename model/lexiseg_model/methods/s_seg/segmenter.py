@@ -11,6 +11,7 @@ proposals.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, require_named_weights, settings_of
 from lexiseg_model.clip import by_example, windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
@@ -282,6 +283,9 @@ class SSegSegmenter(ClipSegmenter):
         return only_likely(shares, image, self._settings.candidates)
 
 
+require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
+
+
 def load(folder: Path, card: ModelCard, execution: Execution) -> SSegSegmenter:
     """Loads a model directory (`weights.safetensors` beside its card).
 
@@ -306,13 +310,3 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> SSegSegmenter:
         )
     network = restore(read_weights(folder / WEIGHTS, card.weights_sha256), settings)
     return SSegSegmenter(network, settings, card, image_digest(card, str(card.weights_sha256)), execution)
-
-
-def require_weights(card: ModelCard) -> None:
-    """Says how to provide the weights of a card that names none.
-
-    Raises:
-        WeightsError: always for such a card; no weights of S-Seg are on any hub.
-    """
-    if card.weights_sha256 is None:
-        raise WeightsError(HOW_TO_PROVIDE)

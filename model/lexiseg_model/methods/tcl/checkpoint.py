@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import Undrawn, require_names, require_tensors
-from lexiseg_model.clip.checkpoint import read_bare_or_wrapped
+from lexiseg_model.catalogue.weights import Undrawn, require_names, require_tensors, under
+from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, require_same_towers
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_state
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.tcl.blend import ARCHITECTURE
@@ -112,7 +112,9 @@ def from_official(official: State, clip: State | None, architecture: str = ARCHI
     if any(name.startswith(CLIP) for name in state):
         state[_CLIP_SCALE] = torch.tensor(_OPENAI_SCALE)
         if clip is not None:
-            _require_same_towers(state, clip)
+            require_same_towers(
+                {name: value for name, value in under(CLIP, state).items() if name != "logit_scale"}, clip
+            )
         return state
     if clip is None:
         raise WeightsError(
@@ -146,8 +148,9 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
     Raises:
         WeightsError: tensors are missing, unknown, or of another shape.
     """
-    clip = {name.removeprefix(CLIP): value for name, value in state.items() if name.startswith(CLIP)}
-    towers = from_state(architecture, clip, quick_gelu=True)  # every CLIP that TCL was published over is OpenAI's
+    towers = from_state(
+        architecture, under(CLIP, state), quick_gelu=True
+    )  # every CLIP that TCL was published over is OpenAI's
     with Undrawn():
         network = TclNetwork(towers.visual)
     learned = {name: value for name, value in state.items() if not name.startswith((CLIP, LOSSES))}
@@ -161,17 +164,3 @@ def flat_state(restored: Restored) -> State:
     """Back from a model: the state that `restore` takes."""
     learned = {name: value for name, value in restored.network.state_dict().items() if not name.startswith("visual.")}
     return learned | {CLIP + name: value for name, value in restored.towers.state.items()}
-
-
-def _require_same_towers(state: State, clip: State) -> None:
-    """Frozen towers are the same numbers; what may differ is the type that somebody stored them in."""
-    for name, value in state.items():
-        if not name.startswith(CLIP) or name == _CLIP_SCALE:
-            continue
-        beside = clip.get(name.removeprefix(CLIP))
-        if (
-            beside is None
-            or beside.shape != value.shape
-            or not torch.allclose(value, beside.float(), rtol=1e-2, atol=1e-3)
-        ):
-            raise WeightsError(f"this TCL was trained over another CLIP than the one given: {name} differs")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, require_named_weights, settings_of
 from lexiseg_model.clip import by_example, windowed
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.images import Padding, normalise
@@ -22,7 +23,6 @@ from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import ClassRule
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, Layout, Plan, TileFeatures
 from lexiseg_model.methods.tcl import blend
 from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings, TclSettings
@@ -143,6 +143,9 @@ def _levels(sim2mask: Sim2Mask) -> ExampleLevels:
     return ExampleLevels(inside=min(max(inside, 0.01), 0.99), outside=min(max(outside, 0.0), 0.98))
 
 
+require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
+
+
 def load(folder: Path, card: ModelCard, execution: Execution) -> TclSegmenter:
     """Loads a model directory (`weights.safetensors` beside its card).
 
@@ -155,13 +158,3 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TclSegmenter:
     return TclSegmenter(
         restore(state, settings.architecture), settings, card, image_digest(card, str(card.weights_sha256)), execution
     )
-
-
-def require_weights(card: ModelCard) -> None:
-    """Says how to provide the weights of a card that names none.
-
-    Raises:
-        WeightsError: always for such a card; the authors' weights are on no hub.
-    """
-    if card.weights_sha256 is None:
-        raise WeightsError(HOW_TO_PROVIDE)

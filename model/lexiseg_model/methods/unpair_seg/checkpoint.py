@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import open_clip
-import torch
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue.weights import Undrawn, names_in_network, naming_files, require_names, require_tensors
-from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, read_tensors
+from lexiseg_model.catalogue.weights import (
+    Undrawn,
+    names_in_network,
+    naming_files,
+    require_names,
+    require_tensors,
+    under,
+)
+from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, read_tensors, require_same_towers
 from lexiseg_model.clip.towers import ClipTowers, from_state
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter
@@ -66,7 +72,7 @@ def read_weights(path: Path, clip: State | None = None) -> State:
     state = {inside: saved[name].float() for name, inside in names_in_network(saved).items() if inside not in DERIVED}
     with naming_files(path):
         require_names("Unpair-Seg", state, [name for name in state if name.startswith((CLIP, MASKS, ADAPTER))])
-        towers = _only_towers(_under(CLIP, state), clip)
+        towers = _only_towers(under(CLIP, state), clip)
     return {name: value for name, value in state.items() if not name.startswith(CLIP)} | {
         CLIP + name: value.float() for name, value in towers.items()
     }
@@ -83,13 +89,9 @@ def _only_towers(inside: State, beside: State | None) -> State:
             "these weights come without CLIP; its towers have to be given with them: the authors' are "
             f"open_clip's {ARCHITECTURE}, laion2b_s29b_b131k_ft_soup"
         )
-    beside = beside or {}
-    for name in inside.keys() & beside.keys():
-        # Frozen towers are the same numbers; what may differ is the type that somebody stored them in.
-        same = inside[name].shape == beside[name].shape
-        if not same or not torch.allclose(inside[name].float(), beside[name].float(), rtol=1e-2, atol=1e-3):
-            raise WeightsError(f"these weights were trained over another CLIP than the one given: {name} differs")
-    return inside or beside
+    if inside and beside:
+        require_same_towers(inside, beside)
+    return inside or beside or {}
 
 
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
@@ -103,7 +105,7 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
         OptionError: open_clip knows no such architecture.
         WeightsError: tensors are missing, unknown, or of another shape.
     """
-    towers = from_state(architecture, _under(CLIP, state), quick_gelu=False)
+    towers = from_state(architecture, under(CLIP, state), quick_gelu=False)
     trunk = ClipTrunk(towers.visual)
     masks = restore_masks({name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))})
     if masks.sizes.channels != trunk.channels:
@@ -117,22 +119,18 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
 
 def restore_masks(state: State) -> PromptableMasks:
     """The learned part of stage one alone, from `sem_seg_head.*`; errors as `restore`."""
-    sizes = sizes_of(_under(MASKS, state))
+    sizes = sizes_of(under(MASKS, state))
     with Undrawn():
         masks = PromptableMasks(sizes)
     _fill(masks, MASKS, state)
     return masks.eval().requires_grad_(False)
 
 
-def _under(prefix: str, state: State) -> State:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-
 def _restore_adapter(state: State, sizes: Sizes) -> RegionAdapter:
     first = state.get(f"{ADAPTER}inputs.0.weight")
     if first is None:
         raise WeightsError(f"the adapter lacks {ADAPTER}inputs.0.weight, which tells its width")
-    blocks = {name.split(".")[1] for name in _under(ADAPTER, state) if name.startswith("blocks.")}
+    blocks = {name.split(".")[1] for name in under(ADAPTER, state) if name.startswith("blocks.")}
     adapter = RegionAdapter(sizes.channels, sizes.width, width=len(first), blocks=len(blocks))
     _fill(adapter, ADAPTER, state)
     return adapter
@@ -141,4 +139,4 @@ def _restore_adapter(state: State, sizes: Sizes) -> RegionAdapter:
 def _fill(module: nn.Module, prefix: str, state: State) -> None:
     """From tensors under a prefix and nothing else."""
     require_tensors("this model", state, {prefix + name: value for name, value in module.state_dict().items()})
-    module.load_state_dict(_under(prefix, state))
+    module.load_state_dict(under(prefix, state))

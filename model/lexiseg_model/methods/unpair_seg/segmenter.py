@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.catalogue import weights
-from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, require_named_weights
 from lexiseg_model.clip import by_example, windowed
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import TextSide, template_set
@@ -310,6 +311,9 @@ def settings_of(card: ModelCard) -> UnpairSegSettings:
     return settings
 
 
+require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
+
+
 def load(folder: Path, card: ModelCard, execution: Execution) -> UnpairSegSegmenter:
     """Loads a model directory (`weights.safetensors` beside its card).
 
@@ -321,13 +325,3 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> UnpairSegSegmen
     settings = settings_of(card)
     restored = restore(read_weights(folder / WEIGHTS, card.weights_sha256), settings.architecture)
     return UnpairSegSegmenter(restored, settings, card, image_digest(card, str(card.weights_sha256)), execution)
-
-
-def require_weights(card: ModelCard) -> None:
-    """Says how to provide the weights of a card that names none.
-
-    Raises:
-        WeightsError: always for such a card; the authors' weights are on no hub.
-    """
-    if card.weights_sha256 is None:
-        raise WeightsError(HOW_TO_PROVIDE)
