@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from lexiseg_model.types import StrictModel
 
 FILE = Path(__file__).with_suffix(".yaml")
 
 
-class AvailableModel(BaseModel):
+class AvailableModel(StrictModel):
     """One line of the list."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="what `lexiseg serve --model` and a request call it")
     method: str = Field(description="the code that runs it")

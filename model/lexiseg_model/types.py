@@ -221,24 +221,26 @@ class AnswerWarning:
     field: str | None = None
 
 
-class InputSize(BaseModel):
-    """How an image is resized for the network, in pixels."""
+class StrictModel(BaseModel):
+    """A pydantic model that cannot be changed, and takes no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputSize(StrictModel):
+    """How an image is resized for the network, in pixels."""
 
     short_side: int = Field(ge=32, description="length that the shorter side is brought to")
     long_side: int = Field(ge=32, description="length that the longer side does not pass")
     multiple: int = Field(ge=1, description="what both sides are multiples of")
 
 
-class BackgroundRule(BaseModel):
+class BackgroundRule(StrictModel):
     """Background words, and the calibration of short requests.
 
     `offset` and `margin` are logits and hold for a request of one class. A longer list names more of the picture, so
     they fade with the logarithm of the number of classes, to 0 at `fades_at`.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     words: list[str] = Field(description="that answer for what a request does not name")
     same_meaning: float = Field(gt=0, le=1, description="text likeness from which a word steps aside for a class")
@@ -254,15 +256,13 @@ class BackgroundRule(BaseModel):
         return max(0.0, 1 - math.log(n_classes) / math.log(self.fades_at))
 
 
-class LongLists(BaseModel):
+class LongLists(StrictModel):
     """Lower the logits of classes that are hardly present, in requests of many classes.
 
     Presence is the logarithm of a class's mean probability over the picture. A class loses strength x (highest presence
     - `lead` - its presence) against other classes, not against nobody. The strength is `weight` x ln(classes /
     `beyond`), at least 0 and at most `most`.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     beyond: int = Field(60, ge=1, description="classes of the longest list in which nobody steps back")
     weight: float = Field(0.6, ge=0, description="of the logarithm of a list's length over that")
@@ -274,14 +274,12 @@ class LongLists(BaseModel):
         return min(self.most, max(0.0, self.weight * math.log(n_classes / self.beyond)))
 
 
-class ScoreRule(BaseModel):
+class ScoreRule(StrictModel):
     """The probability that the class of a segment is there under its mask: a logistic regression of four inputs.
 
     Fitted once on training photographs and class lists of 1 to 100 words, so that a score means the same whatever else
     a request lists.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     presence: float = Field(description="weight of the logit that the picture as a whole shows the class")
     probability: float = Field(description="weight of the log-odds of the mean probability of the segment's pixels")
@@ -310,15 +308,13 @@ class ScoreRule(BaseModel):
         return 1 / (1 + math.exp(-min(max(logit, -MAX_LOGIT), MAX_LOGIT)))
 
 
-class ThingBelief(BaseModel):
+class ThingBelief(StrictModel):
     """How likely a connected region is a whole thing of its class.
 
     The logistic function of `bias` plus the weighted sum of three logarithms: of the mean probability of the region's
     pixels, of its share of the picture, and of the probability that its class is present (the logistic function of
     `Segmenter.presence`). Fitted on training photographs.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     probability: float = Field(description="weight of the logarithm of the mean probability")
     area: float = Field(description="weight of the logarithm of the share of the picture")
@@ -327,14 +323,12 @@ class ThingBelief(BaseModel):
     least: float = Field(ge=0, le=1, description="belief that a region needs; others are nobody's")
 
 
-class PanopticRule(BaseModel):
+class PanopticRule(StrictModel):
     """How masks become disjoint segments; thresholds as in Mask2Former (Cheng et al., CVPR 2022).
 
     `regions`: things are connected regions of the semantic answer. `proposals`: the method proposes masks; each takes
     its best class, then they compete for pixels.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Literal["regions", "proposals"] = Field("regions", description="where the masks of things come from")
     score: float = Field(0.5, ge=0, le=1, description="class probability from which a proposal competes")
@@ -342,10 +336,8 @@ class PanopticRule(BaseModel):
     things: ThingBelief | None = Field(None, description="which regions of things are believed; null: all of them")
 
 
-class Quality(BaseModel):
+class Quality(StrictModel):
     """Quality measured on one data set, in percent."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     miou: float = Field(description="mean intersection over union of the classes")
     pixel_accuracy: float = Field(description="share of pixels with the right class")
@@ -355,23 +347,19 @@ class Quality(BaseModel):
     )
 
 
-class PromptQuality(BaseModel):
+class PromptQuality(StrictModel):
     """Mean IoU of answers to prompts over the objects of one data set, in percent.
 
     `point`: the best of the answers to the point where an object is deepest; `box`: the answer to its tight box.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     point: float = Field(description="mean IoU of the best answer to the point where an object is deepest")
     box: float = Field(description="mean IoU of the answer to an object's tight box")
     objects: int = Field(description="how many it was measured on")
 
 
-class ModelCard(BaseModel):
+class ModelCard(StrictModel):
     """What a model is, what it may be used for, and what was measured."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="what a request calls it, as `model`")
     version: str = Field(description="of the weights; `NAME@VERSION` asks for it alone")

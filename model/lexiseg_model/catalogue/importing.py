@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,15 +23,13 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue.method import CARD, Method, methods
 from lexiseg_model.catalogue.weights import WEIGHTS, file_digest, let_others_read
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.types import ModelCard
+from lexiseg_model.types import ModelCard, StrictModel
 
 IMPORT = "import_"
 
 
-class ImportOptions(BaseModel):
+class ImportOptions(StrictModel):
     """Options of a method's import, each with a description. A name has the same type in every method."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @property
     def archives(self) -> tuple[Path, ...]:

@@ -13,21 +13,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.segmenter import ExampleVectors, TextRows
-from lexiseg_model.types import Region
+from lexiseg_model.types import Region, StrictModel
 from lexiseg_model.vocabulary.examples import cells_of, means_of
 
 APART = 0.05  # of 1 - cosine ** 2: examples that are all of their picture say nothing of what lies around them
 
 
-class ExampleLevels(BaseModel):
+class ExampleLevels(StrictModel):
     """Cosines that a vector of examples is set to have, in the range that CLIP's texts have."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     inside: float = Field(0.26, gt=0, lt=1, description="with what was shown, as a fitting word")
     outside: float = Field(0.18, ge=0, lt=1, description="with the whole picture, as any word")

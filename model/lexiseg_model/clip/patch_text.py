@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from lexiseg_model.clip import by_example, windowed
@@ -31,7 +31,7 @@ from lexiseg_model.features import Features, Layout, Plan, TileFeatures
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
-from lexiseg_model.types import ModelCard, Refinement, Region
+from lexiseg_model.types import ModelCard, Refinement, Region, StrictModel
 from lexiseg_model.vocabulary import fusion
 from lexiseg_model.vocabulary.language import Languages
 
@@ -40,10 +40,8 @@ MAX_SCORES_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte
 MIN_PROBABILITY = 1e-6  # of a threshold of probability, before its logarithm
 
 
-class PatchTextSettings(BaseModel):
+class PatchTextSettings(StrictModel):
     """How windows are laid and scores become an answer; part of a card's `settings`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     normalisation: Normalisation = "clip_rounded"
 

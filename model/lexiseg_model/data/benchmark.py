@@ -10,10 +10,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from lexiseg_model.data.scenes import SceneClass
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.types import StrictModel
 
 FOLDER = Path(__file__).parent / "benchmarks"
 PANOPTIC_FOLDER = Path(__file__).parent / "panoptics"
@@ -24,10 +25,8 @@ Convention = Literal["mmseg", "detectron2", "imagenet-s"]
 Values = Literal["label", "from-one", "stored", "red-green"]
 
 
-class FolderLayout(BaseModel):
+class FolderLayout(StrictModel):
     """Path patterns of images and annotations under a root, with `{split}` and `{id}`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     image: str
     annotation: str
@@ -38,19 +37,15 @@ class FolderLayout(BaseModel):
     splits: list[str] | None = Field(None, description="splits with this layout; None: all")
 
 
-class Split(BaseModel):
+class Split(StrictModel):
     """Official name of a split, and its number of images."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: str
     images: int
 
 
-class WithSplits(BaseModel, Generic[S]):
+class WithSplits(StrictModel, Generic[S]):
     """A benchmark with splits under common names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     splits: dict[str, S]
@@ -90,10 +85,8 @@ class Benchmark(WithSplits[Split]):
         return self
 
 
-class Category(BaseModel):
+class Category(StrictModel):
     """A panoptic category; `id` is used in annotations, `words` in prompts."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: int
     name: str
@@ -101,10 +94,8 @@ class Category(BaseModel):
     words: list[str] = Field(min_length=1)
 
 
-class PanopticSplit(BaseModel):
+class PanopticSplit(StrictModel):
     """Paths under the data set's folder, and the number of images."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     annotations: str
     masks: list[str] = Field(description="folders of the PNG files, tried in order")

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.exportable import Bucket
+from lexiseg_model.types import StrictModel
 
 MANIFEST = "onnx.json"
 RANGES = "int8-ranges.json"  # of activations: in an export, and beside a card whose model needs no photographs any more
@@ -19,11 +20,9 @@ FOLDER = "onnx"  # beside a card, and in the cache
 Numbers = Literal["float32", "int8"]
 
 
-class Graph(BaseModel):
+class Graph(StrictModel):
     """One ONNX file, of the image pass or of another `part` of the model; `size` (height, width) of the tiles it takes,
     None for any."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str
     sha256: str
@@ -33,10 +32,8 @@ class Graph(BaseModel):
     part: str | None = None
 
 
-class Manifest(BaseModel):
+class Manifest(StrictModel):
     """What an export holds. `digest` is the model's: exports of other weights are never run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     version: str

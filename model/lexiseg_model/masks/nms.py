@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
+from lexiseg_model.types import StrictModel
 
 BLOCK = 128  # masks compared at a time
 PAIRS = 1024  # pairs counted at a time: 8 MB of bits for masks of 256 x 256
@@ -26,10 +27,8 @@ Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
 
-class OverlapRule(BaseModel):
+class OverlapRule(StrictModel):
     """When a better mask suppresses another."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     overlap: float = Field(0.5, gt=0, le=1, description="intersection over union from which the worse one goes")
     inside: float | None = Field(

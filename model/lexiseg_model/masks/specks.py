@@ -6,19 +6,18 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.calls import turn_crumbs
 from lexiseg_model.masks.regions import MAX_REGIONS, Regions, split
+from lexiseg_model.types import StrictModel
 
 
-class SpeckRule(BaseModel):
+class SpeckRule(StrictModel):
     """What is a speck, in shares of the picture; chosen on training photographs (docs/tiny-ablation.md)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     area: float = Field(
         0.005, ge=0, le=1, description="from which no region is a speck, and no hole; 0: there are none"
@@ -95,10 +94,8 @@ def _heirs(regions: Regions, specks: NDArray[np.bool_]) -> NDArray[np.int64]:
     return heir
 
 
-class CrumbRule(BaseModel):
+class CrumbRule(StrictModel):
     """What is a crumb; chosen on training photographs (docs/tiny-ablation.md)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     island: float = Field(0.2, ge=0, le=1, description="of a mask's largest part, below which a part is left out")
     hole: float = Field(0.05, ge=0, le=1, description="of what a mask holds, below which a hole is filled")

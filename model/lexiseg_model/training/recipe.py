@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
 from lexiseg_model.data.pairs.streamed import is_address
 from lexiseg_model.errors import RecipeError
+from lexiseg_model.types import StrictModel
 
 BUDGETS = ("steps", "epochs", "minutes")
 Curve = Literal["warmup-stable-decay", "cosine", "multistep"]
@@ -21,10 +22,8 @@ Numbers = Literal["auto", "bfloat16", "float16", "float32"]
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
 
 
-class Phase(BaseModel):
+class Phase(StrictModel):
     """Crop size and batch from a share of the run on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     after: float = Field(ge=0, lt=1)
     crop: int = Field(ge=64, multiple_of=32)
@@ -67,10 +66,8 @@ def divide(global_batch: int, processes: int, micro_batch: int | None) -> Divisi
     return Division(own // accumulation, accumulation)
 
 
-class DeitSettings(BaseModel):
+class DeitSettings(StrictModel):
     """Settings of `lexiseg_model.training.deit`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     scale: tuple[float, float] = Field((0.08, 1.0), description="share of the photograph's area in a window")
     ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="width by height of a window")
@@ -89,10 +86,8 @@ class MaskLossSettings:
     gamma: float = 2.0  # how strongly nearly right pixels are discounted, RetinaNet
 
 
-class RunRecipe(BaseModel):
+class RunRecipe(StrictModel):
     """Settings of every run, whatever it trains."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     # Settings that may change when a run resumes: length, place, hardware, reporting.
     may_differ: ClassVar[frozenset[str]] = frozenset(

@@ -8,21 +8,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.benchmarks.protocol import PAPERS, protocol
 from lexiseg_model.evaluation.benchmarks.report import MASKS, published
-from lexiseg_model.types import Refinement
+from lexiseg_model.types import Refinement, StrictModel
 
 FILE = Path(__file__).parent / "papers.json"
 POINT_GRID = 20  # points along each side of Unpair-Seg's grid
 Figures = dict[str, float | None]  # percent, by measure: miou, pq, sq, rq, iou
 
 
-class _SceneLine(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _SceneLine(StrictModel):
     dataset: str
     task: Literal["panoptic", "point", "box"]
     published: dict[str, dict[str, float]]

@@ -15,12 +15,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lexiseg_model.clip.text_side import background_words
 from lexiseg_model.data.benchmark import Benchmark, Convention, benchmark
 from lexiseg_model.errors import OptionError
-from lexiseg_model.types import ClassEntry, ModelCard, Refinement
+from lexiseg_model.types import ClassEntry, ModelCard, Refinement, StrictModel
 
 PAPERS = ("tcl", "unpair-seg", "s-seg")
 HERE = Path(__file__).parent
@@ -31,10 +31,8 @@ NAMES_OF = {"naclip": "sclip", "corrclip": "proxyclip", "trident": "proxyclip"}
 SLIDING_METHODS = frozenset({"tcl", "dense_clip", "s_seg"})
 
 
-class Sight(BaseModel):
+class Sight(StrictModel):
     """Sides of the resized image in pixels, and the windows on it; no window: the whole image at once."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     short_side: int
     long_side: int
@@ -52,10 +50,8 @@ class Sight(BaseModel):
         )
 
 
-class DatasetRule(BaseModel):
+class DatasetRule(StrictModel):
     """A protocol's rule for one data set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sight: Sight | None = Field(None, description="None: the card's own size and windows")
     scale: float | None = Field(None, gt=0, description="of scores before the softmax; None: the model's own")
@@ -79,10 +75,8 @@ class DatasetRule(BaseModel):
         return card if self.sight is None else self.sight.applied_to(card)
 
 
-class Protocol(BaseModel):
+class Protocol(StrictModel):
     """Rules for several data sets, by name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     title: str

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from lexiseg_model.data.benchmark import Benchmark, Convention
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule
 from lexiseg_model.evaluation.counts import CONVENTIONS, Counts, scores
-from lexiseg_model.types import ModelCard, Refinement
+from lexiseg_model.types import ModelCard, Refinement, StrictModel
 
 PUBLISHED = Path(__file__).parent / "published.json"
 TEMPLATE = Path(__file__).parent / "report.md.j2"
@@ -33,7 +33,7 @@ MASKS = {
 MAX_TABLE = 171  # classes in a Markdown table; JSON lists all
 
 
-class PublishedRow(BaseModel):
+class PublishedRow(StrictModel):
     """One row of a published table: mIoU in percent by data set.
 
     Attributes:
@@ -41,8 +41,6 @@ class PublishedRow(BaseModel):
         protocol: ours that measures the same; None if we have none.
         convention: of their mean; None if not stated.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str
     variant: str

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lexiseg_model.clip.patch_text import PatchTextSettings
 from lexiseg_model.clip.text_side import background_words
 from lexiseg_model.clip.towers import configuration
 from lexiseg_model.clip.vision import PositionRule
 from lexiseg_model.errors import OptionError
-from lexiseg_model.types import DinoName, ModelCard, Refinement
+from lexiseg_model.types import DinoName, ModelCard, Refinement, StrictModel
 
 DATA = Path(__file__).parent / "data"
 
@@ -44,10 +44,8 @@ class DenseClipSettings(PatchTextSettings):
         return self.policy in ("proxyclip", "corrclip", "trident")
 
 
-class PublishedPolicy(BaseModel):
+class PublishedPolicy(StrictModel):
     """A method as its authors ran it: its settings, and what a card says elsewhere."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     settings: DenseClipSettings
     short_side: int = Field(ge=32, description="of the resized image, in pixels")

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.text_side import template_set
+from lexiseg_model.types import StrictModel
 
 Pooling = Literal["mean_then_project", "project_then_mean"]
 
 
-class SSegSizes(BaseModel):
+class SSegSizes(StrictModel):
     """Backbone, mask head, text transformer and projectors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     backbone: str = Field(
         "swin_small_patch4_window7_224", description="timm's name of a network with features at strides 4, 8, 16, 32"

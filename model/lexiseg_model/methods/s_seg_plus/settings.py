@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from lexiseg_model.types import StrictModel
 
 
-class SSegPlusSettings(BaseModel):
+class SSegPlusSettings(StrictModel):
     """`settings` of a card of method s_seg_plus. The paper names a ViT with UperNet; sizes are mmseg's with MAE."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     classes: tuple[str, ...] = Field((), description="what it was taught; `background` may be first")
     backbone: str = Field("vit_base_patch16_224", description="timm's name of a plain vision transformer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
 from lexiseg_model.catalogue.transformers_model import (
@@ -16,16 +16,14 @@ from lexiseg_model.catalogue.transformers_model import (
     require_transformers,
 )
 from lexiseg_model.errors import ForeignWeightsError, WeightsError
-from lexiseg_model.types import InputSize
+from lexiseg_model.types import InputSize, StrictModel
 
 NAME = "SAM 2.1"
 KINDS = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo"}  # model types: classes of transformers
 
 
-class Sam2Settings(BaseModel):
+class Sam2Settings(StrictModel):
     """All that is needed beside the weights to run them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: dict[str, Any] = Field(description="of `transformers.Sam2VideoModel` or `EdgeTamVideoModel`, as saved")
     side: int = Field(gt=0, description="of the network's input in pixels; pictures are brought to this square")

@@ -9,20 +9,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, filled
 from lexiseg_model.catalogue.weights import state_digest
 from lexiseg_model.clip.compat import without_compiler
 from lexiseg_model.methods.sam3.examples import Shown
+from lexiseg_model.types import StrictModel
 from lexiseg_model.video.sam import PromptHead
 
 
-class Sam3Settings(BaseModel):
+class Sam3Settings(StrictModel):
     """All that is needed beside the weights to run them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: dict[str, Any] = Field(description="of `transformers.Sam3Model` or `Sam3LiteTextModel`, as saved")
     tracker: dict[str, Any] | None = Field(None, description="of `Sam3TrackerVideoModel`; None: words alone")

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.clip.images import Padding
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.grounder import EPSILON, Sim2Mask
+from lexiseg_model.types import StrictModel
 
 KP_THRESHOLD, KP_SCALE = 0.25, 10.0  # of CLIP's own masks: fixed, whatever Sim2Mask has learned
 BACKGROUND_REFINED, BACKGROUND_PLAIN = 0.4, 0.5  # TCL's evaluation: what a class must beat, with and without PAMR
@@ -109,10 +110,8 @@ def to_pixels(masks: Tensor, padded: tuple[int, int], padding: Padding) -> Tenso
 ARCHITECTURE = "ViT-B-16"  # the only one that TCL was published for
 
 
-class TclSettings(BaseModel):
+class TclSettings(StrictModel):
     """`settings` of a card of method tcl."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: str = Field(ARCHITECTURE, description="open_clip's name of the CLIP below, with QuickGELU")
     window: int = Field(448, ge=32, description="side of a sliding window in pixels")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.masks.specks import CrumbRule, SpeckRule
+from lexiseg_model.types import StrictModel
 
 
-class ProposalSettings(BaseModel):
+class ProposalSettings(StrictModel):
     """A grid of points asks for everything; four masks answer each, those good enough and not yet there are kept.
 
     `explains`, `inside`, `hope` and `most` were chosen on training photographs by the IoU of objects with the best
     proposal and the share of the picture that proposals cover.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     grid: int = Field(20, ge=1, le=64, description="points along each side of the image")
     quality: float = Field(0.4, ge=0, le=1, description="predicted quality from which a mask is kept")
@@ -37,27 +36,23 @@ class ProposalSettings(BaseModel):
     )
 
 
-class ClickOrder(BaseModel):
+class ClickOrder(StrictModel):
     """By what the four masks of a lone click are put in order, beside the predicted quality, which counts 1.
 
     Fitted on training photographs (`training/prompt_rules.py`); zeros: the quality alone.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     stability: float = Field(0.9, description="of the share of its area, 0..1, that a mask keeps a logit higher")
     area: float = Field(-0.12, description="of the natural logarithm of a mask's share of the picture")
     edges: float = Field(0.2, description="of the mean change of normalised colour across a mask's outline")
 
 
-class BoxRule(BaseModel):
+class BoxRule(StrictModel):
     """How the mask of a box is kept inside of it.
 
     Fitted on training photographs, boxes that are tight and some that are off, by
     `python -m lexiseg_model.methods.tiny.training.prompt_rules`.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     more: float = Field(0.0, description="added to the logits inside")
     doubt: float = Field(2.0, ge=0, description="of -ln(quality), which is added, too")
@@ -65,10 +60,8 @@ class BoxRule(BaseModel):
     slack: float = Field(0.02, ge=0, description="of a side, that a mask may reach beyond it")
 
 
-class LookRule(BaseModel):
+class LookRule(StrictModel):
     """Which boxes are looked at closer, and how close; chosen on training photographs (docs/tiny-ablation.md)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     around: float = Field(2.0, ge=1, description="of the sides of a box, that are looked at")
     side: float = Field(224.0, gt=0, description="of a square as large as what the network is given, in pixels")
@@ -77,10 +70,8 @@ class LookRule(BaseModel):
     boxes: BoxRule = Field(BoxRule(doubt=1.0), description="how these masks are kept inside of their boxes")
 
 
-class OwnColours(BaseModel):
+class OwnColours(StrictModel):
     """How the colours of what a mask holds and of what it leaves out say more of it; fitted with those of boxes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: float = Field(3.0, ge=0, description="of the logarithm of the ratio of a colour's shares")
     bound: float = Field(3.0, gt=0, description="of logits, before they are smoothed along edges")
@@ -89,28 +80,24 @@ class OwnColours(BaseModel):
     )
 
 
-class RegionVote(BaseModel):
+class RegionVote(StrictModel):
     """What the vote of a proposal weighs beside that of a pixel: `weight` x its quality x alikeness ** `alike`.
 
     Alikeness is the length of the mean of the pixels' unit embeddings, 1 where they are all the same: a mask over a
     shirt and the skin beside it must not make them one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     weight: float = Field(3.0, ge=0)
     alike: float = Field(6.0, ge=0)
 
 
-class ExampleRule(BaseModel):
+class ExampleRule(StrictModel):
     """How the vector of a class by example stands beside those of texts, which have length 1.
 
     Pixels are more like pixels than like words: at `length` 1 a class by example would take what words mean. Pixels of
     one thing are less alike than those of another: `level` is how far what is motley is made as sure of itself.
     All were chosen on training photographs.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     length: float = Field(0.7, gt=0, description="of the vectors of a class whose pixels are all alike")
     level: float = Field(0.5, ge=0, le=1, description="0: no matter how alike; 1: all score the same on their examples")
@@ -120,10 +107,8 @@ class ExampleRule(BaseModel):
     beside_words: float = Field(0.75, gt=0, description="of the vectors, if the class is asked by words as well")
 
 
-class TinySettings(BaseModel):
+class TinySettings(StrictModel):
     """What the card of a model of this method may set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     presence: float = Field(0.3, ge=0, description="of a class's presence (its logarithm) in the logits of its pixels")
     proposals: ProposalSettings = ProposalSettings()

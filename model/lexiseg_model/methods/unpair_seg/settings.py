@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.masks.nms import OVERLAPS, OverlapRule
+from lexiseg_model.types import StrictModel
 
 
 class Sizes(NamedTuple):
@@ -73,10 +74,8 @@ Compatibility = Literal["none", "released"]
 Padding = Literal["square", "multiple"]  # of the network's input, beside and below the image
 
 
-class ProposalSettings(BaseModel):
+class ProposalSettings(StrictModel):
     """Stage one's inference, as released: 20 x 20 points with four masks each."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     grid: int = Field(20, ge=1, le=64, description="points along each side of the image")
     points_per_pass: int = Field(100, ge=1, description="points that go through the mask decoder together")
@@ -93,10 +92,8 @@ class ProposalSettings(BaseModel):
 PROPOSALS = ProposalSettings()
 
 
-class CleaningSettings(BaseModel):
+class CleaningSettings(StrictModel):
     """What happens to proposals before they are kept. 0 switches either off."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     stability: float = Field(
         0.92, ge=0, le=1, description="a proposal goes whose area depends more than that on the threshold"
@@ -108,10 +105,8 @@ class CleaningSettings(BaseModel):
     )
 
 
-class UnpairSegSettings(BaseModel):
+class UnpairSegSettings(StrictModel):
     """`settings` of a card of method unpair_seg."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: str = Field(ARCHITECTURE, description="open_clip's name of the CLIP, a ConvNeXt")
     compatibility: Compatibility = Field("none", description="released: the released code, quirks and all")

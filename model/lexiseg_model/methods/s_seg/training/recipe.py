@@ -6,19 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lexiseg_model.methods.s_seg.settings import SSegSizes
 from lexiseg_model.training.recipe import MaskLossSettings, PairsRecipe
+from lexiseg_model.types import StrictModel
 
 # Those of lexiseg_model.clip.dino.
 DinoName = Literal["dino", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
 
 
-class PseudoMaskSettings(BaseModel):
+class PseudoMaskSettings(StrictModel):
     """How images are divided."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     tower: DinoName = Field("dino_vits8", description="what is alike is alike to this one (paper: DINO ViT-S/8)")
     k: int = Field(8, ge=1, description="masks of an image (paper)")

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from lexiseg_model.training.recipe import PairsRecipe
+from lexiseg_model.types import StrictModel
 
 
-class LossSettings(BaseModel):
+class LossSettings(StrictModel):
     """Weights of the losses (TCL, section 3.3) and the areas that masks are drawn to, as shares of the image."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     image_contrast: float = 0.1
     feature_contrast: float = 0.1

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.types import StrictModel
 
 OWN = "pictures"  # the set that a user's pictures become
 TEXTS = Path(__file__).with_name("texts.yaml")  # what things are called
@@ -41,10 +42,8 @@ class TinyRecipe(RunRecipe):
     levels: tuple[str, ...] = ()  # sets that levels of words are fitted on at the end; those not in `sets` do not count
 
 
-class MaskSet(BaseModel):
+class MaskSet(StrictModel):
     """How often a data set is drawn from, and what its mask values say about objects."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     share: float = Field(gt=0, description="of the crops, beside those of the other sets")
     nothing: int | None = Field(None, ge=0, le=254, description="value whose components are no objects")

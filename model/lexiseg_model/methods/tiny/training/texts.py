@@ -10,10 +10,11 @@ from typing import Protocol
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from lexiseg_model.data.indexed import BACKGROUND
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
+from lexiseg_model.types import StrictModel
 
 TOLD_FROM = 50  # texts that are not known yet
 
@@ -62,16 +63,14 @@ def kept_rows(folder: Path) -> KeptRows:
     return KeptRows(tower, tower.digest, folder)
 
 
-class TextBook(BaseModel):
+class TextBook(StrictModel):
     """Synonyms, templates and the concepts that may share a pixel; read from YAML."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     templates: list[str]
     synonyms: dict[str, list[str]]
     overlaps: list[list[str]]
     rare: list[str]
-    nouns: list[str] = []
+    nouns: list[str] = Field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> TextBook:

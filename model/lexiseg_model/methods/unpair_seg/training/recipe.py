@@ -5,20 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from lexiseg_model.data.entities import LISTING
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, Compatibility, ProposalSettings
 from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.types import StrictModel
 
 # Of the longer side, in pixels. The paper does not name its scales; leftovers of the released configuration name these.
 SIZES = (896, 1024)
 
 
-class PointSettings(BaseModel):
+class PointSettings(StrictModel):
     """As Mask2Former trains, and Unpair-Seg after it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     points: int = Field(12_544, ge=1, description="for each mask")
     oversample: float = Field(3.0, ge=1, description="candidates for each point, of which the unsure ones are taken")
@@ -28,10 +27,8 @@ class PointSettings(BaseModel):
 POINTS = PointSettings()
 
 
-class AlignmentSettings(BaseModel):
+class AlignmentSettings(StrictModel):
     """What the paper leaves open; defaults keep every pair, as the authors' later code does."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     keep: float = Field(1.0, gt=0, le=1, description="share of an image's pairs that is kept, the most probable ones")
     confidence: float = Field(0.0, ge=0, lt=1, description="probability that a pair must have to be kept")
@@ -46,10 +43,8 @@ class AlignmentSettings(BaseModel):
 KEEP_ALL = AlignmentSettings()
 
 
-class DecoderSize(BaseModel):
+class DecoderSize(StrictModel):
     """Of the learned part of stage one; the defaults are the published model's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     width: int = Field(256, ge=32, multiple_of=32)
     heads: int = Field(8, ge=1)
@@ -59,10 +54,8 @@ class DecoderSize(BaseModel):
     decoder_feed_forward: int = Field(2048, ge=1)
 
 
-class CropSettings(BaseModel):
+class CropSettings(StrictModel):
     """Views of masked photographs: a mirror, another size, other colours, a window or a margin."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     scale: tuple[float, float] = Field((0.8, 1.2), description="of the photograph that fits the crop")
     mirrored: float = Field(0.5, ge=0, le=1)
@@ -72,10 +65,8 @@ class CropSettings(BaseModel):
     objects: int = Field(40, ge=1, description="of a crop at most; which ones is drawn")
 
 
-class PromptSettings(BaseModel):
+class PromptSettings(StrictModel):
     """What is asked of each crop; every kind has a loss of its own, and they are added up."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     grid: int = Field(10, ge=0, description="points along each side; 0: none")
     boxes: int = Field(16, ge=0, description="tight boxes of objects")
@@ -108,10 +99,8 @@ class MasksRecipe(RunRecipe):
     mismatched: bool = Field(False, description="masks of other photographs: a control, which learns no picture")
 
 
-class AdapterSize(BaseModel):
+class AdapterSize(StrictModel):
     """Of stage two's adapter, which the paper leaves open."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     width: int = Field(256, ge=32, multiple_of=32)
     blocks: int = Field(2, ge=1, description="residual convolutions")

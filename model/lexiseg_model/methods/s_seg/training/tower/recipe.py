@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.types import StrictModel
 
 
-class TowerSize(BaseModel):
+class TowerSize(StrictModel):
     """Of a plain vision transformer; positions are learned on views of the run's crop."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     patch: int = Field(8, ge=2)
     width: int = Field(384, ge=64, multiple_of=64, description="of a token; one head for each 64")
     depth: int = Field(12, ge=1)
 
 
-class ViewSettings(BaseModel):
+class ViewSettings(StrictModel):
     """Views of a photograph (DINO, section 3.1 and appendix)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     wide: tuple[float, float] = Field((0.4, 1.0), description="share of the photograph in each of the two large views")
     narrow: tuple[float, float] = Field((0.05, 0.4), description="share of it in a small one")
@@ -30,10 +27,8 @@ class ViewSettings(BaseModel):
     narrow_side: float = Field(96 / 224, gt=0, le=1, description="of the side of a large view")
 
 
-class DinoSettings(BaseModel):
+class DinoSettings(StrictModel):
     """Self-distillation; the defaults are DINO's for ViT-S."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     outputs: int = Field(65_536, ge=2, description="what views are sorted into")
     hidden: int = Field(2_048, ge=1, description="of the head")
