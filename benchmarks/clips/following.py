@@ -19,7 +19,7 @@ from PIL import Image
 from benchmarks.timing import print_table
 from lexiseg_model.catalogue import load
 from lexiseg_model.features import Features
-from lexiseg_model.masks.cut import cut
+from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.rle import decode, encode_spans
 from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.types import Prompt

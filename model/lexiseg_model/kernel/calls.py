@@ -174,7 +174,7 @@ def _rle(size: tuple[int, int], counts: str, area: int, bbox: tuple[int, int, in
 
 
 def cut(logits: NDArray[np.float32], axes: Axes) -> NDArray[np.int64]:
-    """As `lexiseg_model.masks.cut.cut`: logits [h, w] -> spans [N, 2]."""
+    """As `lexiseg_model.masks.bilinear.cut`: logits [h, w] -> spans [N, 2]."""
     logits = np.ascontiguousarray(logits, np.float32)
     height, width = logits.shape
     places = np.empty(axes.size[1] * (height + 2) + 2, np.int64)

@@ -1,4 +1,4 @@
-/* A mask's logits cut at 0, at the size of the image, as runs: `lexiseg_model.masks.cut` with the same roundings. */
+/* A mask's logits cut at 0, as runs: `lexiseg_model.masks.bilinear.cut` with the same roundings. */
 #include "kernel.h"
 
 /* Values of one column of pixels at the low-resolution rows: [n]. */

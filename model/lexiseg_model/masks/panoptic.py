@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.masks.cut import cut
+from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.upsample import contest
 from lexiseg_model.types import LabelMap
 

@@ -17,7 +17,7 @@ from pycocotools import mask as coco
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
-from lexiseg_model.masks.cut import Spans
+from lexiseg_model.masks.bilinear import Spans
 from lexiseg_model.types import LabelMap, Rle
 
 DIGITS = 7  # 35 bits: more than any run of a 40-megapixel image needs
@@ -77,7 +77,7 @@ def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
     """RLE of a mask that is known by its runs.
 
     Args:
-        spans: [N, 2] as of `lexiseg_model.masks.cut`.
+        spans: [N, 2] as of `lexiseg_model.masks.bilinear.cut`.
         size: (H, W) of the mask.
 
     Returns:

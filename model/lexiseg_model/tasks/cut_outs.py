@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError, PromptError, ShapeError
 from lexiseg_model.masks import layers
-from lexiseg_model.masks.cut import cut
+from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.rle import encode_spans, measure_spans
 from lexiseg_model.tasks import mask_prompts, negative_points

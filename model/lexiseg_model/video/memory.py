@@ -6,8 +6,7 @@ from torch import Tensor
 
 from lexiseg_model.features import Plan
 from lexiseg_model.types import Segmentation
-from lexiseg_model.video.motion import Motion, MotionEstimator
-from lexiseg_model.video.picture import Picture, small_picture
+from lexiseg_model.video.motion import Motion, MotionEstimator, Picture, small_picture
 from lexiseg_model.video.smoothing import ScoreSmoother
 from lexiseg_model.video.tracking import Tracker
 

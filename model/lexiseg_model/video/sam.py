@@ -10,7 +10,7 @@ session keeps what later frames read, and no more.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features, Plan, picture_size
+from lexiseg_model.masks.nms import OverlapRule, suppress
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.memory import held_bytes
-from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.segmenter import PromptMasks, Proposals
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.following import Sight, Start
 
@@ -219,3 +220,40 @@ class SamMemory:
                 output.pop("maskmem_pos_enc", None)
             if index in others and index <= frame - self._pointers:
                 del others[index]
+
+
+SAME = OverlapRule(overlap=0.7, inside=None)
+
+
+class Grid(NamedTuple):
+    """Of `side` x `side` points, and which of their masks stay; the defaults are those of SAM 2's generator."""
+
+    side: int = 32
+    quality: float = 0.8  # the estimated IoU that a mask must have
+    stability: float = 0.95  # the area above a logit of 1 over that above -1 that a mask must have
+    at_once: int = 64  # points
+
+
+GRID = Grid()
+
+
+@torch.inference_mode()
+def everything(head: PromptHead, features: Features, grid: Grid = GRID) -> Proposals:
+    """Masks of everything, the best first; nothing is known of them, so embeddings are [N, 0]."""
+    embeddings, places = head.embeddings(features)
+    steps = (torch.arange(grid.side, device=head.device) + 0.5) * head.side / grid.side
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    kept, qualities = [], []
+    for points in torch.split(torch.stack([x, y], -1).view(1, -1, 1, 2), grid.at_once, 1):
+        labels = torch.ones(points.shape[:3], dtype=torch.int32, device=head.device)
+        sparse, dense = head.model.prompt_encoder(points, labels, None, None)
+        masks, quality = head.decoded(embeddings, places, sparse, dense, multimask=True)
+        masks, quality = masks.flatten(0, 2), quality.flatten()
+        area = (masks > -1).flatten(1).sum(1)
+        stable = (masks > 1).flatten(1).sum(1) >= grid.stability * area
+        good = (quality > grid.quality) & stable & (area > 0)
+        kept.append(masks[good].half())
+        qualities.append(quality[good])
+    masks, quality = torch.cat(kept), torch.cat(qualities).clamp(0, 1)
+    best = suppress(masks > 0, quality, SAME)
+    return Proposals(masks[best], masks.new_zeros(len(best), 0), quality[best])

@@ -12,8 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.masks.bilinear import axis
-from lexiseg_model.masks.cut import cut
+from lexiseg_model.masks.bilinear import axis, cut
 from lexiseg_model.masks.rle import encode_mask, encode_spans
 from lexiseg_model.masks.upsample import winners
 

@@ -20,9 +20,8 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
 from lexiseg_model.masks.windows import place_windows
-from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, nearest
+from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, nearest, region_map
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
-from lexiseg_model.methods.dense_clip.proposed import region_map
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
 from lexiseg_model.methods.dense_clip.timm_tower import TimmModel, TimmTower

@@ -21,8 +21,7 @@ from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeature
 from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, kind_of, read
 from lexiseg_model.segmenter import PromptMasks, Proposals, Segmenter
 from lexiseg_model.types import ModelCard, Prompt
-from lexiseg_model.video.sam import LEVELS, PromptHead, SamMemory, square_plan
-from lexiseg_model.video.sam_grid import Grid, everything
+from lexiseg_model.video.sam import LEVELS, Grid, PromptHead, SamMemory, everything, square_plan
 
 # Of the hub's repository; the first of each group that is there.
 FILES = (("config.json",), ("model.safetensors",), ("preprocessor_config.json", "processor_config.json"))

@@ -17,8 +17,7 @@ from lexiseg_model.data.annotated import AnnotatedSet, Labels
 from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, protocol
-from lexiseg_model.evaluation.benchmarks.reduction import Nobody, Reduction, reduce_to_labels
-from lexiseg_model.evaluation.benchmarks.run import benchmark_run, total_counts
+from lexiseg_model.evaluation.benchmarks.run import Nobody, Reduction, benchmark_run, reduce_to_labels, total_counts
 from lexiseg_model.evaluation.counts import Counts, scores
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import TextBank

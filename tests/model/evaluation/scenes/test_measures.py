@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.data.scenes import VOID, Annotation, PanopticTruth, TruthSegment, annotation
-from lexiseg_model.evaluation.scenes.mask_ap import ImageInstances, mask_ap
+from lexiseg_model.evaluation.scenes.figures import ImageInstances, mask_ap
 from lexiseg_model.evaluation.scenes.panoptic_quality import (
     PanopticCounts,
     count_panoptic,

@@ -18,15 +18,14 @@ from lexiseg_model.clip.images import normalise
 from lexiseg_model.errors import ExportError, OptionError, WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip import corrclip
-from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower
+from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, region_map
 from lexiseg_model.methods.dense_clip.import_ import Options, read
-from lexiseg_model.methods.dense_clip.proposed import region_map
 from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, published_policy
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import ClassEntry, Vocabulary
-from lexiseg_model.video.sam_grid import Grid
+from lexiseg_model.video.sam import Grid
 from lexiseg_model.vocabulary.scoring import by_most, label_of_most
 from tests.golden import corrclip as plain
 from tests.model.clip import small
@@ -167,7 +166,7 @@ def test_the_larger_mask_lies_on_top(seed: int) -> None:
 @pytest.mark.parametrize("small_model", [tiny, sam2, sam3], ids=["tiny", "sam2", "sam3"])
 def test_models_that_propose_masks_give_regions(small_model: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     anything = Grid(side=8, quality=0, stability=0)  # random weights are sure of nothing
-    monkeypatch.setattr("lexiseg_model.methods.dense_clip.proposed.GRID", anything)
+    monkeypatch.setattr("lexiseg_model.methods.dense_clip.corrclip.GRID", anything)
 
     labels = region_map(small_model.segmenter("exact"), pixels(0, 48, 80))
 

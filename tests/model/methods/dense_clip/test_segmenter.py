@@ -19,7 +19,7 @@ from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.evaluation.benchmarks.reduction import Reduction, reduce_to_labels
+from lexiseg_model.evaluation.benchmarks.run import Reduction, reduce_to_labels
 from lexiseg_model.features import Features, Plan
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, card_settings, published_policy

@@ -10,7 +10,7 @@ from PIL import Image
 from lexiseg_model import tasks
 from lexiseg_model.methods.sam2.segmenter import Sam2Segmenter
 from lexiseg_model.types import Vocabulary
-from lexiseg_model.video.sam_grid import Grid, everything
+from lexiseg_model.video.sam import Grid, everything
 from tests.model.conformance.asking import SIZE, blocks, seen
 from tests.model.methods import pretrained
 from tests.model.methods.sam2 import small

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.kernel import library
-from lexiseg_model.masks.cut import cut
+from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.rle import encode_spans
 from lexiseg_model.methods.tiny import mask_rules
 from lexiseg_model.methods.tiny.click_order import Contrast, best_first, contrast, evidence
