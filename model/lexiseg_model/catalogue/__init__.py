@@ -1,31 +1,14 @@
 """Models by name: cards, the methods behind them, weights on disk, import, and exchange with a store."""
 
-from lexiseg_model.catalogue.models import (
-    CARD,
-    ModelFolder,
-    bundled,
-    cards,
-    export_folder,
-    find,
-    folders,
-    load,
-    load_folder,
-    read_card,
-    require,
-    weight_files,
-)
-
-__all__ = [
-    "CARD",
-    "ModelFolder",
-    "bundled",
-    "cards",
-    "export_folder",
-    "find",
-    "folders",
-    "load",
-    "load_folder",
-    "read_card",
-    "require",
-    "weight_files",
-]
+from lexiseg_model.catalogue.models import CARD as CARD
+from lexiseg_model.catalogue.models import ModelFolder as ModelFolder
+from lexiseg_model.catalogue.models import bundled as bundled
+from lexiseg_model.catalogue.models import cards as cards
+from lexiseg_model.catalogue.models import export_folder as export_folder
+from lexiseg_model.catalogue.models import find as find
+from lexiseg_model.catalogue.models import folders as folders
+from lexiseg_model.catalogue.models import load as load
+from lexiseg_model.catalogue.models import load_folder as load_folder
+from lexiseg_model.catalogue.models import read_card as read_card
+from lexiseg_model.catalogue.models import require as require
+from lexiseg_model.catalogue.models import weight_files as weight_files
