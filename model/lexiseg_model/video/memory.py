@@ -39,7 +39,7 @@ class VideoMemory:
         Raises:
             OptionError: smoothing lies outside its range.
         """
-        self._smoother.weight = smoothing
+        self._smoother.adjust(smoothing)
         self._tracking = tracking
 
     def forget(self) -> None:

@@ -27,22 +27,17 @@ class ScoreSmoother:
         self._rows: Tensor | None = None  # of the scores, that the past is of; None: all
         self._past: Tensor | None = None
         self._shape: torch.Size | None = None  # of the scores
-        self.weight = weight
+        self.adjust(weight)
 
-    @property
-    def weight(self) -> float:
-        """Share of the past, 0 (off) to 0.95.
+    def adjust(self, weight: float) -> None:
+        """Set the share of the past, 0 (off) to 0.95.
 
         Raises:
-            OptionError: a new one lies outside.
+            OptionError: it lies outside.
         """
-        return self._weight
-
-    @weight.setter
-    def weight(self, share: float) -> None:
-        if not 0 <= share <= MAX_WEIGHT:
-            raise OptionError(f"the share of the past is 0 to {MAX_WEIGHT}, not {share}")
-        self._weight = share
+        if not 0 <= weight <= MAX_WEIGHT:
+            raise OptionError(f"the share of the past is 0 to {MAX_WEIGHT}, not {weight}")
+        self.weight = weight
 
     @property
     def nbytes(self) -> int:
@@ -65,7 +60,7 @@ class ScoreSmoother:
         Returns:
             [K, h, w].
         """
-        if not self._weight:
+        if not self.weight:
             self.forget()
             return scores
         average = scores
@@ -73,10 +68,10 @@ class ScoreSmoother:
             past, trust = _moved(self._past, motion)
             # In place on what was just made: scores + weight * trust * (past - scores).
             if self._rows is None:
-                average = past.sub_(scores).mul_(self._weight * trust).add_(scores)
+                average = past.sub_(scores).mul_(self.weight * trust).add_(scores)
             else:
                 fresh = scores[self._rows]
-                average = scores.index_copy(0, self._rows, past.sub_(fresh).mul_(self._weight * trust).add_(fresh))
+                average = scores.index_copy(0, self._rows, past.sub_(fresh).mul_(self.weight * trust).add_(fresh))
         self._shape = scores.shape
         self._rows = _worth_keeping(average)
         self._past = average if self._rows is None else average[self._rows]
