@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES, Sample, opened, read_classes
+from lexiseg_model.data.pairs.shards import PHOTOGRAPHS
 from lexiseg_model.errors import DatasetError
 
 TRAIN, HELD_OUT = "train", ("val", "valid", "validation")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 EXAMPLE_LIST = '["background", "cat", "dog"]'
 
 MaskReader = Callable[[], NDArray[np.uint8]]
@@ -111,7 +111,7 @@ def _classes(path: Path) -> tuple[str, ...]:
 
 
 def _pictures(folder: Path) -> list[Picture]:
-    images = sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in SUFFIXES)
+    images = sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in PHOTOGRAPHS)
     masks = {image: folder / "masks" / f"{image.stem}.png" for image in images}
     missing = [image.name for image, mask in masks.items() if not mask.is_file()]
     if missing:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample
+from lexiseg_model.data.pairs.shards import PHOTOGRAPHS
 from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.features import InferenceOptions
@@ -25,7 +26,6 @@ from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 ABOUT, SKIPPED = "pseudo-labels.json", "skipped.jsonl"
-PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 MAX_CLASSES = IGNORE  # values 0 to 254
 
 

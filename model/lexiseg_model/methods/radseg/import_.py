@@ -14,9 +14,9 @@ from torch import Tensor
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
 from lexiseg_model.catalogue.transformers_model import flat_state, plain_config, read_pretrained, require_transformers
-from lexiseg_model.catalogue.weights import require_file
+from lexiseg_model.catalogue.weights import require_file, under
 from lexiseg_model.errors import ForeignWeightsError, WeightsError
-from lexiseg_model.methods.radseg.network import HEAD, NAME, RADIO, TEXTS, part
+from lexiseg_model.methods.radseg.network import HEAD, NAME, RADIO, TEXTS
 
 TOKENS = 64  # of a text, as the adaptor has it
 HEADS = {768: 12, 1024: 16, 1152: 16, 1280: 16, 1536: 24}  # of attention, by width; no weight shows them
@@ -97,7 +97,7 @@ def read_radio(path: Path) -> Saved:
     state = _plain({name.removeprefix("module."): value.float() for name, value in state.items()})
     for place, teacher in enumerate(teachers):
         if teacher.get("type") == "siglip2":
-            head = part(state, f"_heads.{teacher['name']}.") or part(state, f"_heads.{place}.")
+            head = under(f"_heads.{teacher['name']}.", state) or under(f"_heads.{place}.", state)
             return Saved(*_network(path, state), head)
     names = ", ".join(str(teacher.get("name")) for teacher in teachers)
     raise ForeignWeightsError(f"{path}: its teachers are {names}; expected one of type siglip2, as in C-RADIOv3 and v4")
@@ -109,7 +109,7 @@ def _network(path: Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], d
     Raises:
         ForeignWeightsError: no vision transformer as C-RADIO's.
     """
-    own = {name: value for name, value in part(state, BASE).items() if "video_embedder" not in name}
+    own = {name: value for name, value in under(BASE, state).items() if "video_embedder" not in name}
     try:
         patches, positions = own["patch_generator.embedder.weight"], own["patch_generator.pos_embed"]
         hidden = len(own["blocks.0.mlp.fc1.weight"])
@@ -142,7 +142,7 @@ def _network(path: Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], d
         for scale in ("layer_scale1", "layer_scale2"):
             made.setdefault(f"encoder.layer.{layer}.{scale}.lambda1", torch.ones(width))
     return made | {
-        f"input_conditioner.{name}": value for name, value in part(state, "input_conditioner.").items()
+        f"input_conditioner.{name}": value for name, value in under("input_conditioner.", state).items()
     }, config
 
 
@@ -151,7 +151,7 @@ def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
     plain = {name: value for name, value in state.items() if SPECTRAL not in name}
     for name, weight in state.items():
         if name.endswith(SPECTRAL + "original"):
-            own = part(state, name.removesuffix("original") + "0.")
+            own = under(name.removesuffix("original") + "0.", state)
             norm = own["_u"] @ weight @ own["_v"] + EPSILON
             scale = F.softplus(own["scale"]) + SMALLEST_NORM if "_sn_version" in own else own["scale"]
             plain[name.removesuffix(SPECTRAL + "original") + ".weight"] = weight * scale.flatten()[0] / norm

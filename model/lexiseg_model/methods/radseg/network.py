@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue.transformers_model import Tokens, filled
-from lexiseg_model.catalogue.weights import require_tensors
+from lexiseg_model.catalogue.weights import require_tensors, under
 from lexiseg_model.clip.images import Normalisation, normalise
 from lexiseg_model.clip.patch_text import ImageTower, PatchTextSettings
 from lexiseg_model.clip.text import encode_in_chunks, rows_digest
@@ -107,11 +107,11 @@ class RadImageTower(ImageTower):
         super().__init__()
         from transformers import RadioConfig, RadioModel  # optional, and slow to import
 
-        self.radio = filled(RadioModel, RadioConfig(**settings.config), part(state, RADIO), NAME)
+        self.radio = filled(RadioModel, RadioConfig(**settings.config), under(RADIO, state), NAME)
         self.radio.make_preprocessor_external()
         last = self.radio.encoder.layer[-1]
         last.attention = RecursiveAttention(last.attention, settings.attention_scale)
-        self.head = Head(part(state, HEAD)).requires_grad_(False)
+        self.head = Head(under(HEAD, state)).requires_grad_(False)
         self.multiple = int(self.radio.config.patch_size)
         self._settings = settings
 
@@ -134,7 +134,7 @@ class RadTextTower:
         """Raises WeightsError where the weights are of another network, or lack the tokenizer."""
         from transformers import SiglipTextConfig, SiglipTextModel  # optional, and slow to import
 
-        own = part(state, TEXTS)
+        own = under(TEXTS, state)
         self._model = filled(SiglipTextModel, SiglipTextConfig(**settings.text_config), own, NAME).to(device)
         self._device = device
         self._tokens = Tokens(own, settings.tokens, settings.padding, NAME)
@@ -157,11 +157,6 @@ class RadTextTower:
 def canonical(text: str) -> str:
     """As SigLIP's texts were written for training."""
     return " ".join(text.replace("_", " ").translate(NO_PUNCTUATION).lower().split())
-
-
-def part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors under a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _layers(width: int, out: int) -> nn.Sequential:

@@ -55,10 +55,6 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmen
 
 
 def require_weights(card: ModelCard) -> None:
-    """Downloads the weights of a card that names none, unless the hub's cache has them.
-
-    Raises:
-        WeightsError: they cannot be had; the message says what to do.
-    """
+    """Fetch the weights of a card that names none. Raises WeightsError where they cannot be had."""
     require_transformers(NAME)
     fetch_folder(available()[card.name], FILES)

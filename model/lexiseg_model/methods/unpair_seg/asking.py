@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,19 +15,10 @@ from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
+from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Prompt
 
 PER_PASS = 100  # prompts that go through the mask decoder together, as released
-
-
-class Answer(NamedTuple):
-    """Masks for one prompt, best first: logits [M, h, w] over the input and quality [M] in 0..1.
-
-    M is 4 for one positive point, 1 for anything else.
-    """
-
-    masks: Tensor
-    quality: Tensor
 
 
 @torch.no_grad()
@@ -39,7 +29,7 @@ def ask(
     scale: tuple[float, float],
     canvas: tuple[int, int],
     mode: Compatibility = "none",
-) -> list[Answer]:
+) -> list[PromptMasks]:
     """Answers prompts about one image.
 
     Args:
@@ -51,7 +41,7 @@ def ask(
         mode: whether several points are read as the released code reads them.
 
     Returns:
-        One answer for each prompt, in order.
+        Logits [M, h, w] over the input for each prompt, in order: M is 4 for one positive point, 1 for anything else.
 
     Raises:
         OptionError: a prompt with neither points nor a box.
@@ -64,7 +54,7 @@ def ask(
         if not prompt.points and prompt.box is None:
             raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
         alike[len(prompt.points), prompt.box is not None, prompt.is_lone_click].append(index)
-    answers: dict[int, Answer] = {}
+    answers: dict[int, PromptMasks] = {}
     for members in alike.values():
         for start in range(0, len(members), PER_PASS):
             some = members[start : start + PER_PASS]
@@ -100,6 +90,6 @@ def _pass(
     return network.decode(features, compatibility.misread(tokens) if mode == "released" else tokens)
 
 
-def _best_first(masks: Tensor, quality: Tensor) -> Answer:
+def _best_first(masks: Tensor, quality: Tensor) -> PromptMasks:
     order = quality.argsort(descending=True, stable=True)
-    return Answer(masks[order], quality[order].float().sigmoid())
+    return PromptMasks(masks[order], quality[order].float().sigmoid())

@@ -155,7 +155,7 @@ class UnpairSegSegmenter(Segmenter):
         answers = ask(
             self.network.masks, self._pixels(features), prompts, scale, canvas.size, self.settings.compatibility
         )
-        return [PromptMasks(canvas_to_image(answer.masks, canvas), answer.quality) for answer in answers]
+        return [answer._replace(masks=canvas_to_image(answer.masks, canvas)) for answer in answers]
 
     @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
