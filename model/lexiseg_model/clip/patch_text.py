@@ -27,7 +27,7 @@ from lexiseg_model.clip.images import Normalisation, Padding, normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text_side import ClassRule, RawRows, template_set
 from lexiseg_model.device import Execution
-from lexiseg_model.features import Features, Layout, Plan, TileFeatures
+from lexiseg_model.features import Features, Layout
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
@@ -77,7 +77,7 @@ class ImageTower(nn.Module, ABC):
 class PatchTextSegmenter(ClipSegmenter):
     """An image tower and a text tower on one device."""
 
-    maps: tuple[str, ...] = ("patches",)  # names of what the image tower gives
+    maps = ("patches",)
 
     def __init__(
         self,
@@ -98,11 +98,6 @@ class PatchTextSegmenter(ClipSegmenter):
 
     def image_network(self) -> nn.Module:
         return self.tower
-
-    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
-        tensors = {name: part.clone() for name, part in zip(self.maps, tile_features, strict=False)}
-        return Features(plan.size, tensors | {"guide": windowed.canvas_of(plan)}, windowed.layout_of(plan))
 
     # vocabulary side
 

@@ -11,7 +11,7 @@ from lexiseg_model.clip import windowed
 from lexiseg_model.clip.text_side import ClassRule, RawRows, TextSide, template_set
 from lexiseg_model.device import Execution
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.features import InferenceOptions, Plan, TileFeatures
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.segmenter import RowsOf, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, ModelCard
 from lexiseg_model.vocabulary.language import Languages, foreign_classes
@@ -31,6 +31,7 @@ class ClipSegmenter(Exportable):
     """
 
     languages: Languages = "english"  # that the text tower reads
+    maps: tuple[str, ...]  # names of what the image pass gives
 
     def __init__(
         self,
@@ -66,6 +67,11 @@ class ClipSegmenter(Exportable):
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         return windowed.as_kept(self.image_network()(tiles), self._execution.precision)
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        tensors = {name: part.clone() for name, part in zip(self.maps, tile_features, strict=False)}
+        return Features(plan.size, tensors | {"guide": windowed.canvas_of(plan)}, windowed.layout_of(plan))
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
         return self._text.texts(classes)

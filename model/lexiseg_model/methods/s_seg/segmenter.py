@@ -27,7 +27,7 @@ from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text_side import ClassRule
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import TaskError, WeightsError
-from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
+from lexiseg_model.features import Features, InferenceOptions, Layout, Plan
 from lexiseg_model.methods.s_seg.backbone import STRIDES
 from lexiseg_model.methods.s_seg.checkpoint import restore
 from lexiseg_model.methods.s_seg.network import ImagePass, SSegNetwork, SSegTextTower
@@ -136,6 +136,8 @@ HOW_TO_PROVIDE = (
 class SSegSegmenter(ClipSegmenter):
     """S-Seg on one device."""
 
+    maps = ("masks", "queries", "embeddings", "image")
+
     def __init__(
         self, network: SSegNetwork, settings: SSegSettings, card: ModelCard, digest: str, execution: Execution
     ) -> None:
@@ -161,12 +163,6 @@ class SSegSegmenter(ClipSegmenter):
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         # Sides in whole strides whatever the precision: no padding, and masks end where the image ends.
         return windowed.plan_windows(rgb, self.card.input, self._window, self._stride, options, precision="fast")
-
-    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
-        names = ("masks", "queries", "embeddings", "image")
-        tensors = {name: part.clone() for name, part in zip(names, tile_features, strict=True)}
-        return Features(plan.size, tensors | {"guide": windowed.canvas_of(plan)}, windowed.layout_of(plan))
 
     def guide(self, features: Features) -> Tensor:
         canvas = features.tensors["guide"].to(self._execution.device)

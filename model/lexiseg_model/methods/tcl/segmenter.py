@@ -23,7 +23,7 @@ from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import ClassRule
 from lexiseg_model.device import Execution
-from lexiseg_model.features import Features, Layout, Plan, TileFeatures
+from lexiseg_model.features import Features, Layout
 from lexiseg_model.methods.tcl import blend
 from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings, TclSettings
 from lexiseg_model.methods.tcl.checkpoint import Restored, restore
@@ -43,6 +43,8 @@ HOW_TO_PROVIDE = (
 
 class TclSegmenter(ClipSegmenter):
     """TCL on one device."""
+
+    maps = ("grounder", "clip_embedding")
 
     def __init__(
         self, restored: Restored, settings: TclSettings, card: ModelCard, digest: str, execution: Execution
@@ -66,12 +68,6 @@ class TclSegmenter(ClipSegmenter):
     def _images(self, tiles: Tensor) -> Tensor:
         """uint8 [N, 3, s, t] -> normalised, then padded with zeros to whole patches, in the network's type."""
         return prepared(tiles, self._execution.dtype)
-
-    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        grounder, clip_embedding = tile_features
-        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
-        tensors = {"grounder": grounder.clone(), "clip_embedding": clip_embedding.clone()}
-        return Features(plan.size, tensors | {"guide": windowed.canvas_of(plan)}, windowed.layout_of(plan))
 
     # vocabulary side
 
