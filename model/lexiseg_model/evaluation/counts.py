@@ -11,6 +11,7 @@ Pixels with an ignored truth never count.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,3 +83,8 @@ def scores(counts: Counts, convention: Convention = "detectron2") -> Scores:
         averaged = per_class[(union if convention == "mmseg" else counts.truth) > 0]
     miou = float(averaged.mean()) if averaged.size else float("nan")
     return Scores(miou, float(100 * counts.hits.sum() / max(1, counts.truth.sum())), per_class)
+
+
+def rounded(value: float) -> float | None:
+    """A figure in a report: two decimals, None where there was nothing to measure."""
+    return None if math.isnan(value) else round(value, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pydantic import BaseModel
 
 from lexiseg_model.data.benchmark import Benchmark, Convention
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule
-from lexiseg_model.evaluation.counts import CONVENTIONS, Counts, scores
+from lexiseg_model.evaluation.counts import CONVENTIONS, Counts, rounded, scores
 from lexiseg_model.types import ModelCard, Refinement, StrictModel
 
 PUBLISHED = Path(__file__).parent / "published.json"
@@ -136,11 +135,11 @@ class BenchmarkReport:
             "split": self.split,
             "images": self.images,
             "official_images": self.official,
-            "miou": _rounded(measured.miou),
+            "miou": rounded(measured.miou),
             "miou_convention": self.convention,
-            "miou_by_convention": {name: _rounded(scores(self.counts, name).miou) for name in CONVENTIONS},
+            "miou_by_convention": {name: rounded(scores(self.counts, name).miou) for name in CONVENTIONS},
             "miou_by_frequency": self._by_frequency(measured.per_class),
-            "pixel_accuracy": _rounded(measured.pixel_accuracy),
+            "pixel_accuracy": rounded(measured.pixel_accuracy),
             "per_class": self._per_class(measured.per_class),
             "published_miou": self.published_miou,
             "published": [
@@ -177,7 +176,7 @@ class BenchmarkReport:
         """IoU by class name; a name that stands for two labels gets its label."""
         many = Counter(self.benchmark.classes)
         names = (name if many[name] == 1 else f"{name} #{label}" for label, name in enumerate(self.benchmark.classes))
-        return {name: _rounded(float(iou)) for name, iou in zip(names, per_class, strict=True)}
+        return {name: rounded(float(iou)) for name, iou in zip(names, per_class, strict=True)}
 
     def _by_frequency(self, per_class: NDArray[np.float64]) -> dict[str, float | None] | None:
         """mIoU over classes of the truth that are frequent, common and rare in training (LVIS)."""
@@ -186,7 +185,7 @@ class BenchmarkReport:
         letters = np.array(list(self.benchmark.frequency))
         there = self.counts.truth > 0
         groups = {name: per_class[there & (letters == letter)] for letter, name in FREQUENCIES.items()}
-        return {name: _rounded(float(ious.mean())) if ious.size else None for name, ious in groups.items()}
+        return {name: rounded(float(ious.mean())) if ious.size else None for name, ious in groups.items()}
 
 
 def summary(reports: Sequence[BenchmarkReport]) -> str:
@@ -199,7 +198,3 @@ def summary(reports: Sequence[BenchmarkReport]) -> str:
             f"| {name} | {report.images:,} of {report.official:,} | {report.miou:.2f} | {', '.join(rows) or '-'} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 2)

@@ -4,7 +4,6 @@ Photographs are resampled with replacement, the same ones for both models."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IndexedDataset, Sample, read_dataset
 from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined, Examiner
+from lexiseg_model.evaluation.counts import rounded
 from lexiseg_model.segmenter import Segmenter
 
 RESAMPLES = 1000
@@ -177,13 +177,9 @@ class Comparison:
             "resamples": RESAMPLES,
             "measures": {
                 row.measure: {
-                    "a": _rounded(row.a),
-                    "a_error": _rounded(row.a_error),
-                    "b": _rounded(row.b),
-                    "b_error": _rounded(row.b_error),
-                    "difference": _rounded(row.difference),
-                    "interval": [_rounded(row.low), _rounded(row.high)],
-                    "in_favour_of_b": _rounded(row.in_favour),
+                    **{name: rounded(getattr(row, name)) for name in ("a", "a_error", "b", "b_error", "difference")},
+                    "interval": [rounded(row.low), rounded(row.high)],
+                    "in_favour_of_b": rounded(row.in_favour),
                 }
                 for row in self.differences
             },
@@ -228,7 +224,3 @@ def comparison(pair: Pair, a: Examination, b: Examination) -> Comparison:
     if pair.train:
         rows = [rows[0], compare_counts(f"mIoU, train-{len(pair.train)}", a.train, b.train), *rows[1:]]
     return Comparison(pair.split.name, pair.split.split, len(a.records), len(a.train), tuple(rows))
-
-
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 2)

@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lexiseg_model.data.scenes import Annotation, SceneClass, SceneSet
+from lexiseg_model.evaluation.counts import rounded
 from lexiseg_model.evaluation.resumable import Record
 from lexiseg_model.evaluation.scenes.panoptic_quality import PanopticCounts, class_scores, panoptic_scores
 from lexiseg_model.types import ModelCard
@@ -65,12 +66,12 @@ def panoptic_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -
     for suffix, labels in groups.items():
         of_group = panoptic_scores(total, labels)
         for name in ("pq", "sq", "rq"):
-            whole[f"{name}{suffix}"] = _rounded(getattr(of_group, name))
+            whole[f"{name}{suffix}"] = rounded(getattr(of_group, name))
         whole[f"classes{suffix}"] = of_group.classes
     columns = (total.matches.tolist(), total.false_alarms.tolist(), total.misses.tolist())
     per_class: list[Row] = [
         {
-            "pq": _rounded(pq), "sq": _rounded(sq), "rq": _rounded(rq),
+            "pq": rounded(pq), "sq": rounded(sq), "rq": rounded(rq),
             "matches": matches, "false_alarms": false_alarms, "misses": misses,
         }
         for (pq, sq, rq), matches, false_alarms, misses in zip(class_scores(total).tolist(), *columns, strict=True)
@@ -88,10 +89,10 @@ def instance_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -
     for image in images:
         for entry in image.truth:
             annotated[entry["category_id"] - 1] += not entry["iscrowd"]
-    whole: Row = {name: _rounded(value) for name, value in measured.whole.items()}
+    whole: Row = {name: rounded(value) for name, value in measured.whole.items()}
     whole["instances"] = int(annotated.sum())
     per_class: list[Row] = [
-        {"ap": _rounded(ap), "instances": instances}
+        {"ap": rounded(ap), "instances": instances}
         for ap, instances in zip(measured.per_class.tolist(), annotated.tolist(), strict=True)
     ]
     return Figures(whole, per_class)
@@ -115,7 +116,7 @@ def prompt_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -> 
     whole: Row = {
         "iou": _mean(best),
         "iou_first": _mean(first),
-        "iou_classes": _rounded(float(np.mean(means))) if means else None,
+        "iou_classes": rounded(float(np.mean(means))) if means else None,
         "objects": len(rows),
     }
     return Figures(whole, per_class)
@@ -171,11 +172,7 @@ def shown(value: float | int | None) -> str:
 
 
 def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
-    return _rounded(float(100 * values.mean())) if values.size else None
-
-
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 2)
+    return rounded(float(100 * values.mean())) if values.size else None
 
 
 # In the order of pycocotools' statistics. AP is the mean over IoU thresholds 0.50 to 0.95; sizes are 32 and 96 squared.
