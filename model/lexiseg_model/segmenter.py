@@ -92,6 +92,13 @@ class PromptMasks(NamedTuple):
     quality: Tensor
 
 
+def require_shown(prompts: Sequence[Prompt]) -> None:
+    """Raises OptionError: a prompt has neither points nor a box."""
+    for index, prompt in enumerate(prompts):
+        if not prompt.points and prompt.box is None:
+            raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
+
+
 class Unfamiliar(NamedTuple):
     """A class that is far from all words that a model was trained on; `nearest` is the closest of them."""
 

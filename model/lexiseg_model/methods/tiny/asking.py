@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.specks import CrumbRule, without_crumbs
 from lexiseg_model.methods.tiny.mask_rules import kept_inside
 from lexiseg_model.methods.tiny.prompt_head import Answering, MaskAnswers, SharedMaps
@@ -33,13 +32,6 @@ def by_quality(masks: Tensor, quality: Tensor) -> Tensor:
     return quality.argsort(dim=1, descending=True, stable=True)
 
 
-def check(prompts: Sequence[Prompt]) -> None:
-    """Raises OptionError: a prompt has neither points nor a box."""
-    for index, prompt in enumerate(prompts):
-        if not prompt.points and prompt.box is None:
-            raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
-
-
 def ask(
     head: Answering,
     shared: SharedMaps,
@@ -52,7 +44,7 @@ def ask(
     Args:
         head: the learned part.
         shared: of one image.
-        prompts: points, boxes or both (`check`), in pixels of the image.
+        prompts: points, boxes or both (`require_shown`), in pixels of the image.
         scale: pixels of the network's input for one of the image, across and down.
         order: which of several masks comes first.
 

@@ -34,7 +34,7 @@ MAX_POINTS = 1024  # of a prompt
 POINTS_TRACED = 3  # one would be taken for a constant
 
 
-class _Normalised(nn.Module):
+class Normalised(nn.Module):
     """Pixels 0..255 as the networks take them."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class ImagePass(nn.Module):
     def __init__(self, network: TinyNetwork) -> None:
         super().__init__()
         self.network = network
-        self.normalised = _Normalised()
+        self.normalised = Normalised()
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.network(self.normalised(tiles))
@@ -67,7 +67,7 @@ class SharedPass(nn.Module):
     def __init__(self, head: PromptHead) -> None:
         super().__init__()
         self.shared = head.shared
-        self.normalised = _Normalised()
+        self.normalised = Normalised()
 
     def forward(self, pixels: Tensor, guide: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.shared(pixels.float()[None], self.normalised(guide[None])))

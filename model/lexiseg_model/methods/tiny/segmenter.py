@@ -21,10 +21,10 @@ from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeature
 from lexiseg_model.masks.specks import SpeckRule
 from lexiseg_model.methods.tiny import asking, by_example, closer_look
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
-from lexiseg_model.methods.tiny.graphs import ImagePass, PromptGraphs, parts
+from lexiseg_model.methods.tiny.graphs import ImagePass, Normalised, PromptGraphs, parts
 from lexiseg_model.methods.tiny.image_pass import brought_to, buckets, first, fitted, halved
 from lexiseg_model.methods.tiny.mask_rules import by_own_colours, palette
-from lexiseg_model.methods.tiny.network import MEAN, STD, STRIDE, TinyNetwork
+from lexiseg_model.methods.tiny.network import STRIDE, TinyNetwork
 from lexiseg_model.methods.tiny.pixel_scores import PixelScores, means_under
 from lexiseg_model.methods.tiny.prompt_head import Answering, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.proposals.proposing import propose
@@ -43,6 +43,7 @@ from lexiseg_model.segmenter import (
     TextBank,
     TextRows,
     Unfamiliar,
+    require_shown,
 )
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 
@@ -83,8 +84,7 @@ class TinySegmenter(Exportable):
         self.settings = settings
         self.familiar = familiar
         self._known = by_example.known_words(self.network, familiar, device)
-        self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
-        self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
+        self._normalised = Normalised().to(device)
         self.buckets = buckets(card.input)
 
     def image_network(self) -> ImagePass:
@@ -121,7 +121,7 @@ class TinySegmenter(Exportable):
 
     def _of_bytes(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """Of tiles that are on the device."""
-        images = ((tiles.float() - self._mean) * self._inverse_std).to(self._dtype, memory_format=torch.channels_last)
+        images = self._normalised(tiles).to(self._dtype, memory_format=torch.channels_last)
         features = self.network(images)
         return features.pixels.half(), features.image.half(), features.cells.half()
 
@@ -132,8 +132,8 @@ class TinySegmenter(Exportable):
         return Features(plan.size, parts | {name: torch.from_numpy(part) for name, part in kept.items()})
 
     def guide(self, features: Features) -> Tensor:
-        guide = features.tensors["guide"].to(self._device).float()
-        return ((guide - self._mean) * self._inverse_std)[0]
+        normalised: Tensor = self._normalised(features.tensors["guide"].to(self._device))
+        return normalised[0]
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
         return [TEMPLATE.format(text) for entry in classes for text in entry.texts]
@@ -209,7 +209,7 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        asking.check(prompts)
+        require_shown(prompts)
         near = self._looked_at(features, prompts)
         far = [prompt for place, prompt in enumerate(prompts) if place not in near]
         rest = iter(self._coloured(features, far) if far else ())

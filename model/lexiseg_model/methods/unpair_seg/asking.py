@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError, ShapeError
+from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.unpair_seg import compatibility
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.segmenter import PromptMasks, require_shown
 from lexiseg_model.types import Prompt
 
 PER_PASS = 100  # prompts that go through the mask decoder together, as released
@@ -49,10 +49,9 @@ def ask(
     """
     if len(features.masks) != 1:
         raise ShapeError(f"expected the features of one image, got {len(features.masks)}")
+    require_shown(prompts)
     alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
     for index, prompt in enumerate(prompts):
-        if not prompt.points and prompt.box is None:
-            raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
         alike[len(prompt.points), prompt.box is not None, prompt.is_lone_click].append(index)
     answers: dict[int, PromptMasks] = {}
     for members in alike.values():
