@@ -15,8 +15,8 @@ from lexiseg_model.clip import vision
 from lexiseg_model.clip.dino import DinoTower
 from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.patch_text import ImageTower
-from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.methods.dense_clip import policies
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.dense_clip.policies import dense_map
 from lexiseg_model.methods.dense_clip.proxyclip import proxy_map
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 
@@ -57,24 +57,8 @@ class DenseNetwork(ImageTower):
             likeness = self.proxy(self._typed(padding.add(normalise(tiles, "imagenet"))))
             maps = proxy_map(self.visual, entering, likeness, self.settings.beta, self.settings.gamma)
         else:
-            maps = policies.dense_map(self.visual, entering, attention_policy(self.settings))
+            maps = dense_map(self.visual, entering, self.settings.policy, self.settings.gaussian_std)
         return (F.normalize(maps.float(), dim=1),)
 
     def _typed(self, images: Tensor) -> Tensor:
         return images.to(self.visual.conv1.weight.dtype)
-
-
-def attention_policy(settings: DenseClipSettings) -> policies.AttentionPolicy:
-    """What happens in the last block.
-
-    Raises:
-        OptionError: ProxyCLIP's and CorrCLIP's attention is not of this kind.
-    """
-    by_name: dict[str, policies.AttentionPolicy] = {
-        "maskclip": policies.MaskClip(),
-        "sclip": policies.Sclip(),
-        "naclip": policies.Naclip(settings.gaussian_std),
-    }
-    if settings.policy not in by_name:
-        raise OptionError(f"policy {settings.policy} attends by another tower")
-    return by_name[settings.policy]

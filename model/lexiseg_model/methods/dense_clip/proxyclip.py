@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lexiseg_model.clip.vision import Grid, Tokens, last_block, patch_map, project
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.methods.dense_clip.policies import Heads
+from lexiseg_model.methods.dense_clip.policies import heads_of
 
 if TYPE_CHECKING:
     from open_clip.transformer import VisionTransformer
@@ -61,7 +61,7 @@ def proxy_map(
 def values_on(visual: VisionTransformer, entering: Tokens, grid: Grid) -> Tensor:
     """Values of the last block's patches on another grid (h, w), bilinear: [N, width, h, w]."""
     block = last_block(visual)
-    values = Heads(block.attn, block.ln_1(entering.tokens[:, 1:])).values()
+    values = heads_of(block.attn, block.ln_1(entering.tokens[:, 1:]), "value")
     return F.interpolate(patch_map(values.transpose(1, 2).flatten(2), entering.grid), size=grid, mode="bilinear")
 
 

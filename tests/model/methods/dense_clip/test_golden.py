@@ -16,7 +16,7 @@ from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.vision import PositionRule, Tokens, image_embedding, require_plain_vit, tokens_before_last_block
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.windows import cut, place_windows
-from lexiseg_model.methods.dense_clip.network import DenseNetwork, attention_policy
+from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.policies import dense_map
 from lexiseg_model.methods.dense_clip.proxyclip import proxy_map
 from lexiseg_model.methods.dense_clip.settings import PolicyName, published_policy
@@ -58,8 +58,8 @@ def entering(rule: PositionRule, tag: str) -> Tokens:
 @torch.inference_mode()
 def unit_map(policy: PolicyName, rule: PositionRule, tag: str) -> Tensor:
     """Unit vectors [512, h, w]."""
-    attends = attention_policy(published_policy(policy).settings)
-    return torch.nn.functional.normalize(dense_map(visual(), entering(rule, tag), attends), dim=1)[0]
+    std = published_policy(policy).settings.gaussian_std
+    return torch.nn.functional.normalize(dense_map(visual(), entering(rule, tag), policy, std), dim=1)[0]
 
 
 def proxy(tag: str) -> Tensor:
