@@ -6,7 +6,6 @@ knowledge-preserving blend.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -31,17 +30,11 @@ class ImageMaps(NamedTuple):
     clip_embedding: Tensor  # [B, D, H/16, W/16] of CLIP's value-only last block
 
 
-@dataclass(frozen=True)
-class MaskSettings:
-    """How masks are finished; the defaults are those of TCL's evaluation."""
+class MaskSettings(NamedTuple):
+    """How masks are finished; the defaults are those of TCL's evaluation. `kp_weight` is of CLIP's masks; 0: none."""
 
-    kp_weight: float = 0.3  # of CLIP's own masks in the blend; 0 leaves them out
-    pamr: PamrSettings | None = field(default_factory=PamrSettings)
-
-    @property
-    def background(self) -> float:
-        """The constant score of the background."""
-        return BACKGROUND_PLAIN if self.pamr is None else BACKGROUND_REFINED
+    kp_weight: float = 0.3
+    pamr: PamrSettings | None = PamrSettings()
 
 
 def similarity(embedding: Tensor, texts: Tensor) -> Tensor:
@@ -80,7 +73,7 @@ def finished_masks(
     texts: Tensor,
     sim2mask: Sim2Mask,
     guides: Tensor,
-    settings: MaskSettings = MaskSettings(),
+    settings: MaskSettings,
 ) -> Tensor:
     """Masks as TCL evaluates them, still at a quarter of the resolution.
 
