@@ -150,7 +150,7 @@ class PatchTextSegmenter(ClipSegmenter):
 
     def _embeddings(self, features: Features) -> Tensor:
         """[D, h, w] over the canvas on a grid as fine as that of the windows, which are averaged."""
-        layout = features.layout or Layout(features.size, features.size)
+        layout = windowed.layout_of(features)
         padding = Padding.to_multiple(layout.tile, self.tower.multiple)
         patches = features.tensors["patches"]
         maps = (self.on_window(each.float(), layout, padding) for each in patches)
@@ -173,7 +173,7 @@ class PatchTextSegmenter(ClipSegmenter):
 
     def _text_scores(self, features: Features, vectors: Tensor) -> Tensor:
         """Cosines [T, h, w] with vectors [T, D], windows averaged."""
-        layout = features.layout or Layout(features.size, features.size)
+        layout = windowed.layout_of(features)
         padding = Padding.to_multiple(layout.tile, self.tower.multiple)
         maps = (self.on_window(cosines, layout, padding) for cosines in self.cosines(features, vectors))
         return windowed.merge(maps, layout, self._execution.precision)

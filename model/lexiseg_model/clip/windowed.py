@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.features import InferenceOptions, Layout, Plan, TileFeatures, picture_size
+from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
 from lexiseg_model.masks import windows
 from lexiseg_model.types import InputSize, Precision
 
@@ -63,9 +63,10 @@ def plan_windows(
     return Plan(size, windows.cut(pixels, layout), layout)
 
 
-def layout_of(plan: Plan) -> Layout:
-    """Where the tiles lie; of a plan made by hand from one tile, that tile is the canvas."""
-    return plan.layout or Layout(plan.bucket, plan.bucket)
+def layout_of(image: Plan | Features) -> Layout:
+    """Where the tiles of an image lie; of one tile, made by hand, that tile is the canvas."""
+    whole = image.bucket if isinstance(image, Plan) else image.size
+    return image.layout or Layout(whole, whole)
 
 
 def canvas_of(plan: Plan) -> Tensor:

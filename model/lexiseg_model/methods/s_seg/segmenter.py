@@ -27,7 +27,7 @@ from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text_side import ClassRule
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import TaskError, WeightsError
-from lexiseg_model.features import Features, InferenceOptions, Layout, Plan
+from lexiseg_model.features import Features, InferenceOptions, Plan
 from lexiseg_model.methods.s_seg.backbone import STRIDES
 from lexiseg_model.methods.s_seg.checkpoint import restore
 from lexiseg_model.methods.s_seg.network import ImagePass, SSegNetwork, SSegTextTower
@@ -180,7 +180,7 @@ class SSegSegmenter(ClipSegmenter):
 
         Exact: masks are brought to the canvas's pixels first, as MaskFormer does. Fast: on every fourth of them.
         """
-        layout = features.layout or Layout(features.size, features.size)
+        layout = windowed.layout_of(features)
         exact = self._execution.precision == "exact"
 
         def of_windows() -> Iterator[Tensor]:
@@ -208,7 +208,7 @@ class SSegSegmenter(ClipSegmenter):
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
         """[R, 2 D]: what the masks over each region's pixels show, and that of the picture."""
-        layout = features.layout or Layout(features.size, features.size)
+        layout = windowed.layout_of(features)
         windows = zip(features.tensors["masks"], features.tensors["embeddings"], strict=True)
         maps = (pixel_scores(masks.float(), shown.float(), "mean") for masks, shown in windows)
         return by_example.region_rows(windowed.merge(maps, layout, "fast"), features.size, regions)

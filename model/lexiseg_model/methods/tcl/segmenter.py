@@ -80,7 +80,7 @@ class TclSegmenter(ClipSegmenter):
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
         """[R, 2 D]: the grounder's mean embedding of each region, and that of the picture."""
-        layout = features.layout or Layout(features.size, features.size)
+        layout = windowed.layout_of(features)
         padding = Padding.to_multiple(layout.tile, PATCH)
         quarter = padding.over(STRIDE)
         maps = (quarter.crop(each.float()) for each in F.normalize(features.tensors["grounder"], dim=1, eps=EPSILON))
@@ -107,7 +107,7 @@ class TclSegmenter(ClipSegmenter):
             bank: any vectors [T, D]; they need not be of unit length.
             settings: weight of the blend, refinement.
         """
-        layout = features.layout or Layout(features.size, features.size)
+        layout = windowed.layout_of(features)
         padding = Padding.to_multiple(layout.tile, PATCH)
         padded = padding.padded(layout.tile)
         vectors = bank.vectors if bank.has_examples else F.normalize(bank.vectors, dim=1, eps=EPSILON)

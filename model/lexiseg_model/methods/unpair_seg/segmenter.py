@@ -107,7 +107,7 @@ class UnpairSegSegmenter(Segmenter):
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
         tensors = {name: part[0].clone() for name, part in zip(NAMES, tile_features, strict=False)}
-        layout = plan.layout or Layout(plan.bucket, plan.bucket)
+        layout = windowed.layout_of(plan)
         height, width = layout.canvas
         image = torch.from_numpy(plan.tiles[0, :, :height, :width]).float()
         guide = F.interpolate(image[None], size=_halves(layout.canvas), mode="area")[0]
