@@ -34,7 +34,7 @@ from loadtests.plain_client import WithSerial
 from loadtests.run import service, until_ready
 
 KEYS = ("modest", "hostile-1", "hostile-2")
-SLOWER = 10.0  # times the median alone: what a modest client's slowest in a hundred may take during an attack
+SLOWER, SLOWEST = 30.0, 2_000.0  # times the median alone, and milliseconds, of a modest client's p99 in an attack
 CLIENTS = {"prompts": 12, "expensive": 6}  # of each key
 N_SHAPES = 4  # requests of one shape at most, that a client sends in turn
 CLIENTS_AT_FULL_LOAD = 16
@@ -74,6 +74,7 @@ class Scene:
         }
         faults = {
             f"a modest client's p99 is {ratio} times its median alone": ratio is not None and ratio > SLOWER,
+            f"a modest client's p99 is {slowest} ms": slowest is not None and slowest > SLOWEST,
             "a modest client got no answer": bool(clients) and ratio is None,
             "504": any(seen.count(TOO_LATE) for seen in during.values()),
             **late_probes(during["probes"], during["bystander"]),
