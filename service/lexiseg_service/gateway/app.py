@@ -131,6 +131,7 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         docs_url=None,
         openapi_url=None,  # FastAPI would generate it on the event loop
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would name the scheme of the last proxy's connection
         generate_unique_id_function=lambda route: route.name,  # the name of a method in generated clients
         telemetry=NO_TELEMETRY,
     )

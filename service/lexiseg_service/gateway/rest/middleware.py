@@ -9,8 +9,7 @@ import asyncio
 import os
 import re
 import time
-from contextlib import AsyncExitStack, suppress
-from urllib.parse import urlsplit
+from contextlib import AsyncExitStack
 
 import structlog
 from starlette.datastructures import Headers
@@ -43,8 +42,6 @@ from lexiseg_service.watch.tracing import UNTRACED, Tracing
 logger = structlog.get_logger("lexiseg.access")
 NO_ANSWER = 499  # the client left before an answer began
 RETRY_STATUSES = frozenset({429, 503})  # answers with a Retry-After
-REDIRECT = 307  # the router's, between a path with and without a slash at its end
-DRAIN_FACTOR = 4  # a body up to this many times over the limit is read to its end, so that its sender sees the answer
 OPEN_PATHS = pages.PATHS | {"/livez", "/readyz"}  # need no API key
 METRICS = "/metrics"
 # Headers that must not be repeated: servers differ in which one they use.
@@ -82,8 +79,6 @@ class RequestFrame:
                 status = message["status"]
                 if status in RETRY_STATUSES:
                     state["retry_after"] = dict(message["headers"]).get(b"retry-after", b"")
-                elif status == REDIRECT:
-                    message["headers"] = [(n, path_only(v) if n == b"location" else v) for n, v in message["headers"]]
                 added = ((b"x-request-id", identity.encode()), (b"x-content-type-options", b"nosniff"))
                 message["headers"] = [*message["headers"], *added]
             await send(message)
@@ -112,17 +107,6 @@ class RequestFrame:
             )
             if span is not None:
                 span.end(route, scope["method"], status, identity, state.get("key_id"))
-
-
-def path_only(location: bytes) -> bytes:
-    """The target of a redirect without scheme and host.
-
-    The router takes the scheme of the last proxy's connection: a client that came by TLS would send its key again in
-    the clear.
-    """
-    parts = urlsplit(location.decode("latin-1"))
-    path = "/" + parts.path.lstrip("/")  # two slashes would start a host
-    return (f"{path}?{parts.query}" if parts.query else path).encode("latin-1")
 
 
 def route_of(scope: Scope) -> str:
@@ -201,10 +185,6 @@ class BodyLimit:
         announced = headers.get(b"content-length", b"0")
         length = int(announced) if announced.isdigit() else 0
         if length > self._max_bytes:
-            if headers.get(b"expect", b"").lower() != b"100-continue":
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(BODY_SECONDS):
-                        await self._drain(receive)
             await self._refuse(scope, receive, send, self._too_large(length))
             return
         # A body without a length may be as long as any.
@@ -235,23 +215,12 @@ class BodyLimit:
             received += len(message.get("body", b""))
             is_complete = not message.get("more_body", False)
             if received > self._max_bytes:
-                if not is_complete:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout_at(deadline):
-                            await self._drain(receive, received)
                 raise self._too_large(received)
             if is_complete:
                 hold.keep(received)
             return message
 
         return limited
-
-    async def _drain(self, receive: Receive, received: int = 0) -> None:
-        while received <= DRAIN_FACTOR * self._max_bytes:
-            message = await receive()
-            received += len(message.get("body", b""))
-            if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                return
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: ServiceError) -> None:
         answer = problem.response(error, scope.get("state", {}).get("request_id"))
