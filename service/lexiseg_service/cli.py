@@ -20,29 +20,26 @@ if sys.argv[1:2] in (["serve"], ["gateway"], ["worker"]) and "MALLOC_MMAP_THRESH
     os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**20)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
-from lexiseg_service.commands.interrupts import heard_at_once
+from pathlib import Path
+from typing import Annotated, get_args
 
-with heard_at_once():  # nothing is begun while this is imported
-    from pathlib import Path
-    from typing import Annotated, get_args
+import typer
 
-    import typer
-
-    from lexiseg_service.commands.bulk.app import bulk
-    from lexiseg_service.commands.calibrate.app import calibrate
-    from lexiseg_service.commands.compare.app import compare
-    from lexiseg_service.commands.data.app import data
-    from lexiseg_service.commands.evaluate.app import evaluate
-    from lexiseg_service.commands.mcp import mcp
-    from lexiseg_service.commands.models.app import models
-    from lexiseg_service.commands.options import Chosen, Grouped, takes_settings
-    from lexiseg_service.commands.sample import sample
-    from lexiseg_service.commands.segment.app import segment
-    from lexiseg_service.commands.serving.app import gateway, serve, worker
-    from lexiseg_service.commands.serving.rollout import rollout
-    from lexiseg_service.commands.serving.vocabularies import vocabularies
-    from lexiseg_service.commands.site.app import site
-    from lexiseg_service.commands.video.app import video
+from lexiseg_service.commands.bulk.app import bulk
+from lexiseg_service.commands.calibrate.app import calibrate
+from lexiseg_service.commands.compare.app import compare
+from lexiseg_service.commands.data.app import data
+from lexiseg_service.commands.evaluate.app import evaluate
+from lexiseg_service.commands.mcp import mcp
+from lexiseg_service.commands.models.app import models
+from lexiseg_service.commands.options import Chosen, Grouped, takes_settings
+from lexiseg_service.commands.sample import sample
+from lexiseg_service.commands.segment.app import segment
+from lexiseg_service.commands.serving.app import gateway, serve, worker
+from lexiseg_service.commands.serving.rollout import rollout
+from lexiseg_service.commands.serving.vocabularies import vocabularies
+from lexiseg_service.commands.site.app import site
+from lexiseg_service.commands.video.app import video
 
 app = typer.Typer(
     name="lexiseg",
@@ -181,6 +178,8 @@ def main() -> None:
     except (ModelError, ServiceError) as error:
         typer.echo(f"lexiseg: {error}", err=True)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:  # during the start of a command
+        raise SystemExit(130) from None
     except OSError as error:  # such as a full disk
         typer.echo(f"lexiseg: {_where(error.filename)}{error.strerror or error}", err=True)
         raise SystemExit(1) from None

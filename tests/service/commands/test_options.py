@@ -24,7 +24,7 @@ from lexiseg_service.commands.options import (
     settings_of,
     takes_settings,
 )
-from lexiseg_service.commands.serving.ports import PortTaken, refuse_taken
+from lexiseg_service.commands.serving.app import PortTaken, refuse_taken
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Command, Limits, Settings
 
@@ -163,16 +163,16 @@ def test_the_help_of_a_server_begins_with_the_options_that_most_people_need(comm
 def test_every_port_that_is_taken_is_named_with_its_variable() -> None:
     with ExitStack() as stack:
         taken = {}
-        for option in ("--http-port", "--grpc-port"):
+        for name in ("http_port", "grpc_port"):
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            taken[option] = listener.getsockname()[1]
+            taken[name] = listener.getsockname()[1]
 
         with pytest.raises(PortTaken) as refused:
-            refuse_taken("127.0.0.1", taken)
+            refuse_taken(Chosen(settings_of(taken), ()), *taken)
 
-    for option, name in (("--http-port", "LEXISEG_HTTP_PORT"), ("--grpc-port", "LEXISEG_GRPC_PORT")):
-        assert f"127.0.0.1:{taken[option]}" in str(refused.value)
-        assert name in str(refused.value)
+    for name, port in taken.items():
+        assert f"127.0.0.1:{port}" in str(refused.value)
+        assert f"LEXISEG_{name.upper()}" in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+
 import typer
 
-from lexiseg_service.commands.interrupts import heard_at_once
-from lexiseg_service.commands.options import Chosen, takes_settings
-from lexiseg_service.commands.serving.ports import refuse_taken
+from lexiseg_service.commands.options import Chosen, flag, takes_settings
+from lexiseg_service.errors import ServiceError
+from lexiseg_service.wire.server import taken
+
+
+class PortTaken(ServiceError):
+    """A port that a server needs is taken."""
 
 
 @takes_settings("serve")
@@ -15,17 +21,14 @@ def serve(chosen: Chosen) -> None:
 
     Examples:
 
-      lexiseg serve --http-port 8080 --log-format console
+      lexiseg serve --http-port 8080 --log-level debug
 
       lexiseg serve --model tiny,dense-clip --workers 2
     """
-    with heard_at_once():
-        refuse_taken(
-            chosen.settings.host, {"--http-port": chosen.settings.http_port, "--grpc-port": chosen.settings.grpc_port}
-        )
-        from lexiseg_service.commands.serving.serve import run
+    refuse_taken(chosen, "http_port", "grpc_port")
+    from lexiseg_service.commands.serving.serve import run
 
-        raise typer.Exit(run(chosen.settings))
+    raise typer.Exit(run(chosen.settings))
 
 
 @takes_settings("gateway")
@@ -38,13 +41,10 @@ def gateway(chosen: Chosen) -> None:
 
       lexiseg gateway --workers dns:///workers:50061 --http-port 8080
     """
-    with heard_at_once():
-        refuse_taken(
-            chosen.settings.host, {"--http-port": chosen.settings.http_port, "--grpc-port": chosen.settings.grpc_port}
-        )
-        from lexiseg_service.commands.serving.gateway import run
+    refuse_taken(chosen, "http_port", "grpc_port")
+    from lexiseg_service.commands.serving.gateway import run
 
-        raise typer.Exit(run(chosen.settings))
+    raise typer.Exit(run(chosen.settings))
 
 
 @takes_settings("worker")
@@ -53,11 +53,31 @@ def worker(chosen: Chosen) -> None:
 
     Example:  lexiseg worker --host 0.0.0.0 --model tiny
     """
-    with heard_at_once():
-        refuse_taken(
-            chosen.settings.host,
-            {"--worker-port": chosen.settings.worker_port, "--metrics-port": chosen.settings.metrics_port},
-        )
-        from lexiseg_service.commands.serving.worker import run
+    refuse_taken(chosen, "worker_port", "metrics_port")
+    from lexiseg_service.commands.serving.worker import run
 
-        raise typer.Exit(run(chosen.settings))
+    raise typer.Exit(run(chosen.settings))
+
+
+def refuse_taken(chosen: Chosen, *ports: str) -> None:
+    """Check that the ports of these settings are free, before slow imports.
+
+    Raises:
+        PortTaken: something listens there, or the port is not allowed; names every such port.
+    """
+    host, numbers = chosen.settings.host, {name: getattr(chosen.settings, name) for name in ports}
+    refused = [taken(f"{host}:{port}", flag(name)) for name, port in numbers.items() if port and not _free(host, port)]
+    if refused:
+        raise PortTaken("\n".join(refused))
+
+
+def _free(host: str, port: int) -> bool:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
+            listener.bind(address)
+            listener.listen()  # binding alone succeeds where another has bound and not listened yet
+    except OSError:
+        return False
+    return True
