@@ -134,9 +134,6 @@ class Findings:
         """None: the report is written at the end."""
         return None
 
-    def close(self) -> None:
-        """Nothing to release."""
-
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         """One photograph: the best score and the pixels of each class, and the truth.
 

@@ -10,9 +10,7 @@ import errno
 import json
 import os
 import re
-import weakref
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,51 +20,7 @@ from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.formats import ASKED, FORMATS, Content, Format, Image
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
-
 NUMBERED = re.compile(r"-[0-9].*")  # the end of the stem of a second file, or of a cut-out
-
-
-class Claim:
-    """A folder into which this process alone writes, made if need be, until it is released or the process ends."""
-
-    def __init__(self, folder: Path, *, is_new: bool, descriptor: int | None) -> None:
-        self._folder = folder
-        self._is_new = is_new
-        self._close = None if descriptor is None else weakref.finalize(self, os.close, descriptor)
-
-    @classmethod
-    def of(cls, folder: Path) -> Claim | None:
-        """A claim; None where another process has one.
-
-        Raises:
-            OSError: the folder cannot be made.
-        """
-        is_new = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        if fcntl is None:
-            return cls(folder, is_new=is_new, descriptor=None)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except OSError:  # some file systems have no such locks
-            os.close(descriptor)
-            return cls(folder, is_new=is_new, descriptor=None)
-        return cls(folder, is_new=is_new, descriptor=descriptor)
-
-    def release(self) -> None:
-        """Let other processes write there; a new folder without content is removed."""
-        if self._is_new:
-            with suppress(OSError):  # as a rule, because it is not empty
-                self._folder.rmdir()
-        if self._close is not None:
-            self._close()
 
 
 class Results:
@@ -105,7 +59,7 @@ class Results:
         elif question.examples:
             asked["examples"] = list(question.examples)
         self._format = FORMATS[kind](question, classes)
-        self.folder, before, self._claim = _folder_for(out, asked, self._format.ledger)
+        self.folder, before = _folder_for(out, asked, self._format.ledger)
         self._relative_to = relative_to or self.folder
         self._content: Content = before or {ASKED: asked, "images": [], "annotations": []}
         if before:
@@ -158,32 +112,26 @@ class Results:
             os.replace(fresh, path)  # whole, or as it was
         return self._format.summary(self.folder, with_overlays=self.with_overlays)
 
-    def close(self) -> None:
-        """Release the folder."""
-        self._claim.release()
-
     @property
     def _images(self) -> list[dict[str, Any]]:
         images: list[dict[str, Any]] = self._content["images"]
         return images
 
 
-def _folder_for(out: Path, asked: Content, ledger: str) -> tuple[Path, Content | None, Claim]:
-    """The folder to write into, what its ledger holds of the same question, and the claim to it.
+def _folder_for(out: Path, asked: Content, ledger: str) -> tuple[Path, Content | None]:
+    """The folder to write into, and what its ledger holds of the same question.
 
-    `out`, unless it holds answers to another question or another process writes into it: then `out-2` and so on.
+    `out`, unless it holds answers to another question: then `out-2` and so on. Not for two processes at a time.
     """
     folder, number = out, 2
     while True:
         if folder.exists() and not folder.is_dir():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
-        if (claim := Claim.of(folder)) is not None:
-            content = _read(folder / ledger)
-            if content is not None and content[ASKED] == json.loads(json.dumps(asked)):
-                return folder, content, claim
-            if not (folder / ledger).exists():
-                return folder, None, claim
-            claim.release()
+        content = _read(folder / ledger)
+        if content is not None and content[ASKED] == json.loads(json.dumps(asked)):
+            return folder, content
+        if not (folder / ledger).exists():
+            return folder, None
         folder, number = out.with_name(f"{out.resolve().name}-{number}"), number + 1
 
 

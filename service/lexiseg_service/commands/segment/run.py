@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,8 +65,6 @@ class Keeper(Protocol):
 
     def write(self) -> str | None: ...
 
-    def close(self) -> None: ...
-
 
 @dataclass(frozen=True)
 class Manner:
@@ -80,9 +78,9 @@ class Manner:
 def segment_files(sources: Sequence[Source], ask: Ask, keeper: Keeper, manner: Manner | None = None) -> int:
     """Segment every image that is not done yet; one that fails is reported and the others go on.
 
-    Returns 1 if any failed, 130 if Ctrl-C ended it. Where all fail nothing is written. The keeper is closed at the end.
+    Returns 1 if any failed, 130 if Ctrl-C ended it. Where all fail nothing is written.
     """
-    with closing(keeper), ThreadPoolExecutor(AHEAD) as threads:
+    with ThreadPoolExecutor(AHEAD) as threads:
         return _segment_those_left(sources, lambda content: threads.submit(ask, content), keeper, manner or Manner())
 
 

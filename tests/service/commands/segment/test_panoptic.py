@@ -40,7 +40,6 @@ def written(folder: Path, ids: NDArray[np.uint16], classes: dict[int, tuple[int,
     )
     results = Results(folder, "coco", Question((), None, None, task="panoptic"), CLASSES, [], "a model")
     results.add(Source("street.jpg"), b"", made.answer(size=ids.shape, segments=segments))
-    results.close()
     content: dict[str, Any] = json.loads((folder / "panoptic.json").read_text())
     return content
 
