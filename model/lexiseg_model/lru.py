@@ -1,10 +1,10 @@
-"""An LRU: a bounded number of entries, the least recently used goes first."""
+"""An LRU: entries up to a total weight, the least recently used goes first."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -15,13 +15,16 @@ class Lru(Generic[K, V]):
     """Key -> value, which is never None. Thread-safe.
 
     Args:
-        max_entries: at least one.
+        max_weight: of all entries; one that weighs more is not kept.
+        weigh: the weight of an entry, such as its bytes; by default each weighs 1.
     """
 
-    def __init__(self, max_entries: int) -> None:
-        self._max_entries = max_entries
-        self._entries: OrderedDict[K, V] = OrderedDict()
+    def __init__(self, max_weight: int, weigh: Callable[[K, V], int] = lambda key, value: 1) -> None:
+        self._max_weight = max_weight
+        self._weigh = weigh
+        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._lock = threading.Lock()
+        self.weight = 0  # of all entries, as weighed when they were put
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -29,19 +32,34 @@ class Lru(Generic[K, V]):
     def get(self, key: K) -> V | None:
         """The value of a key, which then counts as just used; None when it is absent."""
         with self._lock:
-            value = self._entries.get(key)
-            if value is not None:
-                self._entries.move_to_end(key)
-            return value
+            if key not in self._entries:
+                return None
+            self._entries.move_to_end(key)
+            return self._entries[key][0]
 
     def put(self, key: K, value: V) -> V | None:
-        """Store a value, which counts as just used; return the evicted one, if any."""
+        """Store a value, which counts as just used; return the one that was evicted last, if any."""
+        weight, evicted = self._weigh(key, value), None
         with self._lock:
-            self._entries[key] = value
-            self._entries.move_to_end(key)
-            return self._entries.popitem(last=False)[1] if len(self._entries) > self._max_entries else None
+            self._drop(key)
+            if weight > self._max_weight:
+                return None
+            self._entries[key] = value, weight
+            self.weight += weight
+            while self.weight > self._max_weight:
+                evicted = self._drop(next(iter(self._entries)))
+        return evicted
+
+    def items(self) -> tuple[tuple[K, V], ...]:
+        """All keys and values, the most recently used last."""
+        with self._lock:
+            return tuple((key, value) for key, (value, _) in self._entries.items())
 
     def values(self) -> tuple[V, ...]:
         """All values, the most recently used last."""
-        with self._lock:
-            return tuple(self._entries.values())
+        return tuple(value for _, value in self.items())
+
+    def _drop(self, key: K) -> V | None:
+        value, weight = self._entries.pop(key, (None, 0))
+        self.weight -= weight
+        return value

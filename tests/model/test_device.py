@@ -75,6 +75,15 @@ def test_what_was_not_used_for_longest_goes_first() -> None:
     assert kept.values() == (1, 3)
 
 
+def test_an_lru_counts_weights_and_keeps_nothing_that_is_too_heavy() -> None:
+    kept = Lru[str, int](5, lambda key, value: value)
+    for key, value in (("a", 2), ("b", 3), ("b", 1), ("c", 2), ("d", 6), ("e", 2)):
+        kept.put(key, value)
+
+    assert kept.items() == (("b", 1), ("c", 2), ("e", 2))
+    assert kept.weight == 5
+
+
 LINEAR = 4 * (8 * 16 + 16)  # bytes: float32, weight and bias
 
 

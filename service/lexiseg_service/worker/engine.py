@@ -37,19 +37,18 @@ from lexiseg_service.question.prompts import check_inside
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
-from lexiseg_service.worker.admission import Admission
 from lexiseg_service.worker.compute import COMPUTE_THREADS, ComputeStage, warm_up_buckets
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.decode import Decoded, decode, max_short_side
 from lexiseg_service.worker.examples import check_regions, example_rows, rows_are_known
 from lexiseg_service.worker.executor import FairExecutor
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_of
-from lexiseg_service.worker.finish import FinishStage, finish
-from lexiseg_service.worker.job import AnyJob, Job, Render, T
+from lexiseg_service.worker.finish import finish
+from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
 from lexiseg_service.worker.models.loaded import Loaded, give_up
 from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
-from lexiseg_service.worker.text_stage import TextStage
-from lexiseg_service.worker.texts.rows import TextCaches
+from lexiseg_service.worker.stages import FinishStage, TextStage
+from lexiseg_service.worker.texts import TextCaches
 
 # Decode and finish together, and one more for small work; more large images at a time would take gigabytes.
 THREADS = min(5, max(2, COMPUTE_THREADS))
@@ -84,7 +83,7 @@ class Engine:
         self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, gains)
         self._finishing = FinishStage(self._threads, self.feature_cache, self.text_caches, metrics)
         self._reading = TextStage(self.text_caches, self._finishing.put)
-        metrics.held("features", lambda: self.feature_cache.nbytes)
+        metrics.held("features", lambda: self.feature_cache.weight)
         self._show("text", lambda: self._reading.executors)
         self._show("decode-post", lambda: (self._threads,))
 
@@ -178,7 +177,7 @@ class Engine:
             job.planned = job.computed = time.monotonic()
             self._finishing.put(job)
             return
-        remembered = self.feature_cache.find(key_of(job)) if request.remember else None
+        remembered = self.feature_cache.get(key_of(job)) if request.remember else None
         job.image = self._image_of(request, remembered)
         if remembered is None:
             decoded = self._pixels(job)
@@ -204,10 +203,10 @@ class Engine:
         """The encoded image: from the request, or kept under its id."""
         if request.image is not None:
             return request.image
-        image = remembered.image if remembered else self.feature_cache.find_image(request.owner, request.image_id or "")
-        if image is None:
+        kept = remembered or self.feature_cache.find_any(request.owner, request.image_id or "")
+        if kept is None:
             raise ImageExpired(f"image.id: nothing is kept of {(request.image_id or '')[:64]!r}; send the image again")
-        return image
+        return kept.image
 
     def _pixels(self, job: AnyJob) -> Decoded:
         """Decode the image; also keep a picture for the overlay, if one is wanted."""

@@ -27,7 +27,7 @@ from lexiseg_service.settings import Limits
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.decode import decode
 from lexiseg_service.worker.job import Job, Render
-from lexiseg_service.worker.texts.rows import TextCache, TextCaches
+from lexiseg_service.worker.texts import TextCache, TextCaches
 
 RULE = 2  # version of how methods encode examples: rows of different versions must not mix
 JPEG_QUALITY = 90

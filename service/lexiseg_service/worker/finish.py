@@ -1,18 +1,9 @@
-"""The finish stage: run each job's `render` on a fair executor, after the jobs whose result it needs.
-
-A frame waits for the frame before it. The first job of an image computes what is derived from its features (proposals,
-for example); other jobs of the same kind wait for it (single-flight). Nothing that waits occupies a thread.
-
-The usual `render` is `finish`: scores, arg-max, RLE, overlay, warnings.
-"""
+"""The answer of a job with its features: scores, arg-max, RLE, overlay, absent labels and warnings."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Hashable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,114 +14,21 @@ from lexiseg_model.masks import overlay
 from lexiseg_model.masks.bilinear import bands
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.polygons import rings_of
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import Ring, Segmentation
+from lexiseg_model.segmenter import RowsOf, Segmenter, Unfamiliar
+from lexiseg_model.types import AnswerWarning, Prompt, Ring, Segmentation, Task, Vocabulary
+from lexiseg_model.vocabulary.bank import unfamiliar_classes
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
-from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.executor import FairExecutor
-from lexiseg_service.worker.feature_cache import FeatureCache, key_of
-from lexiseg_service.worker.job import AnyJob, Job, T
-from lexiseg_service.worker.texts.rows import TextCache, TextCaches, stacked
-from lexiseg_service.worker.warnings import absent_labels, warnings_about, warnings_of_prompts, warnings_of_words
+from lexiseg_service.worker.job import Job, T
+from lexiseg_service.worker.texts import TextCache, stacked
 
-Go = Callable[[], None]
-
-
-class FinishStage:
-    """Jobs with features and text rows in; their answers are set."""
-
-    def __init__(self, executor: FairExecutor, features: FeatureCache, texts: TextCaches, metrics: Metrics) -> None:
-        self._executor = executor
-        self._features = features
-        self._texts = texts
-        self._metrics = metrics
-        self._flights = SingleFlight()
-
-    def put(self, job: AnyJob) -> None:
-        """Finish a job once the jobs that it depends on have ended."""
-        before, job.after = job.after, None  # or each would keep the other, and with it a frame
-        if before is None:
-            self._enter(job)
-        else:
-            before.add_done_callback(lambda _: self._enter(job))
-
-    def _enter(self, job: AnyJob) -> None:
-        flight = _flight_of(job)
-        submit = partial(self._executor.submit, job.source, partial(self._run, job, flight), large=job.large)
-        if flight is None:
-            submit()
-        else:
-            self._flights.join(flight, submit)
-
-    def _run(self, job: AnyJob, flight: tuple[int, str] | None) -> None:
-        job.run(self._render)
-        if flight is not None:
-            assert job.features is not None
-            made = job.answer.done() and not job.answer.cancelled() and job.answer.exception() is None
-            if made:
-                job.features.derived.answered.add(flight[1])
-            self._flights.leave(flight, made=made)
-
-    def _render(self, job: AnyJob) -> None:
-        began = time.monotonic()
-        segmenter = job.loaded.segmenter
-        try:
-            answer = job.render(job, segmenter, self._texts.of(segmenter))
-        finally:
-            if job.request.remember:  # results derived from the features stay with them, also after an error
-                self._features.weigh(key_of(job))
-        ended = time.monotonic()
-        job.stages.append(StageTime("post", began, ended))
-        text = job.text_stage_seconds + job.text_seconds
-        post = ended - began - job.text_seconds
-        self._metrics.answered(text, post, ended - job.accepted, from_cache=job.from_cache)
-        self._metrics.answered_by(segmenter.card.name, segmenter.card.version)
-        job.succeed(answer)
-
-
-class SingleFlight:
-    """Callbacks by key, of which one is under way at a time until one succeeds; thread-safe."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[Hashable, deque[Go]] = {}
-        self._guard = threading.Lock()
-
-    def join(self, key: Hashable, go: Go) -> None:
-        """Call `go`: now for the first of a key, else after `leave`."""
-        with self._guard:
-            if key in self._waiting:
-                self._waiting[key].append(go)
-                return
-            self._waiting[key] = deque()
-        go()
-
-    def leave(self, key: Hashable, *, made: bool) -> None:
-        """End the one under way: if it succeeded all others go on, else the next one tries."""
-        with self._guard:
-            waiting = self._waiting.get(key)
-            if waiting is None:  # it went on after another one's success
-                return
-            going = [waiting.popleft()] if waiting and not made else [*waiting]
-            if made or not going:
-                del self._waiting[key]
-        for go in going:
-            go()
-
-
-def _flight_of(job: AnyJob) -> tuple[int, str] | None:
-    """Key of the results that jobs of one task derive from an image's features.
-
-    None for models that derive nothing, or where the results are there already.
-    """
-    card = job.loaded.segmenter.card
-    if job.features is None or not ("prompt" in card.tasks or card.panoptic.source == "proposals"):
-        return None
-    derived = job.features.derived
-    task = "prompt" if job.request.regions else job.request.task
-    return None if task in derived.answered else (id(derived), task)
+UNFAMILIAR = "unfamiliar-word"
+UNSPLIT = "unsplit-words"
+STUFF = "stuff-as-instances"
+NO_MASK_PROMPTS = "no-mask-prompts"
+MAX_WARNINGS = 16  # of a kind; one more line sums up the rest
 
 
 class JobRows:
@@ -269,3 +167,105 @@ def as_bytes(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def _label_map(segmentation: Segmentation) -> RenderedMap:
     return RenderedMap(to_png(segmentation.label_map), 8 if segmentation.label_map.dtype == np.uint8 else 16)
+
+
+def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Classes without a segment, in their order; none for prompts, which do not search for classes."""
+    if segmentation.task in ("prompt", "everything"):
+        return ()
+    there = {segment.class_index for segment in segmentation.segments}
+    absent = [entry for index, entry in enumerate(vocabulary.classes) if index not in there]
+    # Stuff has no instances.
+    return tuple([entry.name for entry in absent if segmentation.task != "instance" or entry.thing is not False])
+
+
+def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> tuple[AnswerWarning, ...]:
+    """Warnings about words far from all words that the model was trained on.
+
+    Of a request's own classes one each, up to `MAX_WARNINGS`, and one for the rest; of a named vocabulary one in all.
+    """
+    if not vocabulary.classes:
+        return ()
+    strangers = unfamiliar_classes(segmenter, vocabulary, rows_of)
+    if not strangers:
+        return ()
+    names = [vocabulary.classes[stranger.class_index].name for stranger in strangers]
+    model = segmenter.card.name
+    if vocabulary.name is not None:
+        return (_about_many(names, len(vocabulary.classes), model, "vocabulary"),)
+    each = tuple(_about_one(stranger, name, model) for stranger, name in zip(strangers, names, strict=True))
+    if len(each) <= MAX_WARNINGS:
+        return each
+    return (
+        *each[: MAX_WARNINGS - 1],
+        _about_many(names[MAX_WARNINGS - 1 :], len(vocabulary.classes), model, "classes"),
+    )
+
+
+def warnings_of_prompts(prompts: Sequence[Prompt], model: str) -> tuple[AnswerWarning, ...]:
+    """One warning where masks are corrected by a model that takes no masks as prompts."""
+    if not any(prompt.corrects for prompt in prompts):
+        return ()
+    detail = (
+        f"{model} takes no masks as prompts: what the points and the box show alone, or the mask's box, was added to "
+        "the mask or removed from it"
+    )
+    return (AnswerWarning(NO_MASK_PROMPTS, detail, "prompts"),)
+
+
+def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning, ...]:
+    """Warnings about a request's own classes that are probably not what was meant; none for a named vocabulary.
+
+    Commas in a word, and stuff in an instance task; up to `MAX_WARNINGS` of each kind.
+    """
+    if vocabulary.name is not None:
+        return ()
+    entries = list(enumerate(vocabulary.classes))
+    unsplit = [
+        AnswerWarning(
+            UNSPLIT,
+            f"{entry.name!r} was looked for as one thing; commas never split: send each word as a class of its own",
+            f"classes.{index}",
+        )
+        for index, entry in entries
+        if "," in entry.name
+    ]
+    if task != "instance":
+        return tuple(unsplit[:MAX_WARNINGS])
+    stuff = [
+        AnswerWarning(
+            STUFF,
+            f"{entry.name!r} has no instances, so none was looked for; ask for semantic or panoptic",
+            f"classes.{index}",
+        )
+        for index, entry in entries
+        if entry.thing is False
+    ]
+    return (*unsplit[:MAX_WARNINGS], *stuff[:MAX_WARNINGS])
+
+
+def _about_one(stranger: Unfamiliar, name: str, model: str) -> AnswerWarning:
+    field = f"classes.{stranger.class_index}"
+    if stranger.is_foreign:
+        hint = f" (the nearest word of training is {stranger.nearest!r})" if stranger.nearest else ""
+        return AnswerWarning(
+            UNFAMILIAR,
+            f"{name!r} does not look like an English word, and {model} reads English; what it marks is a guess{hint}",
+            field,
+        )
+    return AnswerWarning(
+        UNFAMILIAR,
+        f"{name!r} is far from every word that {model} was trained on; what it marks is a guess (the nearest is "
+        f"{stranger.nearest!r} with a likeness of {stranger.likeness:.2f}, familiar words have {stranger.bound:.2f})",
+        field,
+    )
+
+
+def _about_many(names: list[str], n_classes: int, model: str, field: str) -> AnswerWarning:
+    shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+    return AnswerWarning(
+        UNFAMILIAR,
+        f"{len(names):,} of {n_classes:,} classes are far from every word that {model} was trained on; what it marks "
+        f"as these is a guess: {shown}",
+        field,
+    )

@@ -86,8 +86,8 @@ async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Me
     scrape = await scrape_after_a_request(backend, metrics)
 
     held = dict(re.findall(r'^lexiseg_cache_bytes\{cache="(\w+)"\} (\S+)$', scrape, re.MULTILINE))
-    assert float(held["texts"]) == backend.engine.text_caches.memory.nbytes > 0
-    assert float(held["features"]) == backend.engine.feature_cache.nbytes > 0
+    assert float(held["texts"]) == backend.engine.text_caches.memory.weight > 0
+    assert float(held["features"]) == backend.engine.feature_cache.weight > 0
     assert float(held["words"]) > 0
     assert {"asked", "streams", "requests", "fetched", "vocabularies"} <= held.keys()
 

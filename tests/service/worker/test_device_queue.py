@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_service.worker.device_queue import DeviceQueue, Portion
+from lexiseg_service.worker.compute import DeviceQueue, Portion
 
 FAST = "a stream that never stops"
 

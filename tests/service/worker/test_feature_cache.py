@@ -34,12 +34,12 @@ def test_the_least_recently_used_goes_first() -> None:
     cache = FeatureCache(250)
     cache.keep(key("a"), entry())
     cache.keep(key("b"), entry())
-    cache.find(key("a"))
+    cache.get(key("a"))
 
     cache.keep(key("c"), entry())
 
-    assert [name for name in "abc" if cache.find(key(name))] == ["a", "c"]
-    assert cache.nbytes == 200
+    assert [name for name in "abc" if cache.get(key(name))] == ["a", "c"]
+    assert cache.weight == 200
 
 
 def test_concurrent_requests_use_the_first_features() -> None:
@@ -49,8 +49,8 @@ def test_concurrent_requests_use_the_first_features() -> None:
     used = cache.keep(key(), entry(60))
 
     assert used is first
-    assert cache.find(key()) is first
-    assert cache.nbytes == 100
+    assert cache.get(key()) is first
+    assert cache.weight == 100
 
 
 def test_an_entry_larger_than_the_cache_is_not_kept() -> None:
@@ -59,8 +59,8 @@ def test_an_entry_larger_than_the_cache_is_not_kept() -> None:
 
     cache.keep(key("large"), entry(60))
 
-    assert cache.find(key("large")) is None
-    assert cache.find(key("small")) is not None
+    assert cache.get(key("large")) is None
+    assert cache.get(key("small")) is not None
 
 
 def derive(kept: Remembered, n_bytes: int, name: str = "proposals") -> None:
@@ -75,9 +75,9 @@ def test_the_growth_of_an_entry_evicts_others() -> None:
     derive(grows, 60)
     cache.weigh(key("b"))
 
-    assert cache.find(key("a")) is None
-    assert cache.find(key("b")) is grows
-    assert cache.nbytes == 160
+    assert cache.get(key("a")) is None
+    assert cache.get(key("b")) is grows
+    assert cache.weight == 160
 
 
 @given(st.lists(st.tuples(st.sampled_from(["keep", "grow", "weigh", "find"]), st.integers(0, 3)), max_size=60))
@@ -92,9 +92,9 @@ def test_the_bytes_held_never_drift(steps: list[tuple[str, int]]) -> None:
         elif step == "weigh":
             cache.weigh(key(str(index)))
         else:
-            cache.find(key(str(index)))
+            cache.get(key(str(index)))
     for index in range(4):
         cache.weigh(key(str(index)))
 
-    assert cache.nbytes == sum(entries[index].nbytes for index in range(4) if cache.find(key(str(index))))
-    assert cache.nbytes <= 500
+    assert cache.weight == sum(entries[index].nbytes for index in range(4) if cache.get(key(str(index))))
+    assert cache.weight <= 500

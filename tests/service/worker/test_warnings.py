@@ -5,7 +5,7 @@ from __future__ import annotations
 from lexiseg_model import tasks
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry, Segmentation, Task, Vocabulary
-from lexiseg_service.worker.warnings import (
+from lexiseg_service.worker.finish import (
     MAX_WARNINGS,
     STUFF,
     UNFAMILIAR,

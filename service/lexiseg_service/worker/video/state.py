@@ -16,7 +16,7 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame, WorkerRequest
 from lexiseg_service.worker.finish import render
 from lexiseg_service.worker.job import Job
-from lexiseg_service.worker.texts.rows import TextCache
+from lexiseg_service.worker.texts import TextCache
 
 
 class StreamState:

@@ -19,7 +19,7 @@ from lexiseg_service.errors import DeadlineExceeded, QueueFull
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.worker.engine import THREADS
 from lexiseg_service.worker.job import Job
-from lexiseg_service.worker.texts.rows import CHUNK
+from lexiseg_service.worker.texts import CHUNK
 from tests.service.worker.engine.bench import Bench as EngineBench
 from tests.service.worker.gated_colours import SOON, GatedColours, ask
 from tests.waiting import until
@@ -148,7 +148,7 @@ def test_work_waiting_for_a_thread_shows_in_the_metrics() -> None:
 def test_words_encoded_before_the_deadline_are_kept_for_the_next_request(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lexiseg_service.worker.text_stage.RESERVE", 1.0)  # the deadline is near at once
+    monkeypatch.setattr("lexiseg_service.worker.stages.RESERVE", 1.0)  # the deadline is near at once
     bench.segmenter.permits.release(1000)
     words = [f"strange {n}" for n in range(3 * CHUNK)]
 
@@ -168,7 +168,7 @@ def test_a_request_that_would_miss_its_deadline_is_refused_with_retry_after(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = SimpleNamespace(monotonic=lambda: time.monotonic() + 200.0)  # as if an answer had taken 200 seconds
-    monkeypatch.setattr("lexiseg_service.worker.admission.time", slow)
+    monkeypatch.setattr("lexiseg_service.worker.job.time", slow)
     bench.ask("busy", "red").result(SOON)
     until(lambda: bench.engine.in_flight == 0)
     bench.segmenter.gate.clear()

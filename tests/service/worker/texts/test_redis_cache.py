@@ -18,8 +18,7 @@ from pydantic import SecretStr
 from lexiseg_service.redis_link import State
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.texts.redis_rows import HEADER, MAC_BYTES, encode, key_of
-from lexiseg_service.worker.texts.rows import Rows, TextCaches
+from lexiseg_service.worker.texts import HEADER, MAC_BYTES, Rows, TextCaches, encode, key_of
 from tests.redis_server import Proxy, RedisServer
 
 WIDTH = 8

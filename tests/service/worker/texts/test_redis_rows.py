@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_service.worker.texts.redis_rows import decode, encode, key_of
+from lexiseg_service.worker.texts import decode, encode, key_of
 
 rows = st.lists(st.integers(0, 65535), min_size=1, max_size=40).map(lambda bits: np.array(bits, "<u2").tobytes())
 texts = st.text(st.characters(exclude_categories=()))

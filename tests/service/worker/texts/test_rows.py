@@ -11,11 +11,10 @@ import pytest
 from lexiseg_service.errors import DeadlineExceeded
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.texts.rows import CHUNK, AskedBefore, Encode, MemoryRows, Rows, TextCache, TextCaches
+from lexiseg_service.worker.texts import CHUNK, Encode, Rows, TextCache, TextCaches
 from tests.model.stand_in import ColourSegmenter
 
 WIDTH = 8
-ROW = bytes(16)
 
 
 class Tower:
@@ -120,28 +119,16 @@ def test_all_towers_together_keep_no_more_bytes_than_they_may() -> None:
         for model in models:
             caches.of(model).rows([f"word {index}"])
 
-    assert 0 < caches.memory.nbytes <= 1000
+    assert 0 < caches.memory.weight <= 1000
     assert caches.of(models[-1]).rows(["word 9"]).hits == 1
     assert caches.of(models[0]).rows(["word 0"]).misses == 1
 
 
-@pytest.mark.parametrize("kept_again", [True, False])
-def test_the_least_recently_used_row_is_evicted(kept_again: bool) -> None:
-    memory = MemoryRows(10_000)
-    memory.keep("tower", {"sky": ROW, "sea": ROW})
-    full = MemoryRows(memory.nbytes)
-    full.keep("tower", {"sky": ROW, "sea": ROW})
-
-    full.keep("tower", {"sky": ROW}) if kept_again else full.find("tower", ["sky"])
-    full.keep("tower", {"bay": ROW})
-
-    assert full.find("tower", ["sky", "sea", "bay"]).keys() == {"sky", "bay"}
-
-
 def test_a_text_is_new_to_each_key_and_tower_once() -> None:
-    asked = AskedBefore()
-    asked.note("neighbour", "tower", ["sky", "sea"])
+    caches = TextCaches(Settings(), Metrics())
+    tower, other = (caches.space(name, Tower().encode) for name in ("tower", "other"))
+    tower.first_asked("neighbour", ["sky", "sea"])
 
-    assert asked.note("mine", "tower", ["sky", "tree"]) == 2
-    assert asked.note("mine", "tower", ["sky", "sea"]) == 1
-    assert asked.note("mine", "other", ["sky"]) == 1
+    assert tower.first_asked("mine", ["sky", "tree"]) == 2
+    assert tower.first_asked("mine", ["sky", "sea"]) == 1
+    assert other.first_asked("mine", ["sky"]) == 1

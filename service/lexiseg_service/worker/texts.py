@@ -3,25 +3,38 @@
 Rows are fp16 from the moment they are encoded, so an answer has the same bits whichever level its rows come from.
 A tower encodes one chunk at a time and each chunk is kept at once (single-flight): a text that several requests lack is
 encoded once per process, and a request that is given up leaves its progress to the next.
+
+Workers share rows through Redis: MGET to read, pipelined SET with a time to live to write.
+
+    value = "LXTR" | version u8 | bytes of a number u8 | numbers u32 | HMAC-SHA256 | row, little-endian fp16
+
+The HMAC covers the key in Redis, the header and the row, so that a row under another text's key is refused. Without
+LEXISEG_TEXT_ROWS_KEY anyone can compute it: then it finds damage and not forgery.
 """
 
 from __future__ import annotations
 
+import hmac
+import struct
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from hashlib import blake2b
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from redis import Redis
 
+from lexiseg_model.lru import Lru
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.segmenter import TextRows as Encoded
 from lexiseg_service.errors import DeadlineExceeded
-from lexiseg_service.redis_link import open_link
+from lexiseg_service.redis_link import RedisAway, RedisLink, open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.texts.redis_rows import RedisRows, TextRows
 
 Rows = NDArray[np.float16]
 Encode = Callable[[list[str]], Encoded]
@@ -31,6 +44,11 @@ TTL_SECONDS = 30 * 86400  # of a row in Redis
 ENTRY_BYTES = 260  # of the dictionary and the key, beside text and row
 MAX_MARKS = 65_536  # pairs of key and text, of all API keys together: some 8 MB
 BYTES_PER_MARK = 125
+TextRows = dict[str, bytes]  # text -> row [D] of little-endian fp16
+PREFIX = "lexiseg:text:v2:"
+HEADER = struct.Struct("<4sBBI")
+MAC_BYTES = 32
+MAX_KEYS = 1024  # of one round trip: 0.8 MB of rows of 384 numbers
 
 
 @dataclass
@@ -58,78 +76,21 @@ class Lookup:
         return len(self.rows) - len(self.fresh)
 
 
-class MemoryRows:
-    """LRU of rows by text tower and text, bounded by bytes; thread-safe."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._rows: OrderedDict[tuple[str, str], bytes] = OrderedDict()
-        self._guard = threading.Lock()
-        self.nbytes = 0
-
-    def find(self, tower: str, texts: Iterable[str]) -> TextRows:
-        """Rows in the cache, which become the most recently used."""
-        found: TextRows = {}
-        with self._guard:
-            for text in texts:
-                row = self._rows.get((tower, text))
-                if row is not None:
-                    found[text] = row
-                    self._rows.move_to_end((tower, text))
-        return found
-
-    def keep(self, tower: str, rows: TextRows) -> None:
-        """Add rows; the least recently used ones go when there is no room."""
-        with self._guard:
-            for text, row in rows.items():
-                replaced = self._rows.pop((tower, text), None)
-                self.nbytes += _cost(text, row) - (0 if replaced is None else _cost(text, replaced))
-                self._rows[tower, text] = row
-            while self.nbytes > self._max_bytes:
-                (_, text), row = self._rows.popitem(last=False)
-                self.nbytes -= _cost(text, row)
-
-
-class AskedBefore:
-    """LRU of the texts that each API key has sent: hits in shared rows would tell a key which words others use."""
-
-    def __init__(self, max_marks: int = MAX_MARKS) -> None:
-        self._max_marks = max_marks
-        self._marks: OrderedDict[int, None] = OrderedDict()
-        self._guard = threading.Lock()
-
-    @property
-    def nbytes(self) -> int:
-        """Approximate bytes of all marks."""
-        return BYTES_PER_MARK * len(self._marks)
-
-    def note(self, owner: str, tower: str, texts: Iterable[str]) -> int:
-        """Mark distinct texts as sent by a key; return how many were new to it."""
-        with self._guard:
-            before = len(self._marks)
-            for mark in [hash((owner, tower, text)) for text in texts]:
-                self._marks[mark] = None
-                self._marks.move_to_end(mark)
-            new = len(self._marks) - before
-            while len(self._marks) > self._max_marks:
-                self._marks.popitem(last=False)
-        return new
-
-
 class TextCaches:
     """The text rows of one process. Models with the same text tower share rows, all towers share the memory."""
 
     def __init__(self, settings: Settings, metrics: Metrics, memory_bytes: int = MEMORY_BYTES) -> None:
-        self.memory = MemoryRows(memory_bytes)
+        self.memory: Lru[tuple[str, str], bytes] = Lru(memory_bytes, _cost)  # tower and text -> row
         self.redis = None
         if settings.redis_url is not None:
             secret = settings.text_rows_key.get_secret_value().encode() if settings.text_rows_key else b""
             self.redis = RedisRows(open_link(settings, "text_cache", metrics), secret, TTL_SECONDS)
-        self.asked = AskedBefore()
+        # Texts that each API key has sent: hits in shared rows would tell a key which words others use.
+        self.asked: Lru[int, bool] = Lru(MAX_MARKS)
         self.count = metrics.texts
         self._locks: dict[str, threading.Lock] = {}  # by text tower
-        metrics.held("texts", lambda: self.memory.nbytes)
-        metrics.held("asked", lambda: self.asked.nbytes)
+        metrics.held("texts", lambda: self.memory.weight)
+        metrics.held("asked", lambda: BYTES_PER_MARK * len(self.asked))
 
     @property
     def degraded(self) -> bool:
@@ -170,14 +131,14 @@ class TextCache:
 
     def find(self, texts: list[str]) -> Lookup:
         """Look texts up in memory and Redis; rows from Redis are in memory from now on."""
-        memory, redis, count = self._shared.memory, self._shared.redis, self._shared.count
+        redis, count = self._shared.redis, self._shared.count
         distinct = dict.fromkeys(texts)
-        rows = memory.find(self._tower, distinct)
+        rows = self._in_memory(distinct)
         missing = [text for text in distinct if text not in rows]
         count("l1", hit=len(rows), miss=len(missing))
         if redis is not None and missing:
             shared, errors = redis.find(self._tower, missing)
-            memory.keep(self._tower, shared)
+            self._keep(shared)
             count("redis", hit=len(shared), error=errors, miss=len(missing) - len(shared) - errors)
             rows |= shared
             missing = [text for text in missing if text not in shared]
@@ -188,22 +149,34 @@ class TextCache:
         chunk, lookup.missing = lookup.missing[:CHUNK], lookup.missing[CHUNK:]
         made: TextRows = {}
         with self._encoding:
-            rows = self._shared.memory.find(self._tower, chunk)  # another request may have encoded some meanwhile
+            rows = self._in_memory(chunk)  # another request may have encoded some meanwhile
             if left := [text for text in chunk if text not in rows]:
                 encoded = np.ascontiguousarray(self._encode(left), "<f2")  # [len(left), D]
                 made = {text: row.tobytes() for text, row in zip(left, encoded, strict=True)}
-                self._shared.memory.keep(self._tower, made)
+                self._keep(made)
         if made and self._shared.redis is not None:
             self._shared.redis.keep(self._tower, made)
         lookup.rows |= rows | made
 
     def n_known(self, texts: Iterable[str]) -> int:
         """Number of distinct texts whose rows are in memory."""
-        return len(self._shared.memory.find(self._tower, texts))
+        return len(self._in_memory(texts))
 
     def first_asked(self, owner: str, texts: Iterable[str]) -> int:
         """Number of texts that an API key had not sent before; from now on it has."""
-        return self._shared.asked.note(owner, self._tower, texts)
+        marks = [hash((owner, self._tower, text)) for text in texts]
+        new = [mark for mark in marks if self._shared.asked.get(mark) is None]
+        for mark in new:
+            self._shared.asked.put(mark, True)
+        return len(new)
+
+    def _in_memory(self, texts: Iterable[str]) -> TextRows:
+        get = self._shared.memory.get
+        return {text: row for text in texts if (row := get((self._tower, text))) is not None}
+
+    def _keep(self, rows: TextRows) -> None:
+        for text, row in rows.items():
+            self._shared.memory.put((self._tower, text), row)
 
 
 def stacked(texts: list[str], rows: TextRows) -> Rows:
@@ -211,5 +184,71 @@ def stacked(texts: list[str], rows: TextRows) -> Rows:
     return np.frombuffer(bytearray().join([rows[text] for text in texts]), "<f2").reshape(len(texts), -1)
 
 
-def _cost(text: str, row: bytes) -> int:
-    return len(row) + 2 * len(text) + ENTRY_BYTES
+def _cost(key: tuple[str, str], row: bytes) -> int:
+    return len(row) + 2 * len(key[1]) + ENTRY_BYTES
+
+
+def key_of(tower: str, text: str) -> str:
+    """The key in Redis of one text's row; models with the same text tower share it."""
+    # A lone surrogate is valid in JSON, so it must be encoded too.
+    return PREFIX + blake2b(f"{tower}\0{text}".encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
+
+
+def encode(secret: bytes, key: str, row: bytes) -> bytes:
+    """The signed value of one row."""
+    header = HEADER.pack(b"LXTR", 2, 2, len(row) // 2)
+    return header + hmac.digest(secret, key.encode() + header + row, "sha256") + row
+
+
+def decode(secret: bytes, key: str, value: Any) -> bytes | None:
+    """The row of a value; None if it is absent, foreign, damaged, or signed for another text or with another secret."""
+    if not isinstance(value, bytes):
+        return None
+    row = value[HEADER.size + MAC_BYTES :]
+    return row if row and hmac.compare_digest(value, encode(secret, key, row)) else None
+
+
+class RedisRows:
+    """Rows of all text towers in Redis. While Redis fails nothing is found and nothing is kept."""
+
+    def __init__(self, link: RedisLink, secret: bytes, ttl_seconds: int) -> None:
+        self.link = link
+        self._secret = secret
+        self._ttl = ttl_seconds
+
+    def find(self, tower: str, texts: list[str]) -> tuple[TextRows, int]:
+        """Rows that Redis holds, and for how many texts it failed or held no valid row."""
+        rows: TextRows = {}
+        errors = 0
+        for start in range(0, len(texts), MAX_KEYS):
+            keys = {key_of(tower, text): text for text in texts[start : start + MAX_KEYS]}
+            try:
+                values = self.link.ask(partial(_read, keys=list(keys)))
+            except RedisAway:
+                return rows, errors + len(texts) - start
+            decoded = {keys[key]: decode(self._secret, key, value) for key, value in values.items()}
+            found = {text: row for text, row in decoded.items() if row is not None}
+            rows |= found
+            errors += len(values) - len(found)
+        return rows, errors
+
+    def keep(self, tower: str, rows: TextRows) -> None:
+        """Write rows over whatever was there."""
+        keys = {key_of(tower, text): row for text, row in rows.items()}
+        values = {key: encode(self._secret, key, row) for key, row in keys.items()}
+        with suppress(RedisAway):  # other workers encode them themselves
+            self.link.ask(partial(_write, values=values, ttl=self._ttl))
+
+
+def _read(client: Redis, keys: list[str]) -> dict[str, Any]:
+    """Values that are there; raises where the answer is not a list of their length."""
+    return {
+        key: value for key, value in zip(keys, cast("list[Any]", client.mget(keys)), strict=True) if value is not None
+    }
+
+
+def _write(client: Redis, values: dict[str, bytes], ttl: int) -> None:
+    pipeline = client.pipeline(transaction=False)
+    for key, value in values.items():
+        pipeline.set(key, value, ex=ttl)
+    pipeline.execute()
