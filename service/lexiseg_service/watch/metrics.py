@@ -65,107 +65,60 @@ class Metrics:
         self._workers = workers
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        build = Gauge("lexiseg_build_info", "1; what runs is in the labels", ["version", "python"], registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"lexiseg_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"lexiseg_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, *labels: str, buckets: Sequence[float] = SECONDS) -> Histogram:
+            return Histogram(f"lexiseg_{name}", text, labels, buckets=buckets, registry=registry)
+
+        build = gauge("build_info", "1; what runs is in the labels", "version", "python")
         build.labels(version("lexiseg"), platform.python_version()).set(1)
         registry.register(_Workers(lambda: self._worker_states()))
         self._worker_states: Callable[[], Mapping[str, WorkerState]] = dict
-        self.requests = Counter(
-            "lexiseg_requests", "Answered HTTP requests", ["route", "method", "code"], registry=registry
-        )
-        self._request_seconds = Histogram(
-            "lexiseg_request_seconds",
-            "From the head of an HTTP request to the end of its answer",
-            ["route", "method"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self.questions = Counter(
-            "lexiseg_questions", "Requests for masks, by rest or grpc, and frames of streams", ["by"], registry=registry
-        )
-        self.calls = Counter("lexiseg_grpc_requests", "Answered gRPC calls", ["method", "code"], registry=registry)
-        self._call_seconds = Histogram(
-            "lexiseg_grpc_request_seconds",
-            "From the beginning of a gRPC call to its end",
-            ["method"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self.active_calls = Gauge(
-            "lexiseg_grpc_active", "gRPC calls that are not over, streams included", registry=registry
-        )
-        self.failures = Counter(
-            "lexiseg_request_failures", "Requests for masks that failed", ["reason"], registry=registry
-        )
-        self.model_answers = Counter(
-            "lexiseg_model_answers", "Answered questions and frames by model", ["model", "version"], registry=registry
-        )
-        self.passed_over = Counter(
-            "lexiseg_rollout_passed_over",
-            "Requests of a share that got the version of before, for theirs is not loaded or cannot be",
-            ["model"],
-            registry=registry,
-        )
-        self.worker_retries = Counter(
-            "lexiseg_worker_retries",
-            "Requests that were asked once more, of another worker: away, full or model",
-            ["reason"],
-            registry=registry,
-        )
-        self.stream_failovers = Counter(
-            "lexiseg_stream_failovers", "Video streams that went on with another worker", registry=registry
-        )
-        self.hop = Histogram(
-            "lexiseg_worker_hop_seconds",
-            "What asking a worker took beyond its own time",
-            buckets=HOP_SECONDS,
-            registry=registry,
-        )
-        self._stages = Histogram(
-            "lexiseg_stage_seconds", "Time in each stage", ["stage"], buckets=SECONDS, registry=registry
-        )
-        self.batch_size = Histogram("lexiseg_batch_size", "Tiles per image pass", buckets=TILES, registry=registry)
-        self.decodes = Counter("lexiseg_images_decoded", "Images decoded", ["decoder"], registry=registry)
-        self.queue_depth = Gauge("lexiseg_queue_depth", "Planned requests waiting for the device", registry=registry)
-        self._waiting = Gauge(
-            "lexiseg_stage_waiting", "Work that waits for a thread of its stage", ["stage"], registry=registry
-        )
-        self._longest_wait = Gauge(
-            "lexiseg_stage_longest_wait_seconds", "How long the oldest of it has waited", ["stage"], registry=registry
-        )
-        self.in_flight = Gauge("lexiseg_inflight", "Requests accepted and not yet answered", registry=registry)
-        self._texts = Counter("lexiseg_text_cache", "Texts looked up", ["tier", "result"], registry=registry)
-        self._breakers = Gauge(
-            "lexiseg_redis_breaker_state",
-            "0 closed, 1 half-open, 2 open: Redis is left alone",
-            ["link"],
-            registry=registry,
-        )
-        self._features = Counter(
-            "lexiseg_feature_cache", "Requests by whether the image's features were kept", ["result"], registry=registry
-        )
-        self.streams = Gauge("lexiseg_stream_active", "Video streams that are open", registry=registry)
-        self.frames = Counter(
-            "lexiseg_stream_frames", "Frames of video streams: ok, error or dropped", ["result"], registry=registry
-        )
-        self._held = Gauge("lexiseg_cache_bytes", "Bytes held in memory", ["cache"], registry=registry)
-        self.loaded = Gauge("lexiseg_model_loaded", "1 while in memory", ["model", "version"], registry=registry)
-        self.model_bytes = Gauge("lexiseg_model_bytes", "Bytes of the weights in memory", ["model"], registry=registry)
-        self.load_seconds = Histogram(
-            "lexiseg_model_load_seconds", "Time to load a model", ["model"], buckets=LOAD_SECONDS, registry=registry
-        )
-        self.load_failures = Counter(
-            "lexiseg_model_load_failures", "Models that could not be loaded", ["model"], registry=registry
-        )
-        self.unloads = Counter(
-            "lexiseg_model_unloads", "Models unloaded to make room for another", ["model"], registry=registry
-        )
-        self._gpu = Gauge(
-            "lexiseg_gpu_memory_bytes", "Device memory held by this process", ["device"], registry=registry
-        )
-        self._gpu_free = Gauge(
-            "lexiseg_gpu_memory_free_bytes", "Device memory that nobody holds", ["device"], registry=registry
-        )
-        self._begin()
+        self.requests = counter("requests", "Answered HTTP requests", "route", "method", "code")
+        head_to_end = "From the head of an HTTP request to the end of its answer"
+        self._request_seconds = histogram("request_seconds", head_to_end, "route", "method")
+        self.questions = counter("questions", "Requests for masks, by rest or grpc, and frames of streams", "by")
+        self.calls = counter("grpc_requests", "Answered gRPC calls", "method", "code")
+        self._call_seconds = histogram("grpc_request_seconds", "From the beginning of a gRPC call to its end", "method")
+        self.active_calls = gauge("grpc_active", "gRPC calls that are not over, streams included")
+        self.failures = counter("request_failures", "Requests for masks that failed", "reason")
+        self.model_answers = counter("model_answers", "Answered questions and frames by model", "model", "version")
+        before = "Requests of a share that got the version of before, for theirs is not loaded or cannot be"
+        self.passed_over = counter("rollout_passed_over", before, "model")
+        again = "Requests that were asked once more, of another worker: away, full or model"
+        self.worker_retries = counter("worker_retries", again, "reason")
+        self.stream_failovers = counter("stream_failovers", "Video streams that went on with another worker")
+        beyond = "What asking a worker took beyond its own time"
+        self.hop = histogram("worker_hop_seconds", beyond, buckets=HOP_SECONDS)
+        self._stages = histogram("stage_seconds", "Time in each stage", "stage")
+        self.batch_size = histogram("batch_size", "Tiles per image pass", buckets=TILES)
+        self.decodes = counter("images_decoded", "Images decoded", "decoder")
+        self.queue_depth = gauge("queue_depth", "Planned requests waiting for the device")
+        self._waiting = gauge("stage_waiting", "Work that waits for a thread of its stage", "stage")
+        self._longest_wait = gauge("stage_longest_wait_seconds", "How long the oldest of it has waited", "stage")
+        self.in_flight = gauge("inflight", "Requests accepted and not yet answered")
+        self._texts = counter("text_cache", "Texts looked up", "tier", "result")
+        self._breakers = gauge("redis_breaker_state", "0 closed, 1 half-open, 2 open: Redis is left alone", "link")
+        self._features = counter("feature_cache", "Requests by whether the image's features were kept", "result")
+        self.streams = gauge("stream_active", "Video streams that are open")
+        self.frames = counter("stream_frames", "Frames of video streams: ok, error or dropped", "result")
+        self._held = gauge("cache_bytes", "Bytes held in memory", "cache")
+        self.loaded = gauge("model_loaded", "1 while in memory", "model", "version")
+        self.model_bytes = gauge("model_bytes", "Bytes of the weights in memory", "model")
+        self.load_seconds = histogram("model_load_seconds", "Time to load a model", "model", buckets=LOAD_SECONDS)
+        self.load_failures = counter("model_load_failures", "Models that could not be loaded", "model")
+        self.unloads = counter("model_unloads", "Models unloaded to make room for another", "model")
+        self._gpu = gauge("gpu_memory_bytes", "Device memory held by this process", "device")
+        self._gpu_free = gauge("gpu_memory_free_bytes", "Device memory that nobody holds", "device")
+        # The series of alerts begin at zero: a rate needs a first sample.
+        for name, values in KNOWN_VALUES.items():
+            for value in values:
+                getattr(self, name).labels(value)
 
     def request(self, route: str, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
         """Count an answered HTTP request; a sampled trace becomes the exemplar of its bucket."""
@@ -228,12 +181,6 @@ class Metrics:
     def answered_by(self, model: str, version: str) -> None:
         """Count a question or a frame that a model has answered."""
         self.model_answers.labels(model, version).inc()
-
-    def _begin(self) -> None:
-        """Create the series of alerts at zero: a rate needs a first sample."""
-        for counter, values in KNOWN_VALUES.items():
-            for value in values:
-                getattr(self, counter).labels(value)
 
     def render(self) -> bytes:
         """The text exposition format."""
