@@ -6,13 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import orjson
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from lexiseg_service.commands.serving.hosting import server_of
+from lexiseg_service.gateway.rest.probe_routes import get_liveness, get_metrics, get_readiness
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
@@ -68,23 +66,7 @@ def http_app(backend: Backend, server: GrpcServer, metrics: Metrics) -> Starlett
         await server.close()
         await backend.close()
 
-    async def live(_: Request) -> Response:
-        health = backend.health()
-        status = "alive" if health.alive else "dead"
-        return _answer(health.alive, {"status": status, "detail": health.detail})
-
-    async def ready(_: Request) -> Response:
-        health = backend.health()
-        status = "ready" if health.ready else "not ready"
-        return _answer(health.ready, {"status": status, "detail": health.detail, "degraded": health.degraded})
-
-    async def exposition(request: Request) -> Response:
-        content, media_type = await metrics.rendered(request.headers.get("accept", ""))
-        return Response(content, media_type=media_type)
-
-    routes = [Route("/livez", live), Route("/readyz", ready), Route("/metrics", exposition)]
-    return Starlette(routes=routes, lifespan=lifespan)
-
-
-def _answer(good: bool, content: dict[str, object]) -> Response:
-    return Response(orjson.dumps(content), 200 if good else 503, media_type="application/json")
+    routes = [Route("/livez", get_liveness), Route("/readyz", get_readiness), Route("/metrics", get_metrics)]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.use_case, app.state.metrics = backend, metrics
+    return app

@@ -24,7 +24,6 @@ import structlog
 
 from lexiseg_service.errors import (
     DeadlineExceeded,
-    InvalidValue,
     MalformedRequest,
     NotReady,
     QueueFull,
@@ -106,12 +105,19 @@ class Session:
         if self._reading is not None:
             self._reading.cancel()
 
-    async def answers(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+    async def answers(
+        self, steps: AsyncIterator[StreamQuestion | VideoFrame], question: StreamQuestion
+    ) -> AsyncGenerator[FrameAnswer, None]:
         """Yield one answer for each frame, in order.
+
+        Args:
+            steps: frames, and questions that replace the one before.
+            question: the first.
 
         Raises:
             ServiceError: the stream as a whole failed; also what `steps` raises, when all before it is answered.
         """
+        self._question = question
         self._reading = asyncio.create_task(self._read(steps))
         submitting = asyncio.create_task(self._submit_waiting())
         try:
@@ -157,18 +163,14 @@ class Session:
 
     @property
     def _max_unanswered(self) -> int:
-        if self._question is None:
-            return 1
+        assert self._question is not None
         return self._question.frames_in_flight if self._question.drop_policy == "none" else MAX_UNANSWERED
 
     def _take(self, step: StreamQuestion | VideoFrame) -> None:
         if isinstance(step, StreamQuestion):
-            if step.request.task == "everything":
-                raise InvalidValue.of("task", "everything", "semantic, instance, panoptic or prompt in a stream")
             self._question = step
             return
-        if self._question is None:
-            raise MalformedRequest("the first message of a stream is a frame; expected a config")
+        assert self._question is not None
         if self._question.drop_policy == "latest":
             while self._waiting:
                 stale = self._waiting.popleft()
@@ -290,23 +292,18 @@ class Streams:
         if question is None:
             return
         with self._places.take(question.request.source):
-            async with aclosing(self._answers(_chained(question, steps))) as answers:
-                async for answer in answers:
-                    yield answer
-
-    async def _answers(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        session = Session(
-            self._engine, self._settings, self._lock_of, lambda kind: self._metrics.frames.labels(kind).inc()
-        )
-        self._open.add(session)
-        self._metrics.streams.inc()
-        try:
-            async with aclosing(session.answers(steps)) as answers:
-                async for answer in answers:
-                    yield answer
-        finally:
-            self._open.discard(session)
-            self._metrics.streams.dec()
+            session = Session(
+                self._engine, self._settings, self._lock_of, lambda kind: self._metrics.frames.labels(kind).inc()
+            )
+            self._open.add(session)
+            self._metrics.streams.inc()
+            try:
+                async with aclosing(session.answers(steps, question)) as answers:
+                    async for answer in answers:
+                        yield answer
+            finally:
+                self._open.discard(session)
+                self._metrics.streams.dec()
 
     async def _first(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> StreamQuestion | None:
         """The config of a stream; None if it ends before."""
@@ -337,12 +334,3 @@ class Streams:
             patience.reschedule(0)
         for session in tuple(self._open):
             session.leave(GOING_DOWN)
-
-
-async def _chained(
-    first: StreamQuestion, steps: AsyncIterator[StreamQuestion | VideoFrame]
-) -> AsyncIterator[StreamQuestion | VideoFrame]:
-    yield first
-    async for step in steps:
-        yield step
-        del step  # or a silent client would keep a frame in memory

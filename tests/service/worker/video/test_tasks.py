@@ -8,10 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Task, Vocabulary
-from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import StreamQuestion, WorkerRequest
 from tests.service.worker.gated_colours import halves
-from tests.service.worker.video.streaming import Step, Worker, all_of, frame, question, stream, take, working
+from tests.service.worker.video.streaming import Step, Worker, all_of, frame, stream, working
 
 SKY = ClassEntry("blue", thing=False)
 
@@ -60,14 +59,3 @@ async def test_another_task_begins_anew() -> None:
             found = await all_of(answers)
 
     assert [answer.state_reset for answer in found] == [False, True]
-
-
-async def test_the_task_everything_is_refused_after_all_answers() -> None:
-    asked = question(task="everything")
-    with able() as worker:
-        async with stream(worker, about("semantic"), frame(0), asked, frame(1)) as (_, answers):
-            (answer,) = await take(answers, 1)
-            with pytest.raises(InvalidValue, match="semantic, instance, panoptic or prompt in a stream"):
-                await take(answers, 1)
-
-    assert answer.answer is not None
