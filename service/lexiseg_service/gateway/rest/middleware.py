@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from contextlib import AsyncExitStack
 
@@ -19,13 +18,11 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import (
     MalformedRequest,
-    NotAllowed,
     QueueFull,
     RateLimited,
     ServiceError,
     TooLarge,
     TooSlow,
-    Unauthorized,
 )
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.keys import key_of, scope_of
@@ -46,7 +43,6 @@ OPEN_PATHS = pages.PATHS | {"/livez", "/readyz"}  # need no API key
 METRICS = "/metrics"
 # Headers that must not be repeated: servers differ in which one they use.
 SINGLE_HEADERS = (b"authorization", b"x-api-key", b"content-type", b"content-encoding")
-HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")  # RFC 3986, 3.2.2
 
 
 class RequestFrame:
@@ -138,7 +134,7 @@ class Guard:
         keys, limits = self._access.keys, self._access.limits
         headers = dict(scope["headers"])
         try:
-            _check_ambiguity(scope)
+            _refuse_repeated(scope)
             if scope["path"] in self._open:  # exact paths, no prefixes
                 await self._app(scope, receive, send)
                 return
@@ -153,13 +149,8 @@ class Guard:
                 if limits is not None:
                     await stack.enter_async_context(limits.admit(client))
                 await self._app(scope, receive, send)
-        except (
-            MalformedRequest,
-            Unauthorized,
-            NotAllowed,
-            RateLimited,
-        ) as error:  # errors of routes are handled inside
-            await problem.response(error, state.get("request_id"))(scope, receive, send)
+        except ServiceError as error:  # those of routes are handled inside
+            await problem.refuse(error, scope, receive, send)
 
 
 class BodyLimit:
@@ -185,7 +176,7 @@ class BodyLimit:
         announced = headers.get(b"content-length", b"0")
         length = int(announced) if announced.isdigit() else 0
         if length > self._max_bytes:
-            await self._refuse(scope, receive, send, self._too_large(length))
+            await problem.refuse(self._too_large(length), scope, receive, send)
             return
         # A body without a length may be as long as any.
         expected = self._max_bytes if b"transfer-encoding" in headers else length
@@ -193,7 +184,7 @@ class BodyLimit:
         try:
             hold = await self._room.wait(client, expected, self._room_seconds)
         except (QueueFull, RateLimited) as error:
-            await self._refuse(scope, receive, send, error)
+            await problem.refuse(error, scope, receive, send)
             return
         with hold:
             await self._app(scope, self._limited(receive, hold), send)
@@ -222,29 +213,17 @@ class BodyLimit:
 
         return limited
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: ServiceError) -> None:
-        answer = problem.response(error, scope.get("state", {}).get("request_id"))
-        await answer(scope, receive, send)
-
     def _too_large(self, length: int) -> ServiceError:
         return TooLarge(f"the body has {length:,} bytes or more, at most {self._max_bytes:,} are taken")
 
 
-def _check_ambiguity(scope: Scope) -> None:
-    """Refuse what a proxy and this server might read differently.
+def _refuse_repeated(scope: Scope) -> None:
+    """Refuse repeated headers, which a proxy and this server might read differently.
 
     Raises:
-        MalformedRequest: no `Host`, several or a malformed one (RFC 9112, 3.2), another transfer coding than chunked,
-            or a repeated header of `SINGLE_HEADERS`.
+        MalformedRequest: a header of `SINGLE_HEADERS` is repeated.
     """
     names = [name for name, _ in scope["headers"]]
-    hosts = [value for name, value in scope["headers"] if name == b"host"]
-    if len(hosts) > 1 or (not hosts and scope.get("http_version") == "1.1"):
-        raise MalformedRequest(f"{len(hosts)} headers `Host`; expected one")
-    if hosts and HOST.fullmatch(hosts[0]) is None:
-        raise MalformedRequest("the header `Host` is no HOST or HOST:PORT")
-    if any(value.lower() != b"chunked" for name, value in scope["headers"] if name == b"transfer-encoding"):
-        raise MalformedRequest("the header `Transfer-Encoding` is not chunked")
     for name in SINGLE_HEADERS:
         if (n := names.count(name)) > 1:
             raise MalformedRequest(f"{n} headers `{name.decode()}`; expected one at most")

@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from lexiseg_model.errors import ModelError
 from lexiseg_service.errors import ServiceError, unexpected
@@ -31,6 +32,11 @@ def response(error: ServiceError, request_id: str | None) -> Response:
     """The answer for one of our own errors."""
     body = render(error.status, error.type, error.title, error.detail, request_id, **error.extra)
     return Response(body, error.status, error.headers, "application/problem+json")
+
+
+async def refuse(error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one of our own errors before a route is reached."""
+    await response(error, scope.get("state", {}).get("request_id"))(scope, receive, send)
 
 
 def unexpected_response(error: Exception, request_id: str | None, key_id: str | None = None) -> Response:
