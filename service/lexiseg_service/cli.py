@@ -105,9 +105,14 @@ def new_key(
 
     Example:  lexiseg keys new camera-7 --scope segment >> keys.txt
     """
-    from lexiseg_service.commands.serving.keys import new
+    from lexiseg_service.gateway.admission.keys import line_of
+    from lexiseg_service.gateway.admission.keys import new_key as random_key
 
-    new(identity, scopes or (), limits or ())
+    key = random_key()
+    line = line_of(identity, key, scopes or (), limits or ())
+    typer.echo(f"The key, for its owner; it is stored nowhere and not shown again:\n  {key}", err=True)
+    typer.echo("The line for LEXISEG_API_KEYS_FILE:", err=True)
+    typer.echo(line)
 
 
 @app.command()

@@ -172,34 +172,30 @@ class InvalidValue(ServiceError):
         )
 
 
-class QueueFull(ServiceError):
-    """More requests wait than the queue holds."""
-
-    status, type, title = 429, "queue-full", "Too many requests are waiting"
-
-    def __init__(self, detail: str, retry_after_seconds: int) -> None:
-        super().__init__(detail)
-        self.headers = {"Retry-After": str(retry_after_seconds)}
-
-
-class RateLimited(ServiceError):
-    """A client exceeds its rate, its quota, or its share."""
-
-    status, type, title = 429, "rate-limited", "Too many requests from one client"
-
-    def __init__(self, detail: str, retry_after_seconds: int) -> None:
-        super().__init__(detail)
-        self.headers = {"Retry-After": str(retry_after_seconds)}
-
-
-class NotReady(ServiceError):
-    """The model is loading or cannot be loaded, or the process is shutting down."""
-
-    status, type, title = 503, "not-ready", "Not ready"
+class Temporary(ServiceError):
+    """Refused now and perhaps not later: the answer carries `Retry-After`."""
 
     def __init__(self, detail: str, retry_after_seconds: int = 1) -> None:
         super().__init__(detail)
         self.headers = {"Retry-After": str(retry_after_seconds)}
+
+
+class QueueFull(Temporary):
+    """More requests wait than the queue holds."""
+
+    status, type, title = 429, "queue-full", "Too many requests are waiting"
+
+
+class RateLimited(Temporary):
+    """A client exceeds its rate, its quota, or its share."""
+
+    status, type, title = 429, "rate-limited", "Too many requests from one client"
+
+
+class NotReady(Temporary):
+    """The model is loading or cannot be loaded, or the process is shutting down."""
+
+    status, type, title = 503, "not-ready", "Not ready"
 
 
 class DeadlineExceeded(ServiceError):
@@ -246,4 +242,4 @@ def _cut(text: str, most: int) -> str:
 
 
 # All stable problem types.
-KINDS: Mapping[str, type[ServiceError]] = {kind.type: kind for kind in kinds()}
+KINDS: Mapping[str, type[ServiceError]] = {kind.type: kind for kind in kinds() if kind is not Temporary}
