@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from lexiseg_client import AnswerWarning, CacheUse, Segment, Segmentation, Timings
-from lexiseg_client.segments import RunLengths
+from lexiseg_client import Segmentation
+from lexiseg_client.rpc.messages import segmentation
 from lexiseg_model import catalogue
-from lexiseg_model import types as model_types
 from lexiseg_model.types import ModelCard, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, UrlFetchOff
 from lexiseg_service.gateway.by_example import ExampleDesk
@@ -22,6 +21,7 @@ from lexiseg_service.question.prompts import examples_of
 from lexiseg_service.question.schemas import Question as RestQuestion
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.wire.answer import encode_answer
 
 if TYPE_CHECKING:  # they import torch
     from lexiseg_model.segmenter import Segmenter
@@ -132,55 +132,14 @@ def exemplified(
     async def no_urls(_: str, client: str) -> bytes:
         raise UrlFetchOff("image.url: give the file itself")
 
+    async def exemplify(request: WorkerRequest) -> Exemplified:
+        return await asyncio.wrap_future(engine.exemplify(request))
+
     request = WorkerRequest(None, vocabulary, model, max_side=question.max_side)
-    desk = ExampleDesk(_EngineBackend(engine), settings.limits, no_urls)
+    desk = ExampleDesk(exemplify, settings.limits, no_urls)
     return asyncio.run(desk.with_examples(request, examples)).vocabulary
 
 
-class _EngineBackend:
-    """The part of a backend that examples need, over an engine of this process."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    async def exemplify(self, request: WorkerRequest) -> Exemplified:
-        """The engine's rows for regions of one image."""
-        return await asyncio.wrap_future(self._engine.exemplify(request))
-
-
-def segmentation_of(answer: WorkerAnswer, track_ids: tuple[int | None, ...] = ()) -> Segmentation:
-    """An engine's answer as the client's, which the commands write and show."""
-    numbers = track_ids or (None,) * len(answer.segments)
-    times, cache = answer.timings, answer.cache
-    return Segmentation(
-        id=answer.image_id,
-        image_id=answer.image_id,
-        model=answer.model,
-        model_digest=answer.model_digest,
-        task=answer.task,
-        size=answer.size,
-        segments=tuple(segment_of(*pair) for pair in zip(answer.segments, numbers, strict=True)),
-        timings_ms=Timings(times.decode, times.queue, times.text, times.image, times.post, times.total),
-        cache=CacheUse(cache.text_hits, cache.text_misses, cache.features),
-        overlay=answer.overlay,
-        absent=answer.absent,
-        warnings=tuple(AnswerWarning(each.type, each.detail, each.field) for each in answer.warnings),
-    )
-
-
-def segment_of(segment: model_types.Segment, track_id: int | None = None) -> Segment:
-    """A model's segment as the client's."""
-    return Segment(
-        id=segment.id,
-        label=segment.label,
-        class_index=segment.class_index,
-        score=segment.score,
-        area=segment.area,
-        bbox=segment.bbox,
-        shape=RunLengths(segment.mask.size, segment.mask.counts),
-        prompt_index=segment.prompt_index,
-        mask_index=segment.mask_index,
-        quality=segment.quality,
-        is_thing=segment.is_thing,
-        track_id=track_id,
-    )
+def segmentation_of(answer: WorkerAnswer) -> Segmentation:
+    """An engine's answer as the client's, which the commands write and show; read as a server's would be."""
+    return segmentation(encode_answer(answer, answer.image_id))

@@ -107,7 +107,6 @@ class Rollouts:
 
     def __init__(self, path: Path | None = None, passed_over: Callable[[str], None] = lambda model: None) -> None:
         self._passed_over = passed_over
-        self._held_back: set[str] = set()  # that the log has named
         rollouts: dict[str, Rollout] = {}
         if path is not None and path.exists():
             rollouts = _read_file(path)
@@ -122,18 +121,10 @@ class Rollouts:
     def card(
         self, rollout: Rollout, cards: Sequence[ModelCard], client: str, awaited: Collection[str]
     ) -> ModelCard | None:
-        """As `chosen`; logs when a share does not get its version, and when it does again."""
+        """As `chosen`; reports a share that does not get its version."""
         card, model = chosen(rollout, cards, client, awaited), str(rollout.model)
-        if not rollout.takes(client) or card is None:
-            return card
-        if model in awaited and not rollout.model.fits(card):
+        if card is not None and rollout.takes(client) and model in awaited and not rollout.model.fits(card):
             self._passed_over(model)
-            if model not in self._held_back:
-                logger.warning("a share gets the previous version", model=model, instead=str(ModelName.of(card)))
-                self._held_back.add(model)
-        elif model in self._held_back:
-            logger.info("a share gets its version", model=model)
-            self._held_back.remove(model)
         return card
 
     def held_back(self, awaited: Collection[str]) -> list[str]:

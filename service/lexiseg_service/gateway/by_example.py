@@ -10,7 +10,7 @@ import base64
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from lexiseg_model.types import Region, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady
@@ -21,31 +21,24 @@ from lexiseg_service.question.prompts import ClassExample, examples_of
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, MaskInput, PointInput
 from lexiseg_service.settings import Limits
 
+Exemplify = Callable[[WorkerRequest], Awaitable[Exemplified]]
 Fetch = Callable[[str, str], Awaitable[bytes]]
 MAX_CONCURRENT = 4  # images of one request that workers look at concurrently
 # A picture is stored once for each example in it: this many times `max_example_bytes` in all.
 MAX_REPETITION = 4
 
 
-class Exemplifying(Protocol):
-    """The part of a backend that is needed here."""
-
-    async def exemplify(self, request: WorkerRequest) -> Exemplified:
-        """As `Backend.exemplify`."""
-        ...
-
-
 class ExampleDesk:
     """Turns examples into embeddings, by asking workers.
 
     Args:
-        backend: the workers.
+        exemplify: as `Backend.exemplify`.
         limits: of every image.
         fetch: fetches an image by its URL, for a client.
     """
 
-    def __init__(self, backend: Exemplifying, limits: Limits, fetch: Fetch) -> None:
-        self._backend = backend
+    def __init__(self, exemplify: Exemplify, limits: Limits, fetch: Fetch) -> None:
+        self._exemplify = exemplify
         self._limits = limits
         self._fetch = fetch
 
@@ -125,7 +118,7 @@ class ExampleDesk:
                     regions=tuple(example.shown for example in some),
                     keep_picture=keep,
                 )
-                return await self._backend.exemplify(await self._with_image(question, source, some[0].shown.field))
+                return await self._exemplify(await self._with_image(question, source, some[0].shown.field))
 
         tasks = [asyncio.ensure_future(ask(source, some)) for source, some in by_image.items()]
         try:

@@ -79,7 +79,7 @@ class UseCase:
         self._fetcher = fetcher
         self._rollouts = rollouts or Rollouts()
         self._fetched_bytes = fetched_bytes
-        self._desk = ExampleDesk(backend, settings.limits, self.fetch_url)
+        self._desk = ExampleDesk(backend.exemplify, settings.limits, self.fetch_url)
 
     async def segment(self, question: Question, image: ImageSource, caller: Caller) -> WorkerAnswer:
         """Check a question and the header of its image, and have a worker answer it.

@@ -5,7 +5,7 @@ ServiceError -> Problem -> google.rpc.Status (Problem, ErrorInfo, BadRequest, Re
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 import grpc
@@ -40,22 +40,6 @@ CODES = {
 MAX_DETAIL_BYTES = 4096
 MAX_MESSAGE_BYTES = 1024
 Trailers = tuple[tuple[str, str | bytes], ...]
-
-
-class Ending(Protocol):
-    """A call whose status can be set, as the context of a servicer."""
-
-    def set_code(self, code: grpc.StatusCode) -> None: ...
-
-    def set_details(self, details: str) -> None: ...
-
-    def set_trailing_metadata(self, trailing_metadata: Any) -> None: ...
-
-
-class Failure(Protocol):
-    """A failed call, as grpc.aio.AioRpcError."""
-
-    def trailing_metadata(self) -> Any: ...
 
 
 def problem_of(error: ServiceError, request_id: str) -> Problem:
@@ -109,7 +93,7 @@ def details_of(error: ServiceError, request_id: str) -> tuple[tuple[str, bytes],
     return ((DETAILS, status.SerializeToString()),)
 
 
-def end(context: Ending, error: ServiceError, request_id: str, also: Trailers = ()) -> None:
+def end(context: Any, error: ServiceError, request_id: str, also: Trailers = ()) -> None:
     """Give a call that returns now the status of an error; `also` goes before its details.
 
     Not by `abort`: the context keeps the exception that it raises, whose frames keep the context and the message.
@@ -119,7 +103,7 @@ def end(context: Ending, error: ServiceError, request_id: str, also: Trailers = 
     context.set_trailing_metadata((*also, *details_of(error, request_id)))
 
 
-def read_error(failure: Failure) -> ServiceError | None:
+def read_error(failure: Any) -> ServiceError | None:
     """The error in a failed call; None if the transport failed."""
     for name, value in failure.trailing_metadata() or ():
         if name == DETAILS:

@@ -40,7 +40,7 @@ def _one_picture_may_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def kept(n_examples: int) -> VocabularyInput:
-    desk = ExampleDesk(OnePicture(), LIMITS, unfetched)
+    desk = ExampleDesk(OnePicture().exemplify, LIMITS, unfetched)
     return await desk.stored_form(shown(n_examples), WorkerRequest(None, Vocabulary(()), "tiny"))
 
 

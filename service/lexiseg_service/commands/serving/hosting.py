@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
 
 import typer
 import uvicorn
@@ -17,7 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.lifespan.on import LifespanOn
 
 from lexiseg_service.settings import Settings
-from lexiseg_service.wire.server import CannotListen, bracketed, taken
+from lexiseg_service.wire.server import CannotListen, GrpcServer, bracketed, taken
 
 KEEP_ALIVE_SECONDS = 20  # between two requests of a connection; longer than clients keep theirs
 MAX_CONNECTIONS = 1000  # of HTTP at a time; more get 503
@@ -26,24 +25,6 @@ EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")
 
 
 Greeting = Callable[[str, str], str]
-
-
-class Grpc(Protocol):
-    """A gRPC server beside the HTTP one; the application closes it before what it depends on."""
-
-    port: int
-
-    async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            CannotListen: the port is taken or not allowed.
-        """
-        ...
-
-    def leave(self) -> None:
-        """Accept no new calls from now on."""
-        ...
 
 
 class Server(uvicorn.Server):
@@ -56,7 +37,7 @@ class Server(uvicorn.Server):
         greeting: from the base URL and the gRPC address to the line to print; None prints nothing.
     """
 
-    def __init__(self, config: uvicorn.Config, grpc: Grpc, http_option: str, greeting: Greeting | None) -> None:
+    def __init__(self, config: uvicorn.Config, grpc: GrpcServer, http_option: str, greeting: Greeting | None) -> None:
         super().__init__(config)
         self.failed = False
         self.linger = LINGER_SECONDS
@@ -109,7 +90,7 @@ class Server(uvicorn.Server):
 
 def server_of(
     app: ASGIApp,
-    grpc: Grpc,
+    grpc: GrpcServer,
     settings: Settings,
     http_port: int,
     http_option: str,

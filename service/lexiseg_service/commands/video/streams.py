@@ -8,19 +8,18 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-from lexiseg_client import AsyncClient, Class, Frame, FrameAnswer, Point, Problem, ProblemError, Prompt
-from lexiseg_client.errors import error_of
+from lexiseg_client import AsyncClient, Class, Frame, FrameAnswer, Point, Prompt
+from lexiseg_client.rpc.messages import read_answer
 from lexiseg_model.types import Prompt as ModelPrompt
-from lexiseg_service.commands.in_process import check_model, load, resolved, segmentation_of
+from lexiseg_service.commands.in_process import check_model, load, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.server import key_for, translated
-from lexiseg_service.errors import ServiceError
-from lexiseg_service.question import messages
 from lexiseg_service.question.messages import DropPolicy, Followed, StreamQuestion, VideoFrame, WorkerRequest
 from lexiseg_service.question.prompts import resolve_prompt
 from lexiseg_service.question.schemas import PromptInput
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.wire.answer import encode_frame_answer
 
 # Frames in, answers out, in order; closing the answers ends the stream.
 Ask = Callable[[AsyncIterator[VideoFrame]], AsyncGenerator[FrameAnswer, None]]
@@ -90,29 +89,12 @@ def in_process(video_question: VideoQuestion, settings: Settings) -> Iterator[As
         streams = Streams(engine, settings, metrics)
         async with aclosing(steps(frames)) as asked_steps, aclosing(streams.answers(asked_steps)) as answers:
             async for answer in answers:
-                yield _frame_answer(answer)
+                yield read_answer(encode_frame_answer(answer))
 
     try:
         yield ask
     finally:
         engine.close(0)
-
-
-def _frame_answer(answer: messages.FrameAnswer) -> FrameAnswer:
-    """An engine's answer as the client's."""
-    return FrameAnswer(
-        frame_id=answer.frame_id,
-        timestamp_us=answer.timestamp_us,
-        answer=None if answer.answer is None else segmentation_of(answer.answer, answer.track_ids),
-        dropped=answer.dropped,
-        error=None if answer.error is None else _problem_error(answer.error),
-        state_reset=answer.state_reset,
-        lost=answer.lost,
-    )
-
-
-def _problem_error(error: ServiceError) -> ProblemError:
-    return error_of(Problem(error.type, error.title, error.status, error.detail))
 
 
 def by_server(video_question: VideoQuestion, settings: Settings, url: str) -> Ask:

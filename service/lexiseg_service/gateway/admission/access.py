@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lexiseg_service.gateway.admission.keys import Keys
-from lexiseg_service.gateway.admission.limits import ClientLimits, MemoryLimits, RedisLimits, Rule
+from lexiseg_service.gateway.admission.limits import ClientLimits, RedisLimits, Rule
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE, Shares
@@ -56,6 +56,6 @@ def _limits(settings: Settings, metrics: Metrics, keys: Keys) -> ClientLimits | 
         return keys.rule(identity, common) if kind == "key" else common
 
     if settings.redis_url is None:
-        return MemoryLimits(rule_of)
+        return ClientLimits(rule_of)
     # A lease outlasts any request for one image; those of streams are renewed.
     return RedisLimits(rule_of, open_link(settings, "limits", metrics), max(60.0, 2 * settings.deadline_seconds))

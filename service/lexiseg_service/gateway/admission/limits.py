@@ -12,10 +12,10 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from redis import Redis
 
@@ -67,35 +67,8 @@ class Rule:
 RuleOf = Callable[[str], Rule]  # of a client
 
 
-class ClientLimits(Protocol):
-    """Limits of every client, counted in one place."""
-
-    def admit(self, client: str) -> AbstractAsyncContextManager[None]:
-        """Count a request and hold one of its client's concurrent places meanwhile.
-
-        Raises:
-            RateLimited: a limit of the client is reached.
-        """
-        ...
-
-    async def count(self, client: str) -> None:
-        """Count one more request of a client that was admitted, without a place of its own.
-
-        Raises:
-            RateLimited: the client's rate or daily quota is reached.
-        """
-        ...
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the counters take in this process, approximately."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-class MemoryLimits:
-    """Counts within this process.
+class ClientLimits:
+    """Limits of every client, counted within this process.
 
     Args:
         rule_of: the rule of a client.
@@ -118,7 +91,11 @@ class MemoryLimits:
 
     @asynccontextmanager
     async def admit(self, client: str) -> AsyncIterator[None]:
-        """As `ClientLimits.admit`."""
+        """Count a request and hold one of its client's concurrent places meanwhile.
+
+        Raises:
+            RateLimited: a limit of the client is reached.
+        """
         rule = self._rule_of(client)
         # Checked first: a refusal here must not cost a token.
         if rule.concurrent is not None and self._concurrent[client] >= rule.concurrent:
@@ -133,7 +110,11 @@ class MemoryLimits:
                 del self._concurrent[client]
 
     async def count(self, client: str) -> None:
-        """As `ClientLimits.count`."""
+        """Count one more request of a client that was admitted, without a place of its own.
+
+        Raises:
+            RateLimited: the client's rate or daily quota is reached.
+        """
         self._count(client, self._rule_of(client))
 
     @property
@@ -142,7 +123,7 @@ class MemoryLimits:
         return BYTES_PER_CLIENT * (len(self._days) + len(self._buckets))
 
     async def close(self) -> None:
-        """Nothing to do."""
+        """Close the connections."""
 
     def _count(self, client: str, rule: Rule) -> None:
         day, seconds_of_day = divmod(self._today(), DAY)
@@ -215,17 +196,17 @@ end
 RENEWALS = 3  # of a lease, before it would expire
 
 
-class RedisLimits:
-    """One round trip to Redis per request, and a second one at its end where concurrent requests are limited.
+class RedisLimits(ClientLimits):
+    """Counts in Redis, and within this process while Redis is away.
 
-    The leases of long calls, as video streams, are renewed in the background.
+    One round trip a request, and a second one at its end where concurrent requests are limited. The leases of long
+    calls, as video streams, are renewed in the background.
     """
 
     def __init__(self, rule_of: RuleOf, link: RedisLink, lease_seconds: float) -> None:
-        self._rule_of = rule_of
+        super().__init__(rule_of)
         self._link = link
         self._lease = lease_seconds
-        self._local = MemoryLimits(rule_of)  # while Redis is away
         self._leases: dict[str, str] = {}  # ticket to client
         self._renewing: asyncio.Task[None] | None = None
 
@@ -238,9 +219,9 @@ class RedisLimits:
             return
         ticket = uuid.uuid4().hex
         try:
-            await self._count(client, rule, ticket)
+            await self._ask(client, rule, ticket)
         except RedisAway:
-            async with self._local.admit(client):
+            async with super().admit(client):
                 yield
             return
         if rule.concurrent is not None:
@@ -260,14 +241,9 @@ class RedisLimits:
         if not rule.is_on:
             return
         try:
-            await self._count(client, rule, "")
+            await self._ask(client, rule, "")
         except RedisAway:
-            await self._local.count(client)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the buckets in this process."""
-        return self._local.nbytes
+            await super().count(client)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -275,7 +251,7 @@ class RedisLimits:
             self._renewing.cancel()
         self._link.close()
 
-    async def _count(self, client: str, rule: Rule, ticket: str) -> None:
+    async def _ask(self, client: str, rule: Rule, ticket: str) -> None:
         """Count a request in Redis, and take a concurrent place where the rule limits them.
 
         Raises:

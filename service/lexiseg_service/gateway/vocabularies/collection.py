@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
 from typing import NamedTuple
 
 import structlog
 
+from lexiseg_model.lru import Lru
 from lexiseg_service.errors import (
     InvalidValue,
     NotAllowed,
@@ -30,58 +30,43 @@ from lexiseg_service.gateway.vocabularies.named import (
     slot_of,
 )
 from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary, VocabularyInput
-from lexiseg_service.gateway.vocabularies.stores import DirectoryStore, MemoryStore, RedisStore, Store
+from lexiseg_service.gateway.vocabularies.stores import DirectoryStore, RedisStore, Store
 from lexiseg_service.question.validation import MAX_COMPARED, off_event_loop, parse_object, validate
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.vocabularies")
-MAX_BYTES = 64 * 2**20  # of parsed vocabularies; the most recent one stays whatever its size
+MAX_BYTES = 64 * 2**20  # of parsed vocabularies
 MAX_VOCABULARIES = 256  # of all users
 MAX_VOCABULARIES_PER_KEY = 64
 MAX_ATTEMPTS = 5  # of a write, when other writes come first
 BYTES_PER_TEXT, BYTES_PER_EXAMPLE = 20, 64 * 2**10  # in the JSON of a class list, approximately
 
 
-class ParsedVocabularies:
-    """An LRU of parsed vocabularies by slot of a store; for one event loop."""
+class Parsed(NamedTuple):
+    """A document, and its vocabulary; None: it is invalid."""
 
-    def __init__(self, limits: Limits, max_bytes: int = MAX_BYTES) -> None:
+    content: bytes
+    vocabulary: NamedVocabulary | None
+
+
+class ParsedVocabularies(Lru[str, Parsed]):
+    """Parsed vocabularies by slot of a store, bounded in the bytes of the vocabularies without their documents."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(MAX_BYTES, lambda _, parsed: parsed.vocabulary.nbytes if parsed.vocabulary else 0)
         self._limits = limits
-        self._max_bytes = max_bytes
-        self._entries: OrderedDict[str, tuple[bytes, NamedVocabulary | None]] = OrderedDict()
-        self.nbytes = 0  # of the vocabularies, without their documents
 
-    async def get(self, slot: str, content: bytes | None) -> NamedVocabulary | None:
+    async def of(self, slot: str, content: bytes | None) -> NamedVocabulary | None:
         """The vocabulary of a document; None where there is none or it is invalid."""
         if content is None:
-            self._drop(slot)
             return None
-        known, vocabulary = self._entries.get(slot, (None, None))
-        if known == content:
-            self._entries.move_to_end(slot)
-            return vocabulary
-        vocabulary = await off_event_loop(len(content), partial(self._parse, slot, content))
-        self.put(slot, content, vocabulary)
-        return vocabulary
-
-    def put(self, slot: str, content: bytes, vocabulary: NamedVocabulary | None) -> None:
-        """Remember the vocabulary of a document; None: it is invalid."""
-        self._drop(slot)
-        self._entries[slot] = content, vocabulary
-        self.nbytes += 0 if vocabulary is None else vocabulary.nbytes
-        while self.nbytes > self._max_bytes and len(self._entries) > 1:
-            self._drop(next(iter(self._entries)))
-
-    def content(self, slot: str) -> bytes:
-        """The document that was parsed last for a slot."""
-        return self._entries[slot][0]
-
-    def keep_only(self, slots: Container[str]) -> None:
-        """Drop all other slots."""
-        for slot in [slot for slot in self._entries if slot not in slots]:
-            self._drop(slot)
+        known = self.get(slot)
+        if known is None or known.content != content:
+            known = Parsed(content, await off_event_loop(len(content), partial(self._parse, slot, content)))
+            self.put(slot, known)
+        return known.vocabulary
 
     def _parse(self, slot: str, content: bytes) -> NamedVocabulary | None:
         """Checked like a request, because other programs may have written it."""
@@ -93,10 +78,6 @@ class ParsedVocabularies:
             # The type only: the detail may quote class names, which are never logged.
             logger.warning("vocabulary skipped: it is invalid", vocabulary=slot, error=error.type)
             return None
-
-    def _drop(self, slot: str) -> None:
-        _, vocabulary = self._entries.pop(slot, (None, None))
-        self.nbytes -= 0 if vocabulary is None else vocabulary.nbytes
 
 
 class Asker(NamedTuple):
@@ -129,7 +110,7 @@ class Vocabularies:
     @property
     def nbytes(self) -> int:
         """Bytes of users' vocabularies in memory."""
-        return self.store.nbytes + self._parsed.nbytes
+        return self.store.nbytes + self._parsed.weight
 
     async def find(self, name: str, key: str = "") -> NamedVocabulary:
         """The vocabulary of that name, as a key sees it.
@@ -148,11 +129,10 @@ class Vocabularies:
         """The built-in ones in their own order, then the users' that a key sees, by name."""
         lists = await asyncio.to_thread(lambda: [built_in(name) for name in BUILT_IN_NAMES])
         documents = await self.store.read_all()
-        self._parsed.keep_only(documents)
         visible: dict[str, NamedVocabulary] = {}
         for slot, content in sorted(documents.items(), key=lambda each: "~" in each[0]):  # own ones replace shared ones
             owner, _, name = slot.rpartition("~")
-            if owner in ("", key) and (vocabulary := await self._parsed.get(slot, content)) is not None:
+            if owner in ("", key) and (vocabulary := await self._parsed.of(slot, content)) is not None:
                 visible[name] = vocabulary
         own = [visible[name] for name in sorted(visible)]
         return [*filter(None, lists), *own]
@@ -176,7 +156,7 @@ class Vocabularies:
         for _ in range(MAX_ATTEMPTS):
             shared_slot, own_slot = slot_of(name, ""), slot_of(name, asker.key)
             contents = {slot: await self.store.read(slot) for slot in {shared_slot, own_slot}}
-            known = {slot: await self._parsed.get(slot, content) for slot, content in contents.items()}
+            known = {slot: await self._parsed.of(slot, content) for slot, content in contents.items()}
             common = known[shared_slot]
             changeable = common if common is not None and asker.may_change(common) else None
             current = known[own_slot] or changeable
@@ -193,7 +173,7 @@ class Vocabularies:
             vocabulary, document = made[owner, shared]
             target, other = (shared_slot, own_slot) if shared else (own_slot, shared_slot)
             if await self._replace(target, contents[target], document, asker, is_new=current is None):
-                self._parsed.put(target, document, vocabulary)
+                self._parsed.put(target, Parsed(document, vocabulary))
                 # A vocabulary that becomes shared or unshared leaves its other slot; another key's shared one stays.
                 if other != target and (other == own_slot or changeable is not None) and contents[other] is not None:
                     await self.store.replace(other, contents[other], None)
@@ -217,8 +197,8 @@ class Vocabularies:
                 raise NotAllowed(f"vocabulary {name!r} belongs to another key, which shares it")
             preconditions.check(current.etag)
             slot = slot_of(name, "" if current.shared else asker.key)
-            if await self.store.replace(slot, self._parsed.content(slot), None):
-                await self._parsed.get(slot, None)
+            known = self._parsed.get(slot)
+            if known is not None and await self.store.replace(slot, known.content, None):
                 return
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
@@ -241,7 +221,7 @@ class Vocabularies:
             raise InvalidValue.of("name", "one more", f"at most {MAX_VOCABULARIES} vocabularies; delete one first")
         if not asker.key:
             return
-        known = [await self._parsed.get(slot, content) for slot, content in documents.items()]
+        known = [await self._parsed.of(slot, content) for slot, content in documents.items()]
         if sum(each is not None and each.owner == asker.key for each in known) >= MAX_VOCABULARIES_PER_KEY:
             expected = f"at most {MAX_VOCABULARIES_PER_KEY} vocabularies of one key; delete one first"
             raise InvalidValue.of("name", "one more", expected)
@@ -252,7 +232,7 @@ class Vocabularies:
         own = slot_of(name, key)
         # The own slot is read again: a vocabulary that becomes unshared is written there first.
         for slot in (own, name, own) if own != name else (own,):
-            if (vocabulary := await self._parsed.get(slot, await self.store.read(slot))) is not None:
+            if (vocabulary := await self._parsed.of(slot, await self.store.read(slot))) is not None:
                 return vocabulary
         return None
 
@@ -278,13 +258,11 @@ def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
     Raises:
         OSError: the state directory cannot be used.
     """
-    store: Store
+    store = Store()
     if settings.redis_url is not None:
         store = RedisStore(open_link(settings, "vocabularies", metrics))
     elif settings.state_dir is not None:
         store = DirectoryStore(settings.state_dir / "vocabularies")
-    else:
-        store = MemoryStore()
     return Vocabularies(store, settings.limits)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import redis
 import structlog
@@ -20,48 +20,15 @@ from lexiseg_service.redis_link import RedisAway, RedisLink
 logger = structlog.get_logger("lexiseg.vocabularies")
 
 
-class Store(Protocol):
-    """Writes are compare-and-swap: of two concurrent writers one wins."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the documents in memory."""
-        ...
-
-    async def read(self, name: str) -> bytes | None:
-        """A document, or None. Keeps answering while the storage behind it is away."""
-        ...
-
-    async def read_all(self) -> dict[str, bytes]:
-        """All documents by slot."""
-        ...
-
-    async def replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
-        """Replace `old` by `new` (None: absent); False if something else is there.
-
-        Raises:
-            NotReady: nothing can be written now.
-        """
-        ...
-
-    def degraded(self) -> str | None:
-        """What is degraded, for /readyz."""
-        ...
-
-    async def start(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-
-class MemoryStore:
-    """Keeps documents as long as the process lives."""
+class Store:
+    """Documents in memory. Writes are compare-and-swap: of two concurrent writers one wins."""
 
     def __init__(self, documents: dict[str, bytes] | None = None) -> None:
         self._documents = dict(documents or {})
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all documents."""
+        """Bytes of the documents in memory."""
         return sum(map(len, tuple(self._documents.values())))
 
     async def read(self, name: str) -> bytes | None:
@@ -73,21 +40,25 @@ class MemoryStore:
         return dict(self._documents)
 
     async def replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
-        """As `Store.replace`."""
+        """Replace `old` by `new` (None: absent); False if something else is there.
+
+        Raises:
+            NotReady: nothing can be written now.
+        """
         if self._documents.get(name) != old:
             return False
         self._set(name, new)
         return True
 
     def degraded(self) -> str | None:
-        """Nothing."""
+        """What is degraded, for /readyz."""
         return None
 
     async def start(self) -> None:
-        """Nothing to do."""
+        """Begin to keep up with other writers."""
 
     async def close(self) -> None:
-        """Nothing to do."""
+        """Close the connections."""
 
     def _set(self, name: str, content: bytes | None) -> None:
         if content is None:
@@ -96,7 +67,7 @@ class MemoryStore:
             self._documents[name] = content
 
 
-class DirectoryStore(MemoryStore):
+class DirectoryStore(Store):
     """One JSON file per document: reads from memory, writes through to the disk. For one process at a time.
 
     Raises:
@@ -192,21 +163,17 @@ return 1
 """
 
 
-class RedisStore:
+class RedisStore(Store):
     """Shared by all gateways, without a TTL (run Redis with `volatile-lru`).
 
     Each gateway keeps a snapshot: reads continue while Redis is away, writes fail with 503.
     """
 
     def __init__(self, link: RedisLink) -> None:
+        super().__init__()  # the snapshot
         self._link = link
-        self._snapshot: dict[str, bytes] | None = None
+        self._is_read = False  # the snapshot, at least once
         self._refreshing: asyncio.Task[None] | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the snapshot."""
-        return sum(map(len, tuple((self._snapshot or {}).values())))
 
     async def read(self, name: str) -> bytes | None:
         """A document, or None.
@@ -219,16 +186,12 @@ class RedisStore:
         try:
             (content,) = await self._ask(lambda client: _documents(client, [name]))
         except RedisAway:
-            if self._snapshot is None:
+            if not self._is_read:
                 raise NotReady(f"vocabulary {name!r}: the store cannot be reached yet; try again") from None
-            return self._snapshot.get(name)
-        if self._snapshot is None:
-            return content
-        if content is None:
-            self._snapshot.pop(name, None)
-        elif self._snapshot.get(name) != content:
-            self._snapshot[name] = content
-        return self._snapshot.get(name)  # the object that readers already hold
+            return self._documents.get(name)
+        if self._documents.get(name) != content:
+            self._set(name, content)
+        return self._documents.get(name)  # the object that readers already hold
 
     async def read_all(self) -> dict[str, bytes]:
         """Every document by its name; those of the snapshot while Redis is away."""
@@ -236,15 +199,15 @@ class RedisStore:
             members = await self._ask(lambda client: cast("set[bytes]", client.smembers(INDEX)))
             names = sorted(name for member in members if SLOT.fullmatch(name := member.decode("latin-1")))
             documents: dict[str, bytes] = {}
-            before = self._snapshot or {}
+            before = self._documents
             for start in range(0, len(names), MAX_DOCUMENTS):
                 some = names[start : start + MAX_DOCUMENTS]
                 contents = await self._ask(partial(_documents, names=some))
                 for name, content in zip(some, contents, strict=True):
                     if content is not None:
                         documents[name] = before[name] if before.get(name) == content else content
-            self._snapshot = documents
-        return dict(self._snapshot or {})
+            self._documents, self._is_read = documents, True
+        return dict(self._documents)
 
     async def replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
         """As `Store.replace`.
@@ -257,9 +220,8 @@ class RedisStore:
             replaced = await self._ask(lambda client: bool(cast("Any", client.eval(REPLACE, 2, *arguments))))
         except RedisAway:
             raise NotReady(f"vocabulary {name!r}: the store cannot be reached; check whether it was changed") from None
-        if replaced and self._snapshot is not None:
-            self._snapshot.pop(name, None)
-            self._snapshot |= {} if new is None else {name: new}
+        if replaced:
+            self._set(name, new)
         return replaced
 
     def degraded(self) -> str | None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lexiseg_service.errors import RateLimited
 from lexiseg_service.gateway.admission import limits
-from lexiseg_service.gateway.admission.limits import DAY, MemoryLimits, Rule, client_of
+from lexiseg_service.gateway.admission.limits import DAY, ClientLimits, Rule, client_of
 
 
 class Clock:
@@ -24,16 +24,16 @@ def clock() -> Clock:
     return Clock()
 
 
-def limited(rule: Rule, clock: Clock | None = None) -> MemoryLimits:
-    return MemoryLimits(lambda client: rule, clock or Clock(), today=lambda: 0.0)
+def limited(rule: Rule, clock: Clock | None = None) -> ClientLimits:
+    return ClientLimits(lambda client: rule, clock or Clock(), today=lambda: 0.0)
 
 
-async def pass_through(counted: MemoryLimits, client: str = "a") -> None:
+async def pass_through(counted: ClientLimits, client: str = "a") -> None:
     async with counted.admit(client):
         pass
 
 
-async def refused(counted: MemoryLimits, client: str = "a") -> int:
+async def refused(counted: ClientLimits, client: str = "a") -> int:
     """The Retry-After of a refusal."""
     with pytest.raises(RateLimited) as caught:
         await pass_through(counted, client)
@@ -123,7 +123,7 @@ def test_a_request_counts_for_its_key_or_its_address(key_id: str | None, address
 
 async def test_a_daily_quota_is_renewed_at_midnight() -> None:
     now = 5 * DAY + 1000.0
-    counted = MemoryLimits(lambda client: Rule(daily=2), today=lambda: now)
+    counted = ClientLimits(lambda client: Rule(daily=2), today=lambda: now)
     for _ in range(2):
         await pass_through(counted)
 
@@ -143,7 +143,7 @@ async def test_a_refusal_of_the_rate_does_not_count_for_the_day(clock: Clock) ->
 
 
 async def test_each_client_has_its_own_rule() -> None:
-    counted = MemoryLimits(lambda client: Rule(concurrent=1) if client == "a" else Rule())
+    counted = ClientLimits(lambda client: Rule(concurrent=1) if client == "a" else Rule())
     async with AsyncExitStack() as stack:
         for client in "abbb":
             await stack.enter_async_context(counted.admit(client))

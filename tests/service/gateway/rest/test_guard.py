@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.gateway.admission.limits import MemoryLimits, Rule
+from lexiseg_service.gateway.admission.limits import ClientLimits, Rule
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
@@ -92,7 +92,7 @@ async def test_the_worker_is_told_whose_request_it_is() -> None:
 
 
 async def test_a_rate_limited_request_gets_retry_after() -> None:
-    limits = MemoryLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
+    limits = ClientLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
     async with serving(client_limits=limits) as client:
         assert (await client.get("/models")).status_code == 200
         answer = await client.get("/models")
@@ -102,7 +102,7 @@ async def test_a_rate_limited_request_gets_retry_after() -> None:
 
 
 async def test_a_wrong_key_costs_no_client_a_token() -> None:
-    limits = MemoryLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
+    limits = ClientLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
     async with serving(client_limits=limits, api_keys=KEYS) as client:
         statuses = [(await client.get("/models", headers={"X-API-Key": k})).status_code for k in ("x", "y", "right")]
 

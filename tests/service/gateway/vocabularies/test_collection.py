@@ -7,7 +7,7 @@ from lexiseg_service.errors import PreconditionFailed, UnknownVocabulary
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.gateway.vocabularies.stores import MemoryStore
+from lexiseg_service.gateway.vocabularies.stores import Store
 from lexiseg_service.settings import Limits
 
 ANY = Preconditions()
@@ -24,7 +24,7 @@ DAMAGED = [
 ]
 
 
-class OvertakenStore(MemoryStore):
+class OvertakenStore(Store):
     """Somebody else writes between each read and write, `times` times."""
 
     def __init__(self, times: int) -> None:
@@ -47,12 +47,12 @@ class OvertakenStore(MemoryStore):
 )
 async def test_an_unknown_name_is_answered_with_the_nearest_one_or_all_that_are_built_in(name: str, said: str) -> None:
     with pytest.raises(UnknownVocabulary, match=said.replace("?", "[?]")):
-        await Vocabularies(MemoryStore(), Limits()).find(name)
+        await Vocabularies(Store(), Limits()).find(name)
 
 
 @pytest.mark.parametrize("content", DAMAGED)
 async def test_a_damaged_document_is_skipped_with_one_line_in_the_log(content: bytes) -> None:
-    vocabularies = Vocabularies(MemoryStore({"room": content}), Limits())
+    vocabularies = Vocabularies(Store({"room": content}), Limits())
 
     with capture_logs() as lines:
         for _ in range(3):

@@ -12,7 +12,7 @@ from lexiseg_service.gateway.vocabularies import collection as module
 from lexiseg_service.gateway.vocabularies.collection import Asker, Vocabularies
 from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.gateway.vocabularies.stores import DirectoryStore, MemoryStore
+from lexiseg_service.gateway.vocabularies.stores import DirectoryStore, Store
 from lexiseg_service.settings import Limits
 
 ANY = Preconditions()
@@ -24,7 +24,7 @@ def classes(*names: str, shared: bool | None = None) -> VocabularyInput:
 
 
 def collection(**documents: bytes) -> Vocabularies:
-    return Vocabularies(MemoryStore(documents), Limits())
+    return Vocabularies(Store(documents), Limits())
 
 
 async def first_class(vocabularies: Vocabularies, key: str, name: str = "room") -> str:
@@ -45,7 +45,7 @@ async def test_two_keys_have_a_list_of_the_same_name_each() -> None:
     assert await first_class(vocabularies, "other") == "lamp"
 
 
-class Moving(MemoryStore):
+class Moving(Store):
     """Another gateway moves a list of a key from its shared side to its own between two reads."""
 
     async def read(self, name: str) -> bytes | None:
