@@ -47,7 +47,7 @@ def calibrate(
     from lexiseg_service.commands.calibrate.thresholds import Findings, choose
     from lexiseg_service.commands.calibrate.vocabularies import of_installation, of_server
     from lexiseg_service.commands.image_files import sources_of
-    from lexiseg_service.commands.segment.run import STOPPED, Manner, segment_files
+    from lexiseg_service.commands.segment.run import segment_files
 
     (refuse_key if server is None else refuse_own)(chosen)
     settings = chosen.settings
@@ -61,9 +61,10 @@ def calibrate(
     opened = of_installation(vocabulary, settings) if server is None else of_server(server, vocabulary, settings)
     with opened as calibrated:
         findings = Findings(calibrated.names, masks)
-        status = segment_files(sources, calibrated.ask, findings, Manner(True, limits=settings.limits))
-        if status == STOPPED or not findings.answers:
-            raise typer.Exit(status)
+        segmented = segment_files(sources, calibrated.ask, findings.add, settings.limits, quiet=True)
+        segmented.report()
+        if segmented.stopped or not findings.answers:
+            raise typer.Exit(segmented.status)
         choices = [choose(of_class) for of_class in findings.by_class]
         named = dict(zip(calibrated.names, choices, strict=True))
         thresholds = {name: choice.threshold for name, choice in named.items() if choice.threshold is not None}
@@ -83,4 +84,4 @@ def calibrate(
             gain = f", IoU {choice.before:.3f} -> {choice.after:.3f}" if measured else ""
             typer.echo(f"{name}: {shown}{gain} ({choice.reason})")
         typer.echo(f"{outcome} Report: {path}")
-    raise typer.Exit(status)
+    raise typer.Exit(segmented.status)

@@ -114,25 +114,14 @@ def _count(findings: Sequence[Finding]) -> int:
 
 @dataclass
 class Findings:
-    """Findings of each class, kept in memory, as a keeper of `segment_files`."""
+    """Findings of each class, kept in memory."""
 
     names: Sequence[str]
     masks: Path | None
-    folder: Path | None = None  # nothing is written before the report
 
     def __post_init__(self) -> None:
         self.by_class: list[list[Finding]] = [[] for _ in self.names]
         self.answers: dict[str, tuple[Source, Segmentation]] = {}
-
-    def has(self, source: Source) -> bool:
-        """False: every photograph is segmented."""
-        return False
-
-    exists = has
-
-    def write(self) -> str | None:
-        """None: the report is written at the end."""
-        return None
 
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         """One photograph: the best score and the pixels of each class, and the truth.

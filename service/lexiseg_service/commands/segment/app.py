@@ -84,9 +84,6 @@ def segment(
         int | None,
         typer.Option(min=64, help="Images of any size, as GeoTIFF, in windows of at least so many pixels a side"),
     ] = None,
-    overlap: Annotated[
-        int | None, typer.Option(min=0, help="With --window: pixels that windows overlap [default: a quarter]")
-    ] = None,
     bands: Annotated[
         str | None,
         typer.Option(metavar="R,G,B", help="With --window: bands from 1 [default: red, green, blue, or the first]"),
@@ -96,9 +93,6 @@ def segment(
         typer.Option(
             "--range", metavar="LOW,HIGH", help="With --window: values of black and white, of more than 8 bits"
         ),
-    ] = None,
-    least: Annotated[
-        int | None, typer.Option("--min-area", min=1, help="With --window: drop segments of fewer pixels")
     ] = None,
 ) -> None:
     """Segment images in this process or by a server: an overlay PNG each and one COCO JSON, or another format.
@@ -138,7 +132,7 @@ def segment(
     """
     from lexiseg_service.commands.image_files import STDIN, sources_of
     from lexiseg_service.commands.question import Question, read_prompts, refuse_lists, with_examples
-    from lexiseg_service.commands.segment.run import Job, Manner, run
+    from lexiseg_service.commands.segment.run import Job, run
 
     refuse_lists(classes or [])
     shown = tuple(read_prompts(points or [], boxes or [], prompts or []))
@@ -170,13 +164,13 @@ def segment(
         refuse_key(chosen)
         from lexiseg_service.commands.segment.windows import cut_of
 
-        cut = cut_of(window, overlap, bands, stretch, least, chosen.settings.limits)
+        cut = cut_of(window, bands, stretch, chosen.settings.limits)
         from lexiseg_service.commands.segment.windows import run as run_in_windows
 
         raise typer.Exit(run_in_windows([Path(image) for image in images], question, out, chosen.settings, cut))
-    if any(each is not None for each in (overlap, bands, stretch, least)):
-        raise typer.BadParameter("only with --window", param_hint="'--overlap' / '--bands' / '--range' / '--min-area'")
+    if bands is not None or stretch is not None:
+        raise typer.BadParameter("only with --window", param_hint="'--bands' / '--range'")
     (refuse_key if server is None else refuse_own)(chosen)
     sources = sources_of(images, None if str(out) == STDIN else out)
-    manner = Manner(quiet, skip_existing, chosen.settings.limits)
-    raise typer.Exit(run(Job(sources, question, out, kind, manner), chosen.settings, server))
+    job = Job(sources, question, out, kind, chosen.settings.limits, quiet, skip_existing)
+    raise typer.Exit(run(job, chosen.settings, server))

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.formats import ASKED, FORMATS, Content, Format, Image
 
+SAVE_SECONDS = 30.0  # between two times that the ledger is written
 NUMBERED = re.compile(r"-[0-9].*")  # the end of the stem of a second file, or of a cut-out
 
 
@@ -60,6 +62,7 @@ class Results:
             asked["examples"] = list(question.examples)
         self._format = FORMATS[kind](question, classes)
         self.folder, before = _folder_for(out, asked, self._format.ledger)
+        self._saved = 0.0
         self._relative_to = relative_to or self.folder
         self._content: Content = before or {ASKED: asked, "images": [], "annotations": []}
         if before:
@@ -98,11 +101,13 @@ class Results:
         entry = {"file_name": source.name, "modified": source.stamp}
         self._images.append(entry | self._format.entry(image, sorted(files)))
         self._content["annotations"] += self._format.annotations(image, len(self._content["annotations"]))
-        if len(self._images) == 1:  # from the first image on, the folder belongs to this question
+        # From the first image on, the folder belongs to this question.
+        if len(self._images) == 1 or time.monotonic() - self._saved > SAVE_SECONDS:
             self.write()
 
     def write(self) -> str | None:
         """Write the ledger and the files beside it; says what lies where, None if there is nothing."""
+        self._saved = time.monotonic()
         if not self._images:
             return None
         for name, content in self._format.beside(self._content).items():

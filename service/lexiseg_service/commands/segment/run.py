@@ -6,15 +6,14 @@ Finished images are kept however the run ends: at once after Ctrl-C, up to the l
 from __future__ import annotations
 
 import sys
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -36,7 +35,7 @@ from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 
 Ask = Callable[[bytes], Segmentation]  # of an encoded image; raises ServiceError
-SAVE_SECONDS = 30.0
+Keep = Callable[[Source, bytes, Segmentation], None]
 STOPPED = 130  # the exit status of a program that Ctrl-C ended
 AHEAD = 8  # images in flight: enough to overlap reading, computing and writing
 MAX_VOC_CLASSES = 255  # a palette has 256 colours, one is the background's
@@ -51,127 +50,87 @@ PRINTED = {
 }
 
 
-class Keeper(Protocol):
-    """Where answers go."""
-
-    @property
-    def folder(self) -> Path | None: ...
-
-    def has(self, source: Source) -> bool: ...
-
-    def exists(self, source: Source) -> bool: ...
-
-    def add(self, source: Source, content: bytes, answer: Segmentation) -> None: ...
-
-    def write(self) -> str | None: ...
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How a run reports, and which images it leaves out."""
-
-    quiet: bool = False  # neither progress nor a summary; only failures and warnings
-    skip_existing: bool = False  # leave out images with results, even if the image has changed since
-    limits: Limits = field(default_factory=Limits)
-
-
-def segment_files(sources: Sequence[Source], ask: Ask, keeper: Keeper, manner: Manner | None = None) -> int:
-    """Segment every image that is not done yet; one that fails is reported and the others go on.
-
-    Returns 1 if any failed, 130 if Ctrl-C ended it. Where all fail nothing is written.
-    """
-    with ThreadPoolExecutor(AHEAD) as threads:
-        return _segment_those_left(sources, lambda content: threads.submit(ask, content), keeper, manner or Manner())
-
-
-def _segment_those_left(
-    sources: Sequence[Source], submit: Callable[[bytes], Future[Segmentation]], keeper: Keeper, manner: Manner
-) -> int:
-    done_before = keeper.exists if manner.skip_existing else keeper.has
-    to_do = [source for source in sources if not done_before(source)]
-    work = _Work(keeper, done=len(sources) - len(to_do))
-    pending: deque[tuple[Source, bytes, Future[Segmentation]]] = deque()
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    stopped = False
-    try:
-        console = Console(stderr=True)
-        silent = manner.quiet or not console.is_terminal  # a log would get an empty line
-        with Progress(*columns, console=console, transient=True, disable=silent) as progress:
-            task = progress.add_task("segmenting", total=len(sources), completed=work.done)
-            for source in to_do:
-                if len(pending) == AHEAD:
-                    work.settle(*pending.popleft())
-                try:
-                    content = source.read(manner.limits)
-                except ServiceError as error:
-                    work.fail(source, error)
-                else:
-                    pending.append((source, content, submit(content)))
-                progress.update(task, completed=work.done + len(work.failures))
-            while pending:
-                work.settle(*pending.popleft())
-                progress.update(task, completed=work.done + len(work.failures))
-    except KeyboardInterrupt:
-        stopped = True
-        for _, _, future in pending:
-            future.cancel()
-    work.report(len(sources), len(sources) - len(to_do), manner.quiet)
-    if stopped:
-        typer.echo("lexiseg: stopped; the same command goes on with the rest", err=True)
-        return STOPPED
-    return 1 if work.failures else 0
-
-
 @dataclass
-class _Work:
-    """The outcomes so far."""
+class Outcome:
+    """What became of the images. `stopped`: Ctrl-C ended the run."""
 
-    keeper: Keeper
-    done: int
+    done: int = 0
     failures: list[str] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)  # each is said once, however many images it is about
-    saved: float = field(default_factory=time.monotonic)
+    stopped: bool = False
 
-    def settle(self, source: Source, content: bytes, future: Future[Segmentation]) -> None:
-        """Wait for one image's answer, and keep it."""
-        try:
-            answer = future.result()
-        except ServiceError as error:
-            self.fail(source, error)
-            return
-        with self._named():
-            self.keeper.add(source, content, answer)
-        self.done += 1
-        self.warnings.update(dict.fromkeys(warning.detail for warning in answer.warnings))
-        if time.monotonic() - self.saved > SAVE_SECONDS:
-            with self._named():
-                self.keeper.write()
-            self.saved = time.monotonic()
+    @property
+    def status(self) -> int:
+        """1 if any image failed, 130 if Ctrl-C ended the run."""
+        return STOPPED if self.stopped else int(bool(self.failures))
 
     def fail(self, source: Source, error: ServiceError) -> None:
         """One image without an answer; the message of one that is too large says what to do."""
         hint = "; by words --window 1024 takes any size" if isinstance(error, TooLarge) else ""
         self.failures.append(f"{source.name}: {error}{hint}")
 
-    def report(self, n_images: int, n_before: int, quiet: bool) -> None:
-        """Write what is left to write, and say where it lies."""
+    def report(self) -> None:
+        """Print warnings and failures."""
         for line in (*(f"warning: {warning}" for warning in self.warnings), *self.failures):
             typer.echo(f"lexiseg: {line}", err=True)
-        with self._named():
-            where = self.keeper.write()
-        if quiet:
-            return
-        before = f", {n_before} of them before" if n_before else ""
-        typer.echo(f"{self.done} of {n_images} images{before}: {where or 'nothing is written'}")
+        if self.stopped:
+            typer.echo("lexiseg: stopped; the same command goes on with the rest", err=True)
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Name the folder in errors of a full disk, which have no file name."""
+
+def segment_files(
+    sources: Sequence[Source], ask: Ask, keep: Keep, limits: Limits, *, before: int = 0, quiet: bool = False
+) -> Outcome:
+    """Segment every image; one that fails does not end the run.
+
+    Args:
+        sources: the images.
+        ask: about one of them, in a thread.
+        keep: called with each image, its content and its answer, in order.
+        limits: of an image.
+        before: images that were done before, for the progress.
+        quiet: show no progress.
+    """
+    outcome = Outcome()
+    pending: deque[tuple[Source, bytes, Future[Segmentation]]] = deque()
+
+    def settle() -> None:
+        source, content, future = pending.popleft()
         try:
-            yield
-        except OSError as error:
-            error.filename = error.filename or str(self.keeper.folder or "")
-            raise
+            answer = future.result()
+        except ServiceError as error:
+            outcome.fail(source, error)
+            return
+        keep(source, content, answer)
+        outcome.done += 1
+        outcome.warnings.update(dict.fromkeys(warning.detail for warning in answer.warnings))
+
+    console = Console(stderr=True)
+    silent = quiet or not console.is_terminal  # a log would get an empty line
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with (
+        ThreadPoolExecutor(AHEAD) as threads,
+        Progress(*columns, console=console, transient=True, disable=silent) as progress,
+    ):
+        task = progress.add_task("segmenting", total=before + len(sources), completed=before)
+        try:
+            for source in sources:
+                if len(pending) == AHEAD:
+                    settle()
+                try:
+                    content = source.read(limits)
+                except ServiceError as error:
+                    outcome.fail(source, error)
+                else:
+                    pending.append((source, content, threads.submit(ask, content)))
+                progress.update(task, completed=before + outcome.done + len(outcome.failures))
+            while pending:
+                settle()
+                progress.update(task, completed=before + outcome.done + len(outcome.failures))
+        except KeyboardInterrupt:
+            outcome.stopped = True
+            for _, _, future in pending:
+                future.cancel()
+    return outcome
 
 
 @dataclass(frozen=True)
@@ -182,7 +141,9 @@ class Job:
     question: Question
     out: Path
     kind: Format
-    manner: Manner
+    limits: Limits
+    quiet: bool = False  # neither progress nor a summary; only failures and warnings
+    skip_existing: bool = False  # leave out images with results, even if the image has changed since
     is_printed: bool = False  # the folder is temporary: no overlays, and paths start where the command runs
 
     @property
@@ -213,7 +174,20 @@ class Job:
             with_overlays=self.overlay,
             relative_to=Path() if self.is_printed else None,
         )
-        return segment_files(self.sources, ask, results, self.manner)
+        done_before = results.exists if self.skip_existing else results.has
+        to_do = [source for source in self.sources if not done_before(source)]
+        n_before = len(self.sources) - len(to_do)
+        try:
+            outcome = segment_files(to_do, ask, results.add, self.limits, before=n_before, quiet=self.quiet)
+            where = results.write() or "nothing is written"
+        except OSError as error:  # of a full disk, which has no file name
+            error.filename = error.filename or str(results.folder)
+            raise
+        outcome.report()
+        if not self.quiet:
+            before = f", {n_before} of them before" if n_before else ""
+            typer.echo(f"{n_before + outcome.done} of {len(self.sources)} images{before}: {where}")
+        return outcome.status
 
 
 def run(job: Job, settings: Settings, server: str | None) -> int:
@@ -232,8 +206,7 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
     if job.kind != "coco" and len(job.sources) != 1:
         raise typer.BadParameter(f"{len(job.sources)} images; one can go to the standard output", param_hint="'--out'")
     with TemporaryDirectory() as folder:
-        manner = Manner(True, job.manner.skip_existing, job.manner.limits)
-        inside = Job(job.sources, job.question, Path(folder) / "out", job.kind, manner, is_printed=True)
+        inside = replace(job, out=Path(folder) / "out", quiet=True, is_printed=True)
         status = work(inside, settings, server or "")
         files = sorted(inside.out.glob(PRINTED[job.kind]))
         if len(files) > 1:

@@ -241,8 +241,8 @@ class ClassMap:
         self._probability.write((probability * LEVELS).round().astype(np.uint16), 1, window=place)
         self._boxes.append(box)
 
-    def regions(self, min_area: int) -> Iterator[Region]:
-        """Every region, connected by sides, of at least so many pixels; their outlines are in memory."""
+    def regions(self) -> Iterator[Region]:
+        """Every region, connected by sides; their outlines are in memory."""
         classes, probability = self._reopened()
         with classes, probability:
             band = rasterio.band(classes, 1)
@@ -268,9 +268,8 @@ class ClassMap:
                 votes += np.bincount(ids, weights, len(found) + 1)
                 areas += np.bincount(ids, minlength=len(found) + 1)
         for number, (outline, value) in enumerate(found, 1):
-            if areas[number] >= min_area:
-                score = votes[number] / LEVELS / areas[number]
-                yield Region(value, float(score), int(areas[number]), shapely.MultiPolygon([outline]))
+            score = votes[number] / LEVELS / areas[number]
+            yield Region(value, float(score), int(areas[number]), shapely.MultiPolygon([outline]))
 
     def _reopened(self) -> tuple[Any, Any]:
         """Both files for reading: what is written is on disk once they are closed."""

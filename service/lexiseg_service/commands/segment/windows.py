@@ -35,17 +35,13 @@ SUFFIXES = (".geojson", ".gpkg", ".tif")
 
 @dataclass(frozen=True)
 class Cut:
-    """Pixels of a window's side, the share of it that overlaps, how colours are read, fewest pixels of a region."""
+    """Pixels of a window's side, and how colours are read."""
 
     window: int
-    overlap: float
     reading: Reading
-    min_area: int
 
 
-def cut_of(
-    window: int, overlap: int | None, bands: str | None, stretch: str | None, min_area: int | None, limits: Limits
-) -> Cut:
+def cut_of(window: int, bands: str | None, stretch: str | None, limits: Limits) -> Cut:
     """The options of the command line, checked before a model is loaded.
 
     Raises:
@@ -66,13 +62,7 @@ def cut_of(
         raise typer.BadParameter(
             f"expected at most {longest} pixels, by --max-pixels; got {window}", param_hint="'--window'"
         )
-    if overlap is not None and not 0 < overlap <= window // 2:
-        raise typer.BadParameter(
-            f"windows of {window} pixels cannot overlap by {overlap}; expected 1 to {window // 2}",
-            param_hint="'--overlap'",
-        )
-    share = OVERLAP if overlap is None else overlap / window
-    return Cut(window, share, Reading(_bands(bands), _range(stretch)), min_area or 1)
+    return Cut(window, Reading(_bands(bands), _range(stretch)))
 
 
 def _bands(text: str | None) -> tuple[int, ...] | None:
@@ -167,7 +157,7 @@ class _Work:
                 rgb, there = scene.read(*part)
                 return pool.submit(self._score, rgb) if there.any() else None
 
-            blend = Blend(scene.size, window, round(window * self._cut.overlap), score)
+            blend = Blend(scene.size, window, round(window * OVERLAP), score)
             with ClassMap(folder / f"{name}.tif", scene, blend.side, names) as written, bar_of(name) as bar:
                 bar.expect(blend.shape[0] * blend.shape[1])
                 for box, logits in blend.blocks():
@@ -177,11 +167,7 @@ class _Work:
                         assert won.probability is not None
                         written.write(box, values, won.probability)
                     bar.step()
-                regions = [
-                    region
-                    for region in written.regions(self._cut.min_area)
-                    if region.score >= self._thresholds[region.value - 1]
-                ]
+                regions = [region for region in written.regions() if region.score >= self._thresholds[region.value - 1]]
         return write_outlines(folder / name, scene, regions, names)
 
     def _score(self, rgb: NDArray[np.uint8]) -> Tensor:

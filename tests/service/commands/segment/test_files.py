@@ -11,8 +11,7 @@ from lexiseg_client import Segmentation
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.question import Question
-from lexiseg_service.commands.segment.results import Results
-from lexiseg_service.commands.segment.run import STOPPED, segment_files
+from lexiseg_service.commands.segment.run import STOPPED, Ask, Job
 from lexiseg_service.settings import Limits
 from tests.clients.formats import made
 
@@ -22,8 +21,9 @@ def answered(content: bytes = b"") -> Segmentation:
     return made.answer(size=(4, 4), segments=(), overlay=b"a picture")
 
 
-def results(out: Path, sources: list[Source], word: str = "sky") -> Results:
-    return Results(out, "coco", Question((word,), None, None), (ClassEntry(word),), sources, "a model")
+def run(out: Path, sources: list[Source], ask: Ask) -> int:
+    job = Job(sources, Question(("sky",), None, None), out, "coco", Limits())
+    return job.run(ask, (ClassEntry("sky"),), "a model")
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
@@ -40,8 +40,8 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
                 raise KeyboardInterrupt
             return super().read(limits)
 
-    interrupted = [UntilTheEleventh(image.name, image.path) for image in images]
-    assert segment_files(interrupted, answered, results(tmp_path / "out", images)) == STOPPED
+    interrupted: list[Source] = [UntilTheEleventh(image.name, image.path) for image in images]
+    assert run(tmp_path / "out", interrupted, answered) == STOPPED
     assert "goes on with the rest" in capsys.readouterr().err
     kept = json.loads((tmp_path / "out" / "annotations.json").read_text())
     assert [Path(image["file_name"]) for image in kept["images"]] == paths[:3]
@@ -52,21 +52,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
         asked.append(content)
         return answered()
 
-    assert segment_files(images, remembered, results(tmp_path / "out", images)) == 0
+    assert run(tmp_path / "out", images, remembered) == 0
     assert sorted(asked) == [path.name.encode() for path in sorted(paths[3:])]
     everything = json.loads((tmp_path / "out" / "annotations.json").read_text())
     assert [image["id"] for image in everything["images"]] == list(range(1, 13))
-
-
-def test_who_writes_at_the_same_time_gets_a_folder_of_his_own(tmp_path: Path) -> None:
-    image = tmp_path / "a.jpg"
-    image.write_bytes(b"a picture")
-    images = sources_of([image])
-
-    first, second = (results(tmp_path / "out", images, word) for word in ("sky", "sea"))
-    for each in (first, second):
-        assert segment_files(images, answered, each) == 0
-
-    labels = [json.loads((tmp_path / name / "annotations.json").read_text())["categories"] for name in ("out", "out-2")]
-    assert [one["name"] for (one,) in labels] == ["sky", "sea"]
-    assert results(tmp_path / "out", images).folder == tmp_path / "out"  # which nobody has any more
