@@ -12,7 +12,6 @@ import secrets
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import structlog
@@ -109,16 +108,11 @@ class OpenStreams:
 
         Raises:
             UnknownStream: no such stream here for that key.
-            DeadlineExceeded: the frames before it were not taken in time.
             ServiceError: as of `VideoService.check_config`, or of the stream.
         """
         stream = self._of(identity, caller)
         await self._video.check_config(config, caller)
-        try:
-            async with asyncio.timeout(self._seconds):
-                await stream.change(config)
-        except TimeoutError:
-            raise DeadlineExceeded(f"the stream took no config within {self._seconds:g} seconds") from None
+        stream.put(config)
 
     async def end(self, identity: str, caller: Caller) -> None:
         """End a stream after it has answered its frames.
@@ -160,14 +154,6 @@ class OpenStreams:
             stream.fail(failure)
 
 
-@dataclass(eq=False)
-class _Change:
-    """A new config, and when the stream has taken it."""
-
-    config: StreamConfig
-    taken: asyncio.Future[None]
-
-
 class _Stream:
     """One stream: frames go in, each waits for its answer, answers come in the same order."""
 
@@ -176,8 +162,7 @@ class _Stream:
         self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.failure: ServiceError | None = None
         self.task: asyncio.Task[None] | None = None
-        self._inbox: asyncio.Queue[VideoFrame | _Change | None] = asyncio.Queue()
-        self._changes: set[asyncio.Future[None]] = set()
+        self._inbox: asyncio.Queue[Step | None] = asyncio.Queue()
         self._waiting: deque[asyncio.Future[FrameAnswer]] = deque()
 
     async def accept(self) -> None:
@@ -189,31 +174,20 @@ class _Stream:
         """The input of `VideoService.stream`."""
         yield config
         while (step := await self._inbox.get()) is not None:
-            if isinstance(step, VideoFrame):
-                yield step
-                continue
-            yield step.config
-            if not step.taken.done():  # the reader wants the next step: it has accepted the config
-                step.taken.set_result(None)
+            yield step
 
     async def ask(self, frame: VideoFrame) -> FrameAnswer:
         """The answer about a frame."""
-        if self.failure is not None:
-            raise self.failure
+        self.put(frame)
         waiter: asyncio.Future[FrameAnswer] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
-        self._inbox.put_nowait(frame)
         return await waiter
 
-    async def change(self, config: StreamConfig) -> None:
-        """Return when the stream has taken a config."""
+    def put(self, step: Step) -> None:
+        """Add a frame, or a config for the frames after it."""
         if self.failure is not None:
             raise self.failure
-        change = _Change(config, asyncio.get_running_loop().create_future())
-        self._changes.add(change.taken)
-        change.taken.add_done_callback(self._changes.discard)
-        self._inbox.put_nowait(change)
-        await change.taken
+        self._inbox.put_nowait(step)
 
     def hand_out(self, answer: FrameAnswer) -> None:
         """Give an answer to the oldest waiter, which may have been cancelled."""
@@ -224,11 +198,10 @@ class _Stream:
     def fail(self, error: ServiceError) -> None:
         """Raise an error for all waiters, and for later ones."""
         self.failure = error
-        waiters: list[asyncio.Future[Any]] = [*self._changes, *self._waiting]
-        self._waiting.clear()
-        for waiter in waiters:
+        for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_exception(error)
+        self._waiting.clear()
 
     async def end(self) -> None:
         """Answer all frames, then end."""
