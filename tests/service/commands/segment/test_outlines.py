@@ -24,7 +24,7 @@ class Nowhere:
     size, crs, transform = SIZE, None, Affine.identity()
 
 
-def merged(labels: NDArray[np.uint8], folder: Path, least: int = 1) -> list[Region]:
+def merged(labels: NDArray[np.uint8], folder: Path) -> list[Region]:
     """The regions of a whole map that comes in blocks."""
     scene: Any = Nowhere()
     with ClassMap(folder / "map.tif", scene, BLOCK, ["a", "b"]) as written:
@@ -33,7 +33,7 @@ def merged(labels: NDArray[np.uint8], folder: Path, least: int = 1) -> list[Regi
                 part = labels[top : top + BLOCK, left : left + BLOCK]
                 box = Box(top, left, top + part.shape[0], left + part.shape[1])
                 written.write(box, part, np.full(part.shape, 0.5, np.float32))
-        return list(written.regions(least))
+        return list(written.regions())
 
 
 def drawn(region: Region) -> NDArray[np.bool_]:
@@ -51,11 +51,3 @@ def test_a_ring_over_many_blocks_is_one_region_pixel_for_pixel(tmp_path: Path) -
     assert region.area == ring.sum()
     assert [len(part.interiors) for part in region.outline.geoms] == [1]
     assert region.score == pytest.approx(0.5, abs=1e-4)
-
-
-def test_small_regions_are_left_out_by_their_whole_size(tmp_path: Path) -> None:
-    labels = np.zeros(SIZE, np.uint8)
-    labels[:5, BLOCK - 5 : BLOCK + 5] = 1  # 25 pixels in each of two blocks
-    labels[100:106, 100:106] = 2
-
-    assert [region.value for region in merged(labels, tmp_path, least=40)] == [1]
