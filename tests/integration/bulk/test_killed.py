@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 import s3fs
 
-from lexiseg_service.commands.bulk.rows import OK, decode
+from lexiseg_service.commands.bulk.job import OK, decode
 from tests.command import run, start
 from tests.integration.bulk import playing
 from tests.s3_server import bucket

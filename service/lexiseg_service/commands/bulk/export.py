@@ -12,11 +12,10 @@ import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import Any, Literal, NamedTuple, TextIO
+from typing import Any, Literal, TextIO
 
 from lexiseg_client.formats import coco, yolo
-from lexiseg_service.commands.bulk.plan import Destination, Job, Size, rows_name
-from lexiseg_service.commands.bulk.rows import OK, Row, decode, segments_of
+from lexiseg_service.commands.bulk.job import OK, Destination, Job, Row, Size, segments_of
 from lexiseg_service.commands.bulk.sources import Contents, Unreadable
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.image.header import SUFFIXES, read_header
@@ -126,25 +125,15 @@ class Names:
         return "/".join(self._unsafe.sub("_", part).lstrip(".") or "_" for part in kept)
 
 
-class _Picture(NamedTuple):
-    row: Row
-    content: bytes
-    suffix: str
-
-
 def _answers(destination: Destination, size: Size) -> Iterator[Row]:
     """The rows with an answer, in the order of the plan; one file is in memory at a time."""
     for chunk in range(size.chunks):
-        content = destination.read(rows_name(chunk))
-        assert content is not None  # it was counted
-        yield from (row for row in decode(content) if row["status"] == OK)
+        yield from (row for row in destination.rows(chunk) if row["status"] == OK)
 
 
-def _pictures(job: Job, destination: Destination, chunk: int) -> Iterator[_Picture]:
-    """The rows of one chunk's answers with their pictures."""
-    content = destination.read(rows_name(chunk))
-    assert content is not None  # it was counted
-    rows = {row["id"]: row for row in decode(content) if row["status"] == OK}
+def _pictures(job: Job, destination: Destination, chunk: int) -> Iterator[tuple[Row, bytes, str]]:
+    """The rows of one chunk's answers with their pictures and the suffixes of these."""
+    rows = {row["id"]: row for row in destination.rows(chunk) if row["status"] == OK}
     items = [item for item in destination.chunk(chunk) if item.id in rows]
     limits = job.settings.limits
     with closing(Contents(job.source, limits.max_image_bytes, AHEAD)) as contents:
@@ -155,4 +144,4 @@ def _pictures(job: Job, destination: Destination, chunk: int) -> Iterator[_Pictu
                 suffix = SUFFIXES[read_header(picture, limits).format]
             except ServiceError:
                 continue
-            yield _Picture(rows[item.id], picture, suffix)
+            yield rows[item.id], picture, suffix

@@ -15,8 +15,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.types import ModelName
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.bulk.export import WRITERS, Format
-from lexiseg_service.commands.bulk.plan import Destination, Job, Size, batch_settings, count_rows, planned, write_plan
-from lexiseg_service.commands.bulk.rows import FAILED
+from lexiseg_service.commands.bulk.job import FAILED, Destination, Job, Size, count_rows, planned, write_plan
 from lexiseg_service.commands.bulk.segmenting import Cluster, Report, Segmenting, connect, segment_on
 from lexiseg_service.commands.bulk.sources import Source, items
 from lexiseg_service.commands.in_process import resolved
@@ -26,6 +25,7 @@ from lexiseg_service.settings import Settings
 STOPPED = 130  # the exit status of a program that Ctrl-C ended
 MIN_JUDGED = 100  # pictures, before a rate of failures ends the job
 SHOWN = 3  # reasons of failures
+BATCH = 32  # tiles in one image pass by default: what a GPU needs to be busy
 
 
 @dataclass(frozen=True)
@@ -63,22 +63,30 @@ def run(source: Source, destination_url: str, question: Question, settings: Sett
     size = planned(job, destination) or write_plan(job, destination, items(source), options.rows_per_file)
     done = destination.done() & set(range(size.chunks))
     if done:
-        job = replace(job, model_digest=str(destination.column(min(done), "model_digest")[0]))
+        job = replace(job, model_digest=str(destination.rows(min(done), ["model_digest"])[0]["model_digest"]))
     if options.retry_failed:
-        done = {chunk for chunk in done if FAILED not in destination.column(chunk, "status")}
+        failed = {"status": FAILED}
+        done = {chunk for chunk in done if failed not in destination.rows(chunk, ["status"])}
     to_do = sorted(set(range(size.chunks)) - done)
     if to_do and (status := _work(job, size, destination, to_do, options)):
         return status
-    count = count_rows(destination, size)
+    rows, failures = count_rows(destination, size)
     destination.remove_unfinished()
     typer.echo(
-        f"{count.rows:,} inputs, {count.rows:,} rows, none lost and none twice; {count.failures:,} failures: "
-        f"{destination_url}/rows"
+        f"{rows:,} inputs, {rows:,} rows, none lost and none twice; {failures:,} failures: {destination_url}/rows"
     )
     for name in options.formats:
         WRITERS[name](job, destination, size)
         typer.echo(f"{name}: {destination_url}/{name}")
     return 0
+
+
+def batch_settings(settings: Settings) -> Settings:
+    """Settings for many pictures at once: batches of a size for GPUs, a queue that holds two of them, no cache."""
+    batch = settings.max_batch if "max_batch" in settings.model_fields_set else BATCH
+    return settings.model_copy(
+        update={"max_batch": batch, "queue_limit": max(settings.queue_limit, 4 * batch), "feature_cache_bytes": 0}
+    )
 
 
 def _work(job: Job, size: Size, destination: Destination, to_do: Sequence[int], options: Options) -> int:

@@ -17,8 +17,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from lexiseg_model.errors import ModelError, OptionError
-from lexiseg_service.commands.bulk.plan import Destination, Job, rows_name
-from lexiseg_service.commands.bulk.rows import FAILED, OK, Row, decode, encode, row_of
+from lexiseg_service.commands.bulk.job import FAILED, OK, Destination, Job, Row, row_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Unreadable
 from lexiseg_service.commands.in_process import load
 from lexiseg_service.errors import NotReady, ServiceError
@@ -32,11 +31,10 @@ CHUNKS_AHEAD = 2  # that an actor has: one in work, one to go on with
 
 
 class Report(NamedTuple):
-    """The outcome of one chunk. `fresh` pictures were segmented now, the others before."""
+    """The outcome of one chunk."""
 
     inputs: int
     failures: int
-    fresh: int
     reasons: list[str]
 
 
@@ -72,18 +70,16 @@ class Segmenting:
             OSError: the plan cannot be read, or the rows cannot be written.
         """
         items = self._destination.chunk(chunk)
-        earlier = self._destination.read(rows_name(chunk))
-        before = decode(earlier) if earlier is not None else []
+        before = self._destination.rows(chunk)
         keep = {row["id"]: row for row in before if row["status"] == OK or not self._job.retry_failed}
         to_do = [item for item in items if item.id not in keep]
         fresh = {row["id"]: row for row in self._rows(to_do)}
         rows = [fresh.get(item.id) or keep[item.id] for item in items]
         if to_do or len(before) != len(rows):
-            content = encode(rows, self._job.asked | {"model_digest": self._segmenter.digest})
-            self._destination.write(rows_name(chunk), content)
+            self._destination.write_rows(chunk, rows, self._job.asked | {"model_digest": self._segmenter.digest})
         failures = [row for row in rows if row["status"] == FAILED]
         reasons = [f"{row['id']}: {row['error']}" for row in failures[:REASONS]]
-        return Report(len(rows), len(failures), len(to_do), reasons)
+        return Report(len(rows), len(failures), reasons)
 
     def close(self) -> None:
         """End the threads."""

@@ -17,6 +17,8 @@ from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import httpx
+import pyarrow
+import pyarrow.parquet
 
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_model.catalogue.store import open_store, protocol_of, reached
@@ -185,10 +187,6 @@ def picture_column(path: str, names: list[str], source: Source) -> str:
 
 def _parquet(store: Any, path: str, source: Source) -> Iterator[Item]:
     """Rows with a picture's bytes, or with its address; without an id column the id is FILE#ROW."""
-    import pyarrow
-
-    from lexiseg_service.commands.bulk.rows import open_parquet
-
     name = path.rpartition("/")[2]
     try:
         with store.open(path, "rb") as content, open_parquet(content) as table:
@@ -210,6 +208,18 @@ def _parquet(store: Any, path: str, source: Source) -> Iterator[Item]:
                     number += 1
     except pyarrow.ArrowException as error:
         yield Item(f"{name}#damaged", path, error=f"no parquet can be read: {error}")
+
+
+def open_parquet(content: Any) -> Any:
+    """A parquet file of bytes or of an open file. Its reads must say `use_threads=False`.
+
+    A thread of Arrow that reads a Python file while the interpreter exits aborts the process (apache/arrow 34314).
+
+    Raises:
+        pyarrow.ArrowException: it is not parquet.
+    """
+    source = pyarrow.BufferReader(content) if isinstance(content, bytes) else content
+    return pyarrow.parquet.ParquetFile(source, pre_buffer=False)
 
 
 def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
@@ -329,8 +339,6 @@ class Contents:
 
     def _row_group(self, url: str, group: int | None, items: Sequence[Item]) -> Iterator[bytes | Unreadable]:
         """Some rows of one row group, in rising order; a few pictures are in memory at a time."""
-        from lexiseg_service.commands.bulk.rows import open_parquet
-
         if group is None:
             yield from (Unreadable(item.error or "no row") for item in items)
             return

@@ -1,8 +1,8 @@
-"""A job, and its inputs written down once: chunks of them, each of which becomes one file of rows.
+"""A job of `lexiseg bulk`: its inputs, written down once in chunks, and its rows, one file for each chunk.
 
     DST/bulk.json                 the question, the source, and how many inputs and chunks; written last
-    DST/plan/00000.parquet        the inputs, a row group for each chunk
-    DST/rows/00000000.parquet     the answers of chunk 0, in the order of the plan; whole or not there
+    DST/plan/00000000.parquet     the inputs of chunk 0
+    DST/rows/00000000.parquet     its answers, in the order of the plan; whole or not there
 
 The files of rows tell what is done. So a job goes on without any memory of the process that was killed, and a chunk
 that two workers did is one file.
@@ -16,7 +16,7 @@ import itertools
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -25,28 +25,93 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
+from lexiseg_client import Segment
+from lexiseg_client.segments import RunLengths
 from lexiseg_model.catalogue.store import UNFINISHED, reached, write_whole
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.types import Vocabulary
-from lexiseg_service.commands.bulk.rows import FAILED, decode, open_parquet
-from lexiseg_service.commands.bulk.sources import Item, Source
+from lexiseg_service.commands.bulk.sources import Item, Source, open_parquet
 from lexiseg_service.commands.question import Question
+from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.settings import Settings
 
 RECORD = "bulk.json"
-BATCH = 32  # tiles in one image pass by default: what a GPU needs to be busy
-CHUNKS_OF_A_FILE = 64  # of a plan: to read one chunk is to read the places of so many
 COUNTING_THREADS = 8
 SHOWN = 5  # ids in a message
-INPUTS = pyarrow.schema(
+OK, FAILED = "ok", "failed"
+SEGMENT = pyarrow.struct(
     [
-        ("id", pyarrow.string()),
-        ("path", pyarrow.string()),
-        ("at", pyarrow.int64()),
-        ("length", pyarrow.int64()),
-        ("error", pyarrow.string()),
+        ("label", pyarrow.string()),
+        ("class_index", pyarrow.int32()),
+        ("score", pyarrow.float32()),
+        ("area", pyarrow.int64()),
+        ("bbox", pyarrow.list_(pyarrow.int32())),  # x, y, width, height
+        ("is_thing", pyarrow.bool_()),
+        ("rle", pyarrow.struct([("size", pyarrow.list_(pyarrow.int32())), ("counts", pyarrow.string())])),
     ]
 )
+ROWS = pyarrow.schema(
+    [
+        ("id", pyarrow.string()),
+        ("size", pyarrow.list_(pyarrow.int32())),  # height, width
+        ("model_digest", pyarrow.string()),
+        ("vocabulary_digest", pyarrow.string()),
+        ("status", pyarrow.string()),
+        ("error", pyarrow.string()),
+        ("segments", pyarrow.list_(SEGMENT)),
+    ]
+)
+Row = dict[str, Any]
+
+
+def row_of(id_: str, outcome: WorkerAnswer | str, model_digest: str, vocabulary_digest: str) -> Row:
+    """The row of an input: its answer, or the reason why there is none."""
+    digests = {"model_digest": model_digest, "vocabulary_digest": vocabulary_digest}
+    if isinstance(outcome, str):
+        return {"id": id_, "size": None, **digests, "status": FAILED, "error": outcome, "segments": None}
+    segments = [
+        {
+            "label": segment.label,
+            "class_index": segment.class_index,
+            "score": segment.score,
+            "area": segment.area,
+            "bbox": list(segment.bbox),
+            "is_thing": segment.is_thing,
+            "rle": {"size": list(segment.mask.size), "counts": segment.mask.counts},
+        }
+        for segment in outcome.segments
+    ]
+    return {"id": id_, "size": list(outcome.size), **digests, "status": OK, "error": None, "segments": segments}
+
+
+def segments_of(row: Row) -> list[Segment]:
+    """The segments of a row as the client's, for its formats."""
+    return [
+        Segment(
+            id=number,
+            label=segment["label"],
+            class_index=segment["class_index"],
+            score=segment["score"],
+            area=segment["area"],
+            bbox=tuple(segment["bbox"]),
+            shape=RunLengths(tuple(segment["rle"]["size"]), segment["rle"]["counts"]),
+            is_thing=segment["is_thing"],
+        )
+        for number, segment in enumerate(row["segments"] or (), 1)
+    ]
+
+
+def encode(table: pyarrow.Table) -> bytes:
+    """A parquet file."""
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(table, content, compression="zstd")
+    return content.getvalue()
+
+
+def decode(content: Any, columns: list[str] | None = None) -> list[Row]:
+    """The rows of a file, or some of their columns."""
+    with open_parquet(content) as table:
+        return list(table.read(columns, use_threads=False).to_pylist())
 
 
 @dataclass(frozen=True)
@@ -81,26 +146,11 @@ class Job:
         }
 
 
-def batch_settings(settings: Settings) -> Settings:
-    """Settings for many pictures at once: batches of a size for GPUs, a queue that holds two of them, no cache."""
-    batch = settings.max_batch if "max_batch" in settings.model_fields_set else BATCH
-    return settings.model_copy(
-        update={"max_batch": batch, "queue_limit": max(settings.queue_limit, 4 * batch), "feature_cache_bytes": 0}
-    )
-
-
 class Size(NamedTuple):
     """The size of a plan."""
 
     inputs: int
     chunks: int
-
-
-class Count(NamedTuple):
-    """The rows of a finished job."""
-
-    rows: int
-    failures: int
 
 
 class Destination:
@@ -144,17 +194,17 @@ class Destination:
 
     def chunk(self, chunk: int) -> list[Item]:
         """The inputs of a chunk."""
-        with (
-            self.open(f"plan/{chunk // CHUNKS_OF_A_FILE:05d}.parquet") as content,
-            open_parquet(content) as table,
-        ):
-            rows = table.read_row_group(chunk % CHUNKS_OF_A_FILE, use_threads=False)
-            return [Item(**row) for row in rows.to_pylist()]
+        return [Item(**row) for row in decode(self.read(f"plan/{chunk:08d}.parquet"))]
 
-    def column(self, chunk: int, name: str) -> list[Any]:
-        """One column of a chunk's rows."""
-        with self.open(rows_name(chunk)) as content:
-            return [row[name] for row in decode(content, [name])]
+    def rows(self, chunk: int, columns: list[str] | None = None) -> list[Row]:
+        """The rows of a chunk, or some of their columns; none where they are not there yet."""
+        content = self.read(rows_name(chunk))
+        return [] if content is None else decode(content, columns)
+
+    def write_rows(self, chunk: int, rows: Sequence[Row], about: dict[str, Any]) -> None:
+        """Write the rows of a chunk; `about` stands in their metadata under `lexiseg`."""
+        schema = ROWS.with_metadata({"lexiseg": json.dumps(about)})
+        self.write(rows_name(chunk), encode(pyarrow.Table.from_pylist(list(rows), schema)))
 
     def _names(self, folder: str) -> list[str]:
         try:
@@ -193,50 +243,28 @@ def planned(job: Job, destination: Destination) -> Size | None:
 
 
 def write_plan(job: Job, destination: Destination, items: Iterable[Item], rows_per_file: int) -> Size:
-    """Write the plan, file by file, and at the end its record.
+    """Write the plan, chunk by chunk, and at the end its record.
 
     Raises:
         DatasetError: there is no input, or an id comes twice.
     """
-    hashes = array("Q")  # 8 bytes an input
-
-    def hashed() -> Iterator[Item]:
-        for item in items:
-            hashes.append(_hash(item.id))
-            yield item
-
-    stream, chunks = hashed(), 0
-    for number in itertools.count():
-        written = _write_file(destination, number, stream, rows_per_file)
-        chunks += written
-        if written < CHUNKS_OF_A_FILE:
-            break
+    stream, hashes, chunks = iter(items), array("Q"), 0  # 8 bytes an input
+    while some := list(itertools.islice(stream, rows_per_file)):
+        hashes.extend(_hash(item.id) for item in some)
+        table = pyarrow.Table.from_pylist([item._asdict() for item in some])
+        destination.write(f"plan/{chunks:08d}.parquet", encode(table))
+        chunks += 1
     if not hashes:
         raise DatasetError("no picture is there")
     _refuse_twice(destination, hashes, chunks)
     size = Size(len(hashes), chunks)
-    content = {"asked": job.asked, "inputs": size.inputs, "chunks": size.chunks}
+    content = {"asked": job.asked, **size._asdict()}
     destination.write(RECORD, json.dumps(content, indent=1, ensure_ascii=False).encode())
     return size
 
 
 def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-def _write_file(destination: Destination, number: int, stream: Iterator[Item], rows_per_file: int) -> int:
-    """The number of chunks that were written; fewer than fit are the last."""
-    content, written = io.BytesIO(), 0
-    with pyarrow.parquet.ParquetWriter(content, INPUTS, compression="zstd") as writer:
-        while written < CHUNKS_OF_A_FILE:
-            rows = [item._asdict() for item in itertools.islice(stream, rows_per_file)]
-            if not rows:
-                break
-            writer.write_table(pyarrow.Table.from_pylist(rows, INPUTS), row_group_size=rows_per_file)
-            written += 1
-    if written:
-        destination.write(f"plan/{number:05d}.parquet", content.getvalue())
-    return written
 
 
 def _refuse_twice(destination: Destination, hashes: array[int], chunks: int) -> None:
@@ -254,8 +282,8 @@ def _refuse_twice(destination: Destination, hashes: array[int], chunks: int) -> 
                 known.add(item.id)
 
 
-def count_rows(destination: Destination, size: Size) -> Count:
-    """Compare the rows of a finished job with its plan.
+def count_rows(destination: Destination, size: Size) -> tuple[int, int]:
+    """Compare the rows of a finished job with its plan; the numbers of rows and of failures.
 
     Raises:
         DatasetError: an input has no row or more than one, or there are rows of different models.
@@ -268,9 +296,8 @@ def count_rows(destination: Destination, size: Size) -> Count:
     twice: list[str] = []
     digests: set[str] = set()
 
-    def of_chunk(chunk: int) -> tuple[set[str], list[dict[str, Any]]]:
-        content = destination.read(rows_name(chunk))
-        found = [] if content is None else decode(content, ["id", "status", "model_digest"])
+    def of_chunk(chunk: int) -> tuple[set[str], list[Row]]:
+        found = destination.rows(chunk, ["id", "status", "model_digest"])
         return {item.id for item in destination.chunk(chunk)}, found
 
     with ThreadPoolExecutor(COUNTING_THREADS) as threads:
@@ -287,4 +314,4 @@ def count_rows(destination: Destination, size: Size) -> Count:
         raise DatasetError(f"{rows:,} rows of {size.inputs:,} inputs; {'; '.join(wrong)}")
     if len(digests) != 1:
         raise DatasetError(f"rows of different models: {', '.join(sorted(digests))}")
-    return Count(rows, failures)
+    return rows, failures
