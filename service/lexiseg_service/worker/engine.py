@@ -45,8 +45,7 @@ from lexiseg_service.worker.executor import FairExecutor
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_of
 from lexiseg_service.worker.finish import finish
 from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
-from lexiseg_service.worker.models.loaded import Loaded, give_up
-from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
+from lexiseg_service.worker.models.pool import GOING_DOWN, Loaded, ModelPool, give_up
 from lexiseg_service.worker.stages import FinishStage, TextStage
 from lexiseg_service.worker.texts import TextCaches
 

@@ -28,7 +28,7 @@ from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Limits
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.models.loaded import Loaded
+from lexiseg_service.worker.models.pool import Loaded
 from lexiseg_service.worker.texts import Lookup, TextCache
 
 T = TypeVar("T")

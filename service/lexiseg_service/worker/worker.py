@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import TypeVar
 
 import structlog
+import torch
 
 from lexiseg_model import catalogue
 from lexiseg_model.device import choose_device
@@ -32,7 +33,6 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.models.loaded import watch_device
 from lexiseg_service.worker.models.pool import ModelPool
 from lexiseg_service.worker.models.served import Served, served_models
 from lexiseg_service.worker.models.watch import ModelWatch
@@ -136,7 +136,7 @@ class ModelWorker:
     def _preload(self, engine: Engine) -> None:
         """Load the default model, without which nothing is served, then the others with `preload`."""
         try:
-            watch_device(self._settings.device, self._metrics)
+            _watch_device(self._settings.device, self._metrics)
             engine.warm_up(self._default)
         except Exception as error:
             if not self._closing:
@@ -173,3 +173,16 @@ class ModelWorker:
             runtime=settings.runtime,
             text_tower=settings.text_tower,
         )
+
+
+def _watch_device(name: str, metrics: Metrics) -> None:
+    """Report in the metrics the memory of a CUDA device.
+
+    Raises:
+        OptionError: the name is no device of this machine.
+    """
+    device = choose_device(name)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        # Reserved and not allocated: no other process can have it.
+        metrics.gpu(str(index), lambda: torch.cuda.memory_reserved(index), lambda: torch.cuda.mem_get_info(index)[0])

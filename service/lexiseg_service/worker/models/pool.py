@@ -5,28 +5,31 @@ requests for a model wait for the same load. When all memory is taken by held mo
 new and go when they are released; requests for them meanwhile load them again. So two busy models that do not fit
 together alternate, and neither starves.
 
-A model that cannot be loaded is retried with backoff, as long as no other model has to be evicted for it. Until then it
-is reported as `awaited`, so that gateways send it no share of a rollout.
+A model that cannot be loaded is retried with backoff (`retry_failed`), as long as no other model has to be evicted for
+it. Until then it is reported as `awaited`, so that gateways send it no share of a rollout.
 """
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import structlog
 import torch
 
 from lexiseg_model.errors import UnknownModelError
+from lexiseg_model.lru import Lru
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, ModelName
+from lexiseg_model.vocabulary.bank import MAX_BANKS
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.models.loaded import Loaded, give_up, return_memory, show_cache_bytes
 from lexiseg_service.worker.models.served import Served
 
 logger = structlog.get_logger("lexiseg.models")
@@ -34,6 +37,46 @@ GOING_DOWN = "the worker is going down"
 PAUSE = 15.0  # seconds after a failed load without another attempt
 MAX_BACKOFF = 16  # pauses between two retries that no request asked for
 ALL_THREADS = torch.get_num_threads()
+
+
+class Loaded:
+    """A model in memory, which stays there while it has holders, with its caches of banks."""
+
+    def __init__(self, segmenter: Segmenter, nbytes: int, changed: threading.Condition) -> None:
+        self.segmenter = segmenter
+        segmenter.banks = segmenter.banks or Lru(MAX_BANKS)
+        self.nbytes = nbytes
+        self.holders = 0
+        self.last_used = time.monotonic()
+        self._changed = changed
+
+    def hold(self) -> None:
+        with self._changed:
+            self.holders += 1
+
+    def release(self) -> None:
+        with self._changed:
+            self.holders -= 1
+            self.last_used = time.monotonic()
+            if not self.holders:
+                self._changed.notify_all()
+
+    @contextmanager
+    def held(self) -> Iterator[Segmenter]:
+        """The model, held for as long as the block runs."""
+        self.hold()
+        try:
+            yield self.segmenter
+        finally:
+            self.release()
+
+
+def give_up(model: Future[Loaded]) -> None:
+    """Release a model, or stop waiting for it."""
+    if not model.done():
+        model.cancel()
+    elif model.exception() is None:
+        model.result().release()
 
 
 @dataclass(eq=False)
@@ -49,8 +92,8 @@ class _Slot:
     was_loaded: bool = False  # since the start
     failure: str | None = None  # of the last load
     n_failures: int = 0  # in a row
-    retry_at: float = 0.0
-    retry: threading.Timer | None = None  # without a request
+    retry_at: float = 0.0  # by a request
+    due_at: float = 0.0  # without one
 
 
 class ModelPool:
@@ -86,7 +129,7 @@ class ModelPool:
         self._loader = ThreadPoolExecutor(1, "load", lambda: torch.set_num_threads(ALL_THREADS))
         for slot in self._slots.values():
             self._show(slot)
-        show_cache_bytes(metrics, lambda: [slot.loaded for slot in tuple(self._slots.values())])
+        metrics.held("words", lambda: sum(model.segmenter.kept_bytes for model in self._in_memory()))
 
     @classmethod
     def of(cls, segmenter: Segmenter, metrics: Metrics) -> ModelPool:
@@ -95,6 +138,9 @@ class ModelPool:
         pool = cls([served], lambda _: segmenter, metrics)
         pool._enter(pool._slots[ModelName.of(segmenter.card)], segmenter)
         return pool
+
+    def _in_memory(self) -> list[Loaded]:
+        return [slot.loaded for slot in tuple(self._slots.values()) if slot.loaded is not None]
 
     @property
     def served(self) -> list[Served]:
@@ -136,18 +182,13 @@ class ModelPool:
             self._metrics.loaded.labels(card.name, card.version).set(0)
             if self.called(served) != card.name:
                 self._metrics.model_bytes.labels(self.called(served)).set(0)
-            failed, slot.retry_at = slot.failure, 0.0
-            slot.served, slot.loaded, slot.failure, slot.n_failures = new, None, None, 0
-            self._forget_retry(slot)
-            slot.nbytes = new.weights_bytes
+            slot.served, slot.loaded, slot.nbytes, slot.n_failures = new, None, new.weights_bytes, 0
+            slot.retry_at = slot.due_at = 0.0
             # In the same position: the first model is the default.
             self._slots = {ModelName.of(each.served.card): each for each in slots.values()}
             if segmenter is None:
                 self._show(slot)
-                if failed is not None:  # it stays awaited until the new one has been loaded
-                    slot.failure = failed
-                    self._try_later(slot, 0.0)
-                return True
+                return True  # after a failure it stays awaited until the new one has been loaded
             self._enter(slot, segmenter)
         return_memory()
         return True
@@ -199,12 +240,17 @@ class ModelPool:
         ready.set_result(loaded)
         return ready
 
+    def retry_failed(self) -> None:
+        """Load, without a request, the models whose last load failed some time ago; evicts nothing."""
+        for slot in list(self._slots.values()):
+            if slot.failure is not None and time.monotonic() >= slot.due_at and self._has_room(slot):
+                with suppress(NotReady, QueueFull):
+                    self.acquire(str(ModelName.of(slot.served.card))).add_done_callback(give_up)
+
     def close(self) -> None:
         """Load nothing more, and fail the requests that wait for a model."""
         with self._changed:
             self._open = False
-            for slot in self._slots.values():
-                self._forget_retry(slot)
             waiting = [future for slot in self._slots.values() for future in self._drained(slot)]
             self._changed.notify_all()
         for future in waiting:
@@ -275,7 +321,6 @@ class ModelPool:
         slot.loaded = Loaded(segmenter, slot.nbytes, self._changed)
         slot.was_loaded = True
         slot.failure, slot.n_failures = None, 0
-        self._forget_retry(slot)
         self._show(slot)
         return slot.loaded
 
@@ -286,9 +331,7 @@ class ModelPool:
             slot.is_due = False
             slot.failure = f"{name} cannot be loaded: {error}"
             slot.retry_at = time.monotonic() + self._pause
-            self._forget_retry(slot)
-            if self._has_room(slot):
-                self._try_later(slot, self._pause * min(2**slot.n_failures, MAX_BACKOFF))
+            slot.due_at = time.monotonic() + self._pause * min(2**slot.n_failures, MAX_BACKOFF)
             slot.n_failures += 1
             waiting = self._drained(slot)
         if is_open:
@@ -302,37 +345,11 @@ class ModelPool:
         if slot.failure is None:
             return False
         too_large = self._max_bytes is not None and slot.nbytes > self._max_bytes
-        return slot.retry is not None or time.monotonic() < slot.retry_at or too_large
+        return too_large or time.monotonic() < slot.retry_at or self._has_room(slot)
 
     def _has_room(self, slot: _Slot) -> bool:
         """Whether it fits without an eviction."""
         return self._max_bytes is None or not any(True for _ in self._victims(slot.nbytes))
-
-    def _try_later(self, slot: _Slot, seconds: float) -> None:
-        if not self._open:
-            return
-        slot.retry = threading.Timer(seconds, self._try_again, (slot,))
-        slot.retry.daemon = True
-        slot.retry.start()
-
-    def _try_again(self, slot: _Slot) -> None:
-        """Retry a failed load without a request; evicts nothing."""
-        with self._changed:
-            if not self._has_room(slot):
-                self._forget_retry(slot)
-                return
-        try:
-            self.acquire(str(ModelName.of(slot.served.card))).add_done_callback(give_up)
-        except QueueFull:
-            with self._changed:
-                self._try_later(slot, self._pause)
-        except NotReady:  # a request has just tried it, which set another timer; or the pool is closed
-            return
-
-    def _forget_retry(self, slot: _Slot) -> None:
-        if slot.retry is not None:
-            slot.retry.cancel()
-        slot.retry = None
 
     def _make_room(self, slot: _Slot) -> None:
         """Evict models until this one fits, the least recently used first; wait for their holders."""
@@ -394,3 +411,12 @@ def _not_loaded(slot: _Slot, pause: float, error: Exception | None = None) -> Se
 def _fail(future: Future[Loaded], error: Exception) -> None:
     if future.set_running_or_notify_cancel():
         future.set_exception(error)
+
+
+def return_memory() -> None:
+    """Return the memory of released models to the system now, not when it is next needed."""
+    gc.unfreeze()  # a model in a reference cycle is found only among what is not frozen
+    gc.collect()
+    gc.freeze()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()

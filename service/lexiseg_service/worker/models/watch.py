@@ -2,7 +2,8 @@
 
     look -> changed, and the same twice -> load beside the old one -> warm up -> exchange -> release the old one
 
-A damaged directory changes nothing: the old model stays, the log says so, and the next change is tried.
+A damaged directory changes nothing: the old model stays, the log says so, and the next change is tried. Models that
+could not be loaded are tried again.
 """
 
 from __future__ import annotations
@@ -56,10 +57,9 @@ class ModelWatch:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread, if there is a folder of models."""
-        if self._settings.models_dir is not None:
-            self._thread = threading.Thread(target=self._forever, name="model-watch", daemon=True)
-            self._thread.start()
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._forever, name="model-watch", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Stop; a load under way is waited for."""
@@ -69,7 +69,8 @@ class ModelWatch:
 
     def _forever(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
-            for served in self._pool.served:
+            self._pool.retry_failed()
+            for served in self._pool.served if self._settings.models_dir is not None else ():
                 try:
                     self.check(served)
                 except Exception:  # must not stop the others

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.models.loaded import Loaded
-from lexiseg_service.worker.models.pool import ModelPool
+from lexiseg_service.worker.models.pool import Loaded, ModelPool
 from lexiseg_service.worker.models.served import Served
 from tests.model.stand_in import ColourSegmenter, card
 

@@ -12,7 +12,7 @@ import pytest
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.types import ModelName
 from lexiseg_service.errors import NotReady, QueueFull, UnknownModel
-from lexiseg_service.worker.models.loaded import Loaded
+from lexiseg_service.worker.models.pool import Loaded
 from tests.service.worker.models.shop import MODEL, SOON, Shelf, Shop, opened
 from tests.waiting import until
 
@@ -150,29 +150,20 @@ def test_a_model_is_awaited_until_it_was_in_memory_once() -> None:
         assert awaited(shop) == ["c"]
 
 
-def test_a_failed_load_is_retried_without_a_request_and_awaited_until_it_succeeds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    looked_at = threading.Event()
-
-    class Timer(threading.Timer):
-        """Goes off no sooner than it was looked at what is so long."""
-
-        def run(self) -> None:
-            assert looked_at.wait(SOON)
-            super().run()
-
-    monkeypatch.setattr(threading, "Timer", Timer)
-    with opened(pause=0.01) as shop:
+def test_a_failed_load_is_retried_without_a_request_and_awaited_until_it_succeeds() -> None:
+    with opened(pause=0.0) as shop:
         shop.shelf.failures += [RuntimeError("once"), RuntimeError("twice")]
         shop.pool.acquire("a").exception(SOON)
         awaited = [[card.name for card in shop.pool.awaited]]
-        looked_at.set()
-        until(lambda: shop.there == ["a"] and not shop.pool.failures)
+        for n_loads in (2, 3):
+            shop.pool.retry_failed()
+            until(lambda n=n_loads: len(shop.shelf.loads) == n)  # type: ignore[misc]
+            until(lambda: not shop.pool._slots[ModelName("a", "1")].is_due)
         awaited.append([card.name for card in shop.pool.awaited])
 
         assert awaited == [["a"], []]
-        assert shop.shelf.loads == ["a", "a", "a"]
+        assert shop.there == ["a"]
+        assert not shop.pool.failures
         until(lambda: shop.pool._slots[ModelName("a", "1")].loaded.holders == 0)  # type: ignore[union-attr]
 
 
