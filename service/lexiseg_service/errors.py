@@ -206,7 +206,8 @@ class DeadlineExceeded(ServiceError):
 
 def kinds(root: type[ServiceError] = ServiceError) -> Iterator[type[ServiceError]]:
     """Every kind of error, the root first."""
-    yield root
+    if root is not Temporary:
+        yield root
     for kind in root.__subclasses__():
         yield from kinds(kind)
 
@@ -242,4 +243,4 @@ def _cut(text: str, most: int) -> str:
 
 
 # All stable problem types.
-KINDS: Mapping[str, type[ServiceError]] = {kind.type: kind for kind in kinds() if kind is not Temporary}
+KINDS: Mapping[str, type[ServiceError]] = {kind.type: kind for kind in kinds()}

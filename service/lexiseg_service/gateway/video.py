@@ -110,10 +110,10 @@ class VideoService:
                     if holds:
                         holds.popleft().release()
                     if answer.error is not None:
-                        self._metrics.failed(failure_reason(answer.error))
+                        self._metrics.failures.labels(failure_reason(answer.error)).inc()
                     yield answer
         except Exception as error:
-            self._metrics.failed(failure_reason(error))
+            self._metrics.failures.labels(failure_reason(error)).inc()
             raise
         finally:
             for hold in holds:
@@ -156,7 +156,7 @@ class VideoService:
                 continue
             if question is None:
                 raise MalformedRequest("the first message of a stream is a frame; expected a config")
-            self._metrics.question("stream")
+            self._metrics.questions.labels("stream").inc()
             _check_frame(step, question)
             room = (frame_bytes or self._frame_bytes).wait(
                 caller.client, len(step.image), self._settings.deadline_seconds

@@ -146,10 +146,6 @@ class Metrics:
         self.stage("total", total)
         self._features.labels("hit" if from_cache else "miss").inc()
 
-    def failed(self, reason: str) -> None:
-        """Count a failed request for masks: rejected, canceled, timeout, decode, backend or other."""
-        self.failures.labels(reason).inc()
-
     def texts(self, tier: str, **counts: int) -> None:
         """Texts that one tier of the cache (l1, redis) was asked for, by result: hit, miss or error."""
         for result, count in counts.items():
@@ -173,14 +169,6 @@ class Metrics:
         """Show the memory of a device, read at each scrape."""
         self._gpu.labels(device).set_function(held)
         self._gpu_free.labels(device).set_function(free)
-
-    def question(self, by: str) -> None:
-        """Count a request for masks, or a frame of a stream: rest, grpc or stream."""
-        self.questions.labels(by).inc()
-
-    def answered_by(self, model: str, version: str) -> None:
-        """Count a question or a frame that a model has answered."""
-        self.model_answers.labels(model, version).inc()
 
     def render(self) -> bytes:
         """The text exposition format."""
@@ -214,7 +202,7 @@ class _Workers(Collector):
 
 
 def failure_reason(error: Exception) -> str:
-    """The reason of a failed request for `Metrics.failed`: rejected, timeout, decode, backend or other."""
+    """The reason of a failed request in `Metrics.failures`: rejected, timeout, decode, backend or other."""
     if not isinstance(error, ServiceError):
         return "backend"
     return next((reason for kind, reason in FAILURE_REASONS if isinstance(error, kind)), "other")

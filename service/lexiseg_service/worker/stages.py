@@ -138,7 +138,7 @@ class FinishStage:
         text = job.text_stage_seconds + job.text_seconds
         post = ended - began - job.text_seconds
         self._metrics.answered(text, post, ended - job.accepted, from_cache=job.from_cache)
-        self._metrics.answered_by(segmenter.card.name, segmenter.card.version)
+        self._metrics.model_answers.labels(segmenter.card.name, segmenter.card.version).inc()
         job.succeed(answer)
 
 

@@ -140,7 +140,7 @@ def evaluate(
             },
             "cannot be combined with --compare",
         )
-        from lexiseg_service.commands.evaluate.compare import run as run_comparison
+        from lexiseg_service.commands.evaluate.indexed import run_comparison
 
         raise typer.Exit(run_comparison(settings, compare, dataset, wanted))
     if len(dataset) > 1:

@@ -82,15 +82,15 @@ async def answer_of(request: Request, reading: Awaitable[tuple[Question, ImageSo
         ClientDisconnect: the client hung up first; its work is cancelled.
     """
     metrics: Metrics = request.app.state.metrics
-    metrics.question("rest")
+    metrics.questions.labels("rest").inc()
     try:
         question, image = await reading
         return await _until_disconnect(request, use_case_of(request).segment(question, image, caller_of(request)))
     except ClientDisconnect:
-        metrics.failed("canceled")
+        metrics.failures.labels("canceled").inc()
         raise
     except Exception as error:
-        metrics.failed(failure_reason(error))
+        metrics.failures.labels(failure_reason(error)).inc()
         raise
 
 

@@ -85,15 +85,15 @@ class Servicer(SegmentationServicer):
 @asynccontextmanager
 async def counted(context: Context, metrics: Metrics) -> AsyncIterator[Caller]:
     """Count a question and its failure; gives the caller."""
-    metrics.question("grpc")
+    metrics.questions.labels("grpc").inc()
     try:
         yield CALLER.get()
     except asyncio.CancelledError:
         left = context.time_remaining()
-        metrics.failed("timeout" if left is not None and left <= 0 else "canceled")
+        metrics.failures.labels("timeout" if left is not None and left <= 0 else "canceled").inc()
         raise
     except Exception as error:
-        metrics.failed(failure_reason(error))
+        metrics.failures.labels(failure_reason(error)).inc()
         raise
 
 
