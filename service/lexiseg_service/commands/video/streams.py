@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from lexiseg_client import AsyncClient, Class, Frame, FrameAnswer, Point, Prompt
-from lexiseg_client.rpc.messages import read_answer
+from lexiseg_client.rpc.messages import frame_answer
 from lexiseg_model.types import Prompt as ModelPrompt
 from lexiseg_service.commands.in_process import check_model, load, resolved
 from lexiseg_service.commands.question import Question
@@ -89,7 +89,7 @@ def in_process(video_question: VideoQuestion, settings: Settings) -> Iterator[As
         streams = Streams(engine, settings, metrics)
         async with aclosing(steps(frames)) as asked_steps, aclosing(streams.answers(asked_steps)) as answers:
             async for answer in answers:
-                yield read_answer(encode_frame_answer(answer))
+                yield frame_answer(encode_frame_answer(answer))
 
     try:
         yield ask
