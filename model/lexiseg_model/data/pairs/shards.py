@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ CAPTION, ABOUT = ".txt", ".json"
 MAX_OPEN_FILES = 64  # of one process
 MAX_INDEXES = 64  # in memory of one process
 ABSENT = -1
+NO_STATE = np.zeros(0, np.int64)  # of a shard from elsewhere: the name of its copy tells its version
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
 
 
@@ -111,24 +112,25 @@ class ShardPairs:
         try:
             file = self._files.get(part)
             if file is None:
-                file = os.open(_local(self.shards[part]), os.O_RDONLY | os.O_CLOEXEC)
+                with _opened(self.shards[part]) as content:
+                    file = os.dup(content.fileno())
                 gone = self._files.put(part, file)
                 if gone is not None:
                     os.close(gone)
             # pread: forked workers share the descriptor and its position.
-            content = os.pread(file, length, start)
+            read = os.pread(file, length, start)
         except OSError as error:
             raise SampleError(name, f"cannot be read: {error.strerror}") from None
         except DatasetError as error:
             raise SampleError(name, str(error)) from None
-        if len(content) != length:
-            raise SampleError(name, f"is cut off: {len(content)} of {length} bytes")
-        return content
+        if len(read) != length:
+            raise SampleError(name, f"is cut off: {len(read)} of {length} bytes")
+        return read
 
 
-def _local(shard: Path | Streamed) -> Path:
-    """A file of its content. Raises DatasetError: it cannot be fetched."""
-    return shard.fetch() if isinstance(shard, Streamed) else shard
+def _opened(shard: Path | Streamed) -> BinaryIO:
+    """Raises DatasetError: it cannot be fetched."""
+    return shard.open() if isinstance(shard, Streamed) else shard.open("rb")
 
 
 def index_of(shard: Path | Streamed) -> ShardIndex:
@@ -140,17 +142,17 @@ def index_of(shard: Path | Streamed) -> ShardIndex:
     is_here = isinstance(shard, Path)
     path = shard if isinstance(shard, Path) else shard.path
     kept = path.with_name(f"{path.name}.index.npz")
-    state = _state(path) if is_here else None  # the name of a copy tells its version
+    state = _state(path) if is_here else NO_STATE
     try:
         with kept.open("rb") as content, np.load(content) as stored:
-            if state is None or np.array_equal(stored["state"], state):
+            if np.array_equal(stored["state"], state):
                 names = bytes(stored["names"]).decode().split("\0")[:-1]
                 return ShardIndex(tuple(names), stored["places"], bytes(stored["damage"]).decode())
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         pass  # missing, or incomplete after a kill
-    index = _walk(_local(shard))
+    index = _walk(shard)
     if is_here or not index.damage:  # what was cut off on its way is fetched again
-        _keep(kept, index, _state(path))
+        _keep(kept, index, state)
     return index
 
 
@@ -183,12 +185,12 @@ def _as_array(text: str) -> NDArray[np.uint8]:
     return np.frombuffer(text.encode(), np.uint8)
 
 
-def _walk(shard: Path) -> ShardIndex:
+def _walk(shard: Path | Streamed) -> ShardIndex:
     """Read the headers of a tar."""
     rows: dict[str, list[int]] = {}
     damage = ""
     try:
-        with shard.open("rb") as content:
+        with _opened(shard) as content:
             if content.read(6).startswith(COMPRESSED):
                 raise DatasetError(f"{shard} is compressed, which allows no random access; unpack it first")
             content.seek(0)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 from lexiseg_model.catalogue.store import open_store, protocol_of
 from lexiseg_model.errors import DatasetError
@@ -47,8 +48,10 @@ class Streamed:
         folder = Path(tempfile.gettempdir(), f"lexiseg-shards-{os.getuid()}")
         return folder / f"{sha256(f'{self.address} {self.state}'.encode()).hexdigest()[:32]}.tar"
 
-    def fetch(self) -> Path:
-        """The local copy; processes that need it at once fetch it once.
+    def open(self) -> BinaryIO:
+        """Open the local copy; processes that need it at once fetch it once.
+
+        An open copy can be read to its end, also when others fetch so many shards that it is removed.
 
         Raises:
             DatasetError: the store or the command fails.
@@ -57,18 +60,22 @@ class Streamed:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if path.exists():
-                path.touch()
-                return path
+            try:
+                content = path.open("rb")
+                os.utime(content.fileno())
+                return content
+            except FileNotFoundError:
+                pass
             fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
             try:
                 self._copy(fresh)
+                content = fresh.open("rb")
                 os.replace(fresh, path)
             finally:
                 fresh.unlink(missing_ok=True)
         for old in sorted(path.parent.glob("*.tar"), key=_age)[MAX_SHARDS:]:
-            old.unlink(missing_ok=True)  # whoever has it open reads on
-        return path
+            old.unlink(missing_ok=True)
+        return content
 
     def _copy(self, target: Path) -> None:
         try:
