@@ -262,11 +262,11 @@ def test_a_redis_that_is_back_is_found_without_a_request(server: RedisServer) ->
         server.kill()
         for index in range(3):
             worker.ask([f"word {index}"])
+        states = [worker.caches.degraded]
         server.start()
         pause = threading.Event()
 
-        states: list[bool] = []
-        while not states or (states[-1] and len(states) < 1000):
+        while states[-1] and len(states) < 1000:
             worker.now += 100.0
             states.append(worker.caches.degraded)
             pause.wait(0.02)
