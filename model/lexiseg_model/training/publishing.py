@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -63,34 +63,44 @@ def origin(recipe: RunRecipe, weights: Path) -> dict[str, object]:
 
 
 def lineage(recipe: RunRecipe, start: str) -> str:
-    """Initial weights, length of training and course of the loss, in words.
+    """Initial weights, length of training, course of the loss and what was measured on held-out data, in words.
 
     Args:
         recipe: of the run; its journal is read from `out`.
         start: the initial weights as `Training.start` names them.
     """
     begun = f" from {start}" if start else ""
-    curve = read_curve(recipe.out)
+    entries = _entries(recipe.out)
+    curve = [Logged(int(entry["step"]), float(entry["loss"])) for entry in entries if "loss" in entry]
     places = sorted({round((len(curve) - 1) * n / (CURVE_POINTS - 1)) for n in range(CURVE_POINTS)}) if curve else []
     points = ", ".join(f"{curve[place].loss:.4g} at step {curve[place].step}" for place in places)
     loss = f" Loss: {points}." if points else ""
-    return f"{recipe.length} of the recipe {recipe.recipe!r}{begun}, seed {recipe.seed}.{loss}"
+    return f"{recipe.length} of the recipe {recipe.recipe!r}{begun}, seed {recipe.seed}.{loss}{_held_out(entries)}"
 
 
-def read_curve(out: Path) -> list[Logged]:
-    """Entries of a run's journal with a loss; lines cut short by a kill are skipped."""
+def _held_out(entries: list[dict[str, Any]]) -> str:
+    """Figures of the last validation, or of the best one where weights are chosen by it."""
+    validations = [entry for entry in entries if entry.get("validation")]
+    if not validations:
+        return ""
+    chosen = validations[-1].get("best_step", validations[-1]["step"])
+    last = next((entry for entry in reversed(validations) if entry["step"] == chosen), validations[-1])
+    told = [f"{name} {value:.4g}" for name, value in last.items() if name not in ("step", "validation", "best_step")]
+    return f" Held out, step {last['step']}: {', '.join(told)}." if told else ""
+
+
+def _entries(out: Path) -> list[dict[str, Any]]:
+    """Entries of a run's journal; lines cut short by a kill are skipped."""
     path = out / JOURNAL
-    if not path.is_file():
-        return []
-    points = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
             entry = json.loads(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and {"step", "loss"} <= entry.keys():
-            points.append(Logged(int(entry["step"]), float(entry["loss"])))
-    return points
+        if isinstance(entry, dict) and "step" in entry:
+            entries.append(entry)
+    return entries
 
 
 def commit() -> str:

@@ -28,6 +28,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
+from lexiseg_model.data.pairs.source import PairSource
 from lexiseg_model.errors import TrainingError
 from lexiseg_model.files import write_durably
 from lexiseg_model.training.checkpoints import (
@@ -60,6 +61,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
     """
 
     file = "weights.safetensors"  # in `recipe.out`
+    held_out: PairSource | None = None
 
     def __init__(self, recipe: Recipe, network: Network) -> None:
         self.recipe = recipe
@@ -209,7 +211,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
                     journal.entry(self.step, self._line(logged, phase, pace), "train/")
                     logged.clear()
                     first = False
-                if recipe.validate_steps and (self.step % recipe.validate_steps == 0 or self.progress >= 1):
+                if self._validates:
                     self._validated(journal)
                 if reason := self._reason_to_stop(stops, stopped, sliced):
                     return f"{reason} at step {self.step}; start it again to resume"
@@ -219,6 +221,14 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
                     saved = now
             del batches  # ends its workers
         return ""
+
+    @property
+    def _validates(self) -> bool:
+        """After this step; what is held out is always measured at the end."""
+        steps = self.recipe.validate_steps
+        if self.progress >= 1:
+            return steps is not None or self.held_out is not None
+        return steps is not None and self.step % steps == 0
 
     def _reason_to_stop(self, stops: Stops, stopped: float, seconds: float) -> str:
         """A signal, or the minutes of this start that are used up; empty for neither."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from lexiseg_model.training.publishing import (
-    origin,
-    terms,
-)
+from lexiseg_model.training.publishing import lineage, origin, terms
 from lexiseg_model.training.recipe import Phase, RunRecipe
 from lexiseg_model.types import ModelCard, PromptQuality, Quality
 from tests.model.stand_in import card as others_card
@@ -58,6 +56,17 @@ def test_figures_of_the_start_are_not_copied_to_the_new_card(
     assert card.limits != other.limits
     assert card.weights_sha256 is not None
     assert card.weights_sha256 != other.weights_sha256
+
+
+@pytest.mark.parametrize(("best", "told"), [({}, "step 400: rank 20."), ({"best_step": 200}, "step 200: rank 10.")])
+def test_the_card_has_the_held_out_figures_of_the_weights(
+    recipe: RunRecipe, best: dict[str, int], told: str, tmp_path: Path
+) -> None:
+    entries = [{"step": step, "validation": True, "rank": step / 20, **best} for step in (200, 400)]
+    lines = [json.dumps(entry) for entry in ({"step": 1, "loss": 2.0}, *entries, {"step": 400, "loss": 1.0})]
+    (tmp_path / "journal.jsonl").write_text("\n".join([*lines, '{"step": 4']))
+
+    assert lineage(recipe, "").endswith(f"Loss: 2 at step 1, 1 at step 400. Held out, {told}")
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "licence.txt", "COPYING.md"])

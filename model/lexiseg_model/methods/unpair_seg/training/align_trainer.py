@@ -99,7 +99,6 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         source: PairSource = WithEntities(
             open_pairs(*(recipe.place(name) for name in recipe.pairs)), read_entities(recipe.listing)
         )
-        self.held_out: PairSource | None = None
         if recipe.held_out:  # the same pairs for every seed
             source, self.held_out = set_apart(source, recipe.held_out)
         self.pairs = Mismatched.of(source, recipe.seed) if recipe.mismatched else source
