@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from xml.etree import ElementTree
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
+from tests import pictures
 from tests.http_server import serving_files
-from tests.integration.playground.asking import add, choose, expect_result, place, segments
+from tests.integration.playground.asking import CHINA, add, choose, expect_result, place, segments
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
 
@@ -166,3 +171,50 @@ def test_a_threshold_from_marks_drops_a_segment(page: Page) -> None:
     page.get_by_role("button", name="Apply").click()
 
     expect_result(page, "Not found: building")
+
+
+def file(name: str, content: bytes = CHINA) -> FilePayload:
+    return {"name": name, "mimeType": "image/jpeg", "buffer": content}
+
+
+def test_many_pictures_become_one_zip(page: Page) -> None:
+    flower = pictures.encoded(pictures.photograph("flower"), "JPEG")
+    add(page, "sky", "flower")
+    expect_result(page, "Found sky")
+    with page.expect_download() as download:
+        page.set_input_files(
+            "#files", [file("a.jpg"), file("notes.jpg", b"none"), file("b.jpg", flower), file("a.png")]
+        )
+
+    expect_result(page, "3 of 4 pictures are done. Left out: notes.jpg is not a picture")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert files["images/a.jpg"] == files["images/a-2.png"] == CHINA
+    coco = json.loads(files["coco.json"])
+    assert [each["file_name"] for each in coco["images"]] == ["a.jpg", "b.jpg", "a-2.png"]
+    names = {each["id"]: each["name"] for each in coco["categories"]}
+    found = {(one["image_id"], names[one["category_id"]]) for one in coco["annotations"]}
+    assert {(1, "sky"), (3, "sky")} <= found
+    assert [len(files[f"labels/{name}.txt"].splitlines()) for name in ("a", "b", "a-2")] == [
+        sum(one["image_id"] == image for one in coco["annotations"]) for image in (1, 2, 3)
+    ]
+    assert [task["data"]["image"] for task in json.loads(files["label-studio.json"])] == ["a.jpg", "b.jpg", "a-2.png"]
+    assert [each.attrib["id"] for each in ElementTree.fromstring(files["cvat.xml"]).iter("image")] == ["0", "1", "2"]
+    assert {"geojson/b.geojson", "masks/a-sky-mask.png", "data.yaml"} <= files.keys()
+
+
+def test_many_pictures_can_be_cancelled_and_what_is_done_be_saved(page: Page) -> None:
+    add(page, "sky")
+    expect_result(page, "Found sky")
+    page.set_input_files("#files", [file(f"{number}.jpg") for number in range(100)])
+    expect(page.locator("#doing")).to_have_text(re.compile(r"\d+ of 100: \d+\.jpg; about \d+ .+ left"))
+
+    page.get_by_role("button", name="Cancel").click()
+
+    expect_result(page, "Cancelled.")
+    expect(page.locator("#progress")).to_be_hidden()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save what is done").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert "images/0.jpg" in archive.namelist()

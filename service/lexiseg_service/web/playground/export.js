@@ -2,7 +2,7 @@
 
 import { shown } from "./answer.js";
 import { address, key, segment } from "./engine/server.js";
-import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "./formats.js";
+import { coco, cvat, cvatImage, dataYaml, geojson, labelStudio, task, yolo, zip } from "./formats.js";
 import { cellsOf } from "./masks.js";
 import { $, baseName, element, focusedElement, happened, question, state, subject, tell } from "./page.js";
 import { combined, inTurn } from "./question.js";
@@ -14,14 +14,14 @@ export async function act(id, view) {
   if (REQUESTS.includes(id)) return pass(id);
   if (!state.answer) return tell("There is no answer yet.");
   const segments = visibleOnes().map(([one]) => one);
-  const { size, model } = state.answer;
-  const name = subject().file.name || "picture";
+  const picture = { name: subject().file.name || "picture", size: state.answer.size, segments };
+  const names = [...new Set(segments.map((one) => one.name))];
   const files = {
-    coco: () => [[coco(segments, size, name), ".json"]],
-    yolo: () => [[yolo(segments, size), ".txt"]],
-    labelstudio: () => [[labelStudio(segments, size, name, model), "-label-studio.json"]],
-    cvat: () => [[cvat(segments, size, name), "-cvat.xml"]],
-    geojson: () => [[geojson(segments), ".geojson"]],
+    coco: () => [[coco([picture], names), ".json"]],
+    yolo: () => [[yolo(picture, names), ".txt"]],
+    labelstudio: () => [[labelStudio([task(picture, state.answer.model)]), "-label-studio.json"]],
+    cvat: () => [[cvat([cvatImage(picture, 0)]), "-cvat.xml"]],
+    geojson: () => [[geojson(picture), ".geojson"]],
     png: () => [[painted(view), "-painted.png"]],
     masks: () => each(maskOf, "-mask"),
     cutouts: () => each(cutOut, ""),
@@ -30,12 +30,11 @@ export async function act(id, view) {
     for (const [made, ending] of files[id]()) save(await made, named(ending));
     return;
   }
-  const entries = [[`images/${name}`, subject().file], [`labels/${named(".txt")}`, yolo(segments, size)], ["data.yaml", dataYaml(segments)]];
+  const entries = [[`images/${picture.name}`, subject().file], [`labels/${named(".txt")}`, yolo(picture, names)], ["data.yaml", dataYaml(names)]];
   for (const kind of ["coco", "labelstudio", "cvat", "geojson", "png", "masks"]) {
     for (const [made, ending] of files[kind]()) entries.push([kind === "masks" ? `masks/${named(ending)}` : named(ending), await made]);
   }
-  const contents = entries.map(async ([path, content]) => [path, new Uint8Array(await new Blob([content]).arrayBuffer())]);
-  save(zip(await Promise.all(contents)), named(".zip"));
+  save(await zip(entries), named(".zip"));
 }
 
 function named(ending) {
@@ -54,7 +53,7 @@ function painted(view) {
   return canvas.convertToBlob();
 }
 
-function save(content, name) {
+export function save(content, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([content]));
   link.download = name;
@@ -65,14 +64,17 @@ function save(content, name) {
 /** The segments that are shown, each with a name of its own. */
 function visibleOnes() {
   const visible = shown();
+  return numbered(state.answer.segments.filter((_, index) => visible[index] >= 0));
+}
+
+/** Segments, each with a name of its own. */
+export function numbered(segments) {
   const seen = new Map();
-  return state.answer.segments
-    .filter((_, index) => visible[index] >= 0)
-    .map((one) => {
-      const name = one.name;
-      seen.set(name, (seen.get(name) ?? 0) + 1);
-      return [one, seen.get(name) > 1 ? `${name}-${seen.get(name)}` : name];
-    });
+  return segments.map((one) => {
+    const count = (seen.get(one.name) ?? 0) + 1;
+    seen.set(one.name, count);
+    return [one, count > 1 ? `${one.name}-${count}` : one.name];
+  });
 }
 
 /** A canvas that is white in the mask and transparent around it. */
@@ -86,7 +88,7 @@ function stencilOf({ mask }) {
 }
 
 /** White on black. */
-function maskOf(one) {
+export function maskOf(one) {
   const canvas = stencilOf(one);
   const context = canvas.getContext("2d");
   context.globalCompositeOperation = "destination-over";

@@ -4,15 +4,15 @@ import { cellsOf } from "./masks.js";
 
 const UNNAMED = "object";
 
-/** `segments`: those that are shown; `size`: [height, width]; `name`: of the picture's file. */
-export function coco(segments, [height, width], name) {
-  const names = classesOf(segments);
+/** `pictures`: {name (of the file), size: [height, width], segments}; `names`: of their classes. */
+export function coco(pictures, names) {
+  const all = pictures.flatMap(({ segments }, picture) => segments.map((one) => ({ one, picture })));
   return text({
-    images: [{ id: 1, file_name: name, height, width }],
+    images: pictures.map(({ name, size: [height, width] }, index) => ({ id: index + 1, file_name: name, height, width })),
     categories: names.map((each, index) => ({ id: index + 1, name: each })),
-    annotations: segments.map((one, index) => ({
+    annotations: all.map(({ one, picture }, index) => ({
       id: index + 1,
-      image_id: 1,
+      image_id: picture + 1,
       category_id: names.indexOf(one.name) + 1,
       segmentation: { size: one.mask.size, counts: one.mask.counts },
       area: one.area,
@@ -24,13 +24,13 @@ export function coco(segments, [height, width], name) {
 }
 
 /** Ultralytics' lines `CLASS x y x y ...`, corners in shares of width and height. */
-export function yolo(segments, [height, width]) {
-  const names = classesOf(segments);
+export function yolo({ segments, size: [height, width] }, names) {
   const share = ([x, y]) => `${(x / width).toFixed(6)} ${(y / height).toFixed(6)}`;
   return segments.map((one) => `${names.indexOf(one.name)} ${loopOf(one).map(share).join(" ")}\n`).join("");
 }
 
-export function labelStudio(segments, [height, width], name, model) {
+/** What is asked about in one picture, for `labelStudio`. */
+export function task({ segments, size: [height, width], name }, model) {
   const result = segments.map((one, index) => ({
     id: `segment-${index + 1}`,
     type: "polygonlabels",
@@ -42,21 +42,31 @@ export function labelStudio(segments, [height, width], name, model) {
     score: one.score,
     value: { points: loopOf(one).map(([x, y]) => [(100 * x) / width, (100 * y) / height]), closed: true, polygonlabels: [one.label ?? UNNAMED] },
   }));
-  return text([{ data: { image: name }, predictions: [{ model_version: model, result }] }]);
+  return text({ data: { image: name }, predictions: [{ model_version: model, result }] });
 }
 
-/** CVAT for images 1.1, with masks. */
-export function cvat(segments, [height, width], name) {
+/** A file of tasks, each a text or a blob. */
+export function labelStudio(tasks) {
+  return new Blob(["[", ...tasks.flatMap((one, index) => (index ? [",", one] : [one])), "]"]);
+}
+
+/** One picture with its masks, for `cvat`. */
+export function cvatImage({ segments, size: [height, width], name }, id) {
   const masks = segments.map((one) => {
     const [left, top, across, down] = one.bbox;
     const attributes = { label: one.label ?? UNNAMED, source: "auto", occluded: 0, z_order: 0, rle: rowRuns(one).join(", "), left, top, width: across, height: down };
     return `    <mask${attributesOf(attributes)}/>\n`;
   });
-  return `<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n  <image${attributesOf({ id: 0, name, width, height })}>\n${masks.join("")}  </image>\n</annotations>\n`;
+  return `  <image${attributesOf({ id, name, width, height })}>\n${masks.join("")}  </image>\n`;
+}
+
+/** CVAT for images 1.1, of pictures that are texts or blobs. */
+export function cvat(images) {
+  return new Blob(['<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n', ...images, "</annotations>\n"]);
 }
 
 /** A feature for each segment, in pixels. */
-export function geojson(segments) {
+export function geojson({ segments }) {
   const closed = (ring) => [...ring, ring[0]];
   return text({
     type: "FeatureCollection",
@@ -70,12 +80,8 @@ export function geojson(segments) {
 }
 
 /** YOLO's description of its classes. */
-export function dataYaml(segments) {
-  return `train: images\nval: images\nnames:\n${classesOf(segments).map((name, index) => `  ${index}: ${JSON.stringify(name)}\n`).join("")}`;
-}
-
-function classesOf(segments) {
-  return [...new Set(segments.map((one) => one.name))];
+export function dataYaml(names) {
+  return `train: images\nval: images\nnames:\n${names.map((name, index) => `  ${index}: ${JSON.stringify(name)}\n`).join("")}`;
 }
 
 function text(content) {
@@ -178,16 +184,18 @@ function contains(exterior, [left, top]) {
   }, false);
 }
 
-/** A zip of `[[name, Uint8Array], ...]`, stored without compression. */
-export function zip(files) {
+/** A zip of `[[name, text or blob], ...]`, stored without compression; one file is in memory at a time. */
+export async function zip(files) {
   const [parts, central] = [[], []];
   let offset = 0;
-  for (const [name, bytes] of files) {
+  for (const [name, content] of files) {
+    const file = new Blob([content]);
     const path = new TextEncoder().encode(name);
-    const shared = [20, 0x0800, 0, 0, 0x21].flatMap(two).concat(four(crc32(bytes)), four(bytes.length), four(bytes.length), two(path.length), two(0));
-    parts.push(Uint8Array.from([...four(0x04034b50), ...shared]), path, bytes);
+    const crc = crc32(new Uint8Array(await file.arrayBuffer()));
+    const shared = [20, 0x0800, 0, 0, 0x21].flatMap(two).concat(four(crc), four(file.size), four(file.size), two(path.length), two(0));
+    parts.push(Uint8Array.from([...four(0x04034b50), ...shared]), path, file);
     central.push(Uint8Array.from([...four(0x02014b50), ...two(20), ...shared, ...two(0), ...two(0), ...two(0), ...four(0), ...four(offset)]), path);
-    offset += 4 + shared.length + path.length + bytes.length;
+    offset += 4 + shared.length + path.length + file.size;
   }
   const size = central.reduce((sum, part) => sum + part.length, 0);
   const end = [...four(0x06054b50), ...two(0), ...two(0), ...two(files.length), ...two(files.length), ...four(size), ...four(offset), ...two(0)];
@@ -202,11 +210,14 @@ function four(value) {
   return [...two(value & 0xffff), ...two(value >>> 16)];
 }
 
+const CRCS = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  return crc;
+});
+
 function crc32(bytes) {
   let crc = -1;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-  }
+  for (const byte of bytes) crc = (crc >>> 8) ^ CRCS[(crc ^ byte) & 255];
   return ~crc >>> 0;
 }

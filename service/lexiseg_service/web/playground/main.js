@@ -3,7 +3,7 @@
 import { calibrateWith, segmentAt, showOn } from "./answer.js";
 import * as engine from "./engine/server.js";
 import { keepKey, key } from "./engine/server.js";
-import { $, baseName, card, happened, jpegOf, manner, page, Problem, state, tasks, tell, wordsOf } from "./page.js";
+import { $, baseName, card, happened, jpegOf, manner, page, Problem, refusal, state, tasks, tell, wordsOf } from "./page.js";
 import { addWords, previewOn, promptOn, refuse } from "./question.js";
 import { View } from "./view.js";
 
@@ -121,7 +121,7 @@ page.addEventListener("turned", () => state.mode === "picture" && state.picture 
 
 async function take(file) {
   const mine = (turn += 1);
-  const picture = await opened(file);
+  const picture = await opened(file).catch(refusal);
   if (!picture || mine !== turn) return; // meanwhile another was chosen
   removeExampleWords();
   state.picture = picture;
@@ -131,22 +131,27 @@ async function take(file) {
   happened("pictured");
 }
 
-/** `{file, id, width, height, image, note}`; null, with a message, where neither browser nor service can open it. @returns {Promise<any>} */
+/** `{file, id, width, height, image, note}`; a Problem where neither browser nor service can open it. @returns {Promise<any>} */
 async function opened(file) {
   const name = file.name || "That";
-  if (!file.size) return tell(`${name} is empty.`, true);
+  if (!file.size) throw unreadable(`${name} is empty.`);
   let image = null;
   try {
     image = await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
-    if (!FOREIGN.test(name)) return tell(`${name} is not a picture that this browser can open.`, true);
+    if (!FOREIGN.test(name)) throw unreadable(`${name} is not a picture that this browser can open.`);
   }
+  if (image) return within(file, image);
   try {
-    return image ? await within(file, image) : await shownByService(file);
+    return await shownByService(file);
   } catch (problem) {
-    if (!(problem instanceof Problem)) throw problem;
-    return tell(`${name}: ${problem.status === 401 ? wordsOf(problem) : problem.message}`, true);
+    if (problem instanceof Problem) problem.message = `${name}: ${problem.status === 401 ? wordsOf(problem) : problem.message}`;
+    throw problem;
   }
+}
+
+function unreadable(detail) {
+  return new Problem(422, "unreadable", detail);
 }
 
 /** A picture within the service's limits: shrunk where it must be, with a note. */
@@ -154,13 +159,13 @@ async function within(file, image) {
   const [maxBytes, maxPixels] = [Number(document.body.dataset.maxBytes), Number(document.body.dataset.maxPixels)];
   const { width, height } = image;
   if (Math.min(width, height) < MIN_SIDE) {
-    return tell(`${file.name} has ${width} x ${height} pixels; the service takes sides of at least ${MIN_SIDE}.`, true);
+    throw unreadable(`${file.name} has ${width} x ${height} pixels; the service takes sides of at least ${MIN_SIDE}.`);
   }
   if (file.size <= maxBytes && width * height <= maxPixels) return { file, id: null, width, height, image };
   for (let factor = Math.min(1, Math.sqrt(maxPixels / (width * height))); ; factor *= 0.75) {
     const [across, down] = [Math.floor(width * factor), Math.floor(height * factor)];
     if (Math.min(across, down) < MIN_SIDE) {
-      return tell(`${file.name} does not fit into the ${maxBytes.toLocaleString("en")} bytes that the service takes.`, true);
+      throw unreadable(`${file.name} does not fit into the ${maxBytes.toLocaleString("en")} bytes that the service takes.`);
     }
     const smaller = await jpegOf(image, across, down, `${baseName(file.name)}.jpg`);
     if (smaller.file.size > maxBytes) continue;
@@ -201,8 +206,24 @@ for (const name of ["dragover", "dragleave", "drop"]) {
     event.preventDefault();
     $("stage").classList.toggle("over", name === "dragover");
     if (name !== "drop" || !event.dataTransfer.files.length) return;
-    const [file] = event.dataTransfer.files;
-    (file.type.startsWith("video/") ? openClip : take)(file);
+    const [file, ...more] = event.dataTransfer.files;
+    if (more.length) takeMany([file, ...more]);
+    else (file.type.startsWith("video/") ? openClip : take)(file);
+  });
+}
+
+/** Asks about all pictures of these files, one after the other. */
+async function takeMany(files) {
+  $("many").open = true;
+  const pictures = files.filter(({ type, name }) => type.startsWith("image/") || FOREIGN.test(name));
+  await (await import("./many.js")).segmentAll(pictures, opened);
+}
+
+for (const id of ["files", "folder"]) {
+  $(id).addEventListener("change", () => {
+    const files = [...$(id).files];
+    $(id).value = ""; // the same ones may be chosen again
+    takeMany(files);
   });
 }
 

@@ -251,7 +251,7 @@ function pause(seconds, signal) {
   }).finally(withdraw);
 }
 
-function timeOf(seconds) {
+export function timeOf(seconds) {
   if (seconds < 120) return `${seconds} s`;
   return seconds < 7200 ? `${Math.ceil(seconds / 60)} minutes` : `${Math.ceil(seconds / 3600)} hours`;
 }

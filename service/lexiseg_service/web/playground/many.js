@@ -1,0 +1,113 @@
+// Many pictures, asked about one after the other with the words of the page; the answers become one zip. Nothing but run
+// lengths of masks stays in memory: the browser keeps blobs on its disk.
+
+import * as engine from "./engine/server.js";
+import { maskOf, numbered, save } from "./export.js";
+import { coco, cvat, cvatImage, dataYaml, geojson, labelStudio, task, yolo, zip } from "./formats.js";
+import { $, baseName, patiently, Problem, tell, timeOf, wordsOf, wordsQuestion } from "./page.js";
+
+const MAX_BYTES = 4e9; // of a zip
+const OF_A_PICTURE = [413, 415, 422]; // refusals after which others may be taken
+const MAX_NAMES = 3; // of pictures that are left out
+
+let control = null;
+
+$("cancel").addEventListener("click", () => control.abort());
+
+/** `opened` gives a file as a picture. */
+export async function segmentAll(files, opened) {
+  control?.abort();
+  const question = wordsQuestion();
+  if (!question) return tell("Type the words first, or choose everything.", true);
+  if (!files.length) return tell("There are no pictures among these files.", true);
+  if (files.reduce((sum, { size }) => sum + size, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip: choose fewer pictures.", true);
+  const { signal } = (control = new AbortController());
+  const made = new Collection();
+  $("save-done").onclick = () => made.save();
+  tell(`Looking at ${files.length} pictures…`);
+  const ended = await each(files, (file, path) => made.add(file, path, { question, opened, signal }), signal);
+  if (signal !== control.signal) return; // others were chosen
+  tell(`${ended.how} ${made.pictures.length} of ${files.length} pictures are done.${leftOut(ended.refused)}`, ended.how !== "");
+  $("save-done").hidden = !made.pictures.length;
+  if (!ended.how && made.pictures.length) await made.save();
+}
+
+/** Takes file after file; how it ended, if not by itself, and what was `refused` and why. */
+async function each(files, take, signal) {
+  const began = performance.now();
+  const refused = [];
+  $("save-done").hidden = true;
+  $("progress").hidden = false;
+  $("progress").scrollIntoView({ block: "nearest" });
+  $("done-of").max = files.length;
+  try {
+    for (const [index, [file, path]] of withPaths(files).entries()) {
+      const left = Math.ceil(((performance.now() - began) / 1000 / index) * (files.length - index));
+      $("done-of").value = index;
+      $("doing").textContent = `${index + 1} of ${files.length}: ${path}${index ? `; about ${timeOf(left)} left` : ""}`;
+      signal.throwIfAborted();
+      try {
+        await take(file, path);
+      } catch (problem) {
+        if (!OF_A_PICTURE.includes(problem.status)) throw problem;
+        refused.push(problem.message.startsWith(file.name) ? problem.message : `${path}: ${problem.message}`);
+      }
+    }
+    return { how: "", refused };
+  } catch (problem) {
+    if (problem instanceof Problem) return { how: wordsOf(problem, () => null), refused };
+    if (problem.name !== "AbortError") throw problem;
+    return { how: "Cancelled.", refused };
+  } finally {
+    $("progress").hidden = signal === control.signal;
+  }
+}
+
+function leftOut(refused) {
+  const more = refused.length - MAX_NAMES;
+  return refused.length ? ` Left out: ${refused.slice(0, MAX_NAMES).join(" ")}${more > 0 ? ` And ${more} more.` : ""}` : "";
+}
+
+/** `[file, path]`: of a chosen folder the path inside it; names without their endings are there once. */
+function withPaths(files) {
+  const seen = new Set();
+  return files.map((file) => {
+    const path = file.webkitRelativePath.split("/").slice(1).join("/") || file.name;
+    let [base, count] = [baseName(path), 1];
+    while (seen.has(base)) base = `${baseName(path)}-${(count += 1)}`;
+    seen.add(base);
+    return [file, base + path.slice(baseName(path).length)];
+  });
+}
+
+/** Answers as files of a zip. */
+class Collection {
+  pictures = []; // {name, size, segments}
+  #files = []; // [path, content]
+  #tasks = [];
+  #images = [];
+  #names = []; // of classes
+  #least = Number($("threshold").value);
+
+  async add(file, path, { question, opened, signal }) {
+    const { image, ...picture } = await opened(file);
+    image.close();
+    const { model, size, segments } = await patiently(() => engine.segment(picture, question, signal), signal);
+    const shown = segments.filter(({ score }) => score >= this.#least).map((one) => ({ ...one, name: one.label ?? "object" }));
+    const base = baseName(path);
+    const one = { name: base + picture.file.name.slice(baseName(picture.file.name).length), size, segments: shown };
+    this.#names = [...new Set([...this.#names, ...shown.map(({ name }) => name)])];
+    this.#tasks.push(new Blob([task(one, model)]));
+    this.#images.push(new Blob([cvatImage(one, this.pictures.length)]));
+    const masks = numbered(shown).map(async ([each, name]) => [`masks/${base}-${name}-mask.png`, await maskOf(each)]);
+    const texts = [[`labels/${base}.txt`, yolo(one, this.#names)], [`geojson/${base}.geojson`, geojson(one)]];
+    this.#files.push([`images/${one.name}`, picture.file], ...texts.map(([name, text]) => [name, new Blob([text])]), ...(await Promise.all(masks)));
+    this.pictures.push(one);
+  }
+
+  async save() {
+    const all = [["coco.json", coco(this.pictures, this.#names)], ["data.yaml", dataYaml(this.#names)]];
+    const blobs = [["label-studio.json", labelStudio(this.#tasks)], ["cvat.xml", cvat(this.#images)]];
+    save(await zip([...this.#files, ...all, ...blobs]), "pictures.zip");
+  }
+}
