@@ -103,11 +103,11 @@ def test_a_prompt_gets_the_same_answer_alone_and_in_company(
         assert torch.equal(alone.quality, answer.quality)
 
 
-# Of every tensor of the network that the prompt head was trained over: its answers must not change.
-NETWORK = "d5a8095632c862c6c20798a71817ecca94d2e9e3a384936074802f814519c17c"
+# Of every tensor of the network: the figures of prompts on the card were measured over it.
+NETWORK = "26d3c50c20cca533b94acf33cbfbc3f51a3a2c1098a7e3e153ba3cc5bad37776"
 
 
-def test_the_bundled_network_is_the_one_the_prompt_head_was_trained_on() -> None:
+def test_the_bundled_network_is_the_one_that_prompts_were_measured_with() -> None:
     total = hashlib.sha256()
     for name, value in sorted(TinyState.of(load_file(WEIGHTS_FILE)).network.items()):
         total.update(f"{name} {value.dtype} {list(value.shape)}".encode())
