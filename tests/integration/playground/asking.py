@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
@@ -66,7 +67,7 @@ def until(page: Page, condition: str) -> None:
     page.wait_for_function(f"() => {condition}")
 
 
-def expect_result(page: Page, text: str) -> None:
+def expect_result(page: Page, text: str | re.Pattern[str]) -> None:
     expect(page.locator("#result")).to_contain_text(text)
 
 

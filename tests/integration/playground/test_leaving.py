@@ -49,12 +49,12 @@ def of_two(answer: Response) -> bool:
 
 def test_objects_over_one_another_are_taken_along_whole(page: Page) -> None:
     choose(page)
-    add(page, "building")
-    expect_result(page, "Found building")
-    box(page, (110, 40), (420, 420))
+    add(page, "sky")
+    expect_result(page, "Found sky")
+    box(page, (380, 10), (630, 180))
     expect_result(page, "Cut out 1 object")
     with page.expect_response(of_two) as answered:
-        box(page, (100, 30), (430, 425))
+        box(page, (370, 5), (635, 190))
     expect_result(page, "Cut out 2 objects")
     page.locator("#export summary").click()
     said: dict[str, Any] = json.loads(answered.value.body())
