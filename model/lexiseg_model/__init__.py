@@ -1,1 +1,1 @@
-"""Open-vocabulary segmentation models: pixels and words in, masks out. Knows nothing of serving."""
+"""Open-vocabulary segmentation models: images and text classes in, masks out. Independent of the service."""

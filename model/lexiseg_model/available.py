@@ -1,6 +1,6 @@
-"""Every model that can be served: backbone, sizes, licence, published figures. One list, `available.yaml`; no torch.
+"""List of all models that can be served (`available.yaml`): backbone, sizes, licence, published figures.
 
-The catalogue finds bundled models by it, the command line and the gateway print it.
+The catalogue, the command line and the gateway use it. Does not import torch.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class AvailableModel(StrictModel):
 
     @property
     def download(self) -> str:
-        """What a download takes and what its licence allows, in a line."""
+        """Size of the download and licence, in one line."""
         use = {"yes": "commercial use: yes", "no": "no commercial use", "terms": "read its terms"}[self.commercial_use]
         return f"{self.download_mb:,} MB, licence: {self.licence} ({use})"
 
 
 @cache
 def available() -> dict[str, AvailableModel]:
-    """The list by name, in its order."""
+    """The models of `available.yaml` by name, in its order."""
     listed = [AvailableModel.model_validate(entry) for entry in yaml.safe_load(FILE.read_text(encoding="utf-8"))]
     return {entry.name: entry for entry in listed}

@@ -1,4 +1,4 @@
-"""Device and number type of a model."""
+"""Choose the device and number type of a model, and check its free memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lexiseg_model.types import Precision
 
 @dataclass(frozen=True)
 class Execution:
-    """Device, precision, and the folder of the text tower if it does not lie beside the weights."""
+    """Device, precision, and the folder of the text tower if it is not beside the weights."""
 
     device: torch.device
     precision: Precision = "fast"
@@ -21,15 +21,15 @@ class Execution:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Number type of the image pass: float32 when exact, else what the device multiplies fastest."""
+        """Number type of the image pass: float32 if exact, else the fastest one of the device."""
         return torch.float32 if self.precision == "exact" else inference_dtype(self.device)
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes a CUDA device when there is one.
+    """The device of a name; `auto` is a CUDA device if there is one, else the CPU.
 
     Raises:
-        OptionError: the name is no device of this machine.
+        OptionError: this machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -40,47 +40,45 @@ def choose_device(name: str) -> torch.device:
     if device is None or device.type not in ("cpu", "cuda", "mps"):
         raise OptionError(f"device {name!r}; expected auto, cpu, cuda, cuda:N or mps")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise OptionError(f"device {name!r} was asked for, but torch finds no GPU of Apple's; take auto or cpu")
+        raise OptionError(f"device {name!r}: torch finds no Apple GPU; use auto or cpu")
     if device.type == "cuda" and not torch.cuda.is_available():
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for CPUs"
-        raise OptionError(
-            f"device {name!r} was asked for, but torch finds no CUDA device; this torch is {torch.__version__}, {built}"
-        )
+        raise OptionError(f"device {name!r}: torch finds no CUDA device; this torch is {torch.__version__}, {built}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise OptionError(f"device {name!r} was asked for; there are cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+        raise OptionError(f"device {name!r}; there are cuda:0 to cuda:{torch.cuda.device_count() - 1}")
     return device
 
 
 def inference_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it itself, float32 elsewhere: emulated, it takes many times as long."""
+    """bfloat16 where the hardware supports it natively, else float32: emulation is many times slower."""
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "mps":
-        native = False  # only some chips and versions have it, and torch does not say which
+        native = False  # only some chips support it, and torch does not tell which
     else:
-        # oneDNN says that it supports the type wherever there is AVX-512, with or without instructions for it.
+        # oneDNN reports support wherever there is AVX-512, even without bf16 instructions.
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native else torch.float32
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that a device, or this process's control group, has left; None where nobody says."""
+    """Free memory of a device, or of the machine and this process's cgroup; None where it is unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    left = [bytes_free for bytes_free in (_machine_free(), _group_free()) if bytes_free is not None]
-    return min(left, default=None)
+    limits = [limit for limit in (_machine_free(), _cgroup_free()) if limit is not None]
+    return min(limits, default=None)
 
 
 def require_memory(name: str, needed: int, device: torch.device) -> None:
-    """Refuse a model whose weights do not fit.
+    """Check that the weights of a model fit into memory.
 
     Args:
         name: of the model.
         needed: bytes of its weights.
-        device: that they go to.
+        device: where they are loaded.
 
     Raises:
-        ShortMemoryError: less is free.
+        ShortMemoryError: less memory is free.
     """
     free = free_bytes(device)
     if free is not None and needed > free:
@@ -98,8 +96,8 @@ def _machine_free() -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
-def _group_free(group: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Of version 2 of control groups: the limit without what is in use; files that can be read again are not."""
+def _cgroup_free(group: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Free memory of the cgroup (version 2): its limit minus usage, where reclaimable page cache counts as free."""
     try:
         limit = (group / "memory.max").read_text().strip()
         used = int((group / "memory.current").read_text())

@@ -1,21 +1,21 @@
-"""What can go wrong in model/, as one small tree. Messages say what came and what was expected.
+"""Errors of the model package. Messages state what was received and what was expected.
 
 ModelError
  +- ShapeError         an array has the wrong shape, size or dtype
  +- OptionError        an option or value outside its range
- |   +- PromptError    a prompt that corrects nothing that can be read
+ |   +- PromptError    a prompt that corrects an unreadable mask or a missing segment
  +- UnknownModelError  no model of that name
  +- TaskError          the model cannot do the task
  +- WeightsError       weights missing, damaged or of another model
- |   +- MissingWeightsError        no file, and no hub to download it from
+ |   +- MissingWeightsError        no file, and it cannot be downloaded
  |   +- DamagedWeightsError        the digest is not the published one
- |   +- GatedWeightsError          the hub asks for an accepted licence or a token
+ |   +- GatedWeightsError          the hub requires an accepted licence and a token
  |   +- InterruptedDownloadError   the connection broke too often
  |   +- ForeignWeightsError        of another size or architecture
  |   +- ShortMemoryError           more than the device has free
  +- DatasetError       a data set missing or not in the expected layout
- |   +- SampleError    one sample of it that cannot be used; the others can
- |   +- MissingFilesError   what was to be fetched is not there
+ |   +- SampleError    one unusable sample; the others can be used
+ |   +- MissingFilesError   downloaded files are missing
  +- RecipeError        a recipe that does not exist or does not validate
  +- TrainingError      a run cannot go on
  +- ExportError        ONNX Runtime or an export is missing, damaged or of other weights
@@ -28,7 +28,7 @@ from pathlib import Path
 
 
 class ModelError(Exception):
-    """Root of every error that model/ raises on purpose."""
+    """Base class of all errors that this package raises deliberately."""
 
 
 class ShapeError(ModelError, ValueError):
@@ -40,7 +40,7 @@ class OptionError(ModelError, ValueError):
 
 
 class PromptError(OptionError):
-    """A prompt corrects a mask that cannot be read, or a segment that is not there; `field` is its place."""
+    """A prompt corrects an unreadable mask or a missing segment; `field` is its path in the request."""
 
     def __init__(self, field: str, value: str, expected: str) -> None:
         super().__init__(f"{field}: expected {expected}, got {value}")
@@ -52,7 +52,7 @@ class UnknownModelError(ModelError, LookupError):
 
 
 class TaskError(ModelError):
-    """The model cannot do the task that was asked for."""
+    """The model cannot do the requested task."""
 
 
 class WeightsError(ModelError):
@@ -60,7 +60,7 @@ class WeightsError(ModelError):
 
 
 class MissingWeightsError(WeightsError):
-    """There is no such file, and the hub cannot be reached or has none."""
+    """A file is missing, and the hub cannot be reached or does not have it."""
 
 
 class DamagedWeightsError(WeightsError):
@@ -68,11 +68,11 @@ class DamagedWeightsError(WeightsError):
 
 
 class GatedWeightsError(WeightsError):
-    """The hub gives a repository only to those who accepted its licence, by their token."""
+    """The hub requires an accepted licence and a token for the repository."""
 
 
 class InterruptedDownloadError(WeightsError):
-    """The connection broke more often than the hub's client tries again."""
+    """The connection broke more often than the hub's client retries."""
 
 
 class ForeignWeightsError(WeightsError):
@@ -88,23 +88,23 @@ class DatasetError(ModelError):
 
 
 class SampleError(DatasetError):
-    """One sample of a data set cannot be used: `sample` names its file, `reason` says what is wrong with it."""
+    """One sample of a data set cannot be used: `sample` is its file, `reason` the defect."""
 
     def __init__(self, sample: str, reason: str) -> None:
         super().__init__(f"{sample}: {reason}")
         self.sample, self.reason = sample, reason
 
     def __reduce__(self) -> tuple[type[SampleError], tuple[str, str]]:
-        # A worker process raises it through a pipe, and exceptions are rebuilt from their one message.
+        # Sent through a pipe from a worker process; by default exceptions are rebuilt from their message alone.
         return type(self), (self.sample, self.reason)
 
 
 class MissingFilesError(DatasetError):
-    """Files that a data set is made of are not where they were looked for: `missing` says which, and what they hold."""
+    """Downloaded files of a data set are missing: `missing` describes each."""
 
     def __init__(self, name: str, folder: Path, missing: Sequence[str], present: Sequence[str]) -> None:
-        there = f"; of it there is {' and '.join(present)}" if present else ""
-        super().__init__(f"{name}: {folder} lacks {' and '.join(missing)}, packed or unpacked{there}")
+        found = f"; found {' and '.join(present)}" if present else ""
+        super().__init__(f"{name}: {folder} lacks {' and '.join(missing)}, packed or unpacked{found}")
         self.missing = tuple(missing)
 
 
@@ -117,4 +117,4 @@ class TrainingError(ModelError):
 
 
 class ExportError(ModelError):
-    """ONNX Runtime is not there, or an export cannot be made, is damaged, or belongs to other weights."""
+    """ONNX Runtime is missing, or an export cannot be made, is damaged, or belongs to other weights."""

@@ -1,4 +1,4 @@
-"""One image on its way through a model: the plan of its tiles, its features, and what was derived from them."""
+"""Data of one image in a model: the plan of its tiles, its features, and values derived from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class InferenceOptions:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where tiles of size `tile` (s, t) lie on a `canvas` (height, width): `offsets` (top, left) in pixels."""
+    """Positions of tiles of size `tile` (s, t) on a `canvas` (height, width): `offsets` (top, left) in pixels."""
 
     canvas: tuple[int, int]
     tile: tuple[int, int]
@@ -36,13 +36,13 @@ class Layout:
 
 @dataclass(frozen=True)
 class Plan:
-    """The tiles of one image and how to put them back.
+    """The tiles of one image and their layout.
 
     Attributes:
         size: (H, W) of the image as sent.
         tiles: uint8 [N, 3, s, t] RGB; all tiles of a plan have one shape, the *bucket*.
-        layout: where the tiles lie; None: one tile, the whole image.
-        picture: uint8 [H, W, 3], for methods that look closer at small objects.
+        layout: positions of the tiles; None: one tile, the whole image.
+        picture: uint8 [H, W, 3], for methods that encode enlarged crops of small objects.
     """
 
     size: tuple[int, int]
@@ -56,7 +56,7 @@ class Plan:
         return (self.tiles.shape[2], self.tiles.shape[3])
 
     def of_size(self, size: tuple[int, int]) -> Plan:
-        """The same tiles for an image that was decoded smaller than its `size`."""
+        """The same plan with the original `size` of an image that was decoded smaller."""
         return replace(self, size=size)
 
 
@@ -65,37 +65,38 @@ class Derived:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._making: dict[str, threading.Lock] = {}
-        self._made: dict[str, Iterable[Tensor | Features]] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._values: dict[str, Iterable[Tensor | Features]] = {}
         self._bytes: dict[str, int] = {}  # of values whose size is fixed
         self.answered: set[str] = set()  # tasks whose derived values exist
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """The value of a name: the first caller computes it with `make`, concurrent callers wait for it.
 
-        Different names do not wait for each other. `make` may derive other names, but not its own.
+        Different names do not block each other. `make` may derive other names, but not its own.
         """
-        if name not in self._made:
+        if name not in self._values:
             with self._guard:
-                making = self._making.setdefault(name, threading.Lock())
-            with making:
-                if name not in self._made:
-                    made = make()
-                    if isinstance(made, tuple) and all(isinstance(part, Tensor) for part in made):
-                        self._bytes[name] = _nbytes(made)
-                    self._made[name] = made
-        return cast(T, self._made[name])
+                lock = self._locks.setdefault(name, threading.Lock())
+            with lock:
+                if name not in self._values:
+                    value = make()
+                    if isinstance(value, tuple) and all(isinstance(part, Tensor) for part in value):
+                        self._bytes[name] = _nbytes(value)
+                    self._values[name] = value
+        return cast(T, self._values[name])
 
     @property
     def nbytes(self) -> int:
-        return sum(self._bytes[name] if name in self._bytes else _nbytes(made) for name, made in [*self._made.items()])
+        values = [*self._values.items()]
+        return sum(self._bytes[name] if name in self._bytes else _nbytes(value) for name, value in values)
 
 
 @dataclass(frozen=True)
 class Features:
-    """What is cached of one image: tensors by name, fp16, or float32 where the model was loaded as exact.
+    """Cached features of one image: tensors by name, fp16, or float32 for an exact model.
 
-    `size` is (H, W) of the image as sent. `derived` grows as it is used, and `nbytes` with it.
+    `size` is (H, W) of the image as sent. `derived`, and `nbytes` with it, grows with use.
     """
 
     size: tuple[int, int]
@@ -117,7 +118,7 @@ def _nbytes(parts: Iterable[Tensor | Features]) -> int:
 
 
 def picture_size(rgb: NDArray[np.uint8]) -> tuple[int, int]:
-    """(height, width) of a picture.
+    """Check an image and return its (height, width).
 
     Raises:
         ShapeError: rgb is not a non-empty uint8 [H, W, 3].

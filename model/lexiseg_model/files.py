@@ -1,4 +1,4 @@
-"""Atomic writing of files: a kill leaves the old content or the new."""
+"""Write files atomically: after a crash a file has its old or its new content."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-READABLE = 0o644  # a worker that serves the weights may be another user
+READABLE = 0o644  # the worker that serves the weights may be another user
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -17,7 +17,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def write_durably(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file atomically and durably, readable for other users; `write` gets the path to write to."""
+    """Write a file atomically and durably, readable for other users; `write` gets a temporary path."""
     fresh = path.with_name(f"{path.name}.new")
     write(fresh)
     fresh.chmod(READABLE)

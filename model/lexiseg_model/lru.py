@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 
 class Lru(Generic[K, V]):
-    """Key -> value, which is never None. Thread-safe.
+    """Thread-safe mapping that evicts the least recently used entry; values are never None.
 
     Args:
         max_weight: of all entries; one that weighs more is not kept.
@@ -30,7 +30,7 @@ class Lru(Generic[K, V]):
         return len(self._entries)
 
     def get(self, key: K) -> V | None:
-        """The value of a key, which then counts as just used; None when it is absent."""
+        """The value of a key, marked as just used; None when it is absent."""
         with self._lock:
             if key not in self._entries:
                 return None

@@ -1,4 +1,4 @@
-"""Bytes of the tensors and arrays that an object holds."""
+"""Measure the memory of the tensors and arrays that an object references."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 from torch import Tensor, nn
 
-OURS = "lexiseg_model."
+PACKAGE = "lexiseg_model."
 
 
 def held_bytes(holder: object) -> int:
-    """Bytes of every tensor and array below an object, each storage once however often it is shared.
+    """Bytes of all tensors and arrays reachable from an object; a shared storage counts once.
 
-    Looks into modules, into objects of this package, and into dicts, lists, tuples and sets. What other libraries hold
-    out of sight, as a session of ONNX Runtime, is not seen.
+    Follows modules, objects of this package, dicts, lists, tuples and sets. Memory inside other libraries, such as a
+    session of ONNX Runtime, is not counted.
     """
     storages: dict[int, int] = {}
     seen: set[int] = set()
@@ -30,16 +30,16 @@ def held_bytes(holder: object) -> int:
         elif isinstance(current, np.ndarray):
             storages.setdefault(current.ctypes.data, current.nbytes)
         else:
-            waiting.extend(_below(current))
+            waiting.extend(_references(current))
     return sum(storages.values())
 
 
-def _below(holder: object) -> Iterable[object]:
+def _references(holder: object) -> Iterable[object]:
     if isinstance(holder, dict):
         return holder.values()
     if isinstance(holder, list | tuple | set | frozenset):
         return holder
-    if isinstance(holder, nn.Module) or type(holder).__module__.startswith(OURS):
-        # A module of compiled or quantised code may have slots only.
+    if isinstance(holder, nn.Module) or type(holder).__module__.startswith(PACKAGE):
+        # Modules of compiled or quantised code may have only slots.
         return vars(holder).values() if hasattr(holder, "__dict__") else ()
     return ()

@@ -1,29 +1,28 @@
-"""The Segmenter interface: image work, which is expensive and shared, apart from vocabulary work, which is cheap.
+"""The Segmenter interface of all methods: expensive, shared image encoding, and cheap scoring per vocabulary.
 
 plan(rgb)            -> Plan          the tiles to encode
-encode_tiles(tiles)  -> TileFeatures  the only heavy pass; tiles of many requests go together
-assemble(plan, ...)  -> Features      of one image, to be cached
-encode_texts(texts)  -> rows          raw rows of the text tower, to be cached
-text_bank(classes)   -> TextBank      from rows to class vectors, by the method's rule
-class_scores(...)    -> [K, h, w]     cheap: any number of vocabularies over the same Features
+encode_tiles(tiles)  -> TileFeatures  the only heavy pass; tiles of many requests are batched
+assemble(plan, ...)  -> Features      features of one image, to be cached
+encode_texts(texts)  -> rows          rows of the text tower, to be cached
+text_bank(classes)   -> TextBank      class vectors from rows
+class_scores(...)    -> [K, h, w]     scores, for any number of vocabularies over the same Features
 
-All methods have the first three; those without words end there and take prompts alone. Methods with masks of their own
+All methods implement the first three; those without text classes take prompts only. Methods that predict masks
 implement:
 
 propose(features)    -> Proposals     masks of everything in the image
-prompt(features, ..) -> PromptMasks   masks of what points and boxes show
-embed_masks(...)     -> [N, D]        embeddings of what masks show
+prompt(features, ..) -> PromptMasks   masks for points and boxes
+embed_masks(...)     -> [N, D]        embeddings of masks
 region_scores(...)   -> [K, N]        class scores of these embeddings
-places(features)     -> [D, h, w]     embeddings of places, to follow objects through a video
+places(features)     -> [D, h, w]     embeddings of cells, to track objects through a video
 
 Methods that take classes by example implement:
 
-example_rows(...)    -> rows          of regions of an image, to be cached like text rows
-example_vectors(...) -> [V, D]        from these rows to vectors of a class, by the method's rule
+example_rows(...)    -> rows          encoded regions of an image, to be cached like text rows
+example_vectors(...) -> [V, D]        class vectors from these rows
 
-Shapes: K classes, T texts, S rows, D dimensions of an embedding, N masks or regions, [h, w] the method's own low
-resolution, [H, W] the size of the image. A card declares what a method implements; `lexiseg_model.tasks` builds the
-tasks from it.
+Shapes: K classes, T texts, S rows, D embedding dimensions, N masks or regions, [h, w] the method's own low resolution,
+[H, W] the size of the image. A card declares what a method implements; `lexiseg_model.tasks` builds the tasks from it.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Regio
 
 T = TypeVar("T")
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
-RowsOf = Callable[[list[str]], TextRows]  # gives the rows of texts, from a cache or the text tower
+RowsOf = Callable[[list[str]], TextRows]  # returns the rows of texts, from a cache or the text tower
 
 
 class Proposals(NamedTuple):
@@ -63,10 +62,10 @@ class Proposals(NamedTuple):
 
 
 class Regions(NamedTuple):
-    """Parts of one image whose cells vote together; N may be 0.
+    """Regions of one image for voting (refinement `regions`); N may be 0.
 
     `share` [N, h, w] in 0..1: how much of each cell of `class_scores` belongs to a region. `weight` [N]: of a region's
-    vote, where a cell's own vote weighs 1.
+    vote, relative to a cell's own vote of weight 1.
     """
 
     share: Tensor
@@ -82,10 +81,10 @@ class NamedMasks(NamedTuple):
 
 
 class PromptMasks(NamedTuple):
-    """The masks that one prompt may mean, best first: logits [M, h, w], quality [M] in 0..1.
+    """Candidate masks of one prompt, best first: logits [M, h, w], quality [M] in 0..1, the estimated IoU.
 
-    M is at least 1; h and w are the same for all prompts of an image. The method decides the order, so quality need not
-    fall from mask to mask.
+    M is at least 1; h and w are the same for all prompts of an image. The method defines the order, which may differ
+    from that of the quality.
     """
 
     masks: Tensor
@@ -100,19 +99,19 @@ def require_shown(prompts: Sequence[Prompt]) -> None:
 
 
 class Unfamiliar(NamedTuple):
-    """A class that is far from all words that a model was trained on; `nearest` is the closest of them."""
+    """A class unlike all training words of a model; `nearest` is the most similar of them."""
 
     class_index: int
     nearest: str
-    likeness: float  # cosine of the two, -1..1
-    bound: float  # likeness from which a word is familiar
-    is_foreign: bool = False  # not a word of the language that the text tower reads
+    likeness: float  # cosine with `nearest`, -1..1
+    bound: float  # cosine from which a word is familiar
+    is_foreign: bool = False  # not in a language that the text tower reads
 
 
 class Support(NamedTuple):
-    """What classes say and show, some of them both: unit vectors of `texts` [T, D] and of `examples` [R, D].
+    """Texts and examples of classes, to be fused: unit vectors `texts` [T, D] and `examples` [R, D].
 
-    `text_owner` [T] and `example_owner` [R] are int64 on the same device.
+    `text_owner` [T] and `example_owner` [R] are class indices, int64 on the same device.
     """
 
     texts: Tensor
@@ -123,17 +122,17 @@ class Support(NamedTuple):
 
 @dataclass(frozen=True)
 class TextBank:
-    """What a vocabulary is to a model: one vector for each text or example.
+    """An encoded vocabulary: one vector for each text or example.
 
     Attributes:
         vectors: [T, D].
-        owner: [T] int64, ascending: the class that each vector stands for.
-        n_classes: background words included.
+        owner: [T] int64, ascending: class index of each vector.
+        n_classes: K, background words included.
         has_examples: some vectors come from examples, and need not have unit length.
-        levels: [T], added to the logits of each text; None: nothing.
+        levels: [T], added to the logits of each text; None: zeros.
         n_background: how many of the last classes are background words.
-        support: of classes by words and examples together, for methods that fuse them; None: there are none.
-        derived: what methods computed from the bank, by name; cached with it.
+        support: texts and examples of classes that have both, for methods that fuse them; None: there are none.
+        derived: values that methods computed from the bank, by name; cached with it.
     """
 
     vectors: Tensor
@@ -147,18 +146,18 @@ class TextBank:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the vectors, and of what was derived from them."""
+        """Bytes of the vectors and of the derived values."""
         return held_bytes(self)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """What `make` returned first under this name. Concurrent callers may both make it."""
-        made: T | None = self.derived.get(name)
-        if made is None:
-            made = self.derived[name] = make()
-        return made
+        """The derived value of a name, computed with `make` when absent; concurrent callers may both compute it."""
+        value: T | None = self.derived.get(name)
+        if value is None:
+            value = self.derived[name] = make()
+        return value
 
     def best_of_texts(self, scores: Tensor) -> Tensor:
-        """The best of each class's texts: scores [T, ...] of the vectors -> [K, ...]."""
+        """The score of each class's best vector: [T, ...] -> [K, ...]."""
         if len(scores) == self.n_classes:
             return scores
         owner = torch.from_numpy(self.owner).to(scores.device).view(-1, *[1] * (scores.ndim - 1)).expand_as(scores)
@@ -167,11 +166,11 @@ class TextBank:
 
 
 class ExampleVectors(NamedTuple):
-    """A class by its examples: `vectors` [V, D] for a bank, and the unit `means` [M, D] of the examples.
+    """A class by example: `vectors` [V, D] for a bank, and the unit `means` [M, D] of the examples.
 
-    `negatives` [N, D], of unit length, are what the class is not; the vectors are already turned away from them, those
-    of the words of the class are not. `beside_words` scales the vectors of a class that is asked by words as well.
-    `examples` [R, D], of unit length, are what the class looks like, where the method fuses them with words.
+    `negatives` [N, D]: unit vectors of negative examples, already accounted for in `vectors`, not in those of the
+    class's texts. `beside_words`: scale of the vectors of a class that has texts as well. `examples` [R, D]: unit
+    vectors of the examples, for methods that fuse them with texts.
     """
 
     vectors: Tensor
@@ -185,9 +184,9 @@ class Competing(NamedTuple):
     """Scores that compete for the cells of an image.
 
     Attributes:
-        classes: [K, h, w] scores, which callers may write to; all background words may share one row.
-        others: [h, w] logit of all texts but the best of each class, where a method lets all texts compete.
-        refined: the scores already follow the colours of the image.
+        classes: [K, h, w] scores, which callers may overwrite; all background words may share one row.
+        others: [h, w] logit of all texts but the best of each class, for methods in which all texts compete.
+        refined: the scores are already refined by colours.
     """
 
     classes: Tensor
@@ -196,7 +195,7 @@ class Competing(NamedTuple):
 
 
 class Segmenter(ABC):
-    """A loaded model. Methods implement what they can; the card declares it."""
+    """A loaded model. Methods implement what their card declares."""
 
     card: ModelCard
     digest: str  # of the weights and settings of the image pass: the key of cached features
@@ -206,12 +205,12 @@ class Segmenter(ABC):
     # (classes, background words) -> bank; None where weights or card may change, as in training.
     banks: Lru[tuple[tuple[ClassEntry, ...], ...], TextBank] | None = None
     passes_side_by_side: bool = False  # `encode_tiles` may run in several threads at once
-    masks_by_word: bool = False  # things are found by `named_masks`, not by proposals or regions
-    takes_masks: bool = False  # `prompt` reads the mask of a prompt, too
+    masks_by_word: bool = False  # instances come from `named_masks`, not from proposals or regions
+    takes_masks: bool = False  # `prompt` also reads the mask of a prompt
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights in memory; a method adds those that no tensor shows."""
+        """Bytes of the weights in memory; methods add memory outside tensors."""
         return held_bytes(self)
 
     @property
@@ -221,10 +220,10 @@ class Segmenter(ABC):
 
     @abstractmethod
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        """Decide what to encode.
+        """Plan the tiles of an image.
 
         Args:
-            rgb: [H, W, 3] uint8; the plan may keep a reference, so it must not be written to.
+            rgb: [H, W, 3] uint8; the plan may keep a reference, so it must not be modified.
             options: of the image pass.
 
         Raises:
@@ -237,7 +236,7 @@ class Segmenter(ABC):
 
     @abstractmethod
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        """Put the tile features of one plan together."""
+        """Assemble the features of one image from those of its tiles."""
 
     def encode(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Features:
         """The whole image pass of one image [H, W, 3]; arguments and errors as `plan`."""
@@ -245,22 +244,22 @@ class Segmenter(ABC):
         return self.assemble(plan, self.encode_tiles(plan.tiles))
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        """The exact strings, templates filled in, whose rows `text_bank` needs, in its order.
+        """The exact strings, in the method's templates, whose rows `text_bank` needs, in its order.
 
         Raises:
-            TaskError: the method has no words; so do the three methods below and `nobody_score`.
+            TaskError: the method has no text classes; the three methods below and `nobody_score` raise it as well.
         """
         raise self.no_words
 
     def encode_texts(self, texts: list[str]) -> TextRows:
-        """Raw rows [S, D] of the text tower: fp16, so that cached and fresh rows are equal; float32 when exact."""
+        """Rows [S, D] of the text tower: fp16, so that cached and new rows are equal; float32 when exact."""
         raise self.no_words
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        """Make the vectors of each class from the rows of `texts(classes)`, by the method's rule.
+        """Compute the vectors of each class from the rows of `texts(classes)`.
 
         Raises:
-            ShapeError: `rows` has not one row for each of `texts(classes)`.
+            ShapeError: `rows` does not have one row for each of `texts(classes)`.
         """
         raise self.no_words
 
@@ -270,39 +269,39 @@ class Segmenter(ABC):
 
     @property
     def no_words(self) -> TaskError:
-        """The error of a model that is asked for classes and knows prompts alone."""
-        return TaskError(f"{self.card.name} has no words: it cuts out what prompts show, without classes")
+        """The error of a model without text classes."""
+        return TaskError(f"{self.card.name} has no text classes: it segments what prompts show")
 
     def presence(self, features: Features, bank: TextBank) -> Tensor:
-        """How surely each class is anywhere in the image: [K] float32; by default its highest score."""
+        """Logit [K] float32 of each class being in the image; by default its highest score."""
         return self.class_scores(features, bank).flatten(1).amax(1)
 
     def whole_image(self, features: Features, bank: TextBank) -> Tensor:
-        """The logit that each class is anywhere in the image: [K] float32. Without a head for that: `presence`."""
+        """Logit [K] float32 of each class in the whole-image head; by default `presence`."""
         return self.presence(features, bank)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
-        """The classes that the model can only guess at; none where its words of training are unknown.
+        """The classes unlike all training words; none where these are unknown.
 
-        `rows_of` gives rows of `texts(classes)`; it is not called for texts that were judged before.
+        `rows_of` returns rows of `texts(classes)`; it is not called for texts that were checked before.
         """
         return []
 
     def refined_scores(self, features: Features, bank: TextBank) -> Tensor | None:
         """Scores [K, H, W] after the method's own refinement by colours.
 
-        None where it has none: then the probabilities of classes and nobody are refined by PAMR.
+        None: the method has none, and PAMR refines the probabilities of classes and nobody.
         """
         return None
 
     def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
-        """The scores that compete, refined by the method's own rule where it has one and `refine` is pamr."""
+        """The competing scores; with `refine` pamr after `refined_scores`, if the method has it."""
         scores = self.refined_scores(features, bank) if refine == "pamr" else None
         return Competing(self.class_scores(features, bank)) if scores is None else Competing(scores, refined=True)
 
     @property
     def specks(self) -> SpeckRule:
-        """Which small regions of the label map are given to their surroundings."""
+        """Which small regions of the label map are merged into their surroundings."""
         return NO_SPECKS
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
@@ -310,81 +309,81 @@ class Segmenter(ABC):
         return rows.astype(np.float32)
 
     def guide(self, features: Features) -> Tensor:
-        """A small, normalised image [3, H, W] float32 for refinement. Raises OptionError where there is none."""
+        """A small, normalised image [3, H, W] float32 for refinement. Raises OptionError if there is none."""
         raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
 
     def colours(self, features: Features) -> Tensor:
-        """A small picture uint8 [3, H, W] for refinement. Raises OptionError where there is none."""
+        """A small image uint8 [3, H, W] for refinement. Raises OptionError if there is none."""
         guide = features.tensors.get("guide")
         if guide is None:
             raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
         return guide.view(3, *guide.shape[-2:])
 
     def patches(self, features: Features) -> Tensor | None:
-        """Unit vectors [D, h, w] of patches that cover the image, for the refinement `lposs`; None: colours alone."""
+        """Unit vectors [D, h, w] of the image's patches, for the refinement `lposs`; None: only colours are used."""
         return None
 
     def regions(self, features: Features) -> Regions:
-        """Parts of the image for the refinement `regions`. Raises OptionError where the method has none."""
+        """Regions of the image for the refinement `regions`. Raises OptionError if the method has none."""
         raise OptionError(f"{self.card.name} has no regions; refine must be one of {', '.join(self.card.refinements)}")
 
     def by_regions(self, features: Features, logits: Tensor) -> Tensor | None:
-        """Logits [K, h, w] after the method's own refinement `regions`, at any size; None: its `regions` vote."""
+        """Logits [K, h, w], of any size, after the method's own refinement `regions`; None: its `regions` vote."""
         return None
 
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
-        """Encode what parts of an image show: rows [R, E] fp16 in the method's own space, to be cached like text rows.
+        """Encode regions of an image: rows [R, E] fp16 in the method's own space, to be cached like text rows.
 
         Raises:
             TaskError: the method takes no examples.
-            OptionError: a region has nothing in it.
+            OptionError: a region is empty.
         """
         raise TaskError(f"{self.card.name} takes no classes by example")
 
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
-        """Make vectors that compete with those of texts from the rows of a class's examples.
+        """Compute vectors that compete with those of texts, from the rows of a class's examples.
 
         Args:
-            positive: [P, E] of regions that show the class; P is at least 1.
-            negative: [N, E] of regions that show what it is not; N may be 0.
+            positive: [P, E], rows of examples; P is at least 1.
+            negative: [N, E], rows of negative examples; N may be 0.
 
         Raises:
             TaskError: the method takes no examples.
-            OptionError: the rows are not this method's.
+            OptionError: the rows come from another method.
         """
         raise TaskError(f"{self.card.name} takes no classes by example")
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        """The logit that a class must beat to own a cell, before the card's calibration.
+        """The background logit that a class must exceed to win a cell, before the card's calibration.
 
         Args:
             logits: [K, h, w], scores times `probability_scale`, background words included; [K, 1, N] of regions.
             threshold: probability in 0..1; None: the method's own.
-            refine: how the logits were refined; a method may have a threshold for each.
-            features: of the image, for methods that see in them what no class explains.
+            refine: refinement of the logits; a method may have a threshold for each.
+            features: of the image, for methods that predict background from them.
 
         Returns:
-            [h, w], or [] where it is the same everywhere.
+            [h, w], or [] if it is the same everywhere.
         """
         raise self.no_words
 
     def propose(self, features: Features) -> Proposals:
-        """Masks of everything in the image; cached with the features.
+        """Class-agnostic masks of everything in the image; cached with the features.
 
         Raises:
-            TaskError: the method has no masks of its own.
+            TaskError: the method does not propose masks.
         """
         raise TaskError(f"{self.card.name} proposes no masks")
 
     def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
-        """Instances of the classes of a bank, for methods that search by words.
+        """Instances of the classes of a bank, for methods that detect by text.
 
         Raises:
-            TaskError: the method finds masks without words, or none.
+            TaskError: the method does not detect instances by text.
         """
-        raise TaskError(f"{self.card.name} finds no masks by words")
+        raise TaskError(f"{self.card.name} does not detect instances by text")
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks for each prompt, in order; coordinates are pixels of the image as sent.
@@ -395,26 +394,26 @@ class Segmenter(ABC):
         raise TaskError(f"{self.card.name} takes no prompts")
 
     def places(self, features: Features) -> Tensor:
-        """Unit vectors [D, h, w] of places, comparable between frames. Raises TaskError where the method has none."""
-        raise TaskError(f"{self.card.name} follows no objects through a video")
+        """Unit vectors [D, h, w] of cells, comparable between frames. Raises TaskError if the method has none."""
+        raise TaskError(f"{self.card.name} does not track objects through a video")
 
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
-        """Embed what masks show: logits [N, h, w] over the whole image -> [N, D] as `Proposals.embeddings`.
+        """Embed masks: logits [N, h, w] over the whole image -> [N, D] as `Proposals.embeddings`.
 
         Raises:
-            TaskError: the method has no masks of its own.
+            TaskError: the method does not classify masks.
         """
-        raise TaskError(f"{self.card.name} names no masks")
+        raise TaskError(f"{self.card.name} does not classify masks")
 
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
-        """Scores [K, N] float32 of classes for regions, in the units of `class_scores`.
+        """Class scores [K, N] float32 of regions, in the units of `class_scores`.
 
         Args:
-            features: of the image that the regions are in.
-            embeddings: [N, D], of `propose` or `embed_masks`.
+            features: of the image.
+            embeddings: [N, D], from `propose` or `embed_masks`.
             bank: of the classes.
 
         Raises:
-            TaskError: the method has no masks of its own.
+            TaskError: the method does not classify masks.
         """
-        raise TaskError(f"{self.card.name} names no masks")
+        raise TaskError(f"{self.card.name} does not classify masks")

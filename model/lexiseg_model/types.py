@@ -1,8 +1,8 @@
-"""The types that everything shares: classes, vocabularies, prompts, segments, model cards. Free of torch.
+"""Shared types: classes, vocabularies, prompts, segments, model cards. Does not import torch.
 
-A *class* is an entry of a user's list, a *text* a string that stands for it (its name or a synonym), a *label* the
-string on a segment. Coordinates are pixels of the image as sent, after EXIF rotation; x runs right, y down. `size` is
-always (height, width), a box (x0, y0, x1, y1), a `bbox` (x, y, width, height).
+A *class* is an entry of a user's list, a *text* its name or a synonym, a *label* the string on a segment. Coordinates
+are pixels of the image as sent, after EXIF rotation; x runs right, y down. `size` is always (height, width), a box
+(x0, y0, x1, y1), a `bbox` (x, y, width, height).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lexiseg_model.errors import UnknownModelError
 
-MIN_PROBABILITY = 1e-6  # of a score rule, whose log-odds are finite
+MIN_PROBABILITY = 1e-6  # keeps the log-odds of a score rule finite
 MAX_LOGIT = 50.0  # of a score rule
 
 Task = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
@@ -34,9 +34,9 @@ MAX_SHOWN_NAME = 80  # characters of an unknown name in an error
 
 @dataclass(frozen=True)
 class Shown:
-    """Encoded examples of a class: one row of fp16 numbers for each region that shows it, or that shows what it is not.
+    """Encoded examples of a class: one fp16 row for each positive and negative region.
 
-    `digest` is that of the weights that encoded them; "" means those of the model that is asked.
+    `digest` identifies the weights that encoded them; "": those of the requested model.
     """
 
     positive: tuple[bytes, ...]
@@ -50,11 +50,11 @@ class ClassEntry:
 
     Attributes:
         name: the label of its segments.
-        synonyms: other texts for the same thing.
+        synonyms: other texts for the same class.
         threshold: the score in 0..1 that its segments must reach; None: that of the request.
         thing: whether it is countable (a car) or not (sky); None: unknown.
         shown: its examples, if it has any.
-        named: whether its texts are searched for; False: by examples alone.
+        named: whether its texts are used; False: only its examples.
     """
 
     name: str
@@ -66,13 +66,13 @@ class ClassEntry:
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
-        """The name and the synonyms, all answered under the name; empty for a class by examples alone."""
+        """The name and the synonyms; empty for a class with examples only."""
         return (self.name, *self.synonyms) if self.named else ()
 
 
 @dataclass(frozen=True)
 class Background:
-    """The rule for pixels that no class explains: they belong to nobody.
+    """The background rule of a request: pixels that no class wins belong to nobody.
 
     `words` compete with the classes, `threshold` (0..1) is the probability that a class needs; None: the card's.
     """
@@ -83,7 +83,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A class list. `background` None gives every pixel one of the classes."""
+    """A class list and its background rule; without a rule (None) every pixel gets one of the classes."""
 
     classes: tuple[ClassEntry, ...]
     background: Background | None = field(default_factory=Background)
@@ -92,7 +92,7 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Point:
-    """A click at (x, y): on the object when `positive`, beside it otherwise."""
+    """A click at (x, y): on the object when `positive`, else outside it."""
 
     x: float
     y: float
@@ -101,7 +101,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Rle:
-    """A mask as COCO compressed run lengths: column-major, what `pycocotools.mask.decode` reads."""
+    """A mask as COCO compressed RLE: column-major, as `pycocotools.mask.decode` reads it."""
 
     size: tuple[int, int]
     counts: str
@@ -111,10 +111,10 @@ class Rle:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Points, a box (x0, y0, x1, y1), or both, for one object; or a correction of a mask or of a segment.
+    """Points, a box (x0, y0, x1, y1), or both, for one object; or a correction of a mask or a segment.
 
-    The object may reach beyond a `rough` box. With `glance`, small objects are not encoded again at a larger scale.
-    `mask` has the image's size; `segment` is the id of a segment in the semantic answer to the same classes.
+    The object may extend beyond a `rough` box. With `glance`, small objects are not encoded again at a larger scale.
+    `mask` has the image's size; `segment` is the id of a segment in the semantic answer for the same classes.
     """
 
     points: tuple[Point, ...] = ()
@@ -126,18 +126,18 @@ class Prompt:
 
     @property
     def corrects(self) -> bool:
-        """Whether points and box correct a mask that is there already."""
+        """Whether points and box correct an existing mask."""
         return self.mask is not None or self.segment is not None
 
     @property
     def is_lone_click(self) -> bool:
-        """One positive point and nothing else: it may mean a part, an object, or several."""
+        """Whether it is a single positive point, which may mean a part, an object, or a group."""
         return self.box is None and not self.corrects and len(self.points) == 1 and self.points[0].positive
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of one image, as an example of a class: either what a prompt shows, or a mask of the image's size."""
+    """An example region of one image: either a prompt, or a mask of the image's size."""
 
     prompt: Prompt | None = None
     mask: Rle | None = None
@@ -145,7 +145,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Ring:
-    """One part of a mask, connected by sides: an exterior and its holes, flat lists x, y, x, y, ... of pixel corners.
+    """One 4-connected part of a mask as a polygon: exterior and holes, flat lists x, y, x, y, ... of pixel corners.
 
     Exteriors run clockwise on the screen, holes counter-clockwise. A pixel is inside when its centre is inside the
     exterior and outside every hole.
@@ -161,14 +161,14 @@ class Segment:
 
     Attributes:
         id: from 1; the value of its pixels in the label map.
-        label: the name of its class; None where no class was asked for or none fits.
+        label: the name of its class; None where no class was requested or none fits.
         class_index: of its class in the vocabulary.
         score: 0..1.
         mask: at the size of the image.
-        is_thing: whether its class is countable, in tasks that tell things from stuff.
-        prompt_index: the prompt that it answers.
-        mask_index: its place among the masks of that prompt, best first.
-        quality: 0..1, the model's estimate of the mask's IoU with the object that was meant.
+        is_thing: whether its class is countable, in tasks that separate things from stuff.
+        prompt_index: index of its prompt.
+        mask_index: rank among the masks of that prompt, best first.
+        quality: 0..1, the model's estimate of the mask's IoU with the intended object.
     """
 
     id: int
@@ -196,12 +196,12 @@ class Segmentation:
 
     Attributes:
         size: (H, W) of the image.
-        task: that was asked.
+        task: the requested task.
         segments: in the order of their ids.
-        label_map: [H, W] of segment ids, 0 = nobody; [0, 0] where it was not asked for. Of overlapping segments it
-            shows the best mask of each prompt, the earlier prompt on top.
-        probability: [H, W] in 0..1 of each pixel's winner, nobody included, when it was asked for.
-        overlapping: whether segments share pixels; only the tasks prompt and everything make such.
+        label_map: [H, W] of segment ids, 0 = nobody; [0, 0] if not requested. Of overlapping segments it shows the best
+            mask of each prompt, the earlier prompt on top.
+        probability: [H, W] in 0..1 of each pixel's winner, nobody included, if requested.
+        overlapping: whether segments share pixels; only possible in the tasks prompt and everything.
     """
 
     size: tuple[int, int]
@@ -214,7 +214,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class AnswerWarning:
-    """A warning beside an answer: a stable `type` for programs, a `detail` to read, the `field` of the request."""
+    """A warning of an answer: a stable `type` for programs, a readable `detail`, the `field` of the request."""
 
     type: str
     detail: str
@@ -238,8 +238,8 @@ class InputSize(StrictModel):
 class BackgroundRule(StrictModel):
     """Background words, and the calibration of short requests.
 
-    `offset` and `margin` are logits and hold for a request of one class. A longer list names more of the picture, so
-    they fade with the logarithm of the number of classes, to 0 at `fades_at`.
+    `offset` and `margin` are logits for a request of one class. A longer list covers more of the image, so they fade
+    with the logarithm of the number of classes, to 0 at `fades_at`.
     """
 
     words: list[str] = Field(description="that answer for what a request does not name")
@@ -248,7 +248,7 @@ class BackgroundRule(StrictModel):
     margin: float = Field(0.0, description="by how much a word must beat a class")
     fades_at: int = Field(20, ge=2, description="classes in a request from which neither applies")
     synonyms: dict[str, list[str]] = Field(
-        {}, description="of words, lower case; a word steps aside for a class of such a name, however unlike"
+        {}, description="lower-case synonyms by word; a word is dropped for a class of such a name"
     )
 
     def relief(self, n_classes: int) -> float:
@@ -259,8 +259,8 @@ class BackgroundRule(StrictModel):
 class LongLists(StrictModel):
     """Lower the logits of classes that are hardly present, in requests of many classes.
 
-    Presence is the logarithm of a class's mean probability over the picture. A class loses strength x (highest presence
-    - `lead` - its presence) against other classes, not against nobody. The strength is `weight` x ln(classes /
+    Presence is the logarithm of a class's mean probability over the image. A class loses strength x (highest presence -
+    `lead` - its presence) against other classes, not against the background. The strength is `weight` x ln(classes /
     `beyond`), at least 0 and at most `most`.
     """
 
@@ -277,14 +277,13 @@ class LongLists(StrictModel):
 class ScoreRule(StrictModel):
     """The probability that the class of a segment is there under its mask: a logistic regression of four inputs.
 
-    Fitted once on training photographs and class lists of 1 to 100 words, so that a score means the same whatever else
-    a request lists.
+    Fitted on training photographs and lists of 1 to 100 classes, so that scores are comparable between requests.
     """
 
     presence: float = Field(description="weight of the logit that the picture as a whole shows the class")
     probability: float = Field(description="weight of the log-odds of the mean probability of the segment's pixels")
     classes: float = Field(description="weight of the natural logarithm of the number of classes in the request")
-    area: float = Field(description="weight of the natural logarithm of the segment's share of the picture")
+    area: float = Field(description="weight of the natural logarithm of the segment's share of the image")
     bias: float = Field(description="added to the weighted sum")
     threshold: float = Field(0.5, ge=0, le=1, description="segments below it are dropped; a request may set another")
 
@@ -292,10 +291,10 @@ class ScoreRule(StrictModel):
         """Return the score, 0..1.
 
         Args:
-            presence: logit of the class in the whole picture.
+            presence: logit of the class in the whole image.
             probability: mean over the pixels of the segment, 0..1.
             n_classes: in the request, at least 1.
-            area: share of the picture, above 0 and at most 1.
+            area: share of the image, above 0 and at most 1.
         """
         clipped = min(max(probability, MIN_PROBABILITY), 1 - MIN_PROBABILITY)
         logit = (
@@ -311,16 +310,15 @@ class ScoreRule(StrictModel):
 class ThingBelief(StrictModel):
     """How likely a connected region is a whole thing of its class.
 
-    The logistic function of `bias` plus the weighted sum of three logarithms: of the mean probability of the region's
-    pixels, of its share of the picture, and of the probability that its class is present (the logistic function of
-    `Segmenter.presence`). Fitted on training photographs.
+    Inputs are three logarithms: of the mean probability of the region's pixels, of its share of the image, and of the
+    probability that its class is present (sigmoid of `Segmenter.presence`). Fitted on training photographs.
     """
 
     probability: float = Field(description="weight of the logarithm of the mean probability")
-    area: float = Field(description="weight of the logarithm of the share of the picture")
+    area: float = Field(description="weight of the logarithm of the share of the image")
     presence: float = Field(description="weight of the logarithm of the presence of the class")
-    bias: float = Field(description="what is added")
-    least: float = Field(ge=0, le=1, description="belief that a region needs; others are nobody's")
+    bias: float = Field(description="added to the weighted sum")
+    least: float = Field(ge=0, le=1, description="regions below this probability become background")
 
 
 class PanopticRule(StrictModel):
@@ -333,7 +331,7 @@ class PanopticRule(StrictModel):
     source: Literal["regions", "proposals"] = Field("regions", description="where the masks of things come from")
     score: float = Field(0.5, ge=0, le=1, description="class probability from which a proposal competes")
     overlap: float = Field(0.5, ge=0, le=1, description="share of its mask that a proposal must win to stay")
-    things: ThingBelief | None = Field(None, description="which regions of things are believed; null: all of them")
+    things: ThingBelief | None = Field(None, description="which regions of things are kept; null: all of them")
 
 
 class Quality(StrictModel):
@@ -341,10 +339,8 @@ class Quality(StrictModel):
 
     miou: float = Field(description="mean intersection over union of the classes")
     pixel_accuracy: float = Field(description="share of pixels with the right class")
-    images: int = Field(description="how many it was measured on")
-    int8_loss: float | None = Field(
-        None, description="mIoU that the image pass loses in 8-bit numbers; null: it was not measured"
-    )
+    images: int = Field(description="number of images measured")
+    int8_loss: float | None = Field(None, description="mIoU lost by the 8-bit image pass; null: not measured")
 
 
 class PromptQuality(StrictModel):
@@ -364,56 +360,56 @@ class ModelCard(StrictModel):
     name: str = Field(description="what a request calls it, as `model`")
     version: str = Field(description="of the weights; `NAME@VERSION` asks for it alone")
     method: str = Field(description="the code that runs it")
-    summary: str = Field(description="what it is, in a sentence")
-    tasks: list[Task] = Field(description="what it can be asked for")
-    licence: str = Field(description="what the weights may be used for")
+    summary: str = Field(description="one-sentence description")
+    tasks: list[Task] = Field(description="supported tasks")
+    licence: str = Field(description="of the weights")
     commercial_use: CommercialUse = Field(
         "ask",
         description="whether the weights may be used commercially; ask: their terms are unknown or not ours to read",
     )
-    training_data: list[str] = Field(description="what they were trained on, and its terms")
-    recipe: str | None = Field(None, description="the file that trains the weights anew; None for imported ones")
-    lineage: str = Field("", description="what the weights started from, and how long they were trained")
+    training_data: list[str] = Field(description="data the weights were trained on, and its terms")
+    recipe: str | None = Field(None, description="the recipe that trains the weights; None for imported ones")
+    lineage: str = Field("", description="initial weights, and length of the training")
     commit: str | None = Field(None, description="of the code that trained the weights")
     seed: int | None = Field(None, description="of the training")
-    input: InputSize = Field(description="how an image is brought to the network")
-    embedding: int = Field(description="dimensions of a pixel's and a text's vector")
-    text_tower: str = Field(description="what turns words into vectors")
-    background: BackgroundRule = Field(description="how pixels that no class explains are told")
-    long_lists: LongLists | None = Field(None, description="null: classes compete alike, however many they are")
+    input: InputSize = Field(description="how images are resized for the network")
+    embedding: int = Field(description="dimensions of pixel and text vectors")
+    text_tower: str = Field(description="encoder of class names")
+    background: BackgroundRule = Field(description="rule for pixels that no class wins")
+    long_lists: LongLists | None = Field(None, description="rule for requests of many classes; null: none")
     score: ScoreRule | None = Field(
-        None, description="how scores are calibrated; null: a score is the mean probability of the segment's pixels"
+        None, description="calibration of scores; null: a score is the mean probability of the segment's pixels"
     )
     panoptic: PanopticRule = Field(PanopticRule(), description="how masks become disjoint segments")
-    refine: Refinement = Field("none", description="what a request gets that does not say")
-    refinements: list[Refinement] = Field(["none", "pamr", "lposs"], description="what a request may ask for")
+    refine: Refinement = Field("none", description="default refinement of a request")
+    refinements: list[Refinement] = Field(["none", "pamr", "lposs"], description="supported refinements")
     precision: Precision = Field(
-        "fast", description="exact: float32 throughout, as published; fast: as the device likes"
+        "fast", description="exact: float32 throughout, as published; fast: the device's fastest number type"
     )
     settings: dict[str, Any] = Field(default_factory=dict, description="of the method, which validates them")
     quality: dict[str, Quality] = Field(default_factory=dict, description="measured by data set, in percent")
     prompt_quality: dict[str, PromptQuality] = Field(
-        default_factory=dict, description="of answers to prompts, by data set, in percent"
+        default_factory=dict, description="of prompts, by data set, in percent"
     )
-    limits: list[str] = Field(description="what it is known not to do well")
-    weights_sha256: str | None = Field(description="None where the weights come from the hub, by the card's settings")
+    limits: list[str] = Field(description="known weaknesses")
+    weights_sha256: str | None = Field(description="None: weights from the hub, named by the card's settings")
 
     @property
     def has_words(self) -> bool:
-        """Whether it can be asked for classes; a model without words cuts out what prompts show."""
+        """Whether it segments text classes; other models take prompts only."""
         return not {"prompt", "everything"}.issuperset(self.tasks)
 
 
 @dataclass(frozen=True)
 class ModelName:
-    """What a request calls a model: NAME, or NAME@VERSION for that version alone. `version` None fits every version."""
+    """A model name in a request: NAME (`version` None, matches every version) or NAME@VERSION."""
 
     name: str
     version: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> ModelName:
-        """Read NAME or NAME@VERSION.
+        """Parse NAME or NAME@VERSION.
 
         Raises:
             UnknownModelError: the name or the version is empty, or there are two versions.
@@ -425,11 +421,11 @@ class ModelName:
 
     @classmethod
     def of(cls, card: ModelCard) -> ModelName:
-        """The name of exactly that model."""
+        """The name and version of a card."""
         return cls(card.name, card.version)
 
     def fits(self, card: ModelCard) -> bool:
-        """Whether it names the model of a card."""
+        """Whether the name matches a card."""
         return self.name == card.name and self.version in (None, card.version)
 
     def __str__(self) -> str:

@@ -35,7 +35,7 @@ from lexiseg_model.types import (
     Region,
     Task,
 )
-from lexiseg_model.vocabulary.examples import cells_of, means_of
+from lexiseg_model.vocabulary.examples import cells_of, mean_embeddings
 
 SCALE = 8.0
 NOBODY = 4.0
@@ -138,7 +138,7 @@ class ColourSegmenter(Segmenter):
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
         pixels = features.tensors["pixels"].float()
         cells = [cells_of(region, features.size, pixels) for region in regions]
-        return means_of(cells, pixels).numpy().astype(np.float16)
+        return mean_embeddings(cells, pixels).numpy().astype(np.float16)
 
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
         if positive.shape[1] != 4:

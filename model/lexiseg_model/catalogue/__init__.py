@@ -1,4 +1,4 @@
-"""Models by name: cards, the methods behind them, weights on disk, import, and exchange with a store."""
+"""Model catalogue: cards, methods, weight files, import of checkpoints, push and pull."""
 
 from lexiseg_model.catalogue.models import CARD as CARD
 from lexiseg_model.catalogue.models import ModelFolder as ModelFolder

@@ -1,9 +1,9 @@
-"""Push and pull of model directories, to any address that fsspec reaches.
+"""Push and pull model directories to and from any fsspec URL.
 
     URL/NAME/files/SHA256      the content of a file, under its digest: never overwritten
     URL/NAME/manifest.json     the files of the model; written last, atomically
 
-So an interrupted push changes nothing for those who pull, and a repeated one sends only what is missing.
+An interrupted push does not affect pulls, and a repeated push sends only missing files.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from lexiseg_model.catalogue.store import is_bucket, reached, write_whole
 from lexiseg_model.errors import OptionError, WeightsError
 
 MANIFEST, FILES = "manifest.json", "files"
-# Of the folder of a training run: its state, and photographs, which may be private.
-OF_TRAINING = {"checkpoint.pt", "plateau.pt", "nonfinite", "laid-out", "samples", "skipped.jsonl"}
+# Not pushed: state of a training run, and photographs, which may be private.
+TRAINING_FILES = {"checkpoint.pt", "plateau.pt", "nonfinite", "laid-out", "samples", "skipped.jsonl"}
 
 
 class StoredFile(BaseModel):
@@ -37,7 +37,7 @@ class StoredFile(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The files of a model directory, by their place in it."""
+    """The files of a model directory, by relative path."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,22 +49,22 @@ class Manifest(BaseModel):
         for name in files:
             path = PurePosixPath(name)
             if not path.name or path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
-                raise ValueError(f"{name!r} is no place inside a model directory")
+                raise ValueError(f"{name!r} is not a path inside a model directory")
         return files
 
 
 def push(folder: Path, name: str, url: str, on_file: Callable[[str], object] = lambda _: None) -> Manifest:
-    """Copy a model directory to `url/name`; files that are there are not sent again.
+    """Copy a model directory to `url/name`; files that the store has are not sent again.
 
     Args:
-        folder: with a card.
-        name: what it is called there.
-        url: a folder, or an address that fsspec knows, as s3://bucket/models.
+        folder: the model directory.
+        name: name of the model in the store.
+        url: a folder or an fsspec URL such as s3://bucket/models.
         on_file: called with the name of each file that is sent.
 
     Raises:
-        WeightsError: the folder is no model directory.
-        OptionError: the address cannot be reached.
+        WeightsError: the folder is not a model directory.
+        OptionError: the URL cannot be reached.
     """
     read_card(folder)
     manifest = _manifest_of(folder)
@@ -92,15 +92,13 @@ def pull(
     on_file: Callable[[str], object] = lambda _: None,
     place: str | None = None,
 ) -> Path:
-    """Copies `url/name` to `models_dir/place`, by default `models_dir/name`.
+    """Copy `url/name` to `models_dir/place` (None: `models_dir/name`), atomically, after all digests were checked.
 
-    It appears when every file is there with the right digest.
-
-    Stopped and called again, it goes on.
+    A call after an interrupted one resumes.
 
     Raises:
-        OptionError: the address cannot be reached, or there is another model of that name and `replace` is off.
-        WeightsError: there is no such model, or a file is not what its digest says.
+        OptionError: the URL cannot be reached, or another model of that name exists and `replace` is off.
+        WeightsError: there is no such model, or a file has another digest than the manifest.
     """
     store, root = _open(url, name)
     manifest = _read_manifest(store, root)
@@ -110,7 +108,7 @@ def pull(
         if (target / CARD).exists() and _manifest_of(target) == manifest:
             return target
         if not replace:
-            raise OptionError(f"{target} is there already, and another; --replace puts this one in its place")
+            raise OptionError(f"{target} exists and holds another model; --replace overwrites it")
     fresh = models_dir / f".{place}.pull"
     for file, stored in manifest.files.items():
         path = fresh / file
@@ -122,13 +120,13 @@ def pull(
             store.get_file(f"{root}/{FILES}/{stored.sha256}", str(path))
         except OSError as error:
             raise WeightsError(f"{url}/{name}: {file} cannot be read: {error}") from None
-        if (came := _digest(path)) != stored:
+        if (received := _digest(path)) != stored:
             path.unlink()
-            difference = f"{came.size:,} bytes, sha256 {came.sha256}; expected {stored.size:,}, {stored.sha256}"
+            difference = f"{received.size:,} bytes, sha256 {received.sha256}; expected {stored.size:,}, {stored.sha256}"
             raise WeightsError(f"{url}/{name}: {file} is damaged: {difference}")
     read_card(fresh)
     for path in [path for path in fresh.rglob("*") if path.is_file()]:
-        if path.relative_to(fresh).as_posix() not in manifest.files:  # of an older model, pulled half
+        if path.relative_to(fresh).as_posix() not in manifest.files:  # of an interrupted pull of another version
             path.unlink()
     _swap(fresh, target)
     return target
@@ -155,19 +153,19 @@ def _read_manifest(store: Any, root: str) -> Manifest:
     except FileNotFoundError:
         raise WeightsError(f"{path} does not exist; `lexiseg models push` writes it") from None
     except ValidationError as error:
-        raise WeightsError(f"{path} is no manifest of a model: {error.errors()[0]['msg']}") from None
+        raise WeightsError(f"{path} is not a model's manifest: {error.errors()[0]['msg']}") from None
     except OSError as error:
         raise OptionError(f"{path} cannot be read: {error}") from None
 
 
 def _manifest_of(folder: Path) -> Manifest:
-    """All files but hidden ones and what a training run left beside its weights."""
+    """All files but hidden ones and `TRAINING_FILES`."""
     places = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return Manifest(
         files={
             place.as_posix(): _digest(path)
             for place, path in places.items()
-            if place.parts[0] not in OF_TRAINING
+            if place.parts[0] not in TRAINING_FILES
             and not any(part.startswith(".") or part == "__pycache__" for part in place.parts)
         }
     )

@@ -1,6 +1,6 @@
-"""One-time import of foreign checkpoints as model directories: safetensors with a card beside them.
+"""Import third-party checkpoints as model directories: a safetensors file and a card.
 
-Each method reads its own files in its `import_.py`:
+Each method reads its checkpoints in its `import_.py`:
 
     class Options(ImportOptions): ...            its fields become options of `lexiseg models import`
     def read(options: Options) -> Imported: ...  the card and the tensors, checked
@@ -38,14 +38,14 @@ class ImportOptions(StrictModel):
 
 
 class Imported(NamedTuple):
-    """The card, still under the method's name, and the weights of a checkpoint."""
+    """The weights of a checkpoint, and a card that still has the method's name."""
 
     card: ModelCard
     state: dict[str, Tensor]
 
 
 def importable() -> dict[str, Method]:
-    """Methods that can import files, by their names on the command line."""
+    """Methods that can import checkpoints, by their names on the command line."""
     return {method.model_name: method for method in methods().values() if _has_import(method)}
 
 
@@ -55,10 +55,10 @@ def options_of(method: Method) -> type[ImportOptions]:
 
 
 def read_options(method: Method, values: Mapping[str, Any]) -> ImportOptions:
-    """Validate values by field as a method's options.
+    """Validate the import options of a method, given by field name.
 
     Raises:
-        OptionError: one is missing, or cannot be what it is; the message names it as the command line does.
+        OptionError: an option is missing or invalid; the message names it as on the command line.
     """
     kind = options_of(method)
     try:
@@ -74,21 +74,21 @@ def read_options(method: Method, values: Mapping[str, Any]) -> ImportOptions:
 
 
 def import_model(method: Method, name: str, options: ImportOptions, models_dir: Path, replace: bool = False) -> Path:
-    """Read foreign files and write a model directory.
+    """Read a checkpoint and write a model directory.
 
     Args:
-        method: that reads the files.
-        name: of the model directory, and on the card.
+        method: reads the checkpoint.
+        name: of the model directory and of the model on its card.
         options: of that method.
-        models_dir: where the model directory goes.
-        replace: an existing directory of that name is replaced.
+        models_dir: parent of the model directory.
+        replace: replace an existing directory of that name.
 
     Returns:
         The model directory.
 
     Raises:
-        WeightsError: a file is missing, damaged, or not what it is taken for.
-        OptionError: the name is taken or cannot be one, or options do not go together.
+        WeightsError: a file is missing, damaged, or not a checkpoint of the method.
+        OptionError: the name is taken or invalid, or options exclude each other.
     """
     folder = _folder(name, method, models_dir, replace)
     read = cast(Callable[[ImportOptions], Imported], method.module(IMPORT).read)
@@ -97,12 +97,12 @@ def import_model(method: Method, name: str, options: ImportOptions, models_dir: 
 
 
 def imported_from(*files: Path | None) -> str:
-    """The lineage on the card of an imported model."""
+    """The lineage of an imported model, for its card."""
     return f"Imported from {', '.join(path.name for path in files if path is not None)}."
 
 
 def own_card(method: str) -> ModelCard:
-    """The bundled card of a method, the base of its imported models' cards."""
+    """The bundled card of a method: the template for cards of its imported models."""
     folder = methods()[method].bundled
     assert folder is not None, f"{method} has no bundled card"
     return catalogue.read_card(folder)
@@ -119,8 +119,8 @@ def _folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:
     if not name or name != Path(name).name or name.startswith(".") or "@" in name or "," in name:
         raise OptionError(f"model name {name!r}; expected a plain name without /, @ or a comma")
     bundled = catalogue.bundled().get(name)
-    if bundled is not None and (own := catalogue.read_card(bundled).method) != method.name:
-        raise OptionError(f"{name} is the name of a model that is always there, of method {own}; choose another name")
+    if bundled is not None and (owner := catalogue.read_card(bundled).method) != method.name:
+        raise OptionError(f"{name} is the name of a bundled model of method {owner}; choose another name")
     folder = models_dir / name
     if folder.exists() and not replace:
         raise OptionError(f"{folder} exists; choose another name, or replace it with --replace")
@@ -128,7 +128,11 @@ def _folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:
 
 
 def _write(folder: Path, card: ModelCard, state: dict[str, Tensor]) -> Path:
-    """Write to a hidden folder and rename it, so that a broken import leaves no model directory."""
+    """Write a model directory atomically.
+
+    Raises:
+        WeightsError: a weight is not finite, or the folder cannot be written.
+    """
     for key, value in state.items():
         if not value.isfinite().all():
             raise WeightsError(f"weights for {card.name}: {key} has values that are not finite; expected numbers")

@@ -1,4 +1,4 @@
-"""Models by name: the bundled ones of all methods, and the directories in LEXISEG_MODELS_DIR."""
+"""Find and load models by name: those bundled with methods, and the directories in LEXISEG_MODELS_DIR."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class ModelFolder(NamedTuple):
 
 
 class _CardLoader(yaml.SafeLoader):
-    """Safe YAML of bounded cost: no references, which multiply values, and a bounded depth, whose cost is quadratic."""
+    """Safe YAML with bounded cost: no aliases (exponential) and limited depth (quadratic)."""
 
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("a card has no references (*name)")
+            raise yaml.YAMLError("a card must not have aliases (*name)")
         if self.depth >= MAX_CARD_DEPTH:
-            raise yaml.YAMLError(f"its values are nested more than {MAX_CARD_DEPTH} deep")
+            raise yaml.YAMLError(f"values are nested more than {MAX_CARD_DEPTH} deep")
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -52,40 +52,40 @@ Loader: TypeAlias = "Callable[[Path, ModelCard, Execution], Segmenter]"
 
 
 def bundled() -> dict[str, Path]:
-    """Model directories that come with the methods, by name; those with weights first.
+    """Bundled model directories by name; those with weights first.
 
-    All but tiny's hold a card alone: their weights come from the hub or from `lexiseg models import`. Several models
-    of one method, as sizes of a backbone, share its folder; `available.yaml` says how their cards differ.
+    All but tiny's hold only a card: their weights come from the hub or from `lexiseg models import`. Models of one
+    method, such as sizes of a backbone, share its folder; `available.yaml` says how their cards differ.
     """
-    there = {
+    by_name = {
         name: folder
         for method in methods().values()
         if (folder := method.bundled) is not None
         for name in _models_of(method)
     }
-    return dict(sorted(there.items(), key=lambda entry: not any(entry[1].glob("*.safetensors"))))
+    return dict(sorted(by_name.items(), key=lambda entry: not any(entry[1].glob("*.safetensors"))))
 
 
 def folders(models_dir: Path | None = None) -> dict[str, Path]:
-    """Model directories by name: the bundled ones, and every directory with a card in `models_dir`.
+    """Model directories by name: bundled ones, and every directory with a card in `models_dir`.
 
-    Versions of a model lie side by side as NAME@VERSION; NAME may be a link to one of them.
+    Versions of a model are directories NAME@VERSION; NAME may be a link to one of them.
     """
     by_name = bundled()
     if models_dir is not None and models_dir.is_dir():
         by_name |= {
             path.parent.name: path.parent
             for path in sorted(models_dir.glob(f"*/{CARD}"))
-            if not path.parent.name.startswith(".")  # of a pull or an import that is going on
+            if not path.parent.name.startswith(".")  # a pull or an import in progress
         }
     return by_name
 
 
 def read_card(folder: Path) -> ModelCard:
-    """The card of a model directory.
+    """Read the card of a model directory.
 
     Raises:
-        WeightsError: the directory has no card, or one that does not validate.
+        WeightsError: the directory has no card, or an invalid one.
     """
     path = folder / CARD
     try:
@@ -95,19 +95,19 @@ def read_card(folder: Path) -> ModelCard:
         return _read(path, status.st_ino, status.st_mtime_ns, status.st_size)
     except FileNotFoundError:
         raise WeightsError(f"{folder} is not a model directory: no {CARD}") from None
-    # ValueError: a card that does not validate, that is no text, or a date or number in it that is none.
+    # ValueError: an invalid card, bytes that are not UTF-8, or an invalid date or number.
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise WeightsError(f"{path} is not a valid card: {error}") from None
 
 
 @lru_cache(64)
 def _read(path: Path, file: int, changed_at: int, size: int) -> ModelCard:
-    """A card by its file's identity: a server reads its model's card several times while it starts."""
+    """Parse a card, cached by file identity: a starting server reads its model's card several times."""
     return ModelCard.model_validate(yaml.load(path.read_text(encoding="utf-8"), _CardLoader))
 
 
 def cards(models_dir: Path | None = None) -> list[ModelCard]:
-    """The cards of all models; the weights of some must be provided before they load."""
+    """The cards of all models, whether or not their weights are present."""
     listed = [_named(name, folder) for name, folder in folders(models_dir).items()]
     # NAME that is a link to NAME@VERSION is the same model.
     return list({ModelName.of(card): card for card in listed}.values())
@@ -123,23 +123,23 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
     by_name = folders(models_dir)
     wanted = ModelName.parse(name)
     # Exactly this name first, then NAME without a version, then the newest NAME@VERSION.
-    versions = sorted((other for other in by_name if other.startswith(f"{wanted.name}@")), key=_age, reverse=True)
-    for place in (name, wanted.name, *versions):
-        if place in by_name and wanted.fits(card := _named(place, by_name[place])):
-            return ModelFolder(by_name[place], card)
+    versions = [other for other in by_name if other.startswith(f"{wanted.name}@")]
+    versions.sort(key=_version_key, reverse=True)
+    for directory in (name, wanted.name, *versions):
+        if directory in by_name and wanted.fits(card := _named(directory, by_name[directory])):
+            return ModelFolder(by_name[directory], card)
     if wanted.name in by_name:
-        there = ", ".join(_named(place, by_name[place]).version for place in (wanted.name, *versions))
-        raise UnknownModelError(f"no model {name!r}; {wanted.name} is at version {there}")
+        present = ", ".join(_named(directory, by_name[directory]).version for directory in (wanted.name, *versions))
+        raise UnknownModelError(f"no model {name!r}; {wanted.name} is at version {present}")
     raise UnknownModelError(f"no model {name!r}; there is: {', '.join(by_name)}")
 
 
 def require(name: str, models_dir: Path | None = None, text_tower: Path | None = None) -> ModelFolder:
-    """As `find`, and check that the weights are here or can be downloaded now; no weights are loaded.
+    """Find a model and check that its weights are present or can be downloaded now; no weights are loaded.
 
     Raises:
         UnknownModelError: there is no model of that name and version.
-        WeightsError: its card is damaged, or its weights or its text tower are missing; the message says how to provide
-            them.
+        WeightsError: its card is damaged, or weights or text tower are missing; the message says how to provide them.
     """
     model = find(name, models_dir)
     method = _method(model.folder, model.card)
@@ -155,13 +155,13 @@ def require(name: str, models_dir: Path | None = None, text_tower: Path | None =
 
 
 def weight_files(model: ModelFolder) -> list[Path]:
-    """The weight files of a model: those that the method names, else all safetensors files."""
+    """The weight files of a model: those matching the method's WEIGHTS_FILE, else all safetensors files."""
     pattern: str = getattr(_method(model.folder, model.card), "WEIGHTS_FILE", "*.safetensors")
     return sorted(model.folder.glob(pattern))
 
 
 def _weight_bytes(model: ModelFolder) -> int:
-    """Bytes that the weights take in memory: what the list of available models says, else those of the files."""
+    """Bytes of the weights in memory: from `available.yaml`, else the size of the files."""
     entry = available().get(model.card.name)
     if entry is not None and model.folder.name == BUNDLED:
         return entry.memory_mb * 1_000_000
@@ -181,15 +181,15 @@ def load(
 
     Args:
         name: `NAME` or `NAME@VERSION`.
-        models_dir: of the user's own models.
+        models_dir: folder of the user's own models.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: of the image pass; None: the card's.
         runtime: of the image pass (docs/runtimes.md).
-        text_tower: a folder, for methods whose text tower does not lie beside their weights.
+        text_tower: folder of the text tower, for methods that do not keep it beside the weights.
 
     Raises:
         UnknownModelError: there is no model of that name and version.
-        WeightsError: its directory is damaged, its weights are missing, or memory is short.
+        WeightsError: its directory is damaged, its weights are missing, or memory is too small.
         OptionError: the device does not exist.
         ExportError: the runtime is not available.
     """
@@ -232,7 +232,7 @@ def load_folder(
     card: ModelCard | None = None,
     text_tower: Path | None = None,
 ) -> Segmenter:
-    """Load the model of one directory; `card` None: its own. Errors as `load`."""
+    """Load the model of one directory; `card` overrides the directory's. Raises as `load`."""
     from lexiseg_model.device import Execution, choose_device
 
     card = card or read_card(folder)
@@ -241,37 +241,40 @@ def load_folder(
 
 
 def _models_of(method: Method) -> list[str]:
-    """Names of a method's bundled models: those of the list of available models, else the method's own."""
+    """Names of a method's bundled models: from `available.yaml`, else the method's own."""
     return [entry.name for entry in available().values() if entry.method == method.name] or [method.model_name]
 
 
-def _named(place: str, folder: Path) -> ModelCard:
-    """A folder's card under the folder's name, because a copy of a model directory is another model.
+def _named(directory: str, folder: Path) -> ModelCard:
+    """The card of a folder with the folder's name: a copy of a model directory is another model.
 
-    A version in the name of the folder, or of the one that it links to, replaces the card's.
+    A version in the name of the folder, or of its link target, replaces the card's.
     """
     card = read_card(folder)
-    name, _, version = place.partition("@")
+    name, _, version = directory.partition("@")
     version = version or folder.resolve().name.partition("@")[2] or card.version
-    same = (card.name, card.version) == (name, version)
-    if same:
+    if (card.name, card.version) == (name, version):
         return card
     entry = available().get(name)
     changes = entry.card if entry is not None and folder.name == BUNDLED else {}
     settings = {**card.settings, **changes.get("settings", {})}
-    named = {**changes, "settings": settings, "name": name, "version": version}
-    return ModelCard.model_validate({**card.model_dump(), **named})
+    changes = {**changes, "settings": settings, "name": name, "version": version}
+    return ModelCard.model_validate({**card.model_dump(), **changes})
 
 
-def _age(place: str) -> list[tuple[int, int, str]]:
-    """Sort key of versions in which 10 comes after 9."""
-    parts = re.findall(r"\d+|\D+", place.partition("@")[2])
+def _version_key(directory: str) -> list[tuple[int, int, str]]:
+    """Sort key of NAME@VERSION in which version 10 follows 9."""
+    parts = re.findall(r"\d+|\D+", directory.partition("@")[2])
     return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
 
 
 def _method(folder: Path, card: ModelCard) -> ModuleType:
-    """The module of the card's method: its `load`, and `require_weights` where they may come from the hub."""
+    """The segmenter module of the card's method.
+
+    Raises:
+        WeightsError: the method is unknown.
+    """
     method = methods().get(card.method)
     if method is None:
-        raise WeightsError(f"{folder}: the card's method {card.method!r} is not known here")
+        raise WeightsError(f"{folder}: the card's method {card.method!r} is unknown")
     return method.module(SEGMENTER)

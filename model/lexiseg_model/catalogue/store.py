@@ -1,4 +1,4 @@
-"""Folders and object stores by address, through fsspec, with atomic writes."""
+"""Open folders and object stores by URL through fsspec, and write to them atomically."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from fsspec.implementations.local import LocalFileSystem
 
 from lexiseg_model.errors import OptionError
 
-BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}  # without folders; makedirs would create a bucket
+BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}  # no folders: makedirs would create a bucket
 UNFINISHED = ".new"  # suffix of an unfinished file
 INSTALLED_BY = {"s3": "pip install s3fs", "s3a": "pip install s3fs", "gs": "pip install gcsfs"}
 
 
 def open_store(url: str) -> tuple[Any, str]:
-    """The file system of an address, and the path in it, without a slash at the end.
+    """The file system of a URL, and the path in it without a trailing slash.
 
     Args:
-        url: a folder or a file here, or an address that fsspec knows, as s3://bucket/models.
+        url: a local path or an fsspec URL such as s3://bucket/models.
 
     Raises:
-        OptionError: the protocol is not installed, or it is no address.
+        OptionError: the protocol's package is not installed, or the URL is invalid.
     """
     protocol = protocol_of(url)
     try:
-        # Listings are not cached: they may be outdated, and those of millions of objects would fill the memory.
+        # No listings cache: entries go stale, and listings of millions of objects would fill the memory.
         store, root = url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
     except ImportError as error:
         hint = INSTALLED_BY.get(protocol, str(error))
-        raise OptionError(f"{url}: what reaches {protocol}:// is not installed; {hint}") from None
+        raise OptionError(f"{url}: the package for {protocol}:// is not installed; {hint}") from None
     except ValueError as error:
         raise OptionError(f"{url}: {error}") from None
     return store, root.rstrip("/")
 
 
 def reached(url: str) -> tuple[Any, str]:
-    """As `open_store`, after a first request to the store.
+    """Open a store and test the connection; returns as `open_store`.
 
     Raises:
-        OptionError: the protocol is not installed, it is no address, or there are no credentials or no server.
-        OSError: the store refuses.
+        OptionError: as `open_store`, or there are no credentials or no server.
+        OSError: the store refuses access.
     """
     store, root = open_store(url)
     try:
@@ -56,23 +56,23 @@ def reached(url: str) -> tuple[Any, str]:
 
 
 def protocol_of(url: str) -> str:
-    """The protocol of an address, such as `s3`; `file` for a path."""
+    """The protocol of a URL, such as `s3`; `file` for a path."""
     return url.partition("://")[0] if "://" in url else "file"
 
 
 def absolute(url: str) -> str:
-    """The address for a process in another working directory; paths lose a slash at the end."""
+    """The URL, or a path made absolute, without a trailing slash."""
     return url.rstrip("/") if "://" in url else os.path.abspath(url)
 
 
 def is_bucket(store: Any) -> bool:
-    """Whether it is an object store: whole objects, no folders."""
+    """Whether the store is an object store: atomic objects, no folders."""
     protocols = (store.protocol,) if isinstance(store.protocol, str) else store.protocol
     return bool(BUCKETS & set(protocols))
 
 
 def write_whole(store: Any, path: str, content: bytes) -> None:
-    """Write atomically: objects are atomic, files get their name when they are complete."""
+    """Write a file or object atomically; files are written under another name and renamed."""
     if isinstance(store, LocalFileSystem):
         fresh = Path(f"{path}.{uuid.uuid4().hex}{UNFINISHED}")
         fresh.parent.mkdir(parents=True, exist_ok=True)

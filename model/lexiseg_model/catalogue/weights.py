@@ -1,4 +1,4 @@
-"""Weights of a model directory: one safetensors file, whose digest is on the card."""
+"""Read and check the weights of a model directory: one safetensors file whose SHA-256 is on the card."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # prefixes that 
 COUNTER = "num_batches_tracked"
 Settings = TypeVar("Settings", bound=BaseModel)
 CRITERION = "criterion."  # prefix of losses that training may save
-# Functions that draw random weights, as torch function modes see them.
-DRAWS = {Tensor.erfinv_, init.uniform_, init.normal_, init.kaiming_uniform_}
-# Zeros instead: `init.trunc_normal_` draws until all values are within its limits.
-DRAWS_WITHIN = {Tensor.uniform_, Tensor.normal_}
+# Random initialisers, as torch function modes see them.
+INITIALISERS = {Tensor.erfinv_, init.uniform_, init.normal_, init.kaiming_uniform_}
+# Replaced by zeros: `init.trunc_normal_` repeats them until all values are within its limits.
+BOUNDED_INITIALISERS = {Tensor.uniform_, Tensor.normal_}
 
 
 def let_others_read(folder: Path) -> None:
-    """Make a model directory readable for all: safetensors writes for its owner, and a worker is another user."""
+    """Make a model directory readable for all users: a worker may be another user than the one who wrote it."""
     for path in folder.iterdir():
         if path.is_file():
             path.chmod(path.stat().st_mode | READABLE)
 
 
 def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
-    """Read a safetensors file as float32 tensors, after its digest was checked.
+    """Check the SHA-256 of a safetensors file and read it as float32 tensors.
 
     Raises:
-        WeightsError: there is no such file, or it is not the one that the digest names.
+        WeightsError: there is no such file, or its digest differs.
     """
     if not path.exists():
         raise MissingWeightsError(f"no weights at {path}")
@@ -58,25 +58,25 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
 
 
 def names_in_network(saved: Iterable[str]) -> dict[str, str]:
-    """Saved tensor names -> names in the network: without wrappers, and without those of losses."""
-    named = {name: WRAPPERS.sub("", name) for name in saved}
-    return {name: inside for name, inside in named.items() if not inside.startswith(CRITERION)}
+    """Map saved tensor names to names in the network: wrapper prefixes are cut, losses left out."""
+    unwrapped = {name: WRAPPERS.sub("", name) for name in saved}
+    return {name: inner for name, inner in unwrapped.items() if not inner.startswith(CRITERION)}
 
 
 def require_names(whose: str, state: Collection[str], needed: Collection[str]) -> None:
-    """Raises WeightsError where names of tensors are missing or unknown; `whose` weights they should be."""
+    """Raise WeightsError where tensor names are missing or unknown; `whose`: the network, for the message."""
     missing, unknown = sorted(set(needed) - set(state)), sorted(set(state) - set(needed))
     if missing or unknown:
         raise WeightsError(f"not the weights of {whose}: missing {_listed(missing)}; unexpected {_listed(unknown)}")
 
 
 def require_tensors(whose: str, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Raises WeightsError where tensors are missing, unknown or of another shape.
+    """Raise WeightsError where tensors are missing, unknown or of another shape.
 
     Args:
-        whose: weights they should be, for the message.
-        state: the tensors that came.
-        wanted: tensors of the same names and shapes.
+        whose: the network, for the message.
+        state: the tensors read.
+        wanted: tensors of the expected names and shapes.
     """
     require_names(whose, state, wanted)
     for name, value in wanted.items():
@@ -85,7 +85,7 @@ def require_tensors(whose: str, state: Mapping[str, Tensor], wanted: Mapping[str
 
 
 def with_counters(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Add the batch norms' counts of batches where a file has none: they decide nothing once statistics are known."""
+    """Add `num_batches_tracked` of batch norms where a file lacks it: inference does not use it."""
     return {name: value for name, value in wanted.items() if name.endswith(COUNTER)} | dict(state)
 
 
@@ -105,10 +105,10 @@ def _listed(names: list[str]) -> str:
 
 
 def settings_of(card: ModelCard, kind: type[Settings]) -> Settings:
-    """The settings of a card, validated by its method's class.
+    """Validate the settings of a card by its method's class.
 
     Raises:
-        WeightsError: they do not validate.
+        WeightsError: they are invalid.
     """
     try:
         return kind.model_validate(card.settings)
@@ -116,24 +116,23 @@ def settings_of(card: ModelCard, kind: type[Settings]) -> Settings:
         raise WeightsError(f"{card.name}: the card's settings are not those of {card.method}: {error}") from None
 
 
-class Undrawn(TorchFunctionMode):
-    """Modules made within this mode have uninitialised or zero weights, to be loaded at once.
+class SkipInit(TorchFunctionMode):
+    """Skip random initialisation of modules built in this mode; their weights must be loaded next.
 
-    Drawing the random weights of a ViT-B/16 CLIP takes half of the time of reading it. The random generator's state
-    does not change.
+    Initialising a CLIP ViT-B/16 takes half as long as reading its weights. The random state does not change.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        named = kwargs or {}
-        if func in DRAWS:
-            return args[0] if args else named["tensor"]
-        if func in DRAWS_WITHIN:
+        kwargs = kwargs or {}
+        if func in INITIALISERS:
+            return args[0] if args else kwargs["tensor"]
+        if func in BOUNDED_INITIALISERS:
             return args[0].zero_()
-        return (torch.empty if func is torch.randn else func)(*args, **named)
+        return (torch.empty if func is torch.randn else func)(*args, **kwargs)
 
 
 def require_file(path: Path) -> None:
-    """Raises WeightsError where there is no file."""
+    """Raise WeightsError where there is no file."""
     if path.is_dir():
         raise WeightsError(f"{path} is a folder; expected a file of weights")
     if not path.is_file():
@@ -142,7 +141,7 @@ def require_file(path: Path) -> None:
 
 @contextmanager
 def naming_files(*paths: Path) -> Iterator[None]:
-    """Prefix the message of a WeightsError raised inside with the files."""
+    """Prefix WeightsErrors raised inside with the names of the files."""
     try:
         yield
     except WeightsError as error:
@@ -156,7 +155,7 @@ def file_digest(path: Path) -> str:
 
 
 def image_digest(card: ModelCard, weights: str) -> str:
-    """Digest of all that decides an image pass: the digest of the weights, and the card's input and settings."""
+    """Digest of everything that affects the image pass: weights, and the card's method, input and settings."""
     described = json.dumps([card.method, card.input.model_dump(), card.settings], sort_keys=True)
     return hashlib.sha256(f"{weights} {described}".encode()).hexdigest()[:16]
 

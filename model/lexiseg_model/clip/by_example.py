@@ -19,7 +19,7 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError
 from lexiseg_model.segmenter import ExampleVectors, TextRows
 from lexiseg_model.types import Region, StrictModel
-from lexiseg_model.vocabulary.examples import cells_of, means_of
+from lexiseg_model.vocabulary.examples import cells_of, mean_embeddings
 
 APART = 0.05  # of 1 - cosine ** 2: examples that are all of their picture say nothing of what lies around them
 
@@ -34,7 +34,7 @@ class ExampleLevels(StrictModel):
 
 def region_rows(maps: Tensor, size: tuple[int, int], regions: Sequence[Region]) -> NDArray[np.float16]:
     """[R, 2 D]: the unit mean embedding of each region's cells, beside that of the picture, of maps [D, h, w]."""
-    means = means_of([cells_of(region, size, maps) for region in regions], maps)
+    means = mean_embeddings([cells_of(region, size, maps) for region in regions], maps)
     return rows_of(means, maps.mean((1, 2)))
 
 

@@ -18,7 +18,7 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue.hub import fetch
-from lexiseg_model.catalogue.weights import Undrawn, naming_files
+from lexiseg_model.catalogue.weights import SkipInit, naming_files
 from lexiseg_model.clip.checkpoint import State, read_tensors
 from lexiseg_model.clip.vision import patch_map, resize_positions
 from lexiseg_model.errors import ShapeError, WeightsError
@@ -148,7 +148,7 @@ def dino_from_state(name: DinoName, state: State) -> DinoTower:
         WeightsError: the weights are not of this tower.
     """
     kind = kind_of(state) if name == "dino" else KINDS[name]
-    with Undrawn():
+    with SkipInit():
         tower = DinoTower(kind)
     try:
         converted = checkpoint_filter_fn(dict(state), tower.vit)

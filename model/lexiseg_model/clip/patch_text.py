@@ -143,7 +143,7 @@ class PatchTextSegmenter(ClipSegmenter):
         def cells() -> Tensor:
             return self.patches(features).flatten(1).T  # [D, h, w] -> [h*w, D]
 
-        return fusion.of_picture(features, bank, cells, self.probability_scale)
+        return fusion.bank_for_image(features, bank, cells, self.probability_scale)
 
     def patches(self, features: Features) -> Tensor:
         return F.normalize(self._embeddings(features), dim=0)

@@ -60,7 +60,7 @@ class ClipSegmenter(Exportable):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        encoded = self._encode_elsewhere(tiles)
+        encoded = self._run_exported(tiles)
         if encoded is not None:
             return windowed.as_kept(encoded, self._execution.precision)
         return windowed.encode_each(tiles, self._execution.device, self._image_pass)

@@ -22,7 +22,7 @@ from open_clip.model import convert_to_custom_text_state_dict
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue.hub import fetch, missing
-from lexiseg_model.catalogue.weights import Undrawn, naming_files
+from lexiseg_model.catalogue.weights import SkipInit, naming_files
 from lexiseg_model.clip.activation import Evidence, decide, split_architecture
 from lexiseg_model.clip.checkpoint import Checkpoint, State, read_checkpoint
 from lexiseg_model.errors import OptionError, WeightsError
@@ -138,7 +138,7 @@ def from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowe
         WeightsError: weights are missing, unknown, or of another shape.
     """
     name = known_architecture(architecture)
-    with Undrawn():
+    with SkipInit():
         model = fresh_model(name, quick_gelu)
     wanted = model.state_dict()
     state = convert_state_dict(model, state)

@@ -1,1 +1,1 @@
-"""The image pass outside torch: written as ONNX, run by ONNX Runtime."""
+"""Export the image pass to ONNX and run it in ONNX Runtime."""

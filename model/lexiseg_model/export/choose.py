@@ -1,4 +1,4 @@
-"""Which runtime does a model's image pass: torch, or ONNX Runtime over an export."""
+"""Select the runtime of a model's image pass: torch, or ONNX Runtime with an export."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import torch
 
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export import manifest, onnx_runtime
+from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.export.manifest import MANIFEST, Manifest, Numbers
+from lexiseg_model.export.manifest import MANIFEST, Manifest, Numbers, read
 from lexiseg_model.export.runner import OnnxRunner, PartSession
-from lexiseg_model.export.write import add_int8, export
+from lexiseg_model.export.write import add_int8
+from lexiseg_model.export.write import export as write_export
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Runtime
 
@@ -25,101 +26,103 @@ def use_runtime(
     segmenter: Segmenter,
     runtime: Runtime,
     execution: Execution,
-    places: Sequence[Path],
+    folders: Sequence[Path],
     load_exact: Callable[[], Segmenter],
     ranges: Path | None = None,
 ) -> None:
-    """Gives a segmenter the runner that `runtime` asks for; with torch it stays as it is.
+    """Set the runner of a segmenter's image pass; `torch` changes nothing.
 
     Args:
-        segmenter: as loaded.
-        runtime: `auto` uses an export that exists, on a CPU where it is faster than torch (docs/runtimes.md), and torch
-            otherwise; `onnx` and `onnx-int8` insist.
-        execution: what the segmenter was loaded for.
-        places: folders that may hold the model's export. One that is missing, or of other weights, is written to the
-            last of them if `runtime` insists; an int8 one only where ranges are known.
-        load_exact: loads the same model as exact on the CPU, to write it down.
-        ranges: file of the ranges of its activations, if it comes with one.
+        segmenter: the loaded model.
+        runtime: `auto` uses an existing export on a CPU where it is faster than torch (docs/runtimes.md), else torch;
+            `onnx` and `onnx-int8` require an export.
+        execution: device and precision that the segmenter was loaded with.
+        folders: may hold the model's export. A required export that is missing, or belongs to other weights, is written
+            to the last one; int8 only with `ranges`.
+        load_exact: loads the same model with precision exact on the CPU, for export.
+        ranges: file of the activation ranges that come with the model, if any.
 
     Raises:
-        ExportError: `onnx` or `onnx-int8` was asked for and cannot be had.
+        ExportError: `onnx` or `onnx-int8` is not available.
     """
     if runtime == "torch":
         return
     if runtime == "auto":
-        _use_existing(segmenter, execution, places)
+        _use_existing(segmenter, execution, folders)
         return
     numbers: Numbers = "int8" if runtime == "onnx-int8" else "float32"
-    found = _find(segmenter, places, numbers)
-    place, exported = found or (places[-1], _written(segmenter, places[-1], load_exact, ranges, numbers))
-    _use(segmenter, place, exported, numbers, execution)
+    folder, manifest = _find(segmenter, folders, numbers) or (
+        folders[-1],
+        _write(segmenter, folders[-1], load_exact, ranges, numbers),
+    )
+    _use(segmenter, folder, manifest, numbers, execution)
 
 
-def _use_existing(segmenter: Segmenter, execution: Execution, places: Sequence[Path]) -> None:
-    """The rule of `auto`: 8 bits before float32, and float32 only where torch has no faster number type.
+def _use_existing(segmenter: Segmenter, execution: Execution, folders: Sequence[Path]) -> None:
+    """`auto`: prefer int8; use float32 only where torch has no faster number type.
 
-    A model loaded as exact is compared with published figures, and stays with torch, which they were checked with.
+    Exact models stay with torch, in which they were compared with published figures.
     """
     if not isinstance(segmenter, Exportable) or execution.device.type != "cpu" or execution.precision == "exact":
         return
     choices: list[Numbers] = ["int8", "float32"] if execution.dtype == torch.float32 else ["int8"]
     for numbers in choices:
         try:
-            found = _find(segmenter, places, numbers)
-            if found is not None:
-                _use(segmenter, *found, numbers, execution)
+            export = _find(segmenter, folders, numbers)
+            if export is not None:
+                _use(segmenter, *export, numbers, execution)
                 return
         except ExportError as error:
             logger.warning("%s stays with torch: %s", segmenter.card.name, error)
 
 
-def _use(segmenter: Segmenter, place: Path, exported: Manifest, numbers: Numbers, execution: Execution) -> None:
+def _use(segmenter: Segmenter, folder: Path, manifest: Manifest, numbers: Numbers, execution: Execution) -> None:
     model, device = _exportable(segmenter), execution.device
-    runner = OnnxRunner(place, exported, numbers, device, exact=execution.precision == "exact")
-    if device.type == "cpu" and exported.parts:
-        parts = {graph.part or "": PartSession(place, graph) for graph in exported.parts}
+    runner = OnnxRunner(folder, manifest, numbers, device, exact=execution.precision == "exact")
+    if device.type == "cpu" and manifest.parts:
+        parts = {graph.part or "": PartSession(folder, graph) for graph in manifest.parts}
         model.use_part_runners(parts, onnx_runtime.threads())
     model.use_image_runner(runner)
     logger.info("image pass of %s by ONNX Runtime: %s, %s", model.card.name, numbers, runner.providers[0])
 
 
-def _written(
-    segmenter: Segmenter, place: Path, load_exact: Callable[[], Segmenter], ranges: Path | None, numbers: Numbers
+def _write(
+    segmenter: Segmenter, folder: Path, load_exact: Callable[[], Segmenter], ranges: Path | None, numbers: Numbers
 ) -> Manifest:
-    """Raises ExportError: it cannot be written."""
+    """Export the missing graphs to a folder. Raises ExportError where that fails."""
     model = _exportable(segmenter)
     if numbers == "int8" and (ranges is None or not ranges.is_file()):
         name = model.card.name
-        raise ExportError(f"no int8 export of {name} in {place}; `lexiseg export --model {name} --int8` makes one")
-    logger.info("writing the image pass of %s as ONNX to %s", model.card.name, place)
-    exported = find(place, model.digest)
-    if exported is None or not exported.of("float32"):
-        exported = export(_exportable(load_exact()), place)
-    return exported if numbers == "float32" else add_int8(place, exported, (), ranges)
+        raise ExportError(f"no int8 export of {name} in {folder}; `lexiseg export --model {name} --int8` makes one")
+    logger.info("exporting the image pass of %s as ONNX to %s", model.card.name, folder)
+    manifest = find(folder, model.digest)
+    if manifest is None or not manifest.of("float32"):
+        manifest = write_export(_exportable(load_exact()), folder)
+    return manifest if numbers == "float32" else add_int8(folder, manifest, (), ranges)
 
 
-def _find(segmenter: Segmenter, places: Sequence[Path], numbers: Numbers) -> tuple[Path, Manifest] | None:
-    """The first of some folders that holds graphs of this model and these numbers."""
-    for place in places:
-        exported = find(place, _exportable(segmenter).digest)
-        if exported is not None and exported.of(numbers):
-            return place, exported
+def _find(segmenter: Segmenter, folders: Sequence[Path], numbers: Numbers) -> tuple[Path, Manifest] | None:
+    """The first folder that holds graphs of this model with these numbers, and its manifest."""
+    for folder in folders:
+        manifest = find(folder, _exportable(segmenter).digest)
+        if manifest is not None and manifest.of(numbers):
+            return folder, manifest
     return None
 
 
-def find(place: Path, digest: str) -> Manifest | None:
-    """The export in a folder, if it is of these weights.
+def find(folder: Path, digest: str) -> Manifest | None:
+    """The manifest of the export in a folder; None where there is none of these weights.
 
     Raises:
         ExportError: its manifest is damaged.
     """
-    if not (place / MANIFEST).is_file():
+    if not (folder / MANIFEST).is_file():
         return None
-    exported = manifest.read(place)
-    return exported if exported.digest == digest else None
+    manifest = read(folder)
+    return manifest if manifest.digest == digest else None
 
 
 def _exportable(segmenter: Segmenter) -> Exportable:
     if not isinstance(segmenter, Exportable):
-        raise ExportError(f"{segmenter.card.name} cannot be written as ONNX; its runtime is torch")
+        raise ExportError(f"{segmenter.card.name} cannot be exported as ONNX; its runtime is torch")
     return segmenter

@@ -1,4 +1,4 @@
-"""What a method offers so that another runtime can do its image pass: the network, and a place for the runner."""
+"""Interface of segmenters whose image pass can run in another runtime than torch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PartRunner = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]  # input
 
 
 class Part(NamedTuple):
-    """A step beside the image pass that is written as a graph of its own, float32.
+    """A step besides the image pass that is exported as its own float32 graph.
 
-    `example` draws inputs for a picture of so many rows and columns of 32 pixels; `sizes` gives, for each input by
-    name, which of its dimensions are free, as `torch.export` takes it.
+    `example(rows, columns)` makes inputs for an image of so many blocks of 32 x 32 pixels; `sizes` has the dynamic
+    dimensions of each input by name, as `dynamic_shapes` of `torch.export`.
     """
 
     name: str
@@ -33,27 +33,27 @@ class Part(NamedTuple):
 
 
 class ImageRunner(Protocol):
-    """Does the image pass of one model."""
+    """Runs the image pass of one model."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights that it holds."""
+        """Bytes of its weights."""
 
     def takes(self, bucket: Bucket) -> bool:
-        """Whether tiles of this shape can be given; the method's own pass does the others."""
+        """Whether it can encode tiles of this shape; the method's torch network encodes the others."""
 
     def __call__(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
-        """What `image_network` gives for tiles [N, 3, s, t]: float32, on the model's device.
+        """The outputs of `image_network` for tiles [N, 3, s, t]: float32, on the model's device.
 
-        On a CPU the answer for a tile is the same, bit for bit, alone and in company.
+        On a CPU a tile's result does not depend on its batch, bit for bit.
         """
 
 
 class Exportable(Segmenter):
-    """A Segmenter whose image pass can be written down as a graph and be done by a runner.
+    """A Segmenter whose image pass can be exported as a graph and run by a runner.
 
-    `any_size`: one graph of `image_network` holds for tiles of every shape that `plan` makes. Where it does not
-    (learned positions are resized while tracing), each of `buckets` gets a graph of its own.
+    `any_size`: one graph of `image_network` serves all tile shapes of `plan`. Otherwise (position embeddings are
+    resized while tracing) each of `buckets` gets its own graph.
     """
 
     any_size: bool = False
@@ -65,28 +65,26 @@ class Exportable(Segmenter):
 
     @abstractmethod
     def image_network(self) -> nn.Module:
-        """The heavy pass in the model's own number type: uint8 tiles [N, 3, s, t] to a tuple of tensors [N, ...].
-
-        It is taken of a model loaded as exact, hence float32.
+        """The network of the image pass: uint8 tiles [N, 3, s, t] -> tensors [N, ...]; float32 if loaded as exact.
 
         Raises:
             ExportError: the pass is more than one network.
         """
 
     def parts(self) -> list[Part]:
-        """What is written as graphs beside the image pass."""
+        """The steps besides the image pass to export."""
         return []
 
     def use_part_runners(self, runners: Mapping[str, PartRunner], threads: int) -> None:
-        """From now on graphs do `parts`, on a CPU; of one part, runs that do not need each other go side by side."""
+        """Run `parts` by these graphs on the CPU, with up to `threads` runs of one part in parallel."""
 
     def use_image_runner(self, runner: ImageRunner) -> None:
-        """From now on `runner` encodes the tiles that it takes."""
+        """Let `runner` encode the tiles that it takes."""
         self._runner = runner
-        self.passes_side_by_side = False  # it has threads of its own
+        self.passes_side_by_side = False  # the runner has its own threads
 
-    def _encode_elsewhere(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...] | None:
-        """The runner's answer for tiles [N, 3, s, t] of one bucket; None where the method has to do them itself."""
+    def _run_exported(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...] | None:
+        """The runner's outputs for tiles [N, 3, s, t] of one bucket; None where it does not take them."""
         if self._runner is None or not self._runner.takes((tiles.shape[2], tiles.shape[3])):
             return None
         return self._runner(tiles)

@@ -1,12 +1,11 @@
-"""8-bit graphs from a float32 one, for CPUs.
+"""Quantise ONNX graphs to 8 bits for CPUs.
 
-Two ways. *Static*: weights and activations in 8 bits, with the ranges of the activations measured on photographs,
-once: they are kept in a file, and with it nobody needs the photographs any more; for convolutional networks. *Dynamic*:
-weights of matrix products in 8 bits, ranges taken anew for each input; for transformers, and no photographs are needed.
-Dynamic convolutions are slower than float32 ones, so that is refused.
+*Static*, for convolutional networks: 8-bit weights and activations; activation ranges are calibrated once on
+photographs and kept in a file. *Dynamic*, for transformers: 8-bit weights of matrix products, ranges per input, no
+photographs. Dynamic convolutions are slower than float32 ones and not used.
 
-Weights keep to 7 bits: x86 processors without VNNI add pairs of products in 16 bits, which 8-bit weights overflow. So
-one graph is right everywhere and gives the same answers.
+Weights use 7 bits: x86 processors without VNNI add pairs of products in 16 bits, which 8-bit weights would overflow. So
+one graph gives the same results on every processor.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.runner import TILES
 
-MIN_PHOTOGRAPHS = 4  # fewer do not show what ranges to expect
+MIN_PHOTOGRAPHS = 4  # fewer do not cover the activation ranges
 PRODUCTS = ["MatMul", "Gemm"]
-# Relu and Add beside Conv: the range is then taken behind the ReLU, where the negative half is not wasted. With Conv
-# alone 1.0 % fewer labels of `tiny` agree.
+# With Relu and Add the range is measured after the ReLU, without an unused negative half; Conv alone costs 1.0 % of
+# agreement on `tiny`.
 STATIC = ["Conv", "Relu", "Add", *PRODUCTS]
 
 
 def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ranges: Path) -> str:
-    """Writes the 8-bit form of a graph.
+    """Quantise a graph to 8 bits: dynamically if matrix products outnumber convolutions, else statically.
 
     Args:
         source: float32 graph.
         target: file to write.
-        tiles: [N, 3, s, t] each, of photographs, for the ranges of a convolutional network; others need none.
-        ranges: file of these ranges, as ONNX Runtime keeps them: read where there are no photographs, else written.
+        tiles: uint8 [N, 3, s, t] of each calibration photograph; used only for static quantisation.
+        ranges: ONNX Runtime's calibration cache: read where there are no photographs, else written.
 
     Returns:
-        How it was done, for the manifest.
+        A description of the method, for the manifest.
 
     Raises:
-        OptionError: too few photographs, or none and no ranges, for a convolutional network.
-        ExportError: ONNX Runtime is not there, or keeps no ranges, or they are of another graph.
+        OptionError: static quantisation has neither a calibration cache nor enough photographs.
+        ExportError: ONNX Runtime is missing or too old, or the calibration cache belongs to another graph.
     """
     onnx_runtime.require()
     try:
@@ -57,7 +56,7 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
         raise ExportError(f"8 bits need {error.name}: `pip install onnx`") from None
 
     graph = onnx.load(source)
-    # The exporter notes shapes of weights as they were before it transposed them; the quantiser infers them anew.
+    # The exporter records weight shapes from before it transposed them; the quantiser infers them again.
     graph.graph.ClearField("value_info")
     operators = Counter(node.op_type for node in graph.graph.node)
     products = sum(operators[name] for name in PRODUCTS)
@@ -66,25 +65,25 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
         with _quiet():
             quantize_dynamic(graph, target, op_types_to_quantize=PRODUCTS, **options)
         return "dynamic, 7-bit weights of matrix products"
-    keeping = "calibration_cache_path" in signature(quantize_static).parameters
+    has_cache = "calibration_cache_path" in signature(quantize_static).parameters
     if not tiles and ranges.is_file():
-        if not keeping:
-            raise ExportError("this ONNX Runtime cannot read ranges; a newer one, or photographs, would do")
+        if not has_cache:
+            raise ExportError("this ONNX Runtime cannot read activation ranges; install a newer one, or use --photos")
     elif len(tiles) < MIN_PHOTOGRAPHS:
         raise OptionError(
             f"8 bits need the ranges of this network's activations: give at least {MIN_PHOTOGRAPHS} photographs "
             f"with --photos FOLDER, got {len(tiles)}"
         )
     if tiles:
-        ranges.unlink(missing_ok=True)  # else they would be read
-    if keeping:
+        ranges.unlink(missing_ok=True)  # otherwise the quantiser would read it
+    if has_cache:
         options["calibration_cache_path"] = ranges
     try:
         with _quiet():
             quantize_static(
                 graph,
                 target,
-                _Inputs({TILES: each} for each in tiles) if tiles else None,
+                _CalibrationReader({TILES: image_tiles} for image_tiles in tiles) if tiles else None,
                 quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QUInt8,
                 op_types_to_quantize=STATIC,
@@ -93,18 +92,18 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
     except Exception as error:
         if tiles:
             raise
-        # Another exporter may name a graph's tensors otherwise; what is missing, or no ranges at all, it says so or so.
+        # Other exporter versions may name the tensors differently.
         raise ExportError(f"{ranges} does not fit the graph {source.name}: {error}") from error
     return f"static, 7-bit weights, {f'ranges of {len(tiles)} photographs' if tiles else 'ranges kept with the model'}"
 
 
 def quantise_part(source: Path, target: Path, inputs: Sequence[Mapping[str, NDArray[Any]]]) -> None:
-    """Writes a graph with its 3 x 3 convolutions, and the sums and ReLUs behind them, in 8 bits; all else in float32.
+    """Quantise the 3 x 3 convolutions of a graph, and the sums and ReLUs after them, to 8 bits.
 
     Args:
         source: float32 graph of a part.
         target: file to write.
-        inputs: what the part is given, by name, for the ranges of activations.
+        inputs: calibration inputs of the part, by name.
     """
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -115,7 +114,7 @@ def quantise_part(source: Path, target: Path, inputs: Sequence[Mapping[str, NDAr
         quantize_static(
             graph,
             target,
-            _Inputs(inputs),
+            _CalibrationReader(inputs),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -133,15 +132,15 @@ def _convolutions(graph: Any) -> list[str]:
     for node in graph.node:
         for name in node.input:
             followers.setdefault(name, []).append(node)
-    found = [node for node in graph.node if node.op_type == "Conv" and kernels.get(node.input[1]) == (3, 3)]
-    for node in found:  # grows meanwhile
-        after = {"Conv": ("Add", "Relu"), "Add": ("Relu",), "Relu": ()}[node.op_type]
-        found += [each for each in followers.get(node.output[0], []) if each.op_type in after]
-    return list({node.name: None for node in found})
+    nodes = [node for node in graph.node if node.op_type == "Conv" and kernels.get(node.input[1]) == (3, 3)]
+    for node in nodes:  # the loop also visits the nodes that it adds
+        following = {"Conv": ("Add", "Relu"), "Add": ("Relu",), "Relu": ()}[node.op_type]
+        nodes += [follower for follower in followers.get(node.output[0], []) if follower.op_type in following]
+    return list({node.name: None for node in nodes})
 
 
-class _Inputs:
-    """What the quantiser reads its ranges from."""
+class _CalibrationReader:
+    """A `CalibrationDataReader` of ONNX Runtime over given inputs."""
 
     def __init__(self, inputs: Iterable[Mapping[str, NDArray[Any]]]) -> None:
         self._inputs = iter(inputs)
@@ -153,7 +152,7 @@ class _Inputs:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser advises on the root logger to optimise the graph first; that step breaks these graphs."""
+    """Silence the quantiser's advice to optimise the graph first, which breaks these graphs."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""An export: a folder of ONNX files with `onnx.json`, which says of which weights they are."""
+"""Manifest of an export (`onnx.json`): its ONNX files and the digest of the model they belong to."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lexiseg_model.export.exportable import Bucket
 from lexiseg_model.types import StrictModel
 
 MANIFEST = "onnx.json"
-RANGES = "int8-ranges.json"  # of activations: in an export, and beside a card whose model needs no photographs any more
-FOLDER = "onnx"  # beside a card, and in the cache
+RANGES = "int8-ranges.json"  # activation ranges, in an export or beside a card
+FOLDER = "onnx"  # subfolder of a model directory and of the cache
 
 Numbers = Literal["float32", "int8"]
 
@@ -40,17 +40,17 @@ class Manifest(StrictModel):
     digest: str
     opset: int
     made_with: dict[str, str] = Field(description="library: version")
-    buckets: list[Bucket] = Field(description="of the model; a graph for any size was compared on some of them")
+    buckets: list[Bucket] = Field(description="the model's; a graph for any size was checked on some of them")
     int8: str | None = Field(None, description="how the int8 graphs were made")
     graphs: list[Graph]
 
     def of(self, numbers: Numbers) -> list[Graph]:
-        """The graphs of the image pass that compute with these numbers."""
+        """The graphs of the image pass with this number type."""
         return [graph for graph in self.graphs if graph.numbers == numbers and graph.part is None]
 
     @property
     def parts(self) -> list[Graph]:
-        """The graphs beside the image pass."""
+        """The graphs of the model's parts."""
         return [graph for graph in self.graphs if graph.part is not None]
 
 
@@ -60,15 +60,15 @@ def default_cache_dir() -> Path:
 
 
 def cached(model: str, digest: str) -> Path:
-    """Where the export of a bundled model lies, whose own folder is not written to; other weights, another folder."""
+    """Folder of a bundled model's export in the user's cache, one for each digest."""
     return default_cache_dir() / FOLDER / f"{model}-{digest[:16]}"
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of an export.
+    """Read the manifest of an export.
 
     Raises:
-        ExportError: there is none, or it does not validate.
+        ExportError: there is none, or it is invalid.
     """
     path = folder / MANIFEST
     try:
@@ -80,10 +80,10 @@ def read(folder: Path) -> Manifest:
 
 
 def verified(folder: Path, graph: Graph) -> bytes:
-    """The content of one file.
+    """Read an ONNX file and check its SHA-256.
 
     Raises:
-        ExportError: it is missing, or not the one that the manifest names.
+        ExportError: it is missing, or its digest differs from the manifest's.
     """
     path = folder / graph.file
     try:

@@ -1,4 +1,4 @@
-"""The onnxruntime package: there or not, and what it can run on here."""
+"""Import ONNX Runtime, check its installation, and choose threads and execution providers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Provider = tuple[str, dict[str, Any]]
 
 
 def installed() -> dict[str, str]:
-    """Versions of the two packages that provide `import onnxruntime`."""
+    """Versions of the installed packages that provide `import onnxruntime`, by package."""
     versions = {}
     for name in ("onnxruntime", "onnxruntime-gpu"):
         try:
@@ -28,10 +28,10 @@ def installed() -> dict[str, str]:
 
 
 def require() -> ModuleType:
-    """`onnxruntime`, which tells its makers nothing of its use unless ORT_DISABLE_TELEMETRY is set to 0.
+    """Import `onnxruntime`, with telemetry off unless ORT_DISABLE_TELEMETRY is 0.
 
     Raises:
-        ExportError: neither of its two packages is installed, or both, which overwrite each other's files.
+        ExportError: neither of its two packages is installed, or both are and overwrite each other's files.
     """
     versions = installed()
     if not versions:
@@ -50,45 +50,44 @@ def require() -> ModuleType:
 
 @cache
 def preload() -> None:
-    """Loads the libraries of CUDA and cuDNN that lie beside torch and in NVIDIA's packages, once a process.
+    """Load the CUDA and cuDNN libraries of torch and of NVIDIA's packages, once a process.
 
-    The provider itself looks for them where the system keeps libraries, finds none in an image without them, and leaves
-    its work to the CPU.
+    The CUDA provider searches only system folders, and falls back to the CPU if it finds none.
     """
-    loading = getattr(require(), "preload_dlls", None)
-    if loading is not None:
-        loading()
+    preload_dlls = getattr(require(), "preload_dlls", None)
+    if preload_dlls is not None:
+        preload_dlls()
 
 
 def require_provider(session: Any, device: torch.device) -> None:
-    """A session that was meant for a CUDA device runs there.
+    """Check that a session for a CUDA device runs there.
 
     Raises:
-        ExportError: it would run on the CPU: ONNX Runtime leaves out a provider that cannot begin, and goes on.
+        ExportError: it would run on the CPU: ONNX Runtime silently skips a provider that cannot start.
     """
     used = list(session.get_providers())
     if device.type == "cuda" and "CUDAExecutionProvider" not in used:
         raise ExportError(
-            f"device {device} with runtime onnx: ONNX Runtime could not begin there and would use {', '.join(used)}; "
-            f"its CUDA has to be that of torch ({torch.version.cuda}), with cuDNN 9"
+            f"device {device} with runtime onnx: ONNX Runtime could not start there and would use {', '.join(used)}; "
+            f"it needs the CUDA version of torch ({torch.version.cuda}) and cuDNN 9"
         )
 
 
 def threads() -> int:
-    """Threads of one session: the cores this process may use, or OMP_NUM_THREADS."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else len(os.sched_getaffinity(0))
+    """Threads of one session: OMP_NUM_THREADS, else the number of cores available to this process."""
+    setting = os.environ.get("OMP_NUM_THREADS", "")
+    return int(setting) if setting.isdecimal() and int(setting) > 0 else len(os.sched_getaffinity(0))
 
 
 def providers(device: torch.device, *, exact: bool) -> list[Provider]:
-    """Execution providers for a device, the fastest first; ONNX Runtime goes on to the next for what one cannot do.
+    """Execution providers for a device, the preferred one first; each operator runs on the first that supports it.
 
     Args:
         device: cpu or cuda.
-        exact: products in full float32; else TF32 on CUDA.
+        exact: matrix products in full float32; otherwise TF32 on CUDA.
 
     Raises:
-        ExportError: the device is a CUDA device, and ONNX Runtime here has no provider for it.
+        ExportError: the device is a CUDA device, and the installed ONNX Runtime has no provider for it.
     """
     cpu: Provider = ("CPUExecutionProvider", {})
     if device.type == "cpu":
@@ -97,15 +96,15 @@ def providers(device: torch.device, *, exact: bool) -> list[Provider]:
     if "CUDAExecutionProvider" not in available:
         raise ExportError(
             f"device {device} with runtime onnx needs onnxruntime-gpu in place of onnxruntime; "
-            f"this ONNX Runtime has {', '.join(available)}"
+            f"the installed one has {', '.join(available)}"
         )
     cuda: Provider = (
         "CUDAExecutionProvider",
         {
             "device_id": device.index or 0,
-            # Doubling the arena at each growth takes memory that torch's text tower on the same device needs.
+            # Doubling the arena would take memory that torch's text tower on the same device needs.
             "arena_extend_strategy": "kSameAsRequested",
-            # The exhaustive search would run again for each new shape.
+            # An exhaustive search would run for each new shape.
             "cudnn_conv_algo_search": "HEURISTIC",
             "use_tf32": int(not exact),
         },

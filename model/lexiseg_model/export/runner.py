@@ -1,4 +1,4 @@
-"""Runs an export: the image pass of a model by ONNX Runtime."""
+"""Run exported graphs in ONNX Runtime: the image pass of a model, and its parts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lexiseg_model.export.manifest import Graph, Manifest, Numbers, verified
 
 TILES = "tiles"  # the one input of every graph of an image pass
 
-# How it says so: the CPU's allocator, its arenas, CUDA.
+# Messages of the CPU's allocator, its arenas, and CUDA.
 OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
 
 
 class OnnxRunner:
-    """The graphs of one export, one session each.
+    """The image pass of one export, with a session for each graph.
 
-    Sessions are made at once, so that a damaged file is found when the model loads and not by a request.
+    All sessions are created at once, so that a damaged file fails when the model loads, not during a request.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class OnnxRunner:
         """
         Args:
             folder, manifest: the export.
-            numbers: which of its graphs.
-            device: where they run and where the answers lie.
+            numbers: number type of the graphs to run.
+            device: runs the graphs and holds the outputs.
             exact: as for `onnx_runtime.providers`.
 
         Raises:
-            ExportError: ONNX Runtime is not there, or a file is missing or damaged.
+            ExportError: ONNX Runtime is not installed, or a file is missing or damaged.
         """
         graphs = manifest.of(numbers)
         if not graphs:
@@ -54,8 +54,8 @@ class OnnxRunner:
     @property
     def providers(self) -> list[str]:
         """The execution providers in use, the preferred one first."""
-        first = next(iter(self._sessions.values()))
-        return list(first.get_providers())
+        session = next(iter(self._sessions.values()))
+        return list(session.get_providers())
 
     def takes(self, bucket: Bucket) -> bool:
         return None in self._sessions or bucket in self._sessions
@@ -67,21 +67,21 @@ class OnnxRunner:
             raise ShapeError(f"the export takes tiles of {sorted(filter(None, self._sessions))}, got {bucket}")
         if self._device.type != "cpu":
             return run_session(session, tiles, self._device)
-        # One by one: a batch gains nothing on a CPU, and its kernels round otherwise than those of a single tile.
+        # One by one: a batch is no faster on a CPU, and its kernels round differently from those of a single tile.
         passes = [run_session(session, tiles[index : index + 1], self._device) for index in range(len(tiles))]
         return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
 
 class PartSession:
-    """The graph of a part, on the CPU by one thread. Safe from any thread."""
+    """The graph of a part, on one CPU thread. Thread-safe."""
 
     def __init__(self, folder: Path, graph: Graph) -> None:
-        """Raises ExportError: as `OnnxRunner`."""
+        """Load the graph. Raises ExportError as `OnnxRunner`."""
         self._session = _open(folder, graph, onnx_runtime.providers(torch.device("cpu"), exact=True), 1)
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        made: list[NDArray[Any]] = _run(self._session, inputs)
-        return made
+        outputs: list[NDArray[Any]] = _run(self._session, inputs)
+        return outputs
 
 
 def _session(folder: Path, graph: Graph, device: torch.device, exact: bool) -> Any:
@@ -97,23 +97,23 @@ def _open(folder: Path, graph: Graph, providers: Sequence[onnx_runtime.Provider]
     onnxruntime = onnx_runtime.require()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1  # the graphs are chains: nothing to do side by side
-    # Threads that wait by spinning take the cores from decoding, upsampling and RLE, and gain nothing here.
+    options.inter_op_num_threads = 1  # the graphs are chains without parallel branches
+    # Spinning threads take the cores from decoding, upsampling and RLE, and gain nothing here.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors
+    options.log_severity_level = 3  # only errors
     try:
         return onnxruntime.InferenceSession(verified(folder, graph), options, providers=list(providers))
     except ExportError:
         raise
-    except Exception as error:  # its errors share no class of their own
+    except Exception as error:  # ONNX Runtime's errors have no common base class
         raise ExportError(f"ONNX Runtime cannot load {folder / graph.file}: {error}") from error
 
 
 def run_session(session: Any, tiles: NDArray[np.uint8], device: torch.device) -> tuple[Tensor, ...]:
-    """One pass; the answers lie on `device`.
+    """Run the image pass on uint8 tiles [N, 3, s, t]; return its outputs on `device`.
 
     Raises:
-        MemoryError: the tiles do not fit the memory, on whatever device.
+        MemoryError: the tiles do not fit into the device's memory.
     """
     return tuple(torch.from_numpy(array).to(device) for array in _run(session, {TILES: tiles}))
 
@@ -121,7 +121,7 @@ def run_session(session: Any, tiles: NDArray[np.uint8], device: torch.device) ->
 def _run(session: Any, inputs: Mapping[str, NDArray[Any]]) -> Any:
     try:
         return session.run(None, dict(inputs))
-    except Exception as error:  # its errors share no class of their own
-        if any(words in str(error) for words in OUT_OF_MEMORY):
-            raise MemoryError(str(error)) from error  # what the worker splits a batch for
+    except Exception as error:  # ONNX Runtime's errors have no common base class
+        if any(message in str(error) for message in OUT_OF_MEMORY):
+            raise MemoryError(str(error)) from error  # the worker then splits the batch
         raise

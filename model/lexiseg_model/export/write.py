@@ -1,4 +1,4 @@
-"""Writes the image pass of a model as ONNX."""
+"""Export the image pass of a model, and its parts, to ONNX."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from lexiseg_model.export.manifest import MANIFEST, RANGES, Graph, Manifest, Num
 from lexiseg_model.export.runner import TILES, OnnxRunner, PartSession
 
 OPSET = 20
-TRACED_TILES = 2  # one would be taken for a constant
-TRACED_SIZE, OTHER_SIZE = (9, 12), (10, 7)  # of parts: rows and columns that they are traced and compared with
-LARGEST = 2**31 - 2**20  # bytes of weights; a protobuf holds no more than 2 GiB
-SAME = 1e-3  # largest difference between graph and network, in parts of the largest value
+TRACED_TILES = 2  # a batch of one would be traced as a constant
+TRACED_SIZE, CHECKED_SIZE = (9, 12), (10, 7)  # (rows, columns) of `Part.example` to trace and to check parts with
+MAX_WEIGHT_BYTES = 2**31 - 2**20  # a protobuf holds at most 2 GiB
+TOLERANCE = 1e-3  # largest difference between graph and network, relative to the largest value
 
 
 def export(segmenter: Exportable, folder: Path) -> Manifest:
-    """Writes float32 graphs of the image pass: uint8 tiles [N, 3, s, t] in, the tensors of `image_network` out.
+    """Write float32 graphs of the image pass: uint8 tiles [N, 3, s, t] -> the tensors of `image_network`.
 
-    N is free. One graph takes tiles of any shape, or each bucket gets its own (`Exportable.any_size`). All are compared
-    with the network before the folder appears, complete; an older export there is replaced.
+    N is dynamic. One graph takes tiles of any shape, or each bucket gets its own (`Exportable.any_size`). All graphs
+    are compared with the network before the folder is replaced atomically.
 
     Args:
         segmenter: loaded as exact on the CPU.
         folder: to write.
 
     Raises:
-        ExportError: what writing needs is not installed, or the network cannot be written down as a graph.
+        ExportError: a required package is not installed, or the network cannot be exported.
     """
     onnx_runtime.require()
     network = segmenter.image_network().eval()
     weights = weight_bytes(network)
-    if weights > LARGEST:
+    if weights > MAX_WEIGHT_BYTES:
         raise ExportError(f"the image pass has {weights / 2**30:.1f} GiB of weights; an ONNX file holds 2 GiB")
     sizes: tuple[Bucket | None, ...] = (None,) if segmenter.any_size else segmenter.buckets
     if not sizes:
@@ -75,31 +75,30 @@ def export(segmenter: Exportable, folder: Path) -> Manifest:
 
 
 def weight_bytes(network: nn.Module) -> int:
-    """Bytes of a network's weights, as they are."""
+    """Bytes of a network's weights in their current number types."""
     return sum(tensor.nbytes for tensor in network.state_dict().values())
 
 
 def add_int8(
     folder: Path, manifest: Manifest, photographs: Sequence[NDArray[np.uint8]], ranges: Path | None = None
 ) -> Manifest:
-    """Adds 8-bit graphs to an export, and the ranges that were measured for them (`RANGES`).
+    """Add 8-bit graphs, and the activation ranges measured for them (`RANGES`), to an export.
 
     Args:
         folder, manifest: the export.
         photographs: tiles [N, 3, s, t] of each photograph, as `plan` makes them (see `int8.quantise`).
-        ranges: file of ranges that were measured before, of a graph for tiles of any size; read if there are no
-            photographs.
+        ranges: earlier activation ranges of a graph for any size; read if there are no photographs.
 
     Raises:
-        OptionError: photographs are needed and there are too few.
-        ExportError: the ranges are of another graph.
+        OptionError: too few photographs for static quantisation.
+        ExportError: the ranges belong to another graph.
     """
     graphs, how = [], ""
     for graph in manifest.of("float32"):
         file = graph.file.replace(".onnx", ".int8.onnx")
         fitting = [tiles for tiles in photographs if graph.size in (None, tiles.shape[2:])]
         measured = folder / (RANGES if graph.size is None else file.replace(".onnx", f"-{RANGES}"))
-        draft = folder / f".{file}.{os.getpid()}"  # another process may make the same, and somebody load it
+        draft = folder / f".{file}.{os.getpid()}"  # other processes may write or load the same graph
         try:
             how = quantise(folder / graph.file, draft, fitting, measured if photographs or not ranges else ranges)
             draft.replace(folder / file)
@@ -114,11 +113,11 @@ def add_int8(
 
 def _trace_image(network: nn.Module, size: Bucket | None, buckets: Sequence[Bucket], target: Path) -> None:
     dynamic = torch.export.Dim.DYNAMIC
-    # Sides that are equal while tracing are taken for the same variable.
+    # Tracing merges equal sides into one variable.
     height, width = size or next(((h, w) for h, w in buckets if h != w), buckets[0])
     tiles = torch.zeros(TRACED_TILES, 3, height, width, dtype=torch.uint8)
     with torch.no_grad():
-        network(tiles)  # what it keeps from a first pass must be numbers, not symbols of the tracing
+        network(tiles)  # values cached by a first pass must be numbers, not symbols of the trace
     _trace(network, [tiles], {TILES: {0: dynamic} if size else {0: dynamic, 2: dynamic, 3: dynamic}}, None, target)
 
 
@@ -133,9 +132,9 @@ def _trace(
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ExportError(f"writing ONNX needs {error.name}: `pip install onnx onnxscript`") from None
+        raise ExportError(f"ONNX export needs {error.name}: `pip install onnx onnxscript`") from None
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's about its own parts
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
         try:
             program = torch.onnx.export(
                 network,
@@ -147,56 +146,56 @@ def _trace(
                 dynamic_shapes=tuple(dict(free) for free in sizes.values()),
                 verbose=False,
             )
-        except Exception as error:  # whatever tracing meets in a network
-            raise ExportError(f"{type(network).__name__} cannot be written as ONNX: {error}") from error
-    assert program is not None  # of the exporter that `dynamo` chooses
+        except Exception as error:  # tracing raises errors of many types
+            raise ExportError(f"{type(network).__name__} cannot be exported as ONNX: {error}") from error
+    assert program is not None  # always set with `dynamo`
     program.save(target, external_data=False)
 
 
 def write_part(part: Part, folder: Path) -> Graph:
-    """Write a step beside the image pass to `NAME.onnx` in a folder, and compare it with its module.
+    """Export a part to `NAME.onnx` in a folder and compare the graph with its module.
 
     Raises:
-        ExportError: it cannot be written as a graph, or the graph gives something else.
+        ExportError: it cannot be exported, or the graph's outputs differ.
     """
     file = folder / f"{part.name}.onnx"
     _trace(part.module.eval(), part.example(*TRACED_SIZE), part.sizes, part.outputs, file)
     graph = describe(file, "float32", None, part.name)
-    inputs = part.example(*OTHER_SIZE)
+    inputs = part.example(*CHECKED_SIZE)
     with torch.inference_mode():
         expected = part.module(*inputs)
-    given = {name: value.numpy() for name, value in zip(part.sizes, inputs, strict=True)}
-    made = [torch.from_numpy(array) for array in PartSession(folder, graph)(given)]
-    _require_same(made, expected, f"the graph {part.name}")
+    arrays = {name: value.numpy() for name, value in zip(part.sizes, inputs, strict=True)}
+    outputs = [torch.from_numpy(array) for array in PartSession(folder, graph)(arrays)]
+    _require_close(outputs, expected, f"the graph {part.name}")
     return graph
 
 
-def _require_same(made: Sequence[Tensor], expected: Sequence[Tensor], what: str) -> None:
-    for graph_gives, network_gives in zip(made, expected, strict=True):
-        off = (graph_gives - network_gives).abs().max() / network_gives.abs().max().clamp_min(1e-6)
-        if not off <= SAME:
-            raise ExportError(f"{what} is off by {off:.2g} of the largest value")
+def _require_close(outputs: Sequence[Tensor], expected: Sequence[Tensor], what: str) -> None:
+    for output, reference in zip(outputs, expected, strict=True):
+        error = (output - reference).abs().max() / reference.abs().max().clamp_min(1e-6)
+        if not error <= TOLERANCE:
+            raise ExportError(f"{what} is off by {error:.2g} of the largest value")
 
 
 def _compare(network: nn.Module, folder: Path, manifest: Manifest) -> None:
-    """Runs graphs and network on noise, of shapes that were not traced where the graph takes any.
+    """Compare graphs and network on noise; graphs for any size also on shapes that were not traced.
 
     Raises:
         ExportError: they differ.
     """
     runner = OnnxRunner(folder, manifest, "float32", torch.device("cpu"), exact=True)
     random = np.random.default_rng(0)
-    some = [*manifest.buckets[::4], manifest.buckets[-1]]
-    shapes = {size for graph in manifest.graphs for size in ([graph.size] if graph.size else some)}
+    sampled = [*manifest.buckets[::4], manifest.buckets[-1]]
+    shapes = {size for graph in manifest.graphs for size in ([graph.size] if graph.size else sampled)}
     for height, width in sorted(shapes):
         tiles = random.integers(0, 256, (TRACED_TILES, 3, height, width), dtype=np.uint8)
         with torch.inference_mode():
             expected = network(torch.from_numpy(tiles))
-        _require_same(runner(tiles), expected, f"the graph for {height} x {width}")
+        _require_close(runner(tiles), expected, f"the graph for {height} x {width}")
 
 
 def describe(path: Path, numbers: Numbers, size: Bucket | None, part: str | None = None) -> Graph:
-    """The manifest's entry for a file."""
+    """The manifest entry of an ONNX file."""
     content = path.read_bytes()
     return Graph(
         file=path.name,
@@ -216,7 +215,7 @@ def _save(manifest: Manifest, folder: Path) -> None:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A folder to fill that takes the place of `folder` if nothing goes wrong."""
+    """Yield an empty folder that replaces `folder` unless an error is raised."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -224,14 +223,14 @@ def _replacing(folder: Path) -> Iterator[Path]:
         raise ExportError(f"cannot write to {folder.parent}: {error.strerror}") from None
     try:
         yield draft
-        draft.chmod(0o755)  # temporary folders are for their maker only
+        draft.chmod(0o755)  # temporary folders are readable only by their owner
         old = draft.with_name(f"{draft.name}-old")
-        with suppress(FileNotFoundError):  # there may be none
+        with suppress(FileNotFoundError):
             folder.rename(old)
         try:
             draft.rename(folder)
         except OSError:
-            if not (folder / MANIFEST).exists():  # else another process was quicker, with the same model
+            if not (folder / MANIFEST).exists():  # otherwise another process has exported the same model
                 raise
         shutil.rmtree(old, ignore_errors=True)
     finally:

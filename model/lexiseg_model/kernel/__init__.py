@@ -1,1 +1,1 @@
-"""What is asked of every pixel, in C. Everything here is also there in numpy, which gives the same answers."""
+"""Per-pixel post-processing in C, called through ctypes. The numpy fallback in `masks` gives equal results."""

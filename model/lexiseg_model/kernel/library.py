@@ -1,7 +1,6 @@
-"""The compiled kernel, where it was built: found beside this module, called through ctypes.
+"""Load the compiled kernel from this folder and call it through ctypes, which releases the GIL.
 
-ctypes lets go of the interpreter's lock during a call, so that finish threads work side by side. Without the library
-(no C compiler at installation, a wheel of another platform) callers take their way in numpy.
+Without the library (no C compiler at installation, a pure-Python wheel) callers use numpy.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 25  # of the calls, as in kernel.h
+VERSION = 25  # LEXISEG_KERNEL_VERSION of kernel.h
 FOLDER = Path(__file__).parent
-Passed = ctypes.c_void_p | ctypes.c_int64
+CArgument = ctypes.c_void_p | ctypes.c_int64
 NUMBERS: dict[type, Callable[..., Any]] = {int: ctypes.c_int64, float: ctypes.c_double}  # as most arguments are
 
 
 def load(folder: Path = FOLDER) -> ctypes.CDLL | None:
-    """The library of a folder; None where there is none, or one built from another version of the sources."""
+    """Load the library of a folder; None where it is absent or built from another version of the sources."""
     for path in (folder / f"_kernel{suffix}" for suffix in EXTENSION_SUFFIXES):
         if not path.is_file():
             continue
@@ -30,7 +29,7 @@ def load(folder: Path = FOLDER) -> ctypes.CDLL | None:
             library = ctypes.CDLL(str(path))
             if library.lexiseg_kernel_version() == VERSION:
                 return library
-        except (OSError, AttributeError):  # for another machine; not ours
+        except (OSError, AttributeError):  # built for another machine; not this kernel
             continue
     return None
 
@@ -39,44 +38,39 @@ LIBRARY = load()
 
 
 def ready() -> bool:
-    """Whether the kernel is there."""
+    """Whether the kernel is loaded."""
     return LIBRARY is not None
 
 
-def call(name: str, *arguments: NDArray[Any] | int | float | Passed | None) -> int:
-    """Calls a function of the kernel.
+def call(name: str, *arguments: NDArray[Any] | int | float | CArgument | None) -> int:
+    """Call a function of the kernel.
 
     Args:
-        name: without its prefix.
-        arguments: arrays, which must be contiguous, go as addresses (None as that of nothing), numbers as int64 and
-            double, and what was `passed` before as it is.
+        name: without the prefix `lexiseg_`.
+        arguments: contiguous arrays are passed as pointers, None as a null pointer, int as int64, float as double.
 
     Returns:
-        What the function returns, if that is not negative.
+        The function's result, at least 0.
 
     Raises:
-        MemoryError: the kernel found no memory to work in.
+        MemoryError: the kernel could not allocate memory.
     """
     function = getattr(LIBRARY, f"lexiseg_{name}")
     function.restype = ctypes.c_int64
-    returned: int = function(*_all_passed(arguments))
-    if returned < 0:
-        raise MemoryError(f"the kernel's {name} found no memory to work in")
-    return returned
+    convert: Callable[..., Any] = to_c
+    result: int = function(*[NUMBERS.get(type(argument), convert)(argument) for argument in arguments])
+    if result < 0:
+        raise MemoryError(f"the kernel's {name} could not allocate memory")
+    return result
 
 
-def _all_passed(arguments: tuple[NDArray[Any] | int | float | Passed | None, ...]) -> list[Any]:
-    otherwise: Callable[..., Any] = passed
-    return [NUMBERS.get(type(argument), otherwise)(argument) for argument in arguments]
-
-
-def passed(argument: NDArray[Any] | int | float | Passed | None) -> Any:
-    """An argument as the kernel takes it. An array's is good for as long as the array is held."""
+def to_c(argument: NDArray[Any] | int | float | CArgument | None) -> Any:
+    """Convert an argument for ctypes; the pointer to an array is valid while the array is held."""
     if isinstance(argument, np.ndarray):
         try:
-            # A quarter of the time that `.ctypes` takes. That arrays are buffers numpy says from Python 3.12 on.
+            # Takes a quarter of the time of `.ctypes`. Typed as a buffer from Python 3.12 on.
             return ctypes.byref(ctypes.c_char.from_buffer(argument))  # type: ignore[arg-type]
-        except (TypeError, ValueError):  # not to be written to, or empty
+        except (TypeError, ValueError):  # read-only or empty
             assert argument.flags.c_contiguous
             return ctypes.c_void_p(argument.ctypes.data)
     if isinstance(argument, int):
@@ -87,5 +81,5 @@ def passed(argument: NDArray[Any] | int | float | Passed | None) -> Any:
 
 
 def is_wide(labels: NDArray[np.unsignedinteger[Any]]) -> int:
-    """How the kernel is told of labels of 2 bytes, in place of 1."""
+    """The kernel's flag `wide`: 1 for labels of 2 bytes, 0 for 1 byte."""
     return int(labels.dtype.itemsize == 2)

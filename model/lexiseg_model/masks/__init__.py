@@ -1,1 +1,1 @@
-"""Masks in and out of label maps: COCO RLE, overlays."""
+"""Masks and label maps: upsampling, arg-max, RLE, polygons, regions, refinement, suppression, overlays."""

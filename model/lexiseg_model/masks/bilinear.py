@@ -13,51 +13,51 @@ from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.calls import Axes
 
-BAND_PIXELS = 1 << 18  # of the output at a time
+BAND_PIXELS = 1 << 18  # output pixels of a band
 BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
 
 class Axis(NamedTuple):
-    """Where each output position lies between two input positions (half-pixel centres, edges clamped)."""
+    """Interpolation along one axis: lower input index and weight of the next for each output (half-pixel centres)."""
 
     low: NDArray[np.intp]
-    weight: NDArray[np.float32]  # of the position after `low`, below 1: between two numbers below 0 none is 0
+    weight: NDArray[np.float32]  # 0..1, below 1, so that two negative inputs never interpolate to 0
 
 
 @lru_cache(8)
 def axis(cells: int, pixels: int) -> Axis:
-    """Positions of `pixels` outputs along `cells` inputs, read-only; all masks of an image share them."""
+    """Interpolation of `cells` inputs to `pixels` outputs, cached and read-only."""
     position = ((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5).clip(0, cells - 1)
     low = np.floor(position).astype(np.intp)
-    places = Axis(low, np.minimum((position - low).astype(np.float32), BELOW_ONE))
-    for part in places:
-        part.flags.writeable = False
-    return places
+    interpolation = Axis(low, np.minimum((position - low).astype(np.float32), BELOW_ONE))
+    for array in interpolation:
+        array.flags.writeable = False
+    return interpolation
 
 
 @lru_cache(8)
 def axes(cells: tuple[int, int], size: tuple[int, int]) -> Axes:
-    """Positions of an output [H, W] along cells [h, w], down and across, in the kernel's layout."""
+    """Interpolation of cells (h, w) to an output of `size` (H, W), in the kernel's layout."""
     return Axes(*axis(cells[0], size[0]), *axis(cells[1], size[1]))
 
 
 def bands(size: tuple[int, int]) -> Iterator[slice]:
-    """Bands of rows of an output [H, W], from top to bottom."""
+    """Bands of rows of an output of `size` (H, W), from top to bottom."""
     step = max(1, BAND_PIXELS // size[1])
     for start in range(0, size[0], step):
         yield slice(start, min(start + step, size[0]))
 
 
 def interpolate(upper: NDArray[np.float32], lower: NDArray[np.float32], y: Axis, x: Axis) -> NDArray[np.float32]:
-    """[R, w + 1] values above and below each output row -> [R, W]."""
+    """Interpolate R output rows [R, W] between the input rows above and below them, [R, w + 1] each."""
     column = upper + y.weight[:, None] * (lower - upper)
     left = column.take(x.low, 1)
     return left + x.weight * (column.take(x.low + 1, 1) - left)
 
 
-def upsampled(scores: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Bilinear upsampling (align_corners=False) of one map [h, w] to [H, W]."""
-    padded = np.pad(scores, ((0, 1), (0, 1)), mode="edge")  # so that every cell has four corners
+def upsample(scores: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Upsample one map [h, w] bilinearly to [H, W]."""
+    padded = np.pad(scores, ((0, 1), (0, 1)), mode="edge")  # gives every cell four corners
     y, x = axis(scores.shape[0], size[0]), axis(scores.shape[1], size[1])
     enlarged = np.empty(size, np.float32)
     for band in bands(size):

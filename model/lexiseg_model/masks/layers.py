@@ -1,4 +1,4 @@
-"""A label map and a confidence map of masks that may overlap."""
+"""Label map and confidence map of overlapping masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.masks.bilinear import upsampled
+from lexiseg_model.masks.bilinear import upsample
 from lexiseg_model.masks.rle import decode_spans
 from lexiseg_model.types import LabelMap, Rle
 
@@ -22,16 +22,16 @@ def first_of_each(groups: Sequence[Hashable]) -> list[int]:
 def label_map(
     masks: Sequence[Rle], shown: Sequence[int], size: tuple[int, int], check: Callable[[], None] = lambda: None
 ) -> LabelMap:
-    """Paint some of the masks, the earlier on top.
+    """Paint some of the masks into a label map, earlier ones on top.
 
     Args:
-        masks: their numbers, from 1, are the values.
+        masks: all masks; mask i has the value i + 1.
         shown: indices of the masks to paint.
         size: (H, W) of all masks.
-        check: called before each mask, to end the work by raising.
+        check: called before each mask; may raise to cancel.
 
     Returns:
-        [H, W] uint8, uint16 from 256 masks on; 0 where none lies.
+        [H, W] uint8, uint16 from 256 masks on; 0 where there is no mask.
     """
     labels: LabelMap = np.zeros(size[0] * size[1], np.uint8 if len(masks) < 256 else np.uint16)
     for index in reversed(shown):
@@ -41,23 +41,23 @@ def label_map(
 
 
 def overlapping(masks: Sequence[Rle], size: tuple[int, int], check: Callable[[], None] = lambda: None) -> bool:
-    """Whether any two share a pixel; `check` as of `label_map`."""
+    """Whether any two masks share a pixel; `check` as in `label_map`."""
     if sum(mask.area for mask in masks) > size[0] * size[1]:
         return True
-    taken = np.zeros(size[0] * size[1], np.bool_)
+    covered = np.zeros(size[0] * size[1], np.bool_)
     total = 0
     for number, mask in enumerate(masks, 1):
         check()
-        _paint(taken, mask, True)
+        _paint(covered, mask, True)
         total += mask.area
-        # Counting costs as much as painting some masks, so it is done at powers of two.
-        if (number & (number - 1) == 0 or number == len(masks)) and np.count_nonzero(taken) < total:
+        # Counting costs as much as painting several masks: done only at powers of two.
+        if (number & (number - 1) == 0 or number == len(masks)) and np.count_nonzero(covered) < total:
             return True
     return False
 
 
 def _paint(columns: NDArray[np.generic], mask: Rle, value: int | bool) -> None:
-    """Paint the runs of a mask onto an image [W * H], stored column by column."""
+    """Paint the runs of a mask into a column-major image [W * H]."""
     for start, end in decode_spans(mask).tolist():
         columns[start:end] = value
 
@@ -67,13 +67,13 @@ def confidence(logits: Sequence[Tensor], size: tuple[int, int]) -> NDArray[np.fl
 
     Args:
         logits: [h, w] of each mask.
-        size: (H, W) of the answer.
+        size: (H, W) of the image.
 
     Returns:
-        [H, W] in 0.5..1: the sigmoid of the distance from 0 of the highest logit; 1 without masks.
+        [H, W] in 0.5..1: the sigmoid of the highest logit's absolute value; 1 without masks.
     """
     if not logits:
         return np.ones(size, np.float32)
     highest = torch.stack(tuple(logits)).amax(0).float()
-    distance = upsampled(highest.cpu().numpy(), size)
+    distance = upsample(highest.cpu().numpy(), size)
     return np.asarray(torch.from_numpy(np.abs(distance, out=distance)).sigmoid_().numpy())

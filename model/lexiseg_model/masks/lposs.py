@@ -1,8 +1,8 @@
 """LPOSS: label propagation over patches, then over pixels (Stojnic et al., CVPR 2025, arXiv 2503.19777).
 
-Labels Y spread over a graph of weights W: Z = (I - alpha S)^-1 Y with S = D^-1/2 W D^-1/2. Between patches W follows
-features and distance, between pixels colours. Here Y are the probabilities that compete for a cell, and Z is divided
-by the Z of ones, so that it stays a probability; the winner of a cell does not change by that.
+Labels Y are propagated over a graph of weights W: Z = (I - alpha S)^-1 Y with S = D^-1/2 W D^-1/2. W depends on
+features and distance between patches, on colours between pixels. Here Y are the probabilities of a cell, and Z is
+divided by the Z of ones, so that it stays a probability; that does not change a cell's winner.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
 
-ALPHA = 0.95  # of what a node takes from its neighbours
-GAMMA = 3.0  # sharpness of the similarity of patches
-NEIGHBOURS = 400  # most similar patches that a patch is joined to
-SIGMA = 0.01  # per pixel of distance between patches
-TAU = 0.01  # of differences of colours
+ALPHA = 0.95  # weight of a node's neighbours
+GAMMA = 3.0  # exponent of the similarity of patches
+NEIGHBOURS = 400  # edges of a patch, to the most similar ones
+SIGMA = 0.01  # decay per pixel of distance between patches
+TAU = 0.01  # scale of colour differences
 REACH = 6  # pixels; a window of 13 x 13
-SHORT_SIDE = 448  # of the images that these numbers hold for, in pixels
-PATCH_SHORT_SIDE = 28  # patches of 16 pixels; finer ones are averaged
-PIXEL_SHORT_SIDE = 112  # at which pixels are joined: at the published size a solve takes seconds for each class
+SHORT_SIDE = 448  # of the images that these numbers are for, in pixels
+PATCH_SHORT_SIDE = 28  # in patches of 16 pixels; finer ones are averaged
+PIXEL_SHORT_SIDE = 112  # of the pixel graph: at the published size a solve takes seconds per class
 LAB_RANGE = (100.0, 128.0, 128.0)
 TOLERANCE, ITERATIONS = 1e-6, 50  # of conjugate gradients
 
@@ -37,18 +37,18 @@ def refine(probability: Tensor, patches: Tensor | None, picture: Tensor) -> Tens
     """Propagate probabilities over patches, then over pixels.
 
     Args:
-        probability: [K, h, w], of the rows that compete.
-        patches: unit vectors [D, r, c] of patches that cover the image; None: pixels alone carry the labels.
-        picture: uint8 [3, H, W] RGB, at any size.
+        probability: [K, h, w], of the competing rows.
+        patches: unit vectors [D, r, c] of the image's patches; None: propagate over pixels only.
+        picture: uint8 [3, H, W] RGB, of any size.
 
     Returns:
-        [K, H', W'] float32 in 0..1, at a short side of `PIXEL_SHORT_SIDE` or that of the picture if it is smaller.
+        [K, H', W'] float32 in 0..1, with a short side of `PIXEL_SHORT_SIDE` or the picture's if it is smaller.
 
     Raises:
         ShapeError: an argument has another number of dimensions.
     """
     if not probability.ndim == picture.ndim == 3:
-        shapes = [list(each.shape) for each in (probability, picture)]
+        shapes = [list(probability.shape), list(picture.shape)]
         raise ShapeError(f"expected [K, h, w] and [3, H, W]; got {shapes}")
     maps = probability.float().cpu()
     if patches is not None:
@@ -57,21 +57,21 @@ def refine(probability: Tensor, patches: Tensor | None, picture: Tensor) -> Tens
     size = (max(1, round(picture.shape[1] * shrink)), max(1, round(picture.shape[2] * shrink)))
     lab = lab_of(picture.permute(1, 2, 0).cpu().numpy(), size)
     reach = max(1, round(REACH * min(size) / SHORT_SIDE))
-    return _spread(pixel_weights(lab, reach), _resized(maps, size)).to(probability.device).clamp_(0, 1)
+    return _propagate_maps(pixel_weights(lab, reach), _resize(maps, size)).to(probability.device).clamp_(0, 1)
 
 
 def over_patches(maps: Tensor, patches: Tensor) -> Tensor:
-    """[K, h, w] -> [K, r, c] after propagation over patches of unit vectors [D, r, c], or fewer of them."""
-    coarser = min(1.0, PATCH_SHORT_SIDE / min(patches.shape[1:]))
-    rows, columns = (max(1, round(side * coarser)) for side in patches.shape[1:])
+    """Propagate maps [K, h, w] over patches of unit vectors [D, r, c], averaged to at most PATCH_SHORT_SIDE."""
+    shrink = min(1.0, PATCH_SHORT_SIDE / min(patches.shape[1:]))
+    rows, columns = (max(1, round(side * shrink)) for side in patches.shape[1:])
     patches = F.normalize(F.adaptive_avg_pool2d(patches[None], (rows, columns))[0], dim=0)
     units = patches.flatten(1).T.double().numpy()
     weights = patch_weights(units, (rows, columns), SHORT_SIDE / min(rows, columns))
-    return _spread(weights, _resized(maps, (rows, columns)))
+    return _propagate_maps(weights, _resize(maps, (rows, columns)))
 
 
 def propagate(weights: sparse.csr_array, labels: Labels) -> Labels:
-    """Z of labels [N, K] over Z of ones; weights [N, N] are symmetric, not negative, without a diagonal."""
+    """Z of labels [N, K] over Z of ones; weights [N, N] are symmetric and nonnegative with a zero diagonal."""
     degree = np.asarray(weights.sum(axis=1)).ravel()
     scale = sparse.diags_array(1 / np.sqrt(np.where(degree > 0, degree, 1)))
     system = sparse.eye_array(len(degree), format="csr") - ALPHA * (scale @ weights @ scale)
@@ -87,19 +87,19 @@ def _solve(system: sparse.csr_array, column: NDArray[np.float64]) -> NDArray[np.
 def patch_weights(
     units: NDArray[np.float64], grid: tuple[int, int], step: float, neighbours: int = NEIGHBOURS
 ) -> sparse.csr_array:
-    """max(cosine, 0)^gamma exp(-sigma distance) to the most similar patches, both ways added.
+    """Edge weights max(cosine, 0)^gamma exp(-sigma distance) to the most similar patches, symmetrised by a sum.
 
     Args:
-        units: [N, D] of unit length, row by row of the grid.
+        units: [N, D] unit vectors, row by row of the grid.
         grid: rows and columns of patches.
-        step: pixels from patch to patch, in an image with a short side of 448.
-        neighbours: how many patches a patch is joined to, itself among them.
+        step: pixels between patches, in an image with a short side of 448.
+        neighbours: edges of a patch, including itself.
     """
     n = len(units)
     similarity = units @ units.T
-    kept = min(neighbours, n)
-    nearest = np.argpartition(-similarity, kept - 1, axis=1)[:, :kept]
-    source = np.repeat(np.arange(n), kept)
+    n_edges = min(neighbours, n)
+    nearest = np.argpartition(-similarity, n_edges - 1, axis=1)[:, :n_edges]
+    source = np.repeat(np.arange(n), n_edges)
     target = nearest.ravel()
     distance = step * np.hypot(source // grid[1] - target // grid[1], source % grid[1] - target % grid[1])
     values = np.maximum(similarity[source, target], 0) ** GAMMA * np.exp(-SIGMA * distance)
@@ -109,36 +109,36 @@ def patch_weights(
 
 
 def pixel_weights(lab: NDArray[np.float32], reach: int) -> sparse.csr_array:
-    """exp(-difference / tau) of colours [H, W, 3] between pixels at most `reach` apart along both axes."""
+    """Edge weights exp(-difference / tau) of colours [H, W, 3] between pixels at most `reach` apart along both axes."""
     height, width = lab.shape[:2]
-    numbers = np.arange(height * width).reshape(height, width)
-    down, across = min(reach, height - 1), min(reach, width - 1)
-    offsets = [(y, x) for y in range(down + 1) for x in range(-across, across + 1) if y > 0 or x > 0]
+    pixels = np.arange(height * width).reshape(height, width)
+    y_reach, x_reach = min(reach, height - 1), min(reach, width - 1)
+    offsets = [(y, x) for y in range(y_reach + 1) for x in range(-x_reach, x_reach + 1) if y > 0 or x > 0]
     source, target, values = [], [], []
     for y, x in offsets:
-        here = (slice(0, height - y), slice(max(0, -x), width - max(0, x)))
-        there = (slice(y, height), slice(max(0, x), width - max(0, -x)))
-        difference = np.sqrt(((lab[here] - lab[there]).astype(np.float64) ** 2).sum(2))
-        source.append(numbers[here].ravel())
-        target.append(numbers[there].ravel())
+        start = (slice(0, height - y), slice(max(0, -x), width - max(0, x)))
+        end = (slice(y, height), slice(max(0, x), width - max(0, -x)))
+        difference = np.sqrt(((lab[start] - lab[end]).astype(np.float64) ** 2).sum(2))
+        source.append(pixels[start].ravel())
+        target.append(pixels[end].ravel())
         values.append(np.exp(-difference / TAU).ravel())
     n = height * width
-    places = (np.concatenate(source), np.concatenate(target))
-    one_way = sparse.csr_array((np.concatenate(values), places), shape=(n, n))
+    edges = (np.concatenate(source), np.concatenate(target))
+    one_way = sparse.csr_array((np.concatenate(values), edges), shape=(n, n))
     return (one_way + one_way.T).tocsr()
 
 
 def lab_of(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
-    """uint8 [H, W, 3] -> Lab [*size, 3], each part divided by its range."""
+    """uint8 [H, W, 3] -> Lab [*size, 3], each channel divided by its range."""
     small = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     return (cv2.cvtColor(small, cv2.COLOR_RGB2LAB) / np.array(LAB_RANGE, np.float32)).astype(np.float32)
 
 
-def _spread(weights: sparse.csr_array, maps: Tensor) -> Tensor:
-    """[K, h, w] after propagation over a graph of its cells."""
+def _propagate_maps(weights: sparse.csr_array, maps: Tensor) -> Tensor:
+    """Propagate maps [K, h, w] over a graph of their cells."""
     labels = maps.flatten(1).T.double().numpy()
     return torch.from_numpy(propagate(weights, labels).T.reshape(maps.shape)).float()
 
 
-def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]

@@ -1,8 +1,7 @@
-"""Non-maximum suppression of masks, without a loop over pairs.
+"""Non-maximum suppression of masks on the CPU, without a loop over pairs.
 
-Masks are kept as bits. Few pairs overlap enough to be worth counting: counts per cell of 8 x 8 pixels bound what two
-masks can share, and only pairs that could still suppress each other are counted, 64 pixels at a time. Computed on the
-CPU.
+Masks are packed as bits. Counts per cell of 8 x 8 pixels bound the intersection of two masks; only pairs that could
+suppress each other are counted exactly, 64 pixels at a time.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from torch import Tensor
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.types import StrictModel
 
-BLOCK = 128  # masks compared at a time
-PAIRS = 1024  # pairs counted at a time: 8 MB of bits for masks of 256 x 256
-CELL = 8  # pixels of a cell's side, the bits of a byte
-EPSILON = np.float32(1e-6)  # in both ratios, for empty masks
+BLOCK = 128  # masks compared in one step
+PAIRS = 1024  # pairs counted in one step: 8 MB of bits for masks of 256 x 256
+CELL = 8  # side of a cell in pixels, the bits of a byte
+EPSILON = np.float32(1e-6)  # added to the denominators, for empty masks
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -40,7 +39,7 @@ OVERLAPS = OverlapRule()
 
 
 class Packed(NamedTuple):
-    """N masks: `words` [N, W] uint64 of their bits; `cells` [N, C] and `areas` [N], pixels in each cell and in all."""
+    """N packed masks: bits as `words` [N, W] uint64; pixel counts of `cells` [N, C] and of masks, `areas` [N]."""
 
     words: NDArray[np.uint64]
     cells: Floats
@@ -49,18 +48,18 @@ class Packed(NamedTuple):
 
 @torch.no_grad()
 def suppress(masks: Tensor, scores: Tensor, rule: OverlapRule = OVERLAPS) -> Tensor:
-    """Which masks stay, greedily by score.
+    """Greedy non-maximum suppression by score.
 
-    Mask j goes if a better one that stays, i, has |i & j| / |i | j| >= `rule.overlap`, or, where `rule.inside` is not
+    Mask j is suppressed if a kept better mask i has |i & j| / |i | j| >= `rule.overlap` or, unless `rule.inside` is
     None, |i & j| / |j| >= `rule.inside`.
 
     Args:
         masks: [N, h, w] bool.
-        scores: [N]; of equal ones the first is better.
+        scores: [N]; ties go to the first.
         rule: the two thresholds.
 
     Returns:
-        [K] int64 indices on the device of the masks, best first.
+        Indices [K] int64 of the kept masks on their device, best first.
 
     Raises:
         ShapeError: masks that are not bool [N, h, w], or not one score for each.
@@ -75,16 +74,16 @@ def suppress(masks: Tensor, scores: Tensor, rule: OverlapRule = OVERLAPS) -> Ten
     waiting: Indices = scores.argsort(descending=True, stable=True).cpu().numpy()
     kept = [waiting[:0]]
     while len(waiting):
-        # Within a block one after the other; then all that stay against all that wait.
+        # Sequentially within a block, then all kept masks of the block against the rest.
         block, waiting = waiting[:BLOCK], waiting[BLOCK:]
-        stays = block[_greedy(_suppressing(packed, block, block, rule))]
-        waiting = waiting[~_suppressing(packed, stays, waiting, rule).any(0)]
-        kept.append(stays)
+        survivors = block[_greedy(_suppressing(packed, block, block, rule))]
+        waiting = waiting[~_suppressing(packed, survivors, waiting, rule).any(0)]
+        kept.append(survivors)
     return torch.from_numpy(np.concatenate(kept)).to(masks.device)
 
 
 def pack(masks: NDArray[np.bool_]) -> Packed:
-    """[N, h, w] bool -> bits, with their counts; N is at least 1."""
+    """Pack masks [N, h, w] bool, N >= 1, as bits with pixel counts."""
     n, height, _ = masks.shape
     packed = np.pad(np.packbits(masks, axis=2), ((0, 0), (0, -height % CELL), (0, 0)))  # [N, h', w'] bytes
     counts = np.bitwise_count(packed).reshape(n, -1, CELL, packed.shape[2]).sum(2, dtype=np.float32)
@@ -93,35 +92,35 @@ def pack(masks: NDArray[np.bool_]) -> Packed:
 
 
 def _suppressing(packed: Packed, better: Indices, worse: Indices, rule: OverlapRule) -> NDArray[np.bool_]:
-    """[I, J]: whether a better mask suppresses a worse one."""
+    """Which better masks suppress which worse ones: [I, J] bool."""
     cells, others = packed.cells[better], packed.cells[worse]
-    # Two masks share no more than what one has in cells that the other is in, seen from either side.
-    most = np.minimum(cells @ (others > 0).T.astype(np.float32), (cells > 0).astype(np.float32) @ others.T)
+    # Upper bound of the intersection: the pixels of one mask in cells that the other touches, from both sides.
+    bound = np.minimum(cells @ (others > 0).T.astype(np.float32), (cells > 0).astype(np.float32) @ others.T)
     areas, other_areas = packed.areas[better], packed.areas[worse]
-    # Both ratios grow with what is shared, so pairs that fall short at most need no count.
-    suppresses = _reaches(most, areas[:, None], other_areas[None], rule)
+    # Both ratios grow with the intersection, so pairs whose bound is too low need no count.
+    suppresses = _exceeds(bound, areas[:, None], other_areas[None], rule)
     i, j = suppresses.nonzero()
     for start in range(0, len(i), PAIRS):
-        some = slice(start, start + PAIRS)
-        both = packed.words[better[i[some]]] & packed.words[worse[j[some]]]
+        pairs = slice(start, start + PAIRS)
+        both = packed.words[better[i[pairs]]] & packed.words[worse[j[pairs]]]
         shared = np.bitwise_count(both).sum(1, dtype=np.float32)
-        suppresses[i[some], j[some]] = _reaches(shared, areas[i[some]], other_areas[j[some]], rule)
+        suppresses[i[pairs], j[pairs]] = _exceeds(shared, areas[i[pairs]], other_areas[j[pairs]], rule)
     return suppresses
 
 
-def _reaches(shared: Floats, better: Floats, worse: Floats, rule: OverlapRule) -> NDArray[np.bool_]:
-    """Whether shared pixels are enough, given the areas; float32 as published, for ratios that meet a threshold."""
-    enough: NDArray[np.bool_] = shared / (better + worse - shared + EPSILON) >= np.float32(rule.overlap)
+def _exceeds(shared: Floats, better: Floats, worse: Floats, rule: OverlapRule) -> NDArray[np.bool_]:
+    """Whether intersections reach a threshold, given the areas; in float32 as published, which matters at equality."""
+    suppresses: NDArray[np.bool_] = shared / (better + worse - shared + EPSILON) >= np.float32(rule.overlap)
     if rule.inside is not None:
-        enough |= shared / (worse + EPSILON) >= np.float32(rule.inside)
-    return enough
+        suppresses |= shared / (worse + EPSILON) >= np.float32(rule.inside)
+    return suppresses
 
 
 def _greedy(suppressing: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which of a sorted block stay, [B]; `suppressing` [B, B]."""
+    """Which masks of a block sorted by score are kept: [B] bool, from `suppressing` [B, B]."""
     later = np.triu(suppressing, 1)
-    stays = np.ones(len(later), bool)
-    for index, goes in enumerate(later):
-        if stays[index]:
-            stays &= ~goes
-    return stays
+    kept = np.ones(len(later), bool)
+    for index, suppressed in enumerate(later):
+        if kept[index]:
+            kept &= ~suppressed
+    return kept

@@ -1,4 +1,4 @@
-"""The image with its segments painted on: colours, outlines, labels."""
+"""Draw the overlay of an image: segments in colours, with contours and labels."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from PIL import Image, ImageDraw, ImageFont
 from lexiseg_model.types import LabelMap, Segment
 
 MAX_WIDTH = 1280
-MAX_PIXELS = 4 * 2**20  # of a picture that is not wide, but very high
+MAX_PIXELS = 4 * 2**20  # bounds very high images
 OPACITY = 0.5
-GOLDEN_ANGLE = 0.381966  # of the colour circle: any two neighbours in the class list look apart
-MIN_LABELLED = 0.002  # of the picture: a smaller part gets its colour but no text
+GOLDEN_ANGLE = 0.381966  # of the colour circle, so that neighbours in the class list differ
+MIN_LABELLED = 0.002  # share of the image; smaller segments have no text
 
 
 def colour(index: int) -> tuple[int, int, int]:
-    """RGB of the index-th class; the same class list has the same colours in every picture."""
+    """RGB of the index-th class, the same in every image."""
     lightness = (0.55, 0.42, 0.68)[index % 3]
     red, green, blue = colorsys.hls_to_rgb((0.58 + index * GOLDEN_ANGLE) % 1.0, lightness, 0.75)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def fitted(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image as it will be painted on: [H, W, 3] to [h, w, 3], h/w as H/W."""
+    """Shrink an image [H, W, 3] to the limits of overlays: [h, w, 3]."""
     height, width = rgb.shape[:2]
     factor = min(MAX_WIDTH / width, math.sqrt(MAX_PIXELS / (height * width)))
     if factor >= 1:
@@ -37,15 +37,15 @@ def fitted(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, ...]) -> NDArray[np.uint8]:
-    """Overlay at most 1,280 pixels wide, and of at most 4 megapixels.
+    """Draw an overlay of at most 1,280 pixels width and 4 megapixels.
 
     Args:
-        rgb: [H, W, 3] the image, or as it came from `fitted`.
-        label_map: [H, W] value = segment id, 0 = nobody.
-        segments: what the ids stand for.
+        rgb: [H, W, 3], the image, or the result of `fitted`.
+        label_map: [H, W] of segment ids, 0 = nobody.
+        segments: the segments.
 
     Returns:
-        [h, w, 3] uint8, h/w as H/W.
+        [h, w, 3] uint8.
     """
     rgb = fitted(rgb)
     if rgb.shape[:2] != label_map.shape:
@@ -55,22 +55,22 @@ def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, 
     n_classes = 1 + max((segment.class_index for segment in segments if segment.class_index is not None), default=-1)
     for segment in segments:
         palette[segment.id] = colour(_colour_index(segment, n_classes))
-    named = (label_map > 0)[..., None]
-    painted = np.where(named, rgb * (1 - OPACITY) + palette[label_map] * OPACITY, rgb)
-    painted[_outline(label_map)] = 255
+    is_segment = (label_map > 0)[..., None]
+    painted = np.where(is_segment, rgb * (1 - OPACITY) + palette[label_map] * OPACITY, rgb)
+    painted[_contours(label_map)] = 255
     picture = Image.fromarray(painted.round().astype(np.uint8))
     _write_labels(picture, label_map, segments)
     return np.asarray(picture)
 
 
 def _colour_index(segment: Segment, n_classes: int) -> int:
-    """Of its class; without one that of its prompt, behind all classes, or else its id."""
+    """The class of a segment; without one its prompt, numbered after all classes, or else its id."""
     if segment.class_index is not None:
         return segment.class_index
     return segment.id if segment.prompt_index is None else n_classes + segment.prompt_index
 
 
-def _outline(label_map: LabelMap) -> NDArray[np.bool_]:
+def _contours(label_map: LabelMap) -> NDArray[np.bool_]:
     edge = np.zeros(label_map.shape, bool)
     edge[:, 1:] |= label_map[:, 1:] != label_map[:, :-1]
     edge[1:] |= label_map[1:] != label_map[:-1]
@@ -78,21 +78,21 @@ def _outline(label_map: LabelMap) -> NDArray[np.bool_]:
 
 
 def _write_labels(picture: Image.Image, label_map: LabelMap, segments: tuple[Segment, ...]) -> None:
-    """Each label once, at the place of its segment farthest from any other.
+    """Write each label at the point of its segment farthest from the contour.
 
-    Of several prompts those without a label get their number, as `prompt_index` has it.
+    With several prompts, segments without a label get their `prompt_index`.
     """
-    several = len({segment.prompt_index for segment in segments}) > 1
+    has_prompts = len({segment.prompt_index for segment in segments}) > 1
     draw = ImageDraw.Draw(picture, "RGBA")
     font = ImageFont.load_default(size=max(11, round(min(picture.size) / 28)))
     areas = np.bincount(label_map.reshape(-1), minlength=len(segments) + 1)
     for segment in segments:
-        number = segment.prompt_index if several else None
+        number = segment.prompt_index if has_prompts else None
         text = segment.label or ("" if number is None else str(number))
         if not text or areas[segment.id] < MIN_LABELLED * label_map.size:
             continue
         mask = (label_map == segment.id).astype(np.uint8)
-        # A frame of zeros keeps the place away from the picture's edge too.
+        # Zero padding keeps the point away from the image's edge as well.
         depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
         y, x = divmod(int(depth.argmax()), mask.shape[1])
         left, top, right, bottom = draw.textbbox((x, y), text, font=font, anchor="mm")

@@ -1,4 +1,4 @@
-"""Merge masks into disjoint ones as Mask2Former does (Cheng et al., CVPR 2022)."""
+"""Merge overlapping masks into disjoint ones as in Mask2Former (Cheng et al., CVPR 2022)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from lexiseg_model.types import LabelMap
 class Merged(NamedTuple):
     """Disjoint masks.
 
-    `labels` [H, W] index of the mask that owns a pixel, N for nobody; `areas` [N] pixels that each owns;
-    `probability` [H, W] of each pixel's winner, nobody included, when asked for.
+    `labels` [H, W]: index of the mask that owns a pixel, N for nobody; `areas` [N]: pixels that each mask owns;
+    `probability` [H, W] of each pixel's winner, nobody included, if requested.
     """
 
     labels: LabelMap
@@ -36,18 +36,15 @@ def merge(
     keep_probability: bool = False,
     check: Callable[[], None] = lambda: None,
 ) -> Merged:
-    """Each pixel goes to the mask of the highest share * sigmoid(mask), where that mask covers it.
+    """Assign each pixel to the mask with the highest share * sigmoid(mask), if that mask covers it (logit >= 0).
 
     Args:
         masks: [N, h, w] logits; N may be 0.
-        shares: [N] class probability of each.
-        size: (H, W) of the answer; masks are brought there bilinearly (align_corners=False).
-        overlap: a mask that wins fewer pixels than this share of those it covers owns none.
-        keep_probability: also give share * sigmoid(mask) of every pixel's owner, and what is left to 1 for nobody.
-        check: called before each band of rows and each mask, to end the work by raising.
-
-    Returns:
-        Disjoint masks; a pixel covers what is not below 0.
+        shares: [N] class probabilities.
+        size: (H, W) of the result; masks are upsampled bilinearly (align_corners=False).
+        overlap: a mask that wins less than this share of the pixels it covers is dropped.
+        keep_probability: also return share * sigmoid(mask) of every pixel's owner; 1 minus it for nobody.
+        check: called before each band of rows and each mask; may raise to cancel.
     """
     n = len(masks)
     labels = np.full(size, n, np.uint16)
@@ -57,11 +54,10 @@ def merge(
     share = shares.double().log().cpu().numpy().astype(np.float32)
 
     def worth(logits: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        # As a logarithm, so that tiny values keep their order.
+        # In log space, so that tiny values keep their order.
         return np.asarray(torch.nn.functional.logsigmoid(torch.from_numpy(logits)).numpy() + share[rows])
 
-    every = np.arange(n)
-    edge = worth(np.zeros(n, np.float32), every)  # of a pixel that a mask just covers
+    edge = worth(np.zeros(n, np.float32), np.arange(n))  # worth of a pixel on a mask's contour
     won = np.zeros(n, np.int64)
     for band, best, winner in contest(masks, size, worth):
         check()
@@ -73,8 +69,8 @@ def merge(
     for number, mask in enumerate(masks.cpu().numpy()):
         check()
         covered[number] = np.diff(cut(mask, size)).sum()
-    stays = (covered > 0) & (won >= overlap * covered)
-    labels = np.where(np.append(stays, False), np.arange(n + 1), n).astype(np.uint16)[labels]
+    is_kept = (covered > 0) & (won >= overlap * covered)
+    labels = np.where(np.append(is_kept, False), np.arange(n + 1), n).astype(np.uint16)[labels]
     if probability is not None:
         np.subtract(1, probability, out=probability, where=labels == n)
     return Merged(labels, np.bincount(labels.reshape(-1), minlength=n + 1)[:n], probability)

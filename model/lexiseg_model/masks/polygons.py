@@ -1,4 +1,4 @@
-"""Outlines of masks as polygons with holes, along the borders of pixels, so that they round-trip to the same mask.
+"""Convert masks to polygons with holes along pixel edges, which round-trip to the same mask.
 
 A vertex is the corner between four pixels: x in 0..W, y in 0..H.
 """
@@ -24,19 +24,19 @@ AROUND = ((0, 1), (1, 0), (1, 2), (2, 1))  # first row and column, in a mask wit
 
 
 def rings_of(rle: Rle, simplify: float = 0.0) -> list[Ring]:
-    """Polygons of an encoded mask, at a cost that grows with its runs and not with its pixels.
+    """Polygons of an encoded mask, at a cost proportional to its runs.
 
     Args:
         rle: the mask.
-        simplify: how far in pixels a border may stray; 0 keeps every corner, so that the mask comes back exactly. A
-            part so small that nothing would be left of it keeps its corners, a hole so small is left out.
+        simplify: tolerance in pixels (Douglas-Peucker); 0 keeps every corner and thus the exact mask. Parts that would
+            vanish keep their corners; holes that would vanish are dropped.
 
     Returns:
-        One ring per part, largest first; none for an empty mask. Each border begins at its uppermost corner, of several
-        at the leftmost.
+        One ring per part, largest first; none for an empty mask. Each contour starts at its uppermost, then leftmost
+        corner.
 
     Raises:
-        ShapeError: the counts are not those of a mask of that size.
+        ShapeError: the counts do not match the mask's size.
     """
     if library.ready():
         parts = outlines(decode_spans(rle), rle.size)
@@ -49,7 +49,7 @@ def rings_of(rle: Rle, simplify: float = 0.0) -> list[Ring]:
 
 
 def _simplified(part: list[Loop], tolerance: float) -> list[Loop]:
-    """Douglas and Peucker's choice of the corners of an exterior and of its holes."""
+    """Simplify an exterior and its holes by Douglas-Peucker."""
     exterior, *holes = (
         cv2.approxPolyDP(loop.astype(np.int32)[:, None], tolerance, closed=True)[:, 0].astype(np.int64) for loop in part
     )
@@ -57,7 +57,7 @@ def _simplified(part: list[Loop], tolerance: float) -> list[Loop]:
 
 
 def _parts(mask: NDArray[np.bool_]) -> list[list[Loop]]:
-    """The borders of each part: its exterior and its holes."""
+    """The contours of each part: its exterior and its holes."""
     loops = _loops(mask)
     areas = [_area(loop) for loop in loops]
     order = sorted(
@@ -70,12 +70,12 @@ def _parts(mask: NDArray[np.bool_]) -> list[list[Loop]]:
 
 def _by_part(mask: NDArray[np.bool_], exteriors: list[Loop], holes: list[Loop]) -> list[list[Loop]]:
     """The holes of each exterior."""
-    if len(exteriors) < 2 or not holes:  # parts cost a look at every pixel
+    if len(exteriors) < 2 or not holes:  # skip labelling all pixels
         return [holes for _ in exteriors]
     _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
     holes_of: dict[int, list[Loop]] = {}
     for hole in holes:
-        # The mask lies to the right of every edge (y runs down), so this pixel is of the ring's own part.
+        # The mask is on the right of every edge (y runs down), so this pixel belongs to the ring's own part.
         holes_of.setdefault(int(parts[_pixel_beside(hole[0], hole[1])]), []).append(hole)
     return [holes_of.get(int(parts[_pixel_beside(loop[0], loop[1])]), []) for loop in exteriors]
 
@@ -108,7 +108,7 @@ def _loops(mask: NDArray[np.bool_]) -> list[Loop]:
 
 
 def _pixel_beside(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[int, int]:
-    """(row, column) of the pixel to the right of an edge's beginning."""
+    """(row, column) of the pixel on the right of an edge's start."""
     x, y = int(start[0]), int(start[1])
     if end[0] != x:
         return (y, x) if end[0] > x else (y - 1, x - 1)
@@ -116,6 +116,6 @@ def _pixel_beside(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[int
 
 
 def _area(loop: NDArray[np.int64]) -> int:
-    """Twice the signed area by the shoelace formula: positive clockwise on the screen."""
+    """Twice the signed area (shoelace formula), positive for clockwise on the screen."""
     x, y = loop[:, 0], loop[:, 1]
     return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())

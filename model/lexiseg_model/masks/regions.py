@@ -1,4 +1,4 @@
-"""Connected regions of a label map."""
+"""Split a label map into connected regions, and sum values over them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.types import LabelMap
 
-MAX_REGIONS = 65_534  # ids are 16-bit, and one value means nobody
+MAX_REGIONS = 65_534  # ids have 16 bits, and one value means nobody
 
 
 @dataclass(frozen=True)
 class Regions:
-    """`labels` [H, W] uint16: index of the region, `len(owner)` for nobody; `owner[i]` is the class of region i."""
+    """N regions: `labels` [H, W] uint16, index of each pixel's region, N for nobody; `owner` [N], their classes."""
 
     labels: NDArray[np.uint16]
     owner: NDArray[np.int64]
@@ -32,21 +32,21 @@ def split(
     whole: Collection[int] = (),
     check: Callable[[], None] = lambda: None,
 ) -> Regions:
-    """Split classes into regions connected by sides.
+    """Split classes into 4-connected regions.
 
     Args:
         labels: [H, W] class indices.
-        classes: which of them to split; all other pixels belong to nobody.
+        classes: classes to split; pixels of others belong to nobody.
         smallest: regions of fewer pixels are dropped.
-        whole: those of the classes that stay one region each, whatever parts they have.
-        check: called before each class, to end the work by raising.
+        whole: classes that stay one region each.
+        check: called before each class; may raise to cancel.
 
     Returns:
-        Regions class by class, in the order of `classes`, the largest of each class first.
+        Regions in the order of `classes`, the largest of each class first.
     """
     is_compiled = library.ready() and labels.itemsize <= 2
     connected = compiled.connect(labels) if is_compiled else _connect(labels)
-    # Class by class, the largest first, of equal ones the first in the map.
+    # By class, then area, then position in the map.
     order = np.lexsort((-connected.areas, connected.classes))
     of_class = connected.classes[order]
     new = np.full(len(order), MAX_REGIONS + 1, np.uint16)
@@ -54,13 +54,13 @@ def split(
     for index in classes:
         check()
         parts = order[np.searchsorted(of_class, index) : np.searchsorted(of_class, index, side="right")]
-        room = MAX_REGIONS - len(owner)
+        remaining = MAX_REGIONS - len(owner)
         if index in whole:
-            if len(parts) and room:
+            if len(parts) and remaining:
                 new[parts] = len(owner)
                 owner.append(index)
             continue
-        kept = parts[connected.areas[parts] >= smallest][:room]
+        kept = parts[connected.areas[parts] >= smallest][:remaining]
         new[kept] = len(owner) + np.arange(len(kept))
         owner += [index] * len(kept)
     new[new > MAX_REGIONS] = len(owner)
@@ -69,7 +69,7 @@ def split(
 
 
 def sum_by_region(regions: Regions, values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The sum of the values [H, W] of each region's pixels, and behind them of nobody's: [N + 1]."""
+    """Sum values [H, W] over each region's pixels, and last over nobody's: [N + 1]."""
     n = len(regions.owner) + 1
     if library.ready():
         return compiled.sum_by_label(regions.labels, values, n)
@@ -77,7 +77,7 @@ def sum_by_region(regions: Regions, values: NDArray[np.float32]) -> NDArray[np.f
 
 
 class _Connected(NamedTuple):
-    """Regions of equal labels: `ids` [H, W] of each pixel's region, `classes` [N] and `areas` [N] of each region."""
+    """Regions of equal labels: `ids` [H, W] of each pixel's region, `classes` [N] and `areas` [N] of the regions."""
 
     ids: NDArray[np.int64]
     classes: NDArray[np.int64]

@@ -1,8 +1,8 @@
 """COCO run-length encoding of a whole label map in one pass, byte-equal to pycocotools.
 
-The label map is read once, column by column; its runs are then split by class, so the cost does not grow with the
-number of classes. Format: runs of zeros and ones alternate, zeros first, down the columns (COCO API, `maskApi.c`);
-`counts` is a base-32 text in which each run from the fourth on is stored as its difference to the run two before.
+The label map is read once, column by column, and its runs are split by class, so the cost does not grow with the number
+of classes. Format (COCO API, `maskApi.c`): alternating column-major runs of zeros and ones, zeros first; `counts` is a
+base-32 text in which each run from the fourth on is stored as its difference to the run two before.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SIGN = 0x10
 
 
 class LabelRuns(NamedTuple):
-    """Runs of one label each, N of them, down the columns of a map [H, W].
+    """The N column-major runs of a label map [H, W].
 
-    `start` [N + 1] holds the places x * H + y at which they begin, ascending from 0, and H * W; `value` [N] the labels.
+    `start` [N + 1]: offsets x * H + y of the runs, ascending from 0, and H * W; `value` [N]: their labels.
     """
 
     size: tuple[int, int]
@@ -42,7 +42,7 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
 
     Args:
         labels: [H, W] unsigned integers; values >= n_classes belong to nobody.
-        n_classes: how many classes to emit; absent ones get an all-zero RLE.
+        n_classes: number of RLEs; absent classes get an all-zero one.
 
     Returns:
         `n_classes` RLEs over H x W in column-major order, byte-equal to pycocotools.
@@ -62,14 +62,14 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
 
 
 def encode_label_runs(runs: LabelRuns, n_classes: int) -> list[Rle]:
-    """As `encode_label_map`, of a map whose runs are known."""
+    """One COCO RLE per class of a label map given by its runs, as `encode_label_map`."""
     if library.ready():
         return compiled.encode_known_runs(runs.start, runs.value, runs.size, n_classes)
     return _encode_runs(runs, n_classes)
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> Rle:
-    """RLE of one [H, W] boolean mask."""
+    """RLE of one mask [H, W] bool."""
     return encode_label_map(np.where(mask, np.uint8(0), np.uint8(1)), 1)[0]
 
 
@@ -89,28 +89,28 @@ def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
 
 
 def measure_spans(spans: Spans, size: tuple[int, int]) -> Rle:
-    """As `encode_spans`, but with empty counts, for area and box alone."""
+    """Area and box of a mask given by its runs: an RLE with empty counts."""
     if library.ready():
         return compiled.encode_spans(spans, size, keep_counts=False)
     return _measured(spans, size)
 
 
 def decode_spans(rle: Rle) -> Spans:
-    """The runs of a mask: the inverse of `encode_spans`.
+    """The runs [N, 2] of a mask: the inverse of `encode_spans`.
 
     Raises:
         ShapeError: as `decode`.
     """
     ends = np.cumsum(_checked_counts(rle))
-    # Zeros come first, so a run of ones lies between each even end and the next.
+    # Counts start with zeros, so each run of ones is between an even end and the next.
     return np.stack([ends[:-1:2], ends[1::2]], 1)
 
 
 def decode(rle: Rle) -> NDArray[np.bool_]:
-    """The mask [H, W] of an RLE.
+    """The mask [H, W] bool of an RLE.
 
     Raises:
-        ShapeError: `counts` is not a valid text for `size`.
+        ShapeError: `counts` is invalid for `size`.
     """
     height, width = rle.size
     counts = _checked_counts(rle)
@@ -119,7 +119,7 @@ def decode(rle: Rle) -> NDArray[np.bool_]:
 
 
 def decode_in_box(rle: Rle) -> NDArray[np.bool_]:
-    """The part of a mask inside its `bbox`: [height, width], at the cost of the columns that it spans.
+    """The part of a mask inside its `bbox`: [height, width] bool, at the cost of the columns that it spans.
 
     Raises:
         ShapeError: as `decode`.
@@ -141,8 +141,8 @@ def _checked_counts(rle: Rle) -> NDArray[np.int64]:
 
 
 def _encode_runs(runs: LabelRuns, n_classes: int) -> list[Rle]:
-    named = np.flatnonzero(runs.value < n_classes)
-    order = named[np.argsort(runs.value[named], kind="stable")]
+    of_classes = np.flatnonzero(runs.value < n_classes)
+    order = of_classes[np.argsort(runs.value[of_classes], kind="stable")]
     spans = np.stack([runs.start[order], runs.start[order + 1]], 1)
     ends = np.searchsorted(runs.value[order], np.arange(1, n_classes))
     return [encode_spans(part, runs.size) for part in np.split(spans, ends)] if n_classes else []
@@ -153,7 +153,7 @@ def _measured(spans: Spans, size: tuple[int, int]) -> Rle:
     if not len(spans):
         return Rle(size, "", 0, (0, 0, 0, 0))
     (left, top), (right, bottom) = np.divmod(spans[:, 0], size[0]), np.divmod(spans[:, 1] - 1, size[0])
-    # A run that goes on into the next column touches the bottom of one and the top of the other.
+    # A run that continues in the next column touches the bottom of one and the top of the other.
     crosses = left != right
     top, bottom = np.where(crosses, 0, top), np.where(crosses, size[0] - 1, bottom)
     x, y = int(left.min()), int(top.min())
@@ -183,8 +183,8 @@ def _from_text(text: str) -> NDArray[np.int64]:
         raise ShapeError(f"the counts of an RLE are characters '0' to 'o', at most {DIGITS} a run")
     if not len(last):
         return last
-    place = np.arange(len(digits)) - np.repeat(first, lengths)
-    counts: NDArray[np.int64] = np.add.reduceat((digits & 0x1F) << 5 * place, first)
+    exponent = np.arange(len(digits)) - np.repeat(first, lengths)
+    counts: NDArray[np.int64] = np.add.reduceat((digits & 0x1F) << 5 * exponent, first)
     counts -= np.where(digits[last] & SIGN, 1 << 5 * lengths, 0)
     # From the fourth run on they are differences to the run two before.
     counts[1::2] = np.cumsum(counts[1::2])

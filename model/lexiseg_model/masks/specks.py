@@ -1,4 +1,4 @@
-"""Specks (small regions of a label that has a larger one) and small holes go to the label around them."""
+"""Remove specks from label maps: small regions and holes get the label of their surroundings."""
 
 from __future__ import annotations
 
@@ -11,63 +11,60 @@ from torch import Tensor
 
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel.calls import turn_crumbs
 from lexiseg_model.masks.regions import MAX_REGIONS, Regions, split
 from lexiseg_model.types import StrictModel
 
 
 class SpeckRule(StrictModel):
-    """What is a speck, in shares of the picture; chosen on training photographs (docs/tiny-ablation.md)."""
+    """Which regions are specks, in shares of the image; tuned on training photographs (docs/tiny-ablation.md)."""
 
-    area: float = Field(
-        0.005, ge=0, le=1, description="from which no region is a speck, and no hole; 0: there are none"
-    )
-    part: float = Field(0.1, ge=0, le=1, description="of its class's largest region, from which a region is none")
-    least: float = Field(0.0005, ge=0, le=1, description="below which a region is one in any case")
+    area: float = Field(0.005, ge=0, le=1, description="regions and holes from this area on stay; 0: all stay")
+    part: float = Field(0.1, ge=0, le=1, description="regions from this share of their class's largest region on stay")
+    least: float = Field(0.0005, ge=0, le=1, description="regions below this area are always specks")
 
 
 NO_SPECKS = SpeckRule(area=0.0)
 
 
 def without_specks(logits: Tensor, n_classes: int, rule: SpeckRule) -> Tensor:
-    """Give every speck to the label that it has the longest border with, specks left out.
+    """Give every speck the label with the longest common border, other specks excluded.
 
-    At its cells the logits of the two labels are exchanged: the new one wins by as much as the old one did.
+    The logits of the two labels are swapped at its cells, so the new label wins by the same margin.
 
     Args:
-        logits: [K, h, w] of the classes, and of nobody if there is one row more.
-        n_classes: how many classes.
-        rule: what is a speck.
+        logits: [K, h, w] of the classes, and with one row more of nobody; may be modified.
+        n_classes: number of classes.
+        rule: which regions are specks.
 
     Returns:
-        The same, [K, h, w]; the argument may have been written to.
+        Logits [K, h, w].
     """
     if not rule.area:
         return logits
     if library.ready() and logits.device.type == "cpu" and logits.dtype == torch.float32 and len(logits) < MAX_REGIONS:
-        tidied = logits.contiguous()
-        compiled.tidy(tidied.numpy(), n_classes, (rule.area, rule.part, rule.least), MAX_REGIONS)
-        return tidied
-    winner = logits.max(0).indices  # several times as fast as `argmax`
+        contiguous = logits.contiguous()
+        compiled.remove_specks(contiguous.numpy(), n_classes, (rule.area, rule.part, rule.least), MAX_REGIONS)
+        return contiguous
+    winner = logits.max(0).indices  # several times faster than `argmax`
     labels = winner.cpu().numpy().astype(np.uint16)
     regions = split(labels, np.unique(labels).tolist(), 1)
     if len(regions.owner) >= MAX_REGIONS:
         return logits
-    heir = _heirs(regions, _specks(regions, n_classes, rule))
-    changed = np.flatnonzero((heir != regions.owner)[regions.labels])
+    new_owner = _new_owners(regions, _specks(regions, n_classes, rule))
+    changed = np.flatnonzero((new_owner != regions.owner)[regions.labels])
     if not len(changed):
         return logits
     cells = torch.from_numpy(changed).to(logits.device)
-    to = torch.from_numpy(heir[regions.labels.reshape(-1)[changed]]).to(logits.device)
-    of = winner.flatten()[cells]
+    new = torch.from_numpy(new_owner[regions.labels.reshape(-1)[changed]]).to(logits.device)
+    old = winner.flatten()[cells]
     flat = logits.flatten(1)
-    exchanged = flat.clone()
-    exchanged[to, cells], exchanged[of, cells] = flat[of, cells], flat[to, cells]
-    return exchanged.view_as(logits)
+    swapped = flat.clone()
+    swapped[new, cells], swapped[old, cells] = flat[old, cells], flat[new, cells]
+    return swapped.view_as(logits)
 
 
 def _specks(regions: Regions, n_classes: int, rule: SpeckRule) -> NDArray[np.bool_]:
-    """[N]: which regions are specks, or holes of nobody's."""
+    """Which regions are specks, or small holes of nobody's: [N] bool."""
     owner = regions.owner
     share = np.bincount(regions.labels.reshape(-1), minlength=len(owner)) / regions.labels.size
     largest = np.zeros(int(owner.max()) + 1)
@@ -77,21 +74,21 @@ def _specks(regions: Regions, n_classes: int, rule: SpeckRule) -> NDArray[np.boo
     return specks
 
 
-def _heirs(regions: Regions, specks: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """[N]: the label of each region; of a speck that with most sides of cells along its border, of equals the first."""
+def _new_owners(regions: Regions, specks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The label [N] of each region; for a speck the one with most cell sides along its border, the lowest in a tie."""
     ids, owner = regions.labels, regions.owner
     n_labels = int(owner.max()) + 1
     sides = []
     for one, two in ((ids[1:], ids[:-1]), (ids[:, 1:], ids[:, :-1])):
         border = one != two
-        for of, to in ((one[border], two[border]), (two[border], one[border])):
-            taken = specks[of] & ~specks[to]
-            sides.append(of[taken].astype(np.int64) * n_labels + owner[to[taken]])
+        for region, neighbour in ((one[border], two[border]), (two[border], one[border])):
+            counts = specks[region] & ~specks[neighbour]
+            sides.append(region[counts].astype(np.int64) * n_labels + owner[neighbour[counts]])
     pairs, votes = np.unique(np.concatenate(sides), return_counts=True)
-    order = np.lexsort((-pairs, votes))  # the last of a speck's pairs stays
-    heir = owner.copy()
-    heir[pairs[order] // n_labels] = pairs[order] % n_labels
-    return heir
+    order = np.lexsort((-pairs, votes))  # the last assignment to a speck wins
+    new_owner = owner.copy()
+    new_owner[pairs[order] // n_labels] = pairs[order] % n_labels
+    return new_owner
 
 
 class CrumbRule(StrictModel):
@@ -108,7 +105,7 @@ def without_crumbs(masks: Tensor, rule: CrumbRule) -> Tensor:
     """
     if library.ready():
         turned = masks.float().numpy(force=True).copy()
-        n_cells = turn_crumbs(turned, rule.island, rule.hole)
+        n_cells = compiled.remove_crumbs(turned, rule.island, rule.hole)
         return torch.from_numpy(turned).to(masks) if n_cells else masks
     crumbs = np.stack([_crumbs(mask, rule) for mask in (masks > 0).numpy(force=True)]) if len(masks) else np.zeros(0)
     return torch.where(torch.from_numpy(crumbs).to(masks.device), -masks, masks) if crumbs.any() else masks

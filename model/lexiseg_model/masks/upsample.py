@@ -1,9 +1,9 @@
-"""From low-resolution class scores to a label map at the image's size, at a cost that hardly grows with the classes.
+"""Upsample low-resolution class scores and take the arg-max, at a cost that hardly grows with the classes.
 
-Bilinear upsampling never leaves the range of the four corners around a pixel. So a class can win inside a cell of the
-low-resolution grid only if its highest corner reaches the lowest corner of the best class; few classes do. Only those
-*candidates* are upsampled, and only over the pixels of their cells; the labels are those of the plain formulation
-(upsample every class, arg-max). `lexiseg_model.kernel` does the same in one pass, where it was compiled.
+Bilinear upsampling stays within the range of a pixel's four corners. So a class can win inside a cell of the
+low-resolution grid only if its highest corner reaches the lowest corner of the best class. Only these *candidates* are
+upsampled, over the pixels of their cells; the labels equal those of the plain formulation (upsample all, arg-max).
+`lexiseg_model.kernel` does the same in one pass.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Winners(NamedTuple):
     runs: LabelRuns | None = None  # of the labels, where they were found on a GPU
 
 
-# (upsampled scores, their rows) -> what competes; must not fall with the score.
+# (upsampled scores, their rows) -> values that compete; monotonic in the score.
 Worth = Callable[[NDArray[np.float32], NDArray[np.intp]], NDArray[np.float32]]
 
 
@@ -51,7 +51,7 @@ class Won(NamedTuple):
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Rows that can win, cell by cell, ascending: `rows[first[cell] : first[cell] + count[cell]]`."""
+    """Rows that can win in each cell, ascending: `rows[first[cell] : first[cell] + count[cell]]`."""
 
     rows: NDArray[np.intp]
     first: NDArray[np.intp]
@@ -63,19 +63,19 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
     """Bilinear upsampling (align_corners=False) and arg-max.
 
     Args:
-        scores: [K, h, w] float32 logits; -inf is a place where a row does not win, nor beside it.
-        size: (H, W) of the answer.
-        keep_probability: also give the probability of every pixel's winner.
+        scores: [K, h, w] float32 logits; a row does not win at or next to a cell where it is -inf.
+        size: (H, W) of the label map.
+        keep_probability: also return the probability of every pixel's winner.
 
     Returns:
-        Labels (ties go to the lower row), votes, and on request probabilities: the winner's upsampled logit against
-        the upsampled log-sum-exp of all rows, which never exceeds 1.
+        Labels (ties go to the lower row), votes, and on request probabilities, at most 1: exp of the winner's upsampled
+        logit minus the upsampled log-sum-exp of all rows.
     """
     if scores.is_cuda:
         return device_winners(scores, size, keep_probability)
     if library.ready():
-        places = axes((scores.shape[1], scores.shape[2]), size)
-        return Winners(*compiled.winners(scores.float().cpu().numpy(), places, keep_probability))
+        interpolation = axes((scores.shape[1], scores.shape[2]), size)
+        return Winners(*compiled.winners(scores.float().cpu().numpy(), interpolation, keep_probability))
     return _winners(scores.clamp_min(MIN_SCORE), size, keep_probability)
 
 
@@ -99,27 +99,27 @@ def _winners(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> W
 
 @torch.inference_mode()
 def contest(scores: Tensor, size: tuple[int, int], worth: Worth | None = None) -> Iterator[Won]:
-    """Find the winner of each pixel after bilinear upsampling (align_corners=False), some output rows at a time.
+    """Find the winner of each pixel after bilinear upsampling (align_corners=False), in bands of output rows.
 
     Args:
         scores: [K, h, w] float32; K is at least 1. -inf as for `winners`.
-        size: (H, W) of the answer.
-        worth: the value of a score that competes; None: the score itself.
+        size: (H, W) of the result.
+        worth: maps scores to the values that compete; None: the scores.
 
     Returns:
         Bands from top to bottom; ties go to the lower row of the scores.
     """
-    worth = worth or _as_it_is
+    worth = worth or _identity
     scores = scores.clamp_min(MIN_SCORE)
     candidates = _find_candidates(scores, worth)
-    # A border of copies at the end, so that every cell has four corners.
+    # Replicated borders give every cell four corners.
     corners = torch.nn.functional.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0].cpu().numpy()
     y, x = axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1])
     for band in bands(size):
         yield Won(band, *_win(corners, candidates, Axis(y.low[band], y.weight[band]), x, worth))
 
 
-def _as_it_is(scores: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
+def _identity(scores: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
     return scores
 
 
@@ -129,14 +129,14 @@ def _find_candidates(scores: Tensor, worth: Worth) -> _Candidates:
     highest = torch.maximum(across[:, :-1], across[:, 1:])  # [K, h, w] of a cell's four corners
     across = torch.minimum(padded[:, :, :-1], padded[:, :, 1:])
     lowest = torch.minimum(across[:, :-1], across[:, 1:])
-    if worth is not _as_it_is:
+    if worth is not _identity:
         row = np.arange(len(scores))[:, None, None]
         highest, lowest = (torch.from_numpy(worth(corner.cpu().numpy(), row)) for corner in (highest, lowest))
     can_win = highest >= lowest.amax(0) - SLACK
-    cell, able = can_win.flatten(1).T.contiguous().nonzero(as_tuple=True)
+    cell, row_of_cell = can_win.flatten(1).T.contiguous().nonzero(as_tuple=True)
     count = torch.bincount(cell, minlength=can_win[0].numel())
     first = count.cumsum(0) - count
-    return _Candidates(able.cpu().numpy(), first.cpu().numpy(), count.cpu().numpy())
+    return _Candidates(row_of_cell.cpu().numpy(), first.cpu().numpy(), count.cpu().numpy())
 
 
 def _win(
@@ -166,20 +166,20 @@ def _win(
 def _first_candidates(
     corners: NDArray[np.float32], candidates: _Candidates, y: Axis, x: Axis
 ) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
-    """Score and row of each cell's first candidate over all its pixels, and how many candidates there are."""
+    """Score, row and number of candidates at each pixel, for the first candidate of its cell: [R, W] each."""
     cells_wide = corners.shape[2] - 1
-    top, bottom = y.low[0], y.low[-1] + 1  # the cells that this band lies in
+    top, bottom = y.low[0], y.low[-1] + 1  # cells of this band
     cells = slice(top * cells_wide, bottom * cells_wide)
     row = candidates.rows[candidates.first[cells]].reshape(-1, cells_wide)
-    at_y, at_x = np.arange(top, bottom)[:, None], np.arange(cells_wide)
+    cell_y, cell_x = np.arange(top, bottom)[:, None], np.arange(cells_wide)
     inside = Axis(y.low - top, y.weight)
     sides = []
     for shift in (0, 1):
-        upper, lower = corners[row, at_y, at_x + shift], corners[row, at_y + 1, at_x + shift]
+        upper, lower = corners[row, cell_y, cell_x + shift], corners[row, cell_y + 1, cell_x + shift]
         sides.append(upper[inside.low] + y.weight[:, None] * (lower - upper)[inside.low])  # [R, w]
     left, right = sides
     right -= left
-    best = right.take(x.low, 1)  # and not [:, x.low], whose answer is not contiguous
+    best = right.take(x.low, 1)  # contiguous, unlike [:, x.low]
     best *= x.weight
     best += left.take(x.low, 1)
     count = candidates.count[cells].reshape(-1, cells_wide)
@@ -187,7 +187,7 @@ def _first_candidates(
 
 
 def _score_at(corners: NDArray[np.float32], row: NDArray[np.intp], y: Axis, x: Axis) -> NDArray[np.float32]:
-    """Bilinear values of single pixels: one row of the scores and one place for each."""
+    """Bilinear values of single pixels, each with its own row of the scores and position."""
     _, height, width = corners.shape
     flat = corners.reshape(-1)
     corner = (row * height + y.low) * width + x.low

@@ -1,4 +1,4 @@
-"""Sliding windows: where they lie on an image, and the mean of their scores where they overlap."""
+"""Sliding windows: place them on an image, crop it, and average their scores where they overlap."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from lexiseg_model.features import Layout
 
 
 def place_windows(canvas: tuple[int, int], crop: int | tuple[int, int], stride: int | tuple[int, int]) -> Layout:
-    """The grid of mmsegmentation's sliding inference.
+    """Place windows in the grid of mmsegmentation's sliding inference.
 
     Along each axis there are max(length - crop + stride - 1, 0) // stride + 1 windows, `stride` apart; the last ones
-    are shifted back to end with the canvas, and a window is as small as the canvas where that is smaller.
+    are shifted back to end with the canvas, and windows are clipped to a smaller canvas.
 
     Args:
         canvas: (height, width) in pixels.
         crop: side of a window, or (height, width).
-        stride: step between windows, or (down, across).
+        stride: step between windows, or (vertical, horizontal) steps.
 
     Returns:
         Windows row by row.
 
     Raises:
-        OptionError: a length below 1, or a stride beyond the crop: it would leave gaps.
+        OptionError: a length is below 1, or a stride exceeds the crop, which would leave gaps.
     """
     crops, strides = _pair(crop), _pair(stride)
     if min(*canvas, *crops, *strides) < 1:
-        raise OptionError(f"canvas {canvas}, windows {crops} and strides {strides}; every length is at least 1")
+        raise OptionError(f"canvas {canvas}, windows {crops} and strides {strides}; every length must be at least 1")
     if strides[0] > crops[0] or strides[1] > crops[1]:
-        raise OptionError(f"strides {strides} beyond windows {crops} leave gaps")
+        raise OptionError(f"strides {strides} larger than windows {crops} leave gaps")
     tile = (min(crops[0], canvas[0]), min(crops[1], canvas[1]))
     tops, lefts = (
         [min(index * step, length - side) for index in range(max(length - side + step - 1, 0) // step + 1)]
@@ -44,10 +44,10 @@ def place_windows(canvas: tuple[int, int], crop: int | tuple[int, int], stride: 
 
 
 def cut(image: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
-    """The windows' pixels: [C, H, W] -> [N, C, h, w].
+    """Crop an image [C, H, W] to N windows [N, C, h, w].
 
     Raises:
-        ShapeError: the image is not of the canvas's size.
+        ShapeError: the image does not have the canvas's size.
     """
     if image.shape[1:] != layout.canvas:
         raise ShapeError(f"windows over {layout.canvas}, an image of {image.shape[1:]}")
@@ -56,17 +56,17 @@ def cut(image: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
 
 
 def merge(scores: Iterable[Tensor], layout: Layout) -> Tensor:
-    """Mean over the windows that cover each pixel: sum of their scores, divided by how many they are.
+    """Average the scores of all windows that cover each pixel.
 
     Args:
         scores: [K, h, w] of each window, in order, at the window's size; consumed one by one.
-        layout: where they lie.
+        layout: of the windows.
 
     Returns:
         [K, H, W] over the canvas, float32.
 
     Raises:
-        ShapeError: scores of another size than the windows', or not one for each window.
+        ShapeError: scores have another size than the windows, or their number differs.
     """
     total: Tensor | None = None
     count = 0
@@ -82,12 +82,12 @@ def merge(scores: Iterable[Tensor], layout: Layout) -> Tensor:
         top, left = layout.offsets[count - 1]
         total[:, top : top + height, left : left + width] += score
     if total is None or count != len(layout.offsets):
-        raise ShapeError(f"scores for {count} windows where there are {len(layout.offsets)}")
+        raise ShapeError(f"scores for {count} windows; expected {len(layout.offsets)}")
     return total.div_(hit_count(layout).to(total.device))
 
 
 def hit_count(layout: Layout) -> Tensor:
-    """[H, W] float32: how many windows cover each pixel."""
+    """The number of windows that cover each pixel: [H, W] float32."""
     hits = torch.zeros(layout.canvas)
     for top, left in layout.offsets:
         hits[top : top + layout.tile[0], left : left + layout.tile[1]] += 1

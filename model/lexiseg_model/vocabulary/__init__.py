@@ -1,1 +1,1 @@
-"""From words and examples to scores: text rows, the bank of a vocabulary, classes and background that compete."""
+"""Score the classes of a vocabulary: text rows, text banks, classes by example, background rule, refinement."""

@@ -1,7 +1,7 @@
-"""The text bank of a vocabulary: vectors of its classes and, behind them, of the background words that compete.
+"""Build and cache the text bank of a vocabulary: vectors of its classes, then of the background words.
 
-Banks are the model's only cache of texts: a served segmenter keeps the latest ones (`Segmenter.banks`), so a vocabulary
-that comes again costs a lookup. The raw rows that banks are made of are cached by the worker.
+A served segmenter caches the latest banks (`Segmenter.banks`), so a repeated vocabulary costs a lookup. The worker
+caches the text rows that banks are built from.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from lexiseg_model.vocabulary.examples import apart_from, vectors_of, with_examp
 
 Classes = tuple[ClassEntry, ...]
 
-MAX_BANKS = 16  # of a served model
+MAX_BANKS = 16  # in the cache of a served model
 MAX_BANK_BYTES = 8 * 2**20  # of vectors; larger banks are not cached
 
 
 def needed_texts(segmenter: Segmenter, vocabulary: Vocabulary) -> list[str]:
-    """The texts whose rows `bank_of` needs: those of the classes and of the background words."""
+    """The texts of the classes and background words, whose rows `bank_of` needs."""
     words = _background_words(segmenter, vocabulary)
     return [text for entries in (vocabulary.classes, words) if entries for text in segmenter.texts(entries)]
 
@@ -35,38 +35,38 @@ def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> Te
     """The bank of a vocabulary; its last `n_background` classes are background words.
 
     Args:
-        segmenter: the model; where it has an LRU of banks, that is used.
+        segmenter: the model; its cache of banks is used if it has one.
         vocabulary: at least one class, each with texts, examples, or both.
-        rows_of: gives the rows of `needed_texts`; not called when the bank is cached.
+        rows_of: returns the rows of `needed_texts`; not called when the bank is cached.
 
     Raises:
-        TaskError: a class has examples, and the method takes none.
-        OptionError: the examples of a class were encoded by other weights.
+        TaskError: a class has examples, which the method does not support.
+        OptionError: the examples of a class were encoded by another model.
     """
     words = _background_words(segmenter, vocabulary)
     key = vocabulary.classes, words
     bank = None if segmenter.banks is None else segmenter.banks.get(key)
     if bank is None:
-        bank = _make(segmenter, vocabulary.classes, words, rows_of)
+        bank = _build(segmenter, vocabulary.classes, words, rows_of)
         if segmenter.banks is not None and bank.vectors.nbytes <= MAX_BANK_BYTES:
             segmenter.banks.put(key, bank)
     return bank
 
 
 def unfamiliar_classes(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> list[Unfamiliar]:
-    """The named classes of a vocabulary that the model was not trained on; computed once for a cached bank.
+    """The named classes that the model was not trained on; computed once for a cached bank.
 
     Args:
-        segmenter: the model; its LRU of banks is used, not filled.
-        vocabulary: with classes, some of which may be shown by examples alone.
-        rows_of: gives the rows of the texts of these classes.
+        segmenter: the model; its cache of banks is read, not written.
+        vocabulary: classes, some of which may have examples only.
+        rows_of: returns the rows of the classes' texts.
     """
     classes = vocabulary.classes
 
     def make() -> list[Unfamiliar]:
-        named = [place for place, entry in enumerate(classes) if entry.named]
-        strangers = segmenter.unfamiliar(tuple(classes[place] for place in named), rows_of) if named else []
-        return [stranger._replace(class_index=named[stranger.class_index]) for stranger in strangers]
+        named = [index for index, entry in enumerate(classes) if entry.named]
+        unfamiliar = segmenter.unfamiliar(tuple(classes[index] for index in named), rows_of) if named else []
+        return [word._replace(class_index=named[word.class_index]) for word in unfamiliar]
 
     bank = None
     if segmenter.banks is not None:
@@ -80,29 +80,29 @@ def competing_words(
     listed: tuple[Classes, TextRows | None],
     shown: dict[int, ExampleVectors],
 ) -> tuple[Classes, TextRows]:
-    """Leave out background words that mean what a request lists or shows: they would take its pixels.
+    """Drop background words that mean the same as a class of the request, whose pixels they would win.
 
-    The card adds synonyms, because a text tower does not know everything that means the same.
+    The card's synonyms cover pairs that the text tower does not recognise as similar.
 
     Args:
         segmenter: the model.
         background: the words [W], and their rows [W x templates, D].
-        listed: the classes of the request, and their rows; None where they have examples alone.
-        shown: the vectors of examples, by class.
+        listed: the classes of the request, and their rows; None where all have examples only.
+        shown: the vectors of examples, by class index.
 
     Returns:
-        The words that stay, and their rows.
+        The remaining words, and their rows.
     """
     (words, word_rows), (classes, rows) = background, listed
     competes = np.ones(len(words), bool)
     if rows is not None:
         rule = segmenter.card.background
-        likeness = segmenter.meaning(words, word_rows) @ segmenter.meaning(classes, rows).T  # [W, D] x [D, T]
-        competes &= (likeness < rule.same_meaning).all(1)
+        similarity = segmenter.meaning(words, word_rows) @ segmenter.meaning(classes, rows).T  # [W, D] x [D, T]
+        competes &= (similarity < rule.same_meaning).all(1)
         texts = {text.lower() for entry in classes for text in entry.texts}
         competes &= [texts.isdisjoint(rule.synonyms.get(word.name, ())) for word in words]
-    # A class that is asked by words as well has said by these what it means.
-    unnamed = {place: made for place, made in shown.items() if not classes[place].texts}
+    # Classes with texts were compared by these.
+    unnamed = {index: vectors for index, vectors in shown.items() if not classes[index].texts}
     if unnamed:
         bank = segmenter.text_bank(words, word_rows)
         competes[bank.owner[~apart_from(bank.vectors, unnamed)]] = False
@@ -110,8 +110,8 @@ def competing_words(
     return tuple(compress(words, competes)), by_word[competes].reshape(-1, word_rows.shape[1])
 
 
-def words_as_one(bank: TextBank) -> TextBank:
-    """The same bank with all background words as the texts of one class, so that only the best of them counts."""
+def merge_background_words(bank: TextBank) -> TextBank:
+    """The same bank with all background words as texts of one class, which scores by the best of them."""
     if bank.n_background < 2:
         return bank
     first = bank.n_classes - bank.n_background
@@ -119,11 +119,11 @@ def words_as_one(bank: TextBank) -> TextBank:
     def merge() -> TextBank:
         return replace(bank, owner=np.minimum(bank.owner, first), n_classes=first + 1, n_background=1)
 
-    return bank.once("words as one", merge)
+    return bank.once("merged background words", merge)
 
 
 def directions(bank: TextBank) -> Tensor:
-    """The vectors [T, D] of a bank at length 1, as those of texts already are."""
+    """The vectors [T, D] of a bank, normalised; those of texts already are."""
     return F.normalize(bank.vectors, dim=1) if bank.has_examples else bank.vectors
 
 
@@ -134,7 +134,7 @@ def _background_words(segmenter: Segmenter, vocabulary: Vocabulary) -> Classes:
     return tuple(map(ClassEntry, segmenter.card.background.words if words is None else words))
 
 
-def _make(segmenter: Segmenter, classes: Classes, words: Classes, rows_of: RowsOf) -> TextBank:
+def _build(segmenter: Segmenter, classes: Classes, words: Classes, rows_of: RowsOf) -> TextBank:
     shown = vectors_of(segmenter, classes)
     texts = segmenter.texts(classes)
     rows = rows_of(texts) if texts else None
@@ -150,7 +150,7 @@ def _make(segmenter: Segmenter, classes: Classes, words: Classes, rows_of: RowsO
 
 
 def _of_classes(bank: TextBank, n_classes: int) -> Tensor | None:
-    """Levels [T] of a bank, 0 for background words: levels are fitted for what a request lists."""
+    """Levels [T] of a bank with 0 for background words: levels are fitted for classes."""
     if bank.levels is None:
         return None
     return bank.levels * torch.from_numpy(bank.owner < n_classes).to(bank.levels.device)

@@ -1,7 +1,7 @@
-"""Classes by example: from regions of photographs to vectors that stand among those of texts.
+"""Classes by example: find the cells of a region, and add vectors of examples to a text bank.
 
-A method makes a row of each region (`Segmenter.example_rows`), which is kept like the row of a text, and vectors of the
-rows of a class (`Segmenter.example_vectors`). Here is what all methods share: the cells of a region, and the bank.
+A method encodes each region as a row (`Segmenter.example_rows`), cached like a text row, and computes class vectors
+from rows (`Segmenter.example_vectors`). This module holds what methods share.
 """
 
 from __future__ import annotations
@@ -19,96 +19,93 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import ExampleVectors, Segmenter, Support, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, Prompt, Region
 
-YIELDS = 0.7  # of the score of a class on its own examples: a word that reaches it there would take its pixels
-LEFT = 0.4  # of the score of a class on its own examples, that it keeps on a negative example
-MIN_APART = 0.1  # squared sine between the examples and a negative; below, both are the same
-LIKE = 0.5  # of the way from the surroundings of a point to itself, from which a cell is of the same thing
+SAME_MEANING = 0.7  # share of a class's score on its own examples from which a background word is dropped
+MAX_NEGATIVE_SCORE = 0.4  # share of a class's score on its own examples that it keeps on a negative example
+MIN_SQUARED_SINE = 0.1  # between examples and a negative; clamps the division for nearly equal ones
+MIN_SIMILARITY = 0.5  # of a cell to a clicked one, on a scale from the image's mean (0) to that cell (1)
 
 
 def vectors_of(segmenter: Segmenter, classes: Sequence[ClassEntry]) -> dict[int, ExampleVectors]:
-    """Of each class that has examples, by its place.
+    """The example vectors of each class that has examples, by class index.
 
     Raises:
-        TaskError: the method takes no examples.
-        OptionError: rows that are not this method's.
+        TaskError: the method does not support examples.
+        OptionError: the rows come from another model.
     """
     for entry in classes:
         if entry.shown is not None and entry.shown.digest not in ("", segmenter.digest):
-            raise OptionError(f"the examples of {entry.name!r} were looked at by other weights than {segmenter.digest}")
+            raise OptionError(f"the examples of {entry.name!r} were encoded by other weights than {segmenter.digest}")
     return {
-        place: segmenter.example_vectors(_rows(entry.shown.positive), _rows(entry.shown.negative))
-        for place, entry in enumerate(classes)
+        index: segmenter.example_vectors(_rows(entry.shown.positive), _rows(entry.shown.negative))
+        for index, entry in enumerate(classes)
         if entry.shown is not None
     }
 
 
-def turned_away(vectors: Tensor, mean: Tensor, negatives: Tensor) -> Tensor:
-    """Vectors [V, D] of a class that score at most LEFT of their own score on negatives [N, D].
+def push_from_negatives(vectors: Tensor, mean: Tensor, negatives: Tensor) -> Tensor:
+    """Change class vectors [V, D] so that negatives [N, D] score at most MAX_NEGATIVE_SCORE of the examples' score.
 
-    Each is changed as little as possible, and orthogonally to the mean [1, D] of the examples: on that its score stays.
+    The smallest change orthogonal to the mean [1, D] of the examples, whose score therefore stays.
     """
     for negative in negatives:
         direction = negative - (negative @ mean[0]) * mean[0]
-        excess = (vectors @ negative - LEFT * (vectors @ mean[0])).clamp_min(0)
-        vectors = vectors - (excess / direction.square().sum().clamp_min(MIN_APART))[:, None] * direction
+        excess = (vectors @ negative - MAX_NEGATIVE_SCORE * (vectors @ mean[0])).clamp_min(0)
+        vectors = vectors - (excess / direction.square().sum().clamp_min(MIN_SQUARED_SINE))[:, None] * direction
     return vectors
 
 
 def with_examples(bank: TextBank | None, shown: dict[int, ExampleVectors], n_classes: int) -> TextBank:
-    """A bank of texts, None where there are none, with the vectors of examples behind the texts of their class."""
+    """Add example vectors to a text bank (None: no class has texts), after the texts of their class."""
     if not shown and bank is not None:
         return bank
     vectors = [] if bank is None else [bank.vectors]
     owners = [] if bank is None else [bank.owner]
-    for place, made in shown.items():
-        words = np.flatnonzero(np.array([]) if bank is None else bank.owner == place)
-        vectors.append(made.vectors * made.beside_words if len(words) else made.vectors)
-        if len(words) and made.negatives is not None:
-            there = torch.from_numpy(words).to(vectors[0].device)
-            turned = turned_away(vectors[0][there], made.means.to(vectors[0]), made.negatives.to(vectors[0]))
-            vectors[0] = vectors[0].index_copy(0, there, turned)
-        owners.append(np.full(len(made.vectors), place, np.int64))
+    for class_index, example in shown.items():
+        texts = np.flatnonzero(np.array([]) if bank is None else bank.owner == class_index)
+        vectors.append(example.vectors * example.beside_words if len(texts) else example.vectors)
+        if len(texts) and example.negatives is not None:
+            rows = torch.from_numpy(texts).to(vectors[0].device)
+            mean, negatives = example.means.to(vectors[0]), example.negatives.to(vectors[0])
+            vectors[0] = vectors[0].index_copy(0, rows, push_from_negatives(vectors[0][rows], mean, negatives))
+        owners.append(np.full(len(example.vectors), class_index, np.int64))
     owner = np.concatenate(owners)
     order = np.argsort(owner, kind="stable")
-    together = torch.cat([part.to(vectors[0]) for part in vectors])
-    there = torch.from_numpy(order).to(together.device)
+    all_vectors = torch.cat([part.to(vectors[0]) for part in vectors])
+    rows = torch.from_numpy(order).to(all_vectors.device)
     levels = None
     if bank is not None and bank.levels is not None:
-        levels = torch.cat([bank.levels, bank.levels.new_zeros(len(together) - len(bank.levels))])[there]
+        levels = torch.cat([bank.levels, bank.levels.new_zeros(len(all_vectors) - len(bank.levels))])[rows]
     support = None if bank is None else _support(vectors[0], bank.owner, shown)
-    return TextBank(together[there], owner[order], n_classes, has_examples=True, levels=levels, support=support)
+    return TextBank(all_vectors[rows], owner[order], n_classes, has_examples=True, levels=levels, support=support)
 
 
 def _support(texts: Tensor, owner: NDArray[np.int64], shown: dict[int, ExampleVectors]) -> Support | None:
-    """Where a class has both words and examples, and the method fuses them."""
-    examples = {place: made.examples for place, made in shown.items() if made.examples is not None}
-    if not np.isin(owner, list(examples)).any():
+    """Texts and examples to fuse; None: no class has both, or the method does not fuse them."""
+    by_class = {index: vectors.examples for index, vectors in shown.items() if vectors.examples is not None}
+    if not np.isin(owner, list(by_class)).any():
         return None
-    seen = torch.cat([each.to(texts) for each in examples.values()])
-    places = np.repeat(list(examples), [len(each) for each in examples.values()])
-    return Support(texts, torch.from_numpy(owner).to(texts.device), seen, torch.from_numpy(places).to(texts.device))
+    examples = torch.cat([part.to(texts) for part in by_class.values()])
+    example_owner = torch.from_numpy(np.repeat(list(by_class), [len(part) for part in by_class.values()]))
+    return Support(texts, torch.from_numpy(owner).to(texts.device), examples, example_owner.to(texts.device))
 
 
 def apart_from(words: Tensor, shown: dict[int, ExampleVectors]) -> NDArray[np.bool_]:
-    """Which words [W, D] leave the examples alone: [W].
-
-    One that scores on them nearly what their own class does says the same in a word, and would take its pixels.
-    """
+    """Which background words [W, D] score below SAME_MEANING of each class's own score on its examples: [W] bool."""
     apart = np.ones(len(words), bool)
-    for made in shown.values():
-        own = (made.vectors @ made.means.T).amax(0)  # [V, D] x [D, M]
-        apart &= ((words.to(made.means) @ made.means.T) < YIELDS * own).all(1).cpu().numpy()
+    for example in shown.values():
+        own_score = (example.vectors @ example.means.T).amax(0)  # [V, D] x [D, M]
+        apart &= ((words.to(example.means) @ example.means.T) < SAME_MEANING * own_score).all(1).cpu().numpy()
     return apart
 
 
 def cells_of(region: Region, size: tuple[int, int], maps: Tensor) -> Tensor:
-    """The cells [h, w] of a region that is a box, a mask, or points; never none of them.
+    """The cells of a region as a bool map [h, w] with at least one cell.
 
-    A box is all its cells. Points are grown: to connected or other cells that are more like a positive point than like
-    the mean of the image, and not more like a negative one.
+    A box contains all its cells. Points grow to all cells more similar to a positive point than to the mean of the
+    image, without those similar to a negative point.
 
     Args:
-        region: in pixels of the image.
+        region: a box, a mask or points, in pixels of the image.
         size: (H, W) of the image.
         maps: [D, h, w], the embeddings of its cells.
     """
@@ -118,12 +115,13 @@ def cells_of(region: Region, size: tuple[int, int], maps: Tensor) -> Tensor:
     assert region.prompt is not None
     if region.prompt.box is not None:
         inside = box_cells(region.prompt.box, size, grid)
-        return inside & ~_near(region.prompt, size, maps, positive=False) if _negatives(region.prompt) else inside
-    return _near(region.prompt, size, maps, positive=True) & ~_near(region.prompt, size, maps, positive=False)
+        has_negatives = any(not point.positive for point in region.prompt.points)
+        return inside & ~_similar(region.prompt, size, maps, positive=False) if has_negatives else inside
+    return _similar(region.prompt, size, maps, positive=True) & ~_similar(region.prompt, size, maps, positive=False)
 
 
 def box_cells(box: tuple[float, float, float, float], size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """Cells [h, w] whose centres a box holds; the nearest one where it holds none."""
+    """Cells [h, w] whose centres lie in a box; the nearest cell where none does."""
     (height, width), (rows, columns) = size, grid
     x = (torch.arange(columns) + 0.5) * width / columns
     y = (torch.arange(rows) + 0.5) * height / rows
@@ -134,49 +132,46 @@ def box_cells(box: tuple[float, float, float, float], size: tuple[int, int], gri
 
 
 def mask_cells(mask: NDArray[np.bool_], grid: tuple[int, int]) -> Tensor:
-    """Cells [h, w] that a mask [H, W] covers half; where there are none, those that it covers most.
+    """Cells [h, w] at least half covered by a mask [H, W]; where there are none, the most covered ones.
 
     Raises:
         OptionError: the mask is empty.
     """
     if not mask.any():
-        raise OptionError("the mask of an example has no pixel")
+        raise OptionError("the mask of an example is empty")
     pixels = torch.from_numpy(np.ascontiguousarray(mask)).float()
     share = F.interpolate(pixels[None, None], size=grid, mode="area")[0, 0]
     inside: Tensor = share >= 0.5
     return inside if inside.any() else share == share.max()
 
 
-def means_of(cells: Sequence[Tensor], maps: Tensor) -> Tensor:
-    """[R, D]: the mean embedding of each region's cells [h, w], of maps [D, h, w]."""
+def mean_embeddings(cells: Sequence[Tensor], maps: Tensor) -> Tensor:
+    """The mean embedding [R, D] over each region's cells [h, w] of maps [D, h, w]."""
     inside = torch.stack(list(cells)).to(maps).flatten(1)
     return inside @ maps.flatten(1).T / inside.sum(1, keepdim=True)  # [R, h*w] x [h*w, D]
 
 
-def _rows(kept: Sequence[bytes]) -> TextRows:
-    if len({len(row) for row in kept}) > 1:
-        raise OptionError("the rows of a class's examples are of different lengths; they were made by different models")
-    return np.frombuffer(b"".join(kept), np.float16).reshape(len(kept), -1) if kept else np.empty((0, 0), np.float16)
+def _rows(encoded: Sequence[bytes]) -> TextRows:
+    if len({len(row) for row in encoded}) > 1:
+        raise OptionError("the rows of a class's examples differ in length: they were encoded by different models")
+    rows = np.frombuffer(b"".join(encoded), np.float16)
+    return rows.reshape(len(encoded), -1) if encoded else np.empty((0, 0), np.float16)
 
 
-def _negatives(prompt: Prompt) -> bool:
-    return any(not point.positive for point in prompt.points)
-
-
-def _near(prompt: Prompt, size: tuple[int, int], maps: Tensor, *, positive: bool) -> Tensor:
-    """Cells that are like those of a prompt's points, and these themselves."""
+def _similar(prompt: Prompt, size: tuple[int, int], maps: Tensor, *, positive: bool) -> Tensor:
+    """Cells [h, w] of a prompt's positive or negative points, and cells similar to them."""
     grid = (maps.shape[1], maps.shape[2])
     unit = F.normalize(maps.float(), dim=0)
     mean = F.normalize(unit.mean((1, 2)), dim=0)
-    near = torch.zeros(grid, dtype=torch.bool)
+    similar = torch.zeros(grid, dtype=torch.bool)
     for point in prompt.points:
         if point.positive is positive:
-            at = _cell(point.x, point.y, size, grid)
-            here = unit[:, at[0], at[1]]
-            least = LIKE + (1 - LIKE) * float(here @ mean)
-            near |= ((here @ unit.flatten(1)).view(grid) >= least).cpu()
-            near[at] = True
-    return near
+            cell = _cell(point.x, point.y, size, grid)
+            embedding = unit[:, cell[0], cell[1]]
+            threshold = MIN_SIMILARITY + (1 - MIN_SIMILARITY) * float(embedding @ mean)
+            similar |= ((embedding @ unit.flatten(1)).view(grid) >= threshold).cpu()
+            similar[cell] = True
+    return similar
 
 
 def _cell(x: float, y: float, size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:

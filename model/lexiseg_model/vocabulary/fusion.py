@@ -1,9 +1,8 @@
-"""Words and examples of a class together: a linear head for each picture, as in Retrieve and Segment (CVPR 2026).
+"""Fuse texts and examples of classes in a linear head fitted to each image, as in Retrieve and Segment (CVPR 2026).
 
-The head learns from the examples that are nearest to the picture's cells, from mixtures of examples and texts, and, for
-classes without examples, from the picture's own cells that their texts win. Two things differ from the paper: the head
-starts at zero instead of at random, so an answer is always the same, and classes that none of these rows show are left
-out of it.
+The head is trained on the examples nearest to the image's cells, on mixtures of examples and texts, and, for classes
+without examples, on the image's own cells that their texts win. Unlike in the paper, the head starts at zero, so
+results are deterministic, and classes without training rows are left out.
 """
 
 from __future__ import annotations
@@ -20,129 +19,129 @@ from torch import Tensor
 from lexiseg_model.features import Derived, Features
 from lexiseg_model.segmenter import Support, TextBank
 
-NEAREST = 4  # examples of each cell that count
-SHARES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.0)  # of what is seen in a mixture with a text
-PICTURE_SCALE = 10.0  # of the cosines of texts with the whole picture: how much each class counts
-TEXT_SCALE = 100.0  # of the cosines that make soft labels
-MIXED, PSEUDO = 1.5, 0.2  # weights of the losses beside that of the examples
+N_NEAREST = 4  # retrieved examples of each cell
+SHARES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.0)  # weight of the visual vector in a mixture with a text
+IMAGE_SCALE = 10.0  # of the cosines of texts with the whole image, for the class weights
+TEXT_SCALE = 100.0  # of the cosines of soft labels
+MIXED, PSEUDO = 1.5, 0.2  # loss weights of mixtures and pseudo-examples; examples have 1
 STEPS, RATE, DECAY = 700, 0.002, 5e-4  # of AdamW
-NOWHERE = -1e3  # logit of a class that nothing in the picture or its examples shows
+ABSENT_LOGIT = -1e3  # of a class without training rows
 
 
-def of_picture(features: Features, bank: TextBank, cells: Callable[[], Tensor], scale: float) -> TextBank:
-    """The bank that scores a picture: itself, or `fused` where classes have both words and examples.
+def bank_for_image(features: Features, bank: TextBank, cells: Callable[[], Tensor], scale: float) -> TextBank:
+    """The bank that scores an image: `bank`, or `fuse` of it where classes have both texts and examples.
 
-    The last picture's is kept with the bank: its scores and its absent labels ask for the same.
+    The fused bank of the last image is kept: scores and absent labels of one answer both need it.
 
     Args:
-        features: of the picture.
+        features: of the image.
         bank: of the vocabulary.
-        cells: makes the unit vectors [N, D] of the picture's cells or regions; none leave the bank as it is.
-        scale: of scores, before they are logits.
+        cells: returns the unit vectors [N, D] of the image's cells or regions; with N = 0 nothing is fused.
+        scale: of scores to logits.
     """
     if bank.support is None:
         return bank
-    kept: tuple[weakref.ref[Derived], TextBank] | None = bank.derived.get("fused")
-    if kept is not None and kept[0]() is features.derived:
-        return kept[1]
-    seen = cells()
-    made = fused(seen, bank.support, bank.n_classes, scale) if len(seen) else bank
-    bank.derived["fused"] = (weakref.ref(features.derived), made)
-    return made
+    cached: tuple[weakref.ref[Derived], TextBank] | None = bank.derived.get("fused")
+    if cached is not None and cached[0]() is features.derived:
+        return cached[1]
+    vectors = cells()
+    fused = fuse(vectors, bank.support, bank.n_classes, scale) if len(vectors) else bank
+    bank.derived["fused"] = (weakref.ref(features.derived), fused)
+    return fused
 
 
 class Rows(NamedTuple):
-    """What the head learns from: unit `vectors` [M, D], `labels` [M, K] that sum to 1, `weight` [M] of each loss."""
+    """Training rows of the head: unit `vectors` [M, D], `labels` [M, K] that sum to 1, loss `weight` [M]."""
 
     vectors: Tensor
     labels: Tensor
     weight: Tensor
 
 
-def fused(cells: Tensor, support: Support, n_classes: int, scale: float) -> TextBank:
-    """A bank of one vector for each class, fitted to one picture.
+def fuse(cells: Tensor, support: Support, n_classes: int, scale: float) -> TextBank:
+    """Fit a bank of one vector for each class to one image.
 
     Args:
-        cells: unit vectors [N, D] of the picture's cells.
+        cells: unit vectors [N, D] of the image's cells.
         support: texts and examples of the classes.
         n_classes: K, background words included.
-        scale: of scores, before they are logits; the vectors are divided by it.
+        scale: of scores to logits; the vectors are divided by it.
 
     Returns:
         `vectors` [K, D] and `levels` [K]: the head and its bias.
     """
     rows = training_rows(cells, support, n_classes)
-    shown = rows.labels.amax(0) > 0  # [K]
-    weight, bias = fit(Rows(rows.vectors, rows.labels[:, shown], rows.weight))
+    trained = rows.labels.amax(0) > 0  # [K]
+    weight, bias = fit(Rows(rows.vectors, rows.labels[:, trained], rows.weight))
     vectors = cells.new_zeros(n_classes, cells.shape[1])
-    levels = cells.new_full((n_classes,), NOWHERE)
-    vectors[shown], levels[shown] = weight / scale, bias
+    levels = cells.new_full((n_classes,), ABSENT_LOGIT)
+    vectors[trained], levels[trained] = weight / scale, bias
     return TextBank(vectors, np.arange(n_classes), n_classes, has_examples=True, levels=levels)
 
 
 def training_rows(cells: Tensor, support: Support, n_classes: int) -> Rows:
-    """Retrieved examples, mixtures and pseudo-examples of cells [N, D], in this order."""
+    """Retrieved examples, mixtures and pseudo-examples for cells [N, D], in this order."""
     examples, texts = support.examples, support.texts
     by_class = F.one_hot(support.text_owner, n_classes).float()  # [T, K]
-    retrieved = _distinct((cells @ examples.T).topk(min(NEAREST, len(examples)), 1).indices)
+    retrieved = _distinct((cells @ examples.T).topk(min(N_NEAREST, len(examples)), 1).indices)
     owner = support.example_owner[retrieved]
     means = _means(examples, support.example_owner, n_classes)
 
-    seen = torch.isin(support.text_owner, owner)  # [T]
-    mixed = _mixtures(means[support.text_owner[seen]], texts[seen])
-    mixed_owner = support.text_owner[seen].repeat(len(SHARES))
+    has_examples = torch.isin(support.text_owner, owner)  # [T]
+    mixed = _mixtures(means[support.text_owner[has_examples]], texts[has_examples])
+    mixed_owner = support.text_owner[has_examples].repeat(len(SHARES))
 
     best = (cells @ texts.T).argmax(1)
-    lone = _distinct(best)
-    lone = lone[~torch.isin(support.text_owner[lone], support.example_owner)]
-    pseudo = _mixtures(_means(cells, best, len(texts))[lone], texts[lone])
+    unsupported = _distinct(best)
+    unsupported = unsupported[~torch.isin(support.text_owner[unsupported], support.example_owner)]
+    pseudo = _mixtures(_means(cells, best, len(texts))[unsupported], texts[unsupported])
     soft = (TEXT_SCALE * pseudo @ texts.T).softmax(1) @ by_class  # [M, T] x [T, K]
     hard = F.one_hot(torch.cat([owner, mixed_owner]), n_classes).float()
     possible = _distinct(torch.cat([owner, mixed_owner, soft.argmax(1)]))
-    kept = torch.zeros(n_classes, device=cells.device).index_fill(0, possible, 1.0)
-    soft = soft * kept / (soft @ kept)[:, None]
+    is_possible = torch.zeros(n_classes, device=cells.device).index_fill(0, possible, 1.0)
+    soft = soft * is_possible / (soft @ is_possible)[:, None]
     labels = torch.cat([hard, soft])
 
-    counts = _class_weights(cells, support, by_class)[labels.argmax(1)]
+    class_weight = _class_weights(cells, support, by_class)[labels.argmax(1)]
     beta = torch.tensor([1.0, MIXED, PSEUDO], device=cells.device)
     sizes = torch.tensor([len(owner), len(mixed), len(pseudo)], device=cells.device)
-    weight = counts / counts.sum() * beta.repeat_interleave(sizes)
+    weight = class_weight / class_weight.sum() * beta.repeat_interleave(sizes)
     return Rows(torch.cat([examples[retrieved], mixed, pseudo]), labels, weight)
 
 
 def fit(rows: Rows) -> tuple[Tensor, Tensor]:
-    """Weight [K, D] and bias [K] of a linear head that learned the rows by cross-entropy."""
+    """Train a linear head on the rows by cross-entropy; return weight [K, D] and bias [K]."""
     inputs = F.pad(rows.vectors, (0, 1), value=1.0)  # [M, D + 1]
     share = (rows.weight / len(inputs))[:, None]
     head = torch.nn.Parameter(inputs.new_zeros(rows.labels.shape[1], inputs.shape[1]), requires_grad=False)
     optimiser = torch.optim.AdamW([head], lr=RATE, weight_decay=DECAY)
     for _ in range(STEPS):
-        # The gradient of both losses, cross-entropy and Kullback-Leibler.
+        # The gradient of both cross-entropy and Kullback-Leibler divergence.
         head.grad = ((inputs @ head.T).softmax(1) - rows.labels).mul_(share).T @ inputs
         optimiser.step()
     return head[:, :-1], head[:, -1]
 
 
 def _class_weights(cells: Tensor, support: Support, by_class: Tensor) -> Tensor:
-    """[K]: how likely each class is in the picture by its texts; all alike where some class has none."""
+    """Weights [K] of the classes: probability in the image by their texts; equal where a class has no text."""
     n_classes = by_class.shape[1]
     if not bool(by_class.any(0).all()):
         return cells.new_full((n_classes,), 1 / n_classes)
-    picture = F.normalize(cells.mean(0), dim=0)
-    return (PICTURE_SCALE * support.texts @ picture).softmax(0) @ by_class
+    image = F.normalize(cells.mean(0), dim=0)
+    return (IMAGE_SCALE * support.texts @ image).softmax(0) @ by_class
 
 
 def _means(vectors: Tensor, owner: Tensor, n: int) -> Tensor:
-    """[n, D]: unit means of the vectors [M, D] of each owner [M]; zero where it has none."""
+    """Unit means [n, D] of vectors [M, D] by owner [M]; zero for owners without vectors."""
     return F.normalize(vectors.new_zeros(n, vectors.shape[1]).index_add(0, owner, vectors), dim=1)
 
 
 def _distinct(numbers: Tensor) -> Tensor:
-    """[M] ascending."""
+    """The distinct numbers, ascending."""
     distinct: Tensor = torch.unique(numbers)
     return distinct
 
 
-def _mixtures(seen: Tensor, texts: Tensor) -> Tensor:
-    """[6 M, D] of unit vectors: seen [M, D] and texts [M, D] in all shares, one share after the other."""
-    return torch.cat([F.normalize(share * seen + (1 - share) * texts, dim=1) for share in SHARES])
+def _mixtures(visual: Tensor, texts: Tensor) -> Tensor:
+    """Unit vectors [6 M, D]: mixtures of visual [M, D] and texts [M, D], share by share."""
+    return torch.cat([F.normalize(share * visual + (1 - share) * texts, dim=1) for share in SHARES])

@@ -1,4 +1,4 @@
-"""Classes that a text tower which reads English alone cannot know."""
+"""Detect class names that an English text tower cannot read."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from lexiseg_model.segmenter import Unfamiliar
 from lexiseg_model.types import ClassEntry
 
 Languages = Literal["english", "many"]
-MAX_CHECKED = 64  # classes of a list; each costs some milliseconds, once
+MAX_CHECKED = 64  # classes in a list; each costs a few milliseconds, once
 
 
 def foreign_classes(classes: Sequence[ClassEntry]) -> list[Unfamiliar]:
-    """The classes none of whose texts is English; none of a longer list than `MAX_CHECKED`."""
+    """The classes without an English text; lists longer than `MAX_CHECKED` are not checked."""
     if len(classes) > MAX_CHECKED:
         return []
-    strange = [place for place, entry in enumerate(classes) if all(map(_is_foreign, entry.texts))]
-    return [Unfamiliar(place, "", 0.0, 1.0, is_foreign=True) for place in strange]
+    foreign = [index for index, entry in enumerate(classes) if all(map(_is_foreign, entry.texts))]
+    return [Unfamiliar(index, "", 0.0, 1.0, is_foreign=True) for index in foreign]
 
 
 @lru_cache(maxsize=4096)
 def _is_foreign(text: str) -> bool:
     try:
-        (answer,) = methods()["tiny"].module("language").foreign([text])
-    except WeightsError:  # MiniLM is not here: nothing can be told
+        (is_foreign,) = methods()["tiny"].module("language").foreign([text])
+    except WeightsError:  # the detector needs MiniLM, which is not installed
         return False
-    return bool(answer)
+    return bool(is_foreign)

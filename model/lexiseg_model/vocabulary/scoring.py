@@ -1,4 +1,4 @@
-"""Logits of classes and nobody for the cells or regions of an image, refined."""
+"""Class logits of an image's cells or regions: scores, background rule, long lists, refinement."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lexiseg_model.segmenter import Regions, RowsOf, Segmenter
 from lexiseg_model.types import LongLists, Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 
-LOG_OF_NOTHING = -20.0
-MAX_BEHIND = 8.0  # bound of a class's lack of presence, a logarithm
-MAX_AT_FULL_SIZE = 2**27  # logits of classes and pixels: half a gigabyte
-MARGIN = 1e-3  # logits by which a row that must not win stays behind; more than any rounding
-Steady = Callable[[Tensor], Tensor]  # averages the logits of a frame with those of the frames before
+MIN_LOG_PROBABILITY = -20.0
+MAX_PRESENCE_GAP = 8.0  # in log probability, between the most present class and another
+MAX_AT_FULL_SIZE = 2**27  # logits of classes x pixels: half a gigabyte
+MARGIN = 1e-3  # logits by which a row that must not win stays below; exceeds any rounding
+Steady = Callable[[Tensor], Tensor]  # averages the logits of a video frame with those of earlier frames
 
 
 def score_vocabulary(
@@ -33,16 +33,16 @@ def score_vocabulary(
     steady: Steady | None = None,
     specks: bool = False,
 ) -> Tensor:
-    """Logits [K, h, w] of the classes; with a background one more row, for nobody. The highest wins.
+    """Logits [K, h, w] of the classes, and with a background [K + 1, h, w]: the last row is nobody's. The highest wins.
 
     Args:
         segmenter: the model.
         features: of the image.
         vocabulary: at least one class.
-        rows_of: gives text rows.
-        refine: how the logits follow the colours or regions of the image.
+        rows_of: returns text rows.
+        refine: refinement of the logits by colours or regions of the image.
         steady: averages the logits over a video.
-        specks: keep specks, because the caller removes them (`outcome`); else their surroundings win there.
+        specks: keep small regions, because the caller removes them (`outcome`).
     """
     bank = bank_of(segmenter, vocabulary, rows_of)
     competing = segmenter.competing(features, bank, refine)
@@ -71,32 +71,32 @@ def score_vocabulary(
 def score_regions(
     segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf, embeddings: Tensor
 ) -> Tensor:
-    """Logits [K, N] of the classes for regions; with a background a last row more, for nobody.
+    """Class logits [K, N] of regions; with a background [K + 1, N], the last row nobody's.
 
     Args:
-        segmenter: a model with masks of its own.
-        features: of the image that the regions are in.
+        segmenter: a model that predicts masks.
+        features: of the image.
         vocabulary: at least one class.
-        rows_of: gives text rows.
+        rows_of: returns text rows.
         embeddings: [N, D], of `Segmenter.propose` or `Segmenter.embed_masks`; N is at least 1.
 
     Raises:
-        TaskError: the method has no masks of its own.
+        TaskError: the method does not predict masks.
     """
     bank = bank_of(segmenter, vocabulary, rows_of)
     logits = segmenter.region_scores(features, embeddings, bank) * segmenter.probability_scale
-    # The rule of nobody sees regions as cells of an image one cell high.
+    # For the background rule regions are an image one cell high.
     return _with_nobody(segmenter, features, logits[:, None], None, vocabulary, "none")[:, 0]
 
 
 def refine_logits(logits: Tensor, refine: Callable[[Tensor], Tensor]) -> Tensor:
-    """Refine the probabilities of the rows that win anywhere; other rows could not win after it.
+    """Refine the probabilities of the rows that win some cell; other rows could not win afterwards.
 
-    The other rows share equally what the refined probabilities leave of 1, but never enough to win.
+    The other rows share the remaining probability equally, capped so that they do not win.
 
     Args:
         logits: [K, h, w].
-        refine: probabilities [k, h, w] -> refined ones [k, H, W], of PAMR or LPOSS.
+        refine: probabilities [k, h, w] -> refined ones [k, H, W], by PAMR or LPOSS.
 
     Returns:
         Logits [K, H, W], whose softmax are the refined probabilities.
@@ -104,32 +104,32 @@ def refine_logits(logits: Tensor, refine: Callable[[Tensor], Tensor]) -> Tensor:
     probability = logits.softmax(0)
     winning = torch.bincount(logits.argmax(0).flatten(), minlength=len(logits)).nonzero()[:, 0]
     refined = refine(probability[winning])
-    spread = refined.new_empty(len(logits), *refined.shape[1:])
-    kept = refined.clamp_min(math.exp(LOG_OF_NOTHING)).log()
+    result = refined.new_empty(len(logits), *refined.shape[1:])
+    winning_logits = refined.clamp_min(math.exp(MIN_LOG_PROBABILITY)).log()
     if len(winning) < len(logits):
-        left = (1 - refined.sum(0)) / (len(logits) - len(winning))
-        spread[:] = torch.minimum(left.clamp_min(math.exp(LOG_OF_NOTHING)).log(), _too_low_to_win(kept))
-    spread[winning] = kept
-    return spread
+        rest = (1 - refined.sum(0)) / (len(logits) - len(winning))
+        result[:] = torch.minimum(rest.clamp_min(math.exp(MIN_LOG_PROBABILITY)).log(), _losing_logits(winning_logits))
+    result[winning] = winning_logits
+    return result
 
 
 def step_back(logits: Tensor, n_classes: int, rule: LongLists) -> Tensor:
-    """Lower the logits of classes that are hardly present: in a long list some class always fits a speck better.
+    """Lower the logits of barely present classes: in a long list some class always fits a small region better.
 
-    Nobody keeps its distance to each cell's winner.
+    Nobody's row keeps its distance to each cell's winner.
 
     Args:
-        logits: [K, h, w] of the classes, and one more row for nobody if there is a background.
+        logits: [K, h, w] of the classes, or [K + 1, h, w] with nobody's row.
         n_classes: K.
         rule: of the model's card.
     """
     strength = rule.strength(n_classes)
     if not strength:
         return logits
-    # A quarter of the cells is enough for a mean.
-    presence = logits[:, ::2, ::2].softmax(0)[:n_classes].mean((1, 2)).clamp_min(math.exp(LOG_OF_NOTHING)).log()
-    behind = (presence.max() - rule.lead - presence).clamp(0, MAX_BEHIND)
-    classes = logits[:n_classes] - strength * behind[:, None, None]
+    # A quarter of the cells suffices for a mean.
+    presence = logits[:, ::2, ::2].softmax(0)[:n_classes].mean((1, 2)).clamp_min(math.exp(MIN_LOG_PROBABILITY)).log()
+    gap = (presence.max() - rule.lead - presence).clamp(0, MAX_PRESENCE_GAP)
+    classes = logits[:n_classes] - strength * gap[:, None, None]
     if len(logits) == n_classes:
         return classes
     best, winner = classes.max(0)
@@ -137,10 +137,10 @@ def step_back(logits: Tensor, n_classes: int, rule: LongLists) -> Tensor:
 
 
 def vote(logits: Tensor, regions: Regions) -> Tensor:
-    """Average probabilities inside regions.
+    """Average class probabilities inside regions.
 
-    A cell's probability becomes the mean of its own, of weight 1, and of the mean probabilities of the regions that it
-    lies in, weighted by the region's weight and by the share of the cell that belongs to it.
+    A cell's probability becomes the weighted mean of its own (weight 1) and of the mean probability of each region, of
+    weight: the region's weight times the share of the cell in it.
 
     Args:
         logits: [K, h, w].
@@ -156,15 +156,15 @@ def vote(logits: Tensor, regions: Regions) -> Tensor:
     views = (own @ share.T) / share.sum(1).clamp_min(1e-6)  # [K, N]
     votes = (views * regions.weight) @ share  # [K, N] x [N, h*w]
     voted = (own + votes) / (1 + regions.weight @ share)
-    return voted.clamp_min(math.exp(LOG_OF_NOTHING)).log().view_as(logits)
+    return voted.clamp_min(math.exp(MIN_LOG_PROBABILITY)).log().view_as(logits)
 
 
-def by_most(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Tensor:
-    """Give every region the label of most of its cells, by exchanging logits where another label wins.
+def majority_vote(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Tensor:
+    """Give every region its majority label, by swapping logits where another label wins.
 
     Args:
         logits: [K, h, w].
-        regions: [h', w'] of integers, 0 for none.
+        regions: [h', w'] integers, 0: no region.
         size: (H, W) of the image.
 
     Returns:
@@ -174,26 +174,26 @@ def by_most(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Tensor:
     logits = F.interpolate(logits[None], size=shape, mode="bilinear", align_corners=False)[0]
     regions = F.interpolate(regions[None, None].double(), size=shape, mode="nearest")[0, 0].long().to(logits.device)
     best, winner = logits.max(0)
-    wanted = label_of_most(winner, regions, len(logits))
-    own = logits.gather(0, wanted[None])
-    return logits.scatter_(0, winner[None], own).scatter_(0, wanted[None], best[None])
+    majority = majority_labels(winner, regions, len(logits))
+    swapped = logits.gather(0, majority[None])
+    return logits.scatter_(0, winner[None], swapped).scatter_(0, majority[None], best[None])
 
 
-def label_of_most(labels: Tensor, regions: Tensor, n_labels: int) -> Tensor:
-    """Labels [h, w] after each region took the label of most of its cells, the lowest of equal ones."""
-    places = (regions * n_labels + labels).flatten()
-    counts = torch.bincount(places, minlength=(int(regions.max()) + 1) * n_labels).view(-1, n_labels)
+def majority_labels(labels: Tensor, regions: Tensor, n_labels: int) -> Tensor:
+    """Labels [h, w] in which each region has its majority label, the lowest in a tie; other cells keep theirs."""
+    pairs = (regions * n_labels + labels).flatten()
+    counts = torch.bincount(pairs, minlength=(int(regions.max()) + 1) * n_labels).view(-1, n_labels)
     return torch.where(regions > 0, counts.argmax(1)[regions], labels)
 
 
-def _too_low_to_win(logits: Tensor) -> Tensor:
-    """The highest logits [h, w] of another row that wins nowhere, at the pixels of [K, h, w] or between them.
+def _losing_logits(logits: Tensor) -> Tensor:
+    """Logits [h, w] for another row that loses to [K, h, w] at all pixels, also after bilinear interpolation.
 
-    Between four pixels some row never falls below its lowest of the four.
+    Between four pixels a row never falls below its lowest of the four.
     """
-    between = -F.max_pool2d(-logits, 2, 1, padding=1)  # [K, h + 1, w + 1], outermost of edge pixels alone
-    least: Tensor = -F.max_pool2d(-between.amax(0)[None], 2, 1)[0]
-    return least - MARGIN
+    lowest = -F.max_pool2d(-logits, 2, 1, padding=1)  # [K, h + 1, w + 1], the outermost of edge pixels only
+    bound: Tensor = -F.max_pool2d(-lowest.amax(0)[None], 2, 1)[0]
+    return bound - MARGIN
 
 
 def _with_nobody(
@@ -206,7 +206,7 @@ def _with_nobody(
 ) -> Tensor:
     """Logits [K, h, w] of classes and background words -> of classes and, with a background, nobody.
 
-    `others` [h, w]: as in `Competing`.
+    `others` [h, w] as in `Competing`.
     """
     if vocabulary.background is None:
         return logits
@@ -228,21 +228,21 @@ def _nobody_logits(
     threshold: float | None,
     refine: Refinement,
 ) -> Tensor:
-    """[h, w]: the best background word, at least the logit that a class must beat.
+    """Nobody's logits [h, w]: the best background word, but at least the bound that classes must exceed.
 
-    Where there are background words, it overwrites the first.
+    Overwrites the first background word's row, if there is one.
     """
     rule = segmenter.card.background
     relief = rule.relief(n_classes)
-    crowd = logits if others is None else torch.cat([logits, others[None]])
-    must_beat = segmenter.nobody_score(crowd, threshold, refine, features)
+    competitors = logits if others is None else torch.cat([logits, others[None]])
+    bound = segmenter.nobody_score(competitors, threshold, refine, features)
     if relief:
-        must_beat = must_beat + relief * rule.offset
+        bound = bound + relief * rule.offset
     if len(logits) == n_classes:
-        return must_beat.expand(logits.shape[1:])
+        return bound.expand(logits.shape[1:])
     nobody = logits[n_classes]
     if len(logits) > n_classes + 1:
         nobody.copy_(logits[n_classes:].amax(0))
     if relief:
         nobody.sub_(relief * rule.margin)
-    return torch.maximum(must_beat, nobody, out=nobody)
+    return torch.maximum(bound, nobody, out=nobody)

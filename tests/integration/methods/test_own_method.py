@@ -94,8 +94,8 @@ def test_a_worker_serves_an_imported_sam3(tmp_path: Path) -> None:
     assert shown.status_code == 200, shown.text
     assert {segment["label"] for segment in shown.json()["segments"]} == {"red", "mascot"}
     assert (elsewhere.status_code, clicked.status_code) == (422, 422)
-    assert "in the picture alone that shows them" in elsewhere.json()["detail"]
-    assert "no points" in clicked.json()["detail"]
+    assert "only in the image that the examples are from" in elsewhere.json()["detail"]
+    assert "not points" in clicked.json()["detail"]
     # A second question of the same picture asks the image pass for nothing.
     assert second.json()["cache"]["features"] is True
     assert second.json()["segments"] == segments

@@ -51,7 +51,7 @@ def test_a_worker_that_is_told_cuda_and_has_none_does_not_start(tmp_path: Path) 
 
     log = (tmp_path / "worker.log").read_text()
     assert (status, said) == (1, "")  # it never listened
-    assert log.startswith("lexiseg: device 'cuda' was asked for, but torch finds no CUDA device")
+    assert log.startswith("lexiseg: device 'cuda': torch finds no CUDA device")
     assert "Traceback" not in log
 
 

@@ -84,7 +84,7 @@ def test_another_model_of_that_name_is_replaced_only_when_asked(mine: Path, stor
     folder = pull(store, "mine", tmp_path / "models", False)
     (folder / "weights.safetensors").write_bytes(b"tuned")
 
-    with pytest.raises(OptionError, match="is there already, and another; --replace"):
+    with pytest.raises(OptionError, match="exists and holds another model; --replace"):
         pull(store, "mine", tmp_path / "models", False)
     assert (folder / "weights.safetensors").read_bytes() == b"tuned"
 
@@ -147,7 +147,7 @@ def test_a_manifest_that_leads_elsewhere_is_refused(mine: Path, tmp_path: Path, 
     manifest["files"][place] = manifest["files"].pop("onnx/graph.onnx")
     path.write_text(json.dumps(manifest))
 
-    with pytest.raises(WeightsError, match="is no place inside a model directory"):
+    with pytest.raises(WeightsError, match="is not a path inside a model directory"):
         pull(str(store), "mine", tmp_path / "models", False)
 
     assert not (tmp_path / "models").exists()

@@ -11,7 +11,7 @@ import yaml
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.importing import importable
-from lexiseg_model.catalogue.method import OWN, methods
+from lexiseg_model.catalogue.method import BUILT_IN, methods
 from lexiseg_model.clip.text import tokenize
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
@@ -127,7 +127,7 @@ def test_what_cannot_be_a_models_name_is_refused(tmp_path: Path, name: str) -> N
 
 @pytest.mark.parametrize("name", ["tiny", "tcl"])
 def test_the_name_of_a_model_that_is_always_there_is_not_taken_by_another_method(tmp_path: Path, name: str) -> None:
-    with pytest.raises(OptionError, match=f"{name} is the name of a model that is always there"):
+    with pytest.raises(OptionError, match=f"{name} is the name of a bundled model"):
         imported("dense-clip", name, tmp_path, clip=[tmp_path / "clip.pt"])
 
 
@@ -147,7 +147,7 @@ def acme(tmp_path: Path) -> Iterator[None]:
 
 
 def test_every_folder_of_ours_is_a_method() -> None:
-    folders = {path.name for path in OWN.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    folders = {path.name for path in BUILT_IN.iterdir() if path.is_dir() and path.name != "__pycache__"}
 
     assert folders <= methods().keys()
     assert {"dense_clip", "s_seg", "tcl", "tiny", "unpair_seg"} <= folders

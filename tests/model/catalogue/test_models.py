@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue import cards, load, read_card
-from lexiseg_model.catalogue.weights import Undrawn
+from lexiseg_model.catalogue.weights import SkipInit
 from lexiseg_model.errors import UnknownModelError, WeightsError
 
 WEIGHTS = "tiny.safetensors"
@@ -164,7 +164,7 @@ def test_a_copied_directory_is_a_model_by_its_own_name(tmp_path: Path) -> None:
 def test_undrawn_weights_are_within_the_limits_that_a_draw_would_be_repeated_for(limit: float) -> None:
     tensor = torch.full((8,), 1e9)
 
-    with Undrawn():
+    with SkipInit():
         torch.nn.init.trunc_normal_(tensor, a=-limit, b=limit)
 
     assert tensor.abs().max() <= limit

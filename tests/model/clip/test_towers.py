@@ -112,7 +112,7 @@ def test_a_tag_is_read_from_the_cache_with_its_own_activation(cache: Path, caplo
 
 def test_without_the_hub_the_two_ways_are_named(cache: Path) -> None:
     with pytest.raises(
-        WeightsError, match=r"hub can be reached, or bring .* `lexiseg models import .* then `--model NAME`"
+        WeightsError, match=r"hub can be reached, or provide .* `lexiseg models import .* then `--model NAME`"
     ):
         from_hub(ARCHITECTURE, "unknown", cache=cache)
 

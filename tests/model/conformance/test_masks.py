@@ -27,9 +27,9 @@ def test_a_model_without_masks_names_none_either_and_its_card_does_not_count_on_
     name = segmenter.card.name
     with pytest.raises(TaskError, match=f"{name} proposes no masks"):
         segmenter.propose(features)
-    with pytest.raises(TaskError, match=f"{name} names no masks"):
+    with pytest.raises(TaskError, match=f"{name} does not classify masks"):
         segmenter.embed_masks(features, torch.zeros(1, 4, 4))
-    with pytest.raises(TaskError, match=f"{name} names no masks"):
+    with pytest.raises(TaskError, match=f"{name} does not classify masks"):
         segmenter.region_scores(features, torch.zeros(1, 4), bank)
     assert segmenter.card.panoptic.source != "proposals"
 
@@ -210,5 +210,5 @@ def test_what_a_prompt_shows_can_be_followed(segmenter: Segmenter, features: Fea
 
 @asked_of(lambda model: not model.prompts)
 def test_a_model_that_takes_no_prompts_follows_none(segmenter: Segmenter, features: Features) -> None:
-    with pytest.raises(TaskError, match="follows no objects"):
+    with pytest.raises(TaskError, match="does not track objects"):
         segmenter.places(features)

@@ -81,9 +81,9 @@ def test_every_refinement_of_the_card_is_done(segmenter: Segmenter, features: Fe
 
 @asked_of(lambda model: not model.words)
 def test_a_model_without_words_says_so(segmenter: Segmenter, features: Features) -> None:
-    with pytest.raises(TaskError, match=f"{segmenter.card.name} has no words"):
+    with pytest.raises(TaskError, match=f"{segmenter.card.name} has no text classes"):
         segmenter.texts(CLASSES)
-    with pytest.raises(TaskError, match=f"{segmenter.card.name} has no words"):
+    with pytest.raises(TaskError, match=f"{segmenter.card.name} has no text classes"):
         tasks.segment("prompt", segmenter, features, COVERING, options("prompt"))
 
 

@@ -30,7 +30,7 @@ class SmallSegmenter(ColourSegmenter, Exportable):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        done = self._encode_elsewhere(tiles)
+        done = self._run_exported(tiles)
         if done is not None:
             return done
         self.own += len(tiles)

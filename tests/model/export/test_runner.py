@@ -139,7 +139,7 @@ class Session:
 
 
 def test_a_session_that_fell_back_to_the_cpu_is_refused() -> None:
-    with pytest.raises(ExportError, match="could not begin there and would use CPUExecutionProvider"):
+    with pytest.raises(ExportError, match="could not start there and would use CPUExecutionProvider"):
         onnx_runtime.require_provider(Session("CPUExecutionProvider"), torch.device("cuda"))
 
     onnx_runtime.require_provider(Session("CUDAExecutionProvider", "CPUExecutionProvider"), torch.device("cuda"))

@@ -125,7 +125,7 @@ class Noisy(nn.Module):
         return (tiles.float() + 100 * torch.rand_like(tiles.float()),)
 
 
-@pytest.mark.parametrize(("network", "message"), [(Moody(), "cannot be written"), (Noisy(), "off by")])
+@pytest.mark.parametrize(("network", "message"), [(Moody(), "cannot be exported"), (Noisy(), "off by")])
 def test_a_graph_that_would_not_do_is_refused_and_the_old_export_stays(
     network: nn.Module, message: str, small_export: Path
 ) -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.segmenter import Support
-from lexiseg_model.vocabulary.fusion import NOWHERE, fused
+from lexiseg_model.vocabulary.fusion import ABSENT_LOGIT, fuse
 from tests.golden import fusion as golden
 
 WIDTH, SCALE = 24, 40.0
@@ -37,7 +37,7 @@ def test_the_head_equals_the_formulas(seed: int, text_owner: list[int]) -> None:
     texts = F.normalize(centres + 0.5 * units(6, seed + 20), dim=1)
     examples, example_owner = near(centres[[0, 1, 1]], 2, seed + 30), [0, 0, 1, 1, 1, 1]
 
-    bank = fused(cells, support(texts, text_owner, examples, example_owner), 5, SCALE)
+    bank = fuse(cells, support(texts, text_owner, examples, example_owner), 5, SCALE)
 
     assert bank.levels is not None
     ours = cells @ bank.vectors.T * SCALE + bank.levels
@@ -45,5 +45,5 @@ def test_the_head_equals_the_formulas(seed: int, text_owner: list[int]) -> None:
         cells.double().numpy(), texts.double().numpy(), text_owner, examples.double().numpy(), example_owner, 5
     )
     there = np.isfinite(theirs)
-    assert (ours[~torch.from_numpy(there)] < NOWHERE / 2).all()
+    assert (ours[~torch.from_numpy(there)] < ABSENT_LOGIT / 2).all()
     assert np.abs(ours.numpy() - theirs)[there].max() < 1e-3

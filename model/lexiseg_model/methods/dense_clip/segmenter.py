@@ -28,7 +28,7 @@ from lexiseg_model.methods.dense_clip.timm_tower import TimmModel, TimmTower
 from lexiseg_model.methods.dense_clip.trident import aggregated, prompted
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Precision
-from lexiseg_model.vocabulary.scoring import MAX_AT_FULL_SIZE, by_most
+from lexiseg_model.vocabulary.scoring import MAX_AT_FULL_SIZE, majority_vote
 
 
 class DenseClipSegmenter(PatchTextSegmenter):
@@ -109,7 +109,7 @@ class CorrClipSegmenter(PictureSegmenter):
         return Features(plan.size, {"patches": patches, "regions": regions, "guide": guide}, layout)
 
     def by_regions(self, features: Features, logits: Tensor) -> Tensor:
-        return by_most(logits, features.tensors["regions"].long(), features.size)
+        return majority_vote(logits, features.tensors["regions"].long(), features.size)
 
 
 class TridentSegmenter(PictureSegmenter):

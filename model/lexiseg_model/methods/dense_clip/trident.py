@@ -23,7 +23,12 @@ from torch import Tensor, nn
 
 from lexiseg_model.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
-from lexiseg_model.catalogue.transformers_model import filled, plain_config, read_pretrained, require_transformers
+from lexiseg_model.catalogue.transformers_model import (
+    build_network,
+    plain_config,
+    read_pretrained,
+    require_transformers,
+)
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
 
@@ -177,4 +182,4 @@ def sam_from_state(config: dict[str, Any], state: dict[str, Tensor]) -> Sam:
     require_transformers(NAME)
     from transformers import SamConfig, SamModel  # optional, and slow to import
 
-    return Sam(filled(SamModel, SamConfig(**config), state, NAME))
+    return Sam(build_network(SamModel, SamConfig(**config), state, NAME))

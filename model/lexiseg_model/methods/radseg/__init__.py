@@ -1,1 +1,1 @@
-"""RADSeg (arXiv 2511.19704): C-RADIO's patches by SigLIP 2's head, with texts of SigLIP 2; training-free."""
+"""RADSeg (arXiv 2511.19704): C-RADIO patches mapped by a SigLIP 2 head and compared with texts; training-free."""

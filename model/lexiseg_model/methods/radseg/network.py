@@ -1,4 +1,4 @@
-"""RADSeg's two towers: C-RADIO by transformers with another last attention and SigLIP 2's head, SigLIP's text tower."""
+"""RADSeg's towers: C-RADIO with a recursive last attention and a SigLIP 2 head, and SigLIP 2's text tower."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue.transformers_model import Tokens, filled
+from lexiseg_model.catalogue.transformers_model import Tokens, build_network
 from lexiseg_model.catalogue.weights import require_tensors, under
 from lexiseg_model.clip.images import Normalisation, normalise
 from lexiseg_model.clip.patch_text import ImageTower, PatchTextSettings
@@ -20,12 +20,12 @@ from lexiseg_model.clip.text import encode_in_chunks, rows_digest
 from lexiseg_model.clip.vision import patch_map
 
 NAME = "RADSeg"
-RADIO, HEAD, TEXTS = "radio.", "head.", "text."  # of names in a model directory
+RADIO, HEAD, TEXTS = "radio.", "head.", "text."  # prefixes of weight names in a model directory
 NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class RadSettings(PatchTextSettings):
-    """A card's settings. The last four come from the checkpoints."""
+    """Settings of a RADSeg card; the last four are read from the checkpoints."""
 
     normalisation: Normalisation = "clip"
     attention_scale: float = Field(10, gt=0, description="of likeness in the last attention (SCRA)")
@@ -38,11 +38,11 @@ class RadSettings(PatchTextSettings):
 
 
 class RecursiveAttention(nn.Module):
-    """SCRA: attends, and attends once more from each head's output to those that are like it.
+    """Self-correlating recursive attention (SCRA): each head's outputs attend to similar outputs of the same head.
 
     Args:
-        attention: `transformers`' of the last layer, whose weights are used.
-        scale: of likeness.
+        attention: transformers' attention of the last layer, whose weights are used.
+        scale: of cosines, before the softmax.
     """
 
     def __init__(self, attention: Any, scale: float) -> None:
@@ -52,12 +52,12 @@ class RecursiveAttention(nn.Module):
         self._head_width, self._scale = attention.head_dim, scale
 
     def forward(self, hidden_states: Tensor, **options: Any) -> tuple[Tensor, None]:
-        """[N, L, C] -> the same, and no weights."""
+        """[N, L, C] -> [N, L, C], and None in place of attention weights."""
         units = F.normalize(self._heads(self.attention(hidden_states, **options)[0]), dim=-1)
-        likeness = units @ units.transpose(-1, -2) * self._scale  # [N, heads, L, L]
-        weights = likeness.masked_fill(likeness < 0, -torch.inf).softmax(-1)
-        seen = weights @ self._heads(self.v_proj(hidden_states))
-        out: Tensor = self.o_proj(seen.transpose(1, 2).flatten(2))
+        cosines = units @ units.transpose(-1, -2) * self._scale  # [N, heads, L, L]
+        weights = cosines.masked_fill(cosines < 0, -torch.inf).softmax(-1)
+        mixed = weights @ self._heads(self.v_proj(hidden_states))
+        out: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
         return out, None
 
     def _heads(self, tokens: Tensor) -> Tensor:
@@ -65,21 +65,21 @@ class RecursiveAttention(nn.Module):
         return tokens.view(*tokens.shape[:2], -1, self._head_width).transpose(1, 2)
 
 
-def aggregated(maps: Tensor, scale: float) -> Tensor:
-    """SCGA: each patch [D, h, w] becomes a mean of those that are more like it than patches of the picture are."""
+def aggregate(maps: Tensor, scale: float) -> Tensor:
+    """Self-correlating global aggregation (SCGA): average each patch of [D, h, w] with those of above-mean cosine."""
     tokens = maps.flatten(1).T  # [h*w, D]
     units = F.normalize(tokens, dim=1)
-    likeness = units @ units.T
-    likeness = (likeness - likeness.mean()) * scale
-    weights = likeness.masked_fill_(likeness < 0, -torch.inf).softmax(1)
+    cosines = units @ units.T
+    cosines = (cosines - cosines.mean()) * scale
+    weights = cosines.masked_fill_(cosines < 0, -torch.inf).softmax(1)
     return (weights @ tokens).T.reshape(maps.shape)
 
 
 class Head(nn.Module):
-    """C-RADIO's adaptor of a teacher's summary, in its second version: names and shapes are those of its weights."""
+    """C-RADIO's summary adaptor, version 2, for one teacher; attribute names are those of its weights."""
 
     def __init__(self, state: dict[str, Tensor]) -> None:
-        """Raises ForeignWeightsError where the weights are of another head."""
+        """Build the head and load its weights. Raises ForeignWeightsError if they belong to another head."""
         super().__init__()
         hidden, width = state["fc1.weight"].shape if "fc1.weight" in state else (1, 1)
         out = len(state.get("final.2.bias", ()))
@@ -95,19 +95,19 @@ class Head(nn.Module):
         hidden = self.fc1(patches)
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        made: Tensor = self.final(hidden)
-        return made
+        projected: Tensor = self.final(hidden)
+        return projected
 
 
 class RadImageTower(ImageTower):
-    """Patches of C-RADIO, as they are: windows are averaged before the head."""
+    """C-RADIO's patches before the head: windows are averaged first."""
 
     def __init__(self, settings: RadSettings, state: dict[str, Tensor]) -> None:
-        """Raises ForeignWeightsError where the weights are of another network."""
+        """Build the tower. Raises ForeignWeightsError if the weights belong to another network."""
         super().__init__()
         from transformers import RadioConfig, RadioModel  # optional, and slow to import
 
-        self.radio = filled(RadioModel, RadioConfig(**settings.config), under(RADIO, state), NAME)
+        self.radio = build_network(RadioModel, RadioConfig(**settings.config), under(RADIO, state), NAME)
         self.radio.make_preprocessor_external()
         last = self.radio.encoder.layer[-1]
         last.attention = RecursiveAttention(last.attention, settings.attention_scale)
@@ -116,26 +116,26 @@ class RadImageTower(ImageTower):
         self._settings = settings
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
-        """uint8 [N, 3, s, t] of whole patches -> [N, C, h, w]."""
+        """uint8 [N, 3, s, t], sides multiples of the patch size -> [N, C, h, w]."""
         images = normalise(tiles, self._settings.normalisation).to(self.head.fc1.weight.dtype)
         grid = (tiles.shape[2] // self.multiple, tiles.shape[3] // self.multiple)
         return (patch_map(self.radio(images).features, grid).float(),)
 
-    def of_picture(self, maps: Tensor) -> Tensor:
-        """The patches [C, h, w] of a whole picture -> unit vectors [D, h, w] in the space of texts."""
-        seen = aggregated(maps, self._settings.picture_scale).to(self.head.fc1.weight.dtype)
-        return F.normalize(self.head(seen.permute(1, 2, 0)).float(), dim=2).permute(2, 0, 1)
+    def to_text_space(self, maps: Tensor) -> Tensor:
+        """The patches [C, h, w] of a whole image -> unit vectors [D, h, w] in the space of texts."""
+        maps = aggregate(maps, self._settings.picture_scale).to(self.head.fc1.weight.dtype)
+        return F.normalize(self.head(maps.permute(1, 2, 0)).float(), dim=2).permute(2, 0, 1)
 
 
 class RadTextTower:
-    """Rows [S, D] of SigLIP 2's text tower, of texts in small letters without punctuation."""
+    """SigLIP 2's text tower; texts are lower-cased and lose their punctuation."""
 
     def __init__(self, settings: RadSettings, state: dict[str, Tensor], device: torch.device) -> None:
-        """Raises WeightsError where the weights are of another network, or lack the tokenizer."""
+        """Build the tower. Raises WeightsError if the weights belong to another network or lack the tokenizer."""
         from transformers import SiglipTextConfig, SiglipTextModel  # optional, and slow to import
 
         own = under(TEXTS, state)
-        self._model = filled(SiglipTextModel, SiglipTextConfig(**settings.text_config), own, NAME).to(device)
+        self._model = build_network(SiglipTextModel, SiglipTextConfig(**settings.text_config), own, NAME).to(device)
         self._device = device
         self._tokens = Tokens(own, settings.tokens, settings.padding, NAME)
         self.width = int(self._model.head.out_features)
@@ -155,7 +155,7 @@ class RadTextTower:
 
 
 def canonical(text: str) -> str:
-    """As SigLIP's texts were written for training."""
+    """A text as in SigLIP's training: lower case, without punctuation, single spaces."""
     return " ".join(text.replace("_", " ").translate(NO_PUNCTUATION).lower().split())
 
 

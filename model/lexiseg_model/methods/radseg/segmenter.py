@@ -1,4 +1,4 @@
-"""`radseg` as a Segmenter: windows are averaged as patches, then compared over the whole picture, then with texts."""
+"""Segmenter of `radseg`: average window patches, aggregate them over the image (SCGA), compare them with texts."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from lexiseg_model.segmenter import Competing, Segmenter, TextBank
 from lexiseg_model.types import ModelCard, Refinement
 
 MIN_PROBABILITY = 1e-6  # before its logarithm
-ABSENT = -1e3  # logit of a class that is sure of no pixel
+ABSENT = -1e3  # logit of a class whose probability is low at every pixel
 TEXT_FILES = (
     ("config.json",),
     ("model.safetensors", "model.safetensors.index.json"),
     ("tokenizer.json",),
     ("tokenizer_config.json",),
 )
-# By backbone: its file on the hub, and the repository of the texts that its teacher knew.
+# By backbone: its checkpoint on the hub, and the repository of its SigLIP 2 teacher.
 FILES = {
     "nvidia/C-RADIOv3-B": ("c-radio_v3-b_half.pth.tar", "google/siglip2-so400m-patch16-naflex"),
     "nvidia/C-RADIOv4-H": ("c-radio_v4-h_half.pth.tar", "google/siglip2-giant-opt-patch16-384"),
@@ -40,43 +40,43 @@ FILES = {
 
 
 class RadSegmenter(PatchTextSegmenter):
-    """RADSeg on one device. `class_scores` are logarithms of probabilities, over `probability_scale`."""
+    """RADSeg on one device. `class_scores` are log probabilities divided by `probability_scale`."""
 
     settings: RadSettings
     tower: RadImageTower
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        # Sides in whole patches whatever the precision: windows are averaged patch by patch.
+        # Multiples of the patch size in every precision: windows are averaged patch by patch.
         return windowed.plan_windows(rgb, self.card.input, self._window, self._stride, options, precision="fast")
 
     @torch.inference_mode()
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         layout = windowed.layout_of(plan)
         merged = windowed.spliced(tile_features[0], layout, self.tower.multiple)
-        patches = windowed.as_kept((self.tower.of_picture(merged)[None],), self._execution.precision)[0]
+        patches = windowed.as_kept((self.tower.to_text_space(merged)[None],), self._execution.precision)[0]
         tensors = {"patches": patches, "guide": windowed.canvas_of(plan)}
         return Features(plan.size, tensors, Layout(layout.canvas, layout.canvas))
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """As published: classes compete patch by patch, and one that is sure of no pixel is left out.
+        """Softmax over classes per patch; classes below `present` everywhere are left out, as published.
 
-        Exact: probabilities at the image's own size, but on the canvas where that takes too much memory.
+        Exact models upsample the probabilities to the image's size, or to the canvas where memory is short.
         """
         bank = self._fused(features, bank)
         assert features.layout is not None
         logits = next(self.cosines(features, bank.vectors)) * self.probability_scale
         if bank.levels is not None:
             logits = logits + bank.levels[:, None, None]
-        shares = bank.best_of_texts(logits).softmax(0)
+        probability = bank.best_of_texts(logits).softmax(0)
         step = 1 if self._execution.precision == "exact" else windowed.LATTICE
         height, width = features.layout.canvas
         size = features.size if step == 1 else (height // step, width // step)
         if bank.n_classes * math.prod(size) > MAX_SCORES_AT_FULL_SIZE:
             size = features.layout.canvas
-        shares = windowed.resize(shares, size)
-        scores = shares.clamp_min(MIN_PROBABILITY).log()
-        scores[shares.amax((1, 2)) < self.settings.present] = ABSENT
+        probability = windowed.resize(probability, size)
+        scores = probability.clamp_min(MIN_PROBABILITY).log()
+        scores[probability.amax((1, 2)) < self.settings.present] = ABSENT
         return scores / self.probability_scale
 
     def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
@@ -85,13 +85,13 @@ class RadSegmenter(PatchTextSegmenter):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        """The logarithm of the probability that a class must have among all."""
-        least = self.settings.prob_thd if threshold is None else threshold
-        return logits.new_tensor(math.log(max(least, MIN_PROBABILITY)))
+        """The logarithm of the probability threshold."""
+        threshold = self.settings.prob_thd if threshold is None else threshold
+        return logits.new_tensor(math.log(max(threshold, MIN_PROBABILITY)))
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> RadSegmenter:
-    """Loads a model directory, or the hub's repositories of a card that names no weights.
+    """Load a model directory, or the hub's repositories if the card names no weights.
 
     Raises:
         WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
@@ -107,7 +107,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> RadSegmenter:
     texts = RadTextTower(settings, state, execution.device)
     if texts.width != card.embedding:
         raise ForeignWeightsError(
-            f"{card.name}: the card says width {card.embedding}, its weights have {texts.width}; give it its own"
+            f"{card.name}: the card says embedding {card.embedding}, its weights have {texts.width}; correct the card"
         )
     tower = RadImageTower(settings, state)
     return RadSegmenter(tower, texts, settings, card, image_digest(card, digest), execution)

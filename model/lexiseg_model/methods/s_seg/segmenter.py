@@ -270,7 +270,7 @@ class SSegSegmenter(ClipSegmenter):
     def _shares(self, features: Features, embeddings: Tensor, bank: TextBank, window: int) -> Tensor:
         """[N, K] of what masks show, the classes that the image makes unlikely left out."""
         own = features.tensors["embeddings"]
-        fused = fusion.of_picture(features, bank, lambda: own.float().flatten(0, 1), self._scale)
+        fused = fusion.bank_for_image(features, bank, lambda: own.float().flatten(0, 1), self._scale)
         cosines = class_cosines(embeddings.float(), fused)
         if fused.levels is not None:
             cosines = cosines + fused.levels / self._scale

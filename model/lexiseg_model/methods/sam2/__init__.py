@@ -1,1 +1,1 @@
-"""SAM 2.1: what clicks, boxes and masks show, and the same in the frames of a video; no words."""
+"""SAM 2.1 and EdgeTAM: masks for clicks, boxes and masks, tracked through videos; no text classes."""

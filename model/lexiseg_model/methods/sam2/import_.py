@@ -1,4 +1,4 @@
-"""Read a SAM 2.1 checkpoint in the hub's layout by transformers' classes."""
+"""Import a SAM 2.1 or EdgeTAM checkpoint in the hub's layout with transformers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lexiseg_model.errors import ForeignWeightsError, WeightsError
 from lexiseg_model.types import InputSize, StrictModel
 
 NAME = "SAM 2.1"
-KINDS = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo"}  # model types: classes of transformers
+KINDS = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo"}  # model type -> prefix of transformers' classes
 
 
 class Sam2Settings(StrictModel):
@@ -38,16 +38,16 @@ class Options(ImportOptions):
     checkpoint: Path = Field(description="folder of a SAM 2.1 or an EdgeTAM as the hub has it")
 
 
-def kind_of(named: str | None) -> tuple[Any, Any]:
-    """The classes of a model type: of its configuration, and its model. SAM 2.1's of any that is not EdgeTAM's."""
+def classes_of(model_type: str | None) -> tuple[Any, Any]:
+    """transformers' configuration and model classes of a model type; SAM 2.1's for unknown ones."""
     import transformers  # optional, and slow to import
 
-    name = KINDS.get(str(named), KINDS["sam2_video"])
+    name = KINDS.get(str(model_type), KINDS["sam2_video"])
     return getattr(transformers, f"{name}Config"), getattr(transformers, f"{name}Model")
 
 
 def read(options: Options) -> Imported:
-    """The weights with their memory, and of the image processor what is needed to do as it does.
+    """Read the weights, and the image processor's input size and normalisation.
 
     Raises:
         WeightsError: transformers is not installed, or the folder holds no SAM 2.1.
@@ -58,16 +58,16 @@ def read(options: Options) -> Imported:
     folder = options.checkpoint
     if folder.suffix == ".pt" or (not (folder / "config.json").is_file() and any(folder.glob("sam2*.pt"))):
         raise ForeignWeightsError(
-            f"{folder} is in the layout of Meta's own code; take that of the hub: `hf download "
+            f"{folder} is in the layout of Meta's own code; use that of the hub: `hf download "
             "facebook/sam2.1-hiera-tiny --exclude '*.pt' --local-dir FOLDER`, and import FOLDER"
         )
-    kinds = kind_of(model_type(folder))[1], Sam2ImageProcessor
-    model, pictures = (read_pretrained(folder, kind, NAME) for kind in kinds)
+    kinds = classes_of(model_type(folder))[1], Sam2ImageProcessor
+    model, processor = (read_pretrained(folder, kind, NAME) for kind in kinds)
     side = model.prompt_encoder.input_image_size
-    if (pictures.size["height"], pictures.size["width"]) != (side, side):
-        raise WeightsError(f"{folder}: the processor makes {pictures.size}; expected squares of {side}")
+    if (processor.size["height"], processor.size["width"]) != (side, side):
+        raise WeightsError(f"{folder}: the processor makes {processor.size}; expected squares of {side}")
     settings = Sam2Settings(
-        config=plain_config(model.config.to_dict()), side=side, mean=pictures.image_mean, std=pictures.image_std
+        config=plain_config(model.config.to_dict()), side=side, mean=processor.image_mean, std=processor.image_std
     )
     changes = {
         "settings": settings.model_dump(mode="json"),

@@ -1,4 +1,4 @@
-"""`sam2` as a Segmenter: one image pass, then any number of prompts, or of frames that follow."""
+"""Segmenter of `sam2`: one image pass, then any number of prompts; objects are tracked through later frames."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from torch import Tensor
 
 from lexiseg_model.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
-from lexiseg_model.catalogue.transformers_model import filled, require_transformers
+from lexiseg_model.catalogue.transformers_model import build_network, require_transformers
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of, state_digest
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
-from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, kind_of, read
+from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, classes_of, read
 from lexiseg_model.segmenter import PromptMasks, Proposals, Segmenter
 from lexiseg_model.types import ModelCard, Prompt
 from lexiseg_model.video.sam import LEVELS, Grid, PromptHead, SamMemory, everything, square_plan
 
-# Of the hub's repository; the first of each group that is there.
+# Files of the hub's repository; the first of each group that exists is used.
 FILES = (("config.json",), ("model.safetensors",), ("preprocessor_config.json", "processor_config.json"))
 
 
 class Sam2Segmenter(Segmenter):
-    """SAM 2.1 or EdgeTAM on one device; float32 but for the image pass."""
+    """SAM 2.1 or EdgeTAM on one device; float32 except in the image pass."""
 
     takes_masks = True
 
@@ -40,15 +40,15 @@ class Sam2Segmenter(Segmenter):
         self.settings = settings
         self._execution = execution
         device = execution.device
-        config, model = kind_of(settings.config.get("model_type"))
-        self.model: Any = filled(model, config(**settings.config), state, NAME).to(device)
+        config, model = classes_of(settings.config.get("model_type"))
+        self.model: Any = build_network(model, config(**settings.config), state, NAME).to(device)
         self.sam_head = PromptHead(self.model, self.model.vision_encoder.neck.position_encoding, device)
         colours = torch.tensor([settings.mean, settings.std]).view(2, 1, 3, 1, 1)
         self._mean, self._std = colours.to(device)
         self.buckets = ((settings.side, settings.side),)
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        """The picture as a square: the network has one size of input, so `max_side` changes nothing."""
+        """Resize the image to the network's square input; `max_side` has no effect."""
         return square_plan(rgb, self.settings.side)
 
     @torch.inference_mode()
@@ -63,23 +63,23 @@ class Sam2Segmenter(Segmenter):
         return windowed.as_kept(maps, self._execution.precision)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        # Copies: a view would keep the whole batch in memory while this image is cached.
         return Features(plan.size, {name: part[0].clone() for name, part in zip(LEVELS, tile_features, strict=True)})
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """Three masks for a lone click, and one for any other prompt."""
+        """Three masks for a single click, one for any other prompt."""
         return self.sam_head.prompt(features, prompts)
 
     def propose(self, features: Features) -> Proposals:
         return features.derived.once("proposals", lambda: everything(self.sam_head, features, Grid(self.settings.grid)))
 
     def object_memory(self) -> SamMemory:
-        """An empty memory for the objects of one stream."""
+        """An empty memory for the objects of one video stream."""
         return SamMemory(self.sam_head)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> Sam2Segmenter:
-    """Loads a model directory, or the hub's repository of a card that names no weights.
+    """Load a model directory, or the hub's repository if the card names no weights.
 
     Raises:
         WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
@@ -88,8 +88,8 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> Sam2Segmenter:
     if card.weights_sha256 is None:
         imported = read(Options(checkpoint=fetch_folder(available()[card.name], FILES)))
         state, digest = imported.state, state_digest(imported.state)
-        kept = ("settings", "input", "embedding")
-        card = card.model_copy(update={name: getattr(imported.card, name) for name in kept})
+        fields = ("settings", "input", "embedding")
+        card = card.model_copy(update={name: getattr(imported.card, name) for name in fields})
     else:
         state, digest = read_weights(folder / WEIGHTS, card.weights_sha256), card.weights_sha256
     return Sam2Segmenter(state, settings_of(card, Sam2Settings), card, image_digest(card, digest), execution)

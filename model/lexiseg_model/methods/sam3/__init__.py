@@ -1,1 +1,1 @@
-"""SAM 3 by its own weights, which a user has and this project has not: words find instances, and compete for pixels."""
+"""SAM 3 from weights that the user provides: texts find instances, and classes compete for pixels."""

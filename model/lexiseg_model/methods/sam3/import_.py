@@ -1,4 +1,4 @@
-"""Import a SAM 3 checkpoint in the hub's layout, read by transformers' classes."""
+"""Import a SAM 3 checkpoint in the hub's layout with transformers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lexiseg_model.catalogue.transformers_model import (
     require_transformers,
 )
 from lexiseg_model.errors import ForeignWeightsError, WeightsError
-from lexiseg_model.methods.sam3.network import NAME, TRACKER, Sam3Settings, kind_of
+from lexiseg_model.methods.sam3.network import NAME, TRACKER, Sam3Settings, classes_of
 from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, PanopticRule
 
 TEXT_TOKENS = 32  # of Sam3Processor
@@ -32,7 +32,7 @@ class Options(ImportOptions):
 
 
 def read(options: Options) -> Imported:
-    """The weights, and of the tokenizer and the image processor what is needed to do as they do.
+    """Read the weights, the tokenizer, and the image processor's input size and normalisation.
 
     Raises:
         WeightsError: transformers is not installed, or the folder holds no SAM 3.
@@ -41,10 +41,11 @@ def read(options: Options) -> Imported:
     from transformers import Sam3Processor  # optional, and slow to import
 
     folder = options.checkpoint
-    _refuse_metas_own(folder)
-    model, tracker, rest = _networks(folder)
+    _refuse_original_layout(folder)
+    model, tracker, tracker_state = _networks(folder)
     processor = read_pretrained(folder, Sam3Processor, NAME)
-    size, pictures = processor.image_processor.size, processor.image_processor
+    images = processor.image_processor
+    size = images.size
     if size["height"] != size["width"] or size["height"] != model.config.image_size:
         raise WeightsError(f"{folder}: the processor makes {size}; expected squares of {model.config.image_size}")
     if processor.tokenizer.pad_token_id is None:
@@ -53,36 +54,40 @@ def read(options: Options) -> Imported:
         config=plain_config(model.config.to_dict()),
         tracker=tracker,
         side=size["height"],
-        mean=pictures.image_mean,
-        std=pictures.image_std,
+        mean=images.image_mean,
+        std=images.image_std,
         tokens=TEXT_TOKENS,
         padding=processor.tokenizer.pad_token_id,
     )
     card = _card(settings, folder, int(model.text_projection.out_features))
-    return Imported(card, flat_state(model, processor.tokenizer) | rest)
+    return Imported(card, flat_state(model, processor.tokenizer) | tracker_state)
 
 
 def _networks(folder: Path) -> tuple[Any, dict[str, Any] | None, dict[str, Tensor]]:
-    """The detector, and of a folder that has a tracker its configuration and weights."""
+    """The detector, and the tracker's configuration and weights if the folder has one."""
     from transformers import Sam3VideoModel  # optional, and slow to import
 
-    named = model_type(folder)
-    if named != "sam3_video":
-        return read_pretrained(folder, kind_of(named)[1], NAME), None, {}
-    whole = read_pretrained(folder, Sam3VideoModel, NAME)
-    rest = {name: value for name, value in flat_state(whole).items() if name.startswith(TRACKER)}
-    return whole.detector_model, plain_config(whole.config.tracker_config.to_dict()), rest
+    kind = model_type(folder)
+    if kind != "sam3_video":
+        return read_pretrained(folder, classes_of(kind)[1], NAME), None, {}
+    model = read_pretrained(folder, Sam3VideoModel, NAME)
+    tracker_state = {name: value for name, value in flat_state(model).items() if name.startswith(TRACKER)}
+    return model.detector_model, plain_config(model.config.tracker_config.to_dict()), tracker_state
 
 
-def _refuse_metas_own(given: Path) -> None:
-    """Say what to fetch instead of a file of Meta's own code: sam3.pt, or one of SAM 3.1."""
-    files = [given] if given.is_file() else sorted(given.glob("sam3*.pt"))
-    if not files or (given / "config.json").is_file():
+def _refuse_original_layout(path: Path) -> None:
+    """Refuse a file of Meta's own code (sam3.pt, or SAM 3.1), and say what to download instead.
+
+    Raises:
+        ForeignWeightsError: the path is or holds such a file.
+    """
+    files = [path] if path.is_file() else sorted(path.glob("sam3*.pt"))
+    if not files or (path / "config.json").is_file():
         return
     name = files[0].name
     if "3.1" in name:
-        raise ForeignWeightsError(f"{name}: SAM 3.1 has no transformers layout and is not served; take {HUB}: {FETCH}")
-    raise ForeignWeightsError(f"{name} is in the layout of Meta's own code; take that of the hub: {FETCH}")
+        raise ForeignWeightsError(f"{name}: SAM 3.1 has no transformers layout and is not served; use {HUB}: {FETCH}")
+    raise ForeignWeightsError(f"{name} is in the layout of Meta's own code; use that of the hub: {FETCH}")
 
 
 def _card(settings: Sam3Settings, folder: Path, width: int) -> ModelCard:

@@ -1,4 +1,4 @@
-"""transformers' SAM 3 in parts: an image pass, a text pass, a decoder pass per word, and the tracker for prompts."""
+"""transformers' SAM 3 in parts: image pass, text pass, decoder pass per text, and the tracker for prompts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, filled
+from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, build_network
 from lexiseg_model.catalogue.weights import state_digest
 from lexiseg_model.clip.compat import without_compiler
 from lexiseg_model.methods.sam3.examples import Shown
@@ -36,17 +36,20 @@ class Sam3Settings(StrictModel):
 NAME = "SAM 3"
 
 
-def kind_of(model_type: str | None) -> tuple[Any, Any]:
-    """The classes of a model type: of its configuration, and its model."""
+def classes_of(model_type: str | None) -> tuple[Any, Any]:
+    """transformers' configuration and model classes of a model type."""
     import transformers  # optional, and slow to import
 
     name = "Sam3LiteText" if model_type == "sam3_lite_text" else "Sam3"
     return getattr(transformers, f"{name}Config"), getattr(transformers, f"{name}Model")
 
 
-class Seen(NamedTuple):
-    """What the passes of B words see: `score` [B, Q] and mask logits `masks` [B, Q, h, w] of instances, `presence` [B]
-    of the word in the image, `semantic` logits [B, h, w]. Scores are probabilities, presence is in them."""
+class Detections(NamedTuple):
+    """Decoder outputs for B texts and Q instance queries.
+
+    `score` [B, Q] probabilities, multiplied by presence; `masks` [B, Q, h, w] logits; `presence` [B] probability of the
+    text in the image; `semantic` [B, h, w] logits.
+    """
 
     score: Tensor
     masks: Tensor
@@ -55,7 +58,7 @@ class Seen(NamedTuple):
 
 
 class Tracker(nn.Module):
-    """What a `Sam3VideoModel` has beside its detector, under the same names of weights."""
+    """The tracker of a `Sam3VideoModel`, with the same weight names."""
 
     def __init__(self, settings: Sam3Settings) -> None:
         from transformers import Sam3Config, Sam3TrackerVideoConfig, Sam3TrackerVideoModel  # optional, slow to import
@@ -67,102 +70,103 @@ class Tracker(nn.Module):
         self.tracker_neck = Sam3VisionNeck(Sam3Config(**settings.config).vision_config)
 
 
-TRACKER = ("tracker_model.", "tracker_neck.")  # its weights
+TRACKER = ("tracker_model.", "tracker_neck.")  # prefixes of its weight names
 
 
 class Sam3Network:
-    """A `Sam3Model` on one device, with its tracker where it has one; float32 but for the image pass."""
+    """A `Sam3Model` on one device, with its tracker if it has one; float32 except in the image pass."""
 
     head: PromptHead | None = None
 
     def __init__(self, settings: Sam3Settings, state: dict[str, Tensor], device: torch.device) -> None:
-        config, model = kind_of(settings.config.get("model_type"))
+        config, model = classes_of(settings.config.get("model_type"))
         detector = {name: value for name, value in state.items() if not name.startswith(TRACKER)}
-        self.model: Any = filled(model, config(**settings.config), detector, NAME).to(device)
+        self.model: Any = build_network(model, config(**settings.config), detector, NAME).to(device)
         self.device = device
         if settings.tracker is not None:
-            rest = {name: value for name, value in state.items() if name.startswith(TRACKER)}
-            self.tracker: Any = filled(Tracker, settings, rest, NAME).to(device)
+            tracker = {name: value for name, value in state.items() if name.startswith(TRACKER)}
+            self.tracker: Any = build_network(Tracker, settings, tracker, NAME).to(device)
             self.head = PromptHead(self.tracker.tracker_model, self.tracker.tracker_neck.position_encoding, device)
         colours = torch.tensor([settings.mean, settings.std]).view(2, 1, 3, 1, 1)
         self._mean, self._std = colours.to(device)
         self.width = int(self.model.text_projection.out_features)
 
     def levels(self, tiles: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """uint8 [N, 3, s, s] -> the maps [N, C, h, w] that words are asked of, finest first, then those of the head."""
+        """Image pass: uint8 [N, 3, s, s] -> the detector's maps [N, C, h, w], finest first, then the tracker's."""
         pixels = (tiles.to(self.device).float() / 255 - self._mean) / self._std
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            seen = self.model.vision_encoder(pixels)
-            maps = seen.fpn_hidden_states[:-1]  # forward() leaves out the last, too
+            encoded = self.model.vision_encoder(pixels)
+            maps = encoded.fpn_hidden_states[:-1]  # forward() leaves out the last as well
             if self.head is not None:
-                patches = seen.last_hidden_state.transpose(1, 2).unflatten(2, maps[-1].shape[2:])  # [N, C, h, w]
+                patches = encoded.last_hidden_state.transpose(1, 2).unflatten(2, maps[-1].shape[2:])  # [N, C, h, w]
                 maps = (*maps, *self.head.maps(self.tracker.tracker_neck(patches)[0][:-1]))
         return tuple(level.float() for level in maps)
 
     def tokens(self, ids: Tensor, valid: Tensor) -> Tensor:
-        """Tokens [S, L], and which are no padding -> [S, L, C], zero where they are."""
-        there = valid.to(self.device)
-        features: Tensor = self.model.get_text_features(ids.to(self.device), attention_mask=there.long()).pooler_output
-        return features.float() * there[..., None]
+        """Text pass: token ids [S, L] and `valid` [S, L] bool -> features [S, L, C], zero at padding."""
+        valid = valid.to(self.device)
+        features: Tensor = self.model.get_text_features(ids.to(self.device), attention_mask=valid.long()).pooler_output
+        return features.float() * valid[..., None]
 
-    def see(self, levels: list[Tensor], words: Tensor, valid: Tensor, shown: Shown | None = None) -> Seen:
-        """B words in one image.
+    def detect(self, levels: list[Tensor], words: Tensor, valid: Tensor, shown: Shown | None = None) -> Detections:
+        """Decoder pass of B texts in one image.
 
         Args:
-            levels: [C, h, w] each, of `levels`.
-            words: [B, L, C], of `tokens`.
-            valid: [B, L] bool.
-            shown: boxes of this image beside the word, of which there is but one then.
+            levels: maps [C, h, w] from `levels`.
+            words: [B, L, C], from `tokens`.
+            valid: [B, L] bool, False at padding.
+            shown: exemplar boxes in this image; B is 1 with them.
         """
         from transformers.modeling_outputs import BaseModelOutputWithPooling
         from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
         n = len(words)
         maps = tuple(level.expand(n, *level.shape) for level in levels)
-        place = self.model.vision_encoder.neck.position_encoding
-        places = tuple(place(level.shape, level.device, level.dtype) for level in maps)
+        encode_positions = self.model.vision_encoder.neck.position_encoding
+        positions = tuple(encode_positions(level.shape, level.device, level.dtype) for level in maps)
         with nullcontext() if shown is None else without_compiler():
-            seen = self.model(
-                # The last of either is left out by forward().
+            output = self.model(
+                # forward() leaves out the last of both.
                 vision_embeds=Sam3VisionEncoderOutput(
-                    fpn_hidden_states=(*maps, maps[-1]), fpn_position_encoding=(*places, places[-1])
+                    fpn_hidden_states=(*maps, maps[-1]), fpn_position_encoding=(*positions, positions[-1])
                 ),
                 text_embeds=BaseModelOutputWithPooling(pooler_output=words),
                 attention_mask=valid.long(),
                 input_boxes=None if shown is None else shown.boxes[None],
                 input_boxes_labels=None if shown is None else shown.labels[None],
             )
-        presence = seen.presence_logits.sigmoid().view(n)
-        return Seen(seen.pred_logits.sigmoid() * presence[:, None], seen.pred_masks, presence, seen.semantic_seg[:, 0])
+        presence = output.presence_logits.sigmoid().view(n)
+        score = output.pred_logits.sigmoid() * presence[:, None]
+        return Detections(score, output.pred_masks, presence, output.semantic_seg[:, 0])
 
 
-AT_ONCE = 32  # texts
+BATCH_SIZE = 32  # texts
 TEXT_SIDE = ("text_encoder.", "text_projection.", TOKENIZER)
 
 
 class TextRows:
-    """Rows [L * C + 1] of texts: their tokens' vectors, then how many tokens are no padding."""
+    """Encoder of texts as rows [L * C + 1]: the features of their tokens, and the number of tokens without padding."""
 
     def __init__(self, network: Sam3Network, settings: Sam3Settings, state: dict[str, Tensor]) -> None:
         self._network = network
         self._settings = settings
         self._tokens = Tokens(state, settings.tokens, settings.padding, NAME)
-        own = state_digest({name: value for name, value in state.items() if name.startswith(TEXT_SIDE)})
-        self.digest = hashlib.sha256(f"sam3 {own} {settings.tokens} {settings.padding}".encode()).hexdigest()[:16]
+        weights = state_digest({name: value for name, value in state.items() if name.startswith(TEXT_SIDE)})
+        self.digest = hashlib.sha256(f"sam3 {weights} {settings.tokens} {settings.padding}".encode()).hexdigest()[:16]
         self.width = settings.tokens * network.width + 1
 
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """[S, L * C + 1]."""
+        """Encode S texts: rows [S, L * C + 1] float32."""
         rows = np.empty((len(texts), self.width), np.float32)
-        for first in range(0, len(texts), AT_ONCE):
-            ids, valid = self._tokens(texts[first : first + AT_ONCE])
-            some = rows[first : first + len(ids)]
-            some[:, :-1] = self._network.tokens(ids, valid).flatten(1).cpu().numpy()
-            some[:, -1] = valid.sum(1).numpy()
+        for first in range(0, len(texts), BATCH_SIZE):
+            ids, valid = self._tokens(texts[first : first + BATCH_SIZE])
+            batch = rows[first : first + len(ids)]
+            batch[:, :-1] = self._network.tokens(ids, valid).flatten(1).cpu().numpy()
+            batch[:, -1] = valid.sum(1).numpy()
         return rows
 
     def words(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows [T, L * C + 1] -> tokens [T, L, C], and which are no padding [T, L]."""
+        """Rows [T, L * C + 1] -> token features [T, L, C], and a bool mask [T, L], False at padding."""
         valid = torch.arange(self._settings.tokens, device=vectors.device) < vectors[:, -1:]
         return vectors[:, :-1].reshape(-1, self._settings.tokens, self._network.width), valid

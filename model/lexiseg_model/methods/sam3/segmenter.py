@@ -1,11 +1,11 @@
-"""`sam3` as a Segmenter: one image pass for all words, then a decoder pass per word.
+"""Segmenter of `sam3`: one image pass for all texts, then a decoder pass per text.
 
-SAM 3 answers each word alone; here words compete for pixels. The probability of a class at a pixel is the larger of
+SAM 3 scores each text alone; here classes compete for pixels. The probability of a class at a pixel is the larger of
 presence times the semantic map, and score times mask of each instance. Classes are compared by a softmax over the
-logits of these probabilities, with the background at the threshold, so that a word asked alone keeps its probability.
-A class by example is one more word with boxes.
+logits of these probabilities, with the background at the threshold, so a single class keeps its probability. A class
+by example is one more text with boxes.
 
-Clicks, boxes and masks show one thing to the tracker, which has maps of its own from the same image pass.
+Clicks, boxes and masks go to the tracker, which has its own maps from the same image pass.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.sam3 import examples
-from lexiseg_model.methods.sam3.network import NAME, Sam3Network, Sam3Settings, Seen
+from lexiseg_model.methods.sam3.network import NAME, Detections, Sam3Network, Sam3Settings
 from lexiseg_model.methods.sam3.network import TextRows as TokenRows
 from lexiseg_model.segmenter import ExampleVectors, NamedMasks, PromptMasks, Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
@@ -36,17 +36,17 @@ from lexiseg_model.video.sam import LEVELS as TRACKED
 from lexiseg_model.video.sam import PromptHead, SamMemory, square_plan
 
 LEVELS = ("fine", "middle", "coarse")
-PICTURE = "picture"  # beside them: which one it is
-SURE = 1e-6  # from which a probability is as good as 0 or 1
-WORDS_AT_ONCE = 8  # on a GPU; on a CPU a batch gains nothing, and may round otherwise
-FAINT = 0.05  # score of an instance below which it is not worth a mask
+PICTURE = "picture"  # name of the fingerprint among the features
+EPSILON = 1e-6  # probabilities are clamped to EPSILON..1 - EPSILON
+BATCH_SIZE = 8  # texts, on a GPU; on a CPU a batch is no faster and may round differently
+MIN_SCORE = 0.05  # of an instance whose mask is returned
 
 
 class Sam3Segmenter(Segmenter):
     """SAM 3 on one device."""
 
     masks_by_word = True
-    kept_maps: tuple[str, ...] = LEVELS  # what the image pass gives
+    kept_maps: tuple[str, ...] = LEVELS  # names of the outputs of the image pass
 
     def __init__(
         self, state: dict[str, Tensor], settings: Sam3Settings, card: ModelCard, digest: str, execution: Execution
@@ -69,7 +69,7 @@ class Sam3Segmenter(Segmenter):
     # images
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        """The picture as a square: the network has one size of input, so `max_side` changes nothing."""
+        """Resize the image to the network's square input; `max_side` has no effect."""
         return square_plan(rgb, self.settings.side)
 
     @torch.inference_mode()
@@ -80,7 +80,7 @@ class Sam3Segmenter(Segmenter):
         return windowed.as_kept(self.network.levels(tiles, self._execution.dtype), self._execution.precision)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        # Copies: a view would keep the whole batch in memory while this image is cached.
         maps = {name: part[0].clone() for name, part in zip(self.kept_maps, tile_features, strict=True)}
         return Features(plan.size, {**maps, PICTURE: examples.fingerprint(plan.tiles[0])})
 
@@ -94,65 +94,65 @@ class Sam3Segmenter(Segmenter):
         return rows if self._execution.precision == "exact" else rows.astype(np.float16)
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        """The row of each text as it is: a class answers by the best of its texts."""
+        """A bank of the unchanged text rows; a class scores by its best text."""
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
         if rows.shape != (len(owner), self._text.width):
             raise ShapeError(f"expected text rows {[len(owner), self._text.width]}, got {list(rows.shape)}")
         return TextBank(torch.from_numpy(rows.astype(np.float32)).to(self._execution.device), owner, len(classes))
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
-        """The mean of a text's tokens, of unit length."""
+        """The normalised mean [T, C] of each text's tokens."""
         words, _ = self._text.words(torch.from_numpy(rows.astype(np.float32)))
         return F.normalize(words.sum(1), dim=1).numpy()  # padding is zero
 
     # examples
 
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
-        """[R, 16]: the box of each region, and which picture it is in."""
+        """Rows [R, 16]: the box of each region and the image's fingerprint."""
         return examples.rows(regions, features.size, features.tensors[PICTURE])
 
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
-        made = examples.vectors(positive, negative, self._text.width)
+        vectors = examples.vectors(positive, negative, self._text.width)
         device = self._execution.device
-        return made._replace(vectors=made.vectors.to(device), means=made.means.to(device))
+        return vectors._replace(vectors=vectors.vectors.to(device), means=vectors.means.to(device))
 
     # vocabulary side
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """Logits [K, h, w] of the probability of each class, at the finest of the maps."""
-        maps = torch.cat([_best(seen) for seen in self._seen(features, bank)])
-        return bank.best_of_texts(maps.clamp(SURE, 1 - SURE).logit())
+        """Logits [K, h, w] of the probability of each class, at the resolution of the finest map."""
+        maps = torch.cat([_pixel_probability(found) for found in self._detect(features, bank)])
+        return bank.best_of_texts(maps.clamp(EPSILON, 1 - EPSILON).logit())
 
     @torch.inference_mode()
     def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
-        """Instances of every class. Synonyms may find one thing twice; the contest for pixels leaves one of them."""
-        parts = [(seen.score > FAINT, seen) for seen in self._seen(features, bank)]
+        """Instances of every class. Synonyms may find an object twice; the competition for pixels leaves one."""
+        parts = [(found.score > MIN_SCORE, found) for found in self._detect(features, bank)]
         owner = torch.from_numpy(bank.owner).to(self._execution.device)
-        whose = torch.cat([keep for keep, _ in parts]).nonzero()[:, 0]
-        masks = torch.cat([seen.masks[keep] for keep, seen in parts])
-        return NamedMasks(masks, torch.cat([seen.score[keep] for keep, seen in parts]), owner[whose])
+        text = torch.cat([keep for keep, _ in parts]).nonzero()[:, 0]
+        masks = torch.cat([found.masks[keep] for keep, found in parts])
+        return NamedMasks(masks, torch.cat([found.score[keep] for keep, found in parts]), owner[text])
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        """The threshold itself."""
-        bound = self.settings.probability if threshold is None else threshold
-        bound = min(max(bound, SURE), 1 - SURE)
-        return logits.new_tensor(math.log(bound / (1 - bound)))
+        """The logit of the threshold."""
+        threshold = self.settings.probability if threshold is None else threshold
+        threshold = min(max(threshold, EPSILON), 1 - EPSILON)
+        return logits.new_tensor(math.log(threshold / (1 - threshold)))
 
-    def _seen(self, features: Features, bank: TextBank) -> Iterator[Seen]:
+    def _detect(self, features: Features, bank: TextBank) -> Iterator[Detections]:
         device = self._execution.device
         levels = [features.tensors[name].to(device).float() for name in LEVELS]
-        for vectors in _apart(bank.vectors, 1 if device.type == "cpu" else WORDS_AT_ONCE):
+        for vectors in _batches(bank.vectors, 1 if device.type == "cpu" else BATCH_SIZE):
             if vectors[0, -1] > 0:
-                yield self.network.see(levels, *self._text.words(vectors))
+                yield self.network.detect(levels, *self._text.words(vectors))
             else:
-                shown = examples.boxes_of(vectors[0], features.tensors[PICTURE])
-                yield self.network.see(levels, *self._text.words(self._beside_boxes()), shown)
+                boxes = examples.boxes_of(vectors[0], features.tensors[PICTURE])
+                yield self.network.detect(levels, *self._text.words(self._box_text()), boxes)
 
-    def _beside_boxes(self) -> Tensor:
-        """The row [1, L * C + 1] of the word that stands beside boxes."""
+    def _box_text(self) -> Tensor:
+        """The row [1, L * C + 1] of the text that SAM 3 uses with boxes."""
         if self._word is None:
             self._word = torch.from_numpy(self.encode_texts([examples.WORD]).astype(np.float32))
         return self._word.to(self._execution.device)
@@ -170,15 +170,15 @@ class PromptableSam3(Sam3Segmenter):
         return self.network.head
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """Three masks for a lone click, and one for any other prompt."""
+        """Three masks for a single click, one for any other prompt."""
         return self.sam_head.prompt(features, prompts)
 
     def object_memory(self) -> SamMemory:
-        """An empty memory for the objects of one stream."""
+        """An empty memory for the objects of one video stream."""
         return SamMemory(self.sam_head)
 
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
-        """How much of a mask is in each cell of the finest map: [N, h * w], of sum 1."""
+        """The share of each mask in each cell of the finest map: [N, h * w], rows sum to 1."""
         size = features.tensors[LEVELS[0]].shape[1:]
         share = F.interpolate(masks[None].float(), size, mode="bilinear", antialias=True)[0].sigmoid().flatten(1)
         return share / share.sum(1, keepdim=True)
@@ -186,25 +186,25 @@ class PromptableSam3(Sam3Segmenter):
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Logits [K, N] of the mean probability of each class in a mask."""
         probability = self.class_scores(features, bank).sigmoid().flatten(1) @ embeddings.T
-        return probability.clamp(SURE, 1 - SURE).logit()
+        return probability.clamp(EPSILON, 1 - EPSILON).logit()
 
 
-def _apart(vectors: Tensor, at_once: int) -> Iterator[Tensor]:
-    """Parts of [T, D] in their order: some words each, or one class by example."""
-    words = (vectors[:, -1] > 0).tolist()
-    for by_words, places in groupby(range(len(words)), words.__getitem__):
-        yield from torch.split(vectors[list(places)], at_once if by_words else 1)
+def _batches(vectors: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Split vectors [T, D] in order, into batches of texts and single classes by example."""
+    is_text = (vectors[:, -1] > 0).tolist()
+    for are_texts, rows in groupby(range(len(is_text)), is_text.__getitem__):
+        yield from torch.split(vectors[list(rows)], batch_size if are_texts else 1)
 
 
-def _best(seen: Seen) -> Tensor:
-    """Probability [B, h, w] that a pixel is of the word: of the semantic map and of the instances the best."""
-    semantic = seen.presence[:, None, None] * seen.semantic.sigmoid()
-    instances = (seen.score[..., None, None] * seen.masks.sigmoid()).amax(1)
+def _pixel_probability(found: Detections) -> Tensor:
+    """Probability [B, h, w] of each text at each pixel: the larger of its semantic map and its best instance."""
+    semantic = found.presence[:, None, None] * found.semantic.sigmoid()
+    instances = (found.score[..., None, None] * found.masks.sigmoid()).amax(1)
     return torch.maximum(semantic, instances)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> Sam3Segmenter:
-    """Loads a model directory (`weights.safetensors` beside its card).
+    """Load a model directory (`weights.safetensors` beside its card).
 
     Raises:
         WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import Undrawn, require_names, require_tensors, under
+from lexiseg_model.catalogue.weights import SkipInit, require_names, require_tensors, under
 from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, require_same_towers
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_state
 from lexiseg_model.errors import OptionError, WeightsError
@@ -151,7 +151,7 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
     towers = from_state(
         architecture, under(CLIP, state), quick_gelu=True
     )  # every CLIP that TCL was published over is OpenAI's
-    with Undrawn():
+    with SkipInit():
         network = TclNetwork(towers.visual)
     learned = {name: value for name, value in state.items() if not name.startswith((CLIP, LOSSES))}
     wanted = {name: value for name, value in network.state_dict().items() if not name.startswith("visual.")}

@@ -1,1 +1,1 @@
-"""`tiny`: the compact network that this project trains itself and ships."""
+"""`tiny`: the compact network that this project trains and bundles."""

@@ -1,6 +1,6 @@
-"""What a browser needs to run `tiny`: graphs, vectors of common words, the text tower in 8 bits, and the card's rules.
+"""Export `tiny` for the browser: ONNX graphs, vectors of common words, an 8-bit text tower, and the card's rules.
 
-The browser reads every number from here: rules of the card as JSON, with the constants of the modules that apply them.
+The browser reads all constants from here: the card's rules as JSON, and the constants of the modules that apply them.
 """
 
 from __future__ import annotations
@@ -49,12 +49,11 @@ from lexiseg_model.methods.tiny.words.tower_files import TOKENIZER, tower_folder
 from lexiseg_model.tasks import mask_prompts, negative_points, pixels
 from lexiseg_model.vocabulary import examples
 
-# Of the card.
-SHOWN = {"name", "version", "summary", "licence", "limits", "tasks", "input", "background", "score", "panoptic"}
-CELLS = 512  # of a side at stride 32, at most
-TEXTS = 4096  # of a question, at most
-READ_AT_ONCE = 256  # texts
-RULES = (
+CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "background", "score", "panoptic"}
+MAX_CELLS = 512  # of a side at stride 32
+MAX_TEXTS = 4096  # of a request
+BATCH_SIZE = 256  # texts
+CONSTANTS_OF = (  # the browser's code names these modules and their constants
     by_example,
     click_order,
     closer_look,
@@ -74,11 +73,11 @@ RULES = (
 
 
 class Scores(nn.Module):
-    """Scores of T texts for the cells of an image, and for the image as a whole, as `PixelScores` has them.
+    """Scores of T texts for an image's cells and for the whole image, as `PixelScores`.
 
     Args:
         tiny: the network.
-        presence: weight of a class's presence in the scores of its pixels.
+        presence: weight of log presence in the scores of pixels.
     """
 
     def __init__(self, tiny: TinyNetwork, presence: float) -> None:
@@ -89,30 +88,30 @@ class Scores(nn.Module):
     def forward(
         self, pixels: Tensor, image: Tensor, cells: Tensor, vectors: Tensor, levels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """float16 [1, 96, h, w], [1, 96] and [1, 96, a, b]; vectors [T, 96], levels [T] -> [T, h, w] and [T]."""
-        around = cells[0].float().flatten(1)
+        """float16 [1, 96, h, w], [1, 96], [1, 96, a, b], vectors [T, 96] and levels [T] -> [T, h, w] and [T]."""
+        coarse = cells[0].float().flatten(1)
         directions = F.normalize(vectors, dim=1)
-        seen = torch.logsumexp(directions @ around, 1) - torch.log(torch.ones_like(around[0]).sum())
-        whole = (directions @ image[0].float()) * self.presence_log_scale.exp() + seen + self.presence_bias
+        evidence = torch.logsumexp(directions @ coarse, 1) - torch.log(torch.ones_like(coarse[0]).sum())
+        whole = (directions @ image[0].float()) * self.presence_log_scale.exp() + evidence + self.presence_bias
         flat = pixels[0].float().flatten(1)
         scores = (vectors * self.log_scale.exp()) @ flat + (log_presence(whole) * self.weight + levels)[:, None]
         return scores.view(-1, *pixels.shape[2:]), whole
 
 
 class Reading(nn.Module):
-    """A row of the text tower [N, 384] -> what the model makes of its text.
+    """Rows of the text tower [N, 384] -> properties of the texts.
 
-    Its vector [N, 96] and level [N]; its likeness to each background word [N, W]; the place of the nearest word of
-    training [N] and the likeness [N]; how foreign it looks [N], above 0 if it does.
+    Vectors [N, 96] and levels [N]; cosines with the background words [N, W]; index [N] and cosine [N] of the nearest
+    training word; logit [N] of being foreign.
     """
 
     def __init__(self, tiny: TinyNetwork, background: Tensor, familiar: Familiar | None) -> None:
         super().__init__()
         self.projection, self.direction = tiny.text_projection, tiny.text_level
-        known = torch.zeros(1, WIDTH) if familiar is None else torch.from_numpy(familiar.rows)
+        training_rows = torch.zeros(1, WIDTH) if familiar is None else torch.from_numpy(familiar.rows)
         foreign = None if familiar is None else familiar.foreign
         self.register_buffer("background", background)
-        self.register_buffer("known", known)
+        self.register_buffer("known", training_rows)
         self.register_buffer(
             "foreign", torch.zeros(WIDTH + 1) if foreign is None else torch.from_numpy(foreign).float()
         )
@@ -121,7 +120,7 @@ class Reading(nn.Module):
         self.foreign: Tensor
 
     def forward(self, rows: Tensor) -> tuple[Tensor, ...]:
-        rows = rows.half().float()  # as the service keeps them
+        rows = rows.half().float()  # the precision of the service's cache
         unit = F.normalize(rows, dim=1)
         likeness, nearest = (unit @ self.known.T).max(1)
         foreign = unit @ self.foreign[:-1] + self.foreign[-1]
@@ -130,8 +129,8 @@ class Reading(nn.Module):
 
 
 class Region(nn.Module):
-    """Embeddings [1, 96, h, w] and R regions [R, h, w], 1 inside -> the row of each as an example [R, 96]; and 1 for
-    the cells [R, h, w] that are like a region of one cell, as those around a point are."""
+    """Embeddings [1, 96, h, w] and R regions [R, h, w], 1 inside -> example rows [R, 96], and the cells [R, h, w] that
+    are similar (1) to a region of one cell, a point."""
 
     def __init__(self, apart: float) -> None:
         super().__init__()
@@ -140,30 +139,30 @@ class Region(nn.Module):
     def forward(self, pixels: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         flat = pixels[0].float().flatten(1)
         cells = inside.flatten(1)
-        rows = by_example.turned_from_picture(cells @ flat.T / cells.sum(1, keepdim=True), flat.mean(1), self.apart)
+        rows = by_example.subtract_image(cells @ flat.T / cells.sum(1, keepdim=True), flat.mean(1), self.apart)
         unit = F.normalize(flat, dim=0)
-        here = cells @ unit.T
-        least = examples.LIKE + (1 - examples.LIKE) * (here @ F.normalize(unit.mean(1), dim=0))
-        return rows.half().float(), (here @ unit >= least[:, None]).float().view(inside.shape)
+        point = cells @ unit.T
+        least = examples.MIN_SIMILARITY + (1 - examples.MIN_SIMILARITY) * (point @ F.normalize(unit.mean(1), dim=0))
+        return rows.half().float(), (point @ unit >= least[:, None]).float().view(inside.shape)
 
 
 class Examples(nn.Module):
-    """Rows [N, 96] of what a class is -> a vector for each of them [N, 96], their mean [1, 96], and the length []."""
+    """Example rows [N, 96] of a class -> a vector for each [N, 96], their mean [1, 96], and the vectors' length []."""
 
-    def __init__(self, scale: ExampleRule, known: Tensor) -> None:
+    def __init__(self, rule: ExampleRule, words: Tensor) -> None:
         super().__init__()
-        self.scale = scale
-        self.register_buffer("known", known)
-        self.known: Tensor
+        self.rule = rule
+        self.register_buffer("words", words)
+        self.words: Tensor
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        vectors, mean = by_example.leaning(F.normalize(rows, dim=1), self.scale, self.known)
+        vectors, mean = by_example.mix_words(F.normalize(rows, dim=1), self.rule, self.words)
         alike = rows.norm(dim=1).mean().clamp_min(by_example.MIN_ALIKE)
-        return vectors, mean, self.scale.length * alike**-self.scale.level
+        return vectors, mean, self.rule.length * alike**-self.rule.level
 
 
 class Tower(nn.Module):
-    """Tokens [1, L] of a text -> its row [1, 384]; the table of tokens in 8 bits, each with a scale of its own."""
+    """Token ids [1, L] of a text -> its row [1, 384]; the token embeddings are int8 with a scale for each token."""
 
     def __init__(self, tower: MiniLM) -> None:
         super().__init__()
@@ -181,77 +180,77 @@ class Tower(nn.Module):
 def write(
     model: segmenter.TinySegmenter, source: Path, folder: Path, words: Sequence[str], text_tower: Path | None
 ) -> None:
-    """Write everything into a folder.
+    """Write all files for the browser into a folder.
 
     Args:
         model: loaded as exact on the CPU.
-        source: its directory; graphs that lie there are used.
-        folder: an empty one.
-        words: whose vectors are written, so that they need no text tower; lower case, each once.
-        text_tower: a folder with the text tower, None for the usual places.
+        source: its directory; an export there is used.
+        folder: an empty folder.
+        words: unique lower-case words to write vectors of, so that they need no text tower.
+        text_tower: a folder with the text tower; None: the default places.
 
     Raises:
-        ExportError: what writing needs is not installed, or the network cannot be written as graphs.
+        ExportError: a required package is not installed, or the network cannot be exported.
     """
     with tempfile.TemporaryDirectory() as draft:
-        place, graphs = _graphs(model, source, Path(draft))
-        image = (graphs.of("int8") or graphs.of("float32"))[0]
-        _in_halves(place / image.file, folder / "image.onnx")
-        for graph in graphs.parts:
-            (folder / graph.file).write_bytes((place / graph.file).read_bytes())
+        export_folder, manifest = _image_export(model, source, Path(draft))
+        image = (manifest.of("int8") or manifest.of("float32"))[0]
+        _cast_outputs(export_folder / image.file, folder / "image.onnx")
+        for graph in manifest.parts:
+            (folder / graph.file).write_bytes((export_folder / graph.file).read_bytes())
     for part in _parts(model):
         write_part(part, folder)
-    _in_bytes(folder / "tower.onnx")
+    _quantise_matrices(folder / "tower.onnx")
     tokens = Tokenizer.from_file(str(tower_folder(text_tower) / TOKENIZER)).get_vocab()
     _save(folder / "tokens.json", sorted(tokens, key=lambda token: tokens[token]))
     _write_words(model, folder, words)
     _save(folder / "model.json", _rules(model))
 
 
-def _graphs(model: segmenter.TinySegmenter, source: Path, draft: Path) -> tuple[Path, Manifest]:
-    """The export that lies in the model's directory, or a new one, in 8 bits where the ranges are known."""
-    place = source / "onnx"
-    graphs = find(place, model.digest)
-    if graphs is not None:
-        return place, graphs
-    graphs = export(model, draft / "onnx")
+def _image_export(model: segmenter.TinySegmenter, source: Path, draft: Path) -> tuple[Path, Manifest]:
+    """The export in the model's directory, or a new one, in 8 bits if the activation ranges are known."""
+    folder = source / "onnx"
+    manifest = find(folder, model.digest)
+    if manifest is not None:
+        return folder, manifest
+    manifest = export(model, draft / "onnx")
     ranges = source / RANGES
-    return draft / "onnx", add_int8(draft / "onnx", graphs, (), ranges) if ranges.is_file() else graphs
+    return draft / "onnx", add_int8(draft / "onnx", manifest, (), ranges) if ranges.is_file() else manifest
 
 
 def _parts(model: segmenter.TinySegmenter) -> list[Part]:
     tiny, settings = model.network, model.settings
-    cells = {name: Dim(name, min=1, max=CELLS) for name in ("rows", "columns")}
+    cells = {name: Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns")}
     sides = {2: 8 * cells["rows"], 3: 8 * cells["columns"]}
-    texts, length = Dim("texts", min=1, max=TEXTS), Dim("length", min=2, max=128)
+    texts, length = Dim("texts", min=1, max=MAX_TEXTS), Dim("length", min=2, max=128)
     background = torch.from_numpy(model.encode_texts(model.texts(_background(model)))).float()
-    free = {
+    dynamic = {
         "pixels": sides,
         "image": {},
         "cells": {2: cells["rows"], 3: cells["columns"]},
         "vectors": {0: texts},
         "levels": {0: texts},
     }
-    read = ("vectors", "levels", "background", "nearest", "likeness", "foreign")
+    properties = ("vectors", "levels", "background", "nearest", "likeness", "foreign")
     return [
-        Part("scores", Scores(tiny, settings.presence), _scored, free, ("scores", "whole")),
+        Part("scores", Scores(tiny, settings.presence), _score_inputs, dynamic, ("scores", "whole")),
         Part(
             "reading",
             Reading(tiny, background, model.familiar),
             lambda *_: [torch.randn(3, WIDTH)],
             {"rows": {0: texts}},
-            read,
+            properties,
         ),
         Part(
             "region",
             Region(settings.examples.apart),
-            lambda rows, columns: [_scored(rows, columns)[0], torch.ones(2, 8 * rows, 8 * columns)],
+            lambda rows, columns: [_score_inputs(rows, columns)[0], torch.ones(2, 8 * rows, 8 * columns)],
             {"pixels": sides, "inside": {0: texts, 1: sides[2], 2: sides[3]}},
             ("rows", "alike"),
         ),
         Part(
             "examples",
-            Examples(settings.examples, by_example.known_words(tiny, model.familiar, torch.device("cpu"))),
+            Examples(settings.examples, by_example.training_words(tiny, model.familiar, torch.device("cpu"))),
             lambda *_: [torch.randn(3, EMBEDDING)],
             {"rows": {0: texts}},
             ("vectors", "middle", "length"),
@@ -266,21 +265,22 @@ def _parts(model: segmenter.TinySegmenter) -> list[Part]:
     ]
 
 
-def _scored(rows: int, columns: int) -> list[Tensor]:
-    drawn = [
+def _score_inputs(rows: int, columns: int) -> list[Tensor]:
+    """Random inputs of `Scores` for so many cells at stride 32."""
+    embeddings = [
         torch.randn(1, EMBEDDING, 8 * rows, 8 * columns),
         torch.randn(1, EMBEDDING),
         torch.randn(1, EMBEDDING, rows, columns),
     ]
-    return [*(F.normalize(part, dim=1).half() for part in drawn), torch.randn(5, EMBEDDING), torch.randn(5)]
+    return [*(F.normalize(part, dim=1).half() for part in embeddings), torch.randn(5, EMBEDDING), torch.randn(5)]
 
 
 def _background(model: segmenter.TinySegmenter) -> tuple[types.ClassEntry, ...]:
     return tuple(map(types.ClassEntry, model.card.background.words))
 
 
-def _in_halves(source: Path, target: Path) -> None:
-    """The graph of the image pass with outputs in float16, as features are kept."""
+def _cast_outputs(source: Path, target: Path) -> None:
+    """Cast the outputs of the image pass's graph to float16, the type of cached features."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -292,10 +292,10 @@ def _in_halves(source: Path, target: Path) -> None:
     onnx.save(graph, target)
 
 
-def _in_bytes(path: Path) -> None:
-    """Keep the matrices of a graph in 8 bits, each row with a scale of its own; products stay in float32.
+def _quantise_matrices(path: Path) -> None:
+    """Store the matrices of a graph in int8 with a scale per row; products stay in float32.
 
-    Activations in 8 bits as well would change a twentieth of the labels.
+    8-bit activations would change 5 % of the labels.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -316,22 +316,23 @@ def _in_bytes(path: Path) -> None:
 
 
 def _write_words(model: segmenter.TinySegmenter, folder: Path, words: Sequence[str]) -> None:
-    """`words.json` and, array after array in its order, `words.bin`.
+    """Write `words.json` (the words) and `words.bin` (these arrays, one after the other).
 
-    Vectors [N, 96] and levels [N] in float16; likeness [N] to the nearest word of training in 1/65535, and its place
-    [N], uint16; whether a word is foreign [N], uint8; which background words mean the same [N, bits of bytes].
+    Vectors [N, 96] and levels [N] in float16; cosine [N] with the nearest training word in 1/65535, and its index [N],
+    uint16; whether a word is foreign [N], uint8; which background words mean the same [N, bits], packed in uint8.
     """
-    read: list[tuple[NDArray[Any], ...]] = []
+    batches: list[tuple[NDArray[Any], ...]] = []
     familiar = model.familiar
     reading = Reading(
         model.network, torch.from_numpy(model.encode_texts(model.texts(_background(model)))).float(), familiar
     )
     with torch.inference_mode():
-        for start in range(0, len(words), READ_AT_ONCE):
-            texts = model.texts(tuple(map(types.ClassEntry, words[start : start + READ_AT_ONCE])))
+        for start in range(0, len(words), BATCH_SIZE):
+            texts = model.texts(tuple(map(types.ClassEntry, words[start : start + BATCH_SIZE])))
             rows = model.encode_texts(texts)
-            read.append(tuple(part.numpy() for part in reading(torch.from_numpy(rows).float())))
-    vectors, levels, background, nearest, likeness, foreign = (np.concatenate(part) for part in zip(*read, strict=True))
+            batches.append(tuple(part.numpy() for part in reading(torch.from_numpy(rows).float())))
+    properties = (np.concatenate(part) for part in zip(*batches, strict=True))
+    vectors, levels, background, nearest, likeness, foreign = properties
     same = np.packbits(background >= model.card.background.same_meaning, axis=1, bitorder="little")
     arrays: list[NDArray[Any]] = [
         vectors.astype(np.float16),
@@ -345,15 +346,15 @@ def _write_words(model: segmenter.TinySegmenter, folder: Path, words: Sequence[s
 
 def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
     card, settings = model.card, model.settings
-    shown = card.model_dump(mode="json", include=SHOWN)
+    fields = card.model_dump(mode="json", include=CARD_FIELDS)
     reading = Reading(model.network, torch.zeros(1, WIDTH), model.familiar)
     background = torch.from_numpy(model.encode_texts(model.texts(_background(model)))).float()
     with torch.inference_mode():
         vectors = reading(background)[0]
     return {
-        "card": {**shown, "refinements": []},
+        "card": {**fields, "refinements": []},
         "settings": settings.model_dump(mode="json"),
-        "constants": {module.__name__.rpartition(".")[2]: _constants(module) for module in RULES},
+        "constants": {module.__name__.rpartition(".")[2]: _constants(module) for module in CONSTANTS_OF},
         "score": {"least": types.MIN_PROBABILITY, "most": types.MAX_LOGIT},
         "nobody": float(model.network.log_scale.exp() * model.network.nobody),
         "template": TEMPLATE,
@@ -364,13 +365,13 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
 
 
 def _constants(module: ModuleType) -> dict[str, Any]:
-    """The numbers that a module names."""
-    named = {
+    """The numeric constants of a module, by name."""
+    constants = {
         name: asdict(value) if isinstance(value, pamr.PamrSettings) else value
         for name, value in vars(module).items()
         if name.isupper()
     }
-    return {name: value for name, value in named.items() if isinstance(value, int | float | tuple | dict)}
+    return {name: value for name, value in constants.items() if isinstance(value, int | float | tuple | dict)}
 
 
 def _save(path: Path, content: object) -> None:
@@ -378,11 +379,11 @@ def _save(path: Path, content: object) -> None:
 
 
 def require(model: object) -> segmenter.TinySegmenter:
-    """The model, if a browser can run it.
+    """Return the model if a browser can run it.
 
     Raises:
         ExportError: it is of another method.
     """
     if not isinstance(model, segmenter.TinySegmenter):
-        raise ExportError("a site runs models of the method tiny alone: the bundled one, or one of `lexiseg finetune`")
+        raise ExportError("a site runs models of the method tiny only: the bundled one, or one of `lexiseg finetune`")
     return model

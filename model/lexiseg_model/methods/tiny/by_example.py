@@ -1,6 +1,6 @@
-"""Classes by example: vectors from the mean embedding of shown regions, to compete with the vectors of texts.
+"""Classes by example: vectors from the mean embeddings of example regions, to compete with text vectors.
 
-The mean of the whole photograph is subtracted from each, and the words of training that are most alike are added.
+The mean of the whole image is subtracted from each, and the most similar training words are added.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, TextRows
 from lexiseg_model.types import Region
-from lexiseg_model.vocabulary.examples import box_cells, cells_of, means_of, turned_away
+from lexiseg_model.vocabulary.examples import box_cells, cells_of, mean_embeddings, push_from_negatives
 
-MIN_ALIKE = 0.25  # mean likeness of the pixels of an example, for its length
-NEAR = 0.03  # of a cosine: a word that much less alike counts 1/e
-MIN_CELLS = 4  # of a mask of the prompt head; below, the box itself is used
+MIN_ALIKE = 0.25  # lower bound of an example's uniformity (norm of its row), for its length
+NEAR = 0.03  # softmax temperature of the cosines with training words
+MIN_CELLS = 4  # of a mask of the prompt head; with fewer the box itself is used
 
 
-def known_words(network: TinyNetwork, familiar: Familiar | None, device: torch.device) -> Tensor:
-    """Unit vectors [N, 96] of the words of training; none where a model does not say which they were."""
+def training_words(network: TinyNetwork, familiar: Familiar | None, device: torch.device) -> Tensor:
+    """Unit vectors [N, 96] of the training words; N = 0 for a model without a list of them."""
     if familiar is None:
         return torch.zeros(0, EMBEDDING, device=device)
     return network.project_texts(torch.from_numpy(familiar.rows).to(device)).detach()
@@ -36,75 +36,73 @@ def known_words(network: TinyNetwork, familiar: Familiar | None, device: torch.d
 def region_rows(
     pixels: Tensor, size: tuple[int, int], regions: Sequence[Region], masks: dict[int, PromptMasks], apart: float
 ) -> NDArray[np.float16]:
-    """[R, 96]: the mean of the unit pixels of each region, turned away from the whole picture's, and as long as it was.
+    """Rows [R, 96] of regions: mean unit embeddings without the direction of the image's mean, lengths unchanged.
 
     Args:
         pixels: [96, h, w] of the image.
         size: (H, W) of the image.
-        regions: of it.
-        masks: what the prompt head cuts out for them, by their place: the cells of the best one inside its box, or as
-            far as they are like its points. A region without is all that its box, its mask or its points hold.
-        apart: how much of the picture's mean is taken from the direction of a region.
+        regions: boxes, points or masks in the image.
+        masks: masks of the prompt head by index of the region; the best one counts inside the region's box, or where it
+            is similar to its points. Without one all cells of the region count.
+        apart: share of the image's mean subtracted from the direction of a region.
     """
     cells = []
-    for place, region in enumerate(regions):
-        answered = masks.get(place)
-        inside = None if answered is None else _cut_out(region, size, answered, pixels)
+    for index, region in enumerate(regions):
+        predicted = masks.get(index)
+        inside = None if predicted is None else _mask_cells(region, size, predicted, pixels)
         cells.append(cells_of(region, size, pixels) if inside is None else inside)
-    turned = turned_from_picture(means_of(cells, pixels), pixels.flatten(1).mean(1), apart)
-    rows: NDArray[np.float16] = turned.cpu().numpy().astype(np.float16)
+    centred = subtract_image(mean_embeddings(cells, pixels), pixels.flatten(1).mean(1), apart)
+    rows: NDArray[np.float16] = centred.cpu().numpy().astype(np.float16)
     return rows
 
 
-def turned_from_picture(means: Tensor, picture: Tensor, apart: float) -> Tensor:
-    """Means [R, 96] of regions, as long as they were, turned away from the picture's [96]."""
-    turned: Tensor = means.norm(dim=1, keepdim=True) * F.normalize(F.normalize(means, dim=1) - apart * picture, dim=1)
-    return turned
+def subtract_image(means: Tensor, image: Tensor, apart: float) -> Tensor:
+    """Subtract `apart` times the image's mean [96] from the directions of means [R, 96]; their lengths stay."""
+    centred: Tensor = means.norm(dim=1, keepdim=True) * F.normalize(F.normalize(means, dim=1) - apart * image, dim=1)
+    return centred
 
 
-def vectors(positive: TextRows, negative: TextRows, scale: ExampleRule, known: Tensor) -> ExampleVectors:
-    """A vector for each example, between its own direction and the one that all have in common, leaning on words that
-    are like it, away from what they are not.
+def vectors(positive: TextRows, negative: TextRows, rule: ExampleRule, words: Tensor) -> ExampleVectors:
+    """A vector for each example: a mixture of its own direction, the examples' mean and similar training words.
 
     Args:
-        positive: rows of what is shown.
-        negative: rows of what it is not.
-        scale: how far.
-        known: unit vectors [N, 96] of words that pixels have learned; there may be none.
+        positive: rows [P, 96] of examples.
+        negative: rows [N, 96] of negative examples.
+        rule: weights of the mixture, and length of the vectors.
+        words: unit vectors [W, 96] of training words; W may be 0.
 
     Raises:
         OptionError: rows of another length.
     """
-    vectors, mean = leaning(_unit(positive, known.device), scale, known)
-    negatives = _unit(negative, known.device) if len(negative) else None
+    vectors, mean = mix_words(_unit(positive, words.device), rule, words)
+    negatives = _unit(negative, words.device) if len(negative) else None
     if negatives is not None:
-        vectors = turned_away(vectors, mean, negatives)
-    # Rows are means of unit pixels: the less alike these are, the shorter the row, and the lower their scores.
+        vectors = push_from_negatives(vectors, mean, negatives)
+    # Rows are means of unit vectors: varied pixels give short rows and low scores.
     alike = float(np.linalg.norm(positive.astype(np.float32), axis=1).mean().clip(MIN_ALIKE))
-    return ExampleVectors(scale.length * alike**-scale.level * vectors, mean, negatives, scale.beside_words)
+    return ExampleVectors(rule.length * alike**-rule.level * vectors, mean, negatives, rule.beside_words)
 
 
-def leaning(shown: Tensor, scale: ExampleRule, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit rows [V, 96] of examples -> their vectors, with a share of the known words that they are most like, and
-    their mean [1, 96].
+def mix_words(examples: Tensor, rule: ExampleRule, words: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors [V, 96] of unit example rows [V, 96], mixed with the most similar training words, and their mean [1, 96].
 
-    Pixels are trained to be like words, not like other pixels: the words near an example tell what in it counts.
+    Pixels were trained to be similar to words, not to other pixels: the nearest words show what matters in an example.
     """
-    mean = F.normalize(shown.mean(0, keepdim=True), dim=1)
-    vectors = F.normalize(mean + scale.own * (shown - mean), dim=1)
-    if not len(known):
+    mean = F.normalize(examples.mean(0, keepdim=True), dim=1)
+    vectors = F.normalize(mean + rule.own * (examples - mean), dim=1)
+    if not len(words):
         return vectors, mean
-    nearest = (vectors @ known.T / NEAR).softmax(1) @ known  # [V, 96] x [96, N] -> [V, N] x [N, 96]
-    return F.normalize(vectors + scale.words * F.normalize(nearest, dim=1), dim=1), mean
+    nearest = (vectors @ words.T / NEAR).softmax(1) @ words  # [V, 96] x [96, W] -> [V, W] x [W, 96]
+    return F.normalize(vectors + rule.words * F.normalize(nearest, dim=1), dim=1), mean
 
 
-def _cut_out(region: Region, size: tuple[int, int], answered: PromptMasks, pixels: Tensor) -> Tensor | None:
+def _mask_cells(region: Region, size: tuple[int, int], predicted: PromptMasks, pixels: Tensor) -> Tensor | None:
     grid = (pixels.shape[1], pixels.shape[2])
-    best = F.interpolate(answered.masks[None, :1].float(), size=grid, mode="bilinear")[0, 0].cpu() > 0
+    best = F.interpolate(predicted.masks[None, :1].float(), size=grid, mode="bilinear")[0, 0].cpu() > 0
     assert region.prompt is not None
     if region.prompt.box is not None:
         best &= box_cells(region.prompt.box, size, grid)
-    else:  # what is meant by points alone is open: what is like them is sure
+    else:  # points are ambiguous: only cells similar to them are certain
         best &= cells_of(region, size, pixels)
     return best if int(best.sum()) >= MIN_CELLS else None
 

@@ -1,6 +1,6 @@
-"""What `tiny` is written down as, and run by outside torch: the image pass, the maps that prompts share, and prompts.
+"""ONNX graphs of `tiny`: export modules of the image pass and the prompt head, and a head that runs the graphs.
 
-A prompt goes through its graph alone: its answer depends on no other, bit for bit. Several go side by side, one a core.
+Each prompt is its own run, so its masks do not depend on other prompts, bit for bit. Runs are spread over the cores.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts
 SHARED, LONE, SURE = "prompt-maps", "lone-point", "sure-prompt"  # names of the parts
 MAX_CELLS = 512  # of a side at stride 32
 MAX_POINTS = 1024  # of a prompt
-POINTS_TRACED = 3  # one would be taken for a constant
+POINTS_TRACED = 3  # a single point would be traced as a constant
 
 
-class Normalised(nn.Module):
-    """Pixels 0..255 as the networks take them."""
+class Normalise(nn.Module):
+    """Normalise pixels 0..255 by MEAN and STD."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,32 +49,32 @@ class Normalised(nn.Module):
 
 
 class ImagePass(nn.Module):
-    """uint8 tiles [N, 3, s, t] -> pixels [N, 96, s/4, t/4], image [N, 96] and cells [N, 96, s/32, t/32]; in float32."""
+    """uint8 [N, 3, s, t] -> the float32 tensors of ImageFeatures: [N, 96, s/4, t/4], [N, 96], [N, 96, s/32, t/32]."""
 
     def __init__(self, network: TinyNetwork) -> None:
         super().__init__()
         self.network = network
-        self.normalised = Normalised()
+        self.normalise = Normalise()
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features = self.network(self.normalised(tiles))
+        features = self.network(self.normalise(tiles))
         return features.pixels, features.image, features.cells
 
 
 class SharedPass(nn.Module):
-    """Embeddings [96, h, w] float16 and bytes [3, 2h, 2w] of one image -> its SharedMaps, float32."""
+    """Embeddings float16 [96, h, w] and uint8 colours [3, 2h, 2w] of one image -> SharedMaps, float32."""
 
     def __init__(self, head: PromptHead) -> None:
         super().__init__()
         self.shared = head.shared
-        self.normalised = Normalised()
+        self.normalise = Normalise()
 
     def forward(self, pixels: Tensor, guide: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.shared(pixels.float()[None], self.normalised(guide[None])))
+        return tuple(self.shared(pixels.float()[None], self.normalise(guide[None])))
 
 
 class LonePoint(nn.Module):
-    """A positive point [2] and SharedMaps of one image -> masks [4, 2h, 2w] and quality [4]."""
+    """A positive point (x, y) [2] and SharedMaps of one image -> masks [4, 2h, 2w] and quality [4]."""
 
     def __init__(self, head: PromptHead) -> None:
         super().__init__()
@@ -84,15 +84,15 @@ class LonePoint(nn.Module):
         self, point: Tensor, fine: Tensor, mid: Tensor, coarse: Tensor, grouping: Tensor, pixels: Tensor
     ) -> tuple[Tensor, Tensor]:
         shared = SharedMaps(fine, mid, coarse, grouping, pixels)
-        nothing = point.new_zeros(1, 1, 4)
-        prompts = Prompts(point[None, None, None], point.new_ones(1, 1, 1), nothing, nothing[..., 0])
-        masks, quality = self.head.lone(shared, prompts)
+        no_box = point.new_zeros(1, 1, 4)
+        prompts = Prompts(point[None, None, None], point.new_ones(1, 1, 1), no_box, no_box[..., 0])
+        masks, quality = self.head.click_masks(shared, prompts)
         return masks[0, 0], quality[0, 0]
 
 
 class SurePrompt(nn.Module):
-    """K points [K, 2], their signs [K], a box [4] where `has_box` [] is 1, and SharedMaps of one image -> a mask
-    [1, 2h, 2w] and its quality [1]."""
+    """Points [K, 2], signs [K], a box [4] if `has_box` [] is 1, and SharedMaps of one image -> a mask [1, 2h, 2w] and
+    its quality [1]."""
 
     def __init__(self, head: PromptHead) -> None:
         super().__init__()
@@ -112,20 +112,16 @@ class SurePrompt(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         shared = SharedMaps(fine, mid, coarse, grouping, pixels)
         prompts = Prompts(*(part[None, None] for part in (points, signs, box, has_box)))
-        masks, quality = self.head.sure(shared, prompts)
+        masks, quality = self.head.prompt_mask(shared, prompts)
         return masks[0, 0], quality[0, 0]
 
 
-def parts(head: PromptHead) -> list[Part]:
-    """The graphs of a prompt head beside that of the image pass."""
+def prompt_parts(head: PromptHead) -> list[Part]:
+    """The graphs of a prompt head, for export."""
     rows, columns = (Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
-    at = {stride: (32 // stride * rows, 32 // stride * columns) for stride in (2, 4)}
-    embeddings = {
-        "pixels": {1: at[4][0], 2: at[4][1]},
-        "guide": {1: at[2][0], 2: at[2][1]},
-    }
+    embeddings = {"pixels": {1: 8 * rows, 2: 8 * columns}, "guide": {1: 16 * rows, 2: 16 * columns}}
     rows, columns = (Dim(name, min=1, max=2 * MAX_CELLS) for name in ("rows", "columns"))
-    sides = dict(zip(SharedMaps._fields, (4, 2, 1, 2, 2), strict=True))  # cells for one at stride 16
+    sides = dict(zip(SharedMaps._fields, (4, 2, 1, 2, 2), strict=True))  # cells per cell at stride 16
     shared = {name: {2: finer * rows, 3: finer * columns} for name, finer in sides.items()}
     n = Dim("points", min=1, max=MAX_POINTS)
     return [
@@ -140,7 +136,7 @@ def parts(head: PromptHead) -> list[Part]:
 
 
 def _embeddings(rows: int, columns: int) -> list[Tensor]:
-    """Drawn inputs of `SharedPass` for so many cells at stride 32."""
+    """Random inputs of `SharedPass` for so many cells at stride 32."""
     pixels = nn.functional.normalize(torch.randn(EMBEDDING, 8 * rows, 8 * columns), dim=0).half()
     return [pixels, torch.randint(0, 256, (3, 16 * rows, 16 * columns), dtype=torch.uint8)]
 
@@ -167,37 +163,36 @@ def _sure(rows: int, columns: int) -> list[Tensor]:
 
 
 class PromptGraphs:
-    """A prompt head by its graphs, on a CPU: as `PromptHead`; `sure` is of one image at a time."""
+    """A `MaskPredictor` that runs the exported graphs on a CPU; `prompt_mask` takes one image at a time."""
 
     def __init__(self, runners: Mapping[str, PartRunner], threads: int) -> None:
         self._runners = runners
-        self._cores = ThreadPoolExecutor(threads, "prompt") if threads > 1 else None
+        self._pool = ThreadPoolExecutor(threads, "prompt") if threads > 1 else None
 
     def maps(self, pixels: Tensor, guide: Tensor) -> SharedMaps:
-        """Embeddings [96, h, w] float16 and the picture in bytes [3, 2h, 2w] -> what prompts share."""
-        made = self._runners[SHARED]({"pixels": pixels.contiguous().numpy(), "guide": guide.numpy()})
-        return SharedMaps(*map(torch.from_numpy, made))
+        """Embeddings float16 [96, h, w] and uint8 colours [3, 2h, 2w] -> maps that prompts share."""
+        outputs = self._runners[SHARED]({"pixels": pixels.contiguous().numpy(), "guide": guide.numpy()})
+        return SharedMaps(*map(torch.from_numpy, outputs))
 
-    def lone(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
+    def click_masks(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         images, n = prompts.signs.shape[:2]
-        each = [_arrays(SharedMaps(*(part[place : place + 1] for part in shared))) for place in range(images)]
+        by_image = [_arrays(SharedMaps(*(part[image : image + 1] for part in shared))) for image in range(images)]
         points = prompts.points[:, :, 0].numpy()
-        masks, quality = self._each(
-            LONE, [{"point": point, **maps} for maps, some in zip(each, points, strict=True) for point in some]
-        )
+        inputs = [{"point": point, **maps} for maps, row in zip(by_image, points, strict=True) for point in row]
+        masks, quality = self._run(LONE, inputs)
         return MaskAnswers(masks.view(images, n, *masks.shape[2:]), quality.view(images, n, -1))
 
-    def sure(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
+    def prompt_mask(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         maps = _arrays(shared)
         names = ("points", "signs", "box", "has_box")
-        each = zip(*(part[0].numpy() for part in prompts), strict=True)
-        asked = [{**dict(zip(names, map(np.asarray, prompt), strict=True)), **maps} for prompt in each]
-        return self._each(SURE, asked)
+        by_prompt = zip(*(part[0].numpy() for part in prompts), strict=True)
+        inputs = [{**dict(zip(names, map(np.asarray, prompt), strict=True)), **maps} for prompt in by_prompt]
+        return self._run(SURE, inputs)
 
-    def _each(self, part: str, asked: list[dict[str, NDArray[Any]]]) -> MaskAnswers:
-        side_by_side = self._cores.map if self._cores is not None and len(asked) > 1 else map
-        answers = list(side_by_side(self._runners[part], asked))
-        masks, quality = (torch.from_numpy(np.stack(parts))[None] for parts in zip(*answers, strict=True))
+    def _run(self, part: str, inputs: list[dict[str, NDArray[Any]]]) -> MaskAnswers:
+        run_all = self._pool.map if self._pool is not None and len(inputs) > 1 else map
+        outputs = list(run_all(self._runners[part], inputs))
+        masks, quality = (torch.from_numpy(np.stack(arrays))[None] for arrays in zip(*outputs, strict=True))
         return MaskAnswers(masks, quality)
 
 

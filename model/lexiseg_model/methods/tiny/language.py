@@ -1,4 +1,4 @@
-"""Which words are not English, for models that have nothing of their own to tell by (`vocabulary.language`)."""
+"""Detect words that are not English by tiny's text tower, for models without their own test."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 
 
 def foreign(texts: list[str]) -> list[bool]:
-    """Of each text, by the text tower and the direction that come with the bundled model.
+    """Whether each text is not English.
 
     Raises:
-        WeightsError: the text tower is not here.
+        WeightsError: the text tower is not installed.
     """
     rows_of = load_text_tower().encode
-    return [each.is_foreign for each in _familiar().nearest([TEMPLATE.format(text) for text in texts], rows_of)]
+    return [word.is_foreign for word in _familiar().nearest([TEMPLATE.format(text) for text in texts], rows_of)]
 
 
 @cache
 def _familiar() -> Familiar:
     folder = Method("tiny", "lexiseg_model.methods.tiny").bundled
     familiar = None if folder is None else read_familiar(folder, load_text_tower().digest)
-    assert familiar is not None, "the bundled model says which words it knows"
+    assert familiar is not None, "the bundled model lists its training words"
     return familiar

@@ -1,8 +1,8 @@
 """The image tower of `tiny`: a residual convolutional network with one unit embedding per 4 x 4 pixels.
 
-Widths, block counts and the top-down decoder were chosen for a CPU: plain 3 x 3 convolutions reach the highest
-share of a core's peak in bf16 and channels-last. Beside the pixel map the network gives one vector for the whole
-image; its cosine with a text says how likely the class is present at all.
+Widths, block counts and the top-down decoder were chosen for a CPU: plain 3 x 3 convolutions reach the highest share of
+a core's peak in bf16 and channels-last. The network also outputs one vector for the whole image, whose cosine with a
+text predicts whether the class is present.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from torch import Tensor, nn
 MEAN = (123.7, 116.3, 103.5)  # of 0..255 RGB, the ImageNet statistics
 STD = (58.4, 57.1, 57.4)
 STRIDE = 4  # pixels of the input per cell of the pixel map
-WIDTHS = (48, 96, 192, 384)  # of the trunk; a narrower one has a share of them
+WIDTHS = (48, 96, 192, 384)  # of the trunk; scaled in a narrower one
 STEM = 24  # channels at half the size of the input
 BLOCKS = (1, 2, 4, 2)
 EMBEDDING = 96
 TEXT_WIDTH = 384  # of rows of the text tower
-PRESENCE_FLOOR = -6.0  # log-probability: an absent class loses only so much, and the pixels can overrule the image
-PRESENCE_WEIGHT = 0.3  # of it in a pixel's score while it is trained
-EVIDENCE = 256  # channels of what tells a cell's names
+PRESENCE_FLOOR = -6.0  # log probability; bounds the penalty of an absent class, so that pixels can overrule the image
+PRESENCE_WEIGHT = 0.3  # of log presence in a pixel's score, in training
+EVIDENCE = 256  # hidden channels of the evidence head
 COARSE_LEVEL = 2  # of the pyramid, stride 16
 
 
 class ImageFeatures(NamedTuple):
-    """What one image pass gives: `pixels` [B, 96, H/4, W/4] and `image` [B, 96], both of unit length, and `cells`
-    [B, 96, H/32, W/32], whose product with a text is a logit: is the class around here?"""
+    """Outputs of one image pass: unit vectors `pixels` [B, 96, H/4, W/4] and `image` [B, 96], and `cells`
+    [B, 96, H/32, W/32], whose product with a text is the logit of the class being in that cell."""
 
     pixels: Tensor
     image: Tensor
@@ -61,14 +61,14 @@ class Residual(nn.Module):
 
 
 def channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
-    """Three numbers, one for each colour, as [1, 3, 1, 1]."""
+    """Three numbers, one per colour channel, as [1, 3, 1, 1]."""
     return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Unit length along dimension 1, in float32."""
+    """Normalise along dimension 1, in float32."""
     vectors = vectors.float()
-    # A product with the reciprocal norm: division by the broadcast norm costs a tenth of a training step.
+    # Multiplying by the reciprocal norm saves a tenth of a training step over dividing.
     return vectors * vectors.square().sum(1, keepdim=True).clamp_min(1e-12).rsqrt()
 
 
@@ -78,21 +78,21 @@ def _stage(widths: list[int], index: int) -> nn.Sequential:
     return nn.Sequential(*entry, *(Residual(width) for _ in range(BLOCKS[index])))
 
 
-def named_cells(pyramid: list[Tensor]) -> Tensor:
-    """[B, 576, H/32, W/32]: what names are told from."""
-    # At half the size, bilinear is the mean of 2 x 2. A pool would leave two formulas for one size, which an export
-    # with free sides cannot bring together.
+def coarse_cells(pyramid: list[Tensor]) -> Tensor:
+    """The two coarsest levels [B, 576, H/32, W/32], the input of the image and evidence heads."""
+    # At half size, bilinear is the mean of 2 x 2. Pooling gives another size formula, which an export with dynamic
+    # sides cannot unify.
     finer = F.interpolate(pyramid[-2], size=pyramid[-1].shape[-2:], mode="bilinear")
     return torch.cat([pyramid[-1], finer], 1)
 
 
 def log_presence(presence: Tensor) -> Tensor:
-    """The logarithm of a class's probability to be there, as it enters the score of a pixel, of `presence` logits."""
+    """The log probability of `presence` logits, at least PRESENCE_FLOOR."""
     return F.logsigmoid(presence).clamp_min(PRESENCE_FLOOR)
 
 
 def levels_along(rows: Tensor, direction: Tensor) -> Tensor:
-    """Sentence embeddings [T, 384] and a direction among them [384] -> the level of each text [T]."""
+    """The level [T] of texts: cosines of their rows [T, 384] with a direction [384]."""
     return F.normalize(rows.float(), dim=1) @ direction
 
 
@@ -105,15 +105,15 @@ class TinyNetwork(nn.Module):
     text_level: Tensor
 
     def __init__(self, width: float = 1.0) -> None:
-        """`width` times the channels of the trunk; the decoder and the embeddings are the same for all."""
+        """Scale the trunk's channels by `width`; decoder and embeddings have fixed widths."""
         super().__init__()
-        self.widths = [round(width * each) for each in WIDTHS]
+        self.widths = [round(width * channels) for channels in WIDTHS]
         stem = round(width * STEM)
         self.stem = nn.Sequential(ConvNormRelu(3, stem, 2), ConvNormRelu(stem, self.widths[0], 2))
         self.stages = nn.ModuleList(_stage(self.widths, index) for index in range(len(WIDTHS)))
-        # The whole image's mean stands beside every coarse cell: a cow is likelier on a meadow.
+        # Every coarse cell also gets the image's mean: a cow is more likely on a meadow.
         self.context = ConvNormRelu(self.widths[-1] * 2, self.widths[-1], kernel=1)
-        self.lateral = nn.ModuleList(nn.Conv2d(each, EMBEDDING, 1) for each in self.widths)
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, EMBEDDING, 1) for channels in self.widths)
         self.smooth = nn.ModuleList(ConvNormRelu(EMBEDDING, EMBEDDING) for _ in WIDTHS)
         self.pixel_head = nn.Conv2d(EMBEDDING, EMBEDDING, 1)
         self.image_head = nn.Sequential(
@@ -123,25 +123,25 @@ class TinyNetwork(nn.Module):
         )
         self.text_projection = nn.Linear(TEXT_WIDTH, EMBEDDING, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(2.6))  # of the pixel cosine
-        self.nobody = nn.Parameter(torch.tensor(0.25))  # the cosine a class must beat to own a pixel
+        self.nobody = nn.Parameter(torch.tensor(0.25))  # the cosine that a class must exceed to win a pixel
         self.presence_log_scale = nn.Parameter(torch.tensor(2.3))
         self.presence_bias = nn.Parameter(torch.tensor(-3.0))
-        # Names are told where the network knows most, and before cells are thinned to what pixels share.
+        # Evidence is read from the trunk, before the decoder reduces it to the width of pixel embeddings.
         self.evidence = nn.Sequential(
             nn.Conv2d(self.widths[-1] + self.widths[-2], EVIDENCE, 1),
             nn.ReLU(inplace=True),
             nn.Conv2d(EVIDENCE, EMBEDDING, 1),
         )
         for parameter in self.evidence[-1].parameters():
-            nn.init.zeros_(parameter)  # a network that has learned nothing finds evidence of nothing
-        # Not learned with the rest: it mends what sampling did, once that is over (training/levels.py).
+            nn.init.zeros_(parameter)  # an untrained head gives zero evidence
+        # Fitted after training, to correct for its sampling of classes (training/levels.py).
         self.register_buffer("text_level", torch.zeros(TEXT_WIDTH))
 
     def forward(self, images: Tensor) -> ImageFeatures:
         return self.levels(images)[0]
 
     def levels(self, images: Tensor) -> tuple[ImageFeatures, Tensor]:
-        """The features and, for losses on the way, what is decoded at stride 16: [B, 96, H/16, W/16]."""
+        """The features and, for auxiliary losses, the decoder's output at stride 16: [B, 96, H/16, W/16]."""
         pyramid = self.trunk(images)
         decoded = self.smooth[-1](self.lateral[-1](pyramid[-1]))
         coarse = decoded
@@ -151,11 +151,11 @@ class TinyNetwork(nn.Module):
             decoded = self.smooth[level](lateral + decoded)
             if level == COARSE_LEVEL:
                 coarse = decoded
-        image, cells = self.names(named_cells(pyramid))
+        image, cells = self.names(coarse_cells(pyramid))
         return ImageFeatures(_unit(self.pixel_head(decoded)), image, cells), coarse
 
     def trunk(self, images: Tensor) -> list[Tensor]:
-        """Maps at strides 4, 8, 16 and 32, the last with the whole image's mean beside every cell."""
+        """Maps at strides 4, 8, 16 and 32; the last includes the image's mean."""
         maps = self.stem(images)
         pyramid = []
         for stage in self.stages:
@@ -166,13 +166,13 @@ class TinyNetwork(nn.Module):
         return pyramid
 
     def names(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """What `named_cells` gives -> `image` and `cells` of the features."""
+        """`coarse_cells` -> `image` and `cells` of the features."""
         coarse = cells[:, : self.widths[-1]]
         pooled = torch.cat([coarse.mean((2, 3)), coarse.amax((2, 3))], 1)
         return _unit(self.image_head(pooled)), self.evidence(cells)
 
     def wake_evidence(self) -> None:
-        """Lets what says nothing learn: weights that are all zero would stay so."""
+        """Initialise an all-zero evidence head, which could not learn."""
         if not any(weight.any() for weight in self.evidence.parameters()):
             nn.init.kaiming_uniform_(next(self.evidence.parameters()))
 
@@ -181,19 +181,19 @@ class TinyNetwork(nn.Module):
         return F.normalize(self.text_projection(rows.float()), dim=1)
 
     def levels_of(self, rows: Tensor) -> Tensor:
-        """Sentence embeddings [T, 384] -> what is added to the logits of each text's pixels [T]."""
+        """Sentence embeddings [T, 384] -> level [T], added to the logits of each text's pixels."""
         return levels_along(rows, self.text_level)
 
     def presence(self, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
         """Logit that a class is anywhere in the image: [..., 96], [..., 96, h, w] and [..., T, 96] -> [..., T].
 
-        The image vector tells what kind of picture it is; the cells that are most like a text, what stands in it.
+        The image vector describes the scene; the cells most similar to a text, the objects in it.
         """
         whole = (texts @ image[..., None])[..., 0]
         flat = cells.flatten(-2)
-        seen = torch.logsumexp(texts @ flat, -1) - math.log(flat.shape[-1])
-        return self.presence_log_scale.exp() * whole + seen + self.presence_bias
+        evidence = torch.logsumexp(texts @ flat, -1) - math.log(flat.shape[-1])
+        return self.presence_log_scale.exp() * whole + evidence + self.presence_bias
 
     def presence_bonus(self, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
-        """What presence takes from the score of a class's pixels, never positive; shapes as in `presence`."""
+        """Penalty of a class's pixel scores for low presence, at most 0; shapes as in `presence`."""
         return PRESENCE_WEIGHT * log_presence(self.presence(image, cells, texts))

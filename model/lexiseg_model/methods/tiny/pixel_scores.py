@@ -1,4 +1,4 @@
-"""Scores of classes for cells: cosine with the text, its level, and a bonus for presence in the whole image.
+"""Class scores of cells: scaled cosine with the text, plus the text's level and the presence in the whole image.
 
 A class with several texts has the score of its best one.
 """
@@ -17,21 +17,21 @@ from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.network import TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.segmenter import Competing, TextBank
-from lexiseg_model.vocabulary.bank import directions, words_as_one
+from lexiseg_model.vocabulary.bank import directions, merge_background_words
 
-SUREST = 0.01  # share of the pixels whose probabilities enter the presence of a class
-CHUNK = 64  # classes in one product, so that memory does not grow with their synonyms
+SUREST = 0.01  # share of the pixels, the most probable ones, whose probabilities enter the presence of a class
+CHUNK = 64  # classes in one product, which bounds memory for many synonyms
 
 
 def best_per_class(pixels: Tensor, bank: TextBank, added: Tensor, scale: float) -> Tensor:
-    """[K, h, w] of embeddings [96, h, w]: scaled cosine plus `added` [T] of the best text of each class."""
+    """Scores [K, h, w] of embeddings [96, h, w]: scaled cosine plus `added` [T], of the best text of each class."""
     best = []
     first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
     for start in range(0, bank.n_classes, CHUNK):
         end = min(start + CHUNK, bank.n_classes)
         texts = slice(first[start], first[end])
         # [t, 96] x [96, h*w] -> [t, h*w]
-        # Added in place: `addmm` would first spread it over a map for each text.
+        # Added in place: `addmm` would first expand it to a map for each text.
         scores = (bank.vectors[texts] * scale).mm(pixels.flatten(1)).add_(added[texts, None])
         if len(scores) > end - start:
             inside = pairwise(first[start : end + 1] - first[start])
@@ -40,8 +40,8 @@ def best_per_class(pixels: Tensor, bank: TextBank, added: Tensor, scale: float) 
     return best[0] if len(best) == 1 else torch.cat(best)
 
 
-def means_under(masks: Tensor, pixels: Tensor) -> Tensor:
-    """[N, 96] of logits [N, a, b] over embeddings [96, h, w]: the mean of what is under a mask, or at its highest."""
+def mask_means(masks: Tensor, pixels: Tensor) -> Tensor:
+    """Mean embeddings [N, 96] under masks, logits [N, a, b], of [96, h, w]; an empty mask counts its highest cell."""
     cells = F.interpolate(masks.to(pixels)[:, None], size=pixels.shape[1:], mode="bilinear")[:, 0].flatten(1)
     inside = (cells > 0) | (cells == cells.amax(1, keepdim=True))
     weights = inside / inside.sum(1, keepdim=True)
@@ -49,7 +49,7 @@ def means_under(masks: Tensor, pixels: Tensor) -> Tensor:
 
 
 class PixelScores:
-    """The scores of one network by its settings. `nobody` is the logit that every class must beat."""
+    """Scores of one network with its settings. `nobody` is the logit that every class must exceed."""
 
     def __init__(self, network: TinyNetwork, settings: TinySettings, device: torch.device) -> None:
         self._network = network
@@ -62,38 +62,36 @@ class PixelScores:
         self._nobody = torch.tensor(self.nobody, device=device)
 
     def of_texts(self, features: Features, bank: TextBank) -> Tensor:
-        """[T]: the logit of each text, as the head for whole images sees it.
-
-        `TinyNetwork.presence` in as many roundings, but in place: each operation more takes as long as its numbers.
-        """
+        """The presence logit [T] of each text in the whole image: `TinyNetwork.presence` with in-place operations."""
         texts = directions(bank)  # [T, 96]
         image = features.tensors["image"].to(self._device, torch.float32)
         cells = features.tensors["cells"].to(self._device, torch.float32).flatten(1)
-        seen = torch.logsumexp(texts.mm(cells), 1).sub_(math.log(cells.shape[1]))
-        return texts.mm(image[:, None])[:, 0].mul_(self._presence_scale).add_(seen).add_(self._network.presence_bias)
+        evidence = torch.logsumexp(texts.mm(cells), 1).sub_(math.log(cells.shape[1]))
+        whole = texts.mm(image[:, None])[:, 0].mul_(self._presence_scale)
+        return whole.add_(evidence).add_(self._network.presence_bias)
 
     def of_pixels(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
-        """[K, h, w] of embeddings [96, h, w]; `presence` [T] as `of_texts`."""
+        """Scores [K, h, w] of embeddings [96, h, w]; `presence` [T] from `of_texts`."""
         added = self._added(bank, presence)
         return best_per_class(pixels.to(self._device).float(), bank, added, self._scale)
 
     def of_regions(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
-        """[K, N] of mean pixels [N, 96]: what their cells say on average, where a class has one text."""
+        """Scores [K, N] of mean embeddings [N, 96]: the mean score of their cells, if each class has one text."""
         columns = embeddings.to(self._device).float().T[..., None]
         added = self._added(bank, self.of_texts(features, bank))
         return best_per_class(columns, bank, added, self._scale)[..., 0]
 
     def competing(self, features: Features, bank: TextBank) -> Competing:
-        """Of an image's cells; background words may be one row."""
+        """Scores of an image's cells; on the CPU the background words share one row."""
         with torch.inference_mode():
-            merged = words_as_one(bank) if self._on_cpu else bank
+            merged = merge_background_words(bank) if self._on_cpu else bank
             presence = self.of_texts(features, bank)
             return Competing(self.of_pixels(features.tensors["pixels"], merged, presence))
 
     def presence(self, features: Features, bank: TextBank) -> Tensor:
-        """[K]: each class's most present text, and the logarithm of the probability of its surest pixels.
+        """Presence [K]: the logit of each class's most present text plus the log probability of its surest pixels.
 
-        The head for whole images does not know what else is asked; pixels have competed, with nobody, too.
+        The whole-image head ignores the other classes; pixel probabilities include the competition with them.
         """
         of_texts = self.of_texts(features, bank)
         scores = self.of_pixels(features.tensors["pixels"], bank, of_texts).flatten(1)
@@ -102,14 +100,14 @@ class PixelScores:
         surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
         return bank.best_of_texts(of_texts) + surest
 
-    def must_beat(self, threshold: float | None) -> Tensor:
-        """[]: the logit that a class must have beside nobody; `threshold` in 0..1 replaces what was learned."""
+    def nobody_logit(self, threshold: float | None) -> Tensor:
+        """The logit [] that a class must exceed; `threshold` in 0..1, a probability, shifts the learned one."""
         if threshold is None:
             return self._nobody
         clipped = min(max(threshold, 1e-6), 1 - 1e-6)
         return self._nobody.new_tensor(self.nobody + math.log(clipped / (1 - clipped)))
 
     def _added(self, bank: TextBank, presence: Tensor) -> Tensor:
-        """[T]: what presence and level add to the scores of a text."""
+        """The sum [T] of presence bonus and level of each text."""
         added = log_presence(presence).mul_(self._settings.presence)
         return added if bank.levels is None else added.add_(bank.levels)

@@ -1,7 +1,7 @@
-"""Masks for points and boxes, from what is kept of an image: the promptable head of `tiny`.
+"""The promptable mask head of `tiny`: masks for points and boxes from cached image features.
 
-Once for each image a small U-net turns embeddings and colours into maps that every prompt shares. A prompt then costs
-some convolutions at strides 16 and 8, and one product with the finest shared map.
+Once per image a small U-net turns embeddings and colours into maps that all prompts share. A prompt then costs a few
+convolutions at strides 16 and 8, and one product with the finest shared map.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from lexiseg_model.methods.tiny.prompt_maps import (
     prompt_maps,
 )
 
-MASKS = 4  # answers to a lone positive point, of different extents
-FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's own at the same stride
-GROUPING = 16  # numbers of each head of the grouping embedding
-ATTENTION = 4  # places that the context looks at
-JUDGED = 64  # numbers that a mask's quality is told from
+MASKS = 4  # candidates for a single positive point, of different extents
+FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's own maps at the same stride
+GROUPING = 16  # dimensions of each head of the grouping embedding
+ATTENTION = 4  # attention maps of the context
+JUDGED = 64  # hidden width of the quality estimate
 
 
 class SharedMaps(NamedTuple):
-    """Of B images, for all their prompts: `fine` [B, 24, h, w] at stride 4, `mid` [B, 32, h/2, w/2] and `coarse`
+    """Maps of B images that all prompts share: `fine` [B, 24, h, w] at stride 4, `mid` [B, 32, h/2, w/2], `coarse`
     [B, 48, h/4, w/4]; `grouping` [B, 64, h/2, w/2] and `pixels` [B, 96, h/2, w/2] hold unit vectors."""
 
     fine: Tensor
@@ -41,24 +41,24 @@ class SharedMaps(NamedTuple):
 
 
 class MaskAnswers(NamedTuple):
-    """Logits `masks` [B, N, M, h, w] at stride 4 and logits `quality` [B, N, M] of their IoU."""
+    """Logits `masks` [B, N, M, h, w] at stride 4, and `quality` [B, N, M], logits of their expected IoU."""
 
     masks: Tensor
     quality: Tensor
 
 
-class Answering(Protocol):
-    """What answers prompts about images: the head in torch, or its graphs (`graphs.PromptGraphs`)."""
+class MaskPredictor(Protocol):
+    """Predicts masks of prompts: the head in torch, or its ONNX graphs (`graphs.PromptGraphs`)."""
 
-    def lone(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
-        """Four masks for each prompt, which is a positive point and nothing else."""
+    def click_masks(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
+        """Four masks for each prompt, a single positive point."""
 
-    def sure(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
+    def prompt_mask(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """One mask for each prompt: a box, several points, or both."""
 
 
 class SharedNetwork(nn.Module):
-    """Embeddings and colours of an image -> SharedMaps."""
+    """U-net: embeddings and colours of an image -> SharedMaps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class SharedNetwork(nn.Module):
         self.grouping = nn.Conv2d(64, HEADS * GROUPING, 1)
 
     def forward(self, pixels: Tensor, guide: Tensor) -> SharedMaps:
-        # Unit vectors of 96 numbers are small ones; brought to the size of normalised colours.
+        # Scale unit vectors of 96 numbers to the magnitude of normalised colours.
         scaled = pixels * EMBEDDING**0.5
         pyramid = [self.stem(torch.cat([scaled, self.colours(guide)], 1))]
         for stage in (self.eighth, self.sixteenth, self.whole):
@@ -94,13 +94,13 @@ class SharedNetwork(nn.Module):
             self.fine(fine),
             self.mid(mid),
             self.coarse(coarse),
-            unit.to(grouping.dtype).contiguous(),  # cells side by side, as every prompt reads them
+            unit.to(grouping.dtype).contiguous(),  # contiguous cells, as every prompt reads them
             F.normalize(F.avg_pool2d(pixels.float(), 2), dim=1).to(grouping.dtype),
         )
 
 
 class Context(nn.Module):
-    """Adds to every cell what a few attended places of the map hold."""
+    """Add a global context vector, from a few attention maps and the mean, to every cell."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -112,15 +112,14 @@ class Context(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        where = self.attention(maps).flatten(2).softmax(2)  # [P, ATTENTION, h*w]
-        seen = where @ maps.flatten(2).mT  # [P, ATTENTION, C]
-        everything = torch.cat([seen.flatten(1), maps.mean((2, 3))], 1)
-        mixed: Tensor = self.mix(everything)
+        weights = self.attention(maps).flatten(2).softmax(2)  # [P, ATTENTION, h*w]
+        attended = weights @ maps.flatten(2).mT  # [P, ATTENTION, C]
+        mixed: Tensor = self.mix(torch.cat([attended.flatten(1), maps.mean((2, 3))], 1))
         return maps + mixed[..., None, None]
 
 
 class MaskOutput(nn.Module):
-    """A prompt's maps at stride 8 -> M masks at stride 4 and their quality."""
+    """Predict M masks at stride 4 and their quality from a prompt's maps at stride 8."""
 
     def __init__(self, masks: int) -> None:
         super().__init__()
@@ -141,31 +140,32 @@ class MaskOutput(nn.Module):
     def _logits(self, narrow: Tensor, fine: Tensor) -> Tensor:
         """[B, N, M, h, w] of maps [B * N, FINE + M, h/2, w/2] and shared ones [B, FINE, h, w]."""
         batch, channels, height, width = fine.shape
-        wide = F.interpolate(narrow, size=(height, width), mode="bilinear")
-        wide = wide.view(batch, -1, channels + self.masks, height, width)
-        chosen, rough = wide[:, :, :channels], wide[:, :, channels:]
-        edges: Tensor = self.edges((chosen * fine[:, None]).flatten(0, 1))
-        return rough + edges.view_as(rough)
+        upsampled = F.interpolate(narrow, size=(height, width), mode="bilinear")
+        upsampled = upsampled.view(batch, -1, channels + self.masks, height, width)
+        gates, coarse_logits = upsampled[:, :, :channels], upsampled[:, :, channels:]
+        edges: Tensor = self.edges((gates * fine[:, None]).flatten(0, 1))
+        return coarse_logits + edges.view_as(coarse_logits)
 
     def _quality(self, maps: Tensor, pixels: Tensor, logits: Tensor) -> Tensor:
-        """[B, N, M] from what lies under each mask, and how sharply it is cut."""
+        """Quality logits [B, N, M], from the features under each mask and the sharpness of its edge."""
         batch, n = logits.shape[:2]
         inside = F.avg_pool2d(logits.detach().flatten(0, 1).float(), 2).sigmoid().flatten(2)  # [B * N, M, cells]
         total = inside.sum(2, keepdim=True)
         share = (inside / (total + 1)).to(maps.dtype)
-        own = share @ maps.flatten(2).mT  # [B * N, M, MID]
-        known = share.reshape(batch, n * self.masks, -1) @ pixels.flatten(2).mT  # [B, N * M, EMBEDDING]
-        known = known.view(batch * n, self.masks, -1) * EMBEDDING**0.5
-        sure = (inside * inside).sum(2, keepdim=True) / (total + 1e-3)
-        unsure = (inside * (1 - inside)).sum(2, keepdim=True) / (total + 1)
+        prompt_mean = share @ maps.flatten(2).mT  # [B * N, M, MID]
+        pixel_mean = share.reshape(batch, n * self.masks, -1) @ pixels.flatten(2).mT  # [B, N * M, EMBEDDING]
+        pixel_mean = pixel_mean.view(batch * n, self.masks, -1) * EMBEDDING**0.5
+        confidence = (inside * inside).sum(2, keepdim=True) / (total + 1e-3)
+        blur = (inside * (1 - inside)).sum(2, keepdim=True) / (total + 1)
         size = (total / inside.shape[2] + 1e-4).log()
-        hidden = self.seen(torch.cat([own, known, sure, unsure, size], 2).to(maps.dtype)) + self.which
+        inputs = torch.cat([prompt_mean, pixel_mean, confidence, blur, size], 2).to(maps.dtype)
+        hidden = self.seen(inputs) + self.which
         quality: Tensor = self.quality(hidden)
         return quality[..., 0].view(batch, n, self.masks)
 
 
 class PromptHead(nn.Module):
-    """The learned part: `maps` once for each image, `lone` and `sure` for its prompts."""
+    """The promptable head: `maps` once per image, then `click_masks` and `prompt_mask` for its prompts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,41 +182,38 @@ class PromptHead(nn.Module):
         self.of_sure = MaskOutput(1)
 
     def maps(self, pixels: Tensor, guide: Tensor) -> SharedMaps:
-        """Embeddings [B, 96, h, w] and normalised colours [B, 3, 2h, 2w] -> what prompts share."""
+        """Embeddings [B, 96, h, w] and normalised colours [B, 3, 2h, 2w] -> maps that prompts share."""
         shared: SharedMaps = self.shared(pixels, guide)
         return shared
 
-    def body(self, shared: SharedMaps, prompts: Prompts) -> Tensor:
-        """[B * N, MID, h/2, w/2]: a prompt's own maps."""
-        said = prompt_maps(prompts, shared.grouping, shared.pixels)
-        return self._own_maps(shared, said, self.first.weight, self.second.weight)
+    def click_masks(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
+        """Four masks for each prompt, a single positive point."""
+        # All other input channels are zero for a single point and are left out.
+        inputs = lone_maps(prompts, shared.grouping, shared.pixels)
+        maps = self._own_maps(shared, inputs, self.first.weight[:, LONE], self.second.weight[:, LONE])
+        answers: MaskAnswers = self.of_lone(maps, shared)
+        return answers
 
-    def _own_maps(self, shared: SharedMaps, said: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """[B * N, MID, h/2, w/2] of what prompts say, [B, N, C, h/2, w/2], and the filters for that."""
-        n = said.shape[1]
-        said = said.flatten(0, 1).to(shared.mid.dtype).contiguous(memory_format=torch.channels_last)
-        coarse = F.conv2d(F.avg_pool2d(said, 2), first, self.first.bias, padding=1)
-        coarse = self.middle(self.enter(_beside(coarse, shared.coarse, n)))
-        up = F.interpolate(self.widen(coarse), size=said.shape[-2:], mode="bilinear")
-        own = F.conv2d(said, second, self.second.bias).add_(up)
-        maps: Tensor = self.last(_beside(own, shared.mid, n))
+    def prompt_mask(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
+        """One mask for each prompt: a box, several points, or both."""
+        inputs = prompt_maps(prompts, shared.grouping, shared.pixels)
+        maps = self._own_maps(shared, inputs, self.first.weight, self.second.weight)
+        answers: MaskAnswers = self.of_sure(maps, shared)
+        return answers
+
+    def _own_maps(self, shared: SharedMaps, inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """A prompt's own maps [B * N, MID, h/2, w/2] from its inputs [B, N, C, h/2, w/2] and the filters for them."""
+        n = inputs.shape[1]
+        inputs = inputs.flatten(0, 1).to(shared.mid.dtype).contiguous(memory_format=torch.channels_last)
+        coarse = F.conv2d(F.avg_pool2d(inputs, 2), first, self.first.bias, padding=1)
+        coarse = self.middle(self.enter(_add_shared(coarse, shared.coarse, n)))
+        upsampled = F.interpolate(self.widen(coarse), size=inputs.shape[-2:], mode="bilinear")
+        own = F.conv2d(inputs, second, self.second.bias).add_(upsampled)
+        maps: Tensor = self.last(_add_shared(own, shared.mid, n))
         return maps
 
-    def lone(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
-        """Four masks for each prompt, which is a positive point and nothing else."""
-        # Of all that a prompt can say, a lone point says little: the other channels are left out.
-        said = lone_maps(prompts, shared.grouping, shared.pixels)
-        own = self._own_maps(shared, said, self.first.weight[:, LONE], self.second.weight[:, LONE])
-        answers: MaskAnswers = self.of_lone(own, shared)
-        return answers
 
-    def sure(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
-        """One mask for each prompt: a box, several points, or both."""
-        answers: MaskAnswers = self.of_sure(self.body(shared, prompts), shared)
-        return answers
-
-
-def _beside(maps: Tensor, shared: Tensor, n: int) -> Tensor:
-    """Maps [B * N, C, h, w] of `n` prompts for each image, with what they share, [B, C, h, w], added in place."""
+def _add_shared(maps: Tensor, shared: Tensor, n: int) -> Tensor:
+    """Add each image's shared map [B, C, h, w] to the maps [B * n, C, h, w] of its n prompts, in place."""
     maps.view(len(shared), n, *maps.shape[1:]).add_(shared[:, None])
     return maps

@@ -1,6 +1,6 @@
-"""What a prompt looks like to the network: distances, box coordinates, and how alike each cell is to what was marked.
+"""Encode prompts as input maps of the head: distances, box coordinates, and similarity to the marked cells.
 
-All of it is arithmetic without parameters, at one cell per MAP_STRIDE pixels of the network's input.
+The encoding has no learned parameters and one cell per MAP_STRIDE pixels of the network's input.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from torch import Tensor
 MAP_STRIDE = 8  # pixels of the network's input per cell
 HEADS = 4  # unit vectors of the grouping embedding in each cell
 NEAR = (8.0, 32.0, 96.0)  # pixels at which the trace of a positive point has fallen to 1/e
-AWAY = (12.0, 48.0)  # the same of a negative point
+AWAY = (12.0, 48.0)  # the same for a negative point
 SMALLEST_SIDE = 4.0  # pixels; thinner boxes count as this wide
-MIDDLE = 0.25  # of a box's side is left out on either side of its middle
-RING = 0.25  # of a box's side is looked at on the outside
+MIDDLE = 0.25  # margin between a box and its middle, in sides of the box
+RING = 0.25  # width of the ring outside a box, in sides of the box
 N_SIMILARITIES = 4 * (HEADS + 1)  # to positive points, negative points, the box's middle and its ring
 CHANNELS = len(NEAR) + len(AWAY) + 8 + N_SIMILARITIES
 _FLAG = len(NEAR) + len(AWAY) + 6  # whether there is a positive point
-_LIKENESS = len(NEAR) + len(AWAY) + 8
-# The channels in which a lone positive point says something: traces, flag, likeness by grouping and by pixels.
-LONE = [*range(len(NEAR)), _FLAG, *range(_LIKENESS, _LIKENESS + HEADS), _LIKENESS + 4 * HEADS]
+_SIMILARITY = len(NEAR) + len(AWAY) + 8
+# Channels that a single positive point sets: traces, flag, similarity by grouping and by pixels.
+LONE = [*range(len(NEAR)), _FLAG, *range(_SIMILARITY, _SIMILARITY + HEADS), _SIMILARITY + 4 * HEADS]
 
 
 class Prompts(NamedTuple):
     """N prompts for each of B images, in pixels of the network's input.
 
-    `points` [B, N, K, 2] are (x, y); `signs` [B, N, K] say 1 on the object, -1 not on it, 0 no point. `boxes`
-    [B, N, 4] are (x0, y0, x1, y1), where `has_box` [B, N] is 1.
+    `points` [B, N, K, 2] are (x, y); `signs` [B, N, K] are 1 on the object, -1 off it, 0 padding. `boxes` [B, N, 4] are
+    (x0, y0, x1, y1), valid where `has_box` [B, N] is 1.
     """
 
     points: Tensor
@@ -40,7 +40,7 @@ class Prompts(NamedTuple):
 
 
 def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
-    """Everything that a prompt says about each cell.
+    """Encode prompts as maps.
 
     Args:
         prompts: N for each of B images.
@@ -55,25 +55,25 @@ def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
     away = _traces(prompts, -1.0, AWAY, x, y)
     inside, sides = _box_maps(prompts, x, y)
     present = _flags(prompts)[..., None, None].expand(-1, -1, -1, *grouping.shape[-2:])
-    likeness = _likeness(prompts, grouping, pixels, x, y)
-    return torch.cat([near, away, inside, sides, present, likeness], 2)
+    similarity = _similarity(prompts, grouping, pixels, x, y)
+    return torch.cat([near, away, inside, sides, present, similarity], 2)
 
 
 def lone_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
-    """[B, N, len(LONE), h, w]: the channels LONE of `prompt_maps`, where each prompt is one positive point."""
+    """The channels LONE of `prompt_maps` for prompts of one positive point: [B, N, len(LONE), h, w]."""
     height, width = grouping.shape[-2:]
     near = _traces(prompts, 1.0, NEAR, *_centres(grouping))
-    likeness = []
+    similarity = []
     for maps, heads in ((grouping, HEADS), (pixels, 1)):
         batch, channels = maps.shape[:2]
         cells = maps.reshape(batch * heads, channels // heads, height * width)
         cosines = _at_points(prompts, cells, height, width, heads)  # [B * heads, N, 1, h * w]
-        likeness.append(cosines.view(batch, heads, -1, height, width).transpose(1, 2))
-    return torch.cat([near, torch.ones_like(near[:, :, :1]), *likeness], 2)
+        similarity.append(cosines.view(batch, heads, -1, height, width).transpose(1, 2))
+    return torch.cat([near, torch.ones_like(near[:, :, :1]), *similarity], 2)
 
 
 def _centres(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixels across [w] and down [h] of the cells' centres."""
+    """Pixel coordinates x [w] and y [h] of the cells' centres."""
     height, width = maps.shape[-2:]
     steps = torch.arange(max(height, width), device=maps.device, dtype=torch.float32) * MAP_STRIDE + MAP_STRIDE / 2
     return steps[:width], steps[:height]
@@ -81,17 +81,17 @@ def _centres(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 def _traces(prompts: Prompts, sign: float, scales: tuple[float, ...], x: Tensor, y: Tensor) -> Tensor:
     """exp(-distance / scale) to the nearest point of one sign: [B, N, scales, h, w], 0 without one."""
-    counts = prompts.signs == sign
-    across = (x - prompts.points[..., 0, None]).square()  # [B, N, K, w]
-    down = (y - prompts.points[..., 1, None]).square()  # [B, N, K, h]
-    square = across[..., None, :] + down[..., None]  # [B, N, K, h, w]
-    square = square.masked_fill(~counts[..., None, None], torch.inf)
+    has_sign = prompts.signs == sign
+    x_square = (x - prompts.points[..., 0, None]).square()  # [B, N, K, w]
+    y_square = (y - prompts.points[..., 1, None]).square()  # [B, N, K, h]
+    square = x_square[..., None, :] + y_square[..., None]  # [B, N, K, h, w]
+    square = square.masked_fill(~has_sign[..., None, None], torch.inf)
     distance = square.amin(2).sqrt()
     return torch.stack([torch.exp(-distance / scale) for scale in scales], 2)
 
 
 def _box_maps(prompts: Prompts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """[B, N, 1, h, w] whether a cell is inside, and [B, N, 4, h, w] how far from each side, in sides of the box."""
+    """Whether a cell is inside [B, N, 1, h, w], and its distance to each side [B, N, 4, h, w] in sides of the box."""
     left, top, right, bottom = prompts.boxes[..., None].unbind(2)  # [B, N, 1]
     width, height = (right - left).clamp_min(SMALLEST_SIDE), (bottom - top).clamp_min(SMALLEST_SIDE)
     across = torch.stack([(x - left) / width, (right - x) / width], 2)[:, :, :, None].expand(-1, -1, -1, y.shape[0], -1)
@@ -101,29 +101,29 @@ def _box_maps(prompts: Prompts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _flags(prompts: Prompts) -> Tensor:
-    """[B, N, 3]: whether there is a box, a positive point, a negative point."""
+    """Flags [B, N, 3]: has a box, a positive point, a negative point."""
     positive, negative = ((prompts.signs == sign).any(2).float() for sign in (1, -1))
     return torch.stack([prompts.has_box, positive, negative], 2)
 
 
-def _likeness(prompts: Prompts, grouping: Tensor, pixels: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """[B, N, N_SIMILARITIES, h, w]: cosines with the vectors at points, in the box's middle and around the box."""
-    marks = [(prompts.signs == sign) for sign in (1, -1)]
+def _similarity(prompts: Prompts, grouping: Tensor, pixels: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Cosines [B, N, N_SIMILARITIES, h, w] with the vectors at points, in the box's middle and around the box."""
+    has_sign = [(prompts.signs == sign) for sign in (1, -1)]
     areas = _box_weights(prompts, x, y)
-    shaped = []
+    similarities = []
     for maps, heads in ((grouping, HEADS), (pixels, 1)):
         batch, channels, height, width = maps.shape
         n = prompts.signs.shape[1]
-        # Heads are images of their own: [B * heads, D, h * w].
+        # Heads join the batch: [B * heads, D, h * w].
         cells = maps.reshape(batch * heads, channels // heads, height * width)
         at_points = _at_points(prompts, cells, height, width, heads)
-        answers = [_nearest(at_points, mark.repeat_interleave(heads, 0)[..., None]) for mark in marks]
+        cosines = [_nearest(at_points, mask.repeat_interleave(heads, 0)[..., None]) for mask in has_sign]
         for weights in areas:
-            of_heads = weights.flatten(2)[:, None].expand(-1, heads, -1, -1)
-            spread = of_heads.reshape(batch * heads, n, height * width).to(cells.dtype)
-            answers.append(F.normalize(spread @ cells.mT, dim=2) @ cells)
-        shaped += [answer.view(batch, heads, n, height, width).transpose(1, 2) for answer in answers]
-    return torch.cat(shaped, 2)
+            by_head = weights.flatten(2)[:, None].expand(-1, heads, -1, -1)
+            by_head = by_head.reshape(batch * heads, n, height * width).to(cells.dtype)
+            cosines.append(F.normalize(by_head @ cells.mT, dim=2) @ cells)
+        similarities += [part.view(batch, heads, n, height, width).transpose(1, 2) for part in cosines]
+    return torch.cat(similarities, 2)
 
 
 def _at_points(prompts: Prompts, cells: Tensor, height: int, width: int, heads: int) -> Tensor:
@@ -135,23 +135,23 @@ def _at_points(prompts: Prompts, cells: Tensor, height: int, width: int, heads: 
     return (vectors.mT @ cells).view(cells.shape[0], *prompts.signs.shape[1:], height * width)
 
 
-def _nearest(cosines: Tensor, counts: Tensor) -> Tensor:
-    """The largest over the points that count, 0 where none does: [B, N, K, h * w] -> [B, N, h * w]."""
-    best = cosines.masked_fill(~counts, -1).amax(2)
-    return best * counts.any(2)
+def _nearest(cosines: Tensor, valid: Tensor) -> Tensor:
+    """The largest cosine over the valid points, 0 without one: [B, N, K, h * w] -> [B, N, h * w]."""
+    best = cosines.masked_fill(~valid, -1).amax(2)
+    return best * valid.any(2)
 
 
 def _box_weights(prompts: Prompts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """[B, N, h, w] of the cells in the middle of a box and of those just outside; zeros without one."""
+    """Masks [B, N, h, w] of the cells in the middle of a box and in the ring around it; zeros without a box."""
     low, high = prompts.boxes[..., :2], prompts.boxes[..., 2:]
-    side = (high - low).clamp_min(2 * MAP_STRIDE)
-    middle_of = (low + high) / 2
+    side = (high - low).clamp_min(2 * MAP_STRIDE)  # so that small boxes have a cell
+    centre = (low + high) / 2
     has_box = prompts.has_box[..., None, None]
 
     def within(share: float) -> Tensor:
-        reach = side * share  # a box of at least a cell, whatever its size
-        across = ((x - middle_of[..., :1]).abs() <= reach[..., :1]).float()
-        down = ((y - middle_of[..., 1:]).abs() <= reach[..., 1:]).float()
-        return down[..., None] * across[..., None, :] * has_box
+        reach = side * share
+        columns = ((x - centre[..., :1]).abs() <= reach[..., :1]).float()
+        rows = ((y - centre[..., 1:]).abs() <= reach[..., 1:]).float()
+        return rows[..., None] * columns[..., None, :] * has_box
 
     return within(0.5 - MIDDLE), (within(0.5 + RING) - within(0.5)).clamp_min(0)

@@ -1,4 +1,4 @@
-"""`settings` of a card of method tiny: proposals, order of a click's masks, boxes, weights of examples, specks."""
+"""The `settings` of a tiny card: rules for proposals, clicks, boxes, colours, examples and small regions."""
 
 from __future__ import annotations
 
@@ -12,34 +12,27 @@ from lexiseg_model.types import StrictModel
 class ProposalSettings(StrictModel):
     """A grid of points asks for everything; four masks answer each, those good enough and not yet there are kept.
 
-    `explains`, `inside`, `hope` and `most` were chosen on training photographs by the IoU of objects with the best
-    proposal and the share of the picture that proposals cover.
+    `explains`, `inside`, `hope` and `most` were tuned on training photographs for the IoU of objects with their best
+    proposal and for the share of the image that proposals cover.
     """
 
     grid: int = Field(20, ge=1, le=64, description="points along each side of the image")
     quality: float = Field(0.4, ge=0, le=1, description="predicted quality from which a mask is kept")
     rule: OverlapRule = OverlapRule()
     explains: float = Field(
-        0.5, ge=0, le=1, description="of the image, the largest mask whose inside is not asked again; 0: all are asked"
+        0.5, ge=0, le=1, description="points inside kept masks up to this share of the image are skipped; 0: none are"
     )
-    inside: float = Field(2.0, ge=0, description="the logit from which a point is inside of it")
+    inside: float = Field(2.0, ge=0, description="mask logit from which a point counts as inside")
     hope: float = Field(
-        0.22,
-        ge=0,
-        le=1,
-        description="expected quality of its best mask from which a point is asked, after the first rank; 0: all",
+        0.22, ge=0, le=1, description="expected quality from which a point is evaluated, after the first rank; 0: all"
     )
-    most: int = Field(
-        60,
-        ge=1,
-        description="points asked in all, by what is expected of each; one in a window counts as its share of it",
-    )
+    most: int = Field(60, ge=1, description="budget of points; one in a window counts as its share of the image")
 
 
 class ClickOrder(StrictModel):
     """By what the four masks of a lone click are put in order, beside the predicted quality, which counts 1.
 
-    Fitted on training photographs (`training/prompt_rules.py`); zeros: the quality alone.
+    Fitted on training photographs (`training/prompt_rules.py`); zeros: order by quality only.
     """
 
     stability: float = Field(0.9, description="of the share of its area, 0..1, that a mask keeps a logit higher")
@@ -50,14 +43,14 @@ class ClickOrder(StrictModel):
 class BoxRule(StrictModel):
     """How the mask of a box is kept inside of it.
 
-    Fitted on training photographs, boxes that are tight and some that are off, by
+    Fitted on training photographs with tight and inexact boxes, by
     `python -m lexiseg_model.methods.tiny.training.prompt_rules`.
     """
 
     more: float = Field(0.0, description="added to the logits inside")
-    doubt: float = Field(2.0, ge=0, description="of -ln(quality), which is added, too")
-    small: float = Field(24.0, ge=0, description="over the cells of the box, which is added, too")
-    slack: float = Field(0.02, ge=0, description="of a side, that a mask may reach beyond it")
+    doubt: float = Field(2.0, ge=0, description="times -ln(quality) is added as well")
+    small: float = Field(24.0, ge=0, description="divided by the cells of the box is added as well")
+    slack: float = Field(0.02, ge=0, description="share of a side that a mask may extend beyond it")
 
 
 class LookRule(StrictModel):
@@ -75,16 +68,14 @@ class OwnColours(StrictModel):
 
     weight: float = Field(3.0, ge=0, description="of the logarithm of the ratio of a colour's shares")
     bound: float = Field(3.0, gt=0, description="of logits, before they are smoothed along edges")
-    ring: float = Field(
-        0.25, gt=0, description="of the sides of a box, or of what a mask holds: colours count so far around"
-    )
+    ring: float = Field(0.25, gt=0, description="margin around the box or mask that counts as outside, in its sides")
 
 
 class RegionVote(StrictModel):
     """What the vote of a proposal weighs beside that of a pixel: `weight` x its quality x alikeness ** `alike`.
 
-    Alikeness is the length of the mean of the pixels' unit embeddings, 1 where they are all the same: a mask over a
-    shirt and the skin beside it must not make them one.
+    Uniformity is the norm of the mean of the pixels' unit embeddings, 1 if all are equal: a mask over a shirt and the
+    skin beside it must not merge them.
     """
 
     weight: float = Field(3.0, ge=0)
@@ -94,9 +85,8 @@ class RegionVote(StrictModel):
 class ExampleRule(StrictModel):
     """How the vector of a class by example stands beside those of texts, which have length 1.
 
-    Pixels are more like pixels than like words: at `length` 1 a class by example would take what words mean. Pixels of
-    one thing are less alike than those of another: `level` is how far what is motley is made as sure of itself.
-    All were chosen on training photographs.
+    Pixels are more similar to pixels than to texts: at `length` 1 a class by example would win pixels of text classes.
+    Varied objects have lower cosines: `level` compensates for it. All values were tuned on training photographs.
     """
 
     length: float = Field(0.7, gt=0, description="of the vectors of a class whose pixels are all alike")

@@ -1,4 +1,4 @@
-"""Where the bundled weights of `tiny` lie, what its file holds, and the template every text goes through."""
+"""Read the weights of tiny: one file with the image network and the prompt head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
-from lexiseg_model.catalogue.weights import Undrawn, read_weights
+from lexiseg_model.catalogue.weights import SkipInit, read_weights
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.network import EMBEDDING, WIDTHS, TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
@@ -22,70 +22,70 @@ FILE = "tiny.safetensors"
 BUNDLED = FOLDER / FILE
 TEMPLATE = "a photo of a {}."
 LEVEL = "text_level"
-PROMPTS = "prompts."  # before the name of every tensor of the prompt head
+PROMPTS = "prompts."  # name prefix of the prompt head's tensors
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
 class TinyState(NamedTuple):
-    """Tensors of the image network, and those of the prompt head: none where it was not trained."""
+    """Tensors of the image network, and of the prompt head (empty: there is none)."""
 
     network: dict[str, Tensor]
     prompts: dict[str, Tensor]
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor]) -> TinyState:
-        """Parts what one file holds."""
+        """Split the tensors of one file."""
         network = {name: value for name, value in tensors.items() if not name.startswith(PROMPTS)}
         prompts = {name.removeprefix(PROMPTS): value for name, value in tensors.items() if name.startswith(PROMPTS)}
         return cls(network, prompts)
 
-    def together(self) -> dict[str, Tensor]:
-        """As one file."""
+    def merged(self) -> dict[str, Tensor]:
+        """The tensors of one file."""
         return self.network | {f"{PROMPTS}{name}": value for name, value in self.prompts.items()}
 
 
-def filled(module: Module, tensors: dict[str, Tensor], origin: Path) -> Module:
-    """The module with all its tensors read, in eval mode and without gradients.
+def load_tensors(module: Module, tensors: dict[str, Tensor], origin: Path) -> Module:
+    """Load all tensors of a module and set it to eval mode without gradients.
 
     Raises:
         WeightsError: tensors are missing, unknown or of another shape; the message names `origin`.
     """
     try:
         missing, unexpected = module.load_state_dict(tensors, strict=False)
-    except RuntimeError as error:  # a tensor of another shape
+    except RuntimeError as error:  # shapes differ
         raise WeightsError(f"{origin}: {error}") from None
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
-        raise WeightsError(f"{origin}: weights lack {missing[:3]} and hold unknown {list(unexpected)[:3]}")
+        raise WeightsError(f"{origin}: weights lack {missing[:3]}; unexpected {list(unexpected)[:3]}")
     return module.eval().requires_grad_(False)
 
 
-def unfilled(tensors: dict[str, Tensor]) -> TinyNetwork:
-    """A network as wide as the one that tensors are of."""
+def network_for(tensors: dict[str, Tensor]) -> TinyNetwork:
+    """An uninitialised network of the width of the tensors."""
     first = tensors.get("stem.1.0.weight")
     return TinyNetwork(width=1.0 if first is None else len(first) / WIDTHS[0])
 
 
 def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork, PromptHead | None]:
-    """The image network of a model directory, and its prompt head where it has one.
+    """Read the image network of a model directory, and its prompt head if it has one.
 
     Raises:
-        WeightsError: the file is missing, damaged, or not of this network; the card says another width, or names the
-            task prompt, and the file holds no prompt head.
+        WeightsError: the file is missing, damaged or of another network; the card has another embedding width, or the
+            task prompt without a prompt head in the file.
     """
     folder, state = file.parent, TinyState.of(read_weights(file, sha256))
-    with Undrawn():
-        network, head = unfilled(state.network), PromptHead() if state.prompts else None
-    network = filled(network, state.network, folder)
+    with SkipInit():
+        network, head = network_for(state.network), PromptHead() if state.prompts else None
+    network = load_tensors(network, state.network, folder)
     if card.embedding != EMBEDDING:
         raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
     if head is None and "prompt" in card.tasks:
-        raise WeightsError(f"{folder}: the card names the task prompt, and the weights hold no prompt head")
-    return network, None if head is None else filled(head, state.prompts, folder)
+        raise WeightsError(f"{folder}: the card names the task prompt, but the weights have no prompt head")
+    return network, None if head is None else load_tensors(head, state.prompts, folder)
 
 
-def fused(module: Module) -> Module:
+def fold_batch_norms(module: Module) -> Module:
     """Folds every batch norm that follows a convolution in a sequence into it; in place."""
 
     def walk(parent: nn.Module) -> None:
@@ -101,7 +101,7 @@ def fused(module: Module) -> Module:
     return convert_conv2d_weight_memory_format(module, torch.channels_last)
 
 
-def in_type(module: Module, dtype: torch.dtype) -> Module:
+def cast_weights(module: Module, dtype: torch.dtype) -> Module:
     """Every weight in `dtype`, but those of batch norms that are left, which take other inputs and lose by it."""
     for part in module.modules():
         if not isinstance(part, _BatchNorm):

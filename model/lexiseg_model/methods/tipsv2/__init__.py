@@ -1,1 +1,1 @@
-"""TIPSv2 (Google, 2026): an image tower whose patches lie in the space of its text tower; nothing is trained here."""
+"""TIPSv2 (Google, 2026): cosines of its patch embeddings with its text embeddings; training-free."""

@@ -1,4 +1,4 @@
-"""Read a TIPSv2 checkpoint in the hub's layout by transformers' classes."""
+"""Import a TIPSv2 checkpoint in the hub's layout with transformers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Options(ImportOptions):
 
 
 def read(options: Options) -> Imported:
-    """The weights, the configuration and the tokenizer.
+    """Read the weights, the configuration and the tokenizer.
 
     Raises:
         WeightsError: transformers is not installed, or the folder holds no TIPSv2.

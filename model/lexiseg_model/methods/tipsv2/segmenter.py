@@ -1,4 +1,4 @@
-"""`tipsv2` as a Segmenter: cosines of patches with texts over sliding windows."""
+"""Segmenter of `tipsv2`: cosines of patches with texts over sliding windows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lexiseg_model.clip.patch_text import PatchTextSegmenter
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ForeignWeightsError, WeightsError
 from lexiseg_model.methods.tipsv2.import_ import TOKENIZERS, Options, read
-from lexiseg_model.methods.tipsv2.towers import NAME, TipsImageTower, TipsSettings, TipsTextTower, network_of
+from lexiseg_model.methods.tipsv2.towers import NAME, TipsImageTower, TipsSettings, TipsTextTower, build_tips
 from lexiseg_model.types import ModelCard
 
-# Of the hub's repository; the first of each group that is there.
+# Files of the hub's repository; the first of each group that exists is used.
 FILES = (
     ("config.json",),
     ("model.safetensors", "model.safetensors.index.json"),
@@ -27,28 +27,28 @@ FILES = (
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmenter:
-    """Loads a model directory, or the hub's repository of a card that names no weights.
+    """Load a model directory, or the hub's repository if the card names no weights.
 
     Raises:
         WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
     require_transformers(NAME)
-    written = card.settings
+    raw_settings = card.settings
     if card.weights_sha256 is None:
         imported = read(Options(checkpoint=fetch_folder(available()[card.name], FILES)))
-        state, written = imported.state, {**imported.card.settings, **card.settings}
+        state, raw_settings = imported.state, {**imported.card.settings, **card.settings}
         digest = state_digest(state)
     else:
         state, digest = read_weights(folder / WEIGHTS, card.weights_sha256), card.weights_sha256
     try:
-        settings = TipsSettings.model_validate(written)
+        settings = TipsSettings.model_validate(raw_settings)
     except ValidationError as error:
         raise WeightsError(f"{card.name}: the card's settings are not those of tipsv2: {error}") from None
-    network = network_of(settings, state)
+    network = build_tips(settings, state)
     texts = TipsTextTower(network.text_model, settings, state, execution.device)
     if texts.width != card.embedding:
         raise ForeignWeightsError(
-            f"{card.name}: the card says width {card.embedding}, its weights have {texts.width}; give it its own"
+            f"{card.name}: the card says embedding {card.embedding}, its weights have {texts.width}; correct the card"
         )
     tower = TipsImageTower(network.vision_model, settings)
     return PatchTextSegmenter(tower, texts, settings, card, image_digest(card, digest), execution)

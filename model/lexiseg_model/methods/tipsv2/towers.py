@@ -1,4 +1,4 @@
-"""TIPSv2's two towers, by transformers' network: patches and text rows in one space, compared as they are."""
+"""TIPSv2's image and text towers from transformers, with one embedding space."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, filled
+from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, build_network
 from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.patch_text import ImageTower, PatchTextSettings
 from lexiseg_model.clip.text import encode_in_chunks, rows_digest
@@ -22,45 +22,45 @@ TEXT_SIDE = ("text_model.", TOKENIZER)
 
 
 class TipsSettings(PatchTextSettings):
-    """A card's settings. The last three come from the checkpoint."""
+    """Settings of a TIPSv2 card; the last three are read from the checkpoint."""
 
     config: dict[str, Any] = Field(description="of `transformers.Tipsv2Model`")
     tokens: int = Field(gt=0, description="of a text, padding included")
     padding: int = Field(ge=0, description="the token that fills a text up")
 
 
-def network_of(settings: TipsSettings, state: dict[str, Tensor]) -> Any:
-    """transformers' `Tipsv2Model` with the weights of a flat state.
+def build_tips(settings: TipsSettings, state: dict[str, Tensor]) -> Any:
+    """Build transformers' `Tipsv2Model` with the weights of a flat state.
 
     Raises:
-        ForeignWeightsError: the weights are of another network.
+        ForeignWeightsError: the weights belong to another network.
     """
     from transformers import Tipsv2Config, Tipsv2Model  # optional, and slow to import
 
-    return filled(Tipsv2Model, Tipsv2Config(**settings.config), state, NAME)
+    return build_network(Tipsv2Model, Tipsv2Config(**settings.config), state, NAME)
 
 
 class TipsImageTower(ImageTower):
-    """Patch tokens after the last norm; class token and register are dropped."""
+    """Patch tokens after the last norm, without class and register tokens."""
 
     def __init__(self, vision_model: Any, settings: TipsSettings) -> None:
         super().__init__()
         self.vision_model = vision_model
         self.multiple = int(vision_model.config.patch_size)
         self._normalisation = settings.normalisation
-        self._before_patches = 1 + int(vision_model.config.num_register_tokens)
+        self._n_prefix_tokens = 1 + int(vision_model.config.num_register_tokens)
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
-        """uint8 [N, 3, s, t] -> [N, D, h, w] of unit length."""
+        """uint8 [N, 3, s, t] -> unit vectors [N, D, h, w]."""
         padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
         images = padding.add(normalise(tiles, self._normalisation))
-        tokens = self.vision_model(pixel_values=images).last_hidden_state[:, self._before_patches :]
+        tokens = self.vision_model(pixel_values=images).last_hidden_state[:, self._n_prefix_tokens :]
         grid = (images.shape[2] // self.multiple, images.shape[3] // self.multiple)
         return (F.normalize(patch_map(tokens, grid).float(), dim=1),)
 
 
 class TipsTextTower:
-    """Rows [S, D]: the mean of a text's tokens after the last norm."""
+    """Text tower; a text's row [D] is the mean of its tokens after the last norm."""
 
     def __init__(self, text_model: Any, settings: TipsSettings, state: dict[str, Tensor], device: torch.device) -> None:
         self._model = text_model.to(device)

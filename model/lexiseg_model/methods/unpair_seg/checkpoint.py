@@ -14,7 +14,7 @@ import open_clip
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue.weights import (
-    Undrawn,
+    SkipInit,
     names_in_network,
     naming_files,
     require_names,
@@ -120,7 +120,7 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
 def restore_masks(state: State) -> PromptableMasks:
     """The learned part of stage one alone, from `sem_seg_head.*`; errors as `restore`."""
     sizes = sizes_of(under(MASKS, state))
-    with Undrawn():
+    with SkipInit():
         masks = PromptableMasks(sizes)
     _fill(masks, MASKS, state)
     return masks.eval().requires_grad_(False)

@@ -176,7 +176,7 @@ class UnpairSegSegmenter(Segmenter):
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Logarithms of the probabilities of classes: FC-CLIP's and OpenSeg's ensemble over texts, then a softmax."""
-        fused = fusion.of_picture(features, bank, lambda: self._units(features), 1.0)
+        fused = fusion.bank_for_image(features, bank, lambda: self._units(features), 1.0)
         if fused.levels is not None:
             logits = F.normalize(embeddings.float(), dim=1) @ fused.vectors.T + fused.levels  # [N, D] x [D, K]
             return logits.log_softmax(-1).T

@@ -289,7 +289,7 @@ def test_a_missing_archive_is_reported_with_its_contents(
     pack_zip(tmp_path / "tree", photographs_2010 / "leftImg8bit_trainvaltest.zip")
     pack_zip(tmp_path / "tree", photographs_2010 / "val2017.zip")
 
-    with pytest.raises(MissingFilesError, match=rf"lacks .*{lacking}.*; of it there is") as error:
+    with pytest.raises(MissingFilesError, match=rf"lacks .*{lacking}.*; found") as error:
         run(name, photographs_2010, tmp_path / "sets")
 
     assert any(each.startswith(lacking[:6]) for each in error.value.missing)

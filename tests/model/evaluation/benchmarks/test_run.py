@@ -22,7 +22,7 @@ from lexiseg_model.evaluation.counts import Counts, scores
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Refinement
-from lexiseg_model.vocabulary.scoring import by_most
+from lexiseg_model.vocabulary.scoring import majority_vote
 from tests.model.evaluation.colours import colours, rule
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.test_segmenter import segmenter
@@ -52,7 +52,7 @@ class Regional(Probable):
     """The whole picture is one region, which takes one label."""
 
     def by_regions(self, features: Features, logits: Tensor) -> Tensor:
-        return by_most(logits, torch.ones(features.size, dtype=torch.int64), features.size)
+        return majority_vote(logits, torch.ones(features.size, dtype=torch.int64), features.size)
 
 
 def evaluate(

@@ -26,7 +26,7 @@ from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.video.sam import Grid
-from lexiseg_model.vocabulary.scoring import by_most, label_of_most
+from lexiseg_model.vocabulary.scoring import majority_labels, majority_vote
 from tests.golden import corrclip as plain
 from tests.model.clip import small
 from tests.model.conformance.asking import blocks
@@ -127,8 +127,8 @@ def test_a_region_takes_the_label_of_most_of_its_cells(seed: int) -> None:
     labels, parts = logits.argmax(0), torch.from_numpy(regions(seed))
     theirs = plain.corrected(labels.numpy(), parts.numpy())
 
-    np.testing.assert_array_equal(label_of_most(labels, parts, 4), theirs)
-    corrected = by_most(logits, parts, (SIDE, SIDE))
+    np.testing.assert_array_equal(majority_labels(labels, parts, 4), theirs)
+    corrected = majority_vote(logits, parts, (SIDE, SIDE))
     np.testing.assert_array_equal(corrected.argmax(0), theirs)
     torch.testing.assert_close(corrected.sort(0).values, logits.sort(0).values)
 
@@ -136,9 +136,9 @@ def test_a_region_takes_the_label_of_most_of_its_cells(seed: int) -> None:
 def test_labels_are_counted_at_the_size_of_the_picture_where_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, parts = torch.randn(3, 8, 8), torch.from_numpy(regions(0))
 
-    assert by_most(logits, parts, (50, 70)).shape == (3, 50, 70)
+    assert majority_vote(logits, parts, (50, 70)).shape == (3, 50, 70)
     monkeypatch.setattr("lexiseg_model.vocabulary.scoring.MAX_AT_FULL_SIZE", 3 * 50 * 70 - 1)
-    assert by_most(logits, parts, (50, 70)).shape == (3, SIDE, SIDE)
+    assert majority_vote(logits, parts, (50, 70)).shape == (3, SIDE, SIDE)
 
 
 class Fixed(ColourSegmenter):

@@ -98,7 +98,7 @@ def test_another_file_is_refused(saved: object, message: str, tmp_path: Path) ->
 def test_texts_of_another_width_are_refused(tmp_path: Path) -> None:
     small.save_texts(tmp_path, width=64)
 
-    with pytest.raises(WeightsError, match=r"gives 32 numbers, the texts of .* have 64"):
+    with pytest.raises(WeightsError, match=r"has width 32, the texts of .* 64"):
         read(Options(checkpoint=small.imported().parent / "radio.pth.tar", texts=tmp_path))
 
 

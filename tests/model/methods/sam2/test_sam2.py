@@ -127,7 +127,7 @@ def test_words_are_refused_with_what_to_send_instead() -> None:
     ours = small.segmenter()
     asked = Vocabulary((ClassEntry("dog"),), None)
 
-    with pytest.raises(TaskError, match="small has no words: it cuts out what prompts show, without classes"):
+    with pytest.raises(TaskError, match="small has no text classes: it segments what prompts show"):
         tasks.segment("prompt", ours, seen(ours, blocks()), asked, tasks.Options(prompts=(CLICK,)))
 
 

@@ -29,7 +29,7 @@ def test_each_word_is_seen_as_by_the_models_own_forward_pass(seed: int, tmp_path
     ours = catalogue.load("light", models_dir=tmp_path, device="cpu", precision="exact")
     assert isinstance(ours, Sam3Segmenter)
 
-    kept = list(ours._seen(seen(ours, blocks()), bank_of(ours, tuple(map(ClassEntry, WORDS)))))
+    kept = list(ours._detect(seen(ours, blocks()), bank_of(ours, tuple(map(ClassEntry, WORDS)))))
 
     model = Sam3LiteTextModel.from_pretrained(tmp_path / "hub").eval()
     processor = Sam3Processor.from_pretrained(tmp_path / "hub")

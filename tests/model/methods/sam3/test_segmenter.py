@@ -63,7 +63,7 @@ def ours(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Sam3Segmenter:
 
 
 def test_each_word_is_seen_as_by_the_models_own_forward_pass(ours: Sam3Segmenter, published: Published) -> None:
-    kept = list(ours._seen(seen(ours, blocks()), bank_of(ours, CLASSES)))
+    kept = list(ours._detect(seen(ours, blocks()), bank_of(ours, CLASSES)))
 
     assert len(kept) == len(WORDS)
     for word, mine in zip(WORDS, kept, strict=True):
@@ -76,7 +76,7 @@ def test_each_word_is_seen_as_by_the_models_own_forward_pass(ours: Sam3Segmenter
 
 def test_a_word_alone_has_the_pixels_where_semantics_or_an_instance_reach_the_threshold(ours: Sam3Segmenter) -> None:
     features, classes = seen(ours, blocks()), CLASSES[:1]
-    (answer,) = ours._seen(features, bank_of(ours, classes))
+    (answer,) = ours._detect(features, bank_of(ours, classes))
     probability = torch.maximum(
         answer.presence[0] * answer.semantic[0].sigmoid(),
         (answer.score[0, :, None, None] * answer.masks[0].sigmoid()).amax(0),

@@ -172,7 +172,7 @@ def test_boxes_are_seen_as_by_the_models_own_forward_pass(
         theirs = model(**inputs)
 
     made = ours.example_vectors(rows(ours, features, HERE), rows(ours, features, THERE))
-    (mine,) = ours._seen(features, TextBank(made.vectors, np.zeros(1, np.int64), 1, has_examples=True))
+    (mine,) = ours._detect(features, TextBank(made.vectors, np.zeros(1, np.int64), 1, has_examples=True))
 
     own = theirs.pred_logits.sigmoid() * theirs.presence_logits.sigmoid()
     torch.testing.assert_close(mine.score, own, atol=2e-3, rtol=1e-2)
@@ -197,9 +197,9 @@ def test_negatives_and_other_boxes_change_what_is_seen(ours: Sam3Segmenter, feat
 def test_examples_from_another_image_are_refused(ours: Sam3Segmenter, features: Features) -> None:
     shown, other = mascot(ours, features, HERE), seen(ours, blocks("gbra"))
 
-    with pytest.raises(TaskError, match="by example in the picture alone"):
+    with pytest.raises(TaskError, match="by example only in the image"):
         score_vocabulary(ours, other, Vocabulary((shown,), None), ours.encode_texts)
-    with pytest.raises(TaskError, match="by example in the picture alone"):
+    with pytest.raises(TaskError, match="by example only in the image"):
         ours.example_vectors(
             np.concatenate([rows(ours, of, HERE) for of in (features, other)]).astype(np.float16), NONE
         )

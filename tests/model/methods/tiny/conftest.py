@@ -14,13 +14,13 @@ from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled
+from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, load_tensors
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
 
 @pytest.fixture(scope="module")
 def head() -> PromptHead:
-    return filled(PromptHead(), TinyState.of(read_weights(BUNDLED, None)).prompts, BUNDLED)
+    return load_tensors(PromptHead(), TinyState.of(read_weights(BUNDLED, None)).prompts, BUNDLED)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.segmenter import ExampleVectors, Segmenter
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Prompt, Region, Shown, Vocabulary
-from lexiseg_model.vocabulary.examples import LEFT
+from lexiseg_model.vocabulary.examples import MAX_NEGATIVE_SCORE
 from tests import pictures
 
 RULE = ExampleRule(length=0.5, level=0.5, own=0.5, apart=0.3, words=0.5)
@@ -56,8 +56,8 @@ def test_a_negative_example_lowers_the_score_only_where_it_matches() -> None:
 
     own = turned.vectors @ turned.means[0]
     assert torch.allclose(own, alone.vectors @ alone.means[0], atol=1e-3)
-    assert bool((alone.vectors @ unlike > LEFT * own).any())
-    assert bool((turned.vectors @ unlike <= LEFT * own + 1e-3).all())
+    assert bool((alone.vectors @ unlike > MAX_NEGATIVE_SCORE * own).any())
+    assert bool((turned.vectors @ unlike <= MAX_NEGATIVE_SCORE * own + 1e-3).all())
 
 
 def test_a_class_by_example_is_drawn_towards_the_nearest_known_word() -> None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.features import Derived, Features
-from lexiseg_model.methods.tiny.closer_look import Looks, Whole, look_at
+from lexiseg_model.methods.tiny.closer_look import CropCache, WholeImage, crop_for
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import LookRule
 from lexiseg_model.types import Point, Prompt
@@ -21,9 +21,9 @@ SMALL = Prompt(box=(100, 100, 140, 130))
 Photographs = dict[str, NDArray[np.uint8]]
 
 
-def whole(size: tuple[int, int] = (288, 384), kept: tuple[int, int] = (288, 384)) -> Whole:
+def whole(size: tuple[int, int] = (288, 384), kept: tuple[int, int] = (288, 384)) -> WholeImage:
     """An image whose input has 288 x 384 pixels."""
-    return Whole(size, torch.zeros(*kept, 3, dtype=torch.uint8), (72, 96), Derived())
+    return WholeImage(size, torch.zeros(*kept, 3, dtype=torch.uint8), (72, 96), Derived())
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def coffee(tiny: TinySegmenter, photographs: Photographs) -> Features:
 
 
 def test_a_closer_look_covers_twice_the_box() -> None:
-    look = look_at(SMALL, whole(), MULTIPLE, RULE)
+    look = crop_for(SMALL, whole(), MULTIPLE, RULE)
 
     assert look is not None
     assert (look.left, look.right, look.top, look.bottom) == (80, 160, 85, 145)
@@ -52,7 +52,7 @@ def test_a_closer_look_covers_twice_the_box() -> None:
     ids=["large", "rough", "glance", "point outside", "click"],
 )
 def test_large_rough_and_corrected_prompts_get_no_closer_look(prompt: Prompt) -> None:
-    assert look_at(prompt, whole(), MULTIPLE, RULE) is None
+    assert crop_for(prompt, whole(), MULTIPLE, RULE) is None
 
 
 def test_a_closer_look_changes_the_mask_and_keeps_it_in_its_box(tiny: TinySegmenter, coffee: Features) -> None:
@@ -79,10 +79,10 @@ def test_a_corrected_box_reuses_its_closer_look(tiny: TinySegmenter, coffee: Fea
     grown = fresh.nbytes
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny, "_part", None)
+        patch.setattr(tiny, "encode_tiles", None)
         [again] = tiny.prompt(fresh, [spoon])
         tiny.prompt(fresh, [replace(spoon, points=(Point(180, 140, positive=False),))])
 
     assert torch.equal(again.masks, first.masks)
-    [look] = fresh.derived.once("looks", lambda: Looks(1))
+    [look] = fresh.derived.once("looks", lambda: CropCache(1))
     assert grown - before == look.nbytes > 100_000  # what the look holds weighs with the image

@@ -18,7 +18,7 @@ from lexiseg_model.export.manifest import FOLDER
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED as WEIGHTS_FILE
 from lexiseg_model.methods.tiny.weights import FOLDER as BUNDLED
-from lexiseg_model.methods.tiny.weights import TinyState, filled
+from lexiseg_model.methods.tiny.weights import TinyState, load_tensors
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt, Runtime
 from tests.model.conftest import Photographs
@@ -65,7 +65,7 @@ def test_graphs_use_standard_operators_alone(file: str) -> None:
 
 def test_a_fresh_installation_runs_the_bundled_graphs(by_graphs: TinySegmenter) -> None:
     assert by_graphs._runner is not None
-    assert by_graphs._prompts is not None
+    assert by_graphs._graphs is not None
 
 
 def prompted(
@@ -73,7 +73,7 @@ def prompted(
 ) -> list[PromptMasks]:
     """Answers about features of `like`, whose numbers are the same for all."""
     plan = like.plan(picture)  # type: ignore[arg-type]
-    return segmenter.seen(like.assemble(plan, like.encode_tiles(plan.tiles)), prompts)
+    return segmenter.head_masks(like.assemble(plan, like.encode_tiles(plan.tiles)), prompts)
 
 
 def test_prompts_are_answered_as_by_torch(
@@ -120,11 +120,11 @@ def test_the_bundled_network_is_the_one_that_prompts_were_measured_with() -> Non
     ("weights", "message"),
     [
         ({"weight": torch.zeros(1, 2)}, r"somewhere: weights lack \['bias'\]"),
-        ({"weight": torch.zeros(1, 2), "bias": torch.zeros(1), "more": torch.zeros(1)}, r"hold unknown \['more'\]"),
+        ({"weight": torch.zeros(1, 2), "bias": torch.zeros(1), "more": torch.zeros(1)}, r"unexpected \['more'\]"),
         ({"weight": torch.zeros(1, 3), "bias": torch.zeros(1)}, r"somewhere: .*size mismatch"),
     ],
     ids=["missing", "unknown", "of another shape"],
 )
 def test_weights_that_do_not_fit_are_refused(weights: dict[str, torch.Tensor], message: str) -> None:
     with pytest.raises(WeightsError, match=f"(?s){message}"):
-        filled(nn.Linear(2, 1), weights, Path("somewhere"))
+        load_tensors(nn.Linear(2, 1), weights, Path("somewhere"))

@@ -13,7 +13,7 @@ from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.rle import encode_spans
 from lexiseg_model.methods.tiny import mask_rules
 from lexiseg_model.methods.tiny.click_order import Contrast, best_first, contrast, evidence
-from lexiseg_model.methods.tiny.mask_rules import Palette, by_own_colours, kept_inside, palette
+from lexiseg_model.methods.tiny.mask_rules import Palette, by_own_colours, clip_to_box, palette
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule, ClickOrder, OwnColours
 from lexiseg_model.segmenter import PromptMasks
@@ -99,7 +99,7 @@ def outer(masks: torch.Tensor, size: tuple[int, int] = INPUT) -> tuple[int, int,
 def test_a_mask_is_cut_at_the_edges_of_its_box() -> None:
     everywhere = torch.full((1, INPUT[0] // 4, INPUT[1] // 4), 9.0)
 
-    assert outer(kept_inside(everywhere, SURE, torch.tensor(BOXED), EXACT)) == (18, 10, 32, 30)
+    assert outer(clip_to_box(everywhere, SURE, torch.tensor(BOXED), EXACT)) == (18, 10, 32, 30)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_masks_of_a_click_are_ordered_by_the_rule_of_the_card(
     places = contrast(tiny.guide(features), (features.tensors["pixels"].shape[1], features.tensors["pixels"].shape[2]))
     prompts = [Prompt((Point(x, y),)) for x in (100.0, 250.0, 400.0) for y in (80.0, 200.0, 320.0)]
 
-    answers = tiny.seen(features, prompts)
+    answers = tiny.head_masks(features, prompts)
 
     for answer, served in zip(answers, tiny.prompt(features, prompts), strict=True):
         assert torch.equal(answer.quality, served.quality)

@@ -27,14 +27,14 @@ def test_proposals_come_best_first(head: PromptHead, shared: SharedMaps) -> None
 def asked(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> list[tuple[float, float]]:
     """The points that proposals ask, in order."""
     points: list[Tensor] = []
-    lone = head.lone
+    click_masks = head.click_masks
 
     def counted(maps: SharedMaps, prompts: Prompts) -> MaskAnswers:
         points.append(prompts.points[0, :, 0])
-        return lone(maps, prompts)
+        return click_masks(maps, prompts)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(head, "lone", counted)
+        patch.setattr(head, "click_masks", counted)
         propose(head, shared, settings)
     assert max(map(len, points)) <= PER_PASS
     return [(x, y) for x, y in torch.cat(points).tolist()]

@@ -18,8 +18,8 @@ from torch import Tensor
 from lexiseg_model import catalogue
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions
-from lexiseg_model.methods.tiny.asking import MAX_BATCH, ask
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompting import MAX_BATCH, predict_masks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.tasks import Options, segment
@@ -165,7 +165,7 @@ def test_a_model_without_a_prompt_head_refuses_prompts_and_proposals(tmp_path: P
 def test_a_card_cannot_promise_prompts_without_a_head(tmp_path: Path) -> None:
     folder = without_head(tmp_path / "mine", "semantic", "prompt")
 
-    with pytest.raises(WeightsError, match="the card names the task prompt, and the weights hold no prompt head"):
+    with pytest.raises(WeightsError, match="the card names the task prompt, but the weights have no prompt head"):
         catalogue.load_folder(folder, "cpu")
 
 
@@ -181,8 +181,8 @@ def test_settings_of_another_method_are_refused(tmp_path: Path) -> None:
 def test_more_prompts_than_one_pass_holds_are_all_answered(head: PromptHead, shared: SharedMaps) -> None:
     prompts = [Prompt(box=(index % 40, 0, 50 + index % 40, 60)) for index in range(MAX_BATCH + 3)]
 
-    answers = ask(head, shared, prompts, (1.0, 1.0))
+    answers = predict_masks(head, shared, prompts, (1.0, 1.0))
 
-    [last] = ask(head, shared, prompts[-1:], (1.0, 1.0))
+    [last] = predict_masks(head, shared, prompts[-1:], (1.0, 1.0))
     assert len(answers) == len(prompts)
     torch.testing.assert_close(answers[-1].masks, last.masks, atol=1e-3, rtol=1e-3)

@@ -103,7 +103,7 @@ def test_a_model_of_the_list_is_served_by_its_name_from_the_hubs_files() -> None
 
 @pytest.mark.usefixtures("hub_cache")
 def test_weights_of_another_size_are_refused() -> None:
-    with pytest.raises(ForeignWeightsError, match=r"tipsv2-l14: the card says width 1024, its weights have 16"):
+    with pytest.raises(ForeignWeightsError, match=r"tipsv2-l14: the card says embedding 1024, its weights have 16"):
         catalogue.load("tipsv2-l14", device="cpu")
 
 
@@ -132,7 +132,7 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path: Path) -> None:
     del state[next(name for name in state if name.startswith("vision") and "norm" in name)]
     save_file(state, file, {"format": "pt"})
 
-    with pytest.raises(WeightsError, match="1 weights are missing, as vision_model"):
+    with pytest.raises(WeightsError, match="1 weights are missing, such as vision_model"):
         importing.import_model(methods()["tipsv2"], "mine", Options(checkpoint=tmp_path), tmp_path)
 
 

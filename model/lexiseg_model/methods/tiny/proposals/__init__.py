@@ -1,1 +1,1 @@
-"""Proposals of everything: which points of a grid are asked, in how much of the picture, and what is kept."""
+"""Class-agnostic mask proposals: choose points of a grid, evaluate them in the image or in windows, keep good masks."""

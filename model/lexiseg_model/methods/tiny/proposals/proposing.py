@@ -1,4 +1,4 @@
-"""Proposals of one image: a grid of points asks for everything, of which as few are asked as find as much."""
+"""Propose masks of everything in an image from a grid of points, evaluating only the most promising ones."""
 
 from __future__ import annotations
 
@@ -11,171 +11,178 @@ from torch import Tensor
 
 from lexiseg_model.masks.nms import suppress
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.prompt_head import Answering, SharedMaps
+from lexiseg_model.methods.tiny.prompt_head import MaskPredictor, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, Prompts
 from lexiseg_model.methods.tiny.proposals import windows
-from lexiseg_model.methods.tiny.proposals.search import Floats, Places, Search
+from lexiseg_model.methods.tiny.proposals.search import Floats, Indices, Search
 from lexiseg_model.methods.tiny.proposals.windows import Windows
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from lexiseg_model.segmenter import PromptMasks
 
-PER_PASS = 16  # points asked together: more would not know of each other, fewer cost more around the head than in it
-AGAIN = 4  # points asked together in the whole picture, after their windows
+PER_PASS = 16  # points in one pass; they cannot learn from each other, and smaller passes have more overhead
+AGAIN = 4  # points evaluated again in the whole image in one pass
 MIN_CELLS = 4  # of a proposal
 
-# Chosen on training photographs with `ProposalSettings`.
-TOUCHES = 2  # pixels of a mask along inner edges of its window; with more it goes on behind them
-NEW = 0.6  # of the points of the grid that such a mask covers, those that nothing covered; with less it is left alone
+# Tuned on training photographs together with `ProposalSettings`.
+TOUCHES = 2  # pixels along inner window edges above which a mask counts as truncated
+NEW = 0.6  # uncovered share of a truncated mask's grid points from which it is evaluated again
 
-NOTHING = -20.0  # the logit of pixels outside of a window
+NOTHING = -20.0  # logit of pixels outside a window
 
 
 class Answers(NamedTuple):
-    """Of n `points` of the grid: logits [n, M, h, w] of their windows at stride 4 and quality [n, M] in 0..1."""
+    """Masks of n grid `points`: logits [n, M, h, w] of their windows at stride 4, quality [n, M] in 0..1."""
 
-    points: Places
+    points: Indices
     logits: Floats
     quality: Floats
     where: Windows
 
 
 class Picture:
-    """One image that points of a grid are asked about, and what of their masks is good enough so far.
+    """One image: evaluates grid points and collects their good masks.
 
-    `left` is what may still be asked: cells that points are answered in, `settings.most` times those of the image at
-    first. `cells` are its rows and columns.
+    `budget`: cells that may still be evaluated, at first `settings.most` times the image's. `cells`: (rows, columns).
     """
 
-    def __init__(self, head: Answering, shared: SharedMaps, settings: ProposalSettings) -> None:
+    def __init__(self, head: MaskPredictor, shared: SharedMaps, settings: ProposalSettings) -> None:
         self._head, self._shared, self._settings = head, shared, settings
         self.cells: tuple[int, int] = (shared.mid.shape[2], shared.mid.shape[3])
-        self.left = settings.most * self.cells[0] * self.cells[1]
+        self.budget = settings.most * self.cells[0] * self.cells[1]
         self._points = grid(settings.grid, shared)
         column, row = (self._points / MAP_STRIDE).long().unbind(1)
         self.search = Search(shared.grouping[0][:, row, column].T.float().cpu().numpy(), settings)
-        self._pixels = (self._points / STRIDE).long().flip(1).cpu().numpy()  # row and column of a mask at each point
-        self._shapes: list[NDArray[np.bool_]] = []  # of what is good enough, in the whole picture
+        self._pixels = (self._points / STRIDE).long().flip(1).cpu().numpy()  # (row, column) of each point in a mask
+        self._shapes: list[NDArray[np.bool_]] = []  # of good masks, in the whole image
         self._quality: list[Floats] = []
-        self._masks: list[tuple[Floats, Places]] = []  # of each of them logits of its window, and the corner of that
+        self._masks: list[tuple[Floats, Indices]] = []  # logits of a window, and its corner
 
-    def whole(self, points: Places) -> Answers:
-        """Of points that are asked in the whole picture."""
-        self.left -= len(points) * self.cells[0] * self.cells[1]
-        masks, quality = self._head.lone(self._shared, clicks(self._at(points)[None]))
+    def evaluate(self, points: Indices) -> Answers:
+        """Predict the masks of points in the whole image."""
+        self.budget -= len(points) * self.cells[0] * self.cells[1]
+        masks, quality = self._head.click_masks(self._shared, clicks(self._coordinates(points)[None]))
         return _answers(points, masks, quality, Windows(np.zeros((len(points), 2), np.int64), self.cells))
 
-    def near(self, points: Places) -> Answers:
-        """Of points that are asked in windows around them."""
-        where = windows.around(self._at(points), self.cells)
-        self.left -= len(points) * where.size[0] * where.size[1]
-        parts = SharedMaps(*(windows.cut(maps, where, self.cells) for maps in self._shared))  # as of N images
+    def evaluate_in_windows(self, points: Indices) -> Answers:
+        """Predict the masks of points in windows around them."""
+        where = windows.windows_around(self._coordinates(points), self.cells)
+        self.budget -= len(points) * where.size[0] * where.size[1]
+        crops = SharedMaps(*(windows.crop(maps, where, self.cells) for maps in self._shared))  # a batch of N images
         corners = torch.from_numpy(where.corners[:, ::-1] * MAP_STRIDE).to(self._points)
-        masks, quality = self._head.lone(parts, clicks((self._at(points) - corners)[:, None]))
+        masks, quality = self._head.click_masks(crops, clicks((self._coordinates(points) - corners)[:, None]))
         return _answers(points, masks.transpose(0, 1), quality.transpose(0, 1), where)
 
-    def _at(self, points: Places) -> Tensor:
+    def _coordinates(self, points: Indices) -> Tensor:
         return self._points[torch.from_numpy(points).to(self._points.device)]
 
     def keep(self, answers: Answers) -> None:
-        """What is good enough; the search learns of all."""
-        self.search.answered(answers.points, answers.quality.max(1))
-        of_point, of_mask = np.nonzero(answers.quality >= self._settings.quality)
-        shapes = answers.logits[of_point, of_mask] > 0
+        """Collect the good masks, and inform the search of all."""
+        self.search.record_quality(answers.points, answers.quality.max(1))
+        point, rank = np.nonzero(answers.quality >= self._settings.quality)
+        shapes = answers.logits[point, rank] > 0
         areas = np.count_nonzero(shapes, axis=(1, 2))
-        enough = areas >= MIN_CELLS
-        if not enough.any():
+        is_large = areas >= MIN_CELLS
+        if not is_large.any():
             return
-        of_point, of_mask, areas, shapes = of_point[enough], of_mask[enough], areas[enough], shapes[enough]
-        masks, where = answers.logits[of_point, of_mask], answers.where.of(of_point)
+        point, rank, areas, shapes = point[is_large], rank[is_large], areas[is_large], shapes[is_large]
+        masks, where = answers.logits[point, rank], answers.where.select(point)
         explains = areas <= self._settings.explains * self.cells[0] * self.cells[1] * windows.FINER**2
-        at_points = windows.at(self._pixels, masks, where, NOTHING)
-        covered, spared = at_points > 0, at_points[explains] > self._settings.inside
-        self.search.shown(np.any(covered, axis=0), np.any(spared, axis=0))
-        self._shapes.append(windows.back(shapes, where, self.cells))
-        self._quality.append(answers.quality[of_point, of_mask])
+        at_points = windows.sample(self._pixels, masks, where, NOTHING)
+        covered, skipped = at_points > 0, at_points[explains] > self._settings.inside
+        self.search.record_masks(np.any(covered, axis=0), np.any(skipped, axis=0))
+        self._shapes.append(windows.paste(shapes, where, self.cells))
+        self._quality.append(answers.quality[point, rank])
         self._masks += zip(masks, where.corners, strict=True)
 
-    def first_of_cut(self, answers: Answers, cut: NDArray[np.bool_]) -> list[tuple[int, NDArray[np.bool_]]]:
-        """Which of n points have as their best mask one that is `cut` [n, M], and a good one: the best first; with the
-        points of the grid that it covers [grid * grid]."""
-        of_cut = answers.quality * cut
-        best, which = of_cut.max(1), of_cut.argmax(1)
-        wanted = (best >= self._settings.quality) & (best > (answers.quality * ~cut).max(1))
+    def truncated(self, answers: Answers, cut: NDArray[np.bool_]) -> list[tuple[int, NDArray[np.bool_]]]:
+        """Points whose best mask is good and truncated, best first.
+
+        Args:
+            answers: of n points in windows.
+            cut: [n, M], which masks are truncated by their window.
+
+        Returns:
+            Index of each point, and the grid points [grid * grid] that its mask covers.
+        """
+        cut_quality = answers.quality * cut
+        best, rank = cut_quality.max(1), cut_quality.argmax(1)
+        selected = (best >= self._settings.quality) & (best > (answers.quality * ~cut).max(1))
         order = np.argsort(-best, kind="stable")
-        places = order[wanted[order]]
-        at_points = windows.at(self._pixels, answers.logits[places, which[places]], answers.where.of(places), NOTHING)
-        return list(zip(places.tolist(), at_points > 0, strict=True))
+        points = order[selected[order]]
+        masks = answers.logits[points, rank[points]]
+        at_points = windows.sample(self._pixels, masks, answers.where.select(points), NOTHING)
+        return list(zip(points.tolist(), at_points > 0, strict=True))
 
     def best(self) -> PromptMasks:
-        """Those that none better suppresses: logits [N, h, w] and quality [N], the best first."""
+        """Collected masks after non-maximum suppression, best first: logits [N, h, w] and quality [N]."""
         fine = self._shared.fine
         if not self._masks:
             return PromptMasks(fine.new_zeros(0, *fine.shape[-2:], dtype=torch.float16), self._points.new_zeros(0))
         quality = torch.from_numpy(np.concatenate(self._quality))
-        stay = suppress(torch.from_numpy(np.concatenate(self._shapes)), quality, self._settings.rule)
-        wholes = [
-            windows.back(mask[None], Windows(corner[None], self.cells), self.cells, NOTHING)
-            for mask, corner in (self._masks[place] for place in stay.tolist())
+        kept = suppress(torch.from_numpy(np.concatenate(self._shapes)), quality, self._settings.rule)
+        pasted = [
+            windows.paste(mask[None], Windows(corner[None], self.cells), self.cells, NOTHING)
+            for mask, corner in (self._masks[index] for index in kept.tolist())
         ]
-        masks = torch.from_numpy(np.concatenate(wholes)).half()
-        return PromptMasks(masks.to(fine.device), quality[stay].to(fine.device))
+        masks = torch.from_numpy(np.concatenate(pasted)).half()
+        return PromptMasks(masks.to(fine.device), quality[kept].to(fine.device))
 
 
-def _answers(points: Places, masks: Tensor, quality: Tensor, where: Windows) -> Answers:
-    """Of what the head answers."""
+def _answers(points: Indices, masks: Tensor, quality: Tensor, where: Windows) -> Answers:
     return Answers(points, masks[0].float().cpu().numpy(), quality[0].float().sigmoid().cpu().numpy(), where)
 
 
-def propose(head: Answering, shared: SharedMaps, settings: ProposalSettings) -> PromptMasks:
+def propose(head: MaskPredictor, shared: SharedMaps, settings: ProposalSettings) -> PromptMasks:
     """Masks of everything that a grid of points finds in one image, best first: logits [N, h, w] and quality [N].
 
-    A coarse grid is asked in the whole picture, and finer ones fill it up, until none of their points is worth it
-    (`Search`) or `settings.most` are answered. What coarse ones left is mostly small: finer ones are asked in a window
-    around them, which counts as its share of the picture.
+    A coarse grid is evaluated in the whole image, then finer ones, until no point is promising (`Search`) or the budget
+    is spent. What the coarse grid missed is mostly small, so finer points are evaluated in windows, which cost their
+    share of the image.
     """
     picture = Picture(head, shared, settings)
-    window = windows.size_of(picture.cells)
+    window = windows.window_size(picture.cells)
     for index, rank in enumerate(ranks(settings.grid)):
-        ask, size = (_ask_near, window) if index and window != picture.cells else (_ask, picture.cells)
-        while len(some := picture.search.next_of(rank.numpy(), _room(picture, size), unseen=index == 0)):
-            ask(picture, some)
+        in_windows = index > 0 and window != picture.cells
+        evaluate, size = (_evaluate_in_windows, window) if in_windows else (_evaluate, picture.cells)
+        while len(points := picture.search.next_points(rank.numpy(), _affordable(picture, size), is_first=index == 0)):
+            evaluate(picture, points)
     return picture.best()
 
 
-def _room(picture: Picture, size: tuple[int, int], most: int = PER_PASS) -> int:
-    """How many points may be asked in so many rows and columns of cells."""
-    return min(most, picture.left // (size[0] * size[1]))
+def _affordable(picture: Picture, size: tuple[int, int], most: int = PER_PASS) -> int:
+    """How many points the budget allows in windows of `size` (rows, columns), at most `most`."""
+    return min(most, picture.budget // (size[0] * size[1]))
 
 
-def _ask(picture: Picture, some: Places) -> None:
-    picture.keep(picture.whole(some))
+def _evaluate(picture: Picture, points: Indices) -> None:
+    picture.keep(picture.evaluate(points))
 
 
-def _ask_near(picture: Picture, some: Places) -> None:
-    """In windows; and in the whole picture those whose best mask goes on behind a window, over much that is new."""
-    answers = picture.near(some)
-    cut = windows.on_inner_edges(answers.logits, answers.where, picture.cells) > TOUCHES
-    waiting, stays = picture.first_of_cut(answers, cut), np.ones(len(some), bool)
+def _evaluate_in_windows(picture: Picture, points: Indices) -> None:
+    """Evaluate points in windows, and again in the whole image if their best mask is truncated and largely new."""
+    answers = picture.evaluate_in_windows(points)
+    cut = windows.inner_edge_pixels(answers.logits, answers.where, picture.cells) > TOUCHES
+    waiting, remaining = picture.truncated(answers, cut), np.ones(len(points), bool)
     while waiting:
-        waiting = [(place, covered) for place, covered in waiting if picture.search.open_share(covered) >= NEW]
-        again = [place for place, _ in waiting[: _room(picture, picture.cells, AGAIN)]]
+        waiting = [(index, covered) for index, covered in waiting if picture.search.uncovered_share(covered) >= NEW]
+        again = [index for index, _ in waiting[: _affordable(picture, picture.cells, AGAIN)]]
         if not again:
             break
-        _ask(picture, some[again])
-        waiting, stays[again] = waiting[AGAIN:], False
-    if stays.any():
-        quality = (answers.quality * ~cut)[stays]
-        picture.keep(Answers(some[stays], answers.logits[stays], quality, answers.where.of(np.flatnonzero(stays))))
+        _evaluate(picture, points[again])
+        waiting, remaining[again] = waiting[AGAIN:], False
+    if remaining.any():
+        quality, where = (answers.quality * ~cut)[remaining], answers.where.select(np.flatnonzero(remaining))
+        picture.keep(Answers(points[remaining], answers.logits[remaining], quality, where))
 
 
 def clicks(points: Tensor) -> Prompts:
-    """Lone points [B, n, 2] of B images."""
-    nothing = points.new_zeros(*points.shape[:2], 4)
-    return Prompts(points[:, :, None], torch.ones_like(points[..., :1]), nothing, nothing[..., 0])
+    """Prompts of single positive points [B, n, 2] in B images."""
+    no_box = points.new_zeros(*points.shape[:2], 4)
+    return Prompts(points[:, :, None], torch.ones_like(points[..., :1]), no_box, no_box[..., 0])
 
 
 def ranks(n: int) -> list[Tensor]:
-    """The points of a grid of n x n as they are asked, row by row in each rank: every rank halves the gaps."""
+    """The points of an n x n grid from coarse to fine, row by row within each rank: every rank halves the gaps."""
     y, x = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
     fours, twos = (y % 4 == 0) & (x % 4 == 0), (y % 2 == 0) & (x % 2 == 0)
     between = (y % 4 == 2) & (x % 4 == 2)
@@ -185,7 +192,7 @@ def ranks(n: int) -> list[Tensor]:
 
 
 def grid(n: int, shared: SharedMaps) -> Tensor:
-    """[n * n, 2] (x, y) in the middle of equal parts of the network's input, row by row."""
+    """Grid points [n * n, 2] (x, y) at the centres of n x n equal parts of the network's input, row by row."""
     height, width = (side * STRIDE for side in shared.fine.shape[-2:])
     steps = (torch.arange(n, device=shared.fine.device) + 0.5) / n
     y, x = torch.meshgrid(steps * height, steps * width, indexing="ij")

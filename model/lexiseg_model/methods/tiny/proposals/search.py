@@ -1,4 +1,4 @@
-"""Which points of a grid are worth asking, by the answers so far."""
+"""Choose the next grid points to evaluate, from the masks found so far."""
 
 from __future__ import annotations
 
@@ -9,60 +9,59 @@ from lexiseg_model.methods.tiny.prompt_maps import HEADS
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 
 # Chosen on training photographs with `ProposalSettings`.
-SHARPNESS = 16.0  # by how much less a point tells of another for each unit of cosine between them
-REACH = 1.5  # steps of the grid: the deviation by which it tells less with distance
-GUESS, DOUBT = 0.3, 0.1  # what is expected where nothing is known, and how much that weighs beside one point just there
-ALIKE = 0.8  # the cosine of points that are likely to be of one thing
-CROWD = 0.2  # what is added to the expected quality, times the root of the share of points alike that nothing covers
+SHARPNESS = 16.0  # exponent of the kernel per unit of cosine between points
+REACH = 1.5  # standard deviation of the kernel in steps of the grid
+GUESS, DOUBT = 0.3, 0.1  # prior of a point's quality, and its weight; an evaluated point has weight 1 at its place
+ALIKE = 0.8  # cosine from which two points are likely on the same object
+CROWD = 0.2  # bonus of the expected quality, times the root of the share of similar points that no mask covers
 
 Floats = NDArray[np.float32]
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 class Search:
-    """Which points of a grid are worth asking, by the answers so far.
+    """Chooses which grid points to evaluate next.
 
-    A point that lies well inside a mask found before is not asked. The others of a rank go by what is expected of them:
-    the mean of what points asked before had for their best mask, those near by and alike first, and something for a
-    crowd of others alike that no mask covers yet.
+    Points well inside a kept mask are skipped. The others of a rank are ordered by expected quality: a kernel
+    regression on evaluated points, by distance and similarity, plus a bonus for many similar uncovered points.
     """
 
     def __init__(self, vectors: Floats, settings: ProposalSettings) -> None:
-        """`vectors` [grid * grid, D]: HEADS unit vectors at each point, beside each other."""
+        """Start with all points of the grid; `vectors` [grid * grid, D]: HEADS concatenated unit vectors each."""
         self._settings = settings
         self._cosines: Floats = (vectors @ vectors.T) / np.float32(HEADS)
-        self._alike = (self._cosines > ALIKE).astype(np.float32)
+        self._similar = (self._cosines > ALIKE).astype(np.float32)
         self._row, self._column = np.divmod(np.arange(len(vectors)), settings.grid)
-        self._waits = np.ones(len(vectors), bool)
-        self._open = np.ones(len(vectors), np.float32)  # where no mask covers it
+        self._pending = np.ones(len(vectors), bool)
+        self._uncovered = np.ones(len(vectors), np.float32)
         self._weights = np.full(len(vectors), DOUBT, np.float32)
         self._sums = self._weights * np.float32(GUESS)
 
-    def next_of(self, rank: Places, n: int, *, unseen: bool) -> Places:
-        """At most n points of a rank, none when it is done; in the order of the rank while all is `unseen`."""
-        left = rank[self._waits[rank]]
-        if unseen:
-            return left[:n]
-        crowd = self._alike[left] @ self._open / np.float32(len(self._open))
-        hope = self._sums[left] / self._weights[left] + np.float32(CROWD) * np.sqrt(crowd)
-        order = np.argsort(-hope, kind="stable")
-        best: Places = left[order[hope[order] >= self._settings.hope]][:n]
+    def next_points(self, rank: Indices, n: int, *, is_first: bool) -> Indices:
+        """At most n pending points of a rank, the most promising first; in the order of the rank if it `is_first`."""
+        pending = rank[self._pending[rank]]
+        if is_first:
+            return pending[:n]
+        crowd = self._similar[pending] @ self._uncovered / np.float32(len(self._uncovered))
+        expected = self._sums[pending] / self._weights[pending] + np.float32(CROWD) * np.sqrt(crowd)
+        order = np.argsort(-expected, kind="stable")
+        best: Indices = pending[order[expected[order] >= self._settings.hope]][:n]
         return best
 
-    def answered(self, asked: Places, best: Floats) -> None:
-        """The quality of the best mask of each of some points."""
-        self._waits[asked] = False
-        square = (self._row[asked, None] - self._row) ** 2 + (self._column[asked, None] - self._column) ** 2
-        near = np.exp(SHARPNESS * (self._cosines[asked] - 1) - square.astype(np.float32) / (2 * REACH**2))
-        for quality, weights in zip(best, near, strict=True):  # one by one: the same sums whatever multiplies matrices
+    def record_quality(self, points: Indices, best: Floats) -> None:
+        """Record the best quality of evaluated points."""
+        self._pending[points] = False
+        square = (self._row[points, None] - self._row) ** 2 + (self._column[points, None] - self._column) ** 2
+        kernel = np.exp(SHARPNESS * (self._cosines[points] - 1) - square.astype(np.float32) / (2 * REACH**2))
+        for quality, weights in zip(best, kernel, strict=True):  # one by one: sums do not depend on the BLAS
             self._weights += weights
             self._sums += quality * weights
 
-    def shown(self, covered: NDArray[np.bool_], spared: NDArray[np.bool_]) -> None:
-        """The points of the grid that good masks cover, and those that need not be asked any more for them."""
-        self._waits &= ~spared
-        self._open[covered] = 0
+    def record_masks(self, covered: NDArray[np.bool_], skipped: NDArray[np.bool_]) -> None:
+        """Record which grid points kept masks cover, and which need no evaluation any more."""
+        self._pending &= ~skipped
+        self._uncovered[covered] = 0
 
-    def open_share(self, covered: NDArray[np.bool_]) -> float:
-        """Of the points of the grid that a mask covers, those that no good mask did before; 1 where it covers none."""
-        return float(self._open[covered].mean()) if covered.any() else 1.0
+    def uncovered_share(self, covered: NDArray[np.bool_]) -> float:
+        """The share of a mask's grid points that no kept mask covers; 1 for a mask without grid points."""
+        return float(self._uncovered[covered].mean()) if covered.any() else 1.0

@@ -1,4 +1,4 @@
-"""Windows of an image's maps, all of one size: where a lone point is answered without the rest of the picture."""
+"""Windows of an image's maps around points: crop maps to them, and paste their masks back into the image."""
 
 from __future__ import annotations
 
@@ -12,77 +12,75 @@ from torch import Tensor
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE
 
-STEP = 4  # cells: sides of windows are multiples, as those of the image are
-LEAST = 16  # cells of a side
-EVEN = 2  # cells: corners are multiples, for there are maps of half as many
-FINER = MAP_STRIDE // STRIDE  # pixels of a mask across a cell
+STEP = 4  # cells; sides of windows and of images are multiples
+LEAST = 16  # smallest side in cells
+EVEN = 2  # cells; corners are multiples, because some maps have half the resolution
+FINER = MAP_STRIDE // STRIDE  # mask pixels per side of a cell
 
 Corners = NDArray[np.int64]
 Number = TypeVar("Number", np.float32, np.bool_)
 
 
 class Windows(NamedTuple):
-    """`corners` [N, 2], row and column of the first cell of each, and `size`, rows and columns of all, in cells of
-    MAP_STRIDE pixels of the network's input."""
+    """N windows of one size, in cells of MAP_STRIDE pixels: `corners` [N, 2] (row, column), `size` (rows, columns)."""
 
     corners: Corners
     size: tuple[int, int]
 
-    def of(self, some: NDArray[np.int64]) -> Windows:
-        """Of some of the N, each as often as it is named."""
-        return self._replace(corners=self.corners[some])
+    def select(self, indices: NDArray[np.int64]) -> Windows:
+        """The windows at these indices, with repetitions."""
+        return self._replace(corners=self.corners[indices])
 
 
-def size_of(cells: tuple[int, int]) -> tuple[int, int]:
-    """Of the windows of an image of so many rows and columns of cells: half of its sides, a quarter of the work."""
+def window_size(cells: tuple[int, int]) -> tuple[int, int]:
+    """Size (rows, columns) of the windows of an image of `cells`: half of its sides, a quarter of the work."""
     rows, columns = (min(side, max(LEAST, -(-side // (2 * STEP)) * STEP)) for side in cells)
     return rows, columns
 
 
-def around(points: Tensor, cells: tuple[int, int]) -> Windows:
-    """As near to the middle of each as the edges of the image allow; points [N, 2] (x, y) in pixels of the input."""
-    size = size_of(cells)
+def windows_around(points: Tensor, cells: tuple[int, int]) -> Windows:
+    """Windows centred on points as far as the image's edges allow; points [N, 2] (x, y) in pixels of the input."""
+    size = window_size(cells)
     middle = points.detach().cpu().numpy()[:, ::-1] / MAP_STRIDE - np.array(size) / 2
     corners = np.round(middle / EVEN).astype(np.int64) * EVEN
     return Windows(np.ascontiguousarray(np.clip(corners, 0, np.array(cells) - size)), size)
 
 
-def cut(maps: Tensor, windows: Windows, cells: tuple[int, int]) -> Tensor:
-    """[N, C, ...] of maps [1, C, H, W] that are finer or coarser than the cells by a whole number."""
+def crop(maps: Tensor, windows: Windows, cells: tuple[int, int]) -> Tensor:
+    """Crop maps [1, C, H, W] to N windows: [N, C, ...]; the resolution is a multiple or a fraction of the cells'."""
 
-    def part(axis: int, place: int) -> slice:
+    def span(axis: int, start: int) -> slice:
         n = maps.shape[2 + axis]
-        return slice(place * n // cells[axis], (place + windows.size[axis]) * n // cells[axis])
+        return slice(start * n // cells[axis], (start + windows.size[axis]) * n // cells[axis])
 
-    return torch.cat([maps[:, :, part(0, y), part(1, x)] for y, x in windows.corners.tolist()])
+    return torch.cat([maps[:, :, span(0, y), span(1, x)] for y, x in windows.corners.tolist()])
 
 
-def on_inner_edges(logits: NDArray[np.float32], windows: Windows, cells: tuple[int, int]) -> NDArray[np.int64]:
-    """[N, M]: how many pixels of each mask, logits [N, M, h, w], lie along those edges of its window behind which an
-    image of so many rows and columns of cells goes on."""
+def inner_edge_pixels(logits: NDArray[np.float32], windows: Windows, cells: tuple[int, int]) -> NDArray[np.int64]:
+    """Count the pixels [N, M] of masks, logits [N, M, h, w], along window edges that are not edges of the image."""
     starts, ends = windows.corners > 0, windows.corners + windows.size < cells
     edges = (logits[:, :, 0], logits[:, :, -1], logits[..., 0], logits[..., -1])
     inner = (starts[:, 0], ends[:, 0], starts[:, 1], ends[:, 1])
-    counts = [np.count_nonzero(edge > 0, axis=2) * goes_on[:, None] for edge, goes_on in zip(edges, inner, strict=True)]
-    total: NDArray[np.int64] = np.sum(counts, axis=0)
+    counts = [np.count_nonzero(edge > 0, axis=2) for edge in edges]
+    total: NDArray[np.int64] = np.sum([n * mask[:, None] for n, mask in zip(counts, inner, strict=True)], axis=0)
     return total
 
 
-def back(masks: NDArray[Number], windows: Windows, cells: tuple[int, int], nothing: float = 0) -> NDArray[Number]:
-    """Masks [N, h, w] of N windows at their places amid `nothing`: [N, H, W] of so many rows and columns of cells."""
-    whole = np.full((len(masks), cells[0] * FINER, cells[1] * FINER), nothing, masks.dtype)
+def paste(masks: NDArray[Number], windows: Windows, cells: tuple[int, int], fill: float = 0) -> NDArray[Number]:
+    """Paste masks [N, h, w] of N windows into images of `cells` that are `fill` elsewhere: [N, H, W]."""
+    images = np.full((len(masks), cells[0] * FINER, cells[1] * FINER), fill, masks.dtype)
     height, width = masks.shape[1:]
-    for mask, place, (y, x) in zip(masks, whole, (FINER * windows.corners).tolist(), strict=True):
-        place[y : y + height, x : x + width] = mask
-    return whole
+    for mask, image, (y, x) in zip(masks, images, (FINER * windows.corners).tolist(), strict=True):
+        image[y : y + height, x : x + width] = mask
+    return images
 
 
-def at(pixels: NDArray[np.int64], masks: NDArray[np.float32], windows: Windows, nothing: float) -> NDArray[np.float32]:
-    """[N, P]: masks [N, h, w] of N windows at pixels [P, 2], row and column, of the whole image; `nothing` outside."""
+def sample(pixels: NDArray[np.int64], masks: NDArray[np.float32], windows: Windows, fill: float) -> NDArray[np.float32]:
+    """Values [N, P] of masks [N, h, w] of N windows at image pixels [P, 2] (row, column); `fill` outside the window."""
     row, column = pixels.T[:, None] - FINER * windows.corners.T[..., None]  # [N, P] each
     height, width = masks.shape[1:]
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    which = np.arange(len(masks))[:, None]
-    seen = masks[which, np.where(inside, row, 0), np.where(inside, column, 0)]
-    logits: NDArray[np.float32] = np.where(inside, seen, np.float32(nothing))
-    return logits
+    index = np.arange(len(masks))[:, None]
+    values = masks[index, np.where(inside, row, 0), np.where(inside, column, 0)]
+    sampled: NDArray[np.float32] = np.where(inside, values, np.float32(fill))
+    return sampled

@@ -147,7 +147,7 @@ class FinetuneTrainer(TinyTrainer):
         return torch.stack(losses).sum()
 
     def _weights(self) -> dict[str, Tensor]:
-        return TinyState(super()._weights(), self.prompts).together()
+        return TinyState(super()._weights(), self.prompts).merged()
 
 
 class Anchors:

@@ -18,7 +18,7 @@ from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, Shar
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.training.prompt_draw import CELL_LABELS, Drawn, PromptCrops, read_samples
 from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe
-from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, filled
+from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, load_tensors
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 
@@ -77,7 +77,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         self.sources = [(source, read_samples(recipe.data, name, source)) for name, source in recipe.sets.items()]
         path = BUNDLED if recipe.below == "bundled" else Path(recipe.below)
         self.below = TinyState.of(read_weights(path, None)).network
-        network = filled(TinyNetwork(), self.below, path).to(self.device)
+        network = load_tensors(TinyNetwork(), self.below, path).to(self.device)
         self.features: TinyNetwork = convert_conv2d_weight_memory_format(network, torch.channels_last)
 
     def _batches(self, phase: LocalPhase) -> PromptCrops:
@@ -100,7 +100,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         with self.autocast():
             shared = self.network.maps(pixels, guide)
             sure = self._corrected(shared, sure, targets[:, n:], valid)
-            of_lone, of_sure = self.network.lone(shared, lone), self.network.sure(shared, sure)
+            of_lone, of_sure = self.network.click_masks(shared, lone), self.network.prompt_mask(shared, sure)
         lone_losses = prompt_losses(of_lone, targets[:, :n], valid)
         sure_losses = prompt_losses(of_sure, targets[:, n:], valid)
         self.note(point_iou=lone_losses.overlap.item(), box_iou=sure_losses.overlap.item())
@@ -113,7 +113,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         if not n:
             return sure
         first = Prompts(sure.points[:, -n:, :1], sure.signs[:, -n:, :1], sure.boxes[:, -n:], sure.has_box[:, -n:])
-        found = self.network.lone(shared, first)
+        found = self.network.click_masks(shared, first)
         best = found.quality.argmax(2)[..., None, None, None].expand(-1, -1, 1, *found.masks.shape[-2:])
         ours = found.masks.gather(2, best)[:, :, 0] > 0
         places, signs = mistakes(ours, targets[:, -n:] > 0.5, valid > 0)
@@ -135,7 +135,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         return torch.from_numpy(np.stack(parts)).to(self.device).float()
 
     def _weights(self) -> dict[str, Tensor]:
-        return TinyState(self.below, self.average).together()
+        return TinyState(self.below, self.average).merged()
 
 
 def mistakes(ours: Tensor, theirs: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,4 +165,4 @@ def _initial_head(recipe: PromptsRecipe) -> PromptHead:
     if recipe.start == "scratch":
         return head
     path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
-    return filled(head, TinyState.of(read_weights(path, None)).prompts, path).requires_grad_(True)
+    return load_tensors(head, TinyState.of(read_weights(path, None)).prompts, path).requires_grad_(True)

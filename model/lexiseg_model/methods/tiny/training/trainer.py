@@ -27,7 +27,7 @@ from lexiseg_model.methods.tiny.training.losses import (
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, TinyRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable, kept_rows
-from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled
+from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, load_tensors
 from lexiseg_model.training.crops import Views, render, resident
 from lexiseg_model.training.distributed import one_first
 from lexiseg_model.training.packs import Pack
@@ -175,6 +175,6 @@ def initial_network(recipe: TinyRecipe) -> TinyNetwork:
         return network
     path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
     state = TinyState.of(read_weights(path, None)).network
-    network = filled(network, state, path).float().requires_grad_(True).train()
+    network = load_tensors(network, state, path).float().requires_grad_(True).train()
     network.wake_evidence()
     return network

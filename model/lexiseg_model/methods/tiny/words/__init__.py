@@ -1,1 +1,1 @@
-"""What `tiny` knows of words: their rows, those it was trained on, synonyms, and how far it believes them."""
+"""tiny's text tower (MiniLM), its files, and detection of words unlike those of training."""

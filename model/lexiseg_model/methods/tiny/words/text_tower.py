@@ -1,8 +1,7 @@
 """MiniLM sentence encoder (all-MiniLM-L6-v2): a six-layer BERT, mean-pooled to one unit row per string.
 
-The weights and the tokenizer are files that `tower_files` finds; no library of their makers' is needed: this module
-reads the safetensors file itself.
-Architecture: BERT (Devlin et al., 2019), 384 wide, 12 heads; pooling as on the model's card.
+Reads the safetensors file that `tower_files` finds, without transformers. Architecture: BERT (Devlin et al., 2019), 384
+wide, 12 heads; pooling as on the model's card.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ BATCH = 64
 class MiniLM:
     """Sentence encoder on the CPU: strings in, unit rows out.
 
-    `digest` names the weights, so that cached rows are never mixed with another tower's.
+    `digest` identifies the weights, so that cached rows of different towers are not mixed.
     """
 
     digest = SHA256[WEIGHTS][:16]
@@ -44,7 +43,7 @@ class MiniLM:
         check(folder)
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._tokenizer.no_padding()  # the file asks for it
+        self._tokenizer.no_padding()  # the tokenizer's file turns it on
         with safe_open(folder / WEIGHTS, framework="pt") as archive:
             self._weights: dict[str, Tensor] = {
                 name: archive.get_tensor(name) for name in archive.keys() if "position_ids" not in name
@@ -54,28 +53,28 @@ class MiniLM:
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """Rows [len(texts), 384] float32 of unit length, in the order of `texts`.
 
-        A text's row is the same, bit for bit, alone and in any company. Kernels choose the order of their sums by
-        shape and number of threads; so texts of one length share a pass without padding, each has matrix products of
-        its own (half as dear again as shared ones), and all is done on one thread.
+        A text's row does not depend on the others, bit for bit. Kernels choose the order of their sums by shape and
+        number of threads; so texts of one length share a pass without padding, each has its own matrix products (1.5
+        times as slow as shared ones), and everything runs on one thread.
         """
         rows = np.empty((len(texts), WIDTH), np.float32)
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
         order = sorted(range(len(texts)), key=lambda index: len(tokens[index]))
         with _one_thread():
-            for _, alike in groupby(order, key=lambda index: len(tokens[index])):
-                chosen = list(alike)
-                for start in range(0, len(chosen), BATCH):
-                    some = chosen[start : start + BATCH]
-                    rows[some] = self.forward(torch.tensor([tokens[index] for index in some])).numpy()
+            for _, same_length in groupby(order, key=lambda index: len(tokens[index])):
+                indices = list(same_length)
+                for start in range(0, len(indices), BATCH):
+                    batch = indices[start : start + BATCH]
+                    rows[batch] = self.forward(torch.tensor([tokens[index] for index in batch])).numpy()
         return rows
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Tokens [B, L] of texts of one length -> unit rows [B, 384]."""
+        """Token ids [B, L] without padding -> unit rows [B, 384]."""
         return self.pooled(self.tokens[ids])
 
     @property
     def tokens(self) -> Tensor:
-        """[V, 384]: the embedding of each token."""
+        """The embeddings [V, 384] of all tokens."""
         return self._weights["embeddings.word_embeddings.weight"]
 
     def pooled(self, tokens: Tensor) -> Tensor:
@@ -115,7 +114,7 @@ class MiniLM:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keeps torch's work on the calling thread; other threads are not concerned."""
+    """Run torch on the calling thread only; other threads keep their setting."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -124,13 +123,13 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def load_text_tower(named: Path | None = None) -> MiniLM:
-    """The text tower of the process; 91 MB, read once.
+def load_text_tower(user_folder: Path | None = None) -> MiniLM:
+    """The text tower, loaded once a process (91 MB).
 
     Raises:
-        WeightsError: as of `tower_folder`.
+        WeightsError: as `tower_folder`.
     """
-    return _read(tower_folder(named))
+    return _read(tower_folder(user_folder))
 
 
 @cache

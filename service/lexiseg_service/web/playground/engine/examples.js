@@ -38,13 +38,13 @@ export async function learned(rules, { name, examples = [], negatives = [] }, ru
   const [shown, not] = await Promise.all([examples, negatives].map((some) => Promise.all(some.map(({ kept }) => recalled(kept, name)))));
   const width = shown[0].length;
   const { vectors, middle: { data: middle }, length } = await run("examples", { rows: [Float32Array.from(shown.flatMap((row) => [...row])), [shown.length, width]] });
-  const { LEFT, MIN_APART } = rules.constants.examples;
+  const { MAX_NEGATIVE_SCORE, MIN_SQUARED_SINE } = rules.constants.examples;
   const turned = (vector) =>
     not.reduce((one, row) => {
       const negative = row.map((value) => value / Math.hypot(...row));
       const alike = dot(negative, middle);
       const direction = negative.map((value, i) => value - alike * middle[i]);
-      const excess = Math.max(0, dot(one, negative) - LEFT * dot(one, middle)) / Math.max(dot(direction, direction), MIN_APART);
+      const excess = Math.max(0, dot(one, negative) - MAX_NEGATIVE_SCORE * dot(one, middle)) / Math.max(dot(direction, direction), MIN_SQUARED_SINE);
       return one.map((value, i) => value - excess * direction[i]);
     }, vector);
   const each = shown.map((_, i) => turned(vectors.data.slice(i * width, (i + 1) * width)).map((value) => value * length.data[0]));

@@ -36,8 +36,8 @@ export async function bankOf(rules, question, read, run) {
 function competing({ card: { background }, background: vectors, constants }, texts, shown) {
   const width = vectors.length / background.words.length;
   const asked = new Set(texts.map(({ text }) => text?.toLowerCase()));
-  const { YIELDS } = constants.examples;
-  const yields = (vector) => shown.some((made) => dot(vector, made.middle) >= YIELDS * Math.max(...made.vectors.map((own) => dot(own, made.middle))));
+  const { SAME_MEANING } = constants.examples;
+  const yields = (vector) => shown.some((made) => dot(vector, made.middle) >= SAME_MEANING * Math.max(...made.vectors.map((own) => dot(own, made.middle))));
   return background.words.flatMap((word, index) => {
     const vector = Float32Array.from(vectors.slice(index * width, (index + 1) * width));
     const isSame = texts.some(({ same }) => same?.[index]) || (background.synonyms[word] ?? []).some((one) => asked.has(one));

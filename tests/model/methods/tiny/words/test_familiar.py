@@ -48,7 +48,7 @@ def test_familiar_words_are_written_and_read_back(tmp_path: Path) -> None:
 def test_rows_of_another_tower_are_refused(tmp_path: Path) -> None:
     write_familiar(tmp_path, ["red"], np.ones((1, 2)), 0.6, "tower")
 
-    with pytest.raises(WeightsError, match="is of the text tower tower, this one is another"):
+    with pytest.raises(WeightsError, match="belongs to the text tower tower; the installed one is another"):
         read_familiar(tmp_path, "another")
 
 

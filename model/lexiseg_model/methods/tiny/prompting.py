@@ -1,0 +1,153 @@
+"""Predict masks for prompts in one image: convert prompts to tensors, run the head in batches, refine the masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lexiseg_model.masks.specks import CrumbRule, without_crumbs
+from lexiseg_model.methods.tiny.mask_rules import clip_to_box
+from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, MaskPredictor, SharedMaps
+from lexiseg_model.methods.tiny.prompt_maps import Prompts
+from lexiseg_model.methods.tiny.settings import BoxRule
+from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.types import Point, Prompt
+
+MAX_BATCH = 50  # prompts in one pass through the head
+NO_BOX = (0.0, 0.0, 0.0, 0.0)
+
+# (logits [N, M, h, w], quality [N, M] in 0..1) -> indices of the masks [N, M], best first.
+Order = Callable[[Tensor, Tensor], Tensor]
+
+# (logits [N, h, w], boxes [N, 4] in pixels of the network's input, has_box [N]) -> logits [N, h, w].
+Colours = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def by_quality(masks: Tensor, quality: Tensor) -> Tensor:
+    """Order masks by predicted quality."""
+    return quality.argsort(dim=1, descending=True, stable=True)
+
+
+def predict_masks(
+    head: MaskPredictor,
+    shared: SharedMaps,
+    prompts: Sequence[Prompt],
+    scale: tuple[float, float],
+    order: Order = by_quality,
+) -> list[PromptMasks]:
+    """Predict the masks of prompts in one image.
+
+    Args:
+        head: the prompt head.
+        shared: maps of the image.
+        prompts: points, boxes or both (`require_shown`), in pixels of the image.
+        scale: pixels of the network's input per pixel of the image, x and y.
+        order: orders the masks of a single click.
+
+    Returns:
+        For each prompt four masks if it is one positive point, else one; logits at stride 4 of the input.
+    """
+    clicks: list[int] = []
+    others: list[int] = []
+    for index, prompt in enumerate(prompts):
+        (clicks if prompt.is_lone_click else others).append(index)
+    answers: dict[int, PromptMasks] = {}
+    for indices, predict in ((clicks, head.click_masks), (others, head.prompt_mask)):
+        for start in range(0, len(indices), MAX_BATCH):
+            batch = indices[start : start + MAX_BATCH]
+            predicted = predict(shared, as_tensors([prompts[index] for index in batch], scale, shared.fine.device))
+            answers |= zip(batch, _in_order(predicted, order), strict=True)
+    return [answers[index] for index in range(len(prompts))]
+
+
+def refine_by_colours(
+    answers: Sequence[PromptMasks], prompts: Sequence[Prompt], scale: tuple[float, float], colours: Colours
+) -> list[PromptMasks]:
+    """Refine masks by the colours of their objects, for prompts that are `is_exact`."""
+    refined = list(answers)
+    exact = [index for index, prompt in enumerate(prompts) if is_exact(prompt)]
+    if not exact:
+        return refined
+    masks = _concatenate([answers[index].masks for index in exact])
+    sizes = [len(answers[index].masks) for index in exact]
+    prompt_of_mask = [prompts[index] for index, size in zip(exact, sizes, strict=True) for _ in range(size)]
+    has_box = torch.tensor([prompt.box is not None for prompt in prompt_of_mask], device=masks.device)
+    masks = colours(masks, _boxes(prompt_of_mask, scale, masks.device), has_box)
+    for index, prompt_masks in zip(exact, masks.split_with_sizes(sizes), strict=True):
+        refined[index] = PromptMasks(prompt_masks, answers[index].quality)
+    return refined
+
+
+def clip_and_clean(
+    answers: Sequence[PromptMasks],
+    prompts: Sequence[Prompt],
+    scale: tuple[float, float],
+    rules: Sequence[BoxRule],
+    crumbs: CrumbRule,
+) -> list[PromptMasks]:
+    """Clip masks to their box by its rule, and remove small islands and holes, for prompts that are `is_exact`."""
+    cleaned = list(answers)
+    exact = [index for index, prompt in enumerate(prompts) if is_exact(prompt)]
+    if not exact:
+        return cleaned
+    device = answers[0].masks.device
+    clipped = [
+        answers[index].masks
+        if prompts[index].box is None
+        else clip_to_box(*answers[index], _boxes([prompts[index]], scale, device)[0], rules[index])
+        for index in exact
+    ]
+    clean = without_crumbs(_concatenate(clipped), crumbs).split_with_sizes([len(masks) for masks in clipped])
+    for index, prompt_masks in zip(exact, clean, strict=True):
+        cleaned[index] = PromptMasks(prompt_masks, answers[index].quality)
+    return cleaned
+
+
+def _concatenate(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def is_exact(prompt: Prompt) -> bool:
+    """Whether a prompt can be taken literally: its box is not rough, and no positive point is outside it."""
+    return prompt.box is None or (not prompt.rough and all(map(partial(_holds, prompt.box), prompt.points)))
+
+
+def _holds(box: tuple[float, float, float, float], point: Point) -> bool:
+    """Whether a point is negative or lies in the box."""
+    return not point.positive or (box[0] <= point.x <= box[2] and box[1] <= point.y <= box[3])
+
+
+def _boxes(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Tensor:
+    """Boxes [N, 4] in pixels of the network's input; NO_BOX for prompts without one."""
+    if all(prompt.box is None for prompt in prompts):
+        return torch.zeros(len(prompts), 4, device=device)
+    boxes = torch.tensor([prompt.box or NO_BOX for prompt in prompts], device=device)
+    return boxes * torch.tensor(scale * 2, device=device)
+
+
+def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Prompts:
+    """Convert the prompts of one image to tensors, padded to the largest number of points."""
+    longest = max(1, *(len(prompt.points) for prompt in prompts))
+    points = np.zeros((1, len(prompts), longest, 2), np.float32)
+    signs = np.zeros((1, len(prompts), longest), np.float32)
+    for row, prompt in enumerate(prompts):
+        for column, point in enumerate(prompt.points):
+            points[0, row, column] = point.x, point.y
+            signs[0, row, column] = 1.0 if point.positive else -1.0
+    points *= np.array(scale, np.float32)
+    has_box = np.array([[prompt.box is not None for prompt in prompts]], np.float32)
+    tensors = [torch.from_numpy(array).to(device) for array in (points, signs, has_box)]
+    return Prompts(tensors[0], tensors[1], _boxes(prompts, scale, device)[None], tensors[2])
+
+
+def _in_order(predicted: MaskAnswers, order: Order) -> list[PromptMasks]:
+    masks, quality = predicted.masks[0].float(), predicted.quality[0].float().sigmoid()
+    if masks.shape[1] > 1:
+        indices = order(masks, quality)
+        rows = torch.arange(len(indices), device=indices.device)[:, None]
+        masks, quality = masks[rows, indices], quality.gather(1, indices)
+    return [PromptMasks(*answer) for answer in zip(masks, quality, strict=True)]
