@@ -38,7 +38,7 @@ NOT_RUN = (
     NotRun(r"lexiseg (eval --model tcl|data pseudo-label .*--model s-seg)", HUB),
     NotRun(r"lexiseg train (?!--list|tiny-smoke --dry-run)|torchrun ", HOURS),
     NotRun(r"lexiseg data (prepare|entities) ", DATA),
-    NotRun(r"lexiseg export --model tiny --out ", "the export to 8 bits after it writes the same graphs first"),
+    NotRun(r"lexiseg export --model tiny ", "takes a minute; tests/service/commands/models/test_export.py runs it"),
     NotRun(r"lexiseg gateway .*--workers |LEXISEG_REDIS_URL=\S*@cache:", MACHINES),
     NotRun(r"lexiseg video (rtsp:|/dev/video0)", "needs a camera; tests/service/commands/video streams a file"),
     NotRun(r"redis-cli .*unlink", "deletes from the reader's Redis"),

@@ -1,4 +1,4 @@
-"""The export of the bundled model, made once: float32, and int8 with the ranges that the model comes with."""
+"""The export of the bundled model: float32, and int8 with the ranges that the model comes with."""
 
 from __future__ import annotations
 
@@ -15,18 +15,13 @@ from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import RANGES, Manifest, Numbers, read
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
-from tests import once
+from tests import exported as exported_by_command
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter
 
 
 class Export(NamedTuple):
     folder: Path
     manifest: Manifest
-
-
-def tiny_graphs() -> Path:
-    """The export of `tiny` in float32, made once for a run of the tests. Shared: never write into it."""
-    return once.made("tiny-onnx", lambda folder: export(exact_tiny(), folder))
 
 
 def exact_tiny() -> Exportable:
@@ -57,8 +52,14 @@ def torch_tiny() -> Exportable:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
-    folder = shutil.copytree(tiny_graphs(), tmp_path_factory.mktemp("export") / "onnx")
-    return Export(folder, add_int8(folder, read(folder), (), bundled()["tiny"] / RANGES))
+    command = exported_by_command.tiny().folder
+    written = read(command)
+    float32 = [graph for graph in written.graphs if graph.numbers == "float32"]
+    folder = tmp_path_factory.mktemp("export")
+    for graph in float32:
+        shutil.copy(command / graph.file, folder)
+    written = written.model_copy(update={"graphs": float32, "int8": None})
+    return Export(folder, add_int8(folder, written, (), bundled()["tiny"] / RANGES))
 
 
 @pytest.fixture(scope="session")

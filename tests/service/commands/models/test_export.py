@@ -7,20 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import pictures
+from tests import exported, pictures
 from tests.service.commands.command_line import CommandLine
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Four photographs, one of them to be turned by its EXIF entry, and a file that is none."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in ("china", "chelsea", "coffee"):
-        pictures.small(name, 160).save(folder / f"{name}.jpg")
-    (folder / "rocket.jpg").write_bytes(pictures.turned(pictures.small("rocket", 160), 6, "JPEG"))
-    (folder / "notes.txt").write_text("no picture")
-    return folder
 
 
 @pytest.fixture
@@ -37,22 +25,19 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_an_export_is_served_by_its_runtime_from_the_cache(
-    lexiseg: CommandLine, photos: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lexiseg: CommandLine, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    export = exported.tiny()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(export.cache))
 
-    exported = lexiseg("export", "--model", "tiny", "--int8", "--photos", photos)
-
-    assert exported.status == 0, exported.err
-    (folder,) = (tmp_path / "cache" / "lexiseg" / "onnx").iterdir()
-    assert {path.name for path in folder.iterdir()} >= {
+    assert {path.name for path in export.folder.iterdir()} >= {
         "image.onnx",
         "image.int8.onnx",
         "int8-ranges.json",
         "onnx.json",
     }
     for words in ("opset 20", "100.00 %", "ranges of 4 photographs"):
-        assert words in " ".join(exported.out.split())
+        assert words in " ".join(export.output.split())
 
     accuracy = {}
     for runtime in ("torch", "onnx", "onnx-int8"):
