@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from safetensors.torch import save_file
 
+from lexiseg_model.catalogue.importing import Imported
 from lexiseg_model.catalogue.method import CARD
-from lexiseg_model.catalogue.weights import file_digest, let_others_read
+from lexiseg_model.catalogue.weights import WEIGHTS, file_digest, let_others_read
 from lexiseg_model.data.indexed import IndexedDataset
 from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.evaluation.counts import Scores
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.training.recipe import PairsRecipe, RunRecipe
 from lexiseg_model.types import ModelCard, PromptQuality, Quality
 
 ROOT = Path(__file__).parents[3]  # of a checkout
@@ -40,10 +42,15 @@ class Logged(NamedTuple):
     loss: float
 
 
-def origin(recipe: RunRecipe, weights: Path) -> dict[str, object]:
+def origin(recipe: RunRecipe, weights: Path, start: str = "") -> dict[str, object]:
     """Fields of a card that say where its weights come from; measured fields are emptied.
 
-    A card based on a method's bundled one is updated with these, and with `training_data` and `lineage`.
+    A card based on a method's bundled one is updated with these, and with `training_data`.
+
+    Args:
+        recipe: of the run.
+        weights: its file, in the folder that gives the model its name.
+        start: the initial weights in words, for the lineage.
     """
     measured = "Nothing is known of it beyond what was measured on validation splits of its own data."
     return {
@@ -52,7 +59,7 @@ def origin(recipe: RunRecipe, weights: Path) -> dict[str, object]:
         "licence": recipe.licence or UNSTATED,
         "commercial_use": "ask",
         "recipe": RECIPE_FILE,
-        "lineage": lineage(recipe, ""),
+        "lineage": lineage(recipe, start),
         "commit": commit(),
         "seed": recipe.seed,
         "weights_sha256": file_digest(weights),
@@ -122,6 +129,11 @@ def with_terms(what: str, place: Path | str) -> str:
     return f"{what} ({place}); {terms(Path(place)) or 'its terms are not stated'}"
 
 
+def pairs_with_terms(recipe: PairsRecipe) -> list[str]:
+    """Entries of `training_data` for the captioned photographs of a recipe."""
+    return [with_terms("image-text pairs", recipe.place(name)) for name in recipe.pairs]
+
+
 def terms(folder: Path) -> str | None:
     """First line of the licence file in a folder of data; None without one."""
     files = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -165,6 +177,24 @@ def measure_prompts(segmenter: Segmenter, root: Path, name: str, photographs: in
     point, box = (round(100 * sum(reached) / max(1, len(reached)), 2) for reached in (by_point, by_box))
     print(f"{name}: IoU of a box's mask {box} %, of a point's best mask {point} %", flush=True)
     return PromptQuality(point=point, box=box, objects=len(by_box))
+
+
+def write_model(
+    imported: Imported, folder: Path, recipe: RunRecipe, start: str, changes: Mapping[str, object]
+) -> ModelCard:
+    """Write `weights.safetensors` and `card.yaml` of a run whose checkpoint the method's import has read.
+
+    Args:
+        imported: card and tensors of the checkpoint.
+        folder: of the run; becomes a model directory.
+        recipe: of the run.
+        start: the initial weights in words, for the lineage.
+        changes: further fields of the card, `training_data` among them.
+    """
+    save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
+    card = imported.card.model_copy(update={**origin(recipe, folder / WEIGHTS, start), **changes})
+    write_card(card, folder)
+    return card
 
 
 def write_card(card: ModelCard, folder: Path) -> None:

@@ -5,8 +5,8 @@ A method's package holds
     training/recipes/NAME.yaml     values of a recipe; `recipe: OTHER` in it builds on another recipe
     training/__init__.py           TRAININGS: dict[str, Training], one for every NAME that builds on no other
 
-A file is found by its name alone. The module is imported when its recipe is read, and torch when its training begins:
-`network`, `trainer` and `publish` import what they need themselves.
+A file is found by its name alone. The module is imported when its recipe is read, and torch when its training begins: a
+`Training` names its code as `module:function`, relative to its own package.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from lexiseg_model.training.recipe import RunRecipe
@@ -43,6 +44,11 @@ class Below(NamedTuple):
     file: Path
     name: str
 
+    @classmethod
+    def of(cls, key: str, file: Path | None, name: str | None) -> list[Below]:
+        """The file in a list; empty where there is no file or no recipe that writes it."""
+        return [] if file is None or name is None else [cls(key, file, name)]
+
 
 class Rehearsal(NamedTuple):
     """A trainer that runs a few batches, perhaps of other data, and in words what comes before the first step."""
@@ -52,10 +58,21 @@ class Rehearsal(NamedTuple):
 
 
 class Training(ABC, Generic[Recipe]):
-    """How one recipe is trained."""
+    """How one recipe is trained.
+
+    Attributes:
+        recipe: class of its values.
+        contrastive: the loss takes negatives from the whole batch, of which accumulation sees a part at a time.
+        network_code: what `network` calls, as `module:function` below the package of the training.
+        trainer_code: what `trainer` calls.
+        publish_code: what `publish` calls.
+    """
 
     recipe: type[Recipe]
-    contrastive = False  # the loss takes negatives from the whole batch, of which accumulation sees a part at a time
+    contrastive = False
+    network_code: str
+    trainer_code: str
+    publish_code: str
 
     @abstractmethod
     def start(self, recipe: Recipe) -> str:
@@ -72,13 +89,15 @@ class Training(ABC, Generic[Recipe]):
     def prepare(self, recipe: Recipe, at_address: AtAddress) -> None:
         """Write what the trainer reads and another model makes; `at_address` asks a server. It can go on."""
 
-    @abstractmethod
     def network(self, recipe: Recipe) -> nn.Module:
         """The network in its final shape, without its weights; used to count parameters before data is read."""
+        network: nn.Module = self._code(self.network_code)(recipe)
+        return network
 
-    @abstractmethod
     def trainer(self, recipe: Recipe) -> Run[Recipe, Any, Any]:
         """Read the data and weights that the first step needs; files of `below` exist."""
+        trainer: Run[Recipe, Any, Any] = self._code(self.trainer_code)(recipe)
+        return trainer
 
     def rehearsal(self, recipe: Recipe, folder: Path) -> Rehearsal:
         """A trainer for a dry run, ready within seconds; its files are below `folder`, which is deleted afterwards.
@@ -87,10 +106,15 @@ class Training(ABC, Generic[Recipe]):
         """
         return Rehearsal(self.trainer(recipe.model_copy(update={"out": folder / "run"})))
 
-    @abstractmethod
     def publish(self, recipe: Recipe, weights: Path) -> ModelCard | None:
         """Turn the folder of the weights into a model directory.
 
         Returns:
             Its card; None for weights that only serve as the start of other recipes.
         """
+        card: ModelCard | None = self._code(self.publish_code)(recipe, weights)
+        return card
+
+    def _code(self, place: str) -> Callable[..., Any]:
+        code: Callable[..., Any] = resolve_name(f"{type(self).__module__}.{place}")
+        return code

@@ -18,9 +18,8 @@ from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.methods.s_seg_plus.training import StudentTraining
-from lexiseg_model.methods.s_seg_plus.training.publish import publish
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
-from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer
+from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer, publish
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
 from tests.model.methods.phases import local

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.methods.s_seg.training.tower.recipe import TowerRecipe
 from lexiseg_model.training.recipes.prerequisites import lacks_below, lacks_pairs
 from lexiseg_model.training.recipes.training import Below, Training
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from lexiseg_model.methods.s_seg.training.tower.trainer import TowerTrainer
-    from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
-    from lexiseg_model.types import ModelCard
 
 
 class PairsTraining(Training[SSegRecipe]):
@@ -23,6 +15,7 @@ class PairsTraining(Training[SSegRecipe]):
 
     recipe = SSegRecipe
     contrastive = True
+    network_code, trainer_code, publish_code = "trainer:untrained", "trainer:SSegTrainer", "publish:publish"
 
     def start(self, recipe: SSegRecipe) -> str:
         backbone = "a backbone of random weights" if recipe.backbone is None else f"the backbone of {recipe.backbone}"
@@ -39,30 +32,15 @@ class PairsTraining(Training[SSegRecipe]):
         return lacks_below(self.below(recipe), recipe)
 
     def below(self, recipe: SSegRecipe) -> list[Below]:
-        if recipe.tower is None or recipe.tower_recipe is None:
-            return []
-        return [Below("tower", recipe.tower, recipe.tower_recipe)]
-
-    def network(self, recipe: SSegRecipe) -> nn.Module:
-        from lexiseg_model.methods.s_seg.network import SSegNetwork
-
-        return SSegNetwork(recipe.network)
-
-    def trainer(self, recipe: SSegRecipe) -> SSegTrainer:
-        from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
-
-        return SSegTrainer(recipe)
-
-    def publish(self, recipe: SSegRecipe, weights: Path) -> ModelCard:
-        from lexiseg_model.methods.s_seg.training.publish import publish
-
-        return publish(recipe, weights)
+        return Below.of("tower", recipe.tower, recipe.tower_recipe)
 
 
 class TowerTraining(Training[TowerRecipe]):
-    """A tower from photographs alone, without any label."""
+    """A DINO tower, from photographs without labels."""
 
     recipe = TowerRecipe
+    network_code, trainer_code = "tower.trainer:untrained", "tower.trainer:TowerTrainer"
+    publish_code = "tower.trainer:report"
 
     def start(self, recipe: TowerRecipe) -> str:
         return f"random weights, {recipe.tower.depth} layers of {recipe.tower.width}"
@@ -72,21 +50,6 @@ class TowerTraining(Training[TowerRecipe]):
         if absent:
             return f"there are no photographs at {', '.join(absent)}; say where with data=FOLDER photographs=[NAME]"
         return None
-
-    def network(self, recipe: TowerRecipe) -> nn.Module:
-        from lexiseg_model.methods.s_seg.training.tower.distillation import Distillation
-
-        return Distillation(recipe.tower, recipe.phases[0].crop, recipe.dino)
-
-    def trainer(self, recipe: TowerRecipe) -> TowerTrainer:
-        from lexiseg_model.methods.s_seg.training.tower.trainer import TowerTrainer
-
-        return TowerTrainer(recipe)
-
-    def publish(self, recipe: TowerRecipe, weights: Path) -> None:
-        from lexiseg_model.methods.s_seg.training.tower.trainer import report
-
-        report(recipe, weights)
 
 
 TRAININGS: dict[str, Training[Any]] = {"s-seg": PairsTraining(), "dino": TowerTraining()}

@@ -15,7 +15,7 @@ from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.methods.s_seg.training.validation import miou_by_threshold, retrieval
 from lexiseg_model.training.pair_run import split_pairs
-from lexiseg_model.training.publishing import lineage, measure_quality, origin, with_terms, write_card
+from lexiseg_model.training.publishing import measure_quality, origin, pairs_with_terms, write_card
 from lexiseg_model.training.retrieval import held_out_batch
 from lexiseg_model.types import InputSize, ModelCard
 
@@ -29,13 +29,9 @@ def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
     start = "random weights" if recipe.backbone is None else f"a backbone of {recipe.backbone.name}"
     tower = recipe.masks.tower if recipe.tower is None else recipe.tower.name
     card = card.model_copy(
-        update=origin(recipe, weights)
+        update=origin(recipe, weights, start)
         | {
-            "training_data": [
-                *(with_terms("image-text pairs", recipe.place(name)) for name in recipe.pairs),
-                f"pseudo-masks of {tower}",
-            ],
-            "lineage": lineage(recipe, start),
+            "training_data": [*pairs_with_terms(recipe), f"pseudo-masks of {tower}"],
             "input": InputSize(short_side=side, long_side=max(2048, side), multiple=32),
             "settings": card.settings | recipe.network.model_dump(mode="json") | {"drop_path": None, "dropout": 0.0},
         }

@@ -1,21 +1,71 @@
-"""Train S-Seg on image-text pairs, with pseudo-masks computed on the way."""
+"""Train S-Seg: pseudo-masks supervise where objects are, captions what they are.
+
+Both losses train the queries and the backbone. Captions train neither the mask embedding nor the mask features, which
+learn from pseudo-masks alone.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.text import tokenize
 from lexiseg_model.methods.s_seg.network import SSegNetwork
-from lexiseg_model.methods.s_seg.training.losses import SSegLosses
-from lexiseg_model.methods.s_seg.training.pseudo_masks import mask_maker
-from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
+from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, mask_maker
+from lexiseg_model.methods.s_seg.training.recipe import PUBLISHED, LossSettings, SSegRecipe
 from lexiseg_model.methods.s_seg.training.validation import retrieval
+from lexiseg_model.training.distributed import gather
+from lexiseg_model.training.losses import LossParts, matched_mask_losses
 from lexiseg_model.training.pair_run import PairRun
 from lexiseg_model.training.pairs import PairBatch
 
-NETWORK = "network."  # of the losses' names for the weights
+NETWORK = "network."  # prefix of weight names in `SSegLosses`
+
+
+@dataclass(frozen=True)
+class Losses(LossParts):
+    """The parts of S-Seg's loss."""
+
+    masks: Tensor  # of the last decoder layer
+    earlier_masks: Tensor  # of the layers before it
+    contrast: Tensor  # images against captions, in both directions
+
+
+class SSegLosses(nn.Module):
+    """A network and its losses, as one module for training over several processes."""
+
+    def __init__(self, network: SSegNetwork, settings: LossSettings = PUBLISHED) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = settings
+
+    def forward(self, images: Tensor, tokens: Tensor, pseudo: PseudoMasks) -> Losses:
+        """Losses of one step.
+
+        Args:
+            images: [B, 3, H, W], normalised.
+            tokens: [B, 77] of each image's caption.
+            pseudo: masks of the same images.
+        """
+        settings = self.settings
+        logits, queries = self.network(images)
+        supervised = logits if settings.earlier_layers else logits[-1:]
+        mask_losses = matched_mask_losses(supervised, pseudo.masks, settings.mask_losses, pseudo.present)
+        *earlier, last = settings.masks * mask_losses.weighted(settings.mask_losses)  # one of each layer
+        contrast = self._contrast(self.network.embed_images(queries[-1]), self.network.embed_texts(tokens))
+        return Losses(
+            masks=last,
+            earlier_masks=settings.earlier_layers * sum(earlier, logits.new_zeros(())),
+            contrast=settings.contrast * contrast,
+        )
+
+    def _contrast(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Image-to-text plus text-to-image InfoNCE of unit vectors [B, D] each, over all processes."""
+        both: Tensor = 2 * self.network.contrast(images @ gather(texts).T, texts @ gather(images).T)
+        return both
 
 
 class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
@@ -56,3 +106,8 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
 
     def _weights(self) -> dict[str, Tensor]:
         return {name.removeprefix(NETWORK): value for name, value in self.average.items()}
+
+
+def untrained(recipe: SSegRecipe) -> SSegNetwork:
+    """The network of a recipe with random weights."""
+    return SSegNetwork(recipe.network)

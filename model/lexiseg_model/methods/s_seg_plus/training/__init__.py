@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES, read_classes
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.training.recipes.training import Training
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer
-    from lexiseg_model.types import ModelCard
 
 
 class StudentTraining(Training[StudentRecipe]):
     """A student from another model's labels."""
 
     recipe = StudentRecipe
+    network_code, trainer_code, publish_code = "trainer:untrained", "trainer:StudentTrainer", "trainer:publish"
 
     def start(self, recipe: StudentRecipe) -> str:
         return "random weights" if recipe.start is None else f"the transformer of {recipe.start}, all else random"
@@ -34,21 +29,6 @@ class StudentTraining(Training[StudentRecipe]):
         if recipe.start is not None and not recipe.start.exists():
             return f"there are no weights at {recipe.start}; start=null begins with random ones"
         return None
-
-    def network(self, recipe: StudentRecipe) -> nn.Module:
-        from lexiseg_model.methods.s_seg_plus.training.trainer import in_form
-
-        return in_form(recipe)
-
-    def trainer(self, recipe: StudentRecipe) -> StudentTrainer:
-        from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer
-
-        return StudentTrainer(recipe)
-
-    def publish(self, recipe: StudentRecipe, weights: Path) -> ModelCard:
-        from lexiseg_model.methods.s_seg_plus.training.publish import publish
-
-        return publish(recipe, weights)
 
 
 def _labelling(recipe: StudentRecipe, lacking: str) -> str:

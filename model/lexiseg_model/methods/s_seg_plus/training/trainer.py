@@ -1,4 +1,4 @@
-"""Train an S-Seg+ student: cross-entropy at every labelled pixel of random crops."""
+"""Train an S-Seg+ student by cross-entropy at every labelled pixel of random crops, and publish it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.data.indexed import IGNORE, Reading, Sample, read_dataset
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE, Reading, Sample, read_dataset
 from lexiseg_model.data.pairs.source import Skipped, first_readable
 from lexiseg_model.methods.s_seg_plus.network import Student
-from lexiseg_model.methods.s_seg_plus.training.publish import publish
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe, settings_for
 from lexiseg_model.training.crops import random_crop
+from lexiseg_model.training.publishing import measure_quality, origin, with_terms, write_card
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
+from lexiseg_model.types import BackgroundRule, InputSize, ModelCard
+
+LIMITS = [
+    "Knows the classes that it was taught and no others: any other word is found nowhere, and the answer warns of it.",
+    "Its labels were another model's guesses, whose mistakes it may repeat.",
+]
 
 
 class LabelledBatch(NamedTuple):
@@ -112,6 +119,39 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         return dict(self.average)
 
 
-def in_form(recipe: StudentRecipe) -> Student:
-    """What is trained, with random values. Raises DatasetError as `settings_for`, and where a set is missing."""
+def untrained(recipe: StudentRecipe) -> Student:
+    """The network of a recipe with random weights. Raises DatasetError as `settings_for`, or where a set is missing."""
     return Student(settings_for(recipe, [read_dataset(recipe.data, name, recipe.split) for name in recipe.sets]))
+
+
+def publish(recipe: StudentRecipe, weights: Path) -> ModelCard:
+    """Write `card.yaml` beside the weights, with the quality on the val splits of `recipe.judged`."""
+    settings = settings_for(recipe, [read_dataset(recipe.data, name, recipe.split) for name in recipe.sets])
+    side = recipe.phases[-1].crop
+    named = [name for name in settings.classes if name != BACKGROUND]
+    start = "random weights" if recipe.start is None else f"a transformer of {recipe.start.name}"
+    card = ModelCard.model_validate(
+        origin(recipe, weights, start)
+        | {
+            "method": "s_seg_plus",
+            "summary": f"S-Seg+: {settings.backbone} with UperNet, taught {len(named)} classes by a model's labels.",
+            "tasks": ["semantic", "instance", "panoptic"],
+            "training_data": [with_terms("labels by a model", recipe.data / name) for name in recipe.sets],
+            "input": InputSize(short_side=side, long_side=max(2048, side), multiple=32),
+            "embedding": len(settings.classes),
+            "text_tower": "none: a class is asked for by its name",
+            # Taught classes that a request does not list still compete.
+            "background": BackgroundRule(words=named, same_meaning=0.99),
+            "refinements": ["none"],
+            "settings": settings.model_dump(mode="json"),
+            "limits": LIMITS,
+        }
+    )
+    write_card(card, weights.parent)
+    if recipe.judged:
+        segmenter = catalogue.load_folder(weights.parent, recipe.device)
+        truth = recipe.truth or recipe.data
+        quality = measure_quality(segmenter, (read_dataset(truth, name, "val") for name in recipe.judged))
+        card = card.model_copy(update={"quality": quality})
+        write_card(card, weights.parent)
+    return card

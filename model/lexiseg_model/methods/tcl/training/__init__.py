@@ -1,19 +1,12 @@
-"""The recipes of `tcl`."""
+"""The recipe of TCL: a grounder over a frozen CLIP, from captioned photographs."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lexiseg_model.methods.tcl.training.recipe import TclRecipe
 from lexiseg_model.training.recipes.prerequisites import lacks_below, lacks_pairs
 from lexiseg_model.training.recipes.training import Below, Training
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from lexiseg_model.methods.tcl.training.trainer import TclTrainer
-    from lexiseg_model.types import ModelCard
 
 
 class TclTraining(Training[TclRecipe]):
@@ -21,6 +14,7 @@ class TclTraining(Training[TclRecipe]):
 
     recipe = TclRecipe
     contrastive = True
+    network_code, trainer_code, publish_code = "learned:untrained", "trainer:TclTrainer", "trainer:publish"
 
     def start(self, recipe: TclRecipe) -> str:
         return f"a new grounder over {recipe.clip}, {recipe.architecture}"
@@ -36,22 +30,7 @@ class TclTraining(Training[TclRecipe]):
         return lacks_below(self.below(recipe), recipe)
 
     def below(self, recipe: TclRecipe) -> list[Below]:
-        return [] if recipe.clip_recipe is None else [Below("clip", recipe.clip, recipe.clip_recipe)]
-
-    def network(self, recipe: TclRecipe) -> nn.Module:
-        from lexiseg_model.methods.tcl.training.learned import empty
-
-        return empty(recipe.architecture, recipe.loss)
-
-    def trainer(self, recipe: TclRecipe) -> TclTrainer:
-        from lexiseg_model.methods.tcl.training.trainer import TclTrainer
-
-        return TclTrainer(recipe)
-
-    def publish(self, recipe: TclRecipe, weights: Path) -> ModelCard:
-        from lexiseg_model.methods.tcl.training.publish import publish
-
-        return publish(recipe, weights)
+        return Below.of("clip", recipe.clip, recipe.clip_recipe)
 
 
 TRAININGS: dict[str, Training[Any]] = {"tcl": TclTraining()}

@@ -14,7 +14,7 @@ from lexiseg_model.methods.tcl.checkpoint import LOSSES, State, prefixes_of, to_
 from lexiseg_model.methods.tcl.grounder import STRIDE, logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses
-from lexiseg_model.methods.tcl.training.recipe import LossSettings
+from lexiseg_model.methods.tcl.training.recipe import LossSettings, TclRecipe
 
 NOISE = 5  # what a random stream is for, beside those of `lexiseg_model.data.pairs`
 
@@ -47,16 +47,16 @@ class Learned(nn.Module):
         return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
 
-def empty(architecture: str, settings: LossSettings) -> Learned:
-    """What a run of that architecture learns, in its form, without numbers and without memory.
+def untrained(recipe: TclRecipe) -> Learned:
+    """The trained part of a recipe on the meta device.
 
     Raises:
-        OptionError: TCL cannot read that architecture.
+        OptionError: TCL does not support the architecture.
     """
-    prefixes_of(architecture)
+    prefixes_of(recipe.architecture)
     with torch.device("meta"):
-        towers = ClipTowers(fresh_model(architecture, quick_gelu=True), architecture, quick_gelu=True)
-        return Learned(TclNetwork(require_plain_vit(towers.visual)), settings)
+        towers = ClipTowers(fresh_model(recipe.architecture, quick_gelu=True), recipe.architecture, quick_gelu=True)
+        return Learned(TclNetwork(require_plain_vit(towers.visual)), recipe.loss)
 
 
 def noise_of(seed: int, positions: Sequence[int], images: Tensor) -> Tensor:

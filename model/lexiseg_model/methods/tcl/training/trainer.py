@@ -1,4 +1,4 @@
-"""Train TCL on captioned photographs, and validate it on held-out pairs and on train splits with masks."""
+"""Train TCL on captioned photographs, validate it on held-out pairs and on train splits with masks, and publish it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from lexiseg_model.files import write_durably
 from lexiseg_model.methods.tcl.blend import TclSettings, similarity
 from lexiseg_model.methods.tcl.checkpoint import CLIP, LOSSES, prefixes_of, restore
 from lexiseg_model.methods.tcl.grounder import EPSILON
-from lexiseg_model.methods.tcl.import_ import card_over
-from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.import_ import Options, card_over, read
+from lexiseg_model.methods.tcl.network import PATCH, TclNetwork
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.methods.tcl.training.learned import Learned, flat, noise_of, official_names
 from lexiseg_model.methods.tcl.training.losses import Losses, masked_mean
 from lexiseg_model.methods.tcl.training.recipe import TclRecipe
 from lexiseg_model.training.pair_run import PairRun
 from lexiseg_model.training.pairs import PairBatch
+from lexiseg_model.training.publishing import pairs_with_terms, write_model
 from lexiseg_model.training.retrieval import own_rank, recall
+from lexiseg_model.types import InputSize, ModelCard
 
 OFFICIAL = "tcl.pth"  # beside the checkpoint: what `lexiseg models import --method tcl` reads
 BEST_OFFICIAL = "best.pth"  # the same, of the step with the best validation
@@ -152,3 +154,21 @@ def selection_miou(trainer: TclTrainer) -> float:
         some = replace(data, samples=data.samples[::step][: recipe.photographs])
         mious.append(evaluate(segmenter, some).scores.miou)
     return sum(mious) / len(mious)
+
+
+def publish(recipe: TclRecipe, weights: Path) -> ModelCard:
+    """Write a model directory, CLIP's towers included, through the import of the authors' layout."""
+    folder, clip = weights.parent, recipe.clip.name
+    checkpoint = folder / (OFFICIAL if recipe.best_by is None else BEST_OFFICIAL)
+    imported = read(Options(checkpoint=checkpoint, clip=(recipe.clip,), architecture=recipe.architecture))
+    side = TEST_BY_TRAINING * recipe.phases[-1].crop
+    start = (
+        f"a random grounder over {clip}, {recipe.architecture}, whose last block learned from step "
+        f"{recipe.grounder_steps}"
+    )
+    changes = {
+        "training_data": [*pairs_with_terms(recipe), f"those of CLIP: {clip}"],
+        "input": InputSize(short_side=side, long_side=max(2048, side), multiple=PATCH),
+        "settings": imported.card.settings | {"window": side, "stride": side // 2},
+    }
+    return write_model(imported, folder, recipe, start, changes)

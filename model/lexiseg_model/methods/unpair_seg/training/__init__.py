@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
 from lexiseg_model.training.recipes.prerequisites import lacks_below, lacks_pairs
 from lexiseg_model.training.recipes.training import Below, Training
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
-    from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
-    from lexiseg_model.types import ModelCard
-
 
 class MasksTraining(Training[MasksRecipe]):
-    """Stage one."""
+    """Stage one: promptable masks over a frozen CLIP."""
 
     recipe = MasksRecipe
+    network_code, trainer_code = "masks_trainer:untrained", "masks_trainer:MasksTrainer"
+    publish_code = "publish:publish_masks"
 
     def start(self, recipe: MasksRecipe) -> str:
         return f"random weights over the frozen CLIP of {_clip(recipe.clip, recipe.clip_tag)}"
@@ -35,30 +30,15 @@ class MasksTraining(Training[MasksRecipe]):
         return lacks_below(self.below(recipe), recipe)
 
     def below(self, recipe: MasksRecipe) -> list[Below]:
-        if not recipe.clip or recipe.clip_recipe is None:
-            return []
-        return [Below("clip", recipe.clip[0], recipe.clip_recipe)]
-
-    def network(self, recipe: MasksRecipe) -> nn.Module:
-        from lexiseg_model.methods.unpair_seg.training.masks_trainer import masks_in_form
-
-        return masks_in_form(recipe)
-
-    def trainer(self, recipe: MasksRecipe) -> MasksTrainer:
-        from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
-
-        return MasksTrainer(recipe)
-
-    def publish(self, recipe: MasksRecipe, weights: Path) -> ModelCard:
-        from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
-
-        return publish_masks(recipe, weights)
+        return Below.of("clip", recipe.clip[0] if recipe.clip else None, recipe.clip_recipe)
 
 
 class AlignTraining(Training[AlignRecipe]):
-    """Stage two."""
+    """Stage two: an adapter that aligns regions with entities of captions."""
 
     recipe = AlignRecipe
+    network_code, trainer_code = "align_trainer:untrained", "align_trainer:AlignTrainer"
+    publish_code = "publish:publish_aligned"
 
     def start(self, recipe: AlignRecipe) -> str:
         return f"an adapter that says what CLIP says, over stage one of {recipe.stage_one}"
@@ -76,24 +56,7 @@ class AlignTraining(Training[AlignRecipe]):
         return _without_clip(recipe.clip)
 
     def below(self, recipe: AlignRecipe) -> list[Below]:
-        if recipe.stage_one_recipe is None:
-            return []
-        return [Below("stage_one", recipe.stage_one, recipe.stage_one_recipe)]
-
-    def network(self, recipe: AlignRecipe) -> nn.Module:
-        from lexiseg_model.methods.unpair_seg.training.masks_trainer import adapter_in_form
-
-        return adapter_in_form(recipe)
-
-    def trainer(self, recipe: AlignRecipe) -> AlignTrainer:
-        from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
-
-        return AlignTrainer(recipe)
-
-    def publish(self, recipe: AlignRecipe, weights: Path) -> ModelCard:
-        from lexiseg_model.methods.unpair_seg.training.publish import publish_aligned
-
-        return publish_aligned(recipe, weights)
+        return Below.of("stage_one", recipe.stage_one, recipe.stage_one_recipe)
 
 
 TRAININGS: dict[str, Training[Any]] = {"unpair-seg-masks": MasksTraining(), "unpair-seg-align": AlignTraining()}

@@ -37,15 +37,16 @@ from lexiseg_model.methods.unpair_seg.training.alignment import (
     EntityPairs,
     adapter_share,
     alignment_loss,
+    at_sizes,
     entity_probabilities,
     match_entities,
     mixed_embedding,
     named_rank,
     one_by_one,
 )
+from lexiseg_model.methods.unpair_seg.training.masks_trainer import meta_trunk
 from lexiseg_model.methods.unpair_seg.training.publish import write_aligned
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe
-from lexiseg_model.methods.unpair_seg.training.views import at_sizes
 from lexiseg_model.training.pairs import Mismatched, NumberedPairs
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.retrieval import centred, margin, own_rank
@@ -64,6 +65,12 @@ class Adapters(nn.Module):
     def follow(self, momentum: float) -> None:
         """Moves the average towards the adapter."""
         torch._foreach_lerp_(list(self.target.parameters()), list(self.adapter.parameters()), 1 - momentum)
+
+
+def untrained(recipe: AlignRecipe) -> RegionAdapter:
+    """The adapter of a recipe with random weights, over stage one of the published width; errors as `meta_trunk`."""
+    size = recipe.adapter
+    return RegionAdapter(meta_trunk(recipe.architecture).channels, width=size.width, blocks=size.blocks)
 
 
 class Aligned(NamedTuple):

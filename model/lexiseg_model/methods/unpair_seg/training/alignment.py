@@ -22,9 +22,12 @@ from lexiseg_model.data.pairs.source import PairSource, Skipped, decode
 from lexiseg_model.data.pairs.stream import Drawn
 from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.errors import SampleError
+from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
+from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from lexiseg_model.methods.unpair_seg.training.recipe import KEEP_ALL as KEEP_ALL
+from lexiseg_model.methods.unpair_seg.training.recipe import SIZES
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignmentSettings as AlignmentSettings
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.losses import assign, mean_over_processes
@@ -113,6 +116,30 @@ def one_by_one(source: PairSource, size: int) -> Iterator[EntityBatch]:
             canvas = lay_out((image.shape[0], image.shape[1]), size)
             pixels = torch.from_numpy(drawn(image, canvas)[None])
             yield EntityBatch(pixels, (canvas,), (tuple(pair.captions[0].split(SEPARATOR)),), ())
+
+
+@torch.no_grad()
+def at_sizes(trunk: ClipTrunk, images: Tensor, masks: Tensor, sizes: Sequence[int] = SIZES) -> list[Tensor]:
+    """Embeddings of regions by frozen CLIP, one set for each size.
+
+    Args:
+        trunk: CLIP's image tower.
+        images: normalised, [B, 3, H, W].
+        masks: logits [B, Q, h, w] over the whole images.
+        sizes: pixels of the longer side; the shorter keeps its proportion. Both become multiples of 32.
+
+    Returns:
+        For each size [B, Q, D], not normalised.
+    """
+    return [trunk.embed(regions.pool(trunk(_resized(images, size)).dense, masks)) for size in sizes]
+
+
+def _resized(images: Tensor, longer: int) -> Tensor:
+    sides = (images.shape[2], images.shape[3])
+    height, width = (max(STRIDE, round(side * longer / max(sides) / STRIDE) * STRIDE) for side in sides)
+    if (height, width) == sides:
+        return images
+    return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
 ROUNDING = 1e-9  # of a share times a number: two thirds of three are two

@@ -15,7 +15,7 @@ from lexiseg_model.methods.unpair_seg.checkpoint import flat_state
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
-from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter, normalised
+from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, normalised
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.methods.unpair_seg.training.asked import MaskBatch, ask, grid
@@ -28,7 +28,7 @@ from lexiseg_model.methods.unpair_seg.training.criterion import (
 )
 from lexiseg_model.methods.unpair_seg.training.masked import Masked, draw_crop, mismatched, open_masked
 from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
-from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
+from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
@@ -46,8 +46,8 @@ def frozen_towers(architecture: str, files: Sequence[Path], tag: str) -> ClipTow
     return from_hub(architecture, tag, quick_gelu=False)
 
 
-def trunk_in_form(architecture: str) -> ClipTrunk:
-    """An image tower without values: sizes can be read off it at once.
+def meta_trunk(architecture: str) -> ClipTrunk:
+    """An image tower on the meta device, to read sizes from.
 
     Raises:
         OptionError: open_clip knows no such architecture.
@@ -61,19 +61,13 @@ def trunk_in_form(architecture: str) -> ClipTrunk:
         return ClipTrunk(CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"]).visual)
 
 
-def masks_in_form(recipe: MasksRecipe) -> PromptableMasks:
-    """What stage one trains, with random values; errors as `trunk_in_form`."""
-    return PromptableMasks(sizes_over(trunk_in_form(recipe.architecture), recipe))
-
-
-def adapter_in_form(recipe: AlignRecipe) -> RegionAdapter:
-    """What stage two trains, over stage one of the published width; errors as `trunk_in_form`."""
-    size = recipe.adapter
-    return RegionAdapter(trunk_in_form(recipe.architecture).channels, width=size.width, blocks=size.blocks)
+def untrained(recipe: MasksRecipe) -> PromptableMasks:
+    """The network of a recipe with random weights; errors as `meta_trunk`."""
+    return PromptableMasks(sizes_over(meta_trunk(recipe.architecture), recipe))
 
 
 def sizes_over(trunk: ClipTrunk, recipe: MasksRecipe) -> Sizes:
-    """Of the learned part of stage one over a tower."""
+    """Sizes of the learned part of stage one over an image tower."""
     return Sizes(trunk.channels, **recipe.size.model_dump())
 
 

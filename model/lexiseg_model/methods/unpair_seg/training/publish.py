@@ -4,36 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from lexiseg_model import catalogue
-from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.methods.unpair_seg.import_ import Options, read
 from lexiseg_model.methods.unpair_seg.training.alignment import say_naming
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
-from lexiseg_model.training.publishing import lineage, measure_prompts, origin, with_terms, write_card
+from lexiseg_model.training.publishing import measure_prompts, with_terms, write_card, write_model
 from lexiseg_model.types import InputSize, ModelCard
 
 
 def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
-    """Writes `weights.safetensors` and `card.yaml` beside the file of stage one; asks the sets of `recipe.judged`."""
+    """Write a model directory beside the file of stage one, with the quality on the sets of `recipe.judged`."""
     imported = read(Options(checkpoint=weights, architecture=recipe.architecture))
     folder, side = weights.parent, recipe.phases[-1].crop
-    save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
     clip = ", ".join(path.name for path in recipe.clip) or f"{recipe.architecture} ({recipe.clip_tag})"
-    card = imported.card.model_copy(
-        update=origin(recipe, folder / WEIGHTS)
-        | {
-            "training_data": [
-                *(with_terms("masks", recipe.data / name) for name in recipe.sets),
-                f"those of CLIP: {clip}",
-            ],
-            "lineage": lineage(recipe, f"random weights over {clip}"),
-            "input": InputSize(short_side=side, long_side=side, multiple=32),
-            "prompt_quality": {},
-        }
-    )
-    write_card(card, folder)
+    masks = [with_terms("masks", recipe.data / name) for name in recipe.sets]
+    changes = {
+        "training_data": [*masks, f"those of CLIP: {clip}"],
+        "input": InputSize(short_side=side, long_side=side, multiple=32),
+    }
+    card = write_model(imported, folder, recipe, f"random weights over {clip}", changes)
     if recipe.judged:
         segmenter = catalogue.load_folder(folder, recipe.device)
         quality = {name: measure_prompts(segmenter, recipe.data, name, n) for name, n in recipe.judged.items()}
@@ -43,7 +32,7 @@ def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
 
 
 def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
-    """Writes `card.yaml` beside the weights of both stages; names the objects of the sets of `recipe.judged`."""
+    """Write a model directory of both stages; print how well it names the objects of the sets of `recipe.judged`."""
     card = write_aligned(recipe, weights)
     segmenter = catalogue.load_folder(weights.parent, recipe.device)
     for name, photographs in recipe.judged.items():
@@ -52,21 +41,13 @@ def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
 
 
 def write_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
-    """The model directory alone."""
+    """Write a model directory of both stages, without measuring it."""
     imported = read(Options(checkpoint=weights, architecture=recipe.architecture))
-    folder, side = weights.parent, recipe.phases[-1].crop
-    save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
-    card = imported.card.model_copy(
-        update=origin(recipe, folder / WEIGHTS)
-        | {
-            "training_data": [
-                *(with_terms("captioned photographs", recipe.place(name)) for name in recipe.pairs),
-                f"that of stage one: {recipe.stage_one.name}",
-            ],
-            "lineage": lineage(recipe, f"stage one, {recipe.stage_one.name}"),
-            "input": InputSize(short_side=side, long_side=side, multiple=32),
-            "settings": imported.card.settings | {"proposals": recipe.proposals.model_dump(mode="json")},
-        }
-    )
-    write_card(card, folder)
-    return card
+    side, stage_one = recipe.phases[-1].crop, recipe.stage_one.name
+    pairs = [with_terms("captioned photographs", recipe.place(name)) for name in recipe.pairs]
+    changes = {
+        "training_data": [*pairs, f"that of stage one: {stage_one}"],
+        "input": InputSize(short_side=side, long_side=side, multiple=32),
+        "settings": imported.card.settings | {"proposals": recipe.proposals.model_dump(mode="json")},
+    }
+    return write_model(imported, weights.parent, recipe, f"stage one, {stage_one}", changes)

@@ -14,9 +14,8 @@ import torch
 from lexiseg_model import catalogue
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
-from lexiseg_model.methods.dense_clip.training.pair_trainer import FILE, PairTrainer
-from lexiseg_model.methods.dense_clip.training.publish import publish_pair
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
+from lexiseg_model.methods.dense_clip.training.trainer import FILE, PairTrainer, publish
 from lexiseg_model.training.recipes.read import read_as
 from tests.model.methods.phases import local
 from tests.model.training.pairs_folder import write_pairs
@@ -74,7 +73,7 @@ def test_the_pair_is_read_as_any_clip_with_quick_gelu_and_serves(data: Path, tmp
 
     assert weights == tmp_path / "mine" / FILE
     assert from_files(MINI, [weights]).quick_gelu  # told by the file beside it
-    publish_pair(plan, weights)
+    publish(plan, weights)
     segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
     assert isinstance(segmenter, DenseClipSegmenter)
     assert segmenter.settings.architecture == MINI

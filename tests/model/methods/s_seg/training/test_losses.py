@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.text import tokenize
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.s_seg.training.losses import Losses, LossSettings, SSegLosses
 from lexiseg_model.methods.s_seg.training.pseudo_masks import (
     PseudoMaskMaker,
     PseudoMasks,
@@ -20,6 +19,8 @@ from lexiseg_model.methods.s_seg.training.pseudo_masks import (
     divide,
     mask_maker,
 )
+from lexiseg_model.methods.s_seg.training.recipe import LossSettings
+from lexiseg_model.methods.s_seg.training.trainer import Losses, SSegLosses
 from tests.model.methods.s_seg.small import small_network
 
 COLOURS = {"red": 0, "green": 1, "blue": 2, "dark": 3}

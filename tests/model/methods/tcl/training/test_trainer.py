@@ -18,14 +18,13 @@ from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.checkpoint import to_official
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
-from lexiseg_model.methods.tcl.training.learned import empty
+from lexiseg_model.methods.tcl.training.learned import untrained
 from lexiseg_model.methods.tcl.training.losses import (
     Losses,
     TclLosses,
 )
-from lexiseg_model.methods.tcl.training.publish import publish
-from lexiseg_model.methods.tcl.training.recipe import LossSettings
-from lexiseg_model.methods.tcl.training.trainer import OFFICIAL, TclTrainer
+from lexiseg_model.methods.tcl.training.recipe import LossSettings, TclRecipe
+from lexiseg_model.methods.tcl.training.trainer import OFFICIAL, TclTrainer, publish
 from lexiseg_model.types import ClassEntry
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
@@ -41,7 +40,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def count(architecture: str, block: bool) -> int:
-    learned = empty(architecture, LossSettings())
+    fields: dict[str, Any] = {"architecture": architecture, "loss": LossSettings()}
+    learned = untrained(TclRecipe.model_construct(**fields))
     learned.begin(block)
     return sum(parameter.numel() for parameter in learned.trained())
 

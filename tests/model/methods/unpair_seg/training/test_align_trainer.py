@@ -17,10 +17,9 @@ from lexiseg_model.data.entities import LISTING, from_captions, plain_phrases, w
 from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.methods.unpair_seg.layers.trunk import normalised
 from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
-from lexiseg_model.methods.unpair_seg.training.alignment import AlignmentSettings, EntityBatch, one_by_one
+from lexiseg_model.methods.unpair_seg.training.alignment import AlignmentSettings, EntityBatch, at_sizes, one_by_one
 from lexiseg_model.methods.unpair_seg.training.publish import publish_aligned
 from lexiseg_model.methods.unpair_seg.training.recipe import AdapterSize, AlignRecipe
-from lexiseg_model.methods.unpair_seg.training.views import at_sizes
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
 from tests.model.imports import imported

@@ -22,8 +22,8 @@ from lexiseg_model.training.retrieval import recall
 from lexiseg_model.training.run import Run
 
 
-def report(recipe: TowerRecipe, weights: Path) -> dict[str, float]:
-    """Says what the clusters of a trained tower reach on the val splits of `recipe.judged`, and of a random one."""
+def report(recipe: TowerRecipe, weights: Path) -> None:
+    """Print the oracle mIoU of a trained tower's clusters and of a random one's on the val splits of `judged`."""
     settings = PseudoMaskSettings(tower="dino")
     side = oracle_side(recipe)
     torch.manual_seed(recipe.seed)
@@ -36,7 +36,6 @@ def report(recipe: TowerRecipe, weights: Path) -> dict[str, float]:
             reached[f"{name}, {which}"] = oracle_miou(maker, data, side)
     for what, miou in reached.items():
         print(f"{what}: clusters named by the truth reach {miou:.2f} % mIoU", flush=True)
-    return reached
 
 
 def oracle_side(recipe: TowerRecipe) -> int:
@@ -44,7 +43,12 @@ def oracle_side(recipe: TowerRecipe) -> int:
     return recipe.phases[-1].crop // recipe.tower.patch * recipe.tower.patch * 2
 
 
-TEACHER = "teacher.tower.vit."
+def untrained(recipe: TowerRecipe) -> Distillation:
+    """Student and teacher of a recipe with random weights."""
+    return Distillation(recipe.tower, recipe.phases[0].crop, recipe.dino)
+
+
+TEACHER = "teacher.tower.vit."  # prefix of the published tensors
 
 
 class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
@@ -58,7 +62,7 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
             DatasetError: there are no photographs.
         """
         torch.manual_seed(recipe.seed)
-        super().__init__(recipe, Distillation(recipe.tower, recipe.phases[0].crop, recipe.dino))
+        super().__init__(recipe, untrained(recipe))
         source: PairSource = Photographs([recipe.data / folder for folder in recipe.photographs])
         self.held_out: PairSource | None = None
         if recipe.held_out:

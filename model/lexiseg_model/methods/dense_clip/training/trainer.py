@@ -1,8 +1,9 @@
-"""Training of both towers of a CLIP: every photograph is told from the others of its batch by its caption."""
+"""Train both towers of a CLIP by InfoNCE over captioned photographs, and publish them under an attention policy."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,12 +12,15 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import configuration, fresh_model, tokenizer
+from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
 from lexiseg_model.training.distributed import gather, rank
 from lexiseg_model.training.losses import MAX_SCALE
 from lexiseg_model.training.pair_run import PairRun
 from lexiseg_model.training.pairs import PairBatch
+from lexiseg_model.training.publishing import pairs_with_terms, write_model
 from lexiseg_model.training.retrieval import recall
+from lexiseg_model.types import ModelCard
 
 FILE = "clip.safetensors"
 CONFIGURATION = "open_clip_config.json"  # beside a file, says what towers it holds, and their activation
@@ -101,3 +105,27 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
         super()._save(name)
         described = {"model_cfg": configuration(self.recipe.architecture) | {"quick_gelu": self.recipe.quick_gelu}}
         (self.recipe.out / CONFIGURATION).write_text(json.dumps(described, indent=2))
+
+
+def untrained(recipe: ClipRecipe) -> TowerPair:
+    """The network of a recipe on the meta device."""
+    with torch.device("meta"):
+        return TowerPair(recipe.architecture, recipe.quick_gelu)
+
+
+def publish(recipe: ClipRecipe, weights: Path) -> ModelCard | None:
+    """Write a model directory beside the trained towers.
+
+    Returns:
+        Its card; None where the image tower is timm's, such as a ConvNeXt: `dense-clip` opens plain transformers alone.
+    """
+    if "timm_model_name" in configuration(recipe.architecture)["vision_cfg"]:
+        return None
+    imported = read(
+        Options(
+            clip=(weights,),
+            architecture=recipe.architecture,
+            activation="quickgelu" if recipe.quick_gelu else "gelu",
+        )
+    )
+    return write_model(imported, weights.parent, recipe, "random weights", {"training_data": pairs_with_terms(recipe)})
