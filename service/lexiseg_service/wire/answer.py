@@ -9,7 +9,7 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.types import AnswerWarning, Ring, Rle, Segment
 from lexiseg_service.question.messages import CacheUse, FrameAnswer, MaskFormat, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.wire.errors import error_of, problem_of
-from lexiseg_service.wire.request import TASKS, encode_size, word_of
+from lexiseg_service.wire.request import TASKS, encode_size, optional, word_of
 
 DECIMALS = 4  # of score and quality, as in the JSON of the REST routes
 MILLISECOND_DECIMALS = 2
@@ -50,7 +50,9 @@ def decode_answer(message: pb.SegmentResponse) -> WorkerAnswer:
     assert task is not None, f"unknown task number {message.task}"
     mask = _mask_of(message)
     polygons = tuple(_rings(segment) for segment in message.segments) if mask == "polygon" else None
-    label_map = message.label_map
+    label_map = None
+    if message.HasField("label_map"):
+        label_map = RenderedMap(message.label_map.png, 8 if message.label_map.bits == 8 else 16)
     timings = message.timings_ms
     return WorkerAnswer(
         image_id=message.image_id,
@@ -63,13 +65,11 @@ def decode_answer(message: pb.SegmentResponse) -> WorkerAnswer:
         cache=CacheUse(message.cache.text_hits, message.cache.text_misses, message.cache.features),
         mask=mask,
         polygons=polygons,
-        label_map=RenderedMap(label_map.png, 8 if label_map.bits == 8 else 16)
-        if message.HasField("label_map")
-        else None,
-        overlay=message.overlay if message.HasField("overlay") else None,
-        confidence=message.confidence if message.HasField("confidence") else None,
+        label_map=label_map,
+        overlay=optional(message, "overlay"),
+        confidence=optional(message, "confidence"),
         absent=tuple(message.absent),
-        warnings=tuple(_read_warning(warning) for warning in message.warnings),
+        warnings=tuple(AnswerWarning(each.type, each.detail, optional(each, "field")) for each in message.warnings),
     )
 
 
@@ -113,7 +113,7 @@ def _mask_of(message: pb.SegmentResponse) -> MaskFormat:
 
 def _track_ids(message: pb.SegmentResponse) -> tuple[int | None, ...]:
     """Track ids, one for each segment; empty if no segment has one."""
-    track_ids = tuple(segment.track_id if segment.HasField("track_id") else None for segment in message.segments)
+    track_ids = tuple(optional(segment, "track_id") for segment in message.segments)
     return track_ids if any(identity is not None for identity in track_ids) else ()
 
 
@@ -145,22 +145,17 @@ def _segment(segment: Segment, mask: MaskFormat, rings: list[Ring] | None, track
 
 def _read_segment(message: pb.Segment, size: tuple[int, int]) -> Segment:
     box = message.bbox
-    counts = message.mask.coco_rle.counts
     return Segment(
         id=message.id,
-        label=message.label if message.HasField("label") else None,
-        class_index=message.class_index if message.HasField("class_index") else None,
+        label=optional(message, "label"),
+        class_index=optional(message, "class_index"),
         score=message.score,
-        mask=Rle(size, counts, message.area, (box.x, box.y, box.width, box.height)),
-        is_thing=message.is_thing if message.HasField("is_thing") else None,
-        prompt_index=message.prompt_index if message.HasField("prompt_index") else None,
-        mask_index=message.mask_index if message.HasField("mask_index") else None,
-        quality=message.quality if message.HasField("quality") else None,
+        mask=Rle(size, message.mask.coco_rle.counts, message.area, (box.x, box.y, box.width, box.height)),
+        is_thing=optional(message, "is_thing"),
+        prompt_index=optional(message, "prompt_index"),
+        mask_index=optional(message, "mask_index"),
+        quality=optional(message, "quality"),
     )
-
-
-def _read_warning(message: pb.Warning) -> AnswerWarning:
-    return AnswerWarning(message.type, message.detail, message.field if message.HasField("field") else None)
 
 
 def _rings(message: pb.Segment) -> list[Ring]:
