@@ -14,11 +14,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
-from lexiseg_client.stubs.segmentation_pb2 import SegmentVideoResponse
 from lexiseg_client.stubs.worker_pb2 import WorkerSegmentVideoRequest
 from lexiseg_service.errors import NotReady
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
-from lexiseg_service.question.messages import StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.wire.answer import decode_frame_answer
 from lexiseg_service.wire.request import encode_step
 
 Step = StreamQuestion | VideoFrame
@@ -52,7 +52,7 @@ class RemoteStream:
         self._failure: Exception | None = None  # of the source of the steps
         self._changed = asyncio.Condition()
 
-    async def answers(self, steps: AsyncIterator[Step]) -> AsyncGenerator[SegmentVideoResponse, None]:
+    async def answers(self, steps: AsyncIterator[Step]) -> AsyncGenerator[FrameAnswer, None]:
         """Answers in the order of the frames.
 
         Raises:
@@ -95,7 +95,7 @@ class RemoteStream:
             return self._n_frames < MAX_UNANSWERED  # the worker drops frames, so it must see them at once
         return self._n_frames < min(MAX_UNANSWERED, AHEAD + (question.frames_in_flight if question else 0))
 
-    async def _relay(self) -> AsyncGenerator[SegmentVideoResponse, None]:
+    async def _relay(self) -> AsyncGenerator[FrameAnswer, None]:
         tried: list[WorkerLink] = []
         moved = False
         while (question := await self._next_question()) is not None:
@@ -107,8 +107,7 @@ class RemoteStream:
                 async with aclosing(self._on(connection)) as answers:
                     async for answer in answers:
                         tried.clear()
-                        answer.state_reset = answer.state_reset or moved
-                        yield answer
+                        yield replace(answer, state_reset=answer.state_reset or moved)
                         moved = False
             tried.append(link)
             if len(tried) > MAX_FAILOVERS:
@@ -124,13 +123,13 @@ class RemoteStream:
                 self._unanswered.popleft()
             return self._question if self._n_frames else None
 
-    async def _on(self, connection: _Connection) -> AsyncGenerator[SegmentVideoResponse, None]:
+    async def _on(self, connection: _Connection) -> AsyncGenerator[FrameAnswer, None]:
         """Answers of one worker, until all is answered, it shuts down, or it lacks the next model."""
         try:
             async with aclosing(connection.link.stream(self._messages(connection))) as messages:
                 async for message in messages:
                     await self._settle(connection)
-                    yield message
+                    yield decode_frame_answer(message)
         except NotReady:  # it shuts down
             raise WorkerLost from None
 

@@ -7,14 +7,13 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import structlog
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_client.stubs.worker_pb2_grpc import WorkerStub
@@ -75,7 +74,6 @@ class WorkerLink:
         self._heard_at: float | None = None  # time.monotonic() of its last status
         self._stall_ended = 0.0  # when the last stall ended
         self._others = 0  # calls of other gateways, at its last status
-        self._read: dict[str, ModelCard | None] = {}  # cards by JSON
         self._calls: set[grpc.aio.Call] = set()
         self._watching: asyncio.Task[None] | None = None
 
@@ -122,19 +120,20 @@ class WorkerLink:
 
     def serves(self, model: str) -> bool:
         """Whether it has a model, NAME or NAME@VERSION."""
-        return any(map(ModelName.parse(model).fits, self.cards))
+        return self._version(model) is not None
 
     def digest(self, model: str) -> str | None:
         """Digest of the weights; None while they are not loaded."""
-        wanted = ModelName.parse(model)
-        card = next(filter(wanted.fits, self.cards), None)
-        return self._digests.get(ModelName.of(card)) if self.usable and card is not None else None
+        version = self._version(model)
+        return self._digests.get(version) if self.usable and version is not None else None
 
     def awaits(self, model: str) -> bool:
         """Whether a model, NAME or NAME@VERSION, is not loaded yet: its first load is under way, or failed."""
-        wanted = ModelName.parse(model)
-        card = next(filter(wanted.fits, self.cards), None)
-        return card is not None and ModelName.of(card) in self._awaited
+        return self._version(model) in self._awaited
+
+    def _version(self, model: str) -> ModelName | None:
+        """NAME@VERSION of the first card that a name fits."""
+        return next(map(ModelName.of, filter(ModelName.parse(model).fits, self.cards)), None)
 
     def open(self) -> None:
         """Start to watch."""
@@ -280,11 +279,7 @@ class WorkerLink:
         self.refused = ""
         self.leaving = status.draining
         self._others = max(0, status.in_flight - self.in_flight)
-        for model in status.models:
-            if model.card not in self._read:
-                self._read[model.card] = _card(model.card)
-        self._read = {model.card: self._read[model.card] for model in status.models}  # and no other
-        served = [(card, model) for model in status.models if (card := self._read[model.card]) is not None]
+        served = [(card, model) for model in status.models if (card := _card(model.card)) is not None]
         self.cards = [card for card, _ in served]
         self._digests = {ModelName.of(card): model.digest for card, model in served if model.digest}
         self._awaited = {ModelName.of(card) for card, model in served if model.awaited}
@@ -300,11 +295,11 @@ def _refusal(error: grpc.aio.AioRpcError) -> str:
     return "no trust by TLS" if any(word in told for word in HANDSHAKE_WORDS) else ""
 
 
+@lru_cache(128)  # each status repeats them
 def _card(text: str) -> ModelCard | None:
-    """A card from JSON, without the fields of a newer release."""
+    """A card from JSON, without the fields of a newer release; None if it is not understood."""
     try:
-        fields = from_json(text)
-        return ModelCard.model_validate({name: fields[name] for name in ModelCard.model_fields if name in fields})
-    except (ValidationError, ValueError, TypeError):
+        return ModelCard.model_validate_json(text, extra="ignore")
+    except ValidationError:
         logger.exception("card not understood")
         return None

@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import aclosing
 from typing import Protocol, TypeVar
 
 import structlog
@@ -36,7 +35,7 @@ from lexiseg_service.question.messages import (
 )
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, WorkerState
-from lexiseg_service.wire.answer import decode_answer, decode_frame_answer
+from lexiseg_service.wire.answer import decode_answer
 from lexiseg_service.wire.request import decode_exemplified
 from lexiseg_service.wire.trust import Trust
 
@@ -105,9 +104,9 @@ class RemoteBackend:
         return decode_exemplified(await self._routed(request, WorkerLink.exemplify))
 
     async def _routed(self, request: WorkerRequest, ask: Ask[T]) -> T:
-        """Call the worker of the request's image, or another one if that fails."""
+        """Call the worker of the request's image, then others as long as one may answer instead."""
         if request.image is None:
-            return await self._ask_for_cached(request, request.image_id or "", ask)
+            return await self._ask_for_cached(request, ask)
         key = _key(request.model, await _digest(request.image))
         tried: list[WorkerLink] = []
         failure: ServiceError | None = None
@@ -116,18 +115,36 @@ class RemoteBackend:
                 self._metrics.worker_retries.labels(reason_of_retry(failure)).inc()
             tried.append(link)
             try:
-                return await self._ask_one(link, request, ask)
+                return await self._ask_one(link, request, ask, failure)
             except RETRIED as error:
                 failure = self._as_service_error(error, link, request)
-            except DeadlineExceeded as late:
-                raise failure or late from None
         raise failure or self._no_worker(request.model)
 
-    async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        stream = RemoteStream(self._pick_for_stream, self._metrics.stream_failovers.inc)
-        async with aclosing(stream.answers(steps)) as messages:
-            async for message in messages:
-                yield decode_frame_answer(message)
+    async def _ask_for_cached(self, request: WorkerRequest, ask: Ask[T]) -> T:
+        """Call workers that may have an image cached: first the one that got it by spilling, then by rank."""
+        key = _key(request.model, request.image_id or "")
+        failure: ServiceError | None = None
+        spilled_to = self._spilled.get(key)
+        order = sorted(ranked(self._candidates(request.model), key), key=lambda link: link.address != spilled_to)
+        for link in order[:MAX_CACHED_ATTEMPTS]:
+            try:
+                return await self._ask_one(link, request, ask, failure)
+            except (ImageExpired, *RETRIED) as error:
+                reason = self._as_service_error(error, link, request)
+                failure = max(filter(None, (failure, reason)), key=_usefulness)
+        raise failure or self._no_worker(request.model)
+
+    async def _ask_one(self, link: WorkerLink, request: WorkerRequest, ask: Ask[T], before: ServiceError | None) -> T:
+        """Call one worker; where the deadline passes, the error is that of the worker before, if there was one."""
+        if time.monotonic() >= request.deadline:
+            raise before or DeadlineExceeded(f"no answer within the deadline of {self._seconds:g} seconds")
+        try:
+            return await ask(link, request)
+        except DeadlineExceeded as late:
+            raise before or late from None
+
+    def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        return RemoteStream(self._pick_for_stream, self._metrics.stream_failovers.inc).answers(steps)
 
     async def start(self) -> None:
         await self._resolve()
@@ -139,31 +156,11 @@ class RemoteBackend:
             self._looking.cancel()
         await asyncio.gather(*(link.close() for link in self._links.values()))
 
-    async def _ask_one(self, link: WorkerLink, request: WorkerRequest, ask: Ask[T]) -> T:
-        if time.monotonic() >= request.deadline:
-            raise DeadlineExceeded(f"no answer within the deadline of {self._seconds:g} seconds")
-        return await ask(link, request)
-
     async def _timed(self, link: WorkerLink, request: WorkerRequest) -> pb.SegmentResponse:
         began = time.monotonic()
         answer = await link.segment(request)
         self._metrics.hop.observe(max(0.0, time.monotonic() - began - answer.timings_ms.total / 1e3))
         return answer
-
-    async def _ask_for_cached(self, request: WorkerRequest, image_id: str, ask: Ask[T]) -> T:
-        """Call workers that may have an image cached: first the one that got it by spilling, then by rank."""
-        key = _key(request.model, image_id)
-        failure: ServiceError | None = None
-        spilled_to = self._spilled.get(key)
-        order = sorted(ranked(self._candidates(request.model), key), key=lambda link: link.address != spilled_to)
-        for link in order[:MAX_CACHED_ATTEMPTS]:
-            try:
-                return await self._ask_one(link, request, ask)
-            except DeadlineExceeded as late:
-                raise failure or late from None
-            except (ImageExpired, *RETRIED) as error:
-                failure = _more_useful(self._as_service_error(error, link, request), failure)
-        raise failure or self._no_worker(request.model)
 
     def _candidates(self, model: str, tried: Collection[WorkerLink] = ()) -> list[WorkerLink]:
         """Workers that can answer, each process once; those that still load the model only if all do."""
@@ -228,16 +225,9 @@ def reason_of_retry(failure: ServiceError) -> str:
     return "model" if isinstance(failure, UnknownModel) else "away"
 
 
-def _more_useful(reason: ServiceError, before: ServiceError | None) -> ServiceError:
-    """The more useful of two workers' errors about a cached image.
-
-    A full queue: a retry may succeed. Then "expired": the client sends the image again.
-    """
-    return reason if before is None or _usefulness(reason) > _usefulness(before) else before
-
-
-def _usefulness(refusal: ServiceError) -> int:
-    return 2 if isinstance(refusal, QueueFull) else int(isinstance(refusal, ImageExpired))
+def _usefulness(failure: ServiceError) -> int:
+    """Rank of an error about a cached image: a full queue may be tried again, an expired image be sent again."""
+    return 2 if isinstance(failure, QueueFull) else int(isinstance(failure, ImageExpired))
 
 
 def _key(model: str, image_id: str) -> str:
@@ -254,22 +244,16 @@ SPILL_AT = 8
 
 
 class Candidate(Protocol):
-    """A worker that could answer."""
+    """A worker that could answer: its address (a restart keeps it), requests in flight, and how many more it takes."""
 
     @property
-    def address(self) -> str:
-        """HOST:PORT; the same after a restart."""
-        ...
+    def address(self) -> str: ...
 
     @property
-    def load(self) -> int:
-        """Requests in flight there."""
-        ...
+    def load(self) -> int: ...
 
     @property
-    def room(self) -> int:
-        """Requests that it would still accept."""
-        ...
+    def room(self) -> int: ...
 
 
 C = TypeVar("C", bound=Candidate)

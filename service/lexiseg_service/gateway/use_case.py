@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName, Prompt, Task, Vocabulary
-from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, UnknownModel, UrlFetchOff
+from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
 from lexiseg_service.fleet.rollouts import Rollouts
 from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
@@ -107,8 +106,7 @@ class UseCase:
             UnknownVocabulary: no such vocabulary.
             ServiceError: of other kinds, about the image or the examples.
         """
-        deadline = time.monotonic() + min(self._settings.deadline_seconds, caller.seconds)
-        limits = self._settings.limits
+        began, limits = time.monotonic(), self._settings.limits
         card, model = await self._model(question, caller, None if of_stream else image)
         task = question.task or ("prompt" if question.prompts else "semantic")
         self._check_task(task, card)
@@ -140,22 +138,12 @@ class UseCase:
             threshold=question.threshold,
             max_side=question.max_side,
             simplify=question.simplify,
-            deadline=deadline,
-            owner=caller.owner,
-            source=caller.client,
-            request_id=caller.request_id,
-            traceparent=caller.traceparent,
+            **self._origin(caller, began),
         )
         examples = () if named is None else named.examples
         if has_examples(question.classes):
             examples = await off_event_loop(limits.max_image_bytes, partial(examples_of, question.classes, limits))
         return await self._desk.with_examples(request, examples) if examples else request
-
-    async def size_of_frame(self, image: bytes) -> tuple[int, int]:
-        """Height and width of a frame after EXIF rotation; zeros if the header is refused, for the worker to report."""
-        with suppress(ServiceError):
-            return (await asyncio.to_thread(read_header, image, self._settings.limits)).size
-        return 0, 0
 
     async def stored_form(self, class_list: VocabularyInput, caller: Caller) -> VocabularyInput:
         """A class list to be stored: the images of its examples become small pictures inside it.
@@ -165,17 +153,19 @@ class UseCase:
         """
         if not has_examples(class_list.classes):
             return class_list
-        request = WorkerRequest(
-            image=None,
-            vocabulary=Vocabulary(()),
-            model=find_card(self._settings.default_model, self.backend.cards()).name,
-            deadline=time.monotonic() + min(self._settings.deadline_seconds, caller.seconds),
-            owner=caller.owner,
-            source=caller.client,
-            request_id=caller.request_id,
-            traceparent=caller.traceparent,
-        )
+        model = find_card(self._settings.default_model, self.backend.cards()).name
+        request = WorkerRequest(None, Vocabulary(()), model, **self._origin(caller, time.monotonic()))
         return await self._desk.stored_form(class_list, request)
+
+    def _origin(self, caller: Caller, began: float) -> dict[str, Any]:
+        """The fields of a request about its sender, and its deadline."""
+        return {
+            "deadline": began + min(self._settings.deadline_seconds, caller.seconds),
+            "owner": caller.owner,
+            "source": caller.client,
+            "request_id": caller.request_id,
+            "traceparent": caller.traceparent,
+        }
 
     def models(self) -> list[dict[str, Any]]:
         """All cards as JSON values, with their digests if loaded."""

@@ -9,13 +9,14 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, ServiceError
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.image.header import read_header
 from lexiseg_service.question.messages import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
@@ -28,6 +29,7 @@ MAX_FRAMES_IN_FLIGHT = 16
 MAX_SMOOTHING = 0.95
 MAX_FRAME_ID_LENGTH = 128  # characters
 FIRST_MESSAGE_SECONDS = 10.0
+NO_SIZE = (0, 0)  # of a frame whose header is refused
 GOING_DOWN = "the service is going down; open the stream again"
 
 
@@ -162,7 +164,9 @@ class VideoService:
                 caller.client, len(step.image), self._settings.deadline_seconds
             )
             holds.append(await self._unless_leaving(room))
-            size = await self._use_case.size_of_frame(step.image)
+            size = NO_SIZE
+            with suppress(ServiceError):  # the worker reports it
+                size = (await asyncio.to_thread(read_header, step.image, self._settings.limits)).size
             yield replace(step, id=step.id or str(n_frames), size=size)
             del step  # a silent client would keep its image in memory
             n_frames += 1

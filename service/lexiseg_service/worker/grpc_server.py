@@ -20,7 +20,7 @@ from prometheus_client import Gauge
 
 from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_client.stubs.worker_pb2_grpc import WorkerServicer, add_WorkerServicer_to_server
-from lexiseg_model.types import ModelCard, ModelName
+from lexiseg_model.types import ModelName
 from lexiseg_service.errors import ServiceError, unexpected
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import StreamQuestion, VideoFrame
@@ -79,7 +79,6 @@ class Servicer(WorkerServicer):
         self._instance = uuid.uuid4().hex
         self._draining = False
         self._changed = asyncio.Event()
-        self._cards: dict[int, tuple[ModelCard, str]] = {}  # as JSON, by id()
 
     def leave(self) -> None:
         """Report to every gateway that the worker goes down."""
@@ -145,8 +144,6 @@ class Servicer(WorkerServicer):
 
     def _status(self) -> pb.WatchStatusResponse:
         health = self._backend.health()
-        cards = self._backend.cards()
-        self._cards = {id(card): (card, self._json(card)) for card in cards}
         return pb.WatchStatusResponse(
             instance=self._instance,
             alive=health.alive,
@@ -156,19 +153,14 @@ class Servicer(WorkerServicer):
             degraded=health.degraded,
             models=[
                 pb.ServedModel(
-                    card=self._json(card), digest=self._backend.digest(name) or "", awaited=name in health.awaited
+                    card=card.model_dump_json(), digest=self._backend.digest(name) or "", awaited=name in health.awaited
                 )
-                for name, card in ((str(ModelName.of(card)), card) for card in cards)
+                for name, card in ((str(ModelName.of(card)), card) for card in self._backend.cards())
             ],
             in_flight=max(self._n_calls, round(_value(self._metrics.in_flight))),
             queue_limit=self._settings.queue_limit,
             queue_depth=round(_value(self._metrics.queue_depth)),
         )
-
-    def _json(self, card: ModelCard) -> str:
-        """A card as JSON, written once."""
-        known = self._cards.get(id(card))
-        return known[1] if known is not None and known[0] is card else card.model_dump_json()
 
 
 async def _steps(

@@ -7,7 +7,6 @@ import gc
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future
-from contextlib import aclosing
 from typing import TypeVar
 
 import structlog
@@ -91,9 +90,19 @@ class ModelWorker:
         return self._pool.digest(name)
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        if self._engine is None or not self._ready or self._closing:
+        return await self._in_time(self._serving(self._engine).submit(request), request.deadline)
+
+    async def exemplify(self, request: WorkerRequest) -> Exemplified:
+        return await self._in_time(self._serving(self._engine).exemplify(request), request.deadline)
+
+    def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        return self._serving(self._streams).answers(steps)
+
+    def _serving(self, part: T | None) -> T:
+        """The engine or the streams, while requests are taken."""
+        if part is None or not self._ready or self._closing:
             raise NotReady(self.health().detail)
-        return await self._in_time(self._engine.submit(request), request.deadline)
+        return part
 
     async def _in_time(self, answer: Future[T], deadline: float) -> T:
         try:
@@ -104,18 +113,6 @@ class ModelWorker:
             raise DeadlineExceeded(
                 f"no answer within the deadline of {self._settings.deadline_seconds:g} seconds"
             ) from None
-
-    async def exemplify(self, request: WorkerRequest) -> Exemplified:
-        if self._engine is None or not self._ready or self._closing:
-            raise NotReady(self.health().detail)
-        return await self._in_time(self._engine.exemplify(request), request.deadline)
-
-    async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        if self._streams is None or not self._ready or self._closing:
-            raise NotReady(self.health().detail)
-        async with aclosing(self._streams.answers(steps)) as answers:
-            async for answer in answers:
-                yield answer
 
     async def start(self) -> None:
         self._engine = Engine(self._pool, self._settings, self._metrics, self._tracing, self._crashes)

@@ -110,7 +110,7 @@ def _frame(message: pb.Frame, limits: Limits) -> VideoFrame:
     for index, each in enumerate(message.follow):
         check_points(each.prompt, f"frame.follow.{index}.prompt", limits)
     objects = [(each.track_id, validate(PromptInput, _prompt(each.prompt))) for each in message.follow]
-    follow = resolve_follow(objects, "frame.follow", limits)
+    follow = resolve_follow(objects, "frame.follow", limits) if objects else ()
     return VideoFrame(message.image, message.id, message.timestamp_us, follow, tuple(message.unfollow))
 
 
