@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
-from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, ServiceError
+from lexiseg_service.drain import Drain
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, ServiceError
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.image.header import read_header
@@ -23,7 +23,6 @@ from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 
-T = TypeVar("T")
 FRAMES_IN_FLIGHT = 4
 MAX_FRAMES_IN_FLIGHT = 16
 MAX_SMOOTHING = 0.95
@@ -70,14 +69,11 @@ class VideoService:
         self._metrics = metrics
         self._frame_bytes = access.bytes  # of frames that are not answered yet
         self._client_limits = access.limits
-        self._leaving = False
-        self._timeouts: set[asyncio.Timeout] = set()  # of streams that wait for a message or for room
+        self._drain = Drain(GOING_DOWN)  # of streams that wait for a message or for room
 
     def leave(self) -> None:
         """Begin to shut down: streams take no more messages, answer what they have, and end with `NotReady`."""
-        self._leaving = True
-        for timeout in self._timeouts:
-            timeout.reschedule(0)
+        self._drain.begin()
 
     async def check_config(self, config: StreamConfig, caller: Caller) -> None:
         """Raise the error with which a stream would refuse a config.
@@ -163,7 +159,7 @@ class VideoService:
             room = (frame_bytes or self._frame_bytes).wait(
                 caller.client, len(step.image), self._settings.deadline_seconds
             )
-            holds.append(await self._unless_leaving(room))
+            holds.append(await self._drain.wait(room))
             size = NO_SIZE
             with suppress(ServiceError):  # the worker reports it
                 size = (await asyncio.to_thread(read_header, step.image, self._settings.limits)).size
@@ -173,30 +169,9 @@ class VideoService:
 
     async def _next(self, steps: AsyncIterator[Step], seconds: float) -> Step:
         try:
-            return await self._unless_leaving(anext(steps), seconds)
+            return await self._drain.wait(anext(steps), seconds)
         except TimeoutError:
             raise DeadlineExceeded(f"no message came for {seconds:g} seconds; the video stream is ended") from None
-
-    async def _unless_leaving(self, work: Awaitable[T], seconds: float | None = None) -> T:
-        """The result of `work`.
-
-        Raises:
-            NotReady: the process shuts down.
-            TimeoutError: it took too long.
-        """
-        if self._leaving:
-            raise NotReady(GOING_DOWN)
-        try:
-            async with asyncio.timeout(seconds) as timeout:
-                self._timeouts.add(timeout)
-                try:
-                    return await work
-                finally:
-                    self._timeouts.discard(timeout)
-        except TimeoutError:
-            if self._leaving:
-                raise NotReady(GOING_DOWN) from None
-            raise
 
     async def _stream_question(self, config: StreamConfig, caller: Caller) -> StreamQuestion:
         request = await self._use_case.request(config.question, caller, of_stream=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
 from typing import NamedTuple
@@ -41,7 +40,6 @@ MAX_BYTES = 64 * 2**20  # of parsed vocabularies
 MAX_VOCABULARIES = 256  # of all users
 MAX_VOCABULARIES_PER_KEY = 64
 MAX_ATTEMPTS = 5  # of a write, when other writes come first
-BYTES_PER_TEXT, BYTES_PER_EXAMPLE = 20, 64 * 2**10  # in the JSON of a class list, approximately
 
 
 class Parsed(NamedTuple):
@@ -104,7 +102,6 @@ class Vocabularies:
         self.store = store
         self._limits = limits
         self._parsed = ParsedVocabularies(limits)
-        self._loaded: set[str] = set()  # built-in ones that are in memory
         self._adding = asyncio.Lock()  # concurrent writers must not all count the same free place
 
     @property
@@ -118,7 +115,10 @@ class Vocabularies:
         Raises:
             UnknownVocabulary: no such vocabulary.
         """
-        vocabulary = await self._built_in(name) or await self._of_users(name, key)
+        if name in BUILT_IN_NAMES:
+            vocabulary = await asyncio.to_thread(built_in, name)  # the largest takes a while, the first time
+        else:
+            vocabulary = await self._of_users(name, key)
         if vocabulary is None:
             similar = get_close_matches(name[:MAX_COMPARED], BUILT_IN_NAMES, 1)
             hint = f"is {similar[0]!r} meant?" if similar else f"built in are {', '.join(BUILT_IN_NAMES)};"
@@ -152,7 +152,6 @@ class Vocabularies:
         self._refuse_built_in(check_name(name))
         if class_list.shared is False and not asker.key:
             raise InvalidValue.of("shared", "false", "true or null: without API keys all vocabularies are shared")
-        n_bytes, made = _json_bytes(class_list), dict[tuple[str, bool], tuple[NamedVocabulary, bytes]]()
         for _ in range(MAX_ATTEMPTS):
             shared_slot, own_slot = slot_of(name, ""), slot_of(name, asker.key)
             contents = {slot: await self.store.read(slot) for slot in {shared_slot, own_slot}}
@@ -167,10 +166,8 @@ class Vocabularies:
             if shared and common is not None and changeable is None:
                 raise NotAllowed(f"another key shares a vocabulary {name!r}; use another name, or keep yours unshared")
             owner = changeable.owner if shared and changeable else asker.key
-            if (owner, shared) not in made:
-                make = partial(named, name, class_list, self._limits, owner=owner, shared=shared)
-                made[owner, shared] = await off_event_loop(n_bytes, partial(_with_document, make))
-            vocabulary, document = made[owner, shared]
+            vocabulary = await asyncio.to_thread(named, name, class_list, self._limits, owner=owner, shared=shared)
+            document = await asyncio.to_thread(vocabulary.stored)
             target, other = (shared_slot, own_slot) if shared else (own_slot, shared_slot)
             if await self._replace(target, contents[target], document, asker, is_new=current is None):
                 self._parsed.put(target, Parsed(document, vocabulary))
@@ -240,13 +237,6 @@ class Vocabularies:
         if name in BUILT_IN_NAMES:
             raise ReadOnly(f"vocabulary {name!r} is built in; PUT your own under another name")
 
-    async def _built_in(self, name: str) -> NamedVocabulary | None:
-        """A built-in vocabulary; loaded in a thread the first time."""
-        if name in BUILT_IN_NAMES and name not in self._loaded:
-            await asyncio.to_thread(built_in, name)
-            self._loaded.add(name)
-        return built_in(name)
-
 
 def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
     """The vocabularies of an installation: in Redis if there is one, else in the state directory, else in memory.
@@ -264,20 +254,3 @@ def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
     elif settings.state_dir is not None:
         store = DirectoryStore(settings.state_dir / "vocabularies")
     return Vocabularies(store, settings.limits)
-
-
-def _with_document(make: Callable[[], NamedVocabulary]) -> tuple[NamedVocabulary, bytes]:
-    """A checked vocabulary, and the document that a store keeps."""
-    vocabulary = make()
-    return vocabulary, vocabulary.stored
-
-
-def _json_bytes(class_list: VocabularyInput) -> int:
-    """Size of a class list as JSON, approximately."""
-    texts = examples = 0
-    for entry in class_list.classes:
-        texts += 1
-        if not isinstance(entry, str):
-            texts += len(entry.synonyms)
-            examples += len(entry.examples) + len(entry.negatives)
-    return BYTES_PER_TEXT * texts + BYTES_PER_EXAMPLE * examples

@@ -76,9 +76,8 @@ class NamedVocabulary:
     @property
     def document(self) -> dict[str, Any]:
         """Classes, background and source as JSON values, as in the body of a PUT."""
-        return document(self.classes, self.vocabulary.background, self.source)
+        return _document(self.classes, self.vocabulary.background, self.source)
 
-    @property
     def stored(self) -> bytes:
         """The document and its owner, as a store keeps them."""
         return encode({**self.document, **({"owner": self.owner} if self.owner else {})})
@@ -103,7 +102,8 @@ def named(
     classes = tuple(
         _class(entry, entered) for entry, entered in zip(vocabulary.classes, class_list.classes, strict=True)
     )
-    tag = etag(encode(document(classes, vocabulary.background, source)))
+    content = encode(_document(classes, vocabulary.background, source))
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     examples = examples_of(class_list.classes, limits)
     return NamedVocabulary(name, vocabulary, source, built_in, tag, owner, shared, examples, classes)
 
@@ -124,23 +124,14 @@ def slot_of(name: str, owner: str) -> str:
     return f"{owner}~{name}" if owner else name
 
 
-def document(classes: Sequence[dict[str, Any]], background: Background | None, source: str | None) -> dict[str, Any]:
+def _document(classes: Sequence[dict[str, Any]], background: Background | None, source: str | None) -> dict[str, Any]:
     """A vocabulary as JSON values, in the form of `VocabularyInput`."""
-    return {
-        "classes": list(classes),
-        "background": _background(background),
-        "source": source,
-    }
+    return {"classes": list(classes), "background": _background(background), "source": source}
 
 
 def encode(content: dict[str, Any]) -> bytes:
     """JSON bytes, the same for equal content."""
     return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-
-
-def etag(content: bytes) -> str:
-    """A strong entity tag, with its quotes."""
-    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 def _class(entry: ClassEntry, entered: str | ClassInput) -> dict[str, Any]:

@@ -50,10 +50,6 @@ class Loaded:
         self.last_used = time.monotonic()
         self._changed = changed
 
-    def hold(self) -> None:
-        with self._changed:
-            self.holders += 1
-
     def release(self) -> None:
         with self._changed:
             self.holders -= 1
@@ -64,7 +60,8 @@ class Loaded:
     @contextmanager
     def held(self) -> Iterator[Segmenter]:
         """The model, held for as long as the block runs."""
-        self.hold()
+        with self._changed:
+            self.holders += 1
         try:
             yield self.segmenter
         finally:
@@ -144,8 +141,13 @@ class ModelPool:
 
     @property
     def served(self) -> list[Served]:
-        """All models, the default one first."""
+        """All models, loaded or not; the default one first."""
         return [slot.served for slot in self._slots.values()]
+
+    @property
+    def cards(self) -> list[ModelCard]:
+        """Their cards."""
+        return [served.card for served in self.served]
 
     def is_loaded(self, served: Served) -> bool:
         """Whether a model is in memory."""
@@ -192,11 +194,6 @@ class ModelPool:
             self._enter(slot, segmenter)
         return_memory()
         return True
-
-    @property
-    def cards(self) -> list[ModelCard]:
-        """Cards of all models, loaded or not; the default one first."""
-        return [slot.served.card for slot in self._slots.values()]
 
     @property
     def failures(self) -> dict[str, str]:

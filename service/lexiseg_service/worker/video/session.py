@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from lexiseg_service.drain import Drain
 from lexiseg_service.errors import (
     DeadlineExceeded,
     MalformedRequest,
@@ -42,6 +43,8 @@ logger = structlog.get_logger("lexiseg.video")
 # With `latest`: one in the image pass and one behind it keep the device busy; more would only wait, and grow old.
 MAX_LATEST_AT_WORK = 2
 MAX_UNANSWERED = 64  # frames of a stream with `latest`, most of them dropped; beyond it nothing more is read
+# The gateway ends a silent stream; this is for a gateway that vanished.
+MAX_SILENT_SECONDS = 2 * STREAM_IDLE_SECONDS
 RETRY_SECONDS = 0.02  # between two attempts to submit a frame to a full engine
 
 
@@ -67,6 +70,7 @@ class Session:
     Args:
         engine: answers the frames. Image passes share batches with other requests and may end in any order.
         settings: the deadline of a frame, and the silence after which the sender counts as lost.
+        drain: ends the stream when the worker shuts down: it reads nothing more, and answers what it has read.
         lock_of: a client's lock, held while one of its streams submits a frame: a full engine is asked by one of them
             at a time, in order.
         on_frame: called with ok, error or dropped for each frame.
@@ -76,14 +80,14 @@ class Session:
         self,
         engine: Engine,
         settings: Settings,
+        drain: Drain,
         lock_of: Callable[[str], asyncio.Lock],
         on_frame: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.state = StreamState()
         self._engine = engine
         self._patience = settings.deadline_seconds
-        # The gateway ends a silent stream; this is for a gateway that vanished.
-        self._silence = 2 * STREAM_IDLE_SECONDS
+        self._drain = drain
         self._lock_of = lock_of
         self._on_frame = on_frame
         self._flow = f"stream:{uuid.uuid4().hex}"
@@ -96,14 +100,6 @@ class Session:
         self._unanswered = 0
         self._answered = asyncio.Event()
         self._question: StreamQuestion | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._why_left: str | None = None
-
-    def leave(self, why: str) -> None:
-        """Read no more steps, answer those that were read, and end with `NotReady`."""
-        self._why_left = why
-        if self._reading is not None:
-            self._reading.cancel()
 
     async def answers(
         self, steps: AsyncIterator[StreamQuestion | VideoFrame], question: StreamQuestion
@@ -118,7 +114,7 @@ class Session:
             ServiceError: the stream as a whole failed; also what `steps` raises, when all before it is answered.
         """
         self._question = question
-        self._reading = asyncio.create_task(self._read(steps))
+        reading = asyncio.create_task(self._read(steps))
         submitting = asyncio.create_task(self._submit_waiting())
         try:
             while isinstance(entry := await self._outcomes.get(), _Entry):
@@ -131,34 +127,28 @@ class Session:
             if entry.error is not None:
                 raise entry.error
         finally:
-            self._reading.cancel()
+            reading.cancel()
             submitting.cancel()
             self._abandon()
-            await asyncio.gather(self._reading, submitting, return_exceptions=True)
+            await asyncio.gather(reading, submitting, return_exceptions=True)
 
     async def _read(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> None:
         error: Exception | None = None
         try:
-            while self._why_left is None:
+            while True:
                 while self._unanswered >= self._max_unanswered:
                     self._answered.clear()
-                    await self._answered.wait()
-                async with asyncio.timeout(self._silence):
-                    step = await anext(steps)
+                    await self._drain.wait(self._answered.wait())
+                step = await self._drain.wait(anext(steps), MAX_SILENT_SECONDS)
                 self._take(step)
                 del step
                 await asyncio.sleep(0)  # the frame is submitted, if there is room, before the next one may drop it
         except StopAsyncIteration:
             pass
         except TimeoutError:
-            error = DeadlineExceeded(f"no frame came for {self._silence:g} seconds; the video stream is ended")
-        except asyncio.CancelledError:
-            if self._why_left is None:
-                raise
+            error = DeadlineExceeded(f"no frame came for {MAX_SILENT_SECONDS:g} seconds; the video stream is ended")
         except Exception as raised:
             error = raised
-        if self._why_left is not None:
-            error = NotReady(self._why_left)
         self._outcomes.put_nowait(_End(error))
 
     @property
@@ -269,12 +259,10 @@ class Streams:
         self._engine = engine
         self._settings = settings
         self._metrics = metrics
-        self._silence = 2 * STREAM_IDLE_SECONDS
         self._places = Shares("video streams", MAX_STREAMS, CLIENT_SHARE)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by client
-        self._waiting: set[asyncio.Timeout] = set()  # of streams without a config yet
         self._open: set[Session] = set()
-        self._leaving = False
+        self._drain = Drain(GOING_DOWN)
         metrics.held("streams", lambda: sum(session.state.nbytes for session in tuple(self._open)))
 
     def __len__(self) -> int:
@@ -292,8 +280,9 @@ class Streams:
         if question is None:
             return
         with self._places.take(question.request.source):
+            frames = self._metrics.frames
             session = Session(
-                self._engine, self._settings, self._lock_of, lambda kind: self._metrics.frames.labels(kind).inc()
+                self._engine, self._settings, self._drain, self._lock_of, lambda kind: frames.labels(kind).inc()
             )
             self._open.add(session)
             self._metrics.streams.inc()
@@ -307,19 +296,12 @@ class Streams:
 
     async def _first(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> StreamQuestion | None:
         """The config of a stream; None if it ends before."""
-        if self._leaving:
-            raise NotReady(GOING_DOWN)
         try:
-            async with asyncio.timeout(self._silence) as patience:
-                self._waiting.add(patience)
-                try:
-                    question = await anext(steps, None)
-                finally:
-                    self._waiting.discard(patience)
+            question = await self._drain.wait(anext(steps, None), MAX_SILENT_SECONDS)
         except TimeoutError:
-            if self._leaving:
-                raise NotReady(GOING_DOWN) from None
-            raise DeadlineExceeded(f"no config came for {self._silence:g} seconds; the video stream is ended") from None
+            raise DeadlineExceeded(
+                f"no config came for {MAX_SILENT_SECONDS:g} seconds; the video stream is ended"
+            ) from None
         if isinstance(question, VideoFrame):
             raise MalformedRequest("the first message of a stream is a frame; expected a config")
         return question
@@ -329,8 +311,4 @@ class Streams:
 
     def leave(self) -> None:
         """Go down: streams read nothing more, answer what they have read, and end with `NotReady`."""
-        self._leaving = True
-        for patience in tuple(self._waiting):
-            patience.reschedule(0)
-        for session in tuple(self._open):
-            session.leave(GOING_DOWN)
+        self._drain.begin()
