@@ -70,11 +70,6 @@ class Lookup:
         """Distinct texts that had to be encoded."""
         return len(self.fresh)
 
-    @property
-    def hits(self) -> int:
-        """Distinct texts that a cache had."""
-        return len(self.rows) - len(self.fresh)
-
 
 class TextCaches:
     """The text rows of one process. Models with the same text tower share rows, all towers share the memory."""

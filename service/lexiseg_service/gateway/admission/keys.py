@@ -11,16 +11,18 @@ import hmac
 import math
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, get_args
 
-from lexiseg_service.errors import InvalidValue, NotAllowed, Unauthorized
+from lexiseg_service.errors import InvalidValue, MalformedRequest, NotAllowed, Unauthorized
 from lexiseg_service.gateway.admission.limits import Rule
 from lexiseg_service.settings import Settings
 from lexiseg_service.watched_file import WatchedFile
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+HEADERS = ("authorization", "x-api-key")  # that may carry a key
 DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 PREFIX = "lexiseg_"  # lets scanners recognise a leaked key
 MAX_QUOTA = 1e9
@@ -100,6 +102,21 @@ def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return (x_api_key or "").strip() or None
+
+
+def refuse_repeated(names: Iterable[str], single: Collection[str]) -> None:
+    """Refuse repeated headers or metadata, which a proxy and this server might read differently.
+
+    Args:
+        names: of all headers.
+        single: those that may come once at most.
+
+    Raises:
+        MalformedRequest: one of them is repeated.
+    """
+    for name, n in Counter(name for name in names if name in single).items():
+        if n > 1:
+            raise MalformedRequest(f"`{name}` came {n} times; expected once at most")
 
 
 def scope_of(method: str, path: str) -> Scope:

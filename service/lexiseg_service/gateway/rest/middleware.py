@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import (
-    MalformedRequest,
     QueueFull,
     RateLimited,
     ServiceError,
@@ -25,7 +24,7 @@ from lexiseg_service.errors import (
     TooSlow,
 )
 from lexiseg_service.gateway.admission.access import AccessControl
-from lexiseg_service.gateway.admission.keys import key_of, scope_of
+from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated, scope_of
 from lexiseg_service.gateway.admission.limits import client_of
 from lexiseg_service.gateway.rest import pages, problem
 from lexiseg_service.gateway.rest.paths import STABLE
@@ -42,7 +41,7 @@ RETRY_STATUSES = frozenset({429, 503})  # answers with a Retry-After
 OPEN_PATHS = pages.PATHS | {"/livez", "/readyz"}  # need no API key
 METRICS = "/metrics"
 # Headers that must not be repeated: servers differ in which one they use.
-SINGLE_HEADERS = (b"authorization", b"x-api-key", b"content-type", b"content-encoding")
+SINGLE_HEADERS = (*HEADERS, "content-type", "content-encoding")
 
 
 class RequestFrame:
@@ -132,13 +131,12 @@ class Guard:
             return
         state = scope.setdefault("state", {})
         keys, limits = self._access.keys, self._access.limits
-        headers = dict(scope["headers"])
         try:
-            _refuse_repeated(scope)
+            refuse_repeated((name.decode("latin-1") for name, _ in scope["headers"]), SINGLE_HEADERS)
             if scope["path"] in self._open:  # exact paths, no prefixes
                 await self._app(scope, receive, send)
                 return
-            key = key_of(_text(headers, b"authorization"), _text(headers, b"x-api-key"))
+            key = key_of(*map(Headers(scope=scope).get, HEADERS))
             key_id = keys.identify(key, scope_of(scope["method"], scope["path"]))
             client = client_of(key_id, scope["client"][0] if scope.get("client") else None)
             state["key_id"], state["client"] = key_id, client
@@ -215,20 +213,3 @@ class BodyLimit:
 
     def _too_large(self, length: int) -> ServiceError:
         return TooLarge(f"the body has {length:,} bytes or more, at most {self._max_bytes:,} are taken")
-
-
-def _refuse_repeated(scope: Scope) -> None:
-    """Refuse repeated headers, which a proxy and this server might read differently.
-
-    Raises:
-        MalformedRequest: a header of `SINGLE_HEADERS` is repeated.
-    """
-    names = [name for name, _ in scope["headers"]]
-    for name in SINGLE_HEADERS:
-        if (n := names.count(name)) > 1:
-            raise MalformedRequest(f"{n} headers `{name.decode()}`; expected one at most")
-
-
-def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
-    value = headers.get(name)
-    return None if value is None else value.decode("latin-1")

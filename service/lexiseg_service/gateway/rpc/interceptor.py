@@ -13,7 +13,6 @@ import asyncio
 import re
 import time
 import uuid
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
@@ -27,7 +26,7 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, unexpected
 from lexiseg_service.gateway.admission.access import AccessControl
-from lexiseg_service.gateway.admission.keys import key_of
+from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated
 from lexiseg_service.gateway.admission.limits import client_of
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.settings import BODY_SECONDS, STREAM_IDLE_SECONDS, Settings
@@ -162,7 +161,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     @asynccontextmanager
     async def _call(self, details: grpc.HandlerCallDetails, context: Context) -> AsyncIterator[_Call]:
         began, call = time.monotonic(), _Call()
-        metadata = {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
+        metadata = _texts(details)
         requested = metadata.get("x-request-id", "")
         identity = requested if ACCEPTABLE_REQUEST_ID.fullmatch(requested) else uuid.uuid4().hex
         context.set_trailing_metadata((("x-request-id", identity),))
@@ -173,7 +172,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics.active_calls.inc()
         try:
             with bound_contextvars(**log_fields):
-                _check_single_key(details)
+                refuse_repeated((name for name, _ in details.invocation_metadata or ()), HEADERS)
                 key_id = self._access.keys.identify(_key_in(details))
                 client = client_of(key_id, address_of(context.peer()))
                 async with AsyncExitStack() as stack:
@@ -222,18 +221,11 @@ def address_of(peer: str) -> str | None:
     return None if address is None else address["six"] or address["four"]
 
 
+def _texts(details: grpc.HandlerCallDetails) -> dict[str, str]:
+    """The metadata of a call, without binary entries."""
+    return {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
+
+
 def _key_in(details: grpc.HandlerCallDetails) -> str | None:
-    metadata = {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
-    return key_of(metadata.get("authorization"), metadata.get("x-api-key"))
-
-
-def _check_single_key(details: grpc.HandlerCallDetails) -> None:
-    """Refuse several keys: a proxy and this server might each check another one.
-
-    Raises:
-        MalformedRequest: there are several keys.
-    """
-    names = Counter(name for name, _ in details.invocation_metadata or ())
-    for name in ("authorization", "x-api-key"):
-        if names[name] > 1:
-            raise MalformedRequest(f"{names[name]} entries `{name}` in the metadata; expected one at most")
+    metadata = _texts(details)
+    return key_of(*map(metadata.get, HEADERS))
