@@ -35,7 +35,7 @@ T = TypeVar("T")
 LARGE = 50.0  # megapixels times classes and prompts
 LARGE_IMAGE = 4.0  # megapixels
 LEARNING = 0.1  # weight of the latest answer in the mean time between two
-HEADROOM = 0.7  # of the time until the deadline; later requests of other clients take the rest
+HEADROOM = 0.5  # of the time until the deadline; later requests of other clients, and slower cores, take the rest
 MAX_RETRY_SECONDS = 30
 
 

@@ -47,10 +47,11 @@ class TextStage:
 
     def put(self, job: AnyJob) -> None:
         """Look up the texts of a job."""
-        self._submit(time.monotonic(), job)
+        now = time.monotonic()
+        self._submit(now, now, job)
 
-    def _submit(self, since: float, job: AnyJob) -> None:
-        work = partial(job.run, partial(self._step, since))
+    def _submit(self, since: float, now: float, job: AnyJob) -> None:
+        work = partial(job.run, partial(self._step, since, now))
         self._executor(job.loaded.segmenter.text_digest).submit(job.source, work, large=len(job.texts) > CHUNK)
 
     def _executor(self, tower: str) -> FairExecutor:
@@ -60,27 +61,30 @@ class TextStage:
                 self._executors[tower] = FairExecutor("texts", 1)
             return self._executors[tower]
 
-    def _step(self, since: float, job: AnyJob) -> None:
-        """Encode one chunk."""
+    def _step(self, since: float, submitted: float, job: AnyJob) -> None:
+        """Encode one chunk of a job that is in this stage since a time, and was submitted for this chunk later."""
         cache = self._caches.of(job.loaded.segmenter)
         if job.lookup is None:
             job.lookup = cache.find(job.texts)
         if job.lookup.missing:
             cache.encode_chunk(job.lookup)
-        if job.lookup.missing:
-            _check_time(job, job.lookup)
-            self._submit(since, job)
-            return
         now = time.monotonic()
+        if job.lookup.missing:
+            _check_time(job, job.lookup, now - submitted)
+            self._submit(since, now, job)
+            return
         job.text_stage_seconds = now - since
         job.stages.append(StageTime("text", since, now))
         self._done(job)
 
 
-def _check_time(job: AnyJob, lookup: Lookup) -> None:
-    """Raise QueueFull when the deadline is near; the same request sent again continues from here."""
+def _check_time(job: AnyJob, lookup: Lookup, per_chunk: float) -> None:
+    """Raise QueueFull when the deadline is near; the same request sent again continues from here.
+
+    Near: another chunk, which takes `per_chunk` seconds with its wait, would leave too little time for the finish.
+    """
     deadline = job.request.deadline
-    if math.isinf(deadline) or deadline - time.monotonic() >= RESERVE * (deadline - job.accepted):
+    if math.isinf(deadline) or deadline - time.monotonic() >= per_chunk + RESERVE * (deadline - job.accepted):
         return
     n_texts = len(lookup.rows) + len(lookup.missing)
     raise QueueFull(

@@ -1,6 +1,7 @@
 """The pages: the playground at /, Swagger UI at /docs and the OpenAPI description that it shows.
 
-All files are installed with the package; the pages load nothing from other hosts. The edge compresses them.
+All files are installed with the package; the pages load nothing from other hosts. They are sent
+compressed to browsers that take it.
 """
 
 from __future__ import annotations
