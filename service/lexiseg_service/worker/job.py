@@ -37,6 +37,7 @@ LARGE_IMAGE = 4.0  # megapixels
 LEARNING = 0.1  # weight of the latest answer in the mean time between two
 HEADROOM = 0.5  # of the time until the deadline; later requests of other clients, and slower cores, take the rest
 MAX_RETRY_SECONDS = 30
+MAX_UNTIMED = 8  # large requests in flight before the first answer to one has told how long they take
 
 
 @dataclass(eq=False)
@@ -182,6 +183,11 @@ class Lane:
         return not self._in_flight
 
     @property
+    def n_untimed(self) -> int:
+        """How many are in flight, as long as none has been answered."""
+        return 0 if self._interval else self._in_flight.total()
+
+    @property
     def backlog(self) -> float:
         """Seconds until all of them are answered."""
         return self._interval * self._in_flight.total()
@@ -250,6 +256,8 @@ class Admission:
             raise QueueFull(
                 f"the answer would take {wait:.0f} seconds, the deadline is in {left:.0f} seconds", retry_seconds
             )
+        if job.large and lane.n_untimed >= MAX_UNTIMED and not math.isinf(left):
+            raise QueueFull(f"{MAX_UNTIMED} large requests wait for the first answer to one, the limit", retry_seconds)
         try:
             job.place = self._places.take(job.source)
         except (QueueFull, RateLimited) as refusal:
