@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,16 +40,9 @@ def client(server: Server) -> Iterator[Client]:
         yield client
 
 
-def grpc_target(server: Server) -> str:
-    """HOST:PORT of a server's gRPC."""
-    match = re.search(r"gRPC on localhost:(\d+)", server.greeting)
-    assert match, server.greeting
-    return f"127.0.0.1:{match[1]}"
-
-
 @pytest.fixture
 def target(server: Server) -> str:
-    return grpc_target(server)
+    return server.grpc
 
 
 @contextmanager
@@ -63,7 +55,7 @@ def taken(server: Server) -> Iterator[threading.Event]:
         yield frame
         free.wait(LONG)
 
-    with Client(server.url, api_key=KEY, grpc_target=grpc_target(server)) as holder:
+    with Client(server.url, api_key=KEY, grpc_target=server.grpc) as holder:
         answers = holder.stream(frames(), ["sky"])
         next(answers)
         try:

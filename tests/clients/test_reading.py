@@ -25,7 +25,6 @@ from lexiseg_client.rest import read
 from lexiseg_client.rpc.messages import ENUMS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import StreamOptions
-from lexiseg_service import errors as service_errors
 from lexiseg_service.gateway.rest.openapi import SEGMENT
 from lexiseg_service.question import schemas
 from tests.clients.scripted_server import MODELS, VOCABULARY
@@ -107,17 +106,6 @@ def test_an_answer_comes_back_from_its_json(document: dict[str, Any]) -> None:
     assert again == answer
     assert np.array_equal(again.label_map, answer.label_map)
     assert again.request_id == document["id"]
-
-
-def test_every_problem_of_the_service_has_an_error_here() -> None:
-    problems = {
-        name: kind.status for name, kind in service_errors.KINDS.items() if kind is not service_errors.ServiceError
-    }
-
-    assert problems.keys() == errors.BY_TYPE.keys()
-    for name, status in problems.items():
-        by_status = errors.BY_STATUS.get(status, errors.ProblemError)
-        assert issubclass(errors.BY_TYPE[name], by_status) or status == 422, name
 
 
 def test_every_field_of_a_question_can_be_asked() -> None:

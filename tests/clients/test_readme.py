@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tests import pictures
-from tests.clients.conftest import grpc_target
 from tests.integration.server import ROOT, Server
 
 README = ROOT / "clients/python/README.md"
@@ -21,7 +20,7 @@ def test_the_examples_of_the_readme_run(
     examples = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "cat.jpg").write_bytes(pictures.encoded(pictures.small("chelsea", 320), "JPEG"))
     monkeypatch.chdir(tmp_path)
-    target = grpc_target(server)
+    target = server.grpc
     names: dict[str, Any] = {}
 
     try:

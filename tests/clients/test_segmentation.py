@@ -141,13 +141,6 @@ def sent(image: ImageLike) -> Image.Image:
     return Image.open(io.BytesIO(source.content))
 
 
-def test_a_path_and_bytes_are_sent_as_they_are(tmp_path: Path) -> None:
-    path = tmp_path / "china.jpg"
-    path.write_bytes(JPEG)
-
-    assert load(path) == load(str(path)) == load(JPEG) == load(memoryview(JPEG)) == Upload.of(JPEG)
-
-
 def test_pixels_arrive_without_loss() -> None:
     pixels = np.asarray(pictures.small("flower"))
 

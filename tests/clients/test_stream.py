@@ -23,7 +23,6 @@ from lexiseg_client import (
 )
 from lexiseg_client.video import StreamItem
 from tests import pictures
-from tests.clients.conftest import grpc_target
 from tests.integration.server import Server
 
 PICTURE = pictures.small("china", 160)
@@ -121,7 +120,7 @@ def test_what_the_frames_raise_comes_out(client: Client) -> None:
 
 def test_a_stream_needs_the_key(narrow_server: Server) -> None:
     with (
-        Client(narrow_server.url, api_key="wrong", grpc_target=grpc_target(narrow_server)) as client,
+        Client(narrow_server.url, api_key="wrong", grpc_target=narrow_server.grpc) as client,
         pytest.raises(Unauthorized),
     ):
         list(client.stream([JPEG], ["sky"]))

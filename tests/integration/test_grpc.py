@@ -1,7 +1,8 @@
-"""gRPC of a real server: the answers of REST, and calls in flight at a shutdown."""
+"""gRPC of a real server: the answers of REST, classes by example, and calls in flight at a shutdown."""
 
 from __future__ import annotations
 
+import signal
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -77,9 +78,42 @@ def test_calls_in_flight_are_answered_before_the_process_ends(tmp_path: Path) ->
         stub = SegmentationStub(channel)
         answers = accepted(server, lambda: clients.submit(stub.Segment, question(image), timeout=SOON))
 
-        server.terminate()
+        server.send(signal.SIGTERM)
         sizes = [answer.result(SOON).size.height for answer in answers]
         status = server.wait()
 
     assert set(sizes) == {3000}
     assert status == 0
+
+
+PHOTOGRAPH = pictures.encoded(pictures.small("china", 320), "JPEG")
+SIZE = pictures.small("china", 320).size
+ABOVE = (0.05 * SIZE[0], 0.02 * SIZE[1], 0.6 * SIZE[0], 0.12 * SIZE[1])  # a strip of sky
+
+
+def classes(image: bytes | None = None) -> list[pb.Class]:
+    """One that is shown, in another picture where there is one, and two by their words."""
+    source = None if image is None else pb.Image(content=image)
+    shown = pb.Example(image=source, box=pb.Box(**dict(zip(("x0", "y0", "x1", "y1"), ABOVE, strict=True))))
+    return [pb.Class(name="above", examples=[shown]), pb.Class(name="building"), pb.Class(name="tree")]
+
+
+def test_frames_of_a_stream_are_asked_about_a_class_that_another_picture_shows(stub: SegmentationStub) -> None:
+    config = pb.SegmentVideoRequest(config=pb.StreamConfig(classes=classes(PHOTOGRAPH)))
+    frame = pb.SegmentVideoRequest(frame=pb.Frame(image=PHOTOGRAPH))
+
+    answers = list(stub.SegmentVideo(iter([config, frame, frame]), timeout=SOON))
+
+    assert len(answers) == 2
+    for answer in answers:
+        assert not answer.HasField("error"), answer.error.detail
+        assert "above" in [segment.label for segment in answer.answer.segments]
+
+
+def test_an_example_in_the_frame_itself_is_refused_for_a_stream(stub: SegmentationStub) -> None:
+    config = pb.SegmentVideoRequest(config=pb.StreamConfig(classes=classes()))
+
+    with pytest.raises(grpc.RpcError) as raised:
+        list(stub.SegmentVideo(iter([config]), timeout=SOON))
+
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT

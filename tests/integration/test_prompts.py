@@ -45,20 +45,6 @@ def mask(segment: dict[str, Any]) -> NDArray[np.bool_]:
     return pixels
 
 
-def test_each_prompt_has_its_masks_best_first(client: httpx.Client) -> None:
-    answer = ask(client, prompts=[{"points": [CLICK]}, {"box": BOX}, {"points": [CLICK], "box": BOX}])
-
-    assert (answer["task"], answer["size"]) == ("prompt", [HEIGHT, WIDTH])
-    assert [s["prompt_index"] for s in answer["segments"]] == sorted(s["prompt_index"] for s in answer["segments"])
-    for index in range(3):
-        found = [segment for segment in answer["segments"] if segment["prompt_index"] == index]
-        qualities = [segment["quality"] for segment in found]
-        assert [segment["mask_index"] for segment in found] == list(range(len(found)))
-        assert qualities[0] > qualities[-1] or len(found) == 1  # stability and outline have their say in between
-        assert all(0 <= segment["score"] == segment["quality"] <= 1 for segment in found)
-        assert all(mask(segment).shape == (HEIGHT, WIDTH) for segment in found)
-
-
 def test_a_mask_is_corrected_over_rest_and_grpc(server: Server, client: httpx.Client) -> None:
     first = ask(client, prompts=[{"points": [CLICK]}])
     found = first["segments"][0]

@@ -32,7 +32,7 @@ from lexiseg_client import (
     UrlFetchOff,
 )
 from tests import pictures
-from tests.clients.conftest import KEY, grpc_target, taken
+from tests.clients.conftest import KEY, taken
 from tests.integration.server import ROOT, Server
 
 JPEG = pictures.encoded(pictures.small("china", 240), "JPEG")
@@ -100,7 +100,7 @@ def test_refusals_are_the_same_errors(client: Client, remote: Client) -> None:
 
 
 def test_keys_and_limits_hold_over_grpc(narrow_server: Server) -> None:
-    url = f"grpc://{grpc_target(narrow_server)}"
+    url = f"grpc://{narrow_server.grpc}"
     with Client(url, api_key="wrong") as remote, pytest.raises(Unauthorized):
         remote.models()
     with (

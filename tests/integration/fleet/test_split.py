@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,14 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.ports import free_port
 from tests import pictures
+from tests.command import run
+from tests.integration.load import PICTURE, SIDE, load, new_picture, rest_client
 from tests.integration.processes import SEEN, Gateway, Worker
-from tests.integration.server import ROOT, form
+from tests.integration.server import form
 from tests.waiting import until
 
 CLIENTS = 16
 AHEAD = 8  # frames of a video that are sent before the first of them is answered
-SIDE = 64
-PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
 
 
 class Fleet:
@@ -83,40 +82,12 @@ def fleet(running: Fleet) -> Fleet:
     return running
 
 
-def picture(number: int) -> bytes:
-    """Never the same file twice: what follows the end of a JPEG is not looked at."""
-    return PICTURE + str(number).encode()
-
-
 def ask(url: str, image: bytes, *classes: str, **fields: Any) -> httpx.Response:
     return httpx.post(f"{url}/segment", files=form(image, *(classes or ("sky",)), max_side=SIDE, **fields), timeout=60)
 
 
-@contextmanager
-def load(url: str) -> Iterator[Counter[str]]:
-    """Clients that ask about new images all the time; statuses are counted, with what was said of failures."""
-    seen: Counter[str] = Counter()
-    over = threading.Event()
-    numbers = iter(range(10**9))
-    guard = threading.Lock()
-
-    def one() -> None:
-        with httpx.Client(timeout=60) as client:
-            while not over.is_set():
-                with guard:
-                    image = picture(next(numbers))
-                answer = client.post(f"{url}/segment", files=form(image, "sky", max_side=SIDE, mask="none"))
-                with guard:
-                    seen["200" if answer.status_code == 200 else answer.text] += 1
-
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        asking = [clients.submit(one) for _ in range(CLIENTS)]
-        try:
-            yield seen
-        finally:
-            over.set()
-        for each in asking:
-            each.result()
+def crowd(url: str) -> AbstractContextManager[Counter[str]]:
+    return load(*[partial(rest_client, url)] * CLIENTS)
 
 
 @contextmanager
@@ -175,7 +146,7 @@ def test_an_answer_through_a_gateway_is_that_of_one_process(fleet: Fleet, client
 
 
 def test_a_second_question_finds_the_worker_that_knows_the_image(fleet: Fleet) -> None:
-    answers = [ask(fleet.gateway.url, picture(-number)).json() for number in range(1, 7)]
+    answers = [ask(fleet.gateway.url, new_picture()).json() for _ in range(6)]
 
     for answer in answers:
         body = {"image": {"id": answer["image_id"]}, "classes": ["tree"], "max_side": SIDE}
@@ -184,7 +155,7 @@ def test_a_second_question_finds_the_worker_that_knows_the_image(fleet: Fleet) -
 
 
 def test_a_gateway_holds_no_torch(fleet: Fleet) -> None:
-    ask(fleet.gateway.url, picture(0), overlay="true")
+    ask(fleet.gateway.url, PICTURE, overlay="true")
 
     libraries = {Path(mapped.path).name for mapped in psutil.Process(fleet.gateway.process.pid).memory_maps()}
 
@@ -193,14 +164,7 @@ def test_a_gateway_holds_no_torch(fleet: Fleet) -> None:
 
 
 def test_a_gateway_without_workers_says_what_it_needs() -> None:
-    outcome = subprocess.run(
-        [sys.executable, "-m", "lexiseg_service.cli", "gateway"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    outcome = run("gateway")
 
     assert outcome.returncode == 1
     assert "--workers / LEXISEG_WORKERS" in outcome.stderr
@@ -208,15 +172,15 @@ def test_a_gateway_without_workers_says_what_it_needs() -> None:
 
 
 def test_a_worker_killed_under_load_costs_no_client_an_answer_and_no_stream_a_frame(fleet: Fleet) -> None:
-    with load(fleet.gateway.url) as seen, stream(fleet.gateway.grpc) as frames:
-        until(lambda: min(map(answered, fleet.workers)) > 5 and seen["200"] > CLIENTS and len(frames) > 3)
+    with crowd(fleet.gateway.url) as seen, stream(fleet.gateway.grpc) as frames:
+        until(lambda: min(map(answered, fleet.workers)) > 5 and seen["rest"] > CLIENTS and len(frames) > 3)
         (holder,) = [worker for worker in fleet.workers if worker.metric("lexiseg_stream_active")]
         holder.send(signal.SIGKILL)
-        killed_at, frames_at = seen["200"], len(frames)
+        killed_at, frames_at = seen["rest"], len(frames)
         fleet.gateway.wait_for_workers(1, SEEN)
-        until(lambda: seen["200"] > killed_at + CLIENTS and len(frames) > frames_at + 3)
+        until(lambda: seen["rest"] > killed_at + CLIENTS and len(frames) > frames_at + 3)
 
-    assert set(seen) == {"200"}
+    assert set(seen) == {"rest"}
     assert [frame.frame_id for frame in frames] == [str(number) for number in range(len(frames))]
     assert all(frame.HasField("answer") for frame in frames)
     assert sum(frame.state_reset for frame in frames) == 1
@@ -230,23 +194,23 @@ def test_a_worker_that_returns_under_load_is_used(running: Fleet) -> None:
     running.restore_gateway()
     running.gateway.wait_for_workers(1)
 
-    with load(running.gateway.url) as seen:
+    with crowd(running.gateway.url) as seen:
         running.start_again(index)
         running.gateway.wait_for_workers(2)
         until(lambda: answered(running.workers[index]) > 5)
 
-    assert set(seen) == {"200"}
+    assert set(seen) == {"rest"}
 
 
 def test_a_worker_and_a_gateway_that_are_asked_to_end_lose_nothing(fleet: Fleet) -> None:
-    with load(fleet.gateway.url) as seen:
-        until(lambda: seen["200"] > CLIENTS)
+    with crowd(fleet.gateway.url) as seen:
+        until(lambda: seen["rest"] > CLIENTS)
         fleet.workers[1].send(signal.SIGTERM)
         status = fleet.workers[1].wait()
-        ended_at = seen["200"]
-        until(lambda: seen["200"] > ended_at + CLIENTS)
+        ended_at = seen["rest"]
+        until(lambda: seen["rest"] > ended_at + CLIENTS)
 
     fleet.gateway.send(signal.SIGTERM)
 
     assert (status, fleet.gateway.wait()) == (0, 0)
-    assert set(seen) == {"200"}
+    assert set(seen) == {"rest"}

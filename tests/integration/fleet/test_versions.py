@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -16,13 +14,11 @@ from lexiseg_model.types import ModelName
 from lexiseg_service.cli import app
 from lexiseg_service.fleet.rollouts import Rollout
 from lexiseg_service.image.header import image_id_of
-from tests import pictures
+from tests.integration.load import PICTURE, SIDE, load, rest_client
 from tests.integration.processes import Gateway, Worker
 from tests.integration.server import TO_START, form
 from tests.model.catalogue.test_models import SMALL_INPUT, copy_of_tiny
 
-SIDE = 64
-PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
 IMAGES = [PICTURE + bytes([number]) for number in range(12)]
 CLIENTS = 2
 THINK = 0.05  # seconds between two questions of a client: what is loaded needs the processor, too
@@ -61,29 +57,6 @@ class Service:
     def version(self, name: str) -> str:
         """Of the model that is called NAME now."""
         return str(httpx.get(f"{self.gateway.url}/models/{name}", timeout=60).json()["version"])
-
-    @contextmanager
-    def load(self, model: str) -> Iterator[Counter[int]]:
-        """Clients that ask about new images all the time; statuses are counted."""
-        seen: Counter[int] = Counter()
-        over, guard = threading.Event(), threading.Lock()
-
-        def one(client: int) -> None:
-            number = 0
-            while not over.wait(THINK):
-                status = self.ask(model, PICTURE + f"{client} {number}".encode()).status_code
-                number += 1
-                with guard:
-                    seen[status] += 1
-
-        with ThreadPoolExecutor(CLIENTS) as clients:
-            asking = [clients.submit(one, client) for client in range(CLIENTS)]
-            try:
-                yield seen
-            finally:
-                over.set()
-            for each in asking:
-                each.result()
 
     def stop(self) -> None:
         for process in (self.gateway, self.worker):
@@ -133,12 +106,14 @@ def test_a_share_of_the_images_gets_the_new_version_until_it_is_taken_back(servi
 
 
 def test_a_version_is_exchanged_for_another_and_back_and_no_request_fails(service: Service) -> None:
-    with service.load("dogs") as seen:
-        service.gateway.wait_until(lambda: seen[200] > 5)
+    dogs = partial(rest_client, service.gateway.url, model="dogs")
+
+    with load(*[dogs] * CLIENTS, pause=THINK) as seen:
+        service.gateway.wait_until(lambda: seen["rest"] > 5)
         run("models", "use", "dogs@2", "--models-dir", service.models)
         service.gateway.wait_until(lambda: service.version("dogs") == "2" and service.answered("dogs")["2"] > 5)
         run("models", "back", "dogs", "--models-dir", service.models)
         old = service.answered("dogs")["1"]
         service.gateway.wait_until(lambda: service.version("dogs") == "1" and service.answered("dogs")["1"] > old + 5)
 
-    assert set(seen) == {200}
+    assert set(seen) == {"rest"}

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-import grpc
-import httpx
 import pytest
 
-from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.ports import free_port
-from tests import pictures
 from tests.deploy.helm.installing import THERE_IS_ONE, installed
 from tests.integration.kubernetes.balancer import Balancer
 from tests.integration.kubernetes.pods import Object, Pod, Pods, of_its_own
-from tests.integration.server import form
+from tests.integration.load import grpc_client, load, rest_client
 from tests.waiting import until
 
 LAG = 1.5  # seconds until the Service knows of a change
 NAMES_EVERY = 0.5
 CLIENTS, CALLERS = 2, 3  # of REST and of gRPC
-SOON = 60.0  # seconds; a tenth is usual
 THINK = 0.3  # seconds between two questions of a client: what starts needs the processor, too
-SIDE = 64
-PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
 WORKER, GATEWAY = "lexiseg-worker-tiny", "lexiseg-gateway"
 
 pytestmark = [
@@ -101,47 +92,6 @@ def release(tmp_path: Path) -> Iterator[Release]:
         running.close()
 
 
-@contextmanager
-def load(http_port: int, grpc_port: int) -> Iterator[Counter[str]]:
-    """Clients that ask about new images all the time, on connections that they keep; what each was told is counted."""
-    seen: Counter[str] = Counter()
-    over, guard = threading.Event(), threading.Lock()
-
-    def note(what: str) -> None:
-        with guard:
-            seen[what] += 1
-
-    def rest() -> None:
-        with httpx.Client(timeout=60) as client:
-            while not over.wait(THINK):
-                files = form(PICTURE + os.urandom(8), "sky", max_side=SIDE, mask="none")
-                try:
-                    answer = client.post(f"http://127.0.0.1:{http_port}/segment", files=files)
-                    note("rest" if answer.status_code == 200 else f"{answer.status_code} {answer.text}")
-                except httpx.HTTPError as error:
-                    note(repr(error))
-
-    def call() -> None:
-        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
-            while not over.wait(THINK):
-                image = pb.Image(content=PICTURE + os.urandom(8))
-                message = pb.SegmentRequest(image=image, classes=[pb.Class(name="sky")], max_side=SIDE)
-                try:
-                    SegmentationStub(channel).Segment(message, timeout=60)
-                    note("grpc")
-                except grpc.RpcError as error:
-                    note(repr(error))
-
-    with ThreadPoolExecutor(CLIENTS + CALLERS) as threads:
-        asking = [threads.submit(rest) for _ in range(CLIENTS)] + [threads.submit(call) for _ in range(CALLERS)]
-        try:
-            yield seen
-        finally:
-            over.set()
-        for each in asking:
-            each.result()
-
-
 def wait_for(seen: Counter[str], more: int) -> None:
     """Until so many more requests of both kinds have been answered."""
     wanted = {kind: seen[kind] + more for kind in ("rest", "grpc")}
@@ -159,7 +109,11 @@ def test_a_rolling_update_fails_no_request(release: Release) -> None:
         Balancer(lambda: gateways.ready, release.grpc_port, LAG) as rpc,
     ):
         until(lambda: len(http.known) == len(rpc.known) == len(gateways.pods))
-        with load(http.port, rpc.port) as seen:
+        rest, calls = (
+            partial(rest_client, f"http://127.0.0.1:{http.port}"),
+            partial(grpc_client, f"127.0.0.1:{rpc.port}"),
+        )
+        with load(*[rest] * CLIENTS, *[calls] * CALLERS, pause=THINK) as seen:
             wait_for(seen, 20)
             # Both at once, as an upgrade of the chart has it.
             with ThreadPoolExecutor(2) as updates:

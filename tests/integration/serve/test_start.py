@@ -110,7 +110,7 @@ def test_requests_in_flight_are_answered_before_the_process_ends(tmp_path: Path)
             server, lambda: clients.submit(httpx.post, f"{server.url}/segment", files=parts, timeout=SOON)
         )
 
-        server.terminate()
+        server.send(signal.SIGTERM)
         statuses = [answer.result(SOON).status_code for answer in answers]
         status = server.wait()
 
@@ -120,7 +120,7 @@ def test_requests_in_flight_are_answered_before_the_process_ends(tmp_path: Path)
 
 def test_an_idle_server_ends_at_once_with_success(tmp_path: Path) -> None:
     with Server(tmp_path / "log.jsonl") as server:
-        server.terminate()
+        server.send(signal.SIGTERM)
 
         assert server.wait() == 0
 
