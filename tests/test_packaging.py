@@ -35,10 +35,6 @@ def pinned() -> dict[str, Version]:
     return {name.lower().replace("_", "-"): Version(version) for name, version in (line.split("==") for line in lines)}
 
 
-def test_service_and_client_are_of_one_version() -> None:
-    assert SERVICE["dynamic"] == CLIENT["dynamic"] == ["version"]  # of the tag, both
-
-
 def test_every_dependency_is_bounded_from_below_and_takes_the_pinned_version() -> None:
     pins = pinned()
     wanted = requirements_of(SERVICE["dependencies"])

@@ -7,22 +7,15 @@ import tomllib
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.test_architecture import CLIENT, MODEL, ROOT, SERVICE
 
 PROJECTS = ("pyproject.toml", "clients/python/pyproject.toml")
-FILES = ("LICENSE", "NOTICE", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CITATION.cff", "docs/README.md")
 
 
 def project(path: str) -> dict[str, Any]:
     content: dict[str, Any] = tomllib.loads((ROOT / path).read_text())
     return content
-
-
-@pytest.mark.parametrize("path", FILES)
-def test_the_file_that_a_stranger_looks_for_is_there(path: str) -> None:
-    assert (ROOT / path).read_text(encoding="utf-8").strip()
 
 
 def test_the_clients_licence_is_that_of_the_house() -> None:
@@ -60,21 +53,3 @@ def test_what_a_build_of_the_images_reads_is_let_in() -> None:
     assert named <= let_in
     assert len(copied) == 2
     assert all(named <= set(line.split()) for line in copied)
-
-
-def test_workflows_run_what_lands_by_and_publish_on_tags() -> None:
-    files = (ROOT / ".github/workflows" / name for name in ("checks.yml", "release.yml"))
-    checks, release = (yaml.safe_load(path.read_text()) for path in files)
-
-    # YAML 1.1 reads the key `on` as true.
-    assert "push" in checks[True]
-    assert any(step.get("run") == ".ci/run" for step in checks["jobs"]["run"]["steps"])
-    assert list(release[True]["push"]) == ["tags"]
-    assert {job for job, steps in release["jobs"].items() if steps.get("needs") == "checks"} == {"wheels", "images"}
-
-
-def test_hooks_are_the_projects_own_tools() -> None:
-    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-
-    assert repository["repo"] == "local"
-    assert all(hook["entry"].startswith(".venv/bin/") for hook in repository["hooks"])

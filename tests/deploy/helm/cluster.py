@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.http_server import Quiet, serving
 
 # Group and version to kinds and their plurals; of namespaces, as all that the chart makes.
 KINDS = {
@@ -27,7 +27,6 @@ KINDS = {
     "networking.k8s.io/v1": {"Ingress": "ingresses", "NetworkPolicy": "networkpolicies"},
     "policy/v1": {"PodDisruptionBudget": "poddisruptionbudgets"},
 }
-LOOK_SECONDS = 0.02  # until it is seen that it is to end
 VERBS = ["create", "delete", "get", "list", "patch", "update"]
 
 
@@ -59,7 +58,7 @@ def cluster(kubernetes: str) -> Iterator[Cluster]:
     """One of a version, e.g. v1.32.0, for the length of the block."""
     made: list[dict[str, Any]] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # an answer is sent in one piece: the second of two would wait for the first to be acknowledged
 
@@ -89,18 +88,8 @@ def cluster(kubernetes: str) -> Iterator[Cluster]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(LOOK_SECONDS,), daemon=True)
-    thread.start()
-    try:
-        yield Cluster(f"http://127.0.0.1:{server.server_port}", made)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Handler) as url:
+        yield Cluster(url, made)
 
 
 def _discovery(path: str, kubernetes: str) -> dict[str, Any] | None:

@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 from kubernetes_validate import validate
 
 from lexiseg_service.settings import Limits, Settings
-from tests.deploy.helm.installing import CHART, EXAMPLES, Object, example
+from tests.deploy.helm.installing import EXAMPLES, Object, example
 
 OTHERS = {"ScaledObject", "ServiceMonitor", "PrometheusRule", "HTTPRoute", "GRPCRoute"}  # custom resources
 VERSIONS = ("1.27", "1.32", "1.37")
@@ -26,19 +25,6 @@ def test_kubernetes_knows_every_field_of_every_object(path: Path, version: str) 
     assert objects
     for obj in objects:
         validate(obj, version, strict=True)
-
-
-def test_there_is_an_example_of_every_kind_that_the_chart_makes() -> None:
-    made = {obj["kind"] for path in EXAMPLES for obj in example(path).objects}
-
-    assert made >= {
-        *OTHERS,
-        *WORKLOADS,
-        "HorizontalPodAutoscaler",
-        "NetworkPolicy",
-        "PodDisruptionBudget",
-        "Ingress",
-    }
 
 
 def workloads(path: Path) -> list[Object]:
@@ -108,18 +94,3 @@ def test_every_volume_that_is_mounted_is_there_and_the_other_way_round(path: Pat
         claims = [claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])]
         volumes = {volume["name"] for volume in pod.get("volumes", [])} | set(claims)
         assert {mount["name"] for mount in pod["containers"][0].get("volumeMounts", [])} == volumes
-
-
-def test_the_values_say_what_each_is_for_and_the_schema_knows_them_all() -> None:
-    text = (CHART / "values.yaml").read_text()
-    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
-
-    def unknown(values: object, part: Object, where: str) -> list[str]:
-        part = schema["$defs"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
-        if not isinstance(values, dict) or "properties" not in part:
-            return []
-        missing = [f"{where}.{name}" for name in values if name not in part["properties"]]
-        inner = [unknown(values[name], part["properties"].get(name, {}), f"{where}.{name}") for name in values]
-        return missing + [name for names in inner for name in names]
-
-    assert unknown(yaml.safe_load(text), schema, "") == []

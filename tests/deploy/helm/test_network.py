@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm.installing import CHART, Installed, Object, example, installed
+from tests.deploy.helm.installing import Installed, Object, installed
 
 PARTS = ("edge", "gateway", "worker", "redis", "trainer")
 
@@ -61,23 +61,3 @@ ALLOWED = {("edge", "gateway"), ("gateway", "worker"), ("gateway", "redis"), ("w
 @pytest.mark.parametrize("source", PARTS)
 def test_a_part_reaches_what_it_needs_and_nothing_else(made: Installed, source: str, target: str) -> None:
     assert may(made, source, target, PORTS[target]) is ((source, target) in ALLOWED)
-
-
-def test_metrics_of_workers_are_for_the_namespace_that_watches(made: Installed) -> None:
-    ingress = made.one("NetworkPolicy", "lexiseg-worker")["spec"]["ingress"]
-
-    (rule,) = [rule for rule in ingress if rule["ports"][0]["port"] == 8001]
-    assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
-
-
-def test_clients_reach_the_edge_and_the_watching_namespace_the_gateways() -> None:
-    made = example(CHART / "examples/production.yaml")
-
-    (edge,) = made.one("NetworkPolicy", "lexiseg-edge")["spec"]["ingress"]
-    assert namespace(edge) == "ingress-nginx"
-    _, metrics = made.one("NetworkPolicy", "lexiseg-gateway")["spec"]["ingress"]
-    assert (namespace(metrics), metrics["ports"]) == ("monitoring", [{"protocol": "TCP", "port": 8000}])
-
-
-def namespace(rule: Object) -> str:
-    return str(rule["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"])

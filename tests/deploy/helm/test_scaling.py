@@ -52,22 +52,6 @@ def test_the_scrape_finds_the_service_and_port_that_the_query_is_about(made: Ins
     assert monitor["namespaceSelector"]["matchNames"] == [NAMESPACE]
 
 
-def test_an_empty_result_is_a_failure_and_no_empty_queue(scaled: Object) -> None:
-    assert {trigger["metadata"]["ignoreNullValues"] for trigger in scaled["triggers"]} == {"false"}
-    for query in queries(scaled):  # either would turn "nobody is scraped" into "nothing waits"
-        assert "vector(" not in query
-        assert " or " not in query
-
-
-def test_a_failure_has_a_fallback_that_takes_no_worker_away(scaled: Object) -> None:
-    fallback = scaled["fallback"]
-
-    assert fallback["behavior"] == "currentReplicasIfHigher"
-    assert fallback["replicas"] >= scaled["minReplicaCount"]
-    # KEDA has fallbacks for averages alone.
-    assert {trigger["metricType"] for trigger in scaled["triggers"]} == {"AverageValue"}
-
-
 def test_the_rules_are_those_of_the_project_and_their_templates_are_prometheus_own(made: Installed) -> None:
     files = sorted((CHART.parents[1] / "monitoring/rules").glob("*.yml"))
 

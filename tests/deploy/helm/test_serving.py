@@ -53,13 +53,6 @@ def test_a_worker_with_a_gpu_is_told_so_and_one_without_is_too(gpu: Installed) -
     assert "nvidia.com/gpu" not in gpu.container("Deployment", WORKER)["resources"]["limits"]
 
 
-def test_without_a_spare_gpu_one_goes_before_the_next_comes(gpu: Installed) -> None:
-    strategies = {name: obj["spec"]["strategy"]["rollingUpdate"] for name, obj in gpu.kind("Deployment").items()}
-
-    assert strategies["lexiseg-worker-unpair-seg"] == {"maxSurge": 0, "maxUnavailable": 1}
-    assert strategies[WORKER] == strategies[GATEWAY] == {"maxSurge": 1, "maxUnavailable": 0}
-
-
 def test_a_single_worker_stays_until_the_next_is_ready() -> None:
     made = installed({"worker": {"replicas": 1, "maxSurge": 0}})
 
@@ -191,14 +184,6 @@ def test_who_scales_says_how_many_and_nobody_else() -> None:
     assert target == {"apiVersion": "apps/v1", "kind": "Deployment", "name": GATEWAY}
 
 
-def test_every_deployment_has_a_budget_that_lets_nodes_be_emptied(gpu: Installed) -> None:
-    assert set(gpu.kind("PodDisruptionBudget")) == set(gpu.kind("Deployment"))
-    for name, budget in gpu.kind("PodDisruptionBudget").items():
-        assert budget["spec"]["maxUnavailable"] == 1
-        selector = gpu.one("Deployment", name)["spec"]["selector"]
-        assert budget["spec"]["selector"] == selector
-
-
 @pytest.mark.parametrize("values", [{}, {"redis": {"enabled": False}, "externalRedis": {"existingSecret": "mine"}}])
 def test_both_sides_know_where_redis_is_and_no_password_is_written(values: dict[str, Any]) -> None:
     made = installed(values)
@@ -215,14 +200,6 @@ def test_both_sides_know_where_redis_is_and_no_password_is_written(values: dict[
         secret = {"secretKeyRef": {"name": "lexiseg-redis", "key": "password"}}
         assert made.env("Deployment", GATEWAY)["REDIS_PASSWORD"] == secret
         assert made.env("StatefulSet", host[1])["REDIS_PASSWORD"] == secret
-
-
-def test_redis_keeps_vocabularies_and_evicts_rows() -> None:
-    arguments = installed({}).container("StatefulSet", "lexiseg-redis")["args"]
-
-    pairs = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    assert pairs["--maxmemory-policy"] == "volatile-lru"
-    assert pairs["--appendonly"] == "yes"
 
 
 def test_redis_asks_for_a_password_that_stands_in_no_command_line(tmp_path: Path) -> None:

@@ -51,6 +51,15 @@ def test_every_alert_says_how_bad_it_is_what_is_wrong_and_where_to_read_on() -> 
             assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
 
 
+def test_every_alert_has_a_section_in_the_runbook_and_every_section_an_alert() -> None:
+    page = (MONITORING.parents[1] / "docs/operations.md").read_text()
+
+    sections = re.findall(r"^### (Lexiseg\w+)$", page, re.MULTILINE)
+
+    assert len(sections) == len(set(sections))
+    assert set(sections) == ALERTS
+
+
 PROVISIONING = MONITORING / "grafana" / "provisioning"
 # Of redis_exporter, cert-manager and blackbox_exporter.
 OF_EXPORTERS = {
