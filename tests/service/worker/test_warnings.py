@@ -35,8 +35,7 @@ def vocabulary(*names: str, name: str | None = None) -> Vocabulary:
 
 
 def answer(task: Task, asked: Vocabulary) -> Segmentation:
-    plan = COLOURIST.plan(picture(["rrrrgggg"] * 8))
-    features = COLOURIST.assemble(plan, COLOURIST.encode_tiles(plan.tiles))
+    features = COLOURIST.encode(picture(["rrrrgggg"] * 8))
     return tasks.segment(task, COLOURIST, features, asked)
 
 

@@ -16,7 +16,6 @@ from pydantic import SecretStr
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.question.backend import Health
-from lexiseg_service.wire.server import CannotListen
 from tests import pictures
 from tests.service.fleet.workers import Wire
 from tests.service.gateway.known_backend import WARM, KnownBackend
@@ -123,13 +122,6 @@ async def test_a_draining_server_reports_not_serving_and_finishes_open_calls() -
 
     assert reported == NOT_SERVING
     assert answer.segments
-
-
-async def test_an_error_names_a_port_that_is_taken() -> None:
-    async with calling() as gateway:
-        with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1:{gateway.server.port}.*--grpc-port"):
-            async with calling(grpc_port=gateway.server.port):
-                pass
 
 
 async def _reflected(channel: grpc.aio.Channel, symbol: str) -> descriptor_pool.DescriptorPool:

@@ -7,38 +7,8 @@ import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import read_error
-from tests.service.gateway.rpc.streaming import PICTURE, config, frame, gate, opened, over_colours, read, rest
+from tests.service.gateway.rpc.streaming import config, frame, gate, opened, over_colours, read, rest
 from tests.waiting import soon
-
-
-async def test_answers_come_in_order_with_names_times_and_numbers() -> None:
-    async with over_colours() as (gateway, _):
-        frames = [frame(timestamp_us=40_000 * number, id=f"f{number}" if number % 2 else "") for number in range(12)]
-        answers = await rest(await opened(gateway, config(tracking=True, smoothing=0.5), *frames))
-
-    assert [answer.frame_id for answer in answers] == [f"f{n}" if n % 2 else str(n) for n in range(12)]
-    assert [answer.timestamp_us for answer in answers] == [40_000 * number for number in range(12)]
-    for answer in answers:
-        assert [segment.label for segment in answer.answer.segments] == ["red", "blue"]
-        assert [segment.track_id for segment in answer.answer.segments] == [1, 2]
-        assert answer.answer.segments[0].mask.coco_rle.counts
-        assert answer.answer.timings_ms.total > 0
-        assert not answer.dropped
-        assert not answer.HasField("error")
-
-
-async def test_a_broken_frame_yields_an_error_entry_and_the_stream_goes_on() -> None:
-    async with over_colours() as (gateway, _):
-        call = await opened(
-            gateway, config(), frame(), frame(b"words", id="words"), frame(PICTURE[:-40], id="cut"), frame()
-        )
-        answers = await rest(call)
-
-        assert await call.code() is grpc.StatusCode.OK
-        assert gateway.counted("lexiseg_request_failures_total", reason="decode") == 2
-    assert [answer.error.type for answer in answers] == ["", "unsupported-image", "undecodable-image", ""]
-    assert [answer.frame_id for answer in answers] == ["0", "words", "cut", "3"]
-    assert [answer.HasField("answer") for answer in answers] == [True, False, False, True]
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,6 @@ from tests.service.worker.engine.bench import Bench
 from tests.service.worker.gated_colours import SOON, ask, halves
 
 
-def test_each_class_gets_the_pixels_of_its_colour(bench: Bench) -> None:
-    answer = bench.submit(ask("blue", "green", "red")).result(SOON)
-
-    assert [(segment.label, segment.class_index, segment.bbox) for segment in answer.segments] == [
-        ("blue", 0, (8, 0, 8, 16)),
-        ("red", 2, (0, 0, 8, 16)),
-    ]
-
-
 def test_requests_with_different_class_lists_share_an_image_pass(bench: Bench) -> None:
     bench.hold()
     answers = [bench.submit(ask(*classes)) for classes in (["red"], ["blue"], ["green", "red"])]
@@ -79,17 +70,6 @@ def test_many_threads_get_each_their_own_answer() -> None:
     bench.engine.close(SOON)
 
     assert all(right)
-
-
-def test_a_second_question_runs_no_image_pass() -> None:
-    bench = Bench(feature_cache_bytes=1 << 20)
-    first = bench.submit(ask("red")).result(SOON)
-
-    second = bench.submit(ask("blue")).result(SOON)
-
-    assert (first.cache.features, second.cache.features) == (False, True)
-    assert bench.segmenter.batches == [1]
-    bench.engine.close(SOON)
 
 
 def test_a_batch_that_does_not_fit_the_memory_is_halved() -> None:

@@ -84,19 +84,6 @@ def bench() -> Iterator[Bench]:
     made.close()
 
 
-def test_a_click_without_classes_reads_no_text(bench: Bench) -> None:
-    answer = bench.click(LEFT).result(SOON)
-
-    assert bench.segmenter.asked == []
-    assert (answer.cache.text_hits, answer.cache.text_misses) == (0, 0)
-
-
-def test_a_click_with_classes_gets_a_label(bench: Bench) -> None:
-    answer = bench.click(LEFT, classes=("blue", "red")).result(SOON)
-
-    assert (answer.segments[0].label, answer.segments[0].class_index) == ("red", 1)
-
-
 def test_a_second_click_by_image_id_reuses_features_and_regions(bench: Bench) -> None:
     first = bench.click(LEFT).result(SOON)
 
@@ -115,13 +102,6 @@ def test_segments_that_overlap_are_refused_as_one_png(bench: Bench) -> None:
 
     assert isinstance(refused, InvalidValue)
     assert refused.detail.startswith("mask: expected rle, polygon or none: the segments overlap")
-
-
-def test_a_point_outside_the_image_is_named(bench: Bench) -> None:
-    refused = bench.click(LEFT, Prompt((Point(SIDE + 1, 0),))).exception(SOON)
-
-    assert isinstance(refused, InvalidValue)
-    assert "prompts.1.points.0.x" in refused.detail
 
 
 def test_features_that_outgrow_the_cache_are_evicted() -> None:
