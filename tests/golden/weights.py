@@ -1,11 +1,14 @@
-"""The fixtures' random weights, built once for a run of the tests and checked against their digest."""
+"""The fixtures' arrays, and their random weights: built once for a run of the tests, checked against their digest."""
 
 from __future__ import annotations
 
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -16,6 +19,20 @@ from tests.golden import golden_weights
 FOLDER = Path(__file__).resolve().parent
 META = json.loads((FOLDER / "meta.json").read_text())
 SEED = META["seed"]
+
+
+@cache
+def reference(name: str) -> dict[str, NDArray[Any]]:
+    """Every array of a fixture."""
+    with np.load(FOLDER / f"{name}.npz") as archive:
+        return dict(archive)
+
+
+def assert_close(ours: Tensor, expected: NDArray[Any], atol: float) -> None:
+    """Compare with an array of a fixture; where magnitudes go beyond 5, 1e-4 of them is allowed in addition."""
+    assert ours.shape == expected.shape
+    rtol = 1e-4 if np.abs(expected).max() > 5 else 0
+    np.testing.assert_allclose(ours.detach().numpy(), expected, atol=atol, rtol=rtol)
 
 
 @cache

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from lexiseg_model.errors import (
     InterruptedDownloadError,
     MissingWeightsError,
 )
+from tests.http_server import Quiet
 
 COMMIT = "c" * 40
 CONFIG, WEIGHTS = b'{"model_type": "small"}', bytes(range(256)) * 64
@@ -57,11 +58,8 @@ class Hub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Quiet):
     server: Hub
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
     def do_HEAD(self) -> None:
         self.answer(body=False)

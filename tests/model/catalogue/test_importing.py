@@ -11,11 +11,9 @@ import yaml
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.importing import importable
-from lexiseg_model.catalogue.method import BUILT_IN, methods
-from lexiseg_model.clip.text import tokenize
+from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
-from lexiseg_model.methods.s_seg.segmenter import SSegSegmenter
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.types import ClassEntry
 from tests.golden import golden_weights
@@ -59,23 +57,6 @@ def test_clip_under_a_policy_becomes_a_model(official: Path, tmp_path: Path) -> 
     assert segmenter.settings.quick_gelu is True
     assert segmenter.card.refine == "none"
     assert len(segmenter.texts((ClassEntry("cat"),))) == 80
-
-
-def test_a_training_of_s_seg_becomes_a_model(tmp_path: Path) -> None:
-    torch.save({"model": small_network().state_dict(), "step": 7}, tmp_path / "last.pt")
-    imported("s-seg", "mine", tmp_path, checkpoint=tmp_path / "last.pt", backbone="test_resnet")
-
-    segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
-
-    assert isinstance(segmenter, SSegSegmenter)
-    assert segmenter.card.embedding == SMALL.embedding
-    assert segmenter.card.settings["backbone"] == "test_resnet"
-    assert segmenter.card.settings["window"] is None
-    assert segmenter.card.lineage == "Imported from last.pt."
-    words = ["a photo of a cat."]
-    tower = small_network().embed_texts(tokenize(words))
-    rows = torch.from_numpy(segmenter.encode_texts(words)).float()
-    torch.testing.assert_close(torch.nn.functional.normalize(rows, dim=1), tower, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -144,13 +125,6 @@ def test_tcl_over_a_clip_that_was_trained_with_gelu_is_refused(official: Path, t
 def acme(tmp_path: Path) -> Iterator[None]:
     with installed(tmp_path / "site"):
         yield
-
-
-def test_every_folder_of_ours_is_a_method() -> None:
-    folders = {path.name for path in BUILT_IN.iterdir() if path.is_dir() and path.name != "__pycache__"}
-
-    assert folders <= methods().keys()
-    assert {"dense_clip", "s_seg", "tcl", "tiny", "unpair_seg"} <= folders
 
 
 def test_every_method_with_published_weights_has_an_importer() -> None:

@@ -142,6 +142,13 @@ def test_a_model_without_its_weights_cannot_be_had(tmp_path: Path) -> None:
         catalogue.require("mine", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["tcl", "s-seg", "unpair-seg"])
+def test_a_bundled_card_without_weights_says_how_to_provide_them(name: str) -> None:
+    for served in (catalogue.require, catalogue.load):
+        with pytest.raises(WeightsError, match=rf"models import --method {name} .*or put a model directory"):
+            served(name)
+
+
 @pytest.mark.parametrize("name", catalogue.bundled())
 def test_every_bundled_card_states_its_terms_and_the_name_it_is_found_by(name: str) -> None:
     card = catalogue.find(name).card

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.features import Plan, TileFeatures
 from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import ClassEntry, Point, Prompt
 from tests.model.stand_in import picture
@@ -21,11 +21,6 @@ def blocks(letters: str = "rgba") -> NDArray[np.uint8]:
     """A picture [60, 100, 3]: four blocks of the stand-in's colours by their letters, row by row."""
     upper, lower = (letters[first] * 60 + letters[first + 1] * 40 for first in (0, 2))
     return picture([upper] * 25 + [lower] * 35)
-
-
-def seen(segmenter: Segmenter, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Features:
-    plan = segmenter.plan(rgb, options)
-    return segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
 
 
 def encoded_in_company(segmenter: Segmenter, plans: list[Plan]) -> list[TileFeatures]:

@@ -12,7 +12,7 @@ import torch
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import Precision
-from tests.model.conformance.asking import bank_of, blocks, seen
+from tests.model.conformance.asking import bank_of, blocks
 from tests.model.conformance.models import CASES, MODELS
 
 
@@ -27,7 +27,7 @@ class Loaded(NamedTuple):
 def load(name: str, precision: Precision) -> Loaded:
     segmenter = MODELS[name].load(precision)
     bank = bank_of(segmenter) if MODELS[name].words else TextBank(torch.zeros(0, 1), np.zeros(0, np.int64), 0)
-    return Loaded(segmenter, precision, seen(segmenter, blocks()), bank)
+    return Loaded(segmenter, precision, segmenter.encode(blocks()), bank)
 
 
 @pytest.fixture(scope="session", params=CASES, ids=str)

@@ -11,7 +11,7 @@ from lexiseg_model.errors import ExportError, OptionError, ShapeError
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.segmenter import Segmenter, TextBank
-from tests.model.conformance.asking import SIZE, blocks, encoded_in_company, seen
+from tests.model.conformance.asking import SIZE, blocks, encoded_in_company
 from tests.model.conformance.conftest import Loaded
 from tests.model.conformance.models import asked_of
 
@@ -114,7 +114,7 @@ def test_another_runtime_is_given_the_pass_that_the_model_does(segmenter: Segmen
 
 
 def test_features_are_kept_in_one_number_type_and_know_their_bytes(loaded: Loaded) -> None:
-    features = seen(loaded.segmenter, blocks())
+    features = loaded.segmenter.encode(blocks())
 
     kinds = {tensor.dtype for tensor in features.tensors.values() if tensor.is_floating_point()}
     assert kinds <= {torch.float16} if loaded.precision == "fast" else kinds <= {torch.float16, torch.float32}

@@ -13,7 +13,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import Point, Prompt
 from lexiseg_model.video.following import Follower, Remembers, Start
-from tests.model.conformance.asking import BOX, CLASSES, CLICK, PAIR, bank_of, blocks, seen
+from tests.model.conformance.asking import BOX, CLASSES, CLICK, PAIR, bank_of, blocks
 from tests.model.conformance.models import asked_of
 
 proposing = asked_of(lambda model: model.masks)
@@ -64,7 +64,7 @@ def test_proposals_are_masks_with_what_they_show_best_first(segmenter: Segmenter
 
 @proposing
 def test_proposals_are_made_once_and_counted_with_the_features(segmenter: Segmenter) -> None:
-    features = seen(segmenter, blocks())
+    features = segmenter.encode(blocks())
     before = features.nbytes
 
     first = segmenter.propose(features)
@@ -77,11 +77,11 @@ def test_proposals_are_made_once_and_counted_with_the_features(segmenter: Segmen
 
 @proposing
 def test_those_who_propose_at_once_get_the_same(segmenter: Segmenter) -> None:
-    features = seen(segmenter, blocks())
+    features = segmenter.encode(blocks())
 
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda _: segmenter.propose(features), range(4)))
-        alone = threads.submit(segmenter.propose, seen(segmenter, blocks())).result()
+        alone = threads.submit(segmenter.propose, segmenter.encode(blocks())).result()
 
     for answer in answers:
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(answer, alone, strict=True))
@@ -168,7 +168,7 @@ def test_prompts_count_pixels_of_the_image_as_sent(segmenter: Segmenter, feature
 
 @promptable
 def test_a_second_prompt_about_an_image_keeps_nothing_more(segmenter: Segmenter) -> None:
-    features = seen(segmenter, blocks())
+    features = segmenter.encode(blocks())
     segmenter.prompt(features, [BOX])
     between = features.nbytes
 

@@ -14,7 +14,7 @@ from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry
-from tests.model.conformance.asking import CLASSES, bank_of, blocks, seen
+from tests.model.conformance.asking import CLASSES, bank_of, blocks
 from tests.model.conformance.conftest import Loaded
 from tests.model.conformance.models import asked_of
 
@@ -32,7 +32,7 @@ def test_there_is_one_map_of_scores_for_each_class(segmenter: Segmenter, feature
 
 
 def test_asking_changes_nothing_that_is_kept(segmenter: Segmenter, bank: TextBank) -> None:
-    features = seen(segmenter, blocks())
+    features = segmenter.encode(blocks())
     before = {name: tensor.clone() for name, tensor in features.tensors.items()}
     first = segmenter.class_scores(features, bank)
 
@@ -47,9 +47,9 @@ def test_asking_changes_nothing_that_is_kept(segmenter: Segmenter, bank: TextBan
 def test_concurrent_questions_have_the_scores_of_one_alone(segmenter: Segmenter, bank: TextBank) -> None:
     # Sums are rounded by the number of threads that share them: one each, as in the worker's finish stage.
     with ThreadPoolExecutor(4, initializer=torch.set_num_threads, initargs=(1,)) as threads:
-        features = threads.submit(seen, segmenter, blocks()).result()
+        features = threads.submit(segmenter.encode, blocks()).result()
         answers = list(threads.map(lambda _: segmenter.class_scores(features, bank), range(4)))
-        alone = threads.submit(lambda: segmenter.class_scores(seen(segmenter, blocks()), bank)).result()
+        alone = threads.submit(lambda: segmenter.class_scores(segmenter.encode(blocks()), bank)).result()
 
     assert all(torch.equal(answer, alone) for answer in answers)
 

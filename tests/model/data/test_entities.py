@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,11 @@ from lexiseg_model.data.entities import (
 )
 from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.errors import DatasetError
+from tests.http_server import Quiet, serving
 from tests.model.training.pairs_folder import write_pairs
 
 
-class Model(BaseHTTPRequestHandler):
+class Model(Quiet):
     """Says of a photograph how many bytes it has, in the manner of `manner`."""
 
     seen: list[dict[str, Any]]
@@ -49,20 +48,12 @@ class Model(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
 
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     monkeypatch.setattr(Model, "seen", [], raising=False)
-    server = HTTPServer(("127.0.0.1", 0), Model)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "describer", "secret", 20)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Model) as address:
+        yield Endpoint(f"{address}/v1", "describer", "secret", 20)
 
 
 @pytest.mark.parametrize(

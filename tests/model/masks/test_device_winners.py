@@ -59,8 +59,7 @@ def test_runs_of_any_map(labels: NDArray[np.uint8], n_classes: int) -> None:
 def test_an_answer_is_the_same_by_runs(tiny: TinySegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the scores lay on a GPU."""
     rgb = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
-    plan = tiny.plan(rgb)
-    features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
+    features = tiny.encode(rgb)
     vocabulary = Vocabulary((ClassEntry("sky"), ClassEntry("grass"), ClassEntry("stone")))
     expected = segment("semantic", tiny, features, vocabulary)
     monkeypatch.setattr(outcome, "winners", upsample.device_winners)

@@ -58,12 +58,6 @@ def test_a_wide_photograph_shrinks_to_the_largest_width(dtype: type[np.unsignedi
     assert (painted[:, : MAX_WIDTH // 2 - 2] == mixed(2)).all()
 
 
-def test_neighbours_in_the_class_list_are_told_apart_by_eye() -> None:
-    apart = [np.abs(np.subtract(colour(index), colour(index + 1))).sum() for index in range(200)]
-
-    assert min(apart) > 60
-
-
 def of_prompt(
     label_map: LabelMap, id_: int, prompt: int, label: str | None = None, index: int | None = None
 ) -> Segment:

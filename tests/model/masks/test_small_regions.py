@@ -11,7 +11,6 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.kernel import library
 from lexiseg_model.masks.regions import split
 from lexiseg_model.masks.specks import CrumbRule, SpeckRule, without_crumbs, without_specks
 
@@ -56,12 +55,6 @@ def test_regions_are_disjoint_and_cover_their_classes(given_map: NDArray[np.uint
 
 RULE = SpeckRule(area=0.05, part=0.2, least=0.005)
 CAT, DOG, NOBODY = 0, 1, 2
-
-
-@pytest.fixture(params=[True, False], ids=["compiled", "numpy"], autouse=True)
-def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not request.param:
-        monkeypatch.setattr(library, "ready", lambda: False)
 
 
 def picture(*regions: tuple[int, slice, slice]) -> Tensor:

@@ -20,8 +20,7 @@ PROPOSALS = PanopticRule(source="proposals")
 
 
 def features_of(segmenter: Segmenter, rows: Sequence[str]) -> Features:
-    plan = segmenter.plan(picture(rows))
-    return segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    return segmenter.encode(picture(rows))
 
 
 def vocabulary(*classes: str | ClassEntry, background: Background | None = Background()) -> Vocabulary:

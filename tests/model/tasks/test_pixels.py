@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model import tasks
-from lexiseg_model.errors import OptionError, TaskError
+from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segmentation, Task, Vocabulary
@@ -48,8 +46,7 @@ def ask(
     entries = tuple(entry if isinstance(entry, ClassEntry) else ClassEntry(entry) for entry in classes)
     segmenter = ColourSegmenter(words)
     segmenter.card = segmenter.card.model_copy(update={"score": score})
-    plan = segmenter.plan(picture(rows))
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    features = segmenter.encode(picture(rows))
     return segment("semantic", segmenter, features, Vocabulary(entries, background), Options(threshold))
 
 
@@ -59,15 +56,6 @@ def labels(answer: Segmentation) -> list[str | None]:
 
 def areas(answer: Segmentation) -> dict[str | None, int]:
     return {segment.label: segment.area for segment in answer.segments}
-
-
-def stacked(answer: Segmentation) -> NDArray[np.bool_]:
-    """[N, H, W] decoded masks."""
-    return np.array([decode(segment.mask) for segment in answer.segments])
-
-
-def test_every_class_owns_the_pixels_of_its_colour() -> None:
-    assert areas(ask(FLAG, "red", "green", "blue")) == {"red": 8, "green": 8, "blue": 6}
 
 
 def test_a_class_index_counts_in_the_request() -> None:
@@ -93,7 +81,7 @@ def test_without_a_label_map_the_segments_are_the_same(task: Task) -> None:
 def test_without_a_background_masks_are_disjoint_and_cover_the_image(rows: list[str], classes: list[str]) -> None:
     answer = ask(rows, *classes, background=None)
 
-    assert (stacked(answer).sum(0) == 1).all()
+    assert (asking.stacked(answer).sum(0) == 1).all()
 
 
 @given(
@@ -106,7 +94,7 @@ def test_with_a_background_masks_are_disjoint_and_the_rest_is_zero(
 ) -> None:
     answer = ask(rows, *classes, threshold=threshold)
 
-    covered = stacked(answer).sum(0) if answer.segments else np.zeros(answer.size, int)
+    covered = asking.stacked(answer).sum(0) if answer.segments else np.zeros(answer.size, int)
     assert covered.max() <= 1
     np.testing.assert_array_equal(covered == 1, answer.label_map > 0)
 
@@ -146,8 +134,7 @@ def test_a_background_word_takes_the_pixels_that_it_explains_better() -> None:
 
 def test_words_of_the_request_replace_the_words_of_the_card() -> None:
     segmenter = ColourSegmenter(["green"])
-    plan = segmenter.plan(picture(FLAG))
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    features = segmenter.encode(picture(FLAG))
 
     segment("semantic", segmenter, features, Vocabulary((ClassEntry("red"),), Background(words=("blue",))))
 
@@ -194,9 +181,7 @@ def test_many_segments_keep_their_ids(n_classes: int, dtype: type[np.unsignedint
     vocabulary = Vocabulary(tuple(ClassEntry(f"class {k}") for k in range(n_classes)))
     owners = np.concatenate([np.arange(n_classes), rng.integers(0, n_classes, 900 - n_classes)]).reshape(30, 30)
     segmenter = _Fixed(owners)
-    plan = segmenter.plan(np.zeros((30, 30, 3), np.uint8))
-
-    answer = segment("semantic", segmenter, segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles)), vocabulary)
+    answer = segment("semantic", segmenter, segmenter.encode(np.zeros((30, 30, 3), np.uint8)), vocabulary)
 
     assert answer.label_map.dtype == dtype
     np.testing.assert_array_equal(answer.label_map, owners + 1)
@@ -251,12 +236,3 @@ def test_panoptic_segments_are_the_semantic_ones_with_things_taken_apart(
         np.testing.assert_array_equal(parts.label_map == each.id, mask)
         (of_class,) = (other.id for other in whole.segments if other.label == each.label)
         assert (whole.label_map[mask] == of_class).all()
-
-
-def test_a_task_that_the_card_lacks_is_refused() -> None:
-    segmenter = ColourSegmenter(tasks=["semantic"])
-    plan = segmenter.plan(picture(["r"]))
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-
-    with pytest.raises(TaskError, match="'panoptic'; it can: semantic"):
-        tasks.segment("panoptic", segmenter, features, Vocabulary((ClassEntry("red"),)))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model import tasks
-from lexiseg_model.errors import OptionError, PromptError, TaskError
+from lexiseg_model.errors import OptionError, PromptError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import PromptMasks
@@ -190,13 +190,6 @@ def test_refinement_is_refused_where_nothing_is_kept_to_refine_by() -> None:
 def test_the_task_needs_prompts() -> None:
     with pytest.raises(OptionError, match="at least one prompt, none came"):
         ask("prompt", FLAGS)
-
-
-def test_a_model_that_takes_no_prompts_is_refused() -> None:
-    segmenter = ColourSegmenter(tasks=["semantic", "panoptic"])
-
-    with pytest.raises(TaskError, match="'prompt'; it can: semantic, panoptic"):
-        tasks.segment("prompt", segmenter, features_of(segmenter, FLAGS), vocabulary())
 
 
 class Counting(ColourSegmenter):

@@ -1,8 +1,10 @@
-"""Random crops: size, labels aligned with pixels, the same pixels as OpenCV's warp."""
+"""Random crops and shrunk photographs; retrieval of held-out pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.data.pairs.files import open_pairs
+from lexiseg_model.data.pairs.source import Rewritten, StoredPair, decode
 from lexiseg_model.training.crops import (
     BORDER,
     Colours,
@@ -29,6 +33,9 @@ from lexiseg_model.training.crops import (
     window_view,
 )
 from lexiseg_model.training.packs import Pack, Photograph, write_pack
+from lexiseg_model.training.pairs import Shrunk
+from lexiseg_model.training.retrieval import recall
+from tests.model.training.pairs_folder import write_pairs
 
 STRIDE = 4
 
@@ -126,3 +133,36 @@ def test_a_pasted_object_covers_the_crop_below(pack: Pack) -> None:
 
     torch.testing.assert_close(covered[..., : SIZE // 2], rendered(pack, over)[0][..., : SIZE // 2])
     torch.testing.assert_close(covered[..., SIZE // 2 :], plain[..., SIZE // 2 :])
+
+
+@dataclass(frozen=True)
+class Counting(Rewritten):
+    """Pairs as they are; which were read."""
+
+    reads: list[int] = field(default_factory=list)
+
+    def read(self, part: int, index: int) -> StoredPair:
+        self.reads.append(index)
+        return self.source.read(part, index)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Counting:
+    return Counting(open_pairs(write_pairs(tmp_path / "captions", 2)))
+
+
+def test_a_photograph_is_shrunk_once(source: Counting) -> None:
+    shrunk = Shrunk(source, 32)
+
+    first, again = shrunk.read(0, 1), shrunk.read(0, 1)
+
+    assert (first, source.reads) == (again, [1])
+    assert min(decode(first).shape[:2]) == 32
+
+
+def test_recall_counts_both_directions() -> None:
+    likeness = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.3, 0.7], [0.1, 0.2, 0.6]])
+
+    # Photograph 1 has its caption third; caption 2 has its photograph second, all others are first.
+    expected = {"recall_at_1": 50 * (2 / 3 + 2 / 3), "recall_at_2": 50 * (2 / 3 + 1), "recall_at_3": 100}
+    assert recall(likeness, (1, 2, 3)) == pytest.approx(expected)

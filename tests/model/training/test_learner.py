@@ -1,76 +1,35 @@
-"""Weight decay by rule, learning rate factors and number type of the optimiser."""
+"""What the optimiser is given: weight decay by rule, learning rates, batches, parts that are compiled or recomputed."""
 
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
-from lexiseg_model.methods.tcl.training.losses import TclLosses
-from lexiseg_model.training.learner import compile_parts, groups, number_type, recompute
+from lexiseg_model.training.learner import compile_parts, groups, recompute
 from lexiseg_model.training.recipe import DecayRule, divide
-from lexiseg_model.training.recipes.read import read_as, read_recipe
+from lexiseg_model.training.recipes.read import read_as
 from lexiseg_model.training.schedule import Budget, Reached, Schedule
 from tests.model.methods.s_seg_plus.small import CLASSES, NETWORK
-from tests.model.methods.tcl.small import small_network
 from tests.model.training.toy import ToyNetwork, recipe_for
 
 
-def sorted_by(network: nn.Module, rule: DecayRule) -> tuple[set[str], set[str]]:
-    """Names of the trained parameters that decay and that do not; numbers of layers are left out."""
-    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-    decayed, others = groups(network, rule)
-    assert not set(decayed.names) & set(others.names)
-    named = [{re.sub(r"\.\d+\b", ".N", name) for name in group.names if name in trained} for group in (decayed, others)]
-    return named[0], named[1]
-
-
-def flat(name: str) -> dict[str, Any]:
-    """Values of a recipe by their dotted names."""
-    values = read_recipe(name).recipe.model_dump(mode="json")
-    nested = {key for key, value in values.items() if isinstance(value, dict)}
-    inner = {f"{key}.{part}": value for key in nested for part, value in values[key].items()}
-    return {key: value for key, value in values.items() if key not in nested} | inner
-
-
-def test_weight_decay_of_tcl_skips_norms_and_biases() -> None:
-    trained = nn.ModuleDict({"network": small_network(), "losses": TclLosses()})
-
-    decayed, others = sorted_by(trained, "all-but-vectors")
-
-    block, stage = "network.grounder.block", "network.grounder.stages.N"
-    convolutions = [f"{stage}.{which}" for which in ("first", "second")]
-    assert decayed == {
-        f"{block}.attn.in_proj_weight",
-        f"{block}.attn.out_proj.weight",
-        f"{block}.mlp.c_fc.weight",
-        f"{block}.mlp.c_proj.weight",
-        *(f"{each}.conv.weight" for each in convolutions),
-        *(f"{each}.gate" for each in convolutions),
-        "network.grounder.projection.matrix",
-        "network.sim2mask.scale",
-        "network.sim2mask.bias",
-        "losses.image_contrast.log_scale",
-        "losses.feature_contrast.log_scale",
-    }
-    assert others == {
-        f"{block}.attn.in_proj_bias",
-        f"{block}.attn.out_proj.bias",
-        f"{block}.mlp.c_fc.bias",
-        f"{block}.mlp.c_proj.bias",
-        *(f"{block}.{norm}.{part}" for norm in ("ln_1", "ln_2") for part in ("weight", "bias")),
-        *(f"{each}.norm.{part}" for each in convolutions for part in ("weight", "bias")),
-        *(f"{each}.conv.bias" for each in convolutions),
-        "network.grounder.projection.norm.weight",
-        "network.grounder.projection.norm.bias",
-    }
+@pytest.mark.parametrize(
+    ("rule", "decayed"),
+    [
+        ("matrices", {"first.weight", "second.weight"}),
+        ("all-but-vectors", {"first.weight", "second.weight", "scale"}),
+        ("all-but-norms-and-embeddings", {"first.weight", "first.bias", "second.weight", "second.bias"}),
+    ],
+)
+def test_weight_decay_follows_its_rule(rule: DecayRule, decayed: set[str]) -> None:
+    assert {name for group in groups(ToyNetwork(), rule) if group.decays for name in group.names} == decayed
 
 
 def test_a_parameter_group_has_its_learning_rate_factor() -> None:
@@ -82,20 +41,6 @@ def test_a_parameter_group_has_its_learning_rate_factor() -> None:
         (["second.weight"], 1.0),
         (["first.weight"], 0.1),
     ]
-
-
-CPU = torch.device("cpu")
-
-
-@pytest.mark.parametrize(("bf16", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_auto_precision_is_bfloat16_only_with_native_support(
-    monkeypatch: pytest.MonkeyPatch, bf16: bool, expected: torch.dtype
-) -> None:
-    # With AVX-512 but without bf16 instructions oneDNN emulates it: a step took six times as long as in float32.
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-
-    assert number_type("auto", CPU) is expected
 
 
 STEPS, WARMUP, DECAY = 100, 10, 20
@@ -155,11 +100,6 @@ def test_a_budget_counts_steps_examples_or_time() -> None:
     assert Budget.of(recipe_for(steps=20), None).share(reached) == 1
 
 
-# shared by the papers and their code: TCL 64 x 16, Unpair-Seg, S-Seg, DINO 64 x 16, CLIP
-PUBLISHED = {"tcl": 1024, "unpair-seg-masks": 56, "unpair-seg-align": 56, "s-seg": 4096, "dino": 1024, "clip": 32768}
-PUBLISHED |= {"s-seg-plus": 16}
-
-
 @pytest.mark.parametrize(
     ("processes", "micro_batch", "division"),
     [(1, None, (56, 1)), (8, None, (7, 1)), (1, 7, (7, 8)), (2, 7, (7, 4)), (2, 10, (7, 4)), (8, 7, (7, 1))],
@@ -173,29 +113,6 @@ def test_a_global_batch_is_divided_over_processes_and_accumulation(
 def test_a_world_size_that_does_not_divide_the_batch_is_refused_with_valid_ones() -> None:
     with pytest.raises(RecipeError, match=r"global_batch 16 cannot be divided over 3 processes; .* 1, 2, 4, 8, 16$"):
         divide(16, 3, None)
-
-
-@pytest.mark.parametrize(
-    ("base", "name", "changed"),
-    [
-        ("tcl", "no-area", {"loss.area": 0, "loss.negative_area": 0}),
-        ("tcl", "no-variation", {"loss.image_variation": 0, "loss.mask_variation": 0}),
-        ("tcl", "no-image-contrast", {"loss.image_contrast": 0}),
-        ("tcl", "no-feature-contrast", {"loss.feature_contrast": 0}),
-        ("s-seg", "12m", {"pairs": ["cc12m"], "steps": 87891, "warmup_steps": 5859}),
-        ("s-seg", "15m", {"pairs": ["cc3m", "cc12m"], "steps": 109863, "warmup_steps": 7324}),
-        ("s-seg", "no-masks", {"loss.masks": 0}),
-        ("s-seg", "no-earlier-layers", {"loss.earlier_layers": 0}),
-        ("unpair-seg-align", "one-scale", {"matching.sizes": [896]}),
-        ("unpair-seg-align", "by-clip", {"matching.adapter_share": 0}),
-    ],
-)
-def test_an_ablation_differs_from_its_recipe_in_what_it_names(base: str, name: str, changed: dict[str, Any]) -> None:
-    whole, ablated = flat(base), flat(f"{base}-{name}")
-
-    differing = {key: value for key, value in ablated.items() if value != whole[key]}
-
-    assert differing == {"recipe": f"{base}-{name}", "out": f"runs/{base}-{name}"} | changed
 
 
 def test_parts_that_are_computed_again_keep_less_and_have_the_same_gradients() -> None:

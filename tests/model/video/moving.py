@@ -37,8 +37,7 @@ def features(segmenter: ColourSegmenter, **squares: Corner) -> Features:
 
 
 def features_of(segmenter: ColourSegmenter, rgb: NDArray[np.uint8]) -> Features:
-    plan = segmenter.plan(rgb)
-    return segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    return segmenter.encode(rgb)
 
 
 def box(corner: Corner, side: int = SIDE) -> tuple[float, float, float, float]:

@@ -1,14 +1,18 @@
-"""A bank holds the classes and the background words that compete, and is made once for the same words."""
+"""Banks of classes and background words, made once for the same words; words of other languages."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from lexiseg_model.clip.patch_text import PatchTextSegmenter
 from lexiseg_model.lru import Lru
 from lexiseg_model.segmenter import RowsOf, TextRows, Unfamiliar
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import MAX_BANKS, KnownRows, bank_of, competing_words, unfamiliar_classes
+from lexiseg_model.vocabulary.language import MAX_CHECKED, foreign_classes
+from tests.model.methods.dense_clip import small as dense_clip
+from tests.model.methods.radseg import small as radseg
 from tests.model.stand_in import ColourSegmenter
 
 COLOURS = Vocabulary((ClassEntry("red"), ClassEntry("green", ("lime",))), Background(words=("blue", "crimson")))
@@ -123,3 +127,29 @@ def test_a_text_is_encoded_once() -> None:
     rows(["blue", "green", "blue"])
 
     assert segmenter.asked == ["red", "blue", "green"]
+
+
+FOREIGN = tuple(map(ClassEntry, ("dog", "Hund", "rickshaw", "cielo")))
+
+
+def places(segmenter: PatchTextSegmenter) -> list[int]:
+    return [stranger.class_index for stranger in segmenter.unfamiliar(FOREIGN, segmenter.encode_texts)]
+
+
+def test_a_model_that_reads_english_warns_of_other_words() -> None:
+    segmenter = dense_clip.segmenter("fast")
+    assert isinstance(segmenter, PatchTextSegmenter)
+
+    assert places(segmenter) == [1, 3]
+
+
+def test_a_model_of_many_languages_warns_of_none() -> None:
+    assert places(radseg.segmenter()) == []
+
+
+def test_an_english_synonym_explains_a_foreign_name() -> None:
+    assert foreign_classes([ClassEntry("Hund", ("dog",))]) == []
+
+
+def test_a_long_list_is_not_looked_at() -> None:
+    assert foreign_classes([ClassEntry("Hund")] * (MAX_CHECKED + 1)) == []

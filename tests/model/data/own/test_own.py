@@ -100,9 +100,6 @@ def test_a_training_photograph_is_not_measured_in_validation(tmp_path: Path) -> 
     assert checked.warnings == ("1 photographs are duplicates, such as other.jpg: each is used once",)
 
 
-BOX = {"category_id": 3, "segmentation": [[0, 0, 16, 0, 16, 24, 0, 24]]}
-
-
 def test_the_output_is_an_indexed_data_set(tmp_path: Path) -> None:
     pictures, checked = prepare(folders(tmp_path / "mine"))
 
@@ -161,20 +158,6 @@ def test_of_overlapping_annotations_the_smaller_is_on_top(annotations: list[dict
     assert pictures.classes == ("background", "dog", "cat")
     assert np.bincount(mask.ravel()).tolist() == [24 * 32 - 400, 16, 400 - 16]
     assert mask[5, 5] == 1
-
-
-def test_run_lengths_are_read_in_both_forms(tmp_path: Path) -> None:
-    shape = np.zeros((24, 32), bool)
-    shape[2:6, 3:9] = True
-    plain = [3 * 24 + 2]  # columns first
-    for _ in range(5):
-        plain += [4, 20]
-    plain += [4, 24 * 32 - sum(plain) - 4]
-    forms = ({"size": [24, 32], "counts": encode_mask(shape).counts}, {"size": [24, 32], "counts": plain})
-
-    for number, form in enumerate(forms):
-        pictures = read(coco(tmp_path / str(number), [{**SMALL, "segmentation": form}]))
-        assert np.array_equal(pictures.train[0].read_mask() == 1, shape)
 
 
 @pytest.mark.parametrize(

@@ -104,26 +104,6 @@ def test_every_figure_is_of_a_benchmark_and_has_a_source() -> None:
             assert 0 < figure < 100
 
 
-@pytest.mark.parametrize(
-    ("paper", "task", "dataset", "label", "figures"),
-    [
-        ("tcl", "semantic", "voc21", "TCL (PAMR)", {"miou": 55.0}),
-        ("unpair-seg", "semantic", "pc459", "Unpair-Seg (v2)", {"miou": 19.5}),
-        ("unpair-seg", "semantic", "context59", "Unpair-Seg (v1, CLIP pooling)", {"miou": 39.7}),
-        ("unpair-seg", "panoptic", "coco-panoptic", "Unpair-Seg v1", {"pq": 18.0, "sq": 72.6, "rq": 24.3}),
-        ("unpair-seg", "point", "pidray/annotations.json", "Unpair-Seg v1", {"iou": 64.6}),
-        ("unpair-seg", "box", "ndd20/annotations.json", "SAM ViT-L", {"iou": 89.7}),
-        ("s-seg", "semantic", "context60", "S-Seg (26M pairs)", {"miou": 27.9}),
-    ],
-)
-def test_published_figures_stand_in_their_lines(
-    paper: str, task: str, dataset: str, label: str, figures: dict[str, float]
-) -> None:
-    lines = [line for line in lines_of(paper) if (line.task, line.dataset) == (task, dataset)]
-
-    assert figures in [line.published.get(label) for line in lines]
-
-
 def test_an_unknown_paper_is_refused() -> None:
     with pytest.raises(OptionError, match="no paper 'sam'; known papers: tcl, unpair-seg, s-seg"):
         lines_of("sam")

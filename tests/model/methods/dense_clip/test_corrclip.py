@@ -13,15 +13,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model import catalogue, tasks
+from lexiseg_model import tasks
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.errors import ExportError, OptionError, WeightsError
+from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip import corrclip
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, region_map
 from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter
-from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, published_policy
+from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import ClassEntry, Vocabulary
@@ -114,11 +114,6 @@ def test_on_a_picture_of_one_colour_every_patch_keeps_a_value() -> None:
     shares = corrclip.attention(F.normalize(torch.ones(9, 4), dim=1), torch.zeros(9, dtype=torch.int64))
 
     torch.testing.assert_close(shares.sum(1), torch.ones(9))
-
-
-@pytest.mark.parametrize(("depth", "blocks"), [(12, (5, 10)), (24, (10, 22)), (32, (2, 30)), (2, (0, 1))])
-def test_the_spatial_branch_averages_the_published_blocks(depth: int, blocks: tuple[int, int]) -> None:
-    assert corrclip.spatial_blocks(depth) == blocks
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -224,21 +219,9 @@ def test_the_digest_names_the_model_of_the_masks() -> None:
     )
 
 
-def test_it_is_not_written_as_a_graph() -> None:
-    with pytest.raises(ExportError, match="more than one network"):
-        corr_segmenter().image_network()
-
-
 def test_a_tower_of_another_make_is_refused() -> None:
     with pytest.raises(WeightsError, match="a tower of DINO's make"):
         CorrClipTower(small.visual(), DenseClipSettings(policy="corrclip"), None)
-
-
-def test_published_settings_name_towers_masks_and_refinement() -> None:
-    published = published_policy("corrclip")
-
-    assert (published.settings.window, published.settings.stride) == (336, 112)
-    assert (published.settings.proxy, published.settings.proposals) == ("dino_vitb8", "sam2.1-hiera-large")
 
 
 @pytest.mark.parametrize(
@@ -252,13 +235,3 @@ def test_published_settings_name_towers_masks_and_refinement() -> None:
 def test_options_of_the_import_that_do_not_go_together_are_refused(changes: dict[str, object], says: str) -> None:
     with pytest.raises(OptionError, match=says):
         read(Options.model_validate({"clip": [Path("clip.pt")], **changes}))
-
-
-@pytest.mark.parametrize("name", ["corrclip-b16", "corrclip-metaclip-b16"])
-def test_the_card_names_weights_that_the_hub_has_and_a_model_of_masks(name: str) -> None:
-    card = catalogue.find(name).card
-    settings = DenseClipSettings.model_validate(card.settings)
-
-    assert (settings.policy, card.refine) == ("corrclip", "regions")
-    assert catalogue.find(settings.proposals).card.method == "sam2"
-    assert settings.model_copy(update={"quick_gelu": None}).prob_thd == 0.2

@@ -21,9 +21,9 @@ from lexiseg_model.methods.dense_clip.policies import dense_map
 from lexiseg_model.methods.dense_clip.proxyclip import proxy_map
 from lexiseg_model.methods.dense_clip.settings import PolicyName, published_policy
 from tests.golden import golden_inputs
-from tests.golden.weights import FOLDER, META, SEED, openai_clip_vitb16
+from tests.golden.weights import META, SEED, openai_clip_vitb16, reference
 
-REFERENCE = dict(np.load(FOLDER / "dense_clip.npz"))
+REFERENCE = reference("dense_clip")
 SIZES = {"224": (224, 224), "336x448": (336, 448)}
 UNIT = 3e-6  # of the fixtures' README: cosines and unit vectors
 PROBABILITY = 1e-5

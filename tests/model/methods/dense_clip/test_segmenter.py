@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from copy import deepcopy
 from functools import cache
 
@@ -16,22 +14,21 @@ from pydantic import ValidationError
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import settings_of
-from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.evaluation.benchmarks.run import Reduction, reduce_to_labels
 from lexiseg_model.features import Features, Plan
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
-from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, card_settings, published_policy
+from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, card_settings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Precision, Refinement, Vocabulary
 from tests.golden import golden_inputs
-from tests.golden.weights import FOLDER, SEED, openai_clip_vitb16
+from tests.golden.weights import SEED, openai_clip_vitb16, reference
 
 CPU = torch.device("cpu")
-REFERENCE = dict(np.load(FOLDER / "dense_clip.npz"))
+REFERENCE = reference("dense_clip")
 OWNER = REFERENCE["query_index"].astype(np.int64)
 
 
@@ -63,22 +60,6 @@ def bank() -> TextBank:
 
 def entries(*names: str) -> tuple[ClassEntry, ...]:
     return tuple(ClassEntry(name) for name in names)
-
-
-def test_windows_of_a_picture_follow_naclips_grid() -> None:
-    plan = segmenter().plan(picture())
-
-    assert plan.bucket == (224, 224)
-    assert plan.layout is not None
-    assert plan.layout.offsets == tuple((top, left) for top in (0, 112) for left in (0, 112, 224))
-
-
-def test_merged_cosines_equal_the_reference() -> None:
-    scores = segmenter().class_scores(features_of(segmenter()), bank())
-
-    full = windowed.resize(scores, (300, 400))
-
-    np.testing.assert_allclose(full[:, 5::10, 5::10], REFERENCE["naclip_slide_logits"], atol=3e-6)
 
 
 @pytest.mark.parametrize("refined", [False, True])
@@ -171,24 +152,6 @@ def test_a_texts_templates_are_averaged_as_unit_vectors() -> None:
     np.testing.assert_allclose(ours, mean / np.linalg.norm(mean), atol=1e-6)
     with pytest.raises(ShapeError, match="expected text rows"):
         segmenter().text_bank(classes, rows[1:])
-
-
-def test_a_fresh_process_loads_the_method() -> None:
-    program = "import lexiseg_model.methods.dense_clip.segmenter"
-
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-
-    assert done.returncode == 0, done.stderr
-
-
-def test_settings_of_naclip_are_the_published_ones() -> None:
-    default = published_policy("naclip")
-
-    assert (default.short_side, default.settings.window, default.settings.stride) == (336, 224, 112)
-    assert (default.settings.pamr_iterations, default.settings.pamr_dilations) == (10, (8, 16))
-    assert default.settings.positions == "scale_factor"
-    assert default.settings.normalisation == "clip_rounded"
-    assert len(default.background_words) == 26
 
 
 @pytest.mark.parametrize(

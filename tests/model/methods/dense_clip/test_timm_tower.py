@@ -23,6 +23,7 @@ from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.methods.dense_clip.timm_tower import TimmTower
 from lexiseg_model.types import ClassEntry
+from tests.model.conformance.asking import bank_of
 
 SIGLIP, MOBILE, WITH_CLASS_TOKEN = "vit_base_patch16_siglip_224", "fastvit_mci0", "vit_tiny_patch16_224"
 NORMALISATION: dict[str, Normalisation] = {SIGLIP: "half", MOBILE: "unit"}
@@ -111,7 +112,7 @@ def test_words_are_scored_on_every_pixel_by_a_mobile_tower(architecture: str) ->
     rgb: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     classes = (ClassEntry("cat"), ClassEntry("dog"))
 
-    bank = model.text_bank(classes, model.encode_texts(model.texts(classes)))
+    bank = bank_of(model, classes)
     scores = model.class_scores(model.encode(rgb), bank)
 
     assert scores.shape[0] == 2
@@ -121,13 +122,3 @@ def test_words_are_scored_on_every_pixel_by_a_mobile_tower(architecture: str) ->
 def test_another_policy_than_maskclip_is_refused(architecture: str) -> None:
     with pytest.raises(WeightsError, match="knows the policy maskclip alone; got naclip"):
         segmenter(architecture, "naclip")
-
-
-@pytest.mark.parametrize("name", ["siglip2-b16", "mobileclip2-s2"])
-def test_the_card_names_weights_that_open_clip_has(name: str) -> None:
-    card = catalogue.find(name).card
-    settings = DenseClipSettings.model_validate(card.settings)
-
-    config = open_clip.get_model_config(settings.architecture)
-    assert config["embed_dim"] == card.embedding
-    assert open_clip.get_pretrained_cfg(settings.architecture, str(settings.pretrained))["hf_hub"]

@@ -11,14 +11,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from lexiseg_model import catalogue
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import ExportError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.dense_clip import trident
 from lexiseg_model.methods.dense_clip.segmenter import TridentSegmenter
-from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
 from lexiseg_model.methods.dense_clip.trident import Sam, affinity, prompted, sam_from_folder, sam_from_state
 from tests.golden import trident as plain
@@ -27,8 +25,6 @@ from tests.model.conformance.asking import blocks
 from tests.model.methods.dense_clip import small
 
 SEEDS = [0, 3, 11]
-# Of torch's compiler, which torchvision imports where its own library does not load.
-pytestmark = pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
 
 
 def pixels(seed: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -126,11 +122,6 @@ def test_sam_is_read_from_the_hubs_layout_and_back_from_a_model_directory(tmp_pa
     torch.testing.assert_close(sam_from_state(read.config, own)(picture)[0], expected)
 
 
-def test_it_is_not_written_as_a_graph() -> None:
-    with pytest.raises(ExportError, match="more than one network"):
-        small.trident_segmenter().image_network()
-
-
 def test_without_sam_it_does_not_load() -> None:
     model = small.trident_segmenter()
 
@@ -141,11 +132,3 @@ def test_without_sam_it_does_not_load() -> None:
             model.card,
             Execution(torch.device("cpu"), "exact"),
         )
-
-
-def test_the_card_names_its_towers() -> None:
-    card = catalogue.find("trident-b16").card
-    settings = DenseClipSettings.model_validate(card.settings)
-
-    assert (settings.policy, settings.proxy, settings.stride) == ("trident", "dino_vitb16", 224)
-    assert trident.HUB == "facebook/sam-vit-base"

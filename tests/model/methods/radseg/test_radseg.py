@@ -16,10 +16,9 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.radseg.import_ import Options, read, read_radio
 from lexiseg_model.types import ClassEntry
 from tests.golden import radseg as golden
+from tests.model.conformance.asking import bank_of
 from tests.model.methods.radseg import small
 
-# Of torch's compiler, which torchvision imports where its own library does not load.
-pytestmark = pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
 SIZE = (64, 96)  # that of the canvas: nothing is resized
 
 
@@ -28,7 +27,7 @@ def test_probabilities_are_those_of_the_formulas(seed: int) -> None:
     ours = small.segmenter()
     rgb = np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), np.uint8)
     classes = tuple(map(ClassEntry, ("red", "boat", "an old house", "sky")))
-    bank = ours.text_bank(classes, ours.encode_texts(ours.texts(classes)))
+    bank = bank_of(ours, classes)
 
     scores = ours.class_scores(ours.encode(rgb), bank)
 

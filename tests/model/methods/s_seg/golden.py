@@ -20,8 +20,8 @@ from lexiseg_model.training.losses import (
     matching_costs,
 )
 from lexiseg_model.training.recipe import MaskLossSettings
-from tests.golden import golden_inputs, golden_weights
-from tests.golden.weights import FOLDER, META, SEED
+from tests.golden import golden_inputs, golden_weights, weights
+from tests.golden.weights import META, SEED
 
 PREFIX = "sem_seg_head."
 SIZE = (160, 192)
@@ -41,11 +41,9 @@ class Run(NamedTuple):
     pairs: Pairs  # of the last layer
 
 
-@cache
 def reference() -> dict[str, NDArray[Any]]:
     """Every array of the fixture."""
-    with np.load(FOLDER / "maskformer.npz") as archive:
-        return dict(archive)
+    return weights.reference("maskformer")
 
 
 @cache

@@ -71,18 +71,6 @@ def test_features_of_the_image_pass_equal_the_reference(name: str, kept: str, st
     np.testing.assert_allclose(found, golden.reference()[name], atol=absolute, rtol=relative)
 
 
-def test_proposals_are_the_nonempty_masks_of_the_reference() -> None:
-    masks, _, quality = segmenter().propose(features())
-
-    every = features().tensors["masks"][0].numpy()
-    inside = [mask[mask > 0] for mask in every]
-    sure = {index: float((1 / (1 + np.exp(-own))).mean()) for index, own in enumerate(inside) if own.size}
-    order = sorted(sure, key=lambda index: -sure[index])
-    assert len(order) > 1
-    np.testing.assert_allclose(quality.numpy(), [sure[index] for index in order], atol=1e-6)
-    np.testing.assert_array_equal(masks[0].numpy(), every[order[0]])
-
-
 def test_pixel_scores_are_maskformers_sum_over_masks() -> None:
     """In float64 and by a loop, from the reference's queries; its masks were compared above."""
     scores = segmenter().class_scores(features(), bank()).numpy()
@@ -95,12 +83,3 @@ def test_pixel_scores_are_maskformers_sum_over_masks() -> None:
     fine = nn.functional.interpolate(kept["masks"], size=golden.SIZE, mode="bilinear")[0].numpy().astype(np.float64)
     expected = sum(share[:, None, None] / (1 + np.exp(-mask)) for share, mask in zip(shares, fine, strict=True))
     np.testing.assert_allclose(scores, np.log(np.maximum(expected, MIN_SCORE)), atol=1e-4)
-
-
-def test_scores_of_proposals_are_those_of_their_queries() -> None:
-    _, embeddings, _ = segmenter().propose(features())
-
-    scores = segmenter().region_scores(features(), embeddings, bank())
-
-    assert scores.shape == (4, len(embeddings))
-    torch.testing.assert_close(scores.exp().sum(0), torch.ones(len(embeddings)))

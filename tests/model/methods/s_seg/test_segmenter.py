@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model import catalogue, tasks
-from lexiseg_model.errors import WeightsError
+from lexiseg_model import tasks
 from lexiseg_model.features import Features, Layout
 from lexiseg_model.methods.s_seg.segmenter import MIN_SCORE, SSegSegmenter
-from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
+from lexiseg_model.methods.s_seg.settings import Combination
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Background, ClassEntry, Precision, Vocabulary
 from tests.model.methods.s_seg.small import SMALL, small_segmenter
@@ -38,11 +37,6 @@ def photograph(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def seen(model: SSegSegmenter, rgb: NDArray[np.uint8]) -> Features:
-    plan = model.plan(rgb)
-    return model.assemble(plan, model.encode_tiles(plan.tiles))
-
-
 def bank(*vectors: Tensor) -> TextBank:
     return TextBank(torch.stack(vectors), np.arange(len(vectors)), len(vectors))
 
@@ -61,9 +55,6 @@ def features(*, third: float = -SURE) -> Features:
     image = torch.nn.functional.normalize(vectors[0].sum(0), dim=0)[None]
     tensors = {"masks": masks, "queries": torch.zeros(1, 3, 256), "embeddings": vectors, "image": image, "guide": guide}
     return Features(SIZE, tensors, Layout(SIZE, SIZE))
-
-
-# the image pass
 
 
 # pixels
@@ -122,7 +113,7 @@ def test_an_uncovered_pixel_is_background_with_summed_masks() -> None:
 
 def test_scores_of_windows_are_averaged() -> None:
     model = windowed()
-    found = seen(model, photograph(64, 96))
+    found = model.encode(photograph(64, 96))
     vectors = bank(axis(0), axis(1))
 
     scores = model.pixel_scores(found, vectors)
@@ -179,30 +170,3 @@ def test_a_panoptic_answer_is_made_of_its_masks(background: Background | None, s
     found = [(segment.label, segment.is_thing, segment.bbox) for segment in answer.segments]
     assert found == [("thing 0", True, (0, 0, 16, 16)), ("stuff 1", False, (16, 0, 16, 16))]
     assert [segment.score for segment in answer.segments] == pytest.approx([score, score], abs=1e-3)
-
-
-# cards and texts
-
-
-def test_class_names_are_put_into_the_template() -> None:
-    words = (ClassEntry("cat"), ClassEntry("sofa", ("couch",)))
-    model = segmenter()
-
-    texts = model.texts(words)
-    vectors = model.text_bank(words, model.encode_texts(texts))
-
-    assert texts == ["a photo of a cat.", "a photo of a sofa.", "a photo of a couch."]
-    assert vectors.owner.tolist() == [0, 1, 1]
-    torch.testing.assert_close(vectors.vectors.norm(dim=1), torch.ones(3))
-
-
-def test_the_bundled_card_has_the_published_sizes_and_explains_how_to_get_weights() -> None:
-    card = catalogue.read_card(catalogue.bundled()["s-seg"])
-
-    assert SSegSettings.model_validate(card.settings) == SSegSettings()
-    assert card.tasks == ["semantic", "instance", "panoptic", "everything"]
-    assert card.panoptic.source == "proposals"
-    with pytest.raises(WeightsError, match=r"models import --method s-seg .*or put a model directory"):
-        catalogue.require("s-seg")
-    with pytest.raises(WeightsError, match="models import"):
-        catalogue.load("s-seg", device="cpu")

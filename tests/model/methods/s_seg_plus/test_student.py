@@ -22,8 +22,9 @@ from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer, publish
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
-from tests.model.methods.phases import local
+from tests.model.conformance.asking import bank_of
 from tests.model.methods.s_seg_plus.small import NETWORK
+from tests.model.methods.short_runs import SHORT, first_batch
 
 CLASSES = ["background", "red", "blue"]
 COLOURS = ((120, 120, 120), (220, 20, 20), (20, 20, 220))
@@ -50,18 +51,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipe_for(data: Path, out: Path, **changes: object) -> StudentRecipe:
-    values = {
+    values = SHORT | {
         "data": data,
         "out": out,
         "steps": 12,
         "phases": [Phase(after=0, crop=64, global_batch=2)],
         "learning_rate": 3e-3,
-        "warmup_steps": 0,
-        "weight_decay": 0.05,
-        "average_decay": 0.0,
-        "checkpoint_minutes": 5,
-        "workers": 0,
-        "device": "cpu",
         "sets": ["halves"],
         "judged": ["halves"],
         "network": NETWORK,
@@ -73,7 +68,7 @@ def recipe_for(data: Path, out: Path, **changes: object) -> StudentRecipe:
 def test_the_loss_is_the_mean_entropy_of_labelled_pixels_under_both_heads(data: Path, tmp_path: Path) -> None:
     trainer = StudentTrainer(recipe_for(data, tmp_path))
     trainer.network.eval()
-    batch = next(iter(trainer._batches(local(trainer.recipe.phases[0]))))
+    batch = first_batch(trainer)
     with torch.no_grad():
         heads = trainer.network.both(normalise(batch.images, "imagenet"))
     expected = 0.0
@@ -102,11 +97,8 @@ def test_what_was_trained_serves_the_classes_that_it_was_taught(data: Path, tmp_
     assert card.quality["halves"].images == 3
     assert card.limits
     classes = (ClassEntry("Blue"), ClassEntry("dog", ("red",)), ClassEntry("cat"))
-    plan = segmenter.plan(split.samples[0].read_image())
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-    scores = segmenter.class_scores(
-        features, segmenter.text_bank(classes, segmenter.encode_texts(segmenter.texts(classes)))
-    )
+    features = segmenter.encode(split.samples[0].read_image())
+    scores = segmenter.class_scores(features, bank_of(segmenter, classes))
     assert torch.equal(scores[:2], features.tensors["logits"][[2, 1]])
     assert (scores[2] < scores[:2].min()).all()
     strange = segmenter.unfamiliar(classes, segmenter.encode_texts)

@@ -19,7 +19,7 @@ from lexiseg_model.errors import ForeignWeightsError, TaskError, WeightsError
 from lexiseg_model.methods.sam3.import_ import Options
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from tests.model.conformance.asking import CLICK, bank_of, blocks, seen
+from tests.model.conformance.asking import CLICK, bank_of, blocks
 from tests.model.methods.sam3 import small
 
 WORDS = ("red", "an old rowing boat", "blue")
@@ -63,7 +63,7 @@ def ours(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Sam3Segmenter:
 
 
 def test_each_word_is_seen_as_by_the_models_own_forward_pass(ours: Sam3Segmenter, published: Published) -> None:
-    kept = list(ours._detect(seen(ours, blocks()), bank_of(ours, CLASSES)))
+    kept = list(ours._detect(ours.encode(blocks()), bank_of(ours, CLASSES)))
 
     assert len(kept) == len(WORDS)
     for word, mine in zip(WORDS, kept, strict=True):
@@ -74,8 +74,28 @@ def test_each_word_is_seen_as_by_the_models_own_forward_pass(ours: Sam3Segmenter
         torch.testing.assert_close(mine.semantic, theirs.semantic_seg[:, 0], atol=5e-2, rtol=1e-2)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_light_text_tower_sees_each_word_as_the_models_own_forward_pass(seed: int, tmp_path: Path) -> None:
+    from transformers import Sam3LiteTextModel, Sam3Processor
+
+    small.save(tmp_path / "hub", seed, light=True)
+    importing.import_model(methods()["sam3"], "light", Options(checkpoint=tmp_path / "hub"), tmp_path)
+    ours = catalogue.load("light", models_dir=tmp_path, device="cpu", precision="exact")
+    assert isinstance(ours, Sam3Segmenter)
+    model = Sam3LiteTextModel.from_pretrained(tmp_path / "hub").eval()
+    published = Published(model, Sam3Processor.from_pretrained(tmp_path / "hub"))
+
+    kept = ours._detect(ours.encode(blocks()), bank_of(ours, CLASSES))
+
+    for word, mine in zip(WORDS, kept, strict=True):
+        _, theirs = published.answer(word)
+        score = theirs.pred_logits.sigmoid() * theirs.presence_logits.sigmoid()
+        torch.testing.assert_close(mine.score, score, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(mine.masks, theirs.pred_masks, atol=1e-4, rtol=1e-4)
+
+
 def test_a_word_alone_has_the_pixels_where_semantics_or_an_instance_reach_the_threshold(ours: Sam3Segmenter) -> None:
-    features, classes = seen(ours, blocks()), CLASSES[:1]
+    features, classes = ours.encode(blocks()), CLASSES[:1]
     (answer,) = ours._detect(features, bank_of(ours, classes))
     probability = torch.maximum(
         answer.presence[0] * answer.semantic[0].sigmoid(),
@@ -95,7 +115,7 @@ def test_instances_are_its_own_masks_and_disjoint(hub: Path) -> None:
     lenient.card = lenient.card.model_copy(
         update={"panoptic": lenient.card.panoptic.model_copy(update={"score": 0.06, "overlap": 0.0})}
     )
-    features = seen(lenient, blocks())
+    features = lenient.encode(blocks())
     named = lenient.named_masks(features, bank_of(lenient, CLASSES))
     vocabulary = Vocabulary(CLASSES, Background())
 
@@ -119,7 +139,7 @@ def test_one_image_pass_serves_every_word(monkeypatch: pytest.MonkeyPatch) -> No
         return forward(*arguments, **named)
 
     monkeypatch.setattr(model.network.model.vision_encoder, "forward", counted)
-    features = seen(model, blocks())
+    features = model.encode(blocks())
     for classes in (CLASSES, CLASSES[:1]):
         model.class_scores(features, bank_of(model, classes))
 
@@ -159,7 +179,7 @@ def test_the_hubs_video_layout_adds_a_tracker_to_the_same_detector(tmp_path: Pat
 
 
 def test_a_folder_without_a_tracker_takes_no_prompts(ours: Sam3Segmenter) -> None:
-    features = seen(ours, blocks())
+    features = ours.encode(blocks())
 
     with pytest.raises(TaskError, match="mine cannot do the task 'prompt'; it can: semantic, instance, panoptic"):
         tasks.segment("prompt", ours, features, Vocabulary((), None), tasks.Options(prompts=(CLICK,)))

@@ -20,12 +20,9 @@ from lexiseg_model.types import ClassEntry, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.video.following import Follower, Start
 from lexiseg_model.video.sam import LEVELS
 from lexiseg_model.vocabulary.scoring import score_vocabulary
-from tests.model.conformance.asking import BOX, CLICK, PAIR, bank_of, blocks, seen
+from tests.model.conformance.asking import BOX, CLICK, PAIR, bank_of, blocks
 from tests.model.methods.sam2.test_sam2 import BOTH, FRAMES, MASK, inputs_of
 from tests.model.methods.sam3 import small
-
-# Of torch's compiler, which torchvision imports where its own library does not load.
-pytestmark = pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
 
 SEEDS = [3, 5]  # whose objects are there in every frame
 
@@ -79,7 +76,7 @@ def test_a_prompt_has_the_masks_of_the_trackers_own_forward_pass(prompt: Prompt,
         maps = theirs.video.get_image_embeddings(theirs.pixels())
         expected = theirs.image(image_embeddings=maps, **shown, multimask_output=prompt.is_lone_click)
 
-    (mine,) = ours.prompt(seen(ours, blocks()), [prompt])
+    (mine,) = ours.prompt(ours.encode(blocks()), [prompt])
 
     order = expected.iou_scores[0, 0].argsort(descending=True)
     torch.testing.assert_close(mine.quality, expected.iou_scores[0, 0][order].clamp(0, 1), atol=1e-5, rtol=1e-5)
@@ -96,7 +93,7 @@ def test_an_object_is_followed_as_by_transformers_streaming_session(prompt: Prom
     )
 
     for place, letters in enumerate(FRAMES):
-        features, pixels = seen(ours, blocks(letters)), theirs.pixels(letters)
+        features, pixels = ours.encode(blocks(letters)), theirs.pixels(letters)
         with torch.inference_mode():
             maps = theirs.video.get_image_features(pixels).fpn_hidden_states
             expected = theirs.video(session, frame=pixels[0])
@@ -115,7 +112,7 @@ def test_an_object_is_followed_as_by_transformers_streaming_session(prompt: Prom
 
 def test_a_mask_has_the_mean_probability_of_each_class_in_it() -> None:
     ours = small.segmenter()
-    features, classes = seen(ours, blocks()), (ClassEntry("red"), ClassEntry("blue"))
+    features, classes = ours.encode(blocks()), (ClassEntry("red"), ClassEntry("blue"))
     bank = bank_of(ours, classes)
     probability = ours.class_scores(features, bank).sigmoid()
     half = torch.full((1, *probability.shape[1:]), -30.0)
@@ -142,7 +139,7 @@ def ours() -> Sam3Segmenter:
 
 @pytest.fixture(scope="module")
 def features(ours: Sam3Segmenter) -> Features:
-    return seen(ours, blocks())
+    return ours.encode(blocks())
 
 
 def rows(ours: Sam3Segmenter, features: Features, *boxes: Box) -> TextRows:
@@ -195,7 +192,7 @@ def test_negatives_and_other_boxes_change_what_is_seen(ours: Sam3Segmenter, feat
 
 
 def test_examples_from_another_image_are_refused(ours: Sam3Segmenter, features: Features) -> None:
-    shown, other = mascot(ours, features, HERE), seen(ours, blocks("gbra"))
+    shown, other = mascot(ours, features, HERE), ours.encode(blocks("gbra"))
 
     with pytest.raises(TaskError, match="by example only in the image"):
         score_vocabulary(ours, other, Vocabulary((shown,), None), ours.encode_texts)

@@ -14,8 +14,8 @@ from lexiseg_model.clip.images import Padding
 from lexiseg_model.clip.vision import Tokens
 from lexiseg_model.methods.tcl.blend import ImageMaps
 from lexiseg_model.methods.tcl.checkpoint import Restored, State, from_official, restore
-from tests.golden import golden_inputs, golden_weights
-from tests.golden.weights import FOLDER, META, SEED, openai_clip_vitb16_state
+from tests.golden import golden_inputs, golden_weights, weights
+from tests.golden.weights import META, SEED, openai_clip_vitb16_state
 
 EMBEDDING_TOLERANCE = 5e-5  # tolerances of the fixtures' README
 SIMILARITY_TOLERANCE = 3e-6
@@ -24,11 +24,9 @@ ABOUT: dict[str, Any] = META["tcl"]
 SIZES = {"224": (224, 224), "288x352": (288, 352), "100x130": (100, 130)}
 
 
-@cache
 def reference() -> dict[str, NDArray[Any]]:
     """Every array of the fixture."""
-    with np.load(FOLDER / "tcl.npz") as archive:
-        return dict(archive)
+    return weights.reference("tcl")
 
 
 @cache
@@ -93,8 +91,4 @@ def texts() -> Tensor:
 
 
 def assert_close(ours: Tensor, name: str, atol: float) -> None:
-    """Compares with an array of the fixture; where magnitudes go beyond 5, 1e-4 of them is allowed in addition."""
-    expected = reference()[name]
-    assert ours.shape == expected.shape
-    rtol = 1e-4 if np.abs(expected).max() > 5 else 0
-    np.testing.assert_allclose(ours.detach().numpy(), expected, atol=atol, rtol=rtol)
+    weights.assert_close(ours, reference()[name], atol)

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from lexiseg_model.clip.text import TextTower
-from lexiseg_model.clip.text_side import mean_of_rows
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.network import TclNetwork
 from tests.golden.golden_inputs import TCL_TEMPLATES
@@ -82,9 +81,3 @@ def test_caption_rows_equal_the_reference() -> None:
     rows = torch.from_numpy(tower().encode(golden.ABOUT["captions"]))
 
     assert_close(rows, "caption_features", EMBEDDING_TOLERANCE)
-
-
-def test_class_vectors_equal_the_reference() -> None:
-    rows = torch.from_numpy(tower().encode(class_texts()))
-
-    assert_close(mean_of_rows(rows, len(TCL_TEMPLATES)), "classifier", SIMILARITY_TOLERANCE)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from lexiseg_model import catalogue
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Plan
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.blend import MaskSettings, TclSettings
@@ -47,8 +46,7 @@ def features(tag: str) -> Features:
 
 @cache
 def sliding() -> Features:
-    plan = segmenter().plan(golden.image("tcl/image500x700", 500, 700))
-    return segmenter().assemble(plan, segmenter().encode_tiles(plan.tiles))
+    return segmenter().encode(golden.image("tcl/image500x700", 500, 700))
 
 
 def entries(*names: str) -> tuple[ClassEntry, ...]:
@@ -134,8 +132,7 @@ def test_fast_masks_agree_with_exact_ones() -> None:
     maps = []
     for precision in ("exact", "fast"):
         model = segmenter(precision)
-        plan = model.plan(picture, options)
-        scores = model.class_scores(model.assemble(plan, model.encode_tiles(plan.tiles)), bank())
+        scores = model.class_scores(model.encode(picture, options), bank())
         maps.append(windowed.resize(scores, (288, 352)))
 
     # Random weights put many pixels on an edge between classes; bfloat16 and the coarser lattice move those.
@@ -144,10 +141,3 @@ def test_fast_masks_agree_with_exact_ones() -> None:
 
 
 # texts and weights
-
-
-def test_the_bundled_card_says_how_to_provide_its_weights() -> None:
-    with pytest.raises(WeightsError, match=r"models import --method tcl .*or put a model directory"):
-        catalogue.require("tcl")
-    with pytest.raises(WeightsError, match="models import"):
-        catalogue.load("tcl", device="cpu")

@@ -28,8 +28,7 @@ def whole(size: tuple[int, int] = (288, 384), kept: tuple[int, int] = (288, 384)
 
 @pytest.fixture(scope="module")
 def coffee(tiny: TinySegmenter, photographs: Photographs) -> Features:
-    plan = tiny.plan(photographs["coffee"])
-    return tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
+    return tiny.encode(photographs["coffee"])
 
 
 def test_a_closer_look_covers_twice_the_box() -> None:

@@ -69,8 +69,7 @@ def test_masks_are_adjusted_by_colour_except_for_rough_boxes(
     coloured: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plan = tiny.plan(photographs["coffee"])
-    features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
+    features = tiny.encode(photographs["coffee"])
     [as_served] = tiny.prompt(features, [prompt])
     monkeypatch.setattr(mask_rules, "MAX_LOG_RATIO", 0.0)
 
@@ -116,8 +115,7 @@ def test_a_mask_may_leave_a_rough_box_or_one_with_a_point_outside(
     tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]], prompt: Prompt, ends: bool
 ) -> None:
     cup = photographs["coffee"]
-    plan = tiny.plan(cup)
-    features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
+    features = tiny.encode(cup)
 
     [answer] = tiny.prompt(features, [prompt])
 
@@ -173,8 +171,7 @@ def test_the_kernel_and_torch_give_the_same_order(halves: Contrast, monkeypatch:
 def test_masks_of_a_click_are_ordered_by_the_rule_of_the_card(
     tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
 ) -> None:
-    plan = tiny.plan(photographs["coffee"])
-    features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
+    features = tiny.encode(photographs["coffee"])
     places = contrast(tiny.guide(features), (features.tensors["pixels"].shape[1], features.tensors["pixels"].shape[2]))
     prompts = [Prompt((Point(x, y),)) for x in (100.0, 250.0, 400.0) for y in (80.0, 200.0, 320.0)]
 

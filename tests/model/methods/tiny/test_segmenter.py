@@ -24,6 +24,7 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Vocabulary
+from tests.model.conformance.asking import bank_of
 
 Photographs = dict[str, NDArray[np.uint8]]
 
@@ -33,8 +34,7 @@ def blank(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def features_of(tiny: TinySegmenter, rgb: NDArray[np.uint8]) -> Features:
-    plan = tiny.plan(rgb)
-    return tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
+    return tiny.encode(rgb)
 
 
 def entries(*names: str) -> tuple[ClassEntry, ...]:
@@ -72,7 +72,7 @@ def test_presence_of_a_class_falls_beside_one_that_wins_its_pixels(
 
     def presence(*names: str) -> list[float]:
         classes = entries(*names)
-        bank = tiny.text_bank(classes, tiny.encode_texts(tiny.texts(classes)))
+        bank = bank_of(tiny, classes)
         found: list[float] = tiny.presence(features, bank).tolist()
         return found
 

@@ -19,10 +19,9 @@ from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import ForeignWeightsError, MissingWeightsError, WeightsError
 from lexiseg_model.methods.tipsv2.import_ import Options
 from lexiseg_model.types import ClassEntry
+from tests.model.conformance.asking import bank_of
 from tests.model.methods.tipsv2 import small
 
-# Of torch's compiler, which torchvision imports where its own library does not load.
-pytestmark = pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
 TEXTS = ["red", "a photo of many boats.", "an old wooden rowing boat"]
 
 
@@ -64,12 +63,11 @@ def test_rows_are_those_of_transformers(tmp_path: Path) -> None:
 def test_scores_are_cosines_of_patches_with_the_mean_of_a_class_in_its_templates() -> None:
     ours = small.segmenter()
     rgb = np.random.default_rng(0).integers(0, 256, (small.SIDE, small.SIDE, 3), np.uint8)
-    plan = ours.plan(rgb)
-    features = ours.assemble(plan, ours.encode_tiles(plan.tiles))
+    features = ours.encode(rgb)
     classes = (ClassEntry("red"), ClassEntry("boat"))
     rows = torch.from_numpy(ours.encode_texts(ours.texts(classes)))
 
-    scores = ours.class_scores(features, ours.text_bank(classes, ours.encode_texts(ours.texts(classes))))
+    scores = ours.class_scores(features, bank_of(ours, classes))
 
     vectors = F.normalize(F.normalize(rows.view(2, -1, small.WIDTH), dim=2).mean(1), dim=1)
     cosines = torch.einsum("td,dhw->thw", vectors, features.tensors["patches"][0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -13,8 +12,8 @@ from torch import Tensor
 from lexiseg_model.methods.unpair_seg.checkpoint import State, restore_masks
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
-from tests.golden import golden_inputs, golden_weights
-from tests.golden.weights import FOLDER, META, SEED
+from tests.golden import golden_inputs, golden_weights, weights
+from tests.golden.weights import META, SEED
 
 # Tolerances of the fixtures' README.
 FEATURES = 1e-4
@@ -30,11 +29,9 @@ SIZE = (256, 256)
 CHANNELS = (192, 384, 768, 1536)  # of the maps at strides 4, 8, 16, 32
 
 
-@cache
 def reference() -> dict[str, NDArray[Any]]:
     """Every array of the fixture."""
-    with np.load(FOLDER / "unpair_seg.npz") as archive:
-        return dict(archive)
+    return weights.reference("unpair_seg")
 
 
 @cache
@@ -87,8 +84,4 @@ def blobs(name: str, count: int, height: int, width: int) -> Tensor:
 
 
 def assert_close(ours: Tensor, name: str, atol: float) -> None:
-    """Compares with an array of the fixture; where magnitudes go beyond 5, 1e-4 of them is allowed in addition."""
-    expected = reference()[name]
-    assert ours.shape == expected.shape
-    rtol = 1e-4 if np.abs(expected).max() > 5 else 0
-    np.testing.assert_allclose(ours.detach().numpy(), expected, atol=atol, rtol=rtol)
+    weights.assert_close(ours, reference()[name], atol)

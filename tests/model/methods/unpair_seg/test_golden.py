@@ -13,7 +13,7 @@ from lexiseg_model.masks.nms import OverlapRule, suppress
 from lexiseg_model.methods.unpair_seg import compatibility, regions
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
-from lexiseg_model.methods.unpair_seg.proposals import Proposals, grid_points, propose
+from lexiseg_model.methods.unpair_seg.proposals import grid_points, propose
 from lexiseg_model.methods.unpair_seg.settings import ProposalSettings
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
@@ -47,11 +47,6 @@ def grid() -> Tensor:
 
 
 @cache
-def proposed() -> Proposals:
-    return propose(golden.masks(), golden.features(), grid(), golden.SIZE, mode="released")
-
-
-@cache
 def logits() -> Tensor:
     """Forty overlapping masks [40, 96, 128]."""
     blobs = golden.blobs("uni/nms_blobs", 24, 96, 128).numpy()
@@ -74,27 +69,12 @@ def test_prompts_become_the_reference_s_tokens(kind: str) -> None:
     assert_close(tokens(kind).tokens[0, :, :, ::2], f"tokens_{kind}", golden.TOKENS)
 
 
-def test_a_point_gets_the_reference_s_four_masks() -> None:
-    last = layers()[-1]
-
-    assert_close(last.masks[0, :, :, 1::2, 1::2], "point_masks", golden.MASKS)
-    assert_close(last.quality[0].sigmoid(), "point_ious", golden.QUALITY)
-
-
 @pytest.mark.parametrize("layer", [0, 4])
 def test_layers_in_between_predict_as_the_reference_s(layer: int) -> None:
     between = layers()[layer]
 
     assert_close(between.masks[0, :, :, ::4, ::4], f"point_aux{layer}_masks", golden.MASKS)
     assert_close(between.quality[0].sigmoid(), f"point_aux{layer}_ious", golden.QUALITY)
-
-
-@torch.inference_mode()
-def test_a_box_gets_the_reference_s_mask() -> None:
-    found = golden.masks().boxes(golden.features(), golden.prompt("boxes"), golden.SIZE)
-
-    assert_close(found.masks[0, :, :, 1::2, 1::2], "box_masks", golden.MASKS)
-    assert_close(found.quality[0].sigmoid(), "box_ious", golden.QUALITY)
 
 
 @torch.inference_mode()
@@ -125,15 +105,6 @@ def test_a_grid_proposes_what_the_released_code_does_however_it_is_cut(per_pass:
     assert found.source.tolist() == golden.reference()["grid_keep"].tolist()
 
 
-def test_proposals_at_the_size_of_the_image_are_the_reference_s() -> None:
-    masks = compatibility.to_image(compatibility.enlarged(proposed().masks, golden.SIZE), IMAGE)
-
-    areas = golden.reference()["grid_proposal_area"]
-    assert_close(masks[:: max(1, len(masks) // 12), 3::6, 3::6], "grid_proposal", golden.UPSAMPLED)
-    np.testing.assert_allclose((masks > 0).flatten(1).sum(1).numpy(), areas, rtol=1e-3)
-    assert_close(regions.stability(masks), "grid_stability", 5e-3)
-
-
 def test_masks_suppress_each_other_as_in_the_reference() -> None:
     scores = golden.uniform("uni/nms_scores", (40,))
     np.testing.assert_array_equal(scores.numpy(), golden.reference()["nms_scores"])
@@ -151,15 +122,6 @@ def test_masks_come_to_the_size_of_the_image_as_in_the_reference() -> None:
 
 def test_features_are_averaged_under_masks_as_in_the_reference() -> None:
     assert_close(regions.pool(golden.maps()[2], logits()[None, :5])[0, :, ::4], "mask_pooling", golden.FEATURES)
-
-
-def test_a_class_answers_by_its_best_text_as_in_the_reference() -> None:
-    texts = torch.from_numpy(golden_inputs.unit_vectors(SEED, "uni/template_text", 7, 64))
-    owner = torch.tensor([0, 0, 1, 2, 2, 2, 3])
-
-    found = regions.class_logits(golden.normal("uni/region", (1, 5, 64)), texts, owner, 4, np.exp(4.2))
-
-    assert_close(found[0], "ensemble_logits", golden.FEATURES)
 
 
 def test_every_array_of_the_reference_is_tested_here_or_beside() -> None:

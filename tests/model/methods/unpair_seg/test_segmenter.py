@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 
 from lexiseg_model import catalogue, tasks
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.features import Features, InferenceOptions
-from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, require_weights, settings_of
-from lexiseg_model.types import ClassEntry, InputSize, Point, Prompt, Vocabulary
+from lexiseg_model.features import Features
+from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
+from lexiseg_model.types import ClassEntry, InputSize, Vocabulary
+from tests.model.conformance.asking import bank_of
 from tests.model.methods.unpair_seg import small
 
 CARD = catalogue.read_card(catalogue.bundled()["unpair-seg"])
 CLASSES = (ClassEntry("cat", ("kitten",)), ClassEntry("grass"), ClassEntry("sky"))
-CLICK, BOX = Prompt(points=(Point(60, 30),)), Prompt(box=(10, 8, 90, 50))
-PAIR = Prompt(points=(Point(60, 30), Point(5, 5, positive=False)))
 
 
 def photograph(height: int = 60, width: int = 100) -> NDArray[np.uint8]:
@@ -32,26 +31,15 @@ def model() -> UnpairSegSegmenter:
     return small.segmenter()
 
 
-def seen(segmenter: UnpairSegSegmenter, rgb: NDArray[np.uint8], options: InferenceOptions | None = None) -> Features:
-    plan = segmenter.plan(rgb, options or InferenceOptions())
-    return segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-
-
 @cache
 def features() -> Features:
-    return seen(model(), photograph())
-
-
-# images
-
-
-# masks
+    return model().encode(photograph())
 
 
 def test_where_nothing_is_proposed_every_question_has_an_answer() -> None:
     nothing = small.segmenter(proposals={"grid": 2, "quality": 1.0})
-    kept = seen(nothing, photograph())
-    bank = nothing.text_bank(CLASSES, nothing.encode_texts(nothing.texts(CLASSES)))
+    kept = nothing.encode(photograph())
+    bank = bank_of(nothing, CLASSES)
 
     assert nothing.propose(kept).masks.shape == (0, 19, 32)
     assert nothing.region_scores(kept, nothing.propose(kept).embeddings, bank).shape == (3, 0)
@@ -60,12 +48,9 @@ def test_where_nothing_is_proposed_every_question_has_an_answer() -> None:
     assert (nothing.nobody_score(everything, None, "none") > everything.amax(0)).all()
 
 
-# names
-
-
 def test_stage_twos_adapter_has_a_word_where_the_weights_hold_it() -> None:
     adapted = small.segmenter(adapted=True)
-    kept = seen(adapted, photograph())
+    kept = adapted.encode(photograph())
     everywhere = torch.ones(1, 19, 32)
 
     assert "adapted" in kept.tensors
@@ -75,12 +60,12 @@ def test_stage_twos_adapter_has_a_word_where_the_weights_hold_it() -> None:
 
 def test_a_small_mask_is_classified_by_its_own_pixels() -> None:
     segmenter = small.segmenter(adapted=True)
-    kept = seen(segmenter, photograph(128, 128))
+    kept = segmenter.encode(photograph(128, 128))
     corners = torch.full((2, 32, 32), -9.0)
     corners[0, :2, :2] = corners[1, 6:8, 6:8] = 9.0  # 8 pixels each, in one cell at stride 32
 
     first, second = segmenter.embed_masks(kept, corners)
-    plain = model().embed_masks(seen(model(), photograph(128, 128)), corners)
+    plain = model().embed_masks(model().encode(photograph(128, 128)), corners)
 
     assert torch.equal(plain[0], plain[1])
     assert not torch.allclose(first, second, atol=1e-3)
@@ -88,8 +73,8 @@ def test_a_small_mask_is_classified_by_its_own_pixels() -> None:
 
 def test_a_pixel_is_of_a_class_as_the_masks_over_it_are() -> None:
     fast = small.segmenter("fast")
-    kept = seen(fast, photograph())
-    bank = fast.text_bank(CLASSES, fast.encode_texts(fast.texts(CLASSES)))
+    kept = fast.encode(photograph())
+    bank = bank_of(fast, CLASSES)
     found = fast.propose(kept)
     probabilities = fast.region_scores(kept, found.embeddings, bank).exp()
 
@@ -106,25 +91,12 @@ def test_loaded_as_exact_every_label_is_that_of_masks_enlarged_before_they_are_a
     padding: str, size: tuple[int, int]
 ) -> None:
     exact = small.segmenter(padding=padding)
-    kept = seen(exact, photograph(*size))
+    kept = exact.encode(photograph(*size))
 
     answer = tasks.segment("semantic", exact, kept, Vocabulary(CLASSES, None))
 
-    bank = exact.text_bank(CLASSES, exact.encode_texts(exact.texts(CLASSES)))
+    bank = bank_of(exact, CLASSES)
     np.testing.assert_array_equal(small.labels_of(answer), small.published_labels(exact, kept, bank))
-
-
-# tasks and the card
-
-
-def test_the_bundled_card_is_published_inference_and_has_no_weights() -> None:
-    settings = settings_of(CARD)
-
-    assert (settings.proposals.grid, settings.proposals.quality, settings.templates) == (20, 0.619, "vild14")
-    assert (CARD.panoptic.source, CARD.panoptic.score, CARD.panoptic.overlap) == ("proposals", 0.7, 0.4)
-    assert set(CARD.tasks) == {"semantic", "instance", "panoptic", "prompt", "everything"}
-    with pytest.raises(WeightsError, match=r"models import --method unpair-seg .* own training"):
-        require_weights(CARD)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import partial
 from pathlib import Path
@@ -29,15 +28,9 @@ from tests import pictures
 from tests.golden import golden_weights
 from tests.model.imports import imported
 from tests.model.methods.unpair_seg import golden, small
-from tests.service.commands.command_line import CommandLine
 
 CARD_LIMITS = catalogue.read_card(catalogue.bundled()["unpair-seg"]).limits
 SOON = 60.0  # seconds; on a busy machine a good deal of it
-
-
-@pytest.fixture
-def lexiseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    return CommandLine(monkeypatch, capsys)
 
 
 def imported_small(models_dir: Path, name: str = "mine", **files: Any) -> Path:
@@ -123,30 +116,6 @@ def test_the_engine_serves_every_task_from_one_image_pass(models_dir: Path) -> N
     assert prompted.cache.features
     assert [segment.mask_index for segment in prompted.segments] == [0, 1, 2, 3]
     assert all(segment.label is None for segment in prompted.segments)
-
-
-def test_the_command_line_imports_and_segments(lexiseg: CommandLine, tmp_path: Path) -> None:
-    torch.save({"model": small.state()}, tmp_path / "stage1.pth")
-    (tmp_path / "flower.png").write_bytes(pictures.encoded(pictures.small("flower", 120)))
-    imported = lexiseg(
-        *("models", "import", "--method", "unpair-seg", "--checkpoint", tmp_path / "stage1.pth"),
-        *("--architecture", small.ARCHITECTURE, "--models-dir", tmp_path / "models", "mine"),
-    )
-    assert imported.status == 0, imported.err
-    card = tmp_path / "models" / "mine" / CARD
-    content = yaml.safe_load(card.read_text())
-    content["input"] |= {"short_side": 128, "long_side": 128}
-    content["settings"] |= small.LENIENT
-    card.write_text(yaml.safe_dump(content))
-
-    outcome = lexiseg(
-        *("segment", tmp_path / "flower.png", "-c", "flower", "-c", "leaf", "--no-background", "--model", "mine"),
-        *("--models-dir", tmp_path / "models", "--runtime", "torch", "--out", tmp_path / "out"),
-    )
-
-    assert outcome.status == 0, outcome.err
-    found = json.loads((tmp_path / "out" / "annotations.json").read_text())
-    assert sum(each["area"] for each in found["annotations"]) > 0
 
 
 TOWERS = {"visual.trunk.stem.0.weight": torch.ones(2, 3), "logit_scale": torch.zeros(())}

@@ -160,14 +160,6 @@ def test_an_override_changes_one_value(key: str, value: Any, where: str, after: 
     assert changed == {name: entry for name, entry in values().items() if name != where}
 
 
-def test_an_override_replaces_a_whole_mapping() -> None:
-    changed = values()
-
-    lay(changed, "sets", {"mine": {"area": 9, "tv": 9}}, Whole)
-
-    assert changed["sets"] == {"mine": {"area": 9, "tv": 9}}
-
-
 @pytest.mark.parametrize(
     ("key", "message"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
 from lexiseg_model.methods.dense_clip.training.trainer import FILE, PairTrainer, publish
 from lexiseg_model.training.recipes.read import read_as
-from tests.model.methods.phases import local
+from tests.model.methods.short_runs import first_batch
 from tests.model.training.pairs_folder import write_pairs
 
 MINI = "lexiseg-mini-16"
@@ -50,7 +49,7 @@ def recipe(data: Path, out: Path, **changes: Any) -> ClipRecipe:
 @torch.no_grad()
 def test_the_loss_equals_the_formula_of_the_paper(data: Path, tmp_path: Path) -> None:
     trainer = PairTrainer(recipe(data, tmp_path))
-    batch = next(iter(trainer._batches(local(trainer._phase()))))
+    batch = first_batch(trainer)
 
     loss = trainer._loss(batch).item()
 
@@ -77,15 +76,14 @@ def test_the_pair_is_read_as_any_clip_with_quick_gelu_and_serves(data: Path, tmp
     segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
     assert isinstance(segmenter, DenseClipSegmenter)
     assert segmenter.settings.architecture == MINI
-    plan_of = segmenter.plan(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8))
-    features = segmenter.assemble(plan_of, segmenter.encode_tiles(plan_of.tiles))
+    features = segmenter.encode(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8))
     assert all(value.isfinite().all() for value in features.tensors.values())
 
 
 def test_a_control_sees_the_same_photographs_under_other_captions(data: Path, tmp_path: Path) -> None:
     ours, control = (PairTrainer(recipe(data, tmp_path, mismatched=wrong)) for wrong in (False, True))
 
-    batches = [next(iter(islice(each._batches(local(each._phase())), 1))) for each in (ours, control)]
+    batches = [first_batch(each) for each in (ours, control)]
 
     assert torch.equal(batches[0].images, batches[1].images)
     assert not torch.equal(batches[0].tokens, batches[1].tokens)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +15,17 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
-from lexiseg_model.features import Plan
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, PseudoMaskSettings
 from lexiseg_model.methods.s_seg.training.publish import publish
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
-from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.pairs import PairBatch
 from lexiseg_model.training.recipe import DeitSettings, Phase
 from lexiseg_model.types import ClassEntry
+from tests.model.conformance.asking import bank_of
 from tests.model.imports import imported
-from tests.model.methods.phases import local
 from tests.model.methods.s_seg.small import SMALL
+from tests.model.methods.short_runs import SHORT, first_batch
 from tests.model.training.pairs_folder import write_pairs
 
 SETTINGS = SMALL.model_copy(update={"n_queries": 5})
@@ -46,18 +44,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipe_for(data: Path, out: Path, **changes: object) -> SSegRecipe:
-    values = {
+    values = SHORT | {
         "data": data,
         "out": out,
-        "steps": 3,
         "phases": [Phase(after=0, crop=64, global_batch=4)],
         "learning_rate": RATE,
-        "warmup_steps": 0,
         "weight_decay": DECAY,
-        "average_decay": 0.0,
-        "checkpoint_minutes": 5,
-        "workers": 0,
-        "device": "cpu",
         "precision": "float32",
         "network": SETTINGS,
         "tower": data / "tower.safetensors",
@@ -65,11 +57,6 @@ def recipe_for(data: Path, out: Path, **changes: object) -> SSegRecipe:
         "views": DeitSettings(scale=(0.5, 1.0), policy=None, erased=0.0),
     }
     return SSegRecipe.model_validate(values | changes)
-
-
-def first_batch(trainer: SSegTrainer) -> PairBatch:
-    batches: Iterator[PairBatch] = iter(trainer._batches(local(trainer.recipe.phases[0])))
-    return next(batches)
 
 
 def test_the_first_step_equals_a_plain_formula(data: Path, tmp_path: Path) -> None:
@@ -152,16 +139,10 @@ def test_trained_weights_are_imported_and_served(data: Path, tmp_path: Path) -> 
     card = publish(recipe, weights)
     imported("s-seg", "theirs", tmp_path, checkpoint=weights, backbone=recipe.network.backbone)
     mine, theirs = (catalogue.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
-    plan = mine.plan(np.random.default_rng(1).integers(0, 255, (64, 96, 3)).astype(np.uint8))
+    rgb = np.random.default_rng(1).integers(0, 255, (64, 96, 3)).astype(np.uint8)
     classes = (ClassEntry("red square"), ClassEntry("grey"))
-    scores = [scored(segmenter, plan, classes) for segmenter in (mine, theirs)]
+    scores = [each.class_scores(each.encode(rgb), bank_of(each, classes)) for each in (mine, theirs)]
 
     assert (card.name, card.seed, card.settings["backbone"]) == ("mine", recipe.seed, "test_resnet")
     assert scores[0].isfinite().all()
     assert torch.equal(scores[0], scores[1])
-
-
-def scored(segmenter: Segmenter, plan: Plan, classes: tuple[ClassEntry, ...]) -> Tensor:
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-    bank = segmenter.text_bank(classes, segmenter.encode_texts(segmenter.texts(classes)))
-    return segmenter.class_scores(features, bank)

@@ -17,8 +17,7 @@ SKY_ROWS = 60  # of china.jpg: nothing but sky, and two tips of roofs
 def ask(
     tiny: TinySegmenter, rgb: NDArray[np.uint8], *classes: str, background: Background | None = Background()
 ) -> Segmentation:
-    plan = tiny.plan(rgb)
-    features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
+    features = tiny.encode(rgb)
     return segment("semantic", tiny, features, Vocabulary(tuple(ClassEntry(name) for name in classes), background))
 
 

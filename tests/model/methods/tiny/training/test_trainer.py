@@ -110,8 +110,7 @@ def test_the_weights_load_as_a_model(run: Run, tmp_path: Path) -> None:
 
     segmenter = load("mine", models_dir=tmp_path, device="cpu")
 
-    plan = segmenter.plan(np.zeros((64, 64, 3), np.uint8))
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    features = segmenter.encode(np.zeros((64, 64, 3), np.uint8))
     assert all(tensor.isfinite().all() for tensor in features.tensors.values())
 
 

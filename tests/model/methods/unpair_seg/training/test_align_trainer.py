@@ -17,13 +17,14 @@ from lexiseg_model.data.entities import LISTING, from_captions, plain_phrases, w
 from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.methods.unpair_seg.layers.trunk import normalised
 from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
-from lexiseg_model.methods.unpair_seg.training.alignment import AlignmentSettings, EntityBatch, at_sizes, one_by_one
+from lexiseg_model.methods.unpair_seg.training.alignment import AlignmentSettings, at_sizes, one_by_one
 from lexiseg_model.methods.unpair_seg.training.publish import publish_aligned
 from lexiseg_model.methods.unpair_seg.training.recipe import AdapterSize, AlignRecipe
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
+from tests.model.conformance.asking import bank_of
 from tests.model.imports import imported
-from tests.model.methods.phases import local
+from tests.model.methods.short_runs import SHORT, first_batch
 from tests.model.methods.unpair_seg import small
 from tests.model.training.pairs_folder import write_pairs
 
@@ -41,38 +42,24 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trainer_for(data: Path, out: Path, steps: int = 2, regions: int = 4, held_out: int = 0) -> AlignTrainer:
-    return AlignTrainer(
-        AlignRecipe.model_validate(
-            {
-                "data": data,
-                "out": out,
-                "steps": steps,
-                "phases": [Phase(after=0, crop=SIDE, global_batch=2)],
-                "learning_rate": 1e-2,
-                "warmup_steps": 0,
-                "weight_decay": 0.05,
-                "average_decay": 0.0,
-                "checkpoint_minutes": 5,
-                "workers": 0,
-                "precision": "float32",
-                "device": "cpu",
-                "pairs": ["captions"],
-                "stage_one": data / "one.safetensors",
-                "architecture": small.ARCHITECTURE,
-                "adapter": AdapterSize(width=32, blocks=1),
-                "matching": AlignmentSettings(sizes=(SIDE, 96)),
-                "proposals": LENIENT,
-                "regions": regions,
-                "held_out": held_out,
-                "momentum": 0.5,
-            }
-        )
-    )
-
-
-def first_batch(trainer: AlignTrainer) -> EntityBatch:
-    return next(iter(trainer._batches(local(trainer.recipe.phases[0]))))
+def trainer_for(data: Path, out: Path, held_out: int = 0) -> AlignTrainer:
+    values = SHORT | {
+        "data": data,
+        "out": out,
+        "phases": [Phase(after=0, crop=SIDE, global_batch=2)],
+        "learning_rate": 1e-2,
+        "precision": "float32",
+        "pairs": ["captions"],
+        "stage_one": data / "one.safetensors",
+        "architecture": small.ARCHITECTURE,
+        "adapter": AdapterSize(width=32, blocks=1),
+        "matching": AlignmentSettings(sizes=(SIDE, 96)),
+        "proposals": LENIENT,
+        "regions": 4,
+        "held_out": held_out,
+        "momentum": 0.5,
+    }
+    return AlignTrainer(AlignRecipe.model_validate(values))
 
 
 def best_pairs(likely: Tensor) -> list[tuple[int, int]]:
@@ -140,13 +127,13 @@ def test_what_was_trained_imports_and_names_regions_as_it_serves(data: Path, tmp
 
     assert saved == {"backbone", "sem_seg_head", "adapter"}
     mine, theirs = (catalogue.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
-    plan = mine.plan(np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8))
+    rgb = np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8)
     masks = torch.randn(3, 12, 16, generator=torch.Generator().manual_seed(0))
     scores = []
     for segmenter in (mine, theirs):
-        features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+        features = segmenter.encode(rgb)
         classes = (ClassEntry("red square"), ClassEntry("wall"))
-        bank = segmenter.text_bank(classes, segmenter.encode_texts(segmenter.texts(classes)))
+        bank = bank_of(segmenter, classes)
         scores.append(segmenter.region_scores(features, segmenter.embed_masks(features, masks), bank))
     assert scores[0].isfinite().all()
     assert torch.equal(*scores)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from safetensors.torch import load_file, save_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.methods.unpair_seg.checkpoint import CLIP
-from lexiseg_model.methods.unpair_seg.training.asked import MaskBatch
 from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
 from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
 from lexiseg_model.methods.unpair_seg.training.recipe import (
@@ -27,7 +25,7 @@ from lexiseg_model.methods.unpair_seg.training.recipe import (
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import Prompt
 from tests.model.imports import imported
-from tests.model.methods.phases import local
+from tests.model.methods.short_runs import SHORT, first_batch
 from tests.model.methods.unpair_seg import small
 
 SIDE = 64
@@ -56,18 +54,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipe_for(data: Path, out: Path, **changes: object) -> MasksRecipe:
-    values = {
+    values = SHORT | {
         "data": data,
         "out": out,
-        "steps": 2,
         "phases": [Phase(after=0, crop=SIDE, global_batch=2)],
         "learning_rate": 1e-3,
-        "warmup_steps": 0,
-        "weight_decay": 0.05,
-        "average_decay": 0.0,
-        "checkpoint_minutes": 5,
-        "workers": 0,
-        "device": "cpu",
         "sets": ["squares"],
         "architecture": small.ARCHITECTURE,
         "clip": [data / "clip.safetensors"],
@@ -79,11 +70,6 @@ def recipe_for(data: Path, out: Path, **changes: object) -> MasksRecipe:
         "points": PointSettings(points=40),
     }
     return MasksRecipe.model_validate(values | changes)
-
-
-def first_batch(trainer: MasksTrainer) -> MaskBatch:
-    batches: Iterator[MaskBatch] = iter(trainer._batches(local(trainer.recipe.phases[0])))
-    return next(batches)
 
 
 def test_prompts_are_on_the_objects_that_they_are_for(data: Path, tmp_path: Path) -> None:
@@ -127,11 +113,9 @@ def test_what_was_trained_imports_under_the_authors_names_and_serves(data: Path,
     card = publish_masks(recipe, weights)
     imported("unpair-seg", "theirs", tmp_path, checkpoint=weights, architecture=small.ARCHITECTURE)
     mine, theirs = (catalogue.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
-    plan = mine.plan(np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8))
+    rgb = np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8)
     prompt = [Prompt(box=(4.0, 4.0, 30.0, 30.0))]
-    masks = [
-        each.prompt(each.assemble(plan, each.encode_tiles(plan.tiles)), prompt)[0].masks for each in (mine, theirs)
-    ]
+    masks = [each.prompt(each.encode(rgb), prompt)[0].masks for each in (mine, theirs)]
 
     assert card.prompt_quality["squares"].objects == 2
     assert card.input.long_side == SIDE

@@ -12,7 +12,7 @@ from lexiseg_model.clip.dino import dino_from_file
 from lexiseg_model.methods.s_seg.training.tower.recipe import DinoSettings, TowerRecipe, TowerSize, ViewSettings
 from lexiseg_model.methods.s_seg.training.tower.trainer import TowerTrainer
 from lexiseg_model.training.recipe import Phase
-from tests.model.methods.phases import local
+from tests.model.methods.short_runs import SHORT, first_batch
 from tests.model.training.pairs_folder import write_pairs
 
 
@@ -26,18 +26,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trainer_for(data: Path, out: Path) -> TowerTrainer:
     return TowerTrainer(
         TowerRecipe(
+            **SHORT | {"weight_decay": 0.0},
             data=data,
             out=out,
             photographs=[Path("captions")],
-            steps=2,
             phases=[Phase(after=0, crop=64, global_batch=3)],
             learning_rate=1e-2,
-            warmup_steps=0,
-            weight_decay=0.0,
-            average_decay=0.0,
-            checkpoint_minutes=5,
-            workers=0,
-            device="cpu",
             precision="float32",
             tower=TowerSize(patch=16, width=64, depth=1),
             views=ViewSettings(n_narrow=2, narrow_side=0.5),
@@ -51,7 +45,7 @@ def test_the_loss_equals_a_plain_formula(data: Path, tmp_path: Path) -> None:
     network = trainer.network
     network.centre.uniform_(-0.1, 0.1)
     centre = network.centre.clone()
-    batch = next(iter(trainer._batches(local(trainer.recipe.phases[0]))))
+    batch = first_batch(trainer)
     with torch.no_grad():
         said = [network.teacher(view) for view in batch.wide.chunk(2)]
         answered = [network.student(view) for part in (batch.wide, batch.narrow) for view in part.chunk(2)]
@@ -77,7 +71,7 @@ def test_the_teacher_is_the_moving_average_of_the_student(data: Path, tmp_path: 
     network = trainer.network
     student, teacher = (judge.head.directions.weight for judge in (network.student, network.teacher))
     first = teacher.clone()
-    batch = next(iter(trainer._batches(local(trainer.recipe.phases[0]))))
+    batch = first_batch(trainer)
 
     trainer._step(batch)
     learned = student.detach().clone()

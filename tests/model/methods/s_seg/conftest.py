@@ -1,3 +1,0 @@
-"""Makes timm importable before a test imports a module that does."""
-
-import lexiseg_model.clip  # noqa: F401

@@ -1,3 +1,0 @@
-"""Makes open_clip importable before a test imports it by itself."""
-
-import lexiseg_model.clip  # noqa: F401
