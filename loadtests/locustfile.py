@@ -43,6 +43,8 @@ class Shape(LoadTestShape):
         assert self.runner is not None
         options = self.runner.environment.parsed_options
         assert options is not None
+        if options.answers and report.fewest_answers(self.runner.stats, bool(options.streams)) >= options.answers:
+            return None
         stages = SHAPES[options.shape](options.num_users or 1, float(options.run_time or SECONDS))
         now = stage_at(stages, time.perf_counter() - self.start_time)
         return None if now is None else (now.users, now.rate)
@@ -53,6 +55,7 @@ def add_options(parser: LocustArgumentParser) -> None:
     """What a load test can be told besides locust's own options."""
     group = parser.add_argument_group("lexiseg")
     group.add_argument("--shape", choices=sorted(SHAPES), default="flat", help="users over time, up to --users")
+    group.add_argument("--answers", type=int, default=0, help="end after so many, of images and of frames; 0: by time")
     group.add_argument("--images", default="", help="folder of photographs; none: generated ones")
     group.add_argument("--repeat", type=float, default=0.3, help="share of questions about a photograph sent before")
     group.add_argument("--prompts", type=float, default=0.0, help="share of questions that are a click, without words")

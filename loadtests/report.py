@@ -9,9 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from locust.env import Environment
-from locust.stats import StatsEntry
+from locust.stats import RequestStats, StatsEntry
 
 PERCENTILES = {"median_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
+
+
+KINDS = ("/segment", "SegmentVideo frame")  # how names of requests that were answered begin: images, frames
+
+
+def fewest_answers(stats: RequestStats, with_streams: bool) -> int:
+    """How many answers there are of images or of frames, whichever has fewer."""
+    kinds = KINDS if with_streams else KINDS[:1]
+    named = [(entry.name, entry.num_requests) for entry in stats.entries.values()]
+    return min(sum(count for name, count in named if name.startswith(kind)) for kind in kinds)
 
 
 class Checked:

@@ -6,7 +6,6 @@ import importlib
 import json
 from typing import Any
 
-from lexiseg_service.settings import Limits, Settings
 from tests.documents.reading import ROOT
 
 writer: Any = importlib.import_module("docs.write_settings")
@@ -30,19 +29,3 @@ def test_the_chart_takes_what_gateways_and_workers_read_and_no_secret() -> None:
     }
     for part in ("gatewaySettings", "workerSettings"):
         assert not {"worker_token", "api_keys", "redis_url", "label_studio_api_key"} & set(parts[part]["properties"])
-
-
-def test_every_setting_stands_there_once() -> None:
-    page = writer.page()
-
-    names = [*Limits.model_fields, *(name for name in Settings.model_fields if name != "limits")]
-    assert [page.count(f"| `LEXISEG_{name.upper()}` |") for name in names] == [1] * len(names)
-
-
-def test_defaults_and_bounds_are_words_of_the_environment() -> None:
-    page = writer.page()
-
-    assert "| `LEXISEG_HTTP_PORT` | `8000` | whole number 0 to 65535 |" in page
-    assert "| `LEXISEG_MAX_IMAGE_BYTES` | `20971520` (20 MiB) | whole number above 0 |" in page
-    assert "| `LEXISEG_RATE_LIMIT` | - | number above 0, at most 1000000 |" in page
-    assert "| `LEXISEG_URL_FETCH` | `false` | `true`, `false` |" in page

@@ -64,7 +64,8 @@ def test_a_short_load_leaves_figures_of_both_interfaces(tmp_path: Path) -> None:
 def test_a_load_of_several_processes_is_one_report(tmp_path: Path) -> None:
     locust = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--loglevel", "WARNING"]
     port = str(free_port())
-    own = ["--headless", "--only-summary", "--users", "3", "--streams", "1", "--run-time", "5s", "--stop-timeout", "20"]
+    own = ["--headless", "--only-summary", "--users", "3", "--streams", "1", "--answers", "3", "--stop-timeout", "20"]
+    own += ["--run-time", f"{LIMIT}s"]  # answers end the load, however slow the machine is
     own += ["--check", "1", "--repeat", "0", "--fps", "2", "--report", str(tmp_path / "report.json")]
     with service() as (url, target), ExitStack() as processes:
         of_workers = ["--worker", "--master-host", "127.0.0.1", "--master-port", port]

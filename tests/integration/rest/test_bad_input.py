@@ -94,15 +94,6 @@ def test_an_unusual_image_is_taken(client: httpx.Client, name: str) -> None:
     assert answer.json()["segments"][0]["area"] == height * width
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_exif_rotation_swaps_height_and_width(client: httpx.Client, kind: str) -> None:
-    image = pictures.turned(pictures.small("china").resize((64, 48)), 6, kind)
-
-    answer = client.post("/segment", files=form(image, "sky", background="false", max_side=64))
-
-    assert answer.json()["size"] == answer.json()["segments"][0]["mask"]["size"] == [64, 48]
-
-
 def test_a_body_of_30_megabytes_is_refused(client: httpx.Client) -> None:
     answer = client.post("/segment", files=form(GOOD + bytes(BODY_OVER_THE_LIMIT), "sky"))
 

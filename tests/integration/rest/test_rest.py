@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from tests import coco, pictures
 from tests.integration.server import Server, form
@@ -67,16 +66,6 @@ def test_without_background_the_masks_cover_the_image(client: httpx.Client, name
     assert np.all(owners == 1)
 
 
-def test_the_list_of_models_holds_the_cards(client: httpx.Client) -> None:
-    models = answered(client.get("/models"))["models"]
-
-    assert [model["name"] for model in models] == ["tiny"]
-    assert models[0] == answered(client.get("/models/tiny"))
-    assert models[0]["tasks"] == ["semantic", "instance", "panoptic", "prompt", "everything"]
-    assert models[0]["licence"]
-    assert models[0]["loaded"] is True
-
-
 @pytest.mark.parametrize("path", ["/v1/models", "/vocabularies/ade847", "/livez", "/metrics", "/docs"])
 def test_head_has_the_length_of_a_body_that_does_not_come(client: httpx.Client, path: str) -> None:
     answer = client.head(path, headers={"Accept-Encoding": "identity"})
@@ -84,12 +73,6 @@ def test_head_has_the_length_of_a_body_that_does_not_come(client: httpx.Client, 
     assert (answer.status_code, answer.content) == (200, b"")
     assert int(answer.headers["content-length"]) > 0
     assert client.get("/livez").status_code == 200  # the connection is not out of step
-
-
-def test_the_first_line_names_the_address(server: Server) -> None:
-    assert server.greeting.startswith("lexiseg ")
-    assert "open it in a browser" in server.greeting
-    assert "/docs" in server.greeting
 
 
 def test_the_logs_hold_neither_words_nor_images(client: httpx.Client, server: Server) -> None:
@@ -123,18 +106,8 @@ def first(client: httpx.Client) -> dict[str, Any]:
     return ask_about(client, image={"base64": base64.b64encode(CHINA).decode()})
 
 
-def masks(answer: dict[str, Any]) -> dict[str, NDArray[np.bool_]]:
-    return {segment["label"]: coco.decode(segment["mask"]) for segment in answer["segments"]}
-
-
 def test_a_second_question_runs_no_image_pass(client: httpx.Client, first: dict[str, Any]) -> None:
     second = ask_about(client, image={"id": first["image_id"]}, classes=["sky", "water"])
 
     assert second["cache"]["features"] is True
     assert second["timings_ms"]["image"] == 0
-
-
-def test_the_same_question_by_id_has_the_same_answer(client: httpx.Client, first: dict[str, Any]) -> None:
-    second = ask_about(client, image={"id": first["image_id"]})
-
-    assert second["segments"] == first["segments"]

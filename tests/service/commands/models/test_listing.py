@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from lexiseg_model import catalogue
+from lexiseg_model.available import available
 from tests.service.commands.command_line import CommandLine
 
 
@@ -30,3 +33,47 @@ def test_programs_get_the_cards(lexiseg: CommandLine) -> None:
 
     tiny = next(card for card in cards if card["name"] == "tiny")
     assert (tiny["weights"], "semantic" in tiny["tasks"]) == ("here", True)
+
+
+def test_every_model_is_listed_with_sizes_licence_figures_and_command(lexiseg: CommandLine) -> None:
+    outcome = lexiseg("models", "available")
+
+    assert outcome.status == 0
+    for model in available().values():
+        assert f"{model.name}: {model.backbone}" in outcome.out
+        assert model.command in outcome.out
+        assert model.licence in outcome.out
+
+
+def test_programs_get_the_list(lexiseg: CommandLine) -> None:
+    models = json.loads(lexiseg("models", "available", "--json").out)["models"]
+
+    assert [model["name"] for model in models] == list(available())
+    assert {model["commercial_use"] for model in models} <= {"yes", "no", "terms"}
+
+
+def test_the_list_and_the_cards_name_the_same_models_and_terms() -> None:
+    cards = {card.name: card for card in catalogue.cards()}
+
+    assert set(cards) <= set(available())
+    for name, card in cards.items():
+        assert available()[name].commercial_use.replace("terms", "ask") == card.commercial_use
+
+
+def test_the_bundled_model_loads_and_answers_as_known(lexiseg: CommandLine) -> None:
+    outcome = lexiseg("models", "check", "tiny")
+
+    assert outcome.status == 0, outcome.out
+    assert "pictures per second" in outcome.out
+    assert "DIFFERS" not in outcome.out
+
+
+def test_an_answer_that_differs_is_told(lexiseg: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    sha256 = catalogue.find("tiny").card.weights_sha256
+    other = available()["tiny"].model_copy(update={"check": {"sky": 0.0}, "check_of": sha256})
+    monkeypatch.setitem(available(), "tiny", other)
+
+    outcome = lexiseg("models", "check", "tiny")
+
+    assert outcome.status == 1
+    assert "(expected 0.000: DIFFERS)" in outcome.out

@@ -1,4 +1,4 @@
-"""Signals that end a server."""
+"""Signals that end a server, and children that are started again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from lexiseg_service.commands.serving.supervisor import LONG_LIFE, Child
 from tests.service.gateway.rest.raw import WHOLE, listening
 from tests.service.gateway.rest.test_guard import SlowBackend
 
@@ -28,3 +29,15 @@ async def test_who_asks_twice_waits_for_nobody_and_hears_of_no_error(caplog: pyt
 
         assert not server.server.failed
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_child_that_keeps_failing_is_restarted_with_growing_delays() -> None:
+    child = Child("worker-0", lambda: 1, started=1e9)
+
+    assert [child.schedule() for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+
+
+def test_a_child_that_has_lived_long_is_restarted_soon() -> None:
+    child = Child("worker-0", lambda: 1, short_lives=5, started=-LONG_LIFE)
+
+    assert child.schedule() == 0.5

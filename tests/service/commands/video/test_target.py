@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from lexiseg_service.commands.video.target import ENCODERS, TargetFailure, VideoTarget
+from lexiseg_client import FrameAnswer
+from lexiseg_service.commands.video.target import ENCODERS, JsonLines, TargetFailure, VideoTarget
 from tests.service.commands.video import clips
 
 GRAY = np.full((48, 64, 3), 128, np.uint8)
@@ -61,3 +63,17 @@ def test_where_nothing_can_be_written_is_told_at_once(tmp_path: Path, name: str,
     with pytest.raises(TargetFailure, match=words):
         VideoTarget(tmp_path / name, Fraction(10))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_tells_what_is_lost(tmp_path: Path) -> None:
+    with JsonLines(tmp_path / "lines.jsonl") as lines:
+        lines.write(FrameAnswer("0", 0, None, dropped=True, lost=(3, 7)), 0.0)
+
+    assert json.loads((tmp_path / "lines.jsonl").read_bytes())["lost"] == [3, 7]
+
+
+def test_a_file_without_a_line_does_not_outlive_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), JsonLines(tmp_path / "lines.jsonl"):
+        raise RuntimeError("no server")
+
+    assert not (tmp_path / "lines.jsonl").exists()

@@ -1,0 +1,204 @@
+"""`lexiseg data`: check, entities, oracle, pack, prepare and pseudo-label as the shell sees them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lexiseg_model.clip.dino import KINDS, DinoTower
+from tests import pictures
+from tests.model.data import trees
+from tests.model.data.pairs.pair_files import pair, photograph, write_tar
+from tests.model.training.pairs_folder import write_pairs
+from tests.service.commands.command_line import CommandLine
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    folder = tmp_path / "pets"
+    for kind in ("images", "masks"):
+        (folder / "train" / kind).mkdir(parents=True)
+    Image.new("RGB", (6, 4)).save(folder / "train/images/a.jpg")
+    Image.fromarray(np.array([[0, 1, 1, 1, 0, 255]] * 4, np.uint8)).save(folder / "train/masks/a.png")
+    (folder / "classes.json").write_text(json.dumps(["background", "cat"]))
+    return folder
+
+
+def test_a_set_that_is_fit_ends_with_0(lexiseg: CommandLine, pets: Path) -> None:
+    outcome = lexiseg("data", "check", pets)
+
+    assert (outcome.status, outcome.out) == (0, f"{pets}: train 1\n  nothing is wrong with it\n")
+    assert outcome.err.startswith(f"{pets}: 1 of 1, ")
+
+
+def test_a_set_that_is_unfit_ends_with_1_and_says_why(lexiseg: CommandLine, pets: Path, tmp_path: Path) -> None:
+    Image.new("L", (4, 4)).save(pets / "train/masks/a.png")
+
+    outcome = lexiseg("data", "check", pets, "--json", tmp_path / "found.json")
+
+    assert outcome.status == 1
+    assert "error: size, 1 times: a mask of another size than its photograph; training skips it" in outcome.out
+    assert f"{pets}/train/masks/a.png: 4 x 4, its photograph 6 x 4" in outcome.out
+    found = json.loads((tmp_path / "found.json").read_text())[str(pets)]["problems"]
+    assert sorted(entry["kind"] for entry in found) == ["empty class", "size"]
+
+
+def test_pairs_are_checked(lexiseg: CommandLine, tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", pair(1) | {"a.jpg": b"<html>", "a.txt": b"words"})
+
+    outcome = lexiseg("data", "check", tmp_path)
+
+    assert outcome.status == 1
+    assert f"{tmp_path}: pairs 2" in outcome.out
+    assert f"{tmp_path}/0.tar/a: cannot be read as an image" in outcome.out
+
+
+def test_sa_1b_is_checked(lexiseg: CommandLine, tmp_path: Path) -> None:
+    Image.new("RGB", (6, 4)).save(tmp_path / "sa_1.jpg")
+    (tmp_path / "sa_1.json").write_text(json.dumps({"annotations": [{"segmentation": {"size": [4, 5], "counts": ""}}]}))
+
+    outcome = lexiseg("data", "check", tmp_path)
+
+    assert outcome.status == 1
+    assert f"{tmp_path}/sa_1.jpg: its objects cannot be read: a mask of 5 x 4, its photograph 6 x 4" in outcome.out
+
+
+@pytest.mark.parametrize(("name", "message"), [("nowhere", "does not exist"), (".", "holds no pairs; expected")])
+def test_what_is_no_set_is_refused(lexiseg: CommandLine, tmp_path: Path, name: str, message: str) -> None:
+    outcome = lexiseg("data", "check", tmp_path / name)
+
+    assert outcome.status == 1
+    assert message in outcome.err
+
+
+def test_commands_over_files_do_not_wait_for_torch() -> None:
+    code = "import sys, lexiseg_service.commands.data.runs; sys.exit('torch' in sys.modules)"
+
+    answer = subprocess.run([sys.executable, "-c", code], check=False)
+
+    assert answer.returncode == 0
+
+
+def test_captions_are_parsed_beside_their_set(lexiseg: CommandLine, tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path / "captions", 2)
+
+    outcome = lexiseg("data", "entities", pairs, "--parser", "plain")
+
+    assert outcome.status == 0
+    assert outcome.out == f"{pairs}/entities.jsonl: 2 pairs\n"
+    first = json.loads((pairs / "entities.jsonl").read_text().splitlines()[0])
+    assert first["name"] == "images/000.jpg"
+    assert first["entities"] == ["red square", "red", "grey"]
+    again = lexiseg("data", "entities", pairs, "--parser", "plain")
+    assert "0 pairs, 2 were there before" in again.out
+
+
+def test_colours_that_are_the_classes_reach_all_of_it(lexiseg: CommandLine, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "flags" / "val"
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    (tmp_path / "data" / "flags" / "classes.json").write_text('["background", "red", "green"]')
+    truth = np.zeros((64, 64), np.uint8)
+    truth[:32, 32:], truth[32:, :32] = 1, 2
+    colours = np.array([[30, 30, 30], [220, 40, 40], [40, 200, 60]], np.uint8)
+    Image.fromarray(colours[truth]).save(folder / "images" / "one.png")
+    Image.fromarray(truth).save(folder / "masks" / "one.png")
+    torch.manual_seed(0)
+    torch.save(DinoTower(KINDS["dino_vits8"]).vit.state_dict(), tmp_path / "tower.pth")
+
+    outcome = lexiseg(
+        "data", "oracle", "flags", "--root", tmp_path / "data", "--weights", tmp_path / "tower.pth",
+        "--side", 64, "--masks", 3, "--json", tmp_path / "oracle.json",
+    )  # fmt: skip
+
+    assert outcome.status == 0, outcome.err
+    miou = json.loads((tmp_path / "oracle.json").read_text())["miou"]
+    assert miou["colours"] == 100
+    assert 0 < miou["dino_vits8"] <= 100
+    assert "flags/val, 1 photographs, colours: 100.0 % mIoU" in outcome.out
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    (tmp_path / "a.png").write_bytes(photograph(1))
+    (tmp_path / "b.png").write_bytes(b"<html>")
+    (tmp_path / "pairs.csv").write_text("image,caption\na.png,one\nb.png,two\n")
+    return tmp_path / "pairs.csv"
+
+
+def test_shards_are_written_and_what_is_broken_is_told(lexiseg: CommandLine, table: Path, tmp_path: Path) -> None:
+    outcome = lexiseg("data", "pack", table, tmp_path / "shards")
+
+    assert outcome.status == 0
+    assert (
+        f"{tmp_path}/shards: 1 pairs in 1 shards\n1 are broken and lie in {tmp_path}/shards/quarantine" in outcome.out
+    )
+    assert f"  {tmp_path}/b.png: cannot be read as an image" in outcome.out
+    assert outcome.err.startswith(f"{tmp_path}/shards: 2 of 2, ")
+    again = lexiseg("data", "pack", table, tmp_path / "shards")
+    assert "1 pairs in 1 shards, 2 of the source's pairs were done before" in again.out
+
+
+def test_a_lone_folder_is_refused(lexiseg: CommandLine, table: Path) -> None:
+    outcome = lexiseg("data", "pack", table)
+
+    assert outcome.status == 2
+    assert "expected SRC and DST" in outcome.err
+
+
+def test_a_set_is_laid_out_and_what_is_not_there_is_said(lexiseg: CommandLine, tmp_path: Path) -> None:
+    trees.write_voc(tmp_path / "downloads", {"2007_000033": np.full((6, 8), 3)})
+
+    outcome = lexiseg("data", "prepare", "voc2012", tmp_path / "downloads", tmp_path / "sets")
+
+    assert (outcome.status, outcome.out) == (0, f"{tmp_path}/sets/voc: val 1\n")
+    assert "voc2012: 1 of 1, " in outcome.err
+    assert "train is not there: voc21, split 'train'" in outcome.err
+
+
+def test_a_set_that_nobody_knows_is_one_line(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("data", "prepare", "voc2007", tmp_path, tmp_path / "sets")
+
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "no official set 'voc2007'; known sets: voc2012, camvid, coco, coco-stuff" in outcome.err
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    (tmp_path / "photographs").mkdir()
+    pictures.small("china", 96).save(tmp_path / "photographs" / "china.jpg")
+    return tmp_path / "photographs"
+
+
+def test_a_model_labels_a_folder(lexiseg: CommandLine, photographs: Path, tmp_path: Path) -> None:
+    words = ("-c", "sky", "-c", "building", "--no-background", "--model", "tiny")
+
+    outcome = lexiseg("data", "pseudo-label", photographs, tmp_path / "labelled", *words)
+
+    assert (outcome.status, outcome.out) == (0, f"{tmp_path}/labelled/train: 1 masks by tiny\n"), outcome.err
+    mask = np.asarray(Image.open(tmp_path / "labelled/train/masks/china.png"))
+    assert mask[0].mean() < 0.2  # sky above
+    assert mask[-1].mean() > 0.5  # of two words, the ground is nearer to a building
+    again = lexiseg("data", "pseudo-label", photographs, tmp_path / "labelled", *words)
+    assert again.out == f"{tmp_path}/labelled/train: 0 masks by tiny, 1 were there before\n"
+
+
+def test_the_classes_of_a_set_are_asked_with_its_background(
+    lexiseg: CommandLine, photographs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "classes.json").write_text(json.dumps(["background", "sky"]))
+    (photographs / "broken.jpg").write_bytes(b"<html>")
+
+    outcome = lexiseg(
+        "data", "pseudo-label", photographs, tmp_path / "labelled", "--classes", tmp_path / "classes.json"
+    )
+
+    assert json.loads((tmp_path / "labelled/classes.json").read_text()) == ["background", "sky"]
+    assert f"1 sample could not be read, such as {photographs}/broken.jpg: cannot be read as an image" in outcome.out
