@@ -1,1 +1,1 @@
-"""Training-free dense CLIP: stock open_clip weights, another last block."""
+"""Training-free dense CLIP: weights of open_clip with a different last block."""

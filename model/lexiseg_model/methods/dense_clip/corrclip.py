@@ -1,14 +1,14 @@
-"""CorrCLIP (Zhang et al., ICCV 2025, arXiv 2411.10086): regions say which patches may attend to which.
+"""CorrCLIP (Zhang et al., ICCV 2025, arXiv 2411.10086): attention limited to the regions of another model.
 
-| branch   | a patch becomes                                                                                   |
+| branch   | new vector of a patch                                                                               |
 |----------|---------------------------------------------------------------------------------------------------|
 | main     | values of the last block, averaged by softmax(TAU S) over the patches of its region                 |
 | spatial  | the same of the mean tokens of earlier blocks                                                       |
 | semantic | the class token of its region, which sees the picture's class token and that region in every block  |
 
-S are the cosines of queries plus keys in DINO's last block. Each branch ends in the layer norm of CLIP; their weighted
-sum is projected. Alike regions of a window are one. Patches of no region share a class token, and attend to what is
-more alike than the mean; the paper leaves that open, its authors found it slightly better than their region alone.
+S are cosines of queries plus keys in DINO's last block. Each branch ends in CLIP's layer norm; their weighted sum is
+projected. Similar regions of a window are merged. Patches outside all regions share a class token and attend to patches
+of more than the mean similarity, which the paper does not state; its authors found it slightly better.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from lexiseg_model.video.sam import Grid, PromptHead, everything
 
 TAU = 4.0  # sharpness of attention
 ALPHA, BETA = 1.0, 0.5  # weights of the spatial and the semantic branch
-APART = 0.2  # of cosines: regions that differ by no more are one (DBSCAN, each point a core)
-SPATIAL_BLOCKS = {12: 5, 24: 12, 32: 28}  # by depth; they end before the block that enters the last
+APART = 0.2  # cosine distance up to which regions are merged (DBSCAN, each point a core)
+SPATIAL_BLOCKS = {12: 5, 24: 12, 32: 28}  # number of blocks by depth; they end before the second-last block
 
 
 class CorrClipTower(ImageTower):
-    """uint8 tiles [N, 3, s, t] and their regions -> patches on DINO's grid, one tile at a time."""
+    """Image tower of CorrCLIP, with patches on DINO's grid."""
 
     def __init__(self, visual: torch.nn.Module, settings: DenseClipSettings, proxy: DinoTower | None) -> None:
-        """Raises WeightsError where a tower cannot be opened, or DINO's is missing or of another make."""
+        """Build the tower. Raises WeightsError if CLIP's tower is no plain ViT, or `proxy` is not the first DINO."""
         super().__init__()
         if proxy is None or proxy.kind.positions != "scale_factor":
             raise WeightsError("policy corrclip needs a tower of DINO's make beside CLIP's")
@@ -60,7 +60,12 @@ class CorrClipTower(ImageTower):
         self.multiple = math.lcm(self.visual.patch_size[0], proxy.kind.patch)
 
     def forward(self, tiles: Tensor, regions: Tensor | None = None) -> tuple[Tensor, ...]:
-        """`regions` [N, s, t] of integers, 0 for none; None: none anywhere. -> unit vectors [N, D, h, w]."""
+        """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t], one at a time.
+
+        Args:
+            tiles: the tiles.
+            regions: integers [N, s, t], 0 for no region; None: there are no regions.
+        """
         padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
         dtype = self.visual.conv1.weight.dtype
         images = padding.add(normalise(tiles, self.settings.normalisation)).to(dtype)
@@ -75,7 +80,7 @@ class CorrClipTower(ImageTower):
         return (F.normalize(torch.cat(maps).float(), dim=1),)
 
     def _vectors(self, image: Tensor, units: Tensor, regions: Tensor) -> Tensor:
-        """[1, D, h, w] from one image [1, 3, H, W], unit vectors [C, h, w] and regions [H, W]."""
+        """Vectors [1, D, h, w] of one image [1, 3, H, W], DINO's unit vectors [C, h, w] and regions [H, W]."""
         fine = (units.shape[1], units.shape[2])
         flat = units.flatten(1).T  # [P, C]
         cells = merged(nearest(regions, fine).flatten(), flat)
@@ -98,7 +103,7 @@ class CorrClipTower(ImageTower):
         return vision.patch_map(total, fine)
 
     def _averaged(self, tokens: Tensor, grid: vision.Grid, shares: Tensor, fine: vision.Grid) -> Tensor:
-        """[1, P, width]: values of the last block on the fine grid, averaged by `shares` [P, P]."""
+        """Values of the last block on the fine grid, averaged by `shares` [P, P]: [1, P, width]."""
         values = values_on(self.visual, vision.Tokens(tokens, grid), fine).flatten(2).transpose(1, 2)
         block = vision.last_block(self.visual)
         mixed: Tensor = self.visual.ln_post(block.ls_1(block.attn.out_proj(shares.to(values.dtype) @ values)))
@@ -106,7 +111,7 @@ class CorrClipTower(ImageTower):
 
 
 def merged(cells: Tensor, units: Tensor) -> Tensor:
-    """Regions [P] with alike ones as one: mean unit vectors of [P, C] at most `APART` from each other, or a chain."""
+    """Merge regions [P] whose mean unit vectors, of [P, C], are at most `APART` apart, or linked by others."""
     names = torch.unique(cells[cells > 0])
     if len(names) < 2:
         return cells
@@ -118,28 +123,28 @@ def merged(cells: Tensor, units: Tensor) -> Tensor:
 
 
 def attention(units: Tensor, cells: Tensor) -> Tensor:
-    """[P, P], rows sum to 1: softmax(TAU S) over the scope of each patch, of unit vectors [P, C] and regions [P]."""
-    with torch.autocast(units.device.type, enabled=False):  # a threshold is set on these numbers
+    """Attention softmax(TAU S) [P, P] within the scope of each patch, for unit vectors [P, C] and regions [P]."""
+    with torch.autocast(units.device.type, enabled=False):  # these numbers are compared with a threshold
         similarity = units @ units.T
     nowhere = cells == 0
     scope = torch.where(nowhere | nowhere[:, None], similarity > similarity.mean(), cells == cells[:, None])
-    scope.fill_diagonal_(True)  # on a picture of one colour nothing is more alike than the mean
+    scope.fill_diagonal_(True)  # in a picture of one colour no similarity exceeds the mean
     return (TAU * similarity).masked_fill(~scope, -torch.inf).softmax(1)
 
 
 def nearest(labels: Tensor, size: vision.Grid) -> Tensor:
-    """Labels [H, W] on so many cells [h, w]: each takes that of its upper left pixel."""
+    """Labels [H, W] resized to [h, w]: each cell takes the label of its upper left pixel."""
     return F.interpolate(labels[None, None].double(), size=size, mode="nearest")[0, 0].long()
 
 
 def spatial_blocks(depth: int) -> tuple[int, int]:
-    """First and end of the blocks whose outputs the spatial branch averages."""
+    """Range (first, end) of the blocks whose outputs the spatial branch averages."""
     end = max(depth - 2, 1)
     return max(0, end - SPATIAL_BLOCKS.get(depth, max(1, depth - 4))), end
 
 
 def _mask(which: Tensor, count: int) -> Tensor:
-    """[L, L] to add to logits: class tokens of `count` regions, then CLIP's own tokens, which do not see the former."""
+    """Additive attention mask [L, L]: class tokens of `count` regions first, then CLIP's tokens, which ignore them."""
     length = count + 1 + len(which)
     seen = torch.zeros(length, length, dtype=torch.bool, device=which.device)
     seen[:, count] = True
@@ -148,12 +153,12 @@ def _mask(which: Tensor, count: int) -> Tensor:
     return torch.zeros(length, length, device=which.device).masked_fill_(~seen, -torch.inf)
 
 
-GRID = Grid(side=8, quality=0.4, stability=0.4)  # of SAM 2 and 3: CorrCLIP's, the quick one
+GRID = Grid(side=8, quality=0.4, stability=0.4)  # CorrCLIP's fast setting of SAM 2 and 3
 
 
 @torch.inference_mode()
 def region_map(model: Segmenter, rgb: NDArray[np.uint8]) -> Tensor:
-    """Label the pixels of a picture [H, W, 3]: int16 [H, W], 0 for no region. The larger mask lies on top, as released.
+    """Label the pixels of a picture [H, W, 3]: int16 [H, W], 0 for no region. Larger masks cover smaller, as released.
 
     Raises:
         OptionError: the model has no masks.
@@ -167,7 +172,7 @@ def region_map(model: Segmenter, rgb: NDArray[np.uint8]) -> Tensor:
 
 
 def _masks(model: Segmenter, features: Features) -> Tensor:
-    """Logits [N, h, w] of everything that the model finds."""
+    """Logits [N, h, w] of all masks that the model proposes."""
     head = getattr(model, "sam_head", None)
     if isinstance(head, PromptHead):
         return everything(head, features, GRID).masks

@@ -1,4 +1,4 @@
-"""CLIP weights under an attention policy, as a model directory."""
+"""Import of CLIP weights under an attention policy as a model directory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _policy(written: str) -> PolicyName:
 
 
 class Options(ImportOptions):
-    """`activation` None reads it off the files, and takes OpenAI's where they do not tell."""
+    """Files to import and the policy; `activation` None takes that of the files, or else OpenAI's."""
 
     clip: tuple[Path, ...] = Field(min_length=1, description="CLIP's towers, in one file or two")
     policy: Annotated[PolicyName, BeforeValidator(_policy)] = Field(
@@ -45,11 +45,11 @@ class Options(ImportOptions):
 
 
 def read(options: Options) -> Imported:
-    """Towers, and what the policy needs beside them.
+    """Read CLIP's towers and the policy's further weights.
 
     Raises:
-        WeightsError: a file is missing, damaged, or not what it is taken for.
-        OptionError: a file belongs to another policy, or one is missing.
+        WeightsError: a file is missing, damaged, or contains another model.
+        OptionError: an option does not belong to the policy, or one is missing.
     """
     policy, proxy = options.policy, options.proxy
     published = published_policy(policy).settings
@@ -65,7 +65,7 @@ def read(options: Options) -> Imported:
         options.architecture, options.clip, quick_gelu=quick_gelu, unmarked=True, allow_torchscript=True
     )
     tower = None if proxy is None else dino_from_file(published.proxy, proxy)
-    with naming_files(*options.clip):  # a tower whose last block cannot be opened, before anything is written
+    with naming_files(*options.clip):  # an unsuitable tower is reported before anything is written
         image_tower(Parts(towers, tower, ""), published)
     sam = None if options.sam is None else sam_from_folder(options.sam)
     card = own_card("dense_clip")

@@ -1,6 +1,6 @@
 """Image pass of the dense CLIP methods: tiles to unit vectors in the text space.
 
-All methods share one pass up to the last block, which each attention policy replaces. ProxyCLIP adds a second tower.
+All methods share the pass up to the last block, which each attention policy replaces. ProxyCLIP adds a second tower.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class DenseNetwork(ImageTower):
-    """uint8 tiles [N, 3, s, t] -> patches. Tiles are padded with the mean colour to whole patches of every tower."""
+    """Image tower of the policies; tiles are padded with the mean colour to whole patches of every tower."""
 
     def __init__(
         self,
@@ -33,10 +33,10 @@ class DenseNetwork(ImageTower):
         settings: DenseClipSettings,
         proxy: DinoTower | None = None,
     ) -> None:
-        """`proxy` for the policies proxyclip and trident.
+        """Build the tower, with `proxy` for the policies proxyclip and trident.
 
         Raises:
-            WeightsError: an image tower whose last block cannot be opened, or what the policy needs is not given.
+            WeightsError: CLIP's image tower is no plain ViT, or the policy and `proxy` do not belong together.
         """
         super().__init__()
         self.visual = vision.require_plain_vit(visual)
@@ -45,11 +45,11 @@ class DenseNetwork(ImageTower):
         if settings.has_proxy != (proxy is not None):
             raise WeightsError(f"policy {settings.policy}: a proxy tower belongs to proxyclip and trident alone")
         patch = visual.patch_size[0]
-        # Both grids must be whole: 16 and 14 pixels meet at 112.
+        # Both grids must be whole: a common multiple of 16 and 14 pixels is 112.
         self.multiple = patch if proxy is None else math.lcm(patch, proxy.kind.patch)
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
-        """uint8 tiles [N, 3, s, t] -> `patches` [N, D, h, w] of unit length."""
+        """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t]."""
         padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
         images = self._typed(padding.add(normalise(tiles, self.settings.normalisation)))
         entering = vision.tokens_before_last_block(self.visual, images, self.settings.positions)

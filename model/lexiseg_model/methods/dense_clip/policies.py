@@ -1,13 +1,13 @@
-"""Attention policies: what each method does in place of the last block's attention. The rest of CLIP is shared.
+"""Attention policies: replacements of the attention in CLIP's last block.
 
 | policy    | attention                         | residual, feed-forward | source                     |
 |-----------|-----------------------------------|------------------------|----------------------------|
-| maskclip  | none: the value alone             | dropped                | Zhou et al., ECCV 2022     |
+| maskclip  | none: values only                 | dropped                | Zhou et al., ECCV 2022     |
 | sclip     | softmax(q q' s) + softmax(k k' s) | kept                   | Wang et al., ECCV 2024     |
 | naclip    | softmax(k k' s + G), a Gaussian G | dropped                | Hajimiri et al., WACV 2025 |
 
-s is the inverse root of a head's width; the two terms of sclip are summed, not averaged. All attend over the class
-token, too, which is dropped at the end.
+s is the inverse root of a head's width; the two terms of sclip are summed, not averaged. The class token takes part in
+attention and is dropped at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def heads_of(attention: nn.MultiheadAttention, tokens: Tensor, part: Literal["query", "key", "value"]) -> Tensor:
-    """[N, heads, L, d] of an attention layer and tokens [N, L, width] that passed its layer norm."""
+    """Queries, keys or values [N, heads, L, d] of an attention layer for tokens [N, L, width] after its layer norm."""
     index, width = ("query", "key", "value").index(part), attention.embed_dim
     rows = slice(index * width, (index + 1) * width)
     assert attention.in_proj_weight is not None
@@ -39,11 +39,11 @@ def heads_of(attention: nn.MultiheadAttention, tokens: Tensor, part: Literal["qu
 
 @lru_cache(maxsize=8)
 def neighbourhood(grid: Grid, std: float, device: torch.device) -> Tensor:
-    """exp(-distance^2 / (2 std^2)) between patches, [1 + h*w, 1 + h*w] float32; 0 for the class token. NACLIP, eq. 5.
+    """Gaussian exp(-distance^2 / (2 std^2)) of patches (NACLIP, eq. 5): float32 [1 + h*w, 1 + h*w], class token 0.
 
-    Kept for the last grids: a service has few tile shapes.
+    Cached, since a service has few tile shapes.
     """
-    with torch.inference_mode(False):  # kept beyond the pass that asked first
+    with torch.inference_mode(False):  # the result outlives this pass
         rows, columns = (
             torch.exp(-((steps[:, None] - steps[None, :]) ** 2) / (2 * std**2))
             for steps in (torch.arange(side, dtype=torch.float32, device=device) for side in grid)
@@ -54,13 +54,13 @@ def neighbourhood(grid: Grid, std: float, device: torch.device) -> Tensor:
 
 
 def dense_map(visual: VisionTransformer, entering: Tokens, policy: str, std: float) -> Tensor:
-    """Vectors in the space of texts for every patch, not yet of unit length.
+    """Vectors of patches in the text space, not of unit length.
 
     Args:
         visual: the image tower.
-        entering: tokens that enter its last block (`tokens_before_last_block`).
+        entering: tokens before its last block (`tokens_before_last_block`).
         policy: maskclip, sclip or naclip.
-        std: of NACLIP's Gaussian, in patches.
+        std: deviation of NACLIP's Gaussian, in patches.
 
     Returns:
         [N, D, h, w].

@@ -1,7 +1,6 @@
-"""ProxyCLIP (Lan et al., ECCV 2024): DINO says which patches belong together, CLIP says what they are.
+"""ProxyCLIP (Lan et al., ECCV 2024): CLIP's values, averaged over patches that are similar for DINO.
 
-The last block's values are averaged over the patches that a self-supervised tower finds alike. The answer lives on
-that tower's grid, which is finer than CLIP's with 8-pixel patches.
+The result is on DINO's grid, which with 8-pixel patches is finer than CLIP's.
 """
 
 from __future__ import annotations
@@ -19,36 +18,36 @@ from lexiseg_model.methods.dense_clip.policies import heads_of
 if TYPE_CHECKING:
     from open_clip.transformer import VisionTransformer
 
-BETA = 1.2  # of the mean similarity, below which patches ignore each other; ProxyCLIP, eq. 6
+BETA = 1.2  # factor of the mean similarity below which patches ignore each other; ProxyCLIP, eq. 6
 GAMMA = 3.0  # sharpness
 
 
 def proxy_map(
     visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: float = BETA, gamma: float = GAMMA
 ) -> Tensor:
-    """Vectors in the space of texts on the proxy's grid, not yet of unit length.
+    """Vectors in the text space on the proxy's grid, not of unit length.
 
-    The value grid is read as (rows, columns). The released code swaps the two and takes the proxy's grid as square:
-    the same for square windows, scrambled for others.
+    The released code swaps rows and columns of the values and takes the proxy's grid as square, which is the same for
+    square windows and wrong for others.
 
     Args:
         visual: CLIP's image tower.
-        entering: tokens that enter its last block.
-        proxy: the other tower's map [N, C, rows, columns] of the same images.
-        beta, gamma: the rule that turns similarities into attention.
+        entering: tokens before its last block.
+        proxy: maps [N, C, rows, columns] of the other tower for the same images.
+        beta, gamma: as in `proxy_attention`.
 
     Returns:
         [N, D, rows, columns].
 
     Raises:
-        ShapeError: not one proxy map for each image.
+        ShapeError: the proxy maps are not [N, C, h, w].
     """
     if proxy.ndim != 4 or len(proxy) != len(entering.tokens):
         raise ShapeError(f"expected proxy maps [{len(entering.tokens)}, C, h, w], got {list(proxy.shape)}")
     block = last_block(visual)
     grid = (proxy.shape[2], proxy.shape[3])
-    plane = values_on(visual, entering, grid)  # residual and feed-forward layer are dropped, as is the class token
-    # One image at a time: the mean similarity is the image's own, whatever else is in the batch.
+    plane = values_on(visual, entering, grid)  # without residual, feed-forward layer and class token
+    # One image at a time: the mean similarity is that of the image.
     mixed = torch.stack(
         [
             proxy_attention(likeness, beta, gamma).to(value.dtype) @ value.flatten(1).T  # [P, P] x [P, width]
@@ -66,24 +65,24 @@ def values_on(visual: VisionTransformer, entering: Tokens, grid: Grid) -> Tensor
 
 
 def proxy_attention(proxy: Tensor, beta: float = BETA, gamma: float = GAMMA) -> Tensor:
-    """Attention of one image's patches, the same for all heads.
+    """Attention of one image's patches, the same for all heads (ProxyCLIP, eq. 6).
 
-    softmax(gamma (S - beta mean(S))) over the patches where it is not negative, S the cosine similarities with a
-    patch's own included.
+    softmax(gamma (S - beta mean(S))) over the patches where the logit is not negative; S are cosine similarities.
 
     Args:
-        proxy: [C, h, w].
-        beta, gamma: as above.
+        proxy: map [C, h, w] of the other tower.
+        beta: factor of the mean similarity that is subtracted.
+        gamma: sharpness.
 
     Returns:
         [h*w, h*w] float32; rows sum to 1.
     """
     units = F.normalize(proxy.float().flatten(1), dim=0)
-    with torch.autocast(proxy.device.type, enabled=False):  # a threshold is set on these numbers
+    with torch.autocast(proxy.device.type, enabled=False):  # these numbers are compared with a threshold
         similarity = units.T @ units
         logits = gamma * (similarity - beta * similarity.mean())
         logits = logits.masked_fill(logits < 0, float("-inf"))
-    # On a picture of one colour the mean times beta exceeds even a patch's likeness to itself, and a row without any
-    # entry would be no number: there every patch keeps its own value. Elsewhere the diagonal is positive already.
+    # In a picture of one colour even the diagonal is negative, and empty rows would give NaN; patches then keep their
+    # own values. Otherwise the diagonal is positive.
     logits.diagonal().clamp_(min=0)
     return logits.softmax(1)

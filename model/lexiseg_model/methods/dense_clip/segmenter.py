@@ -1,4 +1,4 @@
-"""`dense-clip` as a Segmenter: a stock CLIP whose last block is replaced, under the published background rule."""
+"""`dense-clip` as a Segmenter: CLIP with a replaced last block, under the published background rule."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from lexiseg_model.vocabulary.scoring import MAX_AT_FULL_SIZE, majority_vote
 
 
 class DenseClipSegmenter(PatchTextSegmenter):
-    """A stock CLIP under an attention policy, on one device."""
+    """CLIP under an attention policy, on one device."""
 
     settings: DenseClipSettings
 
@@ -43,12 +43,12 @@ class DenseClipSegmenter(PatchTextSegmenter):
 
 
 class PictureSegmenter(DenseClipSegmenter, ABC):
-    """A model that sees a whole picture before CLIP sees its windows: a tile is a picture, as large as it came.
+    """A model that encodes the whole picture with a further network: a tile is a picture in its original size.
 
-    Its longer side is at most the card's. The canvas is made of it in the image pass.
+    The longer side is limited to the card's. The image pass makes the canvas and its windows.
     """
 
-    windows_in: Precision  # sides of the canvas: exact as the protocol has them, fast in whole patches
+    windows_in: Precision  # sides of the canvas: exact as in the protocol, fast in whole patches
 
     def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
         super().__init__(parts, settings, card, execution)
@@ -68,20 +68,20 @@ class PictureSegmenter(DenseClipSegmenter, ABC):
         return tuple(torch.stack(parts) for parts in zip(*passes, strict=True))
 
     def _cut(self, rgb: NDArray[np.uint8]) -> Plan:
-        """The windows of a picture's canvas."""
+        """Windows of the picture's canvas."""
         sides = {"short_side": min(self.card.input.short_side, min(picture_size(rgb)))}
         limits = self.card.input.model_copy(update=sides)
         return windowed.plan_windows(rgb, limits, self._window, self._stride, precision=self.windows_in)
 
     @abstractmethod
     def _encode_picture(self, rgb: NDArray[np.uint8]) -> TileFeatures:
-        """Features of one picture [H, W, 3], `patches` first and `guide` uint8 [3, h, w], the canvas, last."""
+        """Features of a picture [H, W, 3]: `patches` first, `guide` uint8 [3, h, w], the canvas, last."""
 
 
 class CorrClipSegmenter(PictureSegmenter):
     """CorrCLIP over the masks of another model.
 
-    `regions` [H, W] of the canvas are kept: each takes the label of most of its pixels.
+    `regions` [H, W] of the canvas are kept; each takes the most frequent label of its pixels.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class CorrClipSegmenter(PictureSegmenter):
         return *kept, regions.short(), windowed.canvas_of(plan)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        # Copies: a view would keep the whole batch in memory while this image is cached.
         patches, regions, guide = (part[0].clone() for part in tile_features)
         canvas = (guide.shape[1], guide.shape[2])
         layout = place_windows(canvas, self._window or max(canvas), self._stride or max(canvas))
@@ -113,7 +113,7 @@ class CorrClipSegmenter(PictureSegmenter):
 
 
 class TridentSegmenter(PictureSegmenter):
-    """Trident: one map of patches on SAM's grid."""
+    """Trident, with one map of patches on SAM's grid."""
 
     windows_in = "fast"  # windows are spliced patch by patch
 
@@ -147,10 +147,10 @@ class TridentSegmenter(PictureSegmenter):
 
 
 def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
-    """CLIP's under its policy, or timm's as it is.
+    """Image tower of CLIP under its policy, or of timm without one.
 
     Raises:
-        WeightsError: a tower that gives no patches, or a policy that it does not know.
+        WeightsError: the tower gives no patches, or does not support the policy.
     """
     visual = parts.towers.visual
     if not isinstance(visual, TimmModel):
@@ -162,7 +162,7 @@ def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmenter:
-    """Loads a model directory, or the hub's weights by the card's settings.
+    """Load a model directory, or the hub's weights by the card's settings.
 
     Raises:
         WeightsError: the weights are missing, damaged, or of another model.
@@ -181,10 +181,10 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmen
 
 
 def require_weights(card: ModelCard) -> None:
-    """Fetches the hub's weights of a card that names no file.
+    """Fetch the hub's weights for a card without a weights file.
 
     Raises:
-        WeightsError: they cannot be had; the message says the two ways to provide them.
+        WeightsError: they cannot be fetched; the message names the ways to provide them.
     """
     fetch_from_hub(card)
     settings = settings_of(card, DenseClipSettings)

@@ -1,4 +1,4 @@
-"""Settings of the dense CLIP methods, and the published ones by method and data set (`data/policies.yaml`)."""
+"""Settings of the dense CLIP methods, and those of their authors (`data/policies.yaml`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PolicyName = Literal["maskclip", "sclip", "naclip", "proxyclip", "corrclip", "tr
 
 
 class DenseClipSettings(PatchTextSettings):
-    """How one dense CLIP model works; a card's `settings`."""
+    """`settings` of a card of method dense_clip."""
 
     policy: PolicyName = "naclip"
     architecture: str = Field("ViT-B-16", description="open_clip's name, without -quickgelu")
@@ -45,7 +45,7 @@ class DenseClipSettings(PatchTextSettings):
 
 
 class PublishedPolicy(StrictModel):
-    """A method as its authors ran it: its settings, and what a card says elsewhere."""
+    """A method as its authors ran it: its settings, and values of other fields of a card."""
 
     settings: DenseClipSettings
     short_side: int = Field(ge=32, description="of the resized image, in pixels")
@@ -61,10 +61,10 @@ def _published() -> dict[str, Any]:
 
 
 def known_policy(name: str) -> PolicyName:
-    """The policy of that name.
+    """Policy of a name.
 
     Raises:
-        OptionError: there is none.
+        OptionError: there is no such policy.
     """
     if name not in get_args(PolicyName):
         raise OptionError(f"no policy {name!r}; there are {', '.join(get_args(PolicyName))}")
@@ -72,10 +72,10 @@ def known_policy(name: str) -> PolicyName:
 
 
 def published_policy(policy: str) -> PublishedPolicy:
-    """A method as published, by one of `PolicyName`; what its authors set for single data sets is in protocols.
+    """A method as published; its settings for single data sets are in the protocols.
 
     Raises:
-        OptionError: no such policy.
+        OptionError: there is no such policy.
     """
     name = known_policy(policy)
     entry = _published()[name]
@@ -90,7 +90,7 @@ def published_policy(policy: str) -> PublishedPolicy:
 def card_settings(
     card: ModelCard, policy: PolicyName, architecture: str, quick_gelu: bool, proposals: str | None = None
 ) -> dict[str, Any]:
-    """What changes on a card when weights from a file are served under a policy, by the card's field names."""
+    """Changes of the bundled card for weights from a file under a policy, by field."""
     published = published_policy(policy)
     changes = {"architecture": architecture, "pretrained": None, "quick_gelu": quick_gelu}
     settings = published.settings.model_copy(update=changes | ({"proposals": proposals} if proposals else {}))

@@ -1,6 +1,6 @@
-"""The weights of a dense CLIP model: from a model directory or from the hub, and back into one flat state.
+"""Weights of a dense CLIP model, from a model directory or from the hub, and as one flat state.
 
-One file holds `clip.*` in open_clip's names and, for those with another tower, `proxy.*` in timm's.
+Names: `clip.*` (open_clip's), `proxy.*` of a second tower (timm's), `sam.*` (transformers').
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLIP, PROXY, SAM = "clip.", "proxy.", "sam."
 
 
 class Parts(NamedTuple):
-    """What a model is made of; `digest` names its image pass."""
+    """Networks of a model; `digest` identifies its image pass."""
 
     towers: ClipTowers
     proxy: DinoTower | None
@@ -32,10 +32,10 @@ class Parts(NamedTuple):
 
 
 def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Parts:
-    """The weights beside a card, or the hub's where the card names none.
+    """Build the networks from the weights beside a card, or from the hub's if the card names none.
 
     Raises:
-        WeightsError: they are missing, damaged, or of another model.
+        WeightsError: the weights are missing, damaged, or of another model.
     """
     if card.weights_sha256 is None:
         return _from_hub(card, settings)
@@ -47,21 +47,21 @@ def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Pa
 
 
 def flat_state(towers: ClipTowers, proxy: DinoTower | None, sam: Sam | None = None) -> State:
-    """What `open_parts` reads back."""
+    """Flat state that `open_parts` reads."""
     state = {CLIP + name: value for name, value in towers.state.items()}
     if proxy is not None:
         state |= {PROXY + name: value for name, value in proxy.vit.state_dict().items()}
     if sam is not None:
-        # Copies: SAM's positions have two names, which a file of safetensors does not take.
+        # Copies: SAM's positions have two names, and safetensors does not store shared tensors.
         state |= {SAM + name: value.clone() for name, value in sam.model.state_dict().items()}
     return state
 
 
 def fetch_from_hub(card: ModelCard) -> None:
-    """Downloads the weights that a card names by tag, unless the hub's cache has them.
+    """Download the weights that a card names by tag, unless they are cached.
 
     Raises:
-        WeightsError: they cannot be had; the message says the two ways to provide them.
+        WeightsError: they cannot be fetched; the message names the ways to provide them.
     """
     settings = settings_of(card, DenseClipSettings)
     hub_file(settings.architecture, _tag(card, settings))

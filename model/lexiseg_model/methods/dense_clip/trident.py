@@ -1,13 +1,13 @@
-"""Trident (Shi et al., ICCV 2025, arXiv 2411.09219): SAM says which patches of a whole picture belong together.
+"""Trident (Shi et al., ICCV 2025, arXiv 2411.09219): ProxyCLIP's vectors, aggregated over the picture by SAM.
 
-ProxyCLIP's vectors of each window are spliced into one map, which A averages: A = (W + M) / |W + M|. W is the attention
-of the last block of SAM's encoder, and M takes away what is less alike than FACTOR times the mean.
+ProxyCLIP's vectors of all windows are spliced into one map, which A averages: A = (W + M) / |W + M|. W is the attention
+of the last block of SAM's encoder, and M masks out pairs of less than FACTOR times the mean similarity.
 
-What the notes on the paper leave open is read so: W is the mean of the heads, likeness the cosine of the encoder's
-outputs, |.| the sum of a row; unit vectors are spliced, and brought to SAM's grid before A.
+Choices that the paper leaves open: W is the mean of the heads, similarity the cosine of the encoder's outputs, |.| the
+sum of a row; unit vectors are spliced, and resized to SAM's grid before A.
 
-`prompted` is the refinement: each connected region of the answer prompts SAM by its surest pixel, its box and the
-probabilities of its class. Masks that SAM is sure of replace the regions.
+`prompted` is the refinement: each connected region of the result prompts SAM with its most probable pixel, its box and
+its class's probabilities. Masks with a high expected IoU replace the regions.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from lexiseg_model.clip.images import normalise
 
 NAME, HUB = "SAM", "facebook/sam-vit-base"
 FILES = (("config.json",), ("model.safetensors",))
-FACTOR = 1.2  # of the mean cosine, below which patches ignore each other
+FACTOR = 1.2  # factor of the mean cosine below which patches ignore each other
 
-# Of the refinement. Other data sets than VOC have a COARSE of their own, 0.05 to 0.1.
-COARSE = 0.2  # probability below which a pixel prompts nothing
+# Values of the refinement; the authors use another COARSE, 0.05 to 0.1, for data sets other than VOC.
+COARSE = 0.2  # probability below which a pixel belongs to no region
 SMALLEST = 225  # pixels of a region, at half the size of the picture
-SURE = 0.8  # IoU that SAM expects of a mask
-STRENGTH = 0.005  # of probabilities as a mask that prompts
+SURE = 0.8  # least expected IoU of a mask
+STRENGTH = 0.005  # factor of probabilities as a mask prompt
 
 
 class Sam(nn.Module):
-    """`transformers.SamModel`, float32."""
+    """SAM (`transformers.SamModel`) in float32."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -54,17 +54,17 @@ class Sam(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `sam_from_state` needs beside the weights."""
+        """Configuration for `sam_from_state`."""
         config: dict[str, Any] = plain_config(self.model.config.to_dict())
         return config
 
     def _fitted(self, size: tuple[int, int], side: int) -> tuple[int, int]:
-        """A size with its longer side brought to `side`."""
+        """Size (height, width) scaled to a longer side of `side`."""
         height, width = (max(1, int(length * side / max(size) + 0.5)) for length in size)
         return height, width
 
     def forward(self, picture: Tensor) -> tuple[Tensor, tuple[int, int], Tensor]:
-        """Of a picture uint8 [3, H, W]: A [P, P], the grid (h, w) of its patches, and SAM's embedding [C, g, g]."""
+        """Matrix A [P, P], grid (h, w) of the patches, and SAM's embedding [C, g, g] of a picture uint8 [3, H, W]."""
         size = self._fitted((picture.shape[1], picture.shape[2]), self._side)
         resized = F.interpolate(picture[None].float(), size, mode="bilinear", antialias=True)
         pixels = F.pad(normalise(resized, "imagenet"), (0, self._side - size[1], 0, self._side - size[0]))
@@ -86,18 +86,18 @@ class Sam(nn.Module):
         *layers, last = encoder.layers
         for layer in layers:
             hidden = layer(hidden)
-        # As the plain class computes it: the one in use gives no weights.
+        # The plain class, because the one in use returns no attention weights.
         _, weights = SamVisionAttention.forward(last.attn, last.layer_norm1(hidden))
         return weights, encoder.neck(last(hidden))[0]
 
     def masks(self, embedding: Tensor, share: Tensor, points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Masks that regions of a map prompt.
+        """Masks of SAM for regions of one class.
 
         Args:
-            embedding: [C, g, g].
-            share: probabilities [h, w] of their class.
-            points: [R, 2], x and y in cells of the map.
-            boxes: [R, 4], of the first and the last cell.
+            embedding: SAM's embedding [C, g, g].
+            share: probabilities [h, w] of the class.
+            points: [R, 2], (x, y) in cells of the map.
+            boxes: [R, 4], x0, y0, x1, y1 of the first and the last cell.
 
         Returns:
             Logits [R, h', w'] over the picture, and the expected IoU [R].
@@ -121,7 +121,7 @@ class Sam(nn.Module):
 
 
 def prompted(sam: Sam, embedding: Tensor, shares: Tensor) -> Tensor:
-    """Probabilities [K, H, W] after SAM's masks of their regions; they need not sum to 1."""
+    """Class probabilities [K, H, W], refined by SAM's masks of their regions; they need not sum to 1."""
     size = (shares.shape[1], shares.shape[2])
     half = windowed.resize(shares, (max(1, size[0] // 2), max(1, size[1] // 2)))
     best, winner = half.max(0)
@@ -149,23 +149,23 @@ def prompted(sam: Sam, embedding: Tensor, shares: Tensor) -> Tensor:
 
 
 def affinity(weights: Tensor, features: Tensor) -> Tensor:
-    """A [P, P] of attention [P, P] and features [P, C]."""
+    """Matrix A [P, P] of attention [P, P] and features [P, C]."""
     units = F.normalize(features, dim=1)
     alike = units @ units.T
     scope = alike >= FACTOR * alike.mean()
-    scope.fill_diagonal_(True)  # on a picture of one colour nothing is more alike than the mean
+    scope.fill_diagonal_(True)  # in a picture of one colour no similarity exceeds the mean
     kept = weights * scope
     return kept / kept.sum(1, keepdim=True)
 
 
 def aggregated(shares: Tensor, maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Vectors [D, H, W] -> unit vectors [D, *grid], each the mean of those that it attends to by `shares` [P, P]."""
+    """Unit vectors [D, *grid]: means of vectors [D, H, W], resized to the grid, weighted by `shares` [P, P]."""
     tokens = windowed.resize(maps, grid).flatten(1).T
     return F.normalize(shares @ tokens, dim=1).T.reshape(-1, *grid)
 
 
 def sam_from_folder(folder: Path) -> Sam:
-    """A SAM as the hub has it. Raises WeightsError where there is none."""
+    """SAM from a folder in the hub's layout. Raises WeightsError if there is none."""
     require_transformers(NAME)
     from transformers import SamModel  # optional, and slow to import
 
@@ -173,12 +173,12 @@ def sam_from_folder(folder: Path) -> Sam:
 
 
 def sam_from_hub(card_name: str) -> Sam:
-    """Raises WeightsError where it cannot be had."""
+    """SAM from the hub. Raises WeightsError if it cannot be fetched."""
     return sam_from_folder(fetch_folder(available()[card_name].model_copy(update={"hub": HUB}), FILES))
 
 
 def sam_from_state(config: dict[str, Any], state: dict[str, Tensor]) -> Sam:
-    """Raises WeightsError where the weights are of another network."""
+    """SAM from its configuration and weights. Raises WeightsError if the weights are of another network."""
     require_transformers(NAME)
     from transformers import SamConfig, SamModel  # optional, and slow to import
 

@@ -1,3 +1,3 @@
-"""S-Seg: segmentation learned from pseudo-masks and captions alone (Lai, CVPR 2025)."""
+"""S-Seg: segmentation learned from pseudo-masks and captions only (Lai, CVPR 2025)."""
 
 WEIGHTS_PUBLISHED = False

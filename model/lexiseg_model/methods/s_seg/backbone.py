@@ -1,4 +1,4 @@
-"""Features at strides 4, 8, 16 and 32 from any timm network that has them."""
+"""Backbones: features at strides 4, 8, 16 and 32 of timm's networks."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lexiseg_model.errors import OptionError, ShapeError, WeightsError
 
 
 class PaddedBlock(SwinTransformerBlock):
-    """A block of Swin."""
+    """Swin block that pads its input to whole windows before the shift, as MaskFormer does."""
 
-    def _attn(self, maps: Tensor) -> Tensor:  # [B, h, w, C], after the first norm: what is padded stays zero
+    def _attn(self, maps: Tensor) -> Tensor:  # [B, h, w, C], after the first norm: padding stays zero
         attended: Tensor = super()._attn(_padded(maps, self.window_size))  # type: ignore[no-untyped-call]
         return attended[:, : maps.shape[1], : maps.shape[2]]
 
 
 class PaddedBlockV2(SwinTransformerV2Block):
-    """A block of Swin v2, whose norms come after attention."""
+    """Swin v2 block with such padding; its norms follow the attention."""
 
     def _attn(self, maps: Tensor) -> Tensor:  # [B, h, w, C]
         attended: Tensor = super()._attn(_padded(maps, self.window_size))
@@ -40,21 +40,21 @@ PADDED: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def pad_before_shifts(network: nn.Module) -> None:
-    """Makes every block of a Swin do so; weights and their names stay, and other networks stay as they are."""
+    """Replace the class of a Swin's blocks by one that pads before shifting; other networks are not changed."""
     for block in network.modules():
-        # timm builds its blocks itself and takes no class for them.
+        # timm offers no argument for the class of its blocks.
         block.__class__ = PADDED.get(type(block), type(block))
 
 
 def _padded(maps: Tensor, window: tuple[int, int]) -> Tensor:
-    """[B, h, w, C] -> zeros right and below up to whole windows."""
+    """Pad maps [B, h, w, C] with zeros right and below to whole windows."""
     height, width = maps.shape[1:3]
     return F.pad(maps, (0, 0, 0, -width % window[1], 0, -height % window[0]))
 
 
 STRIDES = (4, 8, 16, 32)  # of res2..res5
-# Networks that are built for one size of image, and how they are told to take any. Their last stage has a single window
-# at that size, which timm then never shifts; on larger images MaskFormer's shifts there too.
+# Arguments for any image size of networks that are built for one. At that size their last stage has a single window,
+# which timm then never shifts; on larger images MaskFormer shifts there, too.
 _SWIN = {"strict_img_size": False, "always_partition": True}
 ANY_SIZE: dict[str, dict[str, Any]] = {
     "timm.models.swin_transformer": _SWIN,
@@ -63,23 +63,23 @@ ANY_SIZE: dict[str, dict[str, Any]] = {
 
 
 class Pyramid(nn.Module):
-    """res2..res5 of a backbone; where it is a transformer over cells, each through a norm of its own.
+    """Maps res2 to res5 of a backbone, with a layer norm each for networks with channels last, such as Swin.
 
-    Input: [B, 3, H, W] by the backbone's statistics, ImageNet's unless its card says else. Output: [B, C_i, h_i, w_i],
-    finest first; `channels` are the C_i.
+    Input: images [B, 3, H, W] with the backbone's statistics, ImageNet's unless its card differs. Output: maps
+    [B, C_i, h_i, w_i], finest first; `channels` are the C_i.
     """
 
     def __init__(self, name: str, drop_path: float | None = None, weights: Path | None = None) -> None:
-        """Builds it.
+        """Build the backbone.
 
         Args:
-            name: timm's.
-            drop_path: share of residual branches that training leaves out; None for networks that know none.
-            weights: a file in timm's format to start from, None for fresh weights.
+            name: timm's name.
+            drop_path: stochastic depth in training; None for networks without it.
+            weights: file in timm's format; None for random weights.
 
         Raises:
-            OptionError: timm has no such network, or it has no features at those strides.
-            WeightsError: no such file, or it lacks weights of that network.
+            OptionError: timm has no such network, or it has no features at strides 4, 8, 16 and 32.
+            WeightsError: the file is missing, or lacks weights of that network.
         """
         super().__init__()
         self.body = _body(name, drop_path, weights)
@@ -88,17 +88,17 @@ class Pyramid(nn.Module):
         if tuple(info.reduction()[-len(STRIDES) :]) != STRIDES:
             raise OptionError(f"expected features at strides {STRIDES} from backbone {name}, got {info.reduction()}")
         self.channels: tuple[int, ...] = tuple(info.channels()[-len(STRIDES) :])
-        # Swin's kind: maps come with channels last, and its last norm stands after the part that gives features.
+        # Swin's maps have channels last, and its final norm is not among the layers that give features.
         self._channels_last = getattr(self.body, "output_fmt", "NCHW") == "NHWC"
         self.norms = nn.ModuleList(
             nn.LayerNorm(count) if self._channels_last else nn.Identity() for count in self.channels
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """[B, 3, H, W] -> [B, C_i, h_i, w_i], finest first, h_i = H/4, H/8, H/16, H/32.
+        """Maps [B, C_i, H/s, W/s] at strides s = 4, 8, 16, 32 of images [B, 3, H, W].
 
         Raises:
-            ShapeError: a side is no multiple of 32.
+            ShapeError: a side is not a multiple of 32.
         """
         if any(side % STRIDES[-1] for side in images.shape[2:]):
             raise ShapeError(f"expected sides divisible by {STRIDES[-1]}, got {' x '.join(map(str, images.shape[2:]))}")
@@ -125,7 +125,11 @@ def _body(name: str, drop_path: float | None, weights: Path | None) -> Any:
 
 
 def _checked(name: str, weights: Path) -> State:
-    """Tensors of the file, once none is missing: timm itself would leave fresh weights where a file has none."""
+    """Read the weights of a backbone and require all of them: timm would keep random weights for missing ones.
+
+    Raises:
+        WeightsError: the file is missing or lacks weights.
+    """
     state = read_tensors(weights)
     whole = timm.create_model(name, num_classes=0)
     converted = getattr(sys.modules[_family(name)], "checkpoint_filter_fn", None)
@@ -137,12 +141,12 @@ def _checked(name: str, weights: Path) -> State:
 
 
 def _family(name: str) -> str:
-    """The module of timm that builds it.
+    """Module of timm that builds a network.
 
     Raises:
         OptionError: timm has no such network.
     """
-    architecture = name.partition(".")[0]  # what follows says which weights
+    architecture = name.partition(".")[0]  # the rest names pretrained weights
     if not is_model(architecture):
         raise OptionError(f"timm has no backbone {name!r}")
     return model_entrypoint(architecture).__module__

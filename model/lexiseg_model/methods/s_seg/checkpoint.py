@@ -1,7 +1,7 @@
-"""Networks from checkpoints; sizes are read off the weights.
+"""S-Seg networks from checkpoints; sizes follow from the weights.
 
-The mask head has MaskFormer's names below `sem_seg_head.`; a whole S-Seg has beside it `backbone.body.` (timm's names)
-and `backbone.norms.`, `text.` (open_clip's), `image_projector.`, `text_projector.` and `contrast.log_scale`.
+Names: `sem_seg_head.` (MaskFormer's names), `backbone.body.` (timm's), `backbone.norms.`, `text.` (open_clip's),
+`image_projector.`, `text_projector.` and `contrast.log_scale`.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 
 HEAD = "sem_seg_head."
-CLASS_HEAD = f"{HEAD}predictor.class_embed."  # what MaskFormer has and S-Seg has not
+CLASS_HEAD = f"{HEAD}predictor.class_embed."  # of MaskFormer, not in S-Seg
 DECODER_LAYER = re.compile(re.escape(f"{HEAD}predictor.transformer.decoder.layers.") + r"(\d+)\.")
 TEXT_LAYER = re.compile(r"text\.transformer\.resblocks\.(\d+)\.")
 
 
 class Trained(NamedTuple):
-    """What a training checkpoint holds of a model: the network's weights, and settings of its sizes."""
+    """Weights of a network, and the settings that its sizes give."""
 
     state: dict[str, Tensor]
     settings: SSegSettings
 
 
 def read_trained(path: Path, backbone: str | None = None) -> Trained:
-    """The network of a training checkpoint, bare or under `model`; what else training keeps is left out.
+    """Read the network of a training checkpoint, bare or under `model`, without the state of the training.
 
     Args:
         path: safetensors, or a torch file of plain tensors.
-        backbone: timm's name, which no weight shows; None for the one that S-Seg was published with.
+        backbone: timm's name, which the weights do not show; None for the published Swin-S.
 
     Raises:
-        WeightsError: no such file, or not the weights of S-Seg over that backbone.
-        OptionError: timm has no such backbone, or it has not the levels that S-Seg needs.
+        WeightsError: the file is missing, or its weights are not those of S-Seg over that backbone.
+        OptionError: timm has no such backbone, or it lacks the levels that S-Seg needs.
     """
     saved = read_tensors(path)
     named_in = names_in_network(saved)
@@ -53,10 +53,10 @@ def read_trained(path: Path, backbone: str | None = None) -> Trained:
 
 
 def restore(state: dict[str, Tensor], settings: SSegSettings) -> SSegNetwork:
-    """The network of a flat state, in eval mode and without gradients.
+    """Build the network of a flat state, in evaluation mode and without gradients.
 
     Raises:
-        WeightsError: tensors are missing, unknown, or of another shape.
+        WeightsError: tensors are missing, unknown, or of the wrong shape.
         OptionError: as `Pyramid`.
     """
     network = SSegNetwork(settings)
@@ -67,7 +67,7 @@ def restore(state: dict[str, Tensor], settings: SSegSettings) -> SSegNetwork:
 
 
 def _sizes(state: dict[str, Tensor]) -> dict[str, Any]:
-    """Settings that the weights show. Dropout and drop path are for training, and nothing that is served."""
+    """Settings that follow from the weights; dropout and drop path are 0, as they apply to training only."""
     try:
         return {
             "n_queries": len(state[f"{HEAD}predictor.query_embed.weight"]),

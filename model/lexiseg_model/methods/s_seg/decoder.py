@@ -15,15 +15,14 @@ EPSILON = 1e-6
 
 
 def sine_positions(height: int, width: int, channels: int, like: Tensor) -> Tensor:
-    """Position embedding of every cell: the first half of the channels says the row, the second the column.
+    """Sinusoidal position embedding of cells: rows in the first half of the channels, columns in the second.
 
-    Rows count 1..height and are scaled so that the last is 2 pi, columns alike; even channels are sines, odd ones
-    cosines of the same wave.
+    Rows and columns count from 1 and are scaled to 2 pi; even channels are sines, odd ones cosines of the same wave.
 
     Args:
-        height, width: of the map.
+        height, width: size of the map in cells.
         channels: a multiple of 4.
-        like: gives dtype and device.
+        like: tensor whose dtype and device the result has.
 
     Returns:
         [channels, height, width].
@@ -45,7 +44,7 @@ GROUPS = 32  # of every group norm
 
 
 class NormedConvolution(nn.Conv2d):
-    """Convolution without bias and group norm; the map keeps its size."""
+    """Convolution without bias, then a group norm; the map keeps its size."""
 
     def __init__(self, before: int, after: int, kernel: int) -> None:
         super().__init__(before, after, kernel, padding=kernel // 2, bias=False)
@@ -59,14 +58,14 @@ class NormedConvolution(nn.Conv2d):
 
 
 class PixelDecoder(nn.Module):
-    """res2..res5 to one map at the finest of their resolutions.
+    """Feature pyramid: merges res2 to res5 from the coarsest to the finest level.
 
-    From the coarsest to the finest: the map so far, every cell repeated up to the next size, plus that level through
-    a 1 x 1 convolution, through a 3 x 3 convolution and ReLU.
+    Each step upsamples the merged map by the nearest cell, adds the level after a 1 x 1 convolution, and applies a
+    3 x 3 convolution and ReLU.
     """
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
-        """`channels` of the levels, finest first; `width` of the map that comes out, a multiple of 32."""
+        """Build for levels with these `channels`, finest first; `width` of the output is a multiple of 32."""
         super().__init__()
         self.levels = len(channels)
         for level, count in enumerate(channels, start=1):
@@ -79,7 +78,7 @@ class PixelDecoder(nn.Module):
         nn.init.zeros_(self.mask_features.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Maps [B, C_i, h_i, w_i], finest first, to mask features [B, width, h_1, w_1]."""
+        """Mask features [B, width, h_1, w_1] of maps [B, C_i, h_i, w_i], finest first."""
         merged = F.relu(self.get_submodule(f"layer_{self.levels}")(features[-1]))
         for level in range(self.levels - 1, 0, -1):
             lateral = self.get_submodule(f"adapter_{level}")(features[level - 1])
@@ -90,7 +89,7 @@ class PixelDecoder(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Queries among themselves, then over the map, then each alone; a norm after every sum."""
+    """Self-attention of queries, attention to the map, feed-forward; a norm after every residual (DETR)."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -107,13 +106,13 @@ class DecoderLayer(nn.Module):
                 nn.init.xavier_uniform_(weight)  # as DETR
 
     def forward(self, queries: Tensor, places: Tensor, cells: Tensor, cell_places: Tensor) -> Tensor:
-        """One layer.
+        """Apply the layer.
 
         Args:
-            queries: [B, N, width] so far.
-            places: [B, N, width], the learned part of each query; it steers attention and is never a value.
-            cells: [B, P, width] of the map.
-            cell_places: [P, width], their positions; they make keys, never values.
+            queries: [B, N, width].
+            places: [B, N, width], learned embeddings of the queries, added to queries and keys but not to values.
+            cells: [B, P, width], cells of the map.
+            cell_places: [P, width], positions of the cells, added to keys but not to values.
 
         Returns:
             [B, N, width].
@@ -129,7 +128,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A stack of layers, and the norm that every layer's outcome passes before it is read."""
+    """Stack of layers; every layer's output also passes a common norm before it is returned."""
 
     def __init__(self, depth: int, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -137,12 +136,10 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, places: Tensor, cells: Tensor, cell_places: Tensor) -> Tensor:
-        """Outcome of every layer; queries start as zeros.
+        """Outputs of every layer; queries start as zeros.
 
         Args:
-            places: [B, N, width], as of a layer.
-            cells: [B, P, width] of the map.
-            cell_places: [P, width].
+            places, cells, cell_places: as in `DecoderLayer.forward`.
 
         Returns:
             [depth, B, N, width].
@@ -170,12 +167,12 @@ class MaskEmbedding(nn.Module):
 
 
 class Predictor(nn.Module):
-    """N queries over a map: outcomes of all layers, and the vectors whose product with mask features are masks."""
+    """Transformer decoder of N queries over a map, and the embedding of queries for masks."""
 
     def __init__(
         self, channels: int, *, width: int, n_queries: int, depth: int, heads: int, hidden: int, dropout: float
     ) -> None:
-        """`channels` of the coarsest map; `width` of a query; `hidden` of the feed-forward layers."""
+        """Build with `channels` of the coarsest map, `width` of a query, and `hidden` of the feed-forward layers."""
         super().__init__()
         self.query_embed = nn.Embedding(n_queries, width)
         self.input_proj = nn.Conv2d(channels, width, 1)
@@ -185,9 +182,9 @@ class Predictor(nn.Module):
         self.mask_embed = MaskEmbedding(width)
 
     def forward(self, coarsest: Tensor) -> Tensor:
-        """[B, channels, h, w] -> queries of every layer [depth, B, N, width], the last layer's last."""
+        """Queries of every layer [depth, B, N, width] over a map [B, channels, h, w]."""
         cells = self.input_proj(coarsest)
-        tiles, width, rows, columns = cells.shape  # not len(), which is a constant for who writes the pass as a graph
+        tiles, width, rows, columns = cells.shape  # not len(), which would become a constant of an exported graph
         positions = sine_positions(rows, columns, width, cells)
         places = self.query_embed.weight.expand(tiles, -1, -1)
         flat = cells.flatten(2).transpose(1, 2)  # [B, width, h, w] -> [B, h*w, width]
@@ -195,9 +192,9 @@ class Predictor(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """Pixel decoder and transformer over the levels res2..res5 of any backbone.
+    """Pixel decoder and transformer over the levels res2 to res5 of any backbone.
 
-    Its weights have the names of MaskFormer's checkpoints below `sem_seg_head.`: `pixel_decoder.{adapter_i, layer_i,
+    Weights have the names of MaskFormer's checkpoints below `sem_seg_head.`: `pixel_decoder.{adapter_i, layer_i,
     mask_features}` and `predictor.{query_embed, input_proj, transformer.decoder, mask_embed}`.
     """
 
@@ -212,14 +209,14 @@ class MaskHead(nn.Module):
         heads: int = 8,
         hidden: int = 2048,
     ) -> None:
-        """Builds it with fresh weights.
+        """Build with random weights.
 
         Args:
-            channels: of res2..res5.
-            n_queries: masks of an image.
-            depth: decoder layers.
+            channels: of res2 to res5.
+            n_queries: number of masks of an image.
+            depth: number of decoder layers.
             dropout: in the decoder.
-            width, heads, hidden: of the decoder; the defaults are MaskFormer's.
+            width, heads, hidden: sizes of the decoder; the defaults are MaskFormer's.
         """
         super().__init__()
         self.width = width
@@ -235,12 +232,13 @@ class MaskHead(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Levels [B, C_i, h_i, w_i], finest first, to queries [depth, B, N, width] and mask features [B, width, h, w].
+        """Queries [depth, B, N, width] of every layer and mask features [B, width, h, w].
 
-        Queries come from every layer, those of the last layer last.
+        Args:
+            features: levels [B, C_i, h_i, w_i], finest first.
         """
         return self.predictor(features[-1]), self.pixel_decoder(features)
 
     def masks(self, queries: Tensor, mask_features: Tensor) -> Tensor:
-        """Mask logits of the queries of any layers: [L, B, N, width] and [B, width, h, w] -> [L, B, N, h, w]."""
+        """Mask logits [L, B, N, h, w] of queries [L, B, N, width] and mask features [B, width, h, w]."""
         return torch.einsum("lbnc,bchw->lbnhw", self.predictor.mask_embed(queries), mask_features)

@@ -1,4 +1,4 @@
-"""A training checkpoint of S-Seg, as a model directory."""
+"""Import of a training checkpoint of S-Seg as a model directory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from lexiseg_model.methods.s_seg.checkpoint import read_trained
 
 
 class Options(ImportOptions):
-    """`backbone` None is Swin-S, the published one."""
+    """File to import and the backbone, by default the published Swin-S."""
 
     checkpoint: Path = Field(description="of a training of S-Seg")
     backbone: str | None = Field(None, description="timm's name of its backbone, where that is not Swin-S")
 
 
 def read(options: Options) -> Imported:
-    """The whole network.
+    """Read the whole network.
 
     Raises:
-        WeightsError: the file is missing, damaged, or not of that network.
+        WeightsError: the file is missing, damaged, or of another network.
     """
     state, settings = read_trained(options.checkpoint, options.backbone)
     card = own_card("s_seg")

@@ -1,4 +1,4 @@
-"""S-Seg network: masks of an image, and embeddings of masks, images and texts in one space."""
+"""S-Seg network: masks of an image, and embeddings of masks, images and texts in a common space."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from lexiseg_model.training.losses import Contrast
 
 
 class SSegTextTower:
-    """The transformer and its projector, as CLIP's tower is a transformer and its projection."""
+    """Text tower of the text transformer and its projector."""
 
     def __init__(self, transformer: TextTransformer, projector: Projector, device: torch.device) -> None:
-        """Both in eval mode; they are moved to the device."""
+        """Move both networks, which are in evaluation mode, to the device."""
         self._transformer = transformer.to(device)
         self._projector = projector.to(device)
         self._device = device
         self.width = projector.second.out_features
         state = nn.ModuleDict({"transformer": transformer, "projector": projector}).state_dict()
-        # Heads show in no weight's shape.
+        # The number of heads is not visible in the weights.
         self.digest = rows_digest(("s-seg", transformer.heads, tokenize([PROBE]).tolist()), state)
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Rows [len(texts), width], not of unit length, in the order of `texts`."""
+        """Rows float32 [len(texts), width], not of unit length, in the order of `texts`."""
         if not texts:
             return np.empty((0, self.width), np.float32)
         return encode_in_chunks(tokenize(texts), self._forward, self.width, self._device, end_marked=True)
@@ -46,17 +46,14 @@ class SSegTextTower:
 
 
 class Masks(NamedTuple):
-    """What the image side gives, of L decoder layers; the last is the answer."""
+    """Output of the image side for L decoder layers; the last one is the result."""
 
-    logits: Tensor  # [L, B, N, h, w], h and w a quarter of the image
-    queries: Tensor  # [L, B, N, 256], the mask features
+    logits: Tensor  # [L, B, N, H/4, W/4]
+    queries: Tensor  # [L, B, N, 256]
 
 
 class Projector(nn.Module):
-    """Two linear layers with batch norm and ReLU between them.
-
-    In training over several processes the norm is to be synchronised (`nn.SyncBatchNorm.convert_sync_batchnorm`).
-    """
+    """Two linear layers with batch norm and ReLU in between; the norm is synchronised over several processes."""
 
     def __init__(self, before: int, hidden: int, after: int) -> None:
         super().__init__()
@@ -65,20 +62,20 @@ class Projector(nn.Module):
         self.second = nn.Linear(hidden, after)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """[..., before] -> [..., after]; the norm sees all vectors alike."""
+        """Project [..., before] to [..., after]; the batch norm counts all leading axes as batch."""
         rows = self.norm(self.first(vectors.flatten(0, -2)))
         projected: Tensor = self.second(F.relu(rows))
         return projected.view(*vectors.shape[:-1], -1)
 
 
 class SSegNetwork(nn.Module):
-    """Backbone and mask head, text transformer, a projector for each of the two sides, the temperature between.
+    """Backbone, mask head, text transformer, a projector for each side, and the temperature of the contrast.
 
     The head has the names of MaskFormer's checkpoints (`sem_seg_head`), the body of the backbone those of timm.
     """
 
     def __init__(self, settings: SSegSizes, backbone_weights: Path | None = None) -> None:
-        """Fresh weights, but for a backbone's that are given. Raises as `Pyramid`."""
+        """Build with random weights, or with given weights of the backbone; raises as `Pyramid`."""
         super().__init__()
         self.settings = settings
         self.backbone = Pyramid(settings.backbone, settings.drop_path, backbone_weights)
@@ -90,30 +87,30 @@ class SSegNetwork(nn.Module):
             width=settings.mask_width,
         )
         self.text = fresh_text_tower(settings.text_width, settings.text_layers)
-        self.contrast = Contrast()  # its scale is part of how masks are named, too
+        self.contrast = Contrast()  # its scale also applies to class logits
         query_width = self.sem_seg_head.width
         self.image_projector = Projector(query_width, settings.projector_hidden, settings.embedding)
         self.text_projector = Projector(settings.text_width, settings.projector_hidden, settings.embedding)
 
     def forward(self, images: Tensor) -> Masks:
-        """Images [B, 3, H, W] of ImageNet's statistics -> L = depth layers: `masks` [L, B, N, H/4, W/4], `queries`."""
+        """Masks of all decoder layers for images [B, 3, H, W] with ImageNet's statistics."""
         queries, mask_features = self.sem_seg_head(self.backbone(images))
         return Masks(self.sem_seg_head.masks(queries, mask_features), queries)
 
     def last_masks(self, images: Tensor) -> Masks:
-        """The same of the last layer alone, L = 1."""
+        """Masks of the last layer only, L = 1."""
         queries, mask_features = self.sem_seg_head(self.backbone(images))
         return Masks(self.sem_seg_head.masks(queries[-1:], mask_features), queries[-1:])
 
     def embed_masks(self, queries: Tensor) -> Tensor:
-        """Mask features [..., 256] to unit vectors [..., D] that compare with texts; for networks in eval mode.
+        """Unit vectors [..., D] of queries [..., 256] in the text space; for networks in evaluation mode.
 
-        The projector learns from images; it is applied to single masks as it stands (GroupViT does the same).
+        The projector is trained on pooled images and applied to single masks unchanged, as in GroupViT.
         """
         return F.normalize(self.image_projector(queries), dim=-1)
 
     def embed_images(self, queries: Tensor) -> Tensor:
-        """Mask features [B, N, 256] to unit vectors of the images [B, D]."""
+        """Unit vectors [B, D] of images with queries [B, N, 256]."""
         if self.settings.pooling == "mean_then_project":
             pooled = self.image_projector(queries.mean(1))
         else:
@@ -121,25 +118,26 @@ class SSegNetwork(nn.Module):
         return F.normalize(pooled, dim=-1)
 
     def embed_texts(self, tokens: Tensor) -> Tensor:
-        """Tokens [S, 77] to unit vectors [S, D]."""
-        # Nothing reads on behind its own end mark, the largest number: most of the places are empty.
+        """Unit vectors [S, D] of tokens [S, 77]."""
+        # Places after the last end mark, the largest number, have no influence.
         longest = int(tokens.argmax(1).max()) + 1
         return F.normalize(self.text_projector(end_states(self.text, tokens[:, :longest])), dim=-1)
 
 
 class ImagePass(nn.Module):
-    """uint8 tiles [B, 3, s, t], sides multiples of 32, to the last layer's answer, float32.
-
-    `masks` [B, N, s/4, t/4] logits, `queries` [B, N, 256] that made them, `embeddings` [B, N, D] of them and `image`
-    [B, D] of the whole tile, both of unit length.
-    """
+    """Image side for uint8 tiles, as one module for serving and export."""
 
     def __init__(self, network: SSegNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """uint8 [B, 3, s, t] -> masks [B, N, s/4, t/4], queries [B, N, 256], embeddings [B, N, D], image [B, D]."""
+        """Encode tiles uint8 [B, 3, s, t] whose sides are multiples of 32.
+
+        Returns:
+            float32 mask logits [B, N, s/4, t/4], queries [B, N, 256], and unit vectors of masks [B, N, D] and of tiles
+            [B, D].
+        """
         images = normalise(tiles, "imagenet").to(next(self.network.backbone.parameters()).dtype)
         logits, queries = (part[-1].float() for part in self.network.last_masks(images))
         return logits, queries, self.network.embed_masks(queries), self.network.embed_images(queries)

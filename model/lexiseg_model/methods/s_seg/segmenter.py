@@ -1,11 +1,11 @@
 """`s-seg` as a Segmenter: masks of the whole image, their classes, and the background rule.
 
-Features of an image (`Features.tensors`): `masks` [B, N, h, w] logits of each window at a quarter of its resolution,
-`queries` [B, N, 256] that made them, `embeddings` [B, N, D] and `image` [B, D], unit vectors of masks and window in the
-text space, and `guide` uint8 [3, H, W], the canvas.
+Features of an image (`Features.tensors`): of each window mask logits `masks` [B, N, h, w] at stride 4, `queries`
+[B, N, 256], and unit vectors in the text space of masks (`embeddings` [B, N, D]) and of the window (`image` [B, D]);
+`guide` uint8 [3, H, W], the canvas.
 
-Class maps of sliding windows are averaged. Masks of different windows are not merged, so with windows there are no
-proposals.
+Class maps of sliding windows are averaged. Masks of different windows are not merged, so images with several windows
+have no proposals.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ EPSILON = 1e-6
 
 
 def class_cosines(masks: Tensor, bank: TextBank) -> Tensor:
-    """Likeness of each mask and each class, which is that of the class's best text.
+    """Cosine of each mask and the best text of each class.
 
     Args:
         masks: unit vectors [N, D].
-        bank: unit vectors of texts [T, D].
+        bank: unit vectors [T, D] of texts, and the class of each.
 
     Returns:
         [N, K].
@@ -54,11 +54,11 @@ def class_cosines(masks: Tensor, bank: TextBank) -> Tensor:
 
 
 def class_shares(cosines: Tensor, scale: float) -> Tensor:
-    """How likely each mask shows each class: softmax over classes of the scaled cosines.
+    """Class probabilities of masks: softmax over classes of the scaled cosines.
 
     Args:
-        cosines: of masks and classes [N, K].
-        scale: learned in training, one over the temperature.
+        cosines: [N, K] of masks and classes.
+        scale: inverse temperature, learned in training.
 
     Returns:
         [N, K]; rows sum to 1.
@@ -67,7 +67,7 @@ def class_shares(cosines: Tensor, scale: float) -> Tensor:
 
 
 def only_likely(shares: Tensor, image: Tensor, candidates: int | None) -> Tensor:
-    """Shares [N, K] with nothing for all but the `candidates` classes of largest cosine with the `image` [K]."""
+    """Shares [N, K], zero except for the `candidates` classes of largest cosine `image` [K] with the image."""
     if candidates is None or candidates >= len(image):
         return shares
     likely = torch.zeros(len(image), dtype=torch.bool, device=shares.device)
@@ -76,16 +76,16 @@ def only_likely(shares: Tensor, image: Tensor, candidates: int | None) -> Tensor
 
 
 def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Tensor:
-    """Scores of the classes at every pixel: what lies over it, times what that shows (MaskFormer, section 3.4).
+    """Scores of classes at every pixel: sum over masks of mask times class probability (MaskFormer, section 3.4).
 
     Args:
-        logits: of masks [N, h, w].
-        shares: of classes in masks [N, K].
-        combination: `sum`, which exceeds 1 where masks overlap; `mean` divides by the sum of the masks, so that a pixel
-            which all of them hardly cover still has scores that sum to 1.
+        logits: mask logits [N, h, w].
+        shares: class probabilities [N, K] of masks.
+        combination: `sum`, which exceeds 1 where masks overlap, or `mean`, divided by the sum of the mask
+            probabilities, so that the scores of every pixel sum to 1.
 
     Returns:
-        [K, h, w], not negative. The best class of a pixel is the same either way.
+        [K, h, w], not negative; the combination does not change the best class.
     """
     inside = logits.sigmoid()
     summed = torch.einsum("nk,nhw->khw", shares, inside)
@@ -93,39 +93,39 @@ def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Te
 
 
 def background_level(scores: Tensor, threshold: float) -> Tensor:
-    """The score that a class must reach to own a pixel, as in GroupViT: the threshold, or the image's best if lower.
+    """Score below which a pixel is background, as in GroupViT: the threshold, or the image's best score if lower.
 
-    Without the second half an image of which nothing is sure would be all background.
+    The second case keeps an image of uncertain classes from becoming all background.
 
     Args:
-        scores: of classes at all pixels, or in all regions, of the image; of any shape.
+        scores: class scores of all pixels or regions of the image, of any shape.
         threshold: a score.
 
     Returns:
-        A scalar; pixels whose best class stays below it belong to nobody.
+        A scalar.
     """
     return scores.max().clamp(max=threshold) if scores.numel() else scores.new_tensor(threshold)
 
 
 def outlines(logits: Tensor) -> Tensor:
-    """Masks [N, h, w] cut where a pixel is as likely inside as outside; float32, 0 or 1."""
+    """Binary masks float32 [N, h, w] of logits, cut at probability 0.5."""
     return (logits > 0).float()
 
 
 def sureness(logits: Tensor) -> Tensor:
-    """Mean probability inside each mask [N, h, w]: [N] in 0.5..1, and 0 for an empty mask. As in Mask2Former."""
+    """Mean probability inside each mask of logits [N, h, w] (Mask2Former): [N] in 0.5..1, 0 for empty masks."""
     inside = outlines(logits)
     return (logits.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
 
 
 def overlaps(masks: Tensor, others: Tensor) -> Tensor:
-    """IoU of cut masks [N, h, w] with others [M, h, w]: [N, M]; 0 where both are empty."""
+    """IoU [N, M] of binary masks [N, h, w] with others [M, h, w]; 0 if both are empty."""
     flat, against = masks.flatten(1), others.flatten(1)
     shared = flat @ against.T  # [N, h*w] x [h*w, M] -> [N, M]
     return shared / (flat.sum(1)[:, None] + against.sum(1) - shared).clamp(min=1)
 
 
-MIN_SCORE = 1e-8  # of a score, before its logarithm
+MIN_SCORE = 1e-8  # lower bound of scores before a logarithm
 HOW_TO_PROVIDE = (
     "s-seg has no weights here, and its authors released none. Either import a checkpoint of your own training, "
     "`lexiseg models import --method s-seg --checkpoint FILE NAME` with LEXISEG_MODELS_DIR set, or put a model "
@@ -141,13 +141,13 @@ class SSegSegmenter(ClipSegmenter):
     def __init__(
         self, network: SSegNetwork, settings: SSegSettings, card: ModelCard, digest: str, execution: Execution
     ) -> None:
-        """`network` in eval mode; it is moved to the device."""
+        """Move the network, which is in evaluation mode, to the device."""
         rule: ClassRule = "mean_of_units"
         tower = SSegTextTower(network.text, network.text_projector, execution.device)
         super().__init__(card, digest, tower, settings.templates, rule, settings.window, settings.stride, execution)
         self._settings = settings
         self._network = network.to(execution.device)
-        # Projectors and text transformer stay in float32: cheap, and every class is decided by them.
+        # Projectors and text transformer stay in float32: they are cheap and decide every class.
         self._network.backbone.to(execution.dtype)
         self._network.sem_seg_head.to(execution.dtype)
         self._scale = network.contrast.scale.item()
@@ -161,7 +161,7 @@ class SSegSegmenter(ClipSegmenter):
         return ImagePass(self._network)
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        # Sides in whole strides whatever the precision: no padding, and masks end where the image ends.
+        # Sides are whole strides in every precision: no padding, so masks end with the image.
         return windowed.plan_windows(rgb, self.card.input, self._window, self._stride, options, precision="fast")
 
     def guide(self, features: Features) -> Tensor:
@@ -171,14 +171,14 @@ class SSegSegmenter(ClipSegmenter):
     # pixels
 
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """Logarithms of `pixel_scores`: their softmax is each class's share of a pixel's scores."""
+        """Logarithms of `pixel_scores`, whose softmax is each class's share of a pixel's scores."""
         return self.pixel_scores(features, bank).clamp(min=MIN_SCORE).log()
 
     @torch.inference_mode()
     def pixel_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """[K, h, w], windows averaged: what lies over a pixel, times what that shows.
+        """Class scores [K, h, w], averaged over windows.
 
-        Exact: masks are brought to the canvas's pixels first, as MaskFormer does. Fast: on every fourth of them.
+        Exact: masks are first enlarged to the canvas, as in MaskFormer. Fast: at stride 4.
         """
         layout = windowed.layout_of(features)
         exact = self._execution.precision == "exact"
@@ -194,11 +194,7 @@ class SSegSegmenter(ClipSegmenter):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        """GroupViT's rule: a class must reach the threshold, or the best score of the image where that is lower.
-
-        GroupViT has no background words. Here they count as classes: where the best score of the image is a word's,
-        classes are held to that.
-        """
+        """Score of the background by GroupViT's rule (`background_level`); background words count as classes."""
         least = self._settings.background if threshold is None else threshold
         level = background_level(logits.exp(), least)
         return level.clamp(min=MIN_SCORE).log()
@@ -207,7 +203,7 @@ class SSegSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
-        """[R, 2 D]: what the masks over each region's pixels show, and that of the picture."""
+        """Rows [R, 2 D]: the mean embedding of the masks over each region's pixels, and that of the picture."""
         layout = windowed.layout_of(features)
         windows = zip(features.tensors["masks"], features.tensors["embeddings"], strict=True)
         maps = (pixel_scores(masks.float(), shown.float(), "mean") for masks, shown in windows)
@@ -222,10 +218,10 @@ class SSegSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def propose(self, features: Features) -> Proposals:
-        """The queries' own masks that are not empty; quality is the mean probability inside.
+        """Masks of the queries above the least quality, which is the mean probability inside.
 
         Raises:
-            TaskError: the image was seen through several windows.
+            TaskError: the image was encoded in several windows.
         """
         masks = self._own_masks(features)
 
@@ -239,10 +235,9 @@ class SSegSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
-        """[N, D]: the mean of what the model's own masks show, weighted by their IoU with the given ones.
+        """Embeddings [N, D]: means of the embeddings of the model's masks, weighted by their IoU with the given masks.
 
-        Only queries have vectors of their own, and no query made these masks. Masks are cut at logit 0 to be
-        compared; one that meets none of the model's gets zeros, which are like every class alike.
+        Masks are cut at logit 0. One that overlaps none of the model's gets zeros, equally similar to every class.
 
         Raises:
             TaskError: as `propose`.
@@ -254,11 +249,11 @@ class SSegSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
-        """[K, N]: logarithms of how likely each region shows each class."""
+        """Logarithms of class probabilities [K, N] of regions."""
         return self._shares(features, embeddings, bank, 0).clamp(min=MIN_SCORE).log().T
 
     def _own_masks(self, features: Features) -> Tensor:
-        """[N, h, w] logits of the whole image, float32."""
+        """Mask logits float32 [N, h, w] of the whole image."""
         masks = features.tensors["masks"]
         if len(masks) != 1:
             raise TaskError(
@@ -268,7 +263,7 @@ class SSegSegmenter(ClipSegmenter):
         return masks[0].float()
 
     def _shares(self, features: Features, embeddings: Tensor, bank: TextBank, window: int) -> Tensor:
-        """[N, K] of what masks show, the classes that the image makes unlikely left out."""
+        """Class probabilities [N, K] of masks, zero for all but the image's candidate classes."""
         own = features.tensors["embeddings"]
         fused = fusion.bank_for_image(features, bank, lambda: own.float().flatten(0, 1), self._scale)
         cosines = class_cosines(embeddings.float(), fused)
@@ -283,11 +278,11 @@ require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> SSegSegmenter:
-    """Loads a model directory (`weights.safetensors` beside its card).
+    """Load a model directory (`weights.safetensors` beside its card).
 
     Raises:
-        WeightsError: the weights are missing, damaged, or not of the network that the card describes; or the card
-            promises what its settings cannot give.
+        WeightsError: the weights are missing, damaged, or of another network than the card's, or the card contradicts
+            its settings.
     """
     require_weights(card)
     settings = settings_of(card, SSegSettings)

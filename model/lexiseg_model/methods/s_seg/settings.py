@@ -19,7 +19,7 @@ Pooling = Literal["mean_then_project", "project_then_mean"]
 
 
 class SSegSizes(StrictModel):
-    """Backbone, mask head, text transformer and projectors."""
+    """Sizes of backbone, mask head, text transformer and projectors."""
 
     backbone: str = Field(
         "swin_small_patch4_window7_224", description="timm's name of a network with features at strides 4, 8, 16, 32"

@@ -18,9 +18,9 @@ from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
 
-POOLS = (1, 2, 3, 6)  # cells along each side that the coarsest map is pooled to
-HELPED = 2  # the level that the helper reads
-BODY = "backbone.model."  # of timm's names for the transformer
+POOLS = (1, 2, 3, 6)  # cells per side of the pooled coarsest map
+HELPED = 2  # level that the auxiliary head reads
+BODY = "backbone.model."  # prefix of timm's names for the transformer
 
 
 class ConvBlock(nn.Sequential):
@@ -33,7 +33,7 @@ class ConvBlock(nn.Sequential):
 
 
 class Pyramid(nn.Module):
-    """Four maps [B, C, h, w] of one size to 4, 2, 1 and 1/2 times that size."""
+    """Feature pyramid: four maps [B, C, h, w] of one size become 4, 2, 1 and 1/2 times as large."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        """[B, C, h, w] each -> finest first."""
+        """Resize the maps [B, C, h, w]; the finest comes first."""
         return [step(one) for step, one in zip(self.steps, maps, strict=True)]
 
 
 class UperHead(nn.Module):
-    """Maps of four strides to class logits at the finest."""
+    """UperNet's head: class logits at the finest of four maps."""
 
     def __init__(self, channels: int, width: int, n_classes: int, dropout: float) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class UperHead(nn.Module):
         self.classifier = nn.Conv2d(width, n_classes, 1)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """Four [B, C, h_i, w_i], finest first -> [B, K, h_0, w_0]."""
+        """Logits [B, K, h_0, w_0] of maps [B, C, h_i, w_i], finest first."""
         *finer, last = maps
         pooled = [
             _sized(block(F.adaptive_avg_pool2d(last, cells)), last)
@@ -88,13 +88,13 @@ class UperHead(nn.Module):
 
 
 class Student(nn.Module):
-    """Images to class logits; in training with a second, shallow answer."""
+    """Vision transformer with UperNet's head, and an auxiliary head for training."""
 
     def __init__(self, settings: SSegPlusSettings, start: Path | None = None) -> None:
-        """Fresh weights, but for a transformer's that are given in timm's format, such as MAE's.
+        """Build with random weights, or with a transformer's weights in timm's format, such as MAE's.
 
         Raises:
-            OptionError: timm has no such transformer, or it has not those blocks.
+            OptionError: timm has no such transformer, or it lacks those blocks.
             WeightsError: the file is missing, or of another transformer.
         """
         super().__init__()
@@ -109,7 +109,7 @@ class Student(nn.Module):
             )
         except (RuntimeError, TypeError, AssertionError) as error:
             raise OptionError(f"backbone {settings.backbone} gives no blocks {settings.layers}: {error}") from None
-        body = cast(Any, self.backbone)  # whose blocks and sizes no type tells
+        body = cast(Any, self.backbone)  # timm is untyped
         if start is not None:
             _fill(body.model, start)
         channels = body.feature_info.channels()[-1]
@@ -120,11 +120,11 @@ class Student(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] of ImageNet's statistics, sides multiples of 32 -> [B, K, H/4, W/4]."""
+        """Class logits [B, K, H/4, W/4] of images [B, 3, H, W] with ImageNet's statistics, sides multiples of 32."""
         return self.both(images)[0]
 
     def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, and the helper's [B, K, H/16, W/16]."""
+        """Class logits as `forward`, and those of the auxiliary head [B, K, H/16, W/16]."""
         maps = self.pyramid(self.backbone(images))
         return self.head(maps), self.helper(maps[HELPED])
 
@@ -134,7 +134,7 @@ def _sized(maps: Tensor, like: Tensor) -> Tensor:
 
 
 def _fill(transformer: nn.Module, path: Path) -> None:
-    """Weights of MAE or of a classifier; its own head, and a decoder, are left out."""
+    """Load a transformer's weights of MAE or of a classifier, without its head and decoder."""
     state = read_tensors(path)
     wanted = transformer.state_dict()
     missing = sorted(name for name in wanted if name not in state and not name.startswith(("norm.", "fc_norm.")))

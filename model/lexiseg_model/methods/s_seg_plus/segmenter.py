@@ -1,8 +1,7 @@
-"""`s-seg-plus` as a Segmenter: classes are those that the student was trained on, by name.
+"""`s-seg-plus` as a Segmenter for the classes that the student was trained on, by name.
 
-Features of an image: `logits` [K, h, w] of all trained classes at a quarter of the canvas, and `guide` uint8 [3, H,
-W], the canvas. The row of a text is the one-hot vector of its class; for any other text it is zero, and its class is
-found nowhere.
+Features of an image: `logits` [K, h, w] of all trained classes at stride 4, and `guide` uint8 [3, H, W], the canvas.
+The row of a text is the one-hot vector of its class; that of any other text is zero, and its class is found nowhere.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
 from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
 
-NOWHERE = -1e3  # logit of a class that was never taught
+NOWHERE = -1e3  # logit of an unknown class
 
 
 class SSegPlusSegmenter(Segmenter):
-    """A student on one device."""
+    """S-Seg+ student on one device."""
 
     def __init__(
         self, network: Student, settings: SSegPlusSettings, card: ModelCard, digest: str, execution: Execution
     ) -> None:
-        """`network` in eval mode; it is moved to the device."""
+        """Move the network, which is in evaluation mode, to the device."""
         self.card, self.digest = card, digest
         self.settings = settings
         self._execution = execution
@@ -66,7 +65,7 @@ class SSegPlusSegmenter(Segmenter):
         return windowed.as_kept((logits,), self._execution.precision)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # A copy: a view would keep the whole batch in memory for as long as this image is remembered.
+        # A copy: a view would keep the whole batch in memory while this image is cached.
         tensors = {"logits": tile_features[0][0].clone(), "guide": windowed.canvas_of(plan)}
         return Features(plan.size, tensors, windowed.layout_of(plan))
 
@@ -94,13 +93,13 @@ class SSegPlusSegmenter(Segmenter):
         return TextBank(vectors, owner, len(classes))
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
-        """Of what was taught, itself; all that was not means the same: nothing."""
+        """Rows with a further column for unknown texts, which all have the same meaning."""
         unknown = ~rows.any(1, keepdims=True)
         return np.concatenate([rows, unknown], 1).astype(np.float32)
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """Logits of the asked classes as they were taught."""
+        """Logits of the requested classes; unknown ones have a very low logit."""
         logits = features.tensors["logits"].float()
         scores = torch.einsum("tk,khw->thw", bank.vectors, logits)
         scores[~bank.vectors.any(1)] = NOWHERE
@@ -109,7 +108,7 @@ class SSegPlusSegmenter(Segmenter):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        """The background's own logit where there is one; with a threshold, what a class must have among all asked."""
+        """Logit of the trained background, or the level of a threshold on the probability among requested classes."""
         if threshold is not None:
             return logits.logsumexp(0) + float(np.log(max(threshold, 1e-6)))
         if features is None or self.settings.classes[0] != BACKGROUND or refine != "none":
@@ -118,7 +117,7 @@ class SSegPlusSegmenter(Segmenter):
         return background
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
-        """Classes that were not taught: it will never find them."""
+        """Classes that the student was not trained on."""
         strange = [
             index
             for index, entry in enumerate(classes)
@@ -137,10 +136,10 @@ def _known_as(text: str) -> str:
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> SSegPlusSegmenter:
-    """Loads a model directory (`weights.safetensors` beside its card).
+    """Load a model directory (`weights.safetensors` beside its card).
 
     Raises:
-        WeightsError: the weights are missing, damaged, or not of the network that the card describes.
+        WeightsError: the weights are missing, damaged, or of another network than the card's.
     """
     settings = settings_of(card, SSegPlusSettings)
     if not settings.classes or card.embedding != len(settings.classes):
@@ -152,10 +151,10 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> SSegPlusSegment
 
 
 def restore(state: dict[str, Tensor], settings: SSegPlusSettings) -> Student:
-    """A student in evaluation mode.
+    """Build a student in evaluation mode.
 
     Raises:
-        WeightsError: tensors are missing, unknown, or of another shape.
+        WeightsError: tensors are missing, unknown, or of the wrong shape.
     """
     network = Student(settings.model_copy(update={"drop_path": 0.0}))
     state = with_counters(state, network.state_dict())

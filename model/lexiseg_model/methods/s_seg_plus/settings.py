@@ -1,4 +1,4 @@
-"""What decides a student: its network, and the classes that it was taught."""
+"""Settings of a student: its network and its classes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The text side of TCL: soft masks for any texts from the maps of one image pass.
+"""Text side of TCL: soft masks for any texts from the maps of one image pass.
 
-Masks of the grounder are refined by PAMR and then averaged with CLIP's own masks, which know more classes: the
-knowledge-preserving blend.
+Masks of the grounder are refined by PAMR, then averaged with CLIP's own masks, which cover more classes (TCL's
+knowledge preservation).
 """
 
 from __future__ import annotations
@@ -19,51 +19,51 @@ from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.grounder import EPSILON, Sim2Mask
 from lexiseg_model.types import StrictModel
 
-KP_THRESHOLD, KP_SCALE = 0.25, 10.0  # of CLIP's own masks: fixed, whatever Sim2Mask has learned
-BACKGROUND_REFINED, BACKGROUND_PLAIN = 0.4, 0.5  # TCL's evaluation: what a class must beat, with and without PAMR
+KP_THRESHOLD, KP_SCALE = 0.25, 10.0  # of CLIP's own masks; fixed, unlike those of Sim2Mask
+BACKGROUND_REFINED, BACKGROUND_PLAIN = 0.4, 0.5  # background threshold of TCL's evaluation, with and without PAMR
 
 
 class ImageMaps(NamedTuple):
-    """What one image pass gives, for any vocabulary. Not normalised."""
+    """Result of the image pass, for any vocabulary; not normalised."""
 
-    grounder: Tensor  # [B, D, H/4, W/4] embedding of every 4 x 4 pixels
-    clip_embedding: Tensor  # [B, D, H/16, W/16] of CLIP's value-only last block
+    grounder: Tensor  # [B, D, H/4, W/4], embedding of every 4 x 4 pixels
+    clip_embedding: Tensor  # [B, D, H/16, W/16], from the values of CLIP's last block
 
 
 class MaskSettings(NamedTuple):
-    """How masks are finished; the defaults are those of TCL's evaluation. `kp_weight` is of CLIP's masks; 0: none."""
+    """Refinement and weight of CLIP's masks in the average (0: none); the defaults are those of TCL's evaluation."""
 
     kp_weight: float = 0.3
     pamr: PamrSettings | None = PamrSettings()
 
 
 def similarity(embedding: Tensor, texts: Tensor) -> Tensor:
-    """Every pixel, at unit length, times every text: [B, D, h, w] x [T, D] -> [B, T, h, w] float32."""
+    """Products float32 [B, T, h, w] of normalised vectors of pixels [B, D, h, w] and texts [T, D]."""
     return torch.einsum("bdhw,td->bthw", F.normalize(embedding.float(), dim=1, eps=EPSILON), texts.float())
 
 
 def guide(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Normalised images [B, 3, H, W] at the masks' `size` (bilinear, align_corners=True): what PAMR compares."""
+    """Guide of PAMR: normalised images [B, 3, H, W] at the masks' `size` (bilinear, align_corners=True)."""
     return F.interpolate(images, size=size, mode="bilinear", align_corners=True)
 
 
 def soft_masks(maps: ImageMaps, texts: Tensor, sim2mask: Sim2Mask) -> Tensor:
-    """[B, T, H/4, W/4] in 0..1: the grounder's masks alone."""
+    """Masks of the grounder, [B, T, H/4, W/4] in 0..1."""
     return torch.sigmoid(sim2mask(similarity(maps.grounder, texts)))
 
 
 def clip_masks(maps: ImageMaps, texts: Tensor) -> Tensor:
-    """[B, T, H/16, W/16] in 0..1: CLIP's own masks, what the blend preserves."""
+    """CLIP's own masks, [B, T, H/16, W/16] in 0..1."""
     return torch.sigmoid((similarity(maps.clip_embedding, texts) - KP_THRESHOLD) * KP_SCALE)
 
 
 def refined(masks: Tensor, guides: Tensor, settings: PamrSettings) -> Tensor:
-    """PAMR of each image's masks: [B, T, h, w] by guides [B, 3, h, w]."""
+    """Masks [B, T, h, w] refined by PAMR with guides [B, 3, h, w]."""
     return torch.stack([pamr.refine(each, by, settings) for each, by in zip(masks, guides, strict=True)])
 
 
 def blended(masks: Tensor, preserved: Tensor, weight: float) -> Tensor:
-    """`weight` of CLIP's masks [B, T, h', w'], upsampled, and the rest of `masks` [B, T, h, w]."""
+    """Weighted mean of CLIP's masks [B, T, h', w'], upsampled, and of `masks` [B, T, h, w]."""
     upsampled = F.interpolate(preserved, size=masks.shape[-2:], mode="bilinear", align_corners=False)
     return weight * upsampled + (1 - weight) * masks
 
@@ -75,14 +75,14 @@ def finished_masks(
     guides: Tensor,
     settings: MaskSettings,
 ) -> Tensor:
-    """Masks as TCL evaluates them, still at a quarter of the resolution.
+    """Masks as TCL evaluates them, at stride 4.
 
     Args:
-        maps: of the image pass.
-        texts: [T, D] one vector for each class, by the classifier's rule; those of texts have unit length.
+        maps: result of the image pass.
+        texts: [T, D], one vector for each class; those of texts have unit length.
         sim2mask: the learned scale and bias.
-        guides: [B, 3, H/4, W/4] of `guide`; not looked at without PAMR.
-        settings: PAMR, then the blend.
+        guides: [B, 3, H/4, W/4] of `guide`; not used without PAMR.
+        settings: PAMR, then the average.
 
     Returns:
         [B, T, H/4, W/4] in 0..1.
@@ -96,11 +96,11 @@ def finished_masks(
 
 
 def to_pixels(masks: Tensor, padded: tuple[int, int], padding: Padding) -> Tensor:
-    """Masks [B, T, h, w] at the padded image's size (bilinear), without the padding: [B, T, H, W]."""
+    """Masks [B, T, H, W] of the image: `masks` [B, T, h, w] upsampled to the padded image, without the padding."""
     return padding.crop(F.interpolate(masks, size=padded, mode="bilinear", align_corners=False))
 
 
-ARCHITECTURE = "ViT-B-16"  # the only one that TCL was published for
+ARCHITECTURE = "ViT-B-16"  # the published one
 
 
 class TclSettings(StrictModel):

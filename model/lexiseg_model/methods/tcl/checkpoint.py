@@ -1,8 +1,8 @@
 """Conversion between the authors' `tcl.pth` and our flat state dict, in both directions.
 
-Theirs: `{"model": ...}` with 37 learned tensors over OpenAI's CLIP. A checkpoint of a whole training run also holds the
-frozen towers, under other names, and two temperatures of the losses (340 tensors in all).
-Ours: `clip.*` in open_clip's names, `grounder.*`, `sim2mask.*`, and `losses.*` where the file has them.
+The authors' file is `{"model": ...}` with 37 learned tensors over OpenAI's CLIP. Checkpoints of their training also
+contain the frozen towers, under other names, and two temperatures of the losses (340 tensors in all). Ours has `clip.*`
+(open_clip's names), `grounder.*`, `sim2mask.*`, and `losses.*` if the file has temperatures.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ State = dict[str, Tensor]
 
 CLIP, LOSSES = "clip.", "losses."  # our prefixes, beside `grounder.` and `sim2mask.`
 
-_CLIP_SCALE = "clip.logit_scale"  # TCL drops it, having temperatures of its own
-_OPENAI_SCALE = math.log(100.0)  # where OpenAI's training ended, at its upper bound
-
+_CLIP_SCALE = "clip.logit_scale"  # not in TCL's files, which have their own temperatures
+_OPENAI_SCALE = math.log(100.0)  # OpenAI's final value, the upper bound
 
 ENCODER, DECODER = "masker.image_encoder.", "masker.image_encoder.decoder."
 Prefixes = list[tuple[str, str]]
@@ -37,12 +36,12 @@ Prefixes = list[tuple[str, str]]
 
 @cache
 def prefixes_of(architecture: str = ARCHITECTURE) -> Prefixes:
-    """How names begin, theirs and ours, over that CLIP; the first that fits counts.
+    """Prefixes of names, the authors' and ours, for a CLIP; the first matching one applies.
 
-    The authors number CLIP's blocks, and the learned copy of the last one has its number.
+    The learned copy of CLIP's last block has that block's number.
 
     Raises:
-        OptionError: open_clip knows no such architecture, or it is no plain vision transformer of patches of 16.
+        OptionError: open_clip has no such architecture, or it is not a plain transformer with patches of 16.
     """
     config = configuration(architecture)
     vision, text = config["vision_cfg"], config["text_cfg"]
@@ -70,7 +69,7 @@ def prefixes_of(architecture: str = ARCHITECTURE) -> Prefixes:
         ("masker.sim2mask.b", "sim2mask.bias"),
         ("tcli_loss.logit_scale", "losses.image_contrast.log_scale"),
         ("tclf_loss.logit_scale", "losses.feature_contrast.log_scale"),
-        # The end of CLIP's image tower is a module of its own in TCL.
+        # In TCL the end of CLIP's image tower is a separate module.
         ("clip_image_encoder.clip_proj.ln.", "clip.visual.ln_post."),
         ("clip_image_encoder.clip_proj.proj", "clip.visual.proj"),
         ("clip_image_encoder.clip_visual.", "clip.visual."),
@@ -79,34 +78,34 @@ def prefixes_of(architecture: str = ARCHITECTURE) -> Prefixes:
 
 
 class Restored(NamedTuple):
-    """A model in evaluation mode; the network's image tower is that of the towers."""
+    """A model in evaluation mode; `network` shares its image tower with `towers`."""
 
     towers: ClipTowers
     network: TclNetwork
 
 
 def read_official(path: Path) -> State:
-    """The state dict inside a file of the authors' layout, unwrapped from `{"model": ...}`.
+    """Read the state dict of a file in the authors' layout, `{"model": ...}` or bare.
 
     Raises:
-        WeightsError: no such file, or one that holds other things than tensors.
+        WeightsError: the file is missing, or contains anything but tensors.
     """
     return read_bare_or_wrapped(path, "TCL")
 
 
 def from_official(official: State, clip: State | None, architecture: str = ARCHITECTURE) -> State:
-    """The authors' weights and CLIP's towers as one flat state of ours.
+    """Convert the authors' weights and CLIP's towers to our flat state.
 
     Args:
-        official: of `read_official`.
-        clip: both towers in open_clip's names; None where `official` holds them.
+        official: result of `read_official`.
+        clip: both towers in open_clip's names; None if `official` contains them.
         architecture: open_clip's name of the towers.
 
     Returns:
-        float32 tensors; what is missing, and shapes, are looked at by `restore`.
+        Tensors in float32; `restore` checks their completeness and shapes.
 
     Raises:
-        WeightsError: tensors are unknown, there are no towers, or `clip` is not what was trained over.
+        WeightsError: tensors are unknown, the towers are missing, or `clip` differs from those in `official`.
     """
     state = {name: value.float() for name, value in _renamed(official, prefixes_of(architecture)).items()}
     if any(name.startswith(CLIP) for name in state):
@@ -125,9 +124,9 @@ def from_official(official: State, clip: State | None, architecture: str = ARCHI
 
 
 def to_official(state: State, architecture: str = ARCHITECTURE) -> State:
-    """A state of ours in the authors' names: what is learned, the temperatures, and the towers as in a training run.
+    """Convert our flat state to the authors' names.
 
-    The released file holds only the learned part: the tensors that begin with `masker.`.
+    The released file contains only the learned part, the tensors of `masker.`.
 
     Raises:
         WeightsError: tensors are unknown.
@@ -143,14 +142,12 @@ def _renamed(state: State, prefixes: Prefixes) -> State:
 
 
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
-    """Builds the model of a flat state; `losses.*` is left aside.
+    """Build the model of a flat state; `losses.*` is ignored.
 
     Raises:
-        WeightsError: tensors are missing, unknown, or of another shape.
+        WeightsError: tensors are missing, unknown, or of the wrong shape.
     """
-    towers = from_state(
-        architecture, under(CLIP, state), quick_gelu=True
-    )  # every CLIP that TCL was published over is OpenAI's
+    towers = from_state(architecture, under(CLIP, state), quick_gelu=True)  # TCL is published over OpenAI's CLIP
     with SkipInit():
         network = TclNetwork(towers.visual)
     learned = {name: value for name, value in state.items() if not name.startswith((CLIP, LOSSES))}
@@ -161,6 +158,6 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
 
 
 def flat_state(restored: Restored) -> State:
-    """Back from a model: the state that `restore` takes."""
+    """Flat state of a model, as `restore` takes it."""
     learned = {name: value for name, value in restored.network.state_dict().items() if not name.startswith("visual.")}
     return learned | {CLIP + name: value for name, value in restored.towers.state.items()}

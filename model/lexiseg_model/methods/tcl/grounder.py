@@ -1,7 +1,7 @@
-"""The grounder of TCL: from CLIP's second-last block to one embedding per 4 x 4 pixels.
+"""Grounder of TCL: from the output of CLIP's second-last block to one embedding per 4 x 4 pixels.
 
-A copy of CLIP's last block, a decoder of gated convolutions that upsamples twice, and CLIP's own projection applied to
-every pixel. It starts as CLIP itself, upsampled: the gates start at nothing.
+It consists of a copy of CLIP's last block, a decoder of gated convolutions that upsamples twice, and CLIP's projection
+for every pixel. The gates start at zero, so untrained it equals CLIP, upsampled.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ if TYPE_CHECKING:
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
 STAGES = 2  # of the decoder; each doubles the resolution
-STRIDE = 16 // 2**STAGES  # pixels of the input per cell of the embedding, along each axis, for patches of 16
+STRIDE = 16 // 2**STAGES  # pixels of the input per cell of the embedding, for patches of 16
 
 
 def value_only(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
-    """A transformer block in which every token attends to itself alone.
+    """Apply a transformer block in which every token attends only to itself.
 
-    What attention gives is then the projected value; the residual paths and the MLP stay, unlike in MaskCLIP.
-    Queries and keys take no part.
+    The result of attention is the projected value; unlike in MaskCLIP, residual paths and MLP stay.
 
     Args:
-        block: of a vision transformer, untouched.
+        block: block of a vision transformer; it is not changed.
         tokens: [B, L, width].
 
     Returns:
@@ -44,7 +43,7 @@ def value_only(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
 
 
 class GatedConvolution(nn.Module):
-    """Channel norm, GELU, 3 x 3 convolution, scaled by the tanh of a gate that starts at zero: [B, C, h, w] -> same."""
+    """Channel norm, GELU and 3 x 3 convolution, scaled by the tanh of a gate that starts at zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -53,14 +52,14 @@ class GatedConvolution(nn.Module):
         self.gate = nn.Parameter(torch.zeros(()))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """[B, C, h, w] -> [B, C, h, w], to be added to what came in."""
+        """Residual [B, C, h, w] for maps [B, C, h, w]."""
         normed = self.norm(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         added: Tensor = torch.tanh(self.gate) * self.conv(F.gelu(normed))
         return added
 
 
 class DecoderStage(nn.Module):
-    """Every cell becomes 2 x 2 equal ones, which two gated convolutions set apart: [B, C, h, w] -> [B, C, 2h, 2w]."""
+    """Upsampling to twice the size by repetition, then two residual gated convolutions."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -68,7 +67,7 @@ class DecoderStage(nn.Module):
         self.second = GatedConvolution(width)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """[B, C, h, w] -> [B, C, 2h, 2w]."""
+        """Maps [B, C, 2h, 2w] of maps [B, C, h, w]."""
         maps = F.interpolate(maps, scale_factor=2, mode="nearest")
         maps = maps + self.first(maps)
         refined: Tensor = maps + self.second(maps)
@@ -76,7 +75,7 @@ class DecoderStage(nn.Module):
 
 
 class PixelProjection(nn.Module):
-    """Norm and projection into the space of texts, for every pixel: [B, width, h, w] -> [B, D, h, w]."""
+    """CLIP's final norm and projection into the text space, for every pixel."""
 
     def __init__(self, visual: VisionTransformer) -> None:
         super().__init__()
@@ -84,26 +83,26 @@ class PixelProjection(nn.Module):
         self.matrix = nn.Parameter(visual.proj.detach().clone())
 
     def forward(self, maps: Tensor) -> Tensor:
-        """[B, width, h, w] -> [B, D, h, w], not normalised."""
+        """Vectors [B, D, h, w] of maps [B, width, h, w], not normalised."""
         projected: Tensor = self.norm(maps.permute(0, 2, 3, 1)) @ self.matrix
         return projected.permute(0, 3, 1, 2)
 
 
 class Grounder(nn.Module):
-    """The learned part of TCL's image side; new, it is the CLIP tower that it was made from."""
+    """Learned part of TCL's image side; untrained, it equals the CLIP tower that it is built from."""
 
     def __init__(self, visual: VisionTransformer) -> None:
         super().__init__()
         self.block = deepcopy(last_block(visual))
         self.stages = nn.ModuleList(DecoderStage(visual.proj.shape[0]) for _ in range(STAGES))
         self.projection = PixelProjection(visual)
-        self.requires_grad_(True)  # whatever the tower says
+        self.requires_grad_(True)  # also if the tower is frozen
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """Embedding of every 4 x 4 pixels (of patches of 16), not normalised.
+        """Embedding of every 4 x 4 pixels, for patches of 16; not normalised.
 
         Args:
-            tokens: [B, 1 + h * w, width] that enter CLIP's last block, CLS first.
+            tokens: [B, 1 + h * w, width] before CLIP's last block, class token first.
             grid: (h, w) of the patches.
 
         Returns:
@@ -116,13 +115,13 @@ class Grounder(nn.Module):
         return embedding
 
 
-SCALE = 10.0  # TCL, section 3.2: where training starts; with the bias a threshold at cosine 0.25
+SCALE = 10.0  # TCL, section 3.2: initial value; with the bias a threshold at cosine 0.25
 BIAS = -2.5
 EPSILON = 1e-6  # of every normalisation in TCL
 
 
 class Sim2Mask(nn.Module):
-    """Similarity in -1..1 -> logit, `scale * similarity + bias`."""
+    """Learned affine map of similarities to mask logits (TCL, section 3.2)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,24 +129,24 @@ class Sim2Mask(nn.Module):
         self.bias = nn.Parameter(torch.tensor(BIAS))
 
     def forward(self, similarity: Tensor) -> Tensor:
-        """[...] cosines -> [...] logits; their sigmoid is the soft mask."""
+        """Logits of the soft mask, `scale * similarity + bias`, of any shape."""
         return self.scale * similarity + self.bias
 
 
 def logistic_noise(uniform: Tensor) -> Tensor:
-    """Uniform samples inside (0, 1) -> samples of the logistic distribution, the difference of two Gumbel ones."""
+    """Samples of the logistic distribution, a difference of two Gumbel ones, from uniform samples in (0, 1)."""
     return torch.log(uniform / (1 - uniform))
 
 
 def hard_mask(logits: Tensor, noise: Tensor) -> Tensor:
-    """Binary masks by chance, through which gradients flow as if they were soft (Gumbel-sigmoid, temperature 1).
+    """Random binary masks with straight-through gradients (Gumbel-sigmoid, temperature 1).
 
     Args:
         logits: any shape.
-        noise: same shape, of `logistic_noise`.
+        noise: result of `logistic_noise`, of the same shape.
 
     Returns:
-        0 or 1 by value; the gradient is that of sigmoid(logits + noise).
+        0 or 1; the gradient is that of sigmoid(logits + noise).
     """
     soft = torch.sigmoid(logits + noise)
     hard = (soft > 0.5).to(soft.dtype)

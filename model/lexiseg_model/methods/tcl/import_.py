@@ -1,4 +1,4 @@
-"""Import TCL as a model directory: the authors' `tcl.pth` over OpenAI's ViT-B/16, or an own training run."""
+"""Import of TCL as a model directory: the authors' `tcl.pth` over OpenAI's ViT-B/16, or an own training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lexiseg_model.types import ModelCard
 
 
 class Options(ImportOptions):
-    """`clip` may be missing where `checkpoint`, that of a whole training run, holds the towers."""
+    """Files to import; `clip` is not needed if `checkpoint` contains the towers."""
 
     checkpoint: Path = Field(description="the authors' tcl.pth, or one trained here")
     clip: tuple[Path, ...] = Field((), description="CLIP's towers, in one file or two")
@@ -27,16 +27,16 @@ class Options(ImportOptions):
 
 
 def read(options: Options) -> Imported:
-    """Towers and grounder.
+    """Read towers and grounder.
 
     Raises:
-        WeightsError: a file is missing, damaged, or not what it is taken for.
-        OptionError: TCL cannot read that architecture.
+        WeightsError: a file is missing, damaged, or contains another model.
+        OptionError: TCL does not support the architecture.
     """
     architecture = known_architecture(options.architecture)
     prefixes_of(architecture)
     official = read_official(options.checkpoint)
-    # Whatever CLIP it is, it is served as OpenAI's: one that says it was trained otherwise is refused.
+    # TCL uses OpenAI's activation, so files that state another one are refused.
     towers = from_files(architecture, options.clip, quick_gelu=True, allow_torchscript=True) if options.clip else None
     with naming_files(options.checkpoint):
         state = from_official(official, None if towers is None else towers.state, architecture)
@@ -46,7 +46,7 @@ def read(options: Options) -> Imported:
 
 
 def card_over(architecture: str) -> ModelCard:
-    """The bundled card, of a TCL over another CLIP where it is another."""
+    """The bundled card, changed for another CLIP than the published one."""
     card = own_card("tcl")
     if architecture == ARCHITECTURE:
         return card

@@ -32,7 +32,7 @@ from lexiseg_model.methods.tcl.network import PATCH, ImagePass, prepared
 from lexiseg_model.segmenter import ExampleVectors, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region
 
-EXAMPLE_MASKS = 0.9, 0.1  # that a class by example has on what was shown, and on its picture as a whole
+EXAMPLE_MASKS = 0.9, 0.1  # mask values of a class by example, on the shown region and on its whole picture
 
 HOW_TO_PROVIDE = (
     "tcl has no weights here. Either import the authors' checkpoint, `lexiseg models import --method tcl "
@@ -55,7 +55,7 @@ class TclSegmenter(ClipSegmenter):
         self._settings = settings
         self._sim2mask = restored.network.sim2mask.to(execution.device)
         self._network = restored.network.to(execution.device)
-        # Scale and bias stay in float32: rounded, they would move every mask.
+        # Scale and bias stay in float32: rounding would shift every mask.
         self._network.visual.to(execution.dtype)
         self._network.grounder.to(execution.dtype)
         self.probability_scale = settings.probability_scale
@@ -66,7 +66,7 @@ class TclSegmenter(ClipSegmenter):
         return ImagePass(self._network)
 
     def _images(self, tiles: Tensor) -> Tensor:
-        """uint8 [N, 3, s, t] -> normalised, then padded with zeros to whole patches, in the network's type."""
+        """Tiles uint8 [N, 3, s, t], prepared by `network.prepared`."""
         return prepared(tiles, self._execution.dtype)
 
     # vocabulary side
@@ -79,7 +79,7 @@ class TclSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
-        """[R, 2 D]: the grounder's mean embedding of each region, and that of the picture."""
+        """Rows [R, 2 D]: the grounder's mean embedding of each region, and that of the picture."""
         layout = windowed.layout_of(features)
         padding = Padding.to_multiple(layout.tile, PATCH)
         quarter = padding.over(STRIDE)
@@ -90,7 +90,7 @@ class TclSegmenter(ClipSegmenter):
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
         levels = _levels(self._sim2mask)
         made = by_example.vectors(positive, negative, levels, self.card.embedding, self._execution.device)
-        return made._replace(examples=None)  # masks do not compete, so no head can be fitted to them
+        return made._replace(examples=None)  # no head is fitted, as masks do not compete
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
@@ -100,12 +100,12 @@ class TclSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def masks(self, features: Features, bank: TextBank, settings: MaskSettings) -> Tensor:
-        """Soft masks [K, h, w] in 0..1 over the canvas, windows averaged: what `class_scores` returns.
+        """Soft masks [K, h, w] in 0..1 over the canvas, averaged over windows.
 
         Args:
-            features: of one image.
-            bank: any vectors [T, D]; they need not be of unit length.
-            settings: weight of the blend, refinement.
+            features: features of one image.
+            bank: vectors [T, D] of any length.
+            settings: refinement, and weight of CLIP's masks.
         """
         layout = windowed.layout_of(features)
         padding = Padding.to_multiple(layout.tile, PATCH)
@@ -115,7 +115,7 @@ class TclSegmenter(ClipSegmenter):
         def of_windows() -> Iterator[Tensor]:
             for maps, guide in self._windows(features, layout, padding):
                 quarter = blend.finished_masks(maps, vectors, self._sim2mask, guide, settings)
-                # When fast, tiles are whole patches and the lattice is the grounder's own: nothing to upsample.
+                # When fast, tiles are whole patches, and masks stay on the grounder's grid.
                 whole = self._execution.precision == "exact"
                 pixels = blend.to_pixels(quarter, padded, padding) if whole else quarter
                 yield bank.best_of_texts(pixels[0])
@@ -123,7 +123,7 @@ class TclSegmenter(ClipSegmenter):
         return windowed.merge(of_windows(), layout, self._execution.precision)
 
     def _windows(self, features: Features, layout: Layout, padding: Padding) -> Iterator[tuple[ImageMaps, Tensor]]:
-        """Each window's maps and its guide [1, 3, h/4, w/4]."""
+        """Yield each window's maps and its guide [1, 3, h/4, w/4]."""
         canvas = features.tensors["guide"].to(self._execution.device)
         for index, pixels in enumerate(windowed.windows_of(canvas, layout)):
             maps = (features.tensors[name][index : index + 1].float() for name in ("grounder", "clip_embedding"))
@@ -133,7 +133,7 @@ class TclSegmenter(ClipSegmenter):
 
 
 def _levels(sim2mask: Sim2Mask) -> ExampleLevels:
-    """The cosines at which masks are `EXAMPLE_MASKS`, kept between 0 and 1."""
+    """Cosines at which masks have the values `EXAMPLE_MASKS`, limited to 0..1."""
     scale, bias = sim2mask.scale.item(), sim2mask.bias.item()
     inside, outside = ((math.log(mask / (1 - mask)) - bias) / scale for mask in EXAMPLE_MASKS)
     return ExampleLevels(inside=min(max(inside, 0.01), 0.99), outside=min(max(outside, 0.0), 0.98))
@@ -143,7 +143,7 @@ require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> TclSegmenter:
-    """Loads a model directory (`weights.safetensors` beside its card).
+    """Load a model directory (`weights.safetensors` beside its card).
 
     Raises:
         WeightsError: the weights are missing, damaged, or not TCL's.

@@ -1,4 +1,4 @@
-"""Prompts of a request put to one image: alike ones go through the network together, answers come in their order."""
+"""Masks for the prompts of one image. Prompts of the same form go through the network in one batch."""
 
 from __future__ import annotations
 
@@ -30,22 +30,23 @@ def ask(
     canvas: tuple[int, int],
     mode: Compatibility = "none",
 ) -> list[PromptMasks]:
-    """Answers prompts about one image.
+    """Predict the masks of every prompt of one image.
 
     Args:
-        network: the learned part.
-        features: of one image, batch axis 1.
+        network: the learned part of stage one.
+        features: features of one image (batch axis 1).
         prompts: points, boxes or both, in pixels of the image.
-        scale: pixels of the network's input for one of the image, across and down.
+        scale: (x, y) factors from image pixels to pixels of the network's input.
         canvas: (height, width) of the network's input.
-        mode: whether several points are read as the released code reads them.
+        mode: `released` repeats the authors' handling of several points (`compatibility.misread`).
 
     Returns:
-        Logits [M, h, w] over the input for each prompt, in order: M is 4 for one positive point, 1 for anything else.
+        One entry per prompt, in order: logits [M, h, w] over the input and their quality [M], best first. M is 4 for a
+        single positive point, 1 for any other prompt.
 
     Raises:
-        OptionError: a prompt with neither points nor a box.
-        ShapeError: features of another number of images than one.
+        OptionError: a prompt has neither points nor a box.
+        ShapeError: the features are not those of exactly one image.
     """
     if len(features.masks) != 1:
         raise ShapeError(f"expected the features of one image, got {len(features.masks)}")
@@ -70,7 +71,7 @@ def _pass(
     canvas: tuple[int, int],
     mode: Compatibility,
 ) -> Prediction:
-    """Prompts with as many points each, all with a box or none."""
+    """Prediction for prompts of one form: the same number of points each, and all or none with a box."""
     by_axis = features.masks.new_tensor(scale)
     first = prompts[0]
     boxes = None

@@ -1,4 +1,4 @@
-"""Where an image lies in the network's input: resized to its left top, grey beside and below it."""
+"""Position of an image in the network's input: resized to the top left corner, grey padding right and below."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from lexiseg_model.methods.unpair_seg.settings import Compatibility, Padding
 
 Size = tuple[int, int]
 
-MASK_STRIDE = 4  # pixels of the input for a cell of a mask
-OUTSIDE = -10.0  # the logit of masks where there is no image
+MASK_STRIDE = 4  # pixels of the input per cell of a mask
+OUTSIDE = -10.0  # mask logit in the padding
 
 
 class Canvas(NamedTuple):
-    """`size` (height, width) of the input and the part of it that the image fills, from the left top; in pixels."""
+    """(height, width) in pixels of the network's input (`size`) and of the image in its top left corner (`inside`)."""
 
     size: Size
     inside: Size
 
     @property
     def cells(self) -> Size:
-        """The image in cells of masks; whole ones."""
+        """(rows, columns) of mask cells that the image covers, rounded, at least 1."""
         height, width = self.inside
         return max(1, round(height / MASK_STRIDE)), max(1, round(width / MASK_STRIDE))
 
     @property
     def whole(self) -> bool:
-        """Whether the image ends where a cell ends."""
+        """Whether the image's sides are multiples of the mask stride."""
         return self.inside[0] % MASK_STRIDE == 0 and self.inside[1] % MASK_STRIDE == 0
 
 
 def lay_out(size: Size, long_side: int, padding: Padding = "square", mode: Compatibility = "none") -> Canvas:
-    """The canvas of an image.
+    """Canvas for an image.
 
     Args:
-        size: (height, width) of the image.
-        long_side: what its longer side becomes; a multiple of 32.
-        padding: what is filled up with grey.
-        mode: as released, sides are rounded to pixels; else to cells of masks, so that these end with the image.
+        size: (height, width) of the image in pixels.
+        long_side: length of its longer side after resizing; a multiple of 32.
+        padding: `square` pads to a square, `multiple` pads the shorter side to a multiple of 32.
+        mode: `released` rounds the resized sides to pixels, `none` to whole mask cells.
     """
     longest = max(size)
     step = 1 if mode == "released" else MASK_STRIDE
@@ -56,7 +56,7 @@ def lay_out(size: Size, long_side: int, padding: Padding = "square", mode: Compa
 
 
 def drawn(rgb: NDArray[np.uint8], canvas: Canvas) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] -> [3, h, w] of the canvas: bilinear, smoothed where it shrinks, as released."""
+    """Network input uint8 [3, h, w] of an RGB image uint8 [H, W, 3]; bilinear with antialiasing, as released."""
     height, width = canvas.inside
     resized = Image.fromarray(np.ascontiguousarray(rgb)).resize((width, height), Image.Resampling.BILINEAR)
     tile = np.full((3, *canvas.size), PADDING, np.uint8)
@@ -65,11 +65,11 @@ def drawn(rgb: NDArray[np.uint8], canvas: Canvas) -> NDArray[np.uint8]:
 
 
 def canvas_to_image(masks: Tensor, canvas: Canvas) -> Tensor:
-    """Logits [N, h, w] over a canvas, at its mask stride -> [N, h', w'] over the image alone."""
+    """Cut mask logits [N, h, w] of a canvas to the image: [N, *canvas.cells]."""
     rows, columns = canvas.cells
     if canvas.whole:
         return masks[:, :rows, :columns]
-    # Cells of the image are a little larger or smaller than those of the canvas: found between them.
+    # Cells of the image differ slightly in size from those of the canvas, hence the resampling.
     (height, width), (canvas_height, canvas_width) = canvas.inside, canvas.size
     y = (torch.arange(rows, device=masks.device) + 0.5) / rows * (2 * height / canvas_height) - 1
     x = (torch.arange(columns, device=masks.device) + 0.5) / columns * (2 * width / canvas_width) - 1
@@ -79,7 +79,7 @@ def canvas_to_image(masks: Tensor, canvas: Canvas) -> Tensor:
 
 
 def image_to_canvas(masks: Tensor, canvas: Canvas) -> Tensor:
-    """Logits [N, h, w] over the image, at any resolution -> over the canvas, at its mask stride."""
+    """Place mask logits [N, h, w] of the image, of any resolution, on the canvas at the mask stride."""
     rows, columns = canvas.cells
     sized = masks.float()
     if sized.shape[1:] != (rows, columns):

@@ -1,8 +1,8 @@
-"""Weights of Unpair-Seg as one flat state, by the names of the authors' stage-one checkpoint.
+"""Weights of Unpair-Seg as one flat state dict, under the names of the authors' stage-one checkpoint.
 
-That is `{"model": ...}` as detectron2 writes it: 358 learned tensors under `sem_seg_head.` (`network.PromptableMasks`),
-and CLIP's 543, both towers in open_clip's names, under `backbone.clip_model.`. After stage two, for which the authors
-have no layout, `adapter.*` (`trunk.RegionAdapter`) is added.
+Their file is detectron2's `{"model": ...}`: 358 learned tensors under `sem_seg_head.` (`network.PromptableMasks`), and
+543 of CLIP, both towers in open_clip's names, under `backbone.clip_model.`. The authors published no stage two; ours
+adds `adapter.*` (`trunk.RegionAdapter`).
 """
 
 from __future__ import annotations
@@ -31,42 +31,41 @@ from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, Sizes, sizes
 State = dict[str, Tensor]
 
 CLIP, MASKS, ADAPTER = "backbone.clip_model.", "sem_seg_head.", "adapter."
-# Written along by some versions: numbers of the preprocessing, no weights.
+# Constants of the preprocessing, which some versions store with the weights.
 DERIVED = ("pixel_mean", "pixel_std")
 
 
 class Restored(NamedTuple):
-    """A model in evaluation mode; the network's image tower is that of the towers."""
+    """A model in evaluation mode; `network` shares its image tower with `towers`."""
 
     towers: ClipTowers
     network: UnpairSegNetwork
 
     @property
     def embedding(self) -> int:
-        """Width of CLIP's space."""
+        """Width of CLIP's embedding space."""
         config: dict[str, int] = open_clip.get_model_config(self.towers.architecture)
         return config["embed_dim"]
 
 
 def flat_state(clip: State, masks: State, adapter: State | None = None) -> State:
-    """CLIP's towers, `PromptableMasks` and the adapter of stage two as one state."""
+    """Join the states of CLIP's towers, of `PromptableMasks` and of stage two's adapter under their prefixes."""
     parts = {CLIP: clip, MASKS: masks, ADAPTER: adapter or {}}
     return {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
 
 
 def read_weights(path: Path, clip: State | None = None) -> State:
-    """The flat state of a file, in float32: the authors' stage one, or a training of one or two stages.
+    """Read the flat state of a file, in float32: the authors' stage one, or an own training of one or two stages.
 
-    Wrappers that training puts around a network's names, and the tensors of its losses, are left out. What is missing
-    is looked at by `restore`.
+    Name prefixes of training wrappers and tensors of the losses are removed. Missing tensors are reported by `restore`.
 
     Args:
-        path: as detectron2 writes it, `{"model": ...}`, a state dict, or safetensors.
-        clip: both towers in open_clip's names; None where the file holds them.
+        path: a pickle `{"model": ...}` of detectron2, a plain state dict, or safetensors.
+        clip: both towers in open_clip's names; None if the file contains them.
 
     Raises:
-        WeightsError: no such file, it holds other things than tensors, some are unknown, there are no towers, or they
-            are others than `clip`.
+        WeightsError: the file does not exist or contains anything but tensors, a name is unknown, the towers are
+            missing, or they differ from `clip`.
     """
     saved = read_tensors(path) if path.suffix == ".safetensors" else read_bare_or_wrapped(path, "Unpair-Seg")
     state = {inside: saved[name].float() for name, inside in names_in_network(saved).items() if inside not in DERIVED}
@@ -79,10 +78,10 @@ def read_weights(path: Path, clip: State | None = None) -> State:
 
 
 def _only_towers(inside: State, beside: State | None) -> State:
-    """CLIP's towers, of the file itself or beside it.
+    """CLIP's towers from the file itself or from beside it.
 
     Raises:
-        WeightsError: there are none, or two that differ.
+        WeightsError: both are empty, or they differ.
     """
     if not inside and not beside:
         raise WeightsError(
@@ -95,15 +94,15 @@ def _only_towers(inside: State, beside: State | None) -> State:
 
 
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
-    """Builds the model of a flat state, with an adapter if the state has one. Sizes are read off the weights.
+    """Build the model of a flat state, with an adapter if the state has one; sizes follow from the weights.
 
     Args:
-        state: of `read_weights` or `flat_state`.
-        architecture: open_clip's name of the CLIP in it, a ConvNeXt.
+        state: result of `read_weights` or `flat_state`.
+        architecture: open_clip's name of the CLIP in the state, a ConvNeXt.
 
     Raises:
-        OptionError: open_clip knows no such architecture.
-        WeightsError: tensors are missing, unknown, or of another shape.
+        OptionError: open_clip has no such architecture.
+        WeightsError: tensors are missing, unknown, or of the wrong shape.
     """
     towers = from_state(architecture, under(CLIP, state), quick_gelu=False)
     trunk = ClipTrunk(towers.visual)
@@ -118,7 +117,7 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
 
 
 def restore_masks(state: State) -> PromptableMasks:
-    """The learned part of stage one alone, from `sem_seg_head.*`; errors as `restore`."""
+    """Build the learned part of stage one from `sem_seg_head.*`; raises as `restore`."""
     sizes = sizes_of(under(MASKS, state))
     with SkipInit():
         masks = PromptableMasks(sizes)
@@ -137,6 +136,6 @@ def _restore_adapter(state: State, sizes: Sizes) -> RegionAdapter:
 
 
 def _fill(module: nn.Module, prefix: str, state: State) -> None:
-    """From tensors under a prefix and nothing else."""
+    """Load a module from the tensors under a prefix, which must be all tensors of the state."""
     require_tensors("this model", state, {prefix + name: value for name, value in module.state_dict().items()})
     module.load_state_dict(under(prefix, state))

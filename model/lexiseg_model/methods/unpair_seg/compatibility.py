@@ -1,15 +1,15 @@
-"""What the released code does and was not meant to; used only where settings say `compatibility: released`.
+"""Quirks of the authors' released code, repeated only with `compatibility: released` in the settings.
 
-- The quality of a mask goes through the sigmoid twice, so that it lies in 0.5..0.731, and 0.65 of that is asked for.
-- Overlaps are counted on masks first enlarged to the input and then halved: sixteen times the work for the same.
-- With several points for one object, the mask is read from the token at place P; it is at 2P, behind the corners.
-- Sides of the resized image are whole pixels, not whole cells of masks, and masks go on into the padding, where they
-  count for the region's name.
-- A mask of which nothing is left at CLIP's stride of 32 is named by a vector of zeros.
+- The quality of a mask passes through the sigmoid twice, lies in 0.5..0.731, and has the threshold 0.65.
+- Overlaps are counted on masks enlarged to the input and then halved, which costs sixteen times as much.
+- With P points for one object, the mask is read from token P instead of token 2P, which follows the corners.
+- The sides of the resized image are whole pixels instead of whole mask cells, and masks extend into the padding, which
+  influences the region's name.
+- A mask that vanishes at CLIP's stride of 32 is named by a vector of zeros.
 - Stability is counted at the size of the image.
 
-One quirk is not repeated: where no mask is good enough, the released code fails; here the answer is empty.
-That of training is in `training.criterion`.
+Where no mask reaches the threshold the released code fails; here the result is empty. The quirk of training is in
+`training.criterion`.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MASK_THRESHOLD
 from lexiseg_model.methods.unpair_seg.layers.prompts import PromptTokens
 
 QUALITY = 0.65  # after the second sigmoid
-CHUNK = 32  # masks enlarged to the input together
-AT_IMAGE = 2  # masks enlarged to the image together, which may have many megapixels
+CHUNK = 32  # masks that are enlarged to the input at once
+AT_IMAGE = 2  # masks that are enlarged to the image at once: images may have many megapixels
 
 
 def second_sigmoid(quality: Tensor) -> Tensor:
-    """0..1 -> 0.5..0.731."""
+    """Sigmoid of a quality in 0..1, a number in 0.5..0.731."""
     return quality.sigmoid()
 
 
 def enlarged(masks: Tensor, canvas: tuple[int, int]) -> Tensor:
-    """Logits [N, h, w] at the size of the network's input, as the released code goes on from: [N, H, W]."""
+    """Mask logits [N, h, w] at the size (H, W) of the network's input: [N, H, W]."""
     return F.interpolate(masks[:, None], size=canvas, mode="bilinear", align_corners=False)[:, 0]
 
 
 def binarised(masks: Tensor, canvas: tuple[int, int]) -> Tensor:
-    """Logits [N, h, w] -> bool [N, H / 2, W / 2] of a canvas (H, W)."""
+    """Binary masks bool [N, H/2, W/2] of logits [N, h, w] over a canvas (H, W)."""
     halves = [halved(enlarged(some, canvas)) for some in torch.split(masks, CHUNK)]
     return torch.cat(halves)
 
 
 def to_image(masks: Tensor, image: tuple[int, int]) -> Tensor:
-    """Logits [N, h, w] over a square canvas -> [N, H, W] of the image at its left top."""
+    """Cut logits [N, h, w] of a square canvas to the image (H, W) in its top left corner: [N, H, W]."""
     side = max(image)
     square = F.interpolate(masks[:, None], size=(side, side), mode="bilinear", align_corners=False)[:, 0]
     return square[:, : image[0], : image[1]]
 
 
 def at_image(masks: Tensor, canvas: tuple[int, int], image: tuple[int, int]) -> Tensor:
-    """Logits [N, h, w] over a canvas -> float32 [N, H, W] of the image, in the two steps of the released code.
+    """Logits float32 [N, H, W] of an image from logits [N, h, w] of a canvas, in the two steps of the released code.
 
-    That knows square canvases alone; another one is made square by its own edges, which no image reaches.
+    The released code has square canvases only; others are padded to a square with their edge values, outside the image.
     """
     height, width = canvas
     side = max(canvas)
@@ -62,16 +62,16 @@ def at_image(masks: Tensor, canvas: tuple[int, int], image: tuple[int, int]) -> 
 
 
 def stability(masks: Tensor, canvas: tuple[int, int], image: tuple[int, int]) -> Tensor:
-    """That of the demo, which counts pixels of the image: logits [N, h, w] over a square canvas -> [N]."""
+    """Stability [N] of logits [N, h, w] over a square canvas, counted in image pixels as in the released demo."""
     return torch.cat([regions.stability(at_image(some, canvas, image)) for some in torch.split(masks, AT_IMAGE)])
 
 
 def halved(masks: Tensor) -> Tensor:
-    """Logits [N, H, W] -> bool [N, H / 2, W / 2]."""
+    """Binary masks bool [N, H/2, W/2] of logits [N, H, W]."""
     half = F.interpolate(masks[:, None], scale_factor=0.5, mode="bilinear", align_corners=False)
     return half[:, 0].sigmoid() >= MASK_THRESHOLD
 
 
 def misread(prompt: PromptTokens) -> PromptTokens:
-    """Tokens of several points, read where the released code reads them: in the middle of the corners."""
+    """Tokens of several points with the released code's index of the mask token, in the middle of the corners."""
     return prompt._replace(read=(prompt.read[0] // 2,))

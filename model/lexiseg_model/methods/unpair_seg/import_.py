@@ -1,4 +1,4 @@
-"""Import Unpair-Seg as a model directory: the authors' stage one, or an own training of one or two stages."""
+"""Import of Unpair-Seg as a model directory: the authors' stage one, or an own training of one or two stages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lexiseg_model.clip.towers import from_files
 from lexiseg_model.methods.unpair_seg.checkpoint import read_weights, restore
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PUBLISHED
 
-WITHOUT_ADAPTER = "without an adapter"  # stands in the limit of the card that an adapter lifts
+WITHOUT_ADAPTER = "without an adapter"  # words of the limit in the card that does not apply to a model with an adapter
 
 
 class Options(ImportOptions):
-    """`checkpoint` is stage one as detectron2 writes it, `{"model": ...}`, or a training's file, of any size."""
+    """Files to import; `checkpoint` is detectron2's `{"model": ...}` or the weights of an own training of any size."""
 
     checkpoint: Path = Field(description="the authors' stage one or one of your training")
     clip: tuple[Path, ...] = Field((), description="CLIP's towers where the checkpoint does not hold them")
@@ -26,10 +26,10 @@ class Options(ImportOptions):
 
 
 def read(options: Options) -> Imported:
-    """Towers, masks, and the adapter if there is one.
+    """Read towers, mask decoder, and the adapter if there is one.
 
     Raises:
-        WeightsError: a file is missing, damaged, or not what it is taken for.
+        WeightsError: a file is missing, damaged, or contains another model.
     """
     checkpoint, architecture = options.checkpoint, options.architecture
     towers = from_files(architecture, options.clip, quick_gelu=False) if options.clip else None

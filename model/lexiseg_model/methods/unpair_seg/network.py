@@ -20,7 +20,7 @@ class PromptableMasks(nn.Module):
     """Pixel decoder, prompt encoder and mask decoder over maps at strides 4, 8, 16, 32 of a frozen image tower."""
 
     def __init__(self, sizes: Sizes = PUBLISHED) -> None:
-        """Of the published sizes: 5.79 and 16.19 million parameters, over CLIP's ConvNeXt-L."""
+        """Build decoders; with the published sizes they have 5.79 and 16.19 million parameters."""
         super().__init__()
         self.sizes = sizes
         width, heads = sizes.width, sizes.heads
@@ -32,39 +32,41 @@ class PromptableMasks(nn.Module):
         )
 
     def features(self, maps: Sequence[Tensor]) -> PixelFeatures:
-        """The pass over the image: maps [B, channels, h, w] at strides 4, 8, 16, 32."""
+        """Decode image maps [B, channels, h, w] at strides 4, 8, 16, 32."""
         features: PixelFeatures = self.pixel_decoder(maps)
         return features
 
     def points(self, features: PixelFeatures, points: Tensor, size: tuple[int, int]) -> Prediction:
-        """Four masks for each point.
+        """Predict four masks for each point.
 
         Args:
-            features: of the images.
+            features: result of `features`.
             points: [B, Q, 2] (x, y) in pixels of the network's input.
-            size: (height, width) of that input.
+            size: (height, width) of the network's input.
         """
         return self.decode(features, self.predictor.prompt_encoder.points(points, features.masks, size))
 
     def boxes(self, features: PixelFeatures, boxes: Tensor, size: tuple[int, int]) -> Prediction:
-        """One mask for each box [B, Q, 4], x0, y0, x1, y1."""
+        """Predict one mask for each box [B, Q, 4], x0, y0, x1, y1."""
         return self.decode(features, self.predictor.prompt_encoder.boxes(boxes, features.masks, size))
 
     def together(self, features: PixelFeatures, places: Places, size: tuple[int, int]) -> Prediction:
-        """One mask for each set of places: points on and off the object, a box with points."""
+        """Predict one mask for each set of places, such as points on and off the object, or a box with points."""
         return self.decode(features, self.predictor.prompt_encoder.together(places, features.masks, size))
 
     def decode(self, features: PixelFeatures, prompt: PromptTokens) -> Prediction:
-        """Masks for encoded prompts."""
+        """Predict masks for encoded prompts."""
         prediction: Prediction = self.predictor(features, prompt)
         return prediction
 
 
 class EncodedImages(NamedTuple):
-    """What the image pass gives, B images each: enough for any prompt and any vocabulary.
+    """Result of the image pass over B images, for any prompt and any vocabulary.
 
-    `features` of the pixel decoder, `dense` [B, C, H/32, W/32] of CLIP, `adapted` [B, width, H/8, W/8] of stage two's
-    adapter, None without one.
+    Attributes:
+        features: maps of the pixel decoder.
+        dense: [B, C, H/32, W/32] of CLIP.
+        adapted: [B, width, H/8, W/8] of stage two's adapter; None without one.
     """
 
     features: PixelFeatures
@@ -73,7 +75,7 @@ class EncodedImages(NamedTuple):
 
 
 class UnpairSegNetwork(nn.Module):
-    """The whole image side: CLIP's trunk, promptable masks, and stage two's adapter where it was trained."""
+    """Image side of Unpair-Seg: CLIP's trunk, promptable masks, and stage two's adapter if it was trained."""
 
     def __init__(self, trunk: ClipTrunk, masks: PromptableMasks, adapter: RegionAdapter | None = None) -> None:
         super().__init__()
@@ -82,18 +84,18 @@ class UnpairSegNetwork(nn.Module):
         self.adapter = adapter
 
     def forward(self, images: Tensor) -> EncodedImages:
-        """Normalised images [B, 3, H, W], sides multiples of 32 -> features; `dense` [B, C, H/32, W/32]; `adapted`."""
+        """Encode normalised images [B, 3, H, W] whose sides are multiples of 32."""
         maps = self.trunk(images)
         features = self.masks.features(maps.stages)
-        # Stage two trains the adapter alone: what it reads of stage one does not learn from it.
+        # Stage two trains only the adapter: no gradients for stage one.
         levels = [level.detach() for level in features.levels]
         adapted = None if self.adapter is None else self.adapter(maps.stages, levels)
         return EncodedImages(features, maps.dense, adapted)
 
     def embed(self, encoded: EncodedImages, masks: Tensor, pool: Pool = regions.pool) -> Tensor:
-        """What regions show, in CLIP's space, not normalised: mask logits [B, Q, h, w] -> [B, Q, D].
+        """Embed the regions of mask logits [B, Q, h, w] in CLIP's space: [B, Q, D], not normalised.
 
-        By CLIP's own average under each mask, as `pool` takes it, corrected by the adapter where there is one.
+        This is CLIP's average under each mask by `pool`, plus the adapter's correction if there is one.
         """
         if self.adapter is None or encoded.adapted is None:
             pooled = pool(encoded.dense, masks)

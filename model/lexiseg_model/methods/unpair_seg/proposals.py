@@ -1,4 +1,4 @@
-"""Proposals of stage one: a grid of points, the best masks, non-maximum suppression."""
+"""Mask proposals of stage one: masks of a grid of points, selected by quality and non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ Size = tuple[int, int]
 class Proposals:
     """Masks of one image, best first.
 
-    `masks` [N, h, w] logits over the network's input, at its stride; `quality` [N] in 0..1; `source` [N] int64, which
-    of the grid's masks each is: point * 4 + mask of the point.
+    Attributes:
+        masks: logits [N, h, w] over the network's input, at the mask stride.
+        quality: [N] in 0..1.
+        source: int64 [N], index among the grid's masks: 4 * point + mask of the point.
     """
 
     masks: Tensor
@@ -32,16 +34,16 @@ class Proposals:
 
 
 def grid_points(n: int, image: Size, canvas: Size) -> Tensor:
-    """Points of an n x n grid over an image that lies at the left top of a canvas, its longer side filled.
+    """Points of an n x n grid over an image in the top left corner of a canvas.
 
     Args:
         n: points along each side.
-        image: (height, width) of the image as it is.
-        canvas: (height, width) of the network's input.
+        image: (height, width) of the original image.
+        canvas: (height, width) of the network's input, whose longer side the image fills.
 
     Returns:
-        [n * n, 2] (x, y) in pixels of the canvas, row by row. As published, the last pixel's centre, not its edge,
-        is where the image ends.
+        [n * n, 2] (x, y) in pixels of the canvas, in reading order. As published, the image ends at the centre of its
+        last pixel, not at its edge.
     """
     steps = torch.linspace(1 / (2 * n), 1 - 1 / (2 * n), n)
     last = torch.tensor([image[1] - 1, image[0] - 1], dtype=torch.float32)
@@ -59,20 +61,20 @@ def propose(
     settings: ProposalSettings = PROPOSALS,
     mode: Compatibility = "none",
 ) -> Proposals:
-    """Masks that a grid finds in one image.
+    """Propose masks of one image from a grid of points.
 
-    Never holds more than one pass of masks beside those that were good enough.
+    Memory is bounded by the masks of one pass and those above the quality threshold.
 
     Args:
-        network: the learned part.
-        features: of one image, batch axis 1.
+        network: the learned part of stage one.
+        features: features of one image (batch axis 1).
         points: [P, 2] (x, y) in pixels of the network's input.
-        canvas: (height, width) of that input.
-        settings: how good a mask must be, and which overlaps go.
-        mode: whether as the released code does it.
+        canvas: (height, width) of the network's input.
+        settings: quality threshold and overlap rule.
+        mode: `released` repeats the quirks of the authors' code.
 
     Raises:
-        ShapeError: features of another number of images than one.
+        ShapeError: the features are not those of exactly one image.
     """
     if len(features.masks) != 1:
         raise ShapeError(f"expected the features of one image, got {len(features.masks)}")
@@ -97,18 +99,18 @@ def propose(
 
 
 def predicted_quality(prediction: Prediction, mode: Compatibility) -> Tensor:
-    """[B, Q, M] in 0..1."""
+    """Predicted quality [B, Q, M] in 0..1."""
     quality = prediction.quality.float().sigmoid()
     return compatibility.second_sigmoid(quality) if mode == "released" else quality
 
 
 def threshold(settings: ProposalSettings, mode: Compatibility) -> float:
-    """In the units of `predicted_quality`."""
+    """Quality threshold in the units of `predicted_quality`."""
     return compatibility.QUALITY if mode == "released" else settings.quality
 
 
 def binarised(masks: Tensor, canvas: Size, mode: Compatibility) -> Tensor:
-    """Mask logits [N, h, w] -> bool, at the resolution at which overlaps are counted."""
+    """Binary masks of logits [N, h, w], at the resolution at which overlaps are counted."""
     if mode == "released":
         return compatibility.binarised(masks, canvas)
     return masks.sigmoid() >= MASK_THRESHOLD

@@ -1,4 +1,4 @@
-"""Regions: mask cleaning, features pooled under a mask, and their logits for every class."""
+"""Region features: pooling under masks, class logits of regions, and cleaning of masks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MASK_THRESHOLD
 
-EPSILON = 1e-8  # of the area, for masks that are empty at the features' size
-SURE = 10.0  # the logit of what is certain
-LARGEST_SCALE = 100.0  # of the logits; CLIP's own bound
+EPSILON = 1e-8  # added to areas, for masks that are empty at the features' size
+SURE = 10.0  # logit of a certain pixel
+LARGEST_SCALE = 100.0  # of the logits, as in CLIP
 
-# From features [B, C, h, w] and mask logits [B, Q, H, W] to a vector for each mask, [B, Q, C].
+# Vectors [B, Q, C] of masks from features [B, C, h, w] and mask logits [B, Q, H, W].
 Pool = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -26,10 +26,10 @@ def pool(features: Tensor, masks: Tensor) -> Tensor:
 
     Args:
         features: [B, C, h, w].
-        masks: logits [B, Q, H, W]; brought to the features' size and cut at probability 0.5.
+        masks: logits [B, Q, H, W]; resized to the features' size and cut at probability 0.5.
 
     Returns:
-        [B, Q, C]; zeros where nothing of a mask is left.
+        [B, Q, C]; zeros for masks that are empty at the features' size.
     """
     small = F.interpolate(masks, size=features.shape[-2:], mode="bilinear", align_corners=False)
     inside = (small.sigmoid() >= MASK_THRESHOLD).to(features)
@@ -38,16 +38,13 @@ def pool(features: Tensor, masks: Tensor) -> Tensor:
 
 
 def pool_legible(features: Tensor, masks: Tensor) -> Tensor:
-    """As `pool`, but where nothing of a mask is left the cell counts that it covers most of."""
+    """Mean of the features under each mask as in `pool`; a mask that is empty there takes the cell it covers most."""
     grid = (features.shape[2], features.shape[3])
     return pool(features, legible(masks.flatten(0, 1), grid).reshape(masks.shape))
 
 
 def legible(masks: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Masks of which `pool` finds nothing on features of size `grid` become the cell that they cover most of.
-
-    [Q, H, W] logits -> same. What CLIP sees of something small is the cell around it; of nothing it says nothing.
-    """
+    """Replace mask logits [Q, H, W] that are empty on features of size `grid` by the cell they cover most."""
     small = F.interpolate(masks[:, None], size=grid, mode="bilinear", align_corners=False)
     lost = (small.sigmoid() < MASK_THRESHOLD).flatten(1).all(1).nonzero()[:, 0]
     if not len(lost):
@@ -59,14 +56,14 @@ def legible(masks: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def class_logits(regions: Tensor, texts: Tensor, owner: Tensor, n_classes: int, scale: float | Tensor) -> Tensor:
-    """Logits of every class, each by the best of its texts: synonyms and templates alike.
+    """Logits of regions for every class: the scaled cosine of the best of its texts, over synonyms and templates.
 
     Args:
         regions: [..., D], of any length.
         texts: [T, D] of unit length.
-        owner: [T] int64, the class of each text; every class has one at least.
-        n_classes: K.
-        scale: CLIP's, of which no more than 100 is used.
+        owner: int64 [T], class of each text; every class has at least one.
+        n_classes: number of classes K.
+        scale: CLIP's logit scale, limited to 100.
 
     Returns:
         [..., K].
@@ -79,23 +76,23 @@ def class_logits(regions: Tensor, texts: Tensor, owner: Tensor, n_classes: int, 
 
 
 def class_maps(probabilities: Tensor, masks: Tensor) -> Tensor:
-    """How much each pixel is of each class, summed over regions: [Q, K] and mask logits [Q, h, w] -> [K, h, w]."""
+    """Class maps [K, h, w]: class probabilities [Q, K] times mask probabilities, of logits [Q, h, w], summed over Q."""
     return torch.einsum("qk,qhw->khw", probabilities, masks.float().sigmoid())
 
 
-# The demo of the released code: Segment Anything's score around 0.5, taken of logits; and specks of its own.
+# Values of the released demo: Segment Anything's stability score around 0.5, applied to logits; minimum area of parts.
 STABLE = 0.92
 MIDDLE, AROUND = 0.5, 0.1
 SMALLEST = 15  # pixels
-PIXELS_OF_A_CELL = 16  # of a mask, in the network's input
+PIXELS_OF_A_CELL = 16  # pixels of the network's input in a mask cell
 
 
 def stability(masks: Tensor, middle: float = MIDDLE, around: float = AROUND) -> Tensor:
-    """How little a mask's area depends on the threshold: pixels above the higher one over those above the lower.
+    """Stability score of masks (Segment Anything): area above the higher threshold over area above the lower one.
 
     Args:
         masks: logits [N, H, W].
-        middle, around: the two thresholds are `middle` plus and minus `around`.
+        middle, around: the thresholds are `middle + around` and `middle - around`.
 
     Returns:
         [N] in 0..1; 0 for masks that are empty at the lower threshold.
@@ -106,9 +103,9 @@ def stability(masks: Tensor, middle: float = MIDDLE, around: float = AROUND) -> 
 
 
 def without_specks(mask: NDArray[np.bool_], smallest: int = SMALLEST) -> NDArray[np.bool_]:
-    """Fills holes of fewer pixels than `smallest`, then drops parts of fewer; parts hang together by corners too.
+    """Fill holes of a mask bool [H, W] with fewer than `smallest` pixels, then remove such parts.
 
-    If every part is small, the largest stays. [H, W] bool -> same.
+    Parts are connected by sides or corners. If every part is small, the largest stays.
     """
     filled = mask | _small_parts(~mask, smallest)
     n_parts, parts, areas = _parts(filled)
@@ -121,12 +118,12 @@ def without_specks(mask: NDArray[np.bool_], smallest: int = SMALLEST) -> NDArray
 
 
 def tidied(masks: Tensor, specks: int) -> Tensor:
-    """Logits without holes and parts smaller than so many pixels of the network's input: [N, H/4, W/4] -> same.
+    """Mask logits [N, H/4, W/4] without holes and parts of fewer than `specks` pixels of the network's input.
 
-    What changes sides keeps its distance from 0.
+    Logits of changed cells are negated.
     """
     smallest = specks // PIXELS_OF_A_CELL
-    if smallest < 2:  # no part is smaller than a cell
+    if smallest < 2:  # every part has at least one cell
         return masks
     inside = masks > 0
     clean = [torch.from_numpy(without_specks(each, smallest)) for each in inside.cpu().numpy()]
@@ -143,6 +140,6 @@ def _small_parts(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
 
 
 def _parts(mask: NDArray[np.bool_]) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:
-    """How many parts, [H, W] which (from 1, 0 outside), and the pixels of each."""
+    """Connected parts of a mask: their number, their labels int32 [H, W] from 1 (0 outside), and their areas."""
     count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     return count - 1, parts.astype(np.int32), stats[1:, cv2.CC_STAT_AREA].astype(np.int32)

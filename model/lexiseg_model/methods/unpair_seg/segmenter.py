@@ -50,9 +50,9 @@ from lexiseg_model.vocabulary.examples import box_cells, mask_cells
 NAMES = ("masks", "level32", "level16", "level8", "dense", "adapted")
 SURE = regions.SURE
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
-PLACE_STRIDE = 8  # of the finest level, by whose cells objects are told apart in a video
-MIN_PROBABILITY = 1e-6  # of a probability, before its logarithm
-UNLIKELY = 1e-30  # of a class at a pixel that no mask covers
+PLACE_STRIDE = 8  # of the finest level, whose cells distinguish objects in a video
+MIN_PROBABILITY = 1e-6  # lower bound before a logarithm
+UNLIKELY = 1e-30  # lower bound of class maps before a logarithm
 HOW_TO_PROVIDE = (
     "unpair-seg has no weights here; CLIP's alone, from the hub, would find no masks. Either import the authors' "
     "stage-one checkpoint, `lexiseg models import --method unpair-seg --checkpoint FILE [--clip FILE] unpair-seg` with "
@@ -62,7 +62,7 @@ HOW_TO_PROVIDE = (
 
 
 class UnpairSegSegmenter(Segmenter):
-    """Unpair-Seg on one device, stage two's adapter with it where the weights hold one."""
+    """Unpair-Seg on one device, with stage two's adapter if the weights contain one."""
 
     def __init__(
         self, restored: Restored, settings: UnpairSegSettings, card: ModelCard, digest: str, execution: Execution
@@ -77,7 +77,7 @@ class UnpairSegSegmenter(Segmenter):
         self._text = TextSide(tower, templates, "mean_of_units", execution.device, execution.precision)
         self.text_digest = tower.digest
         self.network = restored.network.to(execution.device)
-        # Places, prompts and names stay in float32: only CLIP's maps, nine tenths of the work, are in the fast type.
+        # Only CLIP's maps, nine tenths of the work, are computed in the fast type.
         self.network.trunk.compute_maps_in(execution.dtype)
         learned = float(restored.towers.state["logit_scale"].exp())
         self._scale = min(learned, regions.LARGEST_SCALE) if settings.logit_scale is None else settings.logit_scale
@@ -105,7 +105,7 @@ class UnpairSegSegmenter(Segmenter):
         return windowed.as_kept(kept, self._execution.precision)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        # Copies: a view would keep the whole batch in memory while this image is cached.
         tensors = {name: part[0].clone() for name, part in zip(NAMES, tile_features, strict=False)}
         layout = windowed.layout_of(plan)
         height, width = layout.canvas
@@ -125,7 +125,7 @@ class UnpairSegSegmenter(Segmenter):
         return self._text.rows(texts)
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        """A vector for each template of each text: a class answers by the best of all of them."""
+        """One vector per template and text; `region_scores` takes the best of each class."""
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) * self._templates for entry in classes])
         if rows.shape != (len(owner), self._text.tower.width):
             expected = [len(owner), self._text.tower.width]
@@ -166,7 +166,7 @@ class UnpairSegSegmenter(Segmenter):
         return self.places(features)
 
     def places(self, features: Features) -> Tensor:
-        """[C, h, w] float32 at stride 8 of the network's input: what the pixel decoder makes of the image."""
+        """Unit vectors float32 [C, h, w] of the pixel decoder, at stride 8 of the network's input."""
         height, width = (max(1, round(side / PLACE_STRIDE)) for side in _canvas(features).inside)
         level = features.tensors["level8"][:, :height, :width]
         return F.normalize(level.to(self._execution.device).float(), dim=0)
@@ -175,7 +175,7 @@ class UnpairSegSegmenter(Segmenter):
 
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
-        """Logarithms of the probabilities of classes: FC-CLIP's and OpenSeg's ensemble over texts, then a softmax."""
+        """Log probabilities of classes: the best text of each class, as in FC-CLIP and OpenSeg, then a softmax."""
         fused = fusion.bank_for_image(features, bank, lambda: self._units(features), 1.0)
         if fused.levels is not None:
             logits = F.normalize(embeddings.float(), dim=1) @ fused.vectors.T + fused.levels  # [N, D] x [D, K]
@@ -186,11 +186,11 @@ class UnpairSegSegmenter(Segmenter):
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """Logarithm of how much of a class there is: probability of the class times that of the mask, over proposals.
+        """Logarithm of the sum over proposals of class probability times mask probability.
 
-        Their sum over classes is how many masks cover a pixel (`nobody_score`), their softmax a probability.
-        Loaded as exact, masks are enlarged before they are added up, as published: [K, H, W] of the image, a few masks
-        at a time. Else they are added up where they are, at stride 4.
+        The exponentials sum over classes to the number of masks that cover a pixel (`nobody_score`); the softmax is a
+        probability. Exact models enlarge masks to the image before the sum, as published: [K, H, W]. Others sum at
+        stride 4.
         """
         proposed = self.proposals_on_canvas(features)
         probabilities = self.region_scores(features, proposed.embeddings, bank).exp().T
@@ -207,16 +207,16 @@ class UnpairSegSegmenter(Segmenter):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        """Where the best is less probable than the threshold, or hardly a mask covers the pixel, it is nobody's."""
+        """Score that wins where the best class is below the threshold or masks hardly cover the pixel."""
         covered = logits.logsumexp(0)
         unsure = covered + math.log(max(self.settings.probability if threshold is None else threshold, MIN_PROBABILITY))
-        # A region's probabilities add up to 1: it covers itself.
+        # A region's probabilities sum to 1, so a region is always covered.
         uncovered = covered < math.log(max(self.settings.covered, MIN_PROBABILITY))
         return torch.where(uncovered, covered + 1, unsure)
 
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
-        """[R, 2 D]: the embedding of the best mask of each prompt, of a mask itself, and that of the picture."""
+        """Rows [R, 2 D]: the embedding of each region (of a prompt, its best mask) and that of the picture."""
         places = [place for place, region in enumerate(regions) if region.prompt is not None]
         prompts = [prompt for place in places if (prompt := regions[place].prompt) is not None]
         answers = dict(zip(places, self.prompt(features, prompts) if prompts else (), strict=True))
@@ -249,7 +249,7 @@ class UnpairSegSegmenter(Segmenter):
         if self.settings.compatibility == "released":
             stable = compatibility.stability(masks, canvas.size, features.size)
         else:
-            # What a mask does in the padding is nobody's concern.
+            # Clear the masks in the padding.
             masks = image_to_canvas(canvas_to_image(masks, canvas), canvas)
             stable = stability(masks)
         chosen = (stable >= self.settings.cleaning.stability).nonzero()[:, 0]
@@ -258,7 +258,7 @@ class UnpairSegSegmenter(Segmenter):
         return Proposals(kept, self._embed(features, masks), candidates.quality[chosen].float())
 
     def _embed(self, features: Features, masks: Tensor) -> Tensor:
-        """Logits [N, H/4, W/4] over the network's input -> [N, D] float32, not of unit length."""
+        """Embeddings float32 [N, D] of mask logits [N, H/4, W/4] over the network's input, not of unit length."""
         if not len(masks):
             return masks.new_zeros(0, self._text.tower.width)
         dense = features.tensors["dense"].float()[None]
@@ -276,7 +276,7 @@ class UnpairSegSegmenter(Segmenter):
 
 
 def _inside(region: Region, size: tuple[int, int], mask: Tensor, grid: tuple[int, int]) -> Tensor:
-    """A mask's logits at another size, inside the box that it answers, or that box where nothing is left of it."""
+    """Mask logits at size `grid`, limited to the prompt's box; the box itself if nothing remains."""
     logits = F.interpolate(mask[None, None].float().cpu(), size=grid, mode="bilinear")[0, 0]
     if region.prompt is None or region.prompt.box is None:
         return logits
@@ -300,10 +300,10 @@ def _halves(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def settings_of(card: ModelCard) -> UnpairSegSettings:
-    """The settings of a card.
+    """Settings of a card.
 
     Raises:
-        WeightsError: they do not validate, or the card's input has no whole cells.
+        WeightsError: they do not validate, or the card's input is not a multiple of 32.
     """
     settings = weights.settings_of(card, UnpairSegSettings)
     if card.input.long_side % STRIDE:
@@ -315,10 +315,10 @@ require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> UnpairSegSegmenter:
-    """Loads a model directory (`weights.safetensors` beside its card).
+    """Load a model directory (`weights.safetensors` beside its card).
 
     Raises:
-        OptionError: open_clip knows no such architecture as the card's.
+        OptionError: open_clip has no architecture of the card's name.
         WeightsError: the weights are missing, damaged, or of another model.
     """
     require_weights(card)

@@ -18,7 +18,7 @@ from lexiseg_model.types import StrictModel
 
 
 class Sizes(NamedTuple):
-    """Of `network.PromptableMasks`; the defaults are those of the published model."""
+    """Sizes of `network.PromptableMasks`; the defaults are those of the published model."""
 
     channels: tuple[int, ...] = (192, 384, 768, 1536)  # of CLIP's maps at strides 4, 8, 16, 32
     width: int = 256
@@ -31,16 +31,16 @@ class Sizes(NamedTuple):
 
 PUBLISHED = Sizes()
 
-NUMBERS_OF_A_HEAD = 3 * 4 * 2  # its offsets: levels x points x (x, y)
-GROUPS = 32  # of the norms, by which the width divides
+NUMBERS_OF_A_HEAD = 3 * 4 * 2  # sampling offsets: levels x points x (x, y)
+GROUPS = 32  # of the norms; the width is a multiple
 ENCODER, DECODER = "pixel_decoder.transformer.encoder.layers.", "predictor.transformer_ffn_layers."
 
 
 def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
-    """The sizes of a state dict of `PromptableMasks`; all other shapes follow from these.
+    """Sizes of `PromptableMasks` from its state dict; all other shapes follow from these.
 
     Raises:
-        WeightsError: a tensor that tells a size is missing, or tells one that cannot be.
+        WeightsError: a tensor that determines a size is missing, or the size is impossible.
     """
 
     def shape(name: str, axes: int) -> tuple[int, ...]:
@@ -69,7 +69,7 @@ def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
 
 ARCHITECTURE = "convnext_large_d_320"  # of the authors: weights laion2b_s29b_b131k_ft_soup, with GELU
 
-# How far to follow what was released where it is not what was meant; see `compatibility`.
+# Whether quirks of the released code are repeated; see `compatibility`.
 Compatibility = Literal["none", "released"]
 Padding = Literal["square", "multiple"]  # of the network's input, beside and below the image
 
@@ -93,7 +93,7 @@ PROPOSALS = ProposalSettings()
 
 
 class CleaningSettings(StrictModel):
-    """What happens to proposals before they are kept. 0 switches either off."""
+    """Cleaning of proposals; 0 switches a step off."""
 
     stability: float = Field(
         0.92, ge=0, le=1, description="a proposal goes whose area depends more than that on the threshold"

@@ -1,4 +1,4 @@
-"""The recipe of the dense CLIP family: both towers of a CLIP."""
+"""Recipe of CLIP's towers for the dense CLIP methods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lexiseg_model.training.recipes.training import Training
 
 
 class PairTraining(Training[ClipRecipe]):
-    """Both towers of a CLIP, from random weights."""
+    """Training of both towers of a CLIP from random weights."""
 
     recipe = ClipRecipe
     contrastive = True

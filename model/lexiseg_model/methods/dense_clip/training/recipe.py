@@ -1,4 +1,4 @@
-"""Recipe values of CLIP pairs: an image and a text tower."""
+"""Recipe of an image and a text tower."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lexiseg_model.training.recipe import PairsRecipe
 
 
 class ClipRecipe(PairsRecipe):
-    """One training of an image and a text tower, from random weights, as CLIP is trained."""
+    """Recipe of an image and a text tower from random weights, trained as CLIP."""
 
     out: Path = Path("runs/clip")
     architecture: str = Field("lexiseg-mini-16", description="open_clip's name")

@@ -1,4 +1,4 @@
-"""Train both towers of a CLIP by InfoNCE over captioned photographs, and publish them under an attention policy."""
+"""Training of both towers of a CLIP with InfoNCE over captioned photographs, and their publication."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from lexiseg_model.training.retrieval import recall
 from lexiseg_model.types import ModelCard
 
 FILE = "clip.safetensors"
-CONFIGURATION = "open_clip_config.json"  # beside a file, says what towers it holds, and their activation
+CONFIGURATION = "open_clip_config.json"  # beside the weights: architecture and activation of the towers
 
 
 class TowerPair(nn.Module):
-    """open_clip's model and CLIP's loss."""
+    """Model of open_clip with CLIP's loss."""
 
     def __init__(self, architecture: str, quick_gelu: bool) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class TowerPair(nn.Module):
 
         Args:
             images: [B, 3, S, S], normalised.
-            tokens: [B, L] of each image's caption; what is behind the longest may be missing.
+            tokens: [B, L], caption of each image, cut after the longest.
         """
         by_image, by_text = F.normalize(self.clip.visual(images)), F.normalize(self.texts(tokens))
         own = torch.arange(len(images), device=images.device) + rank() * len(images)
@@ -50,12 +50,12 @@ class TowerPair(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """What cosines are multiplied by, a scalar."""
+        """Scalar factor of the cosines."""
         scale: Tensor = self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
         return scale
 
     def texts(self, tokens: Tensor) -> Tensor:
-        """[B, L] -> [B, D], not of unit length."""
+        """Rows [B, D] of tokens [B, L], not of unit length."""
         rows: Tensor = end_states(self.clip, tokens) @ self.clip.text_projection
         return rows
 
@@ -70,7 +70,7 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
         """
         Raises:
             DatasetError: there are no pairs.
-            OptionError: open_clip knows no such architecture.
+            OptionError: open_clip has no such architecture.
         """
         torch.manual_seed(recipe.seed)
         super().__init__(recipe, TowerPair(recipe.architecture, recipe.quick_gelu), tokenizer(recipe.architecture))
@@ -83,7 +83,7 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
         return loss
 
     def _validate(self) -> dict[str, float]:
-        """The loss over all held-out pairs at once, and recall among them."""
+        """Loss and recall over all held-out pairs at once."""
         if self.held_out is None:
             return {}
         pairs = self.held_out_pairs
@@ -108,7 +108,7 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
 
 
 def untrained(recipe: ClipRecipe) -> TowerPair:
-    """The network of a recipe on the meta device."""
+    """Untrained network of a recipe on the meta device."""
     with torch.device("meta"):
         return TowerPair(recipe.architecture, recipe.quick_gelu)
 
@@ -117,7 +117,7 @@ def publish(recipe: ClipRecipe, weights: Path) -> ModelCard | None:
     """Write a model directory beside the trained towers.
 
     Returns:
-        Its card; None where the image tower is timm's, such as a ConvNeXt: `dense-clip` opens plain transformers alone.
+        Its card; None for an image tower of timm, such as a ConvNeXt, which `dense-clip` does not support.
     """
     if "timm_model_name" in configuration(recipe.architecture)["vision_cfg"]:
         return None

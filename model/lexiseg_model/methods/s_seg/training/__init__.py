@@ -1,4 +1,4 @@
-"""Recipes of S-Seg: from image-text pairs, and of a DINO tower where the authors' is not available."""
+"""Recipes of S-Seg, from captioned photographs, and of a DINO tower for its pseudo-masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lexiseg_model.training.recipes.training import Below, Training
 
 
 class PairsTraining(Training[SSegRecipe]):
-    """Masks from a frozen tower, words from captions."""
+    """Training of S-Seg: masks from pseudo-masks of a frozen tower, classes from captions."""
 
     recipe = SSegRecipe
     contrastive = True
@@ -36,7 +36,7 @@ class PairsTraining(Training[SSegRecipe]):
 
 
 class TowerTraining(Training[TowerRecipe]):
-    """A DINO tower, from photographs without labels."""
+    """Training of a DINO tower from photographs without labels."""
 
     recipe = TowerRecipe
     network_code, trainer_code = "tower.trainer:untrained", "tower.trainer:TowerTrainer"

@@ -1,6 +1,6 @@
-"""Oracle mIoU of pseudo-masks: what a tower's clusters would reach if the truth named each of them.
+"""Oracle mIoU of pseudo-masks: each cluster takes the most frequent true class of its pixels.
 
-S-Seg judges its masks so (arXiv 2401.12217): DINO ViT-S/8 reaches 78.8 on VOC, k-means of colours 49.5.
+S-Seg measures its masks so (arXiv 2401.12217): DINO ViT-S/8 reaches 78.8 on VOC, k-means of colours 49.5.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskMaker, P
 
 
 class Colours(nn.Module):
-    """Mean colours of cells in place of a tower's tokens: [N, 3, H, W] -> [N, 3, H/cell, W/cell]."""
+    """Mean colours of cells in place of a tower's tokens."""
 
     def __init__(self, cell: int) -> None:
         super().__init__()
         self.cell = cell
 
     def forward(self, images: Tensor) -> Tensor:
-        """[N, 3, H, W] -> [N, 3, H/cell, W/cell]."""
+        """Mean colours [N, 3, H/cell, W/cell] of images [N, 3, H, W]."""
         return F.avg_pool2d(images, self.cell)
 
 
 def colour_maker(settings: PseudoMaskSettings, cell: int) -> PseudoMaskMaker:
-    """Masks by k-means of RGB, on cells of the size of a tower's patch; lengths count, since they are brightness."""
+    """Maker of masks by k-means of RGB on cells of a patch's size; lengths are kept, as they carry brightness."""
     return PseudoMaskMaker(Colours(cell), settings.model_copy(update={"unit_length": False}))
 
 
 def oracle_miou(
     maker: PseudoMaskMaker, data: IndexedDataset, side: int, advance: Callable[[], object] = lambda: None
 ) -> float:
-    """In percent, over the classes of a data set, background included.
+    """Oracle mIoU in percent over the classes of a data set, background included.
 
     Args:
-        maker: of the masks.
+        maker: maker of the pseudo-masks.
         data: photographs with masks.
-        side: photographs are squeezed into squares of so many pixels, a multiple of the tower's patch.
+        side: side in pixels of the squares that photographs are resized to; a multiple of the tower's patch.
         advance: called after each photograph.
     """
     counts = Counts.none(len(data.classes))

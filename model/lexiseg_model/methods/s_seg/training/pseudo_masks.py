@@ -1,7 +1,7 @@
-"""Pseudo-masks: clusters of the patch tokens of a self-supervised tower, by k-means.
+"""Pseudo-masks: k-means clusters of the patch tokens of a self-supervised tower.
 
-They are computed during training on the augmented images. The paper says DINO ViT-S/8, k-means, K = 8. It does not say
-which tokens, which distance, how many iterations or which mask resolution: see `PseudoMaskSettings`.
+They are computed during training on the augmented images. The paper states DINO ViT-S/8, k-means and K = 8, but not
+the tokens, the distance, the iterations and the mask resolution: see `PseudoMaskSettings`.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from lexiseg_model.methods.s_seg.training.recipe import PseudoMaskSettings as Ps
 
 @torch.no_grad()
 def k_means(points: Tensor, k: int, iterations: int, seed: int) -> Tensor:
-    """Clusters each set of points: k-means++ to begin, then Lloyd's steps.
+    """Cluster each set of points with k-means++ and Lloyd's iterations.
 
-    A cluster that loses all its points is begun anew at the point farthest from its own centre; several such clusters
-    take the next ones. Only a set with fewer than k different points keeps empty clusters.
+    An empty cluster restarts at the point farthest from its centre; further empty clusters take the next farthest
+    points. Only sets with fewer than k distinct points keep empty clusters.
 
     Args:
         points: [B, P, C].
-        k: clusters of a set.
-        iterations: of assigning and averaging, at least 1.
+        k: number of clusters of a set.
+        iterations: number of Lloyd's iterations, at least 1.
         seed: of the first centres.
 
     Returns:
-        int64 [B, P] in 0..k-1.
+        Cluster of each point, int64 [B, P] in 0..k-1.
 
     Raises:
-        ShapeError: points is not three-dimensional, or a set has fewer than k points.
-        OptionError: k or iterations below 1.
+        ShapeError: points are not [B, P, C], or P is less than k.
+        OptionError: k or iterations is less than 1.
     """
     if points.ndim != 3 or points.shape[1] < k:
         raise ShapeError(f"expected points [B, P, C] with P at least {k}, got {list(points.shape)}")
@@ -51,9 +51,9 @@ def k_means(points: Tensor, k: int, iterations: int, seed: int) -> Tensor:
 
 
 def moved(points: Tensor, centres: Tensor) -> Tensor:
-    """One of Lloyd's steps: centres [B, k, C] to the means of the points [B, P, C] nearest to them.
+    """One iteration of Lloyd: move centres [B, k, C] to the means of the nearest points of [B, P, C].
 
-    A centre that no point is nearest to goes to a point far from all centres.
+    The centre of an empty cluster moves to a point far from all centres.
     """
     nearest, labels = squared_distances(points, centres).min(2)  # [B, P]
     members = F.one_hot(labels, centres.shape[1]).float()
@@ -63,15 +63,15 @@ def moved(points: Tensor, centres: Tensor) -> Tensor:
 
 
 def squared_distances(points: Tensor, centres: Tensor) -> Tensor:
-    """[B, P, C] and [B, k, C] -> [B, P, k], not negative."""
+    """Squared distances [B, P, k] of points [B, P, C] and centres [B, k, C], not negative."""
     lengths = points.square().sum(2)[:, :, None] + centres.square().sum(2)[:, None, :]
     return (lengths - 2 * points @ centres.mT).clamp(min=0)
 
 
 def _spread(points: Tensor, k: int, seed: int) -> Tensor:
-    """k-means++ (Arthur and Vassilvitskii, 2007): a centre is drawn by its squared distance from those before it.
+    """First centres by k-means++ (Arthur and Vassilvitskii, 2007): drawn with weights, the squared distances.
 
-    The draw takes the largest of log weight plus Gumbel noise, which is a draw by weight and needs no running sums.
+    The Gumbel-max trick draws by weight without cumulative sums.
     """
     n_points = points.shape[1]
     uniform = torch.rand(k, n_points, generator=torch.Generator().manual_seed(seed))
@@ -81,7 +81,7 @@ def _spread(points: Tensor, k: int, seed: int) -> Tensor:
     every = torch.arange(len(points), device=points.device)
     chosen = points[:, noise[0].argmax()]  # [B, C]
     centres = [chosen]
-    gap = squared_distances(points, chosen[:, None])[..., 0]  # [B, P] to the nearest centre
+    gap = squared_distances(points, chosen[:, None])[..., 0]  # [B, P], to the nearest centre
     for index in range(1, k):
         chosen = points[every, (gap.log() + noise[index]).argmax(1)]
         centres.append(chosen)
@@ -90,56 +90,56 @@ def _spread(points: Tensor, k: int, seed: int) -> Tensor:
 
 
 def _farthest(points: Tensor, nearest: Tensor, counts: Tensor) -> Tensor:
-    """For every cluster, were it empty, the point to begin anew from: [B, k, C]."""
+    """Point [B, k, C] at which each cluster would restart if it is empty."""
     k = counts.shape[1]
     farthest = nearest.topk(k, dim=1).indices  # [B, k], the farthest first
-    order = ((counts == 0).cumsum(1) - 1).clamp(min=0)  # an empty cluster's place among the empty ones
+    order = ((counts == 0).cumsum(1) - 1).clamp(min=0)  # rank of an empty cluster among the empty ones
     return points.gather(1, farthest.gather(1, order)[..., None].expand(-1, -1, points.shape[2]))
 
 
 class PseudoMasks(NamedTuple):
-    """K disjoint masks of each image that together cover it."""
+    """K disjoint masks of each image, which together cover it."""
 
     masks: Tensor  # float32 [B, K, h, w], 0 or 1
     present: Tensor  # bool [B, K]: the mask is not empty
 
 
 class PseudoMaskMaker(nn.Module):
-    """The frozen tower and the clustering of what it gives."""
+    """Frozen tower and the clustering of its maps."""
 
     def __init__(self, tower: nn.Module, settings: PseudoMaskSettings) -> None:
-        """`tower`: normalised images [B, 3, H, W] to maps [B, C, h, w], as `DinoTower` does."""
+        """Freeze a tower that maps normalised images [B, 3, H, W] to [B, C, h, w], such as `DinoTower`."""
         super().__init__()
         self.tower = tower.eval().requires_grad_(False)
         self.settings = settings
 
     def train(self, mode: bool = True) -> PseudoMaskMaker:
-        """The tower stays as it is, whatever becomes of the model around it."""
+        """Stay in evaluation mode."""
         del mode
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> PseudoMasks:
-        """Masks [B, K, h, w] of images [B, 3, H, W] of ImageNet's statistics; sides are multiples of the tower's patch.
+        """Masks [B, K, h, w] of images [B, 3, H, W] with ImageNet's statistics and multiples of the patch as sides.
 
-        An image's masks do not depend on the others of its batch, beyond how the tower's sums are rounded.
+        Apart from rounding, the masks of an image do not depend on the rest of the batch.
         """
         maps = self.tower(images)
         return divide(maps, self.settings)
 
 
 def mask_maker(settings: PseudoMaskSettings, weights: Path | None = None) -> PseudoMaskMaker:
-    """The settings' tower with weights of a file, or of timm's hub where none is named.
+    """Maker with the settings' tower and weights from a file, or from timm's hub without one.
 
     Raises:
-        WeightsError: they cannot be had, or are of another tower.
+        WeightsError: the weights cannot be read or fetched, or are of another tower.
     """
     tower = dino_from_hub(settings.tower) if weights is None else dino_from_file(settings.tower, weights)
     return PseudoMaskMaker(tower, settings)
 
 
 def divide(maps: Tensor, settings: PseudoMaskSettings) -> PseudoMasks:
-    """Masks of what is alike in maps [B, C, h, w] of tokens: [B, K, h * repeat, w * repeat]."""
+    """Cluster the tokens of maps [B, C, h, w] into masks [B, K, h * repeat, w * repeat]."""
     tokens = maps.flatten(2).transpose(1, 2).float()  # [B, h*w, C]
     if settings.unit_length:
         tokens = F.normalize(tokens, dim=2)

@@ -1,4 +1,4 @@
-"""Write a model directory from trained weights, as an import does, with a card of the run."""
+"""Model directories of trained weights, with a card of the run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lexiseg_model.training.publishing import measure_quality, origin, pairs_wit
 from lexiseg_model.training.retrieval import held_out_batch
 from lexiseg_model.types import InputSize, ModelCard
 
-TEST_BY_TRAINING = 2  # sides of an image in answering and in training: GroupViT's 448 and 224
+TEST_BY_TRAINING = 2  # ratio of image sides in inference and training: GroupViT's 448 and 224
 
 
 def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
-    """Writes `card.yaml` beside the weights; the threshold is fitted to `recipe.thresholds`, and they are measured."""
+    """Write `card.yaml` beside the weights, with a threshold fitted to `recipe.thresholds` and the mIoU on them."""
     card = read(Options(checkpoint=weights, backbone=recipe.network.backbone)).card
     side = TEST_BY_TRAINING * recipe.phases[-1].crop
     start = "random weights" if recipe.backbone is None else f"a backbone of {recipe.backbone.name}"
@@ -45,7 +45,7 @@ def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
 
 
 def _say_retrieval(recipe: SSegRecipe, weights: Path) -> None:
-    """On the pairs held out, beside random weights of the same seed."""
+    """Print the retrieval of held-out pairs, beside that of random weights of the same seed."""
     held_out = split_pairs(recipe)[1]
     if held_out is None:
         return

@@ -1,4 +1,4 @@
-"""Recipe values of S-Seg."""
+"""Recipe of S-Seg."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lexiseg_model.methods.s_seg.settings import SSegSizes
 from lexiseg_model.training.recipe import MaskLossSettings, PairsRecipe
 from lexiseg_model.types import StrictModel
 
-# Those of lexiseg_model.clip.dino.
+# Towers of lexiseg_model.clip.dino.
 DinoName = Literal["dino", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
 
 
 class PseudoMaskSettings(StrictModel):
-    """How images are divided."""
+    """Settings of the pseudo-masks."""
 
     tower: DinoName = Field("dino_vits8", description="what is alike is alike to this one (paper: DINO ViT-S/8)")
     k: int = Field(8, ge=1, description="masks of an image (paper)")
@@ -34,7 +34,7 @@ class PseudoMaskSettings(StrictModel):
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Weights. The paper's: masks and contrast 1 each, dice 1 and focal 20 within the masks' loss."""
+    """Weights of the losses, by default the paper's: masks and contrast 1, within the masks dice 1 and focal 20."""
 
     masks: float = 1.0
     contrast: float = 1.0  # of the plain sum of both directions
@@ -48,7 +48,7 @@ PUBLISHED = LossSettings()
 
 
 class SSegRecipe(PairsRecipe):
-    """One training of S-Seg from captioned photographs."""
+    """Recipe of a training of S-Seg from captioned photographs."""
 
     out: Path = Path("runs/s-seg")
     network: SSegSizes = SSegSizes()

@@ -1,7 +1,6 @@
-"""Train S-Seg: pseudo-masks supervise where objects are, captions what they are.
+"""Training of S-Seg: pseudo-masks supervise the masks, captions the embeddings.
 
-Both losses train the queries and the backbone. Captions train neither the mask embedding nor the mask features, which
-learn from pseudo-masks alone.
+Both losses train the queries and the backbone. Mask embedding and mask features learn from pseudo-masks only.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ NETWORK = "network."  # prefix of weight names in `SSegLosses`
 
 @dataclass(frozen=True)
 class Losses(LossParts):
-    """The parts of S-Seg's loss."""
+    """Parts of S-Seg's loss."""
 
     masks: Tensor  # of the last decoder layer
     earlier_masks: Tensor  # of the layers before it
@@ -47,8 +46,8 @@ class SSegLosses(nn.Module):
 
         Args:
             images: [B, 3, H, W], normalised.
-            tokens: [B, 77] of each image's caption.
-            pseudo: masks of the same images.
+            tokens: [B, 77], caption of each image.
+            pseudo: pseudo-masks of the images.
         """
         settings = self.settings
         logits, queries = self.network(images)
@@ -63,13 +62,13 @@ class SSegLosses(nn.Module):
         )
 
     def _contrast(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Image-to-text plus text-to-image InfoNCE of unit vectors [B, D] each, over all processes."""
+        """Sum of image-to-text and text-to-image InfoNCE over all processes, of unit vectors [B, D] each."""
         both: Tensor = 2 * self.network.contrast(images @ gather(texts).T, texts @ gather(images).T)
         return both
 
 
 class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
-    """Trains everything but the tower that pseudo-masks come from."""
+    """Trains the whole network; the tower of the pseudo-masks stays frozen."""
 
     file = WEIGHTS
 
@@ -77,7 +76,7 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
         """
         Raises:
             DatasetError: there are no pairs.
-            WeightsError: the weights of the tower or of the backbone cannot be had.
+            WeightsError: the weights of the tower or of the backbone cannot be read or fetched.
         """
         self.maker = mask_maker(recipe.masks, recipe.tower)
         torch.manual_seed(recipe.seed)
@@ -98,7 +97,7 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
         return {"scale": round(self.network.network.contrast.scale.item(), 2)}
 
     def _validate(self) -> dict[str, float]:
-        """How held-out photographs and captions find each other."""
+        """Retrieval figures of the held-out pairs."""
         if self.held_out is None:
             return {}
         reached = retrieval(self.network.network, self.held_out_pairs)
@@ -109,5 +108,5 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
 
 
 def untrained(recipe: SSegRecipe) -> SSegNetwork:
-    """The network of a recipe with random weights."""
+    """Untrained network of a recipe."""
     return SSegNetwork(recipe.network)

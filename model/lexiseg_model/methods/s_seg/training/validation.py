@@ -25,11 +25,11 @@ BATCH = 50
 
 
 class Retrieval(NamedTuple):
-    """Of N pairs, means of both directions. By chance: `rank` 50, `at_10` 1,000 / N, `loss` at least 2 ln N."""
+    """Means of both directions over N pairs. By chance: `rank` 50, `at_10` 1,000 / N, `loss` at least 2 ln N."""
 
-    rank: float  # where the own one stands, in percent of the list; the smaller the better
-    at_10: float  # percent of those whose own one is among the first ten
-    loss: float  # contrastive, over all N
+    rank: float  # rank of the own pair in percent of the list; lower is better
+    at_10: float  # percent of pairs whose own partner is among the first ten
+    loss: float  # contrastive loss over all N
 
     def __str__(self) -> str:
         return f"own one at {self.rank:.1f} % of the list, among the first ten {self.at_10:.1f} %, loss {self.loss:.3f}"
@@ -37,7 +37,7 @@ class Retrieval(NamedTuple):
 
 @torch.no_grad()
 def retrieval(network: SSegNetwork, pairs: PairBatch) -> Retrieval:
-    """How pairs that were held out find each other."""
+    """Caption retrieval among pairs, in both directions."""
     was_training = network.training
     network.eval()
     device = next(network.parameters()).device
@@ -58,15 +58,15 @@ CANDIDATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.3
 
 
 def miou_by_threshold(segmenter: Segmenter, datasets: Sequence[IndexedDataset], photographs: int) -> dict[float, float]:
-    """Mean over data sets of the mIoU in percent that each threshold gives, nobody being a class like the others.
+    """Mean mIoU in percent over data sets for each background threshold; the background counts as a class.
 
     Args:
-        segmenter: the model; an image pass of each photograph serves all thresholds.
+        segmenter: the model; each photograph is encoded once.
         datasets: train splits with a background.
-        photographs: of each of them, evenly spread.
+        photographs: number of evenly spread photographs of each set.
 
     Raises:
-        DatasetError: a set without a background, in which no threshold decides anything.
+        DatasetError: a set has no background.
     """
     for data in datasets:
         if not data.has_background:
@@ -77,7 +77,7 @@ def miou_by_threshold(segmenter: Segmenter, datasets: Sequence[IndexedDataset], 
 
 def _by_threshold(segmenter: Segmenter, data: IndexedDataset, photographs: int) -> list[float]:
     classes = tuple(ClassEntry(name) for name in data.classes[1:])
-    value_of = np.append(np.arange(1, len(data.classes)), 0)  # of a row of the scores; the last is nobody
+    value_of = np.append(np.arange(1, len(data.classes)), 0)  # mask value of each row of the scores; last: background
     rows_of = KnownRows(segmenter)
     counts = [Counts.none(len(data.classes)) for _ in CANDIDATES]
     for sample in data.samples[:: max(1, len(data.samples) // photographs)][:photographs]:

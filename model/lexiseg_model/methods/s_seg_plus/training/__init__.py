@@ -11,7 +11,7 @@ from lexiseg_model.training.recipes.training import Training
 
 
 class StudentTraining(Training[StudentRecipe]):
-    """A student from another model's labels."""
+    """Training of a student from another model's labels."""
 
     recipe = StudentRecipe
     network_code, trainer_code, publish_code = "trainer:untrained", "trainer:StudentTrainer", "trainer:publish"
@@ -32,7 +32,7 @@ class StudentTraining(Training[StudentRecipe]):
 
 
 def _labelling(recipe: StudentRecipe, lacking: str) -> str:
-    """The command that writes labels: of the photographs with true masks, where they are judged by these."""
+    """Command that writes the missing labels, for the photographs with true masks if the set is measured by them."""
     name = Path(lacking).name
     truth = (recipe.truth or recipe.data) / name
     if name not in recipe.judged or not (truth / recipe.split).is_dir():

@@ -1,4 +1,4 @@
-"""Recipe values of an S-Seg+ student, and its class list."""
+"""Recipe of an S-Seg+ student, and its class list."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lexiseg_model.training.recipe import RunRecipe
 
 
 class StudentRecipe(RunRecipe):
-    """One self-training: a supervised network from labels that another model wrote."""
+    """Recipe of a self-training: a supervised network from labels that another model wrote."""
 
     out: Path = Path("runs/s-seg-plus")
     sets: list[str] = Field(min_length=1, description="labelled sets below `data`, as `data pseudo-label` writes them")
@@ -30,10 +30,10 @@ class StudentRecipe(RunRecipe):
 
 
 def settings_for(recipe: StudentRecipe, sets: list[IndexedDataset]) -> SSegPlusSettings:
-    """The recipe's, with the class list that all sets have.
+    """Settings of the recipe's network with the common class list of the sets.
 
     Raises:
-        DatasetError: they have different ones.
+        DatasetError: the sets have different class lists.
     """
     lists = {data.classes for data in sets}
     if len(lists) != 1:

@@ -1,4 +1,4 @@
-"""Train an S-Seg+ student by cross-entropy at every labelled pixel of random crops, and publish it."""
+"""Training of an S-Seg+ student with cross-entropy over labelled pixels of random crops, and its publication."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LIMITS = [
 
 
 class LabelledBatch(NamedTuple):
-    """`images` uint8 [B, 3, S, S], `labels` int64 [B, S, S], 255 where nobody knows; and what could not be read."""
+    """`images` uint8 [B, 3, S, S], `labels` int64 [B, S, S] with 255 = ignore, and samples that could not be read."""
 
     images: Tensor
     labels: Tensor
@@ -41,7 +41,7 @@ class LabelledBatch(NamedTuple):
 
 
 class LabelledCrops(Stream[LabelledBatch]):
-    """Crops of photographs drawn at random, with their labels."""
+    """Random crops of photographs with their labels."""
 
     def __init__(self, samples: list[Sample], n_classes: int, recipe: StudentRecipe, phase: LocalPhase) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class LabelledCrops(Stream[LabelledBatch]):
 
 
 class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
-    """Trains all of a student."""
+    """Trains the whole student."""
 
     file = WEIGHTS
 
@@ -76,7 +76,7 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         """
         Raises:
             DatasetError: a set is missing, or the sets have different class lists.
-            WeightsError: the start is missing, or of another transformer.
+            WeightsError: the file of `start` is missing, or of another transformer.
         """
         sets = [read_dataset(recipe.data, name, recipe.split) for name in recipe.sets]
         torch.manual_seed(recipe.seed)
@@ -106,7 +106,7 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         return losses[0] + self.recipe.helper * losses[1]
 
     def _validate(self) -> dict[str, float]:
-        """mIoU on the val splits of `judged`, as the model would serve."""
+        """MIoU of the served model on the val splits of `judged`."""
         if not self.recipe.judged:
             return {}
         with TemporaryDirectory() as folder:
@@ -120,7 +120,7 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
 
 
 def untrained(recipe: StudentRecipe) -> Student:
-    """The network of a recipe with random weights. Raises DatasetError as `settings_for`, or where a set is missing."""
+    """Untrained network of a recipe. Raises DatasetError as `settings_for`, or if a set is missing."""
     return Student(settings_for(recipe, [read_dataset(recipe.data, name, recipe.split) for name in recipe.sets]))
 
 

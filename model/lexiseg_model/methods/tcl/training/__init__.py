@@ -1,4 +1,4 @@
-"""The recipe of TCL: a grounder over a frozen CLIP, from captioned photographs."""
+"""Recipe of TCL: a grounder over a frozen CLIP, from captioned photographs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lexiseg_model.training.recipes.training import Below, Training
 
 
 class TclTraining(Training[TclRecipe]):
-    """The grounder over a frozen CLIP."""
+    """Training of the grounder over a frozen CLIP."""
 
     recipe = TclRecipe
     contrastive = True

@@ -1,4 +1,4 @@
-"""The trained part of TCL: grounder, mask scale and temperatures from the start, CLIP's copied block later."""
+"""Trained part of TCL: grounder, mask scale and temperatures from the start, the copy of CLIP's block later."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses
 from lexiseg_model.methods.tcl.training.recipe import LossSettings, TclRecipe
 
-NOISE = 5  # what a random stream is for, beside those of `lexiseg_model.data.pairs`
+NOISE = 5  # number of the random stream, distinct from those of `lexiseg_model.data.pairs.stream`
 
 
 class Learned(nn.Module):
-    """Everything that training changes; `flat` gives it the names of a flat state.
+    """All parameters that training changes; `flat` converts their names to those of a flat state.
 
-    The image tower is looked at and not a part: it is neither saved, averaged nor counted.
+    The image tower is used but not a submodule, so it is neither saved, averaged nor counted.
     """
 
     def __init__(self, network: TclNetwork, settings: LossSettings) -> None:
         super().__init__()
         self.grounder = network.grounder
-        # By names of their own: the authors' rule, by which both decay, would take `sim2mask.bias` for a bias.
+        # Not named `sim2mask.bias`: both decay in the authors' training, and names with `bias` do not decay here.
         self.mask_scale, self.mask_offset = network.sim2mask.scale, network.sim2mask.bias
         self.losses = TclLosses(settings)
-        self._over = (network,)  # in a tuple: a module as an attribute would become a part
+        self._over = (network,)  # a tuple, so that it does not become a submodule
 
     def begin(self, block: bool) -> None:
-        """Says whether the copy of CLIP's last block learns; what does not has no gradients, and no decay."""
+        """Set whether the copy of CLIP's last block learns; otherwise it has no gradients and no decay."""
         self.grounder.block.requires_grad_(block)
 
     def forward(self, images: Tensor, texts: Tensor, noise: Tensor) -> Losses:
-        """As `TclLosses`: images [B, 3, H, W], rows [B, D] of their captions, noise [B, H/4, W/4]."""
+        """Losses of one step; arguments as in `TclLosses.forward`."""
         losses: Losses = self.losses(self._over[0], images, texts, noise)
         return losses
 
     def trained(self) -> Iterator[nn.Parameter]:
-        """What learns now."""
+        """Parameters that currently learn."""
         return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
 
 def untrained(recipe: TclRecipe) -> Learned:
-    """The trained part of a recipe on the meta device.
+    """Untrained part of a recipe on the meta device.
 
     Raises:
         OptionError: TCL does not support the architecture.
@@ -60,7 +60,7 @@ def untrained(recipe: TclRecipe) -> Learned:
 
 
 def noise_of(seed: int, positions: Sequence[int], images: Tensor) -> Tensor:
-    """The chance of hard masks, [B, H/4, W/4]: the same whenever a pair is drawn again, and in whatever process."""
+    """Noise [B, H/4, W/4] of hard masks, determined by seed and position in every process."""
     height, width = (side // STRIDE for side in images.shape[-2:])
     uniform = np.stack(
         [np.random.default_rng([seed, NOISE, position]).random((height, width), np.float32) for position in positions]
@@ -70,12 +70,12 @@ def noise_of(seed: int, positions: Sequence[int], images: Tensor) -> Tensor:
 
 
 def flat(learned: State) -> State:
-    """A state of `Learned` as part of a flat one: `grounder.*`, `sim2mask.*`, `losses.*`."""
+    """State of `Learned` under the names of a flat state: `grounder.*`, `sim2mask.*`, `losses.*`."""
     names = {"mask_scale": "sim2mask.scale", "mask_offset": "sim2mask.bias"}
     return {names.get(name, name): value for name, value in learned.items()}
 
 
 def official_names(learned: State, architecture: str) -> State:
-    """What the released file holds, by its names: of a state of `Learned`, temperatures left aside."""
+    """State of `Learned`, without temperatures, under the names of the released file."""
     ours = {name: value for name, value in flat(learned).items() if not name.startswith(LOSSES)}
     return to_official(ours, architecture)

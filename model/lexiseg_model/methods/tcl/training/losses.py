@@ -1,6 +1,6 @@
-"""The six losses of TCL (section 3.3): two contrastive losses, two area priors, two smoothness terms.
+"""Losses of TCL (section 3.3): two contrastive losses, two area priors, two smoothness terms.
 
-B images with their captions are on this process, N over all processes; caption j of N belongs to image j of N.
+B is the number of images with captions in this process, N that over all processes; caption j belongs to image j.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PUBLISHED = LossSettings()
 
 @dataclass(frozen=True)
 class Losses(LossParts):
-    """The parts of TCL's loss."""
+    """Parts of TCL's loss."""
 
     image_contrast: Tensor  # the image under its mask against the captions, TCL_v
     feature_contrast: Tensor  # embeddings pooled under masks against the captions, TCL_f
@@ -37,7 +37,7 @@ class Losses(LossParts):
 
 
 class TclLosses(nn.Module):
-    """The losses and the two temperatures that they learn."""
+    """Losses of TCL with their two learned temperatures."""
 
     def __init__(self, settings: LossSettings = PUBLISHED) -> None:
         super().__init__()
@@ -46,13 +46,13 @@ class TclLosses(nn.Module):
         self.feature_contrast = Contrast()
 
     def forward(self, network: TclNetwork, images: Tensor, texts: Tensor, noise: Tensor) -> Losses:
-        """One step's losses.
+        """Losses of one step.
 
         Args:
             network: the model in training, its towers frozen.
             images: [B, 3, H, W], normalised; sides are multiples of the patch.
-            texts: [B, D] rows of the captions.
-            noise: [B, H/4, W/4] of `logistic_noise`, which decides the hard masks by chance.
+            texts: rows [B, D] of the captions.
+            noise: [B, H/4, W/4], result of `logistic_noise` for the hard masks.
         """
         weight = self.settings
         embedding = network.grounder(*network.tokens(images))
@@ -74,14 +74,14 @@ class TclLosses(nn.Module):
         )
 
     def _image_contrast(self, images: Tensor, all_texts: Tensor, first: int) -> Tensor:
-        """Embeddings [B, D] of masked images against the captions [N, D] of unit length."""
+        """Contrast of masked images, embeddings [B, D], with captions [N, D] of unit length."""
         images = F.normalize(images, dim=1, eps=EPSILON)
         own_texts = all_texts[first : first + len(images)]
         loss: Tensor = self.image_contrast(images @ all_texts.T, own_texts @ gather(images).T)
         return loss
 
     def _feature_contrast(self, embedding: Tensor, masks: Tensor, all_texts: Tensor, first: int) -> Tensor:
-        """Each image is compared with a caption by what it shows under that caption's mask."""
+        """Contrast of images and captions by the mean embedding under the caption's mask."""
         pooled = F.normalize(masked_mean(embedding, masks), dim=2, eps=EPSILON)  # [B, N, D]
         cosine = torch.einsum("bnd,nd->bn", pooled, all_texts)
         by_text = gather(cosine)[:, first : first + len(embedding)].T  # own captions over all images
@@ -90,22 +90,21 @@ class TclLosses(nn.Module):
 
 
 def masked_mean(embedding: Tensor, masks: Tensor) -> Tensor:
-    """Mean of the map under each mask: [B, D, h, w] and [B, N, h, w] -> [B, N, D]."""
+    """Means [B, N, D] of maps [B, D, h, w] under soft masks [B, N, h, w]."""
     summed = torch.einsum("bdhw,bnhw->bnd", embedding, masks)
     return summed / (masks.sum((2, 3))[..., None] + EPSILON)
 
 
 def area_gap(masks: Tensor, share: float) -> Tensor:
-    """How far the mean of all masks is from `share`; nothing where there are no masks.
+    """Distance between `share` and the mean of all masks [M, h, w] of all processes; 0 without masks.
 
-    Of the masks of all processes, [M, h, w] of each: a mean of distances would say more than the distance of the mean
-    where some lie above `share` and others below, and two processes would learn what one does not.
+    The mean is taken first, so that several processes learn the same as one.
     """
     return (gather(masks.mean()[None]).mean() - share).abs() if masks.numel() else masks.new_zeros(())
 
 
 def total_variation(maps: Tensor) -> Tensor:
-    """Mean absolute difference of neighbours in [B, C, h, w], down plus across."""
+    """Mean absolute difference of vertical neighbours in [B, C, h, w] plus that of horizontal ones."""
     return maps.diff(dim=2).abs().mean() + maps.diff(dim=3).abs().mean()
 
 

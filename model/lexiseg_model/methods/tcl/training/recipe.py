@@ -1,4 +1,4 @@
-"""Recipe values of TCL; the defaults are those of the authors."""
+"""Recipe of TCL; the defaults are those of the authors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lexiseg_model.types import StrictModel
 
 
 class LossSettings(StrictModel):
-    """Weights of the losses (TCL, section 3.3) and the areas that masks are drawn to, as shares of the image."""
+    """Weights of the losses (TCL, section 3.3), and target areas of masks as shares of the image."""
 
     image_contrast: float = 0.1
     feature_contrast: float = 0.1
@@ -25,7 +25,7 @@ class LossSettings(StrictModel):
 
 
 class TclRecipe(PairsRecipe):
-    """One training of TCL's grounder over a frozen CLIP."""
+    """Recipe of TCL's grounder over a frozen CLIP."""
 
     out: Path = Path("runs/tcl")
     clip: Path = Field(description="weights of both towers, in a file that `lexiseg models import --clip` takes")

@@ -1,4 +1,4 @@
-"""Train TCL on captioned photographs, validate it on held-out pairs and on train splits with masks, and publish it."""
+"""Training of TCL on captioned photographs, its validation on pairs and on train splits with masks, and publication."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from lexiseg_model.training.publishing import pairs_with_terms, write_model
 from lexiseg_model.training.retrieval import own_rank, recall
 from lexiseg_model.types import InputSize, ModelCard
 
-OFFICIAL = "tcl.pth"  # beside the checkpoint: what `lexiseg models import --method tcl` reads
-BEST_OFFICIAL = "best.pth"  # the same, of the step with the best validation
+OFFICIAL = "tcl.pth"  # beside the checkpoint: file for `lexiseg models import --method tcl`
+BEST_OFFICIAL = "best.pth"  # such a file of the step with the best validation
 
 
 class TclTrainer(PairRun[TclRecipe, Learned]):
-    """Trains what is not CLIP; the towers stay as they are."""
+    """Trains the grounder, the mask scale and the temperatures; the towers stay frozen."""
 
     file = "learned.safetensors"
 
@@ -65,7 +65,7 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
         return losses.total
 
     def losses(self, batch: PairBatch, noise: Tensor) -> Losses:
-        """The six losses of one batch, on the device; noise as for `TclLosses`."""
+        """Losses of one batch; `noise` as in `TclLosses`."""
         with self.autocast():
             texts = self.texts(batch.tokens.to(self.device))
             losses: Losses = self.network(batch.images.to(self.device), texts, noise.to(self.device))
@@ -73,9 +73,9 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
 
     @torch.no_grad()
     def texts(self, tokens: Tensor) -> Tensor:
-        """Rows [B, D] of the frozen text tower: token numbers [B, 77]."""
+        """Rows [B, D] of the frozen text tower for tokens [B, 77]."""
         model: Any = self.towers.model  # open_clip is untyped
-        read = tokens[:, : int(tokens.argmax(1).max()) + 1]  # nothing behind the end mark is looked at
+        read = tokens[:, : int(tokens.argmax(1).max()) + 1]  # tokens after the end mark have no influence
         rows: Tensor = end_states(model, read) @ model.text_projection
         return rows
 
@@ -102,14 +102,14 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
         write_durably(official, lambda fresh: torch.save({"model": state, "step": self.step}, fresh))
 
 
-TOGETHER = 32  # held-out pairs of one pass; what is left at the end is measured in a smaller one
-TEST_BY_TRAINING = 2  # sides of a window in answering and of a crop in training: TCL's 448 and 224
+TOGETHER = 32  # held-out pairs per pass; the last pass may have fewer
+TEST_BY_TRAINING = 2  # ratio of a window in inference and a crop in training: TCL's 448 and 224
 
 
 def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
-    """The loss of held-out pairs in batches, that part of it that captions decide, rank and recall of captions.
+    """Loss of held-out pairs in batches, its contrastive part, and rank and recall of captions.
 
-    A photograph finds a caption by what it shows under the caption's mask.
+    Photograph and caption are compared by the mean embedding under the caption's mask.
     """
     parts: list[tuple[float, float]] = []
     rows: list[Tensor] = []
@@ -121,7 +121,7 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
         losses = trainer.losses(some, noise_of(0, some.positions, some.images))
         parts.append((losses.total.item(), (losses.image_contrast + losses.feature_contrast).item()))
         embedding = network.grounder(*network.tokens(some.images.to(trainer.device))).float()
-        for each in embedding:  # one by one: masks are as many as all captions
+        for each in embedding:  # one by one: each has a mask for every caption
             masks = torch.sigmoid(network.sim2mask(similarity(each[None], all_texts)))
             shown = F.normalize(masked_mean(each[None], masks)[0], dim=1, eps=EPSILON)  # [N, D]
             rows.append((shown * all_texts).sum(1))
@@ -132,10 +132,10 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
 
 
 def selection_miou(trainer: TclTrainer) -> float:
-    """mIoU in percent on the recipe's train splits, the mean over sets.
+    """Mean over the recipe's train splits of the mIoU in percent.
 
     Raises:
-        DatasetError: a set is not there.
+        DatasetError: a set is missing.
     """
     recipe = trainer.recipe
     state = {CLIP + name: value for name, value in trainer.towers.state.items()}

@@ -1,1 +1,1 @@
-"""The parts of Unpair-Seg's network."""
+"""Parts of the Unpair-Seg network."""

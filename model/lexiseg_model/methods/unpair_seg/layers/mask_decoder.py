@@ -1,8 +1,8 @@
 """Mask decoder: nine layers of masked attention from prompt tokens to masks.
 
-As in Mask2Former, a layer attends only inside the mask of the layer before. Two differences: prompts never attend to
-each other, and the tokens of one prompt share their attention mask. So an answer does not depend on other prompts.
-Parameters have the names of the authors' checkpoint.
+As in Mask2Former, each layer attends only inside the previous layer's mask. Unlike there, prompts do not attend to each
+other and the tokens of one prompt share an attention mask, so a result does not depend on other prompts. Parameters
+have the names of the authors' checkpoint.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import GRANULARITIES, FourierPositions, PromptEncoder, PromptTokens
 
-MASK_THRESHOLD = 0.5  # probability from which a pixel belongs to a mask, and may be looked at
+MASK_THRESHOLD = 0.5  # probability from which a pixel belongs to a mask and is visible to the next layer
 
 
 class Prediction(NamedTuple):
-    """`masks` [B, Q, M, H/4, W/4] as logits, `quality` [B, Q, M] as logits of the expected overlap with an object."""
+    """Logits `masks` [B, Q, M, H/4, W/4], and `quality` [B, Q, M], logits of the expected overlap with an object."""
 
     masks: Tensor
     quality: Tensor
@@ -41,7 +41,7 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None = None) -> Tensor:
-        """[N, Q, C], [N, S, C], [N, S, C] -> [N, Q, C]; `seen` [N, Q, S] bool says what a query may look at."""
+        """Attend from [N, Q, C] to keys and values [N, S, C]: [N, Q, C]. `seen` bool [N, Q, S]: False is masked out."""
         triples = zip((queries, keys, values), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
         q, k, v = (F.linear(x, w, b).view(*x.shape[:2], self.heads, -1).transpose(1, 2) for x, w, b in triples)
         mask = None if seen is None else seen[:, None]
@@ -51,7 +51,7 @@ class Attention(nn.Module):
 
 
 class NormedAttention(nn.Module):
-    """Attention, what was there added, and a norm behind; `name` is that of the attention among the parameters."""
+    """Attention with a residual and a final norm; `name` is the attention's name among the parameters."""
 
     def __init__(self, width: int, heads: int, name: str = "self_attn") -> None:
         super().__init__()
@@ -62,14 +62,14 @@ class NormedAttention(nn.Module):
     def forward(
         self, tokens: Tensor, query_positions: Tensor | None, keys: Tensor, values: Tensor, seen: Tensor | None = None
     ) -> Tensor:
-        """Tokens and their positions [N, Q, C], keys and values [N, S, C] -> [N, Q, C]; `seen` [N, Q, S]."""
+        """Attend from tokens [N, Q, C] with positions [N, Q, C] to [N, S, C]: [N, Q, C]; `seen` as in `Attention`."""
         queries = tokens if query_positions is None else tokens + query_positions
         normed: Tensor = self.norm(tokens + getattr(self, self._name)(queries, keys, values, seen))
         return normed
 
 
 class FeedForward(nn.Module):
-    """Two linear layers, what was there added, and a norm behind: [..., C] -> same."""
+    """Two linear layers with a residual and a final norm."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class FeedForward(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """Three linear layers, rectified between."""
+    """Three linear layers with ReLU in between."""
 
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Perceptron(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Prompt tokens and pixel features -> masks, after every layer or at the end."""
+    """Masks from prompt tokens and pixel features, after the last layer or after every layer."""
 
     def __init__(
         self,
@@ -127,20 +127,20 @@ class MaskDecoder(nn.Module):
         self.iou_embed = nn.ModuleList(Perceptron(width, 1) for _ in range(1 + GRANULARITIES))
 
     def forward(self, features: PixelFeatures, prompt: PromptTokens) -> Prediction:
-        """Tokens [B, Q, K, C] of prompts -> `masks` [B, Q, M, H/4, W/4], `quality` [B, Q, M] after the last layer."""
+        """Prediction of the last layer for prompt tokens [B, Q, K, C]."""
         maps = self.feat_embed(features.masks)
         *_, last = self._states(features, prompt, maps)
         return self._predict(last, prompt, maps)
 
     def every_layer(self, features: PixelFeatures, prompt: PromptTokens) -> list[Prediction]:
-        """Masks before the first layer and after each: what deep supervision trains."""
+        """Predictions before the first layer and after each, for deep supervision."""
         maps = self.feat_embed(features.masks)
         return [self._predict(tokens, prompt, maps) for tokens in self._states(features, prompt, maps)]
 
     def _states(self, features: PixelFeatures, prompt: PromptTokens, maps: Tensor) -> Iterator[Tensor]:
-        """Tokens [B, Q, K, C] before the first layer and after each."""
+        """Yield tokens [B, Q, K, C] before the first layer and after each."""
         levels = [self._level(*each) for each in zip(features.levels, self.level_embed.weight, strict=True)]
-        # Masks are linear in the maps: made from smaller maps, they are the masks made smaller, for a fraction.
+        # Masks are linear in the maps, so masks of resized maps equal resized masks, at a fraction of the cost.
         with torch.no_grad():
             small = [_resized(maps, (each.shape[2], each.shape[3])) for each in features.levels]
         start = prompt.tokens
@@ -155,14 +155,14 @@ class MaskDecoder(nn.Module):
             yield tokens
 
     def _layer(self, index: int, tokens: Tensor, start: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
-        """Looks at the image, then at the prompt's other tokens, then thinks.
+        """Apply one layer: attention to the image, attention within each prompt, feed-forward.
 
         Args:
-            index: of the layer.
+            index: number of the layer.
             tokens: [B, Q, K, C].
-            start: [B, Q, K, C], the tokens as the prompt gave them; they stand for positions.
+            start: [B, Q, K, C], the prompt encoder's tokens, used as positions.
             keys, values: [B, S, C] of one level.
-            seen: [B, Q, S] bool, what the tokens of each prompt may look at.
+            seen: bool [B, Q, S], cells that each prompt attends to.
 
         Returns:
             [B, Q, K, C].
@@ -178,7 +178,7 @@ class MaskDecoder(nn.Module):
         return shaped
 
     def _level(self, maps: Tensor, mark: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values [B, h * w, C] of a level."""
+        """Keys and values, [B, h * w, C] each, of a level [B, C, h, w] with its embedding [C]."""
         values = maps.flatten(2).transpose(1, 2) + mark
         return values + self.pe_layer.grid(maps.shape[2], maps.shape[3]), values
 
@@ -193,7 +193,7 @@ class MaskDecoder(nn.Module):
 
 
 def visible(masks: Tensor) -> Tensor:
-    """Cells inside any mask of a prompt, [B, Q, M, h, w] -> [B, Q, h * w] bool; all cells where no mask has any."""
+    """Cells inside any mask of each prompt: bool [B, Q, h * w] of logits [B, Q, M, h, w]; all if there are none."""
     inside = (masks.sigmoid() >= MASK_THRESHOLD).any(2).flatten(2)
     return inside | ~inside.any(-1, keepdim=True)
 

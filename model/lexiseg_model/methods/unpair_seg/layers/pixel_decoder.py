@@ -21,7 +21,7 @@ Size = tuple[int, int]  # (height, width) of a level
 
 
 class DeformableAttention(nn.Module):
-    """Attention of every cell of several levels to `points` places a level and head, found by bilinear sampling."""
+    """Multi-scale deformable attention: each query samples `points` places per level and head bilinearly."""
 
     def __init__(self, width: int, heads: int, levels: int, points: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class DeformableAttention(nn.Module):
         self._start()
 
     def _start(self) -> None:
-        """Heads start out in directions of their own, the further the later the point; all places count the same."""
+        """Initialise as Deformable DETR: one direction per head, distances growing with the point, equal weights."""
         angles = torch.arange(self.heads) * (2 * math.pi / self.heads)
         directions = torch.stack([angles.cos(), angles.sin()], -1)
         directions = directions / directions.abs().amax(-1, keepdim=True)
@@ -53,13 +53,13 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(self.output_proj.weight)
 
     def forward(self, queries: Tensor, references: Tensor, sources: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """Attends.
+        """Attend from queries to all levels.
 
         Args:
             queries: [N, Q, width].
-            references: [Q, 2] (x, y) in 0..1 that the offsets start from.
-            sources: [N, S, width], the levels one after the other, each row by row.
-            sizes: (height, width) of each level; their cells are S together.
+            references: [Q, 2], origins (x, y) of the sampling offsets, in 0..1.
+            sources: [N, S, width], cells of all levels in order, each in reading order.
+            sizes: (height, width) of each level; their areas sum to S.
 
         Returns:
             [N, Q, width].
@@ -78,17 +78,17 @@ class DeformableAttention(nn.Module):
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)  # training reads them, too
 def _extent(sizes: tuple[Size, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[levels, 2] (width, height); kept as `cell_centres` are."""
+    """Levels' (width, height) as a tensor [levels, 2]; cached for the reason given in `cell_centres`."""
     return torch.tensor([(w, h) for h, w in sizes], dtype=dtype, device=device)
 
 
 def sample_levels(values: Tensor, sizes: Sequence[Size], places: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of values at places between the cells; nothing lies beyond the edges.
+    """Weighted sum of bilinear samples; zero beyond the edges.
 
     Args:
-        values: [N, S, heads, D] of all levels.
-        sizes: (height, width) of each.
-        places: [N, Q, heads, levels, points, 2] (x, y) in 0..1.
+        values: [N, S, heads, D], cells of all levels.
+        sizes: (height, width) of each level.
+        places: [N, Q, heads, levels, points, 2], (x, y) in 0..1.
         weights: [N, Q, heads, levels, points].
 
     Returns:
@@ -96,7 +96,7 @@ def sample_levels(values: Tensor, sizes: Sequence[Size], places: Tensor, weights
     """
     n, _, heads, depth = values.shape
     n_queries = places.shape[1]
-    # A head is an image of its own: [N * heads, D, h, w] and places [N * heads, Q, points, 2].
+    # Each head is sampled as a separate image [N * heads, D, h, w] at places [N * heads, Q, points, 2].
     by_head = torch.split(values.permute(0, 2, 3, 1).flatten(0, 1), [h * w for h, w in sizes], -1)
     where = (2 * places - 1).transpose(1, 2).flatten(0, 1)
     share = weights.transpose(1, 2).flatten(0, 1)  # [N * heads, Q, levels, points]
@@ -109,20 +109,20 @@ def sample_levels(values: Tensor, sizes: Sequence[Size], places: Tensor, weights
     return total.view(n, heads * depth, n_queries).transpose(1, 2)
 
 
-CHANNEL_NORM_EPS = 1e-6  # of the norms behind the input convolutions; all other norms have torch's 1e-5
+CHANNEL_NORM_EPS = 1e-6  # of the norms after the input convolutions; all other norms have torch's 1e-5
 NORM_GROUPS = 32
-POINTS = 4  # places a head looks at, on each level
+POINTS = 4  # places that a head samples on each level
 
 
 class PixelFeatures(NamedTuple):
-    """`masks` [N, C, H/4, W/4]; `levels`: [N, C, h, w] at strides 32, 16 and 8, coarse to fine."""
+    """Maps of N images: `masks` [N, C, H/4, W/4], and `levels` [N, C, h, w] at strides 32, 16 and 8."""
 
     masks: Tensor
     levels: tuple[Tensor, ...]
 
 
 class EncoderLayer(nn.Module):
-    """Deformable attention over all levels, then a feed-forward layer; a norm behind each."""
+    """Deformable attention over all levels, then a feed-forward layer, each with a residual and a final norm."""
 
     def __init__(self, width: int, heads: int, levels: int, feed_forward: int) -> None:
         super().__init__()
@@ -133,14 +133,14 @@ class EncoderLayer(nn.Module):
         self.norm2 = nn.LayerNorm(width)
 
     def forward(self, cells: Tensor, positions: Tensor, references: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """[N, S, width] -> same; positions [S, width], references [S, 2]."""
+        """Encode cells [N, S, width] with positions [S, width] and references [S, 2]: [N, S, width]."""
         cells = self.norm1(cells + self.self_attn(cells + positions, references, cells, sizes))
         encoded: Tensor = self.norm2(cells + self.linear2(F.relu(self.linear1(cells))))
         return encoded
 
 
 class LevelEncoder(nn.Module):
-    """Lets the levels see each other."""
+    """Transformer encoder over the cells of all levels."""
 
     def __init__(self, width: int, heads: int, levels: int, depth: int, feed_forward: int) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class LevelEncoder(nn.Module):
         self.encoder = nn.ModuleDict({"layers": layers})
 
     def forward(self, levels: Sequence[Tensor], positions: FourierPositions) -> list[Tensor]:
-        """[N, width, h, w] of each level -> same."""
+        """Encode the levels [N, width, h, w]; shapes stay."""
         sizes = [(each.shape[2], each.shape[3]) for each in levels]
         cells = torch.cat([each.flatten(2).transpose(1, 2) for each in levels], 1)  # [N, S, width]
         places = torch.cat([positions.grid(*size) + mark for size, mark in zip(sizes, self.level_embed, strict=True)])
@@ -161,7 +161,7 @@ class LevelEncoder(nn.Module):
 
 
 class FusionConvolution(nn.Conv2d):
-    """Convolution without a bias, then a group norm: [N, C, h, w] -> [N, width, h, w]."""
+    """Convolution without a bias, then a group norm."""
 
     def __init__(self, channels: int, width: int, kernel: int) -> None:
         super().__init__(channels, width, kernel, padding=kernel // 2, bias=False)
@@ -174,9 +174,12 @@ class FusionConvolution(nn.Conv2d):
 
 
 class PixelDecoder(nn.Module):
-    """Image maps of four strides to `PixelFeatures`. float32 throughout, under autocast too.
+    """`PixelFeatures` from image maps of four strides, in float32 even under autocast.
 
-    Args of the constructor: channels of the maps at strides 4, 8, 16, 32; width of everything inside.
+    Args:
+        channels: channels of the maps at strides 4, 8, 16, 32.
+        width: channels of all inner maps.
+        heads, depth, feed_forward: sizes of the transformer encoder.
     """
 
     def __init__(
@@ -200,8 +203,8 @@ class PixelDecoder(nn.Module):
         self.mask_features = nn.Conv2d(width, width, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> PixelFeatures:
-        """[N, channels, h, w] at strides 4, 8, 16, 32 -> `masks` [N, width, H/4, W/4], `levels` at 32, 16, 8."""
-        # Places between cells are found to a small part of a pixel: half precision loses them.
+        """Decode maps [N, channels, h, w] at strides 4, 8, 16, 32."""
+        # Sampling places need sub-pixel accuracy, which half precision lacks.
         with torch.autocast(maps[0].device.type, enabled=False):
             fine, *coarse = (each.float() for each in maps)
             projected = [project(each) for project, each in zip(self.input_proj, reversed(coarse), strict=True)]

@@ -1,6 +1,6 @@
-"""Prompt encoder: position encoding, and tokens of clicks and boxes with the image features below them.
+"""Prompt encoder: position encoding, and tokens of points and boxes with the image features below them.
 
-A point is a box of a few pixels around it, so both are two corners. Learned tokens that become the masks follow: one
+A point is encoded as a box of a few pixels around it, so both have two corner tokens. Learned mask tokens follow: one
 for a box, four of different extent for a point. Parameters have the names of the authors' checkpoint.
 """
 
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 class FourierPositions(nn.Module):
-    """Coordinates -> vectors of `width`, half sines and half cosines of random frequencies."""
+    """Random Fourier features of coordinates: half of the `width` are sines, half cosines."""
 
     positional_encoding_gaussian_matrix: Tensor
 
@@ -30,12 +30,12 @@ class FourierPositions(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, width // 2))
 
     def forward(self, places: Tensor) -> Tensor:
-        """[..., 2] (x, y), 0..1 from edge to edge of the image -> [..., width]."""
+        """Encode places [..., 2], (x, y) in 0..1 of the image: [..., width]."""
         angles = (2 * places - 1) @ self.positional_encoding_gaussian_matrix * (2 * math.pi)
         return torch.cat([angles.sin(), angles.cos()], -1)
 
     def grid(self, height: int, width: int) -> Tensor:
-        """Of the centres of height x width cells, row by row: [height * width, width of the vectors]."""
+        """Encode the centres of height x width cells in reading order: [height * width, width of the vectors]."""
         matrix = self.positional_encoding_gaussian_matrix
         vectors: Tensor = self(cell_centres(height, width, matrix.device).to(matrix))
         return vectors
@@ -44,25 +44,27 @@ class FourierPositions(nn.Module):
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)  # training reads them, too
 def cell_centres(height: int, width: int, device: torch.device = CPU) -> Tensor:
-    """(x, y) in 0..1 of the centres of height x width equal cells, row by row: [height * width, 2] float32.
+    """Centres (x, y) in 0..1 of height x width equal cells in reading order: float32 [height * width, 2].
 
-    Kept, for reading alone: to bring numbers to a GPU holds its work up, and is nothing that a graph can hold.
+    Cached, and not to be changed: copies from the CPU would stall the GPU and cannot be captured in a CUDA graph.
     """
     y, x = ((torch.arange(n, dtype=torch.float32) + 0.5) / n for n in (height, width))
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     return torch.stack([columns, rows], -1).flatten(0, 1).to(device)
 
 
-POINT_REACH = 2.0  # pixels of the input from a point to the sides of its box
+POINT_REACH = 2.0  # pixels of the input between a point and the sides of its box
 GRANULARITIES = 4  # masks for a point
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where one object is said to be: P places for each of Q prompts of B images, in pixels of the network's input.
+    """P points and boxes for each of Q objects in B images, in pixels of the network's input.
 
-    `boxes` [B, Q, P, 4] as x0, y0, x1, y1. `is_point` and `is_positive` [B, Q, P] bool; the latter says of a point
-    whether it is on the object, and nothing of a box.
+    Attributes:
+        boxes: [B, Q, P, 4] as x0, y0, x1, y1; a point is a small box.
+        is_point: bool [B, Q, P].
+        is_positive: bool [B, Q, P], whether a point lies on the object; ignored for boxes.
     """
 
     boxes: Tensor
@@ -71,19 +73,19 @@ class Places:
 
     @classmethod
     def of_points(cls, points: Tensor, is_positive: Tensor | None = None) -> Places:
-        """Points [B, Q, P, 2] (x, y); all positive where nothing is said."""
+        """Places of points [B, Q, P, 2] (x, y) with bool [B, Q, P]; None: all positive."""
         on = torch.ones(points.shape[:-1], dtype=torch.bool, device=points.device)
         boxes = torch.cat([points - POINT_REACH, points + POINT_REACH], -1)
         return cls(boxes, on, on if is_positive is None else is_positive)
 
     @classmethod
     def of_boxes(cls, boxes: Tensor) -> Places:
-        """One box for each prompt, [B, Q, 4]."""
+        """Places of boxes [B, Q, 4], one per object."""
         nowhere = torch.zeros((*boxes.shape[:2], 1), dtype=torch.bool, device=boxes.device)
         return cls(boxes[:, :, None], nowhere, ~nowhere)
 
     def beside(self, others: Places) -> Places:
-        """Both kinds of places for the same prompts, such as a box with points in it: [B, Q, P + P', ...]."""
+        """Join places of the same objects, such as a box and points in it: [B, Q, P + P', ...]."""
         return Places(
             torch.cat([self.boxes, others.boxes], 2),
             torch.cat([self.is_point, others.is_point], 2),
@@ -92,7 +94,7 @@ class Places:
 
 
 class PromptTokens(NamedTuple):
-    """`tokens` [B, Q, K, C]; masks are read from the tokens at `read`, each by the head of that index in `heads`."""
+    """`tokens` [B, Q, K, C]; mask m is read from token `read[m]` by head `heads[m]`."""
 
     tokens: Tensor
     read: tuple[int, ...]
@@ -100,43 +102,43 @@ class PromptTokens(NamedTuple):
 
 
 class PromptEncoder(nn.Module):
-    """Places and the features at them -> tokens."""
+    """Prompt tokens from places and the features at them."""
 
     def __init__(self, width: int = 256) -> None:
         super().__init__()
         self.pos_emb = FourierPositions(width)
-        self.corner_emb = nn.Parameter(torch.randn(1, 2, width))  # left top, right bottom
+        self.corner_emb = nn.Parameter(torch.randn(1, 2, width))  # top left, bottom right
         self.point_emb = nn.Parameter(torch.randn(1, 1, width))
         self.box_emb = nn.Parameter(torch.randn(1, 1, width))
         self.attr_emb = nn.Embedding(2, width)  # of a point: negative, positive
-        self.mask_emb = nn.Parameter(torch.randn(1, 1 + GRANULARITIES, width))  # one alone, then by extent
+        self.mask_emb = nn.Parameter(torch.randn(1, 1 + GRANULARITIES, width))  # of a single mask, then by extent
 
     def points(self, points: Tensor, features: Tensor, size: tuple[int, int]) -> PromptTokens:
-        """One positive point a prompt, to be answered by four masks.
+        """Tokens of prompts of one positive point, each for four masks.
 
         Args:
             points: [B, Q, 2] (x, y) in pixels of the input.
-            features: [B, C, h, w] of the whole input, for what is at the point.
+            features: [B, C, h, w] of the whole input, sampled at the point.
             size: (height, width) of the input.
         """
         tokens = self._with_masks(self.corners(Places.of_points(points[:, :, None]), features, size), 1 + GRANULARITIES)
         return PromptTokens(tokens, tuple(range(3, 3 + GRANULARITIES)), tuple(range(1, 1 + GRANULARITIES)))
 
     def boxes(self, boxes: Tensor, features: Tensor, size: tuple[int, int]) -> PromptTokens:
-        """One box a prompt, [B, Q, 4], to be answered by one mask; the rest as in `points`."""
+        """Tokens of prompts of one box [B, Q, 4], each for one mask; other arguments as in `points`."""
         tokens = self._with_masks(self.corners(Places.of_boxes(boxes), features, size), 1 + GRANULARITIES)
         return PromptTokens(tokens, (2,), (0,))
 
     def together(self, places: Places, features: Tensor, size: tuple[int, int]) -> PromptTokens:
-        """Several places for one object, to be answered by one mask; the rest as in `points`."""
+        """Tokens of prompts of several places, each for one mask; other arguments as in `points`."""
         corners = self.corners(places, features, size)
         return PromptTokens(self._with_masks(corners, 1), (corners.shape[2],), (0,))
 
     def corners(self, places: Places, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """Two tokens a place, left top and right bottom: [B, Q, 2P, C].
+        """Two tokens per place, top left and bottom right: [B, Q, 2P, C].
 
         Raises:
-            ShapeError: boxes that are not [B, Q, P, 4].
+            ShapeError: `places.boxes` is not [B, Q, P, 4].
         """
         if places.boxes.ndim != 4 or places.boxes.shape[-1] != 4:
             raise ShapeError(f"expected boxes [B, Q, P, 4], got {list(places.boxes.shape)}")
@@ -154,6 +156,6 @@ class PromptEncoder(nn.Module):
 
 
 def _features_at(places: Tensor, features: Tensor) -> Tensor:
-    """Features between cells: places [B, Q, P, 2] in 0..1 on maps [B, C, h, w] -> [B, Q, P, C]."""
+    """Sample maps [B, C, h, w] bilinearly at places [B, Q, P, 2], (x, y) in 0..1: [B, Q, P, C]."""
     sampled = F.grid_sample(features, (2 * places - 1).to(features.dtype), align_corners=False)
     return sampled.permute(0, 2, 3, 1)

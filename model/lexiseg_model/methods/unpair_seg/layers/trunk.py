@@ -1,4 +1,4 @@
-"""CLIP's ConvNeXt as a frozen trunk: maps at four strides, a head for regions, and the adapter of stage two."""
+"""Frozen ConvNeXt of CLIP with maps at four strides and an embedding of regions, and the adapter of stage two."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NORM_GROUPS = 32
 
 
 class ResidualConvolution(nn.Module):
-    """Two convolutions, each behind a norm and a GELU, added to what was there: [N, C, h, w] -> same."""
+    """Two convolutions, each after a norm and a GELU, with a residual."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class ResidualConvolution(nn.Module):
 
 
 class RegionAdapter(nn.Module):
-    """CLIP's maps and the pixel decoder's -> a map at stride 8, and from it what regions add to CLIP's average."""
+    """Adapter of stage two: a map at stride 8 from CLIP's and the pixel decoder's maps, pooled and added to CLIP's."""
 
     def __init__(
         self,
@@ -46,7 +46,14 @@ class RegionAdapter(nn.Module):
         width: int = 256,
         blocks: int = 2,
     ) -> None:
-        """`channels` of CLIP's maps at strides 4, 8, 16, 32; `decoder_width` of the pixel decoder's `levels`."""
+        """Build an adapter that starts as zero.
+
+        Args:
+            channels: of CLIP's maps at strides 4, 8, 16, 32.
+            decoder_width: channels of each of the pixel decoder's maps.
+            levels: number of the pixel decoder's maps.
+            width, blocks: channels and number of the residual convolutions.
+        """
         super().__init__()
         widths = (*channels, *[decoder_width] * levels)
         self.inputs = nn.ModuleList(nn.Conv2d(each, width, 1) for each in widths)
@@ -56,10 +63,10 @@ class RegionAdapter(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, stages: Sequence[Tensor], levels: Sequence[Tensor]) -> Tensor:
-        """CLIP's [N, C_i, ...] at strides 4, 8, 16, 32, the pixel decoder's at 32, 16, 8 -> [N, width, H/8, W/8]."""
+        """Mix CLIP's maps (strides 4, 8, 16, 32) and the pixel decoder's (32, 16, 8): [N, width, H/8, W/8]."""
         size = (stages[1].shape[2], stages[1].shape[3])
         projected = (project(each) for project, each in zip(self.inputs, (*stages, *levels), strict=True))
-        # Finer maps are averaged down, coarser ones interpolated.
+        # Finer maps are averaged, coarser ones interpolated.
         sized = [
             F.adaptive_avg_pool2d(each, size) if each.shape[-1] > size[-1] else _lifted(each, size)
             for each in projected
@@ -68,18 +75,18 @@ class RegionAdapter(nn.Module):
         return mixed
 
     def pooled(self, maps: Tensor, dense: Tensor, masks: Tensor, pool: Pool = regions.pool) -> Tensor:
-        """What CLIP's head is given for each region.
+        """Input of CLIP's head for each region.
 
         Args:
-            maps: [N, width, H/8, W/8] of this adapter.
+            maps: [N, width, H/8, W/8], output of `forward`.
             dense: [N, C, H/32, W/32] of CLIP.
             masks: logits [N, Q, h, w].
-            pool: how, on each of the two maps by itself: a mask may be too small for one and not for the other.
+            pool: average under a mask, applied to both maps.
 
         Returns:
             [N, Q, C].
         """
-        # Averaging and projecting may change places: the small map is averaged.
+        # Averaging commutes with the projection, and is cheaper before it.
         added: Tensor = self.output(pool(maps, masks))
         return pool(dense, masks) + added
 
@@ -91,25 +98,25 @@ def _lifted(maps: Tensor, size: tuple[int, int]) -> Tensor:
 # CLIP's statistics x 255, with the digits of the released configuration.
 MEAN = (122.7709383, 116.7460125, 104.09373615)
 STD = (68.5005327, 66.6321579, 70.32316305)
-PADDING = 128  # grey beside and below an image that is no square, before normalisation
-STRIDE = 32  # of the coarsest map; sides of the input divide by it
+PADDING = 128  # grey of the padding, before normalisation
+STRIDE = 32  # of the coarsest map; sides of the input are multiples of it
 
 
 class TrunkMaps(NamedTuple):
-    """`stages`: [N, C, H/s, W/s] at strides 4, 8, 16, 32; `dense`: what CLIP's head pools, at stride 32."""
+    """`stages` [N, C, H/s, W/s] at strides s = 4, 8, 16, 32; `dense` [N, C, H/32, W/32], the input of CLIP's head."""
 
     stages: tuple[Tensor, ...]
     dense: Tensor
 
 
 class ClipTrunk(nn.Module):
-    """The image tower of a ConvNeXt CLIP, without gradients and always in evaluation mode."""
+    """Image tower of a ConvNeXt CLIP, without gradients and always in evaluation mode."""
 
     def __init__(self, visual: nn.Module) -> None:
-        """`visual`: of `ClipTowers`.
+        """Freeze the image tower `ClipTowers.visual`.
 
         Raises:
-            WeightsError: another kind of image tower.
+            WeightsError: it is not a ConvNeXt.
         """
         super().__init__()
         if not isinstance(visual, TimmModel) or not isinstance(visual.trunk, ConvNeXt):
@@ -117,16 +124,16 @@ class ClipTrunk(nn.Module):
         self.visual = visual.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> ClipTrunk:
-        """Frozen whatever the rest does: stochastic depth would change the features."""
+        """Stay in evaluation mode: stochastic depth would change the features."""
         return super().train(False)
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Of the maps at strides 4, 8, 16, 32."""
+        """Channels of the maps at strides 4, 8, 16, 32."""
         return tuple(info["num_chs"] for info in self.visual.trunk.feature_info)
 
     def compute_maps_in(self, dtype: torch.dtype) -> ClipTrunk:
-        """The maps in another number type from now on; the head for regions, a small product, stays as it is."""
+        """Convert all but the small head to a number type."""
         trunk: Any = self.visual.trunk
         for part in (trunk.stem, trunk.stages, trunk.norm_pre):
             part.to(dtype)
@@ -134,10 +141,10 @@ class ClipTrunk(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> TrunkMaps:
-        """Maps [N, C_i, h_i, w_i] of normalised images [N, 3, H, W]; float32, whatever type they are computed in.
+        """Maps in float32 of normalised images [N, 3, H, W], computed in the type of the weights.
 
         Raises:
-            ShapeError: sides that do not divide by 32.
+            ShapeError: the input is not [N, 3, H, W] with multiples of 32 as sides.
         """
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % STRIDE or images.shape[3] % STRIDE:
             raise ShapeError(
@@ -152,14 +159,14 @@ class ClipTrunk(nn.Module):
         return TrunkMaps(tuple(stages), trunk.norm_pre(maps).float())
 
     def embed(self, pooled: Tensor) -> Tensor:
-        """CLIP's head on features [..., C] of regions, as on those of a whole image: [..., D], not normalised."""
+        """Apply CLIP's head to pooled features [..., C] of regions: [..., D], not normalised."""
         flat = pooled.reshape(-1, pooled.shape[-1], 1, 1)
         rows: Tensor = self.visual.head(self.visual.trunk.head(flat))
         return rows.reshape(*pooled.shape[:-1], -1)
 
 
 def normalised(images: Tensor) -> Tensor:
-    """uint8 [N, 3, H, W] -> float32, as CLIP was trained."""
+    """Images uint8 [N, 3, H, W] normalised with CLIP's mean and deviation, float32."""
     mean, std = _statistics(images.device)
     return (images.float() - mean) / std
 
@@ -167,6 +174,6 @@ def normalised(images: Tensor) -> Tensor:
 @lru_cache
 @torch.inference_mode(False)  # training reads them, too
 def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    """[3, 1, 1] each; kept as `cell_centres` are."""
+    """Mean and deviation, [3, 1, 1] each; cached for the reason given in `prompts.cell_centres`."""
     mean, std = (torch.tensor(each, device=device)[:, None, None] for each in (MEAN, STD))
     return mean, std

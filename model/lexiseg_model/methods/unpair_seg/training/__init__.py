@@ -1,4 +1,4 @@
-"""Recipes of Unpair-Seg: masks without words (stage one), then their names (stage two)."""
+"""Recipes of Unpair-Seg: masks without class names (stage one), then their alignment with words (stage two)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Train stage two: align the embeddings of regions with the entities of a caption, unpaired.
+"""Training of stage two: aligns embeddings of regions with the entities of a caption, unpaired.
 
-frozen:  photograph -> CLIP's maps -> stage one's masks -> CLIP's embeddings of the regions, at several image sizes
-matched: regions and entities by these embeddings and, increasingly, by those of the averaged adapter
-trained: the adapter's embeddings of the matched regions
+Frozen CLIP and stage one give masks and their embeddings at several image sizes. Regions and entities are matched by
+these embeddings, increasingly mixed with those of an averaged adapter. The adapter learns the matched regions.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ from lexiseg_model.training.run import Run
 
 
 class Adapters(nn.Module):
-    """The adapter that learns, and the moving average of it that takes part in matching."""
+    """The learning adapter, and its moving average `target`, which takes part in matching."""
 
     def __init__(self, adapter: RegionAdapter) -> None:
         super().__init__()
@@ -63,18 +62,18 @@ class Adapters(nn.Module):
 
     @torch.no_grad()
     def follow(self, momentum: float) -> None:
-        """Moves the average towards the adapter."""
+        """Update the average with the adapter."""
         torch._foreach_lerp_(list(self.target.parameters()), list(self.adapter.parameters()), 1 - momentum)
 
 
 def untrained(recipe: AlignRecipe) -> RegionAdapter:
-    """The adapter of a recipe with random weights, over stage one of the published width; errors as `meta_trunk`."""
+    """Untrained adapter of a recipe, over stage one of the published width; raises as `meta_trunk`."""
     size = recipe.adapter
     return RegionAdapter(meta_trunk(recipe.architecture).channels, width=size.width, blocks=size.blocks)
 
 
 class Aligned(NamedTuple):
-    """For each photograph its regions as the adapter embeds them, rows of its entities, and who belongs to whom."""
+    """Of each photograph: the adapter's embeddings of regions [R, D], rows of entities [T, D], and matched pairs."""
 
     regions: list[Tensor]
     texts: list[Tensor]
@@ -82,15 +81,15 @@ class Aligned(NamedTuple):
 
 
 class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
-    """Trains the adapter alone."""
+    """Trains the adapter; stage one and CLIP stay frozen."""
 
     file = WEIGHTS
 
     def __init__(self, recipe: AlignRecipe) -> None:
         """
         Raises:
-            DatasetError: there are no pairs, or no entities.
-            WeightsError: stage one or CLIP is missing, or they do not go together.
+            DatasetError: there are no pairs or no entities.
+            WeightsError: stage one or CLIP is missing, or they do not belong together.
         """
         self.stage_one = frozen_stage_one(recipe.stage_one, recipe.clip, recipe.architecture)
         torch.manual_seed(recipe.seed)
@@ -117,7 +116,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
 
     def _mode(self) -> None:
         super()._mode()
-        if self.step:  # to where the step before left the adapter; once, of however many batches a step is
+        if self.step:  # once per step, which may have several batches
             self.network.follow(self.recipe.momentum)
 
     def _loss(self, batch: EntityBatch) -> Tensor:
@@ -144,7 +143,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         return Aligned(self._adapted(self.network.adapter, maps, features, regions), texts, pairs)
 
     def _propose(self, features: PixelFeatures, index: int, canvas: Canvas) -> Tensor:
-        """Logits [Q, S/4, S/4] of the best masks that the grid finds in a photograph; all of it where none is found."""
+        """Logits [Q, S/4, S/4] of the best proposals of a photograph; one mask of everything if there are none."""
         recipe = self.recipe
         points = proposals.grid_points(recipe.proposals.grid, canvas.inside, canvas.size)
         found = proposals.propose(self.masks, _features_of(features, index), points, canvas.size, recipe.proposals)
@@ -155,7 +154,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
     def _match(
         self, image: Tensor, maps: TrunkMaps, features: PixelFeatures, masks: Tensor, rows: Tensor, share: float
     ) -> EntityPairs:
-        """Regions and entities of one photograph: CLIP's view at every size, moved towards the average adapter's."""
+        """Match regions and entities of one photograph by CLIP's embeddings at all sizes and the averaged adapter's."""
         settings = self.recipe.matching
         adapted = self._adapted(self.network.target, maps, features, [masks])[0]
         unit = F.normalize(adapted, dim=-1)
@@ -168,7 +167,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
     def _adapted(
         self, adapter: RegionAdapter, maps: TrunkMaps, features: PixelFeatures, regions: Sequence[Tensor]
     ) -> list[Tensor]:
-        """For each photograph [Q, D] of its regions, not of unit length."""
+        """The adapter's embeddings [Q, D] of each photograph's regions, not of unit length."""
         mixed = adapter(maps.stages, features.levels)
         return [
             self.trunk.embed(adapter.pooled(mixed[index : index + 1], maps.dense[index : index + 1], masks[None]))[0]
@@ -176,7 +175,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         ]
 
     def _texts(self, entities: Sequence[str]) -> Tensor:
-        """[T, D] rows of entities; each is encoded once in a run."""
+        """Rows [T, D] of entities; each is encoded once in a run."""
         fresh = [entity for entity in dict.fromkeys(entities) if entity not in self._rows]
         rows = self.tower.encode([self.recipe.text.format(entity) for entity in fresh])
         self._rows.update(zip(fresh, torch.from_numpy(rows).to(self.device), strict=True))
@@ -186,18 +185,15 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         return sum(self.pairs.sizes)
 
     def _validate(self) -> dict[str, float]:
-        """What is held out, and where true names of objects stand among all of a set on the val splits of `judged`.
-
-        50 by chance.
-        """
+        """Figures of the held-out pairs, and `named_rank` on the val splits of `judged`."""
         reached = {} if self.held_out is None else self._validate_held_out(self.held_out)
         return reached | self._name_ranks()
 
     def _validate_held_out(self, source: PairSource) -> dict[str, float]:
-        """The loss by what frozen CLIP matches, and where own entities stand among those of all photographs.
+        """Loss with matches of frozen CLIP, and ranks of a photograph's own entities among those of all photographs.
 
-        A photograph is the mean of its regions, its entities are the mean of their rows. The loss has no negatives, and
-        draws all regions towards the mean of all entities: `centred_rank` and `centred_margin` are without it.
+        Photographs are means of their regions, entities means of their rows. As the loss has no negatives, it draws all
+        regions towards the mean of all entities; `centred_rank` and `centred_margin` subtract the means.
         """
         losses, photographs, entities = [], [], []
         for batch in one_by_one(source, self.recipe.phases[-1].crop):
@@ -230,7 +226,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         }
 
     def _weights(self) -> dict[str, Tensor]:
-        """Both stages and CLIP's towers, by the names that imports read."""
+        """Both stages and CLIP's towers under the names that the import reads."""
         adapter = {
             name.removeprefix("adapter."): value for name, value in self.average.items() if name.startswith("adapter.")
         }
@@ -238,7 +234,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
 
 
 def frozen_stage_one(path: Path, clip: Sequence[Path], architecture: str) -> Restored:
-    """Stage one of any training, or the authors', in evaluation mode and without an adapter.
+    """Stage one of an own training or of the authors, in evaluation mode and without an adapter.
 
     Raises:
         WeightsError: a file is missing, damaged, or of another model.

@@ -1,6 +1,6 @@
-"""Matching and loss of stage two: regions of an image and entities of its caption, in CLIP's space, unpaired.
+"""Batches, matching, loss and figures of stage two: regions of an image and entities of its caption, unpaired.
 
-Frozen CLIP decides the matches, over several scales of the image; later in training the adapter takes part. The loss
+Frozen CLIP decides the matches over several sizes of the image; later in training the adapter takes part. The loss
 trains the adapter's embeddings of the matched regions.
 """
 
@@ -37,7 +37,7 @@ INSIDE = 10.0  # logit of a pixel of the true mask; outside it is the negative
 
 
 def say_naming(segmenter: Segmenter, root: Path, name: str, photographs: int) -> dict[str, float]:
-    """Prints `named_rank` with the adapter, and without it."""
+    """Print `named_rank` with and without the adapter, and return both."""
     assert isinstance(segmenter, UnpairSegSegmenter)
     reached = {"with the adapter": named_rank(segmenter, root, name, photographs)}
     adapter, segmenter.network.adapter = segmenter.network.adapter, None
@@ -52,9 +52,9 @@ def say_naming(segmenter: Segmenter, root: Path, name: str, photographs: int) ->
 
 @torch.inference_mode()
 def named_rank(segmenter: UnpairSegSegmenter, root: Path, name: str, photographs: int) -> float:
-    """Where the true name of an object stands among all of the set, in percent; 50 by chance, 0 at best.
+    """Mean rank in percent of an object's true class name among the set's names: 0 at best, 50 by chance.
 
-    A mean over classes, so that frequent ones do not decide.
+    Classes weigh the same. Objects are those of the first `photographs` of the val split of the set `name`.
     """
     scenes = object_scenes(root, name, "val", lambda _: True)
     classes = tuple(ClassEntry(entry.name) for entry in scenes.classes)
@@ -76,7 +76,7 @@ def named_rank(segmenter: UnpairSegSegmenter, root: Path, name: str, photographs
 
 
 class EntityBatch(NamedTuple):
-    """`images` uint8 [B, 3, S, S], each at the left top; where it lies, its entities, and what could not be read."""
+    """Images uint8 [B, 3, S, S] with their canvases and entities, and samples that could not be read."""
 
     images: Tensor
     canvases: tuple[Canvas, ...]
@@ -85,7 +85,7 @@ class EntityBatch(NamedTuple):
 
 
 class EntityBatches:
-    """Makes a batch of drawn pairs whose captions are entities."""
+    """Makes batches of pairs whose captions are entities; a share `mirrored` of the photographs is mirrored."""
 
     def __init__(self, size: int, mirrored: float) -> None:
         self._size, self._mirrored = size, mirrored
@@ -105,7 +105,7 @@ class EntityBatches:
 
 
 def one_by_one(source: PairSource, size: int) -> Iterator[EntityBatch]:
-    """Every photograph as it is, in order, a batch of its own; what cannot be read is left out."""
+    """Yield every readable photograph in order as a batch of one, resized to `size`."""
     for part, n_pairs in enumerate(source.sizes):
         for index in range(n_pairs):
             try:
@@ -120,16 +120,16 @@ def one_by_one(source: PairSource, size: int) -> Iterator[EntityBatch]:
 
 @torch.no_grad()
 def at_sizes(trunk: ClipTrunk, images: Tensor, masks: Tensor, sizes: Sequence[int] = SIZES) -> list[Tensor]:
-    """Embeddings of regions by frozen CLIP, one set for each size.
+    """Embeddings of regions by frozen CLIP at several sizes of the image.
 
     Args:
         trunk: CLIP's image tower.
         images: normalised, [B, 3, H, W].
         masks: logits [B, Q, h, w] over the whole images.
-        sizes: pixels of the longer side; the shorter keeps its proportion. Both become multiples of 32.
+        sizes: longer sides in pixels; both sides are rounded to multiples of 32.
 
     Returns:
-        For each size [B, Q, D], not normalised.
+        [B, Q, D] for each size, not normalised.
     """
     return [trunk.embed(regions.pool(trunk(_resized(images, size)).dense, masks)) for size in sizes]
 
@@ -142,11 +142,11 @@ def _resized(images: Tensor, longer: int) -> Tensor:
     return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
-ROUNDING = 1e-9  # of a share times a number: two thirds of three are two
+ROUNDING = 1e-9  # tolerance of a share times a number: two thirds of three are two
 
 
 class EntityPairs(NamedTuple):
-    """[M] int64 each, by falling probability, and that probability."""
+    """M pairs by falling probability: indexes int64 [M] of `region` and `entity`, and `probability` [M]."""
 
     region: Tensor
     entity: Tensor
@@ -154,26 +154,26 @@ class EntityPairs(NamedTuple):
 
 
 def mixed_embedding(clip: Tensor, adapted: Tensor, share: float) -> Tensor:
-    """CLIP's view of regions, moved towards the adapter's: [R, D] and [R, D] -> [R, D] of unit length."""
+    """Unit vectors [R, D] between CLIP's embeddings [R, D] and a `share` of the adapter's [R, D]."""
     return F.normalize((1 - share) * clip + share * adapted, dim=-1)
 
 
 def adapter_share(step: int, steps: int, settings: AlignmentSettings = KEEP_ALL) -> float:
-    """Share of the adapter in matching, growing over training; `step` counts from 0, as the first one uses 1."""
+    """Share of the adapter in matching, which grows linearly; `step` counts from 0."""
     return settings.adapter_share * (step + 1) / steps
 
 
 @torch.no_grad()
 def entity_probabilities(scales: Sequence[Tensor], entities: Tensor, scale: float | Tensor) -> Tensor:
-    """Which entity each region shows, averaged over scales of the image.
+    """Probability of each entity for each region, averaged over scales of the image.
 
     Args:
-        scales: the same regions as seen at each scale, [R, D] of any length.
-        entities: [T, D] text rows.
-        scale: of CLIP's logits.
+        scales: embeddings [R, D] of the same regions at each scale, of any length.
+        entities: text rows [T, D].
+        scale: CLIP's logit scale.
 
     Returns:
-        [R, T]; a region's probabilities add up to 1.
+        [R, T]; rows sum to 1.
     """
     texts = F.normalize(entities, dim=-1)
     each = [(scale * F.normalize(regions, dim=-1) @ texts.T).softmax(-1) for regions in scales]
@@ -182,14 +182,14 @@ def entity_probabilities(scales: Sequence[Tensor], entities: Tensor, scale: floa
 
 @torch.no_grad()
 def match_entities(probabilities: Tensor, settings: AlignmentSettings = KEEP_ALL) -> EntityPairs:
-    """The most probable one-to-one assignment of regions to entities, less what is not sure enough.
+    """Most probable one-to-one assignment of regions to entities.
 
     Args:
         probabilities: [R, T].
-        settings: which pairs are kept.
+        settings: `keep` is the share of assigned pairs that is kept (rounded up), `confidence` their least probability.
 
     Returns:
-        At most min(R, T) pairs; of those that were assigned, the share `keep`, rounded up, if they reach `confidence`.
+        At most min(R, T) pairs.
     """
     pairs = assign(1 - probabilities[None])
     probability = probabilities[pairs.prediction, pairs.target]
@@ -203,12 +203,12 @@ def alignment_loss(adapted: Sequence[Tensor], entities: Sequence[Tensor], pairs:
     """Mean over the pairs of all images of 1 - cos(region, entity).
 
     Args:
-        adapted: for each image the adapter's embeddings of its regions, [R, D].
-        entities: for each image the text rows of its entities, [T, D].
-        pairs: for each image who belongs to whom.
+        adapted: the adapter's embeddings [R, D] of each image's regions.
+        entities: the text rows [T, D] of each image's entities.
+        pairs: matched pairs of each image.
 
     Returns:
-        A scalar; its mean over processes weighs every pair the same. 0, with gradients of 0, where there are no pairs.
+        A scalar whose mean over processes weighs every pair the same; 0 without pairs.
     """
     regions = torch.cat([rows[of.region] for rows, of in zip(adapted, pairs, strict=True)])
     texts = torch.cat([rows[of.entity] for rows, of in zip(entities, pairs, strict=True)])

@@ -1,4 +1,4 @@
-"""What stage one is asked of a batch of crops: a grid of points, boxes, and several points for one object."""
+"""Prompts that stage one learns from: a grid of points, boxes, and several points for one object."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.methods.unpair_seg.training.masked import Crop, Masks
 from lexiseg_model.methods.unpair_seg.training.recipe import PromptSettings
 
-OFF = 0.5  # chance that a further point is off the object
-NEAR = 0.25  # of a box's sides: how far around it points off an object lie
+OFF = 0.5  # probability that a further point lies off the object
+NEAR = 0.25  # greatest distance of points off an object from its box, as a share of the box's sides
 
 
 class MaskBatch(NamedTuple):
-    """B crops and what is asked of them, pixels counted as in the crops.
+    """B crops with their prompts, in pixels of the crops.
 
-    `images` uint8 [B, 3, S, S]; `targets`: for each image its objects [K, S, S] uint8. `boxed` [B, Q] and `pointed`
-    [B, P] int64 say which object a prompt is for; `boxes` [B, Q, 4] x0, y0, x1, y1; `points` [B, P, n, 2] (x, y) and
-    whether each is on the object, `positive` [B, P, n]. `skipped` could not be read.
+    Attributes:
+        images: uint8 [B, 3, S, S].
+        targets: objects uint8 [K, S, S] of each image, 0 or 1.
+        boxed: int64 [B, Q], the object of each box.
+        boxes: [B, Q, 4], x0, y0, x1, y1.
+        pointed: int64 [B, P], the object of each set of points.
+        points: [B, P, n, 2], (x, y).
+        positive: bool [B, P, n], whether a point lies on the object.
+        skipped: photographs that could not be read.
     """
 
     images: Tensor
@@ -37,7 +43,7 @@ class MaskBatch(NamedTuple):
 
 
 def ask(crops: Sequence[Crop], settings: PromptSettings, random: np.random.Generator) -> MaskBatch:
-    """Draws prompts: each object once, then again from the first where more are asked."""
+    """Draw the prompts of crops; if there are more prompts than objects, the objects repeat."""
     boxed, pointed = (
         [_chosen(len(crop.masks), n, random) for crop in crops] for n in (settings.boxes, settings.several)
     )
@@ -62,7 +68,7 @@ def ask(crops: Sequence[Crop], settings: PromptSettings, random: np.random.Gener
 
 
 def grid(n: int, size: int) -> Tensor:
-    """[n * n, 2] (x, y): centres of n x n equal squares of a crop."""
+    """Centres (x, y) of n x n equal squares of a crop of side `size`: [n * n, 2]."""
     steps = (torch.arange(n) + 0.5) * (size / n)
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     return torch.stack([x, y], -1).flatten(0, 1)
@@ -73,7 +79,7 @@ def _chosen(n_objects: int, n_prompts: int, random: np.random.Generator) -> NDAr
 
 
 def _boxes(masks: Masks) -> NDArray[np.float32]:
-    """Tight boxes [K, 4] of masks that are not empty, x0, y0, x1, y1 at the pixels' outer sides."""
+    """Tight boxes [K, 4] of non-empty masks, x0, y0, x1, y1 at the outer sides of pixels."""
     boxes = np.empty((len(masks), 4), np.float32)
     for index, mask in enumerate(masks):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -84,7 +90,7 @@ def _boxes(masks: Masks) -> NDArray[np.float32]:
 def _points(
     mask: NDArray[np.bool_], n: int, random: np.random.Generator
 ) -> tuple[list[tuple[float, float]], list[bool]]:
-    """n points, pixel centres, the first on the object; those off it lie around it."""
+    """Draw n pixel centres (x, y) and whether they lie on the object; the first does, the others may lie around it."""
     inside = np.argwhere(mask)
     (top, left), (bottom, right) = inside.min(0), inside.max(0) + 1
     margin_y, margin_x = (int(NEAR * side) + 1 for side in (bottom - top, right - left))

@@ -1,6 +1,6 @@
-"""Matching and losses of stage one: cross-entropy and dice at sampled points, and the predicted quality.
+"""Matching and losses of stage one: cross-entropy and dice at sampled points, and the loss of predicted quality.
 
-Each point of the grid is matched by itself: of its four masks, one for each object below the point.
+Each grid point is matched separately: its four masks with the objects at the point.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from lexiseg_model.methods.unpair_seg.settings import Compatibility
 from lexiseg_model.methods.unpair_seg.training.recipe import POINTS, PointSettings
 from lexiseg_model.training.losses import assign, dice_costs, dice_losses, mean_over_processes
 
-Draw = Callable[[tuple[int, ...]], Tensor]  # a shape -> uniform numbers in 0..1
+Draw = Callable[[tuple[int, ...]], Tensor]  # uniform numbers in 0..1 of a shape
 
 
 def at_points(maps: Tensor, points: Tensor) -> Tensor:
-    """Values between cells: maps [M, h, w] at points [M, n, 2] (x, y) in 0..1 -> [M, n]."""
+    """Sample maps [M, h, w] bilinearly at points [M, n, 2], (x, y) in 0..1: [M, n]."""
     return F.grid_sample(maps[:, None], (2 * points - 1)[:, :, None], align_corners=False)[:, 0, :, 0]
 
 
 @torch.no_grad()
 def unsure_points(logits: Tensor, settings: PointSettings, draw: Draw) -> Tensor:
-    """Points for each mask, most of them near its edge.
+    """Points for each mask, most of them where its logits are near 0 (PointRend).
 
     Args:
         logits: [M, h, w].
-        settings: how many, and how they are chosen.
-        draw: asked for the candidates first, then for the points that lie anywhere.
+        settings: number of points, and shares of candidates and of uncertain points.
+        draw: called for the candidates first, then for the remaining points.
 
     Returns:
         [M, points, 2] (x, y) in 0..1.
@@ -47,18 +47,21 @@ def unsure_points(logits: Tensor, settings: PointSettings, draw: Draw) -> Tensor
 
 
 def drawn_on(device: torch.device) -> Draw:
-    """Uniform numbers made where they are needed."""
+    """Uniform numbers on a device."""
     return lambda shape: torch.rand(shape, device=device)
 
 
-FORBIDDEN = 1e6  # what the released code adds where the point is not on the object
+FORBIDDEN = 1e6  # cost that the released code adds where a point is not on the object
 
 
 class Matches(NamedTuple):
-    """M pairs over a batch, image by image.
+    """M matched pairs of a batch, image by image.
 
-    `image`, `prediction` (prompt * masks of a prompt + mask) and `target` are int64 [M]; `dice` [M] is the soft dice
-    coefficient of each pair, what quality is trained to say.
+    Attributes:
+        image: int64 [M].
+        prediction: int64 [M], prompt * masks per prompt + mask.
+        target: int64 [M].
+        dice: [M], soft dice coefficient of each pair, the target of `quality`.
     """
 
     image: Tensor
@@ -71,25 +74,25 @@ class Matches(NamedTuple):
 def match_points(
     masks: Tensor, targets: Sequence[Tensor], points: Tensor, compatibility: Compatibility = "none"
 ) -> Matches:
-    """Matches the masks of every point with the objects under it.
+    """Match the masks of every point with the objects at the point.
 
-    In compatibility `released`, a point is matched with all objects at once and 1e6 is added in float32 where it is
-    not on them, as in the authors' code: forbidden pairs compete with allowed ones for a mask, and what costs differ
-    by is rounded to 1/16. They are dropped afterwards either way.
+    With `released`, as in the authors' code, a point is matched with all objects, and 1e6 is added in float32 to the
+    cost of those that it is not on. So forbidden pairs compete with allowed ones for a mask, and cost differences are
+    rounded to 1/16. Forbidden pairs are removed afterwards in both modes.
 
     Args:
         masks: logits [B, Q, M, h, w] at stride 4.
-        targets: for each image its objects, 0 or 1, [K, H, W].
+        targets: objects [K, H, W] of each image, 0 or 1.
         points: [B, Q, 2] (x, y) in pixels of the targets.
-        compatibility: whose rule.
+        compatibility: rule for points that are not on an object.
 
     Raises:
-        ShapeError: not one list of objects for each image.
+        ShapeError: the number of target lists is not the number of images.
     """
     _require_one_each(masks, targets)
     by_image = [
         _match_image(*each, compatibility) for each in zip(masks, targets, points, strict=True)
-    ]  # of each: prediction, target, dice
+    ]  # prediction, target and dice of each image
     return _together(by_image)
 
 
@@ -108,14 +111,14 @@ def _match_image(masks: Tensor, targets: Tensor, points: Tensor, compatibility: 
 
 @torch.no_grad()
 def match_paired(masks: Tensor, targets: Sequence[Tensor]) -> Matches:
-    """Where every prompt was made from an object: prediction i is for target i.
+    """Match prediction i with target i, for prompts that were drawn from objects.
 
     Args:
         masks: logits [B, Q, 1, h, w].
-        targets: for each image its objects, one for each prompt in order, [Q, H, W].
+        targets: objects [Q, H, W] of each image, one per prompt in order.
 
     Raises:
-        ShapeError: more masks than one a prompt, or not one object for each prompt.
+        ShapeError: a prompt has several masks, or objects and prompts differ in number.
     """
     _require_one_each(masks, targets)
     by_image = []
@@ -130,14 +133,14 @@ def match_paired(masks: Tensor, targets: Sequence[Tensor]) -> Matches:
 
 
 def point_costs(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """What each mask of each point costs for each object, and its dice part alone, at half the masks' resolution.
+    """Matching costs of masks and objects, at half the masks' resolution.
 
     Args:
         masks: logits [Q, M, h, w].
-        targets: 0 or 1, [K, H, W].
+        targets: [K, H, W], 0 or 1.
 
     Returns:
-        Two [Q, M, K] float32; where the points lie plays no part.
+        The whole costs and their dice part, float32 [Q, M, K] each; the position of the points has no influence.
     """
     with torch.autocast(masks.device.type, enabled=False):
         small = F.interpolate(masks.float(), scale_factor=0.5, mode="bilinear", align_corners=False)
@@ -149,17 +152,17 @@ def point_costs(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _entropy_costs(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean binary cross-entropy of all with all: [N, P] and [K, P] -> [N, K]."""
+    """Mean binary cross-entropy [N, K] of all logits [N, P] with all targets [K, P]."""
     return (F.softplus(-logits) @ targets.T + F.softplus(logits) @ (1 - targets).T) / logits.shape[1]
 
 
 def _nearest(targets: Tensor, size: Sequence[int]) -> Tensor:
-    """[K, H, W] -> [K, h * w] float32, the nearest pixel of each cell."""
+    """Resize targets [K, H, W] to `size` by the nearest pixel: float32 [K, h * w]."""
     return F.interpolate(targets[:, None].float(), size=list(size), mode="nearest").flatten(1)
 
 
 def _objects_under(targets: Tensor, points: Tensor) -> Tensor:
-    """[Q, K] bool: whether a point [Q, 2] lies on an object [K, H, W]."""
+    """Whether each point of [Q, 2] lies on each object of [K, H, W]: bool [Q, K]."""
     height, width = targets.shape[-2:]
     x, y = points.long().unbind(-1)
     return targets[:, y.clamp(0, height - 1), x.clamp(0, width - 1)].T > 0
@@ -176,11 +179,11 @@ def _together(by_image: Sequence[Sequence[Tensor]]) -> Matches:
     return Matches(image, prediction, target, dice)
 
 
-MASK, DICE, QUALITY = 2.0, 1.0, 1.0  # weights in the loss and in the matching cost, of the released configuration
+MASK, DICE, QUALITY = 2.0, 1.0, 1.0  # weights in loss and matching cost, from the released configuration
 
 
 class PromptLosses(NamedTuple):
-    """Scalars without their weights: means over the pairs of all processes."""
+    """Unweighted scalar losses: means over the pairs of all processes."""
 
     mask: Tensor
     dice: Tensor
@@ -198,14 +201,14 @@ def prompt_losses(
     draw: Draw,
     settings: PointSettings = POINTS,
 ) -> list[PromptLosses]:
-    """Losses of several predictions by the same matches, those of the last layer; their `weighted` are added up.
+    """Losses of the predictions of several layers with the matches of the last layer.
 
     Args:
-        predictions: of the layers, in the order in which `draw` is to serve them.
-        targets: for each image its objects, 0 or 1, [K, H, W]; one size in the batch.
-        matches: who answers for whom (`prompt_matching`).
-        draw: where the points come from.
-        settings: how many points.
+        predictions: predictions of the layers, in the order of calls of `draw`.
+        targets: objects [K, H, W] of each image, 0 or 1, of one size.
+        matches: result of `match_points` or `match_paired`.
+        draw: source of the sampled points.
+        settings: number of sampled points.
     """
     count = torch.tensor(float(len(matches.image)), device=matches.dice.device)
     n_pairs = mean_over_processes(count).clamp(min=1)

@@ -1,4 +1,4 @@
-"""Photographs with masks of objects, whatever they are stored as, and the crops of them that stage one sees."""
+"""Photographs with masks of objects in all supported formats, and random crops of them for stage one."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from lexiseg_model.methods.unpair_seg.training.recipe import CropSettings
 from lexiseg_model.training.crops import random_colours
 
 Masks = NDArray[np.bool_]  # [K, H, W]
-ATTEMPTS = 20  # photographs that may show no object, one after the other
+ATTEMPTS = 20  # photographs in a row that may show no object
 
-
-Pick = Callable[[int], NDArray[np.int64]]  # how many objects there are -> which of them are wanted
-# A photograph that knows its objects: RGB [H, W, 3] and those [K, H, W] that are picked, which may overlap; K may be 0.
-# Raises SampleError where it cannot be read.
+Pick = Callable[[int], NDArray[np.int64]]  # chooses among a number of objects; returns ascending indexes
+# Reader of a photograph, RGB [H, W, 3], and the chosen ones of its objects [K, H, W], which may overlap; K may be 0.
+# Raises SampleError if it cannot be read.
 Masked = Callable[[Pick], tuple[NDArray[np.uint8], Masks]]
 
 
 def open_masked(root: Path, names: Sequence[str], split: str) -> list[Masked]:
-    """Data sets below a folder: indexed masks (SET/SPLIT/masks), a JSON of COCO's instances, or SA-1B unpacked.
+    """Readers of all photographs of data sets below a folder.
 
-    Of indexed masks, objects are the connected regions of every class.
+    A set is a folder of indexed masks (SET/SPLIT/masks), whose objects are the connected regions of every class, a JSON
+    of COCO's instances, or a folder of SA-1B.
 
     Raises:
-        DatasetError: one is missing, or none of these.
+        DatasetError: a set is missing or has none of these formats.
     """
     return [photograph for name in names for photograph in _open(root, name, split)]
 
 
 def mismatched(photographs: Sequence[Masked]) -> list[Masked]:
-    """A control: every photograph comes with the masks of the same other one, brought to its size."""
+    """Control experiment: every photograph with the masks of a fixed other one, resized."""
     half = len(photographs) // 2
     others = [*photographs[half:], *photographs[:half]]
     return [partial(_read_mismatched, own, other) for own, other in zip(photographs, others, strict=True)]
@@ -68,7 +68,7 @@ def _read_scene(scene: Scene[Objects], pick: Pick) -> tuple[NDArray[np.uint8], M
 
 
 def _read_outlined(source: OutlineSource, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
-    """Of hundreds of objects only those that are wanted are decoded."""
+    """Read a photograph and decode only the chosen objects, of possibly hundreds."""
     outlined = source.read(index)
     masks = [decode(outlined.objects[which]) for which in pick(len(outlined.objects)).tolist()]
     return outlined.image, np.stack(masks) if masks else np.zeros((0, *outlined.image.shape[:2]), bool)
@@ -82,10 +82,7 @@ def _read_mismatched(own: Masked, other: Masked, pick: Pick) -> tuple[NDArray[np
 
 
 class Crop(NamedTuple):
-    """`image` uint8 [3, S, S], grey beside the photograph, and `masks` [K, S, S] of its objects; K is at least 1.
-
-    `skipped` are those before it that could not be read.
-    """
+    """Crop uint8 [3, S, S] with grey padding, `masks` [K, S, S] of its objects, and skipped unreadable photographs."""
 
     image: NDArray[np.uint8]
     masks: Masks
@@ -95,17 +92,17 @@ class Crop(NamedTuple):
 def draw_crop(
     photographs: Sequence[Masked], first: int, size: int, settings: CropSettings, random: np.random.Generator
 ) -> Crop:
-    """A crop of a photograph, or of another one where that shows no object of a fitting size.
+    """Draw a crop of a photograph; if it shows no object of an allowed size, of a random other one.
 
     Args:
-        photographs: to draw from.
-        first: which is tried first.
-        size: of the crop's sides in pixels.
-        settings: how it varies.
-        random: the source of every choice.
+        photographs: readers of all photographs.
+        first: index of the photograph that is tried first.
+        size: side of the crop in pixels.
+        settings: variation of crops, and allowed sizes of objects.
+        random: source of every random choice.
 
     Raises:
-        DatasetError: ATTEMPTS photographs in a row show none.
+        DatasetError: ATTEMPTS photographs in a row show no such object.
     """
     index = first
     skipped: list[Skipped] = []
@@ -130,7 +127,7 @@ def draw_crop(
 def _crop(
     image: NDArray[np.uint8], masks: Masks, size: int, settings: CropSettings, random: np.random.Generator
 ) -> Crop:
-    """The photograph so large that it fits the crop, times a scale; what is larger is cut, what is smaller padded."""
+    """Resize a photograph to the crop times a random scale, then cut or pad it; K may be 0."""
     height, width = image.shape[:2]
     scale = size / max(height, width) * random.uniform(*settings.scale)
     sized = (max(1, round(width * scale)), max(1, round(height * scale)))

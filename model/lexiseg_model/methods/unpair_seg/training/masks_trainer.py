@@ -1,4 +1,4 @@
-"""Train stage one: promptable masks over a frozen CLIP, all decoder layers by the matches of the last."""
+"""Training of stage one: promptable masks over a frozen CLIP, with the last layer's matches for all decoder layers."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from lexiseg_model.training.stream import Stream
 
 
 def frozen_towers(architecture: str, files: Sequence[Path], tag: str) -> ClipTowers:
-    """Of files, or of the hub where none is named.
+    """CLIP's towers from files, or from the hub if there are no files.
 
     Raises:
-        OptionError: open_clip knows no such architecture or tag.
-        WeightsError: the weights cannot be had, or are of another architecture.
+        OptionError: open_clip has no such architecture or tag.
+        WeightsError: the weights cannot be fetched, or are of another architecture.
     """
     if files:
         return from_files(architecture, tuple(files), quick_gelu=False)
@@ -47,13 +47,13 @@ def frozen_towers(architecture: str, files: Sequence[Path], tag: str) -> ClipTow
 
 
 def meta_trunk(architecture: str) -> ClipTrunk:
-    """An image tower on the meta device, to read sizes from.
+    """Image tower on the meta device, for its sizes.
 
     Raises:
-        OptionError: open_clip knows no such architecture.
-        WeightsError: it is no ConvNeXt.
+        OptionError: open_clip has no such architecture.
+        WeightsError: it is not a ConvNeXt.
     """
-    from open_clip import CLIP  # it can be imported once lexiseg_model.clip was
+    from open_clip import CLIP  # importable only after lexiseg_model.clip
 
     config = configuration(architecture)
     config["vision_cfg"]["timm_model_pretrained"] = False
@@ -62,7 +62,7 @@ def meta_trunk(architecture: str) -> ClipTrunk:
 
 
 def untrained(recipe: MasksRecipe) -> PromptableMasks:
-    """The network of a recipe with random weights; errors as `meta_trunk`."""
+    """Untrained network of a recipe; raises as `meta_trunk`."""
     return PromptableMasks(sizes_over(meta_trunk(recipe.architecture), recipe))
 
 
@@ -99,7 +99,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         """
         Raises:
             DatasetError: a data set is missing.
-            WeightsError: CLIP's weights cannot be had, or it is no ConvNeXt.
+            WeightsError: CLIP's weights cannot be read or fetched, or it is not a ConvNeXt.
         """
         self.towers: ClipTowers = frozen_towers(recipe.architecture, recipe.clip, recipe.clip_tag)
         trunk = ClipTrunk(self.towers.visual)
@@ -124,7 +124,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         return torch.stack(list(losses.values())).sum()
 
     def _grid(self, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
-        """Four masks for each point, matched with the objects that it lies on."""
+        """Loss of four masks for each grid point, matched with the objects at the point."""
         side = batch.images.shape[-1]
         points = grid(self.recipe.prompts.grid, side).to(self.device).expand(len(targets), -1, -1)
         predictions = self._decode(
@@ -135,7 +135,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         )
 
     def _boxes(self, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
-        """One mask for each box, which is for its own object."""
+        """Loss of one mask for each box, with the object of the box as target."""
         side = batch.images.shape[-1]
         boxes = batch.boxes.to(self.device)
         predictions = self._decode(
@@ -144,7 +144,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         return self._paired(predictions, targets, batch.boxed)
 
     def _several(self, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
-        """One mask for several points together."""
+        """Loss of one mask for each set of points."""
         side = batch.images.shape[-1]
         places = Places.of_points(batch.points.to(self.device), batch.positive.to(self.device))
         predictions = self._decode(
@@ -153,7 +153,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         return self._paired(predictions, targets, batch.pointed)
 
     def _decode(self, features: PixelFeatures, prompt: PromptTokens) -> list[Prediction]:
-        """Predictions of every layer, the last one's first."""
+        """Predictions of every layer, the last layer's first."""
         *earlier, last = self.network.predictor.every_layer(features, prompt)
         return [last, *earlier]
 
@@ -166,7 +166,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         return torch.stack([each.weighted for each in losses]).sum()
 
     def _validate(self) -> dict[str, float]:
-        """IoU of masks that boxes and points give, on the val splits of `judged`, as the model would serve them."""
+        """IoU of the served model's masks for boxes and points on the val splits of `judged`."""
         if not self.recipe.judged:
             return {}
         with TemporaryDirectory() as folder:
@@ -177,5 +177,5 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         return reached | {f"{name}_point_iou": each.point for name, each in quality.items()}
 
     def _weights(self) -> dict[str, Tensor]:
-        """By the authors' names, CLIP's towers with it, as their file has them."""
+        """Masks and CLIP's towers under the names of the authors' file."""
         return flat_state(self.towers.state, self.average)

@@ -1,4 +1,4 @@
-"""Write a model directory from trained weights, as an import does, with a card of the run."""
+"""Model directories of trained weights, written through the import, with a card of the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipe values of Unpair-Seg's two stages."""
+"""Recipes of Unpair-Seg's two stages."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, C
 from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.types import StrictModel
 
-# Of the longer side, in pixels. The paper does not name its scales; leftovers of the released configuration name these.
+# Longer sides in pixels. The paper does not state them; unused entries of the released configuration do.
 SIZES = (896, 1024)
 
 
 class PointSettings(StrictModel):
-    """As Mask2Former trains, and Unpair-Seg after it."""
+    """Points at which the mask losses are taken, as in Mask2Former."""
 
     points: int = Field(12_544, ge=1, description="for each mask")
     oversample: float = Field(3.0, ge=1, description="candidates for each point, of which the unsure ones are taken")
@@ -28,7 +28,7 @@ POINTS = PointSettings()
 
 
 class AlignmentSettings(StrictModel):
-    """What the paper leaves open; defaults keep every pair, as the authors' later code does."""
+    """Matching settings that the paper does not state; by default every pair is kept, as in the authors' later code."""
 
     keep: float = Field(1.0, gt=0, le=1, description="share of an image's pairs that is kept, the most probable ones")
     confidence: float = Field(0.0, ge=0, lt=1, description="probability that a pair must have to be kept")
@@ -44,7 +44,7 @@ KEEP_ALL = AlignmentSettings()
 
 
 class DecoderSize(StrictModel):
-    """Of the learned part of stage one; the defaults are the published model's."""
+    """Sizes of the learned part of stage one; the defaults are those of the published model."""
 
     width: int = Field(256, ge=32, multiple_of=32)
     heads: int = Field(8, ge=1)
@@ -55,7 +55,7 @@ class DecoderSize(StrictModel):
 
 
 class CropSettings(StrictModel):
-    """Views of masked photographs: a mirror, another size, other colours, a window or a margin."""
+    """Random crops of masked photographs: mirroring, size, colours, and position."""
 
     scale: tuple[float, float] = Field((0.8, 1.2), description="of the photograph that fits the crop")
     mirrored: float = Field(0.5, ge=0, le=1)
@@ -66,7 +66,7 @@ class CropSettings(StrictModel):
 
 
 class PromptSettings(StrictModel):
-    """What is asked of each crop; every kind has a loss of its own, and they are added up."""
+    """Prompts per crop; each kind has a loss, and the losses are summed."""
 
     grid: int = Field(10, ge=0, description="points along each side; 0: none")
     boxes: int = Field(16, ge=0, description="tight boxes of objects")
@@ -81,7 +81,7 @@ class PromptSettings(StrictModel):
 
 
 class MasksRecipe(RunRecipe):
-    """Stage one: promptable masks over a frozen CLIP, from masks without words."""
+    """Recipe of stage one: promptable masks over a frozen CLIP, from masks without class names."""
 
     out: Path = Path("runs/unpair-seg-masks")
     sets: list[str] = Field(min_length=1, description="data sets below `data` whose masks are learned from")
@@ -100,14 +100,14 @@ class MasksRecipe(RunRecipe):
 
 
 class AdapterSize(StrictModel):
-    """Of stage two's adapter, which the paper leaves open."""
+    """Sizes of stage two's adapter, which the paper does not state."""
 
     width: int = Field(256, ge=32, multiple_of=32)
     blocks: int = Field(2, ge=1, description="residual convolutions")
 
 
 class AlignRecipe(RunRecipe):
-    """Stage two: an adapter of regions, from captioned photographs whose entities are known."""
+    """Recipe of stage two: an adapter for regions, from captioned photographs with known entities."""
 
     out: Path = Path("runs/unpair-seg-align")
     pairs: list[Path | str] = Field(
@@ -131,5 +131,5 @@ class AlignRecipe(RunRecipe):
 
     @property
     def listing(self) -> Path:
-        """Of the entities."""
+        """Path of the entities' listing."""
         return self.entities or self.data / self.pairs[0] / LISTING

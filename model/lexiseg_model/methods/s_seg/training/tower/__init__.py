@@ -1,1 +1,1 @@
-"""A tower of DINO's make from photographs alone: pseudo-masks come from it where the authors' cannot be had."""
+"""Training of a DINO tower from photographs, for pseudo-masks where the authors' tower is not available."""

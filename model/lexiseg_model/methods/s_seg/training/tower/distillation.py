@@ -1,8 +1,7 @@
 """Self-distillation without labels (DINO, Caron et al., ICCV 2021).
 
-A student says of any view of a photograph what its teacher, the student's moving average, says of a large one. That
-all answers become one is kept off by taking their mean away (centring), that they spread over everything by a low
-temperature (sharpening).
+A student predicts from any view of a photograph the output of its teacher, the student's moving average, for a large
+view. Centring of the teacher's outputs prevents a collapse to one output, a low temperature a uniform one.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from lexiseg_model.training.distributed import world_size
 
 
 class DinoHead(nn.Module):
-    """Class tokens [B, C] -> [B, outputs]: three layers, unit length, and directions of unit length to compare with."""
+    """Projection head: three layers, normalisation, and cosines with learned directions."""
 
     def __init__(self, width: int, settings: DinoSettings) -> None:
         super().__init__()
@@ -35,14 +34,14 @@ class DinoHead(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[B, C] -> cosines [B, outputs]."""
+        """Cosines [B, outputs] of class tokens [B, C]."""
         first, second, last = self.layers
         narrow = F.normalize(last(F.gelu(second(F.gelu(first(tokens))))), dim=-1)
         return narrow @ F.normalize(self.directions.weight, dim=-1).T
 
 
 class Judge(nn.Module):
-    """A tower and its head."""
+    """Tower with its head."""
 
     def __init__(self, size: TowerSize, side: int, settings: DinoSettings) -> None:
         super().__init__()
@@ -50,18 +49,18 @@ class Judge(nn.Module):
         self.head = DinoHead(size.width, settings)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, s, s] -> [B, outputs]."""
+        """Outputs [B, outputs] for views [B, 3, s, s]."""
         outputs: Tensor = self.head(self.tower.tokens(images)[:, 0])
         return outputs
 
 
 class Distillation(nn.Module):
-    """Student, teacher and the loss between them."""
+    """Student, teacher, and the loss between them."""
 
-    centre: Tensor  # [outputs], mean of what the teacher said
+    centre: Tensor  # [outputs], moving average of the teacher's outputs
 
     def __init__(self, size: TowerSize, side: int, settings: DinoSettings) -> None:
-        """`side` of a large view in pixels."""
+        """Build for large views of `side` pixels."""
         super().__init__()
         self.settings = settings
         self.student = Judge(size, side, settings)
@@ -70,16 +69,16 @@ class Distillation(nn.Module):
 
     @torch.no_grad()
     def follow(self, progress: float) -> None:
-        """Moves the teacher towards the student; `progress` is the share of the run that is done."""
+        """Update the teacher with the student; `progress` is the finished share of the run."""
         momentum = 1 - (1 - self.settings.momentum) * (math.cos(math.pi * progress) + 1) / 2
         torch._foreach_lerp_(list(self.teacher.parameters()), list(self.student.parameters()), 1 - momentum)
 
     def forward(self, wide: Tensor, narrow: Tensor) -> Tensor:
-        """Mean cross-entropy over pairs of a teacher's view and another view of the student.
+        """Mean cross-entropy over pairs of a large view of the teacher and another view of the student.
 
         Args:
-            wide: [2 B, 3, S, S], the first views of all photographs, then the second.
-            narrow: [n B, 3, s, s], view by view.
+            wide: [2 B, 3, S, S], the first large views of all photographs, then the second.
+            narrow: [n B, 3, s, s], small views, view by view.
         """
         n_photographs = len(wide) // 2
         with torch.no_grad():
@@ -100,13 +99,13 @@ class Distillation(nn.Module):
 
     @torch.no_grad()
     def agreement(self, wide: Tensor) -> float:
-        """Cross-entropy between two views less the entropy of the mean answer, of photographs that were kept apart.
+        """Cross-entropy between two views of held-out photographs minus the entropy of the mean output, in nats.
 
-        0: an answer says nothing of its photograph. Below: the negative of what both views tell of it alike, at least,
-        in nats. What every photograph is answered alike counts nothing, so neither kind of collapse looks like success.
+        0 means that outputs do not depend on the photograph; the negative is a lower bound of the information that both
+        views share about it. Both kinds of collapse give 0.
 
         Args:
-            wide: [2 N, 3, S, S], as for `forward`.
+            wide: [2 N, 3, S, S], as in `forward`.
         """
         said = self.teacher(wide)
         targets = ((said - said.mean(0)) / self.settings.teacher_temperature).softmax(-1)

@@ -1,4 +1,4 @@
-"""Photographs without captions as a source of pairs, and the views of them that self-distillation compares."""
+"""Photographs without captions as a source of pairs, and their augmented views for self-distillation."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from lexiseg_model.training.deit import drawn_by
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 MASKS = "masks"  # folders that hold no photographs
 N_WIDE = 2
-BLURRED, SOLARISED = (1.0, 0.1), (0.0, 0.2)  # chance of the first and of the second large view
+BLURRED, SOLARISED = (1.0, 0.1), (0.0, 0.2)  # probability for the first and the second large view
 NARROW_BLURRED = 0.5
 
 
 class Photographs:
-    """Every photograph in some folders, as one part, said nothing of."""
+    """All photographs in some folders as one part, with empty captions."""
 
     damaged: Sequence[Skipped] = ()
 
@@ -49,7 +49,7 @@ class Photographs:
 
 
 class ViewBatch(NamedTuple):
-    """`wide` [2 B, 3, S, S], first views first; `narrow` [n B, 3, s, s]; and what could not be read."""
+    """Views `wide` [2 B, 3, S, S], first views first, and `narrow` [n B, 3, s, s]; samples that could not be read."""
 
     wide: Tensor
     narrow: Tensor
@@ -57,15 +57,15 @@ class ViewBatch(NamedTuple):
 
 
 class ViewBatches:
-    """Makes a batch of drawn photographs."""
+    """Makes batches of views of drawn photographs."""
 
     def __init__(self, settings: ViewSettings, size: int, patch: int, mismatched: bool = False) -> None:
         """
         Args:
-            settings: of the views.
-            size: of a large view in pixels; a small one is rounded to whole patches.
-            patch: of the tower, in pixels.
-            mismatched: each view is of another photograph of the batch than the one before it.
+            settings: number, area and size of the views.
+            size: side of a large view in pixels; that of a small one is rounded to whole patches.
+            patch: patch of the tower in pixels.
+            mismatched: control experiment: the views of a photograph come from different photographs of the batch.
         """
         self._settings = settings
         self._mismatched = mismatched
@@ -95,7 +95,7 @@ class ViewBatches:
 
 
 def _transform(size: int, scale: tuple[float, float], blurred: float, solarised: float) -> Any:
-    """DINO's: window, mirror, colours, grey, blur, solarisation (its appendix, after BYOL)."""
+    """DINO's augmentation: crop, mirroring, colours, grey, blur, solarisation (appendix, after BYOL)."""
     from torchvision import transforms  # type: ignore[import-untyped]
 
     mean, std = STATISTICS["imagenet"]

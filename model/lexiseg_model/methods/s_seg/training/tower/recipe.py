@@ -1,4 +1,4 @@
-"""What decides a tower of DINO's make, beside the photographs."""
+"""Recipe of a DINO tower."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lexiseg_model.types import StrictModel
 
 
 class TowerSize(StrictModel):
-    """Of a plain vision transformer; positions are learned on views of the run's crop."""
+    """Sizes of a plain vision transformer; positions are learned at the size of the run's crop."""
 
     patch: int = Field(8, ge=2)
     width: int = Field(384, ge=64, multiple_of=64, description="of a token; one head for each 64")
@@ -28,7 +28,7 @@ class ViewSettings(StrictModel):
 
 
 class DinoSettings(StrictModel):
-    """Self-distillation; the defaults are DINO's for ViT-S."""
+    """Settings of the self-distillation; the defaults are DINO's for ViT-S."""
 
     outputs: int = Field(65_536, ge=2, description="what views are sorted into")
     hidden: int = Field(2_048, ge=1, description="of the head")
@@ -40,7 +40,7 @@ class DinoSettings(StrictModel):
 
 
 class TowerRecipe(RunRecipe):
-    """One training of a tower by self-distillation, without any label."""
+    """Recipe of a training of a tower by self-distillation, without labels."""
 
     out: Path = Path("runs/dino")
     photographs: list[Path] = Field(min_length=1, description="folders of photographs below `data`")

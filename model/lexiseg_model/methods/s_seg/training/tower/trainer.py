@@ -1,4 +1,4 @@
-"""Train a DINO tower by self-distillation; its file holds the teacher's tensors under the authors' names."""
+"""Training of a DINO tower by self-distillation; its file holds the teacher's tensors under the authors' names."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def oracle_side(recipe: TowerRecipe) -> int:
 
 
 def untrained(recipe: TowerRecipe) -> Distillation:
-    """Student and teacher of a recipe with random weights."""
+    """Untrained student and teacher of a recipe."""
     return Distillation(recipe.tower, recipe.phases[0].crop, recipe.dino)
 
 
@@ -52,7 +52,7 @@ TEACHER = "teacher.tower.vit."  # prefix of the published tensors
 
 
 class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
-    """Trains the student; the teacher follows, and is what is kept."""
+    """Trains the student; the teacher, its moving average, is saved."""
 
     file = WEIGHTS
 
@@ -77,7 +77,7 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
 
     def _mode(self) -> None:
         super()._mode()
-        if self.step:  # to where the step before left the student; once, of however many batches a step is
+        if self.step:  # once per step, which may have several batches
             self.network.follow(self.progress)
 
     def _loss(self, batch: ViewBatch) -> Tensor:
@@ -90,7 +90,7 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
         return {"centre": round(self.network.centre.norm().item(), 4)}
 
     def _validate(self) -> dict[str, float]:
-        """How often two views of a held-out photograph find each other, and how well clusters fit objects."""
+        """Retrieval between two views of held-out photographs, and oracle mIoU of the clusters on `judged`."""
         recipe, tower = self.recipe, self.network.teacher.tower
         reached: dict[str, float] = {}
         if self.held_out is not None:
@@ -113,6 +113,6 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
         return self._kept_views
 
     def _weights(self) -> dict[str, Tensor]:
-        """The teacher as it is: an average already."""
+        """Tensors of the teacher, which is already an average."""
         state = self.network.state_dict()
         return {name.removeprefix(TEACHER): value for name, value in state.items() if name.startswith(TEACHER)}
