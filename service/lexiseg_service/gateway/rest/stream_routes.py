@@ -69,19 +69,17 @@ class OpenStreams:
             RateLimited: the client itself has too many.
             ServiceError: as of `VideoService.stream`.
         """
+        hold = self._calls.take(caller.client)
         stream = _Stream(caller.owner)
         identity = secrets.token_urlsafe(ID_BYTES)
         self._open[identity] = stream
+        stream.task = asyncio.create_task(self._run(identity, stream, caller))
+        stream.task.add_done_callback(lambda _: hold.release())
         try:
-            hold = self._calls.take(caller.client)
-            stream.task = asyncio.create_task(self._run(identity, stream, config, caller))
-            stream.task.add_done_callback(lambda _: hold.release())
-            await asyncio.wait({stream.accepted, stream.task}, return_when=asyncio.FIRST_COMPLETED)
-            if stream.failure is not None:
-                raise stream.failure
+            await stream.ask(config)
         except BaseException:
-            self._open.pop(identity, None)
-            stream.cancel()
+            self._open.pop(identity, None)  # a task that has not begun does not
+            stream.task.cancel()
             raise
         return identity
 
@@ -99,6 +97,7 @@ class OpenStreams:
                 answer = await stream.ask(frame)
         except TimeoutError:
             raise DeadlineExceeded(f"the frame was not answered within {self._seconds:g} seconds") from None
+        assert answer is not None
         if answer.error is not None:
             raise answer.error
         return answer
@@ -122,14 +121,17 @@ class OpenStreams:
         """
         stream = self._of(identity, caller)
         del self._open[identity]
-        await stream.end()
+        stream.put(None)
+        if stream.task is not None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(stream.task)
 
     async def close(self) -> None:
         """Drop all streams."""
-        streams, self._open = tuple(self._open.values()), {}
-        for stream in streams:
-            stream.cancel()
-        await asyncio.gather(*(stream.task for stream in streams if stream.task is not None), return_exceptions=True)
+        tasks = [stream.task for stream in self._open.values() if stream.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _of(self, identity: str, caller: Caller) -> _Stream:
         stream = self._open.get(identity)
@@ -137,10 +139,10 @@ class OpenStreams:
             raise UnknownStream("no such stream is open here; open another one and show it the objects again")
         return stream
 
-    async def _run(self, identity: str, stream: _Stream, config: StreamConfig, caller: Caller) -> None:
+    async def _run(self, identity: str, stream: _Stream, caller: Caller) -> None:
         failure: ServiceError = UnknownStream("the stream has ended")
         try:
-            steps = stream.steps(config)
+            steps = stream.steps()
             async with aclosing(self._video.stream(steps, caller, stream.accept, self._frame_bytes)) as answers:
                 async for answer in answers:
                     stream.hand_out(answer)
@@ -155,41 +157,38 @@ class OpenStreams:
 
 
 class _Stream:
-    """One stream: frames go in, each waits for its answer, answers come in the same order."""
+    """One stream: steps go in; the first config and each frame wait for their answers, which come in the same order."""
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
-        self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.failure: ServiceError | None = None
         self.task: asyncio.Task[None] | None = None
+        self._failure: ServiceError | None = None
         self._inbox: asyncio.Queue[Step | None] = asyncio.Queue()
-        self._waiting: deque[asyncio.Future[FrameAnswer]] = deque()
+        self._waiting: deque[asyncio.Future[FrameAnswer | None]] = deque()
 
-    async def accept(self) -> None:
-        """The first config is accepted."""
-        if not self.accepted.done():
-            self.accepted.set_result(None)
-
-    async def steps(self, config: StreamConfig) -> AsyncGenerator[Step, None]:
+    async def steps(self) -> AsyncGenerator[Step, None]:
         """The input of `VideoService.stream`."""
-        yield config
         while (step := await self._inbox.get()) is not None:
             yield step
 
-    async def ask(self, frame: VideoFrame) -> FrameAnswer:
-        """The answer about a frame."""
-        self.put(frame)
-        waiter: asyncio.Future[FrameAnswer] = asyncio.get_running_loop().create_future()
+    async def ask(self, step: Step) -> FrameAnswer | None:
+        """The answer about a frame; None when the first config is accepted."""
+        self.put(step)
+        waiter: asyncio.Future[FrameAnswer | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         return await waiter
 
-    def put(self, step: Step) -> None:
-        """Add a frame, or a config for the frames after it."""
-        if self.failure is not None:
-            raise self.failure
+    def put(self, step: Step | None) -> None:
+        """Add a frame, a config for the frames after it, or None for the end."""
+        if self._failure is not None:
+            raise self._failure
         self._inbox.put_nowait(step)
 
-    def hand_out(self, answer: FrameAnswer) -> None:
+    async def accept(self) -> None:
+        """The first config is accepted."""
+        self.hand_out(None)
+
+    def hand_out(self, answer: FrameAnswer | None) -> None:
         """Give an answer to the oldest waiter, which may have been cancelled."""
         waiter = self._waiting.popleft()
         if not waiter.done():
@@ -197,23 +196,11 @@ class _Stream:
 
     def fail(self, error: ServiceError) -> None:
         """Raise an error for all waiters, and for later ones."""
-        self.failure = error
+        self._failure = error
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_exception(error)
         self._waiting.clear()
-
-    async def end(self) -> None:
-        """Answer all frames, then end."""
-        self._inbox.put_nowait(None)
-        if self.task is not None:
-            with suppress(asyncio.CancelledError):
-                await asyncio.shield(self.task)
-
-    def cancel(self) -> None:
-        """End at once."""
-        if self.task is not None:
-            self.task.cancel()
 
 
 router = APIRouter(tags=["streams"])
