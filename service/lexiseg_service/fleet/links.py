@@ -291,8 +291,8 @@ def _refusal(error: grpc.aio.AioRpcError) -> str:
     """A permanent cause of a failed call, another token or a bad certificate; else an empty text."""
     if error.code() is grpc.StatusCode.UNAUTHENTICATED:
         return "the token is another one"
-    told = f"{error.details() or ''} {error.debug_error_string() or ''}".lower()
-    return "no trust by TLS" if any(word in told for word in HANDSHAKE_WORDS) else ""
+    text = f"{error.details() or ''} {error.debug_error_string() or ''}".lower()
+    return "no trust by TLS" if any(word in text for word in HANDSHAKE_WORDS) else ""
 
 
 @lru_cache(128)  # each status repeats them

@@ -52,12 +52,12 @@ class ExampleDesk:
         Raises:
             ServiceError: of any kind; the field is that of the example.
         """
-        made = await self._embedded(examples, request, keep=False)
-        digests = {each.digest for each, _ in made}
+        embedded = await self._embedded(examples, request, keep=False)
+        digests = {each.digest for each, _ in embedded}
         if len(digests) > 1:
             raise NotReady("the model changed while the examples were embedded; send the request again")
         rows: dict[tuple[int, bool], list[bytes]] = defaultdict(list)
-        for each, of_image in made:
+        for each, of_image in embedded:
             for example, row in zip(of_image, each.rows, strict=True):
                 rows[example.place, example.positive].append(row)
         classes = tuple(
@@ -81,16 +81,17 @@ class ExampleDesk:
         for example in examples:
             if example.image.is_empty:
                 raise InvalidValue.of(f"{example.shown.field}.image", "none", "an image: a vocabulary has none itself")
-        made = await self._embedded(examples, request, keep=True)
-        most, size = self._limits.max_example_bytes, sum(len(each.picture.image) for each, _ in made if each.picture)
-        if size > most:
-            raise InvalidValue.of("classes", f"{size:,} bytes of pictures of examples", f"at most {most:,}")
-        repeated = sum(len(each.picture.image) * len(some) for each, some in made if each.picture)
-        if repeated > MAX_REPETITION * most:
+        embedded = await self._embedded(examples, request, keep=True)
+        pictures = [(len(each.picture.image), len(of_image)) for each, of_image in embedded if each.picture]
+        limit, size = self._limits.max_example_bytes, sum(n_bytes for n_bytes, _ in pictures)
+        if size > limit:
+            raise InvalidValue.of("classes", f"{size:,} bytes of pictures of examples", f"at most {limit:,}")
+        repeated = sum(n_bytes * n_examples for n_bytes, n_examples in pictures)
+        if repeated > MAX_REPETITION * limit:
             came = f"{repeated:,} bytes of pictures, each as often as it has examples"
-            raise InvalidValue.of("classes", came, f"at most {MAX_REPETITION * most:,}")
+            raise InvalidValue.of("classes", came, f"at most {MAX_REPETITION * limit:,}")
         new: dict[str, dict[str, Any]] = {}
-        for each, of_image in made:
+        for each, of_image in embedded:
             assert each.picture is not None
             image = ImageInput(base64=base64.b64encode(each.picture.image).decode(), url=None, id=None)
             for example, region in zip(of_image, each.picture.regions, strict=True):
@@ -107,7 +108,7 @@ class ExampleDesk:
             by_image[example.image].append(example)
         places = asyncio.Semaphore(MAX_CONCURRENT)
 
-        async def ask(source: ImageSource, some: list[ClassExample]) -> Exemplified:
+        async def ask(source: ImageSource, of_image: list[ClassExample]) -> Exemplified:
             async with places:
                 question = replace(
                     request,
@@ -115,17 +116,17 @@ class ExampleDesk:
                     task="semantic",
                     prompts=(),
                     overlay=False,
-                    regions=tuple(example.shown for example in some),
+                    regions=tuple(example.shown for example in of_image),
                     keep_picture=keep,
                 )
-                return await self._exemplify(await self._with_image(question, source, some[0].shown.field))
+                return await self._exemplify(await self._with_image(question, source, of_image[0].shown.field))
 
-        tasks = [asyncio.ensure_future(ask(source, some)) for source, some in by_image.items()]
+        tasks = [asyncio.ensure_future(ask(source, of_image)) for source, of_image in by_image.items()]
         try:
-            made = await asyncio.gather(*tasks)
+            embedded = await asyncio.gather(*tasks)
         finally:  # the first error is the answer
             await _cancel(tasks)
-        return list(zip(made, by_image.values(), strict=True))
+        return list(zip(embedded, by_image.values(), strict=True))
 
     async def _with_image(self, request: WorkerRequest, source: ImageSource, field: str) -> WorkerRequest:
         if source.is_empty:
@@ -151,8 +152,8 @@ def _with(entry: str | ClassInput, place: int, new: dict[str, dict[str, Any]]) -
     if isinstance(entry, str):
         return entry
     update = {
-        name: [ExampleInput.model_validate(new[f"classes.{place}.{name}.{number}"]) for number in range(len(some))]
-        for name, some in (("examples", entry.examples), ("negatives", entry.negatives))
+        name: [ExampleInput.model_validate(new[f"classes.{place}.{name}.{number}"]) for number in range(len(examples))]
+        for name, examples in (("examples", entry.examples), ("negatives", entry.negatives))
     }
     return entry.model_copy(update=update)
 

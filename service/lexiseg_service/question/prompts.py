@@ -246,8 +246,8 @@ def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[C
             raise InvalidValue.of(f"classes.{place}.examples", "more", f"at most {limits.max_examples} in all")
         if entry.negatives and not entry.examples:
             raise InvalidValue.of(f"classes.{place}.negatives", len(entry.negatives), "examples beside them")
-        for name, some in (("examples", entry.examples), ("negatives", entry.negatives)):
-            for number, example in enumerate(some):
+        for name, examples in (("examples", entry.examples), ("negatives", entry.negatives)):
+            for number, example in enumerate(examples):
                 where = f"classes.{place}.{name}.{number}"
                 region = ExampleRegion(_region(example, where, limits), where)
                 yield ClassExample(
@@ -258,9 +258,9 @@ def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[C
 def _source(image: ImageInput | None, field: str, contents: dict[bytes, bytes]) -> ImageSource:
     if image is None:
         return ImageSource()
-    given = [name for name, value in image if value is not None]
-    if len(given) != 1:
-        raise InvalidValue.of(field, " and ".join(given) or "none", f"exactly {SOURCES}")
+    sources = [name for name, value in image if value is not None]
+    if len(sources) != 1:
+        raise InvalidValue.of(field, " and ".join(sources) or "none", f"exactly {SOURCES}")
     if image.base64 is not None:
         content = decode_base64(image.base64, f"{field}.base64")
         return ImageSource(contents.setdefault(content, content))

@@ -92,14 +92,14 @@ def decode_exemplify(message: internal.ExemplifyRequest, deadline: float) -> Wor
     return replace(decode_request(message, deadline), regions=regions, keep_picture=message.keep_picture)
 
 
-def encode_exemplified(made: Exemplified) -> internal.ExemplifyResponse:
+def encode_exemplified(exemplified: Exemplified) -> internal.ExemplifyResponse:
     """The message of embedded regions."""
     return internal.ExemplifyResponse(
-        image_id=made.image_id,
-        digest=made.digest,
-        rows=made.rows,
-        picture=b"" if made.picture is None else made.picture.image,
-        regions=[] if made.picture is None else map(_region, made.picture.regions),
+        image_id=exemplified.image_id,
+        digest=exemplified.digest,
+        rows=exemplified.rows,
+        picture=b"" if exemplified.picture is None else exemplified.picture.image,
+        regions=[] if exemplified.picture is None else map(_region, exemplified.picture.regions),
     )
 
 

@@ -159,10 +159,10 @@ def _polygons(segmentation: Segmentation, simplify: float, check: Callable[[], N
 
 def as_bytes(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
     """[H, W] in 0..1 -> 0..255; in bands, which bounds the memory of intermediates."""
-    made = np.empty(probability.shape, np.uint8)
+    levels = np.empty(probability.shape, np.uint8)
     for band in bands((probability.shape[0], probability.shape[1])):
-        made[band] = np.rint(255 * probability[band])
-    return made
+        levels[band] = np.rint(255 * probability[band])
+    return levels
 
 
 def _label_map(segmentation: Segmentation) -> RenderedMap:

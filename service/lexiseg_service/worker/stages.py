@@ -124,10 +124,10 @@ class FinishStage:
         job.run(self._render)
         if flight is not None:
             assert job.features is not None
-            made = job.answer.done() and not job.answer.cancelled() and job.answer.exception() is None
-            if made:
+            succeeded = job.answer.done() and not job.answer.cancelled() and job.answer.exception() is None
+            if succeeded:
                 job.features.derived.answered.add(flight[1])
-            self._flights.leave(flight, made=made)
+            self._flights.leave(flight, succeeded=succeeded)
 
     def _render(self, job: AnyJob) -> None:
         began = time.monotonic()
@@ -162,14 +162,14 @@ class SingleFlight:
             self._waiting[key] = deque()
         go()
 
-    def leave(self, key: Hashable, *, made: bool) -> None:
+    def leave(self, key: Hashable, *, succeeded: bool) -> None:
         """End the one under way: if it succeeded all others go on, else the next one tries."""
         with self._guard:
             waiting = self._waiting.get(key)
             if waiting is None:  # it went on after another one's success
                 return
-            going = [waiting.popleft()] if waiting and not made else [*waiting]
-            if made or not going:
+            going = [waiting.popleft()] if waiting and not succeeded else [*waiting]
+            if succeeded or not going:
                 del self._waiting[key]
         for go in going:
             go()

@@ -142,16 +142,16 @@ class TextCache:
     def encode_chunk(self, lookup: Lookup) -> None:
         """Encode the next chunk of a lookup's missing texts."""
         chunk, lookup.missing = lookup.missing[:CHUNK], lookup.missing[CHUNK:]
-        made: TextRows = {}
+        new_rows: TextRows = {}
         with self._encoding:
             rows = self._in_memory(chunk)  # another request may have encoded some meanwhile
             if left := [text for text in chunk if text not in rows]:
                 encoded = np.ascontiguousarray(self._encode(left), "<f2")  # [len(left), D]
-                made = {text: row.tobytes() for text, row in zip(left, encoded, strict=True)}
-                self._keep(made)
-        if made and self._shared.redis is not None:
-            self._shared.redis.keep(self._tower, made)
-        lookup.rows |= rows | made
+                new_rows = {text: row.tobytes() for text, row in zip(left, encoded, strict=True)}
+                self._keep(new_rows)
+        if new_rows and self._shared.redis is not None:
+            self._shared.redis.keep(self._tower, new_rows)
+        lookup.rows |= rows | new_rows
 
     def n_known(self, texts: Iterable[str]) -> int:
         """Number of distinct texts whose rows are in memory."""
@@ -222,9 +222,9 @@ class RedisRows:
             except RedisAway:
                 return rows, errors + len(texts) - start
             decoded = {keys[key]: decode(self._secret, key, value) for key, value in values.items()}
-            found = {text: row for text, row in decoded.items() if row is not None}
-            rows |= found
-            errors += len(values) - len(found)
+            valid = {text: row for text, row in decoded.items() if row is not None}
+            rows |= valid
+            errors += len(values) - len(valid)
         return rows, errors
 
     def keep(self, tower: str, rows: TextRows) -> None:

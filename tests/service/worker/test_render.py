@@ -32,10 +32,10 @@ def test_jobs_that_waited_for_a_success_go_on_together_and_leave_without_a_trace
         flights.join("image", partial(under_way.append, name))
     assert under_way == ["first"]
 
-    flights.leave("image", made=True)
+    flights.leave("image", succeeded=True)
     assert under_way == ["first", "second", "third"]
     for _ in range(2):
-        flights.leave("image", made=True)
+        flights.leave("image", succeeded=True)
 
     flights.join("image", partial(under_way.append, "fourth"))
     assert under_way[-1] == "fourth"

@@ -140,8 +140,8 @@ def _class(entry: ClassEntry, entered: str | ClassInput) -> dict[str, Any]:
     if isinstance(entered, str) or not entered.examples:
         return checked
     shown = {
-        name: [example.model_dump(mode="json", exclude_none=True) for example in some]
-        for name, some in (("examples", entered.examples), ("negatives", entered.negatives))
+        name: [example.model_dump(mode="json", exclude_none=True) for example in inputs]
+        for name, inputs in (("examples", entered.examples), ("negatives", entered.negatives))
     }
     return {**checked, **shown, "words": entry.named}
 

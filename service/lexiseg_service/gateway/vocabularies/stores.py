@@ -201,9 +201,9 @@ class RedisStore(Store):
             documents: dict[str, bytes] = {}
             before = self._documents
             for start in range(0, len(names), MAX_DOCUMENTS):
-                some = names[start : start + MAX_DOCUMENTS]
-                contents = await self._ask(partial(_documents, names=some))
-                for name, content in zip(some, contents, strict=True):
+                part = names[start : start + MAX_DOCUMENTS]
+                contents = await self._ask(partial(_documents, names=part))
+                for name, content in zip(part, contents, strict=True):
                     if content is not None:
                         documents[name] = before[name] if before.get(name) == content else content
             self._documents, self._is_read = documents, True

@@ -229,8 +229,8 @@ class Session:
     def _failed(self, entry: _Entry, error: BaseException) -> FrameAnswer:
         if not isinstance(error, ServiceError):
             request = entry.question.request
-            who = {"request_id": request.request_id, "key_id": request.owner or None}
-            logger.error("a frame failed", error=type(error).__name__, exc_info=error, **who)
+            log_fields = {"request_id": request.request_id, "key_id": request.owner or None}
+            logger.error("a frame failed", error=type(error).__name__, exc_info=error, **log_fields)
             error = unexpected()
         return FrameAnswer(entry.frame.id, entry.frame.timestamp_us, error=error)
 
