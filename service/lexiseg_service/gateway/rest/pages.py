@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import gzip
 import hashlib
 import threading
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
+from lexiseg_service.gateway.rest.compression import compressed, packed
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 
@@ -61,7 +61,7 @@ ONE_DAY = {"Cache-Control": "public, max-age=86400"}
 
 FILES = StaticFiles(directory=WEB)
 MENUS = ("/v1/models", "/v1/vocabularies")
-PRELOADS = "".join(f'<link rel="preload" as="fetch" crossorigin href="{path}">' for path in MENUS)
+PRELOAD = f'<link rel="preload" as="fetch" crossorigin href="{MENUS[0]}">'  # what the page needs first
 
 _STYLE_LINK = '<link rel="stylesheet" href="playground/style.css">'
 _INDEX = (PLAYGROUND / "index.html").read_text(encoding="utf-8").replace(_STYLE_LINK, f"<style>{_STYLE}</style>")
@@ -104,28 +104,19 @@ async def playground_page(request: Request) -> Response:
     limits = settings.limits
     page = _INDEX.replace("{max_bytes}", str(limits.max_image_bytes)).replace("{max_pixels}", str(limits.max_pixels))
     if not settings.api_keys and not settings.api_keys_file:  # browsers cannot send a key with what is preloaded
-        page = page.replace("</head>", f"{PRELOADS}</head>")  # after the scripts
+        page = page.replace("</head>", f"{PRELOAD}</head>")  # after the scripts
     response = Response(page, media_type="text/html", headers=PLAYGROUND_HEADERS)
-    return _packed(request, response, gzip.compress(page.encode(), mtime=0))
-
-
-def _packed(request: Request, response: Response, packed: bytes) -> Response:
-    """The response with its content compressed, where the browser takes that: a slow line needs a third of the time."""
-    response.headers["vary"] = "Accept-Encoding"
-    if "gzip" not in request.headers.get("accept-encoding", ""):
-        return response
-    headers = {**response.headers, "content-encoding": "gzip", "content-length": str(len(packed))}
-    return Response(packed, headers=headers)
+    return compressed(request, response)
 
 
 def _serve(path: str, file: Path, media_type: str, headers: dict[str, str]) -> None:
-    packed = gzip.compress(file.read_bytes(), mtime=0)
+    content = packed(file.read_bytes())
 
     @router.get(path, name=file.name)
     async def answer(request: Request) -> Response:
         response = FileResponse(file, headers=headers, media_type=media_type, stat_result=file.stat())
         known = FILES.is_not_modified(response.headers, request.headers)
-        return NotModifiedResponse(response.headers) if known else _packed(request, response, packed)
+        return NotModifiedResponse(response.headers) if known else compressed(request, response, content)
 
 
 def _serve_photograph(path: str) -> None:

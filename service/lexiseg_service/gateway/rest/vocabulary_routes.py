@@ -22,6 +22,7 @@ from lexiseg_service.errors import (
     UnknownVocabulary,
 )
 from lexiseg_service.gateway.rest import body
+from lexiseg_service.gateway.rest.compression import compressed
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, use_case_of
@@ -54,7 +55,8 @@ async def list_vocabularies(request: Request) -> Response:
     """`POST /segment` takes any of these names as `vocabulary`."""
     asker = _asker(request)
     vocabularies = await _vocabularies(request).list_all(asker.key)
-    return as_json({"vocabularies": [_summary(vocabulary, asker) for vocabulary in vocabularies]})
+    summaries = [_summary(vocabulary, asker) for vocabulary in vocabularies]
+    return compressed(request, as_json({"vocabularies": summaries}))
 
 
 @router.get(

@@ -52,7 +52,7 @@ async def test_a_browser_without_a_key_can_open_every_file() -> None:
             assert answer.headers["content-type"].partition(";")[0] == kinds[suffix]
 
 
-@pytest.mark.parametrize("path", ["/", "/playground/main.js"])
+@pytest.mark.parametrize("path", ["/", "/playground/main.js", *MENUS])
 async def test_files_are_compressed(client: httpx.AsyncClient, path: str) -> None:
     plain = await client.get(path, headers={"accept-encoding": "identity"})
     packed = await client.get(path, headers={"accept-encoding": "gzip, br"})
