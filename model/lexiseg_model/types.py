@@ -20,6 +20,7 @@ from lexiseg_model.errors import UnknownModelError
 
 MIN_PROBABILITY = 1e-6  # keeps the log-odds of a score rule finite
 MAX_LOGIT = 50.0  # of a score rule
+DEFAULT_SMOOTHING = 0.8  # share of the past in the average over the frames of a video
 
 Task = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
 Refinement = Literal["none", "pamr", "lposs", "regions"]

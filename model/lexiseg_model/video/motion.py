@@ -43,7 +43,7 @@ class MotionEstimator:
     """Compares pictures of one stream. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = _dense_flow()
 
     def compare(self, before: Picture, now: Picture) -> Motion:
         """The motion from one picture to the next.
@@ -72,6 +72,21 @@ class MotionEstimator:
         if min(now.shape) < MIN_SIDE:
             return np.zeros((*now.shape, 2), np.float32)
         return np.asarray(self._flow.calc(now, before, None), np.float32)  # type: ignore[call-overload]
+
+
+def _dense_flow() -> cv2.DISOpticalFlow:
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+
+def flow_settings() -> dict[str, int]:
+    """Settings of the search: sides of patches, pixels between them, the finest scale (halvings), and steps a patch."""
+    flow = _dense_flow()
+    return {
+        "patch": flow.getPatchSize(),
+        "stride": flow.getPatchStride(),
+        "finest": flow.getFinestScale(),
+        "steps": flow.getGradientDescentIterations(),
+    }
 
 
 def _gray(picture: Picture) -> Gray:

@@ -33,7 +33,7 @@ def know_clip(page: Page) -> None:
     """What is played next, which is no part of the document, is `window.clip`; what the page knows, `window.state`."""
     page.evaluate(
         """async () => {
-            window.state = (await import("/playground/page.js")).state;
+            window.state = (await import(new URL("playground/page.js", location.href).href)).state;
             const { play } = HTMLMediaElement.prototype;
             HTMLMediaElement.prototype.play = function () {
                 window.clip = this;

@@ -47,7 +47,7 @@ def test_a_threshold_makes_the_most_marks_come_true(
     page: Page, marks: list[tuple[float, bool]], threshold: float | None, agree: int
 ) -> None:
     proposed = page.evaluate(
-        "async (marks) => (await import('/playground/answer.js')).propose(marks)",
+        "async (marks) => (await import('/playground/marks.js')).propose(marks)",
         [{"score": value, "right": right} for value, right in marks],
     )
 

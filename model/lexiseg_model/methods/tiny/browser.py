@@ -47,6 +47,7 @@ from lexiseg_model.methods.tiny.words.familiar import Familiar
 from lexiseg_model.methods.tiny.words.text_tower import WIDTH, MiniLM
 from lexiseg_model.methods.tiny.words.tower_files import TOKENIZER, tower_folder
 from lexiseg_model.tasks import mask_prompts, negative_points, pixels
+from lexiseg_model.video import motion, smoothing, tracking
 from lexiseg_model.vocabulary import examples
 
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "background", "score", "panoptic"}
@@ -63,11 +64,14 @@ CONSTANTS_OF = (  # the browser's code names these modules and their constants
     pixel_scores,
     negative_points,
     mask_prompts,
+    motion,
     pamr,
     pixels,
     prompt_maps,
     proposing,
     search,
+    smoothing,
+    tracking,
     windows,
 )
 
@@ -361,6 +365,9 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
         "background": vectors.flatten().tolist(),
         "familiar": None if model.familiar is None else {"words": model.familiar.words, "bound": model.familiar.bound},
         "foreign_below": familiar_words.MAX_FOREIGN_LIKENESS,
+        "flow": motion.flow_settings(),
+        "smoothing": types.DEFAULT_SMOOTHING,
+        "takes_masks": model.takes_masks,
     }
 
 

@@ -148,7 +148,11 @@ def keep_offline(out: Path) -> int:
     for name, path in first.items():
         digest.update(name.encode() + path.read_bytes())
     kept = [name for name in first if name not in LATER and name != "offline.js"]
+    total = sum(first[name].stat().st_size for name in ["index.html", *kept])  # that page is kept by two names
+    values = {"{version}": digest.hexdigest()[:16], "{files}": " ".join(["./", *kept]), "{bytes}": str(total)}
     script = out / "offline.js"
-    text = script.read_text().replace("{version}", digest.hexdigest()[:16]).replace("{files}", " ".join(["./", *kept]))
+    text = script.read_text()
+    for name, value in values.items():
+        text = text.replace(name, value)
     script.write_text(text)
     return sum(first[name].stat().st_size for name in kept)

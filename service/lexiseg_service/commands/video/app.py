@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from lexiseg_model.types import DEFAULT_SMOOTHING
 from lexiseg_service.commands.options import (
     Background,
     Chosen,
@@ -48,7 +49,9 @@ def video(
         Literal["semantic", "instance", "panoptic"] | None,
         typer.Option(help="What a segment is: a class or an object [default: semantic]"),
     ] = None,
-    smoothing: Annotated[float, typer.Option(help="Share of the past in the average of scores, 0 (off) to 0.95")] = 0.8,
+    smoothing: Annotated[
+        float, typer.Option(help="Share of the past in the average of scores, 0 (off) to 0.95")
+    ] = DEFAULT_SMOOTHING,
     tracking: Annotated[bool, typer.Option(help="Number objects or regions over the frames")] = True,
     background: Background = None,
     threshold: Threshold = None,

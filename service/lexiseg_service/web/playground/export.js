@@ -13,7 +13,7 @@ const REQUESTS = ["curl", "python", "send", "link"];
 export async function act(id, view) {
   if (REQUESTS.includes(id)) return pass(id);
   if (!state.answer) return tell("There is no answer yet.");
-  const segments = visibleOnes().map(([one]) => one);
+  const segments = visibleOnes().map(([one]) => ({ ...one, name: one.label ?? one.name })); // without the numbers of a clip
   const picture = { name: subject().file.name || "picture", size: state.answer.size, segments };
   const names = [...new Set(segments.map((one) => one.name))];
   const files = {

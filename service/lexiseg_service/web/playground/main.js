@@ -1,10 +1,10 @@
 // The playground: pictures and tabs, menus, and who hears whom. Video and exports are loaded when they are first used.
 
-import { calibrateWith, segmentAt, showOn } from "./answer.js";
+import { segmentAt, showOn } from "./answer.js";
 import * as engine from "./engine/server.js";
 import { keepKey, key } from "./engine/server.js";
 import { $, baseName, card, happened, jpegOf, manner, page, Problem, refusal, state, tasks, tell, wordsOf } from "./page.js";
-import { addWords, previewOn, promptOn, refuse } from "./question.js";
+import { addWords, promptOn, refuse } from "./question.js";
 import { View } from "./view.js";
 
 const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
@@ -13,12 +13,9 @@ const SERVER = "lexiseg-server"; // kept: its address
 const MODES = ["picture", "video"];
 const MIN_SIDE = 16; // pixels
 
-const painter = new Worker(new URL("./painter.js", import.meta.url), { type: "module" });
 const view = /** @type {any} */ (new View($("canvas")));
-showOn(view, painter);
+showOn(view);
 promptOn(view);
-previewOn(view, painter);
-calibrateWith(offer);
 
 // Menus
 
@@ -57,23 +54,33 @@ function nameUnderPointer() {
   $("hover").textContent = one ? `${one.name} ${one.score.toFixed(2)}` : "";
 }
 
-/** Models and vocabularies, for the menus; without a key that is needed there are none. */
+function fill(id, names, first = []) {
+  $(id).replaceChildren(...first, ...names.map((name) => new Option(name)));
+}
+
+/** Models, for the menus; whether they are there: not without a key that is needed. */
 async function offer() {
   try {
-    const { models, vocabularies } = await engine.describe();
+    const models = await engine.describe();
     state.models = models;
-    const fill = (id, names, first = []) => $(id).replaceChildren(...first, ...names.map((name) => new Option(name)));
     fill("model", models.map(({ name }) => name));
     fill("refine", [...new Set(models.flatMap(({ refinements = [] }) => refinements))], [new Option("default", "")]);
-    fill("vocabulary", vocabularies.map(({ name }) => name), [new Option("your words", "")]);
     offerTasks();
+    return true;
   } catch (problem) {
     refuse(problem, engine.remote ? offerAgain : () => location.reload());
+    return false;
   }
 }
 
+/** The menu of vocabularies. */
+async function offerVocabularies() {
+  const vocabularies = await engine.vocabularies();
+  fill("vocabulary", vocabularies.map(({ name }) => name), [new Option("your words", "")]);
+}
+
 async function offerAgain() {
-  await offer();
+  if (await offer()) await offerVocabularies().catch(refusal);
   happened("changed");
 }
 
@@ -267,10 +274,7 @@ $("tabs").addEventListener("keydown", (event) => {
 let video = null; // of the module, once
 
 function videoModule() {
-  video ??= import("./video.js").then(({ cameraFor, playOn }) => ({
-    openClip: playOn(view, take, () => turnTo("video")),
-    openCamera: cameraFor(take),
-  }));
+  video ??= import("./video.js").then(({ cameraFor, playOn }) => ({ ...playOn(view, take, () => turnTo("video")), openBooth: cameraFor(take) }));
   return video;
 }
 
@@ -283,7 +287,8 @@ $("clip").addEventListener("change", () => {
   $("clip").value = ""; // the same one may be chosen again
   if (file) openClip(file);
 });
-$("camera").addEventListener("click", async () => (await videoModule()).openCamera());
+$("camera").addEventListener("click", async () => (await videoModule()).openBooth());
+$("film").addEventListener("click", async () => (await videoModule()).openCamera());
 
 // Start
 
@@ -298,8 +303,10 @@ function recalled() {
 }
 
 async function start() {
-  await offer();
+  const later = Promise.all([import("./marks.js"), import("./preview.js")]); // what is not needed before an answer
+  const isOffered = await offer();
   const asked = recalled();
+  if (isOffered && asked.vocabulary) await offerVocabularies().catch(refusal);
   for (const id of ["vocabulary", "model", "refine"]) {
     if ([...$(id).options].some((option) => option.value === asked[id])) $(id).value = asked[id];
   }
@@ -307,8 +314,12 @@ async function start() {
   if (asked.background === false) $("background").checked = false;
   state.words = (asked.classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] }));
   happened("answered");
+  const [{ calibrateWith }, { previewOn }] = await later;
+  calibrateWith(offerVocabularies);
+  previewOn(view);
   document.body.dataset.ready = "yes";
   for (const image of $("examples").querySelectorAll("img")) image.src = image.dataset.src; // after all that is needed
+  if (isOffered && !asked.vocabulary) await offerVocabularies().catch(refusal);
 }
 
 start();

@@ -3,14 +3,14 @@
 /**
  * Events: `changed` (the question; `{atOnce: true}` where a pause would only delay the answer), `answered`, `mapped` (the
  * segment of each pixel is known, too), `refused`, `pictured` (another picture), `turned` (another tab) and `correcting`
- * (another segment).
+ * (another segment); `map`, `painted` and `outline` come from the painter.
  */
 export const page = /** @type {any} */ (new EventTarget());
 
 /** @type {(id: string) => any} an element of any kind */
 export const $ = (id) => document.getElementById(id);
 
-/** @param {string} name @param {{atOnce: boolean}} [detail] */
+/** @param {string} name @param {any} [detail] */
 export function happened(name, detail) {
   page.dispatchEvent(new CustomEvent(name, { detail }));
 }

@@ -1,10 +1,10 @@
-// The question: words as chips, clicks and boxes on the picture, what a click would cut out, and when it is asked.
+// The question: words as chips, clicks and boxes on the picture, corrections, and when it is asked.
 
 import { segmentAt } from "./answer.js";
 import * as engine from "./engine/server.js";
 import {
-  $, button, element, happened, kept, manner, page, patiently, Problem, promptsQuestion, question, state, swatch, takesPrompts,
-  tell, withdraw, wordsOf, wordsQuestion,
+  $, button, element, happened, manner, page, patiently, Problem, promptsQuestion, question, state, swatch, tell, withdraw, wordsOf,
+  wordsQuestion,
 } from "./page.js";
 
 const TYPING_PAUSE = 250; // milliseconds after the last change of words; a click or a box is asked about at once
@@ -91,8 +91,8 @@ export function combined(words, clicked) {
     key: keyOf(one, words),
     task: words.task,
     // A class has the colour of its word, an object one that no word has.
-    colour: words.task === "semantic" ? one.class_index : state.words.length + state.prompts.length + one.id,
-    name: one.label ?? `object ${one.id}`,
+    colour: words.task === "semantic" ? one.class_index : state.words.length + state.prompts.length + (one.track_id ?? one.id),
+    name: nameOf(one, words),
   }));
   return {
     ...base,
@@ -101,6 +101,12 @@ export function combined(words, clicked) {
     timings_ms: (clicked ?? words).timings_ms,
     segments: [...objects, ...found],
   };
+}
+
+/** A label, with the object's number in a clip where the task is about objects. */
+function nameOf({ id, label, track_id: number }, { task }) {
+  if (task === "semantic" || number == null) return label ?? `object ${id}`;
+  return `${label} ${number}`;
 }
 
 /** Of a segment, which a class has in every answer about the same picture. */
@@ -198,7 +204,7 @@ $("word").addEventListener("keydown", (event) => {
 // Corrections of what a word found: a click or a box adds to its mask or removes from it; label and number stay.
 
 /** The prompt that corrects a segment of the answer. */
-function correction({ mask: { size, counts } }, shown) {
+export function correction({ mask: { size, counts } }, shown) {
   return { mask: { size, counts }, ...shown };
 }
 
@@ -224,7 +230,7 @@ function endCorrecting() {
 }
 
 /** The segment that a point or a box corrects: the chosen one; for what removes, and no object is begun, what lies there. */
-function corrected(place, positive) {
+export function corrected(place, positive) {
   if (state.correcting) return state.answer?.segments.find((one) => one.key === state.correcting);
   const one = !positive && !(state.begun && state.prompts.length) && segmentAt(place);
   return one && one.key ? one : null;
@@ -335,7 +341,7 @@ export function promptOn(view) {
 }
 
 /** The prompts after a click; null where it would say what an object is not that nobody has begun. */
-function withPoint(point) {
+export function withPoint(point) {
   const last = state.prompts.at(-1);
   if (last && state.begun) return [...state.prompts.slice(0, -1), { ...last, points: [...(last.points ?? []), point] }];
   return point.positive ? [...state.prompts, { points: [point] }] : null;
@@ -346,67 +352,4 @@ function withExample(name, shown, kind) {
   const word = state.words.find((one) => one.name === name);
   if (!word) return [...state.words, { name, synonyms: [], [kind]: [shown] }];
   return state.words.map((one) => (one === word ? { ...one, [kind]: [...(one[kind] ?? []), shown] } : one));
-}
-
-// Preview: what a click would cut out, as an outline, a moment after the pointer has come to rest. It is asked about by
-// the picture's id, one question at a time, and dropped when the pointer goes on.
-
-const REST = 180; // milliseconds
-const NEAR = 4; // pixels of the screen that a resting hand moves
-
-/** Draws previews on that view, for its `hover` events; `painter` draws outlines. */
-export function previewOn(view, painter) {
-  let at = null;
-  let resting = 0;
-  let looking = null;
-  let turn = 0;
-
-  kept("preview", leave);
-  view.addEventListener("hover", ({ detail }) => {
-    if (!detail) return leave();
-    if (at && Math.hypot(detail.x - at.x, detail.y - at.y) * view.zoom <= NEAR) return;
-    leave();
-    at = detail;
-    resting = setTimeout(look, REST);
-  });
-  for (const name of ["changed", "answered", "turned"]) page.addEventListener(name, leave);
-  painter.addEventListener("message", ({ data }) => {
-    if (data.kind !== "outline" || data.turn !== turn) return;
-    view.outline = data.bitmap;
-    view.draw();
-    $("canvas").dataset.outlined = String(turn);
-  });
-
-  function leave() {
-    clearTimeout(resting);
-    looking?.abort();
-    at = null;
-    turn += 1;
-    delete $("canvas").dataset.outlined;
-    if (!view.outline) return;
-    view.outline = null;
-    view.draw();
-  }
-
-  async function look() {
-    // A question goes first; and the last preview's request has ended when the next one starts.
-    if (!$("preview").checked || state.mode !== "picture" || !state.picture || !takesPrompts() || asking() || looking) return;
-    const one = corrected(at, view.adding);
-    const point = { x: at.x, y: at.y, positive: view.adding };
-    const prompt = one ? correction(one, { points: [point] }) : withPoint({ ...point, positive: true }).at(-1);
-    const control = new AbortController();
-    const mine = turn;
-    looking = control;
-    try {
-      const answer = await engine.hover(state.picture, { prompts: [prompt], ...manner() }, control.signal);
-      const [height, width] = answer.size;
-      const best = answer.segments.find((one) => !one.mask_index);
-      const thick = (1.5 * window.devicePixelRatio) / view.zoom; // pixels of the picture
-      if (best && mine === turn) painter.postMessage({ kind: "outline", turn, width, height, mask: best.mask, thick });
-    } catch {
-      // A preview that does not come is none: nobody has asked a question yet.
-    } finally {
-      looking = null;
-    }
-  }
 }

@@ -1,6 +1,8 @@
 // The engine in this browser: a worker answers, and nothing leaves the page.
 
-import { Problem } from "../page.js";
+import { $, Problem } from "../page.js";
+
+const PROMPT = 300; // milliseconds in which what arrives needs no bar
 
 export const remote = false;
 
@@ -8,7 +10,8 @@ const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "modu
 const waiting = new Map();
 let last = 0;
 
-worker.onmessage = ({ data: { id, answer, problem } }) => {
+worker.onmessage = ({ data: { id, answer, problem, arriving } }) => {
+  if (arriving) return showArriving(arriving);
   const one = waiting.get(id);
   waiting.delete(id);
   if (problem) one?.reject(new Problem(problem.type === "unreachable" ? 0 : 422, problem.type, problem.detail));
@@ -18,6 +21,19 @@ worker.onerror = () => {
   for (const { reject } of waiting.values()) reject(new Problem(422, "fault", "The part of this page that finds things cannot start in this browser."));
   waiting.clear();
 };
+
+let began = 0; // when what is loaded now began to arrive
+
+/** How many bytes have arrived of what is loaded once, in words and a bar. */
+function showArriving({ what, loaded, total }) {
+  began ||= performance.now();
+  const isHere = loaded >= total;
+  $("loading").hidden = isHere || performance.now() - began < PROMPT;
+  if (isHere) began = 0;
+  Object.assign($("loading-bar"), { max: total, value: loaded });
+  const [some, all] = [loaded, total].map((bytes) => (bytes / 1e6).toFixed(0));
+  $("loading-words").textContent = `Loading ${what}, once: ${some} of ${all} MB. Pictures and words may be chosen meanwhile.`;
+}
 
 function ask(act, args, signal) {
   const id = (last += 1);
@@ -35,11 +51,17 @@ function ask(act, args, signal) {
 /** Cards of the models, once everything is here that a first question needs. */
 export async function describe() {
   await keepOffline().catch(() => null); // as in private windows
+  $("loading").hidden = true;
   return ask("describe", []);
+}
+
+export async function vocabularies() {
+  return []; // they are of a server
 }
 
 /** All files, so that they are fetched once; when that fails, each is fetched as it is needed. */
 async function keepOffline() {
+  navigator.serviceWorker.onmessage = ({ data }) => showArriving(data);
   const { installing } = await navigator.serviceWorker.register("./offline.js");
   await new Promise((ended) => {
     const look = () => (!installing || ["activated", "redundant"].includes(installing.state)) && ended();
@@ -50,6 +72,11 @@ async function keepOffline() {
 
 export function segment(picture, question, signal) {
   return ask("segment", [known(picture), question], signal);
+}
+
+/** As `segment`, of the next frame of a video: `picture.scene` is another after a cut or a jump. */
+export function frame(picture, question, signal) {
+  return ask("segment", [known(picture), question, picture.scene], signal);
 }
 
 export function prompt(picture, question, signal) {

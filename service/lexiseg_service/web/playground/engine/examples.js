@@ -1,6 +1,6 @@
 // Classes by example: rows of what was shown, kept in this browser, and the vectors that are learned from them.
 
-import { asked } from "./prompts.js";
+import { asked, bySign } from "./prompts.js";
 import { Refusal } from "./refusal.js";
 
 const STORE = "examples";
@@ -11,13 +11,14 @@ export async function rowOf(rules, picture, prompt, run) {
   const n = h * w;
   const cellAt = (x, y) => Math.min(h - 1, Math.trunc((y / H) * h)) * w + Math.min(w - 1, Math.trunc((x / W) * w));
   const region = (inside) => run("region", { pixels, inside: [Float32Array.from(inside), [inside.length / n, h, w]] });
-  const near = async (sign) => {
-    const at = (prompt.points ?? []).filter(({ positive = true }) => positive === sign).map(({ x, y }) => cellAt(x, y));
+  const near = async (points) => {
+    const at = points.map(({ x, y }) => cellAt(x, y));
     const single = at.flatMap((cell) => Array.from({ length: n }, (_, other) => Number(other === cell)));
     const alike = at.length ? (await region(single)).alike.data : [];
     return Uint8Array.from({ length: n }, (_, cell) => Number(at.some((own, i) => own === cell || alike[i * n + cell])));
   };
-  const [own, not] = [await near(true), await near(false)];
+  const [positives, negatives] = bySign(prompt.points);
+  const [own, not] = [await near(positives), await near(negatives)];
   let reach = own;
   if (prompt.box) {
     const [x0, y0, x1, y1] = prompt.box;

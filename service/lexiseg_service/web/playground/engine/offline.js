@@ -2,12 +2,40 @@
 
 const VERSION = "{version}";
 const FILES = "{files}".split(" ");
+const TOTAL = Number("{bytes}"); // of all files
 const ISOLATED = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" }; // threads need it
 const scope = /** @type {any} */ (self);
 
-scope.addEventListener("install", (event) => event.waitUntil(caches.open(VERSION).then((cache) => cache.addAll(FILES)).then(() => scope.skipWaiting())));
+scope.addEventListener("install", (event) => event.waitUntil(keepAll().then(() => scope.skipWaiting())));
 scope.addEventListener("activate", (event) => event.waitUntil(Promise.all([forgetOthers(), scope.clients.claim()])));
-scope.addEventListener("fetch", (event) => new URL(event.request.url).origin === location.origin && event.respondWith(found(event.request)));
+scope.addEventListener("fetch", (event) => new URL(event.request.url).origin === location.origin && event.respondWith(found(event)));
+
+/** Fetches the files that are not here from an earlier attempt; pages are told how much has arrived. */
+async function keepAll() {
+  const cache = await caches.open(VERSION);
+  const pages = await scope.clients.matchAll({ includeUncontrolled: true });
+  let loaded = 0;
+  const arrived = (bytes) => {
+    loaded += bytes;
+    for (const page of pages) page.postMessage({ what: "the model", loaded, total: TOTAL });
+  };
+  const counting = () =>
+    new TransformStream({
+      transform(part, out) {
+        arrived(part.length);
+        out.enqueue(part);
+      },
+    });
+  await Promise.all(
+    FILES.map(async (file) => {
+      const kept = await cache.match(file);
+      if (kept) return arrived((await kept.blob()).size);
+      const answer = await fetch(file, { cache: "no-cache" });
+      if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
+      return cache.put(file, new Response(answer.body.pipeThrough(counting()), answer));
+    }),
+  );
+}
 
 async function forgetOthers() {
   const names = await caches.keys();
@@ -15,12 +43,13 @@ async function forgetOthers() {
 }
 
 /** A file from the cache; what a word needs beside, the text tower, is kept when it comes. */
-async function found(request) {
+async function found(event) {
+  const { request } = event;
   const cache = await caches.open(VERSION);
   let answer = await cache.match(request, { ignoreSearch: true });
   if (!answer) {
     answer = await fetch(request);
-    if (answer.ok && request.method === "GET") await cache.put(request, answer.clone());
+    if (answer.ok && request.method === "GET") event.waitUntil(cache.put(request, answer.clone()));
   }
   const headers = new Headers(answer.headers);
   for (const [name, value] of Object.entries(ISOLATED)) headers.set(name, value);

@@ -15,15 +15,16 @@ export async function cutOut(rules, picture, prompt, run) {
 
 /** The mask of a prompt without its negative points, less what each of these removes. */
 async function withPoints(rules, picture, prompt, run) {
-  const [positives, negatives] = [true, false].map((sign) => (prompt.points ?? []).filter(({ positive = true }) => positive === sign));
+  const [positives, negatives] = bySign(prompt.points);
   if (!negatives.length || (!positives.length && !prompt.box)) return asked(rules, picture, prompt, run);
   const first = await asked(rules, picture, { ...prompt, points: positives }, run);
-  const replies = [];
-  for (let n = 1; n <= Math.min(negatives.length, rules.constants.negative_points.MAX_ANSWERS); n++) {
-    replies.push(await asked(rules, picture, { ...prompt, points: [...positives, ...negatives.slice(0, n)] }, run));
-  }
-  const without = replies.map(({ masks: [mask] }) => mask);
-  return { masks: [reduced(rules, picture, first.masks[0], positives, negatives, without)], quality: replies.at(-1).quality };
+  const { mask, quality } = await reduced(rules, picture, first.masks[0], prompt, run);
+  return { masks: [mask], quality };
+}
+
+/** Positive and negative points. */
+export function bySign(points = []) {
+  return [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
 }
 
 /** What the head makes of a prompt as it is. */
@@ -319,8 +320,18 @@ function shares(cells, count, begin, end, pixels) {
 
 // Negative points
 
-/** A mask less what each negative point removes; `without`: the head's answers with the first of them, the first two, ... */
-function reduced(rules, picture, mask, positives, negatives, without) {
+/** A mask less what each negative point of a prompt removes, by what the head answers with the first of them, the first two, ... */
+async function reduced(rules, picture, mask, prompt, run) {
+  const [positives, negatives] = bySign(prompt.points);
+  const replies = [];
+  for (let n = 1; n <= Math.min(negatives.length, rules.constants.negative_points.MAX_ANSWERS); n++) {
+    replies.push(await asked(rules, picture, { ...prompt, points: [...positives, ...negatives.slice(0, n)] }, run));
+  }
+  const without = replies.map(({ masks: [one] }) => one);
+  return { mask: withoutPoints(rules, picture, mask, positives, negatives, without), quality: replies.at(-1).quality };
+}
+
+function withoutPoints(rules, picture, mask, positives, negatives, without) {
   const { DISC, OUTSIDE } = rules.constants.negative_points;
   const [h, w] = picture.cells;
   const left = Float32Array.from(mask);
@@ -384,7 +395,7 @@ async function correct(rules, picture, prompt, run) {
   const { cells: [h, w], size: [H, W] } = picture;
   const { CERTAIN } = rules.constants.mask_prompts;
   const { points = [], box, mask } = prompt;
-  const [positives, negatives] = [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
+  const [positives, negatives] = bySign(points);
   const pixels = new Uint8Array(H * W);
   let place = 0;
   runsOf(mask.counts).forEach((run, index) => pixels.fill(index % 2, place, (place += run)));
@@ -399,14 +410,10 @@ async function correct(rules, picture, prompt, run) {
     quality = known;
   }
   if (negatives.length) {
-    const replies = [];
-    for (let n = 1; n <= Math.min(negatives.length, rules.constants.negative_points.MAX_ANSWERS); n++) {
-      replies.push(await asked(rules, picture, { points: [...positives, ...negatives.slice(0, n)], box: around }, run));
-    }
-    const left = reduced(rules, picture, logits, positives, negatives, replies.map(({ masks: [one] }) => one));
+    const { mask: left, quality: known } = await reduced(rules, picture, logits, { points, box: around }, run);
     const removed = left.map((logit, cell) => (logits[cell] >= 0 && logit < 0 ? -logit : -CERTAIN));
     cut(removed, [h, w], [H, W]).forEach((each, pixel) => each && (pixels[pixel] = 0));
-    [logits, quality] = [left, replies.at(-1).quality];
+    [logits, quality] = [left, known];
   }
   return { logits, quality, ...encoded(pixels, 2, [H, W])[1] };
 }

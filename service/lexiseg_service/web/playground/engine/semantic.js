@@ -78,15 +78,20 @@ export function logitsOf(rules, bank, scores, n) {
   return rows;
 }
 
-/** The answer to a question about words. `seen`: scores [T, h, w] and whole [T] of the bank's texts. */
-export function segmentsOf(rules, question, bank, seen, [h, w], size) {
+/**
+ * The answer to a question about words. `seen`: scores [T, h, w] and whole [T] of the bank's texts; `memory`: of a video,
+ * where nothing is dropped by a single frame, for that would flicker.
+ */
+export function segmentsOf(rules, question, bank, seen, [h, w], size, memory = null) {
   const { classes, drops } = bank;
   if (!classes.length) throw new Refusal("no-classes", "Type a word first.");
-  const logits = logitsOf(rules, bank, seen.scores, h * w);
+  const own = logitsOf(rules, bank, seen.scores, h * w);
+  const logits = memory?.steady(own, [h, w]) ?? own;
   withoutSpecks(logits, logits.length / (h * w), w, classes.length, rules.settings.specks);
   const won = winners(logits, logits.length / (h * w), [h, w], size);
-  const own = { ...won, owner: classes.map((_, index) => index) };
-  const { labels, votes, owner } = (question.task ?? "semantic") === "semantic" ? own : thingsOf(rules, bank, seen, won, size[0], question.task);
+  const isSemantic = (question.task ?? "semantic") === "semantic";
+  const regions = { ...won, owner: classes.map((_, index) => index) };
+  const { labels, votes, owner } = isSemantic ? regions : thingsOf(rules, bank, memory ? null : seen, won, size[0], question.task);
   const segments = [];
   encoded(labels, owner.length, size).forEach((one, piece) => {
     if (!one.area) return;
@@ -94,22 +99,27 @@ export function segmentsOf(rules, question, bank, seen, [h, w], size) {
     const isNamed = rules.card.score && classes[index].texts.length; // presence is learned for words, not for examples
     const probability = votes[piece] / one.area;
     const score = isNamed ? scoreOf(rules, bestOf(bank, seen.whole, index), probability, classes.length, one.area / labels.length) : probability;
-    const least = classes[index].threshold ?? question.threshold ?? (drops && isNamed ? rules.card.score.threshold : 0);
-    if (score >= least) segments.push({ id: segments.length + 1, label: classes[index].name, class_index: index, score, ...one });
+    const least = classes[index].threshold ?? question.threshold ?? (drops && isNamed && !memory ? rules.card.score.threshold : 0);
+    if (score >= least) segments.push({ id: segments.length + 1, label: classes[index].name, class_index: index, score, piece, ...one });
   });
+  const numbers = memory?.follow(labels, segments, size) ?? [];
   const there = new Set(segments.map((one) => one.class_index));
   const absent = classes.filter(({ stuff }, index) => !there.has(index) && !(stuff && question.task === "instance"));
-  return { task: question.task ?? "semantic", segments, absent: absent.map(({ name }) => name) };
+  const numbered = segments.map(({ piece: _, ...one }, index) => ({ ...one, track_id: numbers[index] ?? null }));
+  return { task: question.task ?? "semantic", segments: numbered, absent: absent.map(({ name }) => name) };
 }
 
-/** Connected regions of what classes won that are believed to be whole things, class by class, the largest first; stuff as a whole, or not. */
+/**
+ * Connected regions of what classes won, class by class, the largest first; stuff as a whole, or not. By what is `seen`
+ * in the picture only those that are believed to be whole things; all of them where it is null.
+ */
 function thingsOf(rules, bank, seen, { labels, probability }, height, task) {
   const { MIN_INSTANCE, TINY } = rules.constants.pixels;
   const { things: rule } = rules.card.panoptic;
   const { ids, owner, areas } = parts(labels, height); // columns are the lines of this map
   const votes = new Float64Array(owner.length);
   ids.forEach((id, pixel) => (votes[id] += probability[pixel]));
-  const presence = presenceOf(rules, bank, seen);
+  const presence = rule && seen && presenceOf(rules, bank, seen);
   const isBelieved = (id) => {
     const [sure, large] = [votes[id] / areas[id], areas[id] / labels.length].map((share) => Math.log(Math.max(share, TINY)));
     const logit = rule.probability * sure + rule.area * large - rule.presence * Math.log1p(Math.exp(-presence[owner[id]])) + rule.bias;
@@ -119,7 +129,7 @@ function thingsOf(rules, bank, seen, { labels, probability }, height, task) {
   const pieces = bank.classes.flatMap(({ stuff }, index) => {
     const own = [...owner.keys()].filter((id) => owner[id] === index);
     if (stuff) return task === "panoptic" && own.length ? [own] : [];
-    const things = own.filter((id) => areas[id] >= smallest && (!rule || isBelieved(id)));
+    const things = own.filter((id) => areas[id] >= smallest && (!presence || isBelieved(id)));
     return things.sort((one, other) => areas[other] - areas[one]).map((id) => [id]);
   });
   const numbers = new Uint16Array(owner.length).fill(pieces.length);
@@ -212,4 +222,11 @@ export function warningsOf(rules, { classes, texts }, task) {
     ...about("stuff-as-instances", ({ stuff }) => stuff && task === "instance", "has no instances, so none was looked for; ask for semantic or panoptic"),
     ...each,
   ];
+}
+
+/** A warning where masks are corrected by a model that takes no masks as prompts. */
+export function warningsOfPrompts(rules, prompts) {
+  if (rules.takes_masks || !prompts.some(({ mask }) => mask)) return [];
+  const what = "takes no masks as prompts: what the points and the box show alone, or the mask's box, was added to the mask or removed from it";
+  return [{ type: "no-mask-prompts", detail: `${rules.card.name} ${what}`, field: "prompts" }];
 }

@@ -13,10 +13,13 @@ export function address() {
   return document.body.matches(".local") ? $("server").value.trim().replace(/\/+$/, "") : location.origin;
 }
 
-/** Cards of the models, and the vocabularies. */
+/** Cards of the models. */
 export async function describe() {
-  const [{ models }, { vocabularies }] = await Promise.all([get("/v1/models"), get("/v1/vocabularies")]);
-  return { models, vocabularies };
+  return (await get("/v1/models")).models;
+}
+
+export async function vocabularies() {
+  return (await get("/v1/vocabularies")).vocabularies;
 }
 
 export function key() {
@@ -100,7 +103,7 @@ function authorization() {
   return key() ? { authorization: `Bearer ${key()}` } : {};
 }
 
-export { segment as prompt, segment as hover };
+export { segment as prompt, segment as hover, segment as frame };
 
 /** What is shown in a picture, as a question has it; null before the picture is known. */
 export async function examples(picture, shown) {

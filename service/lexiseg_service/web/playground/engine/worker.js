@@ -5,10 +5,12 @@ import { keep, rowOf } from "./examples.js";
 import { cut, encoded, halfToEven, resized } from "./maps.js";
 import { cutOut, paletteOf } from "./prompts.js";
 import { Refusal } from "./refusal.js";
-import { bankOf, logitsOf, segmentsOf, warningsOf } from "./semantic.js";
+import { bankOf, logitsOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
+import { VideoMemory } from "./video.js";
 import { readerOf, unreadable } from "./words.js";
 
 const KEPT_PICTURES = 2;
+const LARGE = { "image.onnx": "the model", "tower.onnx": "what reads rare words" };
 const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded when a word needs them
 const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
 const root = new URL("../../model/", import.meta.url);
@@ -38,7 +40,7 @@ async function answer(id, act, args) {
 const acts = { describe, segment, prompt, examples };
 
 async function describe() {
-  return { models: [(await prepared()).rules.card], vocabularies: [] };
+  return [(await prepared()).rules.card];
 }
 
 /** Rules and words; a question may come before they are here. */
@@ -66,7 +68,22 @@ async function load(name) {
     throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", "The page's files cannot be loaded: it was never opened online, or its server is gone.");
   }
   if (!answer.ok) throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", `${name} cannot be loaded (${answer.status}).`);
-  return name.endsWith(".json") ? answer.json() : answer.arrayBuffer();
+  return name.endsWith(".json") ? answer.json() : counted(answer, LARGE[name]).arrayBuffer();
+}
+
+/** An answer; the page is told how much of what it brings has arrived. */
+function counted(answer, what) {
+  if (!what) return answer;
+  const total = Number(answer.headers.get("content-length"));
+  let loaded = 0;
+  const counting = new TransformStream({
+    transform(part, out) {
+      loaded += part.length;
+      out.enqueue(part);
+      port.postMessage({ arriving: { what, loaded, total } });
+    },
+  });
+  return new Response(answer.body.pipeThrough(counting));
 }
 
 function sessionOf(name) {
@@ -99,33 +116,42 @@ async function pictureOf({ key, file }) {
   return picture;
 }
 
-async function opened(file) {
-  const { rules } = await prepared();
+/** A file's pixels, row by row: red, green, blue and alpha. */
+async function decoded(file) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
   } catch {
     throw new Refusal("undecodable", "This picture cannot be opened: its file is damaged.");
   }
-  const [H, W] = [bitmap.height, bitmap.width];
-  const context = new OffscreenCanvas(W, H).getContext("2d", { willReadFrequently: true });
+  const { height, width } = bitmap;
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  const { data } = context.getImageData(0, 0, W, H);
+  return context.getImageData(0, 0, width, height);
+}
+
+async function opened(file) {
+  const { rules } = await prepared();
+  const { data, height: H, width: W } = await decoded(file);
   const { short_side: short, long_side: long, multiple } = rules.card.input;
   const factor = Math.min(short / Math.min(H, W), long / Math.max(H, W));
   const tile = [H, W].map((side) => Math.max(multiple, halfToEven((side * factor) / multiple) * multiple));
   const most = tile.map((side) => side * rules.constants.closer_look.KEPT);
   const kept = most[0] * most[1] >= H * W ? [H, W] : most;
   const near = kept.every((side, axis) => 2 * side >= [H, W][axis]); // needs no means
-  const pixels = resized(data, [H, W], kept, 4, 3, near);
-  const view = await viewOf(resized(data, [H, W], tile, 4, 3), tile, [H, W]);
+  const rgb = resized(data, [H, W], tile, 4, 3);
+  const view = await viewOf(rgb, tile, [H, W]);
   const looks = new Map();
+  let pixels = null; // of the kept picture, which the frames of a video never need
   return {
     ...view,
+    rgb,
+    tile,
     kept: { size: kept },
     async look(look) {
       const place = JSON.stringify(look);
+      pixels ??= resized((await decoded(file)).data, [H, W], kept, 4, 3, near);
       if (!looks.has(place)) {
         const [height, width] = [look.bottom - look.top, look.right - look.left];
         const part = new Uint8ClampedArray(height * width * 3);
@@ -187,15 +213,26 @@ function halved(planes, tile) {
 
 // Questions
 
-async function segment(picture, question) {
+/** `scene`: of a video, of which the frames before this one are remembered. */
+async function segment(picture, question, scene = null) {
   const began = performance.now();
   const { rules, read } = await prepared();
   const view = await pictureOf(picture);
   if (question.task === "everything") return told(view, began, await everything(view, question));
   const bank = await bankOf(rules, question, read, run);
   const seen = await scoresOf(view, bank);
-  const made = segmentsOf(rules, question, bank, seen, view.cells, view.size);
+  const made = segmentsOf(rules, question, bank, seen, view.cells, view.size, scene && memoryOf(rules, [scene, question], view));
   return told(view, began, { ...made, warnings: warningsOf(rules, bank, question.task) });
+}
+
+let memory = null; // {of, video}
+
+/** What is remembered of the frames of a scene and question, of which this is the next. */
+function memoryOf(rules, name, { rgb, tile }) {
+  const of = JSON.stringify(name);
+  if (memory?.of !== of) memory = { of, video: new VideoMemory(rules) };
+  memory.video.look(rgb, tile);
+  return memory.video;
 }
 
 async function scoresOf({ features: { pixels, image, cells } }, { vectors, levels }) {
@@ -210,7 +247,8 @@ async function prompt(picture, question) {
   const view = await pictureOf(picture);
   const masks = [];
   for (const [index, one] of question.prompts.entries()) masks.push({ prompt_index: index, mask_index: 0, ...(await cutOut(rules, view, one, run)) });
-  return told(view, began, { task: "prompt", ...(await namedMasks(view, question, masks)) });
+  const named = await namedMasks(view, question, masks);
+  return told(view, began, { task: "prompt", ...named, warnings: [...warningsOfPrompts(rules, question.prompts), ...named.warnings] });
 }
 
 /** What is shown in a picture, as a question has it. */

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -119,6 +121,20 @@ def test_a_site_finds_the_objects_that_the_server_finds(
         assert [each["type"] for each in here["warnings"]] == [each["type"] for each in there["warnings"]]
 
 
+def test_a_correction_warns_as_the_server_does(context: BrowserContext, site: str, server: Server) -> None:
+    page = opened(context, site)
+    choose(page)
+    page.locator("#canvas").wait_for()
+    (sky,) = page.evaluate(ASK, ["segment", {"classes": ["sky"]}])["segments"]
+    question = {"prompts": [{"mask": sky["mask"], "points": [{"x": 300, "y": 400}]}]}
+
+    here, there = page.evaluate(ASK, ["prompt", question]), asked(server, CHINA, question)
+
+    assert [warning["type"] for warning in there["warnings"]] == ["no-mask-prompts"]
+    assert here["warnings"] == there["warnings"]
+    assert overlap(here["segments"][0], there["segments"][0]) >= 0.98
+
+
 def test_a_class_by_example_is_the_servers_and_survives_a_reload(
     context: BrowserContext, site: str, server: Server
 ) -> None:
@@ -214,6 +230,40 @@ def test_too_little_memory_is_told(context: BrowserContext, folder: Path) -> Non
         page = opened(context, f"{url}/site/")
 
         expect_result(page, "There is too little memory")
+
+
+class Halting(QuietFiles):
+    """The network's graph stops half way, until `goes_on`."""
+
+    goes_on = Event()
+
+    def do_GET(self) -> None:
+        if not self.path.endswith("/image.onnx"):
+            return super().do_GET()
+        content = Path(self.translate_path(self.path)).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        self.goes_on.wait()
+        self.wfile.write(content[len(content) // 2 :])
+        return None
+
+
+def test_a_first_visit_tells_how_much_has_arrived(context: BrowserContext, folder: Path) -> None:
+    with serving(partial(Halting, directory=str(folder))) as url:
+        page = context.new_page()
+        page.goto(f"{url}/site/")
+
+        expect(page.locator("#loading-words")).to_have_text(re.compile(r"Loading the model, once: \d+ of \d+ MB\."))
+        expect(page.locator("#loading")).to_be_visible()
+        share = page.evaluate("document.getElementById('loading-bar').position")
+        assert 0 < share < 1
+
+        Halting.goes_on.set()
+
+        page.locator("body[data-ready]").wait_for()
+        expect(page.locator("#loading")).to_be_hidden()
 
 
 class CutOff(QuietFiles):
