@@ -60,8 +60,6 @@ PLAYGROUND_HEADERS = {
 ONE_DAY = {"Cache-Control": "public, max-age=86400"}
 
 FILES = StaticFiles(directory=WEB)
-MENUS = ("/v1/models", "/v1/vocabularies")
-PRELOAD = f'<link rel="preload" as="fetch" crossorigin href="{MENUS[0]}">'  # what the page needs first
 
 _STYLE_LINK = '<link rel="stylesheet" href="playground/style.css">'
 _INDEX = (PLAYGROUND / "index.html").read_text(encoding="utf-8").replace(_STYLE_LINK, f"<style>{_STYLE}</style>")
@@ -100,11 +98,8 @@ async def openapi(request: Request) -> Response:
 @router.get("/")
 async def playground_page(request: Request) -> Response:
     """The playground, with the limits that it checks before it sends a picture."""
-    settings = request.app.state.settings
-    limits = settings.limits
+    limits = request.app.state.settings.limits
     page = _INDEX.replace("{max_bytes}", str(limits.max_image_bytes)).replace("{max_pixels}", str(limits.max_pixels))
-    if not settings.api_keys and not settings.api_keys_file:  # browsers cannot send a key with what is preloaded
-        page = page.replace("</head>", f"{PRELOAD}</head>")  # after the scripts
     response = Response(page, media_type="text/html", headers=PLAYGROUND_HEADERS)
     return compressed(request, response)
 
