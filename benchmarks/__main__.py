@@ -4,6 +4,7 @@ Not in `all`, because they take arguments:
 - `smoke NAME ... [seeds=3] [key=value ...]`: short training runs
 - `device [NAME]`: throughput of a GPU
 - `examples ROOT [SET ...]`: classes by example images against classes by words
+- `scores ROOT`: calibration of words' scores, precision by threshold, similar classes
 - `page [FOLDER]`: the playground in a browser, and a site of `lexiseg site`
 """
 
@@ -26,6 +27,7 @@ from benchmarks import (
     proposals,
     refinement,
     runtimes,
+    scores,
     serving,
     smoke,
 )
@@ -51,6 +53,7 @@ WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "device": device.main,
     "examples": examples.main,
     "page": page.main,
+    "scores": scores.main,
     "smoke": smoke.main,
 }
 

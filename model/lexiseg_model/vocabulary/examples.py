@@ -20,7 +20,7 @@ from lexiseg_model.segmenter import ExampleVectors, Segmenter, Support, TextBank
 from lexiseg_model.types import ClassEntry, Prompt, Region
 
 SAME_MEANING = 0.7  # share of a class's score on its own examples from which a background word is dropped
-MAX_NEGATIVE_SCORE = 0.4  # share of a class's score on its own examples that it keeps on a negative example
+MAX_NEGATIVE_SCORE = 0.35  # share of a class's score on its own examples that it keeps on a negative example
 MIN_SQUARED_SINE = 0.1  # between examples and a negative; clamps the division for nearly equal ones
 MIN_SIMILARITY = 0.5  # of a cell to a clicked one, on a scale from the image's mean (0) to that cell (1)
 

@@ -3,8 +3,8 @@
     python -m lexiseg_model.methods.tiny.training.confidence FOLDER DATA voc voc-more coco coco-objects fashion
 
 rewrites `score` in the card of a model directory. A list has 1 to 100 words, drawn at random from the classes of the
-photograph's data set, present or not, and filled up with words of other data sets. A segment is right if at least a
-quarter of its labelled pixels are of its class.
+photograph's data set, present or not, and filled up with words of other data sets. Long lists give many segments, so
+each length weighs the same. A segment is right if at least a quarter of its labelled pixels are of its class.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from lexiseg_model.training.publishing import write_card
 from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segment, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 
-PHOTOGRAPHS = 250  # of each data set, at most, evenly chosen
-LISTS = 4  # for each photograph
-MAX_WORDS = 100
+PHOTOGRAPHS = 120  # of each data set, at most, evenly chosen
+LENGTHS = (1, 1, 1, 1, 2, 2, 6, 6, 20, 100)  # of the lists for each photograph; short lists give few segments
 RIGHT = 0.25  # share of a segment's labelled pixels from which it is right
 LABELLED = 0.2  # share of its pixels from which a segment counts
 THRESHOLD = 0.12  # of the rule; docs/tiny-ablation.md: higher ones cost recall, and whole lists of rare classes more
 RIDGE = 1.0  # beside the squares of thousands of segments
+LENGTH = 2  # column of the inputs: ln of the list's length
 STEPS = 25  # Newton's method needs fewer
 
 
@@ -68,13 +68,15 @@ def gather(segmenter: Segmenter, data: IndexedDataset, rare: Sequence[str], seed
 
 
 def fit(segments: Segments) -> ScoreRule:
-    """Fit the weights by Newton's method on the log-likelihood."""
+    """Fit the weights by Newton's method on the log-likelihood, in which all lengths of lists weigh the same."""
     inputs = np.column_stack([segments.inputs, np.ones(len(segments.inputs))])
+    _, length, count = np.unique(segments.inputs[:, LENGTH], return_inverse=True, return_counts=True)
+    importance = len(inputs) / len(count) / count[length]
     weights = np.zeros(inputs.shape[1])
     for _ in range(STEPS):
         likely = 1 / (1 + np.exp(-inputs @ weights))
-        gradient = inputs.T @ (segments.right - likely) - RIDGE * weights
-        curvature = (inputs * (likely * (1 - likely))[:, None]).T @ inputs + RIDGE * np.eye(len(weights))
+        gradient = inputs.T @ (importance * (segments.right - likely)) - RIDGE * weights
+        curvature = (inputs * (importance * likely * (1 - likely))[:, None]).T @ inputs + RIDGE * np.eye(len(weights))
         weights += np.linalg.solve(curvature, gradient)
     presence, probability, classes, area, bias = (round(float(weight), 3) for weight in weights)
     return ScoreRule(
@@ -118,8 +120,7 @@ def _asked(
     features = segmenter.encode(image)
     values = {name: value for value, name in enumerate(data.classes) if name != BACKGROUND}
     others = [word for word in rare if word not in values]
-    for _ in range(LISTS):
-        n_words = round(float(np.exp(random.uniform(0, np.log(MAX_WORDS)))))
+    for n_words in LENGTHS:
         words = [*random.permutation([*values])[:n_words].tolist()]
         words += random.permutation(others)[: n_words - len(words)].tolist()
         vocabulary = Vocabulary(tuple(map(ClassEntry, words)), Background())
