@@ -38,7 +38,7 @@ def test_a_fitted_rule_is_calibrated() -> None:
 
 
 def test_segments_are_right_where_their_class_is_present(tmp_path: Path) -> None:
-    found = gather(ColourSegmenter(), read_dataset(draw(tmp_path), "colours", "train"), ["velvet"])
+    found = gather(ColourSegmenter(), read_dataset(draw(tmp_path), "colours", "train"), 10, ["velvet"])
 
     assert found.inputs.shape == (len(found.right), 4)
     assert found.right.any()
