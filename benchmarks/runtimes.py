@@ -1,11 +1,12 @@
-"""The image pass of `tiny` in torch and ONNX Runtime: speed for 1 and 8 tiles, and agreement of labels."""
+"""Image passes in torch, ONNX Runtime and OpenVINO: `tiny` for 1 and 8 tiles, a ViT-B/16, and agreement of labels."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,19 +17,22 @@ from numpy.typing import NDArray
 from skimage import data
 from sklearn.datasets import load_sample_images
 
+from benchmarks.device.vit import SIDE, vit
 from benchmarks.timing import print_table, rounds
 from lexiseg_model import catalogue
 from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.export.manifest import RANGES, Numbers
-from lexiseg_model.export.runner import OnnxRunner
+from lexiseg_model.export.manifest import RANGES, Manifest, Numbers
+from lexiseg_model.export.runner import Engine, OnnxRunner
 from lexiseg_model.export.write import add_int8, export
-from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.gateway.vocabularies.named import built_in
 
 TILE = (288, 384)  # of a 4:3 photograph
 TILES = (1, 8)
 ROUNDS = 15
+VIT_ROUNDS = 5
+NUMBERS: tuple[Numbers, ...] = ("float32", "int8")
+ENGINES: tuple[Engine, ...] = ("ONNX Runtime", "OpenVINO")
 VOCABULARY = "voc21"
 
 
@@ -36,7 +40,7 @@ class Runtime(NamedTuple):
     """A segmenter on a runtime, in float32 or int8."""
 
     name: str
-    segmenter: Segmenter
+    segmenter: Exportable
 
 
 def photographs() -> list[NDArray[np.uint8]]:
@@ -52,24 +56,31 @@ def as_tile(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @contextmanager
 def runtimes() -> Iterator[list[Runtime]]:
-    """Load `tiny` on torch in float32, and on ONNX Runtime in float32 and int8."""
-    exact = catalogue.load("tiny", device="cpu", precision="exact")
-    assert isinstance(exact, Exportable)
+    """`tiny` on each runtime."""
     with tempfile.TemporaryDirectory() as folder:
         ranges = catalogue.find("tiny").folder / RANGES
-        manifest = add_int8(Path(folder), export(exact, Path(folder)), (), ranges)
+        manifest = add_int8(Path(folder), export(exact_tiny(), Path(folder)), (), ranges)
+        yield on_each(exact_tiny, Path(folder), manifest)
 
-        def on_onnx(numbers: Numbers) -> Segmenter:
-            segmenter = catalogue.load("tiny", device="cpu", precision="exact")
-            assert isinstance(segmenter, Exportable)
-            segmenter.use_image_runner(OnnxRunner(Path(folder), manifest, numbers, torch.device("cpu"), exact=True))
-            return segmenter
 
-        yield [
-            Runtime("torch, float32", exact),
-            Runtime("ONNX, float32", on_onnx("float32")),
-            Runtime("ONNX, int8", on_onnx("int8")),
-        ]
+def exact_tiny() -> Exportable:
+    """`tiny` on torch in float32."""
+    segmenter = catalogue.load("tiny", device="cpu", precision="exact")
+    assert isinstance(segmenter, Exportable)
+    return segmenter
+
+
+def on_each(load: Callable[[], Exportable], folder: Path, manifest: Manifest) -> list[Runtime]:
+    """A model on torch in float32, and by both of its exported number types in each engine that is installed."""
+    made = [Runtime("torch, float32", load())]
+    for engine in ENGINES if find_spec("openvino") else ENGINES[:1]:
+        for numbers in NUMBERS:
+            segmenter = load()
+            segmenter.use_image_runner(
+                OnnxRunner(folder, manifest, numbers, torch.device("cpu"), exact=True, engine=engine)
+            )
+            made.append(Runtime(f"{engine}, {numbers}", segmenter))
+    return made
 
 
 def speedups(seconds: NDArray[np.float64], base: int) -> list[str]:
@@ -78,16 +89,16 @@ def speedups(seconds: NDArray[np.float64], base: int) -> list[str]:
     return [f"{wall:.2f}x ({cpu:.2f}x)" for wall, cpu in ratios]
 
 
-def speed(candidates: list[Runtime], count: int) -> None:
-    """Print the time per tile in batches of `count` tiles."""
-    tiles = np.concatenate([as_tile(picture) for picture in photographs()] * 2)[:count]
-    seconds = rounds([partial(runtime.segmenter.encode_tiles, tiles) for runtime in candidates], ROUNDS)
-    bases = [index for index, runtime in enumerate(candidates) if runtime.name.startswith("torch")]
+def speed(candidates: list[Runtime], name: str, tiles: NDArray[np.uint8], count: int) -> None:
+    """Print the time per tile for tiles [N, 3, s, t] at once, over `count` rounds."""
+    seconds = rounds([partial(runtime.segmenter.encode_tiles, tiles) for runtime in candidates], count)
+    bases = [index for index, runtime in enumerate(candidates) if not runtime.name.startswith("OpenVINO")]
     head = ["image pass by", "ms a tile (of CPU)", *(f"against {candidates[base].name}" for base in bases)]
-    per_tile = 1e3 * np.median(seconds, axis=0) / count
+    per_tile = 1e3 * np.median(seconds, axis=0) / len(tiles)
     columns = [[f"{wall:.1f} ({cpu:.1f})" for wall, cpu in per_tile], *(speedups(seconds, base) for base in bases)]
     rows = [[runtime.name, *row] for runtime, *row in zip(candidates, *columns, strict=True)]
-    print_table(f"tiny, {count} of {TILE[0]} x {TILE[1]} at once, median of {ROUNDS} rounds", head, rows)
+    size = f"{tiles.shape[2]} x {tiles.shape[3]}"
+    print_table(f"{name}, {len(tiles)} of {size} at once, median of {count} rounds", head, rows)
 
 
 def label_agreement(candidates: list[Runtime]) -> None:
@@ -108,6 +119,12 @@ def label_agreement(candidates: list[Runtime]) -> None:
 def run() -> None:
     """Print speed and agreement tables; ratios above 1 are faster, CPU time in brackets."""
     with runtimes() as candidates:
+        tiles = np.concatenate([as_tile(picture) for picture in photographs()] * 2)
         for count in TILES:
-            speed(candidates, count)
+            speed(candidates, "tiny", tiles[:count], ROUNDS)
         label_agreement(candidates)
+    with tempfile.TemporaryDirectory() as folder:
+        load = partial(vit, torch.device("cpu"), "exact")
+        manifest = add_int8(Path(folder), export(load(), Path(folder)), ())
+        window = np.random.default_rng(0).integers(0, 256, (1, 3, SIDE, SIDE), np.uint8)
+        speed(on_each(load, Path(folder), manifest), "NACLIP over ViT-B/16, random weights", window, VIT_ROUNDS)

@@ -130,8 +130,8 @@ class Settings(BaseSettings):
         None, description="lines of NAME@VERSION PERCENT key|image: who gets which version without naming one"
     )
     device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
-    runtime: Annotated[Literal["auto", "torch", "onnx", "onnx-int8"], Read(LOADERS, MODELS)] = Field(
-        "auto", description="who does the image pass: auto, torch, onnx or onnx-int8"
+    runtime: Annotated[Literal["auto", "torch", "onnx", "onnx-int8", "openvino"], Read(LOADERS, MODELS)] = Field(
+        "auto", description="who does the image pass: auto, torch, onnx, onnx-int8 or openvino"
     )
     precision: Annotated[Literal["fast", "exact"], Read(ENGINES, MODELS)] = Field(
         "fast", description="fast: bfloat16 where the hardware has it; exact: float32"

@@ -1,4 +1,4 @@
-"""Select the runtime of a model's image pass: torch, or ONNX Runtime with an export."""
+"""Select the runtime of a model's image pass: torch, or ONNX Runtime or OpenVINO with an export."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export import onnx_runtime
+from lexiseg_model.export import onnx_runtime, openvino_runtime
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import MANIFEST, Manifest, Numbers, read
-from lexiseg_model.export.runner import OnnxRunner, PartSession
+from lexiseg_model.export.runner import Engine, OnnxRunner, PartSession
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.export.write import export as write_export
 from lexiseg_model.segmenter import Segmenter
@@ -35,7 +35,7 @@ def use_runtime(
     Args:
         segmenter: the loaded model.
         runtime: `auto` uses an existing export on a CPU where it is faster than torch (docs/runtimes.md), else torch;
-            `onnx` and `onnx-int8` require an export.
+            `onnx`, `onnx-int8` and `openvino` require an export.
         execution: device and precision that the segmenter was loaded with.
         folders: may hold the model's export. A required export that is missing, or belongs to other weights, is written
             to the last one; int8 only with `ranges`.
@@ -43,19 +43,31 @@ def use_runtime(
         ranges: file of the activation ranges that come with the model, if any.
 
     Raises:
-        ExportError: `onnx` or `onnx-int8` is not available.
+        ExportError: `onnx`, `onnx-int8` or `openvino` is not available.
     """
     if runtime == "torch":
         return
     if runtime == "auto":
         _use_existing(segmenter, execution, folders)
         return
-    numbers: Numbers = "int8" if runtime == "onnx-int8" else "float32"
-    folder, manifest = _find(segmenter, folders, numbers) or (
-        folders[-1],
-        _write(segmenter, folders[-1], load_exact, ranges, numbers),
-    )
-    _use(segmenter, folder, manifest, numbers, execution)
+    engine: Engine = "OpenVINO" if runtime == "openvino" else "ONNX Runtime"
+    if engine == "OpenVINO":
+        openvino_runtime.require()  # before an export is written
+    choices = _choices(runtime, execution)
+    for numbers in choices:
+        export = _find(segmenter, folders, numbers)
+        if export is not None:
+            _use(segmenter, *export, numbers, execution, engine)
+            return
+    manifest = _write(segmenter, folders[-1], load_exact, ranges, choices[-1])
+    _use(segmenter, folders[-1], manifest, choices[-1], execution, engine)
+
+
+def _choices(runtime: Runtime, execution: Execution) -> list[Numbers]:
+    """Number types of the graphs to run, the preferred one first; the last one is written if there is none."""
+    if runtime == "openvino" and execution.precision == "fast":
+        return ["int8", "float32"]
+    return ["int8"] if runtime == "onnx-int8" else ["float32"]
 
 
 def _use_existing(segmenter: Segmenter, execution: Execution, folders: Sequence[Path]) -> None:
@@ -76,14 +88,21 @@ def _use_existing(segmenter: Segmenter, execution: Execution, folders: Sequence[
             logger.warning("%s stays with torch: %s", segmenter.card.name, error)
 
 
-def _use(segmenter: Segmenter, folder: Path, manifest: Manifest, numbers: Numbers, execution: Execution) -> None:
+def _use(
+    segmenter: Segmenter,
+    folder: Path,
+    manifest: Manifest,
+    numbers: Numbers,
+    execution: Execution,
+    engine: Engine = "ONNX Runtime",
+) -> None:
     model, device = _exportable(segmenter), execution.device
-    runner = OnnxRunner(folder, manifest, numbers, device, exact=execution.precision == "exact")
+    runner = OnnxRunner(folder, manifest, numbers, device, exact=execution.precision == "exact", engine=engine)
     if device.type == "cpu" and manifest.parts:
         parts = {graph.part or "": PartSession(folder, graph) for graph in manifest.parts}
         model.use_part_runners(parts, onnx_runtime.threads())
     model.use_image_runner(runner)
-    logger.info("image pass of %s by ONNX Runtime: %s, %s", model.card.name, numbers, runner.providers[0])
+    logger.info("image pass of %s by %s: %s, %s", model.card.name, engine, numbers, runner.providers[0])
 
 
 def _write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -76,22 +77,29 @@ def require_provider(session: Any, device: torch.device) -> None:
 def threads() -> int:
     """Threads of one session: OMP_NUM_THREADS, else the number of cores available to this process."""
     setting = os.environ.get("OMP_NUM_THREADS", "")
-    return int(setting) if setting.isdecimal() and int(setting) > 0 else len(os.sched_getaffinity(0))
+    if setting.isdecimal() and int(setting) > 0:
+        return int(setting)
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def providers(device: torch.device, *, exact: bool) -> list[Provider]:
     """Execution providers for a device, the preferred one first; each operator runs on the first that supports it.
 
     Args:
-        device: cpu or cuda.
         exact: matrix products in full float32; otherwise TF32 on CUDA.
 
     Raises:
-        ExportError: the device is a CUDA device, and the installed ONNX Runtime has no provider for it.
+        ExportError: the installed ONNX Runtime has no provider for the device.
     """
     cpu: Provider = ("CPUExecutionProvider", {})
     if device.type == "cpu":
         return [cpu]
+    if device.type != "cuda":
+        raise ExportError(
+            f"device {device} with runtime onnx: it runs graphs on cpu or cuda; runtime torch runs on {device}"
+        )
     available = require().get_available_providers()
     if "CUDAExecutionProvider" not in available:
         raise ExportError(

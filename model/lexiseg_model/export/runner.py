@@ -1,10 +1,10 @@
-"""Run exported graphs in ONNX Runtime: the image pass of a model, and its parts."""
+"""Run exported graphs in ONNX Runtime or OpenVINO: the image pass of a model, and its parts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import ExportError, ShapeError
-from lexiseg_model.export import onnx_runtime
+from lexiseg_model.export import onnx_runtime, openvino_runtime
 from lexiseg_model.export.exportable import Bucket
 from lexiseg_model.export.manifest import Graph, Manifest, Numbers, verified
 
@@ -20,6 +20,8 @@ TILES = "tiles"  # the one input of every graph of an image pass
 
 # Messages of the CPU's allocator, its arenas, and CUDA.
 OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
+
+Engine = Literal["ONNX Runtime", "OpenVINO"]
 
 
 class OnnxRunner:
@@ -29,7 +31,14 @@ class OnnxRunner:
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, numbers: Numbers, device: torch.device, *, exact: bool = False
+        self,
+        folder: Path,
+        manifest: Manifest,
+        numbers: Numbers,
+        device: torch.device,
+        *,
+        exact: bool = False,
+        engine: Engine = "ONNX Runtime",
     ) -> None:
         """
         Args:
@@ -37,9 +46,10 @@ class OnnxRunner:
             numbers: number type of the graphs to run.
             device: runs the graphs and holds the outputs.
             exact: as for `onnx_runtime.providers`.
+            engine: OpenVINO runs graphs on the CPU only.
 
         Raises:
-            ExportError: ONNX Runtime is not installed, or a file is missing or damaged.
+            ExportError: the engine is not installed or cannot use the device, or a file is missing or damaged.
         """
         graphs = manifest.of(numbers)
         if not graphs:
@@ -49,11 +59,11 @@ class OnnxRunner:
             )
         self._device = device
         self.nbytes = sum(graph.bytes for graph in graphs)
-        self._sessions = {graph.size: _session(folder, graph, device, exact) for graph in graphs}
+        self._sessions = {graph.size: _session(folder, graph, device, exact, engine) for graph in graphs}
 
     @property
     def providers(self) -> list[str]:
-        """The execution providers in use, the preferred one first."""
+        """The execution providers in use, the preferred one first; `OpenVINO` for that engine."""
         session = next(iter(self._sessions.values()))
         return list(session.get_providers())
 
@@ -84,7 +94,9 @@ class PartSession:
         return outputs
 
 
-def _session(folder: Path, graph: Graph, device: torch.device, exact: bool) -> Any:
+def _session(folder: Path, graph: Graph, device: torch.device, exact: bool, engine: Engine) -> Any:
+    if engine == "OpenVINO":
+        return _open_in_openvino(folder, graph, device)
     if device.type == "cuda":
         onnx_runtime.preload()
     providers = onnx_runtime.providers(device, exact=exact)
@@ -107,6 +119,15 @@ def _open(folder: Path, graph: Graph, providers: Sequence[onnx_runtime.Provider]
         raise
     except Exception as error:  # ONNX Runtime's errors have no common base class
         raise ExportError(f"ONNX Runtime cannot load {folder / graph.file}: {error}") from error
+
+
+def _open_in_openvino(folder: Path, graph: Graph, device: torch.device) -> openvino_runtime.Session:
+    if device.type != "cpu":
+        raise ExportError(f"device {device} with runtime openvino: it runs graphs on cpu; set LEXISEG_DEVICE=cpu")
+    try:
+        return openvino_runtime.Session(verified(folder, graph), graph.size, onnx_runtime.threads())
+    except RuntimeError as error:
+        raise ExportError(f"OpenVINO cannot load {folder / graph.file}: {error}") from error
 
 
 def run_session(session: Any, tiles: NDArray[np.uint8], device: torch.device) -> tuple[Tensor, ...]:

@@ -1,0 +1,125 @@
+"""Graphs in OpenVINO: the same labels as torch, which graph is chosen, and what is refused when a model loads."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from lexiseg_model.device import Execution
+from lexiseg_model.errors import ExportError
+from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
+from lexiseg_model.export import manifest
+from lexiseg_model.export.choose import use_runtime
+from lexiseg_model.export.exportable import Exportable
+from lexiseg_model.export.manifest import Numbers
+from lexiseg_model.export.runner import OnnxRunner
+from lexiseg_model.export.write import add_int8
+from lexiseg_model.types import Precision
+from tests.model.conftest import Photographs
+from tests.model.export.conftest import Export, exact_tiny
+from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
+from tests.model.export.test_write import AGREE, VOCABULARY
+
+CPU = torch.device("cpu")
+pytest.importorskip("openvino", reason="the extra openvino is not installed")
+
+
+def small() -> SmallSegmenter:
+    return SmallSegmenter(Edges(), (BUCKET,), any_size=True)
+
+
+def in_openvino(export: Export, numbers: Numbers) -> OnnxRunner:
+    return OnnxRunner(*export, numbers, CPU, engine="OpenVINO")
+
+
+@pytest.mark.parametrize("numbers", ["float32", "int8"])
+def test_labels_of_photographs_agree_with_torch(
+    numbers: Numbers, torch_tiny: Exportable, exported: Export, photographs: Photographs
+) -> None:
+    segmenter = exact_tiny()
+    segmenter.use_image_runner(in_openvino(exported, numbers))
+    by_torch, by_openvino = labeller(torch_tiny, VOCABULARY), labeller(segmenter, VOCABULARY)
+
+    share = mean_share(*([label(picture) for picture in photographs.values()] for label in (by_torch, by_openvino)))
+
+    assert share > AGREE[numbers]
+
+
+@pytest.mark.parametrize("numbers", ["float32", "int8"])
+def test_a_tile_gets_the_same_answer_in_company_and_in_other_threads(numbers: Numbers, exported: Export) -> None:
+    run, tiles = in_openvino(exported, numbers), noise(3, (96, 128))
+
+    together = run(tiles)
+
+    with ThreadPoolExecutor(3) as pool:
+        alone = list(pool.map(run, [tiles[index : index + 1] for index in range(3)]))
+    for index, parts in enumerate(alone):
+        for part, own in zip(together, parts, strict=True):
+            assert torch.equal(part[index], own[0])
+
+
+@pytest.mark.parametrize(("precision", "numbers"), [("fast", "int8"), ("exact", "float32")])
+def test_it_prefers_8_bits_unless_exact(
+    precision: Precision, numbers: Numbers, small_export: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_int8(small_export, manifest.read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
+
+    with caplog.at_level(logging.INFO):
+        use_runtime(small(), "openvino", Execution(CPU, precision), [small_export], small)
+
+    assert f"by OpenVINO: {numbers}, OpenVINO" in caplog.text
+
+
+def test_a_missing_export_is_written_in_float32(tmp_path: Path) -> None:
+    segmenter, tiles = small(), noise(2, BUCKET)
+    expected = small().encode_tiles(tiles)
+
+    use_runtime(segmenter, "openvino", Execution(CPU), [tmp_path / "onnx"], small)
+
+    for ours, theirs in zip(segmenter.encode_tiles(tiles), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    assert segmenter.own == 0
+
+
+def test_another_device_is_refused(small_export: Path) -> None:
+    with pytest.raises(ExportError, match="device cuda with runtime openvino: it runs graphs on cpu"):
+        use_runtime(small(), "openvino", Execution(torch.device("cuda")), [small_export], small)
+
+
+def test_a_file_that_is_no_graph_is_refused(small_export: Path) -> None:
+    whole = manifest.read(small_export)
+    (small_export / "image.onnx").write_bytes(b"no graph")
+    graph = whole.graphs[0].model_copy(update={"sha256": hashlib.sha256(b"no graph").hexdigest()})
+
+    with pytest.raises(ExportError, match=r"OpenVINO cannot load .*image\.onnx"):
+        in_openvino(Export(small_export, whole.model_copy(update={"graphs": [graph]})), "float32")
+
+
+def test_it_reports_to_nobody(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    script = "import sys; from lexiseg_model.export.openvino_runtime import require; require(); "
+    script += "print(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
+
+    command, environment = [sys.executable, "-c", script], {**os.environ, "HOME": str(home)}
+    printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    assert printed == "False\n"
+    assert list(home.iterdir()) == []
+
+
+def test_without_the_package_the_error_says_how_to_install_it(
+    small_export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+
+    with pytest.raises(ExportError, match="not installed: `pip install openvino`"):
+        use_runtime(small(), "openvino", Execution(CPU), [small_export], small)
