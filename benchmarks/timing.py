@@ -55,12 +55,14 @@ def rounds(work: Sequence[Callable[[], object]], count: int, warm_ups: int = 1) 
 
 
 def synchronised(work: Callable[[], object], device: torch.device) -> Callable[[], None]:
-    """`work` followed by a wait for the device: CUDA kernels run asynchronously."""
+    """`work` followed by a wait for the device: kernels of a GPU run asynchronously."""
 
     def run() -> None:
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+        elif device.type == "mps":
+            torch.mps.synchronize()
 
     return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -11,10 +12,14 @@ import torch
 
 from lexiseg_model.device import inference_dtype
 
+CPUINFO = Path("/proc/cpuinfo")
+
 
 def processor() -> str:
     """The CPU's name and number of cores."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    if not CPUINFO.exists():  # another system than Linux
+        return f"{platform.processor()}, {os.cpu_count()} cores"
+    lines = CPUINFO.read_text().splitlines()
     names = {line.split(":")[1].strip() for line in lines if line.startswith("model name")}
     cores = len([line for line in lines if line.startswith("processor")])
     return f"{' / '.join(sorted(names)) or platform.machine()}, {cores} cores"
@@ -38,8 +43,8 @@ def described(device: torch.device) -> list[list[str]]:
         ["number type of `fast`", str(inference_dtype(device)).removeprefix("torch.")],
     ]
     host = [["processor", processor()], ["threads of torch", str(torch.get_num_threads())]]
-    if device.type == "cpu":
-        return [["device", "the processor"], *rows, *host]
+    if device.type != "cuda":
+        return [["device", "the processor" if device.type == "cpu" else "Apple GPU"], *rows, *host]
     properties = torch.cuda.get_device_properties(device)
     gib = properties.total_memory / 2**30
     cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]

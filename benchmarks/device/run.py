@@ -1,7 +1,7 @@
 """Run all benchmarks of a device: `python -m benchmarks device [NAME]`.
 
-NAME is `auto` (a CUDA device), `cuda`, `cuda:N`, or `cpu` for a short run that tests the benchmark itself. Results are
-checked against the CPU's before each measurement.
+NAME is `auto` (a CUDA device), `cuda`, `cuda:N`, `mps`, or `cpu` for a short run that tests the benchmark itself.
+Results are checked against the CPU's before each measurement.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lexiseg_model.errors import OptionError
 def main(arguments: Sequence[str]) -> None:
     """Print all tables; exits with status 2 if there is no such device."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks device", description="Throughput of a device.")
-    parser.add_argument("device", nargs="?", default="auto", help="auto (a CUDA device), cuda, cuda:N or cpu")
+    parser.add_argument("device", nargs="?", default="auto", help="auto (a CUDA device), cuda, cuda:N, mps or cpu")
     name = parser.parse_args(arguments).device
     if name == "auto" and not torch.cuda.is_available():
         _fail("no CUDA device; `python -m benchmarks device cpu` is a short run on the CPU")

@@ -61,6 +61,11 @@ def inference_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64; float32 on an Apple GPU, which has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def free_bytes(device: torch.device) -> int | None:
     """Free memory of a device, or of the machine and this process's cgroup; None where it is unknown."""
     if device.type == "cuda":

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lexiseg_model import catalogue
-from lexiseg_model.device import choose_device, inference_dtype, require_memory
+from lexiseg_model.device import choose_device, inference_dtype, require_memory, widest_float
 from lexiseg_model.errors import OptionError, ShortMemoryError
 from lexiseg_model.lru import Lru
 from lexiseg_model.memory import held_bytes
@@ -43,6 +43,7 @@ def test_an_apple_gpu_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
 
     assert inference_dtype(choose_device("mps")) is torch.float32
+    assert widest_float(torch.device("mps")) is torch.float32
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.device import widest_float
+
 Normalisation = Literal["clip", "clip_rounded", "imagenet", "half", "unit"]
 
 
@@ -42,7 +44,7 @@ def normalise(pixels: Tensor, normalisation: Normalisation) -> Tensor:
     """(pixels - mean) / std of 0..255 RGB [N, 3, H, W], any number type, to float32.
 
     Sums are done in float64 and rounded once, so that the answer does not depend on how the constants are written; in
-    float32 on Apple's GPUs, which have no other.
+    float32 on an Apple GPU.
     """
     mean, std = _statistics(normalisation, pixels.device)
     return ((pixels.to(mean.dtype) - mean) / std).float()
@@ -52,8 +54,7 @@ def normalise(pixels: Tensor, normalisation: Normalisation) -> Tensor:
 @torch.inference_mode(False)  # training reads them, too
 def _statistics(normalisation: Normalisation, device: torch.device) -> tuple[Tensor, Tensor]:
     """[3, 1, 1] each. Kept: to bring numbers to a GPU holds its work up, and is nothing that a graph can hold."""
-    wide = torch.float32 if device.type == "mps" else torch.float64
-    mean, std = (torch.tensor(row, dtype=wide, device=device) for row in STATISTICS[normalisation])
+    mean, std = (torch.tensor(row, dtype=widest_float(device), device=device) for row in STATISTICS[normalisation])
     return mean.view(3, 1, 1), std.view(3, 1, 1)
 
 

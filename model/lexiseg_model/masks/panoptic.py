@@ -51,7 +51,7 @@ def merge(
     probability = np.ones(size, np.float32) if keep_probability else None
     if not n:
         return Merged(labels, np.zeros(0, np.int64), probability)
-    share = shares.double().log().cpu().numpy().astype(np.float32)
+    share = shares.cpu().double().log().numpy().astype(np.float32)
 
     def worth(logits: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
         # In log space, so that tiny values keep their order.

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.device import widest_float
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import Axis, axes, axis, bands, interpolate
@@ -213,7 +214,7 @@ def device_winners(scores: Tensor, size: tuple[int, int], keep_probability: bool
         _there(places, scores.device) for places in (axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1]))
     )
     normaliser = torch.logsumexp(scores, 0)[None]
-    votes = torch.zeros(n_rows, dtype=torch.float64, device=scores.device)
+    votes = torch.zeros(n_rows, dtype=widest_float(scores.device), device=scores.device)
     labels: list[Tensor] = []
     probability: list[Tensor] = []
     step = max(1, ROOM // (n_rows * size[1]))
@@ -222,7 +223,7 @@ def device_winners(scores: Tensor, size: tuple[int, int], keep_probability: bool
         rows = y[0][band], y[1][band]
         best, winner = _upsampled(scores, rows, x).max(0)
         share = (best - _upsampled(normaliser, rows, x)[0]).clamp_max_(0).exp_()
-        votes.index_add_(0, winner.flatten(), share.flatten().double())
+        votes.index_add_(0, winner.flatten(), share.flatten().to(votes.dtype))
         labels.append(winner.to(torch.uint8 if n_rows <= 256 else torch.int32))
         if keep_probability:
             probability.append(share)
@@ -231,7 +232,7 @@ def device_winners(scores: Tensor, size: tuple[int, int], keep_probability: bool
     if n_rows > 256:
         label_map = label_map.astype(np.uint16)
     shares = torch.cat(probability).cpu().numpy() if keep_probability else None
-    return Winners(label_map, votes.cpu().numpy(), shares, runs_of(there))
+    return Winners(label_map, votes.cpu().double().numpy(), shares, runs_of(there))
 
 
 def runs_of(labels: Tensor) -> LabelRuns:

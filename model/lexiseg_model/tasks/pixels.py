@@ -108,7 +108,7 @@ def _regions(task: Task, query: Query) -> tuple[Regions, NDArray[np.float64], ND
 
 def _presence(query: Query) -> NDArray[np.float64]:
     bank = bank_of(query.segmenter, query.vocabulary, query.rows_of)
-    presence: NDArray[np.float64] = query.segmenter.presence(query.features, bank).double().cpu().numpy()
+    presence: NDArray[np.float64] = query.segmenter.presence(query.features, bank).cpu().double().numpy()
     return presence[: len(query.vocabulary.classes)]
 
 
@@ -118,7 +118,7 @@ def _calibration(query: Query) -> Calibration | None:
     if rule is None:
         return None
     bank = bank_of(segmenter, query.vocabulary, query.rows_of)
-    presence = segmenter.whole_image(query.features, bank).double().cpu().numpy()
+    presence = segmenter.whole_image(query.features, bank).cpu().double().numpy()
     return Calibration(rule, presence[: len(query.vocabulary.classes)])
 
 

@@ -37,7 +37,7 @@ def merged_masks(task: Task, query: Query) -> Segmentation:
         masks = refine_masks(masks.float(), query.segmenter.guide(query.features))
     keep_probability, check = query.options.keep_probability, query.options.check
     merged = merge(masks.float(), share, query.features.size, rule.overlap, keep_probability, check)
-    pieces = _pieces(task, merged, owner.cpu().numpy(), share.double().cpu().numpy(), query.vocabulary)
+    pieces = _pieces(task, merged, owner.cpu().numpy(), share.cpu().double().numpy(), query.vocabulary)
     return segmentation(task, pieces, query)
 
 

@@ -172,7 +172,9 @@ def majority_vote(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Ten
     """
     shape = size if len(logits) * math.prod(size) <= MAX_AT_FULL_SIZE else (regions.shape[0], regions.shape[1])
     logits = F.interpolate(logits[None], size=shape, mode="bilinear", align_corners=False)[0]
-    regions = F.interpolate(regions[None, None].double(), size=shape, mode="nearest")[0, 0].long().to(logits.device)
+    regions = (
+        F.interpolate(regions[None, None].cpu().double(), size=shape, mode="nearest")[0, 0].long().to(logits.device)
+    )
     best, winner = logits.max(0)
     majority = majority_labels(winner, regions, len(logits))
     swapped = logits.gather(0, majority[None])

@@ -134,7 +134,7 @@ def attention(units: Tensor, cells: Tensor) -> Tensor:
 
 def nearest(labels: Tensor, size: vision.Grid) -> Tensor:
     """Labels [H, W] resized to [h, w]: each cell takes the label of its upper left pixel."""
-    return F.interpolate(labels[None, None].double(), size=size, mode="nearest")[0, 0].long()
+    return F.interpolate(labels[None, None].cpu().double(), size=size, mode="nearest")[0, 0].long().to(labels.device)
 
 
 def spatial_blocks(depth: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.device import widest_float
 from lexiseg_model.masks.pamr import PamrSettings, refine
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.settings import BoxRule, OwnColours
@@ -100,8 +101,8 @@ def log_ratio(inside: Tensor, outside: Tensor, bins: Tensor) -> Tensor:
         bins: [h * w], histogram bin of each cell's colour.
     """
     n = len(inside)
-    # Integers in float64 sum exactly.
-    counts = torch.cat([inside, outside]).flatten(1).double()
+    # Integers of this size sum exactly.
+    counts = torch.cat([inside, outside]).flatten(1).to(widest_float(inside.device))
     histograms = torch.stack([torch.bincount(bins.long(), row, BINS**3) for row in counts])  # [2 * N, bins]
     share = histograms.float() / histograms.sum(dim=1, keepdim=True).clamp_min(1).float()
     share = _blur(share.view(-1, BINS, BINS, BINS)).view(-1, BINS**3) + MIN_SHARE
