@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from tests.golden.corrclip import bilinear
 
 Array = NDArray[np.float64]
-FACTOR = 1.2
-COARSE, SMALLEST, STRENGTH = 0.2, 225, 0.005
+SMALLEST, STRENGTH = 225, 0.005
 
 
-def affinity(weights: Array, features: Array) -> Array:
+def affinity(weights: Array, features: Array, factor: float) -> Array:
     """A [P, P] from attention weights [heads, P, P] and features [P, C] of SAM: (W + M) / |W + M|."""
     count = len(features)
     cosines = np.zeros((count, count))
@@ -23,7 +22,7 @@ def affinity(weights: Array, features: Array) -> Array:
         for j in range(count):
             norms = np.linalg.norm(features[i]) * np.linalg.norm(features[j])
             cosines[i, j] = features[i] @ features[j] / norms
-    bound = FACTOR * cosines.mean()
+    bound = factor * cosines.mean()
     kept = weights.mean(0)
     for i in range(count):
         for j in range(count):
@@ -77,7 +76,7 @@ def connected(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
     return found
 
 
-def _asked(share: Array, region: NDArray[np.bool_], sam: Any, embedding: torch.Tensor) -> tuple[Array, float]:
+def _asked(share: Array, least: float, region: NDArray[np.bool_], sam: Any, embedding: torch.Tensor) -> tuple[Array, float]:
     """Logits [h', w'] over the picture and the expected IoU of one region's prompts."""
     height, width = share.shape
     side = sam.config.vision_config.image_size
@@ -85,7 +84,7 @@ def _asked(share: Array, region: NDArray[np.bool_], sam: Any, embedding: torch.T
     low = [int(length * side / 2 / max(height, width) + 0.5) for length in (height, width)]
     hint = np.zeros((side // 2, side // 2))
     small = bilinear(share[:, :, None], (low[0], low[1]))[:, :, 0]
-    hint[: low[0], : low[1]] = np.where(small > COARSE, STRENGTH * small, 0)
+    hint[: low[0], : low[1]] = np.where(small > least, STRENGTH * small, 0)
     rows, columns = np.nonzero(region)
     y, x = np.unravel_index(np.argmax(np.where(region, share, -1)), share.shape)
     scale = np.array([inside[1] / width, inside[0] / height])
@@ -103,27 +102,27 @@ def _asked(share: Array, region: NDArray[np.bool_], sam: Any, embedding: torch.T
     return whole[: inside[0], : inside[1]], float(out.iou_scores[0, 0, 0])
 
 
-def _regions(shares: Array) -> tuple[Array, list[tuple[int, NDArray[np.bool_]]]]:
+def _regions(shares: Array, least: float) -> tuple[Array, list[tuple[int, NDArray[np.bool_]]]]:
     """Probabilities [K, h, w] at half the size, and the regions of each class."""
     count, height, width = shares.shape
     half = np.stack([bilinear(share[:, :, None], (height // 2, width // 2))[:, :, 0] for share in shares])
-    labels = np.where(half.max(0) < COARSE, -1, half.argmax(0))
+    labels = np.where(half.max(0) < least, -1, half.argmax(0))
     return half, [(index, region) for index in range(count) for region in connected(labels == index)]
 
 
-def expected_iou(shares: Array, sam: Any, embedding: torch.Tensor) -> list[float]:
+def expected_iou(shares: Array, least: float, sam: Any, embedding: torch.Tensor) -> list[float]:
     """Of all regions."""
-    half, regions = _regions(shares)
-    return [_asked(half[index], region, sam, embedding)[1] for index, region in regions]
+    half, regions = _regions(shares, least)
+    return [_asked(half[index], least, region, sam, embedding)[1] for index, region in regions]
 
 
-def prompted(shares: Array, sam: Any, embedding: torch.Tensor, sure: float) -> Array:
+def prompted(shares: Array, least: float, sam: Any, embedding: torch.Tensor, sure: float) -> Array:
     """Probabilities [K, H, W] after the masks that SAM gives for regions, where it expects an IoU above `sure`."""
-    half, regions = _regions(shares)
+    half, regions = _regions(shares, least)
     size = (shares.shape[1], shares.shape[2])
     refined, failed = np.zeros_like(shares), np.zeros(size, bool)
     for index, region in regions:
-        logits, quality = _asked(half[index], region, sam, embedding)
+        logits, quality = _asked(half[index], least, region, sam, embedding)
         if quality > sure:
             mask = bilinear(logits[:, :, None], size)[:, :, 0]
             share = shares[index] / (1 + np.exp(-mask))

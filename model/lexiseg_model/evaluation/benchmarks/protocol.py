@@ -29,6 +29,8 @@ POLICY_DATA = Path(__file__).parents[2] / "methods" / "dense_clip" / "data"
 NAMES_OF = {"naclip": "sclip", "corrclip": "proxyclip", "trident": "proxyclip"}
 # Methods whose cards state size and windows.
 SLIDING_METHODS = frozenset({"tcl", "dense_clip", "s_seg"})
+# Of a method's settings, those that authors chose for each data set.
+CHOSEN = ("sam_factor", "sam_least")
 
 
 class Sight(StrictModel):
@@ -38,16 +40,18 @@ class Sight(StrictModel):
     long_side: int
     window: int | None
     stride: int | None
+    settings: dict[str, float] = Field(
+        default_factory=dict, description="of the method, for this data set; used where a card states them"
+    )
 
     def applied_to(self, card: ModelCard) -> ModelCard:
         """The card with this size and these windows; unchanged for methods without windows."""
         if card.method not in SLIDING_METHODS:
             return card
         sides = {"short_side": self.short_side, "long_side": self.long_side}
-        windows = {"window": self.window, "stride": self.stride}
-        return card.model_copy(
-            update={"input": card.input.model_copy(update=sides), "settings": card.settings | windows}
-        )
+        chosen = {name: value for name, value in self.settings.items() if name in card.settings}
+        settings = card.settings | {"window": self.window, "stride": self.stride} | chosen
+        return card.model_copy(update={"input": card.input.model_copy(update=sides), "settings": settings})
 
 
 class DatasetRule(StrictModel):
@@ -171,6 +175,7 @@ def _rule(dataset: str, settings: dict[str, Any], class_names: dict[str, Any]) -
             "long_side": settings.get("long_side", 2048),
             "window": settings["window"],
             "stride": settings["stride"],
+            "settings": {name: settings[name] for name in CHOSEN if name in settings},
         },
         "scale": settings["logit_scale"],
         "threshold": settings["prob_thd"] or None if has_background else None,

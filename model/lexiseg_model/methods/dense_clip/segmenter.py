@@ -128,7 +128,7 @@ class TridentSegmenter(PictureSegmenter):
         plan, device = self._cut(rgb), self._execution.device
         maps = torch.cat([self.tower(tile[None].to(device))[0] for tile in torch.from_numpy(plan.tiles)])
         spliced = windowed.spliced(maps, windowed.layout_of(plan), self._side)
-        shares, grid, embedding = self._sam(torch.from_numpy(rgb).permute(2, 0, 1).to(device))
+        shares, grid, embedding = self._sam(torch.from_numpy(rgb).permute(2, 0, 1).to(device), self.settings.sam_factor)
         parts = (aggregated(shares, spliced, grid)[None], embedding)
         return *windowed.as_kept(parts, self._execution.precision), windowed.canvas_of(plan)
 
@@ -143,7 +143,8 @@ class TridentSegmenter(PictureSegmenter):
         guide = features.tensors["guide"]
         size = features.size if at_full_size else (guide.shape[1], guide.shape[2])
         shares = windowed.resize(logits, size).softmax(0)
-        return prompted(self._sam, features.tensors["sam"].float(), shares).clamp_min(MIN_PROBABILITY).log()
+        refined = prompted(self._sam, features.tensors["sam"].float(), shares, self.settings.sam_least)
+        return refined.clamp_min(MIN_PROBABILITY).log()
 
 
 def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:

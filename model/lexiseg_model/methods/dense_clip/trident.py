@@ -1,7 +1,7 @@
 """Trident (Shi et al., ICCV 2025, arXiv 2411.09219): ProxyCLIP's vectors, aggregated over the picture by SAM.
 
 ProxyCLIP's vectors of all windows are spliced into one map, which A averages: A = (W + M) / |W + M|. W is the attention
-of the last block of SAM's encoder, and M masks out pairs of less than FACTOR times the mean similarity.
+of the last block of SAM's encoder, and M masks out pairs of less than a factor times the mean similarity.
 
 Choices that the paper leaves open: W is the mean of the heads, similarity the cosine of the encoder's outputs, |.| the
 sum of a row; unit vectors are spliced, and resized to SAM's grid before A.
@@ -34,10 +34,8 @@ from lexiseg_model.clip.images import normalise
 
 NAME, HUB = "SAM", "facebook/sam-vit-base"
 FILES = (("config.json",), ("model.safetensors",))
-FACTOR = 1.2  # factor of the mean cosine below which patches ignore each other
 
-# Values of the refinement; the authors use another COARSE, 0.05 to 0.1, for data sets other than VOC.
-COARSE = 0.2  # probability below which a pixel belongs to no region
+# Values of the refinement, as the authors have them.
 SMALLEST = 225  # pixels of a region, at half the size of the picture
 SURE = 0.8  # least expected IoU of a mask
 STRENGTH = 0.005  # factor of probabilities as a mask prompt
@@ -63,7 +61,7 @@ class Sam(nn.Module):
         height, width = (max(1, int(length * side / max(size) + 0.5)) for length in size)
         return height, width
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, tuple[int, int], Tensor]:
+    def forward(self, picture: Tensor, factor: float) -> tuple[Tensor, tuple[int, int], Tensor]:
         """Matrix A [P, P], grid (h, w) of the patches, and SAM's embedding [C, g, g] of a picture uint8 [3, H, W]."""
         size = self._fitted((picture.shape[1], picture.shape[2]), self._side)
         resized = F.interpolate(picture[None].float(), size, mode="bilinear", antialias=True)
@@ -72,7 +70,7 @@ class Sam(nn.Module):
         weights, embedding = self._last_block(pixels)
         cells = self._side // self._patch
         seen = torch.arange(cells * cells, device=weights.device).view(cells, cells)[:rows, :columns].flatten()
-        shares = affinity(weights.mean(0)[seen][:, seen], embedding.flatten(1).T[seen])
+        shares = affinity(weights.mean(0)[seen][:, seen], embedding.flatten(1).T[seen], factor)
         return shares, (rows, columns), embedding
 
     def _last_block(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,12 +88,15 @@ class Sam(nn.Module):
         _, weights = SamVisionAttention.forward(last.attn, last.layer_norm1(hidden))
         return weights, encoder.neck(last(hidden))[0]
 
-    def masks(self, embedding: Tensor, share: Tensor, points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    def masks(
+        self, embedding: Tensor, share: Tensor, least: float, points: Tensor, boxes: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Masks of SAM for regions of one class.
 
         Args:
             embedding: SAM's embedding [C, g, g].
             share: probabilities [h, w] of the class.
+            least: probability below which a pixel prompts nothing.
             points: [R, 2], (x, y) in cells of the map.
             boxes: [R, 4], x0, y0, x1, y1 of the first and the last cell.
 
@@ -106,7 +107,7 @@ class Sam(nn.Module):
         inside, low = self._fitted(size, self._side), 4 * embedding.shape[1]
         fitted = self._fitted(size, low)
         hint = windowed.resize(share[None], fitted)
-        hint = F.pad(torch.where(hint > COARSE, STRENGTH * hint, 0), (0, low - fitted[1], 0, low - fitted[0]))
+        hint = F.pad(torch.where(hint > least, STRENGTH * hint, 0), (0, low - fitted[1], 0, low - fitted[0]))
         scale = share.new_tensor([inside[1] / size[1], inside[0] / size[0]])
         made = self.model(
             image_embeddings=embedding[None],
@@ -120,12 +121,12 @@ class Sam(nn.Module):
         return whole[:, : inside[0], : inside[1]], made.iou_scores[0, :, 0]
 
 
-def prompted(sam: Sam, embedding: Tensor, shares: Tensor) -> Tensor:
+def prompted(sam: Sam, embedding: Tensor, shares: Tensor, least: float) -> Tensor:
     """Class probabilities [K, H, W], refined by SAM's masks of their regions; they need not sum to 1."""
     size = (shares.shape[1], shares.shape[2])
     half = windowed.resize(shares, (max(1, size[0] // 2), max(1, size[1] // 2)))
     best, winner = half.max(0)
-    labels = winner.masked_fill(best < COARSE, -1).cpu().numpy()
+    labels = winner.masked_fill(best < least, -1).cpu().numpy()
     refined, failed = torch.zeros_like(shares), torch.zeros(size, dtype=torch.bool, device=shares.device)
     for index in np.unique(labels[labels >= 0]).tolist():
         _, numbers, stats, _ = cv2.connectedComponentsWithStats((labels == index).astype(np.uint8), connectivity=8)
@@ -137,7 +138,7 @@ def prompted(sam: Sam, embedding: Tensor, shares: Tensor) -> Tensor:
         surest = (regions * half[index]).flatten(1).argmax(1)
         points = torch.stack([surest % half.shape[2], surest // half.shape[2]], 1)
         boxes = torch.stack([left, top, left + width - 1, top + height - 1], 1)
-        masks, quality = sam.masks(embedding, half[index], points, boxes)
+        masks, quality = sam.masks(embedding, half[index], least, points, boxes)
         sure = quality > SURE
         missed = regions[~sure].any(0)[None, None].float()
         failed |= F.interpolate(missed, size, mode="nearest")[0, 0] > 0
@@ -148,11 +149,11 @@ def prompted(sam: Sam, embedding: Tensor, shares: Tensor) -> Tensor:
     return torch.where(kept.sum(0) == 0, shares, kept)
 
 
-def affinity(weights: Tensor, features: Tensor) -> Tensor:
+def affinity(weights: Tensor, features: Tensor, factor: float) -> Tensor:
     """Matrix A [P, P] of attention [P, P] and features [P, C]."""
     units = F.normalize(features, dim=1)
     alike = units @ units.T
-    scope = alike >= FACTOR * alike.mean()
+    scope = alike >= factor * alike.mean()
     scope.fill_diagonal_(True)  # in a picture of one colour no similarity exceeds the mean
     kept = weights * scope
     return kept / kept.sum(1, keepdim=True)

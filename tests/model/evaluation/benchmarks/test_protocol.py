@@ -4,6 +4,7 @@ from itertools import chain
 
 import pytest
 
+from lexiseg_model.catalogue import find
 from lexiseg_model.data.benchmark import benchmark
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.benchmarks.protocol import names, protocol, questions
@@ -42,3 +43,13 @@ def test_a_protocol_sets_size_and_windows_of_a_method_that_has_them() -> None:
 
     assert (seen.input.short_side, seen.input.long_side) == (560, 2048)
     assert seen.settings == {"kp_weight": 0.3, "window": 224, "stride": 112}
+
+
+def test_trident_has_its_authors_thresholds_for_each_data_set() -> None:
+    rule = protocol("trident").rule("cityscapes")
+
+    trident, other = (rule.applied_to(find(name).card) for name in ("trident-b16", "dense-clip"))
+
+    own = trident.settings
+    assert (own["sam_factor"], own["sam_least"], trident.input.short_side) == (3.0, 0.1, 688)
+    assert "sam_factor" not in other.settings

@@ -25,6 +25,7 @@ from tests.model.conformance.asking import blocks
 from tests.model.methods.dense_clip import small
 
 SEEDS = [0, 3, 11]
+FACTOR = 1.2
 
 
 def pixels(seed: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -33,16 +34,17 @@ def pixels(seed: int, height: int, width: int) -> NDArray[np.uint8]:
     return drawn
 
 
+@pytest.mark.parametrize("factor", [0.0, 1.2, 3.0])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_affinity_is_that_of_the_formulas(seed: int) -> None:
+def test_the_affinity_is_that_of_the_formulas(seed: int, factor: float) -> None:
     generator = np.random.default_rng(seed)
     weights = generator.random((3, 12, 12))
     features = generator.normal(size=(12, 5)) + 1
 
-    ours = affinity(torch.from_numpy(weights.mean(0)), torch.from_numpy(features))
+    ours = affinity(torch.from_numpy(weights.mean(0)), torch.from_numpy(features), factor)
 
     assert (ours == 0).any()
-    np.testing.assert_allclose(ours, plain.affinity(weights, features), atol=1e-12)
+    np.testing.assert_allclose(ours, plain.affinity(weights, features, factor), atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -52,13 +54,13 @@ def test_attention_and_features_are_those_of_transformers(seed: int) -> None:
     padded = F.pad(normalise(picture[None], "imagenet"), (0, 0, 0, 16))
     theirs = small.sam_model(seed).vision_encoder(padded, output_attentions=True)
 
-    shares, grid, embedding = Sam(small.sam_model(seed))(picture)
+    shares, grid, embedding = Sam(small.sam_model(seed))(picture, FACTOR)
 
     assert grid == (6, 8)
     inside = np.arange(64).reshape(8, 8)[:6].ravel()
     attention = theirs.attentions[-1].reshape(2, 64, 64).double().numpy()[:, inside][:, :, inside]
     features = theirs.last_hidden_state[0].flatten(1).T.double().numpy()[inside]
-    np.testing.assert_allclose(shares, plain.affinity(attention, features), atol=1e-5)
+    np.testing.assert_allclose(shares, plain.affinity(attention, features, FACTOR), atol=1e-5)
     torch.testing.assert_close(embedding, theirs.last_hidden_state[0])
 
 
@@ -74,16 +76,17 @@ def test_patches_of_a_picture_are_those_of_the_formulas(seed: int) -> None:
     windows = [model.tower(tiles[:, :, y : y + 32, x : x + 32])[0][0].permute(1, 2, 0).double() for y, x in corners]
     in_patches = [(y // 4, x // 4) for y, x in corners]
     spliced = plain.spliced([window.numpy() for window in windows], in_patches, (12, 16))
-    shares, grid, _ = Sam(small.sam_model(seed))(tiles[0])
+    shares, grid, _ = Sam(small.sam_model(seed))(tiles[0], FACTOR)
     theirs = plain.aggregated(shares.double().numpy(), spliced, grid)
     np.testing.assert_allclose(ours.permute(1, 2, 0), theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("least", [-9.0, 0.0, 9.0])
+@pytest.mark.parametrize("least", [0.05, 0.2])
+@pytest.mark.parametrize("sure", [-9.0, 0.0, 9.0])
 @pytest.mark.parametrize("seed", SEEDS)
 @torch.inference_mode()
 def test_refined_probabilities_are_those_of_the_formulas(
-    seed: int, least: float, monkeypatch: pytest.MonkeyPatch
+    seed: int, sure: float, least: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = np.random.default_rng(seed)
     coarse = generator.normal(scale=2, size=(1, 4, 4, 5))
@@ -91,19 +94,19 @@ def test_refined_probabilities_are_those_of_the_formulas(
     sam = small.sam_model(seed)
     embedding = torch.randn(32, 8, 8, generator=torch.Generator().manual_seed(seed))
     # Of random weights the expected IoU is any number: none, some or all of the masks are good.
-    sure = plain.expected_iou(shares.double().numpy(), sam, embedding)
-    bound = least or float(np.median(sure))
+    qualities = plain.expected_iou(shares.double().numpy(), least, sam, embedding)
+    bound = sure or float(np.median(qualities))
     monkeypatch.setattr(trident, "SURE", bound)
 
-    ours = prompted(Sam(sam), embedding, shares)
+    ours = prompted(Sam(sam), embedding, shares, least)
 
-    assert len(sure) >= 2
-    theirs = plain.prompted(shares.double().numpy(), sam, embedding, bound)
+    assert len(qualities) >= 2
+    theirs = plain.prompted(shares.double().numpy(), least, sam, embedding, bound)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_on_a_picture_of_one_colour_every_patch_keeps_itself() -> None:
-    shares = affinity(torch.ones(4, 4), torch.ones(4, 3))
+    shares = affinity(torch.ones(4, 4), torch.ones(4, 3), FACTOR)
 
     torch.testing.assert_close(shares, torch.eye(4))
 
@@ -117,9 +120,9 @@ def test_sam_is_read_from_the_hubs_layout_and_back_from_a_model_directory(tmp_pa
     kept = load_file(tmp_path / "flat.safetensors")
     own = {name.removeprefix("sam."): value for name, value in kept.items() if name.startswith("sam.")}
 
-    expected = Sam(small.sam_model())(picture)[0]
-    torch.testing.assert_close(read(picture)[0], expected)
-    torch.testing.assert_close(sam_from_state(read.config, own)(picture)[0], expected)
+    expected = Sam(small.sam_model())(picture, FACTOR)[0]
+    torch.testing.assert_close(read(picture, FACTOR)[0], expected)
+    torch.testing.assert_close(sam_from_state(read.config, own)(picture, FACTOR)[0], expected)
 
 
 def test_without_sam_it_does_not_load() -> None:
