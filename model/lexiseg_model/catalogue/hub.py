@@ -50,7 +50,8 @@ def fetch(repository: str, files: Sequence[str], wanted: str, cache: Path | None
         cache: folder of the hub's cache; None: its default.
 
     Raises:
-        WeightsError: not in the cache, and cannot be downloaded; the message says how to provide it.
+        MissingWeightsError: not in the cache, and the hub cannot be reached or has none of them.
+        GatedWeightsError, InterruptedDownloadError, DamagedWeightsError: as for `fetch_folder`.
     """
     for name in files:
         cached = try_to_load_from_cache(repository, name, cache_dir=cache)
@@ -58,16 +59,13 @@ def fetch(repository: str, files: Sequence[str], wanted: str, cache: Path | None
             return Path(cached)
     unreachable = unreachable_reason()
     if unreachable is not None:
-        raise missing(wanted, unreachable)
+        raise missing(f"{wanted} ({files[0]} of {repository})", unreachable)
     for model in (entry for entry in available().values() if entry.hub == repository):
         announce(model)
-    reason: Exception | None = None
-    for name in files:
-        try:
-            return Path(hf_hub_download(repository, name, cache_dir=cache))
-        except Exception as error:  # whatever the hub's client and its transport raise
-            reason = error
-    raise missing(wanted, f"{constants.ENDPOINT} gave none of {', '.join(files)}: {reason}") from reason
+    path = _download_any(repository, files, wanted, cache)
+    if path is None:
+        raise missing(wanted, f"{constants.ENDPOINT}/{repository} has none of {', '.join(files)}")
+    return path
 
 
 def missing(wanted: str, reason: str) -> MissingWeightsError:
@@ -102,10 +100,10 @@ def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]], cache:
             absent = [group[0] for group, path in zip(files, cached, strict=True) if path is None]
             raise _missing_files(model, absent, unreachable)
         announce(model)
-    paths = [path or _download_any(model, group, cache) for group, path in zip(files, cached, strict=True)]
+    paths = [path or _download(model, group, cache) for group, path in zip(files, cached, strict=True)]
     for index in (path for path in paths if path.name.endswith(INDEX)):
         for shard in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
-            _cached(model, (shard,), cache) or _download_any(model, (shard,), cache)
+            _cached(model, (shard,), cache) or _download(model, (shard,), cache)
     return paths[0].parent
 
 
@@ -120,29 +118,37 @@ def _cached(model: AvailableModel, names: Sequence[str], cache: Path | None) -> 
     return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
-def _download_any(model: AvailableModel, names: Sequence[str], cache: Path | None) -> Path:
-    """Download the first of `names` that the hub has."""
+def _download(model: AvailableModel, names: Sequence[str], cache: Path | None) -> Path:
+    """Download the first of `names` that the model's repository has."""
+    path = _download_any(str(model.hub), names, f"{model.name} (licence: {model.licence})", cache)
+    if path is None:
+        raise _missing_files(model, names[:1], f"{constants.ENDPOINT} has no such file")
+    return path
+
+
+def _download_any(repository: str, names: Sequence[str], wanted: str, cache: Path | None) -> Path | None:
+    """Download the first of `names` that a repository has; None: it has none of them."""
     for name in names:
         try:
-            path = Path(hf_hub_download(str(model.hub), name, cache_dir=cache))
+            path = Path(hf_hub_download(repository, name, cache_dir=cache))
         except GatedRepoError:
             raise GatedWeightsError(
-                f"{model.name}: {constants.ENDPOINT}/{model.hub} is gated; accept its licence ({model.licence}) there "
-                "and set HF_TOKEN to a token of that account"
+                f"{wanted}: {constants.ENDPOINT}/{repository} is gated; accept its licence there and set HF_TOKEN to a "
+                "token of that account"
             ) from None
         except (RemoteEntryNotFoundError, RepositoryNotFoundError):
             continue
         except Exception as error:  # whatever the hub's client and its transport raise
             raise InterruptedDownloadError(
-                f"{model.name}: the download of {name} from {model.hub} ended early ({type(error).__name__}); "
+                f"{wanted}: the download of {name} from {repository} ended early ({type(error).__name__}); "
                 "start again to resume it"
             ) from error
-        _require_digest(model, path)
+        _require_digest(wanted, repository, path)
         return path
-    raise _missing_files(model, names[:1], f"{constants.ENDPOINT} has no such file")
+    return None
 
 
-def _require_digest(model: AvailableModel, path: Path) -> None:
+def _require_digest(wanted: str, repository: str, path: Path) -> None:
     """Compare a file with its SHA-256, which is the name of its blob in the cache.
 
     Raises:
@@ -153,7 +159,7 @@ def _require_digest(model: AvailableModel, path: Path) -> None:
         blob.unlink()
         path.unlink()
         raise DamagedWeightsError(
-            f"{model.name}: {path.name} of {model.hub} has sha256 {digest}; expected {blob.name}; it was removed: "
+            f"{wanted}: {path.name} of {repository} has sha256 {digest}; expected {blob.name}; it was removed: "
             "start again to download it"
         )
 
@@ -161,6 +167,6 @@ def _require_digest(model: AvailableModel, path: Path) -> None:
 def _missing_files(model: AvailableModel, files: Sequence[str], reason: str) -> WeightsError:
     return MissingWeightsError(
         f"{model.name}: no {', '.join(files)} of {model.hub} ({reason}); start once where the hub can be reached "
-        f"({model.download}), or copy the files of {model.hub} to a folder and import it: `lexiseg models import "
-        f"--method {model.method.replace('_', '-')} --checkpoint FOLDER {model.name}`"
+        f"({model.download}), or copy the files of {model.hub} here and import them: `lexiseg models import "
+        f"--method {model.method.replace('_', '-')} --help` says how"
     )

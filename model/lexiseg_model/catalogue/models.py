@@ -131,6 +131,9 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
     if wanted.name in by_name:
         present = ", ".join(_named(directory, by_name[directory]).version for directory in (wanted.name, *versions))
         raise UnknownModelError(f"no model {name!r}; {wanted.name} is at version {present}")
+    if wanted.name in available():
+        command = available()[wanted.name].command
+        raise UnknownModelError(f"no model {name!r} here yet: `{command}` imports its weights")
     raise UnknownModelError(f"no model {name!r}; there is: {', '.join(by_name)}")
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import constants
 
 from lexiseg_model.available import AvailableModel
-from lexiseg_model.catalogue.hub import fetch_folder
+from lexiseg_model.catalogue.hub import fetch, fetch_folder
 from lexiseg_model.errors import (
     DamagedWeightsError,
     GatedWeightsError,
@@ -138,34 +138,49 @@ def test_a_download_goes_on_where_the_connection_broke(
     assert hub.asked == ["", "bytes=10000-"]
 
 
+def of_a_folder(cache: Path) -> Path:
+    return fetch_folder(MODEL, FILES, cache) / "model.safetensors"
+
+
+def of_a_file(cache: Path) -> Path:
+    return fetch("somebody/small", ("weights.bin", "model.safetensors"), "weights of small", cache)
+
+
+either = pytest.mark.parametrize("download", [of_a_folder, of_a_file])
+Download = Callable[[Path], Path]
+
+
+@either
 def test_a_hub_that_always_breaks_off_leaves_nothing_behind(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    download: Download, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.bytes_a_reply = 0
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     with pytest.raises(InterruptedDownloadError, match=r"model\.safetensors from somebody/small ended early"):
-        fetch_folder(MODEL, FILES, tmp_path)
+        download(tmp_path)
 
     hub.bytes_a_reply = None
 
-    assert (fetch_folder(MODEL, FILES, tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
+    assert download(tmp_path).read_bytes() == WEIGHTS
 
 
-def test_a_file_of_another_digest_is_removed(hub: Hub, tmp_path: Path) -> None:
+@either
+def test_a_file_of_another_digest_is_removed(download: Download, hub: Hub, tmp_path: Path) -> None:
     hub.files["model.safetensors"] = WEIGHTS[::-1]
 
     with pytest.raises(DamagedWeightsError, match=f"expected {hub.digest}"):
-        fetch_folder(MODEL, FILES, tmp_path)
+        download(tmp_path)
 
     hub.files["model.safetensors"] = WEIGHTS
-    assert (fetch_folder(MODEL, FILES, tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
+    assert download(tmp_path).read_bytes() == WEIGHTS
 
 
-def test_a_gated_repository_names_the_licence_and_the_token(hub: Hub, tmp_path: Path) -> None:
+@either
+def test_a_gated_repository_says_where_to_accept_and_which_token(download: Download, hub: Hub, tmp_path: Path) -> None:
     hub.gated = True
 
-    with pytest.raises(GatedWeightsError, match=r"is gated; accept its licence \(Apache-2.0\) there and set HF_TOKEN"):
-        fetch_folder(MODEL, FILES, tmp_path)
+    with pytest.raises(GatedWeightsError, match=r"somebody/small is gated; accept its licence there and set HF_TOKEN"):
+        download(tmp_path)
 
 
 def test_a_file_that_the_hub_lacks_is_named(hub: Hub, tmp_path: Path) -> None:
@@ -183,6 +198,8 @@ def test_without_a_network_the_files_and_the_import_are_named(tmp_path: Path, mo
         match=r"no config.json, model.safetensors of somebody/small .*748 MB.* models import --method tipsv2 ",
     ):
         fetch_folder(MODEL, FILES, tmp_path)
+    with pytest.raises(MissingWeightsError, match=r"no weights of small \(weights.bin of somebody/small\): not in the"):
+        of_a_file(tmp_path)
 
 
 def test_weights_in_parts_are_found_by_their_index(hub: Hub, tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ def test_an_unknown_name_is_answered_with_the_names_there_are(tmp_path: Path) ->
     known = ", ".join([*catalogue.bundled(), "mine"])
     with pytest.raises(UnknownModelError, match=f"'clip'; there is: {known}"):
         load("clip", models_dir=tmp_path, device="cpu")
+    with pytest.raises(UnknownModelError, match="'sam3' here yet: `lexiseg models import --method sam3"):
+        load("sam3", models_dir=tmp_path, device="cpu")
 
 
 def test_a_directory_with_a_card_is_a_model(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_weights_of_another_size_are_refused() -> None:
 
 @pytest.mark.usefixtures("hub_cache")
 def test_a_model_that_is_not_here_names_its_repository_and_the_import() -> None:
-    with pytest.raises(MissingWeightsError, match=r"google/tipsv2-g14 .*--method tipsv2 --checkpoint FOLDER"):
+    with pytest.raises(MissingWeightsError, match=r"google/tipsv2-g14 .*--method tipsv2 --help"):
         catalogue.require("tipsv2-g14")
 
 
