@@ -37,7 +37,7 @@ LARGE_IMAGE = 4.0  # megapixels
 LEARNING = 0.1  # weight of the latest answer in the mean time between two
 HEADROOM = 0.5  # of the time until the deadline; later requests of other clients, and slower cores, take the rest
 MAX_RETRY_SECONDS = 30
-MAX_UNTIMED = 8  # large requests in flight before the first answer to one has told how long they take
+MAX_UNTIMED = 4  # large requests in flight before the first answer to one has told how long they take
 
 
 @dataclass(eq=False)
@@ -257,7 +257,8 @@ class Admission:
                 f"the answer would take {wait:.0f} seconds, the deadline is in {left:.0f} seconds", retry_seconds
             )
         if job.large and lane.n_untimed >= MAX_UNTIMED and not math.isinf(left):
-            raise QueueFull(f"{MAX_UNTIMED} large requests wait for the first answer to one, the limit", retry_seconds)
+            detail = f"{MAX_UNTIMED} large requests wait for the first answer to one, the limit"
+            raise QueueFull(detail, min(MAX_RETRY_SECONDS, math.ceil(left / 4)))
         try:
             job.place = self._places.take(job.source)
         except (QueueFull, RateLimited) as refusal:
