@@ -3,8 +3,9 @@
     python -m lexiseg_model.methods.tiny.training.confidence FOLDER DATA voc voc-more coco coco-objects fashion
 
 rewrites `score` in the card of a model directory. A list has 1 to 100 words, drawn at random from the classes of the
-photograph's data set, present or not, and filled up with words of other data sets. Long lists give many segments, so
-each length weighs the same. A segment is right if it holds some of its class: a twentieth of its labelled pixels.
+photograph's data set, present or not; few classes and long lists are filled up with other words. Long lists give many
+segments, so each length weighs the same. A segment is right if it holds some of its class: a twentieth of its labelled
+pixels.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segment, Voca
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 
 PHOTOGRAPHS = 600  # of all data sets together, each in proportion to its size, evenly chosen
+MIN_DRAWN_FROM = 20  # words; a set of one class would always show it
 LENGTHS = (1, 1, 1, 1, 2, 2, 6, 6, 20, 100)  # of the lists for each photograph; short lists give few segments
 RIGHT = 0.05  # share of a segment's labelled pixels from which it is right
 LABELLED = 0.2  # share of its pixels from which a segment counts
@@ -124,10 +126,11 @@ def _asked(
     image, truth = sample.read(len(data.classes))
     features = segmenter.encode(image)
     values = {name: value for value, name in enumerate(data.classes) if name != BACKGROUND}
-    others = [word for word in rare if word not in values]
     for n_words in LENGTHS:
-        words = [*random.permutation([*values])[:n_words].tolist()]
-        words += random.permutation(others)[: n_words - len(words)].tolist()
+        others = random.permutation([word for word in rare if word not in values]).tolist()
+        n_filled = max(0, MIN_DRAWN_FROM - len(values))
+        own = random.permutation([*values, *others[:n_filled]]).tolist()
+        words = [*own, *others[n_filled:]][:n_words]
         vocabulary = Vocabulary(tuple(map(ClassEntry, words)), Background())
         presence = segmenter.whole_image(features, bank_of(segmenter, vocabulary, rows_of)).tolist()
         for found in segment("semantic", segmenter, features, vocabulary, rows_of=rows_of).segments:
