@@ -159,7 +159,7 @@ class DistilTraining(Training[DistilRecipe]):
         return rehearsal._replace(before=f"{recipe.teacher} labels the photographs; measured on drawn ones")
 
     def publish(self, recipe: DistilRecipe, weights: Path) -> ModelCard:
-        from lexiseg_model.methods.tiny.training.publish_distilled import publish_distilled
+        from lexiseg_model.methods.tiny.training.distil import publish_distilled
 
         return publish_distilled(recipe, weights)
 

@@ -1,33 +1,41 @@
-"""A student of `tiny`'s network learns from masks that another model gives to photographs, and from how sure it is.
+"""Distillation: a student of `tiny`'s network learns from the masks and probabilities of another model, and its card.
 
 Every pixel counts by its teacher's probability. So a teacher in this process and one at an address teach the same: both
-say who wins a pixel, and how surely.
+give the winner of a pixel and its probability.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import Sample
-from lexiseg_model.data.own.taught import SHARES, ModelTeacher, Teacher, read_photographs, write_taught
+from lexiseg_model.catalogue.weights import file_digest
+from lexiseg_model.data.indexed import Sample, read_dataset
+from lexiseg_model.data.own.taught import ABOUT, SHARES, ModelTeacher, Teacher, read_photographs, write_taught
 from lexiseg_model.errors import TaskError
+from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
+from lexiseg_model.methods.tiny.training.publish import publish
+from lexiseg_model.methods.tiny.training.publish_finetuned import COMPARED, SAMPLES, report
 from lexiseg_model.methods.tiny.training.recipe import OWN, DistilRecipe, TinyRecipe
-from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+from lexiseg_model.methods.tiny.training.trainer import TinyTrainer, initial_network
 from lexiseg_model.training.crops import Places
 from lexiseg_model.training.distributed import one_first
 from lexiseg_model.training.packs import Pack
+from lexiseg_model.training.publishing import with_terms, write_card
 from lexiseg_model.training.recipes.training import AtAddress
 from lexiseg_model.types import ModelCard
 
@@ -120,3 +128,41 @@ def shares_in(shares: Tensor, windows: Places, size: int) -> Tensor:
         y = (down * at + top).round().long().clamp(0, height - 1)
         crops.append(shares[(offset + y[:, None] * width + x).flatten().to(shares.device)])
     return torch.stack(crops).float() / 255
+
+
+def publish_distilled(recipe: DistilRecipe, weights: Path) -> ModelCard:
+    """Write the card, the words, `before-after.json` and `samples/`; prints a table of before and after.
+
+    Before is what the student began as. Both are measured on the folder's own `val` where it has the same classes,
+    else against the teacher's masks of photographs kept apart.
+    """
+    inner, folder, place = laid_out(recipe), weights.parent, recipe.out / LAID_OUT / OWN
+    card = publish(inner, weights)
+    teacher = json.loads((place / ABOUT).read_bytes())["model"]
+    *before, _ = card.training_data
+    n_photographs = sum(1 for _ in (place / "train" / "images").iterdir())
+    shown = with_terms(f"{n_photographs} photographs, labelled by {teacher}", recipe.data)
+    card = card.model_copy(
+        update={
+            "summary": f"A network of tiny, {recipe.width:g} times as wide, taught by {teacher}.",
+            "training_data": [*before, shown],
+            "lineage": f"{card.lineage} Taught by {teacher}.",
+        }
+    )
+    write_card(card, folder)
+    data = read_dataset(inner.data, OWN, "val")
+    after = catalogue.load_folder(folder, recipe.device)
+    with TemporaryDirectory() as name:
+        file = Path(name) / weights.name
+        save_file(initial_network(inner).state_dict(), file)
+        begun = card.model_copy(update={"weights_sha256": file_digest(file)})
+        start = catalogue.load_folder(file.parent, recipe.device, card=begun)
+        compared = BeforeAfter(data.classes, counts_of(start, data), counts_of(after, data))
+        if recipe.samples:
+            write_samples(start, after, data, recipe.samples, folder / SAMPLES)
+    truth = f"by the masks of {teacher}" if (place / "val" / SHARES).is_dir() else "kept apart"
+    print(f"{len(data.samples)} photographs {truth}, in percent:\n{compared.table()}", flush=True)
+    reports = {"before": compared.before, "after": compared.after}
+    told = {when: report(card.name, data, counts).to_json() for when, counts in reports.items()}
+    (folder / COMPARED).write_text(json.dumps({"teacher": teacher, **told}, indent=1, ensure_ascii=False))
+    return card

@@ -19,8 +19,14 @@ from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.data.own.taught import Taught, Teacher, beside_truth, planes, read_photographs
 from lexiseg_model.errors import DatasetError, RecipeError, TaskError, UnknownModelError
-from lexiseg_model.methods.tiny.training.distil import DistilTrainer, label, laid_out, shares_in, teacher_card
-from lexiseg_model.methods.tiny.training.publish_distilled import publish_distilled
+from lexiseg_model.methods.tiny.training.distil import (
+    DistilTrainer,
+    label,
+    laid_out,
+    publish_distilled,
+    shares_in,
+    teacher_card,
+)
 from lexiseg_model.methods.tiny.training.recipe import OWN, DistilRecipe
 from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_model.training.crops import Places
