@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE, Sample, read_photograph
 from lexiseg_model.data.own.pictures import digest
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.segmenter import Segmenter
@@ -57,8 +56,7 @@ def boxed_photographs(
         path = images / entry["file"]
         if digest(path) in withheld:
             continue
-        with Image.open(path) as picture:
-            image = np.asarray(picture.convert("RGB"))
+        image = read_photograph(path)
         boxed = sorted({box["name"] for box in entry["boxes"]})
         present = tuple(dict.fromkeys((*boxed, *said.get(path.stem, ()))))
         if len(entry["boxes"]) > CROWDED:
@@ -68,8 +66,7 @@ def boxed_photographs(
         mask = cut_boxes(segmenter, image, boxes, bool(listing["complete"]))
         drawn = source / "masks" / f"{path.stem}.png"
         if drawn.exists() and "person" in values:
-            with Image.open(drawn) as picture:
-                person = np.asarray(picture)
+            person = Sample(path, drawn).read_mask()
             mask[(mask == values["person"]) & (person == 0)] = 0
             mask[person == 1] = values["person"]
         yield Photograph(entry["file"], image, mask, present)

@@ -7,11 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import IndexedDataset, read_dataset
+from lexiseg_model.data.indexed import IndexedDataset, read_dataset, read_photograph
 from lexiseg_model.data.own.pictures import digest, held_out
 from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, SampleError
@@ -77,15 +74,10 @@ def _pack_names(source: Path, folder: Path, name: str, withheld: frozenset[str])
     def photographs() -> Iterator[Photograph]:
         for file, present in sorted(listing.items()):
             if digest(found[file]) not in withheld:
-                yield Photograph(file, _rgb(found[file]), None, tuple(present))
+                yield Photograph(file, read_photograph(found[file]), None, tuple(present))
 
     names = tuple(sorted({entry for present in listing.values() for entry in present}))
     return write_pack(folder, name, (), photographs(), names)
-
-
-def _rgb(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
 
 
 def caption_concepts(listing: Path, book: TextBook) -> dict[str, tuple[str, ...]]:
