@@ -37,12 +37,12 @@ def read_pretrained(folder: Path, kind: Any, what: str) -> Any:
         what: the checkpoint's name, for messages.
 
     Raises:
-        WeightsError: the folder holds no such checkpoint, or weights of the model are missing.
+        WeightsError: the folder holds no such checkpoint, or weights of the model are missing or of another size.
     """
     if not (folder / "config.json").is_file():
         raise MissingWeightsError(f"{folder} has no config.json; expected a folder of {what} in the hub's layout")
     is_model = issubclass(kind, torch.nn.Module)
-    options = {"output_loading_info": True} if is_model else {}
+    options = {"output_loading_info": True, "ignore_mismatched_sizes": True} if is_model else {}
     try:
         loaded = kind.from_pretrained(folder, local_files_only=True, **options)
     except Exception as error:  # transformers raises errors of many types
@@ -50,6 +50,12 @@ def read_pretrained(folder: Path, kind: Any, what: str) -> Any:
     if not is_model:
         return loaded
     model, info = loaded
+    if mismatched := info["mismatched_keys"]:
+        name, size, expected = min(mismatched)
+        raise ForeignWeightsError(
+            f"{folder}: {len(mismatched)} weights are of another size, such as {name}: {list(size)}, and config.json "
+            f"says {list(expected)}; use the files of one repository"
+        )
     if missing := info["missing_keys"]:  # transformers initialises them at random
         raise WeightsError(f"{folder}: {len(missing)} weights are missing, such as {min(missing)}")
     return model

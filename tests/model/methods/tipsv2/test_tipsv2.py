@@ -22,6 +22,7 @@ from lexiseg_model.types import ClassEntry
 from tests.model.conformance.asking import bank_of
 from tests.model.methods.tipsv2 import small
 
+LAYER = "vision_encoder.norm.weight"
 TEXTS = ["red", "a photo of many boats.", "an old wooden rowing boat"]
 
 
@@ -121,16 +122,27 @@ def test_a_folder_that_is_no_checkpoint_is_refused(gone: str, tmp_path: Path) ->
     assert not (tmp_path / "mine").exists()
 
 
-def test_weights_that_lack_a_layer_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kept", "says"),
+    [
+        ({}, "1 weights are missing, such as vision_model"),
+        (
+            {LAYER: torch.zeros(3)},
+            r"1 weights are of another size, such as vision_model.*: \[3\], .* says \[16\]",
+        ),
+    ],
+    ids=["missing", "of another size"],
+)
+def test_weights_of_another_network_are_refused(kept: dict[str, torch.Tensor], says: str, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     small.save(tmp_path)
     file = tmp_path / "model.safetensors"
     state = load_file(file)
-    del state[next(name for name in state if name.startswith("vision") and "norm" in name)]
-    save_file(state, file, {"format": "pt"})
+    del state[LAYER]
+    save_file(state | kept, file, {"format": "pt"})
 
-    with pytest.raises(WeightsError, match="1 weights are missing, such as vision_model"):
+    with pytest.raises(WeightsError, match=says):
         importing.import_model(methods()["tipsv2"], "mine", Options(checkpoint=tmp_path), tmp_path)
 
 
