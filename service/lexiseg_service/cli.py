@@ -11,6 +11,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Read by gRPC when it is imported: it would write a line to stderr, past our log, for each malformed request.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+# During the imports Ctrl-C ends the process without a trace.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 if os.getpid() == 1:
     # The first process of a container has no default action for SIGTERM, which would be lost until a server handles it.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -33,6 +37,7 @@ from lexiseg_service.commands.evaluate.app import evaluate
 from lexiseg_service.commands.mcp import mcp
 from lexiseg_service.commands.models.app import models
 from lexiseg_service.commands.options import Chosen, Grouped, takes_settings
+from lexiseg_service.commands.outputs import output_folder
 from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
 from lexiseg_service.commands.serving.app import gateway, serve, worker
@@ -154,7 +159,10 @@ def train(
 @takes_settings("export")
 def export(
     chosen: Chosen,
-    out: Annotated[Path | None, typer.Option(help="Folder [default: beside the card, or in the cache]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder [default: beside the card, or in the cache]", callback=output_folder),
+    ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="8-bit graphs as well, for CPUs: faster, slightly off")] = False,
     photos: Annotated[
         Path | None, typer.Option(help="Photographs: to compare labels with torch's; --int8 of convolutions needs them")
@@ -168,9 +176,16 @@ def export(
 
       lexiseg export --model tiny --int8 --photos pictures/
     """
+    from lexiseg_service.commands.in_process import check_named
+
+    check_named(chosen.settings, chosen.settings.model)
     from lexiseg_service.commands.models.export import run
 
     raise typer.Exit(run(chosen.settings, out, int8, photos))
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def main() -> None:

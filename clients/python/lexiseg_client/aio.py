@@ -13,7 +13,14 @@ import httpx
 
 from lexiseg_client.address import Address, read_address
 from lexiseg_client.calling.calls import Calls
-from lexiseg_client.calling.mapping import OnError, Progress, map_async, progress_callback, validate_map_arguments
+from lexiseg_client.calling.mapping import (
+    IMAGE_ERRORS,
+    OnError,
+    Progress,
+    map_async,
+    progress_steps,
+    validate_map_arguments,
+)
 from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.client import TIMEOUT, transport_of
@@ -120,10 +127,15 @@ class AsyncClient:
         """See `Client.map`; iterate with `async for`."""
         validate_map_arguments(concurrency, on_error)
 
-        async def segment(image: ImageLike) -> Segmentation:
-            return await self.segment(image, classes, timeout=timeout, **options)
+        async def segment(image: ImageLike) -> Segmentation | Exception:
+            try:
+                return await self.segment(image, classes, timeout=timeout, **options)
+            except IMAGE_ERRORS as error:
+                if on_error == "raise":
+                    raise
+                return error
 
-        return map_async(segment, images, concurrency, progress_callback(progress), on_error)
+        return map_async(segment, images, concurrency, progress_steps(progress, images))
 
     async def models(self, *, timeout: float | None = None) -> list[Model]:
         """See `Client.models`."""

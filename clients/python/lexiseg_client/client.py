@@ -13,7 +13,14 @@ import httpx
 
 from lexiseg_client.address import Address, read_address
 from lexiseg_client.calling.calls import Calls, Transport
-from lexiseg_client.calling.mapping import OnError, Progress, map_threads, progress_callback, validate_map_arguments
+from lexiseg_client.calling.mapping import (
+    IMAGE_ERRORS,
+    OnError,
+    Progress,
+    map_threads,
+    progress_steps,
+    validate_map_arguments,
+)
 from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
@@ -169,10 +176,15 @@ class Client:
         """
         validate_map_arguments(concurrency, on_error)
 
-        def segment(image: ImageLike) -> Segmentation:
-            return self.segment(image, classes, timeout=timeout, **options)
+        def segment(image: ImageLike) -> Segmentation | Exception:
+            try:
+                return self.segment(image, classes, timeout=timeout, **options)
+            except IMAGE_ERRORS as error:
+                if on_error == "raise":
+                    raise
+                return error
 
-        return map_threads(segment, images, concurrency, progress_callback(progress), on_error)
+        return map_threads(segment, images, concurrency, progress_steps(progress, images))
 
     def models(self, *, timeout: float | None = None) -> list[Model]:
         """List the server's models."""

@@ -1,9 +1,9 @@
-"""Progress of a command: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a command on the standard error: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
@@ -11,67 +11,49 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 LINE_SECONDS = 30.0  # between lines
-COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    TaskProgressColumn(),
-    MofNCompleteColumn(),
-    TimeRemainingColumn(),
-)
 
 
 class Bar:
-    """The number of things to do (`expect`), and that some are done (`step`); `done` were before."""
+    """Counts what is done of one task of a `Progress`; with `lines` it also writes lines with the pace."""
 
-    def __init__(self, title: str, progress: Progress | None, total: int | None = None, done: int = 0) -> None:
-        self._title, self._progress = title, progress
-        self._total, self._done, self._done_before = total, done, done
-        self._began = self._said_at = time.monotonic()
-        if progress is not None:
-            self._task = progress.add_task(title, total=total, completed=done)
+    def __init__(self, progress: Progress, title: str, total: int | None, done: int, *, lines: bool) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=total, completed=done)
+        self._lines = lines
+        self._done_before = done
+        self._began = self._line_at = time.monotonic()
 
     def expect(self, total: int) -> None:
-        """There are so many in all."""
-        self._total = total
-        if self._progress is not None:
-            self._progress.update(self._task, total=total)
+        """Set the number of things to do."""
+        self._progress.update(self._task, total=total)
 
     def step(self, count: int = 1) -> None:
-        """So many more are done."""
-        self._done += count
-        if self._progress is not None:
-            self._progress.advance(self._task, count)
-        elif time.monotonic() - self._said_at >= LINE_SECONDS:
-            self.say()
-
-    def say(self) -> None:
-        """Write a line with the pace."""
-        self._said_at = time.monotonic()
-        pace = (self._done - self._done_before) / max(self._said_at - self._began, 1e-9)
-        of = "" if self._total is None else f" of {self._total:,}"
-        typer.echo(f"{self._title}: {self._done:,}{of}, {pace:,.1f} a second", err=True)
+        """Count things that are done."""
+        self._progress.advance(self._task, count)
+        now = time.monotonic()
+        if self._lines and now - self._line_at >= LINE_SECONDS:
+            self._line_at = now
+            (task,) = self._progress.tasks
+            of = "" if task.total is None else f" of {task.total:,.0f}"
+            pace = (task.completed - self._done_before) / (now - self._began)
+            typer.echo(f"{task.description}: {task.completed:,.0f}{of}, {pace:,.1f} a second", err=True)
 
 
 @contextmanager
-def bar_of(title: str, total: int | None = None, done: int = 0) -> Iterator[Bar]:
-    """A bar on the standard error while the block runs; without a terminal, lines, the last one at its end."""
+def bar_of(title: str, total: int | None = None, done: int = 0, *, shown: bool = True) -> Iterator[Bar]:
+    """Show progress while the block runs.
+
+    Args:
+        title: of the bar.
+        total: number of things to do; None: not known yet.
+        done: how many of them were done before.
+        shown: False writes nothing, as for all but the first of several processes.
+    """
     console = Console(stderr=True)
-    if console.is_terminal:
-        with Progress(*COLUMNS, console=console) as progress:
-            yield Bar(title, progress, total, done)
-        return
-    bar = Bar(title, None, total, done)
-    try:
-        yield bar
-    finally:
-        bar.say()
-
-
-@contextmanager
-def steps_of_first(title: str, total: int, *, first: bool) -> Iterator[Callable[[], None]]:
-    """The `step` of a bar for the first of several processes; nothing is shown by the others."""
-    if not first:
-        yield lambda: None
-        return
-    with bar_of(title, total) as bar:
-        yield bar.step
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    counts = (MofNCompleteColumn(), TimeRemainingColumn())
+    is_bar = shown and console.is_terminal
+    if shown and done:
+        typer.echo(f"{title}: {done:,} of {total or done:,} were done before", err=True)
+    with Progress(*columns, *counts, console=console, transient=True, disable=not is_bar) as progress:
+        yield Bar(progress, title, total, done, lines=shown and not is_bar)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 
 def check_model(settings: Settings, task: Task) -> None:
-    """Refuse a model that does not exist or cannot do a task, from its card alone; nothing heavy is imported.
+    """Refuse a model that is not there or cannot do a task, from its card alone; torch is not imported.
 
     Raises:
         ModelError: there is no such model, or its card is damaged.
@@ -68,9 +69,44 @@ def load_as_served(settings: Settings, name: str) -> Segmenter:
     )
 
 
+@contextmanager
+def engine_of(settings: Settings, task: Task) -> Iterator[tuple[Engine, Segmenter]]:
+    """An engine with the model of the settings while the block runs; what is in flight at its end is dropped.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        InvalidValue: it cannot do the task.
+    """
+    check_model(settings, task)
+    from lexiseg_service.worker.engine import Engine  # imports torch: after all checks
+
+    segmenter = load(settings, task)
+    engine = Engine(segmenter, settings, Metrics())
+    try:
+        yield engine, segmenter
+    finally:
+        engine.close(0)
+
+
 def _require_task(card: ModelCard, task: Task) -> None:
     if task not in card.tasks:
         raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name}")
+
+
+def is_folder(name: str) -> bool:
+    """Whether a model is named by the path of its directory."""
+    return (Path(name) / catalogue.CARD).is_file()
+
+
+def check_named(settings: Settings, *names: str) -> None:
+    """Refuse models that are not there, each NAME, NAME@VERSION or a directory, before one is loaded.
+
+    Raises:
+        ModelError: there is no such model, its card is damaged, or its weights cannot be had.
+    """
+    for name in names:
+        if not is_folder(name):
+            catalogue.require(name, settings.models_dir, settings.text_tower)
 
 
 def named_or_folder(settings: Settings, name: str) -> Segmenter:
@@ -79,7 +115,7 @@ def named_or_folder(settings: Settings, name: str) -> Segmenter:
     Raises:
         ModelError: it cannot be loaded.
     """
-    if (Path(name) / catalogue.CARD).is_file():
+    if is_folder(name):
         return catalogue.load_folder(Path(name), settings.device, text_tower=settings.text_tower)
     return catalogue.load(
         name,

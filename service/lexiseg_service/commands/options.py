@@ -21,14 +21,32 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from typer.core import TyperCommand
 
+from lexiseg_service.commands.outputs import output_file
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import SERVERS, Command, Limits, Read, Settings
 
+# Options that several commands have.
 Server = Annotated[
     str | None,
     typer.Option(metavar="URL|HOST:PORT", help="Ask a running server, over REST or gRPC; no model is loaded here"),
 ]
-# Options that several commands have.
+Points = Annotated[
+    list[str] | None,
+    typer.Option("--point", metavar="X,Y", help="A click on an object, in pixels; repeat it for other objects"),
+]
+Boxes = Annotated[
+    list[str] | None,
+    typer.Option("--box", metavar="LEFT,TOP,RIGHT,BOTTOM", help="A box around an object; repeat it for others"),
+]
+Prompts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prompt",
+        metavar="'PART PART ...'",
+        help="One object by several parts: points X,Y on it, -X,Y beside it, a box; repeat it for other objects",
+    ),
+]
+JsonReport = Annotated[Path | None, typer.Option(help="Also write the figures here", callback=output_file)]
 Classes = Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")]
 VocabularyName = Annotated[str | None, typer.Option("--vocabulary", help="A named class list instead, as `ade20k`")]
 Background = Annotated[

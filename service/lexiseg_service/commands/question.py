@@ -37,7 +37,7 @@ class Question:
 
     classes: tuple[str | dict[str, Any], ...]
     vocabulary: str | None
-    background: bool | None
+    background: Any  # true, false or a rule, in the form of `POST /segment`
     threshold: float | None = None  # None: that of the model's card
     max_side: int | None = None
     task: Task = "semantic"

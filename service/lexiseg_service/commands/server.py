@@ -8,8 +8,6 @@ from types import TracebackType
 from typing import Any
 
 from lexiseg_client import (
-    Background,
-    Class,
     Client,
     LexisegError,
     NotOffered,
@@ -68,6 +66,8 @@ def translated(url: str) -> Iterator[None]:
     except Unreachable as error:
         question = "; is it running?" if str(error).startswith("no server answers") else ""
         raise ServerFailure(f"{error}{question}") from None
+    except NotOffered:
+        raise ServerFailure(f"gRPC has no vocabularies: name the server by its http address, not {url}") from None
     except UnreadableAnswer:
         raise ServerFailure(f"what answers at {url} is not a lexiseg server") from None
     except LexisegError as error:
@@ -118,41 +118,28 @@ class Server:
         """
         known = built_in(vocabulary)
         things = {} if known is None else {entry.name: entry.thing for entry in known.vocabulary.classes}
-        try:
-            names = [entry.name for entry in self.vocabulary(vocabulary).classes]
-        except NotOffered:
-            if known is None:
-                raise ServerFailure(
-                    f"vocabulary: {vocabulary} is not built in, and gRPC cannot tell its classes; "
-                    "name the server by its http address"
-                ) from None
-            names = list(things)
+        is_known = known is not None and read_address(self.url, None, None).protocol == "grpc"
+        names = list(things) if is_known else [entry.name for entry in self.vocabulary(vocabulary).classes]
         return tuple(ClassEntry(name, thing=things.get(name, is_thing(name))) for name in names)
 
     def vocabulary(self, name: str) -> Vocabulary:
         """A named class list with its thresholds.
 
         Raises:
-            ServerFailure: there is none of that name.
-            NotOffered: the server is asked over gRPC.
+            ServerFailure: there is none of that name, or the server is asked over gRPC.
         """
         with translated(self.url):
-            try:
-                return self._first.vocabularies.get(name)
-            except NotOffered as error:
-                missing = error
-        raise missing
+            return self._first.vocabularies.get(name)
 
-    def keep_vocabulary(
-        self, name: str, classes: Sequence[Class], background: bool | Background, source: str | None, etag: str | None
-    ) -> None:
-        """Write a named class list; with an `etag` only if it has not changed since.
+    def keep_vocabulary(self, name: str, classes: Sequence[Any], kept: Vocabulary) -> None:
+        """Write a named class list with the background and source of a kept one, if that has not changed since.
 
         Raises:
             ServerFailure: it is built in, or has changed in the meantime.
         """
+        etag = kept.etag if name == kept.name else None
         with translated(self.url):
-            self._first.vocabularies.put(name, classes, background=background, source=source, if_match=etag)
+            self._first.vocabularies.put(name, classes, background=kept.background, source=kept.source, if_match=etag)
 
     def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
         """One image's masks; `fields` are those of `POST /segment`.

@@ -50,7 +50,7 @@ def test_a_killed_job_goes_on_where_it_was(source: Path, tmp_path: Path) -> None
 
     assert second.returncode == 0, second.stderr
     assert done * EACH < INPUTS
-    assert f"{done * EACH} of {INPUTS} pictures were done before" in second.stderr
+    assert f"pictures: {done * EACH} of {INPUTS} were done before" in second.stderr
     playing.assert_none_lost(second.stdout, INPUTS)
     playing.assert_each_once(out, INPUTS)
 

@@ -7,8 +7,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sized
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeAlias, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from lexiseg_client.errors import LexisegError
 
@@ -38,78 +39,62 @@ class ProgressLine:
         print(f"\r{done}{of} images, {rate:.1f} a second ", end="\n" if last else "", file=sys.stderr, flush=True)
 
 
-def progress_callback(progress: bool | Progress | None) -> Progress:
-    """The progress callback: None prints a line on a terminal or in a notebook, True always, False never."""
+def progress_steps(progress: bool | Progress | None, images: Iterable[Any]) -> Callable[[], object]:
+    """A function to call after each answer: None prints a line on a terminal or in a notebook, True always."""
     if progress is None:
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
-    if progress is True:
-        return ProgressLine()
     if progress is False:
-        return lambda done, total: None
-    return progress
+        return lambda: None
+    report = ProgressLine() if progress is True else progress
+    numbers, total = count(1), len(images) if isinstance(images, Sized) else None
+    return lambda: report(next(numbers), total)
 
 
 def map_threads(
-    segment: Callable[[Input], A], images: Iterable[Input], concurrency: int, progress: Progress, on_error: OnError
-) -> Generator[A | Exception, None, None]:
-    """Yield answers in input order from a thread pool; images are read only as calls start.
+    call: Callable[[Input], A], items: Iterable[Input], concurrency: int, step: Callable[[], object] = lambda: None
+) -> Generator[A, None, None]:
+    """Yield results in input order from a thread pool; items are read only as calls start.
 
-    Leaving the loop early cancels calls that have not started and waits for the others.
+    `step` is called before each result is yielded. Leaving the loop early cancels calls that have not started and waits
+    for the others.
     """
-    total = len(images) if isinstance(images, Sized) else None
-    waiting: deque[Callable[[], A]] = deque()
-    done = 0
+    waiting: deque[Future[A]] = deque()
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="lexiseg-map")
+
+    def next_result() -> A:
+        result = waiting.popleft().result()
+        step()
+        return result
+
     try:
-        for image in images:
-            waiting.append(pool.submit(segment, image).result)
+        for item in items:
+            waiting.append(pool.submit(call, item))
             if len(waiting) == concurrency:
-                answer = _result(waiting.popleft(), on_error)
-                done += 1
-                progress(done, total)
-                yield answer
+                yield next_result()
         while waiting:
-            answer = _result(waiting.popleft(), on_error)
-            done += 1
-            progress(done, total)
-            yield answer
+            yield next_result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 async def map_async(
-    segment: Callable[[Input], Awaitable[A]],
-    images: Iterable[Input],
-    concurrency: int,
-    progress: Progress,
-    on_error: OnError,
-) -> AsyncGenerator[A | Exception, None]:
+    call: Callable[[Input], Awaitable[A]], items: Iterable[Input], concurrency: int, step: Callable[[], object]
+) -> AsyncGenerator[A, None]:
     """As `map_threads`, with tasks in the event loop; leaving the loop early cancels them."""
-    total = len(images) if isinstance(images, Sized) else None
     waiting: deque[asyncio.Future[A]] = deque()
-    done = 0
 
-    async def next_result() -> A | Exception:
-        try:
-            return await waiting.popleft()
-        except IMAGE_ERRORS as error:
-            if on_error == "raise":
-                raise
-            return error
+    async def next_result() -> A:
+        result = await waiting.popleft()
+        step()
+        return result
 
     try:
-        for image in images:
-            waiting.append(asyncio.ensure_future(segment(image)))
+        for item in items:
+            waiting.append(asyncio.ensure_future(call(item)))
             if len(waiting) == concurrency:
-                answer = await next_result()
-                done += 1
-                progress(done, total)
-                yield answer
+                yield await next_result()
         while waiting:
-            answer = await next_result()
-            done += 1
-            progress(done, total)
-            yield answer
+            yield await next_result()
     finally:
         for task in waiting:
             task.cancel()
@@ -126,12 +111,3 @@ def validate_map_arguments(concurrency: int, on_error: str) -> None:
         raise ValueError(f"concurrency: expected 1 or more, got {concurrency}")
     if on_error not in ("raise", "return"):
         raise ValueError(f"on_error: expected raise or return, got {on_error!r}")
-
-
-def _result(result: Callable[[], A], on_error: OnError) -> A | Exception:
-    try:
-        return result()
-    except IMAGE_ERRORS as error:
-        if on_error == "raise":
-            raise
-        return error

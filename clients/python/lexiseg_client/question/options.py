@@ -135,8 +135,8 @@ def _class_json(entry: Class, field: str) -> dict[str, Any]:
 
 
 def background_json(background: bool | Background) -> Any:
-    """A background rule as JSON."""
-    if isinstance(background, bool):
+    """A background rule as JSON; anything else than a `Background` is sent as it is."""
+    if not isinstance(background, Background):
         return background
     rule = {"threshold": background.threshold, "words": None if background.words is None else list(background.words)}
     return {name: value for name, value in rule.items() if value is not None}

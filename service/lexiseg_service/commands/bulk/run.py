@@ -18,7 +18,7 @@ from lexiseg_service.commands.bulk.export import WRITERS, Format
 from lexiseg_service.commands.bulk.job import FAILED, Destination, Job, Size, count_rows, planned, write_plan
 from lexiseg_service.commands.bulk.segmenting import Cluster, Report, Segmenting, connect, segment_on
 from lexiseg_service.commands.bulk.sources import Source, items
-from lexiseg_service.commands.in_process import resolved
+from lexiseg_service.commands.in_process import check_model, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.settings import Settings
 
@@ -48,6 +48,7 @@ def run(source: Source, destination_url: str, question: Question, settings: Sett
             are lost.
     """
     settings = batch_settings(settings)
+    check_model(settings, question.task)
     card = catalogue.find(settings.default_model or settings.model, settings.models_dir).card
     job = Job(
         source,
@@ -92,8 +93,6 @@ def batch_settings(settings: Settings) -> Settings:
 def _work(job: Job, size: Size, destination: Destination, to_do: Sequence[int], options: Options) -> int:
     """Segment the chunks that are left; the exit status, 0 where all went well."""
     before = size.inputs - _inputs_of(destination, to_do, size)
-    if before:
-        typer.echo(f"{before:,} of {size.inputs:,} pictures were done before", err=True)
     reports: Iterable[Report]
     if options.cluster is None:
         reports = _in_process(job, to_do)

@@ -14,16 +14,15 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from lexiseg_model.errors import ModelError, OptionError
 from lexiseg_service.commands.bulk.job import FAILED, OK, Destination, Job, Row, row_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Unreadable
-from lexiseg_service.commands.in_process import load
+from lexiseg_service.commands.in_process import engine_of
 from lexiseg_service.errors import NotReady, ServiceError
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.engine import Engine
 
 REASONS = 3  # failures of a chunk in its report
 MAX_BLOCKS = 10_000  # of the list of chunks, which Ray's driver keeps track of
@@ -52,14 +51,14 @@ class Segmenting:
         self._vocabulary_digest = job.vocabulary_digest
         if job.gpu_share and job.gpu_share < 1:
             _keep_to_share(job.gpu_share)
-        self._segmenter = load(job.settings, job.question.task)
+        self._open = ExitStack()
+        # Not warmed up: nothing here has a deadline, and many jobs have pictures of one size alone.
+        self._engine, self._segmenter = self._open.enter_context(engine_of(job.settings, job.question.task))
         if job.model_digest is not None and self._segmenter.digest != job.model_digest:
             raise OptionError(
                 f"{job.destination} holds answers of {job.model} with the digest {job.model_digest}; "
                 f"the one here has {self._segmenter.digest}"
             )
-        # Not warmed up: nothing here has a deadline, and many jobs have pictures of one size alone.
-        self._engine = Engine(self._segmenter, job.settings, Metrics())
         self._ahead = 2 * job.settings.max_batch
         self._contents = Contents(job.source, job.settings.limits.max_image_bytes, self._ahead)
 
@@ -84,7 +83,7 @@ class Segmenting:
     def close(self) -> None:
         """End the threads."""
         self._contents.close()
-        self._engine.close(0)
+        self._open.close()
 
     def _rows(self, items: Sequence[Item]) -> list[Row]:
         rows: list[Row] = []

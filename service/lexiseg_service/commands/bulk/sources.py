@@ -272,9 +272,7 @@ class Contents:
             for (path, group), rows in groupby(items, key=lambda item: (item.path, item.length)):
                 yield from self._row_group(path, group, list(rows))
             return
-        for content in map_threads(self._one, items, self._ahead, lambda *_: None, "raise"):
-            assert isinstance(content, bytes | Unreadable)
-            yield content
+        yield from map_threads(self._one, items, self._ahead)
 
     def close(self) -> None:
         """Close the connections."""

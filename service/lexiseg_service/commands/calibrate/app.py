@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lexiseg_service.commands.options import Chosen, Quiet, Server, refuse_key, refuse_own, takes_settings
+from lexiseg_service.commands.outputs import output_folder
 
 
 @takes_settings("segment")
@@ -24,7 +26,9 @@ def calibrate(
     save_as: Annotated[
         str | None, typer.Option(help="Keep the list under another name; a built-in one cannot be changed")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for report.html and its pictures")] = Path("calibration"),
+    out: Annotated[Path, typer.Option(help="Folder for report.html and its pictures", callback=output_folder)] = Path(
+        "calibration"
+    ),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the report, keep no thresholds")] = False,
     quiet: Quiet = False,
     server: Server = None,
@@ -43,11 +47,13 @@ def calibrate(
 
       lexiseg calibrate --vocabulary voc21 photos/ --masks masks/ --save-as voc21-mine
     """
+    from lexiseg_service.commands.answers import by_server, in_process
     from lexiseg_service.commands.calibrate.report import write_report
-    from lexiseg_service.commands.calibrate.thresholds import Findings, choose
+    from lexiseg_service.commands.calibrate.thresholds import Findings, choose, refuse_missing
     from lexiseg_service.commands.calibrate.vocabularies import of_installation, of_server
     from lexiseg_service.commands.image_files import sources_of
     from lexiseg_service.commands.segment.run import segment_files
+    from lexiseg_service.commands.server import Server as OpenServer
 
     (refuse_key if server is None else refuse_own)(chosen)
     settings = chosen.settings
@@ -58,10 +64,13 @@ def calibrate(
             param_hint="'--vocabulary'",
         )
     sources = sources_of(images)
-    opened = of_installation(vocabulary, settings) if server is None else of_server(server, vocabulary, settings)
-    with opened as calibrated:
-        findings = Findings(calibrated.names, masks)
-        segmented = segment_files(sources, calibrated.ask, findings.add, settings.limits, quiet=True)
+    refuse_missing(sources, masks)
+    with nullcontext() if server is None else OpenServer(server, settings) as opened:
+        calibrated = of_installation(vocabulary, settings) if opened is None else of_server(opened, vocabulary)
+        arguments = calibrated.question(), settings, False
+        with in_process(*arguments) if server is None else by_server(server, *arguments) as answers:
+            findings = Findings(calibrated.names, masks)
+            segmented = segment_files(sources, answers.ask, findings.add, settings.limits, quiet=True)
         segmented.report()
         if segmented.stopped or not findings.answers:
             raise typer.Exit(segmented.status)

@@ -129,7 +129,7 @@ class Findings:
         Raises:
             InvalidValue: its mask is missing or of another size.
         """
-        truth = None if self.masks is None else _truth(self.masks / f"{source.stem}.png", answer.size)
+        truth = None if self.masks is None else _truth(mask_of(self.masks, source), answer.size)
         self.answers[source.name] = (source, answer)
         for index, findings in enumerate(self.by_class):
             segments = [segment for segment in answer if segment.class_index == index]
@@ -143,6 +143,22 @@ class Findings:
             mask &= truth != IGNORED
             true = truth == index + 1
             findings.append(Finding(source.name, score, int((mask & true).sum()), int(mask.sum()), int(true.sum())))
+
+
+def refuse_missing(sources: Sequence[Source], masks: Path | None) -> None:
+    """Refuse photographs without a mask of the truth before a model is loaded.
+
+    Raises:
+        InvalidValue: a mask is missing.
+    """
+    missing = [] if masks is None else [path for each in sources if not (path := mask_of(masks, each)).is_file()]
+    if missing:
+        raise InvalidValue.of("--masks", f"{len(missing)} of {len(sources)} missing", f"{missing[0]}")
+
+
+def mask_of(folder: Path, source: Source) -> Path:
+    """Where a photograph's mask of the truth is."""
+    return folder / f"{source.stem}.png"
 
 
 def _truth(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.commands.options import Background, Chosen, Classes, VocabularyName, takes_settings
+from lexiseg_service.commands.options import Background, Chosen, Classes, JsonReport, VocabularyName, takes_settings
+from lexiseg_service.commands.outputs import output_file
 
 
 @takes_settings("compare")
@@ -19,8 +20,10 @@ def compare(
     classes: Classes = None,
     vocabulary: VocabularyName = None,
     background: Background = None,
-    out: Annotated[Path, typer.Option(help="The report, one HTML file")] = Path("comparison.html"),
-    json: Annotated[Path | None, typer.Option(help="Also write the figures here")] = None,
+    out: Annotated[Path, typer.Option(help="The report, one HTML file", callback=output_file)] = Path(
+        "comparison.html"
+    ),
+    json: JsonReport = None,
     shown: Annotated[int, typer.Option(min=0, help="Photographs with pictures in the report, the most different")] = 50,
     least: Annotated[
         float | None, typer.Option(min=0, max=1, help="Fail when the models agree on a smaller share of the pixels")
@@ -36,9 +39,13 @@ def compare(
 
       lexiseg compare tcl@1 tcl@2 photos/ --vocabulary ade20k --least 0.9
     """
-    from lexiseg_service.commands.compare.run import run
-    from lexiseg_service.commands.question import Question, refuse_lists
+    from lexiseg_service.commands.in_process import check_named
+    from lexiseg_service.commands.question import Question, either, refuse_lists
 
     refuse_lists(classes or ())
+    either(classes or (), vocabulary)
     question = Question(tuple(classes or ()), vocabulary, background, 0.0, None)
+    check_named(chosen.settings, a, b)
+    from lexiseg_service.commands.compare.run import run
+
     raise typer.Exit(run(a, b, folder, question, out, json, shown, least, chosen.settings))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import bisect
 import gc
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import SUFFIXES, read_bounded
 from lexiseg_service.commands.in_process import named_or_folder, resolved
+from lexiseg_service.commands.outputs import write_json, write_text
 from lexiseg_service.commands.pages import jpeg_url, render
 from lexiseg_service.commands.question import Question
 from lexiseg_service.errors import ServiceError
@@ -231,12 +231,8 @@ def run(
         raise DatasetError(f"none of the {len(unread)} photographs of {folder} can be read")
     agreements.sort(key=lambda each: each.share)
     report = Report(a, b, models, names, agreements, overlap, unread)
-    page = report.html(previews.most_different, lambda path: _read(path, settings.limits))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
-    if figures is not None:
-        figures.parent.mkdir(parents=True, exist_ok=True)
-        figures.write_text(json.dumps(report.figures(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(out, report.html(previews.most_different, lambda path: _read(path, settings.limits)))
+    write_json(figures, report.figures())
     _say(report, out)
     return int(least is not None and report.share < least)
 

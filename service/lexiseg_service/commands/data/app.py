@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from lexiseg_model.types import DinoName
-from lexiseg_service.commands.options import Chosen, Classes, Grouped, VocabularyName, takes_settings
+from lexiseg_service.commands.options import Chosen, Classes, Grouped, JsonReport, VocabularyName, takes_settings
+from lexiseg_service.commands.outputs import output_folder
 
 data = typer.Typer(
     help="Data for training: check it, pack it, name what it shows, let a model label it.",
@@ -17,13 +18,12 @@ data = typer.Typer(
 )
 
 Parsers = Literal["spacy", "plain"]
-Json = Annotated[Path | None, typer.Option(help="Also write what was found here")]
 
 
 @data.command("check")
 def check_data(
     source: Annotated[Path, typer.Argument(metavar="DIR", help="A set with masks, a folder of sets, or pairs")],
-    json: Json = None,
+    json: JsonReport = None,
     examples: Annotated[int, typer.Option(min=0, help="Files that are named of each kind")] = 3,
 ) -> None:
     """Report what is wrong with a set before hours are spent on it; the exit status is 1 if it cannot be used.
@@ -75,7 +75,7 @@ def pack_data(
 @takes_settings("eval")
 def pseudo_label(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of photographs, or one with images/")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of the set")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of the set", callback=output_folder)],
     chosen: Chosen,
     classes: Classes = None,
     vocabulary: VocabularyName = None,
@@ -153,7 +153,7 @@ def prepare_data(
         str, typer.Argument(help="voc2012, pascal-context, ade20k, cityscapes, camvid, coco, coco-stuff ...")
     ],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with the official archives, or their content")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of sets")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of sets", callback=output_folder)],
     own: Annotated[
         bool, typer.Option("--own-split", help="Only the validation photographs of our own figures, at their sizes")
     ] = False,
@@ -189,7 +189,7 @@ def measure_oracle(
     side: Annotated[int, typer.Option(min=16, help="Pixels of the square that a photograph is squeezed into")] = 448,
     masks: Annotated[int, typer.Option(min=1, max=255, help="Clusters of a photograph")] = 8,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first photographs")] = None,
-    json: Json = None,
+    json: JsonReport = None,
 ) -> None:
     """Measure pseudo-masks: the mIoU that they reach when the truth names each, k-means of colours beside it.
 

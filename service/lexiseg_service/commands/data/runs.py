@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +28,8 @@ from lexiseg_model.data.preparing.prepare import prepare
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import DinoName
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.in_process import load, resolved
+from lexiseg_service.commands.in_process import check_model, load, resolved
+from lexiseg_service.commands.outputs import write_json
 from lexiseg_service.commands.question import Question
 from lexiseg_service.settings import Settings
 
@@ -41,12 +41,11 @@ def check(source: Path, report: Path | None, examples: int) -> int:
     checked = {str(path): _check(path) for path in _sets(source)}
     for name, found in checked.items():
         _print(name, found, examples)
-    if report is not None:
-        told = {
-            name: {"photographs": found.photographs, "problems": [problem._asdict() for problem in found.problems]}
-            for name, found in checked.items()
-        }
-        report.write_text(json.dumps(told, indent=1))
+    figures = {
+        name: {"photographs": found.photographs, "problems": [problem._asdict() for problem in found.problems]}
+        for name, found in checked.items()
+    }
+    write_json(report, figures)
     return int(any(found.errors for found in checked.values()))
 
 
@@ -170,10 +169,12 @@ def pseudo_label(
         ServiceError: the classes or a value are not as expected.
         ModelError: the model cannot be loaded, or a folder is not as expected.
     """
+    vocabulary = resolved(question.validated(), settings)
+    check_model(settings, "semantic")
     from lexiseg_model.data.preparing.pseudo_labels import Labelling, photographs_in, write_pseudo_labels
 
     images = photographs_in(source)
-    labelling = Labelling(resolved(question.validated(), settings), split, confidence, max_side)
+    labelling = Labelling(vocabulary, split, confidence, max_side)
     segmenter = load(settings, "semantic")
     with bar_of(str(target), len(images)) as bar:
         done = write_pseudo_labels(segmenter, images, target, labelling, bar.step)
@@ -201,12 +202,12 @@ def measure_oracle(
         DatasetError: the data set is not there.
         WeightsError: the tower's weights cannot be had, or are of another tower.
     """
+    data = read_dataset(root, dataset, split)
+    data = replace(data, samples=data.samples[:limit])
     from lexiseg_model.clip.dino import DinoTower
     from lexiseg_model.methods.s_seg.training.oracle import colour_maker, oracle_miou
     from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskSettings, mask_maker
 
-    data = read_dataset(root, dataset, split)
-    data = replace(data, samples=data.samples[:limit])
     settings = PseudoMaskSettings(tower=tower, k=masks)
     maker = mask_maker(settings, weights)
     assert isinstance(maker.tower, DinoTower)
@@ -217,5 +218,4 @@ def measure_oracle(
         with bar_of(f"{name} on {dataset}", len(data.samples)) as bar:
             figures[name] = round(oracle_miou(made, data, side, bar.step), 2)
         typer.echo(f"{dataset}/{split}, {len(data.samples):,} photographs, {name}: {figures[name]} % mIoU")
-    if report is not None:
-        report.write_text(json.dumps({"dataset": dataset, "masks": masks, "miou": figures}) + "\n")
+    write_json(report, {"dataset": dataset, "masks": masks, "miou": figures})

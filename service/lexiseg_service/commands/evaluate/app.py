@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.evaluate.reports import Wanted
-from lexiseg_service.commands.options import Chosen, takes_settings
+from lexiseg_service.commands.evaluate.wanted import Wanted
+from lexiseg_service.commands.options import Chosen, JsonReport, takes_settings
+from lexiseg_service.commands.outputs import output_file, output_folder
 
 GRID = 20  # points along each side, as Unpair-Seg's published figures
 
@@ -62,12 +63,14 @@ def evaluate(
     grid: Annotated[
         int | None, typer.Option(min=1, help=f"Points along each side, with --points grid [default: {GRID}]")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Also write the report here")] = None,
+    json: JsonReport = None,
     markdown: Annotated[
-        Path | None, typer.Option(help="Also write the Markdown here; with --protocol or --paper")
+        Path | None,
+        typer.Option(help="Also write the Markdown here; with --protocol or --paper", callback=output_file),
     ] = None,
     progress: Annotated[
-        Path, typer.Option(help="Folder of intermediate results, from which a stopped run continues")
+        Path,
+        typer.Option(help="Folder of intermediate results, from which a stopped run continues", callback=output_folder),
     ] = Path("runs/eval"),
     rename: Annotated[list[str] | None, typer.Option(help="Ask with another word: car=automobile; repeat it")] = None,
 ) -> None:
@@ -103,6 +106,8 @@ def evaluate(
 
       torchrun --nproc-per-node 8 -m lexiseg_service.cli eval --model tcl --protocol tcl --dataset all --root data/
     """
+    from lexiseg_service.commands.in_process import check_named
+
     settings = chosen.settings
     wanted = Wanted(root, progress, split=split, task=task, limit=limit, refine=refine, json=json, markdown=markdown)
     if paper or compare or protocol or task != "semantic":
@@ -121,6 +126,7 @@ def evaluate(
             },
             "cannot be combined with --paper",
         )
+        check_named(settings, settings.default_model or settings.model)
         from lexiseg_service.commands.evaluate.paper import run as run_paper
 
         raise typer.Exit(run_paper(settings, wanted._replace(protocol=paper)))
@@ -140,12 +146,14 @@ def evaluate(
             },
             "cannot be combined with --compare",
         )
+        check_named(settings, *compare)
         from lexiseg_service.commands.evaluate.indexed import run_comparison
 
         raise typer.Exit(run_comparison(settings, compare, dataset, wanted))
     if len(dataset) > 1:
         raise typer.BadParameter("several data sets belong to --compare", param_hint="'--dataset'")
     wanted = wanted._replace(dataset=dataset[0])
+    check_named(settings, settings.default_model or settings.model)
     if (points is not None or grid is not None) and task != "point":
         raise typer.BadParameter("these belong to --task point", param_hint="'--points' / '--grid'")
     if task != "semantic":

@@ -19,8 +19,9 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.comparison.bootstrap import Comparison, Examination, Pair, comparison, examine, read_pair
 from lexiseg_model.evaluation.run import ONE_VIEW, Report, Views, evaluate
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.evaluate.reports import Wanted, write_json
+from lexiseg_service.commands.evaluate.wanted import Wanted
 from lexiseg_service.commands.in_process import named_or_folder
+from lexiseg_service.commands.outputs import write_json
 from lexiseg_service.settings import Settings
 
 

@@ -11,7 +11,8 @@ from lexiseg_model.evaluation.benchmarks.protocol import protocol
 from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
 from lexiseg_service.commands.evaluate import protocol as semantic
 from lexiseg_service.commands.evaluate import scenes
-from lexiseg_service.commands.evaluate.reports import Wanted, write_json, write_report
+from lexiseg_service.commands.evaluate.wanted import Wanted
+from lexiseg_service.commands.outputs import write_json, write_text
 from lexiseg_service.settings import Settings
 
 
@@ -55,7 +56,8 @@ def _scenes(loaded: semantic.LoadedModel, line: PaperLine, wanted: Wanted, team:
         return PaperResult(line, {}, missing=f"{card.name} does not answer the task {line.task}")
     grid = POINT_GRID if line.task == "point" else None
     asked = wanted._replace(task=line.task, dataset=line.dataset, grid=grid)
-    report = scenes.measure(loaded.of(card), asked, team)
+    data = scenes.read_data(asked)
+    report = scenes.measure(loaded.of(card), data, asked, team)
     figures = {name: report.figures.whole.get(name) for name in line.measures}
     n_images, official = len(report.data.scenes), report.data.official
     return PaperResult(line, figures, f"{n_images:,}" if official is None else f"{n_images:,} of {official:,}")
@@ -65,5 +67,5 @@ def _print(model: str, results: list[PaperResult], wanted: Wanted) -> None:
     markdown = to_markdown(model, wanted.protocol, results)
     values = {"model": model, "paper": wanted.protocol, "lines": [result.to_json() for result in results]}
     write_json(wanted.json, values)
-    write_report(wanted.markdown, markdown)
+    write_text(wanted.markdown, markdown)
     typer.echo(markdown, nl=False)

@@ -18,8 +18,9 @@ from lexiseg_model.evaluation.benchmarks.run import benchmark_run, total_counts
 from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
-from lexiseg_service.commands.bar import steps_of_first
-from lexiseg_service.commands.evaluate.reports import Wanted, write_report
+from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.evaluate.wanted import Wanted
+from lexiseg_service.commands.outputs import write_json, write_text
 from lexiseg_service.settings import Settings
 
 ALL = "all"  # every data set of the protocol that is there
@@ -103,10 +104,8 @@ def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, wanted: W
     refine = wanted.refine or rules.refine or segmenter.card.refine
     job = benchmark_run(segmenter, data, rule, refine, wanted.progress, team)
     title = f"{segmenter.card.name} on {data.benchmark.name}"
-    if job.done:
-        title += f", {job.done:,} images done earlier"
-    with steps_of_first(title, len(job.left), first=team.first) as advance:
-        records = job.run(advance)
+    with bar_of(title, job.done + len(job.left), job.done, shown=team.first) as bar:
+        records = job.run(bar.step)
     return BenchmarkReport(
         segmenter.card,
         segmenter.digest,
@@ -123,11 +122,11 @@ def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, wanted: W
 
 def _print(reports: list[BenchmarkReport], wanted: Wanted) -> None:
     values = [report.to_json() for report in reports]
-    text = json.dumps(values if wanted.dataset == ALL else values[0], indent=1, ensure_ascii=False) + "\n"
+    figures = values if wanted.dataset == ALL else values[0]
     markdown = "\n".join(report.to_markdown() for report in reports)
     if wanted.dataset == ALL:
         markdown = f"{summary(reports)}\n{markdown}"
-    for target, content in ((wanted.json, text), (wanted.markdown, markdown)):
-        write_report(target, content)
-    typer.echo(text)
+    write_json(wanted.json, figures)
+    write_text(wanted.markdown, markdown)
+    typer.echo(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     typer.echo(markdown, nl=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,16 +21,23 @@ from lexiseg_model.evaluation.scenes.figures import (
     prompt_figures,
 )
 from lexiseg_model.evaluation.scenes.judges import InstanceJudge, Judge, PanopticJudge, PromptJudge, scene_run
-from lexiseg_model.evaluation.scenes.oracle import PromptProtocol, centre_points, point_grid, tight_boxes
+from lexiseg_model.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
-from lexiseg_service.commands.bar import steps_of_first
-from lexiseg_service.commands.evaluate.reports import Wanted, write_json
+from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.evaluate.wanted import Wanted
 from lexiseg_service.commands.in_process import load
+from lexiseg_service.commands.outputs import write_json
 from lexiseg_service.question.classes import is_thing
 from lexiseg_service.settings import Settings
 
-Truth = TypeVar("Truth")
+AddUp = Callable[[Sequence[Record], Sequence[SceneClass]], Figures]
+READERS: dict[str, Callable[..., SceneSet[Any]]] = {
+    "panoptic": read_panoptic_scenes,
+    "instance": read_instance_scenes,
+    "point": read_object_scenes,
+    "box": read_object_scenes,
+}
 ANSWERED_BY: dict[str, Task] = {
     "panoptic": "panoptic",
     "instance": "instance",
@@ -45,70 +52,48 @@ def run(settings: Settings, wanted: Wanted) -> int:
     Raises:
         ModelError: the data set or the model is not as expected.
     """
+    data = read_data(wanted)
     with ranks() as team:
         own = settings.model_copy(update={"device": device_of(settings.device)})
-        report = measure(load(own, ANSWERED_BY[wanted.task]), wanted, team)
+        report = measure(load(own, ANSWERED_BY[wanted.task]), data, wanted, team)
     if team.first:
         _print(report)
         write_json(wanted.json, report.to_json())
     return 0
 
 
-def measure(segmenter: Segmenter, wanted: Wanted, team: Ranks) -> SceneReport:
-    """Measure a task on one data set.
+def read_data(wanted: Wanted) -> SceneSet[Any]:
+    """The data set of a task, of the first `limit` images where one is given.
 
     Raises:
-        DatasetError: the data set is missing, damaged, or has no truth for the task.
+        DatasetError: it is missing, damaged, or has no truth for the task.
     """
-    return _MEASURES[wanted.task](segmenter, wanted, team)
+    data = READERS[wanted.task](wanted.dataset, wanted.root, wanted.split, is_thing)
+    return replace(data, scenes=data.scenes[: wanted.limit])
 
 
-def _panoptic(segmenter: Segmenter, wanted: Wanted, team: Ranks) -> SceneReport:
-    data = _limited(read_panoptic_scenes(wanted.dataset, wanted.root, wanted.split, is_thing), wanted.limit)
-    return _measure(segmenter, data, PanopticJudge(segmenter, data, wanted.refine), panoptic_figures, wanted, team)
-
-
-def _instance(segmenter: Segmenter, wanted: Wanted, team: Ranks) -> SceneReport:
-    data = _limited(read_instance_scenes(wanted.dataset, wanted.root, wanted.split, is_thing), wanted.limit)
-    return _measure(segmenter, data, InstanceJudge(segmenter, data, wanted.refine), instance_figures, wanted, team)
-
-
-def _prompt(segmenter: Segmenter, wanted: Wanted, team: Ranks) -> SceneReport:
-    data = _limited(read_object_scenes(wanted.dataset, wanted.root, wanted.split, is_thing), wanted.limit)
-    judge = PromptJudge(segmenter, _protocol(wanted))
-    return _measure(segmenter, data, judge, prompt_figures, wanted, team)
-
-
-_MEASURES = {"panoptic": _panoptic, "instance": _instance, "point": _prompt, "box": _prompt}
-
-
-def _protocol(wanted: Wanted) -> PromptProtocol:
-    if wanted.task == "box":
-        return tight_boxes()
-    return centre_points() if wanted.grid is None else point_grid(wanted.grid)
-
-
-def _limited(data: SceneSet[Truth], limit: int | None) -> SceneSet[Truth]:
-    return replace(data, scenes=data.scenes[:limit])
-
-
-def _measure(
-    segmenter: Segmenter,
-    data: SceneSet[Truth],
-    judge: Judge[Truth],
-    add_up: Callable[[Sequence[Record], Sequence[SceneClass]], Figures],
-    wanted: Wanted,
-    team: Ranks,
-) -> SceneReport:
+def measure(segmenter: Segmenter, data: SceneSet[Any], wanted: Wanted, team: Ranks) -> SceneReport:
+    """Measure a task on its data."""
     assert wanted.task != "semantic"  # indexed and protocol measure it
+    judge, add_up = _judge(segmenter, data, wanted)
     job = scene_run(segmenter, data, wanted.task, judge, wanted.progress, team)
     title = f"{segmenter.card.name} on {data.name}, {wanted.task}"
-    if job.done:
-        title += f", {job.done:,} images done earlier"
-    with steps_of_first(title, len(job.left), first=team.first) as advance:
-        records = job.run(advance)
+    with bar_of(title, job.done + len(job.left), job.done, shown=team.first) as bar:
+        records = job.run(bar.step)
     figures = add_up(records, data.classes)
     return SceneReport(wanted.task, segmenter.card, segmenter.digest, data, judge.settings, figures)
+
+
+def _judge(segmenter: Segmenter, data: SceneSet[Any], wanted: Wanted) -> tuple[Judge[Any], AddUp]:
+    match wanted.task:
+        case "panoptic":
+            return PanopticJudge(segmenter, data, wanted.refine), panoptic_figures
+        case "instance":
+            return InstanceJudge(segmenter, data, wanted.refine), instance_figures
+        case "box":
+            return PromptJudge(segmenter, tight_boxes()), prompt_figures
+    points = centre_points() if wanted.grid is None else point_grid(wanted.grid)
+    return PromptJudge(segmenter, points), prompt_figures
 
 
 def _print(report: SceneReport) -> None:

@@ -56,6 +56,9 @@ def check_model(
 
     Example:  lexiseg models check tiny
     """
+    from lexiseg_service.commands.in_process import check_named
+
+    check_named(chosen.settings, name)
     from lexiseg_service.commands.models.check import check
 
     raise typer.Exit(check(name, chosen.settings))

@@ -8,7 +8,6 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from lexiseg_model import catalogue
 from lexiseg_model.available import available
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
@@ -32,7 +31,6 @@ def check(name: str, settings: Settings) -> int:
     Raises:
         ModelError: the model cannot be loaded.
     """
-    catalogue.require(name, settings.models_dir, settings.text_tower)
     segmenter = load_as_served(settings, name)
     typer.echo(f"{segmenter.card.name}@{segmenter.card.version} loaded: {segmenter.nbytes / 1e6:,.0f} MB of weights")
     picture = drawn()

@@ -9,9 +9,12 @@ import typer
 
 from lexiseg_service.commands.options import (
     Background,
+    Boxes,
     Chosen,
     Classes,
     MaxSide,
+    Points,
+    Prompts,
     Quiet,
     Server,
     Threshold,
@@ -20,6 +23,7 @@ from lexiseg_service.commands.options import (
     refuse_own,
     takes_settings,
 )
+from lexiseg_service.commands.outputs import STDOUT, output_folder
 
 
 @takes_settings("segment")
@@ -33,22 +37,9 @@ def segment(
     chosen: Chosen,
     classes: Classes = None,
     vocabulary: VocabularyName = None,
-    points: Annotated[
-        list[str] | None,
-        typer.Option("--point", metavar="X,Y", help="A click on an object, in pixels; repeat it for other objects"),
-    ] = None,
-    boxes: Annotated[
-        list[str] | None,
-        typer.Option("--box", metavar="LEFT,TOP,RIGHT,BOTTOM", help="A box around an object; repeat it for others"),
-    ] = None,
-    prompts: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--prompt",
-            metavar="'PART PART ...'",
-            help="One object by several parts: points X,Y on it, -X,Y beside it, a box; repeat it for other objects",
-        ),
-    ] = None,
+    points: Points = None,
+    boxes: Boxes = None,
+    prompts: Prompts = None,
     examples: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,7 +58,9 @@ def segment(
             help="What a segment is: a class, an object, either (things and stuff), or anything [default: semantic]"
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the results; - is the standard output")] = Path("out"),
+    out: Annotated[
+        Path, typer.Option(help="Folder of the results; - is the standard output", callback=output_folder)
+    ] = Path("out"),
     kind: Annotated[
         Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"],
         typer.Option("--format", help="coco: one annotations.json and a picture each; others: files for each image"),
@@ -130,7 +123,7 @@ def segment(
 
       lexiseg segment photos/*.jpg -c sky --server http://localhost:8000
     """
-    from lexiseg_service.commands.image_files import STDIN, sources_of
+    from lexiseg_service.commands.image_files import sources_of
     from lexiseg_service.commands.question import Question, read_prompts, refuse_lists, with_examples
     from lexiseg_service.commands.segment.run import Job, run
 
@@ -158,19 +151,26 @@ def segment(
         (*(examples or ()), *(f"not {text}" for text in negatives or ())),
     )
     if window is not None:
-        if server is not None or shown or examples or negatives or kind != "coco" or str(out) == "-" or skip_existing:
+        if (
+            server is not None
+            or shown
+            or examples
+            or negatives
+            or kind != "coco"
+            or str(out) == STDOUT
+            or skip_existing
+        ):
             reason = "takes words, works in this process, and writes files of its own into a folder"
             raise typer.BadParameter(reason, param_hint="'--window'")
         refuse_key(chosen)
         from lexiseg_service.commands.segment.windows import cut_of
-
-        cut = cut_of(window, bands, stretch, chosen.settings.limits)
         from lexiseg_service.commands.segment.windows import run as run_in_windows
 
-        raise typer.Exit(run_in_windows([Path(image) for image in images], question, out, chosen.settings, cut))
+        cut = cut_of(window, bands, stretch, chosen.settings.limits)
+        raise typer.Exit(run_in_windows(images, question, out, chosen.settings, cut))
     if bands is not None or stretch is not None:
         raise typer.BadParameter("only with --window", param_hint="'--bands' / '--range'")
     (refuse_key if server is None else refuse_own)(chosen)
-    sources = sources_of(images, None if str(out) == STDIN else out)
+    sources = sources_of(images, None if str(out) == STDOUT else out)
     job = Job(sources, question, out, kind, chosen.settings.limits, quiet, skip_existing)
     raise typer.Exit(run(job, chosen.settings, server))

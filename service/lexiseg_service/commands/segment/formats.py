@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -46,25 +46,45 @@ class Image(NamedTuple):
     relative_to: Path  # the folder from which a path to the image starts
 
 
-class Writer(Protocol):
-    """One format of one question."""
+class Writer:
+    """One format of one question: files for each image, and the ledger and other files beside them."""
 
-    ledger: str
+    ledger = LEDGER
+    what = ""
 
-    def files(self, image: Image) -> Files: ...
+    def __init__(self, question: Question, classes: Sequence[ClassEntry]) -> None:
+        self.names = [entry.name for entry in classes]
 
-    def entry(self, image: Image, files: Sequence[str]) -> Content: ...
+    def resume(self, folder: Path, content: Content) -> None:
+        """Read what an earlier run has left beside the ledger."""
 
-    def annotations(self, image: Image, before: int) -> list[Content]: ...
+    def files(self, image: Image) -> Files:
+        """The files of one image."""
+        raise NotImplementedError
 
-    def beside(self, content: Content) -> Files: ...
+    def shared(self, written: Sequence[str]) -> Files:
+        """The files for all images, of the names of those that were written."""
+        return {}
 
-    def summary(self, folder: Path, *, with_overlays: bool) -> str: ...
+    def entry(self, image: Image, files: Sequence[str]) -> Content:
+        """The image in the ledger."""
+        return {"files": list(files)}
 
-    def resume(self, folder: Path, content: Content) -> None: ...
+    def annotations(self, image: Image, before: int) -> list[Content]:
+        """The image's annotations in the ledger, where they are there."""
+        return []
+
+    def beside(self, content: Content) -> Files:
+        """The ledger, and the files for all images."""
+        written = [name for image in content["images"] for name in image["files"]]
+        return {**self.shared(written), self.ledger: json.dumps(content).encode()}
+
+    def summary(self, folder: Path, *, with_overlays: bool) -> str:
+        """What lies where."""
+        return f"{self.what} in {folder}/"
 
 
-class Coco:
+class Coco(Writer):
     """One annotations.json with run lengths, and an overlay picture for each image.
 
     Categories are the classes, from 1; with prompts, one more after them for segments without a label. With the task
@@ -167,45 +187,7 @@ def _panoptic_info(segment: Segment) -> Content:
     }
 
 
-class FilesEach:
-    """A format with files of its own for each image; the ledger is hidden beside them."""
-
-    ledger = LEDGER
-    what = ""
-
-    def __init__(self, question: Question, classes: Sequence[ClassEntry]) -> None:
-        self.names = [entry.name for entry in classes]
-
-    def resume(self, folder: Path, content: Content) -> None:
-        """Nothing to read but the ledger."""
-
-    def files(self, image: Image) -> Files:
-        """The files of one image."""
-        raise NotImplementedError
-
-    def shared(self, written: Sequence[str]) -> Files:
-        """The files for all images, of the names of those that were written."""
-        return {}
-
-    def entry(self, image: Image, files: Sequence[str]) -> Content:
-        """The image in the ledger."""
-        return {"files": list(files)}
-
-    def annotations(self, image: Image, before: int) -> list[Content]:
-        """None: they are in the files."""
-        return []
-
-    def beside(self, content: Content) -> Files:
-        """The ledger, and the files for all images."""
-        written = [name for image in content["images"] for name in image["files"]]
-        return {**self.shared(written), self.ledger: json.dumps(content).encode()}
-
-    def summary(self, folder: Path, *, with_overlays: bool) -> str:
-        """What lies where."""
-        return f"{self.what} in {folder}/"
-
-
-class Yolo(FilesEach):
+class Yolo(Writer):
     """Ultralytics' data set: the picture, its lines of polygons, data.yaml and the splits."""
 
     what = "images/, labels/, train.txt, val.txt and data.yaml"
@@ -227,7 +209,7 @@ class Yolo(FilesEach):
         return {name: text.encode() for name, text in texts.items()}
 
 
-class Labelme(FilesEach):
+class Labelme(Writer):
     """Labelme's JSON, with the path to the image from where it lies."""
 
     what = "one JSON each"
@@ -239,7 +221,7 @@ class Labelme(FilesEach):
         return {f"{image.stem}.json": json.dumps(image.answer.to_labelme(place), indent=1).encode()}
 
 
-class LabelMap(FilesEach):
+class LabelMap(Writer):
     """A gray PNG: 1 + the class's place in the list, 0 for nobody."""
 
     what = "one label map each and labels.json"
@@ -253,7 +235,7 @@ class LabelMap(FilesEach):
         return {"labels.json": json.dumps(dict(enumerate(_named(self.names))), indent=1).encode()}
 
 
-class Voc(FilesEach):
+class Voc(Writer):
     """PASCAL VOC's palette PNGs of classes and of objects, and its XML of boxes."""
 
     what = "SegmentationClass/, SegmentationObject/, Annotations/ and labelmap.txt"
@@ -272,7 +254,7 @@ class Voc(FilesEach):
         return {"labelmap.txt": "\n".join(["# label:color_rgb:parts:actions", *rows, ""]).encode()}
 
 
-class Cutout(FilesEach):
+class Cutout(Writer):
     """Each segment by itself, transparent around it, cut to its box."""
 
     what = "one picture for each segment"
@@ -290,7 +272,7 @@ class Cutout(FilesEach):
         return files
 
 
-FORMATS: dict[Format, type[Coco] | type[FilesEach]] = {
+FORMATS: dict[Format, type[Writer]] = {
     "coco": Coco,
     "yolo": Yolo,
     "voc": Voc,
@@ -302,10 +284,8 @@ FORMATS: dict[Format, type[Coco] | type[FilesEach]] = {
 
 def class_values(answer: Segmentation, n_classes: int) -> NDArray[np.unsignedinteger]:
     """[H, W] of 1 + class index, 0 for nobody; without classes, 1 for every segment."""
-    of_segment = np.zeros(max((segment.id for segment in answer), default=0) + 1, np.uint16)
-    for segment in answer:
-        of_segment[segment.id] = 1 if segment.class_index is None else segment.class_index + 1
-    return of_segment[answer.label_map].astype(np.uint8 if n_classes < 256 else np.uint16)
+    values = answer.class_map + 1 if n_classes else answer.label_map > 0
+    return values.astype(np.uint8 if n_classes < 256 else np.uint16)
 
 
 def _named(names: Sequence[str]) -> list[str]:

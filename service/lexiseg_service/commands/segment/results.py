@@ -126,7 +126,8 @@ class Results:
 def _folder_for(out: Path, asked: Content, ledger: str) -> tuple[Path, Content | None]:
     """The folder to write into, and what its ledger holds of the same question.
 
-    `out`, unless it holds answers to another question: then `out-2` and so on. Not for two processes at a time.
+    `out`, unless it holds answers to another question: then `out-2` and so on. Processes that run at the same time need
+    a folder each: they would write over each other's ledger.
     """
     folder, number = out, 2
     while True:

@@ -6,35 +6,27 @@ Finished images are kept however the run ends: at once after Ctrl-C, up to the l
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import typer
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 
 from lexiseg_client import Segmentation
-from lexiseg_model.types import ClassEntry, ModelName
-from lexiseg_service.commands.image_files import STDIN, Source
-from lexiseg_service.commands.in_process import check_model, exemplified, load, resolved, segmentation_of
+from lexiseg_client.calling.mapping import map_threads
+from lexiseg_model.types import ClassEntry
+from lexiseg_service.commands.answers import Ask, by_server, in_process
+from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.image_files import Source
+from lexiseg_service.commands.outputs import STDOUT
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.formats import Format
 from lexiseg_service.commands.segment.results import Results
-from lexiseg_service.commands.server import Server
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
-from lexiseg_service.question.classes import resolve
-from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Limits, Settings
-from lexiseg_service.watch.metrics import Metrics
 
-Ask = Callable[[bytes], Segmentation]  # of an encoded image; raises ServiceError
 Keep = Callable[[Source, bytes, Segmentation], None]
 STOPPED = 130  # the exit status of a program that Ctrl-C ended
 AHEAD = 8  # images in flight: enough to overlap reading, computing and writing
@@ -91,45 +83,27 @@ def segment_files(
         quiet: show no progress.
     """
     outcome = Outcome()
-    pending: deque[tuple[Source, bytes, Future[Segmentation]]] = deque()
 
-    def settle() -> None:
-        source, content, future = pending.popleft()
+    def answer(source: Source) -> tuple[Source, bytes, Segmentation | ServiceError]:
         try:
-            answer = future.result()
+            content = source.read(limits)
+            return source, content, ask(content)
         except ServiceError as error:
-            outcome.fail(source, error)
-            return
-        keep(source, content, answer)
-        outcome.done += 1
-        outcome.warnings.update(dict.fromkeys(warning.detail for warning in answer.warnings))
+            return source, b"", error
 
-    console = Console(stderr=True)
-    silent = quiet or not console.is_terminal  # a log would get an empty line
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with (
-        ThreadPoolExecutor(AHEAD) as threads,
-        Progress(*columns, console=console, transient=True, disable=silent) as progress,
-    ):
-        task = progress.add_task("segmenting", total=before + len(sources), completed=before)
+    answers = map_threads(answer, sources, AHEAD)
+    with closing(answers), bar_of("segmenting", before + len(sources), before, shown=not quiet) as bar:
         try:
-            for source in sources:
-                if len(pending) == AHEAD:
-                    settle()
-                try:
-                    content = source.read(limits)
-                except ServiceError as error:
-                    outcome.fail(source, error)
+            for source, content, answered in answers:
+                if isinstance(answered, ServiceError):
+                    outcome.fail(source, answered)
                 else:
-                    pending.append((source, content, threads.submit(ask, content)))
-                progress.update(task, completed=before + outcome.done + len(outcome.failures))
-            while pending:
-                settle()
-                progress.update(task, completed=before + outcome.done + len(outcome.failures))
+                    keep(source, content, answered)
+                    outcome.done += 1
+                    outcome.warnings.update(dict.fromkeys(warning.detail for warning in answered.warnings))
+                bar.step()
         except KeyboardInterrupt:
             outcome.stopped = True
-            for _, _, future in pending:
-                future.cancel()
     return outcome
 
 
@@ -155,10 +129,8 @@ class Job:
         """Refuse, before a model is loaded, what could not be written.
 
         Raises:
-            InvalidValue: the folder is a file, or the format cannot hold so many classes.
+            InvalidValue: the format cannot hold so many classes.
         """
-        if self.out.exists() and not self.out.is_dir():
-            raise InvalidValue.of("--out", str(self.out), "a folder")
         if self.kind == "voc" and n_classes > MAX_VOC_CLASSES:
             raise InvalidValue.of("--format voc", f"{n_classes} classes", f"at most {MAX_VOC_CLASSES}")
 
@@ -200,14 +172,13 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
         ModelError: the model cannot be loaded.
         typer.BadParameter: more than one result would be printed.
     """
-    work = _in_process if server is None else _by_server
-    if str(job.out) != STDIN:
-        return work(job, settings, server or "")
+    if str(job.out) != STDOUT:
+        return _run(job, settings, server)
     if job.kind != "coco" and len(job.sources) != 1:
         raise typer.BadParameter(f"{len(job.sources)} images; one can go to the standard output", param_hint="'--out'")
     with TemporaryDirectory() as folder:
         inside = replace(job, out=Path(folder) / "out", quiet=True, is_printed=True)
-        status = work(inside, settings, server or "")
+        status = _run(inside, settings, server)
         files = sorted(inside.out.glob(PRINTED[job.kind]))
         if len(files) > 1:
             names = ", ".join(file.name for file in files)
@@ -218,49 +189,7 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
     return status
 
 
-def _in_process(job: Job, settings: Settings, _: str) -> int:
-    question = job.question
-    validated = question.validated()
-    prompts = resolve_prompts(validated, question.task, settings.limits)
-    vocabulary = resolved(validated, settings)
-    check_model(settings, question.task)
-    job.check(len(vocabulary.classes))
-    from lexiseg_service.worker.engine import Engine  # imports torch: after all checks
-
-    segmenter = load(settings, question.task)
-    name = segmenter.card.name
-    engine = Engine(segmenter, settings, Metrics())
-    with ExitStack() as stack:
-        stack.callback(engine.close, 0)
-        known = exemplified(engine, vocabulary, validated, name, settings)
-
-        def ask(content: bytes) -> Segmentation:
-            request = WorkerRequest(
-                content,
-                known,
-                name,
-                task=question.task,
-                prompts=prompts,
-                overlay=job.overlay,
-                threshold=question.threshold,
-                max_side=question.max_side,
-            )
-            return segmentation_of(engine.submit(request).result())
-
-        return job.run(ask, vocabulary.classes, f"{ModelName.of(segmenter.card)} {segmenter.digest}")
-
-
-def _by_server(job: Job, settings: Settings, url: str) -> int:
-    question = job.question
-    validated = question.validated()
-    resolve_prompts(validated, question.task, settings.limits)
-    # Without --model the server's own default answers.
-    model = settings.model if "model" in settings.model_fields_set else None
-    fields: dict[str, Any] = question.fields | ({} if model is None else {"model": model}) | {"overlay": job.overlay}
-    with Server(url, settings) as server:
-        classes = () if question.vocabulary else resolve(validated, settings.limits).classes
-        server.check(model, question.task)
-        if question.vocabulary is not None:
-            classes = server.classes_of(question.vocabulary)
-        job.check(len(classes))
-        return job.run(lambda content: server.segment(content, fields), classes, f"{url} {model or ''}".strip())
+def _run(job: Job, settings: Settings, server: str | None) -> int:
+    arguments = job.question, settings, job.overlay, job.check
+    with in_process(*arguments) if server is None else by_server(server, *arguments) as answers:
+        return job.run(answers.ask, answers.classes, answers.model)

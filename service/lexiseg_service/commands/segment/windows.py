@@ -16,7 +16,8 @@ import typer
 
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.in_process import load, resolved
+from lexiseg_service.commands.image_files import Unreadable
+from lexiseg_service.commands.in_process import check_model, load, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.settings import Limits, Settings
 
@@ -87,22 +88,26 @@ def _range(text: str | None) -> tuple[float, float] | None:
     return bounds
 
 
-def run(images: list[Path], question: Question, out: Path, settings: Settings, cut: Cut) -> int:
+def run(images: list[str], question: Question, out: Path, settings: Settings, cut: Cut) -> int:
     """Segment every image; one that fails is reported and the others go on. Returns 1 if any failed.
 
     Raises:
-        ServiceError: the classes or a value are not as expected.
+        ServiceError: the classes or a value are not as expected, or none of the images exists.
         ModelError: the model cannot be loaded.
     """
-    from lexiseg_service.commands.segment.scene import open_scene
-
     vocabulary = resolved(question.validated(), settings)
+    check_model(settings, question.task)
+    missing = [name for name in images if not name.startswith("/vsi") and not Path(name).exists()]
+    if len(missing) == len(images):
+        raise Unreadable("\n".join(f"{name}: No such file" for name in missing))
+    from lexiseg_service.commands.segment.scene import open_scene  # imports torch: after all checks
+
     work = _Work(load(settings, question.task), vocabulary, question, cut)
     failures = 0
-    for path in images:
+    for name in images:
         try:
-            with open_scene(str(path), cut.reading, cut.window) as scene:
-                typer.echo(_segment(path.stem, scene, work, out))
+            with open_scene(name, cut.reading, cut.window) as scene:
+                typer.echo(_segment(Path(name).stem, scene, work, out))
         except (DatasetError, OptionError) as error:
             failures += 1
             typer.echo(f"lexiseg: {error}", err=True)

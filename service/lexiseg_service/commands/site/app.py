@@ -8,11 +8,15 @@ from typing import Annotated
 import typer
 
 from lexiseg_service.commands.options import Chosen, takes_settings
+from lexiseg_service.commands.outputs import output_folder
 
 
 @takes_settings("export")
 def site(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty", callback=output_folder),
+    ],
     chosen: Chosen,
     words: Annotated[int, typer.Option(min=0, help="Common English words to include, about 200 bytes each")] = 10_000,
     server: Annotated[
@@ -31,6 +35,9 @@ def site(
 
       lexiseg site site/ --model mine --models-dir models
     """
+    from lexiseg_service.commands.in_process import check_named
+
+    check_named(chosen.settings, chosen.settings.model)
     from lexiseg_service.commands.site.build import run
 
     raise typer.Exit(run(chosen.settings, out, words, server))

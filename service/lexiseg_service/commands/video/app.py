@@ -11,9 +11,12 @@ import typer
 from lexiseg_model.types import DEFAULT_SMOOTHING
 from lexiseg_service.commands.options import (
     Background,
+    Boxes,
     Chosen,
     Classes,
     MaxSide,
+    Points,
+    Prompts,
     Server,
     Threshold,
     VocabularyName,
@@ -21,6 +24,7 @@ from lexiseg_service.commands.options import (
     refuse_own,
     takes_settings,
 )
+from lexiseg_service.commands.outputs import output_file
 
 
 @takes_settings("video")
@@ -29,22 +33,17 @@ def video(
     chosen: Chosen,
     classes: Classes = None,
     vocabulary: VocabularyName = None,
-    points: Annotated[
-        list[str] | None,
-        typer.Option("--point", metavar="X,Y", help="A point on an object in the first frame, to follow; repeat it"),
+    points: Points = None,
+    boxes: Boxes = None,
+    prompts: Prompts = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The video with its segments painted on: .mp4, .mkv, ...", callback=output_file),
     ] = None,
-    boxes: Annotated[
-        list[str] | None,
-        typer.Option("--box", metavar="LEFT,TOP,RIGHT,BOTTOM", help="A box around such an object; repeat it"),
+    json: Annotated[
+        Path | None,
+        typer.Option(help="One line of JSON a frame; - is the standard output", callback=output_file),
     ] = None,
-    prompts: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--prompt", metavar="'PART PART ...'", help="One such object by several parts, as of `lexiseg segment`"
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="The video with its segments painted on: .mp4, .mkv, ...")] = None,
-    json: Annotated[Path | None, typer.Option(help="One line of JSON a frame; - is the standard output")] = None,
     task: Annotated[
         Literal["semantic", "instance", "panoptic"] | None,
         typer.Option(help="What a segment is: a class or an object [default: semantic]"),
@@ -65,6 +64,8 @@ def video(
     server: Server = None,
 ) -> None:
     """Segment a video in this process or by a server: painted frames, lines of JSON, or both.
+
+    Objects of --point, --box and --prompt are those of the first frame; they are followed.
 
     Examples:
 

@@ -14,12 +14,11 @@ import numpy as np
 import simplejpeg
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress, TaskID, TextColumn
 
 from lexiseg_client import FrameAnswer
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.types import LabelMap, Rle, Segment
+from lexiseg_service.commands.bar import Bar, bar_of
 from lexiseg_service.commands.video.source import SourceFailure, SourceFrame, VideoSource
 from lexiseg_service.commands.video.streams import FRAMES_IN_FLIGHT, Ask
 from lexiseg_service.commands.video.target import JsonLines, VideoTarget
@@ -70,7 +69,7 @@ class VideoRun:
         """Take no more frames; those in flight are finished."""
         self._stopped = True
 
-    async def run(self, ask: Ask, progress: Progress, task: TaskID) -> None:
+    async def run(self, ask: Ask, bar: Bar) -> None:
         """Ask about every frame and write the answers.
 
         Raises:
@@ -83,7 +82,7 @@ class VideoRun:
                 self._freed.set()
                 await asyncio.to_thread(self._write, frame, answer)
                 self._count(answer)
-                progress.update(task, advance=1)
+                bar.step()
         if self.failure is not None:
             raise self.failure
 
@@ -156,16 +155,12 @@ def run(
         ask = stack.enter_context(opening)
         work = VideoRun(source, target, writer, seconds, follow)
         began = time.monotonic()
-        columns = (*Progress.get_default_columns(), TextColumn("{task.completed} frames"))
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
-            task = progress.add_task("segmenting", total=_total(source, seconds))
-            with asyncio.Runner() as runner:
-                runner.run(_until_stopped(work, ask, progress, task))
+        with bar_of("segmenting", _total(source, seconds)) as bar, asyncio.Runner() as runner:
+            runner.run(_until_stopped(work, ask, bar))
     return _report(source, work.tally, time.monotonic() - began, [path for path in (out, lines) if path is not None])
 
 
-async def _until_stopped(work: VideoRun, ask: Ask, progress: Progress, task: TaskID) -> None:
+async def _until_stopped(work: VideoRun, ask: Ask, bar: Bar) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -174,7 +169,7 @@ async def _until_stopped(work: VideoRun, ask: Ask, progress: Progress, task: Tas
 
     with suppress(NotImplementedError, RuntimeError, ValueError):  # not here, or not on this thread
         loop.add_signal_handler(signal.SIGINT, stop)
-    await work.run(ask, progress, task)
+    await work.run(ask, bar)
 
 
 def _total(source: VideoSource, seconds: float) -> int | None:

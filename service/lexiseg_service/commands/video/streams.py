@@ -11,7 +11,7 @@ from typing import Any, cast
 from lexiseg_client import AsyncClient, Class, Frame, FrameAnswer, Point, Prompt
 from lexiseg_client.rpc.messages import frame_answer
 from lexiseg_model.types import Prompt as ModelPrompt
-from lexiseg_service.commands.in_process import check_model, load, resolved
+from lexiseg_service.commands.in_process import engine_of, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.server import key_for, translated
 from lexiseg_service.question.messages import DropPolicy, Followed, StreamQuestion, VideoFrame, WorkerRequest
@@ -61,40 +61,33 @@ def in_process(video_question: VideoQuestion, settings: Settings) -> Iterator[As
     """
     question = video_question.question
     vocabulary = resolved(question.validated(), settings)
-    check_model(settings, question.task)
-    from lexiseg_service.worker.engine import Engine  # these import torch: after all checks
-    from lexiseg_service.worker.video.session import Streams
+    with engine_of(settings, question.task) as (engine, segmenter):
+        from lexiseg_service.worker.video.session import Streams  # imports torch: after all checks
 
-    segmenter = load(settings, question.task)
-    request = WorkerRequest(
-        None,
-        vocabulary,
-        segmenter.card.name,
-        task=question.task,
-        threshold=question.threshold,
-        max_side=question.max_side,
-    )
-    stream_question = StreamQuestion(
-        request, video_question.smoothing, video_question.tracking, video_question.drop_policy, FRAMES_IN_FLIGHT
-    )
-    metrics = Metrics()
-    engine = Engine(segmenter, settings, metrics)
+        request = WorkerRequest(
+            None,
+            vocabulary,
+            segmenter.card.name,
+            task=question.task,
+            threshold=question.threshold,
+            max_side=question.max_side,
+        )
+        stream_question = StreamQuestion(
+            request, video_question.smoothing, video_question.tracking, video_question.drop_policy, FRAMES_IN_FLIGHT
+        )
 
-    async def steps(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
-        yield stream_question
-        async for frame in frames:
-            yield frame
+        async def steps(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
+            yield stream_question
+            async for frame in frames:
+                yield frame
 
-    async def ask(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        streams = Streams(engine, settings, metrics)
-        async with aclosing(steps(frames)) as asked_steps, aclosing(streams.answers(asked_steps)) as answers:
-            async for answer in answers:
-                yield frame_answer(encode_frame_answer(answer))
+        async def ask(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+            streams = Streams(engine, settings, Metrics())
+            async with aclosing(steps(frames)) as asked_steps, aclosing(streams.answers(asked_steps)) as answers:
+                async for answer in answers:
+                    yield frame_answer(encode_frame_answer(answer))
 
-    try:
         yield ask
-    finally:
-        engine.close(0)
 
 
 def by_server(video_question: VideoQuestion, settings: Settings, url: str) -> Ask:

@@ -83,7 +83,7 @@ def test_a_job_in_a_bucket_goes_on_and_is_written_in_every_form(
     outcome = lexiseg(*command, *(word for form in ("coco", "yolo", "webdataset") for word in ("--to", form)))
 
     assert outcome.status == 0, outcome.err
-    assert f"3 of {COUNT} pictures were done before" in outcome.err
+    assert f"pictures: 3 of {COUNT} were done before" in outcome.err
     assert len(json.loads(store().cat_file(f"{out}/coco/annotations.json"))["images"]) == COUNT
     assert len(store().find(f"{out}/yolo/labels")) == COUNT
     with tarfile.open(fileobj=io.BytesIO(store().cat_file(f"{out}/webdataset/000000.tar"))) as shard:

@@ -69,7 +69,7 @@ def test_what_has_rows_is_not_done_again(lexiseg: CommandLine, tmp_path: Path) -
 
     outcome = lexiseg("bulk", source, out, *WORDS, "--rows-per-file", "2")
 
-    assert "4 of 6 pictures were done before" in outcome.err
+    assert "pictures: 4 of 6 were done before" in outcome.err
     assert len({row["id"] for row in jobs.rows(out)}) == len(jobs.rows(out)) == 6
     changed = [name for name, stamp in stamps.items() if (out / "rows" / name).stat().st_mtime_ns != stamp]
     assert changed == ["00000001.parquet"]

@@ -130,7 +130,7 @@ def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: 
     again = evaluate()
 
     assert again.status == 0, again.err
-    assert " images done earlier" in again.err
+    assert " were done before" in again.err
     values, _ = json_and_markdown(again.out)
     assert values["images"] == 40
     assert values["per_class"] == once["per_class"]  # of eight times the same images

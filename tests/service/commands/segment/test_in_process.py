@@ -9,9 +9,10 @@ from PIL import Image
 
 from lexiseg_client import Segmentation
 from lexiseg_model.types import ClassEntry
+from lexiseg_service.commands.answers import Ask
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.question import Question
-from lexiseg_service.commands.segment.run import STOPPED, Ask, Job
+from lexiseg_service.commands.segment.run import STOPPED, Job
 from lexiseg_service.settings import Limits
 from tests import coco, pictures
 from tests.clients.formats import made
@@ -157,7 +158,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert run(tmp_path / "out", interrupted, answered) == STOPPED
     assert "goes on with the rest" in capsys.readouterr().err
     kept = json.loads((tmp_path / "out" / "annotations.json").read_text())
-    assert [Path(image["file_name"]) for image in kept["images"]] == paths[:3]
+    assert [Path(image["file_name"]) for image in kept["images"]] == paths[:10]
 
     asked: list[bytes] = []
 
@@ -166,7 +167,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
         return answered()
 
     assert run(tmp_path / "out", images, remembered) == 0
-    assert sorted(asked) == [path.name.encode() for path in sorted(paths[3:])]
+    assert sorted(asked) == [path.name.encode() for path in sorted(paths[10:])]
     everything = json.loads((tmp_path / "out" / "annotations.json").read_text())
     assert [image["id"] for image in everything["images"]] == list(range(1, 13))
 

@@ -1,10 +1,9 @@
-"""What `lexiseg eval` asks for, and the files of its reports."""
+"""Options of `lexiseg eval` that its ways of measuring share."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from lexiseg_model.types import Refinement
 
@@ -23,15 +22,3 @@ class Wanted(NamedTuple):
     grid: int | None = None  # points along each side; None: one point where an object is deepest
     json: Path | None = None
     markdown: Path | None = None
-
-
-def write_json(target: Path | None, report: Any) -> None:
-    """Write a report as JSON, where a file is asked for."""
-    write_report(target, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_report(target: Path | None, text: str) -> None:
-    """Write a report with the folders above it, where a file is asked for."""
-    if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)

@@ -1,0 +1,90 @@
+"""Answers to one question about many images: of an engine in this process, or of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias
+
+from lexiseg_client import Segmentation
+from lexiseg_model.types import ClassEntry, ModelName
+from lexiseg_service.commands.in_process import engine_of, exemplified, resolved, segmentation_of
+from lexiseg_service.commands.question import Question
+from lexiseg_service.commands.server import Server
+from lexiseg_service.question.classes import resolve
+from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.question.prompts import resolve_prompts
+from lexiseg_service.settings import Settings
+
+Ask = Callable[[bytes], Segmentation]  # of an encoded image; for many threads; raises ServiceError
+Check: TypeAlias = Callable[[int], object]  # of the number of classes
+
+
+class Answers(NamedTuple):
+    """`ask` answers about an image; `model` is the model's name and digest, or the server's address."""
+
+    ask: Ask
+    classes: tuple[ClassEntry, ...]
+    model: str
+
+
+@contextmanager
+def in_process(
+    question: Question, settings: Settings, overlay: bool, check: Check = lambda _: None
+) -> Iterator[Answers]:
+    """Answers of an engine in this process.
+
+    Args:
+        question: about each image.
+        settings: name the model.
+        overlay: whether each answer has a painted picture.
+        check: called before the model is loaded; what it raises ends the command.
+
+    Raises:
+        ServiceError: the classes, the prompts or a value are not as expected.
+        ModelError: the model cannot be loaded.
+    """
+    validated = question.validated()
+    prompts = resolve_prompts(validated, question.task, settings.limits)
+    vocabulary = resolved(validated, settings)
+    check(len(vocabulary.classes))
+    with engine_of(settings, question.task) as (engine, segmenter):
+        name = segmenter.card.name
+        known = exemplified(engine, vocabulary, validated, name, settings)
+
+        def ask(content: bytes) -> Segmentation:
+            request = WorkerRequest(
+                content,
+                known,
+                name,
+                task=question.task,
+                prompts=prompts,
+                overlay=overlay,
+                threshold=question.threshold,
+                max_side=question.max_side,
+            )
+            return segmentation_of(engine.submit(request).result())
+
+        yield Answers(ask, vocabulary.classes, f"{ModelName.of(segmenter.card)} {segmenter.digest}")
+
+
+@contextmanager
+def by_server(
+    url: str, question: Question, settings: Settings, overlay: bool, check: Check = lambda _: None
+) -> Iterator[Answers]:
+    """Answers of the server at an address; arguments as for `in_process`.
+
+    Raises:
+        ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
+    """
+    validated = question.validated()
+    resolve_prompts(validated, question.task, settings.limits)
+    model = settings.default_model  # None: the server's own default
+    fields: dict[str, Any] = question.fields | ({} if model is None else {"model": model}) | {"overlay": overlay}
+    with Server(url, settings) as server:
+        classes = () if question.vocabulary else resolve(validated, settings.limits).classes
+        server.check(model, question.task)
+        if question.vocabulary is not None:
+            classes = server.classes_of(question.vocabulary)
+        check(len(classes))
+        yield Answers(lambda content: server.segment(content, fields), classes, f"{url} {model or ''}".strip())
