@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, Literal, TextIO
 
+from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.formats import coco, yolo
 from lexiseg_service.commands.bulk.job import OK, Destination, Job, Row, Size, segments_of
-from lexiseg_service.commands.bulk.sources import Contents, Unreadable
+from lexiseg_service.commands.bulk.sources import Contents, Item, Read, Unreadable
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.image.header import SUFFIXES, read_header
 
@@ -136,12 +137,15 @@ def _pictures(job: Job, destination: Destination, chunk: int) -> Iterator[tuple[
     rows = {row["id"]: row for row in destination.rows(chunk) if row["status"] == OK}
     items = [item for item in destination.chunk(chunk) if item.id in rows]
     limits = job.settings.limits
-    with closing(Contents(job.source, limits.max_image_bytes, AHEAD)) as contents:
-        for item, picture in zip(items, contents.of(items), strict=True):
-            if isinstance(picture, Unreadable):
-                continue
-            try:
-                suffix = SUFFIXES[read_header(picture, limits).format]
-            except ServiceError:
-                continue
-            yield rows[item.id], picture, suffix
+
+    def read(item_and_read: tuple[Item, Read]) -> tuple[Row, bytes, str] | None:
+        item, read = item_and_read
+        try:
+            picture = read()
+            return rows[item.id], picture, SUFFIXES[read_header(picture, limits).format]
+        except (Unreadable, ServiceError):
+            return None
+
+    with closing(Contents(job.source, limits.max_image_bytes)) as contents:
+        pictures = map_threads(read, zip(items, contents.of(items), strict=True), AHEAD)
+        yield from (picture for picture in pictures if picture is not None)

@@ -1,6 +1,6 @@
 """One chunk after the other through a model that is loaded once: the same code here and on Ray.
 
-Reading (threads) -> the engine's stages (decode, image passes of many pictures, masks) -> rows -> one file
+A thread for each picture: read, ask the engine (which batches what waits) -> rows -> one file
 
 At most two batches of pictures are in flight, which bounds the memory. On a cluster Ray Data keeps a pool of actors,
 hands out chunks and replaces what dies. Only the number of a chunk and a report travel through Ray; pictures and rows
@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
+from lexiseg_client.calling.mapping import map_threads
 from lexiseg_model.errors import ModelError, OptionError
 from lexiseg_service.commands.bulk.job import FAILED, OK, Destination, Job, Row, row_of
-from lexiseg_service.commands.bulk.sources import Contents, Item, Unreadable
+from lexiseg_service.commands.bulk.sources import Contents, Item, Read, Unreadable
 from lexiseg_service.commands.in_process import engine_of
 from lexiseg_service.errors import NotReady, ServiceError
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
@@ -60,7 +59,7 @@ class Segmenting:
                 f"the one here has {self._segmenter.digest}"
             )
         self._ahead = 2 * job.settings.max_batch
-        self._contents = Contents(job.source, job.settings.limits.max_image_bytes, self._ahead)
+        self._contents = Contents(job.source, job.settings.limits.max_image_bytes)
 
     def __call__(self, chunk: int) -> Report:
         """Segment the inputs of a chunk and write their rows; rows that are there already are kept.
@@ -86,18 +85,28 @@ class Segmenting:
         self._open.close()
 
     def _rows(self, items: Sequence[Item]) -> list[Row]:
-        rows: list[Row] = []
-        pending: deque[tuple[Item, Future[WorkerAnswer] | str]] = deque()
-        for item, content in zip(items, self._contents.of(items), strict=True):
-            if len(pending) == self._ahead:
-                rows.append(self._row(*pending.popleft()))
-            pending.append((item, str(content) if isinstance(content, Unreadable) else self._submit(content)))
-        rows.extend(self._row(*each) for each in pending)
-        return rows
+        """The rows of inputs; a bounded number of them is read and segmented at a time."""
+        return list(map_threads(self._row, zip(items, self._contents.of(items), strict=True), self._ahead))
 
-    def _submit(self, content: bytes) -> Future[WorkerAnswer] | str:
+    def _row(self, item_and_read: tuple[Item, Read]) -> Row:
+        """The row of an input; an error with one picture is the reason in its row."""
+        item, read = item_and_read
+        outcome: WorkerAnswer | str
+        try:
+            outcome = self._engine.submit(self._request(read())).result()
+        except NotReady:
+            raise
+        except ServiceError as error:
+            outcome = f"{error.type}: {error.detail}"
+        except (ModelError, Unreadable) as error:
+            outcome = str(error)
+        except Exception as error:
+            outcome = f"{type(error).__name__}: {error}"
+        return row_of(item.id, outcome, self._segmenter.digest, self._vocabulary_digest)
+
+    def _request(self, content: bytes) -> WorkerRequest:
         question = self._job.question
-        request = WorkerRequest(
+        return WorkerRequest(
             content,
             self._job.vocabulary,
             self._segmenter.card.name,
@@ -106,31 +115,6 @@ class Segmenting:
             max_side=question.max_side,
             remember=False,
         )
-        try:
-            return self._engine.submit(request)
-        except NotReady:
-            raise
-        except Exception as error:
-            return _reason(error)
-
-    def _row(self, item: Item, answer: Future[WorkerAnswer] | str) -> Row:
-        """The row of an input; an error with one picture is the reason in its row."""
-        outcome: WorkerAnswer | str
-        try:
-            outcome = answer if isinstance(answer, str) else answer.result()
-        except NotReady:
-            raise
-        except Exception as error:
-            outcome = _reason(error)
-        return row_of(item.id, outcome, self._segmenter.digest, self._vocabulary_digest)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ServiceError):
-        return f"{error.type}: {error.detail}"
-    if isinstance(error, ModelError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
 
 
 def _keep_to_share(share: float) -> None:

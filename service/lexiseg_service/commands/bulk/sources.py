@@ -1,7 +1,7 @@
 """Where the pictures of a job come from: folders, tables of addresses, parquet, webdataset, wherever fsspec reaches.
 
-A source is walked once for its inputs. Their pictures are read later, ahead in threads and in order; each gives bytes,
-or the reason why there are none.
+A source is walked once for its inputs. Their pictures are read later, in threads; each gives bytes, or the reason why
+there are none.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +21,6 @@ import httpx
 import pyarrow
 import pyarrow.parquet
 
-from lexiseg_client.calling.mapping import map_threads
 from lexiseg_model.catalogue.store import open_store, protocol_of, reached
 from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
 from lexiseg_model.errors import DatasetError
@@ -41,7 +41,6 @@ TRIES = 3  # of an error that may be gone at the next try
 PAUSE = 0.5  # seconds before the second try, twice that before the third
 SECONDS = 30.0  # for a server to answer
 ROWS_AT_ONCE = 16  # of parquet with pictures in it
-MAX_READERS = 32  # threads
 FINAL = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
@@ -249,53 +248,55 @@ class Unreadable(Exception):
     """No bytes came; the message is the reason in the row."""
 
 
+Read = Callable[[], bytes]  # raises Unreadable
+
+
 class Contents:
     """Reads what `Item`s point to.
 
     Args:
         source: the items are of.
         max_bytes: of a picture; of a larger one no more is read.
-        ahead: pictures that are read before they are needed.
     """
 
-    def __init__(self, source: Source, max_bytes: int, ahead: int) -> None:
+    def __init__(self, source: Source, max_bytes: int) -> None:
         self._source = source
         self._max_bytes = max_bytes
-        self._ahead = min(ahead, MAX_READERS)
         self._stores: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._http = httpx.Client(follow_redirects=True, timeout=SECONDS)
 
-    def of(self, items: Sequence[Item]) -> Iterator[bytes | Unreadable]:
-        """The content of each item, in order."""
+    def of(self, items: Sequence[Item]) -> Iterator[Read]:
+        """A function for each item, in order, that reads it in any thread; parquet is read as the items are taken."""
         if self._source.kind == "parquet" and any(item.at is not None for item in items):
             for (path, group), rows in groupby(items, key=lambda item: (item.path, item.length)):
                 yield from self._row_group(path, group, list(rows))
             return
-        yield from map_threads(self._one, items, self._ahead)
+        yield from (partial(self._one, item) for item in items)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def _one(self, item: Item) -> bytes | Unreadable:
+    def _one(self, item: Item) -> bytes:
         """Any exception is a reason: one input must not end a job of millions."""
         if item.error is not None:
-            return Unreadable(item.error)
+            raise Unreadable(item.error)
         fetch = self._from_server if protocol_of(item.path) in ("http", "https") else self._from_store
         for attempt in range(1, TRIES + 1):
             try:
                 return self._bounded(fetch(item))
-            except Unreadable as error:
-                return error
+            except Unreadable:
+                raise
             except FINAL as error:
-                return Unreadable(f"cannot be read: {error.strerror or type(error).__name__}")
+                raise Unreadable(f"cannot be read: {error.strerror or type(error).__name__}") from None
             except (OSError, httpx.TransportError) as error:
                 if attempt == TRIES:
-                    return Unreadable(f"cannot be read, tried {TRIES} times: {type(error).__name__}: {error}")
+                    reason = f"cannot be read, tried {TRIES} times: {type(error).__name__}: {error}"
+                    raise Unreadable(reason) from None
                 time.sleep(PAUSE * attempt)
             except Exception as error:
-                return Unreadable(f"cannot be read: {type(error).__name__}: {error}")
+                raise Unreadable(f"cannot be read: {type(error).__name__}: {error}") from None
         raise AssertionError("unreachable")
 
     def _from_store(self, item: Item) -> bytes:
@@ -335,10 +336,10 @@ class Contents:
             store = self._stores[protocol]
         return store, store._strip_protocol(url)
 
-    def _row_group(self, url: str, group: int | None, items: Sequence[Item]) -> Iterator[bytes | Unreadable]:
+    def _row_group(self, url: str, group: int | None, items: Sequence[Item]) -> Iterator[Read]:
         """Some rows of one row group, in rising order; a few pictures are in memory at a time."""
         if group is None:
-            yield from (Unreadable(item.error or "no row") for item in items)
+            yield from (partial(self._one, item) for item in items)
             return
         given = 0
         reason = "the file has fewer rows than it had"
@@ -351,16 +352,13 @@ class Contents:
                 for index, value in enumerate(values):
                     if given < len(items) and items[given].at == index:
                         given += 1
-                        yield self._value(value)
+                        yield partial(self._of_row, value)
         except Exception as error:  # of Arrow, the store, or a column that is gone
             reason = f"the row group cannot be read: {error}"
-        yield from (Unreadable(reason) for _ in items[given:])
+        yield from (partial(self._one, item._replace(error=reason)) for item in items[given:])
 
-    def _value(self, value: Any) -> bytes | Unreadable:
+    def _of_row(self, value: Any) -> bytes:
         content = value.get("bytes") if isinstance(value, dict) else value  # images of the Hub are {bytes, path}
         if not isinstance(content, bytes):
-            return Unreadable(f"no bytes of a picture in the row: {type(content).__name__}")
-        try:
-            return self._bounded(content)
-        except Unreadable as error:
-            return error
+            raise Unreadable(f"no bytes of a picture in the row: {type(content).__name__}")
+        return self._bounded(content)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 from lexiseg_service.commands.bulk.sources import Contents, Unreadable, items, source_of
@@ -13,15 +14,15 @@ MOST = 10**6
 def read(url: Path | str, id_column: str | None = None) -> dict[str, bytes | str]:
     """Every input of a source: its bytes, or why there are none."""
     source = source_of(str(url), None, id_column, None)
-    contents = Contents(source, MOST, 4)
-    try:
+    found: dict[str, bytes | str] = {}
+    with closing(Contents(source, MOST)) as contents:
         listed = list(items(source))
-        return {
-            item.id: str(content) if isinstance(content, Unreadable) else content
-            for item, content in zip(listed, contents.of(listed), strict=True)
-        }
-    finally:
-        contents.close()
+        for item, read_one in zip(listed, contents.of(listed), strict=True):
+            try:
+                found[item.id] = read_one()
+            except Unreadable as error:
+                found[item.id] = str(error)
+    return found
 
 
 def test_a_folder_is_walked_without_what_is_hidden(tmp_path: Path) -> None:
