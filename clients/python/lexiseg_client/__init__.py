@@ -53,7 +53,7 @@ from lexiseg_client.masks.polygons import Ring
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Background, Class, Classes, Options
 from lexiseg_client.question.prompts import Example, Point, Prompt, Prompts
-from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
+from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
 from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.segments import AnswerWarning, CacheUse, Segment, Timings
 from lexiseg_client.video import Frame, FrameAnswer, NewQuestion, StreamOptions
@@ -123,6 +123,7 @@ __all__ = [
     "UrlFetchOff",
     "Vocabularies",
     "Vocabulary",
+    "VocabularyOptions",
     "VocabularySummary",
     "__version__",
 ]

@@ -1,4 +1,4 @@
-"""`AsyncClient`: the methods of `Client` as coroutines, and the asyncio driver that executes their steps."""
+"""`AsyncClient`: the methods of `Client` as coroutines, which execute the same steps in an event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import httpx
 
-from lexiseg_client.address import Address, read_address
+from lexiseg_client.address import read_address
 from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.mapping import (
     IMAGE_ERRORS,
@@ -27,8 +27,8 @@ from lexiseg_client.client import TIMEOUT, transport_of
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.models import Health, Model
-from lexiseg_client.question.options import Background, Classes, Options, Unpack
-from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
+from lexiseg_client.question.options import Classes, Options, Unpack
+from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
 from lexiseg_client.rest import RestTransport, arguments, reply_of, translate_errors
 from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
@@ -60,9 +60,12 @@ class AsyncClient:
         address = read_address(url, grpc_target, api_key)
         self._policy = RetryPolicy(retry or Retry())
         self._calls = Calls(transport_of(address, self._policy), self._policy, timeout)
-        self._driver = AsyncDriver(address, http, channel)
-        self._run = self._driver.run
-        self.vocabularies = AsyncVocabularies(self._driver, RestTransport(self._policy), self._calls.deadline)
+        self._address = address
+        self._http = http or httpx.AsyncClient()
+        self._own_http = http is None
+        self._channel = channel
+        self._connection: Connection | None = None
+        self.vocabularies = AsyncVocabularies(self, RestTransport(self._policy), self._calls.deadline)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -73,8 +76,11 @@ class AsyncClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self._driver.close()
+        """Close the connections that this client opened."""
+        if self._own_http:
+            await self._http.aclose()
+        if self._connection is not None:
+            await self._connection.close()
 
     async def segment(
         self,
@@ -165,83 +171,21 @@ class AsyncClient:
         from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
         from lexiseg_client.rpc.messages import stream_config
 
-        first, connect = (
-            stream_config(classes, options),
-            GrpcTransport(self._policy).connect(self._calls.seconds(timeout)),
-        )
-        return self._driver.stream(first, frames, connect)
+        connect = GrpcTransport(self._policy).connect(self._calls.seconds(timeout))
+        return self._answers(connect, stream_config(classes, options), frames)
 
-
-class AsyncVocabularies:
-    """Named class lists on a server: `client.vocabularies`."""
-
-    def __init__(
-        self, driver: AsyncDriver, transport: RestTransport, deadline: Callable[[float | None], float]
-    ) -> None:
-        self._run = driver.run
-        self._transport = transport
-        self._deadline = deadline
-
-    async def list(self, *, timeout: float | None = None) -> builtins.list[VocabularySummary]:
-        """See `Vocabularies.list`."""
-        return await self._run(self._transport.vocabularies(self._deadline(timeout)))
-
-    async def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
-        """See `Vocabularies.get`."""
-        return await self._run(self._transport.vocabulary(name, self._deadline(timeout)))
-
-    async def refresh(self, known: Vocabulary, *, timeout: float | None = None) -> Vocabulary:
-        """See `Vocabularies.refresh`."""
-        return await self._run(self._transport.refresh_vocabulary(known, self._deadline(timeout)))
-
-    async def put(
+    async def _answers(
         self,
-        name: str,
-        classes: Classes,
-        *,
-        background: bool | Background = True,
-        source: str | None = None,
-        shared: bool | None = None,
-        if_match: str | None = None,
-        create_only: bool = False,
-        timeout: float | None = None,
-    ) -> Vocabulary:
-        """See `Vocabularies.put`."""
-        call = self._transport.put_vocabulary(
-            name,
-            classes,
-            background=background,
-            source=source,
-            shared=shared,
-            if_match=if_match,
-            create_only=create_only,
-            deadline=self._deadline(timeout),
-        )
-        return await self._run(call)
+        connect: Call[None],
+        first: pb.SegmentVideoRequest,
+        items: Iterable[StreamItem] | AsyncIterable[StreamItem],
+    ) -> AsyncGenerator[FrameAnswer, None]:
+        await self._run(connect)
+        async with aclosing(self._rpc().stream(first, items)) as answers:
+            async for answer in answers:
+                yield answer
 
-    async def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
-        """See `Vocabularies.delete`."""
-        await self._run(self._transport.delete_vocabulary(name, if_match, self._deadline(timeout)))
-
-
-class AsyncDriver:
-    """Connections to one server. The caller closes an `http` or `channel` that it passed in."""
-
-    def __init__(self, address: Address, http: httpx.AsyncClient | None, channel: grpc.aio.Channel | None) -> None:
-        self._address = address
-        self._http = http or httpx.AsyncClient()
-        self._own_http = http is None
-        self._channel = channel
-        self._connection: Connection | None = None
-
-    async def close(self) -> None:
-        """Close the connections that this driver opened."""
-        if self._own_http:
-            await self._http.aclose()
-        if self._connection is not None:
-            await self._connection.close()
-
-    async def run(self, call: Call[T]) -> T:
+    async def _run(self, call: Call[T]) -> T:
         """Execute a call's steps and return its result."""
         try:
             step = next(call)
@@ -276,14 +220,35 @@ class AsyncDriver:
             self._connection = Connection(self._address, self._channel)
         return self._connection
 
-    async def stream(
-        self,
-        first: pb.SegmentVideoRequest,
-        items: Iterable[StreamItem] | AsyncIterable[StreamItem],
-        connect: Call[None],
-    ) -> AsyncGenerator[FrameAnswer, None]:
-        """Wait for a connection, then yield answers in frame order; ends and errors as for `Connection.stream`."""
-        await self.run(connect)
-        async with aclosing(self._rpc().stream(first, items)) as answers:
-            async for answer in answers:
-                yield answer
+
+class AsyncVocabularies:
+    """Named class lists on a server: `client.vocabularies`."""
+
+    def __init__(
+        self, client: AsyncClient, transport: RestTransport, deadline: Callable[[float | None], float]
+    ) -> None:
+        self._run = client._run
+        self._transport = transport
+        self._deadline = deadline
+
+    async def list(self, *, timeout: float | None = None) -> builtins.list[VocabularySummary]:
+        """See `Vocabularies.list`."""
+        return await self._run(self._transport.vocabularies(self._deadline(timeout)))
+
+    async def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
+        """See `Vocabularies.get`."""
+        return await self._run(self._transport.vocabulary(name, self._deadline(timeout)))
+
+    async def refresh(self, known: Vocabulary, *, timeout: float | None = None) -> Vocabulary:
+        """See `Vocabularies.refresh`."""
+        return await self._run(self._transport.refresh_vocabulary(known, self._deadline(timeout)))
+
+    async def put(
+        self, name: str, classes: Classes, *, timeout: float | None = None, **options: Unpack[VocabularyOptions]
+    ) -> Vocabulary:
+        """See `Vocabularies.put`."""
+        return await self._run(self._transport.put_vocabulary(name, classes, options, self._deadline(timeout)))
+
+    async def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
+        """See `Vocabularies.delete`."""
+        await self._run(self._transport.delete_vocabulary(name, if_match, self._deadline(timeout)))

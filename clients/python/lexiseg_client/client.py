@@ -1,4 +1,4 @@
-"""`Client`: the synchronous, thread-safe client, and the driver that executes the steps of its calls."""
+"""`Client`: the synchronous, thread-safe client, which executes the steps of its calls."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.models import Health, Model
-from lexiseg_client.question.options import Background, Classes, Options, Unpack
-from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
+from lexiseg_client.question.options import Classes, Options, Unpack
+from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
 from lexiseg_client.rest import RestTransport, arguments, reply_of, translate_errors
 from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
@@ -76,9 +76,13 @@ class Client:
         address = read_address(url, grpc_target, api_key)
         self._policy = RetryPolicy(retry or Retry())
         self._calls = Calls(transport_of(address, self._policy), self._policy, timeout)
-        self._driver = Driver(address, http, channel)
-        self._run = self._driver.run
-        self.vocabularies = Vocabularies(self._driver, RestTransport(self._policy), self._calls.deadline)
+        self._address = address
+        self._http = http or httpx.Client()
+        self._own_http = http is None
+        self._channel = channel
+        self._connection: Connection | None = None
+        self._lock = threading.Lock()
+        self.vocabularies = Vocabularies(self, RestTransport(self._policy), self._calls.deadline)
 
     def __enter__(self) -> Client:
         return self
@@ -87,8 +91,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
-        self._driver.close()
+        """Close the connections that this client opened."""
+        if self._own_http:
+            self._http.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def segment(
         self,
@@ -239,119 +246,16 @@ class Client:
         from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
         from lexiseg_client.rpc.messages import stream_config
 
-        first, connect = (
-            stream_config(classes, options),
-            GrpcTransport(self._policy).connect(self._calls.seconds(timeout)),
-        )
-        return self._driver.stream(first, frames, connect)
+        connect = GrpcTransport(self._policy).connect(self._calls.seconds(timeout))
+        return self._answers(connect, stream_config(classes, options), frames)
 
+    def _answers(
+        self, connect: Call[None], first: pb.SegmentVideoRequest, items: Iterable[StreamItem]
+    ) -> Generator[FrameAnswer, None, None]:
+        self._run(connect)
+        yield from self._rpc().stream(first, items)
 
-def transport_of(address: Address, policy: RetryPolicy) -> Transport:
-    """The transport for an address's protocol.
-
-    Raises:
-        MissingLibrary: a gRPC address, and gRPC is not installed.
-    """
-    if address.protocol == "rest":
-        return RestTransport(policy)
-    from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
-
-    return GrpcTransport(policy)
-
-
-class Vocabularies:
-    """Named class lists on a server: `client.vocabularies`."""
-
-    def __init__(self, driver: Driver, transport: RestTransport, deadline: Callable[[float | None], float]) -> None:
-        self._run = driver.run
-        self._transport = transport
-        self._deadline = deadline
-
-    def list(self, *, timeout: float | None = None) -> builtins.list[VocabularySummary]:
-        """List built-in and user vocabularies, without their classes."""
-        return self._run(self._transport.vocabularies(self._deadline(timeout)))
-
-    def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
-        """Get a vocabulary with its classes.
-
-        Raises:
-            UnknownVocabulary: no such vocabulary.
-        """
-        return self._run(self._transport.vocabulary(name, self._deadline(timeout)))
-
-    def refresh(self, known: Vocabulary, *, timeout: float | None = None) -> Vocabulary:
-        """Get the current version of a vocabulary; `known` itself, without a transfer, if unchanged."""
-        return self._run(self._transport.refresh_vocabulary(known, self._deadline(timeout)))
-
-    def put(
-        self,
-        name: str,
-        classes: Classes,
-        *,
-        background: bool | Background = True,
-        source: str | None = None,
-        shared: bool | None = None,
-        if_match: str | None = None,
-        create_only: bool = False,
-        timeout: float | None = None,
-    ) -> Vocabulary:
-        """Create or replace a vocabulary.
-
-        Args:
-            background: default for requests that set no background.
-            source: where the list comes from, for its readers.
-            shared: with API keys, visible to every key or to this one only; None: unchanged, new ones this key only.
-            if_match: an `etag`; replaces only that version.
-            create_only: never replaces.
-
-        Raises:
-            PreconditionFailed: `if_match` or `create_only` does not hold.
-            ReadOnly: the vocabulary is built in.
-            NotAllowed: another key shares a vocabulary of this name.
-            InvalidValue: the server refuses the list.
-        """
-        call = self._transport.put_vocabulary(
-            name,
-            classes,
-            background=background,
-            source=source,
-            shared=shared,
-            if_match=if_match,
-            create_only=create_only,
-            deadline=self._deadline(timeout),
-        )
-        return self._run(call)
-
-    def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
-        """Delete a vocabulary.
-
-        Raises:
-            PreconditionFailed: `if_match` does not hold.
-            ReadOnly: the vocabulary is built in.
-            UnknownVocabulary: no such vocabulary.
-        """
-        self._run(self._transport.delete_vocabulary(name, if_match, self._deadline(timeout)))
-
-
-class Driver:
-    """Connections to one server. The caller closes an `http` or `channel` that it passed in."""
-
-    def __init__(self, address: Address, http: httpx.Client | None, channel: grpc.Channel | None) -> None:
-        self._address = address
-        self._http = http or httpx.Client()
-        self._own_http = http is None
-        self._channel = channel
-        self._connection: Connection | None = None
-        self._lock = threading.Lock()
-
-    def close(self) -> None:
-        """Close the connections that this driver opened."""
-        if self._own_http:
-            self._http.close()
-        if self._connection is not None:
-            self._connection.close()
-
-    def run(self, call: Call[T]) -> T:
+    def _run(self, call: Call[T]) -> T:
         """Execute a call's steps and return its result."""
         try:
             step = next(call)
@@ -387,9 +291,64 @@ class Driver:
                 self._connection = Connection(self._address, self._channel)
             return self._connection
 
-    def stream(
-        self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem], connect: Call[None]
-    ) -> Generator[FrameAnswer, None, None]:
-        """Wait for a connection, then yield answers in frame order; ends and errors as for `Connection.stream`."""
-        self.run(connect)
-        yield from self._rpc().stream(first, items)
+
+def transport_of(address: Address, policy: RetryPolicy) -> Transport:
+    """The transport for an address's protocol.
+
+    Raises:
+        MissingLibrary: a gRPC address, and gRPC is not installed.
+    """
+    if address.protocol == "rest":
+        return RestTransport(policy)
+    from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
+
+    return GrpcTransport(policy)
+
+
+class Vocabularies:
+    """Named class lists on a server: `client.vocabularies`."""
+
+    def __init__(self, client: Client, transport: RestTransport, deadline: Callable[[float | None], float]) -> None:
+        self._run = client._run
+        self._transport = transport
+        self._deadline = deadline
+
+    def list(self, *, timeout: float | None = None) -> builtins.list[VocabularySummary]:
+        """List built-in and user vocabularies, without their classes."""
+        return self._run(self._transport.vocabularies(self._deadline(timeout)))
+
+    def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
+        """Get a vocabulary with its classes.
+
+        Raises:
+            UnknownVocabulary: no such vocabulary.
+        """
+        return self._run(self._transport.vocabulary(name, self._deadline(timeout)))
+
+    def refresh(self, known: Vocabulary, *, timeout: float | None = None) -> Vocabulary:
+        """Get the current version of a vocabulary; `known` itself, without a transfer, if unchanged."""
+        return self._run(self._transport.refresh_vocabulary(known, self._deadline(timeout)))
+
+    def put(
+        self, name: str, classes: Classes, *, timeout: float | None = None, **options: Unpack[VocabularyOptions]
+    ) -> Vocabulary:
+        """Create or replace a vocabulary; options as in `VocabularyOptions`.
+
+        Raises:
+            TypeError: an unknown option; nothing was sent.
+            PreconditionFailed: `if_match` or `create_only` does not hold.
+            ReadOnly: the vocabulary is built in.
+            NotAllowed: another key shares a vocabulary of this name.
+            InvalidValue: the server refuses the list.
+        """
+        return self._run(self._transport.put_vocabulary(name, classes, options, self._deadline(timeout)))
+
+    def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
+        """Delete a vocabulary.
+
+        Raises:
+            PreconditionFailed: `if_match` does not hold.
+            ReadOnly: the vocabulary is built in.
+            UnknownVocabulary: no such vocabulary.
+        """
+        self._run(self._transport.delete_vocabulary(name, if_match, self._deadline(timeout)))

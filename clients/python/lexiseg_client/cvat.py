@@ -13,8 +13,6 @@ from typing import Any, Literal, TypeAlias
 import cvat_sdk.auto_annotation as cvataa
 import numpy as np
 from cvat_sdk import models
-from cvat_sdk.api_client.model.label import Label
-from cvat_sdk.core.client import Client as CvatClient
 from cvat_sdk.masks import encode_mask
 
 from lexiseg_client.client import Client
@@ -72,18 +70,6 @@ def create(
         threshold: minimum score where CVAT sets none, 0 to 1.
     """
     return Function(Client(server, api_key=api_key), [_class(label) for label in labels.split(",")], task, threshold)
-
-
-def of_task(
-    cvat: CvatClient, task_id: int, server: str | None = None, api_key: str | None = None, task: Task = TASK
-) -> Function:
-    """Create the function for the mask labels of a CVAT task.
-
-    `cvat_sdk.auto_annotation.annotate_task(cvat, task_id, of_task(cvat, task_id))` annotates the task.
-    """
-    labels: list[Label] = cvat.tasks.retrieve(task_id).get_labels()
-    names = [label.name for label in labels if getattr(label, "type", "any") in ("any", "mask")]
-    return Function(Client(server, api_key=api_key), [Class(name) for name in names], task)
 
 
 def _class(label: str) -> Class:

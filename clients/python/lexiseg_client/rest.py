@@ -17,9 +17,16 @@ from lexiseg_client.calling.steps import Call, Reply, Request, Send
 from lexiseg_client.errors import NotOffered, TimedOut, Unreachable, UnreadableAnswer
 from lexiseg_client.images import ImageId, ImageUrl, Source
 from lexiseg_client.models import Health, Model, model_of
-from lexiseg_client.question.options import Background, Classes, background_json, classes_json
+from lexiseg_client.question.options import Classes
 from lexiseg_client.question.prompts import has_files
-from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary, summary_of, vocabulary_of
+from lexiseg_client.question.vocabulary import (
+    Vocabulary,
+    VocabularyOptions,
+    VocabularySummary,
+    summary_of,
+    vocabulary_json,
+    vocabulary_of,
+)
 from lexiseg_client.segmentation import Segmentation
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -91,30 +98,16 @@ class RestTransport:
         return known if reply.status == 304 else _with_tag(reply)
 
     def put_vocabulary(
-        self,
-        name: str,
-        classes: Classes,
-        *,
-        background: bool | Background,
-        source: str | None,
-        shared: bool | None,
-        if_match: str | None,
-        create_only: bool,
-        deadline: float,
+        self, name: str, classes: Classes, options: VocabularyOptions, deadline: float
     ) -> Call[Vocabulary]:
         """PUT /vocabularies/NAME."""
-        content: dict[str, Any] = {
-            "classes": classes_json(classes),
-            "background": background_json(background),
-            "source": source,
-        }
-        if shared is not None:
-            content["shared"] = shared
-        conditions = {"If-Match": if_match} if if_match is not None else {}
-        if create_only:
+        if_match = options.get("if_match")
+        conditions = {} if if_match is None else {"If-Match": if_match}
+        if options.get("create_only"):
             conditions["If-None-Match"] = "*"
+        document = vocabulary_json(classes, options)
         # Conditional writes are not idempotent: a retry after success fails its own condition.
-        request = Request("PUT", _path(name), conditions, json=content, repeatable=not conditions)
+        request = Request("PUT", _path(name), conditions, json=document, repeatable=not conditions)
         reply = yield from exchange(request, self._policy, deadline)
         return _with_tag(reply)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from lexiseg_client.json_values import boolean, integer, number, optional, string
 from lexiseg_client.masks.rle import decode
-from lexiseg_client.question.options import Background, Class
+from lexiseg_client.question.options import Background, Class, Classes, background_json, classes_json
 from lexiseg_client.question.prompts import Example, Point
 
 
@@ -32,6 +32,36 @@ class Vocabulary(VocabularySummary):
 
     classes: tuple[Class, ...] = ()
     etag: str = ""
+
+
+class VocabularyOptions(TypedDict, total=False):
+    """Options of writing a vocabulary."""
+
+    background: bool | Background  # default for requests that set no background; default True
+    source: str | None  # where the list comes from, for its readers
+    shared: bool | None  # with API keys: for every key or this one only; None: unchanged, new ones for this key only
+    if_match: str | None  # an `etag`: replace only that version
+    create_only: bool  # never replace
+
+
+KNOWN = frozenset(VocabularyOptions.__annotations__)
+
+
+def vocabulary_json(classes: Classes, options: VocabularyOptions) -> dict[str, Any]:
+    """The JSON of a vocabulary to write.
+
+    Raises:
+        TypeError: an unknown option, or one string instead of a list of classes.
+    """
+    if unknown := options.keys() - KNOWN:
+        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(KNOWN))}")
+    document = {
+        "classes": classes_json(classes),
+        "background": background_json(options.get("background", True)),
+        "source": options.get("source"),
+    }
+    shared = options.get("shared")
+    return document if shared is None else {**document, "shared": shared}
 
 
 def class_of(entry: Mapping[str, Any]) -> Class:
