@@ -12,7 +12,6 @@ from lexiseg_service.commands.in_process import engine_of, exemplified, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.server import Server
 from lexiseg_service.question.classes import resolve
-from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Settings
 
@@ -53,16 +52,7 @@ def in_process(
         known = exemplified(engine, vocabulary, validated, name, settings)
 
         def ask(content: bytes) -> Segmentation:
-            request = WorkerRequest(
-                content,
-                known,
-                name,
-                task=question.task,
-                prompts=prompts,
-                overlay=overlay,
-                threshold=question.threshold,
-                max_side=question.max_side,
-            )
+            request = question.request(content, known, name, prompts=prompts, overlay=overlay)
             return segmentation_of(engine.submit(request).result())
 
         yield Answers(ask, vocabulary.classes, f"{ModelName.of(segmenter.card)} {segmenter.digest}")

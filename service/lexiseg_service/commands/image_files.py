@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 import re
 import sys
 from collections.abc import Sequence
@@ -142,21 +143,29 @@ def _not_written(files: list[Path], given: Path, out: Path | None) -> list[Path]
     return [file for file in files if written.isdisjoint(file.resolve().parents)]
 
 
+def fetch(client: httpx.Client, url: str, max_bytes: int) -> bytes:
+    """A URL's content, read until it has more than `max_bytes`.
+
+    Raises:
+        httpx.HTTPStatusError: the server refuses.
+        httpx.HTTPError, httpx.InvalidURL: it cannot be asked.
+    """
+    content = bytearray()
+    with client.stream("GET", url) as answer:
+        answer.raise_for_status()
+        for piece in answer.iter_bytes():
+            content += piece
+            if len(content) > max_bytes:
+                break
+    return bytes(content)
+
+
 def _fetched(url: str, limits: Limits) -> bytes:
     """A URL's content. The user may fetch whatever his machine reaches; time and bytes are bounded."""
-    content = bytearray()
     try:
-        with (
-            httpx.Client(follow_redirects=True, max_redirects=REDIRECTS, timeout=SECONDS) as client,
-            client.stream("GET", url) as answer,
-        ):
-            answer.raise_for_status()
-            for piece in answer.iter_bytes():
-                content += piece
-                if len(content) > limits.max_image_bytes:
-                    raise Unreadable(f"more than {limits.max_image_bytes:,} bytes")
+        with httpx.Client(follow_redirects=True, max_redirects=REDIRECTS, timeout=SECONDS) as client:
+            return _bounded(io.BytesIO(fetch(client, url, limits.max_image_bytes)), limits)
     except httpx.HTTPStatusError as error:
         raise Unreadable(f"the server answers {error.response.status_code}") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unreadable(str(error) or type(error).__name__) from None
-    return bytes(content)

@@ -11,10 +11,11 @@ from typing import Any
 
 import typer
 
-from lexiseg_model.types import Task
+from lexiseg_model.types import Task, Vocabulary
 from lexiseg_service.commands.image_files import Unreadable, read_bounded
 from lexiseg_service.errors import InvalidValue, TooLarge
 from lexiseg_service.question.classes import refuse_unsplit
+from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.schemas import Question as RestQuestion
 from lexiseg_service.question.validation import validate
 from lexiseg_service.settings import Limits
@@ -57,6 +58,11 @@ class Question:
             InvalidValue: a field is out of range.
         """
         return validate(RestQuestion, self.fields)
+
+    def request(self, image: bytes | None, vocabulary: Vocabulary, model: str, **options: Any) -> WorkerRequest:
+        """The question about one image, for an engine; `options` are other fields of `WorkerRequest`."""
+        fields = {"task": self.task, "threshold": self.threshold, "max_side": self.max_side, **options}
+        return WorkerRequest(image, vocabulary, model, **fields)
 
 
 def refuse_lists(classes: Sequence[str]) -> None:

@@ -83,7 +83,7 @@ def test_a_url_is_fetched_within_the_limit() -> None:
     with serving(Handler) as base:
         source = Source(f"{base}/a%20b.jpg?x=1")
         assert (source.stem, source.read(Limits())) == ("a b", bytes(100))
-        with pytest.raises(Unreadable, match="more than 99 bytes"):
+        with pytest.raises(TooLarge, match="more than 99 bytes"):
             source.read(Limits(max_image_bytes=99))
         with pytest.raises(Unreadable, match="answers 404"):
             Source(f"{base}/gone.jpg").read(Limits())

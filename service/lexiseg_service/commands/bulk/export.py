@@ -17,7 +17,8 @@ from typing import Any, Literal, TextIO
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.formats import coco, yolo
 from lexiseg_service.commands.bulk.job import OK, Destination, Job, Row, Size, segments_of
-from lexiseg_service.commands.bulk.sources import Contents, Item, Read, Unreadable
+from lexiseg_service.commands.bulk.sources import Contents, Item, Read
+from lexiseg_service.commands.image_files import Unreadable
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.image.header import SUFFIXES, read_header
 

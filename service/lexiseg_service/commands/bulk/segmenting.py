@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_model.errors import ModelError, OptionError
 from lexiseg_service.commands.bulk.job import FAILED, OK, Destination, Job, Row, row_of
-from lexiseg_service.commands.bulk.sources import Contents, Item, Read, Unreadable
+from lexiseg_service.commands.bulk.sources import Contents, Item, Read
+from lexiseg_service.commands.image_files import Unreadable
 from lexiseg_service.commands.in_process import engine_of
 from lexiseg_service.errors import NotReady, ServiceError
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer
 
 REASONS = 3  # failures of a chunk in its report
 MAX_BLOCKS = 10_000  # of the list of chunks, which Ray's driver keeps track of
@@ -58,6 +59,7 @@ class Segmenting:
                 f"{job.destination} holds answers of {job.model} with the digest {job.model_digest}; "
                 f"the one here has {self._segmenter.digest}"
             )
+        self._model = self._segmenter.card.name
         self._ahead = 2 * job.settings.max_batch
         self._contents = Contents(job.source, job.settings.limits.max_image_bytes)
 
@@ -93,28 +95,17 @@ class Segmenting:
         item, read = item_and_read
         outcome: WorkerAnswer | str
         try:
-            outcome = self._engine.submit(self._request(read())).result()
+            request = self._job.question.request(read(), self._job.vocabulary, self._model, remember=False)
+            outcome = self._engine.submit(request).result()
         except NotReady:
             raise
-        except ServiceError as error:
-            outcome = f"{error.type}: {error.detail}"
         except (ModelError, Unreadable) as error:
             outcome = str(error)
+        except ServiceError as error:
+            outcome = f"{error.type}: {error.detail}"
         except Exception as error:
             outcome = f"{type(error).__name__}: {error}"
         return row_of(item.id, outcome, self._segmenter.digest, self._vocabulary_digest)
-
-    def _request(self, content: bytes) -> WorkerRequest:
-        question = self._job.question
-        return WorkerRequest(
-            content,
-            self._job.vocabulary,
-            self._segmenter.card.name,
-            task=question.task,
-            threshold=question.threshold,
-            max_side=question.max_side,
-            remember=False,
-        )
 
 
 def _keep_to_share(share: float) -> None:

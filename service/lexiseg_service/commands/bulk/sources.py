@@ -25,6 +25,7 @@ from lexiseg_model.catalogue.store import open_store, protocol_of, reached
 from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
 from lexiseg_model.errors import DatasetError
 from lexiseg_service.commands.image_files import SUFFIXES as PICTURES
+from lexiseg_service.commands.image_files import Unreadable, fetch
 
 Kind = Literal["files", "csv", "parquet", "webdataset"]
 COLUMNS_OF_ADDRESSES = ("url", *COLUMNS_OF_FILES)
@@ -244,10 +245,6 @@ def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
         )
 
 
-class Unreadable(Exception):
-    """No bytes came; the message is the reason in the row."""
-
-
 Read = Callable[[], bytes]  # raises Unreadable
 
 
@@ -311,17 +308,12 @@ class Contents:
         return content
 
     def _from_server(self, item: Item) -> bytes:
-        content = bytearray()
-        with self._http.stream("GET", item.path) as answer:
-            if answer.status_code == 429 or answer.status_code >= 500:
-                raise OSError(f"the server answered {answer.status_code}")
-            if not answer.is_success:
-                raise Unreadable(f"the server answered {answer.status_code}")
-            for part in answer.iter_bytes():
-                content += part
-                if len(content) > self._max_bytes:
-                    break
-        return bytes(content)
+        try:
+            return fetch(self._http, item.path, self._max_bytes)
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+            kind = OSError if status == 429 or status >= 500 else Unreadable
+            raise kind(f"the server answered {status}") from None
 
     def _bounded(self, content: bytes) -> bytes:
         if len(content) > self._max_bytes:

@@ -26,9 +26,7 @@ def calibrate(
     save_as: Annotated[
         str | None, typer.Option(help="Keep the list under another name; a built-in one cannot be changed")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for report.html and its pictures", callback=output_folder)] = Path(
-        "calibration"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for report.html", callback=output_folder)] = Path("calibration"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the report, keep no thresholds")] = False,
     quiet: Quiet = False,
     server: Server = None,

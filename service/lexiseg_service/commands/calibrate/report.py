@@ -1,17 +1,18 @@
-"""The report of a calibration: report.html, with pictures of the segments nearest to each threshold."""
+"""The report of a calibration: a page with pictures of the segments nearest to each threshold."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from lexiseg_service.commands.calibrate.thresholds import Choice, Finding, Findings
-from lexiseg_service.commands.pages import render
+from lexiseg_service.commands.outputs import write_text
+from lexiseg_service.commands.pages import jpeg_url, render
 from lexiseg_service.settings import Limits
 from lexiseg_service.worker.decode import decode
 
@@ -32,8 +33,8 @@ PAGE = """\
 <p>Below: the segments nearest to each threshold.</p>
 {% for row in rows if row.figures %}
 <h2>{{ row.name }}</h2>
-{% for file, text in row.figures %}
-<figure><img src="{{ file }}" alt="{{ text }}"><figcaption>{{ text }}</figcaption></figure>
+{% for url, text in row.figures %}
+<figure><img src="{{ url }}" alt="{{ text }}"><figcaption>{{ text }}</figcaption></figure>
 {% endfor %}
 {% endfor %}
 {% endblock %}
@@ -41,12 +42,7 @@ PAGE = """\
 
 
 def write_report(folder: Path, vocabulary: str, choices: Sequence[Choice], findings: Findings, outcome: str) -> Path:
-    """Write report.html and its pictures; the folder is made if there is none.
-
-    Args:
-        outcome: one sentence on whether the thresholds were kept.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write report.html into a folder; `outcome` is one sentence on whether the thresholds were kept."""
     rows: list[dict[str, Any]] = []
     for index, (name, choice) in enumerate(zip(findings.names, choices, strict=True)):
         near = _near(findings.by_class[index], choice)
@@ -55,13 +51,13 @@ def write_report(folder: Path, vocabulary: str, choices: Sequence[Choice], findi
                 "name": name,
                 "numbers": (choice.threshold, choice.before, choice.after),
                 "reason": choice.reason,
-                "figures": [_figure(folder, findings, index, finding, choice) for finding in near],
+                "figures": [_figure(findings, index, finding, choice) for finding in near],
             }
         )
     path = folder / "report.html"
     title = f"Thresholds of {vocabulary}"
     page = render(PAGE, title=title, n_photographs=len(findings.answers), outcome=outcome, rows=rows)
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 
@@ -75,15 +71,13 @@ def _near(findings: Sequence[Finding], choice: Choice) -> list[Finding]:
     return [*below[-PICTURES:], *above[:PICTURES]]
 
 
-def _figure(folder: Path, findings: Findings, index: int, finding: Finding, choice: Choice) -> tuple[str, str]:
-    """Paint one class on one photograph; the picture's file, and its caption."""
+def _figure(findings: Findings, index: int, finding: Finding, choice: Choice) -> tuple[str, str]:
+    """One class painted on one photograph, and its caption."""
     source, answer = findings.answers[finding.image]
-    rgb = decode(source.read(Limits()), Limits(), None).rgb
     of_class = tuple(segment for segment in answer if segment.class_index == index)
+    rgb = decode(source.read(Limits()), Limits(), None).rgb
     picture = Image.fromarray(replace(answer, segments=of_class).paint(rgb))
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
-    stem = re.sub(r"[^\w-]+", "-", f"{findings.names[index]}-{Path(finding.image).stem}")[:80]
-    file = f"{index + 1}-{stem}.jpg"
-    picture.save(folder / file, quality=85)
     dropped = choice.threshold is not None and (finding.score or 0.0) < choice.threshold
-    return file, f"{Path(finding.image).name}: {finding.score:.3f}, {'dropped' if dropped else 'kept'}"
+    caption = f"{Path(finding.image).name}: {finding.score:.3f}, {'dropped' if dropped else 'kept'}"
+    return jpeg_url(np.asarray(picture)), caption

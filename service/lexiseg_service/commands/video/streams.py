@@ -14,7 +14,7 @@ from lexiseg_model.types import Prompt as ModelPrompt
 from lexiseg_service.commands.in_process import engine_of, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.server import key_for, translated
-from lexiseg_service.question.messages import DropPolicy, Followed, StreamQuestion, VideoFrame, WorkerRequest
+from lexiseg_service.question.messages import DropPolicy, Followed, StreamQuestion, VideoFrame
 from lexiseg_service.question.prompts import resolve_prompt
 from lexiseg_service.question.schemas import PromptInput
 from lexiseg_service.settings import Limits, Settings
@@ -64,16 +64,12 @@ def in_process(video_question: VideoQuestion, settings: Settings) -> Iterator[As
     with engine_of(settings, question.task) as (engine, segmenter):
         from lexiseg_service.worker.video.session import Streams  # imports torch: after all checks
 
-        request = WorkerRequest(
-            None,
-            vocabulary,
-            segmenter.card.name,
-            task=question.task,
-            threshold=question.threshold,
-            max_side=question.max_side,
-        )
         stream_question = StreamQuestion(
-            request, video_question.smoothing, video_question.tracking, video_question.drop_policy, FRAMES_IN_FLIGHT
+            question.request(None, vocabulary, segmenter.card.name),
+            video_question.smoothing,
+            video_question.tracking,
+            video_question.drop_policy,
+            FRAMES_IN_FLIGHT,
         )
 
         async def steps(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:

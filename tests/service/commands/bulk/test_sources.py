@@ -4,7 +4,8 @@ import tarfile
 from contextlib import closing
 from pathlib import Path
 
-from lexiseg_service.commands.bulk.sources import Contents, Unreadable, items, source_of
+from lexiseg_service.commands.bulk.sources import Contents, items, source_of
+from lexiseg_service.commands.image_files import Unreadable
 from tests.http_server import serving_files
 from tests.service.commands.bulk import jobs
 
