@@ -1,1 +1,1 @@
-"""What each command of the command line does; cli.py only names and explains them."""
+"""Commands of the command line; cli.py puts them together."""

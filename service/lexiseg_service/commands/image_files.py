@@ -40,7 +40,7 @@ class Source:
 
     @property
     def stem(self) -> str:
-        """The name, without a suffix, of files that are made of it."""
+        """Name, without a suffix, of the files written for this image."""
         if self.path is not None:
             return self.path.stem
         return "stdin" if self.name == STDIN else PurePosixPath(unquote(urlsplit(self.name).path)).stem or "image"
@@ -130,7 +130,7 @@ def _expanded(word: str, out: Path | None) -> list[Source]:
 
 
 def _not_written(files: list[Path], given: Path, out: Path | None) -> list[Path]:
-    """The files outside folders of results below the given one."""
+    """Leave out files in folders of results below the given folder."""
     if out is None or given.resolve() not in out.resolve().parents:
         return files
     beside = out.resolve().parent

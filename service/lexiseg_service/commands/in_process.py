@@ -42,7 +42,7 @@ def check_model(settings: Settings, task: Task) -> None:
 
 
 def load(settings: Settings, task: Task) -> Segmenter:
-    """The model of the settings, which can do a task.
+    """Load the model of the settings, which can do a task.
 
     Raises:
         ModelError: it cannot be loaded.
@@ -54,7 +54,7 @@ def load(settings: Settings, task: Task) -> Segmenter:
 
 
 def load_as_served(settings: Settings, name: str) -> Segmenter:
-    """A model on the device, in the precision and by the runtime of the settings.
+    """Load a model as `lexiseg serve` does: device, precision and runtime of the settings.
 
     Raises:
         ModelError: it cannot be loaded.
@@ -110,7 +110,7 @@ def check_named(settings: Settings, *names: str) -> None:
 
 
 def named_or_folder(settings: Settings, name: str) -> Segmenter:
-    """A model by its name, NAME@VERSION, or the path of its directory.
+    """Load a model by NAME, NAME@VERSION or the path of its directory.
 
     Raises:
         ModelError: it cannot be loaded.
@@ -127,7 +127,7 @@ def named_or_folder(settings: Settings, name: str) -> Segmenter:
 
 
 def with_vocabularies(settings: Settings, work: Callable[[Vocabularies], Awaitable[T]]) -> T:
-    """What `work` makes of the installation's vocabularies, whose store is closed afterwards."""
+    """Run `work` on the installation's vocabularies and close their store; the result of `work`."""
 
     async def run() -> T:
         vocabularies = open_vocabularies(settings, Metrics())
@@ -154,7 +154,7 @@ def resolved(question: RestQuestion, settings: Settings) -> Vocabulary:
 def exemplified(
     engine: Engine, vocabulary: Vocabulary, question: RestQuestion, model: str, settings: Settings
 ) -> Vocabulary:
-    """A vocabulary with the vectors that the engine's model computes for the examples of its classes.
+    """Add the vectors that the engine's model computes for the examples of a vocabulary's classes.
 
     Raises:
         ServiceError: an example is not as expected.
@@ -177,5 +177,5 @@ def exemplified(
 
 
 def segmentation_of(answer: WorkerAnswer) -> Segmentation:
-    """An engine's answer as the client's, which the commands write and show; read as a server's would be."""
+    """The client's `Segmentation` of an engine's answer, by way of the wire format as from a server."""
     return segmentation(encode_answer(answer, answer.image_id))

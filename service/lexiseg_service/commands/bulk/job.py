@@ -136,7 +136,7 @@ class Job:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """Everything that decides what the answers are."""
+        """Question, model and source: jobs that differ in any of them have different answers."""
         return {
             **self.question.fields,
             "classes": [entry.name for entry in self.vocabulary.classes],
@@ -176,7 +176,7 @@ class Destination:
         write_whole(self._store, f"{self._root}/{name}", content)
 
     def open(self, name: str, mode: str = "rb") -> Any:
-        """A file of the folder, which is made if need be."""
+        """Open a file of the folder; writing makes the folders above it."""
         if mode != "rb":
             self._store.makedirs(f"{self._root}/{name}".rpartition("/")[0], exist_ok=True)
         return self._store.open(f"{self._root}/{name}", mode)

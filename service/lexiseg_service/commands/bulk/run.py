@@ -30,7 +30,7 @@ BATCH = 32  # tiles in one image pass by default: what a GPU needs to be busy
 
 @dataclass(frozen=True)
 class Options:
-    """How a job is done; without a cluster in this process."""
+    """Options of a job; `cluster` None works in this process."""
 
     cluster: Cluster | None
     rows_per_file: int
@@ -40,7 +40,7 @@ class Options:
 
 
 def run(source: Source, destination_url: str, question: Question, settings: Settings, options: Options) -> int:
-    """Do what is left of a job. Returns 1 where too many pictures failed, 130 where Ctrl-C ended it.
+    """Do the rest of a job. Returns 1 if too many pictures failed, 130 if Ctrl-C ended it.
 
     Raises:
         ServiceError: the classes or a value are not as expected.
@@ -91,7 +91,7 @@ def batch_settings(settings: Settings) -> Settings:
 
 
 def _work(job: Job, size: Size, destination: Destination, to_do: Sequence[int], options: Options) -> int:
-    """Segment the chunks that are left; the exit status, 0 where all went well."""
+    """Segment the remaining chunks; returns the exit status."""
     before = size.inputs - _inputs_of(destination, to_do, size)
     reports: Iterable[Report]
     if options.cluster is None:

@@ -1,4 +1,4 @@
-"""One chunk after the other through a model that is loaded once: the same code here and on Ray.
+"""Segment chunk after chunk with a model that is loaded once, in this process or on Ray.
 
 A thread for each picture: read, ask the engine (which batches what waits) -> rows -> one file
 
@@ -117,7 +117,7 @@ def _keep_to_share(share: float) -> None:
 
 
 class Cluster(NamedTuple):
-    """Where to run, and what each actor takes of it.
+    """Ray cluster of a job, and resources of each actor.
 
     `address` is Ray's: HOST:PORT of a head node, `auto` for the one of this machine, None starts one for this job.
     """

@@ -1,4 +1,4 @@
-"""Where the pictures of a job come from: folders, tables of addresses, parquet, webdataset, wherever fsspec reaches.
+"""Sources of a job's pictures: folders, tables of addresses, parquet and webdataset, in any store of fsspec.
 
 A source is walked once for its inputs. Their pictures are read later, in threads; each gives bytes, or the reason why
 there are none.
@@ -89,7 +89,7 @@ def source_of(url: str, kind: Kind | None, id_column: str | None, image_column: 
 
 
 def items(source: Source) -> Iterator[Item]:
-    """Every input, in an order that the source decides.
+    """List every input of a source.
 
     Raises:
         DatasetError: a table cannot be read, or has no column of the kind.
@@ -112,7 +112,7 @@ def items(source: Source) -> Iterator[Item]:
 
 
 def _matching(url: str) -> list[str]:
-    """The addresses that {000..127} and * stand for."""
+    """Expand {000..127} and * in an address."""
     if match := BRACES.search(url):
         first, last = match.groups()
         numbers = range(int(first), int(last) + 1)
@@ -130,7 +130,7 @@ def _suffix(path: str) -> str:
 
 
 def _files(store: Any, root: str, source: Source) -> Iterator[Item]:
-    """Pictures in a folder and below it; the id is the path from there. Nothing hidden."""
+    """Pictures in a folder and below it, without hidden ones; the id is the path from the folder."""
     if not store.isdir(root):
         yield Item(root.rpartition("/")[2], store.unstrip_protocol(root))
         return
@@ -276,7 +276,7 @@ class Contents:
         self._http.close()
 
     def _one(self, item: Item) -> bytes:
-        """Any exception is a reason: one input must not end a job of millions."""
+        """Read one picture; any exception becomes Unreadable, as one input must not end a job of millions."""
         if item.error is not None:
             raise Unreadable(item.error)
         fetch = self._from_server if protocol_of(item.path) in ("http", "https") else self._from_store

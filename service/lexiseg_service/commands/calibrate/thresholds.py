@@ -1,4 +1,4 @@
-"""The segments of each class in photographs, compared with masks of the truth if there are any; thresholds from them.
+"""Score thresholds of classes from their segments in photographs, with or without masks of the truth.
 
 With masks of the truth: the threshold under which the class's pixels overlap the truth's best, over all photographs
 (IoU of the sums). A segment that is dropped takes its pixels out of the union and leaves the truth's.
@@ -51,7 +51,7 @@ class Choice:
 
 
 def choose(findings: Sequence[Finding]) -> Choice:
-    """The threshold of one class.
+    """Choose the threshold of one class.
 
     Args:
         findings: one for each photograph.

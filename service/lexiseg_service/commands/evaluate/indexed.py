@@ -26,7 +26,7 @@ from lexiseg_service.settings import Settings
 
 
 def run(settings: Settings, wanted: Wanted, renames: list[str], views: Views = ONE_VIEW) -> int:
-    """Measures, prints a table and writes the report; of the first `limit` images where one is given.
+    """Measure the mIoU on the first `limit` images, or all; print a table and write the report.
 
     Raises:
         ModelError: the data set, the model, a rename or the refinement is not as expected.
@@ -84,7 +84,7 @@ def run_comparison(settings: Settings, models: tuple[str, str], datasets: list[s
 
 
 def _judge(settings: Settings, name: str, pairs: list[Pair]) -> _Judged:
-    """One model at a time is in memory."""
+    """Examine one model on every data set; it leaves memory before the next one comes."""
     segmenter = named_or_folder(settings, name)
     with bar_of(name, sum(pair.photographs for pair in pairs)) as bar:
         examinations = [examine(segmenter, pair, bar.step) for pair in pairs]

@@ -43,7 +43,7 @@ def run(settings: Settings, wanted: Wanted) -> int:
 
 
 class LoadedModel:
-    """The model as the last data set's card has it; loaded anew only where the card differs."""
+    """A model that is loaded once for all data sets whose protocol asks for the same card."""
 
     def __init__(self, model_folder: ModelFolder, device: str, text_tower: Path | None) -> None:
         self.model_folder = model_folder
@@ -53,7 +53,7 @@ class LoadedModel:
         self._segmenter: Segmenter | None = None
 
     def of(self, card: ModelCard) -> Segmenter:
-        """The model with a card.
+        """The model with this card, loaded unless it is the last one.
 
         Raises:
             ModelError: it cannot be loaded.
@@ -68,7 +68,7 @@ class LoadedModel:
 
 
 def read_sets(rules: Protocol, wanted: Wanted, team: Ranks) -> list[AnnotatedSet]:
-    """The data sets asked for; of `all` those that are there.
+    """Read the data set, or of `all` those that are there.
 
     Raises:
         OptionError: the protocol does not cover the data set.

@@ -1,4 +1,4 @@
-"""What `lexiseg segment` writes in each format of `--format`: files for each image, and files for all of them."""
+"""Formats of `lexiseg segment --format`: files for each image, and files for all of them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Writer:
         return {"files": list(files)}
 
     def annotations(self, image: Image, before: int) -> list[Content]:
-        """The image's annotations in the ledger, where they are there."""
+        """The image's annotations in the ledger; none in formats with files of their own."""
         return []
 
     def beside(self, content: Content) -> Files:
@@ -80,7 +80,7 @@ class Writer:
         return {**self.shared(written), self.ledger: json.dumps(content).encode()}
 
     def summary(self, folder: Path, *, with_overlays: bool) -> str:
-        """What lies where."""
+        """One line that says where the files are."""
         return f"{self.what} in {folder}/"
 
 
@@ -157,7 +157,7 @@ class Coco(Writer):
         return {name: json.dumps(document).encode() for name, document in files.items()}
 
     def summary(self, folder: Path, *, with_overlays: bool) -> str:
-        """What lies where."""
+        """One line that says where the files are."""
         path = folder / self.ledger
         return f"{path} and one picture each in {folder}/" if with_overlays else str(path)
 
@@ -210,7 +210,7 @@ class Yolo(Writer):
 
 
 class Labelme(Writer):
-    """Labelme's JSON, with the path to the image from where it lies."""
+    """Labelme's JSON, with the path from it to the image."""
 
     what = "one JSON each"
 
@@ -227,11 +227,11 @@ class LabelMap(Writer):
     what = "one label map each and labels.json"
 
     def files(self, image: Image) -> Files:
-        """One PNG."""
+        """One label map."""
         return {f"{image.stem}.png": to_png(class_values(image.answer, len(self.names)))}
 
     def shared(self, written: Sequence[str]) -> Files:
-        """The names of the values."""
+        """The names of the values in labels.json."""
         return {"labels.json": json.dumps(dict(enumerate(_named(self.names))), indent=1).encode()}
 
 

@@ -1,4 +1,4 @@
-"""The folder of results: nothing in it is ever replaced.
+"""Folder of results that continues an interrupted run and never replaces a file.
 
 A ledger in the folder (annotations.json for COCO, else .lexiseg.json) holds the question and the images that are done.
 The same question continues with the images that are not done; another question gets the folder OUT-2, OUT-3 and so on.
@@ -74,13 +74,13 @@ class Results:
         self._stems = {NUMBERED.sub("", path.stem) for path in there - photographs}
 
     def has(self, source: Source) -> bool:
-        """Whether an earlier run has done the image as it is now."""
+        """Whether an earlier run has results of the image, unchanged since."""
         return any(
             image["file_name"] == source.name and image.get("modified") == source.stamp for image in self._images
         )
 
     def exists(self, source: Source) -> bool:
-        """Whether there are results of an image of that name, whatever it held and whatever was asked."""
+        """Whether there are results of any image of that name, for any question."""
         known = any(image["file_name"] == source.name for image in self._images)
         return known or source.stem in self._stems
 
@@ -106,7 +106,7 @@ class Results:
             self.write()
 
     def write(self) -> str | None:
-        """Write the ledger and the files beside it; says what lies where, None if there is nothing."""
+        """Write the ledger and the files beside it; one line that says where they are, None without results."""
         self._saved = time.monotonic()
         if not self._images:
             return None
@@ -142,7 +142,7 @@ def _folder_for(out: Path, asked: Content, ledger: str) -> tuple[Path, Content |
 
 
 def _read(path: Path) -> Content | None:
-    """A ledger; None of another file."""
+    """Read a ledger; None if the file is not one."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):

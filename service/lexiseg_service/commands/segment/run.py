@@ -44,7 +44,7 @@ PRINTED = {
 
 @dataclass
 class Outcome:
-    """What became of the images. `stopped`: Ctrl-C ended the run."""
+    """Number of images done, failures and warnings; `stopped`: Ctrl-C ended the run."""
 
     done: int = 0
     failures: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Outcome:
         return STOPPED if self.stopped else int(bool(self.failures))
 
     def fail(self, source: Source, error: ServiceError) -> None:
-        """One image without an answer; the message of one that is too large says what to do."""
+        """Record a failed image; the message about a too large one says what to do."""
         hint = "; by words --window 1024 takes any size" if isinstance(error, TooLarge) else ""
         self.failures.append(f"{source.name}: {error}{hint}")
 
@@ -122,11 +122,11 @@ class Job:
 
     @property
     def overlay(self) -> bool:
-        """Whether each answer needs an overlay."""
+        """Whether answers come with an overlay."""
         return self.kind == "coco" and not self.is_printed
 
     def check(self, n_classes: int) -> None:
-        """Refuse, before a model is loaded, what could not be written.
+        """Refuse classes that the format cannot hold, before a model is loaded.
 
         Raises:
             InvalidValue: the format cannot hold so many classes.

@@ -98,7 +98,7 @@ class Scene:
             raise DatasetError(f"{self._dataset.name}: {place} cannot be read: {error}") from None
 
     def pixels_of_detail(self) -> int:
-        """1 of a sharp picture, 2, 4 or 8 of one that was enlarged so many times and has no detail that is smaller."""
+        """Pixels of the smallest detail: 1 in a sharp picture; 2, 4 or 8 in one that was enlarged so many times."""
         inside = slice(SIDE // 4, -SIDE // 4)  # what lies beyond the border cannot be brought back
         lost = np.zeros(4)  # by shrinking to a half, a quarter, ... and back
         for box in self._sample():
@@ -129,7 +129,7 @@ class Scene:
                 yield Box(top, left, min(top + SIDE, height), min(left + SIDE, width))
 
     def _percentiles(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What becomes 0 and 255 of each band."""
+        """Values of each band that become 0 and 255: percentiles of a sample."""
         parts = []
         for box in self._sample():
             window = Window(box.left, box.top, box.size[1], box.size[0])
@@ -145,7 +145,7 @@ class Scene:
 
 @contextmanager
 def open_scene(path: str, reading: Reading, window: int) -> Iterator[Scene]:
-    """Opens a picture of any format that GDAL reads.
+    """Open a picture of any format that GDAL reads.
 
     Args:
         path: a file, or what GDAL takes for one, as /vsicurl/https://..., /vsis3/bucket/key.
@@ -192,7 +192,7 @@ def _palette(dataset: Any) -> NDArray[np.uint8] | None:
 
 
 def _cache_of(dataset: Any, window: int) -> int:
-    """Bytes. A file of whole rows is read again for each window, unless a row of windows is kept."""
+    """Bytes of GDAL's cache. Files stored in whole rows keep a row of windows, so that none is read twice."""
     height, width = dataset.block_shapes[0]
     if width < dataset.width:
         return CACHE
@@ -272,7 +272,7 @@ class ClassMap:
             yield Region(value, float(score), int(areas[number]), shapely.MultiPolygon([outline]))
 
     def _reopened(self) -> tuple[Any, Any]:
-        """Both files for reading: what is written is on disk once they are closed."""
+        """Close both files, which writes them to disk, and open them for reading."""
         names = self._written.name, self._probability.name
         self._written.close()
         self._probability.close()

@@ -43,7 +43,7 @@ class Cut:
 
 
 def cut_of(window: int, bands: str | None, stretch: str | None, limits: Limits) -> Cut:
-    """The options of the command line, checked before a model is loaded.
+    """Check the options of the command line before a model is loaded.
 
     Raises:
         typer.BadParameter: an option is not as expected, or its libraries are not installed.

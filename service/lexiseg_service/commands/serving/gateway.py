@@ -18,7 +18,7 @@ from lexiseg_service.watch.tracing import open_tracing
 
 
 def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
-    """Serves until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
+    """Serve until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
 
     Args:
         settings: name the workers.

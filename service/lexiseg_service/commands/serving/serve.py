@@ -17,7 +17,7 @@ from lexiseg_service.worker.crash_record import record_crash
 
 
 def run(settings: Settings) -> int:
-    """Serves until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
+    """Serve until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
 
     Raises:
         InvalidValue: a setting is not as expected.

@@ -36,7 +36,7 @@ HOST = re.compile(r"([\w.-]+|\[[0-9a-fA-F:]+\])(:\d+)?", re.ASCII)
 
 
 def run(settings: Settings, out: Path, n_words: int, server: str | None = None) -> int:
-    """Write a site, and print what it weighs.
+    """Write a site and print its size.
 
     Args:
         server: address of the one server that the page may ask, too.
@@ -141,7 +141,7 @@ def copy_page(out: Path, server: str | None = None) -> None:
 
 
 def keep_offline(out: Path) -> int:
-    """Tell the service worker which files to keep; their bytes in all."""
+    """Write the list of files that the service worker keeps; returns their bytes in all."""
     paths = sorted(path for path in out.rglob("*") if path.is_file())
     digest = hashlib.sha256()
     first = {path.relative_to(out).as_posix(): path for path in paths}

@@ -1,4 +1,4 @@
-"""`lexiseg video`: a video in; the video with its segments painted on, lines of JSON, or both out."""
+"""`lexiseg video`: read a video, write it with its segments painted on, lines of JSON, or both."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class VideoRun:
         self.tally = Tally()
 
     def stop(self) -> None:
-        """Take no more frames; those in flight are finished."""
+        """Stop reading frames; those in flight are finished."""
         self._stopped = True
 
     async def run(self, ask: Ask, bar: Bar) -> None:

@@ -87,7 +87,7 @@ class VideoSource:
         return None if duration is None or self.live else max(1, round(duration / av.time_base * self.rate))
 
     def frames(self) -> Iterator[SourceFrame]:
-        """Frame after frame. Damaged packets are left out; a source that breaks off ends.
+        """Decode frame after frame; damaged packets are left out, a source that breaks off ends.
 
         Raises:
             SourceFailure: not one frame could be decoded.
@@ -149,6 +149,6 @@ def _why(error: Exception) -> str:
 
 
 def _upright(frame: Decoded) -> NDArray[np.uint8]:
-    """[H, W, 3] RGB, turned as the file says: phones write what the sensor saw."""
+    """RGB [H, W, 3], rotated by the file's metadata: phones store frames as the sensor saw them."""
     rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90) % 4))

@@ -1,4 +1,4 @@
-"""The question of `lexiseg video` about every frame, asked of an engine in this process or of a server."""
+"""Answers to the frames of a video: of an engine in this process, or of a server."""
 
 from __future__ import annotations
 
