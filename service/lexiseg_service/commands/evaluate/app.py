@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.evaluate.wanted import Wanted
+from lexiseg_service.commands.evaluate.options import EvalOptions
 from lexiseg_service.commands.options import Chosen, JsonReport, takes_settings
 from lexiseg_service.commands.outputs import output_file, output_folder
 
@@ -109,7 +109,9 @@ def evaluate(
     from lexiseg_service.commands.in_process import check_named
 
     settings = chosen.settings
-    wanted = Wanted(root, progress, split=split, task=task, limit=limit, refine=refine, json=json, markdown=markdown)
+    options = EvalOptions(
+        root, progress, split=split, task=task, limit=limit, refine=refine, json=json, markdown=markdown
+    )
     if paper or compare or protocol or task != "semantic":
         _refuse({"--scale": scale, "--flip": flip}, "these belong to the task semantic on a folder")
     if paper is not None:
@@ -129,7 +131,7 @@ def evaluate(
         check_named(settings, settings.default_model or settings.model)
         from lexiseg_service.commands.evaluate.paper import run as run_paper
 
-        raise typer.Exit(run_paper(settings, wanted._replace(protocol=paper)))
+        raise typer.Exit(run_paper(settings, options._replace(protocol=paper)))
     if not dataset:
         raise typer.BadParameter("name a data set", param_hint="'--dataset'")
     if compare is not None:
@@ -147,12 +149,12 @@ def evaluate(
             "cannot be combined with --compare",
         )
         check_named(settings, *compare)
-        from lexiseg_service.commands.evaluate.indexed import run_comparison
+        from lexiseg_service.commands.evaluate.folders import run_comparison
 
-        raise typer.Exit(run_comparison(settings, compare, dataset, wanted))
+        raise typer.Exit(run_comparison(settings, compare, dataset, options))
     if len(dataset) > 1:
         raise typer.BadParameter("several data sets belong to --compare", param_hint="'--dataset'")
-    wanted = wanted._replace(dataset=dataset[0])
+    options = options._replace(dataset=dataset[0])
     check_named(settings, settings.default_model or settings.model)
     if (points is not None or grid is not None) and task != "point":
         raise typer.BadParameter("these belong to --task point", param_hint="'--points' / '--grid'")
@@ -165,19 +167,19 @@ def evaluate(
         from lexiseg_service.commands.evaluate.scenes import run as run_scenes
 
         side = (grid or GRID) if points == "grid" else None
-        raise typer.Exit(run_scenes(settings, wanted._replace(grid=side)))
+        raise typer.Exit(run_scenes(settings, options._replace(grid=side)))
     if protocol is None:
         _refuse({"--markdown": markdown}, "it belongs to --protocol or --paper")
         from lexiseg_model.evaluation.run import Views
-        from lexiseg_service.commands.evaluate.indexed import run
+        from lexiseg_service.commands.evaluate.folders import run
 
-        raise typer.Exit(run(settings, wanted, rename or [], Views(tuple(scale or (1.0,)), flip)))
+        raise typer.Exit(run(settings, options, rename or [], Views(tuple(scale or (1.0,)), flip)))
     _refuse({"--runtime": "runtime" in chosen.named}, "a protocol runs on torch, as its published figures do")
     _refuse({"--rename": rename}, "a protocol has its own words")
     _refuse({"--refine": refine in ("lposs", "regions")}, "a protocol knows none and pamr")
     from lexiseg_service.commands.evaluate.protocol import run as run_protocol
 
-    raise typer.Exit(run_protocol(settings, wanted._replace(protocol=protocol)))
+    raise typer.Exit(run_protocol(settings, options._replace(protocol=protocol)))
 
 
 def _refuse(options: dict[str, object], reason: str) -> None:

@@ -11,51 +11,51 @@ from lexiseg_model.evaluation.benchmarks.protocol import protocol
 from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
 from lexiseg_service.commands.evaluate import protocol as semantic
 from lexiseg_service.commands.evaluate import scenes
-from lexiseg_service.commands.evaluate.wanted import Wanted
+from lexiseg_service.commands.evaluate.options import EvalOptions
 from lexiseg_service.commands.outputs import write_json, write_text
 from lexiseg_service.settings import Settings
 
 
-def run(settings: Settings, wanted: Wanted) -> int:
+def run(settings: Settings, options: EvalOptions) -> int:
     """Measure every line of the paper whose data is there, print the tables, and write the requested files.
 
     Raises:
         ModelError: the paper or the model is not as expected.
     """
-    lines = lines_of(wanted.protocol)
+    lines = lines_of(options.protocol)
     folder = catalogue.find(settings.default_model or settings.model, settings.models_dir)
     with ranks() as team:
         loaded = semantic.LoadedModel(folder, device_of(settings.device), settings.text_tower)
-        results = [_measured(loaded, line, wanted, team) for line in lines]
+        results = [_measured(loaded, line, options, team) for line in lines]
     if team.first:
-        _print(folder.card.name, results, wanted)
+        _print(folder.card.name, results, options)
     return 0
 
 
-def _measured(loaded: semantic.LoadedModel, line: PaperLine, wanted: Wanted, team: Ranks) -> PaperResult:
+def _measured(loaded: semantic.LoadedModel, line: PaperLine, options: EvalOptions, team: Ranks) -> PaperResult:
     try:
         if line.task == "semantic":
-            return _semantic(loaded, line, wanted, team)
-        return _scenes(loaded, line, wanted, team)
+            return _semantic(loaded, line, options, team)
+        return _scenes(loaded, line, options, team)
     except DatasetError as error:
         return PaperResult(line, {}, missing=str(error))
 
 
-def _semantic(loaded: semantic.LoadedModel, line: PaperLine, wanted: Wanted, team: Ranks) -> PaperResult:
-    asked = wanted._replace(dataset=line.dataset, refine=line.refine)
-    rules = protocol(wanted.protocol)
+def _semantic(loaded: semantic.LoadedModel, line: PaperLine, options: EvalOptions, team: Ranks) -> PaperResult:
+    asked = options._replace(dataset=line.dataset, refine=line.refine)
+    rules = protocol(options.protocol)
     (data,) = semantic.read_sets(rules, asked, team)
     report = semantic.evaluate(loaded, rules, data, asked, team)
     return PaperResult(line, {"miou": round(report.miou, 2)}, f"{report.images:,} of {report.official:,}")
 
 
-def _scenes(loaded: semantic.LoadedModel, line: PaperLine, wanted: Wanted, team: Ranks) -> PaperResult:
+def _scenes(loaded: semantic.LoadedModel, line: PaperLine, options: EvalOptions, team: Ranks) -> PaperResult:
     assert line.task != "semantic"
     card = loaded.model_folder.card
     if scenes.ANSWERED_BY[line.task] not in card.tasks:
         return PaperResult(line, {}, missing=f"{card.name} does not answer the task {line.task}")
     grid = POINT_GRID if line.task == "point" else None
-    asked = wanted._replace(task=line.task, dataset=line.dataset, grid=grid)
+    asked = options._replace(task=line.task, dataset=line.dataset, grid=grid)
     data = scenes.read_data(asked)
     report = scenes.measure(loaded.of(card), data, asked, team)
     figures = {name: report.figures.whole.get(name) for name in line.measures}
@@ -63,9 +63,9 @@ def _scenes(loaded: semantic.LoadedModel, line: PaperLine, wanted: Wanted, team:
     return PaperResult(line, figures, f"{n_images:,}" if official is None else f"{n_images:,} of {official:,}")
 
 
-def _print(model: str, results: list[PaperResult], wanted: Wanted) -> None:
-    markdown = to_markdown(model, wanted.protocol, results)
-    values = {"model": model, "paper": wanted.protocol, "lines": [result.to_json() for result in results]}
-    write_json(wanted.json, values)
-    write_text(wanted.markdown, markdown)
+def _print(model: str, results: list[PaperResult], options: EvalOptions) -> None:
+    markdown = to_markdown(model, options.protocol, results)
+    values = {"model": model, "paper": options.protocol, "lines": [result.to_json() for result in results]}
+    write_json(options.json, values)
+    write_text(options.markdown, markdown)
     typer.echo(markdown, nl=False)

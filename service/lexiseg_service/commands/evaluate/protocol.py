@@ -19,26 +19,26 @@ from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.evaluate.wanted import Wanted
+from lexiseg_service.commands.evaluate.options import EvalOptions
 from lexiseg_service.commands.outputs import write_json, write_text
 from lexiseg_service.settings import Settings
 
 ALL = "all"  # every data set of the protocol that is there
 
 
-def run(settings: Settings, wanted: Wanted) -> int:
+def run(settings: Settings, options: EvalOptions) -> int:
     """Evaluate, print JSON and Markdown, and write the requested files; processes of torchrun share the images.
 
     Raises:
         ModelError: the protocol, the data set or the model is not as expected.
     """
-    rules = protocol(wanted.protocol)
+    rules = protocol(options.protocol)
     model_folder = catalogue.find(settings.model, settings.models_dir)
     with ranks() as team:
         loaded = LoadedModel(model_folder, device_of(settings.device), settings.text_tower)
-        reports = [evaluate(loaded, rules, data, wanted, team) for data in read_sets(rules, wanted, team)]
+        reports = [evaluate(loaded, rules, data, options, team) for data in read_sets(rules, options, team)]
     if team.first:
-        _print(reports, wanted)
+        _print(reports, options)
     return 0
 
 
@@ -67,25 +67,25 @@ class LoadedModel:
         return self._segmenter
 
 
-def read_sets(rules: Protocol, wanted: Wanted, team: Ranks) -> list[AnnotatedSet]:
+def read_sets(rules: Protocol, options: EvalOptions, team: Ranks) -> list[AnnotatedSet]:
     """Read the data set, or of `all` those that are there.
 
     Raises:
         OptionError: the protocol does not cover the data set.
         DatasetError: it is not there, or none is.
     """
-    if wanted.dataset != ALL:
-        rules.rule(wanted.dataset)
-        return [_limited(read_benchmark(wanted.dataset, wanted.root, wanted.split), wanted.limit)]
+    if options.dataset != ALL:
+        rules.rule(options.dataset)
+        return [_limited(read_benchmark(options.dataset, options.root, options.split), options.limit)]
     sets: list[AnnotatedSet] = []
     for name in rules.datasets:
         try:
-            sets.append(_limited(read_benchmark(name, wanted.root, wanted.split), wanted.limit))
+            sets.append(_limited(read_benchmark(name, options.root, options.split), options.limit))
         except DatasetError as error:
             if team.first:
                 typer.echo(f"left out: {error}", err=True)
     if not sets:
-        raise DatasetError(f"{wanted.root} holds no data set of the protocol {rules.name}")
+        raise DatasetError(f"{options.root} holds no data set of the protocol {rules.name}")
     return sets
 
 
@@ -93,7 +93,9 @@ def _limited(data: AnnotatedSet, limit: int | None) -> AnnotatedSet:
     return replace(data, images=data.images[:limit])
 
 
-def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, wanted: Wanted, team: Ranks) -> BenchmarkReport:
+def evaluate(
+    loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, options: EvalOptions, team: Ranks
+) -> BenchmarkReport:
     """Measure the model on one data set by a protocol.
 
     Raises:
@@ -101,8 +103,8 @@ def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, wanted: W
     """
     rule = rules.rule(data.benchmark.name)
     segmenter = loaded.of(rule.applied_to(loaded.model_folder.card))
-    refine = wanted.refine or rules.refine or segmenter.card.refine
-    job = benchmark_run(segmenter, data, rule, refine, wanted.progress, team)
+    refine = options.refine or rules.refine or segmenter.card.refine
+    job = benchmark_run(segmenter, data, rule, refine, options.progress, team)
     title = f"{segmenter.card.name} on {data.benchmark.name}"
     with bar_of(title, job.done + len(job.left), job.done, shown=team.first) as bar:
         records = job.run(bar.step)
@@ -120,13 +122,13 @@ def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, wanted: W
     )
 
 
-def _print(reports: list[BenchmarkReport], wanted: Wanted) -> None:
+def _print(reports: list[BenchmarkReport], options: EvalOptions) -> None:
     values = [report.to_json() for report in reports]
-    figures = values if wanted.dataset == ALL else values[0]
+    figures = values if options.dataset == ALL else values[0]
     markdown = "\n".join(report.to_markdown() for report in reports)
-    if wanted.dataset == ALL:
+    if options.dataset == ALL:
         markdown = f"{summary(reports)}\n{markdown}"
-    write_json(wanted.json, figures)
-    write_text(wanted.markdown, markdown)
+    write_json(options.json, figures)
+    write_text(options.markdown, markdown)
     typer.echo(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     typer.echo(markdown, nl=False)

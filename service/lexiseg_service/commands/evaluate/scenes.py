@@ -25,7 +25,7 @@ from lexiseg_model.evaluation.scenes.oracle import centre_points, point_grid, ti
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.evaluate.wanted import Wanted
+from lexiseg_service.commands.evaluate.options import EvalOptions
 from lexiseg_service.commands.in_process import load
 from lexiseg_service.commands.outputs import write_json
 from lexiseg_service.question.classes import is_thing
@@ -46,53 +46,53 @@ ANSWERED_BY: dict[str, Task] = {
 }
 
 
-def run(settings: Settings, wanted: Wanted) -> int:
+def run(settings: Settings, options: EvalOptions) -> int:
     """Evaluate, print tables and write the report; processes of torchrun share the images.
 
     Raises:
         ModelError: the data set or the model is not as expected.
     """
-    data = read_data(wanted)
+    data = read_data(options)
     with ranks() as team:
         own = settings.model_copy(update={"device": device_of(settings.device)})
-        report = measure(load(own, ANSWERED_BY[wanted.task]), data, wanted, team)
+        report = measure(load(own, ANSWERED_BY[options.task]), data, options, team)
     if team.first:
         _print(report)
-        write_json(wanted.json, report.to_json())
+        write_json(options.json, report.to_json())
     return 0
 
 
-def read_data(wanted: Wanted) -> SceneSet[Any]:
+def read_data(options: EvalOptions) -> SceneSet[Any]:
     """The data set of a task, of the first `limit` images where one is given.
 
     Raises:
         DatasetError: it is missing, damaged, or has no truth for the task.
     """
-    data = READERS[wanted.task](wanted.dataset, wanted.root, wanted.split, is_thing)
-    return replace(data, scenes=data.scenes[: wanted.limit])
+    data = READERS[options.task](options.dataset, options.root, options.split, is_thing)
+    return replace(data, scenes=data.scenes[: options.limit])
 
 
-def measure(segmenter: Segmenter, data: SceneSet[Any], wanted: Wanted, team: Ranks) -> SceneReport:
+def measure(segmenter: Segmenter, data: SceneSet[Any], options: EvalOptions, team: Ranks) -> SceneReport:
     """Measure a task on its data."""
-    assert wanted.task != "semantic"  # indexed and protocol measure it
-    judge, add_up = _judge(segmenter, data, wanted)
-    job = scene_run(segmenter, data, wanted.task, judge, wanted.progress, team)
-    title = f"{segmenter.card.name} on {data.name}, {wanted.task}"
+    assert options.task != "semantic"  # folders and protocol measure it
+    judge, add_up = _judge(segmenter, data, options)
+    job = scene_run(segmenter, data, options.task, judge, options.progress, team)
+    title = f"{segmenter.card.name} on {data.name}, {options.task}"
     with bar_of(title, job.done + len(job.left), job.done, shown=team.first) as bar:
         records = job.run(bar.step)
     figures = add_up(records, data.classes)
-    return SceneReport(wanted.task, segmenter.card, segmenter.digest, data, judge.settings, figures)
+    return SceneReport(options.task, segmenter.card, segmenter.digest, data, judge.settings, figures)
 
 
-def _judge(segmenter: Segmenter, data: SceneSet[Any], wanted: Wanted) -> tuple[Judge[Any], AddUp]:
-    match wanted.task:
+def _judge(segmenter: Segmenter, data: SceneSet[Any], options: EvalOptions) -> tuple[Judge[Any], AddUp]:
+    match options.task:
         case "panoptic":
-            return PanopticJudge(segmenter, data, wanted.refine), panoptic_figures
+            return PanopticJudge(segmenter, data, options.refine), panoptic_figures
         case "instance":
-            return InstanceJudge(segmenter, data, wanted.refine), instance_figures
+            return InstanceJudge(segmenter, data, options.refine), instance_figures
         case "box":
             return PromptJudge(segmenter, tight_boxes()), prompt_figures
-    points = centre_points() if wanted.grid is None else point_grid(wanted.grid)
+    points = centre_points() if options.grid is None else point_grid(options.grid)
     return PromptJudge(segmenter, points), prompt_figures
 
 

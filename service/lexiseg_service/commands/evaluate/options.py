@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from lexiseg_model.types import Refinement
 
 
-class Wanted(NamedTuple):
+class EvalOptions(NamedTuple):
     """The options of the command line; each way of measuring reads those that it knows."""
 
     root: Path

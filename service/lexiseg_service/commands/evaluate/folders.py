@@ -19,26 +19,26 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.comparison.bootstrap import Comparison, Examination, Pair, comparison, examine, read_pair
 from lexiseg_model.evaluation.run import ONE_VIEW, Report, Views, evaluate
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.evaluate.wanted import Wanted
+from lexiseg_service.commands.evaluate.options import EvalOptions
 from lexiseg_service.commands.in_process import named_or_folder
 from lexiseg_service.commands.outputs import write_json
 from lexiseg_service.settings import Settings
 
 
-def run(settings: Settings, wanted: Wanted, renames: list[str], views: Views = ONE_VIEW) -> int:
+def run(settings: Settings, options: EvalOptions, renames: list[str], views: Views = ONE_VIEW) -> int:
     """Measure the mIoU on the first `limit` images, or all; print a table and write the report.
 
     Raises:
         ModelError: the data set, the model, a rename or the refinement is not as expected.
     """
-    data = read_dataset(wanted.root, wanted.dataset, wanted.split)
-    data = replace(data, samples=data.samples[: wanted.limit])
+    data = read_dataset(options.root, options.dataset, options.split)
+    data = replace(data, samples=data.samples[: options.limit])
     renamed = dict(_pair(rename, data.classes) for rename in renames)
     segmenter = named_or_folder(settings, settings.model)
-    with bar_of(f"{settings.model} on {wanted.dataset}/{wanted.split}", len(data.samples)) as bar:
-        report = evaluate(segmenter, data, renamed, bar.step, wanted.refine, views)
+    with bar_of(f"{settings.model} on {options.dataset}/{options.split}", len(data.samples)) as bar:
+        report = evaluate(segmenter, data, renamed, bar.step, options.refine, views)
     _print_report(report)
-    write_json(wanted.json, report.to_json())
+    write_json(options.json, report.to_json())
     return 0
 
 
@@ -67,19 +67,19 @@ class _Judged(NamedTuple):
     examinations: list[Examination]
 
 
-def run_comparison(settings: Settings, models: tuple[str, str], datasets: list[str], wanted: Wanted) -> int:
+def run_comparison(settings: Settings, models: tuple[str, str], datasets: list[str], options: EvalOptions) -> int:
     """Measure both models, by name or directory; print a table for each data set and write the report.
 
     Raises:
         ModelError: a data set or a model is not as expected.
     """
-    pairs = [read_pair(wanted.root, name, wanted.split, wanted.limit) for name in datasets]
+    pairs = [read_pair(options.root, name, options.split, options.limit) for name in datasets]
     a, b = (_judge(settings, name, pairs) for name in models)
     comparisons = [comparison(*of_set) for of_set in zip(pairs, a.examinations, b.examinations, strict=True)]
     for each in comparisons:
         _print_comparison(each, a.name, b.name)
     report = {"a": _of(a), "b": _of(b), "datasets": [each.to_json() for each in comparisons]}
-    write_json(wanted.json, report)
+    write_json(options.json, report)
     return 0
 
 
