@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import httpx
 
 from lexiseg_client.address import read_address
-from lexiseg_client.calling.calls import Calls
+from lexiseg_client.calling.calls import PROBE_TIMEOUT, Calls
 from lexiseg_client.calling.mapping import (
     IMAGE_ERRORS,
     OnError,
@@ -59,7 +59,8 @@ class AsyncClient:
     ) -> None:
         address = read_address(url, grpc_target, api_key)
         self._policy = RetryPolicy(retry or Retry())
-        self._calls = Calls(transport_of(address, self._policy), self._policy, timeout)
+        self._transport = transport_of(address, self._policy)
+        self._calls = Calls(self._transport, self._policy, timeout)
         self._address = address
         self._http = http or httpx.AsyncClient()
         self._own_http = http is None
@@ -145,15 +146,15 @@ class AsyncClient:
 
     async def models(self, *, timeout: float | None = None) -> list[Model]:
         """See `Client.models`."""
-        return await self._run(self._calls.models(timeout))
+        return await self._run(self._transport.models(self._calls.deadline(timeout)))
 
     async def model(self, name: str, *, timeout: float | None = None) -> Model:
         """See `Client.model`."""
-        return await self._run(self._calls.model(name, timeout))
+        return await self._run(self._transport.model(name, self._calls.deadline(timeout)))
 
     async def health(self, *, timeout: float | None = None) -> Health:
         """See `Client.health`."""
-        return await self._run(self._calls.health(timeout))
+        return await self._run(self._transport.health(PROBE_TIMEOUT if timeout is None else timeout))
 
     async def wait_until_ready(self, *, timeout: float | None = None) -> Health:
         """See `Client.wait_until_ready`."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import httpx
 
 from lexiseg_client.address import Address, read_address
-from lexiseg_client.calling.calls import Calls, Transport
+from lexiseg_client.calling.calls import PROBE_TIMEOUT, Calls, Transport
 from lexiseg_client.calling.mapping import (
     IMAGE_ERRORS,
     OnError,
@@ -75,7 +75,8 @@ class Client:
     ) -> None:
         address = read_address(url, grpc_target, api_key)
         self._policy = RetryPolicy(retry or Retry())
-        self._calls = Calls(transport_of(address, self._policy), self._policy, timeout)
+        self._transport = transport_of(address, self._policy)
+        self._calls = Calls(self._transport, self._policy, timeout)
         self._address = address
         self._http = http or httpx.Client()
         self._own_http = http is None
@@ -195,7 +196,7 @@ class Client:
 
     def models(self, *, timeout: float | None = None) -> list[Model]:
         """List the server's models."""
-        return self._run(self._calls.models(timeout))
+        return self._run(self._transport.models(self._calls.deadline(timeout)))
 
     def model(self, name: str, *, timeout: float | None = None) -> Model:
         """Get one model by NAME or NAME@VERSION.
@@ -203,11 +204,11 @@ class Client:
         Raises:
             UnknownModel: no such model.
         """
-        return self._run(self._calls.model(name, timeout))
+        return self._run(self._transport.model(name, self._calls.deadline(timeout)))
 
     def health(self, *, timeout: float | None = None) -> Health:
         """Check once whether the server is alive and ready; an unready server does not raise."""
-        return self._run(self._calls.health(timeout))
+        return self._run(self._transport.health(PROBE_TIMEOUT if timeout is None else timeout))
 
     def wait_until_ready(self, *, timeout: float | None = None) -> Health:
         """Wait until the server is ready.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +27,6 @@ from lexiseg_client.segments import (
     Segment,
     Timings,
     cache_use_of,
-    plain_json,
     segment_json,
     segment_of,
     timings_of,
@@ -109,10 +108,10 @@ class Segmentation:
             "label_map": None if label_map is None else {"base64": encoded(label_map.png), "bits": bits},
             "overlay": encoded(self.overlay),
             "confidence": encoded(self.confidence_png),
-            "timings_ms": plain_json(self.timings_ms),
-            "cache": plain_json(self.cache),
+            "timings_ms": asdict(self.timings_ms),
+            "cache": asdict(self.cache),
             "absent": list(self.absent),
-            "warnings": [plain_json(warning) for warning in self.warnings],
+            "warnings": [asdict(warning) for warning in self.warnings],
         }
 
     @classmethod

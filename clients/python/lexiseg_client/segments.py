@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -267,8 +267,3 @@ def cache_use_of(entry: Mapping[str, Any]) -> CacheUse:
 def warning_of(entry: Mapping[str, Any]) -> AnswerWarning:
     """A warning from its JSON."""
     return AnswerWarning(string(entry["type"]), string(entry["detail"]), optional(entry.get("field"), string))
-
-
-def plain_json(value: Timings | CacheUse | AnswerWarning) -> dict[str, Any]:
-    """The JSON that `timings_of`, `cache_use_of` and `warning_of` read."""
-    return asdict(value)

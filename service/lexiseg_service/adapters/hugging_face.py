@@ -1,4 +1,4 @@
-"""The shape of Hugging Face's image-segmentation task: `InferenceClient.image_segmentation(image, model=URL)`.
+"""Hugging Face's image-segmentation task: `InferenceClient.image_segmentation(image, model=URL)`.
 
 The words stand in the address, `/adapters/hugging-face?classes=cat&classes=sofa`: the task has no field for them.
 """

@@ -63,7 +63,7 @@ LENGTH = struct.Struct("<I")  # in front of each element
 
 
 def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: Limits) -> dict[str, Any]:
-    """The fields of a question from a request's parameters and its tensor of words."""
+    """Fields of a question, from the parameters of a request and its tensor of words."""
     fields = {name: parameters[name] for name in PLAIN if name in parameters}
     for name in STRUCTURED:
         if name in parameters:
@@ -73,12 +73,12 @@ def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: 
 
 
 def packed(values: Iterable[bytes]) -> bytes:
-    """The bytes of a BYTES tensor: each element with its length in front."""
+    """Encode a BYTES tensor: each element with its length in front."""
     return b"".join(LENGTH.pack(len(value)) + value for value in values)
 
 
 def unpacked(raw: bytes, field: str, max_parts: int) -> list[bytes]:
-    """The elements of a tensor of BYTES.
+    """Decode a BYTES tensor into its elements.
 
     Raises:
         InvalidValue: their lengths do not fill it, or they are more than `max_parts`.
@@ -147,7 +147,7 @@ class OutputTensor(NamedTuple):
         return np.ascontiguousarray(self.values, DTYPES[self.datatype]).tobytes()
 
     def listed(self) -> list[Any]:
-        """Flat, as JSON has it."""
+        """The elements as a flat list for JSON."""
         if self.datatype == "BYTES":
             return [bytes(value).decode() for value in self.values]
         flat: list[Any] = np.asarray(self.values, DTYPES[self.datatype]).reshape(-1).tolist()
@@ -178,7 +178,7 @@ class Infer(BaseModel):
 
 
 def read(content: bytes, header: str | None, limits: Limits) -> tuple[Infer, Inputs]:
-    """The JSON, and the tensors in it or behind it."""
+    """Parse a request: its JSON, and the tensors in the JSON or behind it."""
     if header is not None and not (header.isascii() and header.isdigit() and int(header) <= len(content)):
         raise MalformedRequest(f"{HEADER} {header[:20]!r}; expected at most the body's {len(content)} bytes")
     length = len(content) if header is None else int(header)
@@ -231,7 +231,7 @@ def model_config(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def named(name: str, version: str) -> str:
-    """A model as a question names it; an empty version is any."""
+    """NAME or NAME@VERSION, as a question names a model."""
     return f"{name}@{version}" if version else name
 
 
@@ -253,7 +253,7 @@ class Inputs(NamedTuple):
 
 
 def max_elements(name: str, datatype: str, limits: Limits) -> int:
-    """How many elements an input may have.
+    """Maximum number of elements of an input.
 
     Raises:
         InvalidValue: there is no such input.

@@ -36,7 +36,7 @@ TAKEN = ("BrushLabels", "PolygonLabels", "RectangleLabels")
 
 
 def root_of(text: str, field: str) -> Element:
-    """The outermost tag of a text that came in a field.
+    """Parse a configuration in XML, with limits on its size; returns the outermost tag.
 
     Raises:
         InvalidValue: no XML, too much of it, or more than tags.
@@ -70,7 +70,7 @@ class Control:
 
 
 def control_of(label_config: str) -> Control:
-    """The control tag whose labels are predicted.
+    """Find the control tag whose labels are predicted.
 
     A label may bring words of its own, `predicted_values="car,lorry"`; the tag a `model_score_threshold`, a
     `model_name` and a `model_task`.
@@ -156,7 +156,7 @@ def label_of(context: Context) -> str | None:
 
 
 async def image_of(request: Request, value: str, field: str) -> tuple[bytes | None, str | None]:
-    """(bytes, None), or (None, URL) for the service to fetch under its own rules.
+    """Get a task's image: (bytes, None), or (None, URL) that the service fetches under its own rules.
 
     Raises:
         InvalidValue: it is neither an image nor a place of one, or an upload of no Label Studio that is known here.
@@ -175,7 +175,7 @@ async def image_of(request: Request, value: str, field: str) -> tuple[bytes | No
 
 
 def upload_url(value: str, home: str) -> httpx.URL | None:
-    """The URL of an upload, joined first and compared afterwards; None where it does not lead to `home`.
+    """Resolve a task's value against Label Studio's address; None if the result leads to another host.
 
     The URL that is compared is the one that is requested, so that no second parser can read it differently.
     """
@@ -191,7 +191,7 @@ def upload_url(value: str, home: str) -> httpx.URL | None:
 
 
 async def _upload(url: httpx.URL, settings: Settings) -> bytes:
-    """Fetch with the token, as it is stored. Redirects are not followed: they might lead elsewhere."""
+    """Fetch an upload with the token. Redirects are not followed: they might lead to another host."""
     key = settings.label_studio_api_key
     headers = {"Accept-Encoding": "identity"}
     if key is not None:
@@ -255,7 +255,7 @@ async def prediction_of(
 
 
 def version_of(model: str, digest: str | None) -> str:
-    """The version of a prediction."""
+    """Version of predictions: model and weights."""
     return f"lexiseg-{model}-{(digest or 'unloaded')[:12]}"
 
 
@@ -332,7 +332,7 @@ async def health() -> dict[str, str]:
 
 @router.post("/setup")
 async def setup(request: Request) -> dict[str, str]:
-    """The version of predictions."""
+    """Answer the tool's setup request with the version of predictions."""
     return {"model_version": _version(request)}
 
 

@@ -89,7 +89,7 @@ class ToolService:
         self._recent: dict[tuple[str, str], bytes] = {}  # (client, image id) -> file, the oldest first
 
     async def picture(self, image: str, caller: Caller) -> Picture:
-        """The picture of a path in the folder, a URL, a data URL or `id:IMAGE_ID`.
+        """Get a picture by a path in the folder, a URL, a data URL or `id:IMAGE_ID`.
 
         Raises:
             ServiceError: there is none, or it may not be had.
@@ -106,7 +106,7 @@ class ToolService:
     async def ask(
         self, picture: Picture, fields: Mapping[str, Any], caller: Caller, task: Task | None = None
     ) -> WorkerAnswer:
-        """The answer to a question; the task where the model can do it, else semantic.
+        """Ask a question; a task that the model cannot do becomes semantic.
 
         Raises:
             ServiceError: of any kind.
@@ -207,7 +207,7 @@ def cut(content: bytes, segment: Segment) -> bytes:
 
 
 def _add_finding(server: MCPServer[Any], service: ToolService, caller_of: Ask) -> None:
-    """Add these tools; `caller_of` gives the caller of a request."""
+    """Add the tools that show where things are; `caller_of` gives the caller of a request."""
 
     @server.tool(annotations=READ_ONLY)
     async def segment(
@@ -265,7 +265,7 @@ def _add_finding(server: MCPServer[Any], service: ToolService, caller_of: Ask) -
 
 
 def _what(word: str | None, point: list[float] | None, box: list[float] | None) -> dict[str, Any]:
-    """The given one of the three as fields of a question."""
+    """Fields of a question for exactly one of word, point and box."""
     given = [name for name, value in (("word", word), ("point", point), ("box", box)) if value is not None]
     if len(given) != 1:
         raise InvalidValue.of("word", " and ".join(given) or "none", "exactly one of word, point and box")
@@ -278,7 +278,7 @@ def _what(word: str | None, point: list[float] | None, box: list[float] | None) 
 
 
 def _add_counting(server: MCPServer[Any], service: ToolService, caller_of: Ask) -> None:
-    """Add these tools; `caller_of` gives the caller of a request."""
+    """Add the tools that count and measure; `caller_of` gives the caller of a request."""
 
     @server.tool(annotations=READ_ONLY)
     async def count(
@@ -361,7 +361,7 @@ PATH = "/mcp"
 
 
 def mount(app: FastAPI, settings: Settings) -> None:
-    """Add the path; the protocol's tasks run while the application does."""
+    """Add the path /mcp to an application; the session manager runs in its lifespan."""
     server = create(ToolService(app.state.use_case, settings, settings.mcp_folder), _caller)
     # A loopback address is asked by the pages of a browser, too: the SDK looks at Host and Origin there.
     inner = server.streamable_http_app(
@@ -383,7 +383,7 @@ def mount(app: FastAPI, settings: Settings) -> None:
 
 
 class _Endpoint:
-    """The SDK's application at its one path; an object, so that the router passes the whole scope."""
+    """ASGI endpoint of the SDK's application; a class, because Starlette calls functions with a request."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner

@@ -1,4 +1,4 @@
-"""The shape of Roboflow Inference's answers, which `supervision.Detections.from_inference` and others read.
+"""Answers in the form of Roboflow Inference, which `supervision.Detections.from_inference` and others read.
 
 `POST /adapters/supervision/segment` takes what `POST /segment` takes, form or JSON.
 """

@@ -28,7 +28,7 @@ SIMPLIFY = 1.0  # pixels that a polygon for an annotation tool may stray: a hund
 
 
 def chosen(answer: WorkerAnswer) -> Iterator[tuple[Segment, Sequence[Ring]]]:
-    """The segments, the best one of each prompt, with their polygons; none where they were not asked for."""
+    """Yield the segments, of each prompt the best one, with their polygons if these were requested."""
     polygons: Sequence[Sequence[Ring]] = answer.polygons or [()] * len(answer.segments)
     return (
         (segment, rings) for segment, rings in zip(answer.segments, polygons, strict=True) if not segment.mask_index
@@ -36,7 +36,7 @@ def chosen(answer: WorkerAnswer) -> Iterator[tuple[Segment, Sequence[Ring]]]:
 
 
 async def each(answer: WorkerAnswer, make: Callable[[Segment, Sequence[Ring]], T]) -> list[T]:
-    """The results of `make` for the chosen segments, in a thread where they are large."""
+    """Call `make` for the chosen segments, in a thread if their masks are large."""
     return await off_event_loop(answer.bytes_of_masks, lambda: [make(*segment) for segment in chosen(answer)])
 
 
@@ -51,7 +51,7 @@ def run_lengths(segment: Segment) -> dict[str, Any]:
 
 
 async def read_as(schema: type[M], request: Request) -> M:
-    """The JSON object of a body as a schema's, whatever its content-type: some tools send none.
+    """Parse a JSON body by a schema, whatever its content-type: some tools send none.
 
     Raises:
         MalformedRequest: it is none.

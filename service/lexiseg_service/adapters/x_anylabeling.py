@@ -25,7 +25,7 @@ OF_CLICKS = dict.fromkeys(
 
 
 def model_of(card: Mapping[str, Any]) -> dict[str, Any]:
-    """A model as the tool lists it."""
+    """Entry of a model in the tool's list."""
     shown = {**OF_WORDS, **(OF_CLICKS if "prompt" in card["tasks"] else {})}
     widgets = [{"name": name, "value": value, **(HINT if name == "edit_text" else {})} for name, value in shown.items()]
     texts = {"display_name": f"lexiseg {card['name']}", "params": {}, "batch_processing_mode": "text_prompt"}
@@ -68,7 +68,7 @@ MIN_PART = 0.02  # of a segment's largest part: smaller shapes would have to be 
 
 
 def shapes_of(segment: Segment, rings: Sequence[Ring]) -> list[dict[str, Any]]:
-    """One polygon a part; the parts of one segment are a group."""
+    """One polygon for each part of a segment; the parts are a group."""
     parts = large_parts(rings)
     return [
         {

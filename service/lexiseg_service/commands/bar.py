@@ -1,4 +1,4 @@
-"""Progress of a command on the standard error: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a command on the standard error: a bar on a terminal; elsewhere a line now and then, and at the end."""
 
 from __future__ import annotations
 
@@ -30,17 +30,24 @@ class Bar:
     def step(self, count: int = 1) -> None:
         """Count things that are done."""
         self._progress.advance(self._task, count)
-        now = time.monotonic()
-        if self._lines and now - self._line_at >= LINE_SECONDS:
-            self._line_at = now
-            (task,) = self._progress.tasks
-            of = "" if task.total is None else f" of {task.total:,.0f}"
-            pace = (task.completed - self._done_before) / (now - self._began)
-            typer.echo(f"{task.description}: {task.completed:,.0f}{of}, {pace:,.1f} a second", err=True)
+        if time.monotonic() - self._line_at >= LINE_SECONDS:
+            self.write_line()
+
+    def write_line(self) -> None:
+        """Write a line with the pace, where there is no bar."""
+        if not self._lines:
+            return
+        self._line_at = time.monotonic()
+        (task,) = self._progress.tasks
+        of = "" if task.total is None else f" of {task.total:,.0f}"
+        pace = (task.completed - self._done_before) / max(self._line_at - self._began, 1e-9)
+        typer.echo(f"{task.description}: {task.completed:,.0f}{of}, {pace:,.1f} a second", err=True)
 
 
 @contextmanager
-def bar_of(title: str, total: int | None = None, done: int = 0, *, shown: bool = True) -> Iterator[Bar]:
+def bar_of(
+    title: str, total: int | None = None, done: int = 0, *, shown: bool = True, summary: bool = True
+) -> Iterator[Bar]:
     """Show progress while the block runs.
 
     Args:
@@ -48,12 +55,18 @@ def bar_of(title: str, total: int | None = None, done: int = 0, *, shown: bool =
         total: number of things to do; None: not known yet.
         done: how many of them were done before.
         shown: False writes nothing, as for all but the first of several processes.
+        summary: whether to say what was done before and, without a bar, the final numbers; False if the command does.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     counts = (MofNCompleteColumn(), TimeRemainingColumn())
     is_bar = shown and console.is_terminal
-    if shown and done:
+    if shown and summary and done:
         typer.echo(f"{title}: {done:,} of {total or done:,} were done before", err=True)
     with Progress(*columns, *counts, console=console, transient=True, disable=not is_bar) as progress:
-        yield Bar(progress, title, total, done, lines=shown and not is_bar)
+        bar = Bar(progress, title, total, done, lines=shown and not is_bar)
+        try:
+            yield bar
+        finally:
+            if summary:
+                bar.write_line()

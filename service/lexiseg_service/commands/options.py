@@ -83,10 +83,6 @@ class Chosen:
     settings: Settings
     named: tuple[str, ...]
 
-    def named_beside(self, *names: str) -> list[str]:
-        """Flags that were given, without these names."""
-        return [flag(name) for name in self.named if name not in names]
-
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
     """Settings and their limits; None leaves an option to the environment.
@@ -157,26 +153,18 @@ def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable
     return decorate
 
 
-def refuse_key(chosen: Chosen) -> None:
-    """Refuse an API key where no server is asked.
-
-    Raises:
-        typer.BadParameter: a key was given.
-    """
-    if "api_key" in chosen.named:
-        raise typer.BadParameter("it is for a server; give --server", param_hint="'--api-key'")
-
-
-def refuse_own(chosen: Chosen) -> None:
-    """Refuse settings of this process where a server is asked.
+def check_server(chosen: Chosen, server: str | None) -> None:
+    """Refuse an API key where no server is asked, and settings of this process where one is.
 
     Raises:
         typer.BadParameter: such an option was given.
     """
-    own = chosen.named_beside("model", "api_key", *Limits.model_fields)
+    if server is None and "api_key" in chosen.named:
+        raise typer.BadParameter("it is for a server; give --server", param_hint="'--api-key'")
+    kept = {"model", "api_key", *Limits.model_fields}
+    own = [] if server is None else [f"'{flag(name)}'" for name in chosen.named if name not in kept]
     if own:
-        hint = " / ".join(f"'{name}'" for name in own)
-        raise typer.BadParameter("the server has its own models and devices", param_hint=hint)
+        raise typer.BadParameter("the server has its own models and devices", param_hint=" / ".join(own))
 
 
 def read_by(info: FieldInfo) -> Read:

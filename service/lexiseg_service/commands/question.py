@@ -65,26 +65,27 @@ class Question:
         return WorkerRequest(image, vocabulary, model, **fields)
 
 
-def refuse_lists(classes: Sequence[str]) -> None:
-    """Refuse `-c a,b`, which would look for one class of that name.
+def check_classes(
+    classes: Sequence[str | dict[str, Any]], vocabulary: str | None, *, needed: bool = True, others: str = ""
+) -> None:
+    """Refuse classes beside a vocabulary, neither of them where one is needed, and `-c a,b`, which is one class.
+
+    Args:
+        classes: words of `-c`, and classes with examples.
+        vocabulary: of `--vocabulary`.
+        needed: whether one of both is needed.
+        others: what could be given in their place, for the message.
 
     Raises:
-        typer.BadParameter: a lone class with a comma, or a JSON list; the message says how several are given.
+        typer.BadParameter: the message says what to give.
     """
+    option = "'-c' / '--class'"
     try:
-        refuse_unsplit(classes, "repeat the option, as -c sky -c tree")
+        refuse_unsplit([word for word in classes if isinstance(word, str)], "repeat the option, as -c sky -c tree")
     except InvalidValue as error:
-        raise typer.BadParameter(error.detail, param_hint="'-c' / '--class'") from None
-
-
-def either(classes: Sequence[object], vocabulary: str | None, others: str = "") -> None:
-    """Refuse both of classes and a vocabulary, and neither.
-
-    Raises:
-        typer.BadParameter: the message names both, and `others` that could be given in their place.
-    """
-    if bool(classes) == bool(vocabulary):
-        raise typer.BadParameter(f"give either classes or --vocabulary NAME{others}", param_hint="'-c' / '--class'")
+        raise typer.BadParameter(error.detail, param_hint=option) from None
+    if (classes and vocabulary) or (needed and not (classes or vocabulary)):
+        raise typer.BadParameter(f"give either classes or --vocabulary NAME{others}", param_hint=option)
 
 
 def read_prompts(points: Sequence[str], boxes: Sequence[str], prompts: Sequence[str]) -> list[dict[str, Any]]:

@@ -80,18 +80,6 @@ class Calls:
         self._sent.remember(source.digest, answer.image_id)
         return answer
 
-    def models(self, timeout: float | None) -> Call[list[Model]]:
-        """See `Client.models`."""
-        return self._transport.models(self.deadline(timeout))
-
-    def model(self, name: str, timeout: float | None) -> Call[Model]:
-        """See `Client.model`."""
-        return self._transport.model(name, self.deadline(timeout))
-
-    def health(self, timeout: float | None) -> Call[Health]:
-        """See `Client.health`."""
-        return self._transport.health(PROBE_TIMEOUT if timeout is None else timeout)
-
     def wait_until_ready(self, timeout: float | None) -> Call[Health]:
         """See `Client.wait_until_ready`."""
         deadline = self.deadline(timeout)

@@ -85,10 +85,9 @@ def bulk(
 
       lexiseg bulk addresses.csv answers/ -c dog --to coco --to yolo --local
     """
-    from lexiseg_service.commands.question import Question, either, refuse_lists
+    from lexiseg_service.commands.question import Question, check_classes
 
-    refuse_lists(classes or [])
-    either(classes or (), vocabulary)
+    check_classes(classes or (), vocabulary)
     try:
         import pyarrow  # noqa: F401
     except ImportError:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, Quiet, Server, refuse_key, refuse_own, takes_settings
+from lexiseg_service.commands.options import Chosen, Quiet, Server, check_server, takes_settings
 from lexiseg_service.commands.outputs import output_folder
 
 
@@ -53,7 +53,7 @@ def calibrate(
     from lexiseg_service.commands.segment.run import segment_files
     from lexiseg_service.commands.server import Server as OpenServer
 
-    (refuse_key if server is None else refuse_own)(chosen)
+    check_server(chosen, server)
     settings = chosen.settings
     if server is None and not dry_run and settings.state_dir is None and settings.redis_url is None:
         raise typer.BadParameter(

@@ -40,10 +40,9 @@ def compare(
       lexiseg compare tcl@1 tcl@2 photos/ --vocabulary ade20k --least 0.9
     """
     from lexiseg_service.commands.in_process import check_named
-    from lexiseg_service.commands.question import Question, either, refuse_lists
+    from lexiseg_service.commands.question import Question, check_classes
 
-    refuse_lists(classes or ())
-    either(classes or (), vocabulary)
+    check_classes(classes or (), vocabulary)
     question = Question(tuple(classes or ()), vocabulary, background, 0.0, None)
     check_named(chosen.settings, a, b)
     from lexiseg_service.commands.compare.run import run

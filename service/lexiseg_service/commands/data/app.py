@@ -102,11 +102,11 @@ def pseudo_label(
       lexiseg data pseudo-label --model tiny photos/ runs/labelled --classes ../shared/data/camvid/classes.json
     """
     from lexiseg_service.commands.data import runs
-    from lexiseg_service.commands.question import Question, refuse_lists
+    from lexiseg_service.commands.question import Question, check_classes
 
-    refuse_lists(classes or [])
-    if sum(map(bool, (classes, vocabulary, listing))) != 1:
-        raise typer.BadParameter("give classes, --vocabulary NAME or --classes FILE", param_hint="'-c' / '--class'")
+    check_classes(classes or (), vocabulary, needed=listing is None, others=", or --classes FILE")
+    if listing is not None and (classes or vocabulary):
+        raise typer.BadParameter("expected no other classes beside it", param_hint="'--classes'")
     question = (
         runs.question_of_set(listing, background)
         if listing is not None

@@ -19,8 +19,7 @@ from lexiseg_service.commands.options import (
     Server,
     Threshold,
     VocabularyName,
-    refuse_key,
-    refuse_own,
+    check_server,
     takes_settings,
 )
 from lexiseg_service.commands.outputs import STDOUT, output_folder
@@ -124,18 +123,16 @@ def segment(
       lexiseg segment photos/*.jpg -c sky --server http://localhost:8000
     """
     from lexiseg_service.commands.image_files import sources_of
-    from lexiseg_service.commands.question import Question, read_prompts, refuse_lists, with_examples
+    from lexiseg_service.commands.question import Question, check_classes, read_prompts, with_examples
     from lexiseg_service.commands.segment.run import Job, run
 
-    refuse_lists(classes or [])
     shown = tuple(read_prompts(points or [], boxes or [], prompts or []))
     asked = with_examples(classes or (), examples or (), negatives or ())
-    if (asked and vocabulary) or not (asked or vocabulary or shown or task == "everything"):
-        others = "" if task else ", or prompts"
-        raise typer.BadParameter(f"give either classes or --vocabulary NAME{others}", param_hint="'-c' / '--class'")
+    is_free = bool(shown) or task == "everything"
+    check_classes(asked, vocabulary, needed=not is_free, others="" if task else ", or prompts")
     if shown and task is not None:
         raise typer.BadParameter(f"points and boxes are a task of their own, not {task}", param_hint="'--task'")
-    if (shown or task == "everything") and background is False and not (asked or vocabulary):
+    if is_free and background is False and not (asked or vocabulary):
         raise typer.BadParameter(
             "without classes there is no class for every pixel to get; leave it out, or give -c or --vocabulary",
             param_hint="'--no-background'",
@@ -162,7 +159,7 @@ def segment(
         ):
             reason = "takes words, works in this process, and writes files of its own into a folder"
             raise typer.BadParameter(reason, param_hint="'--window'")
-        refuse_key(chosen)
+        check_server(chosen, server)
         from lexiseg_service.commands.segment.windows import cut_of
         from lexiseg_service.commands.segment.windows import run as run_in_windows
 
@@ -170,7 +167,7 @@ def segment(
         raise typer.Exit(run_in_windows(images, question, out, chosen.settings, cut))
     if bands is not None or stretch is not None:
         raise typer.BadParameter("only with --window", param_hint="'--bands' / '--range'")
-    (refuse_key if server is None else refuse_own)(chosen)
+    check_server(chosen, server)
     sources = sources_of(images, None if str(out) == STDOUT else out)
     job = Job(sources, question, out, kind, chosen.settings.limits, quiet, skip_existing)
     raise typer.Exit(run(job, chosen.settings, server))

@@ -91,8 +91,9 @@ def segment_files(
         except ServiceError as error:
             return source, b"", error
 
+    total = before + len(sources)
     answers = map_threads(answer, sources, AHEAD)
-    with closing(answers), bar_of("segmenting", before + len(sources), before, shown=not quiet) as bar:
+    with closing(answers), bar_of("segmenting", total, before, shown=not quiet, summary=False) as bar:
         try:
             for source, content, answered in answers:
                 if isinstance(answered, ServiceError):

@@ -20,8 +20,7 @@ from lexiseg_service.commands.options import (
     Server,
     Threshold,
     VocabularyName,
-    refuse_key,
-    refuse_own,
+    check_server,
     takes_settings,
 )
 from lexiseg_service.commands.outputs import output_file
@@ -77,15 +76,11 @@ def video(
 
       lexiseg video /dev/video0 -c person --task instance --out me.mp4 --server localhost:50051
     """
-    from lexiseg_service.commands.question import Question, read_prompts, refuse_lists
+    from lexiseg_service.commands.question import Question, check_classes, read_prompts
     from lexiseg_service.commands.video.streams import VideoQuestion, by_server, followed, in_process
 
     shown = read_prompts(points or [], boxes or [], prompts or [])
-    if (classes and vocabulary is not None) or not (classes or vocabulary or shown):
-        raise typer.BadParameter(
-            "give either classes or --vocabulary NAME, or objects to follow (--point, --box)",
-            param_hint="'-c' / '--class'",
-        )
+    check_classes(classes or (), vocabulary, needed=not shown, others=", or objects to follow (--point, --box)")
     if shown and task is not None:
         raise typer.BadParameter(f"following objects is a task of its own, not {task}", param_hint="'--task'")
     if out is None and json is None:
@@ -97,10 +92,9 @@ def video(
             raise typer.BadParameter(f"{path} exists; name another file, or give --overwrite", param_hint=f"'{name}'")
     if not 0 <= smoothing <= 0.95:
         raise typer.BadParameter(f"{smoothing} is not in the range 0 to 0.95", param_hint="'--smoothing'")
-    refuse_lists(classes or [])
     if not seconds > 0:
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
-    (refuse_key if server is None else refuse_own)(chosen)
+    check_server(chosen, server)
     try:
         from lexiseg_service.commands.video.run import run
         from lexiseg_service.commands.video.source import is_live

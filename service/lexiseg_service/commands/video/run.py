@@ -155,7 +155,7 @@ def run(
         ask = stack.enter_context(opening)
         work = VideoRun(source, target, writer, seconds, follow)
         began = time.monotonic()
-        with bar_of("segmenting", _total(source, seconds)) as bar, asyncio.Runner() as runner:
+        with bar_of("segmenting", _total(source, seconds), summary=False) as bar, asyncio.Runner() as runner:
             runner.run(_until_stopped(work, ask, bar))
     return _report(source, work.tally, time.monotonic() - began, [path for path in (out, lines) if path is not None])
 
