@@ -9,6 +9,7 @@ with Client("http://localhost:8000") as client:
 
 from lexiseg_client.address import __version__
 from lexiseg_client.aio import AsyncClient, AsyncVocabularies
+from lexiseg_client.calling.mapping import MapOptions
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.client import Client, Vocabularies
 from lexiseg_client.errors import (
@@ -83,6 +84,7 @@ __all__ = [
     "InvalidValue",
     "LexisegError",
     "MalformedRequest",
+    "MapOptions",
     "MissingLibrary",
     "Model",
     "NewQuestion",

@@ -13,14 +13,7 @@ import httpx
 
 from lexiseg_client.address import read_address
 from lexiseg_client.calling.calls import PROBE_TIMEOUT, Calls
-from lexiseg_client.calling.mapping import (
-    IMAGE_ERRORS,
-    OnError,
-    Progress,
-    map_async,
-    progress_steps,
-    validate_map_arguments,
-)
+from lexiseg_client.calling.mapping import IMAGE_ERRORS, MapOptions, OnError, map_async, map_plan
 from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.client import TIMEOUT, transport_of
@@ -100,11 +93,8 @@ class AsyncClient:
         images: Iterable[ImageLike],
         classes: Classes | None = None,
         *,
-        concurrency: int = 8,
-        progress: bool | Progress | None = None,
         on_error: Literal["raise"] = "raise",
-        timeout: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[MapOptions],
     ) -> AsyncGenerator[Segmentation, None]: ...
 
     @overload
@@ -113,11 +103,8 @@ class AsyncClient:
         images: Iterable[ImageLike],
         classes: Classes | None = None,
         *,
-        concurrency: int = 8,
-        progress: bool | Progress | None = None,
         on_error: OnError,
-        timeout: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[MapOptions],
     ) -> AsyncGenerator[Segmentation | LexisegError | OSError, None]: ...
 
     def map(
@@ -125,24 +112,21 @@ class AsyncClient:
         images: Iterable[ImageLike],
         classes: Classes | None = None,
         *,
-        concurrency: int = 8,
-        progress: bool | Progress | None = None,
         on_error: OnError = "raise",
-        timeout: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[MapOptions],
     ) -> AsyncGenerator[Any, None]:
         """See `Client.map`; iterate with `async for`."""
-        validate_map_arguments(concurrency, on_error)
+        plan = map_plan(images, on_error, options)
 
         async def segment(image: ImageLike) -> Segmentation | Exception:
             try:
-                return await self.segment(image, classes, timeout=timeout, **options)
+                return await self.segment(image, classes, **plan.options)
             except IMAGE_ERRORS as error:
                 if on_error == "raise":
                     raise
                 return error
 
-        return map_async(segment, images, concurrency, progress_steps(progress, images))
+        return map_async(segment, images, plan.concurrency, plan.step)
 
     async def models(self, *, timeout: float | None = None) -> list[Model]:
         """See `Client.models`."""

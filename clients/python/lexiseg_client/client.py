@@ -13,14 +13,7 @@ import httpx
 
 from lexiseg_client.address import Address, read_address
 from lexiseg_client.calling.calls import PROBE_TIMEOUT, Calls, Transport
-from lexiseg_client.calling.mapping import (
-    IMAGE_ERRORS,
-    OnError,
-    Progress,
-    map_threads,
-    progress_steps,
-    validate_map_arguments,
-)
+from lexiseg_client.calling.mapping import IMAGE_ERRORS, MapOptions, OnError, map_plan, map_threads
 from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
@@ -131,11 +124,8 @@ class Client:
         images: Iterable[ImageLike],
         classes: Classes | None = None,
         *,
-        concurrency: int = 8,
-        progress: bool | Progress | None = None,
         on_error: Literal["raise"] = "raise",
-        timeout: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[MapOptions],
     ) -> Generator[Segmentation, None, None]: ...
 
     @overload
@@ -144,11 +134,8 @@ class Client:
         images: Iterable[ImageLike],
         classes: Classes | None = None,
         *,
-        concurrency: int = 8,
-        progress: bool | Progress | None = None,
         on_error: OnError,
-        timeout: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[MapOptions],
     ) -> Generator[Segmentation | LexisegError | OSError, None, None]: ...
 
     def map(
@@ -156,23 +143,16 @@ class Client:
         images: Iterable[ImageLike],
         classes: Classes | None = None,
         *,
-        concurrency: int = 8,
-        progress: bool | Progress | None = None,
         on_error: OnError = "raise",
-        timeout: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[MapOptions],
     ) -> Generator[Any, None, None]:
         """Segment many images concurrently; answers come in the order of the images.
 
         Args:
             images: as for `segment`; any iterable, read lazily.
             classes: as for `segment`.
-            concurrency: maximum number of requests in flight.
-            progress: True prints a line to standard error, None only on a terminal or in a notebook; or a function of
-                the number of answers and the number of images (None if unknown).
             on_error: "raise" stops at the first image that fails; "return" yields its error and continues.
-            timeout: seconds for each image; None: the client's.
-            options: see `Options`.
+            options: see `MapOptions`.
 
         Returns:
             A lazy generator: a `Segmentation` for each image, or an error with on_error="return". Leaving the loop
@@ -182,17 +162,17 @@ class Client:
             TypeError, ValueError: an invalid option.
             LexisegError, OSError: as `segment`, unless on_error="return".
         """
-        validate_map_arguments(concurrency, on_error)
+        plan = map_plan(images, on_error, options)
 
         def segment(image: ImageLike) -> Segmentation | Exception:
             try:
-                return self.segment(image, classes, timeout=timeout, **options)
+                return self.segment(image, classes, **plan.options)
             except IMAGE_ERRORS as error:
                 if on_error == "raise":
                     raise
                 return error
 
-        return map_threads(segment, images, concurrency, progress_steps(progress, images))
+        return map_threads(segment, images, plan.concurrency, plan.step)
 
     def models(self, *, timeout: float | None = None) -> list[Model]:
         """List the server's models."""

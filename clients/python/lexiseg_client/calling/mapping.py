@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from lexiseg_client.errors import LexisegError
+from lexiseg_client.question.options import Options
 
 Input = TypeVar("Input")
 A = TypeVar("A")
@@ -39,8 +40,40 @@ class ProgressLine:
         print(f"\r{done}{of} images, {rate:.1f} a second ", end="\n" if last else "", file=sys.stderr, flush=True)
 
 
-def progress_steps(progress: bool | Progress | None, images: Iterable[Any]) -> Callable[[], object]:
-    """A function to call after each answer: None prints a line on a terminal or in a notebook, True always."""
+class MapOptions(Options, total=False):
+    """Options of `map`: those of a request about an image, and how the requests are sent."""
+
+    concurrency: int  # maximum number of requests in flight; default 8
+    # True prints a line to standard error, None (default) only on a terminal or in a notebook; or a function of the
+    # number of answers and the number of images (None if unknown).
+    progress: bool | Progress | None
+    timeout: float | None  # seconds for each image; None: the client's
+
+
+class MapPlan(NamedTuple):
+    """Checked arguments of `map`; `step` is called after each answer, `options` are those of each request."""
+
+    concurrency: int
+    step: Callable[[], object]
+    options: dict[str, Any]
+
+
+def map_plan(images: Iterable[Any], on_error: str, options: MapOptions) -> MapPlan:
+    """Check the arguments of `map` before anything is sent.
+
+    Raises:
+        ValueError: concurrency below 1, or an unknown `on_error`.
+    """
+    of_request: dict[str, Any] = {**options}
+    concurrency, progress = of_request.pop("concurrency", 8), of_request.pop("progress", None)
+    if concurrency < 1:
+        raise ValueError(f"concurrency: expected 1 or more, got {concurrency}")
+    if on_error not in ("raise", "return"):
+        raise ValueError(f"on_error: expected raise or return, got {on_error!r}")
+    return MapPlan(concurrency, _steps(progress, images), of_request)
+
+
+def _steps(progress: bool | Progress | None, images: Iterable[Any]) -> Callable[[], object]:
     if progress is None:
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
     if progress is False:
@@ -99,15 +132,3 @@ async def map_async(
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-
-
-def validate_map_arguments(concurrency: int, on_error: str) -> None:
-    """Check the arguments of `map` before anything is sent.
-
-    Raises:
-        ValueError: concurrency below 1, or an unknown `on_error`.
-    """
-    if concurrency < 1:
-        raise ValueError(f"concurrency: expected 1 or more, got {concurrency}")
-    if on_error not in ("raise", "return"):
-        raise ValueError(f"on_error: expected raise or return, got {on_error!r}")
