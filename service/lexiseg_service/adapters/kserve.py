@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,6 +13,7 @@ import grpc
 import numpy as np
 import orjson
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from google.protobuf.json_format import ParseDict
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
@@ -333,14 +333,20 @@ def written(head: dict[str, Any], outputs: list[OutputTensor], raw: set[str]) ->
     return Response(content + b"".join(tails), headers=headers, media_type="application/octet-stream")
 
 
-@asynccontextmanager
-async def with_error_field() -> AsyncIterator[None]:
-    """Add the field `error`, which Triton's clients read, to a problem document."""
-    try:
-        yield
-    except ServiceError as error:
-        error.extra["error"] = error.detail
-        raise
+class ErrorFieldRoute(APIRoute):
+    """A route whose problem documents have the field `error`, which Triton's clients read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answer_with_error(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except ServiceError as error:
+                error.extra["error"] = error.detail
+                raise
+
+        return answer_with_error
 
 
 def question_of(request: pb.ModelInferRequest, limits: Limits) -> tuple[Question, ImageSource]:
@@ -394,7 +400,7 @@ def add(answer: pb.ModelInferResponse, output: OutputTensor, raw: bool) -> None:
     getattr(described.contents, FIELDS[output.datatype]).extend(values)
 
 
-router = APIRouter(prefix="/v2")
+router = APIRouter(prefix="/v2", route_class=ErrorFieldRoute)
 
 
 @router.get("")
@@ -412,50 +418,45 @@ async def live() -> dict[str, bool]:
 @router.get("/health/ready")
 async def ready(request: Request) -> dict[str, bool]:
     """Whether requests are answered; 503 where not."""
-    async with with_error_field():
-        health = use_case_of(request).health()
-        if not health.ready:
-            raise NotReady(health.detail)
-        return {"ready": True}
+    health = use_case_of(request).health()
+    if not health.ready:
+        raise NotReady(health.detail)
+    return {"ready": True}
 
 
 @router.get("/models/{name}")
 @router.get("/models/{name}/versions/{version}")
 async def model(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """A model's inputs and outputs."""
-    async with with_error_field():
-        return model_metadata(use_case_of(request).model(named(name, version)))
+    return model_metadata(use_case_of(request).model(named(name, version)))
 
 
 @router.get("/models/{name}/config")
 @router.get("/models/{name}/versions/{version}/config")
 async def config(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """Triton's extension for a model's configuration."""
-    async with with_error_field():
-        return model_config(use_case_of(request).model(named(name, version)))
+    return model_config(use_case_of(request).model(named(name, version)))
 
 
 @router.get("/models/{name}/ready")
 @router.get("/models/{name}/versions/{version}/ready")
 async def model_ready(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """Whether a model is loaded; 503 where not."""
-    async with with_error_field():
-        if not use_case_of(request).model(named(name, version))["loaded"]:
-            raise NotReady(f"{name} is not loaded")
-        return {"name": name, "ready": True}
+    if not use_case_of(request).model(named(name, version))["loaded"]:
+        raise NotReady(f"{name} is not loaded")
+    return {"name": name, "ready": True}
 
 
 @router.post("/models/{name}/infer")
 @router.post("/models/{name}/versions/{version}/infer")
 async def infer(request: Request, name: str, version: str = "") -> Response:
     """Segments of one image. The image is an encoded file: bytes, or base64 in JSON."""
-    async with with_error_field():
-        content, limits = await request.body(), settings_of(request).limits
-        reading = partial(read, content, request.headers.get(HEADER), limits)
-        asked, (image, url, classes) = await off_event_loop(len(content), reading)
-        fields = {**fields_of(asked.parameters, classes, limits), "model": named(name, version)}
-        answer = await ask(request, fields, image, url)
-        outputs = outputs_of(answer, [output.name for output in asked.outputs])
+    content, limits = await request.body(), settings_of(request).limits
+    reading = partial(read, content, request.headers.get(HEADER), limits)
+    asked, (image, url, classes) = await off_event_loop(len(content), reading)
+    fields = {**fields_of(asked.parameters, classes, limits), "model": named(name, version)}
+    answer = await ask(request, fields, image, url)
+    outputs = outputs_of(answer, [output.name for output in asked.outputs])
     digest = answer.model_digest
     head = {"model_name": name, "model_version": version or None, "id": asked.id, "parameters": {"digest": digest}}
     return written(head, outputs, asked.raw_among(outputs))
