@@ -392,5 +392,5 @@ def require(model: object) -> segmenter.TinySegmenter:
         ExportError: it is of another method.
     """
     if not isinstance(model, segmenter.TinySegmenter):
-        raise ExportError("a site runs models of the method tiny only: the bundled one, or one of `lexiseg finetune`")
+        raise ExportError("expected a model of the method tiny, the bundled one or one of `lexiseg train finetune`")
     return model
