@@ -1,4 +1,4 @@
-"""Boxes become masks: the prompt head cuts each object out of its box, and what it is not sure of counts nowhere."""
+"""Convert boxes to training masks: the prompt head segments each box, and pixels it is unsure of are ignored."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""How far the logits of each word are off, and what presence should weigh: fitted by mean IoU on training photographs.
+"""Levels of words and the weight of presence, fitted by mean IoU on training photographs.
 
-Training draws rare classes more often, weighs them higher and asks about a few classes at a time. That teaches what
-they look like, and says nothing of how often one of them is taken for another in a whole list. A number for each word,
-added to the logits of its pixels, mends it (Menon et al. 2020, "Long-tail learning via logit adjustment", with the
-adjustment measured instead of derived). Words are texts: the numbers become one direction among their rows, so that
-synonyms get what the word gets, and texts that are like no word of training next to nothing.
+Training draws rare classes more often, gives them more weight and asks for few classes at a time, so it does not learn
+how often a class is confused in a whole list. A level for each word, added to the logits of its pixels, corrects this
+(Menon et al. 2020, "Long-tail learning via logit adjustment", with the adjustment measured instead of derived). The
+levels of all words become one direction in the space of text rows: a synonym gets the level of its word, and a text
+unlike all training words a level near 0.
 
     python -m lexiseg_model.methods.tiny.training.levels FOLDER ../shared/data voc street camvid fashion
 
-rewrites the weights, and the card beside them, of a model directory.
+rewrites the weights and the card of a model directory.
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ Levels = dict[str, float]
 
 
 class Cells(NamedTuple):
-    """Some cells of a data set's photographs, and what competes for them: columns are its classes, then background
-    words."""
+    """Random cells of a data set's photographs, and the scores of its classes and then the background words."""
 
     logits: NDArray[np.float32]  # [N, C], levels and presence left out
     presence: NDArray[np.float32]  # [photographs, C], its logarithm
@@ -64,7 +63,7 @@ class Cells(NamedTuple):
 
 
 def gather(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.Generator) -> Cells:
-    """Passes photographs of a split through the network and keeps random cells of each."""
+    """Encode photographs of a split and keep random cells of each."""
     entries = tuple(ClassEntry(name) for name in data.classes if name != BACKGROUND)
     rows = segmenter.encode_texts(segmenter.texts(entries))
     columns = entries
@@ -110,7 +109,7 @@ def gather(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.Gen
 
 
 class Judged:
-    """Mean IoU of one data set's cells, in percent, while levels are tried."""
+    """Mean IoU of one data set's cells, in percent, for trial levels."""
 
     def __init__(self, cells: Cells, weight: float) -> None:
         self.words = cells.words
@@ -125,15 +124,15 @@ class Judged:
         self._owned = torch.bincount(self._truth, minlength=self._rows)
 
     def add(self, word: str, level: float) -> None:
-        """To the logits of a word that the data set has."""
+        """Add a level to the logits of a word of the data set."""
         self._logits[self.words.index(word)] += level
 
     def miou(self) -> float:
-        """Of the classes that own a cell, and of nobody where the data set has a background."""
+        """Mean over the classes that own a cell, and nobody where the data set has a background."""
         return self._miou(self._logits.argmax(0))
 
     def with_changes(self, word: str, changes: Sequence[float]) -> list[float]:
-        """What `miou` would be after each of them."""
+        """`miou` after each change of a word's level."""
         place = self.words.index(word)
         own = self._logits[place].clone()
         self._logits[place] = -torch.inf
@@ -150,7 +149,7 @@ class Judged:
 
 
 def fit(sets: Sequence[Cells], weight: float) -> tuple[Levels, float]:
-    """Levels by coordinate ascent, and the sum of mean IoUs less the penalty that they reach."""
+    """Find levels by coordinate ascent; also return the sum of mean IoUs minus the penalty."""
     judged = [Judged(cells, weight) for cells in sets]
     reached = np.array([each.miou() for each in judged])
     levels = dict.fromkeys((word for each in judged for word in each.words), 0.0)
@@ -171,13 +170,13 @@ def fit(sets: Sequence[Cells], weight: float) -> tuple[Levels, float]:
 
 
 def direction(segmenter: TinySegmenter, levels: Levels, book: TextBook, neutral: Sequence[str]) -> torch.Tensor:
-    """[384]: its product with the unit row of a text is about the level of the word that the text is.
+    """Fit the direction [384] whose product with the unit row of a text is about the level of its word.
 
     Args:
-        segmenter: whose texts they are.
+        segmenter: encodes the texts.
         levels: of words.
-        book: whose synonyms of a word have its level.
-        neutral: words that shall stay as they are.
+        book: a word's synonyms get its level.
+        neutral: words whose level is 0.
     """
     targets = dict.fromkeys(neutral, 0.0)
     targets |= {synonym: level for word, level in levels.items() for synonym in book.synonyms.get(word, [])}
@@ -191,16 +190,16 @@ def direction(segmenter: TinySegmenter, levels: Levels, book: TextBook, neutral:
 
 
 def write_levels(folder: Path, train: Sequence[IndexedDataset], neutral: Sequence[str], seed: int) -> ModelCard:
-    """Fits levels and the weight of presence, and puts them into the weights and the card of a model directory.
+    """Fit levels and the weight of presence; write them to the weights and the card of a model directory.
 
     Args:
         folder: whose card and weights are rewritten.
-        train: photographs that the weights may have learned from.
-        neutral: words that shall stay as they are where no data set says otherwise.
+        train: training photographs.
+        neutral: words whose level is 0 unless a data set has them.
         seed: of the choice of cells.
 
     Returns:
-        The card as it is written now.
+        The new card.
     """
     card = catalogue.read_card(folder)
     segmenter = catalogue.load_folder(folder)
@@ -225,7 +224,7 @@ def write_levels(folder: Path, train: Sequence[IndexedDataset], neutral: Sequenc
 
 
 def main() -> None:
-    """The command above."""
+    """Fit and write the levels of a model directory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="model directory, whose weights and card are rewritten")
     parser.add_argument("data", type=Path)

@@ -1,4 +1,4 @@
-"""Prompts that a person might give for an object of a crop: points on it and beside it, boxes around it."""
+"""Draw random prompts for the objects of a crop: positive and negative points, and boxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From trained weights to a model directory that serves: calibrated scores, measured quality, card.
+"""Publish trained weights as a model directory: calibrated scores, measured quality, card.
 
 `python -m lexiseg_model.methods.tiny.training.publish DATA` writes the graphs that are bundled with `tiny`. It needs
 onnx and onnxscript. Run it, and commit its files, whenever the bundled weights change.

@@ -1,4 +1,4 @@
-"""From weights tuned on a user's pictures to a model directory, with what tuning changed."""
+"""Publish weights that were fine-tuned on a user's pictures: model directory, card, and figures before and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values of the recipes of `tiny`."""
+"""Settings of the recipes of `tiny`: the network, the prompt head, fine-tuning and distillation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `tiny` learns from: every kind of label on disk as packs, validation photographs left out."""
+"""Read the training data of `tiny`, masks, boxes, captions and names, into packs without validation photographs."""
 
 from __future__ import annotations
 

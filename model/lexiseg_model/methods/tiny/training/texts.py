@@ -1,4 +1,4 @@
-"""What a class may be called in training: names, synonyms and templates, encoded once by the frozen text tower."""
+"""The texts of training: names, synonyms and templates of classes, encoded once by the frozen text tower."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training draws from: packs, the meaning of their mask values, and the questions about a photograph."""
+"""Sources of training examples: packs, the classes of their mask values, and random questions about a photograph."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.training.packs import Pack
 
@@ -21,14 +21,8 @@ class LabelSpace:
     weights: NDArray[np.float32]  # [K (+1 in front for background)]
 
     @classmethod
-    def of(cls, data: IndexedDataset, table: TextTable, counts: NDArray[np.float64], balance: float) -> LabelSpace:
-        return cls.counted(data.classes, table, counts, balance)
-
-    @classmethod
-    def counted(
-        cls, classes: tuple[str, ...], table: TextTable, counts: NDArray[np.float64], balance: float
-    ) -> LabelSpace:
-        """Of mask values that so many pixels have."""
+    def of(cls, classes: tuple[str, ...], table: TextTable, counts: NDArray[np.float64], balance: float) -> LabelSpace:
+        """The label space of classes; `counts` [K (+1)] are the pixels of each mask value."""
         names = [name for name in classes if name != BACKGROUND]
         share = (counts + counts.sum() * 1e-5) / counts.sum()
         weights = share**-balance
@@ -75,7 +69,7 @@ def source_of(pack: Pack, share: float, table: TextTable, balance: float, same_m
     if not pack.classes:
         return Source(pack, share, None, [], names, [], np.zeros(0), np.zeros(0, np.int64))
     first = int(pack.has_background)
-    space = LabelSpace.counted(pack.classes, table, pack.areas.sum(0).astype(np.float64), balance)
+    space = LabelSpace.of(pack.classes, table, pack.areas.sum(0).astype(np.float64), balance)
     words = background_words(table, space.concepts, same_meaning) if pack.has_background else []
     values = np.flatnonzero((pack.areas[:, first:] > 0).any(0)) + first
     holders = [np.flatnonzero(pack.areas[:, value] > 0) for value in values]

@@ -36,7 +36,7 @@ def table() -> TextTable:
 
 
 def space_of(data: IndexedDataset, table: TextTable, balance: float = 0.0) -> LabelSpace:
-    return LabelSpace.of(data, table, np.ones(len(data.classes)), balance)
+    return LabelSpace.of(data.classes, table, np.ones(len(data.classes)), balance)
 
 
 def random() -> np.random.Generator:
