@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,15 +10,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_client import (
-    CacheUse,
     Client,
     ImageId,
     InvalidValue,
     Point,
     Prompt,
     Prompts,
-    Segmentation,
-    Timings,
 )
 from lexiseg_model import types
 from lexiseg_model.masks.rle import encode_mask
@@ -65,11 +61,6 @@ def _nothing_asked_yet(served: Served) -> None:
 def client(request: pytest.FixtureRequest, served: Served) -> Iterator[Client]:
     with Client(served.url if request.param == "rest" else f"grpc://{served.grpc}") as client:
         yield client
-
-
-def content(answer: Segmentation) -> Segmentation:
-    """Without what differs from request to request."""
-    return dataclasses.replace(answer, id="", image_id="", timings_ms=Timings(), cache=CacheUse())
 
 
 def test_prompts_arrive_as_they_were_asked(client: Client, served: Served) -> None:

@@ -20,7 +20,6 @@ SOON = 60.0  # seconds
 CAT = pictures.encoded(pictures.small("chelsea", 320), "JPEG", quality=90)
 WIDTH, HEIGHT = pictures.small("chelsea", 320).size
 CLICK = {"x": WIDTH / 2, "y": HEIGHT / 2}
-BOX = [WIDTH / 4, HEIGHT / 4, WIDTH - 1.5, HEIGHT]
 
 
 def ask(client: httpx.Client, **question: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,10 +58,6 @@ class Waiting(Ranks):
 def job(data: SceneSet[Objects], progress: Path, ranks: Ranks = ALONE, judge: Any = None) -> EvaluationRun[Any, Any]:
     segmenter = PromptableColours()
     return scene_run(segmenter, data, "box", judge or PromptJudge(segmenter, tight_boxes()), progress, ranks)
-
-
-def labels(records: Sequence[dict[str, Any]]) -> list[list[int]]:
-    return [[row[0] for row in record["objects"]] for record in records]
 
 
 class Stopped(Exception):

@@ -56,6 +56,11 @@ def test_any_scores_at_any_size(values: NDArray[np.float32], size: tuple[int, in
     assert_equal(torch.from_numpy(values), size)
 
 
+@pytest.mark.parametrize(("n_rows", "grid", "size"), CASES)
+def test_few_and_many_classes(n_rows: int, grid: tuple[int, int], size: tuple[int, int]) -> None:
+    assert_equal(torch.randn(n_rows, *grid, generator=torch.Generator().manual_seed(n_rows)), size)
+
+
 def test_a_view_of_scores_is_read_as_what_it_shows() -> None:
     scores = torch.randn(9, 7, 5, generator=torch.Generator().manual_seed(1)).permute(1, 2, 0)
 

@@ -10,8 +10,6 @@ import pytest
 from tests.service.gateway.rest.test_guard import SlowBackend
 from tests.service.gateway.rpc.calling import calling, request
 
-OWN = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
-
 
 async def test_a_call_that_takes_longer_than_the_server_has_is_ended() -> None:
     backend = SlowBackend()

@@ -19,8 +19,6 @@ from tests import pictures
 from tests.model.catalogue.test_models import copy_of_tiny
 from tests.waiting import soon
 
-SOON = 60.0  # seconds; a loaded machine needs a tenth of it
-
 
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:

@@ -7,12 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
-from tests import pictures
 from tests.model.evaluation.scenes.promptable import PromptableColours, blocks, labels
 from tests.service.commands.command_line import CommandLine, Outcome
 
@@ -147,19 +145,3 @@ def with_card(card: Any) -> PromptableColours:
     segmenter = PromptableColours()
     segmenter.card = card
     return segmenter
-
-
-@pytest.fixture
-def halves(tmp_path: Path) -> Path:
-    """Two photographs whose upper half is sky by decree."""
-    split = tmp_path / "data" / "halves" / "val"
-    (split / "images").mkdir(parents=True)
-    (split / "masks").mkdir()
-    (split.parent / "classes.json").write_text('["sky", "pagoda"]')
-    for name in ("china", "rocket"):
-        picture = pictures.small(name, 120)
-        picture.save(split / "images" / f"{name}.jpg")
-        decreed = np.zeros((picture.height, picture.width), np.uint8)
-        decreed[picture.height // 2 :] = 1
-        Image.fromarray(decreed).save(split / "masks" / f"{name}.png")
-    return tmp_path / "data"

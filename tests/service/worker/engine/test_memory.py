@@ -10,7 +10,6 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-from lexiseg_model.types import Point, Prompt
 from lexiseg_service.errors import ImageExpired
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -20,8 +19,6 @@ from tests.model.stand_in import card, picture
 from tests.model.tasks.asking import ALL
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
 from tests.waiting import until
-
-CLICK = (Prompt(points=(Point(2, 2),)),)
 
 
 class Bench(NamedTuple):

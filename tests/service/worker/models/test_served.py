@@ -25,12 +25,6 @@ def models_dir(tmp_path: Path) -> Path:
     return copy_of_tiny(tmp_path / "models", "second").parent
 
 
-def written(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "models.yaml"
-    path.write_text(text)
-    return path
-
-
 def test_tiny_is_the_default_model() -> None:
     (served,) = served_models(Settings())
 

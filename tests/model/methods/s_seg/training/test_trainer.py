@@ -139,9 +139,12 @@ def test_trained_weights_are_imported_and_served(data: Path, tmp_path: Path) -> 
     card = publish(recipe, weights)
     imported("s-seg", "theirs", tmp_path, checkpoint=weights, backbone=recipe.network.backbone)
     mine, theirs = (catalogue.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
-    rgb = np.random.default_rng(1).integers(0, 255, (64, 96, 3)).astype(np.uint8)
+    plan = mine.plan(np.random.default_rng(1).integers(0, 255, (64, 96, 3)).astype(np.uint8))
     classes = (ClassEntry("red square"), ClassEntry("grey"))
-    scores = [each.class_scores(each.encode(rgb), bank_of(each, classes)) for each in (mine, theirs)]
+    scores = [
+        each.class_scores(each.assemble(plan, each.encode_tiles(plan.tiles)), bank_of(each, classes))
+        for each in (mine, theirs)
+    ]
 
     assert (card.name, card.seed, card.settings["backbone"]) == ("mine", recipe.seed, "test_resnet")
     assert scores[0].isfinite().all()

@@ -127,11 +127,11 @@ def test_what_was_trained_imports_and_names_regions_as_it_serves(data: Path, tmp
 
     assert saved == {"backbone", "sem_seg_head", "adapter"}
     mine, theirs = (catalogue.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
-    rgb = np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8)
+    plan = mine.plan(np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8))
     masks = torch.randn(3, 12, 16, generator=torch.Generator().manual_seed(0))
     scores = []
     for segmenter in (mine, theirs):
-        features = segmenter.encode(rgb)
+        features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
         classes = (ClassEntry("red square"), ClassEntry("wall"))
         bank = bank_of(segmenter, classes)
         scores.append(segmenter.region_scores(features, segmenter.embed_masks(features, masks), bank))

@@ -113,9 +113,11 @@ def test_what_was_trained_imports_under_the_authors_names_and_serves(data: Path,
     card = publish_masks(recipe, weights)
     imported("unpair-seg", "theirs", tmp_path, checkpoint=weights, architecture=small.ARCHITECTURE)
     mine, theirs = (catalogue.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
-    rgb = np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8)
+    plan = mine.plan(np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8))
     prompt = [Prompt(box=(4.0, 4.0, 30.0, 30.0))]
-    masks = [each.prompt(each.encode(rgb), prompt)[0].masks for each in (mine, theirs)]
+    masks = [
+        each.prompt(each.assemble(plan, each.encode_tiles(plan.tiles)), prompt)[0].masks for each in (mine, theirs)
+    ]
 
     assert card.prompt_quality["squares"].objects == 2
     assert card.input.long_side == SIDE
