@@ -24,8 +24,6 @@ NO_IMAGES = {
     "a batch": np.zeros((1, 30, 40, 3), np.uint8),
 }
 
-# plan
-
 
 @pytest.mark.parametrize("size", [SIZE, (100, 60), (16, 16), (16, 800), (800, 17), (333, 450)])
 def test_a_plan_is_tiles_of_one_bucket_and_how_to_put_them_back(segmenter: Segmenter, size: tuple[int, int]) -> None:
@@ -71,9 +69,6 @@ def test_a_plan_reads_a_view_with_strides_and_leaves_the_image_as_it_was(segment
     np.testing.assert_array_equal(view, image)
 
 
-# encode_tiles
-
-
 def test_the_answer_for_a_tile_does_not_depend_on_its_neighbours(segmenter: Segmenter) -> None:
     plans = [segmenter.plan(blocks(letters)) for letters in ("rgba", "bbga", "xrxg")]
 
@@ -108,9 +103,6 @@ def test_another_runtime_is_given_the_pass_that_the_model_does(segmenter: Segmen
     assert [part.dtype for part in exported] == [torch.float32] * len(own)
     for theirs, ours in zip(exported, own, strict=True):
         torch.testing.assert_close(theirs, ours.float(), atol=5e-3, rtol=1e-3)
-
-
-# assemble
 
 
 def test_features_are_kept_in_one_number_type_and_know_their_bytes(loaded: Loaded) -> None:

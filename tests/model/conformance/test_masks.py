@@ -46,9 +46,6 @@ def in_range(quality: Tensor) -> bool:
     return bool(((quality >= 0) & (quality <= 1)).all())
 
 
-# propose
-
-
 @proposing
 def test_proposals_are_masks_with_what_they_show_best_first(segmenter: Segmenter, features: Features) -> None:
     masks, embeddings, quality = segmenter.propose(features)
@@ -87,9 +84,6 @@ def test_those_who_propose_at_once_get_the_same(segmenter: Segmenter) -> None:
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(answer, alone, strict=True))
 
 
-# embed_masks, region_scores
-
-
 @proposing
 def test_any_masks_show_something_whatever_their_resolution(segmenter: Segmenter, features: Features) -> None:
     width = segmenter.propose(features).embeddings.shape[1]
@@ -125,9 +119,6 @@ def test_regions_have_a_score_for_each_class(segmenter: Segmenter, features: Fea
     torch.testing.assert_close(backwards.flip(0), scores, atol=1e-4, rtol=1e-4)
     alone = segmenter.region_scores(features, embeddings[:1], bank)
     torch.testing.assert_close(alone, scores[:, :1], atol=1e-4, rtol=1e-4)
-
-
-# prompt
 
 
 @promptable
@@ -186,9 +177,6 @@ def test_a_prompt_of_nothing_is_refused(segmenter: Segmenter, features: Features
 @promptable
 def test_no_prompts_have_no_answers(segmenter: Segmenter, features: Features) -> None:
     assert segmenter.prompt(features, []) == []
-
-
-# places
 
 
 @promptable

@@ -87,9 +87,6 @@ def test_a_model_without_words_says_so(segmenter: Segmenter, features: Features)
         tasks.segment("prompt", segmenter, features, COVERING, options("prompt"))
 
 
-# cards
-
-
 def test_a_card_is_whole_and_its_model_has_digests(segmenter: Segmenter) -> None:
     card = segmenter.card
 

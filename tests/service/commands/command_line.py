@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -47,3 +49,9 @@ class CommandLine:
         else:
             status = 0
         return Outcome(status, *self._capsys.readouterr())
+
+
+def written(out: Path, name: str = "annotations.json") -> dict[str, Any]:
+    """What a command has left in a file of its folder."""
+    content: dict[str, Any] = json.loads((out / name).read_text())
+    return content

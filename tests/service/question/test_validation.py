@@ -1,8 +1,10 @@
-"""Validation errors name the first fault of each list."""
+"""Validation errors name the first fault of each list; large requests are parsed in one thread."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +20,13 @@ from lexiseg_service.errors import MAX_FINDINGS, InvalidValue, MalformedRequest,
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Question, StreamInput
-from lexiseg_service.question.validation import parse_json, parse_object, validate
+from lexiseg_service.question.validation import (
+    MAX_BYTES_ON_EVENT_LOOP,
+    off_event_loop,
+    parse_json,
+    parse_object,
+    validate,
+)
 from lexiseg_service.settings import Limits
 
 FROM_OUTSIDE = (
@@ -106,3 +114,27 @@ def test_base64_comes_with_or_without_a_data_uri_and_line_breaks(text: str) -> N
 def test_what_is_no_base64_names_its_field(text: str) -> None:
     with pytest.raises(InvalidValue, match=rf"a: expected base64 \(RFC 4648\), got '{len(text)} characters'"):
         decode_base64(text, "a")
+
+
+@pytest.mark.parametrize(("n_bytes", "here"), [(MAX_BYTES_ON_EVENT_LOOP, True), (MAX_BYTES_ON_EVENT_LOOP + 1, False)])
+async def test_large_work_runs_in_a_thread(n_bytes: int, here: bool) -> None:
+    ran_in = await off_event_loop(n_bytes, threading.current_thread)
+
+    assert (ran_in is threading.current_thread()) is here
+
+
+async def test_small_work_passes_large_work_that_waits_for_the_thread() -> None:
+    may_go_on = threading.Event()
+    large = [asyncio.ensure_future(off_event_loop(2**20, may_go_on.wait)) for _ in range(2)]
+    await asyncio.sleep(0)
+
+    assert await off_event_loop(10, lambda: "small") == "small"
+
+    may_go_on.set()
+    assert await asyncio.gather(*large) == [True] * len(large)
+
+
+async def test_large_work_of_all_callers_shares_one_thread() -> None:
+    ran_in = await asyncio.gather(*(off_event_loop(2**20, threading.current_thread) for _ in range(3)))
+
+    assert len(set(ran_in)) == 1

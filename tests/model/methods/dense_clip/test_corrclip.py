@@ -174,9 +174,6 @@ def test_a_model_without_masks_is_refused() -> None:
         region_map(small_clip.segmenter(), pixels(0))
 
 
-# serving
-
-
 def test_windows_of_a_picture_are_those_of_the_canvas_and_see_its_regions() -> None:
     model = corr_segmenter()
     rgb = blocks("rgba").repeat(2, 0).repeat(2, 1)[:96, :160]

@@ -57,9 +57,6 @@ def features(*, third: float = -SURE) -> Features:
     return Features(SIZE, tensors, Layout(SIZE, SIZE))
 
 
-# pixels
-
-
 def test_pixel_scores_are_log_sums_of_mask_times_class_probability() -> None:
     model = segmenter("fast")
     scale = 1 / 0.07  # of a fresh network
@@ -108,9 +105,6 @@ def test_an_uncovered_pixel_is_background_with_summed_masks() -> None:
     assert owned.tolist() == [[True] * 4 + [False] * 4] * 4
 
 
-# windows
-
-
 def test_scores_of_windows_are_averaged() -> None:
     model = windowed()
     found = model.encode(photograph(64, 96))
@@ -126,9 +120,6 @@ def test_scores_of_windows_are_averaged() -> None:
     torch.testing.assert_close(scores[:, :, :32], alone[0][:, :, :32])
     torch.testing.assert_close(scores[:, :, 32:64], (alone[0][:, :, 32:] + alone[1][:, :, :32]) / 2)
     torch.testing.assert_close(scores[:, :, 64:], alone[1][:, :, 32:])
-
-
-# masks
 
 
 def test_proposals_are_nonempty_masks_best_first() -> None:

@@ -57,9 +57,6 @@ def photograph(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
 
 
-# the authors' outputs
-
-
 @pytest.mark.parametrize("name", [name for name in golden.reference() if name.startswith("mask_")])
 def test_masks_with_and_without_blend_and_refinement_equal_the_reference(name: str) -> None:
     _, tag, blend, refined = name.split("_")
@@ -102,9 +99,6 @@ def test_a_class_is_the_mean_of_its_unnormalised_templates() -> None:
     assert_close(segmenter().text_bank(classes, rows).vectors, "classifier", SIMILARITY_TOLERANCE)
 
 
-# windows
-
-
 @pytest.mark.parametrize(
     ("size", "canvas", "windows"),
     [
@@ -123,9 +117,6 @@ def test_a_plan_follows_the_protocols_arithmetic(size: tuple[int, int], canvas: 
     assert plan.bucket == (min(448, canvas[0]), min(448, canvas[1]))
 
 
-# fast
-
-
 def test_fast_masks_agree_with_exact_ones() -> None:
     picture = golden.image("tcl/image288x352", 288, 352)
     options = InferenceOptions(max_side=352)
@@ -138,6 +129,3 @@ def test_fast_masks_agree_with_exact_ones() -> None:
     # Random weights put many pixels on an edge between classes; bfloat16 and the coarser lattice move those.
     assert (maps[0] - maps[1]).abs().mean() < 0.02
     assert (maps[0].argmax(0) == maps[1].argmax(0)).float().mean() > 0.97
-
-
-# texts and weights

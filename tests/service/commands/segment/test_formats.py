@@ -16,7 +16,7 @@ from PIL import Image
 
 from lexiseg_service.cli import main
 from tests import coco, pictures
-from tests.service.commands.command_line import CommandLine
+from tests.service.commands.command_line import CommandLine, written
 
 QUESTION = ("-c", "sky", "-c", "building")
 
@@ -33,7 +33,7 @@ def class_map(lexiseg: CommandLine, photo: Path) -> NDArray[np.int64]:
     """By COCO's form: 0 for nobody, else the category."""
     out = photo.parent.parent / "reference"
     assert lexiseg("segment", photo, *QUESTION, "--out", out, "-q").status == 0
-    content = json.loads((out / "annotations.json").read_text())
+    content = written(out)
     image = content["images"][0]
     values = np.zeros((image["height"], image["width"]), int)
     for entry in content["annotations"]:
@@ -102,13 +102,13 @@ def test_nothing_is_written_when_everything_failed(lexiseg: CommandLine, tmp_pat
 
 def printed(monkeypatch: pytest.MonkeyPatch, source: str, kind: str) -> bytes:
     """What the command writes to the standard output."""
-    written = io.BytesIO()
-    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, write_through=True))
+    shown = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(shown, write_through=True))
     monkeypatch.setattr(sys, "argv", ["lexiseg", "segment", source, *QUESTION, "--format", kind, "--out", "-"])
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code in (0, None)
-    return written.getvalue()
+    return shown.getvalue()
 
 
 def test_a_picture_goes_in_and_a_label_map_comes_out(
@@ -130,10 +130,5 @@ def test_a_heic_is_taken_as_a_phone_sends_it(lexiseg: CommandLine, tmp_path: Pat
     outcome = lexiseg("segment", tmp_path, "-c", "sky", "--out", tmp_path / "out")
 
     assert "2 of 2 images" in outcome.out, outcome.err
-    sizes = [(image["width"], image["height"]) for image in written_images(tmp_path / "out")]
+    sizes = [(image["width"], image["height"]) for image in written(tmp_path / "out")["images"]]
     assert sizes == [(107, 160), (160, 107)]
-
-
-def written_images(out: Path) -> list[dict[str, int]]:
-    images: list[dict[str, int]] = json.loads((out / "annotations.json").read_text())["images"]
-    return images

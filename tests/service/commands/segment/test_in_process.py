@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -16,7 +14,7 @@ from lexiseg_service.commands.segment.run import STOPPED, Job
 from lexiseg_service.settings import Limits
 from tests import coco, pictures
 from tests.clients.formats import made
-from tests.service.commands.command_line import CommandLine
+from tests.service.commands.command_line import CommandLine, written
 
 
 @pytest.fixture
@@ -26,11 +24,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "flower.png").write_bytes(pictures.encoded(pictures.small("flower", 240)))
     (tmp_path / "notes.txt").write_text("not a picture")
     return tmp_path
-
-
-def written(out: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((out / "annotations.json").read_text())
-    return content
 
 
 def test_a_file_gets_a_picture_of_its_size(lexiseg: CommandLine, folder: Path) -> None:
@@ -99,10 +92,6 @@ def test_a_wrong_option_is_one_line_that_helps(
     assert outcome.err.count("\n") == 1
 
 
-def ids(out: Path) -> list[int]:
-    return [found["id"] for found in written(out)["annotations"]]
-
-
 def test_the_same_question_goes_on_with_the_files_that_are_not_done(lexiseg: CommandLine, folder: Path) -> None:
     question = ("-c", "sky", "-c", "flower", "--out", folder / "out")
     lexiseg("segment", folder / "china.jpg", *question)
@@ -112,8 +101,9 @@ def test_the_same_question_goes_on_with_the_files_that_are_not_done(lexiseg: Com
 
     assert outcome.status == 0, outcome.err
     assert "2 of 2 images, 1 of them before" in outcome.out
-    assert [Path(image["file_name"]).name for image in written(folder / "out")["images"]] == ["china.jpg", "flower.png"]
-    assert ids(folder / "out") == list(range(1, 1 + len(ids(folder / "out"))))
+    found = written(folder / "out")
+    assert [Path(image["file_name"]).name for image in found["images"]] == ["china.jpg", "flower.png"]
+    assert [each["id"] for each in found["annotations"]] == list(range(1, 1 + len(found["annotations"])))
     assert (folder / "out" / "china.png").stat().st_mtime_ns == first
 
 
@@ -157,8 +147,8 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     interrupted: list[Source] = [UntilTheEleventh(image.name, image.path) for image in images]
     assert run(tmp_path / "out", interrupted, answered) == STOPPED
     assert "goes on with the rest" in capsys.readouterr().err
-    kept = json.loads((tmp_path / "out" / "annotations.json").read_text())
-    assert [Path(image["file_name"]) for image in kept["images"]] == paths[:10]
+    kept = written(tmp_path / "out")["images"]
+    assert [Path(image["file_name"]) for image in kept] == paths[:10]
 
     asked: list[bytes] = []
 
@@ -168,25 +158,18 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
 
     assert run(tmp_path / "out", images, remembered) == 0
     assert sorted(asked) == [path.name.encode() for path in sorted(paths[10:])]
-    everything = json.loads((tmp_path / "out" / "annotations.json").read_text())
-    assert [image["id"] for image in everything["images"]] == list(range(1, 13))
+    everything = written(tmp_path / "out")["images"]
+    assert [image["id"] for image in everything] == list(range(1, 13))
 
 
-@pytest.fixture
-def photograph(tmp_path: Path) -> Path:
-    path = tmp_path / "china.jpg"
-    path.write_bytes(pictures.encoded(pictures.small("china", 160), "JPEG"))
-    return path
-
-
-def test_a_vocabulary_stands_for_its_classes_and_its_background(lexiseg: CommandLine, photograph: Path) -> None:
-    outcome = lexiseg("segment", photograph, "--vocabulary", "camvid", "--out", photograph.parent / "out")
+def test_a_vocabulary_stands_for_its_classes_and_its_background(lexiseg: CommandLine, folder: Path) -> None:
+    outcome = lexiseg("segment", folder / "china.jpg", "--vocabulary", "camvid", "--out", folder / "out")
 
     assert outcome.status == 0, outcome.err
-    written = json.loads((photograph.parent / "out" / "annotations.json").read_text())
-    (image,) = written["images"]
-    assert len(written["categories"]) == 11
-    assert sum(found["area"] for found in written["annotations"]) == image["height"] * image["width"]
+    found = written(folder / "out")
+    (image,) = found["images"]
+    assert len(found["categories"]) == 11
+    assert sum(segment["area"] for segment in found["annotations"]) == image["height"] * image["width"]
 
 
 @pytest.mark.parametrize("name", ["sky,tree", '["sky", "tree"]'])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from lexiseg_service.watch.metrics import Metrics
 from tests import coco
 from tests.clients.formats import made
 from tests.model.stand_in import ColourSegmenter, picture
-from tests.service.commands.command_line import CommandLine
+from tests.service.commands.command_line import CommandLine, written
 from tests.service.commands.listening import listening
 from tests.service.engine_backend import EngineBackend
 
@@ -64,11 +63,6 @@ def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, url: 
         return ["--server", url]
     monkeypatch.setattr(catalogue, "load", lambda *_, **__: colours())
     return []
-
-
-def written(folder: Path, name: str = "annotations.json") -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / name).read_text())
-    return content
 
 
 def test_a_click_is_answered_with_all_that_it_may_mean(lexiseg: CommandLine, image: Path, where: list[str]) -> None:
@@ -175,8 +169,7 @@ def panoptic_json(folder: Path, ids: NDArray[np.uint16], classes: dict[int, tupl
     )
     results = Results(folder, "coco", Question((), None, None, task="panoptic"), CLASSES, [], "a model")
     results.add(Source("street.jpg"), b"", made.answer(size=ids.shape, segments=segments))
-    content: dict[str, Any] = json.loads((folder / "panoptic.json").read_text())
-    return content
+    return written(folder, "panoptic.json")
 
 
 def test_the_ids_of_the_map_are_those_of_the_json(tmp_path: Path) -> None:

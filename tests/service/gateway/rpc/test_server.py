@@ -155,3 +155,15 @@ async def _asked_to_connect_anew(channel: grpc.aio.Channel) -> None:
     async with asyncio.timeout(20):
         while (state := channel.get_state()) is not grpc.ChannelConnectivity.IDLE:
             await channel.wait_for_state_change(state)
+
+
+async def test_a_call_that_takes_longer_than_the_server_has_is_ended() -> None:
+    backend = SlowBackend()
+    async with calling(backend=backend, drain_seconds=0.1) as gateway:
+        answering = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
+        await backend.reached.wait()
+        await asyncio.wait_for(gateway.server.close(), 60)
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await answering
+
+    assert failed.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -48,15 +48,6 @@ def names(table: TextTable, rows: list[int]) -> list[str]:
     return [table.concepts[row] for row in rows]
 
 
-# label spaces
-
-
-# background words
-
-
-# questions
-
-
 def test_the_full_question_asks_for_every_class_of_the_data_set(table: TextTable) -> None:
     labels = np.array([[0, 1], [2, IGNORE]], np.uint8)
 
