@@ -69,9 +69,9 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = TO_STOP) -> int:
         """The exit status."""
-        return self.process.wait(TO_STOP)
+        return self.process.wait(seconds)
 
     def wait_until(self, holds: Callable[[], object], seconds: float = TO_STOP) -> None:
         until(holds, seconds, self.last_lines)

@@ -45,7 +45,7 @@ def may_unshare() -> bool:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_worker_that_is_told_cuda_and_has_none_does_not_start(tmp_path: Path) -> None:
     with Worker(tmp_path / "worker.log", LEXISEG_DEVICE="cuda") as worker:
-        status = worker.wait()
+        status = worker.wait(TO_START)
         assert worker.process.stdout is not None
         said = worker.process.stdout.read()
 
