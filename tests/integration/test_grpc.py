@@ -1,26 +1,20 @@
-"""gRPC of a real server: the answers of REST, classes by example, and calls in flight at a shutdown."""
+"""gRPC of a real server: classes by example, and calls in flight at a shutdown."""
 
 from __future__ import annotations
 
 import signal
-from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import grpc
-import httpx
 import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
 from tests.integration.serve.test_start import CALLS, SOON, accepted
-from tests.integration.server import Server, form
-
-IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
-CLASSES = ("sky", "building", "tree")
+from tests.integration.server import Server
 
 
 @pytest.fixture(scope="module")
@@ -34,39 +28,6 @@ def stub(channel: grpc.Channel) -> SegmentationStub:
     return SegmentationStub(channel)
 
 
-def question(image: bytes = IMAGE, **fields: Any) -> pb.SegmentRequest:
-    classes = [pb.Class(name=name) for name in CLASSES]
-    return pb.SegmentRequest(image=pb.Image(content=image), classes=classes, max_side=160, **fields)
-
-
-def test_polygons_label_map_overlay_and_confidence_are_those_of_rest(
-    stub: SegmentationStub, client: httpx.Client
-) -> None:
-    asked = {"max_side": 160, "overlay": "true", "confidence": "true"}
-    outlined = client.post("/segment", files=form(IMAGE, *CLASSES, mask="polygon", **asked)).json()
-    mapped = client.post("/segment", files=form(IMAGE, *CLASSES, mask="png", **asked)).json()
-
-    polygons = stub.Segment(question(mask="MASK_FORMAT_POLYGON", overlay=True, confidence=True), timeout=SOON)
-    label_map = stub.Segment(question(mask="MASK_FORMAT_PNG"), timeout=SOON)
-
-    rings = [[list(ring.exterior) for ring in segment.mask.polygon.rings] for segment in polygons.segments]
-    assert rings == [[ring["exterior"] for ring in segment["mask"]["rings"]] for segment in outlined["segments"]]
-    assert b64encode(polygons.overlay).decode() == outlined["overlay"]
-    assert b64encode(polygons.confidence).decode() == outlined["confidence"]
-    assert b64encode(label_map.label_map.png).decode() == mapped["label_map"]["base64"]
-    assert label_map.label_map.bits == mapped["label_map"]["bits"]
-
-
-def test_an_image_that_rest_was_sent_is_asked_about_over_grpc(stub: SegmentationStub, client: httpx.Client) -> None:
-    known = client.post("/segment", files=form(IMAGE, "sky", max_side=160)).json()["image_id"]
-
-    answer = stub.Segment(
-        pb.SegmentRequest(image=pb.Image(id=known), classes=[pb.Class(name="tree")], max_side=160), timeout=SOON
-    )
-
-    assert answer.cache.features
-
-
 def test_calls_in_flight_are_answered_before_the_process_ends(tmp_path: Path) -> None:
     # Large, so that some of them are still in flight when the signal comes.
     image = pictures.encoded(pictures.photograph("china").resize((4000, 3000)), "JPEG", quality=95)
@@ -76,7 +37,8 @@ def test_calls_in_flight_are_answered_before_the_process_ends(tmp_path: Path) ->
         ThreadPoolExecutor(CALLS) as clients,
     ):
         stub = SegmentationStub(channel)
-        answers = accepted(server, lambda: clients.submit(stub.Segment, question(image), timeout=SOON))
+        question = pb.SegmentRequest(image=pb.Image(content=image), classes=[pb.Class(name="sky")], max_side=160)
+        answers = accepted(server, lambda: clients.submit(stub.Segment, question, timeout=SOON))
 
         server.send(signal.SIGTERM)
         sizes = [answer.result(SOON).size.height for answer in answers]

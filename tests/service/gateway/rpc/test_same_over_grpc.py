@@ -217,30 +217,6 @@ async def test_a_coordinate_that_a_message_leaves_out_is_zero() -> None:
     assert request.prompts == (Prompt((Point(0, 3), Point(4.5, 0)), (0, 0, 8, 5)),)
 
 
-async def test_the_same_answer_comes_back() -> None:
-    async with calling() as gateway:
-        rest = (await ask_rest(gateway, {"classes": ["sky"]})).json()
-        answer = await gateway.stub.Segment(request_of({"classes": ["sky"]}))
-
-    (over_rest,), (segment,) = rest["segments"], answer.segments
-    assert (segment.id, segment.label, segment.class_index) == (
-        over_rest["id"],
-        over_rest["label"],
-        over_rest["class_index"],
-    )
-    assert (segment.score, segment.area) == (over_rest["score"], over_rest["area"])
-    assert [segment.bbox.x, segment.bbox.y, segment.bbox.width, segment.bbox.height] == over_rest["bbox"]
-    assert segment.mask.coco_rle.counts == over_rest["mask"]["counts"]
-    assert [answer.size.height, answer.size.width] == rest["size"]
-    assert MessageToDict(answer.timings_ms)["decode"] == rest["timings_ms"]["decode"]
-    assert (answer.image_id, answer.model, answer.model_digest) == (
-        rest["image_id"],
-        rest["model"],
-        rest["model_digest"],
-    )
-    assert answer.cache.text_misses == rest["cache"]["text_misses"]
-
-
 async def test_errors_that_only_messages_can_have_name_their_field() -> None:
     wrong = {
         "task": pb.SegmentRequest(image=IMAGE, classes=[pb.Class(name="sky")], task=99),  # type: ignore[arg-type]
