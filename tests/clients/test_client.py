@@ -16,15 +16,9 @@ from lexiseg_client import (
     Background,
     Class,
     Client,
-    ImageExpired,
-    ImageId,
     InvalidValue,
-    LexisegError,
     Segmentation,
     UndecodableImage,
-    UnknownModel,
-    UnknownVocabulary,
-    UrlFetchOff,
 )
 from tests import coco, pictures
 from tests.clients.conftest import KEY
@@ -143,19 +137,6 @@ def test_refusals_carry_the_problem_document(client: Client) -> None:
     assert (wrong.field, wrong.value) == ("threshold", 7)
     assert wrong.expected in str(caught.value)
     assert caught.value.problem.request_id
-
-
-def test_each_refusal_is_an_error_of_its_own(client: Client) -> None:
-    for kind, ask in (
-        (UnknownModel, lambda: client.segment(JPEG, CLASSES, model="giant")),
-        (UnknownModel, lambda: client.model("giant")),
-        (UnknownVocabulary, lambda: client.vocabularies.get("none-such")),
-        (ImageExpired, lambda: client.segment(ImageId("0" * 32), CLASSES)),
-        (UrlFetchOff, lambda: client.segment("https://example.org/cat.jpg", CLASSES)),
-    ):
-        with pytest.raises(kind) as caught:
-            ask()
-        assert isinstance(caught.value, LexisegError)
 
 
 def test_a_wrong_question_is_refused_before_it_is_sent(server: Server) -> None:
