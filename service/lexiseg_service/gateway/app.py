@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
+from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +118,8 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-API-Key", "X-Request-Id"],
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
         )
-    app.state.description = pages.OpenApiDescription(lambda: described(app, open_paths, keys_needed=access.keys.needed))
-    app.openapi = app.state.description.get  # type: ignore[method-assign]
+    app.state.describing = asyncio.Lock()
+    app.openapi = cache(partial(described, app, open_paths, keys_needed=access.keys.needed))  # type: ignore[method-assign]
     return app
 
 

@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import threading
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import orjson
 from fastapi import APIRouter
@@ -67,29 +64,11 @@ _INDEX = (PLAYGROUND / "index.html").read_text(encoding="utf-8").replace(_STYLE_
 router = APIRouter(include_in_schema=False)
 
 
-class OpenApiDescription:
-    """The OpenAPI schema, made at the first request for it: that takes about a second."""
-
-    def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self.schema: dict[str, Any] | None = None
-
-    def get(self) -> dict[str, Any]:
-        """The schema; concurrent callers wait for the first one."""
-        with self._lock:
-            if self.schema is None:
-                self.schema = self._make()
-            return self.schema
-
-
 @router.get("/openapi.json")
 async def openapi(request: Request) -> Response:
     """The routes as OpenAPI."""
-    description: OpenApiDescription = request.app.state.description
-    schema = description.schema
-    if schema is None:
-        schema = await asyncio.to_thread(description.get)
+    async with request.app.state.describing:  # the first time it takes about a second
+        schema = await asyncio.to_thread(request.app.openapi)
     if root := request.scope.get("root_path", "").rstrip("/"):  # the prefix under which a proxy serves us
         schema = {**schema, "servers": [{"url": root}]}
     return Response(orjson.dumps(schema), media_type="application/json")
