@@ -56,9 +56,10 @@ def use_runtime(
     choices = _choices(runtime, execution)
     for numbers in choices:
         export = _find(segmenter, folders, numbers)
-        if export is not None:
-            _use(segmenter, *export, numbers, execution, engine)
-            return
+        if export is None or (engine == "OpenVINO" and numbers == "int8" and export[1].dynamic):
+            continue  # OpenVINO runs dynamic int8 slower than float32
+        _use(segmenter, *export, numbers, execution, engine)
+        return
     manifest = _write(segmenter, folders[-1], load_exact, ranges, choices[-1])
     _use(segmenter, folders[-1], manifest, choices[-1], execution, engine)
 

@@ -49,6 +49,11 @@ class Manifest(StrictModel):
         return [graph for graph in self.graphs if graph.numbers == numbers and graph.part is None]
 
     @property
+    def dynamic(self) -> bool:
+        """Whether the int8 graphs measure ranges for each input (`int8.quantise`)."""
+        return (self.int8 or "").startswith("dynamic")
+
+    @property
     def parts(self) -> list[Graph]:
         """The graphs of the model's parts."""
         return [graph for graph in self.graphs if graph.part is not None]

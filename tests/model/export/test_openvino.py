@@ -19,7 +19,7 @@ from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export import manifest
 from lexiseg_model.export.choose import use_runtime
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.export.manifest import Numbers
+from lexiseg_model.export.manifest import MANIFEST, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.types import Precision
@@ -66,11 +66,15 @@ def test_a_tile_gets_the_same_answer_in_company_and_in_other_threads(numbers: Nu
             assert torch.equal(part[index], own[0])
 
 
-@pytest.mark.parametrize(("precision", "numbers"), [("fast", "int8"), ("exact", "float32")])
-def test_it_prefers_8_bits_unless_exact(
-    precision: Precision, numbers: Numbers, small_export: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("precision", "how", "numbers"),
+    [("fast", "static", "int8"), ("exact", "static", "float32"), ("fast", "dynamic", "float32")],
+)
+def test_it_prefers_static_8_bits_unless_exact(
+    precision: Precision, how: str, numbers: Numbers, small_export: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    add_int8(small_export, manifest.read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
+    written = add_int8(small_export, manifest.read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
+    (small_export / MANIFEST).write_text(written.model_copy(update={"int8": how}).model_dump_json())
 
     with caplog.at_level(logging.INFO):
         use_runtime(small(), "openvino", Execution(CPU, precision), [small_export], small)
