@@ -68,6 +68,7 @@ async function keepOffline() {
     installing?.addEventListener("statechange", look);
     look();
   });
+  navigator.serviceWorker.onmessage = null; // the next version of the page may come unnoticed
 }
 
 export function segment(picture, question, signal) {

@@ -137,11 +137,9 @@ function motionOf(rules, before, now) {
 /** Half the difference of two pictures' histograms of colours: 0 for equal ones, 1 for those without a common colour. */
 function colourDistance({ constants: { motion: { BINS } } }, before, now) {
   const difference = new Int32Array(BINS ** 3);
+  const bin = (value) => Math.floor((value * BINS) / 256);
   for (const [{ rgb }, sign] of [[before, 1], [now, -1]]) {
-    for (let i = 0; i < rgb.length; i += 3) {
-      const [red, green, blue] = [rgb[i], rgb[i + 1], rgb[i + 2]].map((value) => Math.floor((value * BINS) / 256));
-      difference[(red * BINS + green) * BINS + blue] += sign;
-    }
+    for (let i = 0; i < rgb.length; i += 3) difference[(bin(rgb[i]) * BINS + bin(rgb[i + 1])) * BINS + bin(rgb[i + 2])] += sign;
   }
   return difference.reduce((sum, each) => sum + Math.abs(each), 0) / (2 * now.gray.length);
 }
