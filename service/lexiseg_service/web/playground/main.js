@@ -124,7 +124,15 @@ $("another").addEventListener("click", () => {
   if (state.mode === "picture") happened("pictured");
   (state.mode === "picture" ? $("file") : $("clip")).focus();
 });
+page.addEventListener("turned", loadMore, { once: true });
 page.addEventListener("turned", () => state.mode === "picture" && state.picture && view.show(state.picture.image));
+
+/** What nobody needs before there is a picture. */
+async function loadMore() {
+  const [{ calibrateWith }, { previewOn }] = await Promise.all([import("./marks.js"), import("./preview.js")]);
+  calibrateWith(offerVocabularies);
+  previewOn(view);
+}
 
 async function take(file) {
   const mine = (turn += 1);
@@ -303,7 +311,6 @@ function recalled() {
 }
 
 async function start() {
-  const later = Promise.all([import("./marks.js"), import("./preview.js")]); // what is not needed before an answer
   const isOffered = await offer();
   const asked = recalled();
   if (isOffered && asked.vocabulary) await offerVocabularies().catch(refusal);
@@ -314,9 +321,6 @@ async function start() {
   if (asked.background === false) $("background").checked = false;
   state.words = (asked.classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] }));
   happened("answered");
-  const [{ calibrateWith }, { previewOn }] = await later;
-  calibrateWith(offerVocabularies);
-  previewOn(view);
   document.body.dataset.ready = "yes";
   for (const image of $("examples").querySelectorAll("img")) image.src = image.dataset.src; // after all that is needed
   if (isOffered && !asked.vocabulary) await offerVocabularies().catch(refusal);
