@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 from lexiseg_client import Segmentation
@@ -27,22 +27,34 @@ class Answers(NamedTuple):
     model: str
 
 
-@contextmanager
-def in_process(
-    question: Question, settings: Settings, overlay: bool, check: Check = lambda _: None
-) -> Iterator[Answers]:
-    """Answers of an engine in this process.
+def open_answers(
+    question: Question,
+    settings: Settings,
+    server: str | None,
+    *,
+    overlay: bool = False,
+    check: Check = lambda _: None,
+) -> AbstractContextManager[Answers]:
+    """Answers of the server at an address, or of an engine in this process while the block runs.
 
     Args:
         question: about each image.
         settings: name the model.
+        server: its address; None: this process.
         overlay: whether each answer has a painted picture.
         check: called before the model is loaded; what it raises ends the command.
 
     Raises:
-        ServiceError: the classes, the prompts or a value are not as expected.
+        ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
         ModelError: the model cannot be loaded.
     """
+    if server is None:
+        return _in_process(question, settings, overlay, check)
+    return _by_server(server, question, settings, overlay, check)
+
+
+@contextmanager
+def _in_process(question: Question, settings: Settings, overlay: bool, check: Check) -> Iterator[Answers]:
     validated = question.validated()
     prompts = resolve_prompts(validated, question.task, settings.limits)
     vocabulary = resolved(validated, settings)
@@ -59,14 +71,7 @@ def in_process(
 
 
 @contextmanager
-def by_server(
-    url: str, question: Question, settings: Settings, overlay: bool, check: Check = lambda _: None
-) -> Iterator[Answers]:
-    """Answers of the server at an address; arguments as for `in_process`.
-
-    Raises:
-        ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
-    """
+def _by_server(url: str, question: Question, settings: Settings, overlay: bool, check: Check) -> Iterator[Answers]:
     validated = question.validated()
     resolve_prompts(validated, question.task, settings.limits)
     model = settings.default_model  # None: the server's own default

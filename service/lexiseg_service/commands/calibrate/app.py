@@ -45,7 +45,7 @@ def calibrate(
 
       lexiseg calibrate --vocabulary voc21 photos/ --masks masks/ --save-as voc21-mine
     """
-    from lexiseg_service.commands.answers import by_server, in_process
+    from lexiseg_service.commands.answers import open_answers
     from lexiseg_service.commands.calibrate.report import write_report
     from lexiseg_service.commands.calibrate.thresholds import Findings, choose, refuse_missing
     from lexiseg_service.commands.calibrate.vocabularies import of_installation, of_server
@@ -65,8 +65,7 @@ def calibrate(
     refuse_missing(sources, masks)
     with nullcontext() if server is None else OpenServer(server, settings) as opened:
         calibrated = of_installation(vocabulary, settings) if opened is None else of_server(opened, vocabulary)
-        arguments = calibrated.question(), settings, False
-        with in_process(*arguments) if server is None else by_server(server, *arguments) as answers:
+        with open_answers(calibrated.question(), settings, server) as answers:
             findings = Findings(calibrated.names, masks)
             segmented = segment_files(sources, answers.ask, findings.add, settings.limits, quiet=True)
         segmented.report()

@@ -17,7 +17,7 @@ import typer
 from lexiseg_client import Segmentation
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.commands.answers import Ask, by_server, in_process
+from lexiseg_service.commands.answers import Ask, open_answers
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.outputs import STDOUT
@@ -191,6 +191,5 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
 
 
 def _run(job: Job, settings: Settings, server: str | None) -> int:
-    arguments = job.question, settings, job.overlay, job.check
-    with in_process(*arguments) if server is None else by_server(server, *arguments) as answers:
+    with open_answers(job.question, settings, server, overlay=job.overlay, check=job.check) as answers:
         return job.run(answers.ask, answers.classes, answers.model)
