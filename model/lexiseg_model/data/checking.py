@@ -18,7 +18,7 @@ from PIL import Image
 
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, opened, read_classes
 from lexiseg_model.data.outlines import OutlineSource
-from lexiseg_model.data.pairs.source import PairSource, decode
+from lexiseg_model.data.pairs.source import PairSource, decode, places
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, SampleError
 
@@ -110,8 +110,7 @@ def check_pairs(source: PairSource, on_step: OnStep = lambda: None, on_count: On
             return [Problem(kind, error.sample, error.reason)]
         return []
 
-    places = ((part, n) for part, size in enumerate(source.sizes) for n in range(size))
-    for _, problems in read_ahead(places, look, AHEAD):
+    for _, problems in read_ahead(places(source), look, AHEAD):
         checked.add(problems)
         on_step()
     return checked

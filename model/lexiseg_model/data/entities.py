@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import httpx
 import yaml
 
-from lexiseg_model.data.pairs.source import PairSource, Rewritten, Skipped, Skips, StoredPair
+from lexiseg_model.data.pairs.source import PairSource, Rewritten, Skipped, Skips, StoredPair, places
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 
@@ -266,7 +266,6 @@ def write_entities(
     listing.parent.mkdir(parents=True, exist_ok=True)
     _end_line(listing)
     with listing.open("a", encoding="utf-8") as lines:
-        places = ((part, index) for part, size in enumerate(source.sizes) for index in range(size))
 
         def attempt(place: tuple[int, int]) -> tuple[str, Described | Skipped | None]:
             try:
@@ -275,7 +274,7 @@ def write_entities(
             except SampleError as error:
                 return key_of(error.sample), Skipped(key_of(error.sample), error.reason)
 
-        for _, (key, outcome) in read_ahead(places, attempt, workers * AHEAD, workers):
+        for _, (key, outcome) in read_ahead(places(source), attempt, workers * AHEAD, workers):
             if outcome is None:
                 before += 1
             elif isinstance(outcome, Skipped):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.files import replace_file
 
+PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+JPEG_QUALITY = 95
 IGNORE = 255  # mask value that is ignored
 INDEX_MODES = ("L", "P")  # Pillow's modes of one 8-bit channel
 BACKGROUND = "background"
@@ -23,7 +27,7 @@ CLASSES = "classes.json"
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """An image file; in the block, what Pillow raises becomes a SampleError."""
+    """Open an image file; errors of Pillow in the block become SampleError."""
     try:
         with Image.open(path) as picture:
             yield picture
@@ -32,13 +36,36 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def read_photograph(path: Path) -> NDArray[np.uint8]:
-    """[H, W, 3] RGB as stored: annotations follow the stored pixels, not an EXIF rotation.
+    """Photograph [H, W, 3] in RGB as stored, without EXIF rotation: annotations follow the stored pixels.
 
     Raises:
         SampleError: the file is not an image.
     """
     with opened(path) as picture:
         return np.asarray(picture.convert("RGB"))
+
+
+def photographs_in(folder: Path) -> list[Path]:
+    """Photographs of a folder or of its `images`, by name.
+
+    Raises:
+        DatasetError: there are none, or two of them would have the same mask.
+    """
+    for place in (folder, folder / "images"):
+        if images := sorted(path for path in place.glob("*") if path.suffix.lower() in PHOTOGRAPHS):
+            stems = {path.stem: path for path in reversed(images)}
+            for path in images:
+                if stems[path.stem] != path:
+                    raise DatasetError(f"{stems[path.stem]} and {path.name} would have one mask; rename one of them")
+            return images
+    raise DatasetError(f"{folder} holds no photographs; expected {', '.join(sorted(PHOTOGRAPHS))}")
+
+
+def to_jpeg(image: NDArray[np.uint8]) -> bytes:
+    """JPEG file of a photograph [H, W, 3]."""
+    content = BytesIO()
+    Image.fromarray(image).save(content, "JPEG", quality=JPEG_QUALITY)
+    return content.getvalue()
 
 
 class Reading(NamedTuple):
@@ -60,11 +87,11 @@ class Sample:
         return self.image.stem
 
     def read_image(self) -> NDArray[np.uint8]:
-        """[H, W, 3] RGB."""
+        """Photograph [H, W, 3] in RGB."""
         return read_photograph(self.image)
 
     def read_mask(self) -> NDArray[np.uint8]:
-        """[H, W] class indices, 255 = ignore."""
+        """Mask [H, W] of class indices, 255 = ignore."""
         with opened(self.mask) as picture:
             mode, values = picture.mode, np.asarray(picture)
         if mode not in INDEX_MODES:
@@ -72,17 +99,17 @@ class Sample:
         return values
 
     def read(self, n_classes: int = IGNORE) -> Reading:
-        """Both; their sizes agree, and mask values are below `n_classes` or 255."""
+        """Photograph and mask, checked: their sizes are equal, and mask values are below `n_classes` or 255."""
         image = self.read_image()
         return Reading(image, self._fitting((image.shape[1], image.shape[0]), n_classes))
 
     def read_fitting_mask(self, n_classes: int = IGNORE) -> NDArray[np.uint8]:
-        """The mask alone with the same checks; only the size of the photograph is read."""
+        """Mask with the checks of `read`; of the photograph only the size is read."""
         with opened(self.image) as picture:
             return self._fitting(picture.size, n_classes)
 
     def _fitting(self, size: tuple[int, int], n_classes: int) -> NDArray[np.uint8]:
-        """The mask of a photograph with this width and height."""
+        """Mask, checked against the (width, height) of its photograph."""
         mask = self.read_mask()
         if mask.shape != size[::-1]:
             sizes = (f"{width} x {height}" for width, height in (mask.shape[::-1], size))
@@ -109,7 +136,7 @@ class IndexedDataset:
         return self.classes[0] == BACKGROUND
 
     def some(self, most: int) -> tuple[Sample, ...]:
-        """At most so many photographs at equal distances."""
+        """At most `most` photographs, evenly spread."""
         return self.samples[:: max(1, len(self.samples) // most)][:most]
 
 
@@ -154,11 +181,16 @@ def _missing(wanted: Path, root: Path, name: str, split: str) -> str:
     )
 
 
+def write_classes(folder: Path, classes: Sequence[str]) -> None:
+    """Write the class list of a set; index = mask value."""
+    replace_file(folder / CLASSES, json.dumps(list(classes), ensure_ascii=False, indent=1).encode())
+
+
 def read_classes(listing: Path) -> tuple[str, ...]:
     """Class names of a set; index = mask value.
 
     Raises:
-        DatasetError: it is not such a list.
+        DatasetError: the file is not a list of names, or `background` is not the first one.
     """
     try:
         classes = json.loads(listing.read_text())

@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair, decode
+from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair, decode, places
 from lexiseg_model.data.read_ahead import read_ahead
-from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.files import replace_file
+from lexiseg_model.errors import SampleError
+from lexiseg_model.files import claim, replace_file
 
 ABOUT, QUARANTINE = "pack.json", "quarantine"
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
@@ -35,7 +35,7 @@ AHEAD = 64  # pairs submitted to the threads at once
 
 
 class Entry(NamedTuple):
-    """A photograph as it is written: suffix, bytes and size."""
+    """A photograph to write: suffix, bytes and size in pixels."""
 
     suffix: str
     photograph: bytes
@@ -81,11 +81,13 @@ def pack_pairs(
         DatasetError: the folder holds other shards.
     """
     total = sum(source.sizes)
-    _claim(target, {"source": origin, "pairs": total, "per_shard": options.per_shard, "side": options.side})
+    about = {"source": origin, "pairs": total, "per_shard": options.per_shard, "side": options.side}
+    claim(target / ABOUT, about, "shards", any(target.glob("*.tar")))
+    (target / QUARANTINE).mkdir(exist_ok=True)
     packed = Packed(broken=list(source.damaged))
-    places = ((part, number) for part, size in enumerate(source.sizes) for number in range(size))
+    left = places(source)
     for shard, first in enumerate(range(0, total, options.per_shard)):
-        own = list(islice(places, options.per_shard))
+        own = list(islice(left, options.per_shard))
         path = target / f"{shard:05}.tar"
         lines = target / QUARANTINE / f"{shard:05}.jsonl"
         if path.exists():
@@ -100,30 +102,12 @@ def pack_pairs(
     return packed
 
 
-def _claim(target: Path, about: dict[str, object]) -> None:
-    """Write `pack.json`, or compare with it."""
-    path = target / ABOUT
-    target.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        before = json.loads(path.read_text())
-        other = [
-            f"{key} {before.get(key)!r}, not {value!r}" for key, value in about.items() if before.get(key) != value
-        ]
-        if other:
-            raise DatasetError(f"{target} holds shards with other settings: {'; '.join(other)}; choose another folder")
-    elif any(target.glob("*.tar")):
-        raise DatasetError(f"{target} holds shards without {ABOUT}; choose another folder")
-    else:
-        replace_file(path, json.dumps(about, indent=1).encode())
-    (target / QUARANTINE).mkdir(exist_ok=True)
-
-
 def _write_shard(
     source: PairSource,
     path: Path,
     lines: Path,
     first: int,
-    places: list[tuple[int, int]],
+    pairs: list[tuple[int, int]],
     side: int | None,
     on_pairs: Callable[[int], object],
 ) -> list[Skipped]:
@@ -132,7 +116,7 @@ def _write_shard(
     shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
     broken: list[Skipped] = []
     with tarfile.open(fresh, "w", format=tarfile.GNU_FORMAT) as archive:
-        for number, (pair, entry) in enumerate(_read(source, places, side), first):
+        for number, (pair, entry) in enumerate(_read(source, pairs, side), first):
             key = f"{number:09}"
             if isinstance(entry, Skipped):
                 broken.append(entry)
@@ -142,7 +126,7 @@ def _write_shard(
             elif pair is not None:
                 for suffix, content in _files(key, pair, entry):
                     _add(archive, f"{key}{suffix}", content)
-            if (number - first) % AHEAD == AHEAD - 1 or number - first == len(places) - 1:
+            if (number - first) % AHEAD == AHEAD - 1 or number - first == len(pairs) - 1:
                 on_pairs((number - first) % AHEAD + 1)
     replace_file(lines, "".join(json.dumps(skipped._asdict()) + "\n" for skipped in broken).encode())
     os.replace(fresh, path)
@@ -150,7 +134,7 @@ def _write_shard(
 
 
 def _read(
-    source: PairSource, places: list[tuple[int, int]], side: int | None
+    source: PairSource, pairs: list[tuple[int, int]], side: int | None
 ) -> Iterator[tuple[StoredPair | None, Entry | Skipped]]:
     def look(place: tuple[int, int]) -> tuple[StoredPair | None, Entry | Skipped]:
         pair = None
@@ -160,7 +144,7 @@ def _read(
         except SampleError as error:
             return pair, Skipped(error.sample, error.reason)
 
-    return (result for _, result in read_ahead(places, look, AHEAD))
+    return (result for _, result in read_ahead(pairs, look, AHEAD))
 
 
 def _entry(pair: StoredPair, side: int | None) -> Entry:

@@ -143,7 +143,7 @@ def _read_segments(mask: Path, segments: tuple[TruthSegment, ...]) -> PanopticTr
 
 
 def _read_ade(mask: Path, n_classes: int) -> list[Annotation]:
-    """Of a PNG whose R is the class from 1, and G the number of the instance, 0 none."""
+    """Annotations of a PNG whose R is the class, from 1, and G the instance's number; 0 is none."""
     pixels = read_pixels(mask)
     if pixels.ndim != 3 or pixels.shape[2] < 2:
         raise DatasetError(f"{mask} is {list(pixels.shape)}; expected RGB, class in R and instance in G")

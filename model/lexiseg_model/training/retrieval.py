@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -13,22 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.clip.images import Normalisation, normalise
-from lexiseg_model.data.pairs.source import PairSource, decode
-from lexiseg_model.errors import SampleError
+from lexiseg_model.data.pairs.source import PairSource, readable_pairs
 from lexiseg_model.training.pairs import PairBatch
 
 
 def held_out_batch(
     source: PairSource, size: int, normalisation: Normalisation, tokenize: Callable[[list[str]], Tensor]
 ) -> PairBatch:
-    """The pairs of a source that can be read: the central square of each photograph, with its first caption."""
+    """All readable pairs of a source: the central square of each photograph, with its first caption."""
     squares, captions = [], []
-    for part, n_pairs in enumerate(source.sizes):
-        for index in range(n_pairs):
-            with suppress(SampleError):
-                pair = source.read(part, index)
-                squares.append(_middle(decode(pair), size))
-                captions.append(pair.captions[0])
+    for pair, image in readable_pairs(source):
+        squares.append(_middle(image, size))
+        captions.append(pair.captions[0])
     pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
     return PairBatch(normalise(pixels, normalisation), tokenize(captions), (), tuple(range(len(captions))))
 
@@ -55,18 +50,18 @@ def own_rank(likeness: Tensor) -> float:
 
 
 def places(likeness: Tensor) -> Tensor:
-    """[N, N] -> [N]: how many of a row are more alike than the matching one; ties count half."""
+    """Rank [N] of each row's matching pair in similarities [N, N], from 0; ties count half."""
     own = likeness.diagonal()[:, None]
     return (likeness > own).sum(1) + ((likeness == own).sum(1) - 1) / 2
 
 
 def centred(rows: Tensor) -> Tensor:
-    """[N, D] -> [N, D] of unit length, after subtracting the mean row."""
+    """Unit vectors of rows [N, D] after subtracting the mean row."""
     return F.normalize(rows - rows.mean(0), dim=1)
 
 
 def margin(likeness: Tensor) -> float:
-    """[N, N] -> mean likeness of matching pairs minus that of all others."""
+    """Mean similarity of matching pairs minus that of all others, of similarities [N, N]."""
     own = likeness.diagonal()
     others = (likeness.sum() - own.sum()) / max(1, likeness.numel() - len(own))
     return float(own.mean() - others)

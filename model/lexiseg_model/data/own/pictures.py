@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lexiseg_model.data.indexed import BACKGROUND, CLASSES, Sample, opened, read_classes
-from lexiseg_model.data.pairs.shards import PHOTOGRAPHS
+from lexiseg_model.data.indexed import BACKGROUND, CLASSES, PHOTOGRAPHS, Sample, opened, read_classes
 from lexiseg_model.errors import DatasetError
 
 TRAIN, HELD_OUT = "train", ("val", "valid", "validation")
@@ -23,7 +22,7 @@ MaskReader = Callable[[], NDArray[np.uint8]]
 
 
 def read_upright(path: Path) -> NDArray[np.uint8]:
-    """[H, W, 3] RGB after EXIF rotation.
+    """Photograph [H, W, 3] in RGB after EXIF rotation.
 
     Raises:
         SampleError: the file is not a photograph.

@@ -5,7 +5,6 @@ All faults are reported at once, each with its file. Pictures are written uprigh
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -14,12 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from lexiseg_model.data.indexed import CLASSES, IGNORE
+from lexiseg_model.data.indexed import CLASSES, IGNORE, to_jpeg, write_classes
 from lexiseg_model.data.own.coco import listings, read_coco
 from lexiseg_model.data.own.pictures import OwnPictures, Picture, digest_of, read_folders
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.masks.png import to_png
 
 MIN_PHOTOGRAPHS = 4
 FEW = 8  # photographs below which there is a warning
@@ -151,9 +150,9 @@ def lay_out(pictures: OwnPictures, checked: Checked, target: Path) -> None:
             image, mask = entry.picture.read_image(), entry.picture.read_mask()
             image, mask = reduced(image), reduced(mask, cv2.INTER_NEAREST)
             name = f"{number:05}-{entry.picture.image.stem}"
-            Image.fromarray(image).save(fresh / part / "images" / f"{name}.jpg", quality=95)
-            Image.fromarray(mask).save(fresh / part / "masks" / f"{name}.png")
-    (fresh / CLASSES).write_text(json.dumps(pictures.classes, ensure_ascii=False))
+            (fresh / part / "images" / f"{name}.jpg").write_bytes(to_jpeg(image))
+            (fresh / part / "masks" / f"{name}.png").write_bytes(to_png(mask))
+    write_classes(fresh, pictures.classes)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(fresh, target)
 

@@ -1,4 +1,4 @@
-"""Masks that a teacher gives a user's photographs, laid out as a set to train on, with how sure it is of each pixel."""
+"""Masks that a teacher model gives a user's photographs, written as a data set with a confidence for each pixel."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, read_classes
+from lexiseg_model.data.indexed import (
+    BACKGROUND,
+    CLASSES,
+    IGNORE,
+    Sample,
+    photographs_in,
+    read_classes,
+    to_jpeg,
+    write_classes,
+)
 from lexiseg_model.data.own.pictures import read_upright
 from lexiseg_model.data.own.prepare import reduced
 from lexiseg_model.data.pairs.source import Skipped, Skips
-from lexiseg_model.data.preparing.pseudo_labels import photographs_in
 from lexiseg_model.errors import DatasetError, RecipeError, SampleError
 from lexiseg_model.files import replace_file
 from lexiseg_model.masks.png import to_png
@@ -28,17 +36,20 @@ from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 
 ABOUT, SHARES, SKIPPED = "taught.json", "shares", "skipped.jsonl"
-KINDS = {"images": ".jpg", "masks": ".png", SHARES: ".png"}  # of what is written
+KINDS = {"images": ".jpg", "masks": ".png", SHARES: ".png"}  # written files and their suffixes
 MAX_CLASSES = IGNORE - 1  # values 1 to 254
-LIKELY = 0.5  # score of a segment
-SAID_EVERY = 200  # photographs
+LIKELY = 0.5  # least score of a segment that keeps its pixels
+SAID_EVERY = 200  # photographs between lines of progress
 
 
 class Taught(NamedTuple):
-    """A teacher's answer about a photograph of [H, W].
+    """A teacher's labels of a photograph [H, W].
 
-    `model` answered; `class_map` [H, W] is the index of each pixel's class, -1 for nobody; `scores` [K] are those of
-    the segments, by class; `confidence` [H, W] in 0..1 is the probability of each pixel's winner.
+    Attributes:
+        model: name of the model.
+        class_map: [H, W], index of each pixel's class, -1 for the background.
+        scores: [K], score of each class's segment.
+        confidence: [H, W] in 0..1, probability of each pixel's class.
     """
 
     model: str
@@ -48,13 +59,13 @@ class Taught(NamedTuple):
 
 
 class Teacher(Protocol):
-    """Labels a photograph, the content of its file, for some classes; without a background every pixel gets one."""
+    """Labels a photograph, given as the content of its file; without a background every pixel gets a class."""
 
     def __call__(self, photograph: bytes, classes: Sequence[str], background: bool) -> Taught: ...
 
 
 class ModelTeacher:
-    """A model in this process."""
+    """A teacher in this process."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter, self._rows = segmenter, KnownRows(segmenter)
@@ -73,11 +84,11 @@ class ModelTeacher:
 
 
 def planes(taught: Taught, background: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """[H, W] mask values, and the probability of each in 1/255. No pixel is surer than its segment.
+    """Mask values [H, W], and their confidence [H, W] in 1/255, at most the score of the pixel's segment.
 
-    With a background 0 is nobody, who also gets segments that are rather not there.
+    With a background, value 0, segments with a score below LIKELY become background.
     """
-    scores = np.append(taught.scores, 1.0)[taught.class_map]  # the last is that of nobody, -1
+    scores = np.append(taught.scores, 1.0)[taught.class_map]  # the last is that of the background, -1
     there = (scores >= LIKELY) | (not background)
     shares = np.where(there, np.minimum(taught.confidence, scores), 1 - scores)
     mask = np.where(there, taught.class_map + int(background), 0)
@@ -87,7 +98,7 @@ def planes(taught: Taught, background: bool) -> tuple[NDArray[np.uint8], NDArray
 def beside_truth(
     mask: NDArray[np.uint8], shares: NDArray[np.uint8], truth: NDArray[np.uint8] | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """As `planes`; where a person has labelled pixels, too, `truth` of any size counts alone and in full."""
+    """Mask and confidence [H, W], replaced by a person's mask `truth`, of any size, where that is not 255."""
     if truth is None:
         return mask, shares
     fitted = cv2.resize(truth, mask.shape[::-1], interpolation=cv2.INTER_NEAREST).astype(np.uint8)
@@ -96,10 +107,14 @@ def beside_truth(
 
 
 class Photographs(NamedTuple):
-    """What a folder holds.
+    """Photographs of a folder, and the classes to label.
 
-    `masks` are a person's, of some photographs, and `kept_apart` is a split with such; None where there are none, or
-    the folder's list of classes is another.
+    Attributes:
+        images: the photographs.
+        classes: without the background.
+        background: whether pixels may belong to no class.
+        masks: folder with a person's masks of some photographs; None if its class list is another.
+        kept_apart: validation split with a person's masks; None if there is none, or its class list is another.
     """
 
     images: list[Path]
@@ -110,27 +125,27 @@ class Photographs(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of mask values."""
+        """Names of the mask values."""
         return (BACKGROUND, *self.classes) if self.background else self.classes
 
     def truth(self, image: Path) -> Sample | None:
-        """A photograph with its mask, if it has one."""
+        """A photograph with a person's mask, if there is one."""
         mask = None if self.masks is None else self.masks / f"{image.stem}.png"
         return Sample(image, mask) if mask is not None and mask.is_file() else None
 
 
 def read_photographs(folder: Path, classes: Sequence[str], limit: int | None) -> Photographs:
-    """Photographs of a folder, its `images` or its `train`, and the classes: its own list where none are given.
+    """List the photographs of a folder, of its `images` or its `train`; of more than `limit` an even selection.
+
+    Without `classes` those of the folder's class list are used.
 
     Raises:
-        DatasetError: there are no photographs or no classes.
+        DatasetError: there are no photographs or no classes, or classes are not distinct.
     """
     images = photographs_in(folder / "train" if (folder / "train").is_dir() else folder)
     listed = read_classes(folder / CLASSES) if (folder / CLASSES).is_file() else ()
     if not (asked := tuple(classes) or tuple(name for name in listed if name != BACKGROUND)):
-        raise DatasetError(
-            f"what shall the teacher look for? Name it with classes='[cat, dog]' or in {folder / CLASSES}"
-        )
+        raise DatasetError(f"no classes for the teacher; name them with classes='[cat, dog]' or in {folder / CLASSES}")
     if len(asked) > MAX_CLASSES or len(set(asked)) < len(asked) or BACKGROUND in asked:
         raise DatasetError(f"classes: expected at most {MAX_CLASSES} distinct names, background not among them")
     background = listed != asked
@@ -149,20 +164,23 @@ def write_taught(
     about: dict[str, object],
     apart: float,
 ) -> str:
-    """Write `target/{train,val}/{images,masks,shares}` of every photograph that lacks them; returns who answered.
+    """Write `target/{train,val}/{images,masks,shares}` of every photograph that lacks them.
 
-    Photographs are written upright and at a reduced size, which the teacher sees. Where none are kept apart, `val` gets
-    a share of them, and their masks are the teacher's.
+    Photographs are written upright and at a reduced size, in which the teacher sees them. Without a validation split of
+    the user, a share of the photographs with the teacher's masks becomes `val`.
 
     Args:
         found: the photographs.
         target: folder of the set.
-        teacher: opened where a photograph lacks its masks.
-        about: what else decides the masks; compared with that of an earlier call.
-        apart: that share, in 0..1.
+        teacher: opens the teacher; called only if a photograph lacks its mask.
+        about: further settings of the masks, compared with those of an earlier call.
+        apart: share of `val` in 0..1.
+
+    Returns:
+        Name of the model that labelled the photographs.
 
     Raises:
-        RecipeError: the folder holds masks that were made otherwise, or by another model.
+        RecipeError: the folder holds masks of other settings or of another model.
         DatasetError: no photograph can be read.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -170,7 +188,7 @@ def write_taught(
     told = json.loads((target / ABOUT).read_bytes()) if (target / ABOUT).is_file() else about
     if other := [key for key, value in about.items() if told.get(key) != value]:
         raise RecipeError(f"{target} holds masks made with another {' and '.join(other)}; choose another out=")
-    replace_file(target / CLASSES, json.dumps(found.names, ensure_ascii=False).encode())
+    write_classes(target, found.names)
     if found.kept_apart is not None and not (target / "val").exists():
         (target / "val").symlink_to(found.kept_apart.resolve())
     skips = Skips(target / SKIPPED)
@@ -207,14 +225,14 @@ def _nobody(photograph: bytes, classes: Sequence[str], background: bool) -> Taug
 
 
 def _labelled(found: Photographs, path: Path, label: Teacher) -> tuple[str, bytes, bytes, bytes]:
-    """Who answered, the photograph, its mask and its shares.
+    """Label a photograph: name of the model, and the files of photograph, mask and confidence.
 
     Raises:
-        SampleError: it cannot be read.
+        SampleError: the photograph cannot be read.
     """
     truth = found.truth(path)
-    # Masks follow the pixels as stored.
-    photograph = _jpeg(read_upright(path) if truth is None else truth.read_image())
+    # A person's masks follow the stored pixels.
+    photograph = to_jpeg(reduced(read_upright(path) if truth is None else truth.read_image()))
     mask = None if truth is None else truth.read_fitting_mask(len(found.names))
     taught = label(photograph, found.classes, found.background)
     own, shares = beside_truth(*planes(taught, found.background), mask)
@@ -222,14 +240,7 @@ def _labelled(found: Photographs, path: Path, label: Teacher) -> tuple[str, byte
 
 
 def _placed(found: Photographs, target: Path, apart: float) -> Iterator[tuple[Path, Path]]:
-    """Each photograph and the folder of its split."""
+    """Yield each photograph and the folder of its split."""
     every = max(2, round(1 / apart))
     for number, path in enumerate(found.images):
         yield path, target / ("train" if found.kept_apart is not None or number % every else "val")
-
-
-def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    """A photograph [H, W, 3] at the size that it is trained at."""
-    content = io.BytesIO()
-    Image.fromarray(reduced(image)).save(content, "JPEG", quality=95)
-    return content.getvalue()

@@ -21,12 +21,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.data.indexed import PHOTOGRAPHS
 from lexiseg_model.data.pairs.source import Skipped, StoredPair
 from lexiseg_model.data.pairs.streamed import Streamed
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.lru import Lru
 
-PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 CAPTION, ABOUT = ".txt", ".json"
 MAX_OPEN_FILES = 64  # of one process
 MAX_INDEXES = 64  # in memory of one process

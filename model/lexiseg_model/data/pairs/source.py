@@ -10,7 +10,7 @@ import json
 import warnings
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -187,6 +187,22 @@ class Skips:
             return "every sample could be read"
         name, reason = next(iter(self.reasons.items()))
         return f"{len(self):,} sample{'s' * (len(self) > 1)} could not be read, such as {name}: {reason}"
+
+
+def places(source: PairSource) -> Iterator[tuple[int, int]]:
+    """Yield part and index of every pair, in order."""
+    return ((part, index) for part, size in enumerate(source.sizes) for index in range(size))
+
+
+def readable_pairs(source: PairSource) -> Iterator[tuple[StoredPair, NDArray[np.uint8]]]:
+    """Yield every pair that can be read, with its decoded photograph [H, W, 3], in order."""
+    for place in places(source):
+        try:
+            pair = source.read(*place)
+            image = decode(pair)
+        except SampleError:
+            continue
+        yield pair, image
 
 
 Content = TypeVar("Content")

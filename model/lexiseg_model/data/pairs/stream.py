@@ -104,7 +104,7 @@ class Drawn:
 
 
 class PairStream:
-    """Draws by number, endless over epochs."""
+    """Pairs of a source by position in an endless shuffled order."""
 
     def __init__(self, source: PairSource, seed: int) -> None:
         """Draw from a source.

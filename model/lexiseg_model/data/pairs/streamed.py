@@ -1,4 +1,4 @@
-"""Tar shards that lie elsewhere: in an object store, or behind a command that writes them.
+"""Tar shards in an object store, or written by a command.
 
 A shard is fetched whole when a pair of it is first read, into a folder of temporary files that keeps the newest
 MAX_SHARDS; a run needs few at a time, as pairs are shuffled within some shards (`stream.TOGETHER`). Indexes stay: all
@@ -44,7 +44,7 @@ class Streamed:
 
     @property
     def path(self) -> Path:
-        """Of the local copy, which need not be there."""
+        """Path of the local copy, which may not exist."""
         folder = Path(tempfile.gettempdir(), f"lexiseg-shards-{os.getuid()}")
         return folder / f"{sha256(f'{self.address} {self.state}'.encode()).hexdigest()[:32]}.tar"
 
@@ -115,7 +115,7 @@ def find_shards(address: str) -> list[Streamed]:
 
 
 def _expanded(address: str) -> Iterator[str]:
-    """`{000..123}` stands for each number, as long as its ends."""
+    """Yield the addresses that `{000..123}` stands for; numbers keep their width."""
     if (numbers := RANGE.search(address)) is None:
         yield address
         return

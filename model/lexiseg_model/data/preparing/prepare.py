@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from lexiseg_model.data.annotated import IGNORED, Labels
-from lexiseg_model.data.indexed import CLASSES, IGNORE
+from lexiseg_model.data.indexed import IGNORE, to_jpeg, write_classes
 from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.data.preparing.official import Official, official_sets, own_splits
 from lexiseg_model.data.scenes import Scene
@@ -22,7 +20,6 @@ from lexiseg_model.masks.png import to_png
 
 OFFICIAL = "official"  # folder of DST for unpacked archives, in the layout that `lexiseg eval` reads
 KIND = ".prepared"  # file in a set's folder: all photographs, or our own split
-QUALITY = 95
 
 
 @dataclass
@@ -75,7 +72,7 @@ def prepare(
             share = f"{len(lacking)} of the {len(sizes)} photographs of our split of {official.own}"
             prepared.missing["val"] = f"{share} are missing, such as {lacking[0]}"
     _claim(prepared.folder, own)
-    replace_file(prepared.folder / CLASSES, json.dumps(official.classes, ensure_ascii=False, indent=1).encode())
+    write_classes(prepared.folder, official.classes)
     for split, images in splits.items():
         on_count(len(images))
         for image in images:
@@ -153,7 +150,5 @@ def _write(image: Scene[Labels], folder: Path, size: tuple[int, int] | None) -> 
     mask = Image.fromarray(np.where(labels == IGNORED, IGNORE, labels).astype(np.uint8))
     if size is not None:
         picture, mask = picture.resize(size, Image.Resampling.LANCZOS), mask.resize(size, Image.Resampling.NEAREST)
-    content = BytesIO()
-    picture.save(content, "JPEG", quality=QUALITY)
-    replace_file(folder / "images" / f"{name}.jpg", content.getvalue())
+    replace_file(folder / "images" / f"{name}.jpg", to_jpeg(np.asarray(picture)))
     replace_file(mask_path, to_png(np.asarray(mask)))

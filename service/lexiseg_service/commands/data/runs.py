@@ -171,7 +171,8 @@ def pseudo_label(
     """
     vocabulary = resolved(question.validated(), settings)
     check_model(settings, "semantic")
-    from lexiseg_model.data.preparing.pseudo_labels import Labelling, photographs_in, write_pseudo_labels
+    from lexiseg_model.data.indexed import photographs_in
+    from lexiseg_model.data.preparing.pseudo_labels import Labelling, write_pseudo_labels
 
     images = photographs_in(source)
     labelling = Labelling(vocabulary, split, confidence, max_side)

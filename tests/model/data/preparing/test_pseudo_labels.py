@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from lexiseg_model.data.checking import check_masks
-from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.data.preparing.pseudo_labels import Labelled, Labelling, photographs_in, write_pseudo_labels
+from lexiseg_model.data.indexed import photographs_in, read_dataset
+from lexiseg_model.data.preparing.pseudo_labels import Labelled, Labelling, write_pseudo_labels
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from tests.model.stand_in import ColourSegmenter, picture
@@ -81,11 +81,11 @@ def test_a_stopped_run_resumes(photographs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        (Labelling(Vocabulary((ClassEntry("red"),), Background())), "another classes"),
-        (Labelling(Vocabulary(RED_GREEN, Background(("sky",)))), "another background"),
+        (Labelling(Vocabulary((ClassEntry("red"),), Background())), "other settings: classes "),
+        (Labelling(Vocabulary(RED_GREEN, Background(("sky",)))), "other settings: background "),
         (
             Labelling(Vocabulary(RED_GREEN, Background()), confidence=0.5, max_side=64),
-            "another confidence and max_side",
+            "other settings: confidence 0.0, not 0.5; max_side None, not 64",
         ),
     ],
 )

@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.data.entities import SEPARATOR
-from lexiseg_model.data.pairs.source import PairSource, Skipped, decode
+from lexiseg_model.data.pairs.source import PairSource, Skipped, readable_pairs
 from lexiseg_model.data.pairs.stream import Drawn
 from lexiseg_model.data.read_scenes import object_scenes
-from lexiseg_model.errors import SampleError
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
@@ -106,16 +105,10 @@ class EntityBatches:
 
 def one_by_one(source: PairSource, size: int) -> Iterator[EntityBatch]:
     """Yield every readable photograph in order as a batch of one, resized to `size`."""
-    for part, n_pairs in enumerate(source.sizes):
-        for index in range(n_pairs):
-            try:
-                pair = source.read(part, index)
-                image = decode(pair)
-            except SampleError:
-                continue
-            canvas = lay_out((image.shape[0], image.shape[1]), size)
-            pixels = torch.from_numpy(drawn(image, canvas)[None])
-            yield EntityBatch(pixels, (canvas,), (tuple(pair.captions[0].split(SEPARATOR)),), ())
+    for pair, image in readable_pairs(source):
+        canvas = lay_out((image.shape[0], image.shape[1]), size)
+        pixels = torch.from_numpy(drawn(image, canvas)[None])
+        yield EntityBatch(pixels, (canvas,), (tuple(pair.captions[0].split(SEPARATOR)),), ())
 
 
 @torch.no_grad()
