@@ -37,7 +37,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError, TaskError
+from lexiseg_model.errors import OptionError, ShapeError, TaskError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.lru import Lru
 from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule
@@ -144,6 +144,20 @@ class TextBank:
     support: Support | None = None
     derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
+    @classmethod
+    def of_rows(
+        cls, classes: Sequence[ClassEntry], rows: TextRows, width: int, device: torch.device, templates: int = 1
+    ) -> TextBank:
+        """A bank of unchanged text rows [T, width], as float32 on the device; a class has a row per text and template.
+
+        Raises:
+            ShapeError: the rows have another shape.
+        """
+        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) * templates for entry in classes])
+        if rows.shape != (len(owner), width):
+            raise ShapeError(f"expected text rows {[len(owner), width]}, got {list(rows.shape)}")
+        return cls(torch.from_numpy(rows.astype(np.float32)).to(device), owner, len(classes))
+
     @property
     def nbytes(self) -> int:
         """Bytes of the vectors and of the derived values."""
@@ -157,7 +171,7 @@ class TextBank:
         return value
 
     def best_of_texts(self, scores: Tensor) -> Tensor:
-        """The score of each class's best vector: [T, ...] -> [K, ...]."""
+        """Scores [K, ...] of each class's best vector, of scores [T, ...]."""
         if len(scores) == self.n_classes:
             return scores
         owner = torch.from_numpy(self.owner).to(scores.device).view(-1, *[1] * (scores.ndim - 1)).expand_as(scores)

@@ -9,7 +9,7 @@ Each method reads its checkpoints in its `import_.py`:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.method import CARD, Method, methods
-from lexiseg_model.catalogue.weights import WEIGHTS, file_digest, let_others_read
+from lexiseg_model.catalogue.weights import WEIGHTS, file_digest, let_others_read, read_weights, state_digest
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.types import ModelCard, StrictModel
 
@@ -42,6 +42,36 @@ class Imported(NamedTuple):
 
     card: ModelCard
     state: dict[str, Tensor]
+
+
+class Opened(NamedTuple):
+    """Card and weights of a model, and the digest of the weights."""
+
+    card: ModelCard
+    state: dict[str, Tensor]
+    digest: str
+
+
+def open_weights(folder: Path, card: ModelCard, fetch: Callable[[], Imported], fields: Iterable[str] = ()) -> Opened:
+    """Read the weights of a model directory, or import the hub's if the card names no weights.
+
+    Args:
+        folder: the model directory.
+        card: its card, or a bundled one.
+        fetch: imports the hub's checkpoint.
+        fields: fields of the imported card that replace those of the bundled one; its settings are always added.
+
+    Raises:
+        WeightsError: the weights are missing or damaged.
+    """
+    if card.weights_sha256 is not None:
+        return Opened(card, read_weights(folder / WEIGHTS, card.weights_sha256), card.weights_sha256)
+    imported = fetch()
+    changes = {name: getattr(imported.card, name) for name in fields}
+    settings = {**imported.card.settings, **card.settings}
+    return Opened(
+        card.model_copy(update={**changes, "settings": settings}), imported.state, state_digest(imported.state)
+    )
 
 
 def importable() -> dict[str, Method]:

@@ -1,7 +1,7 @@
-"""Segmenters over two plain towers: one gives patches, one gives rows of texts, in one space.
+"""Segmenters over two towers with a common space: one for patches of images, one for rows of texts.
 
-Sliding windows, cosines of patches with texts, PAMR, and the background rule of the dense CLIP methods. A new pair of
-towers is an `ImageTower` and a `RawRows`; the rest is here.
+They share sliding windows, cosines of patches with texts, PAMR, and the background rule of the dense CLIP methods. A
+new method needs an `ImageTower` and a `RawRows`.
 
 Features of an image (`Features.tensors`): `patches` [N, D, h, w], unit vectors on the patch grid of each window,
 `guide` uint8 [3, H, W], the canvas, and whatever else the image tower gives. `class_scores` are cosines.
@@ -27,6 +27,7 @@ from lexiseg_model.clip.images import Normalisation, Padding, normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text_side import ClassRule, RawRows, template_set
 from lexiseg_model.device import Execution
+from lexiseg_model.errors import ForeignWeightsError
 from lexiseg_model.features import Features, Layout
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
@@ -71,7 +72,7 @@ class ImageTower(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
-        """uint8 tiles [N, 3, s, t] -> `patches` [N, D, h, w] of unit length in the space of texts, and other maps."""
+        """Encode tiles uint8 [N, 3, s, t]: `patches` [N, D, h, w] of unit length in the text space, and other maps."""
 
 
 class PatchTextSegmenter(ClipSegmenter):
@@ -161,7 +162,7 @@ class PatchTextSegmenter(ClipSegmenter):
     def _by_class(
         self, features: Features, bank: TextBank, size: tuple[int, int] | None = None, refined: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Of some classes at a time, their best texts' scores [k, h, w] and the logit [h, w] of all their texts."""
+        """Yield, for some classes at a time, scores [k, h, w] of their best texts and the logit [h, w] of all texts."""
         for part, texts in _groups(bank):
             scores = self._text_scores(features, texts)
             if size is not None:
@@ -204,7 +205,7 @@ class PatchTextSegmenter(ClipSegmenter):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        """Where the best is less probable than the threshold among all that competes, the pixel is nobody's."""
+        """Score that wins where the best class is less probable than the threshold among all that competes."""
         least = self.settings.prob_thd if threshold is None else threshold
         return logits.logsumexp(0) + math.log(max(least, MIN_PROBABILITY))
 
@@ -213,10 +214,18 @@ class PatchTextSegmenter(ClipSegmenter):
         return pamr.refine(scores, guide, steps)
 
     def on_window(self, maps: Tensor, layout: Layout, padding: Padding) -> Tensor:
-        """[T, h, w] on the patch grid -> on the window's pixels, or lattice when fast, without the padding."""
+        """Resize maps [T, h, w] of the patch grid to the window's pixels, or its lattice when fast, without padding."""
         step = 1 if self._execution.precision == "exact" else windowed.LATTICE
         height, width = padding.padded(layout.tile)
         return padding.over(step).crop(windowed.resize(maps, (height // step, width // step)))
+
+
+def require_embedding(card: ModelCard, texts: RawRows) -> None:
+    """Raise ForeignWeightsError if the card states another embedding width than that of the text tower."""
+    if texts.width != card.embedding:
+        raise ForeignWeightsError(
+            f"{card.name}: the card says embedding {card.embedding}, its weights have {texts.width}; correct the card"
+        )
 
 
 def _groups(bank: TextBank) -> Iterator[tuple[TextBank, Tensor]]:

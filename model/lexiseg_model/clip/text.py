@@ -1,15 +1,16 @@
-"""Strings through a text transformer: a string has the same bits in any batch.
+"""Text towers whose rows have the same bits in any batch.
 
-Kernels choose the order of their sums by shape, not by content. So strings pass in chunks of one fixed shape, short
-of strings filled up, on one thread each; chunks go side by side over the cores. A transformer that reads from left to
-right up to an end mark does not see what stands behind it: that is cut off, which is most of the 77 places.
+Kernels choose the order of their sums by shape. So strings pass in chunks of one fixed shape, filled up if there are
+fewer strings, on one thread each; several cores process chunks in parallel. Causal transformers that read up to an end
+mark ignore all tokens after it; these are cut off, which is most of the 77 places.
 """
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,49 +23,63 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.towers import ClipTowers, tokenizer
 
-CHUNK = 8  # strings of a pass on a CPU; more are no faster per string there
+CHUNK = 8  # strings per pass on a CPU; more are not faster per string
 GPU_CHUNK = 256
-LENGTHS = 4  # lengths are rounded up to multiples of it, so that most strings find company
-# Capitals, an accent, markup, a number: two tokenizers that agree on it have one vocabulary and one cleaning.
+LENGTHS = 4  # lengths are rounded up to multiples of it, so that chunks fill
+# Capitals, accents, markup and a number: tokenizers that agree on it have the same vocabulary and cleaning.
 PROBE = "An astronaut's  HAT &amp; 2 dogs, naïve café; itap-of déjà vu 2023!"
 
 
-def encode_in_chunks(
-    tokens: Tensor,
-    forward: Callable[[Tensor], Tensor],
-    width: int,
-    device: torch.device,
-    *,
-    end_marked: bool,
-) -> NDArray[np.float32]:
-    """Rows [S, width] of token numbers [S, L], in order.
+class ChunkedTower(ABC):
+    """A text tower whose strings pass in chunks.
 
-    Args:
-        tokens: of all strings, on the CPU.
-        forward: token numbers [B, l] on `device` -> rows [B, width]; called from several threads on a CPU.
-        width: of a row.
-        device: where `forward` computes.
-        end_marked: `forward` reads up to the largest number of each string, so that l may be less than L.
+    Attributes:
+        width: width of a row.
+        digest: digest of all that decides the rows, for caching them.
+        device: where `rows` computes.
+        end_marked: `rows` reads up to the largest number of each string, so columns after it may be missing.
     """
-    rows = np.empty((len(tokens), width), np.float32)
-    chunks = _chunks(tokens, CHUNK if device.type == "cpu" else GPU_CHUNK, device.type == "cpu", end_marked)
-    if device.type == "cpu":
-        with ThreadPoolExecutor(torch.get_num_threads(), "text", lambda: torch.set_num_threads(1)) as cores:
-            rows_of_chunks = list(cores.map(lambda chunk: forward(tokens[chunk[0], : chunk[1]]), chunks))
-    else:
-        rows_of_chunks = [forward(tokens[members, :length].to(device)) for members, length in chunks]
-    for (members, _), part in zip(chunks, rows_of_chunks, strict=True):
-        rows[members] = part.cpu().numpy()
-    return rows
+
+    width: int
+    digest: str
+    device: torch.device
+    end_marked = False
+
+    @abstractmethod
+    def tokens(self, texts: list[str]) -> Tensor:
+        """Token numbers [S, L] on the CPU."""
+
+    @abstractmethod
+    def rows(self, tokens: Tensor) -> Tensor:
+        """Rows [B, width] of token numbers [B, l] on the device; called from several threads on a CPU."""
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Rows [len(texts), width], in the order of `texts`, not of unit length."""
+        rows = np.empty((len(texts), self.width), np.float32)
+        if not texts:
+            return rows
+        tokens, on_cpu = self.tokens(texts), self.device.type == "cpu"
+        chunks = _chunks(tokens, CHUNK if on_cpu else GPU_CHUNK, on_cpu, self.end_marked)
+        if on_cpu:
+            with ThreadPoolExecutor(torch.get_num_threads(), "text", lambda: torch.set_num_threads(1)) as cores:
+                rows_of_chunks = list(cores.map(lambda chunk: self._rows(tokens[chunk[0], : chunk[1]]), chunks))
+        else:
+            rows_of_chunks = [self._rows(tokens[members, :length].to(self.device)) for members, length in chunks]
+        for (members, _), part in zip(chunks, rows_of_chunks, strict=True):
+            rows[members] = part.cpu().numpy()
+        return rows
+
+    @torch.inference_mode()
+    def _rows(self, tokens: Tensor) -> Tensor:
+        return self.rows(tokens).float()
 
 
 def end_states(transformer: Any, tokens: Tensor) -> Tensor:
-    """State of the end mark after the last norm: token numbers [B, L] -> [B, width].
+    """State [B, width] of the end mark after the last norm.
 
     Args:
-        transformer: open_clip's, or the text side of its CLIP: from left to right, and the end mark has the largest
-            number of all tokens. (open_clip is untyped.)
-        tokens: at most as long as its context; what is behind the end mark may be missing.
+        transformer: causal text transformer or CLIP of open_clip (untyped); its end mark has the largest number.
+        tokens: token numbers [B, L], at most as long as the context; tokens after the end mark may be missing.
     """
     length = tokens.shape[1]
     hidden = transformer.token_embedding(tokens) + transformer.positional_embedding[:length]
@@ -75,10 +90,10 @@ def end_states(transformer: Any, tokens: Tensor) -> Tensor:
 
 
 def rows_digest(settings: object, state: Mapping[str, Tensor]) -> str:
-    """Digest of all that decides a text tower's rows; 16 hexadecimal digits.
+    """Digest of all that decides a text tower's rows, 16 hexadecimal digits.
 
     Args:
-        settings: settings that no weight shows, the tokens of `PROBE` among them; its `repr` says all of it.
+        settings: settings that are not visible in the weights, among them the tokens of `PROBE`; `repr` is complete.
         state: weights by name.
     """
     total = hashlib.sha256(repr(settings).encode())
@@ -109,10 +124,7 @@ VOCABULARY = 49_408  # of byte pairs
 
 
 def fresh_text_tower(width: int, layers: int) -> TextTransformer:
-    """Tokens [S, 77] to rows [S, width]: the state of the end mark after the last norm, no projection.
-
-    Causal attention and QuickGELU; weights as CLIP draws them.
-    """
+    """Untrained text transformer of CLIP: the state [S, width] of the end mark after the last norm, not projected."""
     return TextTransformer(
         context_length=CONTEXT,
         vocab_size=VOCABULARY,
@@ -126,46 +138,34 @@ def fresh_text_tower(width: int, layers: int) -> TextTransformer:
 
 
 def tokenize(texts: list[str]) -> Tensor:
-    """int64 [S, 77]; a text that is too long loses its tail, its end mark stays."""
+    """Token numbers int64 [S, 77]; texts that are too long are cut before their end mark."""
     tokens: Tensor = open_clip.tokenize(texts, context_length=CONTEXT)
     return tokens
 
 
-class TextTower:
-    """Rows [S, width] float32 of a CLIP model, and the `digest` for caching them.
-
-    Models whose text towers have the same weights, settings and tokenizer share a digest, whatever their image tower.
-    """
+class TextTower(ChunkedTower):
+    """Text tower of a CLIP; the digest does not depend on the image tower."""
 
     def __init__(self, towers: ClipTowers, device: torch.device | None = None) -> None:
-        self._device = device or torch.device("cpu")
-        self._model: Any = towers.model.to(self._device)  # open_clip is untyped
+        self.device = device or torch.device("cpu")
+        self._model: Any = towers.model.to(self.device)  # open_clip is untyped
         self._tokenize = tokenizer(towers.architecture)
-        self._end_marked = isinstance(towers.model, open_clip.CLIP) and towers.model.text_pool_type == "argmax"
+        self.end_marked = isinstance(towers.model, open_clip.CLIP) and towers.model.text_pool_type == "argmax"
         self.digest = _digest(towers, self._tokenize([PROBE]))
-        self.width: int = open_clip.get_model_config(towers.architecture)["embed_dim"]
+        self.width = open_clip.get_model_config(towers.architecture)["embed_dim"]
 
     def tokens(self, texts: list[str]) -> Tensor:
-        """Token numbers [S, 77]; a string that is too long loses its tail, its end mark stays."""
+        """Token numbers [S, 77]; strings that are too long are cut before their end mark."""
         return self._tokenize(texts)
 
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Rows [len(texts), width], in the order of `texts`, as the tower gives them (not of unit length)."""
-        if not texts:
-            return np.empty((0, self.width), np.float32)
-        return encode_in_chunks(
-            self.tokens(texts), self._forward, self.width, self._device, end_marked=self._end_marked
-        )
-
-    @torch.inference_mode()
-    def _forward(self, tokens: Tensor) -> Tensor:  # [B, L] -> [B, width]
-        if not self._end_marked:
+    def rows(self, tokens: Tensor) -> Tensor:
+        if not self.end_marked:
             rows: Tensor = self._model.encode_text(tokens)
-            return rows.float()
+            return rows
         last = end_states(self._model, tokens)
         projection = self._model.text_projection
         projected: Tensor = projection(last) if isinstance(projection, nn.Linear) else last @ projection
-        return projected.float()
+        return projected
 
 
 def _digest(towers: ClipTowers, probe: Tensor) -> str:

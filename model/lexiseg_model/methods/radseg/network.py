@@ -5,10 +5,8 @@ from __future__ import annotations
 import string
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -16,7 +14,7 @@ from lexiseg_model.catalogue.transformers_model import Tokens, build_network
 from lexiseg_model.catalogue.weights import require_tensors, under
 from lexiseg_model.clip.images import Normalisation, normalise
 from lexiseg_model.clip.patch_text import ImageTower, PatchTextSettings
-from lexiseg_model.clip.text import encode_in_chunks, rows_digest
+from lexiseg_model.clip.text import ChunkedTower, rows_digest
 from lexiseg_model.clip.vision import patch_map
 
 NAME = "RADSeg"
@@ -52,7 +50,7 @@ class RecursiveAttention(nn.Module):
         self._head_width, self._scale = attention.head_dim, scale
 
     def forward(self, hidden_states: Tensor, **options: Any) -> tuple[Tensor, None]:
-        """[N, L, C] -> [N, L, C], and None in place of attention weights."""
+        """Attended tokens [N, L, C], and None in place of attention weights."""
         units = F.normalize(self._heads(self.attention(hidden_states, **options)[0]), dim=-1)
         cosines = units @ units.transpose(-1, -2) * self._scale  # [N, heads, L, L]
         weights = cosines.masked_fill(cosines < 0, -torch.inf).softmax(-1)
@@ -61,7 +59,7 @@ class RecursiveAttention(nn.Module):
         return out, None
 
     def _heads(self, tokens: Tensor) -> Tensor:
-        """[N, L, C] -> [N, heads, L, C / heads]."""
+        """Split tokens [N, L, C] into heads: [N, heads, L, C / heads]."""
         return tokens.view(*tokens.shape[:2], -1, self._head_width).transpose(1, 2)
 
 
@@ -91,7 +89,7 @@ class Head(nn.Module):
         self.load_state_dict(state)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """[..., C] -> [..., D]."""
+        """Project patches [..., C] into the teacher's space: [..., D]."""
         hidden = self.fc1(patches)
         for block in self.blocks:
             hidden = hidden + block(hidden)
@@ -116,18 +114,18 @@ class RadImageTower(ImageTower):
         self._settings = settings
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
-        """uint8 [N, 3, s, t], sides multiples of the patch size -> [N, C, h, w]."""
+        """Patches [N, C, h, w] of tiles uint8 [N, 3, s, t] whose sides are multiples of the patch."""
         images = normalise(tiles, self._settings.normalisation).to(self.head.fc1.weight.dtype)
         grid = (tiles.shape[2] // self.multiple, tiles.shape[3] // self.multiple)
         return (patch_map(self.radio(images).features, grid).float(),)
 
     def to_text_space(self, maps: Tensor) -> Tensor:
-        """The patches [C, h, w] of a whole image -> unit vectors [D, h, w] in the space of texts."""
+        """Unit vectors [D, h, w] in the text space of the patches [C, h, w] of a whole image."""
         maps = aggregate(maps, self._settings.picture_scale).to(self.head.fc1.weight.dtype)
         return F.normalize(self.head(maps.permute(1, 2, 0)).float(), dim=2).permute(2, 0, 1)
 
 
-class RadTextTower:
+class RadTextTower(ChunkedTower):
     """SigLIP 2's text tower; texts are lower-cased and lose their punctuation."""
 
     def __init__(self, settings: RadSettings, state: dict[str, Tensor], device: torch.device) -> None:
@@ -136,22 +134,18 @@ class RadTextTower:
 
         own = under(TEXTS, state)
         self._model = build_network(SiglipTextModel, SiglipTextConfig(**settings.text_config), own, NAME).to(device)
-        self._device = device
-        self._tokens = Tokens(own, settings.tokens, settings.padding, NAME)
+        self.device = device
+        self._tokenize = Tokens(own, settings.tokens, settings.padding, NAME)
         self.width = int(self._model.head.out_features)
         self.digest = rows_digest((NAME, settings.text_config, settings.tokens, settings.padding), own)
 
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Rows [len(texts), width], not of unit length."""
-        if not texts:
-            return np.empty((0, self.width), np.float32)
-        tokens, _ = self._tokens([canonical(text) for text in texts])
-        return encode_in_chunks(tokens, self._rows, self.width, self._device, end_marked=False)
+    def tokens(self, texts: list[str]) -> Tensor:
+        tokens, _ = self._tokenize([canonical(text) for text in texts])
+        return tokens
 
-    @torch.inference_mode()
-    def _rows(self, tokens: Tensor) -> Tensor:
+    def rows(self, tokens: Tensor) -> Tensor:
         rows: Tensor = self._model(input_ids=tokens).pooler_output
-        return rows.float()
+        return rows
 
 
 def canonical(text: str) -> str:

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from lexiseg_model.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
+from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import require_transformers
-from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of, state_digest
+from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.clip import windowed
-from lexiseg_model.clip.patch_text import MAX_SCORES_AT_FULL_SIZE, PatchTextSegmenter
+from lexiseg_model.clip.patch_text import MAX_SCORES_AT_FULL_SIZE, PatchTextSegmenter, require_embedding
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import ForeignWeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
 from lexiseg_model.methods.radseg.import_ import Options, read
 from lexiseg_model.methods.radseg.network import NAME, RadImageTower, RadSettings, RadTextTower
@@ -97,24 +97,16 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> RadSegmenter:
         WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
     require_transformers(NAME)
-    if card.weights_sha256 is None:
-        imported = read(_fetch(card))
-        state, digest = imported.state, state_digest(imported.state)
-        card = card.model_copy(update={"settings": {**imported.card.settings, **card.settings}})
-    else:
-        state, digest = read_weights(folder / WEIGHTS, card.weights_sha256), card.weights_sha256
+    card, state, digest = open_weights(folder, card, lambda: read(_fetch(card)))
     settings = settings_of(card, RadSettings)
     texts = RadTextTower(settings, state, execution.device)
-    if texts.width != card.embedding:
-        raise ForeignWeightsError(
-            f"{card.name}: the card says embedding {card.embedding}, its weights have {texts.width}; correct the card"
-        )
+    require_embedding(card, texts)
     tower = RadImageTower(settings, state)
     return RadSegmenter(tower, texts, settings, card, image_digest(card, digest), execution)
 
 
 def require_weights(card: ModelCard) -> None:
-    """Fetch the weights of a card that names none. Raises WeightsError where they cannot be had."""
+    """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
     require_transformers(NAME)
     _fetch(card)
 

@@ -5,42 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.clip.text import PROBE, encode_in_chunks, end_states, fresh_text_tower, rows_digest, tokenize
+from lexiseg_model.clip.text import PROBE, ChunkedTower, end_states, fresh_text_tower, rows_digest, tokenize
 from lexiseg_model.methods.s_seg.backbone import Pyramid
 from lexiseg_model.methods.s_seg.decoder import MaskHead
 from lexiseg_model.methods.s_seg.settings import SSegSizes
 from lexiseg_model.training.losses import Contrast
 
 
-class SSegTextTower:
+class SSegTextTower(ChunkedTower):
     """Text tower of the text transformer and its projector."""
+
+    end_marked = True
 
     def __init__(self, transformer: TextTransformer, projector: Projector, device: torch.device) -> None:
         """Move both networks, which are in evaluation mode, to the device."""
         self._transformer = transformer.to(device)
         self._projector = projector.to(device)
-        self._device = device
+        self.device = device
         self.width = projector.second.out_features
         state = nn.ModuleDict({"transformer": transformer, "projector": projector}).state_dict()
         # The number of heads is not visible in the weights.
         self.digest = rows_digest(("s-seg", transformer.heads, tokenize([PROBE]).tolist()), state)
 
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Rows float32 [len(texts), width], not of unit length, in the order of `texts`."""
-        if not texts:
-            return np.empty((0, self.width), np.float32)
-        return encode_in_chunks(tokenize(texts), self._forward, self.width, self._device, end_marked=True)
+    def tokens(self, texts: list[str]) -> Tensor:
+        return tokenize(texts)
 
-    @torch.inference_mode()
-    def _forward(self, tokens: Tensor) -> Tensor:  # [B, L] -> [B, width]
+    def rows(self, tokens: Tensor) -> Tensor:
         rows: Tensor = self._projector(end_states(self._transformer, tokens))
         return rows
 

@@ -27,7 +27,7 @@ from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import BACKGROUND
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
@@ -85,12 +85,7 @@ class SSegPlusSegmenter(Segmenter):
         return rows.astype(np.float32) if self._execution.precision == "exact" else rows
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
-        expected = [len(owner), len(self.settings.classes)]
-        if list(rows.shape) != expected:
-            raise ShapeError(f"expected text rows {expected}, got {list(rows.shape)}")
-        vectors = torch.from_numpy(rows.astype(np.float32)).to(self._execution.device)
-        return TextBank(vectors, owner, len(classes))
+        return TextBank.of_rows(classes, rows, len(self.settings.classes), self._execution.device)
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """Rows with a further column for unknown texts, which all have the same meaning."""

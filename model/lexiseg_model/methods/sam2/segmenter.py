@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lexiseg_model.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
+from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import build_network, require_transformers
-from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of, state_digest
+from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
@@ -85,17 +86,16 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> Sam2Segmenter:
         WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
     require_transformers(NAME)
-    if card.weights_sha256 is None:
-        imported = read(Options(checkpoint=fetch_folder(available()[card.name], FILES)))
-        state, digest = imported.state, state_digest(imported.state)
-        fields = ("settings", "input", "embedding")
-        card = card.model_copy(update={name: getattr(imported.card, name) for name in fields})
-    else:
-        state, digest = read_weights(folder / WEIGHTS, card.weights_sha256), card.weights_sha256
+    card, state, digest = open_weights(
+        folder,
+        card,
+        lambda: read(Options(checkpoint=fetch_folder(available()[card.name], FILES))),
+        ("input", "embedding"),
+    )
     return Sam2Segmenter(state, settings_of(card, Sam2Settings), card, image_digest(card, digest), execution)
 
 
 def require_weights(card: ModelCard) -> None:
-    """Fetch the weights of a card that names none. Raises WeightsError where they cannot be had."""
+    """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
     require_transformers(NAME)
     fetch_folder(available()[card.name], FILES)

@@ -25,7 +25,6 @@ from lexiseg_model.catalogue.transformers_model import require_transformers
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.sam3 import examples
 from lexiseg_model.methods.sam3.network import NAME, Detections, Sam3Network, Sam3Settings
@@ -95,10 +94,7 @@ class Sam3Segmenter(Segmenter):
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         """A bank of the unchanged text rows; a class scores by its best text."""
-        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
-        if rows.shape != (len(owner), self._text.width):
-            raise ShapeError(f"expected text rows {[len(owner), self._text.width]}, got {list(rows.shape)}")
-        return TextBank(torch.from_numpy(rows.astype(np.float32)).to(self._execution.device), owner, len(classes))
+        return TextBank.of_rows(classes, rows, self._text.width, self._execution.device)
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """The normalised mean [T, C] of each text's tokens."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from lexiseg_model.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
+from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import require_transformers
-from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, state_digest
-from lexiseg_model.clip.patch_text import PatchTextSegmenter
+from lexiseg_model.catalogue.weights import image_digest, settings_of
+from lexiseg_model.clip.patch_text import PatchTextSegmenter, require_embedding
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import ForeignWeightsError, WeightsError
 from lexiseg_model.methods.tipsv2.import_ import TOKENIZERS, Options, read
 from lexiseg_model.methods.tipsv2.towers import NAME, TipsImageTower, TipsSettings, TipsTextTower, build_tips
 from lexiseg_model.types import ModelCard
@@ -33,28 +31,18 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmen
         WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
     require_transformers(NAME)
-    raw_settings = card.settings
-    if card.weights_sha256 is None:
-        imported = read(Options(checkpoint=fetch_folder(available()[card.name], FILES)))
-        state, raw_settings = imported.state, {**imported.card.settings, **card.settings}
-        digest = state_digest(state)
-    else:
-        state, digest = read_weights(folder / WEIGHTS, card.weights_sha256), card.weights_sha256
-    try:
-        settings = TipsSettings.model_validate(raw_settings)
-    except ValidationError as error:
-        raise WeightsError(f"{card.name}: the card's settings are not those of tipsv2: {error}") from None
+    card, state, digest = open_weights(
+        folder, card, lambda: read(Options(checkpoint=fetch_folder(available()[card.name], FILES)))
+    )
+    settings = settings_of(card, TipsSettings)
     network = build_tips(settings, state)
     texts = TipsTextTower(network.text_model, settings, state, execution.device)
-    if texts.width != card.embedding:
-        raise ForeignWeightsError(
-            f"{card.name}: the card says embedding {card.embedding}, its weights have {texts.width}; correct the card"
-        )
+    require_embedding(card, texts)
     tower = TipsImageTower(network.vision_model, settings)
     return PatchTextSegmenter(tower, texts, settings, card, image_digest(card, digest), execution)
 
 
 def require_weights(card: ModelCard) -> None:
-    """Fetch the weights of a card that names none. Raises WeightsError where they cannot be had."""
+    """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
     require_transformers(NAME)
     fetch_folder(available()[card.name], FILES)

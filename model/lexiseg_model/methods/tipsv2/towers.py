@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, build_network
 from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.patch_text import ImageTower, PatchTextSettings
-from lexiseg_model.clip.text import encode_in_chunks, rows_digest
+from lexiseg_model.clip.text import ChunkedTower, rows_digest
 from lexiseg_model.clip.vision import patch_map
 
 NAME = "TIPSv2"
@@ -51,7 +49,7 @@ class TipsImageTower(ImageTower):
         self._n_prefix_tokens = 1 + int(vision_model.config.num_register_tokens)
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
-        """uint8 [N, 3, s, t] -> unit vectors [N, D, h, w]."""
+        """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t]."""
         padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
         images = padding.add(normalise(tiles, self._normalisation))
         tokens = self.vision_model(pixel_values=images).last_hidden_state[:, self._n_prefix_tokens :]
@@ -59,27 +57,23 @@ class TipsImageTower(ImageTower):
         return (F.normalize(patch_map(tokens, grid).float(), dim=1),)
 
 
-class TipsTextTower:
+class TipsTextTower(ChunkedTower):
     """Text tower; a text's row [D] is the mean of its tokens after the last norm."""
 
     def __init__(self, text_model: Any, settings: TipsSettings, state: dict[str, Tensor], device: torch.device) -> None:
         self._model = text_model.to(device)
-        self._device = device
+        self.device = device
         self._padding = settings.padding
-        self._tokens = Tokens(state, settings.tokens, settings.padding, NAME)
+        self._tokenize = Tokens(state, settings.tokens, settings.padding, NAME)
         self.width = int(text_model.config.hidden_size)
         own = {name: value for name, value in state.items() if name.startswith(TEXT_SIDE)}
         self.digest = rows_digest((NAME, settings.config["text_config"], settings.tokens, settings.padding), own)
 
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Rows [len(texts), width], not of unit length."""
-        if not texts:
-            return np.empty((0, self.width), np.float32)
-        tokens, _ = self._tokens(texts)
-        return encode_in_chunks(tokens, self._rows, self.width, self._device, end_marked=False)
+    def tokens(self, texts: list[str]) -> Tensor:
+        tokens, _ = self._tokenize(texts)
+        return tokens
 
-    @torch.inference_mode()
-    def _rows(self, tokens: Tensor) -> Tensor:
+    def rows(self, tokens: Tensor) -> Tensor:
         mask = (tokens != self._padding).long()
         rows: Tensor = self._model(input_ids=tokens, attention_mask=mask).pooler_output
-        return rows.float()
+        return rows

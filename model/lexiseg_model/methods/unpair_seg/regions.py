@@ -81,7 +81,6 @@ def class_maps(probabilities: Tensor, masks: Tensor) -> Tensor:
 
 
 # Values of the released demo: Segment Anything's stability score around 0.5, applied to logits; minimum area of parts.
-STABLE = 0.92
 MIDDLE, AROUND = 0.5, 0.1
 SMALLEST = 15  # pixels
 PIXELS_OF_A_CELL = 16  # pixels of the network's input in a mask cell

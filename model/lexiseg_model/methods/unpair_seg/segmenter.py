@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from lexiseg_model.clip import by_example, windowed
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import TextSide, template_set
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions
@@ -126,12 +127,8 @@ class UnpairSegSegmenter(Segmenter):
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         """One vector per template and text; `region_scores` takes the best of each class."""
-        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) * self._templates for entry in classes])
-        if rows.shape != (len(owner), self._text.tower.width):
-            expected = [len(owner), self._text.tower.width]
-            raise ShapeError(f"expected text rows {expected}, got {list(rows.shape)}")
-        vectors = F.normalize(torch.from_numpy(rows.astype(np.float32)).to(self._execution.device), dim=1)
-        return TextBank(vectors, owner, len(classes))
+        bank = TextBank.of_rows(classes, rows, self._text.tower.width, self._execution.device, self._templates)
+        return replace(bank, vectors=F.normalize(bank.vectors, dim=1))
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         return self._text.meaning(classes, rows)
