@@ -20,7 +20,6 @@ from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.methods.unpair_seg.training.asked import MaskBatch, ask, grid
 from lexiseg_model.methods.unpair_seg.training.criterion import (
-    Matches,
     drawn_on,
     match_paired,
     match_points,
@@ -76,7 +75,7 @@ KINDS = ("grid", "boxes", "several")
 
 
 class MaskCrops(Stream[MaskBatch]):
-    """Crops of photographs drawn at random, and what is asked about them."""
+    """Crops of randomly drawn photographs, with prompts."""
 
     def __init__(self, photographs: Sequence[Masked], recipe: MasksRecipe, phase: LocalPhase) -> None:
         super().__init__()
@@ -119,51 +118,38 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         asked = [kind for kind in KINDS if getattr(self.recipe.prompts, kind)]
         with self.autocast():
             features = self.network.features(self.trunk(images).stages)
-            losses = {kind: getattr(self, f"_{kind}")(batch, features, targets) for kind in asked}
+            losses = {kind: self._prompted(kind, batch, features, targets) for kind in asked}
         self.note(**{kind: loss.item() for kind, loss in losses.items()})
         return torch.stack(list(losses.values())).sum()
 
-    def _grid(self, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
-        """Loss of four masks for each grid point, matched with the objects at the point."""
-        side = batch.images.shape[-1]
-        points = grid(self.recipe.prompts.grid, side).to(self.device).expand(len(targets), -1, -1)
-        predictions = self._decode(
-            features, self.network.predictor.prompt_encoder.points(points, features.masks, (side, side))
-        )
-        return self._loss_of(
-            predictions, targets, match_points(predictions[0].masks, targets, points, self.recipe.matching)
-        )
+    def _prompted(self, kind: str, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
+        """Loss of one kind of prompts, summed over the decoder's layers, with the matches of the last layer.
 
-    def _boxes(self, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
-        """Loss of one mask for each box, with the object of the box as target."""
-        side = batch.images.shape[-1]
-        boxes = batch.boxes.to(self.device)
-        predictions = self._decode(
-            features, self.network.predictor.prompt_encoder.boxes(boxes, features.masks, (side, side))
-        )
-        return self._paired(predictions, targets, batch.boxed)
-
-    def _several(self, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
-        """Loss of one mask for each set of points."""
-        side = batch.images.shape[-1]
-        places = Places.of_points(batch.points.to(self.device), batch.positive.to(self.device))
-        predictions = self._decode(
-            features, self.network.predictor.prompt_encoder.together(places, features.masks, (side, side))
-        )
-        return self._paired(predictions, targets, batch.pointed)
+        Each grid point has four masks, matched with the objects at the point. A box or a set of points has one mask,
+        whose target is the object that it was drawn from.
+        """
+        encoder, side = self.network.predictor.prompt_encoder, batch.images.shape[-1]
+        size = (side, side)
+        if kind == "grid":
+            points = grid(self.recipe.prompts.grid, side).to(self.device).expand(len(targets), -1, -1)
+            predictions = self._decode(features, encoder.points(points, features.masks, size))
+            matches = match_points(predictions[0].masks, targets, points, self.recipe.matching)
+        else:
+            if kind == "boxes":
+                which, prompt = batch.boxed, encoder.boxes(batch.boxes.to(self.device), features.masks, size)
+            else:
+                places = Places.of_points(batch.points.to(self.device), batch.positive.to(self.device))
+                which, prompt = batch.pointed, encoder.together(places, features.masks, size)
+            predictions = self._decode(features, prompt)
+            targets = [objects[mine.to(objects.device)] for objects, mine in zip(targets, which, strict=True)]
+            matches = match_paired(predictions[0].masks, targets)
+        losses = prompt_losses(predictions, targets, matches, drawn_on(self.device), self.recipe.points)
+        return torch.stack([each.weighted for each in losses]).sum()
 
     def _decode(self, features: PixelFeatures, prompt: PromptTokens) -> list[Prediction]:
         """Predictions of every layer, the last layer's first."""
         *earlier, last = self.network.predictor.every_layer(features, prompt)
         return [last, *earlier]
-
-    def _paired(self, predictions: list[Prediction], targets: list[Tensor], which: Tensor) -> Tensor:
-        wanted = [objects[mine.to(objects.device)] for objects, mine in zip(targets, which, strict=True)]
-        return self._loss_of(predictions, wanted, match_paired(predictions[0].masks, wanted))
-
-    def _loss_of(self, predictions: list[Prediction], targets: list[Tensor], matches: Matches) -> Tensor:
-        losses = prompt_losses(predictions, targets, matches, drawn_on(self.device), self.recipe.points)
-        return torch.stack([each.weighted for each in losses]).sum()
 
     def _validate(self) -> dict[str, float]:
         """IoU of the served model's masks for boxes and points on the val splits of `judged`."""
