@@ -39,7 +39,7 @@ def region_rows(maps: Tensor, size: tuple[int, int], regions: Sequence[Region]) 
 
 
 def rows_of(regions: Tensor, whole: Tensor) -> NDArray[np.float16]:
-    """Embeddings [R, D] of regions and [D] of their image -> rows [R, 2 D]: both of unit length, side by side."""
+    """Rows [R, 2 D] of regions: their embeddings [R, D] beside that of their image [D], both of unit length."""
     image = F.normalize(whole.float(), dim=0).expand(len(regions), -1)
     return torch.cat([F.normalize(regions.float(), dim=1), image], 1).cpu().numpy().astype(np.float16)
 

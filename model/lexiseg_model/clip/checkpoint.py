@@ -164,7 +164,7 @@ def _read_safetensors(path: Path) -> State:
 
 
 def read_torch(path: Path) -> Mapping[str, Any]:
-    """What a torch file holds, without running anything in it (`weights_only=True`).
+    """Content of a torch file, read without executing code in it (`weights_only=True`).
 
     Raises:
         WeightsError: no such file, damaged, holding other things than tensors and plain values, or no mapping.

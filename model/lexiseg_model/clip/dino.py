@@ -65,11 +65,15 @@ class DinoTower(nn.Module):
         self.vit = vit
 
     def forward(self, images: Tensor) -> Tensor:
-        """[N, 3, H, W] -> [N, C, H/patch, W/patch]. Raises ShapeError where a side is no multiple of the patch."""
+        """Maps [N, C, H/patch, W/patch] of images [N, 3, H, W].
+
+        Raises:
+            ShapeError: a side is not a multiple of the patch.
+        """
         return patch_map(self.tokens(images)[:, self.vit.num_prefix_tokens :], self._grid(images))
 
     def tokens(self, images: Tensor) -> Tensor:
-        """[N, 3, H, W] -> [N, 1 + registers + patches, C], the class token first; raises as `forward`."""
+        """Tokens [N, 1 + registers + patches, C] of images [N, 3, H, W], class token first; raises as `forward`."""
         grid = self._grid(images)
         if self.kind.positions == "timm":
             tokens: Tensor = self.vit.forward_features(images)
@@ -81,7 +85,7 @@ class DinoTower(nn.Module):
         return normed
 
     def queries_and_keys(self, images: Tensor) -> Tensor:
-        """[N, 3, H, W] -> [N, C, H/patch, W/patch], their sum in the last block of DINO. Raises as `forward`."""
+        """Sum [N, C, H/patch, W/patch] of queries and keys in DINO's last block; raises as `forward`."""
         grid = self._grid(images)
         tokens = self._embed(images, grid)
         *blocks, last = self.vit.blocks

@@ -132,5 +132,5 @@ def image_embedding(visual: VisionTransformer, tokens: Tokens) -> Tensor:
 
 
 def patch_map(tokens: Tensor, grid: Grid) -> Tensor:
-    """Patch tokens [N, h*w, C] (no class token) -> map [N, C, h, w]."""
+    """Map [N, C, h, w] of patch tokens [N, h*w, C], without class token."""
     return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *grid)

@@ -120,7 +120,7 @@ def spliced(parts: Iterable[Tensor], layout: Layout, side: int) -> Tensor:
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """[K, h, w] -> [K, H, W], bilinear with half-pixel centres."""
+    """Resize maps [K, h, w] bilinearly with half-pixel centres."""
     if tuple(maps.shape[1:]) == size:
         return maps
     return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]

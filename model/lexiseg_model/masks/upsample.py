@@ -253,7 +253,7 @@ def _there(places: Axis, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _upsampled(scores: Tensor, y: tuple[Tensor, Tensor], x: tuple[Tensor, Tensor]) -> Tensor:
-    """[K, h, w] -> [K, R, W]: rows first, then columns; one product and one sum each, none fused."""
+    """Upsample maps [K, h, w] to [K, R, W]: rows first, then columns, with one unfused product and sum each."""
     upper, lower = scores[:, y[0]], scores[:, (y[0] + 1).clamp_max(scores.shape[1] - 1)]
     rows = upper + y[1][:, None] * (lower - upper)
     left, right = rows[:, :, x[0]], rows[:, :, (x[0] + 1).clamp_max(scores.shape[2] - 1)]

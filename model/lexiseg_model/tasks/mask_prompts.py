@@ -100,7 +100,7 @@ def _logits(mask: NDArray[np.bool_], shape: tuple[int, int]) -> Tensor:
 
 
 def _cut(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where logits [h, w], upsampled to the image's size, are not below 0."""
+    """Mask of the pixels where logits [h, w], upsampled to the image's size, are not below 0."""
     changes = np.zeros(size[0] * size[1] + 1, np.int8)
     spans = cut(np.ascontiguousarray(logits.numpy(force=True), np.float32), size)
     changes[spans[:, 0]] += 1
@@ -109,7 +109,7 @@ def _cut(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float] | None:
-    """Of the pixels of a mask; None where it has none."""
+    """Box of the pixels of a mask; None if it is empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
         return None

@@ -1,4 +1,4 @@
-"""What a request asks of a model: the image's features, the vocabulary, and options."""
+"""Contents of a request to a model: the image's features, the vocabulary, and options."""
 
 from __future__ import annotations
 

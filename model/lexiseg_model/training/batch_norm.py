@@ -17,7 +17,7 @@ class SharedBatchNorm(_BatchNorm):
     """`nn.BatchNorm` with mean and variance of all processes' batches; weights have the same names."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """[N, C, ...] -> [N, C, ...]."""
+        """Normalise [N, C, ...]; the shape stays."""
         if not self.training or world_size() == 1:
             normed: Tensor = super().forward(maps)
             return normed

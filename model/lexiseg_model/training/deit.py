@@ -41,7 +41,7 @@ class DeitViews:
         )
 
     def __call__(self, image: NDArray[np.uint8], chance: np.random.Generator) -> Tensor:
-        """RGB [H, W, 3] -> normalised [3, size, size] float32; deterministic given the generator."""
+        """Normalised view float32 [3, size, size] of a photograph [H, W, 3]; deterministic given the generator."""
         with drawn_by(chance):
             view: Tensor = self._transform(Image.fromarray(image))
         return view

@@ -110,7 +110,7 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(rows: Tensor) -> Tensor:
-    """Concatenate rows of all processes with gradients: [B, ...] -> [world * B, ...], in the order of ranks.
+    """Concatenate rows [B, ...] of all processes with gradients, in the order of ranks: [world * B, ...].
 
     The gradient of a row is the sum over all processes. B is the same in every process.
     """

@@ -76,13 +76,13 @@ class MaskLosses(NamedTuple):
 
 
 def dice_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """1 - (2 |p t| + 1) / (|p| + |t| + 1) of each pair: [M, P] and [M, P] -> [M]."""
+    """Dice losses [M], 1 - (2 |p t| + 1) / (|p| + |t| + 1), of M pairs of logits and targets, [M, P] each."""
     inside = logits.sigmoid()
     return 1 - (2 * (inside * targets).sum(-1) + 1) / (inside.sum(-1) + targets.sum(-1) + 1)
 
 
 def focal_losses(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Mean over pixels of the focal loss of each pair: [M, P] and [M, P] -> [M]."""
+    """Focal losses [M], means over pixels, of M pairs of logits and targets, [M, P] each."""
     inside = logits.sigmoid()
     missed = inside + targets - 2 * inside * targets  # 1 - p_t
     weight = alpha * targets + (1 - alpha) * (1 - targets)
@@ -91,14 +91,14 @@ def focal_losses(logits: Tensor, targets: Tensor, alpha: float, gamma: float) ->
 
 
 def dice_costs(logits: Tensor, targets: Tensor) -> Tensor:
-    """`dice_losses` of all combinations: [B, N, P] and [B, K, P] -> [B, N, K]."""
+    """`dice_losses` [B, N, K] of all combinations of logits [B, N, P] and targets [B, K, P]."""
     inside = logits.sigmoid()
     area = inside.sum(-1)[:, :, None] + targets.sum(-1)[:, None, :]
     return 1 - (2 * inside @ targets.mT + 1) / (area + 1)
 
 
 def focal_costs(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor:
-    """`focal_losses` of all combinations, for targets of 0 or 1: [B, N, P] and [B, K, P] -> [B, N, K]."""
+    """`focal_losses` [B, N, K] of all combinations of logits [B, N, P] and targets [B, K, P] of 0 or 1."""
     inside = logits.sigmoid()
     if_in = alpha * (1 - inside) ** gamma * F.softplus(-logits)
     if_out = (1 - alpha) * inside**gamma * F.softplus(logits)

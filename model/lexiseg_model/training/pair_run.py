@@ -1,4 +1,4 @@
-"""What runs on captioned photographs share: the pairs, their batches, and a batch of held-out pairs."""
+"""Base of all runs on captioned photographs: their pairs and batches, and a batch of held-out pairs."""
 
 from __future__ import annotations
 

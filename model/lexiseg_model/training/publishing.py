@@ -162,7 +162,7 @@ def quality_of(reached: Scores, data: IndexedDataset) -> Quality:
 
 
 def measure_prompts(segmenter: Segmenter, root: Path, name: str, photographs: int | None = None) -> PromptQuality:
-    """Answers to a point in and a box around every object of the first photographs of a val split; zeros without any.
+    """IoU of masks for a point in and a box around every object of a val split's first photographs; 0 without objects.
 
     A line with the figures is printed.
     """

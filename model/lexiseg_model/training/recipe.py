@@ -87,7 +87,7 @@ class MaskLossSettings:
 
 
 class RunRecipe(StrictModel):
-    """Settings of every run, whatever it trains."""
+    """Settings of every run."""
 
     # Settings that may change when a run resumes: length, place, hardware, reporting.
     may_differ: ClassVar[frozenset[str]] = frozenset(

@@ -323,7 +323,7 @@ def _one_part(mask: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:
-    """Of maps [h, w]; 0 where nothing weighs."""
+    """Weighted mean of maps [h, w]; 0 where the weights are 0."""
     return float((weights * values).sum() / weights.sum().clamp_min(1e-6))
 
 

@@ -136,6 +136,6 @@ def _span(first: int, length: int, factor: float, end: int) -> slice:
 
 
 def _shrunk(tile: NDArray[np.uint8], size: tuple[int, int]) -> Picture:
-    """[3, s, t] -> [h, w, 3]."""
+    """Shrink a tile [3, s, t] to a picture [h, w, 3]."""
     pixels = np.ascontiguousarray(tile.transpose(1, 2, 0))
     return np.asarray(cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_AREA), np.uint8)

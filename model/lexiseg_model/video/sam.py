@@ -137,7 +137,7 @@ class PromptHead:
         return [features.tensors[name].to(self.device).float()[None] for name in LEVELS]
 
     def _scaled(self, pairs: Sequence[tuple[float, float]], size: tuple[int, int]) -> Tensor:
-        """Pairs (x, y) in pixels of the image -> [P, 2] in pixels of the network's input."""
+        """Scale pairs (x, y) in pixels of the image to pixels of the network's input: [P, 2]."""
         factors = torch.tensor([self.side / size[1], self.side / size[0]], device=self.device)
         return torch.tensor(pairs, dtype=torch.float32, device=self.device).view(-1, 2) * factors
 

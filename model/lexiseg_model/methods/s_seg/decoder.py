@@ -52,7 +52,7 @@ class NormedConvolution(nn.Conv2d):
         self.norm = nn.GroupNorm(GROUPS, after)
 
     def forward(self, input: Tensor) -> Tensor:
-        """[B, before, h, w] -> [B, after, h, w]."""
+        """Maps [B, after, h, w] of maps [B, before, h, w]."""
         normed: Tensor = self.norm(super().forward(input))
         return normed
 
@@ -153,14 +153,14 @@ class Decoder(nn.Module):
 
 
 class MaskEmbedding(nn.Module):
-    """Three linear layers with ReLU between them: [..., width] -> [..., width]."""
+    """Three linear layers with ReLU in between."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(3))
 
     def forward(self, queries: Tensor) -> Tensor:
-        """[..., width] -> [..., width]."""
+        """Embed queries [..., width]; the shape stays."""
         first, second, third = self.layers
         embedded: Tensor = third(F.relu(second(F.relu(first(queries)))))
         return embedded

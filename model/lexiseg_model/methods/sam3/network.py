@@ -92,7 +92,7 @@ class Sam3Network:
         self.width = int(self.model.text_projection.out_features)
 
     def levels(self, tiles: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """Image pass: uint8 [N, 3, s, s] -> the detector's maps [N, C, h, w], finest first, then the tracker's."""
+        """Maps [N, C, h, w] of the detector, finest first, then of the tracker, for images uint8 [N, 3, s, s]."""
         pixels = (tiles.to(self.device).float() / 255 - self._mean) / self._std
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             encoded = self.model.vision_encoder(pixels)
@@ -103,7 +103,7 @@ class Sam3Network:
         return tuple(level.float() for level in maps)
 
     def tokens(self, ids: Tensor, valid: Tensor) -> Tensor:
-        """Text pass: token ids [S, L] and `valid` [S, L] bool -> features [S, L, C], zero at padding."""
+        """Text features [S, L, C], zero at padding, of token ids [S, L] with `valid` bool [S, L]."""
         valid = valid.to(self.device)
         features: Tensor = self.model.get_text_features(ids.to(self.device), attention_mask=valid.long()).pooler_output
         return features.float() * valid[..., None]
@@ -167,6 +167,6 @@ class TextRows:
         return rows
 
     def words(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows [T, L * C + 1] -> token features [T, L, C], and a bool mask [T, L], False at padding."""
+        """Token features [T, L, C] of rows [T, L * C + 1], and a bool mask [T, L], False at padding."""
         valid = torch.arange(self._settings.tokens, device=vectors.device) < vectors[:, -1:]
         return vectors[:, :-1].reshape(-1, self._settings.tokens, self._network.width), valid

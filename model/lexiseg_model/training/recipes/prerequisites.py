@@ -1,4 +1,4 @@
-"""What a training needs first: data, and files that other recipes train."""
+"""Prerequisites of a training: data, and files that other recipes train."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class FeedForward(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[..., C] -> [..., C]."""
+        """Apply the layers to tokens [..., C]; the shape stays."""
         normed: Tensor = self.norm(tokens + self.linear2(F.relu(self.linear1(tokens))))
         return normed
 
@@ -91,7 +91,7 @@ class Perceptron(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(width, each) for each in (width, width, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., width] -> [..., outputs]."""
+        """Map vectors [..., width] to [..., outputs]."""
         first, second, last = self.layers
         out: Tensor = last(F.relu(second(F.relu(first(x)))))
         return out

@@ -168,7 +168,7 @@ class FusionConvolution(nn.Conv2d):
         self.norm = nn.GroupNorm(NORM_GROUPS, width)
 
     def forward(self, input: Tensor) -> Tensor:
-        """[N, C, h, w] -> [N, width, h, w]."""
+        """Maps [N, width, h, w] of maps [N, C, h, w]."""
         normed: Tensor = self.norm(super().forward(input))
         return normed
 

@@ -28,7 +28,7 @@ class ResidualConvolution(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """[N, C, h, w] -> [N, C, h, w]."""
+        """Apply the convolutions to maps [N, C, h, w]; the shape stays."""
         inner = maps
         for norm, conv in zip(self.norms, self.convs, strict=True):
             inner = conv(F.gelu(norm(inner)))
