@@ -29,7 +29,6 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions
-from lexiseg_model.methods.unpair_seg.asking import ask
 from lexiseg_model.methods.unpair_seg.canvas import (
     Canvas,
     canvas_to_image,
@@ -41,6 +40,7 @@ from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, normalised
 from lexiseg_model.methods.unpair_seg.network import EncodedImages
+from lexiseg_model.methods.unpair_seg.prompt_masks import prompt_masks
 from lexiseg_model.methods.unpair_seg.regions import stability, tidied
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, Segmenter, TextBank, TextRows
@@ -149,7 +149,7 @@ class UnpairSegSegmenter(Segmenter):
         canvas = _canvas(features)
         height, width = features.size
         scale = (canvas.inside[1] / width, canvas.inside[0] / height)
-        answers = ask(
+        answers = prompt_masks(
             self.network.masks, self._pixels(features), prompts, scale, canvas.size, self.settings.compatibility
         )
         return [answer._replace(masks=canvas_to_image(answer.masks, canvas)) for answer in answers]

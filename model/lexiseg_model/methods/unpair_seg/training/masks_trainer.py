@@ -18,14 +18,21 @@ from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, normalised
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from lexiseg_model.methods.unpair_seg.settings import Sizes
-from lexiseg_model.methods.unpair_seg.training.asked import MaskBatch, ask, grid
 from lexiseg_model.methods.unpair_seg.training.criterion import (
     drawn_on,
     match_paired,
     match_points,
     prompt_losses,
 )
-from lexiseg_model.methods.unpair_seg.training.masked import Masked, draw_crop, mismatched, open_masked
+from lexiseg_model.methods.unpair_seg.training.mask_batches import (
+    MaskBatch,
+    Masked,
+    draw_crop,
+    draw_prompts,
+    grid,
+    mismatched,
+    open_masked,
+)
 from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
 from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
 from lexiseg_model.training.recipe import LocalPhase
@@ -86,7 +93,7 @@ class MaskCrops(Stream[MaskBatch]):
         recipe, size = self._recipe, self._phase.crop
         chosen = random.integers(len(self._photographs), size=self._phase.batch).tolist()
         crops = [draw_crop(self._photographs, index, size, recipe.crops, random) for index in chosen]
-        return ask(crops, recipe.prompts, random)
+        return draw_prompts(crops, recipe.prompts, random)
 
 
 class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):

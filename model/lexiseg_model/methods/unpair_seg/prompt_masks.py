@@ -22,7 +22,7 @@ PER_PASS = 100  # prompts that go through the mask decoder together, as released
 
 
 @torch.no_grad()
-def ask(
+def prompt_masks(
     network: PromptableMasks,
     features: PixelFeatures,
     prompts: Sequence[Prompt],

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from lexiseg_model.methods.unpair_seg.asking import ask
 from lexiseg_model.methods.unpair_seg.canvas import (
     Canvas,
     canvas_to_image,
@@ -13,6 +12,7 @@ from lexiseg_model.methods.unpair_seg.canvas import (
     lay_out,
 )
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
+from lexiseg_model.methods.unpair_seg.prompt_masks import prompt_masks
 from lexiseg_model.methods.unpair_seg.proposals import grid_points
 from lexiseg_model.methods.unpair_seg.settings import Padding
 from lexiseg_model.types import Point, Prompt
@@ -34,7 +34,7 @@ def test_a_box_with_a_point_and_signs_reach_the_network() -> None:
     points = torch.tensor([[[[20.0, 30.0], [50.0, 10.0]]]])
     box = Places.of_boxes(torch.tensor([[[10.0, 8.0, 60.0, 40.0]]]))
 
-    pair, both = ask(network, features, [PAIR, BOTH], (1, 1), small.SIZE)
+    pair, both = prompt_masks(network, features, [PAIR, BOTH], (1, 1), small.SIZE)
 
     signed = Places.of_points(points, torch.tensor([[[True, False]]]))
     torch.testing.assert_close(pair.masks, network.together(features, signed, small.SIZE).masks[0, 0])
@@ -46,8 +46,8 @@ def test_only_several_points_without_a_box_are_read_as_the_released_code_reads_t
     network = small.network()
     features = small.features(network)
 
-    sane = ask(network, features, MIXED, (1, 1), small.SIZE)
-    released = ask(network, features, MIXED, (1, 1), small.SIZE, "released")
+    sane = prompt_masks(network, features, MIXED, (1, 1), small.SIZE)
+    released = prompt_masks(network, features, MIXED, (1, 1), small.SIZE, "released")
 
     for prompt, ours, theirs in zip(MIXED, sane, released, strict=True):
         same = torch.equal(ours.masks, theirs.masks)
