@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -16,41 +15,19 @@ from PIL import Image
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.gateway.app import create_app
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
-from tests.model.stand_in import ColourSegmenter
 from tests.model.video.moving import Corner, Mask, box, iou, scene, square
-from tests.service.engine_backend import EngineBackend
-from tests.service.worker.gated_colours import SOON
+from tests.service.gateway.rpc.streaming import following
 
 GOOD = 0.5  # intersection over union of a mask that is on its object
 HERE, THERE = (4, 4), (40, 20)
 UNKNOWN = (404, "unknown-stream")
 
 
-@asynccontextmanager
-async def gateway(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-    values = Settings(**{"deadline_seconds": SOON, **settings})
-    backend = EngineBackend(ColourSegmenter(tasks=("semantic", "prompt")), Metrics(), settings=values)
-    app = create_app(values, backend, Metrics())
-    transport = httpx.ASGITransport(app)
-    try:
-        async with (
-            asyncio.timeout(3 * SOON),
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://test") as client,
-        ):
-            yield client
-    finally:
-        backend.engine.close(SOON)
-
-
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with gateway() as client:
-        yield client
+    async with following() as gateway:
+        yield gateway.rest
 
 
 async def opened(client: httpx.AsyncClient, asked: dict[str, Any] | None = None, /, **headers: str) -> str:
@@ -220,7 +197,8 @@ async def test_an_idle_stream_releases_its_place(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("lexiseg_service.gateway.admission.access.MAX_CALLS", 1)
     for seconds in (0.2, 2, 10):  # on a slow machine the first stream may be over before there is a second
         monkeypatch.setattr("lexiseg_service.gateway.video.STREAM_IDLE_SECONDS", seconds)
-        async with gateway() as client:
+        async with following() as gateway:
+            client = gateway.rest
             first = await opened(client)
             refused = await client.post("/v1/streams", json={})
             if refused.status_code == 201:
@@ -237,7 +215,8 @@ async def test_an_idle_stream_releases_its_place(monkeypatch: pytest.MonkeyPatch
 
 async def test_a_full_worker_refuses_a_stream_with_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lexiseg_service.worker.video.session.MAX_STREAMS", 1)
-    async with gateway() as client:
+    async with following() as gateway:
+        client = gateway.rest
         await ask(client, await opened(client), frame(red=HERE))
 
         refused = await client.post("/v1/streams", json={})
@@ -250,7 +229,8 @@ async def test_a_full_worker_refuses_a_stream_with_retry_after(monkeypatch: pyte
 
 async def test_a_stream_belongs_to_its_key_and_needs_the_segment_scope_only() -> None:
     keys = f"{line_of('one', 'first')} segment\n{line_of('two', 'second')}"
-    async with gateway(api_keys=keys) as client:
+    async with following(api_keys=keys) as gateway:
+        client = gateway.rest
         none = await client.post("/v1/streams", json={})
         stream = await opened(client, **{"x-api-key": "first"})
 

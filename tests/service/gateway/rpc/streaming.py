@@ -12,6 +12,7 @@ import grpc
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.rpc.calling import Gateway, calling
 from tests.service.worker.gated_colours import SOON, GatedColours, halves
@@ -30,6 +31,19 @@ async def over_colours(**settings: Any) -> AsyncIterator[tuple[Gateway, EngineBa
             yield gateway, backend
     finally:
         gate(backend).gate.set()
+        backend.engine.close(SOON)
+
+
+@asynccontextmanager
+async def following(**settings: Any) -> AsyncIterator[Gateway]:
+    """A gateway over an engine of colours, which take prompts."""
+    values = {"deadline_seconds": SOON, **settings}
+    segmenter = ColourSegmenter(tasks=("semantic", "prompt"))
+    backend = EngineBackend(segmenter, Metrics(), settings=Settings(**values))
+    try:
+        async with asyncio.timeout(3 * SOON), calling(backend=backend, **values) as gateway:
+            yield gateway
+    finally:
         backend.engine.close(SOON)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -15,32 +12,13 @@ from PIL import Image
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.errors import read_error
 from tests import pictures
-from tests.model.stand_in import ColourSegmenter
 from tests.model.video.moving import Corner, Mask, box, iou, scene, square
-from tests.service.engine_backend import EngineBackend
-from tests.service.gateway.rpc.calling import Gateway, calling
-from tests.service.gateway.rpc.streaming import Call, opened, read, rest
-from tests.service.worker.gated_colours import SOON
+from tests.service.gateway.rpc.streaming import Call, following, opened, read, rest
 
 GOOD = 0.5  # intersection over union of a mask that is on its object; colours answer a box with nothing beside it
 HERE, THERE = (4, 4), (40, 20)
-
-
-@asynccontextmanager
-async def following(**settings: Any) -> AsyncIterator[Gateway]:
-    """A gateway over an engine of colours, which take prompts."""
-    values = {"deadline_seconds": SOON, **settings}
-    segmenter = ColourSegmenter(tasks=("semantic", "prompt"))
-    backend = EngineBackend(segmenter, Metrics(), settings=Settings(**values))
-    try:
-        async with asyncio.timeout(3 * SOON), calling(backend=backend, **values) as gateway:
-            yield gateway
-    finally:
-        backend.engine.close(SOON)
 
 
 def config(*classes: str, **fields: Any) -> pb.SegmentVideoRequest:
