@@ -113,11 +113,13 @@ def test_what_cannot_be_calibrated_is_told(lexiseg: CommandLine, photos: Path, t
     unmasked = lexiseg("calibrate", photos, "--vocabulary", "mine", "--masks", empty)
     unknown = lexiseg("calibrate", photos, "--vocabulary", "nobodys")
     everywhere = lexiseg("calibrate", photos, "--vocabulary", "cityscapes")
+    over_grpc = lexiseg("calibrate", photos, "--vocabulary", "mine", "--server", "localhost:50051")
 
     assert "china.png" in unmasked.err
     assert "no 'nobodys' here" in unknown.err
     assert "background" in everywhere.err
-    assert {unmasked.status, unknown.status, everywhere.status} == {1}
+    assert "gRPC has no vocabularies: name the server by its http address" in over_grpc.err
+    assert {unmasked.status, unknown.status, everywhere.status, over_grpc.status} == {1}
     assert kept("mine").document["classes"][0]["threshold"] is None
 
 
