@@ -28,7 +28,7 @@ CELLS = 96  # of a window's side at which probabilities are blended; score maps 
 TILE = 16  # the sides of a block are multiples of it, as those of a GeoTIFF's tiles must be
 MARGIN = 2  # cells around a block, so that interpolation does not see its border
 LEVELS = 3  # a window's side, twice and four times that; the last only where it is the whole picture
-WHOLE = 4.0  # weight of a level that sees the whole picture; other levels have 1
+WHOLE = 8.0  # weight of a level that sees the whole picture; other levels have 1
 FAINT = 1e-6  # stands for a probability of 0
 
 
@@ -50,13 +50,13 @@ class Window(NamedTuple):
     """A part of a picture, to be shrunk by the factor `shrink` along each side."""
 
     box: Box
-    shrink: int
+    shrink: float
 
 
 class _Level(NamedTuple):
     """Windows of one size: their shrink factor, spans (start, end) down and across, and weight."""
 
-    shrink: int
+    shrink: float
     down: list[tuple[int, int]]
     across: list[tuple[int, int]]
     weight: float
@@ -106,7 +106,7 @@ class Blend:
     def outcome(self, box: Box, logits: Tensor, n_classes: int) -> Outcome:
         """The winners of a block: labels and probability [h, w], without run lengths.
 
-        Specks stay, because a speck of a block may belong to a larger region of the picture.
+        Specks of the windows are gone already; one of a block may belong to a larger region of the picture.
         """
         rows, columns = logits.shape[1:]
         won = outcome(logits, (rows * self.step, columns * self.step), n_classes, keep_probability=True, encode=False)
@@ -179,7 +179,7 @@ class Blend:
 def score_window(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Tensor:
     """Probabilities [K, h, w] of classes in the features of a window; with a background a last row more, for nobody."""
     with torch.inference_mode():
-        logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine, specks=True)
+        logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
         return logits.softmax(0).cpu().half()
 
 
@@ -189,7 +189,9 @@ def _levels(size: tuple[int, int], window: int, overlap: int) -> Iterator[_Level
         is_whole = side >= max(size)
         if is_whole or number < LEVELS - 1:
             down, across = (_spans(length, side, overlap << number) for length in size)
-            yield _Level(1 << number, down, across, WHOLE if is_whole else 1.0)
+            # The whole picture is shrunk no further than to a window's side: the model sees it as if asked at once.
+            shrink = max(1.0, min(side, max(size)) / window)
+            yield _Level(shrink, down, across, WHOLE if is_whole else 1.0)
         if is_whole:
             return
 

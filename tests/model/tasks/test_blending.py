@@ -49,6 +49,19 @@ def test_blocks_cover_the_picture_once_and_every_window_is_scored_once(
     assert len(scored) == len(set(scored))
 
 
+@pytest.mark.parametrize(("longest", "shrink"), [(150, 1.0), (300, 1.5), (700, 3.5)])
+def test_the_whole_picture_is_shrunk_no_further_than_to_a_window(longest: int, shrink: float) -> None:
+    scored: list[Window] = []
+
+    def score(asked: Window) -> Future[Tensor]:
+        scored.append(asked)
+        return done(of_left_share(0.5, 4))
+
+    list(Blend((100, longest), 200, 50, score).blocks())
+
+    assert [window.shrink for window in scored if window.box == (0, 0, 100, longest)] == [shrink]
+
+
 def test_a_map_that_all_windows_agree_on_comes_back() -> None:
     size = (500, 700)
     y, x = torch.meshgrid(torch.arange(500.0), torch.arange(700.0), indexing="ij")

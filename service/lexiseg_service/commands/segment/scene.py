@@ -78,7 +78,7 @@ class Scene:
         if self._range is None and self._palette is None and kinds != {np.dtype(np.uint8)}:
             self._range = self._percentiles()
 
-    def read(self, box: Box, shrink: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def read(self, box: Box, shrink: float = 1) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Colours [h, w, 3] of a box, and which pixels there are [h, w]; `shrink` pixels down and across are one.
 
         Raises:
