@@ -42,7 +42,7 @@ class Read(NamedTuple):
 
 
 LIMITS = Read(ASKERS, "Limits of a request")
-LISTENING, MODELS, WORK, ADMISSION = "Listening", "Models", "Work", "Who may ask"
+LISTENING, MODELS, WORK, ADMISSION = "Listening", "Models", "Work", "Access"
 CACHES, VOCABULARIES, REDIS, WATCHING, ADAPTERS = "Caches", "Vocabularies", "Redis", "Watching", "Adapters"
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lexiseg_model.catalogue import CARD, read_card
-from lexiseg_model.catalogue.store import is_bucket, reached, write_whole
+from lexiseg_model.catalogue.store import is_bucket, connect_store, write_whole
 from lexiseg_model.errors import OptionError, WeightsError
 
 MANIFEST, FILES = "manifest.json", "files"
@@ -142,7 +142,7 @@ def _swap(fresh: Path, target: Path) -> None:
 
 
 def _open(url: str, name: str) -> tuple[Any, str]:
-    store, root = reached(url)
+    store, root = connect_store(url)
     return store, f"{root}/{name}"
 
 

@@ -38,7 +38,7 @@ def open_store(url: str) -> tuple[Any, str]:
     return store, root.rstrip("/")
 
 
-def reached(url: str) -> tuple[Any, str]:
+def connect_store(url: str) -> tuple[Any, str]:
     """Open a store and test the connection; returns as `open_store`.
 
     Raises:

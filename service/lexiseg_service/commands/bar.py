@@ -1,4 +1,4 @@
-"""Progress of a command on the standard error: a bar on a terminal; elsewhere a line now and then, and at the end."""
+"""Progress of a command on standard error: a bar on a terminal, else a line every 30 seconds and at the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINE_SECONDS = 30.0  # between lines
 
 
 class Bar:
-    """Counts what is done of one task of a `Progress`; with `lines` it also writes lines with the pace."""
+    """Progress of one task of rich's `Progress`; with `lines` it also prints the count and the rate."""
 
     def __init__(self, progress: Progress, title: str, total: int | None, done: int, *, lines: bool) -> None:
         self._progress = progress
@@ -24,17 +24,17 @@ class Bar:
         self._began = self._line_at = time.monotonic()
 
     def expect(self, total: int) -> None:
-        """Set the number of things to do."""
+        """Set the total number of items."""
         self._progress.update(self._task, total=total)
 
     def step(self, count: int = 1) -> None:
-        """Count things that are done."""
+        """Add `count` finished items; prints a line if the last one is LINE_SECONDS old."""
         self._progress.advance(self._task, count)
         if time.monotonic() - self._line_at >= LINE_SECONDS:
             self.write_line()
 
     def write_line(self) -> None:
-        """Write a line with the pace, where there is no bar."""
+        """Print the count and the rate, unless a bar shows them."""
         if not self._lines:
             return
         self._line_at = time.monotonic()
@@ -52,10 +52,11 @@ def bar_of(
 
     Args:
         title: of the bar.
-        total: number of things to do; None: not known yet.
-        done: how many of them were done before.
-        shown: False writes nothing, as for all but the first of several processes.
-        summary: whether to say what was done before and, without a bar, the final numbers; False if the command does.
+        total: number of items; None: not known yet.
+        done: items that an earlier run finished.
+        shown: False prints nothing, as in all but the first of several processes.
+        summary: print the count of the earlier run and, without a bar, the final line; False if the command prints its
+            own.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())

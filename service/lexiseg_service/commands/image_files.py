@@ -1,4 +1,4 @@
-"""Images of a command line: files, folders, patterns, URLs and the standard input."""
+"""Images named on a command line: files, folders, patterns, URLs and standard input."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ STDIN = "-"
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif", ".hif", ".avif", ".bmp", ".tif", ".tiff"}
 )
-LEDGERS = ("annotations.json", ".lexiseg.json")  # one of them is in every folder of results
-SECONDS = 30.0  # for a URL
-REDIRECTS = 5
+LEDGER_FILES = ("annotations.json", ".lexiseg.json")  # every folder of results has one of them
+TIMEOUT_SECONDS = 30.0  # of each read from a URL
+MAX_REDIRECTS = 5
 
 
 class Unreadable(ServiceError):
-    """An image that cannot be read."""
+    """An image cannot be read; the message gives the reason without the name."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One image: a file, a URL, or `-`. `name` stands for it in messages and annotations."""
+    """One image: a file, a URL, or `-` for standard input; messages and annotations use `name`."""
 
     name: str
-    path: Path | None = None  # of a file
+    path: Path | None = None  # None for a URL and standard input
 
     @property
     def stem(self) -> str:
@@ -47,7 +47,7 @@ class Source:
 
     @property
     def stamp(self) -> int:
-        """Nanoseconds of a file's last change; 0 where it cannot be read."""
+        """Modification time of the file in nanoseconds; 0 without a readable file."""
         try:
             return 0 if self.path is None else self.path.stat().st_mtime_ns
         except OSError:
@@ -57,16 +57,16 @@ class Source:
         """The encoded image.
 
         Raises:
-            Unreadable: it cannot be read; the message says why.
+            Unreadable: it cannot be read.
             TooLarge: it has more bytes than the limit.
         """
         if self.path is not None:
             return read_bounded(self.path, limits)
-        return _bounded(sys.stdin.buffer, limits) if self.name == STDIN else _fetched(self.name, limits)
+        return _read_limited(sys.stdin.buffer, limits) if self.name == STDIN else _fetch_bounded(self.name, limits)
 
 
 def read_bounded(path: Path, limits: Limits) -> bytes:
-    """An image's file, read up to the limit.
+    """The bytes of an image file.
 
     Raises:
         Unreadable: it cannot be read.
@@ -74,81 +74,81 @@ def read_bounded(path: Path, limits: Limits) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            return _bounded(file, limits)
+            return _read_limited(file, limits)
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from None
 
 
-def _bounded(file: BinaryIO, limits: Limits) -> bytes:
+def _read_limited(file: BinaryIO, limits: Limits) -> bytes:
     content = file.read(limits.max_image_bytes + 1)
     if len(content) > limits.max_image_bytes:
         raise TooLarge(f"more than {limits.max_image_bytes:,} bytes")
     return content
 
 
-def sources_of(given: Sequence[str | Path], out: Path | None = None) -> list[Source]:
-    """The images of a command line, each once, in the order in which they were given.
+def sources_of(arguments: Sequence[str | Path], out: Path | None = None) -> list[Source]:
+    """The images of a command line, each once, in order.
 
     Args:
         given: files; folders, with every image file in them and below; patterns (`photos/**/*.jpg`) that are not a
             file's name; http and https URLs; `-`.
-        out: the folder of results. Files in it, or in folders of results beside it (`out-2`), are left out of folders
-            and patterns: a second run would take the pictures that the first has written.
+        out: the folder of results. Folders and patterns leave out the files in it and in the folders `out-2`, ... of
+            later runs: otherwise a second run would segment the pictures that the first has written.
 
     Raises:
         Unreadable: a folder has no images, no file fits a pattern, or none of the files exists.
     """
-    found: dict[str, Source] = {}
-    for word in given:
-        for source in _expanded(str(word), out):
-            found.setdefault(source.name, source)
-    if all(source.path is not None and not source.path.exists() for source in found.values()):
-        raise Unreadable("\n".join(f"{name}: No such file" for name in found))
-    return list(found.values())
+    sources: dict[str, Source] = {}
+    for argument in arguments:
+        for source in _sources_of_argument(str(argument), out):
+            sources.setdefault(source.name, source)
+    if all(source.path is not None and not source.path.exists() for source in sources.values()):
+        raise Unreadable("\n".join(f"{name}: No such file" for name in sources))
+    return list(sources.values())
 
 
-def _expanded(word: str, out: Path | None) -> list[Source]:
-    if word == STDIN:
+def _sources_of_argument(argument: str, out: Path | None) -> list[Source]:
+    if argument == STDIN:
         return [Source(STDIN)]
-    if word.startswith(("http://", "https://")):
-        return [Source(word)]
-    path = Path(word)
+    if argument.startswith(("http://", "https://")):
+        return [Source(argument)]
+    path = Path(argument)
     if path.is_dir():
         images = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        files = _not_written(images, path, out)
+        files = _without_results(images, path, out)
         if not files:
-            raise Unreadable(f"{word}: a folder without images")
+            raise Unreadable(f"{argument}: expected a folder with images, it has none")
         return [Source(str(file), file) for file in files]
-    if not path.exists() and glob.has_magic(word):
-        fitting = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if Path(name).is_file()]
+    if not path.exists() and glob.has_magic(argument):
+        fitting = [Path(name) for name in sorted(glob.glob(argument, recursive=True)) if Path(name).is_file()]
         plain = takewhile(lambda part: not glob.has_magic(part), path.parts)
-        files = _not_written(fitting, Path(*plain), out)
+        files = _without_results(fitting, Path(*plain), out)
         if not files:
-            raise Unreadable(f"{word}: no file fits the pattern")
+            raise Unreadable(f"{argument}: no image matches the pattern")
         return [Source(str(file), file) for file in files]
-    return [Source(word, path)]
+    return [Source(argument, path)]
 
 
-def _not_written(files: list[Path], given: Path, out: Path | None) -> list[Path]:
-    """Leave out files in folders of results below the given folder."""
-    if out is None or given.resolve() not in out.resolve().parents:
+def _without_results(files: list[Path], root: Path, out: Path | None) -> list[Path]:
+    """The files that are not in `out` or its numbered siblings; `root` is the folder that was searched."""
+    if out is None or root.resolve() not in out.resolve().parents:
         return files
     beside = out.resolve().parent
     others = re.compile(rf"{re.escape(out.resolve().name)}-[0-9]+")
     written = {out.resolve()} | {
         folder
         for folder in beside.iterdir()
-        if others.fullmatch(folder.name) and any((folder / name).exists() for name in LEDGERS)
+        if others.fullmatch(folder.name) and any((folder / name).exists() for name in LEDGER_FILES)
     }
     return [file for file in files if written.isdisjoint(file.resolve().parents)]
 
 
 def fetch(client: httpx.Client, url: str, max_bytes: int) -> bytes:
-    """A URL's content, read until it has more than `max_bytes`.
+    """The content of a URL; reading stops once it exceeds `max_bytes`.
 
     Raises:
-        httpx.HTTPStatusError: the server refuses.
-        httpx.HTTPError, httpx.InvalidURL: it cannot be asked.
+        httpx.HTTPStatusError: the server answers with an error status.
+        httpx.HTTPError, httpx.InvalidURL: the request cannot be sent, or breaks off.
     """
     content = bytearray()
     with client.stream("GET", url) as answer:
@@ -160,11 +160,11 @@ def fetch(client: httpx.Client, url: str, max_bytes: int) -> bytes:
     return bytes(content)
 
 
-def _fetched(url: str, limits: Limits) -> bytes:
-    """A URL's content. The user may fetch whatever his machine reaches; time and bytes are bounded."""
+def _fetch_bounded(url: str, limits: Limits) -> bytes:
+    """The content of a URL; any host is allowed, as the user runs the command. Time and bytes are bounded."""
     try:
-        with httpx.Client(follow_redirects=True, max_redirects=REDIRECTS, timeout=SECONDS) as client:
-            return _bounded(io.BytesIO(fetch(client, url, limits.max_image_bytes)), limits)
+        with httpx.Client(follow_redirects=True, max_redirects=MAX_REDIRECTS, timeout=TIMEOUT_SECONDS) as client:
+            return _read_limited(io.BytesIO(fetch(client, url, limits.max_image_bytes)), limits)
     except httpx.HTTPStatusError as error:
         raise Unreadable(f"the server answers {error.response.status_code}") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:

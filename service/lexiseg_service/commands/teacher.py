@@ -1,4 +1,4 @@
-"""A teacher of `lexiseg train distil` at an address: a running server labels photographs."""
+"""A running server as the teacher of `lexiseg train distil`: it labels the photographs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lexiseg_service.settings import Settings
 
 @contextmanager
 def teacher_at(url: str) -> Iterator[Teacher]:
-    """The default model of a server.
+    """The default model of the server at `url`, as a function that labels photographs.
 
     Raises:
-        InvalidValue: the address is not one.
-        ServerFailure: the server cannot be asked, or no model of it names pixels.
+        InvalidValue: `url` is not an address.
+        ServerFailure: the server cannot be reached, or has no model with the task semantic.
     """
     with Server(url, Settings()) as server:
         server.check(None, "semantic")

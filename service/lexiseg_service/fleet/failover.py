@@ -148,7 +148,7 @@ class RemoteStream:
     async def _messages(self, connection: _Connection) -> AsyncIterator[WorkerSegmentVideoRequest]:
         """The messages to one worker; when they end early, the worker still answers what it has."""
         yield encode_step(connection.question)
-        while not connection.link.leaving:
+        while not connection.link.draining:
             async with self._changed:
                 if connection.sent >= len(self._unanswered):
                     if self._ended:

@@ -1,4 +1,4 @@
-"""One worker as a gateway sees it: a connection, its status, and the calls of this gateway to it."""
+"""A gateway's connection to one worker: watches its status and makes calls to it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from lexiseg_client.stubs.worker_pb2_grpc import WorkerAsyncStub
 
 logger = structlog.get_logger("lexiseg.workers")
-# A worker sends its status twice a second. A silent one gets no new calls; after twice this time its calls are
-# cancelled and made elsewhere.
+# A worker sends its status twice a second. After this time without one it gets no new calls; after twice this time its
+# calls are cancelled and retried on another worker.
 MAX_SILENT_SECONDS = 5.0
-STALL_SECONDS = 2.0  # without a status: the worker is stopped or overloaded
+STALL_SECONDS = 2.0  # time without a status from which a worker counts as stalled
 RETRY_SECONDS = 0.5
 # Status codes of the transport, not of the worker.
 TRANSPORT_CODES = frozenset(
@@ -48,9 +48,9 @@ HANDSHAKE_WORDS = ("ssl", "tls", "handshake", "certificate")
 
 
 class WorkerLost(Exception):
-    """The connection broke, nobody listens, or the worker stalled.
+    """The connection broke or was refused, or the worker stalled.
 
-    Whether the call was executed is unknown; repeating it does no harm.
+    The call may have been executed; calls are idempotent, so a retry is safe.
     """
 
 
@@ -59,10 +59,10 @@ class WorkerLink:
 
     def __init__(self, address: str, trust: Trust | None = None) -> None:
         self.address = address
-        self.name = Path(address).name if address.startswith(UNIX) else address  # shown to people
-        self.refused = ""  # why one side refuses the other, if it does
+        self.name = Path(address).name if address.startswith(UNIX) else address  # for logs and messages
+        self.refused = ""  # why the handshake is refused, on either side; "" if it is not
         self.in_flight = 0  # calls of this gateway
-        self.leaving = False  # it is shutting down
+        self.draining = False  # it is shutting down and finishes its open calls
         self.cards: list[ModelCard] = []
         self._digests: dict[ModelName, str] = {}
         self._awaited: set[ModelName] = set()
@@ -87,7 +87,7 @@ class WorkerLink:
         """The state for metrics."""
         if self.usable:
             return "ready"
-        if self.leaving:
+        if self.draining:
             return "leaving"
         return "away" if self._status is None else "loading"
 
@@ -115,11 +115,11 @@ class WorkerLink:
 
     @property
     def degraded(self) -> tuple[str, ...]:
-        """What is degraded in the worker."""
+        """What the worker reports as degraded, one text for each part."""
         return tuple(self._status.degraded) if self._status else ()
 
     def serves(self, model: str) -> bool:
-        """Whether it has a model, NAME or NAME@VERSION."""
+        """Whether the worker serves a model, NAME or NAME@VERSION."""
         return self._version(model) is not None
 
     def digest(self, model: str) -> str | None:
@@ -136,7 +136,7 @@ class WorkerLink:
         return next(map(ModelName.of, filter(ModelName.parse(model).fits, self.cards)), None)
 
     def open(self) -> None:
-        """Start to watch."""
+        """Start to watch the status."""
         self._watching = asyncio.create_task(self._watch_forever())
 
     async def close(self) -> None:
@@ -146,7 +146,7 @@ class WorkerLink:
         await self._channel.close()
 
     def suspect(self) -> None:
-        """Make no more calls until the next status."""
+        """Treat the worker as not usable until its next status."""
         self._status = None
 
     async def segment(self, request: WorkerRequest) -> SegmentResponse:
@@ -159,14 +159,14 @@ class WorkerLink:
         message = await off_event_loop(bytes_of_points(request.prompts), partial(encode_request, request))
         seconds = request.deadline - time.monotonic()
         call = self._stub.Segment(message, timeout=max(0.0, seconds), metadata=self._metadata)
-        with self._working(call):
+        with self._counted_call(call):
             return (await call).answer
 
     async def exemplify(self, request: WorkerRequest) -> ExemplifyResponse:
         """Embed examples; errors as of `segment`."""
         seconds = request.deadline - time.monotonic()
         call = self._stub.Exemplify(encode_exemplify(request), timeout=max(0.0, seconds), metadata=self._metadata)
-        with self._working(call):
+        with self._counted_call(call):
             return await call
 
     async def stream(
@@ -180,22 +180,22 @@ class WorkerLink:
         """
         call = self._stub.SegmentVideo(messages, metadata=self._metadata)
         try:
-            with self._working(call):
+            with self._counted_call(call):
                 async for message in call:
                     yield message.answer
         finally:
             call.cancel()
 
     @contextmanager
-    def _working(self, call: grpc.aio.Call) -> Iterator[None]:
-        """Count a call while it runs, and translate its failure."""
+    def _counted_call(self, call: grpc.aio.Call) -> Iterator[None]:
+        """Count a call while the block runs, and translate its failure into WorkerLost or ServiceError."""
         self.in_flight += 1
         self._calls.add(call)
         began = time.monotonic()
         try:
             yield
         except grpc.aio.AioRpcError as failure:
-            raise self._meaning(failure, began) from None
+            raise self._error_of(failure, began) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if call in self._calls or (task is not None and task.cancelling()):
@@ -206,24 +206,24 @@ class WorkerLink:
             self._calls.discard(call)
 
     def _has_stalled_since(self, moment: float) -> bool:
-        """Whether the worker has stalled at some time since a moment, or stalls now."""
+        """Whether the worker stalled at any time since `moment` (time.monotonic()), or stalls now."""
         if self._heard_at is None:
             return False
         return self._stall_ended > moment or time.monotonic() - self._heard_at >= STALL_SECONDS
 
     def _cancel_calls(self) -> None:
-        """Cancel all calls of a silent worker, so that they are made elsewhere."""
+        """Cancel all calls to a silent worker, so that they are retried on another."""
         calls = list(self._calls)
         self._calls.clear()
         for call in calls:
             call.cancel()
 
-    def _meaning(self, failure: grpc.aio.AioRpcError, began: float) -> ServiceError | WorkerLost:
-        """The error of a call that began at some time and failed."""
+    def _error_of(self, failure: grpc.aio.AioRpcError, began: float) -> ServiceError | WorkerLost:
+        """The error to raise for a failed call; `began`: time.monotonic() of its start."""
         error, code = read_error(failure), failure.code()
         if error is None and code is grpc.StatusCode.DEADLINE_EXCEEDED:
             error = DeadlineExceeded("the deadline passed before the worker answered")
-        # The deadline passed because the worker stalled: another one may answer a retry of the client.
+        # The deadline passed because the worker stalled: a retry on another worker may succeed.
         if isinstance(error, DeadlineExceeded) and self._has_stalled_since(began):
             return WorkerLost("stalled until the deadline")
         if error is not None:
@@ -240,11 +240,11 @@ class WorkerLink:
             except grpc.aio.AioRpcError as error:
                 if self._status is not None:
                     logger.warning("worker away", worker=self.name, reason=error.code().name)
-                self._refuses(_refusal(error))
+                self._log_refusal(_refusal(error))
             except TimeoutError:
                 if self._status is not None:
                     logger.warning("worker away", worker=self.name, reason="silent")
-                else:  # for the second time in a row
+                else:  # the second timeout in a row
                     self._cancel_calls()
             except Exception:  # the gateway must go on watching
                 logger.exception("worker not understood", worker=self.name)
@@ -252,8 +252,8 @@ class WorkerLink:
             # Random, so that gateways do not reconnect at the same moment.
             await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.0))
 
-    def _refuses(self, why: str) -> None:
-        """Log once what an operator has to fix."""
+    def _log_refusal(self, why: str) -> None:
+        """Remember why the handshake is refused ("" if not), and log each new reason once: an operator must fix it."""
         if why and why != self.refused:
             logger.error("worker refused", worker=self.name, reason=why)
         self.refused = why
@@ -265,11 +265,11 @@ class WorkerLink:
                 status = await asyncio.wait_for(call.read(), MAX_SILENT_SECONDS)
                 if not isinstance(status, pb.WatchStatusResponse):  # end of the call
                     return
-                self._heard(status)
+                self._on_status(status)
         finally:
             call.cancel()
 
-    def _heard(self, status: pb.WatchStatusResponse) -> None:
+    def _on_status(self, status: pb.WatchStatusResponse) -> None:
         before = (self.instance, self.usable)
         now = time.monotonic()
         if self._heard_at is not None and now - self._heard_at >= STALL_SECONDS:
@@ -277,7 +277,7 @@ class WorkerLink:
         self._heard_at = now
         self._status = status
         self.refused = ""
-        self.leaving = status.draining
+        self.draining = status.draining
         self._others = max(0, status.in_flight - self.in_flight)
         served = [(card, model) for model in status.models if (card := _card(model.card)) is not None]
         self.cards = [card for card, _ in served]
@@ -288,14 +288,14 @@ class WorkerLink:
 
 
 def _refusal(error: grpc.aio.AioRpcError) -> str:
-    """A permanent cause of a failed call, another token or a bad certificate; else an empty text."""
+    """The permanent cause of a failed call, a wrong token or certificate; "" for other failures."""
     if error.code() is grpc.StatusCode.UNAUTHENTICATED:
         return "the token is another one"
     text = f"{error.details() or ''} {error.debug_error_string() or ''}".lower()
     return "no trust by TLS" if any(word in text for word in HANDSHAKE_WORDS) else ""
 
 
-@lru_cache(128)  # each status repeats them
+@lru_cache(128)  # every status repeats the cards
 def _card(text: str) -> ModelCard | None:
     """A card from JSON, without the fields of a newer release; None if it is not understood."""
     try:

@@ -1,4 +1,4 @@
-"""Segmenting one image: the checks and the hand-over that all protocols of the gateway share.
+"""Segment one image: the checks before the call to a worker, shared by all protocols of the gateway.
 
 question, image -> model, vocabulary, prompts -> image header -> examples -> worker -> answer
 """
@@ -52,7 +52,7 @@ class Caller:
 
 
 class UseCase:
-    """What a gateway does for its callers.
+    """The operations of a gateway, independent of the protocol.
 
     Args:
         backend: the workers.
@@ -60,7 +60,7 @@ class UseCase:
         settings: limits, deadline and default model.
         fetcher: fetches images by URL; None refuses them.
         rollouts: shares of requests for new versions of models.
-        fetched_bytes: counts the bytes of fetched images; None does not.
+        fetched_bytes: bounds the bytes of fetched images in memory; None: no bound.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class UseCase:
         self._desk = ExampleDesk(backend.exemplify, settings.limits, self.fetch_url)
 
     async def segment(self, question: Question, image: ImageSource, caller: Caller) -> WorkerAnswer:
-        """Check a question and the header of its image, and have a worker answer it.
+        """Check a question and the header of its image, and send it to a worker.
 
         Raises:
             ServiceError: of any kind; the message is for the client.
@@ -146,7 +146,7 @@ class UseCase:
         return await self._desk.with_examples(request, examples) if examples else request
 
     async def stored_form(self, class_list: VocabularyInput, caller: Caller) -> VocabularyInput:
-        """A class list to be stored: the images of its examples become small pictures inside it.
+        """The class list as it is stored: each example image is replaced by a small picture inside the list.
 
         Raises:
             ServiceError: of any kind; the message is for the client.
@@ -198,7 +198,7 @@ class UseCase:
         Raises:
             UrlFetchOff: images by URL are switched off.
             QueueFull: other clients hold all the bytes.
-            RateLimited: the client itself does.
+            RateLimited: the client itself holds its whole share.
             ServiceError: the URL is refused, or there is no image.
         """
         if self._fetcher is None:
@@ -213,11 +213,11 @@ class UseCase:
 
         Raises:
             QueueFull: other clients hold all the bytes.
-            RateLimited: the client itself does.
+            RateLimited: the client itself holds its whole share.
         """
         if self._fetched_bytes is None:
             return await fetch()
-        # The size is unknown until the image has come.
+        # The size is unknown until the image is complete, so the maximum is reserved first.
         expected = self._settings.limits.max_image_bytes
         hold = await self._fetched_bytes.wait(client, expected, self._settings.deadline_seconds)
         task = asyncio.current_task()
@@ -232,7 +232,7 @@ class UseCase:
             hold.keep(size)
 
     async def _model(self, question: Question, caller: Caller, image: ImageSource | None) -> tuple[ModelCard, str]:
-        """The card for a request, by a rollout if the request names no version; and the name to ask workers for."""
+        """The card for a request, and the model name for workers; a rollout picks the version if none is named."""
         named = question.model or self._settings.default_model
         cards = self.backend.cards()
         card = find_card(named, cards)
@@ -260,14 +260,14 @@ class UseCase:
 
 
 async def _image_key(image: ImageSource) -> str:
-    """A text that is the same for every request about an image: its id, or its URL."""
+    """A key of an image that all requests about it share: its id, or its URL."""
     if image.content is None:
         return image.id or image.url or ""
     return await asyncio.to_thread(image_id_of, image.content)
 
 
 async def named_vocabulary(question: Question, vocabularies: Vocabularies, key: str = "") -> NamedVocabulary | None:
-    """The vocabulary that a question names, as a key sees it; None if it names none.
+    """The vocabulary that a question names, among those visible to `key`; None if it names none.
 
     Raises:
         InvalidValue: the question also has classes.

@@ -1,4 +1,4 @@
-"""`image: {"url": ...}`: fetches images for clients, safe against server-side request forgery (SSRF).
+"""Fetch images for `image: {"url": ...}`, safe against server-side request forgery (SSRF).
 
 For the URL and every redirect: check the URL -> resolve its host once -> refuse if any address is not public -> connect
 to one of these addresses, with TLS verified for the host name -> read up to the limit. Proxies, .netrc and CA overrides
@@ -121,7 +121,7 @@ class UrlFetcher:
         self._places = Shares("images by URL", MAX_CONCURRENT, CLIENT_SHARE)
 
     async def fetch(self, url_text: str, client: str = "") -> bytes:
-        """The content of a URL, unchecked.
+        """Fetch a URL; the content is not checked to be an image.
 
         Raises:
             InvalidValue: the URL is not allowed.
@@ -153,10 +153,10 @@ class UrlFetcher:
 
     async def _follow(self, url: httpx.URL) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._ask(url)
-            if isinstance(answer, bytes):
-                return answer
-            url = self._target(url, answer)
+            content_or_location = await self._ask(url)
+            if isinstance(content_or_location, bytes):
+                return content_or_location
+            url = self._target(url, content_or_location)
         raise ImageNotFetched(f"{FIELD}: more than {MAX_REDIRECTS} redirects")
 
     def _target(self, url: httpx.URL, location: str) -> httpx.URL:
@@ -165,13 +165,15 @@ class UrlFetcher:
         except (httpx.InvalidURL, ValueError):
             raise ImageNotFetched(f"{FIELD}: a redirect leads to no URL") from None
         except InvalidValue as refused:
-            raise ImageNotFetched(f"{FIELD}: a redirect leads to what is not taken ({refused.detail})") from None
+            raise ImageNotFetched(
+                f"{FIELD}: a redirect leads to a URL that is not allowed ({refused.detail})"
+            ) from None
 
     def _checked(self, url_text: str) -> httpx.URL:
         try:
             url = httpx.URL(url_text)
         except (httpx.InvalidURL, ValueError):
-            raise InvalidValue.of(FIELD, f"{len(url_text)} characters that are none", "a URL") from None
+            raise InvalidValue.of(FIELD, f"{len(url_text)} characters that are no URL", "a URL") from None
         # No message quotes the URL: it may contain a password or a signature.
         if url.scheme != "https":
             raise InvalidValue.of(FIELD, f"{url.scheme[:20] or 'no'} scheme", "https://HOST/PATH")
@@ -186,9 +188,9 @@ class UrlFetcher:
     async def _addresses(self, url: httpx.URL) -> list[Address]:
         """All addresses of the host; none if any of them is not allowed."""
         try:
-            resolved = await self._resolve(_name(url), _port(url))
-            addresses = [ip_address(text) for text in dict.fromkeys(resolved)]
-        except (OSError, ValueError):  # UnicodeError too: a name that no resolver takes
+            addresses_text = await self._resolve(_name(url), _port(url))
+            addresses = [ip_address(text) for text in dict.fromkeys(addresses_text)]
+        except (OSError, ValueError):  # UnicodeError is a ValueError: the name cannot be encoded
             raise ImageNotFetched(UNREACHABLE) from None
         if not addresses or not all(self._allowed(address) for address in addresses):
             raise ImageNotFetched(UNREACHABLE)
@@ -198,14 +200,14 @@ class UrlFetcher:
         return is_public(address) or any(address in network for network in self._also_allowed)
 
     async def _ask(self, url: httpx.URL) -> bytes | str:
-        """The content, or the Location of a redirect."""
+        """The content as bytes, or the Location of a redirect as a string."""
         for address in await self._addresses(url):
             try:
                 return await self._get(url, address)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
             except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
-                raise ImageNotFetched(f"{FIELD}: the connection broke off, or what came is no HTTP") from None
+                raise ImageNotFetched(f"{FIELD}: the connection broke off, or the response is not HTTP") from None
         raise ImageNotFetched(UNREACHABLE)
 
     async def _get(self, url: httpx.URL, address: Address) -> bytes | str:
@@ -218,7 +220,7 @@ class UrlFetcher:
                 "Accept": "image/*",
                 "Accept-Encoding": "identity",  # compressed content may decompress to any size
             },
-            # The name is what the certificate must be for, although the connection goes to the address.
+            # TLS verifies the certificate against the host name, although the connection goes to the address.
             extensions={"sni_hostname": _name(url), "timeout": {"connect": CONNECT_SECONDS}},
         )
         async with httpcore.AsyncHTTPConnection(pinned.url.origin, ssl_context=self._trust) as connection:

@@ -1,4 +1,4 @@
-"""Prompts of a request and examples of its classes: points, boxes and masks, checked; errors name the wrong field."""
+"""Check and resolve the prompts of a request and the examples of its classes; errors name the wrong field."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from lexiseg_service.question.messages import ExampleRegion, Followed, ImageSour
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, PromptInput, Question, ShownInput
 from lexiseg_service.settings import Limits
 
-BYTES_PER_POINT = 512  # of JSON that take as long to parse as a point to resolve or to encode
+BYTES_PER_POINT = 512  # bytes of JSON whose parsing takes as long as resolving or encoding one point
 
 
 class WithPoints(Protocol):
-    """A prompt in the form of any protocol."""
+    """A prompt of any protocol, of which only the number of points matters."""
 
     @property
     def points(self) -> Sized: ...
 
 
 def bytes_of_points(prompts: Iterable[WithPoints]) -> int:
-    """The work of going through the points of prompts, as bytes of `off_event_loop`."""
+    """The cost of processing the points of prompts, in bytes of JSON as `off_event_loop` takes it."""
     return BYTES_PER_POINT * sum(len(prompt.points) for prompt in prompts)
 
 
@@ -175,7 +175,7 @@ def _resolved(prompt: ShownInput, field: str) -> Prompt:
     points = _points(prompt)
     if prompt.box is None:
         if not points:
-            raise InvalidValue.of(field, "neither", "points, a box, or both")
+            raise InvalidValue.of(field, "an empty prompt", "points, a box, or both")
         if not any(point.positive for point in points):
             raise InvalidValue.of(
                 f"{field}.points", f"{len(points)} negative", "at least one positive point where there is no box"
@@ -191,7 +191,7 @@ LINE_BREAKS = {ord("\n"): None, ord("\r"): None}
 
 @dataclass(frozen=True)
 class ClassExample:
-    """One example of the class at index `place`; a negative one shows something else that looks like it."""
+    """One example of the class at index `place`; a negative one shows a lookalike that is not of the class."""
 
     place: int
     positive: bool
@@ -203,8 +203,8 @@ def examples_of(entries: Sequence[str | ClassInput] | None, limits: Limits) -> t
     """Every example of a class list, the positive ones of a class first.
 
     Raises:
-        InvalidValue: too many of them or of their images, an image that is not one of its three forms, a region that
-            shows nothing.
+        InvalidValue: too many examples or images, an image with none or several of base64, url and id, or an empty
+            region.
     """
     examples = tuple(_examples(entries or (), limits))
     images = {example.image for example in examples if not example.image.is_empty}
@@ -237,7 +237,7 @@ def decode_base64(encoded: str, field: str, expected: str = "base64 (RFC 4648)")
 
 def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[ClassExample]:
     left = limits.max_examples
-    contents: dict[bytes, bytes] = {}  # several examples often share a picture
+    contents: dict[bytes, bytes] = {}  # equal images share one bytes object
     for place, entry in enumerate(entries):
         if isinstance(entry, str):
             continue
@@ -273,6 +273,6 @@ def _region(example: ExampleInput, field: str, limits: Limits) -> Region:
         prompt: Prompt = resolve_prompt(example, field, limits)
         return Region(prompt)
     if shows:
-        raise InvalidValue.of(f"{field}.mask", "beside a box or points", "a mask alone")
+        raise InvalidValue.of(f"{field}.mask", "a mask beside a box or points", "a mask alone")
     height, width = example.mask.size
     return Region(mask=Rle((height, width), example.mask.counts, 0, (0, 0, width, height)))

@@ -1,18 +1,18 @@
 """The compute stage: a fair queue, and threads that own the device, for all models.
 
 A batch begins with the job of the client (source) that has had the fewest tiles so far; within a client, its flows
-(streams and single images) go round robin. The room left in the batch is filled by the same rule with jobs of the same
-key (model and bucket). A new client starts at the level of the one served last, so an absence earns no credit.
+(streams and single images) are served round robin. The same rule fills the batch with jobs of the same key (model and
+bucket). A new client starts with the tile count of the client served last, so idle time earns no credit.
 
 The first thread takes the next batch, up to max_batch tiles of one model and one bucket, and waits only while the queue
-is empty. While several clients wait, a batch is only as large as passes quickly, because each of them waits for the
-batches of the others. A CPU gains nothing from larger batches, so there every batch is small: one tile for each core.
+is empty. While several clients wait, a batch is limited to MAX_PASS_SECONDS: each client waits for the batches of the
+others. A CPU gains nothing from larger batches, so there every batch is small: one tile for each core.
 
-If a model allows passes side by side, each core of a CPU has a thread that takes tile after tile; one that leaves the
-queue empty uses the idle cores for its pass.
+If a model allows concurrent passes, each core of a CPU has a thread that takes tile after tile; a thread that empties
+the queue uses the idle cores for its pass as well.
 
 The first thread also runs other work for the device between two batches, such as the warm-up of a model. During that,
-and during a pass of a model without passes side by side, no other thread uses the device.
+and during a pass of a model without concurrent passes, no other thread uses the device.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from lexiseg_service.worker.models.pool import GOING_DOWN
 
 logger = structlog.get_logger("lexiseg.engine")
 COMPUTE_THREADS = torch.get_num_threads()  # cores of a CPU
-QUICK = 0.15  # seconds of an image pass, while several clients wait
-QUICK_ON_CPU = 0.05
-LEARNING = 0.2  # weight of the latest pass in the moving average of a tile's time
+MAX_PASS_SECONDS = 0.15  # of a batch on a GPU while several clients wait
+MAX_PASS_SECONDS_ON_CPU = 0.05
+AVERAGE_WEIGHT = 0.2  # weight of the latest pass in the moving average of a tile's time
 Work = Callable[[], object]
 
 
@@ -68,7 +68,7 @@ class Waiting(Protocol):
 
 
 W = TypeVar("W", bound=Waiting)
-# New clients served while one that waits is passed over: without a limit a crowd of new ones would starve it.
+# New clients that may overtake a waiting client for each of its tiles: without a limit they would starve it.
 MAX_NEW_PER_TILE = 8
 
 
@@ -96,7 +96,7 @@ class DeviceQueue(Generic[W]):
     def __init__(self) -> None:
         self._entries: list[_Entry[W]] = []  # in the order of arrival
         self._used: dict[str, float] = {}  # tiles by source
-        self._served: dict[tuple[str, str], int] = {}  # number of a flow's last portion, or of its arrival
+        self._served: dict[tuple[str, str], int] = {}  # sequence number of a flow's last portion, or of its arrival
         self._numbers = count()
         self._clock = self._newest = 0.0  # tiles of the source served last, and of the source that came last
 
@@ -111,9 +111,9 @@ class DeviceQueue(Generic[W]):
 
     @property
     def next(self) -> W | None:
-        """The job that begins the next batch; None when the queue is empty."""
+        """The job that begins the next batch; None if the queue is empty."""
         self._keep(lambda entry: not entry.job.abandoned)
-        return self._first(self._entries).job if self._entries else None
+        return self._next_served(self._entries).job if self._entries else None
 
     def put(self, job: W) -> None:
         """Add a job."""
@@ -126,34 +126,34 @@ class DeviceQueue(Generic[W]):
     def take(self, max_tiles: int) -> list[Portion[W]]:
         """Remove the next batch: 1 to `max_tiles` tiles, all of one key; empty when the queue is.
 
-        A job of more tiles than there is room for gives some and keeps its place.
+        A job with more tiles than fit gives some of them and keeps its place in the queue.
         """
         first = self.next
         if first is None:
             return []
         self._clock = max(self._clock, self._used[first.source])
         batch: list[Portion[W]] = []
-        alike = [entry for entry in self._entries if entry.job.key == first.key]
-        while alike and max_tiles:
-            entry = self._first(alike)
+        same_key = [entry for entry in self._entries if entry.job.key == first.key]
+        while same_key and max_tiles:
+            entry = self._next_served(same_key)
             job, tiles = entry.job, min(entry.left, max_tiles)
             batch.append(Portion(job, entry.taken, entry.taken + tiles))
             entry.taken += tiles
             max_tiles -= tiles
             self._used[job.source] += tiles
             self._served[job.source, job.flow] = next(self._numbers)
-            alike.remove(entry)
+            same_key.remove(entry)
         self._keep(lambda entry: entry.left > 0)
         return batch
 
-    def _first(self, entries: list[_Entry[W]]) -> _Entry[W]:
-        """The entry that is served first; of equals the one that came first."""
+    def _next_served(self, entries: list[_Entry[W]]) -> _Entry[W]:
+        """The entry to serve next; ties go to the one that arrived first."""
         return min(
             entries, key=lambda each: (self._used[each.job.source], self._served[each.job.source, each.job.flow])
         )
 
     def _keep(self, stays: Callable[[_Entry[W]], bool]) -> None:
-        """Remove the other entries, flows without an entry, and sources that would begin at the clock anyway."""
+        """Drop entries that do not stay, flows without entries, and sources that would restart at the clock anyway."""
         self._entries = [entry for entry in self._entries if stays(entry)]
         flows = {(entry.job.source, entry.job.flow) for entry in self._entries}
         self._served = {flow: number for flow, number in self._served.items() if flow in flows}
@@ -165,7 +165,7 @@ Batch = list[Portion[AnyJob]]
 
 
 class Step(NamedTuple):
-    """The next step of a compute thread, with a number of torch threads: a batch or other work."""
+    """The next step of a compute thread: a batch or other work, and the number of torch threads for it."""
 
     threads: int
     batch: Batch
@@ -173,12 +173,12 @@ class Step(NamedTuple):
 
 
 class ComputeStage:
-    """Planned jobs in, jobs with features out: each is handed to `encoded`, on a compute thread.
+    """Encodes planned jobs and passes each, with its features, to `encoded`.
 
     Args:
         max_batch: tiles of a batch.
         metrics: batch sizes, times, and the depth of the queue.
-        encoded: called with a job that has its features.
+        encoded: called on a compute thread with a job that has its features.
         gains: whether a batch takes less time than its tiles one by one, as on a GPU.
     """
 
@@ -219,7 +219,7 @@ class ComputeStage:
         return done
 
     def close(self, seconds: float) -> None:
-        """Take nothing more and wait for the batches under way; jobs still in the queue must be abandoned by now."""
+        """Stop, and wait up to `seconds` for the batches under way; queued jobs must be abandoned before."""
         deadline = time.monotonic() + seconds
         with self._changed:
             self._open = False
@@ -241,7 +241,7 @@ class ComputeStage:
                 self._free -= step.threads
                 self._metrics.queue_depth.set(len(self._queue))
                 self._changed.notify_all()
-            # A new torch thread takes the number that was set last, by whichever thread.
+            # torch applies the last number that any thread has set, so it is set before every step.
             torch.set_num_threads(step.threads)
             if step.batch:
                 self._encode(step.batch, step.threads / COMPUTE_THREADS)
@@ -267,14 +267,14 @@ class ComputeStage:
 
     def _max_tiles(self) -> int:
         """Tiles of the next batch."""
-        quick, at_least = (QUICK, 1) if self._gains else (QUICK_ON_CPU, COMPUTE_THREADS)
+        quick, at_least = (MAX_PASS_SECONDS, 1) if self._gains else (MAX_PASS_SECONDS_ON_CPU, COMPUTE_THREADS)
         per_tile = self._seconds_per_tile
         if (self._gains and self._queue.n_sources < 2) or self._max_batch * per_tile <= quick:
             return self._max_batch
         return min(self._max_batch, max(at_least, int(quick / per_tile)))
 
     def _encode(self, batch: Batch, share: float, may_split: bool = True) -> None:
-        """Encode a batch with a share of the device; one that does not fit the memory is retried in halves, once."""
+        """Encode a batch with a share of the device; after out-of-memory it is retried once, in two halves."""
         batch = [portion for portion in batch if not portion.job.abandoned]
         if not batch:
             return
@@ -286,7 +286,7 @@ class ComputeStage:
                 logger.warning("out of memory in the image pass", requests=len(batch), **job.log_fields)
             failure: Exception = NotReady("the image pass ran out of memory; send a smaller image or max_side")
         except Exception as error:
-            for job, _, _ in batch:  # the trace once
+            for job, _, _ in batch:  # only the first line carries the stack trace
                 trace = error if job is batch[0].job else None
                 logger.error("image pass failed", requests=len(batch), exc_info=trace, **job.log_fields)
             failure, may_split = error, False
@@ -312,7 +312,7 @@ class ComputeStage:
             ended = time.monotonic()
         of_device = (ended - began) * share
         with self._changed:
-            self._seconds_per_tile += LEARNING * (of_device / start - self._seconds_per_tile)
+            self._seconds_per_tile += AVERAGE_WEIGHT * (of_device / start - self._seconds_per_tile)
         self._metrics.batch_size.observe(start)
         self._metrics.stage("image", of_device)
         for job, first, last in batch:
@@ -353,7 +353,7 @@ def _assemble(job: AnyJob, segmenter: Segmenter) -> None:
 
 
 def _halves(batch: Batch) -> tuple[Batch, Batch] | None:
-    """Half the jobs each; of a single job, half its tiles. None for a single tile."""
+    """The batch in two halves, by jobs, or by tiles of a single job; None for a single tile."""
     if len(batch) > 1:
         middle = len(batch) // 2
         return batch[:middle], batch[middle:]

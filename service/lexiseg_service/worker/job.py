@@ -1,7 +1,7 @@
-"""One request on its way through the stages: its place and its lane, and the error that its client sees.
+"""A request on its way through the stages, and admission by place in the queue and by expected wait.
 
-There are two lanes, for small and large requests. The expected wait is the lane's mean time between two answers times
-the requests ahead: the client's own, and as many of each other client's.
+Two lanes separate small and large requests. The expected wait is the lane's mean time between two answers times the
+number of requests ahead: the client's own, and at most as many of every other client.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from lexiseg_service.worker.models.pool import Loaded
 from lexiseg_service.worker.texts import Lookup, TextCache
 
 T = TypeVar("T")
-LARGE = 50.0  # megapixels times classes and prompts
+LARGE_WORK = 50.0  # megapixels times the number of classes and prompts
 LARGE_IMAGE = 4.0  # megapixels
-LEARNING = 0.1  # weight of the latest answer in the mean time between two
-HEADROOM = 0.5  # of the time until the deadline; later requests of other clients, and slower cores, take the rest
+AVERAGE_WEIGHT = 0.1  # weight of the latest answer in the mean time between two
+MAX_WAIT_SHARE = 0.5  # of the time until the deadline; the rest allows for later requests and slower cores
 MAX_RETRY_SECONDS = 30
-MAX_UNTIMED = 4  # large requests in flight before the first answer to one has told how long they take
+MAX_UNTIMED = 4  # large requests in flight until the first of them is answered and its time is known
 
 
 @dataclass(eq=False)
@@ -46,7 +46,7 @@ class Job(Generic[T]):
 
     request: WorkerRequest
     render: Callable[[Job[T], Segmenter, TextCache], T]
-    after: Future[Any] | None = None  # its last stage waits for this: the answer to the stream's frame before
+    after: Future[Any] | None = None  # the last stage waits for it: the answer to the previous frame of the stream
     answer: Future[T] = field(default_factory=Future)
     accepted: float = field(default_factory=time.monotonic)
     place: Hold | None = None
@@ -109,7 +109,7 @@ class Job(Generic[T]):
 
     @property
     def abandoned(self) -> bool:
-        """Whether the client has gone or the deadline has passed; the latter is then the answer."""
+        """Whether the client has gone or the deadline has passed; a passed deadline becomes the answer."""
         if self.answer.done():
             return True
         if time.monotonic() > self.request.deadline:
@@ -119,7 +119,7 @@ class Job(Generic[T]):
 
     def run(self, stage: Callable[[Job[T]], None]) -> None:
         """Run one stage, unless the job is abandoned; an exception is this job's answer."""
-        # The model is held once more: the client may leave meanwhile, and release it.
+        # Hold the model: if the client leaves during the stage, its own hold is released.
         with self.loaded.held(), bound_contextvars(**self.log_fields):
             if self.abandoned:
                 return
@@ -147,10 +147,10 @@ AnyJob = Job[Any]  # for stages that do not look at the answer
 
 
 def client_error(error: BaseException, request: WorkerRequest) -> BaseException:
-    """The error that the client of a request sees.
+    """Translate an error of the model into the error that the client sees.
 
-    A TaskError concerns the task, whatever the card says of it, and an OptionError the refinement where the request
-    asks for one. Any other error stays as it is: no other value in the request would avoid it.
+    A TaskError becomes an invalid `task`, and an OptionError an invalid `refine` if the request has one. Other errors
+    stay as they are: no change of the request would avoid them.
     """
     if request.regions and isinstance(error, TaskError | OptionError | ShapeError):
         field = request.regions[0].field
@@ -210,7 +210,7 @@ class Lane:
             del self._in_flight[job.source]
         seconds = now - max(self._last, job.accepted)
         if answered:
-            self._interval += (LEARNING if self._interval else 1.0) * (seconds - self._interval)
+            self._interval += (AVERAGE_WEIGHT if self._interval else 1.0) * (seconds - self._interval)
             self._last = now
         elif now >= job.request.deadline:
             self._interval = max(self._interval, seconds)
@@ -248,11 +248,11 @@ class Admission:
         height, width = size or self._size_of(request)
         megapixels = height * width / 1e6
         job.large_image = megapixels > LARGE_IMAGE
-        job.large = megapixels * (len(request.vocabulary.classes) + len(request.prompts)) > LARGE
+        job.large = megapixels * (len(request.vocabulary.classes) + len(request.prompts)) > LARGE_WORK
         lane = self._lanes[job.large]
         retry_seconds = min(MAX_RETRY_SECONDS, max(1, math.ceil(lane.backlog / 2)))
         wait, left = lane.wait(job.source), request.deadline - job.accepted
-        if wait > HEADROOM * left > 0:
+        if wait > MAX_WAIT_SHARE * left > 0:
             raise QueueFull(
                 f"the answer would take {wait:.0f} seconds, the deadline is in {left:.0f} seconds", retry_seconds
             )
@@ -266,7 +266,7 @@ class Admission:
         lane.enter(job.source)
 
     def leave(self, job: AnyJob) -> None:
-        """An admitted job is answered or abandoned."""
+        """Release the place and lane of an admitted job that is answered or abandoned."""
         if job.place is not None:
             job.place.release()
         answered = not job.answer.cancelled() and job.answer.exception() is None

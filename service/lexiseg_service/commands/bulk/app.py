@@ -109,8 +109,8 @@ def bulk(
         tuple(name for name in WRITERS if name in (to or ())),
     )
     question = Question(tuple(classes or ()), vocabulary, background, threshold, max_side, task)
-    found = source_of(absolute(source), kind, id_column, image_column)
-    raise typer.Exit(run(found, absolute(destination), question, chosen.settings, options))
+    pictures = source_of(absolute(source), kind, id_column, image_column)
+    raise typer.Exit(run(pictures, absolute(destination), question, chosen.settings, options))
 
 
 def _actors(text: str) -> tuple[int, int]:

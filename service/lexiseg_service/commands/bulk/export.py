@@ -25,13 +25,13 @@ from lexiseg_service.image.header import SUFFIXES, read_header
 Format = Literal["coco", "webdataset", "yolo"]
 UNSAFE = re.compile(r"[^\w.\-]+")
 UNSAFE_IN_KEYS = re.compile(r"[^\w\-]+")  # a dot would end a key of webdataset
-AHEAD = 32  # pictures that are read ahead
+PICTURES_AHEAD = 32  # pictures that are read ahead
 
 
 def write_coco(job: Job, destination: Destination, size: Size) -> None:
     """COCO's annotations with run lengths, streamed; `file_name` is the input's id."""
     categories = [{"id": n, "name": entry.name} for n, entry in enumerate(job.vocabulary.classes, 1)]
-    head = {"info": {"description": "lexiseg bulk", "asked": job.asked}, "categories": categories}
+    head = {"info": {"description": "lexiseg bulk", "asked": job.identity}, "categories": categories}
     with destination.open("coco/annotations.json", "wb") as raw, io.TextIOWrapper(raw, "utf-8") as out:
         # Images first, then annotations: the rows are read twice and never held.
         out.write(json.dumps(head)[:-1])
@@ -148,5 +148,5 @@ def _pictures(job: Job, destination: Destination, chunk: int) -> Iterator[tuple[
             return None
 
     with closing(Contents(job.source, limits.max_image_bytes)) as contents:
-        pictures = map_threads(read, zip(items, contents.of(items), strict=True), AHEAD)
+        pictures = map_threads(read, zip(items, contents.of(items), strict=True), PICTURES_AHEAD)
         yield from (picture for picture in pictures if picture is not None)

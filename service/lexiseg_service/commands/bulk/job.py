@@ -1,11 +1,11 @@
-"""A job of `lexiseg bulk`: its inputs, written down once in chunks, and its rows, one file for each chunk.
+"""A job of `lexiseg bulk`: a plan of its inputs in chunks, and one file of result rows for each chunk.
 
-    DST/bulk.json                 the question, the source, and how many inputs and chunks; written last
+    DST/bulk.json                 question, source, numbers of inputs and chunks; written when the plan is complete
     DST/plan/00000000.parquet     the inputs of chunk 0
-    DST/rows/00000000.parquet     its answers, in the order of the plan; whole or not there
+    DST/rows/00000000.parquet     results of chunk 0, in the order of the plan; written atomically
 
-The files of rows tell what is done. So a job goes on without any memory of the process that was killed, and a chunk
-that two workers did is one file.
+A chunk is finished when its file of rows exists. So a killed job resumes from the folder alone, and a chunk that two
+workers segmented still has one file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import pyarrow.parquet
 
 from lexiseg_client import Segment
 from lexiseg_client.segments import RunLengths
-from lexiseg_model.catalogue.store import UNFINISHED, reached, write_whole
+from lexiseg_model.catalogue.store import UNFINISHED, connect_store, write_whole
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.commands.bulk.sources import Item, Source, open_parquet
@@ -37,7 +37,7 @@ from lexiseg_service.settings import Settings
 
 RECORD = "bulk.json"
 COUNTING_THREADS = 8
-SHOWN = 5  # ids in a message
+MAX_IDS_IN_MESSAGE = 5  # ids in a message
 OK, FAILED = "ok", "failed"
 SEGMENT = pyarrow.struct(
     [
@@ -65,7 +65,7 @@ Row = dict[str, Any]
 
 
 def row_of(id_: str, outcome: WorkerAnswer | str, model_digest: str, vocabulary_digest: str) -> Row:
-    """The row of an input: its answer, or the reason why there is none."""
+    """The row of an input; `outcome` is the answer, or the error message."""
     digests = {"model_digest": model_digest, "vocabulary_digest": vocabulary_digest}
     if isinstance(outcome, str):
         return {"id": id_, "size": None, **digests, "status": FAILED, "error": outcome, "segments": None}
@@ -85,7 +85,7 @@ def row_of(id_: str, outcome: WorkerAnswer | str, model_digest: str, vocabulary_
 
 
 def segments_of(row: Row) -> list[Segment]:
-    """The segments of a row as the client's, for its formats."""
+    """The segments of a row as the client's `Segment`, for its exporters."""
     return [
         Segment(
             id=number,
@@ -102,21 +102,21 @@ def segments_of(row: Row) -> list[Segment]:
 
 
 def encode(table: pyarrow.Table) -> bytes:
-    """A parquet file."""
+    """The bytes of a table as a parquet file."""
     content = io.BytesIO()
     pyarrow.parquet.write_table(table, content, compression="zstd")
     return content.getvalue()
 
 
 def decode(content: Any, columns: list[str] | None = None) -> list[Row]:
-    """The rows of a file, or some of their columns."""
+    """The rows of a parquet file; `columns` reads these alone."""
     with open_parquet(content) as table:
         return list(table.read(columns, use_threads=False).to_pylist())
 
 
 @dataclass(frozen=True)
 class Job:
-    """Pictures, a question, and where the answers go. Pickled for other processes."""
+    """Source of the pictures, question, and destination of the results. Pickled for other processes."""
 
     source: Source
     destination: str
@@ -124,9 +124,9 @@ class Job:
     vocabulary: Vocabulary
     settings: Settings
     model: str  # NAME@VERSION
-    model_digest: str | None = None  # of rows that are there already
-    retry_failed: bool = False  # rows of failures are done again
-    gpu_share: float = 0.0  # of one GPU, that each actor may fill
+    model_digest: str | None = None  # of existing rows
+    retry_failed: bool = False  # segment inputs again whose row is a failure
+    gpu_share: float = 0.0  # share of one GPU's memory for each actor
 
     @property
     def vocabulary_digest(self) -> str:
@@ -135,8 +135,8 @@ class Job:
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     @property
-    def asked(self) -> dict[str, Any]:
-        """Question, model and source: jobs that differ in any of them have different answers."""
+    def identity(self) -> dict[str, Any]:
+        """Question, model and source. Jobs that differ in any of them must not share a destination."""
         return {
             **self.question.fields,
             "classes": [entry.name for entry in self.vocabulary.classes],
@@ -147,14 +147,14 @@ class Job:
 
 
 class Size(NamedTuple):
-    """The size of a plan."""
+    """Numbers of inputs and chunks of a plan."""
 
     inputs: int
     chunks: int
 
 
 class Destination:
-    """The folder of a job, here or in a store.
+    """The folder of a job, local or in an object store.
 
     Raises:
         OptionError: the address cannot be reached, or there are no credentials.
@@ -162,21 +162,21 @@ class Destination:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._store, self._root = reached(url)
+        self._store, self._root = connect_store(url)
 
     def read(self, name: str) -> bytes | None:
-        """A file's content; None where there is none."""
+        """A file's content; None if it does not exist."""
         try:
             return bytes(self._store.cat_file(f"{self._root}/{name}"))
         except FileNotFoundError:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file atomically."""
         write_whole(self._store, f"{self._root}/{name}", content)
 
     def open(self, name: str, mode: str = "rb") -> Any:
-        """Open a file of the folder; writing makes the folders above it."""
+        """Open a file of the folder; a mode for writing creates its parent folders."""
         if mode != "rb":
             self._store.makedirs(f"{self._root}/{name}".rpartition("/")[0], exist_ok=True)
         return self._store.open(f"{self._root}/{name}", mode)
@@ -188,7 +188,7 @@ class Destination:
                 self._store.rm_file(f"{self._root}/rows/{name}")
 
     def done(self) -> set[int]:
-        """The chunks whose rows are there."""
+        """Numbers of the chunks whose rows are written."""
         names = (name.partition(".") for name in self._names("rows"))
         return {int(stem) for stem, _, suffix in names if suffix == "parquet" and stem.isdigit()}
 
@@ -197,12 +197,12 @@ class Destination:
         return [Item(**row) for row in decode(self.read(f"plan/{chunk:08d}.parquet"))]
 
     def rows(self, chunk: int, columns: list[str] | None = None) -> list[Row]:
-        """The rows of a chunk, or some of their columns; none where they are not there yet."""
+        """The rows of a chunk, empty before they are written; `columns` reads these alone."""
         content = self.read(rows_name(chunk))
         return [] if content is None else decode(content, columns)
 
     def write_rows(self, chunk: int, rows: Sequence[Row], about: dict[str, Any]) -> None:
-        """Write the rows of a chunk; `about` stands in their metadata under `lexiseg`."""
+        """Write the rows of a chunk, with `about` as JSON in the metadata key `lexiseg`."""
         schema = ROWS.with_metadata({"lexiseg": json.dumps(about)})
         self.write(rows_name(chunk), encode(pyarrow.Table.from_pylist(list(rows), schema)))
 
@@ -219,11 +219,11 @@ def rows_name(chunk: int) -> str:
     return f"rows/{chunk:08d}.parquet"
 
 
-def planned(job: Job, destination: Destination) -> Size | None:
-    """The size of the plan in the destination; None where there is none yet.
+def planned_size(job: Job, destination: Destination) -> Size | None:
+    """The size of the plan in the destination; None before there is one.
 
     Raises:
-        OptionError: it is of another job.
+        OptionError: the plan belongs to another job, or its record is damaged.
     """
     content = destination.read(RECORD)
     if content is None:
@@ -232,8 +232,10 @@ def planned(job: Job, destination: Destination) -> Size | None:
         record = json.loads(content)
         asked, size = record["asked"], Size(record["inputs"], record["chunks"])
     except (ValueError, KeyError, TypeError):
-        raise OptionError(f"{job.destination}/{RECORD} is not of this command; name another folder") from None
-    own = json.loads(json.dumps(job.asked))
+        raise OptionError(
+            f"{job.destination}/{RECORD} is not a record of `lexiseg bulk`; name another folder"
+        ) from None
+    own = json.loads(json.dumps(job.identity))
     others = sorted(key for key in asked.keys() | own.keys() if asked.get(key) != own.get(key))
     if others:
         raise OptionError(
@@ -243,22 +245,22 @@ def planned(job: Job, destination: Destination) -> Size | None:
 
 
 def write_plan(job: Job, destination: Destination, items: Iterable[Item], rows_per_file: int) -> Size:
-    """Write the plan, chunk by chunk, and at the end its record.
+    """Write the plan chunk by chunk, then its record.
 
     Raises:
-        DatasetError: there is no input, or an id comes twice.
+        DatasetError: there is no input, or two inputs have the same id.
     """
     stream, hashes, chunks = iter(items), array("Q"), 0  # 8 bytes an input
-    while some := list(itertools.islice(stream, rows_per_file)):
-        hashes.extend(_hash(item.id) for item in some)
-        table = pyarrow.Table.from_pylist([item._asdict() for item in some])
+    while batch := list(itertools.islice(stream, rows_per_file)):
+        hashes.extend(_hash(item.id) for item in batch)
+        table = pyarrow.Table.from_pylist([item._asdict() for item in batch])
         destination.write(f"plan/{chunks:08d}.parquet", encode(table))
         chunks += 1
     if not hashes:
-        raise DatasetError("no picture is there")
-    _refuse_twice(destination, hashes, chunks)
+        raise DatasetError(f"{job.source.url} holds no pictures")
+    _refuse_repeated_ids(destination, hashes, chunks)
     size = Size(len(hashes), chunks)
-    content = {"asked": job.asked, **size._asdict()}
+    content = {"asked": job.identity, **size._asdict()}
     destination.write(RECORD, json.dumps(content, indent=1, ensure_ascii=False).encode())
     return size
 
@@ -267,7 +269,7 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def _refuse_twice(destination: Destination, hashes: array[int], chunks: int) -> None:
+def _refuse_repeated_ids(destination: Destination, hashes: array[int], chunks: int) -> None:
     ordered = np.sort(np.frombuffer(hashes, np.uint64))
     suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     known: set[str] = set()
@@ -283,34 +285,37 @@ def _refuse_twice(destination: Destination, hashes: array[int], chunks: int) -> 
 
 
 def count_rows(destination: Destination, size: Size) -> tuple[int, int]:
-    """Compare the rows of a finished job with its plan; the numbers of rows and of failures.
+    """Compare the rows of a finished job with its plan; return the numbers of rows and of failures.
 
     Raises:
         DatasetError: an input has no row or more than one, or there are rows of different models.
     """
-    strangers = destination.done() - set(range(size.chunks))
-    if strangers:
-        raise DatasetError(f"{destination.url}/{rows_name(min(strangers))} is of no chunk of the plan")
+    unplanned = destination.done() - set(range(size.chunks))
+    if unplanned:
+        name = rows_name(min(unplanned))
+        raise DatasetError(f"{destination.url}/{name} belongs to no chunk of the plan; expected {size.chunks:,} chunks")
     rows = failures = 0
-    lost: list[str] = []
-    twice: list[str] = []
+    missing: list[str] = []
+    repeated: list[str] = []
     digests: set[str] = set()
 
     def of_chunk(chunk: int) -> tuple[set[str], list[Row]]:
-        found = destination.rows(chunk, ["id", "status", "model_digest"])
-        return {item.id for item in destination.chunk(chunk)}, found
+        chunk_rows = destination.rows(chunk, ["id", "status", "model_digest"])
+        return {item.id for item in destination.chunk(chunk)}, chunk_rows
 
     with ThreadPoolExecutor(COUNTING_THREADS) as threads:
-        for inputs, found in threads.map(of_chunk, range(size.chunks)):
-            ids = Counter(row["id"] for row in found)
-            rows += len(found)
-            failures += sum(row["status"] == FAILED for row in found)
-            lost += sorted(inputs - ids.keys())[: SHOWN - len(lost)]
-            twice += sorted(id_ for id_, n in ids.items() if n > 1 or id_ not in inputs)[: SHOWN - len(twice)]
-            digests.update(row["model_digest"] for row in found)
-    if lost or twice or rows != size.inputs:
-        wrong = [f"without a row: {', '.join(lost)}"] if lost else []
-        wrong += [f"more than once: {', '.join(twice)}"] if twice else []
+        for inputs, chunk_rows in threads.map(of_chunk, range(size.chunks)):
+            ids = Counter(row["id"] for row in chunk_rows)
+            rows += len(chunk_rows)
+            failures += sum(row["status"] == FAILED for row in chunk_rows)
+            missing += sorted(inputs - ids.keys())[: MAX_IDS_IN_MESSAGE - len(missing)]
+            repeated += sorted(id_ for id_, n in ids.items() if n > 1 or id_ not in inputs)[
+                : MAX_IDS_IN_MESSAGE - len(repeated)
+            ]
+            digests.update(row["model_digest"] for row in chunk_rows)
+    if missing or repeated or rows != size.inputs:
+        wrong = [f"without a row: {', '.join(missing)}"] if missing else []
+        wrong += [f"more than once: {', '.join(repeated)}"] if repeated else []
         raise DatasetError(f"{rows:,} rows of {size.inputs:,} inputs; {'; '.join(wrong)}")
     if len(digests) != 1:
         raise DatasetError(f"rows of different models: {', '.join(sorted(digests))}")

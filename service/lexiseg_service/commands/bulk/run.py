@@ -15,16 +15,16 @@ from lexiseg_model import catalogue
 from lexiseg_model.types import ModelName
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.bulk.export import WRITERS, Format
-from lexiseg_service.commands.bulk.job import FAILED, Destination, Job, Size, count_rows, planned, write_plan
+from lexiseg_service.commands.bulk.job import FAILED, Destination, Job, Size, count_rows, planned_size, write_plan
 from lexiseg_service.commands.bulk.segmenting import Cluster, Report, Segmenting, connect, segment_on
 from lexiseg_service.commands.bulk.sources import Source, items
 from lexiseg_service.commands.in_process import check_model, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.settings import Settings
 
-STOPPED = 130  # the exit status of a program that Ctrl-C ended
+INTERRUPTED_STATUS = 130  # the exit status of a program that Ctrl-C ended
 MIN_JUDGED = 100  # pictures, before a rate of failures ends the job
-SHOWN = 3  # reasons of failures
+MAX_REASONS = 3  # reasons of failures
 BATCH = 32  # tiles in one image pass by default: what a GPU needs to be busy
 
 
@@ -61,7 +61,7 @@ def run(source: Source, destination_url: str, question: Question, settings: Sett
         gpu_share=options.cluster.gpus if options.cluster else 0.0,
     )
     destination = Destination(destination_url)
-    size = planned(job, destination) or write_plan(job, destination, items(source), options.rows_per_file)
+    size = planned_size(job, destination) or write_plan(job, destination, items(source), options.rows_per_file)
     done = destination.done() & set(range(size.chunks))
     if done:
         job = replace(job, model_digest=str(destination.rows(min(done), ["model_digest"])[0]["model_digest"]))
@@ -108,13 +108,13 @@ def _work(job: Job, size: Size, destination: Destination, to_do: Sequence[int], 
                 bar.step(report.inputs)
                 fresh += report.inputs
                 failures += report.failures
-                reasons += report.reasons[: SHOWN - len(reasons)]
+                reasons += report.reasons[: MAX_REASONS - len(reasons)]
                 too_many = fresh >= MIN_JUDGED and failures > options.max_failure_rate * fresh
                 if too_many:
                     break
     except KeyboardInterrupt:
         typer.echo("lexiseg: stopped; the same command goes on with the rest", err=True)
-        return STOPPED
+        return INTERRUPTED_STATUS
     for reason in reasons:
         typer.echo(f"lexiseg: {reason}", err=True)
     if too_many:

@@ -1,10 +1,10 @@
 """Segment chunk after chunk with a model that is loaded once, in this process or on Ray.
 
-A thread for each picture: read, ask the engine (which batches what waits) -> rows -> one file
+pictures of a chunk -> threads: read, submit to the engine, which batches them -> rows -> one file
 
 At most two batches of pictures are in flight, which bounds the memory. On a cluster Ray Data keeps a pool of actors,
-hands out chunks and replaces what dies. Only the number of a chunk and a report travel through Ray; pictures and rows
-go between actors and stores. A chunk of a dead actor is given to another one, which finds what was written already.
+assigns chunks and replaces actors that die. Only chunk numbers and reports pass through Ray; actors read pictures from
+the store and write rows to it. The chunk of a dead actor goes to another actor, which keeps the rows already written.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from lexiseg_service.commands.in_process import engine_of
 from lexiseg_service.errors import NotReady, ServiceError
 from lexiseg_service.question.messages import WorkerAnswer
 
-REASONS = 3  # failures of a chunk in its report
-MAX_BLOCKS = 10_000  # of the list of chunks, which Ray's driver keeps track of
-CHUNKS_AHEAD = 2  # that an actor has: one in work, one to go on with
+MAX_REASONS = 3  # failures quoted in the report of a chunk
+MAX_BLOCKS = 10_000  # blocks of the list of chunks; Ray's driver tracks each
+CHUNKS_AHEAD = 2  # chunks assigned to an actor: one in work, one queued
 
 
 class Report(NamedTuple):
-    """The outcome of one chunk."""
+    """Numbers of inputs and failures of one chunk, and the first messages of failures."""
 
     inputs: int
     failures: int
@@ -38,11 +38,11 @@ class Report(NamedTuple):
 
 
 class Segmenting:
-    """Holds the model; for one thread.
+    """Segments chunks with one loaded model. Not thread-safe.
 
     Raises:
-        ModelError: the model cannot be loaded, or is not that of the rows that are there.
-        ServiceError: it cannot do the task.
+        ModelError: the model cannot be loaded, or existing rows come from another model.
+        ServiceError: the model cannot do the task.
     """
 
     def __init__(self, job: Job) -> None:
@@ -52,7 +52,7 @@ class Segmenting:
         if job.gpu_share and job.gpu_share < 1:
             _keep_to_share(job.gpu_share)
         self._open = ExitStack()
-        # Not warmed up: nothing here has a deadline, and many jobs have pictures of one size alone.
+        # Not warmed up: a job has no deadline, and many jobs have pictures of one size.
         self._engine, self._segmenter = self._open.enter_context(engine_of(job.settings, job.question.task))
         if job.model_digest is not None and self._segmenter.digest != job.model_digest:
             raise OptionError(
@@ -64,7 +64,7 @@ class Segmenting:
         self._contents = Contents(job.source, job.settings.limits.max_image_bytes)
 
     def __call__(self, chunk: int) -> Report:
-        """Segment the inputs of a chunk and write their rows; rows that are there already are kept.
+        """Segment the inputs of a chunk and write their rows; existing rows are kept.
 
         Raises:
             OSError: the plan cannot be read, or the rows cannot be written.
@@ -76,9 +76,9 @@ class Segmenting:
         fresh = {row["id"]: row for row in self._rows(to_do)}
         rows = [fresh.get(item.id) or keep[item.id] for item in items]
         if to_do or len(before) != len(rows):
-            self._destination.write_rows(chunk, rows, self._job.asked | {"model_digest": self._segmenter.digest})
+            self._destination.write_rows(chunk, rows, self._job.identity | {"model_digest": self._segmenter.digest})
         failures = [row for row in rows if row["status"] == FAILED]
-        reasons = [f"{row['id']}: {row['error']}" for row in failures[:REASONS]]
+        reasons = [f"{row['id']}: {row['error']}" for row in failures[:MAX_REASONS]]
         return Report(len(rows), len(failures), reasons)
 
     def close(self) -> None:
@@ -87,11 +87,11 @@ class Segmenting:
         self._open.close()
 
     def _rows(self, items: Sequence[Item]) -> list[Row]:
-        """The rows of inputs; a bounded number of them is read and segmented at a time."""
+        """The rows of inputs, in order; at most two batches of them are in flight."""
         return list(map_threads(self._row, zip(items, self._contents.of(items), strict=True), self._ahead))
 
     def _row(self, item_and_read: tuple[Item, Read]) -> Row:
-        """The row of an input; an error with one picture is the reason in its row."""
+        """The row of an input; an error becomes the message in its row, so that one picture cannot end the job."""
         item, read = item_and_read
         outcome: WorkerAnswer | str
         try:
@@ -109,7 +109,7 @@ class Segmenting:
 
 
 def _keep_to_share(share: float) -> None:
-    """Limit the memory of an actor that shares its GPU."""
+    """Limit this process to a share of the GPU's memory."""
     import torch
 
     if torch.cuda.is_available():
@@ -146,7 +146,7 @@ def connect(cluster: Cluster) -> None:
         OptionError: Ray is not installed, or there is no cluster at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no statistics of use
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its errors come as exceptions
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors are raised as exceptions anyway
     try:
         import ray
     except ImportError:
@@ -167,7 +167,7 @@ def connect(cluster: Cluster) -> None:
 
 
 def segment_on(cluster: Cluster, job: Job, chunks: Sequence[int]) -> Iterator[Report]:
-    """Segment the chunks; reports come in the order in which they end."""
+    """Segment the chunks on Ray; yields a report as each chunk ends, in any order."""
     import ray.data
 
     listed = ray.data.from_items(

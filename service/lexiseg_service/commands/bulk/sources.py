@@ -1,7 +1,7 @@
-"""Sources of a job's pictures: folders, tables of addresses, parquet and webdataset, in any store of fsspec.
+"""Sources of a job's pictures: folders, CSV tables of URLs, parquet and webdataset, in any fsspec store.
 
-A source is walked once for its inputs. Their pictures are read later, in threads; each gives bytes, or the reason why
-there are none.
+`items` lists the inputs of a source once, for the plan. `Contents` reads their bytes later, in threads; `Unreadable`
+carries the reason when a picture cannot be read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import httpx
 import pyarrow
 import pyarrow.parquet
 
-from lexiseg_model.catalogue.store import open_store, protocol_of, reached
+from lexiseg_model.catalogue.store import connect_store, open_store, protocol_of
 from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
 from lexiseg_model.errors import DatasetError
 from lexiseg_service.commands.image_files import SUFFIXES as PICTURES
@@ -38,17 +38,18 @@ SUFFIXES: dict[str, Kind] = {
     ".tar": "webdataset",
 }
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
-TRIES = 3  # of an error that may be gone at the next try
-PAUSE = 0.5  # seconds before the second try, twice that before the third
-SECONDS = 30.0  # for a server to answer
-ROWS_AT_ONCE = 16  # of parquet with pictures in it
-FINAL = (FileNotFoundError, PermissionError, IsADirectoryError)
+MAX_ATTEMPTS = 3  # for errors that may be temporary
+RETRY_SECONDS = 0.5  # before the second attempt; twice that before the third
+TIMEOUT_SECONDS = 30.0  # for a server to answer
+ROWS_PER_BATCH = 16  # parquet rows with pictures that are in memory at a time
+PERMANENT_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
 class Item(NamedTuple):
-    """One input. `at` and `length` say where in the file it is: bytes of a tar, row and row group of parquet.
+    """One input.
 
-    `error` is set where the listing already shows that there is no picture, as in a damaged tar.
+    `at` and `length` locate it in the file `path`: offset and size in bytes of a tar, row and row group of parquet;
+    None: the whole file. `error` is set if listing already failed, as for a damaged tar.
     """
 
     id: str
@@ -59,7 +60,7 @@ class Item(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a job reads; `id_column` names the column of a table whose values are the ids."""
+    """URL and kind of a job's input; for tables, the columns with the ids and the pictures, None: by their names."""
 
     url: str
     kind: Kind
@@ -68,16 +69,16 @@ class Source(NamedTuple):
 
 
 def source_of(url: str, kind: Kind | None, id_column: str | None, image_column: str | None) -> Source:
-    """The source behind an address.
+    """The source at a URL; a `kind` of None is recognised by suffix or by the files in the folder.
 
     Raises:
-        DatasetError: there is nothing at the address.
-        OptionError: nothing reaches it, here or without credentials.
+        DatasetError: nothing exists at the URL.
+        OptionError: the store cannot be reached, or has no credentials.
     """
     first = next(iter(_matching(url)), None)
     if first is None:
         raise DatasetError(f"{url}: nothing is there")
-    store, path = reached(first)
+    store, path = connect_store(first)
     if kind is None:
         kind = SUFFIXES.get(_suffix(path))
         if kind is None and store.isdir(path):
@@ -112,7 +113,7 @@ def items(source: Source) -> Iterator[Item]:
 
 
 def _matching(url: str) -> list[str]:
-    """Expand {000..127} and * in an address."""
+    """The URLs that {000..127} and * in a URL stand for."""
     if match := BRACES.search(url):
         first, last = match.groups()
         numbers = range(int(first), int(last) + 1)
@@ -120,8 +121,8 @@ def _matching(url: str) -> list[str]:
         return [each for part in parts for each in _matching(part)]
     if "*" not in url:
         return [url]
-    store, path = reached(url)
-    return [store.unstrip_protocol(found) for found in sorted(store.glob(path))]
+    store, path = connect_store(url)
+    return [store.unstrip_protocol(match) for match in sorted(store.glob(path))]
 
 
 def _suffix(path: str) -> str:
@@ -166,13 +167,13 @@ def _table(store: Any, path: str, source: Source) -> Iterator[Item]:
         raise DatasetError(f"{path} is not a table in UTF-8: {error}") from None
 
 
-def _column(path: str, names: list[str], wanted: str | None, known: tuple[str, ...], *, needed: bool = True) -> str:
-    """The name of a column as it is written; "" where there is none and none is needed."""
+def _column(path: str, names: list[str], requested: str | None, known: tuple[str, ...], *, needed: bool = True) -> str:
+    """The name of a column in the spelling of the file; "" if it is missing and not needed."""
     by_name = {name.strip().lower(): name for name in names}
-    tried = known if wanted is None else (wanted.lower(),)
-    column = next((by_name[name] for name in tried if name in by_name), "")
-    if not column and (needed or wanted is not None):
-        raise DatasetError(f"{path}: the columns {', '.join(names)}; expected one of {', '.join(tried)}")
+    candidates = known if requested is None else (requested.lower(),)
+    column = next((by_name[name] for name in candidates if name in by_name), "")
+    if not column and (needed or requested is not None):
+        raise DatasetError(f"{path} has the columns {', '.join(names)}; expected one of {', '.join(candidates)}")
     return column
 
 
@@ -211,9 +212,9 @@ def _parquet(store: Any, path: str, source: Source) -> Iterator[Item]:
 
 
 def open_parquet(content: Any) -> Any:
-    """A parquet file of bytes or of an open file. Its reads must say `use_threads=False`.
+    """Open parquet from bytes or an open file. Read from it with `use_threads=False` only.
 
-    A thread of Arrow that reads a Python file while the interpreter exits aborts the process (apache/arrow 34314).
+    An Arrow thread that reads a Python file while the interpreter exits aborts the process (apache/arrow 34314).
 
     Raises:
         pyarrow.ArrowException: it is not parquet.
@@ -223,7 +224,7 @@ def open_parquet(content: Any) -> Any:
 
 
 def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
-    """Pictures of a tar; the id is SHARD/NAME."""
+    """Pictures of an uncompressed tar; the id is SHARD/NAME. Damage becomes one more item with an error."""
     shard, damage, count = path.rpartition("/")[2], "", 0
     with store.open(path, "rb") as content:
         try:
@@ -233,7 +234,7 @@ def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
                         count += 1
                         place = store.unstrip_protocol(path)
                         yield Item(f"{shard}/{member.name}", place, member.offset_data, member.size)
-                # tarfile takes an unreadable header for the end, which is a block of zeros.
+                # tarfile takes an unreadable header for the end of the archive; the real end is a block of zeros.
                 content.seek(archive.offset)
                 if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                     damage = "a header that cannot be read"
@@ -249,11 +250,11 @@ Read = Callable[[], bytes]  # raises Unreadable
 
 
 class Contents:
-    """Reads what `Item`s point to.
+    """Reads the pictures of `Item`s. Thread-safe.
 
     Args:
-        source: the items are of.
-        max_bytes: of a picture; of a larger one no more is read.
+        source: where the items come from.
+        max_bytes: limit of a picture; reading stops there.
     """
 
     def __init__(self, source: Source, max_bytes: int) -> None:
@@ -261,10 +262,10 @@ class Contents:
         self._max_bytes = max_bytes
         self._stores: dict[str, Any] = {}
         self._lock = threading.Lock()
-        self._http = httpx.Client(follow_redirects=True, timeout=SECONDS)
+        self._http = httpx.Client(follow_redirects=True, timeout=TIMEOUT_SECONDS)
 
     def of(self, items: Sequence[Item]) -> Iterator[Read]:
-        """A function for each item, in order, that reads it in any thread; parquet is read as the items are taken."""
+        """For each item, in order, a function that reads it in any thread; parquet is read during the iteration."""
         if self._source.kind == "parquet" and any(item.at is not None for item in items):
             for (path, group), rows in groupby(items, key=lambda item: (item.path, item.length)):
                 yield from self._row_group(path, group, list(rows))
@@ -276,22 +277,22 @@ class Contents:
         self._http.close()
 
     def _one(self, item: Item) -> bytes:
-        """Read one picture; any exception becomes Unreadable, as one input must not end a job of millions."""
+        """Read one picture; every exception becomes Unreadable, as one input must not end a job of millions."""
         if item.error is not None:
             raise Unreadable(item.error)
         fetch = self._from_server if protocol_of(item.path) in ("http", "https") else self._from_store
-        for attempt in range(1, TRIES + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 return self._bounded(fetch(item))
             except Unreadable:
                 raise
-            except FINAL as error:
+            except PERMANENT_ERRORS as error:
                 raise Unreadable(f"cannot be read: {error.strerror or type(error).__name__}") from None
             except (OSError, httpx.TransportError) as error:
-                if attempt == TRIES:
-                    reason = f"cannot be read, tried {TRIES} times: {type(error).__name__}: {error}"
+                if attempt == MAX_ATTEMPTS:
+                    reason = f"cannot be read, {MAX_ATTEMPTS} attempts: {type(error).__name__}: {error}"
                     raise Unreadable(reason) from None
-                time.sleep(PAUSE * attempt)
+                time.sleep(RETRY_SECONDS * attempt)
             except Exception as error:
                 raise Unreadable(f"cannot be read: {type(error).__name__}: {error}") from None
         raise AssertionError("unreachable")
@@ -317,7 +318,7 @@ class Contents:
 
     def _bounded(self, content: bytes) -> bytes:
         if len(content) > self._max_bytes:
-            raise Unreadable(f"more than {self._max_bytes:,} bytes, which is the limit")
+            raise Unreadable(f"expected at most {self._max_bytes:,} bytes, the picture has more")
         return content
 
     def _open(self, url: str) -> tuple[Any, str]:
@@ -329,28 +330,28 @@ class Contents:
         return store, store._strip_protocol(url)
 
     def _row_group(self, url: str, group: int | None, items: Sequence[Item]) -> Iterator[Read]:
-        """Some rows of one row group, in rising order; a few pictures are in memory at a time."""
+        """Readers of some rows of one row group, in rising order; ROWS_PER_BATCH pictures are in memory at a time."""
         if group is None:
             yield from (partial(self._one, item) for item in items)
             return
-        given = 0
-        reason = "the file has fewer rows than it had"
+        n_done = 0
+        reason = "the file has fewer rows than when it was listed"
         try:
             store, path = self._open(url)
             with store.open(path, "rb") as content, open_parquet(content) as table:
                 column = picture_column(path, table.schema_arrow.names, self._source)
-                batches = table.iter_batches(ROWS_AT_ONCE, [group], [column], use_threads=False)
+                batches = table.iter_batches(ROWS_PER_BATCH, [group], [column], use_threads=False)
                 values = (value for batch in batches for value in batch.column(0).to_pylist())
                 for index, value in enumerate(values):
-                    if given < len(items) and items[given].at == index:
-                        given += 1
+                    if n_done < len(items) and items[n_done].at == index:
+                        n_done += 1
                         yield partial(self._of_row, value)
-        except Exception as error:  # of Arrow, the store, or a column that is gone
+        except Exception as error:  # of Arrow or the store, or a missing column
             reason = f"the row group cannot be read: {error}"
-        yield from (partial(self._one, item._replace(error=reason)) for item in items[given:])
+        yield from (partial(self._one, item._replace(error=reason)) for item in items[n_done:])
 
     def _of_row(self, value: Any) -> bytes:
         content = value.get("bytes") if isinstance(value, dict) else value  # images of the Hub are {bytes, path}
         if not isinstance(content, bytes):
-            raise Unreadable(f"no bytes of a picture in the row: {type(content).__name__}")
+            raise Unreadable(f"expected bytes of a picture in the row, got {type(content).__name__}")
         return self._bounded(content)

@@ -35,18 +35,21 @@ from lexiseg_service.settings import Settings
 
 
 def check(source: Path, report: Path | None, examples: int) -> int:
-    """Check one set, or each set of a folder; 1 if one cannot be used."""
+    """Check one set, or each set of a folder, and print the problems; return 1 if one has errors, else 0."""
     if not source.exists():
         raise DatasetError(f"{source} does not exist")
-    checked = {str(path): _check(path) for path in _sets(source)}
-    for name, found in checked.items():
-        _print(name, found, examples)
+    by_name = {str(path): _check(path) for path in _sets(source)}
+    for name, checked_set in by_name.items():
+        _print_problems(name, checked_set, examples)
     figures = {
-        name: {"photographs": found.photographs, "problems": [problem._asdict() for problem in found.problems]}
-        for name, found in checked.items()
+        name: {
+            "photographs": checked_set.photographs,
+            "problems": [problem._asdict() for problem in checked_set.problems],
+        }
+        for name, checked_set in by_name.items()
     }
     write_json(report, figures)
-    return int(any(found.errors for found in checked.values()))
+    return int(any(checked_set.errors for checked_set in by_name.values()))
 
 
 def _sets(source: Path) -> list[Path]:
@@ -60,13 +63,13 @@ def _check(path: Path) -> Checked:
     with bar_of(str(path)) as bar:
         if path.is_dir() and is_masked(path):
             return check_masks(path, bar.step, bar.expect)
-        if outlined := _outlined(path):
-            return check_outlines(outlined, bar.step, bar.expect)
+        if outlines := _outline_source(path):
+            return check_outlines(outlines, bar.step, bar.expect)
         return check_pairs(open_pairs(path), bar.step, bar.expect)
 
 
-def _outlined(path: Path) -> OutlineSource | None:
-    """A JSON of COCO's instances, or SA-1B, if it is one."""
+def _outline_source(path: Path) -> OutlineSource | None:
+    """The path as COCO instances or SA-1B; None if it is neither."""
     if path.is_dir() and ((path / LISTING).exists() or any(path.glob("*.tar"))):
         return None
     try:
@@ -75,22 +78,22 @@ def _outlined(path: Path) -> OutlineSource | None:
         return None
 
 
-def _print(name: str, found: Checked, examples: int) -> None:
-    held = ", ".join(f"{split} {count:,}" for split, count in found.photographs.items()) or "nothing"
-    typer.echo(f"{name}: {held}")
-    for kind, count in found.counts():
+def _print_problems(name: str, checked_set: Checked, examples: int) -> None:
+    counts = ", ".join(f"{split} {count:,}" for split, count in checked_set.photographs.items()) or "nothing"
+    typer.echo(f"{name}: {counts}")
+    for kind, count in checked_set.counts():
         meaning = ERRORS.get(kind) or WARNINGS[kind]
         typer.echo(f"  {'error' if kind in ERRORS else 'look at'}: {kind}, {count:,} times: {meaning}")
-        for problem in found.examples(kind, examples):
+        for problem in checked_set.examples(kind, examples):
             typer.echo(f"    {problem.file}{': ' * bool(problem.detail)}{problem.detail}")
         if count > examples > 0:
             typer.echo(f"    and {count - examples:,} more")
-    if not found.problems:
+    if not checked_set.problems:
         typer.echo("  nothing is wrong with it")
 
 
 def pack(sources: list[Path], target: Path, per_shard: int, side: int | None) -> None:
-    """Write shards of pairs, and print what was left out."""
+    """Write shards of pairs, and print counts and the first broken pairs."""
     pairs = open_pairs(*sources)
     with bar_of(str(target), sum(pairs.sizes)) as bar:
         origin = ", ".join(str(path.resolve()) for path in sources)
@@ -119,7 +122,7 @@ def find_entities(
 
 
 def prepare_set(name: str, source: Path, target: Path, own: bool) -> None:
-    """Lay out a public set, and print what is there and what is missing."""
+    """Write a public set as an indexed data set, and print the photographs per split and the missing splits."""
     total = 0
     with bar_of(name) as bar:
 
@@ -137,8 +140,8 @@ def prepare_set(name: str, source: Path, target: Path, own: bool) -> None:
             expect,
             bar.step,
         )
-    held = ", ".join(f"{split} {count:,}" for split, count in prepared.splits.items())
-    typer.echo(f"{prepared.folder}: {held}")
+    counts = ", ".join(f"{split} {count:,}" for split, count in prepared.splits.items())
+    typer.echo(f"{prepared.folder}: {counts}")
     for split, reason in prepared.missing.items():
         typer.echo(f"{split} is not whole: {reason}" if own else f"{split} is not there: {reason}", err=True)
     for skipped in prepared.skipped[:3]:
@@ -148,7 +151,7 @@ def prepare_set(name: str, source: Path, target: Path, own: bool) -> None:
 
 
 def question_of_set(listing: Path, background: bool | None) -> Question:
-    """The classes of a set's classes.json; by default with a background where the list has one."""
+    """A question with the classes of a classes.json; `background` None: whether the list has `background`."""
     names = read_classes(listing)
     named = tuple(name for name in names if name != BACKGROUND)
     return Question(named, None, BACKGROUND in names if background is None else background)
@@ -163,7 +166,7 @@ def pseudo_label(
     max_side: int | None,
     settings: Settings,
 ) -> None:
-    """Label every photograph, and print what could not be read.
+    """Write a pseudo-label mask for every photograph, and print the unreadable ones.
 
     Raises:
         ServiceError: the classes or a value are not as expected.
@@ -197,11 +200,11 @@ def measure_oracle(
     side: int,
     masks: int,
 ) -> None:
-    """Print the oracle mIoU of a tower's pseudo-masks, and of those by colours.
+    """Print the oracle mIoU of a tower's pseudo-masks, and of pseudo-masks from colours alone, in percent.
 
     Raises:
-        DatasetError: the data set is not there.
-        WeightsError: the tower's weights cannot be had, or are of another tower.
+        DatasetError: the data set is missing.
+        WeightsError: the tower's weights are missing, or belong to another tower.
     """
     data = read_dataset(root, dataset, split)
     data = replace(data, samples=data.samples[:limit])
@@ -215,8 +218,8 @@ def measure_oracle(
     patch = maker.tower.kind.patch
     side = side // patch * patch
     figures: dict[str, float] = {}
-    for name, made in ((tower, maker), ("colours", colour_maker(settings, patch))):
+    for name, candidate in ((tower, maker), ("colours", colour_maker(settings, patch))):
         with bar_of(f"{name} on {dataset}", len(data.samples)) as bar:
-            figures[name] = round(oracle_miou(made, data, side, bar.step), 2)
+            figures[name] = round(oracle_miou(candidate, data, side, bar.step), 2)
         typer.echo(f"{dataset}/{split}, {len(data.samples):,} photographs, {name}: {figures[name]} % mIoU")
     write_json(report, {"dataset": dataset, "masks": masks, "miou": figures})

@@ -183,7 +183,7 @@ def evaluate(
 
 
 def _refuse(options: dict[str, object], reason: str) -> None:
-    """Refuse the options that were given."""
-    given = [name for name, value in options.items() if value]
-    if given:
-        raise typer.BadParameter(reason, param_hint=" / ".join(f"'{name}'" for name in given))
+    """Raise BadParameter for the options whose value is set; `reason` is the message."""
+    named = [name for name, value in options.items() if value]
+    if named:
+        raise typer.BadParameter(reason, param_hint=" / ".join(f"'{name}'" for name in named))

@@ -16,7 +16,7 @@ from lexiseg_service.settings import Settings
 
 
 def list_all(settings: Settings) -> None:
-    """Print a line for each model, and below the table each model's whole licence."""
+    """Print a table with a row for each model, and below it the full licences."""
     table = Table(
         Column("model", no_wrap=True), Column("weights", no_wrap=True), "tasks", "input", "mIoU", "commercial use"
     )
@@ -41,7 +41,7 @@ def list_json(settings: Settings) -> None:
 
 
 def list_available() -> None:
-    """Print a paragraph for each model that can be served: a table of so many columns fits no terminal."""
+    """Print a paragraph for each model that can be served: a table would be too wide for a terminal."""
     for model in available().values():
         typer.echo(f"{model.name}: {model.backbone}")
         for field, value in _details(model).items():

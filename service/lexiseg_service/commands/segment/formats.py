@@ -1,4 +1,4 @@
-"""Formats of `lexiseg segment --format`: files for each image, and files for all of them."""
+"""Output formats of `lexiseg segment --format`: files for each image, and files shared by all images."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from lexiseg_service.settings import Limits
 from lexiseg_service.worker.decode import decode
 
 Format = Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"]
-Content = dict[str, Any]  # of a ledger
-Files = dict[str, bytes]  # by their names in the folder
-ASKED = "asked"  # key of a ledger: the question about every image of it
+Content = dict[str, Any]  # JSON of a ledger, the file that lists the finished images
+Files = dict[str, bytes]  # content by path in the folder of results
+QUESTION_KEY = "asked"  # key in a ledger of the question that all its images were segmented with
 LEDGER = ".lexiseg.json"
-MAX_LABEL = 40  # characters of a label in a file's name
+MAX_LABEL = 40  # characters of a label in a file name
 
 
 class Image(NamedTuple):
-    """One image's answer, and the stem of its files."""
+    """A segmented image, with the stem of its result files."""
 
     number: int
     answer: Segmentation
     stem: str
     source: Source
-    content: bytes  # of the image file
-    relative_to: Path  # the folder from which a path to the image starts
+    content: bytes  # the encoded image
+    relative_to: Path  # folder that paths to the image are relative to
 
 
 class Writer:
-    """One format of one question: files for each image, and the ledger and other files beside them."""
+    """Base of the formats: files for each image, the ledger, and other files shared by all images."""
 
     ledger = LEDGER
     what = ""
@@ -56,26 +56,26 @@ class Writer:
         self.names = [entry.name for entry in classes]
 
     def resume(self, folder: Path, content: Content) -> None:
-        """Read what an earlier run has left beside the ledger."""
+        """Read the shared files of an earlier run; `content` is its ledger."""
 
     def files(self, image: Image) -> Files:
         """The files of one image."""
         raise NotImplementedError
 
     def shared(self, written: Sequence[str]) -> Files:
-        """The files for all images, of the names of those that were written."""
+        """The files shared by all images; `written` lists the per-image files."""
         return {}
 
     def entry(self, image: Image, files: Sequence[str]) -> Content:
-        """The image in the ledger."""
+        """The ledger's entry for an image."""
         return {"files": list(files)}
 
     def annotations(self, image: Image, before: int) -> list[Content]:
-        """The image's annotations in the ledger; none in formats with files of their own."""
+        """The image's annotations for the ledger, numbered from `before` + 1; empty in formats with other files."""
         return []
 
     def beside(self, content: Content) -> Files:
-        """The ledger, and the files for all images."""
+        """The ledger and the shared files."""
         written = [name for image in content["images"] for name in image["files"]]
         return {**self.shared(written), self.ledger: json.dumps(content).encode()}
 
@@ -85,7 +85,7 @@ class Writer:
 
 
 class Coco(Writer):
-    """One annotations.json with run lengths, and an overlay picture for each image.
+    """COCO: one annotations.json with run lengths, and an overlay picture for each image.
 
     Categories are the classes, from 1; with prompts, one more after them for segments without a label. With the task
     panoptic also what panopticapi reads: panoptic.json, and PNG maps in panoptic/ whose pixels hold the id of their
@@ -104,7 +104,7 @@ class Coco(Writer):
         self._categories = [{"id": place, "name": name} for place, name in enumerate(categories, 1)]
         self._is_panoptic = question.task == "panoptic"
         self._panoptic: list[Content] = []
-        # A class counts as a thing where that is not known; the segments have the last word.
+        # A class of unknown kind counts as a thing; `_add_panoptic` overrides this with the kind of its segments.
         self._things = [entry.thing is not False for entry in classes]
 
     def resume(self, folder: Path, content: Content) -> None:
@@ -131,15 +131,15 @@ class Coco(Writer):
 
     def annotations(self, image: Image, before: int) -> list[Content]:
         """COCO's annotations of one image."""
-        found = coco.coco_annotations(image.answer.segments, image.number, before + 1)
-        for annotation in found:
+        annotations = coco.coco_annotations(image.answer.segments, image.number, before + 1)
+        for annotation in annotations:
             del annotation["category_name"]
             # The category after all classes is that of segments without a label.
             annotation["category_id"] = annotation["category_id"] or len(self._categories)
             for name in ("score", "quality"):
                 if annotation.get(name) is not None:
                     annotation[name] = round(annotation[name], 4)
-        return found
+        return annotations
 
     def beside(self, content: Content) -> Files:
         """annotations.json and panoptic.json."""
@@ -232,7 +232,7 @@ class LabelMap(Writer):
 
     def shared(self, written: Sequence[str]) -> Files:
         """The names of the values in labels.json."""
-        return {"labels.json": json.dumps(dict(enumerate(_named(self.names))), indent=1).encode()}
+        return {"labels.json": json.dumps(dict(enumerate(_names_of_values(self.names))), indent=1).encode()}
 
 
 class Voc(Writer):
@@ -250,7 +250,9 @@ class Voc(Writer):
 
     def shared(self, written: Sequence[str]) -> Files:
         """The names and colours of the values, as CVAT reads them."""
-        rows = [f"{name}:{','.join(map(str, PALETTE[n % 256]))}::" for n, name in enumerate(_named(self.names))]
+        rows = [
+            f"{name}:{','.join(map(str, PALETTE[n % 256]))}::" for n, name in enumerate(_names_of_values(self.names))
+        ]
         return {"labelmap.txt": "\n".join(["# label:color_rgb:parts:actions", *rows, ""]).encode()}
 
 
@@ -288,7 +290,7 @@ def class_values(answer: Segmentation, n_classes: int) -> NDArray[np.unsignedint
     return values.astype(np.uint8 if n_classes < 256 else np.uint16)
 
 
-def _named(names: Sequence[str]) -> list[str]:
+def _names_of_values(names: Sequence[str]) -> list[str]:
     return ["background", *(names or [UNNAMED])]
 
 
@@ -322,10 +324,10 @@ def _voc_xml(image: Image) -> bytes:
     add(ElementTree.SubElement(root, "size"), height=height, width=width, depth=3)
     add(root, segmented=1)
     for segment in exportable(image.answer.segments):
-        found = ElementTree.SubElement(root, "object")
-        add(found, name=segment.label or UNNAMED, truncated=0, difficult=0)
+        node = ElementTree.SubElement(root, "object")
+        add(node, name=segment.label or UNNAMED, truncated=0, difficult=0)
         left, top, right, bottom = segment.xyxy
         # VOC counts pixels from 1, and its boxes include the last ones.
-        add(ElementTree.SubElement(found, "bndbox"), xmin=left + 1, ymin=top + 1, xmax=right, ymax=bottom)
+        add(ElementTree.SubElement(node, "bndbox"), xmin=left + 1, ymin=top + 1, xmax=right, ymax=bottom)
     ElementTree.indent(root)
     return ElementTree.tostring(root) + b"\n"

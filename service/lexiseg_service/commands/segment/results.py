@@ -1,7 +1,7 @@
-"""Folder of results that continues an interrupted run and never replaces a file.
+"""Folder of results of `lexiseg segment`: resumes an interrupted run and never replaces a file.
 
-A ledger in the folder (annotations.json for COCO, else .lexiseg.json) holds the question and the images that are done.
-The same question continues with the images that are not done; another question gets the folder OUT-2, OUT-3 and so on.
+A ledger in the folder (annotations.json for COCO, else .lexiseg.json) holds the question and the finished images. A run
+with the same question segments the remaining images; another question gets the folder OUT-2, OUT-3 and so on.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from lexiseg_client import Segmentation
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import Question
-from lexiseg_service.commands.segment.formats import ASKED, FORMATS, Content, Format, Image
+from lexiseg_service.commands.segment.formats import FORMATS, QUESTION_KEY, Content, Format, Image
 
-SAVE_SECONDS = 30.0  # between two times that the ledger is written
+SAVE_SECONDS = 30.0  # between two writes of the ledger
 NUMBERED = re.compile(r"-[0-9].*")  # the end of the stem of a second file, or of a cut-out
 
 
@@ -29,17 +29,17 @@ class Results:
     """Writes the results of one question.
 
     Args:
-        out: where to write; `folder` is the folder that was chosen.
+        out: the requested folder; the attribute `folder` is the one in use, `out` or `out-2` and so on.
         kind: the format.
-        question: about each image.
-        classes: of the question.
-        sources: that will be segmented; none of them is overwritten.
-        model: name and digest; the answers of another model are those of another question.
+        question: the question about each image.
+        classes: the classes of the question.
+        sources: the images to segment; none of them is overwritten.
+        model: name and digest; another model counts as another question.
         with_overlays: whether COCO's annotations come with a picture for each image.
         relative_to: the folder from which paths to the images start; None is `folder`.
 
     Raises:
-        OSError: there is a file of that name, or the folder cannot be made.
+        OSError: `out` is a file, or the folder cannot be created.
     """
 
     def __init__(
@@ -55,23 +55,23 @@ class Results:
         relative_to: Path | None = None,
     ) -> None:
         self.with_overlays = with_overlays and kind == "coco"
-        asked = {**question.fields, "classes": [entry.name for entry in classes], "model": model}
+        question_fields = {**question.fields, "classes": [entry.name for entry in classes], "model": model}
         if kind != "coco":
-            asked["format"] = kind
+            question_fields["format"] = kind
         elif question.examples:
-            asked["examples"] = list(question.examples)
+            question_fields["examples"] = list(question.examples)
         self._format = FORMATS[kind](question, classes)
-        self.folder, before = _folder_for(out, asked, self._format.ledger)
+        self.folder, before = _folder_for(out, question_fields, self._format.ledger)
         self._saved = 0.0
         self._relative_to = relative_to or self.folder
-        self._content: Content = before or {ASKED: asked, "images": [], "annotations": []}
+        self._content: Content = before or {QUESTION_KEY: question_fields, "images": [], "annotations": []}
         if before:
             self._format.resume(self.folder, before)
-        # A picture never replaces a photograph that it was made from.
+        # An overlay must never replace the photograph that it was made from.
         photographs = {source.path.resolve() for source in sources if source.path is not None}
-        there = {path.resolve() for path in self.folder.rglob("*")}
-        self._taken = photographs | there
-        self._stems = {NUMBERED.sub("", path.stem) for path in there - photographs}
+        existing = {path.resolve() for path in self.folder.rglob("*")}
+        self._used_paths = photographs | existing
+        self._stems = {NUMBERED.sub("", path.stem) for path in existing - photographs}
 
     def has(self, source: Source) -> bool:
         """Whether an earlier run has results of the image, unchanged since."""
@@ -85,19 +85,19 @@ class Results:
         return known or source.stem in self._stems
 
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
-        """Write one image's files at once; two images of one name from two folders get files of two names."""
+        """Write the files of one image now; images of the same name from different folders get numbered files."""
         stem, number = source.stem, 2
         while True:
             image = Image(len(self._images) + 1, answer, stem, source, content, self._relative_to)
             files = self._format.files(image)
-            if not any((self.folder / name).resolve() in self._taken for name in files):
+            if not any((self.folder / name).resolve() in self._used_paths for name in files):
                 break
             stem, number = f"{source.stem}-{number}", number + 1
         for name, written in files.items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(written)
-            self._taken.add(path.resolve())
+            self._used_paths.add(path.resolve())
         entry = {"file_name": source.name, "modified": source.stamp}
         self._images.append(entry | self._format.entry(image, sorted(files)))
         self._content["annotations"] += self._format.annotations(image, len(self._content["annotations"]))
@@ -106,15 +106,15 @@ class Results:
             self.write()
 
     def write(self) -> str | None:
-        """Write the ledger and the files beside it; one line that says where they are, None without results."""
+        """Write the ledger and the shared files; return a line that says where they are, None without results."""
         self._saved = time.monotonic()
         if not self._images:
             return None
         for name, content in self._format.beside(self._content).items():
             path = self.folder / name
-            fresh = path.with_name(f".{path.name}.new")
-            fresh.write_bytes(content)
-            os.replace(fresh, path)  # whole, or as it was
+            draft = path.with_name(f".{path.name}.new")
+            draft.write_bytes(content)
+            os.replace(draft, path)  # atomic
         return self._format.summary(self.folder, with_overlays=self.with_overlays)
 
     @property
@@ -123,18 +123,18 @@ class Results:
         return images
 
 
-def _folder_for(out: Path, asked: Content, ledger: str) -> tuple[Path, Content | None]:
-    """The folder to write into, and what its ledger holds of the same question.
+def _folder_for(out: Path, question_fields: Content, ledger: str) -> tuple[Path, Content | None]:
+    """The folder to write into, and its ledger if an earlier run asked the same question.
 
-    `out`, unless it holds answers to another question: then `out-2` and so on. Processes that run at the same time need
-    a folder each: they would write over each other's ledger.
+    `out`, or `out-2` and so on if it holds answers to another question. Concurrent processes need a folder each: they
+    would overwrite each other's ledger.
     """
     folder, number = out, 2
     while True:
         if folder.exists() and not folder.is_dir():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
         content = _read(folder / ledger)
-        if content is not None and content[ASKED] == json.loads(json.dumps(asked)):
+        if content is not None and content[QUESTION_KEY] == json.loads(json.dumps(question_fields)):
             return folder, content
         if not (folder / ledger).exists():
             return folder, None
@@ -147,6 +147,6 @@ def _read(path: Path) -> Content | None:
         content = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    if not isinstance(content, dict) or not {ASKED, "images", "annotations"} <= content.keys():
+    if not isinstance(content, dict) or not {QUESTION_KEY, "images", "annotations"} <= content.keys():
         return None
     return content

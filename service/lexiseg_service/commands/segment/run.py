@@ -1,6 +1,6 @@
-"""`lexiseg segment`: images through an engine in this process or a server, several in flight, in the images' order.
+"""`lexiseg segment`: segment images with an engine in this process or a server, and write the results in order.
 
-Finished images are kept however the run ends: at once after Ctrl-C, up to the last `SAVE_SECONDS` after a kill.
+Finished images survive the end of a run: all of them after Ctrl-C, those up to the last `SAVE_SECONDS` after a kill.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
 from lexiseg_service.settings import Limits, Settings
 
 Keep = Callable[[Source, bytes, Segmentation], None]
-STOPPED = 130  # the exit status of a program that Ctrl-C ended
-AHEAD = 8  # images in flight: enough to overlap reading, computing and writing
+INTERRUPTED_STATUS = 130  # exit status after Ctrl-C: 128 + SIGINT
+IMAGES_IN_FLIGHT = 8  # images in flight: enough to overlap reading, computing and writing
 MAX_VOC_CLASSES = 255  # a palette has 256 colours, one is the background's
-# Of several files for one image, the one that is printed.
+# The file that `--out -` prints, by format.
 PRINTED = {
     "coco": "annotations.json",
     "yolo": "labels/*.txt",
@@ -48,13 +48,13 @@ class Outcome:
 
     done: int = 0
     failures: list[str] = field(default_factory=list)
-    warnings: dict[str, None] = field(default_factory=dict)  # each is said once, however many images it is about
+    warnings: dict[str, None] = field(default_factory=dict)  # keys only, in order: each is printed once for all images
     stopped: bool = False
 
     @property
     def status(self) -> int:
         """1 if any image failed, 130 if Ctrl-C ended the run."""
-        return STOPPED if self.stopped else int(bool(self.failures))
+        return INTERRUPTED_STATUS if self.stopped else int(bool(self.failures))
 
     def fail(self, source: Source, error: ServiceError) -> None:
         """Record a failed image; the message about a too large one says what to do."""
@@ -76,10 +76,10 @@ def segment_files(
 
     Args:
         sources: the images.
-        ask: about one of them, in a thread.
+        ask: segments the bytes of one image; called in threads.
         keep: called with each image, its content and its answer, in order.
-        limits: of an image.
-        before: images that were done before, for the progress.
+        limits: limits of an image file.
+        before: number of images that an earlier run finished, for the progress.
         quiet: show no progress.
     """
     outcome = Outcome()
@@ -92,16 +92,16 @@ def segment_files(
             return source, b"", error
 
     total = before + len(sources)
-    answers = map_threads(answer, sources, AHEAD)
+    answers = map_threads(answer, sources, IMAGES_IN_FLIGHT)
     with closing(answers), bar_of("segmenting", total, before, shown=not quiet, summary=False) as bar:
         try:
-            for source, content, answered in answers:
-                if isinstance(answered, ServiceError):
-                    outcome.fail(source, answered)
+            for source, content, result in answers:
+                if isinstance(result, ServiceError):
+                    outcome.fail(source, result)
                 else:
-                    keep(source, content, answered)
+                    keep(source, content, result)
                     outcome.done += 1
-                    outcome.warnings.update(dict.fromkeys(warning.detail for warning in answered.warnings))
+                    outcome.warnings.update(dict.fromkeys(warning.detail for warning in result.warnings))
                 bar.step()
         except KeyboardInterrupt:
             outcome.stopped = True
@@ -110,7 +110,7 @@ def segment_files(
 
 @dataclass(frozen=True)
 class Job:
-    """Images, a question about each of them, and the folder and format of the results."""
+    """Images, the question about each of them, and folder and format of the results."""
 
     sources: Sequence[Source]
     question: Question
@@ -127,7 +127,7 @@ class Job:
         return self.kind == "coco" and not self.is_printed
 
     def check(self, n_classes: int) -> None:
-        """Refuse classes that the format cannot hold, before a model is loaded.
+        """Check that the format can hold so many classes, before a model is loaded.
 
         Raises:
             InvalidValue: the format cannot hold so many classes.
@@ -136,7 +136,7 @@ class Job:
             raise InvalidValue.of("--format voc", f"{n_classes} classes", f"at most {MAX_VOC_CLASSES}")
 
     def run(self, ask: Ask, classes: Sequence[ClassEntry], model: str) -> int:
-        """Segment every image that is not done yet; `model` is the name and digest of the model, or the server."""
+        """Segment the remaining images; `model` is name and digest of the model, or the server. Returns the status."""
         results = Results(
             self.out,
             self.kind,
@@ -153,7 +153,7 @@ class Job:
         try:
             outcome = segment_files(to_do, ask, results.add, self.limits, before=n_before, quiet=self.quiet)
             where = results.write() or "nothing is written"
-        except OSError as error:  # of a full disk, which has no file name
+        except OSError as error:  # a full disk is reported without a file name
             error.filename = error.filename or str(results.folder)
             raise
         outcome.report()
@@ -164,7 +164,7 @@ class Job:
 
 
 def run(job: Job, settings: Settings, server: str | None) -> int:
-    """Segment every image, in this process or by a server; print the result where `out` is -.
+    """Segment every image, in this process or by a server; with `--out -` print the result.
 
     Returns 1 if any image failed, 130 if Ctrl-C ended it.
 

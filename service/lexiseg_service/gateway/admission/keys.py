@@ -1,4 +1,4 @@
-"""API keys, for every protocol of the gateway. Only the SHA-256 of a key is stored.
+"""API keys and their scopes, for every protocol of the gateway. Only the SHA-256 of a key is stored.
 
 A key is 256 random bits, so a plain digest is as safe as a slow one. A line of the key file names the key's scopes
 (none: all of them) and may set limits for this key alone.
@@ -48,7 +48,7 @@ class Entry(NamedTuple):
 
 
 class Keys:
-    """The keys that are valid now; without any, no request needs one. The key file is read again when it changes.
+    """The valid keys, reloaded when the key file changes. If none is configured, requests need no key.
 
     Raises:
         InvalidValue: at the start, a line is not as expected, a source contains no key, or the file cannot be read.
@@ -57,10 +57,10 @@ class Keys:
     def __init__(self, settings: Settings) -> None:
         entries = _read(settings)
         self._file = WatchedFile("API keys", settings.api_keys_file, lambda: _read(settings), entries)
-        self.needed = bool(entries)  # stays: a key file without keys is refused
+        self.needed = bool(entries)  # never changes: a reloaded file without keys is rejected
 
     def identify(self, key: str | None, scope: Scope = "segment") -> str | None:
-        """The id of a key with that scope; None where no key is needed.
+        """The id of a key that has the scope; None if requests need no key.
 
         Raises:
             Unauthorized: the key is missing or unknown.
@@ -72,7 +72,7 @@ class Keys:
             raise Unauthorized("send an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`", REALM)
         digest = _digest(key)
         matched: Entry | None = None
-        # Every entry is compared, each in constant time, so that the time tells nothing about the keys.
+        # Compare with every entry in constant time: the duration must reveal nothing about the keys.
         for entry in self._file.content:
             if hmac.compare_digest(digest, entry.digest):
                 matched = entry
@@ -108,8 +108,8 @@ def refuse_repeated(names: Iterable[str], single: Collection[str]) -> None:
     """Refuse repeated headers or metadata, which a proxy and this server might read differently.
 
     Args:
-        names: of all headers.
-        single: those that may come once at most.
+        names: names of all headers.
+        single: names that may occur once at most.
 
     Raises:
         MalformedRequest: one of them is repeated.

@@ -1,6 +1,6 @@
-"""Limits of one client: requests per second (a token bucket), at a time, and per day.
+"""Rate limits of a client: requests per second (a token bucket), concurrent requests, and requests per day.
 
-Counted in this process, or in Redis for all gateways together; in this process while Redis is away.
+Counted in Redis for all gateways together, or in this process if there is no Redis or it does not answer.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Rule:
 
     @property
     def is_on(self) -> bool:
-        """Whether it limits anything."""
+        """Whether any limit is set."""
         return self.rate is not None or self.concurrent is not None or self.daily is not None
 
     def concurrency_exceeded(self) -> RateLimited:
@@ -91,7 +91,7 @@ class ClientLimits:
 
     @asynccontextmanager
     async def admit(self, client: str) -> AsyncIterator[None]:
-        """Count a request and hold one of its client's concurrent places meanwhile.
+        """Count a request, and hold one of the client's concurrent places while the block runs.
 
         Raises:
             RateLimited: a limit of the client is reached.
@@ -110,7 +110,7 @@ class ClientLimits:
                 del self._concurrent[client]
 
     async def count(self, client: str) -> None:
-        """Count one more request of a client that was admitted, without a place of its own.
+        """Count one more request of an admitted client, without another concurrent place.
 
         Raises:
             RateLimited: the client's rate or daily quota is reached.

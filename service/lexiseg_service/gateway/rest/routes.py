@@ -1,4 +1,4 @@
-"""The routes of segmentation and models: a body to the use case, the answer as JSON or as one PNG."""
+"""REST routes of segmentation and models; answers are JSON, or one PNG on request."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ async def _read(request: Request, settings: Settings, as_png: bool) -> tuple[Que
     return (for_png(question) if as_png else question), image
 
 
-async def answer_of(request: Request, reading: Awaitable[tuple[Question, ImageSource]]) -> WorkerAnswer:
-    """The answer to the question that `reading` makes of the request's body; counts failures.
+async def answer_of(request: Request, parsed_body: Awaitable[tuple[Question, ImageSource]]) -> WorkerAnswer:
+    """The answer to the question and image of `parsed_body`, an awaitable that parses the body; counts failures.
 
     Raises:
         ServiceError: of any kind; the message is for the client.
@@ -85,7 +85,7 @@ async def answer_of(request: Request, reading: Awaitable[tuple[Question, ImageSo
     metrics: Metrics = request.app.state.metrics
     metrics.questions.labels("rest").inc()
     try:
-        question, image = await reading
+        question, image = await parsed_body
         return await _until_disconnect(request, use_case_of(request).segment(question, image, caller_of(request)))
     except ClientDisconnect:
         metrics.failures.labels("canceled").inc()

@@ -26,7 +26,7 @@ from lexiseg_service.gateway.rest.compression import compressed
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, use_case_of
-from lexiseg_service.gateway.vocabularies.collection import Asker, Vocabularies
+from lexiseg_service.gateway.vocabularies.collection import Principal, Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
 from lexiseg_service.question.validation import off_event_loop
@@ -53,9 +53,9 @@ _BODY: dict[str, Any] = {
 )
 async def list_vocabularies(request: Request) -> Response:
     """`POST /segment` takes any of these names as `vocabulary`."""
-    asker = _asker(request)
-    vocabularies = await _vocabularies(request).list_all(asker.key)
-    summaries = [_summary(vocabulary, asker) for vocabulary in vocabularies]
+    principal = _principal(request)
+    vocabularies = await _vocabularies(request).list_all(principal.key)
+    summaries = [_summary(vocabulary, principal) for vocabulary in vocabularies]
     return compressed(request, as_json({"vocabularies": summaries}))
 
 
@@ -70,11 +70,11 @@ async def list_vocabularies(request: Request) -> Response:
 )
 async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatch = None) -> Response:
     """Its classes in the order of `class_index`, with synonyms and thresholds."""
-    asker = _asker(request)
-    vocabulary = await _vocabularies(request).find(name, asker.key)
+    principal = _principal(request)
+    vocabulary = await _vocabularies(request).find(name, principal.key)
     if Preconditions(if_none_match=if_none_match).unchanged(vocabulary.etag):
         return Response(status_code=304, headers={"ETag": vocabulary.etag})
-    return await _full(request, vocabulary, asker)
+    return await _full(request, vocabulary, principal)
 
 
 @router.put(
@@ -95,11 +95,11 @@ async def put_vocabulary(
     """Creates or replaces it. The class list is checked by the rules of `POST /segment`."""
     class_list = await body.read_json(request, VocabularyInput, request.app.state.settings.limits)
     class_list = await use_case_of(request).stored_form(class_list, caller_of(request))
-    asker, preconditions = _asker(request), Preconditions(if_match, if_none_match)
-    vocabulary, created = await _vocabularies(request).put(name, class_list, preconditions, asker)
+    principal, preconditions = _principal(request), Preconditions(if_match, if_none_match)
+    vocabulary, created = await _vocabularies(request).put(name, class_list, preconditions, principal)
     if not created:
-        return await _full(request, vocabulary, asker)
-    return await _full(request, vocabulary, asker, 201, {"Location": request.url.path})
+        return await _full(request, vocabulary, principal)
+    return await _full(request, vocabulary, principal, 201, {"Location": request.url.path})
 
 
 @router.delete(
@@ -110,7 +110,7 @@ async def put_vocabulary(
 )
 async def delete_vocabulary(request: Request, name: Name, if_match: IfMatch = None) -> Response:
     """Built-in lists stay."""
-    await _vocabularies(request).delete(name, Preconditions(if_match), _asker(request))
+    await _vocabularies(request).delete(name, Preconditions(if_match), _principal(request))
     return Response(status_code=204)
 
 
@@ -119,12 +119,12 @@ def _vocabularies(request: Request) -> Vocabularies:
     return vocabularies
 
 
-def _asker(request: Request) -> Asker:
+def _principal(request: Request) -> Principal:
     state = request.state
-    return Asker(getattr(state, "key_id", None) or "", getattr(state, "admin", False))
+    return Principal(getattr(state, "key_id", None) or "", getattr(state, "admin", False))
 
 
-def _summary(vocabulary: NamedVocabulary, asker: Asker) -> dict[str, Any]:
+def _summary(vocabulary: NamedVocabulary, principal: Principal) -> dict[str, Any]:
     return {
         "name": vocabulary.name,
         "n_classes": vocabulary.n_classes,
@@ -132,18 +132,18 @@ def _summary(vocabulary: NamedVocabulary, asker: Asker) -> dict[str, Any]:
         "built_in": vocabulary.built_in,
         "source": vocabulary.source,
         "shared": vocabulary.shared,
-        "own": not vocabulary.built_in and asker.may_change(vocabulary),
+        "own": not vocabulary.built_in and principal.may_change(vocabulary),
     }
 
 
 async def _full(
     request: Request,
     vocabulary: NamedVocabulary,
-    asker: Asker,
+    principal: Principal,
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    content = {**_summary(vocabulary, asker), "classes": vocabulary.document["classes"]}
+    content = {**_summary(vocabulary, principal), "classes": vocabulary.document["classes"]}
     tagged = {"ETag": vocabulary.etag, **(headers or {})}
     size = sum(len(example.image.content or b"") for example in vocabulary.examples)
     written = await off_event_loop(size, partial(orjson.dumps, content))

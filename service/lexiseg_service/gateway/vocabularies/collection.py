@@ -1,4 +1,4 @@
-"""All vocabularies of an installation: the built-in ones first, then the users' own, which a store keeps."""
+"""All vocabularies of an installation: built-in ones, and users' own, which are kept in a store."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ logger = structlog.get_logger("lexiseg.vocabularies")
 MAX_BYTES = 64 * 2**20  # of parsed vocabularies
 MAX_VOCABULARIES = 256  # of all users
 MAX_VOCABULARIES_PER_KEY = 64
-MAX_ATTEMPTS = 5  # of a write, when other writes come first
+MAX_ATTEMPTS = 5  # of a write that conflicts with concurrent writes
 
 
 class Parsed(NamedTuple):
-    """A document, and its vocabulary; None: it is invalid."""
+    """A stored document and its vocabulary; None if the document is invalid."""
 
     content: bytes
     vocabulary: NamedVocabulary | None
 
 
 class ParsedVocabularies(Lru[str, Parsed]):
-    """Parsed vocabularies by slot of a store, bounded in the bytes of the vocabularies without their documents."""
+    """LRU of parsed vocabularies by slot of the store, bounded in bytes; the documents do not count."""
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(MAX_BYTES, lambda _, parsed: parsed.vocabulary.nbytes if parsed.vocabulary else 0)
@@ -60,14 +60,14 @@ class ParsedVocabularies(Lru[str, Parsed]):
         """The vocabulary of a document; None where there is none or it is invalid."""
         if content is None:
             return None
-        known = self.get(slot)
-        if known is None or known.content != content:
-            known = Parsed(content, await off_event_loop(len(content), partial(self._parse, slot, content)))
-            self.put(slot, known)
-        return known.vocabulary
+        parsed = self.get(slot)
+        if parsed is None or parsed.content != content:
+            parsed = Parsed(content, await off_event_loop(len(content), partial(self._parse, slot, content)))
+            self.put(slot, parsed)
+        return parsed.vocabulary
 
     def _parse(self, slot: str, content: bytes) -> NamedVocabulary | None:
-        """Checked like a request, because other programs may have written it."""
+        """Parse and check a document like a request: other programs may have written it."""
         try:
             stored = validate(StoredVocabulary, parse_object(content, self._limits))
             owner, _, name = slot.rpartition("~")
@@ -78,8 +78,8 @@ class ParsedVocabularies(Lru[str, Parsed]):
             return None
 
 
-class Asker(NamedTuple):
-    """The key of a request ("" where no key is needed); an admin may change what other keys share."""
+class Principal(NamedTuple):
+    """The API key of a request ("" if none is needed); an admin may change vocabularies that other keys share."""
 
     key: str = ""
     admin: bool = False
@@ -89,7 +89,7 @@ class Asker(NamedTuple):
         return self.admin or not self.key or vocabulary.owner in ("", self.key)
 
 
-ANYBODY = Asker()
+WITHOUT_KEY = Principal()
 
 
 class Vocabularies:
@@ -110,7 +110,7 @@ class Vocabularies:
         return self.store.nbytes + self._parsed.weight
 
     async def find(self, name: str, key: str = "") -> NamedVocabulary:
-        """The vocabulary of that name, as a key sees it.
+        """The vocabulary of a name, among those visible to `key`.
 
         Raises:
             UnknownVocabulary: no such vocabulary.
@@ -126,7 +126,7 @@ class Vocabularies:
         return vocabulary
 
     async def list_all(self, key: str = "") -> list[NamedVocabulary]:
-        """The built-in ones in their own order, then the users' that a key sees, by name."""
+        """Built-in vocabularies in their own order, then the users' that are visible to `key`, by name."""
         lists = await asyncio.to_thread(lambda: [built_in(name) for name in BUILT_IN_NAMES])
         documents = await self.store.read_all()
         visible: dict[str, NamedVocabulary] = {}
@@ -138,9 +138,9 @@ class Vocabularies:
         return [*filter(None, lists), *own]
 
     async def put(
-        self, name: str, class_list: VocabularyInput, preconditions: Preconditions, asker: Asker = ANYBODY
+        self, name: str, class_list: VocabularyInput, preconditions: Preconditions, principal: Principal = WITHOUT_KEY
     ) -> tuple[NamedVocabulary, bool]:
-        """Write a user's vocabulary; the flag is True if the asker had none of that name.
+        """Write a user's vocabulary; returns it, and whether it is new to the principal.
 
         Raises:
             InvalidValue: the name or the class list is invalid, or there are too many vocabularies.
@@ -150,26 +150,26 @@ class Vocabularies:
             NotReady: the store takes no writes now.
         """
         self._refuse_built_in(check_name(name))
-        if class_list.shared is False and not asker.key:
+        if class_list.shared is False and not principal.key:
             raise InvalidValue.of("shared", "false", "true or null: without API keys all vocabularies are shared")
         for _ in range(MAX_ATTEMPTS):
-            shared_slot, own_slot = slot_of(name, ""), slot_of(name, asker.key)
+            shared_slot, own_slot = slot_of(name, ""), slot_of(name, principal.key)
             contents = {slot: await self.store.read(slot) for slot in {shared_slot, own_slot}}
-            known = {slot: await self._parsed.of(slot, content) for slot, content in contents.items()}
-            common = known[shared_slot]
-            changeable = common if common is not None and asker.may_change(common) else None
-            current = known[own_slot] or changeable
+            parsed = {slot: await self._parsed.of(slot, content) for slot, content in contents.items()}
+            common = parsed[shared_slot]
+            changeable = common if common is not None and principal.may_change(common) else None
+            current = parsed[own_slot] or changeable
             preconditions.check(current.etag if current else None)
             shared = class_list.shared
             if shared is None:
-                shared = current.shared if current else not asker.key
+                shared = current.shared if current else not principal.key
             if shared and common is not None and changeable is None:
                 raise NotAllowed(f"another key shares a vocabulary {name!r}; use another name, or keep yours unshared")
-            owner = changeable.owner if shared and changeable else asker.key
+            owner = changeable.owner if shared and changeable else principal.key
             vocabulary = await asyncio.to_thread(named, name, class_list, self._limits, owner=owner, shared=shared)
             document = await asyncio.to_thread(vocabulary.stored)
             target, other = (shared_slot, own_slot) if shared else (own_slot, shared_slot)
-            if await self._replace(target, contents[target], document, asker, is_new=current is None):
+            if await self._replace(target, contents[target], document, principal, is_new=current is None):
                 self._parsed.put(target, Parsed(document, vocabulary))
                 # A vocabulary that becomes shared or unshared leaves its other slot; another key's shared one stays.
                 if other != target and (other == own_slot or changeable is not None) and contents[other] is not None:
@@ -177,7 +177,7 @@ class Vocabularies:
                 return vocabulary, current is None
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
-    async def delete(self, name: str, preconditions: Preconditions, asker: Asker = ANYBODY) -> None:
+    async def delete(self, name: str, preconditions: Preconditions, principal: Principal = WITHOUT_KEY) -> None:
         """Delete a user's vocabulary.
 
         Raises:
@@ -189,18 +189,18 @@ class Vocabularies:
         """
         self._refuse_built_in(name)
         for _ in range(MAX_ATTEMPTS):
-            current = await self.find(name, asker.key)
-            if not asker.may_change(current):
+            current = await self.find(name, principal.key)
+            if not principal.may_change(current):
                 raise NotAllowed(f"vocabulary {name!r} belongs to another key, which shares it")
             preconditions.check(current.etag)
-            slot = slot_of(name, "" if current.shared else asker.key)
-            known = self._parsed.get(slot)
-            if known is not None and await self.store.replace(slot, known.content, None):
+            slot = slot_of(name, "" if current.shared else principal.key)
+            parsed = self._parsed.get(slot)
+            if parsed is not None and await self.store.replace(slot, parsed.content, None):
                 return
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
-    async def _replace(self, slot: str, old: bytes | None, new: bytes, asker: Asker, *, is_new: bool) -> bool:
-        """As `Store.replace`; a new vocabulary needs a free place.
+    async def _replace(self, slot: str, old: bytes | None, new: bytes, principal: Principal, *, is_new: bool) -> bool:
+        """Replace a slot as `Store.replace`; a new vocabulary must fit the limit on their number.
 
         Raises:
             InvalidValue: there are too many vocabularies.
@@ -209,17 +209,17 @@ class Vocabularies:
         if old is not None or not is_new:
             return await self.store.replace(slot, old, new)
         async with self._adding:
-            await self._check_count(asker)
+            await self._check_count(principal)
             return await self.store.replace(slot, old, new)
 
-    async def _check_count(self, asker: Asker) -> None:
+    async def _check_count(self, principal: Principal) -> None:
         documents = await self.store.read_all()
         if len(documents) >= MAX_VOCABULARIES:
             raise InvalidValue.of("name", "one more", f"at most {MAX_VOCABULARIES} vocabularies; delete one first")
-        if not asker.key:
+        if not principal.key:
             return
-        known = [await self._parsed.of(slot, content) for slot, content in documents.items()]
-        if sum(each is not None and each.owner == asker.key for each in known) >= MAX_VOCABULARIES_PER_KEY:
+        parsed = [await self._parsed.of(slot, content) for slot, content in documents.items()]
+        if sum(each is not None and each.owner == principal.key for each in parsed) >= MAX_VOCABULARIES_PER_KEY:
             expected = f"at most {MAX_VOCABULARIES_PER_KEY} vocabularies of one key; delete one first"
             raise InvalidValue.of("name", "one more", expected)
 

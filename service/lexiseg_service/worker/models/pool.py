@@ -1,9 +1,9 @@
-"""The models of one worker: loaded on demand within a budget of bytes, an LRU.
+"""The models of one worker, loaded on demand and evicted as an LRU within a budget of bytes.
 
 Each request holds its model, and a held model stays in memory. One thread loads models, one at a time; concurrent
-requests for a model wait for the same load. When all memory is taken by held models, those to be evicted accept nothing
-new and go when they are released; requests for them meanwhile load them again. So two busy models that do not fit
-together alternate, and neither starves.
+requests for a model wait for the same load (single-flight). If held models take all memory, the ones to evict accept no
+new holder and are unloaded when released; later requests load them again. So two busy models that do not fit together
+alternate, and neither starves.
 
 A model that cannot be loaded is retried with backoff (`retry_failed`), as long as no other model has to be evicted for
 it. Until then it is reported as `awaited`, so that gateways send it no share of a rollout.
@@ -34,13 +34,13 @@ from lexiseg_service.worker.models.served import Served
 
 logger = structlog.get_logger("lexiseg.models")
 GOING_DOWN = "the worker is going down"
-PAUSE = 15.0  # seconds after a failed load without another attempt
-MAX_BACKOFF = 16  # pauses between two retries that no request asked for
+RETRY_SECONDS = 15.0  # after a failed load, before requests cause another attempt
+MAX_BACKOFF = 16  # times RETRY_SECONDS: the longest time between retries in the background
 ALL_THREADS = torch.get_num_threads()
 
 
 class Loaded:
-    """A model in memory, which stays there while it has holders, with its caches of banks."""
+    """A model in memory, with a count of holders; it is not unloaded while it has any."""
 
     def __init__(self, segmenter: Segmenter, nbytes: int, changed: threading.Condition) -> None:
         self.segmenter = segmenter
@@ -83,14 +83,14 @@ class _Slot:
     served: Served
     nbytes: int  # of its files before the first load
     loaded: Loaded | None = None
-    leaves: bool = False  # is to be evicted, and accepts no new holder
+    evicting: bool = False  # accepts no new holder, and is unloaded after the last release
     waiting: list[Future[Loaded]] = field(default_factory=list)
-    is_due: bool = False  # its load is queued or under way
+    is_loading: bool = False  # its load is queued or running
     was_loaded: bool = False  # since the start
     failure: str | None = None  # of the last load
     n_failures: int = 0  # in a row
-    retry_at: float = 0.0  # by a request
-    due_at: float = 0.0  # without one
+    retry_at: float = 0.0  # time.monotonic() from which a request causes a retry
+    due_at: float = 0.0  # time.monotonic() of the next retry in the background
 
 
 class ModelPool:
@@ -111,7 +111,7 @@ class ModelPool:
         metrics: Metrics,
         max_bytes: int | None = None,
         max_waiting: int = 32,
-        pause: float = PAUSE,
+        pause: float = RETRY_SECONDS,
     ) -> None:
         self._slots = {ModelName.of(model.card): _Slot(model, model.weights_bytes) for model in served}
         self._open_model = open_model
@@ -125,7 +125,7 @@ class ModelPool:
         # As many torch threads as in the compute thread: a model may read the number when it is loaded.
         self._loader = ThreadPoolExecutor(1, "load", lambda: torch.set_num_threads(ALL_THREADS))
         for slot in self._slots.values():
-            self._show(slot)
+            self._update_metrics(slot)
         metrics.held("words", lambda: sum(model.segmenter.kept_bytes for model in self._in_memory()))
 
     @classmethod
@@ -158,7 +158,9 @@ class ModelPool:
     def awaited(self) -> list[ModelCard]:
         """Models whose first load is under way, or whose last load failed and is retried."""
         slots = list(self._slots.values())
-        return [slot.served.card for slot in slots if (slot.is_due and not slot.was_loaded) or self._is_away(slot)]
+        return [
+            slot.served.card for slot in slots if (slot.is_loading and not slot.was_loaded) or self._is_failing(slot)
+        ]
 
     def load_unserved(self, new: Served) -> Segmenter:
         """Load a model without serving it yet, after the loads under way; may raise anything."""
@@ -179,17 +181,17 @@ class ModelPool:
         with self._changed:
             slots = self._slots
             slot = slots[ModelName.of(card)]
-            if slot.is_due:
+            if slot.is_loading:
                 return False
             self._metrics.loaded.labels(card.name, card.version).set(0)
-            if self.called(served) != card.name:
-                self._metrics.model_bytes.labels(self.called(served)).set(0)
+            if self.display_name(served) != card.name:
+                self._metrics.model_bytes.labels(self.display_name(served)).set(0)
             slot.served, slot.loaded, slot.nbytes, slot.n_failures = new, None, new.weights_bytes, 0
             slot.retry_at = slot.due_at = 0.0
             # In the same position: the first model is the default.
             self._slots = {ModelName.of(each.served.card): each for each in slots.values()}
             if segmenter is None:
-                self._show(slot)
+                self._update_metrics(slot)
                 return True  # after a failure it stays awaited until the new one has been loaded
             self._enter(slot, segmenter)
         return_memory()
@@ -198,9 +200,11 @@ class ModelPool:
     @property
     def failures(self) -> dict[str, str]:
         """By name, why the last load failed, of models that have not been loaded since."""
-        return {self.called(slot.served): slot.failure for slot in self._slots.values() if slot.failure is not None}
+        return {
+            self.display_name(slot.served): slot.failure for slot in self._slots.values() if slot.failure is not None
+        }
 
-    def called(self, served: Served) -> str:
+    def display_name(self, served: Served) -> str:
         """Display name: NAME, or NAME@VERSION where several versions are served."""
         alike = sum(name.name == served.card.name for name in self._slots)
         return served.card.name if alike < 2 else str(ModelName.of(served.card))
@@ -225,12 +229,12 @@ class ModelPool:
         with self._changed:
             slot = self._slot(name)
             if slot is None:
-                there = ", ".join(self.called(each.served) for each in self._slots.values())
-                raise UnknownModel(f"model: no {name[:80]!r} here; there is: {there}")
+                served = ", ".join(self.display_name(each.served) for each in self._slots.values())
+                raise UnknownModel(f"model: no {name[:80]!r} here; there is: {served}")
             if not self._open:
                 raise NotReady(GOING_DOWN)
             loaded = slot.loaded
-            if loaded is None or slot.leaves:
+            if loaded is None or slot.evicting:
                 self._queue(slot, ready)
                 return ready
             loaded.holders += 1
@@ -271,8 +275,8 @@ class ModelPool:
             raise QueueFull(f"{self._n_waiting} requests wait for models to be loaded, which is the limit", 1)
         slot.waiting.append(ready)
         self._n_waiting += 1
-        if not slot.is_due:
-            slot.is_due = True
+        if not slot.is_loading:
+            slot.is_loading = True
             self._loader.submit(self._load, slot)
 
     def _drained(self, slot: _Slot) -> list[Future[Loaded]]:
@@ -282,11 +286,11 @@ class ModelPool:
         return waiting
 
     def _load(self, slot: _Slot) -> None:
-        name = self.called(slot.served)
+        name = self.display_name(slot.served)
         with self._changed:
             if all(future.cancelled() for future in slot.waiting):
                 self._drained(slot)
-                slot.is_due = False
+                slot.is_loading = False
                 return
         began = time.monotonic()
         try:
@@ -302,7 +306,7 @@ class ModelPool:
             if not self._open:
                 return  # `close` has failed the waiting requests
             loaded = self._enter(slot, segmenter)
-            slot.is_due = False
+            slot.is_loading = False
             waiting = self._drained(slot)
             loaded.holders += len(waiting)
         self._metrics.load_seconds.labels(name).observe(seconds)
@@ -318,14 +322,14 @@ class ModelPool:
         slot.loaded = Loaded(segmenter, slot.nbytes, self._changed)
         slot.was_loaded = True
         slot.failure, slot.n_failures = None, 0
-        self._show(slot)
+        self._update_metrics(slot)
         return slot.loaded
 
     def _give_up(self, slot: _Slot, error: Exception) -> None:
-        name = self.called(slot.served)
+        name = self.display_name(slot.served)
         with self._changed:
             is_open = self._open
-            slot.is_due = False
+            slot.is_loading = False
             slot.failure = f"{name} cannot be loaded: {error}"
             slot.retry_at = time.monotonic() + self._pause
             slot.due_at = time.monotonic() + self._pause * min(2**slot.n_failures, MAX_BACKOFF)
@@ -337,8 +341,8 @@ class ModelPool:
         for future in waiting:
             _fail(future, _not_loaded(slot, self._pause, error))
 
-    def _is_away(self, slot: _Slot) -> bool:
-        """Whether its last load failed, and a retry is due or pointless."""
+    def _is_failing(self, slot: _Slot) -> bool:
+        """Whether the last load failed, and gateways should not wait for the next one."""
         if slot.failure is None:
             return False
         too_large = self._max_bytes is not None and slot.nbytes > self._max_bytes
@@ -357,8 +361,8 @@ class ModelPool:
         with self._changed:
             victims = list(self._victims(slot.nbytes))
             for victim in victims:
-                victim.leaves = True
-            while leaving := [other for other in self._slots.values() if other.leaves]:
+                victim.evicting = True
+            while leaving := [other for other in self._slots.values() if other.evicting]:
                 if not self._open:
                     raise NotReady(GOING_DOWN)
                 idle = [other for other in leaving if other.loaded is None or not other.loaded.holders]
@@ -372,10 +376,10 @@ class ModelPool:
     def _victims(self, nbytes: int) -> Iterator[_Slot]:
         """Models to evict so that `nbytes` more fit."""
         assert self._max_bytes is not None
-        there = [(slot, slot.loaded) for slot in self._slots.values() if slot.loaded is not None]
-        too_many = sum(loaded.nbytes for _, loaded in there) + nbytes - self._max_bytes
+        in_memory = [(slot, slot.loaded) for slot in self._slots.values() if slot.loaded is not None]
+        too_many = sum(loaded.nbytes for _, loaded in in_memory) + nbytes - self._max_bytes
         # Held models last.
-        for slot, loaded in sorted(there, key=lambda pair: (pair[1].holders > 0, pair[1].last_used)):
+        for slot, loaded in sorted(in_memory, key=lambda pair: (pair[1].holders > 0, pair[1].last_used)):
             if too_many <= 0:
                 return
             too_many -= loaded.nbytes
@@ -383,18 +387,18 @@ class ModelPool:
 
     def _unload(self, slot: _Slot) -> None:
         slot.loaded = None
-        slot.leaves = False
-        self._show(slot)
-        name = self.called(slot.served)
+        slot.evicting = False
+        self._update_metrics(slot)
+        name = self.display_name(slot.served)
         self._metrics.unloads.labels(name).inc()
         logger.info("model unloaded", model=name, bytes=slot.nbytes)
 
-    def _show(self, slot: _Slot) -> None:
+    def _update_metrics(self, slot: _Slot) -> None:
         card = slot.served.card
         self._metrics.load_failures.labels(card.name)
         self._metrics.unloads.labels(card.name)
         self._metrics.loaded.labels(card.name, card.version).set(slot.loaded is not None)
-        self._metrics.model_bytes.labels(self.called(slot.served)).set(slot.nbytes if slot.loaded else 0)
+        self._metrics.model_bytes.labels(self.display_name(slot.served)).set(slot.nbytes if slot.loaded else 0)
 
 
 def _not_loaded(slot: _Slot, pause: float, error: Exception | None = None) -> ServiceError:

@@ -92,7 +92,7 @@ class ModelWatch:
 
     def _exchange(self, served: Served) -> bool:
         """Replace a model; False if it has to be tried again."""
-        called = self._pool.called(served)
+        display_name = self._pool.display_name(served)
         try:
             new = served_as(served.name, self._settings, served.device, served.preload)
             if any(
@@ -105,8 +105,8 @@ class ModelWatch:
             segmenter = self._pool.load_unserved(new)
             self._warm_up(segmenter)
         except (ModelError, ServiceError, OSError) as error:
-            logger.error("the new model cannot be loaded; the old one goes on", model=called, error=str(error))
-            self._metrics.load_failures.labels(called).inc()
+            logger.error("the new model cannot be loaded; the old one goes on", model=display_name, error=str(error))
+            self._metrics.load_failures.labels(display_name).inc()
             return True
         if not self._pool.exchange(served, new, segmenter):
             return False

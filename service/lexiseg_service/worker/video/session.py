@@ -2,8 +2,9 @@
 
 steps -> read -> waiting -> engine (at work) -> queue of outcomes -> answers
 
-none     no step is read while as many frames are unanswered as may be in flight: the sender waits
-latest   steps are read as they come; a frame that still waits when the next one comes is dropped
+Drop policies:
+none     nothing is read while `frames_in_flight` frames are unanswered, so the sender has to wait
+latest   frames are read as they come; a waiting frame is dropped when the next one comes
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from lexiseg_service.worker.models.pool import GOING_DOWN
 from lexiseg_service.worker.video.state import StreamState
 
 logger = structlog.get_logger("lexiseg.video")
-# With `latest`: one in the image pass and one behind it keep the device busy; more would only wait, and grow old.
+# With `latest`: one frame in the image pass and one behind it keep the device busy; further ones would only get stale.
 MAX_LATEST_AT_WORK = 2
 MAX_UNANSWERED = 64  # frames of a stream with `latest`, most of them dropped; beyond it nothing more is read
 # The gateway ends a silent stream; this is for a gateway that vanished.
@@ -65,7 +66,7 @@ class _End:
 
 
 class Session:
-    """Runs one stream on the event loop that it is made on.
+    """Runs one stream on the event loop that is running when it is constructed.
 
     Args:
         engine: answers the frames. Image passes share batches with other requests and may end in any order.
@@ -86,7 +87,7 @@ class Session:
     ) -> None:
         self.state = StreamState()
         self._engine = engine
-        self._patience = settings.deadline_seconds
+        self._frame_seconds = settings.deadline_seconds
         self._drain = drain
         self._lock_of = lock_of
         self._on_frame = on_frame
@@ -121,7 +122,7 @@ class Session:
                 answer = await entry.outcome
                 self._on_frame("dropped" if answer.dropped else "ok" if answer.error is None else "error")
                 yield answer
-                del entry, answer  # or a silent client would keep a frame in memory
+                del entry, answer  # otherwise a client that stops reading keeps a frame in memory
                 self._unanswered -= 1
                 self._answered.set()
             if entry.error is not None:
@@ -140,7 +141,7 @@ class Session:
                     self._answered.clear()
                     await self._drain.wait(self._answered.wait())
                 step = await self._drain.wait(anext(steps), MAX_SILENT_SECONDS)
-                self._take(step)
+                self._accept(step)
                 del step
                 await asyncio.sleep(0)  # the frame is submitted, if there is room, before the next one may drop it
         except StopAsyncIteration:
@@ -156,7 +157,7 @@ class Session:
         assert self._question is not None
         return self._question.frames_in_flight if self._question.drop_policy == "none" else MAX_UNANSWERED
 
-    def _take(self, step: StreamQuestion | VideoFrame) -> None:
+    def _accept(self, step: StreamQuestion | VideoFrame) -> None:
         if isinstance(step, StreamQuestion):
             self._question = step
             return
@@ -175,7 +176,7 @@ class Session:
     async def _submit_waiting(self) -> None:
         """Submit frames in order, as many as may be at work."""
         while True:
-            while not self._waiting or len(self._at_work) >= _width(self._waiting[0].question):
+            while not self._waiting or len(self._at_work) >= _max_at_work(self._waiting[0].question):
                 self._changed.clear()
                 await self._changed.wait()
             async with self._lock_of(self._waiting[0].question.request.source):
@@ -193,12 +194,12 @@ class Session:
             prompts=tuple(each.prompt for each in frame.follow),  # checked to lie inside the image
             flow=self._flow,
             remember=False,
-            deadline=time.monotonic() + self._patience,
+            deadline=time.monotonic() + self._frame_seconds,
         )
         try:
             work = self._engine.submit(request, partial(self.state.answer, question, frame), self._last)
         except QueueFull as full:
-            if time.monotonic() - entry.since <= self._patience:
+            if time.monotonic() - entry.since <= self._frame_seconds:
                 return False
             entry.outcome.set_result(self._failed(entry, full))
         except Exception as error:  # the stream cannot go on here
@@ -207,11 +208,11 @@ class Session:
             self._at_work.add(entry)
             self._last = work
             entry.work = asyncio.wrap_future(work, loop=self._loop)
-            entry.work.add_done_callback(partial(self._worked, entry, work))
+            entry.work.add_done_callback(partial(self._on_result, entry, work))
         self._waiting.popleft()
         return True
 
-    def _worked(self, entry: _Entry, work: Future[Any], done: asyncio.Future[FrameAnswer]) -> None:
+    def _on_result(self, entry: _Entry, work: Future[Any], done: asyncio.Future[FrameAnswer]) -> None:
         self._at_work.discard(entry)
         self._changed.set()
         if self._last is work:
@@ -243,7 +244,7 @@ class Session:
                 entry.work.cancel()  # which cancels the outcome in `_worked`
 
 
-def _width(question: StreamQuestion) -> int:
+def _max_at_work(question: StreamQuestion) -> int:
     """Frames that may be at work at a time."""
     limit = question.frames_in_flight
     return limit if question.drop_policy == "none" else min(limit, MAX_LATEST_AT_WORK)

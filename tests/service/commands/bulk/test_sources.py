@@ -80,7 +80,7 @@ def test_a_table_lists_addresses_and_paths(tmp_path: Path) -> None:
     assert found["web"] == jobs.picture(0)
     assert found["here"] == jobs.picture(1)
     assert found["none"] == "the server answered 404"
-    assert "which is the limit" in str(found["large"])
+    assert "expected at most" in str(found["large"])
     assert "row 6 has no url" in [value for key, value in found.items() if key.endswith("list.csv#6")]
 
 

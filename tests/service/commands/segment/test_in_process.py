@@ -10,7 +10,7 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.answers import Ask
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.question import Question
-from lexiseg_service.commands.segment.run import STOPPED, Job
+from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Job
 from lexiseg_service.settings import Limits
 from tests import coco, pictures
 from tests.clients.formats import made
@@ -145,7 +145,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
             return super().read(limits)
 
     interrupted: list[Source] = [UntilTheEleventh(image.name, image.path) for image in images]
-    assert run(tmp_path / "out", interrupted, answered) == STOPPED
+    assert run(tmp_path / "out", interrupted, answered) == INTERRUPTED_STATUS
     assert "goes on with the rest" in capsys.readouterr().err
     kept = written(tmp_path / "out")["images"]
     assert [Path(image["file_name"]) for image in kept] == paths[:10]

@@ -9,14 +9,14 @@ import pytest
 
 from lexiseg_service.errors import InvalidValue, NotAllowed, UnknownVocabulary
 from lexiseg_service.gateway.vocabularies import collection as module
-from lexiseg_service.gateway.vocabularies.collection import Asker, Vocabularies
+from lexiseg_service.gateway.vocabularies.collection import Principal, Vocabularies
 from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.gateway.vocabularies.stores import DirectoryStore, Store
 from lexiseg_service.settings import Limits
 
 ANY = Preconditions()
-ONE, OTHER, ADMIN = Asker("one"), Asker("other"), Asker("ops", admin=True)
+ONE, OTHER, ADMIN = Principal("one"), Principal("other"), Principal("ops", admin=True)
 
 
 def classes(*names: str, shared: bool | None = None) -> VocabularyInput:
@@ -65,18 +65,18 @@ async def test_a_vocabulary_that_becomes_unshared_is_never_missing() -> None:
         await moving.find("room", "other")
 
 
-@pytest.mark.parametrize("asker", [OTHER, ADMIN, Asker()])
-async def test_an_unshared_vocabulary_is_invisible_to_other_keys(asker: Asker) -> None:
+@pytest.mark.parametrize("principal", [OTHER, ADMIN, Principal()])
+async def test_an_unshared_vocabulary_is_invisible_to_other_keys(principal: Principal) -> None:
     vocabularies = collection()
     await vocabularies.put("room", classes("sofa"), ANY, ONE)
 
-    assert await names_of(vocabularies, asker.key) == []
+    assert await names_of(vocabularies, principal.key) == []
     with pytest.raises(UnknownVocabulary):
-        await vocabularies.find("room", asker.key)
+        await vocabularies.find("room", principal.key)
     with pytest.raises(UnknownVocabulary):
-        await vocabularies.find("one~room", asker.key)
+        await vocabularies.find("one~room", principal.key)
     with pytest.raises(UnknownVocabulary):
-        await vocabularies.delete("room", ANY, asker)
+        await vocabularies.delete("room", ANY, principal)
     assert await first_class(vocabularies, "one") == "sofa"
 
 

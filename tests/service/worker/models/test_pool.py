@@ -158,7 +158,7 @@ def test_a_failed_load_is_retried_without_a_request_and_awaited_until_it_succeed
         for n_loads in (2, 3):
             shop.pool.retry_failed()
             until(lambda n=n_loads: len(shop.shelf.loads) == n)  # type: ignore[misc]
-            until(lambda: not shop.pool._slots[ModelName("a", "1")].is_due)
+            until(lambda: not shop.pool._slots[ModelName("a", "1")].is_loading)
         awaited.append([card.name for card in shop.pool.awaited])
 
         assert awaited == [["a"], []]
