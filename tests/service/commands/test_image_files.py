@@ -50,7 +50,7 @@ def test_what_an_earlier_run_has_written_below_is_no_image_of_the_next(folder: P
 
 @pytest.mark.parametrize("given", ["", "*.gif"])
 def test_nothing_found_is_told(tmp_path: Path, given: str) -> None:
-    with pytest.raises(Unreadable, match=r"without images|no file fits"):
+    with pytest.raises(Unreadable, match=r"expected a folder with images|no image matches"):
         sources_of([str(tmp_path / given)])
 
 
