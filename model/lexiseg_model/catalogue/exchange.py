@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lexiseg_model.catalogue import CARD, read_card
-from lexiseg_model.catalogue.store import is_bucket, connect_store, write_whole
+from lexiseg_model.catalogue.store import connect_store, is_bucket, write_whole
 from lexiseg_model.errors import OptionError, WeightsError
 
 MANIFEST, FILES = "manifest.json", "files"

@@ -1,8 +1,8 @@
-"""Tasks whose masks the model cuts out itself and that may overlap: prompt, and everything.
+"""The tasks prompt and everything: the model predicts the masks itself, and they may overlap.
 
-Without classes no text is read: labels are null, and the score is the quality. With classes a mask has the label of its
-best class, and its score is that class's probability among classes and nobody. Where nobody wins, or the mask has no
-pixels, the label is null and the score the quality.
+Without classes no text is encoded: labels are null, and the score is the quality. With classes a mask gets the label of
+its best class, and its score is that class's probability among the classes and the background. If the background wins,
+or the mask has no pixels, the label is null and the score is the quality.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from lexiseg_model.types import LabelMap, Prompt, Rle, Segment, Segmentation, Ta
 from lexiseg_model.vocabulary.scoring import score_regions
 
 MASKS_AT_ONCE = 32  # masks, or passes through the prompt head, between two calls of `Options.check`
-CLOSE = 32  # prompts of a request whose small objects are looked at closer, so that its time has a bound
-CLOSE_AT_ONCE = 8  # of them where there are boxes, which are looked at closer
+CLOSE = 32  # prompts of a request whose small objects may be encoded again at a larger scale; bounds its time
+CLOSE_AT_ONCE = 8  # passes between two checks among these, if any has a box, which may be encoded again
 
 
 class CutOut(NamedTuple):
-    """One mask; `embedding` [1, D] where its class is asked, `logits` [h, w] where confidence is."""
+    """One mask; `embedding` [1, D] if the request has classes, `logits` [h, w] if it wants the confidence."""
 
     prompt_index: int | None
     mask_index: int | None
@@ -46,7 +46,7 @@ class CutOut(NamedTuple):
 
 
 class _Name(NamedTuple):
-    """What a mask shows; a segment whose score is below `min_score` is dropped."""
+    """Label and score of a mask; it is dropped if the score is below `min_score`."""
 
     label: str | None
     class_index: int | None
@@ -90,7 +90,7 @@ def everything(query: Query) -> Segmentation:
 
 
 def _prompted(query: Query) -> Iterator[CutOut]:
-    """Every mask of every prompt as run lengths, some prompts at a time."""
+    """Every mask of every prompt as run lengths; prompts pass through the head in chunks."""
     for prompts, answers in _answers(query):
         logits, qualities = _mask_logits(answers, query)
         rles = [_encoded(mask, query) for mask in logits.cpu()]
@@ -135,15 +135,17 @@ def _corrected(query: Query) -> Iterator[CutOut]:
 
 
 def _proposed(query: Query) -> Iterator[CutOut]:
-    """Every proposal as run lengths, some at a time."""
+    """Every proposal as run lengths, MASKS_AT_ONCE at a time."""
     proposals = query.segmenter.propose(query.features)
     for first in range(0, len(proposals.masks), MASKS_AT_ONCE):
-        some = slice(first, first + MASKS_AT_ONCE)
-        logits = proposals.masks[some].float()
+        chunk_prompts = slice(first, first + MASKS_AT_ONCE)
+        logits = proposals.masks[chunk_prompts].float()
         if query.refine == "pamr":
             logits = refine_masks(logits, query.segmenter.guide(query.features))
-        embeddings = torch.split(proposals.embeddings[some], 1)
-        for mask, quality, embedding in zip(logits.cpu(), proposals.quality[some].tolist(), embeddings, strict=True):
+        embeddings = torch.split(proposals.embeddings[chunk_prompts], 1)
+        for mask, quality, embedding in zip(
+            logits.cpu(), proposals.quality[chunk_prompts].tolist(), embeddings, strict=True
+        ):
             kept = mask.half() if query.options.keep_probability else None
             named = embedding if query.vocabulary.classes else None
             yield CutOut(None, None, quality, _encoded(mask, query), named, kept)
@@ -158,27 +160,29 @@ def _encoded(mask: Tensor, query: Query) -> Rle:
 
 
 def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[Answer]]]:
-    """Some prompts, or followed objects, by their places, and their masks."""
+    """Chunks of prompts or followed objects: their indices and their answers."""
     segmenter, features, _, options, _ = query
     if options.follow is not None:
-        seen = {place: masks for place, masks in enumerate(options.follow(segmenter, features)) if masks is not None}
-        if seen:
-            yield list(seen), [Answer(Prompt(), masks) for masks in seen.values()]
+        followed = {
+            place: masks for place, masks in enumerate(options.follow(segmenter, features)) if masks is not None
+        }
+        if followed:
+            yield list(followed), [Answer(Prompt(), masks) for masks in followed.values()]
         return
-    fresh = [place for place, prompt in enumerate(options.prompts) if not prompt.corrects]
-    if not fresh:
+    uncorrected = [place for place, prompt in enumerate(options.prompts) if not prompt.corrects]
+    if not uncorrected:
         return
-    for chunk in _chunks([options.prompts[place] for place in fresh]):
+    for chunk in _chunks([options.prompts[place] for place in uncorrected]):
         options.check()
-        places = [fresh[number] for number in chunk]
-        some = [options.prompts[place] for place in places]
+        places = [uncorrected[number] for number in chunk]
+        chunk_prompts = [options.prompts[place] for place in places]
         if chunk.start >= CLOSE:
-            some = [replace(prompt, glance=True) for prompt in some]
-        yield places, negative_points.ask(segmenter, features, some)
+            chunk_prompts = [replace(prompt, glance=True) for prompt in chunk_prompts]
+        yield places, negative_points.ask(segmenter, features, chunk_prompts)
 
 
 def _chunks(prompts: Sequence[Prompt]) -> Iterator[range]:
-    """Places of prompts that are asked together; none holds both some of the first CLOSE and others.
+    """Indices of prompts that share a call of the head; the first CLOSE prompts and the others are in different chunks.
 
     Each chunk is at most MASKS_AT_ONCE passes through the head (or one prompt), so that it takes a bounded time.
     """
@@ -194,7 +198,7 @@ def _chunks(prompts: Sequence[Prompt]) -> Iterator[range]:
 
 
 def _mask_logits(answers: Sequence[Answer], query: Query) -> tuple[Tensor, list[Tensor]]:
-    """Logits [N, h, w] of the masks of all prompts, refined where that is asked; quality [M] for each prompt."""
+    """Logits [N, h, w] of the masks of all prompts, refined if requested, and the quality [M] of each prompt's."""
     query.options.check()
     parts = [answer.masks.masks for answer in answers]
     masks = (parts[0] if len(parts) == 1 else torch.cat(parts)).float()
@@ -203,43 +207,47 @@ def _mask_logits(answers: Sequence[Answer], query: Query) -> tuple[Tensor, list[
     if any(answer.without is not None for answer in answers):
         pairs = zip(masks.split_with_sizes([len(part) for part in parts]), answers, strict=True)
         size = query.features.size
-        masks = torch.cat([negative_points.without_negatives(some, answer, size) for some, answer in pairs])
+        masks = torch.cat(
+            [negative_points.without_negatives(chunk_prompts, answer, size) for chunk_prompts, answer in pairs]
+        )
     return masks, [answer.masks.quality for answer in answers]
 
 
 def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmentation:
-    """Masks that reach their threshold as segments, in their order.
+    """Masks that reach their threshold as segments, in order.
 
-    Whether segments overlap is found out only where a label map or confidence is needed.
+    Overlaps are computed only if a label map or the confidence is requested.
     """
     options, size = query.options, query.features.size
     names = _names(masks, query)
     kept = [(mask, name) for mask, name in zip(masks, names, strict=True) if name.score >= name.min_score]
-    taken = {mask.source.id for mask, _ in kept if mask.source is not None}
-    free = (number for number in count(1) if number not in taken)
-    segments = tuple(_segment(next(free) if mask.source is None else mask.source.id, mask, name) for mask, name in kept)
+    used_ids = {mask.source.id for mask, _ in kept if mask.source is not None}
+    free_ids = (number for number in count(1) if number not in used_ids)
+    segments = tuple(
+        _segment(next(free_ids) if mask.source is None else mask.source.id, mask, name) for mask, name in kept
+    )
     label_map: LabelMap = np.zeros((0, 0), np.uint8)
     if not _is_laid_out(query):
         return Segmentation(size, task, segments, label_map)
     rles = [segment.mask for segment in segments]
     overlapping = layers.overlapping(rles, size, options.check)
-    shown = _shown([mask for mask, _ in kept]) if overlapping else range(len(kept))
+    shown_numbers = _shown_numbers([mask for mask, _ in kept]) if overlapping else range(len(kept))
     probability = None
     if options.keep_probability:
-        shown_logits = [logits for number in shown if (logits := kept[number][0].logits) is not None]
+        shown_logits = [logits for number in shown_numbers if (logits := kept[number][0].logits) is not None]
         probability = layers.confidence(shown_logits, size)
     if options.keep_label_map:
-        label_map = layers.label_map(rles, shown, size, options.check)
+        label_map = layers.label_map(rles, shown_numbers, size, options.check)
     return Segmentation(size, task, segments, label_map, probability, overlapping)
 
 
 def _is_laid_out(query: Query) -> bool:
-    """Whether masks are laid over each other, for which their counts are needed."""
+    """Whether a label map or the confidence is requested, which need the run lengths of all masks."""
     return query.options.keep_label_map or query.options.keep_probability
 
 
-def _shown(masks: Sequence[CutOut]) -> Sequence[int]:
-    """Which of overlapping masks a label map shows: the best of each prompt; without prompts all, small ones on top."""
+def _shown_numbers(masks: Sequence[CutOut]) -> Sequence[int]:
+    """Indices of the overlapping masks in a label map, top first: each prompt's best; or all by area."""
     prompts = [mask.prompt_index for mask in masks if mask.prompt_index is not None]
     if len(prompts) == len(masks):
         return layers.first_of_each(prompts)

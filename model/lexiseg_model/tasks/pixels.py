@@ -1,7 +1,7 @@
-"""Tasks of any method: classes compete for every pixel; things are the connected regions of what they won.
+"""Pixel tasks of any method: classes compete for every pixel; things are connected regions of a class's pixels.
 
-Most regions of a long class list are specks of classes that are not there. So the card may have a rule of belief: how
-likely a region is a whole thing, from its mean probability, its area and the presence of its class in the image.
+With a long class list most regions are specks of absent classes. So a card may have a `ThingBelief`: a logistic model
+of how likely a region is a whole thing, from its mean probability, area and the presence of its class in the image.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ def semantic(query: Query) -> Segmentation:
     Raises:
         OptionError: the vocabulary is empty, or a threshold is set although every pixel must get a class.
     """
-    won = _compete(query, encode=True)
-    pieces = Pieces(won.labels, np.arange(len(query.vocabulary.classes)), won.votes, won.probability, won.rles)
+    winners = _compete(query, encode=True)
+    pieces = Pieces(
+        winners.labels, np.arange(len(query.vocabulary.classes)), winners.votes, winners.probability, winners.rles
+    )
     return segmentation("semantic", pieces, query, _calibration(query))
 
 
@@ -51,8 +53,8 @@ def connected_regions(task: Task, query: Query) -> Segmentation:
     """Split things into the connected regions of the semantic answer, the largest of each class first; disjoint.
 
     In the task panoptic each class of stuff is one segment; in the task instance stuff is left out. A class that is not
-    known to be stuff is a thing. Specks of things belong to nobody, and so do regions that the card's rule does not
-    believe, so the image may not be covered. In a video all regions stay: belief in single frames would flicker.
+    known to be stuff is a thing. Specks of things belong to nobody, and so do regions that the card's rule finds
+    unlikely, so the image may not be covered. In a video all regions stay: a threshold on single frames would flicker.
 
     Raises:
         OptionError: as `semantic`.
@@ -62,7 +64,7 @@ def connected_regions(task: Task, query: Query) -> Segmentation:
     if rule is not None and query.options.steady is None:
         seen = Seen(regions, votes, _presence(query))
         is_thing = np.isin(regions.owner, _things(query.vocabulary))
-        regions, votes, _ = without(seen, is_thing & (belief(seen, rule) < rule.least))
+        regions, votes, _ = without(seen, is_thing & (thing_probability(seen, rule) < rule.least))
     kept = probability if query.options.keep_probability else None
     return segmentation(task, Pieces(regions.labels, regions.owner, votes, kept), query, _calibration(query))
 
@@ -77,11 +79,11 @@ def evidence(seen: Seen) -> NDArray[np.float64]:
     return np.stack([np.log(mean.clip(TINY)), np.log((areas / labels.size).clip(TINY)), presence[owner]], 1)
 
 
-def belief(seen: Seen, rule: ThingBelief) -> NDArray[np.float64]:
-    """[N] in 0..1: how likely each region is a whole thing of its class."""
+def thing_probability(seen: Seen, rule: ThingBelief) -> NDArray[np.float64]:
+    """Probability [N] that each region is a whole thing of its class."""
     logits = evidence(seen) @ np.array([rule.probability, rule.area, rule.presence]) + rule.bias
-    believed: NDArray[np.float64] = 1 / (1 + np.exp(-logits))
-    return believed
+    probability: NDArray[np.float64] = 1 / (1 + np.exp(-logits))
+    return probability
 
 
 def without(seen: Seen, dropped: NDArray[np.bool_]) -> Seen:
@@ -96,14 +98,14 @@ def without(seen: Seen, dropped: NDArray[np.bool_]) -> Seen:
 def _regions(task: Task, query: Query) -> tuple[Regions, NDArray[np.float64], NDArray[np.float32]]:
     """The regions, the sum of each one's probabilities, and the probability [H, W] of each pixel's winner."""
     options = replace(query.options, keep_probability=True)
-    won = _compete(query._replace(options=options), encode=False)
-    assert won.probability is not None
+    winners = _compete(query._replace(options=options), encode=False)
+    assert winners.probability is not None
     things = _things(query.vocabulary)
     every = range(len(query.vocabulary.classes))
-    smallest = max(1, int(MIN_INSTANCE * won.labels.size))
+    smallest = max(1, int(MIN_INSTANCE * winners.labels.size))
     wanted = [*every] if task == "panoptic" else things
-    regions = split(won.labels, wanted, smallest, set(every) - set(things), options.check)
-    return regions, sum_by_region(regions, won.probability), won.probability
+    regions = split(winners.labels, wanted, smallest, set(every) - set(things), options.check)
+    return regions, sum_by_region(regions, winners.probability), winners.probability
 
 
 def _presence(query: Query) -> NDArray[np.float64]:

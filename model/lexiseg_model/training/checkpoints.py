@@ -60,7 +60,7 @@ def kept_random(device: torch.device) -> Iterator[None]:
 
 
 class Checkpoint(NamedTuple):
-    """The state to resume from, and a line for the log that says from where."""
+    """The state to resume from, and a line about it for the log."""
 
     state: dict[str, Any]
     message: str
@@ -70,7 +70,7 @@ def find_checkpoint(recipe: RunRecipe, budget: Budget, device: torch.device) -> 
     """The newest checkpoint of a run, or its plateau where the rate had begun to decay and the length has changed.
 
     Raises:
-        RecipeError: it was made by another recipe.
+        RecipeError: the checkpoint belongs to another recipe.
     """
     state = _read(recipe.out / CHECKPOINT, recipe, device)
     if state is None:
@@ -83,8 +83,8 @@ def find_checkpoint(recipe: RunRecipe, budget: Budget, device: torch.device) -> 
     ]
     done = budget.share(Reached(state["step"], state["crops"], state["seconds"])) >= 1
     if not changes or done or not state["decayed"]:
-        remarks = "; ".join([*changes, *(["nothing is left to train"] if done else [])])
-        return Checkpoint(state, f"{_place(state)}{': ' if remarks else ''}{remarks}")
+        notes = "; ".join([*changes, *(["nothing is left to train"] if done else [])])
+        return Checkpoint(state, f"{_place(state)}{': ' if notes else ''}{notes}")
     plateau = _read(recipe.out / PLATEAU, recipe, device)
     why = "; ".join(changes)
     if plateau is None:

@@ -98,8 +98,8 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
     def _weights(self) -> dict[str, Tensor]:
         """Tensors of the weights file by name."""
 
-    def _told(self) -> dict[str, float]:
-        """Additional figures for the journal, after every `log_steps` steps; means of `Run.note` need not be here."""
+    def _extra_figures(self) -> dict[str, float]:
+        """More figures for the log after every `log_steps` steps, besides the means that `note` collects."""
         return {}
 
     def _validate(self) -> dict[str, float]:
@@ -324,7 +324,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             **({"nonfinite": len(losses) - len(finite)} if len(finite) < len(losses) else {}),
             **noted,
             "skipped": len(self.skips),
-        } | self._told()
+        } | self._extra_figures()
 
     def _learning_rate(self) -> float:
         recipe = self.recipe

@@ -20,8 +20,8 @@ LATER_FRAMES = 4  # kept beside the first, which is never forgotten
 NEAREST = 3  # vectors whose mean similarity counts; a single one may be an outlier
 SHARPNESS = 20.0  # from a difference of cosines to a logit
 MAX_LOGIT = 6.0
-SURELY = 0.7  # probability from which a place is the object's,
-SURELY_NOT = 0.2  # and up to which it is not
+MIN_INSIDE = 0.7  # mask probability from which a cell certainly belongs to the object
+MAX_OUTSIDE = 0.2  # mask probability up to which it certainly does not
 INSIDE = 0.5  # probability from which a place counts as inside a mask
 
 Window = NDArray[np.bool_]  # [h, w]
@@ -44,8 +44,8 @@ class Appearance:
     """
 
     def __init__(self, places: Tensor, mask: Tensor, near: Window) -> None:
-        sure = mask >= min(SURELY, float(mask.max()))
-        self._first = _look(places, sure, mask <= SURELY_NOT, near, FIRST)
+        sure = mask >= min(MIN_INSIDE, float(mask.max()))
+        self._first = _look(places, sure, mask <= MAX_OUTSIDE, near, FIRST)
         self._later: deque[_Look] = deque(maxlen=LATER_FRAMES)
 
     @property
@@ -63,10 +63,10 @@ class Appearance:
         return ((first + every) * (SHARPNESS / 2)).clamp(-MAX_LOGIT, MAX_LOGIT).view(places.shape[1:])
 
     def completeness(self, places: Tensor, mask: Tensor) -> float:
-        """How much of what the object showed a mask [h, w] of probabilities holds: a cosine, 0 for an empty mask.
+        """Cosine of how completely a mask [h, w] of probabilities shows the object; 0 for an empty mask.
 
         For each remembered frame, the mean over the object's vectors of the highest cosine with a place in the mask.
-        The first frame counts as much as the later one of which most is held: objects change as they come nearer.
+        The result averages the first frame and the best matching frame: objects change as they come nearer.
         """
         inside = places.float()[:, mask >= INSIDE]
         looks = [look.inside.float() for look in (self._first, *self._later) if len(look.inside)]
@@ -77,7 +77,7 @@ class Appearance:
 
     def learn(self, places: Tensor, mask: Tensor, near: Window, likeness: Tensor) -> None:
         """Learn from a later frame where mask and likeness agree, so that a drifting mask is not learned."""
-        look = _look(places, (mask >= SURELY) & (likeness > 0), (mask <= SURELY_NOT) & (likeness < 0), near, LATER)
+        look = _look(places, (mask >= MIN_INSIDE) & (likeness > 0), (mask <= MAX_OUTSIDE) & (likeness < 0), near, LATER)
         if len(look.inside) and len(look.around):
             self._later.append(look)
 
@@ -90,7 +90,7 @@ def _look(places: Tensor, inside: Tensor, around: Tensor, near: Window, n: int) 
 
 
 def _spread(chosen: Tensor, n: int) -> Tensor:
-    """At most n places of those that are chosen, evenly over the picture."""
+    """Indices of at most n of the chosen cells [h, w] bool, evenly spread in reading order."""
     places = chosen.flatten().nonzero()[:, 0]
     if len(places) <= n:
         return places

@@ -1,11 +1,11 @@
-"""Objects that a prompt shows once, followed from frame to frame.
+"""Video object segmentation: follow objects, each prompted once, from frame to frame.
 
-    frame -> how like the object each place is -> a few boxes where it may be -> the prompt head's masks for them
-          -> the mask that agrees best with likeness, its largest part -> box and memory for the next frame
+    frame -> likeness of each cell to the object -> a few candidate boxes -> masks of the prompt head for them
+          -> largest part of the mask that agrees best with the likeness -> box and appearance for the next frame
 
-A mask fits when it looks like the object and is as complete as in the first frame. An object whose masks do not fit for
-PATIENCE frames in a row is lost. A lost object is searched for in the whole picture; to be found again, a mask must fit
-better than while the object is followed. Appearance is learned from masks that fit alone.
+A mask fits when it looks like the object and is as complete as in the first frame. An object without a fitting mask for
+MAX_MISSES frames in a row is lost. A lost object is searched for in the whole frame; to be found again, a mask must fit
+better than while the object is followed. Appearance is learned from fitting masks only.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from lexiseg_model.types import Prompt
 from lexiseg_model.video.appearance import Appearance, Window
 
 MAX_OBJECTS = 16  # of one stream: each costs three or four prompts a frame
-REACH = 0.3  # of a box's side: how far beyond it the object is looked for in the next frame
-MAX_CHANGE = 0.15  # of a box's side, by which an edge may leave where it is expected
-FOLLOWS = 0.5  # weight of the mask's box against the expected box
-STRAY = 0.02  # share of the likeness at each edge of a box that may be chance
-MIN_PART = 0.2  # of the most likeness that one connected part of the picture holds; less is chance
+SEARCH_MARGIN = 0.3  # margin around a box, in sides of it, where the object is searched for in the next frame
+MAX_CHANGE = 0.15  # largest distance of an edge from its expected place, in sides of the box
+MASK_BOX_WEIGHT = 0.5  # weight of the mask's box against the expected box
+CHANCE_SHARE = 0.02  # share of the likeness beyond each edge of a box that counts as noise
+MIN_PART = 0.2  # likeness of a connected part, as a share of the largest one's; parts below are noise
 MIN_SIDE = 8.0  # pixels of a box
-QUALITY = 0.3  # weight of the head's own estimate beside the agreement with likeness
-EXPECTED = 0.25  # bonus of the expected box, against other places that look like the object
-TRUST = 0.5  # weight of likeness in the logits of a mask
-PATIENCE = 3  # frames in a row without a mask that fits, until an object is lost
+QUALITY_WEIGHT = 0.3  # weight of the head's quality estimate beside the agreement with likeness
+EXPECTED_BONUS = 0.25  # bonus of the expected box, against other places that look like the object
+LIKENESS_WEIGHT = 0.5  # weight of likeness in the logits of a mask
+MAX_MISSES = 3  # frames in a row without a mask that fits, until an object is lost
 
 Box = NDArray[np.float64]  # [4] x0, y0, x1, y1 in pixels of the frame
 
 
 class Start(NamedTuple):
-    """Follow what the prompt shows in this frame under a number."""
+    """Start to follow the object of a prompt in this frame, under a number."""
 
     number: int
     prompt: Prompt
@@ -62,7 +62,7 @@ class Sight(NamedTuple):
 
 
 class ObjectMemory(Protocol):
-    """What a model that follows objects itself remembers of those of one stream."""
+    """State of the followed objects of one stream, for a model that follows objects itself."""
 
     @property
     def numbers(self) -> set[int]: ...
@@ -92,7 +92,7 @@ class _Bounds(NamedTuple):
 
 FOLLOWED = _Bounds(1.0, 0.87, 0.0)
 FOUND_AGAIN = _Bounds(1.5, 0.88, 0.4)
-LIKE_ITSELF = 3.75  # mean likeness in its first frame, below which an object may be less like itself later, too
+TYPICAL_LIKENESS = 3.75  # mean likeness in the first frame; an object below it gets lower bounds later
 
 
 @dataclass
@@ -100,24 +100,24 @@ class _Object:
     number: int
     box: Box
     appearance: Appearance
-    strict: float  # 0..1, of the bounds of likeness: a motley or blurred object is never much like itself
+    strict: float  # 0..1, factor of the bound of likeness: a motley or blurred object is never much like itself
     speed: Box = field(default_factory=lambda: np.zeros(4))  # of each edge, pixels a frame
     misses: int = 0  # frames in a row without a mask that fits
 
     @property
     def lost(self) -> bool:
-        return self.misses >= PATIENCE
+        return self.misses >= MAX_MISSES
 
 
 class _Candidate(NamedTuple):
     box: Box
-    window: Window  # where the object may be, if it is there
+    window: Window  # cells where the candidate's object may be
 
 
 class _Match(NamedTuple):
     """The best mask for an object in a frame, and how well it fits."""
 
-    asked: Box
+    prompted_box: Box
     box: Box | None  # around the mask; None where it is empty
     mask: Tensor  # [h, w] logits
     probability: Tensor  # [h, w] of each place
@@ -153,7 +153,7 @@ class Follower:
     def nbytes(self) -> int:
         """Bytes held from frame to frame; thread-safe."""
         own = 0 if self._memory is None else self._memory.nbytes
-        return own + sum(each.appearance.nbytes for each in tuple(self._objects.values()))
+        return own + sum(followed.appearance.nbytes for followed in tuple(self._objects.values()))
 
     def forget(self) -> None:
         """End following all objects."""
@@ -197,75 +197,76 @@ class Follower:
         if not self._objects and not starts:
             return []
         places = segmenter.places(features).float()
-        sights = self._followed(segmenter, features, places)
+        sights = self._follow(segmenter, features, places)
         if starts:
             answers = prompt_masks(segmenter, features, [start.prompt for start in starts])
             for place, (start, answer) in enumerate(zip(starts, answers, strict=True)):
-                sights.append(self._begun(start, place, answer, places, features.size))
+                sights.append(self._start(start, place, answer, places, features.size))
         return sights
 
-    def _begun(self, start: Start, place: int, answer: PromptMasks, places: Tensor, size: tuple[int, int]) -> Sight:
+    def _start(self, start: Start, place: int, answer: PromptMasks, places: Tensor, size: tuple[int, int]) -> Sight:
         logits = answer.masks[0].float()
         box = _inside(_first_box(start.prompt, logits, size), size)
-        near = _window(box, places.shape[1:], size, 2 * REACH)
+        near = _window(box, places.shape[1:], size, 2 * SEARCH_MARGIN)
         probability = _at(logits.sigmoid(), places)
         appearance = Appearance(places, probability, near)
         own = _mean(appearance.likeness(places), probability)
-        strict = min(1.0, max(0.0, own / LIKE_ITSELF))
+        strict = min(1.0, max(0.0, own / TYPICAL_LIKENESS))
         self._objects[start.number] = _Object(start.number, box, appearance, strict)
         return Sight(start.number, PromptMasks(logits[None], answer.quality[:1]), place)
 
-    def _followed(self, segmenter: Segmenter, features: Features, places: Tensor) -> list[Sight]:
+    def _follow(self, segmenter: Segmenter, features: Features, places: Tensor) -> list[Sight]:
         objects = list(self._objects.values())
-        likeness = [each.appearance.likeness(places) for each in objects]
+        likeness = [followed.appearance.likeness(places) for followed in objects]
         candidates = [_candidates(*pair, features.size) for pair in zip(objects, likeness, strict=True)]
         boxes = [candidate.box for of_object in candidates for candidate in of_object]
         prompts = [Prompt(box=(float(x0), float(y0), float(x1), float(y1)), rough=True) for x0, y0, x1, y1 in boxes]
         answers = iter(segmenter.prompt(features, prompts) if prompts else ())
         sights = []
-        for each, like, of_object in zip(objects, likeness, candidates, strict=True):
-            tried = [(candidate, next(answers)) for candidate in of_object]
-            match = _best(each, places, like, tried, features.size)
-            sights.append(_updated(each, match, places, like, features.size))
+        for followed, likeness_map, of_object in zip(objects, likeness, candidates, strict=True):
+            pairs = [(candidate, next(answers)) for candidate in of_object]
+            match = _best(followed, places, likeness_map, pairs, features.size)
+            sights.append(_update(followed, match, places, likeness_map, features.size))
         return sights
 
 
-def _candidates(each: _Object, likeness: Tensor, size: tuple[int, int]) -> list[_Candidate]:
-    """Boxes where an object may be: the expected one, the likest one near it, their mean; after a miss, anywhere."""
+def _candidates(followed: _Object, likeness: Tensor, size: tuple[int, int]) -> list[_Candidate]:
+    """Candidate boxes: the expected box, the most similar one near it, their mean; after a miss one anywhere."""
     grid = likeness.cpu().numpy()
-    expected = _inside(each.box + each.speed / 2, size)
+    expected = _inside(followed.box + followed.speed / 2, size)
     boxes = []
-    if not each.lost:
-        window = _window(expected, grid.shape, size, REACH)
+    if not followed.lost:
+        window = _window(expected, grid.shape, size, SEARCH_MARGIN)
         boxes.append(_Candidate(expected, window))
         if (likest := _extent(np.where(window, grid, 0), size)) is not None:
             boxes.append(_Candidate(_inside(likest, size), window))
             boxes.append(_Candidate(_inside((likest + expected) / 2, size), window))
-    if each.misses:
-        anywhere = _inside(_peak(grid, each.box, size), size)
-        window = _window(anywhere, grid.shape, size, REACH)
+    if followed.misses:
+        anywhere = _inside(_peak(grid, followed.box, size), size)
+        window = _window(anywhere, grid.shape, size, SEARCH_MARGIN)
         likest = _extent(np.where(window, grid, 0), size)
         boxes.append(_Candidate(anywhere if likest is None else _inside(likest, size), window))
     return boxes
 
 
 def _best(
-    each: _Object,
+    followed: _Object,
     places: Tensor,
     likeness: Tensor,
-    tried: Sequence[tuple[_Candidate, PromptMasks]],
+    pairs: Sequence[tuple[_Candidate, PromptMasks]],
     size: tuple[int, int],
 ) -> _Match:
     """The mask that agrees best with likeness in its window; the first candidate has a bonus."""
-    agreements = [_agreement(answer.masks[0], likeness, candidate.window) for candidate, answer in tried]
+    agreements = [_agreement(answer.masks[0], likeness, candidate.window) for candidate, answer in pairs]
     values = [
-        agreement + QUALITY * float(answer.quality[0]) for agreement, (_, answer) in zip(agreements, tried, strict=True)
+        agreement + QUALITY_WEIGHT * float(answer.quality[0])
+        for agreement, (_, answer) in zip(agreements, pairs, strict=True)
     ]
-    values[0] += EXPECTED
+    values[0] += EXPECTED_BONUS
     best = int(np.argmax(values))
-    candidate, answer = tried[best]
+    candidate, answer = pairs[best]
     logits = answer.masks[0].float().clamp(-8, 8)
-    mask = _one_part(logits + TRUST * _at(likeness, logits))
+    mask = _one_part(logits + LIKENESS_WEIGHT * _at(likeness, logits))
     probability = _at(mask.sigmoid(), places)
     return _Match(
         candidate.box,
@@ -274,33 +275,33 @@ def _best(
         probability,
         answer.quality[:1].float(),
         _mean(likeness, probability),
-        each.appearance.completeness(places, probability),
+        followed.appearance.completeness(places, probability),
         agreements[best],
     )
 
 
-def _updated(each: _Object, match: _Match, places: Tensor, likeness: Tensor, size: tuple[int, int]) -> Sight:
-    """Update an object by its best mask, and give what is shown of it."""
-    if not match.fits(FOUND_AGAIN if each.lost else FOLLOWED, each.strict) or match.box is None:
-        each.misses = min(each.misses + 1, PATIENCE)
-        each.speed = np.zeros(4)
-        hidden = each.lost or match.box is None
-        return Sight(each.number, None if hidden else PromptMasks(match.mask[None], match.quality / 2))
-    _move(each, match.box, match.asked, size)
-    near = _window(each.box, likeness.shape, size, 2 * REACH)
-    each.appearance.learn(places, match.probability, near, likeness)
-    return Sight(each.number, PromptMasks(match.mask[None], match.quality))
+def _update(followed: _Object, match: _Match, places: Tensor, likeness: Tensor, size: tuple[int, int]) -> Sight:
+    """Update an object by its best mask; returns its mask in the frame."""
+    if not match.fits(FOUND_AGAIN if followed.lost else FOLLOWED, followed.strict) or match.box is None:
+        followed.misses = min(followed.misses + 1, MAX_MISSES)
+        followed.speed = np.zeros(4)
+        hidden = followed.lost or match.box is None
+        return Sight(followed.number, None if hidden else PromptMasks(match.mask[None], match.quality / 2))
+    _move(followed, match.box, match.prompted_box, size)
+    near = _window(followed.box, likeness.shape, size, 2 * SEARCH_MARGIN)
+    followed.appearance.learn(places, match.probability, near, likeness)
+    return Sight(followed.number, PromptMasks(match.mask[None], match.quality))
 
 
-def _move(each: _Object, seen: Box, asked: Box, size: tuple[int, int]) -> None:
-    """Move the box towards that of the mask, with bounded steps; after a miss its speed is 0."""
-    if each.misses:
-        each.box, each.speed, each.misses = _inside((seen + asked) / 2, size), np.zeros(4), 0
+def _move(followed: _Object, mask_box: Box, prompted_box: Box, size: tuple[int, int]) -> None:
+    """Move the box towards the box of the mask by bounded steps; after a miss the speed restarts at 0."""
+    if followed.misses:
+        followed.box, followed.speed, followed.misses = _inside((mask_box + prompted_box) / 2, size), np.zeros(4), 0
         return
-    expected = each.box + each.speed / 2
+    expected = followed.box + followed.speed / 2
     limit = MAX_CHANGE * np.tile(expected[2:] - expected[:2], 2)
-    moved = _inside(expected + np.clip(FOLLOWS * (seen - expected), -limit, limit), size)
-    each.speed, each.box = (each.speed + moved - each.box) / 2, moved
+    moved = _inside(expected + np.clip(MASK_BOX_WEIGHT * (mask_box - expected), -limit, limit), size)
+    followed.speed, followed.box = (followed.speed + moved - followed.box) / 2, moved
 
 
 def _agreement(mask: Tensor, likeness: Tensor, window: Window) -> float:
@@ -327,10 +328,10 @@ def _mean(values: Tensor, weights: Tensor) -> float:
     return float((weights * values).sum() / weights.sum().clamp_min(1e-6))
 
 
-def _at(values: Tensor, like: Tensor) -> Tensor:
-    """A map [h, w] at the resolution of another [..., h', w']."""
-    mode = "area" if values.shape[0] > like.shape[-2] else "bilinear"
-    return F.interpolate(values[None, None], size=like.shape[-2:], mode=mode)[0, 0]
+def _at(values: Tensor, target: Tensor) -> Tensor:
+    """A map [h, w] resized to the resolution of `target` [..., h', w']."""
+    mode = "area" if values.shape[0] > target.shape[-2] else "bilinear"
+    return F.interpolate(values[None, None], size=target.shape[-2:], mode=mode)[0, 0]
 
 
 def _inside(box: Box, size: tuple[int, int]) -> Box:
@@ -356,18 +357,20 @@ def _window(box: Box, shape: Sequence[int], size: tuple[int, int], reach: float)
 
 
 def _extent(likeness: NDArray[np.float32], size: tuple[int, int]) -> Box | None:
-    """The box around what is like the object; None where nothing is."""
-    like = np.maximum(likeness, 0)
-    n, labels = cv2.connectedComponents((like > 0).astype(np.uint8))
+    """The box around cells with positive likeness [h, w]; None without any."""
+    positive = np.maximum(likeness, 0)
+    n, labels = cv2.connectedComponents((positive > 0).astype(np.uint8))
     if n < 2:
         return None
-    weights = np.bincount(labels.ravel(), like.ravel(), n)
-    like = like * (weights >= MIN_PART * weights.max())[labels]
-    height, width = like.shape
+    weights = np.bincount(labels.ravel(), positive.ravel(), n)
+    positive = positive * (weights >= MIN_PART * weights.max())[labels]
+    height, width = positive.shape
     edges = []
-    for profile, side in ((like.sum(0), size[1] / width), (like.sum(1), size[0] / height)):
+    for profile, side in ((positive.sum(0), size[1] / width), (positive.sum(1), size[0] / height)):
         share = np.cumsum(profile) / profile.sum()
-        edges.append((np.searchsorted(share, STRAY) * side, (np.searchsorted(share, 1 - STRAY) + 1) * side))
+        edges.append(
+            (np.searchsorted(share, CHANCE_SHARE) * side, (np.searchsorted(share, 1 - CHANCE_SHARE) + 1) * side)
+        )
     (x0, x1), (y0, y1) = edges
     return np.array([x0, y0, x1, y1], np.float64)
 
@@ -378,9 +381,9 @@ def _peak(likeness: NDArray[np.float32], box: Box, size: tuple[int, int]) -> Box
     scale = np.array([size[1] / width, size[0] / height])
     side = (box[2:] - box[:2]) / scale
     inner, outer = (tuple(max(1, round(float(s) * share)) for s in side) for share in (1.0, 2.0))
-    like = 1 / (1 + np.exp(-likeness))
-    within = cv2.boxFilter(like, -1, inner, normalize=True, borderType=cv2.BORDER_CONSTANT)
-    around = cv2.boxFilter(like, -1, outer, normalize=True, borderType=cv2.BORDER_CONSTANT)
+    likeness_map = 1 / (1 + np.exp(-likeness))
+    within = cv2.boxFilter(likeness_map, -1, inner, normalize=True, borderType=cv2.BORDER_CONSTANT)
+    around = cv2.boxFilter(likeness_map, -1, outer, normalize=True, borderType=cv2.BORDER_CONSTANT)
     row, column = np.unravel_index(int(np.argmax(within - around / 2)), likeness.shape)
     middle = (np.array([column, row]) + 0.5) * scale
     half = (box[2:] - box[:2]) / 2
@@ -398,7 +401,7 @@ def _box(mask: Tensor, size: tuple[int, int]) -> Box | None:
 
 
 def _first_box(prompt: Prompt, mask: Tensor, size: tuple[int, int]) -> Box:
-    """The prompt's own, or that of its mask, or one around the points of a prompt that shows nothing."""
+    """The box of the prompt, else of its mask, else around its points if the mask is empty."""
     if prompt.box is not None:
         return np.array(prompt.box, np.float64)
     if (box := _box(_one_part(mask), size)) is not None:

@@ -1,4 +1,4 @@
-"""The state of one stream: a small picture, an average of scores, tracks."""
+"""State of one video stream: a small copy of the last frame, a moving average of scores, and tracks."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class VideoMemory:
         self._tracking = tracking
 
     def forget(self) -> None:
-        """Reset the state; numbers are not given again."""
+        """Reset the state; track numbers are not reused."""
         self._picture = self._motion = None
         self._smoother.forget()
         self._tracker.forget()
 
     def look(self, plan: Plan) -> bool:
-        """Take in the next frame; True when the scene was cut, so that average and tracks are reset."""
+        """Estimate the motion to the next frame; True for a scene cut, which resets average and tracks."""
         if not self._tracking and not self._smoother.weight:
             self.forget()
             return False
@@ -63,7 +63,7 @@ class VideoMemory:
         return self._motion is None
 
     def steady(self, scores: Tensor) -> Tensor:
-        """The scores [K, h, w] of the frame, averaged with those before."""
+        """The scores [K, h, w] of the frame, averaged with those of earlier frames along the motion."""
         return self._smoother.steady(scores, self._motion)
 
     def follow(self, segmentation: Segmentation) -> tuple[int | None, ...]:

@@ -3,8 +3,8 @@
     feature maps of an image -> prompt encoder, mask decoder -> masks                   (PromptHead.prompt)
     feature maps of a frame  -> attention to memory -> mask decoder -> masks -> memory  (SamMemory.step)
 
-Each followed object has an inference session of its own, because transformers cannot remove one from a session. A
-session keeps what later frames read, and no more.
+Each followed object has its own inference session, because transformers cannot remove an object from a session. Of past
+frames a session keeps only the tensors that later frames read.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class PromptHead:
         return [self._masks(embeddings, places, prompt, features.size) for prompt in prompts]
 
     def embeddings(self, features: Features) -> tuple[list[Tensor], Tensor]:
-        """What the mask decoder reads of an image without memory: maps, finest first, and positions."""
+        """Inputs of the mask decoder for an image without memory: maps, finest first, and positions."""
         levels = self._levels(features)
         maps = [*levels[:-1], levels[-1] + self.model.no_memory_embedding.view(1, -1, 1, 1)]
         return maps, self.model.get_image_wide_positional_embeddings()
@@ -127,7 +127,7 @@ class PromptHead:
         return {"point_coords": points, "point_labels": labels}
 
     def frame(self, features: Features) -> dict[str, list[Tensor]]:
-        """What a session's cache keeps of a frame: maps and position encodings as [h*w, 1, C]."""
+        """A frame for a session's cache: maps and position encodings as [h*w, 1, C]."""
         levels = self._levels(features)
         places = [self._positions(level.shape, level.device, level.dtype) for level in levels]
         flat = [[each.flatten(2).permute(2, 0, 1) for each in maps] for maps in (levels, places)]
@@ -177,12 +177,12 @@ class SamMemory:
         for number in (*ends, *(start.number for start in starts)):
             self._sessions.pop(number, None)
         maps = self._head.frame(features) if self._sessions or starts else {}
-        found = [(number, self._found(number, maps)) for number in self._sessions]
-        # The model says that it is hidden where its score is below a half.
-        sights = [Sight(number, mask if float(mask.quality) > 0.5 else None) for number, mask in found]
+        masks_by_number = [(number, self._mask(number, maps)) for number in self._sessions]
+        # Below a score of one half the object is hidden.
+        sights = [Sight(number, mask if float(mask.quality) > 0.5 else None) for number, mask in masks_by_number]
         for place, start in enumerate(starts):
             self._begin(start, features.size)
-            sights.append(Sight(start.number, self._found(start.number, maps), place))
+            sights.append(Sight(start.number, self._mask(start.number, maps), place))
         return sights
 
     def _begin(self, start: Start, size: tuple[int, int]) -> None:
@@ -195,19 +195,19 @@ class SamMemory:
         self._sessions[start.number] = session
         self._frames[start.number] = 0
 
-    def _found(self, number: int, maps: dict[str, list[Tensor]]) -> PromptMasks:
-        """One object in a frame: its mask, and as its quality the probability that it is there."""
+    def _mask(self, number: int, maps: dict[str, list[Tensor]]) -> PromptMasks:
+        """The mask of one object in a frame; its quality is the probability that the object is visible."""
         session, frame = self._sessions[number], self._frames[number]
         session.cache.cache_vision_features(frame, maps)
-        # A frame is given for its index alone: its maps are in the cache.
-        seen = self._head.model(session, frame=maps["vision_feats"][0].new_zeros(0), frame_idx=frame)
+        # The frame's pixels are not read, as its maps are in the cache; transformers needs a tensor all the same.
+        output = self._head.model(session, frame=maps["vision_feats"][0].new_zeros(0), frame_idx=frame)
         self._forget_old(session, frame)
         self._frames[number] = frame + 1
-        there = seen.object_score_logits.view(1).float().sigmoid()
-        return PromptMasks(seen.pred_masks[0].float(), there)
+        visibility = output.object_score_logits.view(1).float().sigmoid()
+        return PromptMasks(output.pred_masks[0].float(), visibility)
 
     def _forget_old(self, session: Any, frame: int) -> None:
-        """Keep maps of the last few frames, pointers of some more, and of the first frame both."""
+        """Drop old state: keep maps of the last few frames, pointers of some more, and both of the first frame."""
         session.processed_frames.clear()
         session.cache.clear_all()
         session.frames_tracked_per_obj[0].clear()
@@ -226,12 +226,12 @@ SAME = OverlapRule(overlap=0.7, inside=None)
 
 
 class Grid(NamedTuple):
-    """Of `side` x `side` points, and which of their masks stay; the defaults are those of SAM 2's generator."""
+    """A grid of `side` x `side` point prompts, and thresholds for their masks; defaults of SAM 2's generator."""
 
     side: int = 32
-    quality: float = 0.8  # the estimated IoU that a mask must have
-    stability: float = 0.95  # the area above a logit of 1 over that above -1 that a mask must have
-    at_once: int = 64  # points
+    quality: float = 0.8  # minimum of the estimated IoU
+    stability: float = 0.95  # minimum of the area with logits above 1 over the area above -1
+    at_once: int = 64  # points in one pass
 
 
 GRID = Grid()
@@ -239,7 +239,7 @@ GRID = Grid()
 
 @torch.inference_mode()
 def everything(head: PromptHead, features: Features, grid: Grid = GRID) -> Proposals:
-    """Masks of everything, the best first; nothing is known of them, so embeddings are [N, 0]."""
+    """Class-agnostic masks for a grid of points, the best first, without embeddings ([N, 0])."""
     embeddings, places = head.embeddings(features)
     steps = (torch.arange(grid.side, device=head.device) + 0.5) * head.side / grid.side
     y, x = torch.meshgrid(steps, steps, indexing="ij")

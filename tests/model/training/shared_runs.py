@@ -59,7 +59,7 @@ class Shared(Run[ToyRecipe, Network, list[int]], Generic[Network]):
         self.gradients.append({name: p.grad.clone() for name, p in named if p.grad is not None})
         return loss
 
-    def _told(self) -> dict[str, float]:
+    def _extra_figures(self) -> dict[str, float]:
         return {}
 
     def _weights(self) -> dict[str, Tensor]:

@@ -27,8 +27,8 @@ class Skipping(ToyRun):
             self.skips.add([Skipped(BROKEN[batch.number], "is cut off")])
         return super()._loss(batch)
 
-    def _told(self) -> dict[str, float]:
-        return super()._told() | {"skipped": len(self.skips)}
+    def _extra_figures(self) -> dict[str, float]:
+        return super()._extra_figures() | {"skipped": len(self.skips)}
 
 
 class Killed(Skipping):

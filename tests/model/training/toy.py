@@ -76,7 +76,7 @@ class ToyRun(Run[ToyRecipe, ToyNetwork, ToyBatch]):
             answered = self.network(batch.inputs)
         return F.mse_loss(answered.float(), batch.wanted)
 
-    def _told(self) -> dict[str, float]:
+    def _extra_figures(self) -> dict[str, float]:
         return {"scale": self.network.scale.item()}
 
     def _weights(self) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.types import Prompt, Segment
 from lexiseg_model.video.appearance import FIRST, LATER, LATER_FRAMES
-from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE, Follower, Sight, Start
+from lexiseg_model.video.following import MAX_MISSES, MAX_OBJECTS, Follower, Sight, Start
 from lexiseg_model.video.motion import Motion
 from lexiseg_model.video.tracking import Tracker
 from tests.model.stand_in import COLOURS, ColourSegmenter
@@ -132,11 +132,11 @@ def test_an_object_that_leaves_is_lost_and_found_where_it_comes_back(model: Colo
     follower = Follower()
     follower.step(model, features(model, red=(4, 4)), [shown(1, (4, 4))])
 
-    gone = [follower.step(model, features(model))[0] for _ in range(PATIENCE + 2)]
+    gone = [follower.step(model, features(model))[0] for _ in range(MAX_MISSES + 2)]
     back = [follower.step(model, features(model, red=(48, 24)))[0] for _ in range(2)]
 
-    assert [sight.mask is None for sight in gone[PATIENCE - 1 :]] == [True] * 3
-    assert [sight.number for sight in (*gone, *back)] == [1] * (PATIENCE + 4)
+    assert [sight.mask is None for sight in gone[MAX_MISSES - 1 :]] == [True] * 3
+    assert [sight.number for sight in (*gone, *back)] == [1] * (MAX_MISSES + 4)
     assert iou(mask_of(back[-1]), square((48, 24))) > GOOD
 
 
@@ -154,7 +154,7 @@ def test_something_else_in_its_place_is_not_the_object(model: ColourSegmenter) -
     follower = Follower()
     follower.step(model, features(model, red=(20, 10)), [shown(1, (20, 10))])
 
-    for _ in range(PATIENCE):
+    for _ in range(MAX_MISSES):
         (sight,) = follower.step(model, features(model, green=(20, 10)))
 
     assert sight.mask is None

@@ -95,7 +95,7 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
         loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
         return {"held_out_loss": loss.item()} | recall(likeness)
 
-    def _told(self) -> dict[str, float]:
+    def _extra_figures(self) -> dict[str, float]:
         return {"scale": round(self.network.clip.logit_scale.exp().item(), 2)}
 
     def _weights(self) -> dict[str, Tensor]:

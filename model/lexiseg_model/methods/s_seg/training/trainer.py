@@ -93,7 +93,7 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
         total: Tensor = losses.total
         return total
 
-    def _told(self) -> dict[str, float]:
+    def _extra_figures(self) -> dict[str, float]:
         return {"scale": round(self.network.network.contrast.scale.item(), 2)}
 
     def _validate(self) -> dict[str, float]:

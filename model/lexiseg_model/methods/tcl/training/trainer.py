@@ -79,7 +79,7 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
         rows: Tensor = end_states(model, read) @ model.text_projection
         return rows
 
-    def _told(self) -> dict[str, float]:
+    def _extra_figures(self) -> dict[str, float]:
         return {
             "mask_scale": round(self.network.mask_scale.item(), 3),
             "mask_bias": round(self.network.mask_offset.item(), 3),

@@ -1,4 +1,4 @@
-"""The recipes of `tiny`: the network that answers words, and the head for points and boxes."""
+"""Trainings of `tiny`: the network without prompt head, the prompt head, fine-tuning and distillation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class WordsTraining(Training[TinyRecipe]):
-    """Everything of the network but its prompt head."""
+    """Training of the network without its prompt head."""
 
     recipe = TinyRecipe
 
@@ -48,9 +48,9 @@ class WordsTraining(Training[TinyRecipe]):
         missing = _unpacked(recipe, recipe.sets)
         if not missing:
             return super().rehearsal(recipe, folder)
-        write_drawn(folder / "data")  # crops of any photographs take as long
+        write_drawn(folder / "data")  # the time of a step does not depend on the photographs
         drawn = {"data": folder / "data", "sets": {DRAWN: 1.0}, "paste": 0.0, "packs": folder / "packs", "texts": None}
-        before = f"{len(missing)} of {len(recipe.sets)} sets are decoded, once, into {recipe.packs}"
+        before = f"{len(missing)} of {len(recipe.sets)} sets are first decoded into {recipe.packs}"
         return Rehearsal(self.trainer(recipe.model_copy(update=drawn | {"out": folder / "run"})), before)
 
     def publish(self, recipe: TinyRecipe, weights: Path) -> ModelCard:
@@ -60,7 +60,7 @@ class WordsTraining(Training[TinyRecipe]):
 
 
 class PromptsTraining(Training[PromptsRecipe]):
-    """The prompt head alone, over a network that stays."""
+    """Training of the prompt head on features of a frozen network."""
 
     recipe = PromptsRecipe
 
@@ -88,7 +88,7 @@ class PromptsTraining(Training[PromptsRecipe]):
 
 
 class FinetuneTraining(Training[FinetuneRecipe]):
-    """The projection of texts, on a user's own pictures."""
+    """Fine-tuning of the text projection on a user's own pictures."""
 
     recipe = FinetuneRecipe
 
@@ -121,7 +121,7 @@ class FinetuneTraining(Training[FinetuneRecipe]):
 
 
 class DistilTraining(Training[DistilRecipe]):
-    """A student of another model, on photographs that it labels."""
+    """Distillation: `tiny` learns from photographs that another model labels."""
 
     recipe = DistilRecipe
 
@@ -173,12 +173,12 @@ TRAININGS: dict[str, Training[Any]] = {
 
 
 def _weights(named: str, scratch: str) -> str:
-    """What a value of `start` or `below` stands for."""
+    """The description of a value of `start` or `below` for messages."""
     return {"bundled": "the bundled weights of tiny", "scratch": scratch}.get(named, named)
 
 
 def _unpacked(recipe: TinyRecipe, sets: dict[str, Any]) -> list[str]:
-    """Those of its sets that do not lie decoded: of the others data is not needed, but to measure what comes out."""
+    """The sets that are not decoded into packs yet; only these need the original data."""
     return [name for name in sets if not (recipe.packs / name).is_dir()]
 
 

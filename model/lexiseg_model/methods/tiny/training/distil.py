@@ -39,7 +39,7 @@ from lexiseg_model.training.publishing import with_terms, write_card
 from lexiseg_model.training.recipes.training import AtAddress
 from lexiseg_model.types import ModelCard
 
-LAID_OUT = "laid-out"  # folder of a run, of the photographs as they are trained on
+DATASET_FOLDER = "laid-out"  # folder of a run, of the photographs as they are trained on
 
 
 def teacher_card(recipe: DistilRecipe) -> tuple[Path, ModelCard]:
@@ -47,29 +47,29 @@ def teacher_card(recipe: DistilRecipe) -> tuple[Path, ModelCard]:
 
     Raises:
         UnknownModelError: there is no model of that name.
-        TaskError: it does not name pixels.
+        TaskError: the model has no task semantic.
     """
     path = Path(recipe.teacher)
-    found = (path, catalogue.read_card(path)) if path.is_dir() else catalogue.find(recipe.teacher, recipe.models_dir)
-    if "semantic" not in found[1].tasks:
-        tasks = ", ".join(found[1].tasks)
+    model = (path, catalogue.read_card(path)) if path.is_dir() else catalogue.find(recipe.teacher, recipe.models_dir)
+    if "semantic" not in model[1].tasks:
+        tasks = ", ".join(model[1].tasks)
         raise TaskError(f"teacher={recipe.teacher} gives pixels no class and no score; it can: {tasks}")
-    return found[0], found[1]
+    return model[0], model[1]
 
 
 def label(recipe: DistilRecipe, at_address: AtAddress) -> str:
-    """Let the teacher label the photographs that it has not yet labelled; returns its name and digest.
+    """Have the teacher label the photographs that have no labels yet; return its name and digest.
 
     Raises:
         DatasetError: there is no photograph, or no class.
-        RecipeError: a run was begun in `out` with other photographs, classes or another teacher.
+        RecipeError: `out` holds a run with other photographs, classes or teacher.
     """
-    found = read_photographs(recipe.data, recipe.classes, recipe.photographs)
-    sizes = [[path.name, path.stat().st_size] for path in found.images]
-    print(f"{recipe.teacher} labels {len(sizes)} photographs: {', '.join(found.classes)}", flush=True)
+    photographs = read_photographs(recipe.data, recipe.classes, recipe.photographs)
+    sizes = [[path.name, path.stat().st_size] for path in photographs.images]
+    print(f"{recipe.teacher} labels {len(sizes)} photographs: {', '.join(photographs.classes)}", flush=True)
     about: dict[str, object] = {"teacher": recipe.teacher, "photographs": sizes}
     teacher = partial(at_address, recipe.teacher) if recipe.by_address else partial(_here, recipe)
-    model = write_taught(found, recipe.out / LAID_OUT / OWN, teacher, about, recipe.held_out)
+    model = write_taught(photographs, recipe.out / DATASET_FOLDER / OWN, teacher, about, recipe.held_out)
     cv2.setNumThreads(1)  # ends its threads: workers are forked from this process
     return model
 
@@ -79,9 +79,9 @@ def _here(recipe: DistilRecipe) -> AbstractContextManager[Teacher]:
     return nullcontext(ModelTeacher(catalogue.load_folder(folder, recipe.device, card=card)))
 
 
-def laid_out(recipe: DistilRecipe) -> TinyRecipe:
+def tiny_recipe(recipe: DistilRecipe) -> TinyRecipe:
     """The recipe as `tiny` trains by it, of the labelled photographs."""
-    root = recipe.out / LAID_OUT
+    root = recipe.out / DATASET_FOLDER
     folders = {"data": root, "packs": root / "packs", "texts": recipe.texts or recipe.packs}
     return recipe.model_copy(update=folders | {"start": recipe.begin, "sets": {OWN: 1.0}, "paste": 0.0})
 
@@ -91,7 +91,7 @@ class DistilTrainer(TinyTrainer):
 
     def __init__(self, recipe: DistilRecipe) -> None:
         """The photographs are labelled."""
-        inner = laid_out(recipe)
+        inner = tiny_recipe(recipe)
         super().__init__(inner)
         self.recipe = recipe
         [source] = self.sources
@@ -101,10 +101,10 @@ class DistilTrainer(TinyTrainer):
 
     def _loss(self, batch: Batch) -> Tensor:
         shares = shares_in(self._shares, batch.views.windows, self._phase().crop)
-        full, part = (each._replace(shares=shares) for each in (batch.asked.full, batch.asked.part))
+        full, part = (each._replace(shares=shares) for each in (batch.questions.full, batch.questions.part))
         features, deep = self._features(batch.views)
-        asked = batch.asked._replace(full=full, part=part)
-        return self._losses(features, deep, asked, self.network.network.project_texts)
+        questions = batch.questions._replace(full=full, part=part)
+        return self._losses(features, deep, questions, self.network.network.project_texts)
 
 
 def read_shares(pack: Pack, folder: Path, file: Path) -> NDArray[np.uint8]:
@@ -136,16 +136,16 @@ def publish_distilled(recipe: DistilRecipe, weights: Path) -> ModelCard:
     Before is what the student began as. Both are measured on the folder's own `val` where it has the same classes,
     else against the teacher's masks of photographs kept apart.
     """
-    inner, folder, place = laid_out(recipe), weights.parent, recipe.out / LAID_OUT / OWN
+    inner, folder, dataset_folder = tiny_recipe(recipe), weights.parent, recipe.out / DATASET_FOLDER / OWN
     card = publish(inner, weights)
-    teacher = json.loads((place / ABOUT).read_bytes())["model"]
+    teacher = json.loads((dataset_folder / ABOUT).read_bytes())["model"]
     *before, _ = card.training_data
-    n_photographs = sum(1 for _ in (place / "train" / "images").iterdir())
-    shown = with_terms(f"{n_photographs} photographs, labelled by {teacher}", recipe.data)
+    n_photographs = sum(1 for _ in (dataset_folder / "train" / "images").iterdir())
+    source_line = with_terms(f"{n_photographs} photographs, labelled by {teacher}", recipe.data)
     card = card.model_copy(
         update={
             "summary": f"A network of tiny, {recipe.width:g} times as wide, taught by {teacher}.",
-            "training_data": [*before, shown],
+            "training_data": [*before, source_line],
             "lineage": f"{card.lineage} Taught by {teacher}.",
         }
     )
@@ -155,14 +155,14 @@ def publish_distilled(recipe: DistilRecipe, weights: Path) -> ModelCard:
     with TemporaryDirectory() as name:
         file = Path(name) / weights.name
         save_file(initial_network(inner).state_dict(), file)
-        begun = card.model_copy(update={"weights_sha256": file_digest(file)})
-        start = catalogue.load_folder(file.parent, recipe.device, card=begun)
+        start_card = card.model_copy(update={"weights_sha256": file_digest(file)})
+        start = catalogue.load_folder(file.parent, recipe.device, card=start_card)
         compared = BeforeAfter(data.classes, counts_of(start, data), counts_of(after, data))
         if recipe.samples:
             write_samples(start, after, data, recipe.samples, folder / SAMPLES)
-    truth = f"by the masks of {teacher}" if (place / "val" / SHARES).is_dir() else "kept apart"
+    truth = f"by the masks of {teacher}" if (dataset_folder / "val" / SHARES).is_dir() else "kept apart"
     print(f"{len(data.samples)} photographs {truth}, in percent:\n{compared.table()}", flush=True)
     reports = {"before": compared.before, "after": compared.after}
-    told = {when: report(card.name, data, counts).to_json() for when, counts in reports.items()}
-    (folder / COMPARED).write_text(json.dumps({"teacher": teacher, **told}, indent=1, ensure_ascii=False))
+    reports_json = {when: report(card.name, data, counts).to_json() for when, counts in reports.items()}
+    (folder / COMPARED).write_text(json.dumps({"teacher": teacher, **reports_json}, indent=1, ensure_ascii=False))
     return card

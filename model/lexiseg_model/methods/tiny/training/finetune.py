@@ -1,9 +1,9 @@
 """Fine-tuning of `tiny` on a user's own pictures: the projection of texts is trained, the image tower is frozen.
 
 Pixels keep their embeddings, so masks of points and boxes stay as they are. A class is a direction among the pixels'
-embeddings, which a few photographs are enough to find. Other words, and classes without a photograph, are held at the
-place where they were. How far the projection goes to what was learned is chosen by cross-validation when the model is
-published (`publish_finetuned`).
+embeddings, which a few photographs are enough to find. A regularisation term keeps the vectors of other words, and of
+classes without a photograph, near their old values. The final weights interpolate between the old and the trained
+projection; cross-validation chooses the step when the model is published (`publish_finetuned`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lexiseg_model.data.own.prepare import lay_out, prepare
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tiny.network import ImageFeatures, TinyNetwork
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
-from lexiseg_model.methods.tiny.training.losses import Presences, Questions, Stacked
+from lexiseg_model.methods.tiny.training.losses import BatchQuestions, Presences, Questions
 from lexiseg_model.methods.tiny.training.recipe import OWN, TEXTS, FinetuneRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable, kept_rows
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer, Trained, initial_network
@@ -35,12 +35,12 @@ from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, TinyState
 from lexiseg_model.training.packs import Pack
 
 METHOD = "tiny"
-LAID_OUT = "laid-out"  # folder of a run, of the pictures as they are trained on
-SOURCE = "source.json"  # in it: which files they were made of
-TUNED = "text_projection.weight"
+DATASET_FOLDER = "laid-out"  # folder in the run's output with the prepared pictures
+SOURCE_FILE = "source.json"  # in it: names, sizes and times of the original files
+PROJECTION_WEIGHT = "text_projection.weight"
 PROJECTIONS = "projections.safetensors"  # [F + 1, 96, 384] of the folds and of all photographs
-NEAR = 0.7  # likeness to a class from which a word may move with it
-HALF = 4  # photographs of a class that halve the weight of leaving it where it was
+MIN_SIMILARITY = 0.7  # cosine with a class from which a word may move with it
+HALF_COUNT = 4  # photographs of a class that halve its weight in the regularisation
 
 
 def start_folder(recipe: FinetuneRecipe) -> Path:
@@ -48,7 +48,7 @@ def start_folder(recipe: FinetuneRecipe) -> Path:
 
     Raises:
         UnknownModelError: there is no model of that name.
-        RecipeError: it is of another method.
+        RecipeError: the model belongs to another method.
     """
     path = Path(recipe.start)
     folder, card = (
@@ -59,34 +59,36 @@ def start_folder(recipe: FinetuneRecipe) -> Path:
     return folder
 
 
-def laid_out(recipe: FinetuneRecipe) -> TinyRecipe:
-    """Reads, checks, splits and lays out the pictures, unless that was done; the recipe as `tiny` trains by it.
+def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
+    """Check and split the pictures and write them as a data set, once; return the recipe with that data set.
 
     Raises:
         DatasetError: the pictures are faulty.
-        RecipeError: a run was begun in `out` with other pictures.
+        RecipeError: `out` holds a run on other pictures.
     """
-    root = recipe.out / LAID_OUT
+    root = recipe.out / DATASET_FOLDER
     source = _source(recipe)
-    if (root / SOURCE).is_file():
-        if json.loads((root / SOURCE).read_text()) != source:
-            raise RecipeError(f"{recipe.out} is of other pictures than {recipe.data} holds now; choose another out=")
+    if (root / SOURCE_FILE).is_file():
+        if json.loads((root / SOURCE_FILE).read_text()) != source:
+            raise RecipeError(
+                f"{recipe.out} holds a run on other pictures than those now in {recipe.data}; choose another out="
+            )
     else:
         pictures, checked = prepare(recipe.data, recipe.photographs)
         for warning in checked.warnings:
             print(f"warning: {warning}", flush=True)
-        apart = f", {len(checked.held_out)} kept apart" if checked.held_out else ""
+        held_out = f", {len(checked.held_out)} kept apart" if checked.held_out else ""
         names = ", ".join(pictures.named.values())
-        print(f"{len(checked.train)} photographs to learn from{apart}; classes: {names}", flush=True)
-        shutil.rmtree(root, ignore_errors=True)  # what an end in the middle left
+        print(f"{len(checked.train)} photographs to learn from{held_out}; classes: {names}", flush=True)
+        shutil.rmtree(root, ignore_errors=True)  # leftovers of a killed run
         lay_out(pictures, checked, root / OWN)
-        (root / SOURCE).write_text(json.dumps(source))
+        (root / SOURCE_FILE).write_text(json.dumps(source))
     folders = {"data": root, "packs": root / "packs", "texts": recipe.texts or recipe.packs}
     return recipe.model_copy(update=folders | {"start": str(start_folder(recipe) / FILE), "sets": {OWN: 1.0}})
 
 
 class Tuned(Trained):
-    """A network that stays, and the projections of texts that are trained over it: [F + 1, 96, 384]."""
+    """A frozen network, and the trained text projections [F + 1, 96, 384] of F folds and of all photographs."""
 
     def __init__(self, network: TinyNetwork, n_folds: int) -> None:
         super().__init__(network.requires_grad_(False))
@@ -104,7 +106,7 @@ class FinetuneTrainer(TinyTrainer):
     recipe: FinetuneRecipe
 
     def __init__(self, recipe: FinetuneRecipe) -> None:
-        inner = laid_out(recipe)
+        inner = write_dataset(recipe)
         n_folds = count_folds(recipe)
         network = Tuned(initial_network(inner), n_folds)
         super().__init__(inner, network=network)
@@ -118,9 +120,9 @@ class FinetuneTrainer(TinyTrainer):
         self._anchors: list[Anchors] = []
         if recipe.keep:
             concepts = [self.table.index[name] for name in pack.classes if name != BACKGROUND]
-            rows, others = self.table.plain_rows[concepts], rows_of_others(recipe.texts or recipe.packs)
+            rows, other_words = self.table.plain_rows[concepts], rows_of_others(recipe.texts or recipe.packs)
             place = network.network.text_projection.weight
-            self._anchors = [Anchors(place, rows, others, each[concepts]) for each in shown]
+            self._anchors = [Anchors(place, rows, other_words, each[concepts]) for each in shown]
 
     def train(self) -> Path | None:
         weights = super().train()
@@ -129,21 +131,25 @@ class FinetuneTrainer(TinyTrainer):
         return weights
 
     def _mode(self) -> None:
-        self.network.eval()  # the statistics of batch norms stay, too
+        self.network.eval()  # keeps the statistics of batch norms, too
 
     def _loss(self, batch: Batch) -> Tensor:
         features, deep = self._features(batch.views)
-        # Photographs lie one after the other in the pack.
+        # Pixels of photographs are concatenated in the pack, so an offset identifies the photograph.
         fold_of = self._fold_of[torch.searchsorted(self._offsets, batch.views.windows.places[:, 0].contiguous())]
         losses = []
         for fold, projection in enumerate(self.network.get_parameter("projections")):
-            seen = fold_of != fold
-            if seen.any():
-                part = ImageFeatures(*(each[seen.to(self.device)] for each in features))
-                asked = without_unseen(batch.asked, seen, self._shown[fold])
-                losses.append(self._losses(part, deep[seen.to(self.device)], asked, partial(_project, projection)))
+            in_training_part = fold_of != fold
+            if in_training_part.any():
+                part_features = ImageFeatures(*(each[in_training_part.to(self.device)] for each in features))
+                questions = without_unseen(batch.questions, in_training_part, self._shown[fold])
+                losses.append(
+                    self._losses(
+                        part_features, deep[in_training_part.to(self.device)], questions, partial(_project, projection)
+                    )
+                )
             if self._anchors:
-                losses.append(self.recipe.keep * self._anchors[fold].moved(projection))
+                losses.append(self.recipe.keep * self._anchors[fold].loss(projection))
         return torch.stack(losses).sum()
 
     def _weights(self) -> dict[str, Tensor]:
@@ -151,13 +157,13 @@ class FinetuneTrainer(TinyTrainer):
 
 
 class Anchors:
-    """Words that are held near the place where a network had them.
+    """Regularisation: text vectors stay near those of the initial projection.
 
-    A word's weight falls with the number of photographs that show it, or a class that it is like.
+    The weight of a word is HALF_COUNT / (HALF_COUNT + n), n the number of photographs that show it or a similar class.
     """
 
     def __init__(
-        self, start: Tensor, classes: NDArray[np.float32], others: NDArray[np.float32], shown: NDArray[np.int64]
+        self, start: Tensor, classes: NDArray[np.float32], other_words: NDArray[np.float32], shown: NDArray[np.int64]
     ) -> None:
         """
         Args:
@@ -167,15 +173,15 @@ class Anchors:
             shown: [C] how many photographs show each class.
         """
         self._groups = []
-        for rows in (classes, others):
-            alike = rows @ classes.T >= NEAR  # [N, C]
+        for rows in (classes, other_words):
+            alike = rows @ classes.T >= MIN_SIMILARITY  # [N, C]
             n_photographs = np.where(alike, shown, 0).max(1, initial=0)
-            weights = torch.from_numpy((HALF / (HALF + n_photographs)).astype(np.float32)).to(start.device)
-            there = torch.from_numpy(rows).to(start.device)
-            self._groups.append((there, weights, _project(start.detach(), there)))
+            weights = torch.from_numpy((HALF_COUNT / (HALF_COUNT + n_photographs)).astype(np.float32)).to(start.device)
+            device_rows = torch.from_numpy(rows).to(start.device)
+            self._groups.append((device_rows, weights, _project(start.detach(), device_rows)))
 
-    def moved(self, projection: Tensor) -> Tensor:
-        """The weighted mean squared distance of classes from there, and that of other words; a scalar."""
+    def loss(self, projection: Tensor) -> Tensor:
+        """Sum of the weighted mean squared distances of classes and other words from their initial vectors; scalar."""
         distances = [
             (weights * (_project(projection, rows) - places).square().sum(1)).mean()
             for rows, weights, places in self._groups
@@ -184,17 +190,17 @@ class Anchors:
 
 
 def count_folds(recipe: FinetuneRecipe) -> int:
-    """Parts of the photographs, each left out of one projection."""
+    """Number of folds; each projection but the last leaves out the photographs of one fold."""
     return max(2, round(1 / recipe.held_out))
 
 
 def folds(n_photographs: int, n_folds: int, seed: int) -> NDArray[np.int64]:
-    """[P] the fold of each photograph; they differ in size by one at most."""
+    """[P] the fold of each photograph, 0..n_folds - 1; fold sizes differ by one at most."""
     return np.random.default_rng(seed).permutation(n_photographs) % n_folds
 
 
 def count_shown(table: TextTable, pack: Pack, fold_of: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
-    """[F + 1, concepts] how many of the photographs that a projection learns from show each concept."""
+    """[F + 1, concepts] number of training photographs of each projection that show a concept."""
     shown = np.zeros((n_folds + 1, len(table.concepts)), np.int64)
     for value, name in enumerate(pack.classes):
         if name != BACKGROUND:
@@ -203,34 +209,34 @@ def count_shown(table: TextTable, pack: Pack, fold_of: NDArray[np.int64], n_fold
     return shown
 
 
-def without_unseen(asked: Stacked, images: Tensor, shown: Tensor) -> Stacked:
+def without_unseen(questions: BatchQuestions, images: Tensor, shown: Tensor) -> BatchQuestions:
     """The questions of some images, without classes that no photograph shows.
 
     Args:
-        asked: questions of B images.
-        images: [B] bool.
-        shown: [N] bool: rows of the text table of classes with a photograph.
+        questions: of B images.
+        images: [B] bool, the images to keep.
+        shown: [N] bool, whether any photograph shows the class of each row of the text table.
     """
-    shown = shown[asked.rows]  # [U] of the batch's bank
+    shown = shown[questions.rows]  # [U] of the batch's bank
 
-    def reduced(questions: Questions) -> Questions:
-        known = {name: each[images] for name, each in questions._asdict().items() if each is not None}
-        part = questions._replace(**known)
-        channels = part.asked & torch.cat([torch.ones_like(part.asked[:, :1]), shown[part.classes]], 1)
+    def select(question_set: Questions) -> Questions:
+        selected = {name: each[images] for name, each in question_set._asdict().items() if each is not None}
+        part = question_set._replace(**selected)
+        channels = part.competing & torch.cat([torch.ones_like(part.competing[:, :1]), shown[part.classes]], 1)
         answers = part.answers
         answered = channels.gather(1, answers.masked_fill(answers == IGNORE, 0))
-        return part._replace(asked=channels, answers=answers.masked_fill(~answered, IGNORE))
+        return part._replace(competing=channels, answers=answers.masked_fill(~answered, IGNORE))
 
-    classes, states = asked.presences.classes[images], asked.presences.states[images]
+    classes, states = questions.presences.classes[images], questions.presences.states[images]
     presences = Presences(classes, states.masked_fill(~shown[classes], -1))
-    return Stacked(asked.rows, reduced(asked.full), reduced(asked.part), presences)
+    return BatchQuestions(questions.rows, select(questions.full), select(questions.part), presences)
 
 
 def rows_of_others(folder: Path) -> NDArray[np.float32]:
-    """[N, 384] of every word of the recipe of `tiny`; `folder`: where rows are kept for the next start."""
+    """Rows [N, 384] of all words in `texts.yaml`; `folder` caches them for the next run."""
     book = TextBook.read(TEXTS)
-    others = {*book.synonyms, *book.rare, *book.nouns, *(word for some in book.synonyms.values() for word in some)}
-    return kept_rows(folder).encode([TEMPLATE.format(word) for word in sorted(others)])
+    other_words = {*book.synonyms, *book.rare, *book.nouns, *(word for some in book.synonyms.values() for word in some)}
+    return kept_rows(folder).encode([TEMPLATE.format(word) for word in sorted(other_words)])
 
 
 def _project(projection: Tensor, rows: Tensor) -> Tensor:

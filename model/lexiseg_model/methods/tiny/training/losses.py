@@ -18,7 +18,7 @@ from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.training.drawn.requests import Question
 
-NEVER = -1e4  # logit of a channel that is not asked
+NEVER = -1e4  # logit of a channel that does not compete
 
 
 class Questions(NamedTuple):
@@ -28,9 +28,9 @@ class Questions(NamedTuple):
     """
 
     classes: Tensor  # [B, K] int64
-    asked: Tensor  # [B, 1 + K] bool: channels that compete
+    competing: Tensor  # [B, 1 + K] bool: channels that compete
     words: Tensor  # [B, W] int64
-    word_asked: Tensor  # [B, W] bool
+    competing_words: Tensor  # [B, W] bool
     answers: Tensor  # [B, P] int64 channels, 255 ignored
     weights: Tensor  # [B, 1 + K]
     forbidden: Tensor | None  # [B, 1 + K, P] bool: not to be trained against
@@ -44,7 +44,7 @@ class Presences(NamedTuple):
     states: Tensor
 
 
-class Stacked(NamedTuple):
+class BatchQuestions(NamedTuple):
     """The questions of a batch and the rows of the text table that its bank is made of, [U] int64."""
 
     rows: Tensor
@@ -54,8 +54,8 @@ class Stacked(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What one image is asked in a step."""
+class ImageQuestions:
+    """The questions about one image in a step: all classes, a random subset, and presence."""
 
     full: Question
     part: Question
@@ -63,20 +63,22 @@ class Asked:
     states: NDArray[np.int8]  # 1 present, 0 absent, -1 unknown
 
 
-def stack(asked: list[Asked]) -> Stacked:
-    """Pads the questions of a batch to the longest."""
-    lists = [one.full.rows + one.full.words + one.part.rows + one.part.words + one.presence for one in asked]
-    rows = np.unique(np.concatenate([np.array(some, np.int64) for some in lists]))
-    longest = max(1, *(len(one.presence) for one in asked))
-    presence = np.zeros((len(asked), longest), np.int64)
-    states = np.full((len(asked), longest), -1, np.int64)
-    for image, one in enumerate(asked):
-        presence[image, : len(one.presence)] = np.searchsorted(rows, one.presence)
-        states[image, : len(one.presence)] = one.states
-    return Stacked(
+def stack(questions: list[ImageQuestions]) -> BatchQuestions:
+    """Stack the questions of a batch, padded to the longest."""
+    lists = [
+        entry.full.rows + entry.full.words + entry.part.rows + entry.part.words + entry.presence for entry in questions
+    ]
+    rows = np.unique(np.concatenate([np.array(rows_of_image, np.int64) for rows_of_image in lists]))
+    longest = max(1, *(len(entry.presence) for entry in questions))
+    presence = np.zeros((len(questions), longest), np.int64)
+    states = np.full((len(questions), longest), -1, np.int64)
+    for image, entry in enumerate(questions):
+        presence[image, : len(entry.presence)] = np.searchsorted(rows, entry.presence)
+        states[image, : len(entry.presence)] = entry.states
+    return BatchQuestions(
         torch.from_numpy(rows),
-        _stack_questions([one.full for one in asked], rows),
-        _stack_questions([one.part for one in asked], rows),
+        _stack_questions([entry.full for entry in questions], rows),
+        _stack_questions([entry.part for entry in questions], rows),
         Presences(torch.from_numpy(presence), torch.from_numpy(states)),
     )
 
@@ -86,7 +88,7 @@ def _stack_questions(questions: list[Question], rows: NDArray[np.int64]) -> Ques
     n_classes = max(1, *(len(one.rows) for one in questions))
     n_words = max(1, *(len(one.words) for one in questions))
     classes, words = np.zeros((n, n_classes), np.int64), np.zeros((n, n_words), np.int64)
-    asked, word_asked = np.zeros((n, 1 + n_classes), bool), np.zeros((n, n_words), bool)
+    competing, competing_words = np.zeros((n, 1 + n_classes), bool), np.zeros((n, n_words), bool)
     answers = np.empty((n, n_pixels), np.int64)
     weights = np.ones((n, 1 + n_classes), np.float32)
     bound = any(one.forbidden is not None for one in questions)
@@ -96,8 +98,8 @@ def _stack_questions(questions: list[Question], rows: NDArray[np.int64]) -> Ques
         first = 0 if one.with_background else 1
         classes[image, : last - 1] = np.searchsorted(rows, one.rows)
         words[image, : len(one.words)] = np.searchsorted(rows, one.words)
-        asked[image, first:last] = True
-        word_asked[image, : len(one.words)] = True
+        competing[image, first:last] = True
+        competing_words[image, : len(one.words)] = True
         answers[image] = np.where(one.answers == IGNORE, IGNORE, one.answers + first)
         if one.weights is not None:
             weights[image, first:last] = one.weights
@@ -105,9 +107,9 @@ def _stack_questions(questions: list[Question], rows: NDArray[np.int64]) -> Ques
             forbidden[image, first:last] = one.forbidden
     return Questions(
         torch.from_numpy(classes),
-        torch.from_numpy(asked),
+        torch.from_numpy(competing),
         torch.from_numpy(words),
-        torch.from_numpy(word_asked),
+        torch.from_numpy(competing_words),
         torch.from_numpy(answers),
         torch.from_numpy(weights),
         None if forbidden is None else torch.from_numpy(forbidden),
@@ -123,10 +125,10 @@ def some_pixels(questions: Questions, kept: Tensor) -> Questions:
 def question_logits(network: TinyNetwork, pixels: Tensor, bonus: Tensor, questions: Questions, bank: Tensor) -> Tensor:
     """[B, 1 + K, P] of unit embeddings [B, 96, P], each class's bonus [B, K] and the bank [U, 96]."""
     scale = network.log_scale.exp()
-    words = (scale * (bank[questions.words] @ pixels)).masked_fill(~questions.word_asked[..., None], NEVER)
+    words = (scale * (bank[questions.words] @ pixels)).masked_fill(~questions.competing_words[..., None], NEVER)
     nobody = torch.maximum(words.amax(1, keepdim=True), scale * network.nobody)
     classes = scale * (bank[questions.classes] @ pixels) + bonus[..., None]
-    logits = torch.cat([nobody, classes], 1).masked_fill(~questions.asked[..., None], NEVER)
+    logits = torch.cat([nobody, classes], 1).masked_fill(~questions.competing[..., None], NEVER)
     return logits if questions.forbidden is None else logits.masked_fill(questions.forbidden, NEVER)
 
 
@@ -147,7 +149,7 @@ def dice_losses(logits: Tensor, questions: Questions) -> Tensor:
     truth = torch.zeros_like(inside).scatter_(1, answers[:, None], counted[:, None].to(inside))
     area = truth.sum(2)
     dice = (2 * (inside * truth).sum(2) + 1) / (inside.sum(2) + area + 1)
-    present = (area > 0) & questions.asked
+    present = (area > 0) & questions.competing
     present[:, 0] = False
     return ((1 - dice) * present).sum(1) / present.sum(1).clamp_min(1)
 

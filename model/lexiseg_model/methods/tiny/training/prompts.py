@@ -1,4 +1,4 @@
-"""Training of `tiny`'s prompt head: class-agnostic masks for points and boxes, over a network that stays as it is."""
+"""Training of `tiny`'s prompt head: class-agnostic masks for points and boxes, on features of the frozen network."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, load_te
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 
-ENTROPY, DICE, QUALITY = 2.0, 1.0, 1.0  # Unpair-Seg's 2 : 1 : 1
-OTHERS = 0.05  # of the loss goes to the mean over a point's answers, so that none of them dies
+ENTROPY, DICE, QUALITY = 2.0, 1.0, 1.0  # weights of the losses, as Unpair-Seg
+ALL_MASKS_WEIGHT = 0.05  # weight of the mean over all masks of a point beside the best one, so that all are trained
 
 
 class PromptLosses(NamedTuple):
@@ -39,28 +39,28 @@ def prompt_losses(answers: MaskAnswers, targets: Tensor, valid: Tensor) -> Promp
     Args:
         answers: masks [B, N, M, h, w] and quality [B, N, M].
         targets: share of each cell that is the object's, [B, N, h, w] in 0..1.
-        valid: [B, h, w] of 0 and 1: where masks count.
+        valid: [B, h, w], 1 where cells count, else 0.
     """
     logits = answers.masks.float()
-    wanted, counts = targets[:, :, None], valid[:, None, None]
-    entropy = F.binary_cross_entropy_with_logits(logits, wanted.expand_as(logits), reduction="none")
-    entropy = (entropy * counts).flatten(3).sum(3) / counts.flatten(3).sum(3).clamp_min(1)
-    inside = logits.sigmoid() * counts
-    shared = (inside * wanted).flatten(3).sum(3)
-    area = inside.flatten(3).sum(3) + (wanted * counts).flatten(3).sum(3)
+    target, valid_cells = targets[:, :, None], valid[:, None, None]
+    entropy = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
+    entropy = (entropy * valid_cells).flatten(3).sum(3) / valid_cells.flatten(3).sum(3).clamp_min(1)
+    inside = logits.sigmoid() * valid_cells
+    shared = (inside * target).flatten(3).sum(3)
+    area = inside.flatten(3).sum(3) + (target * valid_cells).flatten(3).sum(3)
     losses = ENTROPY * entropy + DICE * (1 - (2 * shared + 1) / (area + 1))  # [B, N, M]
-    reached = overlaps(logits.detach(), wanted, counts)
-    off = F.smooth_l1_loss(answers.quality.float().sigmoid(), reached, beta=0.1)
-    best = (1 - OTHERS) * losses.amin(2).mean() + OTHERS * losses.mean()
-    return PromptLosses(best + QUALITY * off, reached.amax(2).mean())
+    iou = overlaps(logits.detach(), target, valid_cells)
+    quality_loss = F.smooth_l1_loss(answers.quality.float().sigmoid(), iou, beta=0.1)
+    best = (1 - ALL_MASKS_WEIGHT) * losses.amin(2).mean() + ALL_MASKS_WEIGHT * losses.mean()
+    return PromptLosses(best + QUALITY * quality_loss, iou.amax(2).mean())
 
 
-def overlaps(logits: Tensor, wanted: Tensor, counts: Tensor) -> Tensor:
-    """IoU of masks cut at logit 0 with targets cut at one half, where it counts: [..., h, w] -> [...]."""
-    ours, theirs, counted = logits > 0, wanted > 0.5, counts > 0
-    both = (ours & theirs & counted).flatten(-2).sum(-1)
-    either = ((ours | theirs) & counted).flatten(-2).sum(-1)
-    return both / either.clamp_min(1)
+def overlaps(logits: Tensor, target: Tensor, valid_cells: Tensor) -> Tensor:
+    """IoU of masks (logit > 0) with targets (share > 0.5) over valid cells: [..., h, w] -> [...]."""
+    predicted, truth, counted = logits > 0, target > 0.5, valid_cells > 0
+    intersection = (predicted & truth & counted).flatten(-2).sum(-1)
+    union = ((predicted | truth) & counted).flatten(-2).sum(-1)
+    return intersection / union.clamp_min(1)
 
 
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `halve` makes it
@@ -68,7 +68,7 @@ Example = tuple[NDArray[np.uint8], Drawn]
 
 
 class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
-    """Trains the head alone: the weights that come out hold those of the network below, bit by bit."""
+    """Trains the head alone; the weights file also holds the unchanged network below."""
 
     file = FILE
 
@@ -88,10 +88,10 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
 
     def _loss(self, batch: list[Example]) -> Tensor:
         pixels, guide = self._encoded([crop for crop, _ in batch])
-        drawn = [drawn for _, drawn in batch]
-        prompts = Prompts(*(self._stacked([d[index] for d in drawn]) for index in range(len(Prompts._fields))))
-        targets = self._stacked([d.targets for d in drawn]) / CELL_LABELS
-        valid = self._stacked([d.valid for d in drawn])
+        sampled = [sampled for _, sampled in batch]
+        prompts = Prompts(*(self._stacked([d[index] for d in sampled]) for index in range(len(Prompts._fields))))
+        targets = self._stacked([d.targets for d in sampled]) / CELL_LABELS
+        valid = self._stacked([d.valid for d in sampled])
         n = self.recipe.lone
         lone = Prompts(
             prompts.points[:, :n, :1], prompts.signs[:, :n, :1], prompts.boxes[:, :n], prompts.has_box[:, :n]
@@ -99,7 +99,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         sure = Prompts(*(part[:, n:] for part in prompts))
         with self.autocast():
             shared = self.network.maps(pixels, guide)
-            sure = self._corrected(shared, sure, targets[:, n:], valid)
+            sure = self._with_corrections(shared, sure, targets[:, n:], valid)
             of_lone, of_sure = self.network.click_masks(shared, lone), self.network.prompt_mask(shared, sure)
         lone_losses = prompt_losses(of_lone, targets[:, :n], valid)
         sure_losses = prompt_losses(of_sure, targets[:, n:], valid)
@@ -107,23 +107,23 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         return lone_losses.total + sure_losses.total
 
     @torch.no_grad()
-    def _corrected(self, shared: SharedMaps, sure: Prompts, targets: Tensor, valid: Tensor) -> Prompts:
-        """The last prompts get a second point, where the mask that their first gets is wrong: [B, N, ...] as before."""
+    def _with_corrections(self, shared: SharedMaps, sure: Prompts, targets: Tensor, valid: Tensor) -> Prompts:
+        """Add to the last `corrected` prompts a second point, where the mask of their first point is wrong."""
         n = self.recipe.corrected
         if not n:
             return sure
         first = Prompts(sure.points[:, -n:, :1], sure.signs[:, -n:, :1], sure.boxes[:, -n:], sure.has_box[:, -n:])
-        found = self.network.click_masks(shared, first)
-        best = found.quality.argmax(2)[..., None, None, None].expand(-1, -1, 1, *found.masks.shape[-2:])
-        ours = found.masks.gather(2, best)[:, :, 0] > 0
-        places, signs = mistakes(ours, targets[:, -n:] > 0.5, valid > 0)
+        first_masks = self.network.click_masks(shared, first)
+        best = first_masks.quality.argmax(2)[..., None, None, None].expand(-1, -1, 1, *first_masks.masks.shape[-2:])
+        predicted = first_masks.masks.gather(2, best)[:, :, 0] > 0
+        places, signs = mistakes(predicted, targets[:, -n:] > 0.5, valid > 0)
         points, all_signs = sure.points.clone(), sure.signs.clone()
         points[:, -n:, 1], all_signs[:, -n:, 1] = places, signs
         return sure._replace(points=points, signs=all_signs)
 
     @torch.no_grad()
     def _encoded(self, crops: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
-        """Embeddings and colours of crops, as they are kept of an image that is served."""
+        """Pixel embeddings and guides of crops, computed as for served images."""
         pixels = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float()
         mean, std = channel(MEAN, self.device), channel(STD, self.device)
         images = ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
@@ -138,23 +138,23 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         return TinyState(self.below, self.average).merged()
 
 
-def mistakes(ours: Tensor, theirs: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """A point in each mask's larger mistake, drawn at random: positive where it lacks, negative where it is too much.
+def mistakes(predicted: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """A random point in the larger error of each mask: positive in missing cells, negative in excess cells.
 
     Args:
-        ours: bool [B, N, h, w].
-        theirs: bool [B, N, h, w].
-        valid: bool [B, h, w].
+        predicted: bool [B, N, h, w].
+        truth: bool [B, N, h, w].
+        valid: bool [B, h, w], cells that count.
 
     Returns:
         Points [B, N, 2] (x, y) in pixels of the crop and signs [B, N]; 0 where nothing is wrong.
     """
-    width = ours.shape[-1]
-    lacking, beyond = theirs & ~ours & valid[:, None], ours & ~theirs & valid[:, None]
+    width = predicted.shape[-1]
+    lacking, beyond = truth & ~predicted & valid[:, None], predicted & ~truth & valid[:, None]
     too_little = lacking.sum((2, 3)) >= beyond.sum((2, 3))
     wrong = torch.where(too_little[..., None, None], lacking, beyond).flatten(2)
-    drawn = (torch.rand(wrong.shape, device=wrong.device) * wrong).argmax(2)
-    places = torch.stack([drawn % width, drawn // width], -1).float()
+    sampled = (torch.rand(wrong.shape, device=wrong.device) * wrong).argmax(2)
+    places = torch.stack([sampled % width, sampled // width], -1).float()
     signs = torch.where(too_little, 1.0, -1.0) * wrong.any(2)
     return (places + 0.5) * STRIDE, signs
 

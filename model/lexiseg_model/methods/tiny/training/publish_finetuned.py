@@ -22,7 +22,14 @@ from lexiseg_model.evaluation.counts import Counts, scores
 from lexiseg_model.evaluation.run import Report
 from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
 from lexiseg_model.methods.tiny.training.familiar_words import write_familiar
-from lexiseg_model.methods.tiny.training.finetune import LAID_OUT, PROJECTIONS, TUNED, count_folds, folds, start_folder
+from lexiseg_model.methods.tiny.training.finetune import (
+    DATASET_FOLDER,
+    PROJECTION_WEIGHT,
+    PROJECTIONS,
+    count_folds,
+    folds,
+    start_folder,
+)
 from lexiseg_model.methods.tiny.training.publish import started_from
 from lexiseg_model.methods.tiny.training.recipe import OWN, TEXTS, FinetuneRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook
@@ -39,55 +46,55 @@ LIMIT = "Tuned on a few photographs: other words were held near where they were,
 
 
 def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
-    """Writes the card, the words, `before-after.json` and `samples/`; prints a table of before and after.
+    """Write the card, the words, `before-after.json` and `samples/`; print a table of before and after.
 
-    The image tower and the prompt head are those of the start, bit by bit: so is what its card says of prompts. If no
-    step gains on photographs that were left out, so are the projection of texts, the settings and the words.
+    The image tower and the prompt head are unchanged, so the prompt figures of the card are, too. If no step gains on
+    left-out photographs, the text projection, the settings and the words are those of the start as well.
     """
     folder, start = weights.parent, start_folder(recipe)
-    data = read_dataset(recipe.out / LAID_OUT, OWN, "train")
+    data = read_dataset(recipe.out / DATASET_FOLDER, OWN, "train")
     projections = load_file(folder / PROJECTIONS)["projections"]
     with TemporaryDirectory() as place:
         trial = Trial(Path(place), start, data.classes, recipe.device)
         step, compared = cross_validate(trial, projections, data, recipe)
         trial.write(projections[-1], step)
         if step:
-            print(f"step {step:g} of the way from the start to what was learned, by cross-validation", flush=True)
+            print(f"step {step:g} from the start (0) to the trained weights (1), by cross-validation", flush=True)
         else:
             change = compared.change
             print(
-                f"nothing is gained on photographs that were left out (mIoU {change.difference:+.1f} at best, 95 % "
-                f"{change.low:+.1f} to {change.high:+.1f}): the model is the one that it started from",
+                f"no gain on left-out photographs (mIoU {change.difference:+.1f} at best, 95 % "
+                f"{change.low:+.1f} to {change.high:+.1f}): the model is the one that tuning started from",
                 flush=True,
             )
         for file in (weights.name, FAMILIAR):
             if (trial.folder / file).is_file():
                 shutil.copyfile(trial.folder / file, folder / file)
     below = catalogue.read_card(start)
-    begun, before = started_from(start / weights.name)
+    start_label, before = started_from(start / weights.name)
     summary = f"{below.name}, tuned on pictures of {', '.join(_named(data.classes))}."
     card = below.model_copy(
         update=origin(recipe, weights)
         | {
             "summary": summary if step else f"{below.name} as it was: tuning gained nothing.",
             "training_data": [*before, with_terms(f"{len(data.samples)} photographs", recipe.data)],
-            "lineage": lineage(recipe, begun),
+            "lineage": lineage(recipe, start_label),
             "prompt_quality": below.prompt_quality,
             "limits": [LIMIT, *(limit for limit in below.limits if limit != LIMIT)],
         }
     )
     write_card(card, folder)
     old, new = (catalogue.load_folder(each, recipe.device) for each in (start, folder))
-    shown = f"{len(data.samples)} photographs, each asked of a projection that had not seen it"
-    if (recipe.out / LAID_OUT / OWN / "val").is_dir():
-        data = read_dataset(recipe.out / LAID_OUT, OWN, "val")
+    title = f"{len(data.samples)} photographs, each segmented by a projection that was not trained on it"
+    if (recipe.out / DATASET_FOLDER / OWN / "val").is_dir():
+        data = read_dataset(recipe.out / DATASET_FOLDER, OWN, "val")
         compared = BeforeAfter(data.classes, counts_of(old, data), counts_of(new, data))
-        shown = f"{len(data.samples)} photographs kept apart"
-    print(f"{shown}, in percent:\n{compared.table()}", flush=True)
+        title = f"{len(data.samples)} held-out photographs"
+    print(f"{title}, in percent:\n{compared.table()}", flush=True)
     after = compared.after if step else compared.before
     reports = {"before": report(below.name, data, compared.before), "after": report(card.name, data, after)}
-    written = {name: report.to_json() for name, report in reports.items()}
-    (folder / COMPARED).write_text(json.dumps({"step": step, **written}, indent=1, ensure_ascii=False))
+    reports_json = {name: report.to_json() for name, report in reports.items()}
+    (folder / COMPARED).write_text(json.dumps({"step": step, **reports_json}, indent=1, ensure_ascii=False))
     if recipe.samples:
         write_samples(old, new, data, recipe.samples, folder / SAMPLES)
         print(f"truth, before and after: {folder / SAMPLES}", flush=True)
@@ -98,7 +105,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
 
 
 class Trial:
-    """A copy of the start, with the user's words, whose projection of texts is exchanged."""
+    """A model directory for measuring: the start with the user's words and a text projection to replace."""
 
     def __init__(self, folder: Path, start: Path, classes: tuple[str, ...], device: str) -> None:
         self.folder, self.start, self._classes, self._device = folder, start, classes, device
@@ -106,18 +113,18 @@ class Trial:
         self._weights = load_file(start / FILE)
 
     def write(self, projection: Tensor, step: float) -> None:
-        """Writes the files of the model that lies `step` of the way to a projection [96, 384]; of the start if 0."""
+        """Write the model interpolated by `step` (0..1) between the start and `projection` [96, 384]; 0: the start."""
         for file in (FILE, FAMILIAR):
             if (self.start / file).is_file():
                 shutil.copyfile(self.start / file, self.folder / file)
         if step:
-            place = self._weights[TUNED]
+            place = self._weights[PROJECTION_WEIGHT]
             tuned = torch.lerp(place.float(), projection, step).to(place.dtype)
-            save_file(self._weights | {TUNED: tuned}, self.folder / FILE)
+            save_file(self._weights | {PROJECTION_WEIGHT: tuned}, self.folder / FILE)
             _write_words(self.folder, self.start, self._classes)
 
     def counts(self, projection: Tensor, step: float, data: IndexedDataset) -> NDArray[np.int64]:
-        """[P, 3, K] of that model on photographs."""
+        """Pixels [P, 3, K] that are correct, in the truth and predicted, by photograph and class, of that model."""
         self.write(projection, step)
         card = self._card.model_copy(update={"weights_sha256": file_digest(self.folder / FILE)})
         return counts_of(catalogue.load_folder(self.folder, self._device, card=card), data)
@@ -126,29 +133,29 @@ class Trial:
 def cross_validate(
     trial: Trial, projections: Tensor, data: IndexedDataset, recipe: FinetuneRecipe
 ) -> tuple[float, BeforeAfter]:
-    """The step from the start to what was learned that gains most surely, and what it gains.
+    """Choose the interpolation step by cross-validation; return it and the comparison with the start.
 
-    Each photograph is asked of the projection that did not learn from it. The step with the highest lower end of its
-    gain's interval is chosen, and 0 if none is above 0.
+    Each photograph is segmented by the projection that was not trained on it. The step whose confidence interval of the
+    gain has the highest lower end is chosen, or 0 if none of them is above 0.
 
     Args:
-        trial: makes the models.
+        trial: writes and measures the models.
         projections: [F + 1, 96, 384] of the folds and of all photographs.
         data: the photographs in the order that they were trained in.
-        recipe: says what the folds are.
+        recipe: number of folds and seed.
     """
     fold_of = folds(len(data.samples), count_folds(recipe), recipe.seed)
     start = trial.counts(projections[-1], 0, data)
-    found: list[tuple[float, BeforeAfter]] = []
+    by_step: list[tuple[float, BeforeAfter]] = []
     for step in STEPS:
         counts = np.empty_like(start)
         for fold, projection in enumerate(projections[:-1]):
-            apart = np.flatnonzero(fold_of == fold)
-            if len(apart):
-                part = replace(data, samples=tuple(data.samples[place] for place in apart))
-                counts[apart] = trial.counts(projection, step, part)
-        found.append((step, BeforeAfter(data.classes, start, counts)))
-    step, compared = max(found, key=lambda each: np.nan_to_num(each[1].change.low, nan=-np.inf))
+            left_out = np.flatnonzero(fold_of == fold)
+            if len(left_out):
+                part = replace(data, samples=tuple(data.samples[place] for place in left_out))
+                counts[left_out] = trial.counts(projection, step, part)
+        by_step.append((step, BeforeAfter(data.classes, start, counts)))
+    step, compared = max(by_step, key=lambda each: np.nan_to_num(each[1].change.low, nan=-np.inf))
     return (step if compared.change.low > 0 else 0.0), compared
 
 
@@ -162,13 +169,15 @@ def _named(classes: tuple[str, ...]) -> list[str]:
 
 
 def _write_words(folder: Path, start: Path, classes: tuple[str, ...]) -> None:
-    """The words of the start and the classes: what is a guess, and what is not. The bound stays that of the start."""
+    """Write the list of familiar words: those of the start, and the classes with synonyms. The bound is unchanged."""
     tower, synonyms = load_text_tower(), TextBook.read(TEXTS).synonyms
     before = read_familiar(start, tower.digest)
     if before is None:
         write_words(folder, classes, synonyms, tower)
         return
-    asked = dict.fromkeys(word for name in _named(classes) for word in (name, *synonyms.get(name, [])))
-    fresh = [word for word in asked if word not in before.words]
-    rows = [before.rows, *([tower.encode([TEMPLATE.format(word) for word in fresh])] if fresh else [])]
-    write_familiar(folder, [*before.words, *fresh], np.concatenate(rows), before.bound, tower.digest, before.foreign)
+    words = dict.fromkeys(word for name in _named(classes) for word in (name, *synonyms.get(name, [])))
+    new_words = [word for word in words if word not in before.words]
+    rows = [before.rows, *([tower.encode([TEMPLATE.format(word) for word in new_words])] if new_words else [])]
+    write_familiar(
+        folder, [*before.words, *new_words], np.concatenate(rows), before.bound, tower.digest, before.foreign
+    )

@@ -12,38 +12,40 @@ from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.types import StrictModel
 
 OWN = "pictures"  # the set that a user's pictures become
-TEXTS = Path(__file__).with_name("texts.yaml")  # what things are called
+TEXTS = Path(__file__).with_name("texts.yaml")  # names and synonyms of things
 
 
 class TinyRecipe(RunRecipe):
-    """Everything that decides the weights of `tiny` but those of its prompt head, and the data itself."""
+    """Recipe of `tiny` without its prompt head; with the data it determines the weights."""
 
-    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)  # data set -> factor beside size ** mixing
-    texts: Path | None = None  # where rows of texts are kept for the next run; None: beside the packs
+    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        min_length=1
+    )  # data set -> its weight in the mixture, times size ** mixing
+    texts: Path | None = None  # folder that caches text rows for the next run; None: that of the packs
     mixing: float = Field(ge=0, le=1)
     start: str  # "bundled", "scratch" or a safetensors file
-    width: float = Field(1.0, ge=0.25, le=2, multiple_of=0.125)  # of the trunk, beside that of the bundled weights
+    width: float = Field(1.0, ge=0.25, le=2, multiple_of=0.125)  # width of the trunk, relative to the bundled weights
     out: Path = Path("runs/tiny")
-    frozen: tuple[str, ...] = ()  # parts of the network that stay as they are
+    frozen: tuple[str, ...] = ()  # parts of the network that are not trained
     balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
-    zoom: tuple[float, float] = (0.35, 1.3)  # of the shorter side of a photograph that a crop shows
-    whole: float = Field(0.2, ge=0, le=1)  # share of whole pictures
+    zoom: tuple[float, float] = (0.35, 1.3)  # side of a crop's window, as a share of the photograph's shorter side
+    whole: float = Field(0.2, ge=0, le=1)  # share of crops that show the whole photograph
     class_first: float = Field(0.5, ge=0, le=1)  # share of crops whose class is drawn before the photograph
     repeat: float = Field(0.5, ge=0, le=1)  # then a class is drawn with its number of photographs ** (1 - repeat)
-    pixel_share: float = Field(1.0, gt=0, le=1)  # of a crop's cells that are asked in a step, drawn for each
-    paste: float = Field(0.0, ge=0, le=1)  # share of crops that objects of other photographs are laid on
+    pixel_share: float = Field(1.0, gt=0, le=1)  # share of a crop's cells in the loss, drawn anew in every step
+    paste: float = Field(0.0, ge=0, le=1)  # share of crops onto which objects of other photographs are pasted
     paste_from: tuple[str, ...] = ()  # sets whose masks cut objects out
     paste_onto: tuple[str, ...] = ()  # sets whose crops get them
-    subset_weight: float = Field(ge=0)  # of the random request
+    subset_weight: float = Field(ge=0)  # weight of the loss of a random subset of the classes
     presence_weight: float = Field(ge=0)
     presence_focus: float = Field(0.9, ge=0, le=1)  # 0: absent classes weigh the same, 1: the likeliest count
     dice_weight: float = Field(0.0, ge=0)
-    deep_weight: float = Field(0.0, ge=0)  # of the whole class list asked at stride 16
-    levels: tuple[str, ...] = ()  # sets that levels of words are fitted on at the end; those not in `sets` do not count
+    deep_weight: float = Field(0.0, ge=0)  # weight of the loss of all classes at stride 16
+    levels: tuple[str, ...] = ()  # sets that the levels of words are fitted on at the end; must be in `sets`
 
 
 class MaskSet(StrictModel):
-    """How often a data set is drawn from, and what its mask values say about objects."""
+    """Share of a data set in the crops, and the meaning of its mask values."""
 
     share: float = Field(gt=0, description="of the crops, beside those of the other sets")
     nothing: int | None = Field(None, ge=0, le=254, description="value whose components are no objects")
@@ -54,14 +56,14 @@ class MaskSet(StrictModel):
 
 
 class PromptsRecipe(RunRecipe):
-    """Everything that decides the weights of the prompt head, but the network below it and the data."""
+    """Recipe of the prompt head; with the network below it and the data it determines the weights."""
 
     sets: dict[str, MaskSet] = Field(min_length=1)
     below: str  # "bundled" or a safetensors file: the network whose features the head reads
     out: Path = Path("runs/tiny-prompts")
-    lone: int = Field(ge=1)  # prompts of one point, of each crop
-    sure: int = Field(ge=1)  # boxes, groups of points, or both
-    corrected: int = Field(0, ge=0)  # of these: a point, and a second one where its mask is wrong
+    lone: int = Field(ge=1)  # single-point prompts for each crop
+    sure: int = Field(ge=1)  # unambiguous prompts for each crop: boxes, several points, or both
+    corrected: int = Field(0, ge=0)  # how many of `sure` get a second point where the mask of the first is wrong
     start: str  # "bundled", "scratch" or a safetensors file: the head to begin with
 
     @model_validator(mode="after")
@@ -72,40 +74,39 @@ class PromptsRecipe(RunRecipe):
 
 
 class OwnRecipe(TinyRecipe):
-    """What all training on a user's own pictures decides."""
+    """Base of the recipes on a user's own pictures."""
 
     data: Path  # the pictures
-    models_dir: Path | None = None  # where models of the user's are looked for
+    models_dir: Path | None = None  # folder of the user's models
     sets: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: {OWN: 1.0}, min_length=1)
     photographs: int | None = Field(None, ge=4)  # at most so many, evenly over the folder
-    held_out: float = Field(gt=0, lt=1)  # share of the photographs, where the folder keeps none apart
-    samples: int = Field(ge=0)  # pictures of before and after
+    held_out: float = Field(gt=0, lt=1)  # share of the photographs for validation, unless the folder has a val split
+    samples: int = Field(ge=0)  # number of pictures that compare before and after
 
 
 class FinetuneRecipe(OwnRecipe):
-    """Everything that decides what a user's own pictures change: the projection of texts, over an image tower that
-    stays."""
+    """Recipe of fine-tuning: the text projection is trained, the image tower is frozen."""
 
     start: str  # name of a model, or a model directory
     out: Path = Path("runs/finetune")
-    keep: float = Field(ge=0)  # weight of leaving other words where they were
+    keep: float = Field(ge=0)  # weight of the term that keeps other words unchanged
 
 
 class DistilRecipe(OwnRecipe):
-    """Everything that decides what a student learns from another model's masks of photographs."""
+    """Recipe of distillation: a student learns from another model's masks of photographs."""
 
     teacher: str  # name of a model, a model directory, or the address of a server
-    student: Literal["tiny"] = "tiny"  # whose network it is
-    classes: tuple[str, ...] = ()  # what the teacher is asked for; none: classes.json of the folder
+    student: Literal["tiny"] = "tiny"  # method whose network is trained
+    classes: tuple[str, ...] = ()  # classes that the teacher labels; empty: classes.json of the folder
     start: str = "auto"  # bundled where `width` is 1, else scratch
     out: Path = Path("runs/distil")
 
     @property
     def begin(self) -> str:
-        """As `start` of `tiny`."""
+        """The value of `start` for the recipe of `tiny`, with `auto` resolved."""
         return self.start if self.start != "auto" else "bundled" if self.width == 1 else "scratch"
 
     @property
     def by_address(self) -> bool:
-        """Whether a server is asked."""
+        """Whether the teacher is the address of a server."""
         return re.search(r"://|:\d+$", self.teacher) is not None

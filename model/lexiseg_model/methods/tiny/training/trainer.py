@@ -1,4 +1,4 @@
-"""Training of everything of `tiny` but its prompt head: packs, questions of a whole batch at once."""
+"""Training of `tiny` without its prompt head, on crops from packs with class questions stacked for a batch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples
 from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting
 from lexiseg_model.methods.tiny.training.drawn.requests import source_of
 from lexiseg_model.methods.tiny.training.losses import (
+    BatchQuestions,
     Questions,
-    Stacked,
     dice_losses,
     presence_losses,
     question_logits,
@@ -34,11 +34,11 @@ from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 
-DEEP_STEP = 4  # cells of the pixel map, across and down, for one at stride 16
+DEEP_STEP = 4  # cells of the pixel map per cell at stride 16, along each axis
 
 
 class Trained(nn.Module):
-    """The network and what only training asks: names at stride 16."""
+    """The network, with a projection of its features at stride 16 that only training uses (deep supervision)."""
 
     def __init__(self, network: TinyNetwork) -> None:
         super().__init__()
@@ -52,10 +52,10 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
     file = FILE
 
     def __init__(self, recipe: TinyRecipe, network: Trained | None = None) -> None:
-        """`network`: in place of the one that the recipe starts from."""
+        """`network` replaces the one that the recipe starts from."""
         super().__init__(recipe, network or Trained(initial_network(recipe)))
         book = TextBook.read(TEXTS)
-        with one_first():  # packs and rows are written where they are not yet
+        with one_first():  # writes the packs and text rows that are missing
             packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
             rule = read_card(BUNDLED.parent).background
             names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
@@ -94,7 +94,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
 
     def _loss(self, batch: Batch) -> Tensor:
         features, deep = self._features(batch.views)
-        return self._losses(features, deep, batch.asked, self.network.network.project_texts)
+        return self._losses(features, deep, batch.questions, self.network.network.project_texts)
 
     def _features(self, views: Views) -> tuple[ImageFeatures, Tensor]:
         images = render(self.store, views, self._phase().crop)
@@ -104,32 +104,36 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             return features, self.network.deep(coarse).float()
 
     def _losses(
-        self, features: ImageFeatures, deep: Tensor, asked: Stacked, project: Callable[[Tensor], Tensor]
+        self, features: ImageFeatures, deep: Tensor, questions: BatchQuestions, project: Callable[[Tensor], Tensor]
     ) -> Tensor:
         network, recipe = self.network.network, self.recipe
-        asked = _moved(asked, self.device)
-        bank = project(self.rows[asked.rows])  # [U, 96]
+        questions = _to_device(questions, self.device)
+        bank = project(self.rows[questions.rows])  # [U, 96]
         pixels, image, cells = features.pixels, features.image, features.cells.float()
-        flat, rough = pixels.flatten(2), _thinned(asked.full, pixels.shape[-2:])
+        flat, rough = pixels.flatten(2), _thinned(questions.full, pixels.shape[-2:])
         if recipe.pixel_share < 1:
             n_pixels = flat.shape[2]
             kept = torch.randperm(n_pixels)[: max(1, round(n_pixels * recipe.pixel_share))].to(self.device)
-            # As rows of cells: so gradients come back channels-last, which convolutions are ten times as fast with.
+            # Transposed, so that gradients are channels-last: convolutions are ten times as fast with that.
             flat = flat.mT.index_select(1, kept).mT
-            asked = asked._replace(full=some_pixels(asked.full, kept), part=some_pixels(asked.part, kept))
-        presence = network.presence(image, cells, bank[asked.presences.classes])
+            questions = questions._replace(
+                full=some_pixels(questions.full, kept), part=some_pixels(questions.part, kept)
+            )
+        presence = network.presence(image, cells, bank[questions.presences.classes])
         # Detached: presence learns from its own loss, the pixels learn to live with it.
-        bonuses = [network.presence_bonus(image, cells, bank[q.classes]).detach() for q in (asked.full, asked.part)]
-        full = question_logits(network, flat, bonuses[0], asked.full, bank)
-        part = question_logits(network, flat, bonuses[1], asked.part, bank)
-        known = presence_losses(presence, asked.presences.states, recipe.presence_focus).mean()
+        bonuses = [
+            network.presence_bonus(image, cells, bank[q.classes]).detach() for q in (questions.full, questions.part)
+        ]
+        full = question_logits(network, flat, bonuses[0], questions.full, bank)
+        part = question_logits(network, flat, bonuses[1], questions.part, bank)
+        known = presence_losses(presence, questions.presences.states, recipe.presence_focus).mean()
         losses = {
-            "full": question_losses(full, asked.full).mean(),
-            "part": recipe.subset_weight * question_losses(part, asked.part).mean(),
+            "full": question_losses(full, questions.full).mean(),
+            "part": recipe.subset_weight * question_losses(part, questions.part).mean(),
             "presence": recipe.presence_weight * known,
         }
         if recipe.dice_weight:
-            losses["dice"] = recipe.dice_weight * dice_losses(full, asked.full).mean()
+            losses["dice"] = recipe.dice_weight * dice_losses(full, questions.full).mean()
         if recipe.deep_weight:
             unit = deep / deep.norm(dim=1, keepdim=True).clamp_min(1e-6)
             logits = question_logits(network, unit.flatten(2), torch.zeros_like(bonuses[0]), rough, bank)
@@ -137,7 +141,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         self.note(**{name: loss.item() for name, loss in losses.items()})
         return torch.stack(list(losses.values())).sum()
 
-    def _told(self) -> dict[str, float]:
+    def _extra_figures(self) -> dict[str, float]:
         network = self.network.network
         return {"nobody": round(network.nobody.item(), 3), "scale": round(network.log_scale.exp().item(), 2)}
 
@@ -147,20 +151,20 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
 
 
 def _thinned(questions: Questions, size: tuple[int, ...]) -> Questions:
-    """The questions of every fourth pixel, down and across."""
+    """The questions of every DEEP_STEP-th cell along each axis of a map of `size` (h, w)."""
     places = torch.arange(math.prod(size), device=questions.answers.device).view(size)
     return some_pixels(questions, places[DEEP_STEP // 2 :: DEEP_STEP, DEEP_STEP // 2 :: DEEP_STEP].flatten())
 
 
-def _moved(asked: Stacked, device: torch.device) -> Stacked:
+def _to_device(questions: BatchQuestions, device: torch.device) -> BatchQuestions:
     def move(part: Questions) -> Questions:
         known = {name: value for name, value in part._asdict().items() if value is not None}
         return part._replace(**{name: value.to(device, non_blocking=True) for name, value in known.items()})
 
-    presences = asked.presences._replace(
-        classes=asked.presences.classes.to(device), states=asked.presences.states.to(device)
+    presences = questions.presences._replace(
+        classes=questions.presences.classes.to(device), states=questions.presences.states.to(device)
     )
-    return Stacked(asked.rows.to(device), move(asked.full), move(asked.part), presences)
+    return BatchQuestions(questions.rows.to(device), move(questions.full), move(questions.part), presences)
 
 
 def _shares(packs: list[Pack], recipe: TinyRecipe) -> list[float]:

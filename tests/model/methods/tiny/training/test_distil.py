@@ -22,9 +22,9 @@ from lexiseg_model.errors import DatasetError, RecipeError
 from lexiseg_model.methods.tiny.training.distil import (
     DistilTrainer,
     label,
-    laid_out,
     publish_distilled,
     shares_in,
+    tiny_recipe,
 )
 from lexiseg_model.methods.tiny.training.recipe import OWN, DistilRecipe
 from lexiseg_model.methods.tiny.weights import FILE
@@ -184,8 +184,8 @@ def test_photographs_without_masks_are_split_and_asked_once(shapes: Path, tmp_pa
 
 
 def test_a_student_as_wide_as_the_bundled_network_starts_from_its_weights(shapes: Path) -> None:
-    assert laid_out(recipe_for(shapes, Path("run"), "width=1")).start == "bundled"
-    assert laid_out(recipe_for(shapes, Path("run"))).start == "scratch"
+    assert tiny_recipe(recipe_for(shapes, Path("run"), "width=1")).start == "bundled"
+    assert tiny_recipe(recipe_for(shapes, Path("run"))).start == "scratch"
 
 
 def test_another_teacher_or_other_classes_in_the_same_run_are_refused(recipe: DistilRecipe) -> None:

@@ -109,7 +109,9 @@ def test_resuming_with_other_photographs_is_refused(recipe: FinetuneRecipe, tmp_
     (tmp_path / "other" / "train" / "images" / "001.jpg").touch()
     (tmp_path / "other" / "more.txt").touch()
 
-    with pytest.raises(RecipeError, match=r"tuned is of other pictures than .*other holds now; choose another out="):
+    with pytest.raises(
+        RecipeError, match=r"tuned holds a run on other pictures than those now in .*other; choose another out="
+    ):
         FinetuneTrainer(recipe.model_copy(update={"data": tmp_path / "other"}))
 
 
@@ -135,7 +137,7 @@ def test_the_start_is_kept_unchanged_where_nothing_is_gained(
     card = publish_finetuned(recipe, weights)
 
     assert json.loads((recipe.out / "before-after.json").read_text())["step"] == 0
-    assert "nothing is gained on photographs that were left out" in capsys.readouterr().out
+    assert "no gain on left-out photographs" in capsys.readouterr().out
     before, after = load_file(BUNDLED), load_file(recipe.out / FILE)
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert card.settings == catalogue.read_card(FOLDER).settings

@@ -14,7 +14,7 @@ from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
 from lexiseg_model.methods.tiny.training.drawn.requests import Question
 from lexiseg_model.methods.tiny.training.losses import (
-    Asked,
+    ImageQuestions,
     Questions,
     dice_losses,
     question_logits,
@@ -85,8 +85,8 @@ def test_the_loss_of_a_batch_is_that_of_each_question_alone(network: TinyNetwork
     pixels, image, table = unit(4, EMBEDDING, SIDE, SIDE), unit(4, EMBEDDING), unit(40, EMBEDDING)
     pixels.requires_grad_()
 
-    asked = stack([Asked(question, SILENT, [], np.zeros(0, np.int8)) for question in questions])
-    together = batched(network, pixels, image, asked.full, table[asked.rows])
+    stacked = stack([ImageQuestions(question, SILENT, [], np.zeros(0, np.int8)) for question in questions])
+    together = batched(network, pixels, image, stacked.full, table[stacked.rows])
     (gradient,) = torch.autograd.grad(together.sum(), pixels)
 
     one_by_one = torch.stack([alone(network, *each, table) for each in zip(pixels, image, questions, strict=True)])
@@ -101,8 +101,8 @@ def question_of(answers: list[int], words: bool = False) -> Question:
 
 def dice_of(probabilities: list[list[float]], answers: list[int]) -> float:
     """Channels by pixels; two classes and nobody."""
-    asked = stack([Asked(question_of(answers), question_of(answers), [], np.zeros(0, np.int8))]).full
-    return dice_losses(torch.tensor([probabilities]).clamp_min(1e-9).log(), asked).item()
+    stacked = stack([ImageQuestions(question_of(answers), question_of(answers), [], np.zeros(0, np.int8))]).full
+    return dice_losses(torch.tensor([probabilities]).clamp_min(1e-9).log(), stacked).item()
 
 
 def test_dice_counts_present_classes_without_background() -> None:

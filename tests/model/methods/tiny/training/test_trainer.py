@@ -156,7 +156,7 @@ def test_a_dry_run_draws_its_photographs_and_leaves_no_files(tmp_path: Path) -> 
 
     rehearsal = TRAININGS["tiny"].rehearsal(recipe, tmp_path / "dry")
 
-    assert rehearsal.before == f"2 of 2 sets are decoded, once, into {tmp_path / 'packs'}"
+    assert rehearsal.before == f"2 of 2 sets are first decoded into {tmp_path / 'packs'}"
     assert [path.name for path in tmp_path.iterdir()] == ["dry"]
     loss = rehearsal.trainer._loss(next(iter(rehearsal.trainer._batches(LocalPhase(64, 2)))))
     assert np.isfinite(loss.item())

@@ -86,7 +86,7 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
             loss: Tensor = self.network(batch.wide.to(self.device), batch.narrow.to(self.device))
         return loss
 
-    def _told(self) -> dict[str, float]:
+    def _extra_figures(self) -> dict[str, float]:
         return {"centre": round(self.network.centre.norm().item(), 4)}
 
     def _validate(self) -> dict[str, float]:

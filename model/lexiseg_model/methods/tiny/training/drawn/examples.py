@@ -19,7 +19,7 @@ from lexiseg_model.methods.tiny.training.drawn.requests import (
     full_question,
     random_question,
 )
-from lexiseg_model.methods.tiny.training.losses import Asked, Stacked, stack
+from lexiseg_model.methods.tiny.training.losses import BatchQuestions, ImageQuestions, stack
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.training.crops import View, Views, labels_in, random_colours, stack_views, whole_view, window_view
 from lexiseg_model.training.stream import Stream
@@ -32,10 +32,10 @@ UNLIKE = 0.55  # cosine of two names that can hardly both fit one object
 
 
 class Batch(NamedTuple):
-    """Views of B photographs, and what is asked about them."""
+    """Views of B photographs, and the questions about them."""
 
     views: Views
-    asked: Stacked
+    questions: BatchQuestions
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Examples(Stream[Batch]):
         shares = np.array([source.share for source in self.sources])
         chosen = random.choice(len(self.sources), self.batch, p=shares / shares.sum())
         drawn = [self._example(int(which), random) for which in chosen]
-        return Batch(stack_views([view for view, _ in drawn]), stack([asked for _, asked in drawn]))
+        return Batch(stack_views([view for view, _ in drawn]), stack([questions for _, questions in drawn]))
 
-    def _example(self, which: int, random: np.random.Generator) -> tuple[View, Asked]:
+    def _example(self, which: int, random: np.random.Generator) -> tuple[View, ImageQuestions]:
         source = self.sources[which]
         pack = source.pack
         if source.by_class and random.random() < self.class_first:
@@ -78,24 +78,24 @@ class Examples(Stream[Batch]):
         crop = View(which, place, matrix, random_colours(random))
         if not masked:
             return crop, self._named(source, index, labels.size, random)
-        told = np.array([self.table.index[name] for name in pack.present[index]], np.int64)
+        present = np.array([self.table.index[name] for name in pack.present[index]], np.int64)
         pasting = self.pasting
         if pack.name in pasting.targets and random.random() < pasting.share:
             cuts = [cut_out(self.sources, pasting.origins, random) for _ in range(random.integers(1, MAX_PASTED + 1))]
-            found = [cut for cut in cuts if cut is not None]
-            pastes = [paste(cut, self.sources, source, labels, self.size, random) for cut in found]
+            pasted_objects = [cut for cut in cuts if cut is not None]
+            pastes = [paste(cut, self.sources, source, labels, self.size, random) for cut in pasted_objects]
             crop = crop._replace(pastes=pastes)
-            told = np.union1d(told, np.array([cut.concept for cut in found], np.int64))
-        return crop, self._masked(source, labels, told, whole, random)
+            present = np.union1d(present, np.array([cut.concept for cut in pasted_objects], np.int64))
+        return crop, self._masked(source, labels, present, whole, random)
 
     def _masked(
         self,
         source: Source,
         labels: NDArray[np.uint8],
-        told: NDArray[np.int64],
+        present: NDArray[np.int64],
         whole: bool,
         random: np.random.Generator,
-    ) -> Asked:
+    ) -> ImageQuestions:
         """Pixels have classes; what no pixel of the crop has, and nobody told of, is not in it."""
         space, words = source.space, source.words
         assert space is not None
@@ -109,15 +109,15 @@ class Examples(Stream[Batch]):
         shift = int(space.has_background)
         area = np.bincount(labels.reshape(-1), minlength=256)[shift : shift + len(space.concepts)] / labels.size
         states = np.where(area >= VISIBLE_SHARE, 1, np.where(area == 0, 0, -1)).astype(np.int8)
-        listed = np.isin(space.concepts, told)
+        listed = np.isin(space.concepts, present)
         states[listed & (states == 0)] = 1 if whole else -1
-        others = np.setdiff1d(told, space.concepts) if whole else told[:0]
-        foreign = rare_concepts(table, np.concatenate([space.concepts[area > 0], told]), space.concepts, random)
+        others = np.setdiff1d(present, space.concepts) if whole else present[:0]
+        foreign = rare_concepts(table, np.concatenate([space.concepts[area > 0], present]), space.concepts, random)
         presence = full.rows + [table.draw(int(concept), random) for concept in (*others, *foreign)]
         more = np.array([1] * len(others) + [0] * len(foreign), np.int8)
-        return Asked(full, part, presence, np.concatenate([states, more]))
+        return ImageQuestions(full, part, presence, np.concatenate([states, more]))
 
-    def _named(self, source: Source, index: int, n_pixels: int, random: np.random.Generator) -> Asked:
+    def _named(self, source: Source, index: int, n_pixels: int, random: np.random.Generator) -> ImageQuestions:
         """Nobody knows whose a pixel is, but some names are in the picture and others are not."""
         table, pack = self.table, source.pack
         present = np.array([table.index[name] for name in pack.present[index]], np.int64)
@@ -126,7 +126,7 @@ class Examples(Stream[Batch]):
         states = np.array([1] * len(present) + [0] * len(absent), np.int8)
         nothing = np.full(n_pixels, IGNORE, np.int64)
         silent = Question([], [], True, nothing, None, None)
-        return Asked(silent, silent, rows, states)
+        return ImageQuestions(silent, silent, rows, states)
 
 
 def rare_concepts(

@@ -93,11 +93,11 @@ class Question:
     weights: NDArray[np.float32] | None  # [channels]
 
 
-def background_words(table: TextTable, asked: NDArray[np.int64], same_meaning: float) -> list[int]:
+def background_words(table: TextTable, concepts: NDArray[np.int64], same_meaning: float) -> list[int]:
     """Concepts of the background words that mean none of the classes asked for."""
-    if not len(asked):
+    if not len(concepts):
         return [int(word) for word in table.background]
-    like = table.likeness[np.ix_(table.background, asked)].max(1)
+    like = table.likeness[np.ix_(table.background, concepts)].max(1)
     return [int(word) for word, likeness in zip(table.background, like, strict=True) if likeness < same_meaning]
 
 
@@ -133,8 +133,8 @@ def random_question(
     own = space.concepts[chosen]
     foreign = np.setdiff1d(np.arange(len(table.concepts)), space.concepts)
     foreign = random.permutation(foreign)[: random.integers(0 if len(own) else 1, REQUEST_FOREIGN + 1)]
-    asked = np.concatenate([own, foreign]).astype(np.int64)
-    words = background_words(table, asked, same_meaning)
+    concepts = np.concatenate([own, foreign]).astype(np.int64)
+    words = background_words(table, concepts, same_meaning)
 
     answer_of = np.zeros(256, np.int64)  # what is not asked for is background
     answer_of[chosen + shift] = np.arange(1, len(chosen) + 1)
@@ -144,10 +144,10 @@ def random_question(
     deniable[shift : shift + len(space.concepts)] = table.exclusive[np.ix_(space.concepts, foreign)]
     if space.has_background:
         deniable[0] = table.rare[foreign]
-    forbidden = np.zeros((1 + len(asked), len(flat)), bool)
+    forbidden = np.zeros((1 + len(concepts), len(flat)), bool)
     forbidden[1 + len(own) :] = ~deniable[flat].T
     return Question(
-        [table.draw(int(concept), random) for concept in asked],
+        [table.draw(int(concept), random) for concept in concepts],
         [table.draw(word, random) for word in words],
         True,
         answer_of[flat],

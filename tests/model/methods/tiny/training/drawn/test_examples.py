@@ -68,8 +68,8 @@ def drawn(pack: Pack, table: TextTable, whole: float = 0.0) -> Batch:
 
 def states(batch: Batch, table: TextTable, image: int) -> dict[str, int]:
     """One template and no synonyms: row k is concept k."""
-    presences = batch.asked.presences
-    rows = batch.asked.rows[presences.classes[image]].tolist()
+    presences = batch.questions.presences
+    rows = batch.questions.rows[presences.classes[image]].tolist()
     told = zip(rows, presences.states[image].tolist(), strict=True)
     return {table.concepts[row]: state for row, state in told if state >= 0}
 
@@ -81,7 +81,7 @@ def test_answers_are_aligned_with_rendered_pixels(tmp_path: Path, table: TextTab
     crops = render(resident([pack], torch.device("cpu")), batch.views, SIZE)
 
     bright = crops.mean(1)[:, 2::4, 2::4].flatten(1)
-    for image, answers in enumerate(batch.asked.full.answers):
+    for image, answers in enumerate(batch.questions.full.answers):
         if (answers == 1).any() and (answers == 0).any():
             assert bright[image, answers == 1].mean() > bright[image, answers == 0].mean() + 50
 
@@ -89,7 +89,7 @@ def test_answers_are_aligned_with_rendered_pixels(tmp_path: Path, table: TextTab
 def test_presence_labels_follow_the_crop(tmp_path: Path, table: TextTable) -> None:
     batch = drawn(toys(tmp_path), table)
 
-    for image, answers in enumerate(batch.asked.full.answers):
+    for image, answers in enumerate(batch.questions.full.answers):
         known = states(batch, table, image)
         assert known["zebra"] == 0
         for channel, name in ((1, "ball"), (2, "box")):
@@ -101,5 +101,5 @@ def test_presence_labels_follow_the_crop(tmp_path: Path, table: TextTable) -> No
 def test_a_photograph_with_labels_only_has_no_pixel_targets(tmp_path: Path, table: TextTable) -> None:
     batch = drawn(names(tmp_path, complete=True), table)
 
-    assert (batch.asked.full.answers == IGNORE).all()
+    assert (batch.questions.full.answers == IGNORE).all()
     assert states(batch, table, 0) == {"gramophone": 1, "tuba": 0, "zebra": 0}
