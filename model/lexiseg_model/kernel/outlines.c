@@ -1,12 +1,12 @@
-/* The borders of a mask that is known by its runs: `lexiseg_model.masks.polygons` without a look at any pixel.
+/* Outlines of a mask from its runs: `lexiseg_model.masks.polygons` without reading pixels.
  *
- * Between two neighbouring columns the border turns where only one of them changes its side, and passes twice where both
- * change in opposite ways. So one merge of the columns' changes finds the corners, and ties each to its partner in the
- * row and in the column. */
+ * Between two neighbouring columns the outline has a corner where only one column enters or leaves the mask, and two
+ * where both change in opposite directions. So one merge of the changes of both columns finds the corners, and links
+ * each to its neighbour in the row and in the column. */
 #include "kernel.h"
 
 typedef struct {
-    int64_t *x, *y;       /* corners, those that the border passes twice twice */
+    int64_t *x, *y;       /* corners; one that the outline passes twice is stored twice */
     int64_t *across;      /* the partner in the row */
     int64_t *along;       /* the partner in the column */
     int64_t *run;         /* the corner at which the upper edge of the same run began, -1 where nothing begins */
@@ -49,7 +49,7 @@ static void border(Corners *c, int64_t x, const Edge *left, int64_t n_left, Edge
             if ((i & 1) == (j & 1)) {
                 right[j].from = left[i].from;
             } else {
-                /* Two parts touch here: the copy that comes first goes on upwards. */
+                /* Two parts touch here: the first copy of the corner continues upwards. */
                 int64_t upper = corner(c, x, left[i].y), lower = corner(c, x, left[i].y);
                 int falling = i & 1; /* upper left and lower right */
                 end(c, &left[i], falling ? upper : lower, i & 1);
@@ -106,7 +106,7 @@ API int64_t lexiseg_outlines(const int64_t *spans, int64_t n, int64_t height, in
     for (int64_t start = 0; start < c.n; start++) {
         if (seen[start]) continue;
         int64_t begin = written, top = written, area = 0;
-        /* Against the border's direction the way round would begin along the column. */
+        /* Start along the row in the outline's direction. */
         int64_t p = c.forward[start] ? start : c.across[start];
         do {
             for (int half = 0; half < 2; half++) {
@@ -125,7 +125,7 @@ API int64_t lexiseg_outlines(const int64_t *spans, int64_t n, int64_t height, in
         /* Turned so that the uppermost corner comes first; x and y are free now as far as this loop goes. */
         int64_t length = written - begin, shift = top - begin;
         if (shift) {
-            int64_t *turned = (int64_t *)now; /* no column is under way any more */
+            int64_t *turned = (int64_t *)now; /* the column buffer is free now */
             memcpy(turned, corners + 2 * begin, (size_t)(2 * length) * sizeof(int64_t));
             memcpy(corners + 2 * begin, turned + 2 * shift, (size_t)(2 * (length - shift)) * sizeof(int64_t));
             memcpy(corners + 2 * (begin + length - shift), turned, (size_t)(2 * shift) * sizeof(int64_t));
@@ -135,7 +135,7 @@ API int64_t lexiseg_outlines(const int64_t *spans, int64_t n, int64_t height, in
         parent[n_loops] = n_loops;
         n_loops++;
     }
-    /* The lower edge of a run and its upper edge border on the same part. */
+    /* The upper and the lower edge of a run belong to the same part. */
     for (int64_t p = 0; p < c.n; p++)
         if (c.run[p] >= 0) parent[root(parent, loop_of[p])] = root(parent, loop_of[c.run[p]]);
     for (int64_t loop = 0; loop < n_loops; loop++) loops[3 * loop + 2] = root(parent, loop);

@@ -1,19 +1,19 @@
-/* Who wins each pixel after bilinear upsampling: `lexiseg_model.masks.upsample` in one pass, with the same roundings.
+/* The arg-max class of each pixel after bilinear upsampling: `lexiseg_model.masks.upsample` in one pass, bit for bit.
  *
  * A row of low-resolution cells at a time: first the candidates of each cell, then the rows of pixels that lie in it.
- * Each number is made in the same steps whatever a processor's vectors: all answer alike. */
+ * The order of operations does not depend on the vector width, so results are equal on all processors. */
 #include "kernel.h"
 
 #include <math.h>
 
 #define LANES 8
-#define BLOCK 16 /* cells that are looked at together for candidates */
-#define SUMMED 512 /* pixels in one sum of floats: of more, the small ones get lost */
-#define ROWS 32  /* whose exponentials are summed before they join the rest */
+#define BLOCK 16 /* cells that are tested for candidates together */
+#define SUMMED 512 /* pixels in one float sum; longer sums lose small terms */
+#define ROWS 32  /* rows in one partial sum of exponentials; longer sums lose small terms */
 static const float SLACK = 1e-4f;
-static const float LEAST = -1e30f; /* what -inf counts as: between infinite corners lies no number */
+static const float LEAST = -1e30f; /* replaces -inf, as interpolation between infinite corners gives NaN */
 
-/* What a candidate has at the upper corners of its cell, and how much more at the lower ones. */
+/* Scores of a candidate at the upper corners of its cell, and the differences to the lower corners. */
 typedef struct {
     float left, right, left_more, right_more;
     int32_t row;
@@ -33,7 +33,7 @@ typedef struct {
     int64_t n_contested;
 } Candidates;
 
-/* Where the pixels of a row lie between the cells, filled up to whole vectors. */
+/* Positions of a row's pixels between the cells, padded to whole vectors. */
 typedef struct {
     int64_t w, width;
     int64_t *start;  /* [w + 1], first pixel of each cell */
@@ -52,7 +52,7 @@ typedef struct {
     int64_t n;
 } Spans;
 
-/* What is made of one row. */
+/* Buffers of one row. */
 typedef struct {
     float *left, *step, *normal, *normal_step; /* of the cells */
     float *best;                               /* of the pixels */
@@ -87,7 +87,7 @@ INLINE void exp_below(Eight *number) {
             for (int lane = 0; lane < LANES; lane++) (picked)[lane] = (from)[(at)[lane]];                              \
     } while (0)
 
-/* Of each of w cells the highest of its four corners, and how much the best row of all never falls below. */
+/* For each of w cells the highest of its four corners, and a lower bound of the best row inside the cell. */
 WIDEST static void find_bounds(const float *upper, const float *lower, int64_t w, float *restrict highest,
                                float *restrict lowest) {
     for (int64_t x = 0; x + 1 < w; x++) {
@@ -98,7 +98,7 @@ WIDEST static void find_bounds(const float *upper, const float *lower, int64_t w
     lowest[w - 1] = larger(lowest[w - 1], smaller(upper[w - 1], lower[w - 1]));
 }
 
-/* Which blocks have a value that reaches its bound: hardly any, so it is asked for all values of a block at once. */
+/* Whether any value of a block reaches its bound; hardly any does, so whole blocks are skipped. */
 WIDEST static void find_reaching(const float *highest, const float *least, int64_t blocks, uint8_t *reaching) {
     for (int64_t b = 0; b < blocks; b++, highest += BLOCK, least += BLOCK) {
         int32_t some = 0;
@@ -107,7 +107,7 @@ WIDEST static void find_reaching(const float *highest, const float *least, int64
     }
 }
 
-/* Of each pixel the first candidate of its cell: the same for all rows of pixels in a row of cells. */
+/* For each pixel the first candidate of its cell; equal for all rows of pixels in a row of cells. */
 WIDEST static void lead(const Across *across, const Candidates *found, int32_t *restrict winner) {
     const int near = across->near;
     for (int64_t p = 0; p < across->width; p += LANES) {
@@ -229,7 +229,8 @@ static void find_candidates(const float *scores, int64_t k, int64_t h, int64_t w
     }
 }
 
-/* Gathered once for all rows of pixels in them: scores lie far apart. `below` cells from an upper to a lower row. */
+/* Copy the corners of all candidates side by side, once per row of cells: a cell's scores are far apart in memory.
+ * `below`: cells from an upper to a lower row, 0 in the last one. */
 static void gather_corners(const float *scores, int64_t k, int64_t plane, int64_t w, int64_t below, Candidates *found) {
     Corners *corners = found->corners;
     found->n_contested = 0;
@@ -346,7 +347,7 @@ static void normalise_around(const float *scores, int64_t k, int64_t n, int64_t 
     }
 }
 
-/* The next n numbers of four bytes. */
+/* Take n four-byte numbers from a block of memory. */
 static void *take(float **at, size_t n) {
     float *first = *at;
     *at += n;

@@ -1,13 +1,14 @@
-// Everything: a grid of points asks what is there, of which as few are asked as find as much, as the service does.
+// Task "everything": masks for a grid of point prompts, as in the service (methods/tiny/proposals). Points whose object
+// is probably covered by earlier masks are skipped.
 //
-// Masks are logits of a window `{top, left, rows, columns}`, in cells of the maps; a mask has two pixels across a cell.
+// A mask holds logits of a window `{top, left, rows, columns}` in cells of the maps, at two pixels per cell and axis.
 
 import { halfToEven } from "./maps.js";
 
 const FINER = 2; // pixels of a mask across a cell
 const NOTHING = -20; // the logit of pixels outside of a window
 
-/** Masks [h * w] of a picture and their quality that no better one suppresses, the best first. */
+/** Masks [h * w] of a picture with their quality in 0..1, after non-maximum suppression, the best first. */
 export async function proposed(rules, picture, run) {
   const { proposals: settings } = rules.settings;
   const { PER_PASS, AGAIN, TOUCHES, NEW } = rules.constants.proposing;
@@ -57,7 +58,7 @@ export async function proposed(rules, picture, run) {
     keep(answers);
   }
 
-  /** In windows; in the whole picture those whose best mask goes on behind its window, over much that is new. */
+  /** Prompt in a window around each point; again in the whole picture if the best mask is cut by its window and mostly uncovered. */
   async function askNear(points) {
     const answers = [];
     for (const point of points) answers.push(await answered(point, around(grid[point], size, whole)));
@@ -93,14 +94,14 @@ function areaOf(mask) {
   return mask.reduce((sum, logit) => sum + Number(logit > 0), 0);
 }
 
-/** The window around a place, as near to its middle as the edges allow. @param {any} point @param {number[]} size */
+/** The window of a size centred on a place, shifted to lie inside the picture. @param {any} point @param {number[]} size */
 function around({ x, y }, size, whole) {
   const [rows, columns] = size;
   const corner = (middle, length, end) => Math.min(Math.max(2 * halfToEven((middle - length / 2) / 2), 0), end - length);
   return { top: corner(y, rows, whole.rows), left: corner(x, columns, whole.columns), rows, columns };
 }
 
-/** The maps of a window. */
+/** The shared maps [1, C, h, w], cropped to a window. */
 function cropped(shared, window, whole) {
   if (window === whole) return shared;
   return Object.fromEntries(
@@ -116,7 +117,7 @@ function cropped(shared, window, whole) {
   );
 }
 
-/** How many pixels of a mask lie along those edges of its window behind which the picture goes on. */
+/** Number of mask pixels along the edges of its window that are not edges of the picture. */
 function touching({ mask, window: { top, left, rows, columns } }, whole) {
   const [h, w] = [FINER * rows, FINER * columns];
   const line = (start, step, length) => Array.from({ length }, (_, i) => mask[start + i * step]).filter((logit) => logit > 0).length;
@@ -126,7 +127,7 @@ function touching({ mask, window: { top, left, rows, columns } }, whole) {
   );
 }
 
-/** The points of a grid as they are asked: every rank halves the gaps. */
+/** Indices of an n x n grid in five ranks, from coarse to fine: each rank halves the gaps. */
 function ranks(n) {
   const of = Array.from({ length: 5 }, () => []);
   for (let i = 0; i < n * n; i++) {
@@ -139,7 +140,7 @@ function ranks(n) {
   return of.filter((rank) => rank.length);
 }
 
-/** Which points of a grid are worth asking, by the answers so far. */
+/** Chooses the next grid points by the expected quality of their masks: kernel regression over the answers so far. */
 function searchOf(rules, grid, { data, dims: [, channels, height, width] }) {
   const { SHARPNESS, REACH, GUESS, DOUBT, ALIKE, CROWD } = rules.constants.search;
   const { HEADS } = rules.constants.prompt_maps;
@@ -183,7 +184,7 @@ function searchOf(rules, grid, { data, dims: [, channels, height, width] }) {
   };
 }
 
-/** The best first, without those that a better one holds; masks of the whole picture. */
+/** Non-maximum suppression: masks in the size of the whole picture, the best first. */
 function unsuppressed(good, rule, whole) {
   const [h, w] = [FINER * whole.rows, FINER * whole.columns];
   const wholes = good.sort((one, other) => other.quality - one.quality).map(({ mask, window, quality }) => {

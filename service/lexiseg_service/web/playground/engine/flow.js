@@ -1,5 +1,5 @@
 // Optical flow by dense inverse search (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016), as
-// OpenCV's, without its last refinement: patches look for their like by gradient descent, in small copies first.
+// OpenCV's, without its variational refinement: patches are matched by gradient descent, coarse to fine.
 
 import { resized } from "./maps.js";
 
@@ -29,7 +29,7 @@ function scaled(shifts, from, to) {
   return resized(shifts, from, to, 2, 2, true, Float32Array).map((value, i) => (value * to[1 - (i % 2)]) / from[1 - (i % 2)]);
 }
 
-/** Patches begin where the coarser copy or a neighbour says; a pixel gets the mean of its patches, by how well they agree there. @param {number[]} size */
+/** Match each patch from the coarser shift or a neighbour's; a pixel gets the mean shift of its patches, weighted by their match. @param {number[]} size */
 function searched(now, before, size, start, { patch, stride, steps }) {
   const [h, w] = size;
   const slopes = slopesOf(now, size);
@@ -56,7 +56,7 @@ function searched(now, before, size, start, { patch, stride, steps }) {
   return sums.map((sum, i) => sum / weights[i >> 1]);
 }
 
-/** The shift {x, y, error} of a patch after at most so many steps, its brightness left out. @param {number[]} size @param {number[]} cells */
+/** The shift {x, y, error} of a patch after at most `steps` Gauss-Newton steps; differences of mean brightness are ignored. @param {number[]} size @param {number[]} cells */
 function descended(now, before, slopes, size, cells, { x, y }, steps) {
   const w = size[1];
   const n = cells.length;
@@ -79,7 +79,7 @@ function descended(now, before, slopes, size, cells, { x, y }, steps) {
     const error = squares - (sum * sum) / n;
     if (!(error < best.error)) break;
     best = { x, y, error };
-    if (Math.abs(scale) < 1e-6) break; // nothing to see
+    if (Math.abs(scale) < 1e-6) break; // no texture: the system is singular
     const [right, down] = [alongX - (sum * sumX) / n, alongY - (sum * sumY) / n];
     x -= (c * right - b * down) / scale;
     y -= (a * down - b * right) / scale;
@@ -87,7 +87,7 @@ function descended(now, before, slopes, size, cells, { x, y }, steps) {
   return best;
 }
 
-/** Of the brightness, to the right and down; edges go on outside. @param {number[]} size */
+/** Brightness gradients {x, y} [h * w], to the right and down; edge pixels are replicated. @param {number[]} size */
 function slopesOf(gray, size) {
   const [h, w] = size;
   const [x, y] = [new Float32Array(h * w), new Float32Array(h * w)];
@@ -99,7 +99,7 @@ function slopesOf(gray, size) {
   return { x, y };
 }
 
-/** A map [h * w], which begins at `start`, between its cells; edges go on outside. @param {number[]} size */
+/** Bilinear sample at (x, y) of the map [h * w] that begins at `start`; edge cells are replicated. @param {number[]} size */
 export function at(map, size, x, y, start = 0) {
   const [h, w] = size;
   const [column, row] = [Math.min(Math.max(x, 0), w - 1), Math.min(Math.max(y, 0), h - 1)];

@@ -1,7 +1,7 @@
 // Maps: pictures brought to a size, logits to masks, masks to run lengths, and connected parts.
 
-const EVEN = 1e-3; // of a pixel: a smaller part of one is none, as in OpenCV's area interpolation
-const FIXED = 2048; // OpenCV's weights between two bytes
+const EVEN = 1e-3; // smaller parts of a pixel are ignored, as in OpenCV's area interpolation
+const FIXED = 2048; // 1 in OpenCV's fixed-point weights of bytes
 const SLACK = 1e-4; // of scores: rounding must not lose a label that could win
 
 export function halfToEven(value) {
@@ -136,7 +136,7 @@ export function winners(scores, count, [h, w], [H, W]) {
   return { labels, votes, probability };
 }
 
-/** Writes the labels that may win between these four, and returns how many. */
+/** Write to `able` the labels that may win inside a cell with the corners a, b, c, d; returns their number. */
 function candidates(scores, count, cells, a, right, below, able) {
   const [b, c, d] = [a + right, a + below, a + right + below];
   let least = -Infinity;
@@ -150,7 +150,7 @@ function candidates(scores, count, cells, a, right, below, able) {
   return n;
 }
 
-/** The first output whose lower neighbour is each cell, and the end. */
+/** For each cell the first output in it: [cells + 1], the last entry is the number of outputs. */
 function spans(low, cells) {
   const starts = new Int32Array(cells + 1).fill(low.length);
   for (let place = low.length - 1; place >= 0; place--) starts[low[place]] = place;
@@ -208,7 +208,7 @@ export function encoded(labels, count, [height, width]) {
   });
 }
 
-/** As `runsOf` reads it. */
+/** Run lengths as COCO's compressed text, which `runsOf` decodes. */
 function countsOf(runs) {
   let text = "";
   runs.forEach((run, index) => {
@@ -223,7 +223,7 @@ function countsOf(runs) {
   return text;
 }
 
-/** Parts of equal labels that sides connect: `ids` of each cell, and `owner` (its label), `areas` and `first` cell of each part. */
+/** 4-connected components of equal labels: `ids` of each cell, and `owner` (its label), `areas` and `first` cell of each part. */
 export function parts(labels, width) {
   const ids = new Int32Array(labels.length).fill(-1);
   const [owner, areas, first, queue] = [[], [], [], new Int32Array(labels.length)];
@@ -246,7 +246,7 @@ export function parts(labels, width) {
   return { ids, owner, areas, first };
 }
 
-/** The neighbours of a cell in a map of that width and so many cells. */
+/** The 4-neighbours of a cell in a map of `cells` cells, `width` to a row. */
 export function sides(cell, width, cells) {
   const column = cell % width;
   const around = [];
