@@ -1,7 +1,7 @@
-"""Weights of a CLIP model from a file, whatever wrote it: one flat state dict in open_clip's names.
+"""Read the weights of a CLIP model from a file of any writer, as one flat state dict in open_clip's names.
 
-Read are safetensors files and torch files of plain tensors (`weights_only=True`). A TorchScript archive, as OpenAI
-publishes its models, holds code that loading it runs; it is read only where that was allowed in so many words.
+Reads safetensors files and torch files of plain tensors (`weights_only=True`). A TorchScript archive, as OpenAI
+publishes its models, contains code that loading runs; it is read only with `allow_torchscript`.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ DERIVED = ("attn_mask", "text.attn_mask", "text.transformer.embeddings.position_
 
 
 class Checkpoint(NamedTuple):
-    """A state dict in open_clip's names, float32, and what it tells about its activation."""
+    """A float32 state dict in open_clip's names, and the evidence for its activation function."""
 
     state: State
     evidence: Evidence | None
 
 
 def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoint:
-    """Weights of one file.
+    """Read the weights of one file.
 
     Args:
         path: `.safetensors`, a torch file, or a TorchScript archive.
@@ -63,7 +63,7 @@ def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoin
 
 
 def read_tensors(path: Path) -> State:
-    """Tensors of a file of any model, float32, names as they are but for a wrapper around them.
+    """Read the tensors of a file of any model as float32; names are unchanged but for wrappers around the state dict.
 
     Raises:
         WeightsError: no such file, or it is not a safetensors or torch file of plain tensors.
@@ -86,7 +86,7 @@ def is_torchscript(path: Path) -> bool:
 
 
 def tidy(raw: Mapping[str, Any]) -> State:
-    """A state dict in open_clip's names: wrappers' prefixes gone, image towers under `visual.`, float32.
+    """Convert a state dict to float32 and open_clip's names: no wrapper prefixes, image towers under `visual.`.
 
     Raises:
         WeightsError: no weights of a CLIP model are in it.
@@ -210,9 +210,9 @@ def read_bare_or_wrapped(path: Path, whose: str) -> State:
 
 
 def require_same_towers(trained_over: State, given: State) -> None:
-    """Raises WeightsError where towers are not those that something was trained over, by tensors of both.
+    """Raise WeightsError if `given` are not the frozen towers that other weights were trained over.
 
-    Frozen towers are the same numbers; what may differ is the type that somebody stored them in.
+    Compares the tensors with a tolerance: the same towers may be stored in another number type.
     """
     for name in trained_over.keys() & given.keys():
         one, other = trained_over[name].float(), given[name].float()

@@ -21,7 +21,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.png import to_png
 
 MIN_PHOTOGRAPHS = 4
-FEW = 8  # photographs below which there is a warning
+MIN_RECOMMENDED = 8  # photographs below which there is a warning
 MAX_REPORTED = 8  # faults of a kind in a message
 MAX_SHORT_SIDE = 512  # pixels; no method here uses more of a whole picture
 LAYOUT = (
@@ -35,8 +35,8 @@ LAYOUT = (
 
 
 @dataclass(frozen=True)
-class Looked:
-    """A checked picture, the digest of what it shows, and its mask values."""
+class CheckedPicture:
+    """A picture that passed the checks, the digest of its pixels, and the values in its mask."""
 
     picture: Picture
     digest: str
@@ -47,8 +47,8 @@ class Looked:
 class Checked:
     """Pictures without faults, and warnings for their user."""
 
-    train: tuple[Looked, ...]
-    held_out: tuple[Looked, ...]
+    train: tuple[CheckedPicture, ...]
+    held_out: tuple[CheckedPicture, ...]
     warnings: tuple[str, ...]
 
 
@@ -82,33 +82,33 @@ def check(pictures: OwnPictures) -> Checked:
         raise DatasetError(f"{pictures.folder}: there are no photographs to train on")
     faults: list[str] = []
     seen: set[str] = set()
-    twice: list[str] = []
-    parts: list[tuple[Looked, ...]] = []
+    duplicates: list[str] = []
+    parts: list[tuple[CheckedPicture, ...]] = []
     for part in (pictures.train, pictures.held_out):
-        looked = []
+        checked_pictures = []
         for picture in part:
             try:
-                entry = _look(picture, len(pictures.classes))
+                entry = _check_picture(picture, len(pictures.classes))
             except DatasetError as error:
                 faults.append(str(error))
                 continue
             if entry.digest in seen:
-                twice.append(picture.image.name)
+                duplicates.append(picture.image.name)
             else:
                 seen.add(entry.digest)
-                looked.append(entry)
-        parts.append(tuple(looked))
+                checked_pictures.append(entry)
+        parts.append(tuple(checked_pictures))
     if faults:
         are = "is" if len(faults) == 1 else "are"
         raise DatasetError(f"{len(faults)} of the pictures {are} faulty:\n  " + "\n  ".join(faults[:MAX_REPORTED]))
     warnings = list(pictures.warnings)
-    if twice:
-        warnings.append(f"{len(twice)} photographs are duplicates, such as {twice[0]}: each is used once")
+    if duplicates:
+        warnings.append(f"{len(duplicates)} photographs are duplicates, such as {duplicates[0]}: each is used once")
     shown = frozenset().union(*(entry.values for part in parts for entry in part))
-    lacking = [name for value, name in pictures.named.items() if value not in shown]
-    if lacking:
-        warnings.append(f"no photograph shows {', '.join(lacking)}: nothing is learned about it")
-    if len(parts[0]) < FEW:
+    unused_classes = [name for value, name in pictures.named.items() if value not in shown]
+    if unused_classes:
+        warnings.append(f"no photograph shows {', '.join(unused_classes)}: nothing is learned about it")
+    if len(parts[0]) < MIN_RECOMMENDED:
         warnings.append(f"{len(parts[0])} photographs are few; use twenty or more")
     return Checked(parts[0], parts[1], tuple(warnings))
 
@@ -121,8 +121,8 @@ def prepare(folder: Path, limit: int | None = None) -> tuple[OwnPictures, Checke
     """
     pictures = read_own(folder)
     if limit is not None and len(pictures.train) > limit:
-        taken = [pictures.train[place * len(pictures.train) // limit] for place in range(limit)]
-        pictures = replace(pictures, train=tuple(taken))
+        selection = [pictures.train[place * len(pictures.train) // limit] for place in range(limit)]
+        pictures = replace(pictures, train=tuple(selection))
     checked = check(pictures)
     if len(checked.train) < MIN_PHOTOGRAPHS:
         raise DatasetError(f"expected at least {MIN_PHOTOGRAPHS} photographs, {folder} has {len(checked.train)}")
@@ -140,24 +140,24 @@ def reduced(pixels: NDArray[np.uint8], interpolation: int = cv2.INTER_AREA) -> N
 
 def lay_out(pictures: OwnPictures, checked: Checked, target: Path) -> None:
     """Write `target/{train,val}/{images,masks}` and the class list; the folder appears when it is complete."""
-    fresh = target.with_name(f"{target.name}.{os.getpid()}")
-    shutil.rmtree(fresh, ignore_errors=True)
+    draft = target.with_name(f"{target.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
     parts = {"train": checked.train} | ({"val": checked.held_out} if checked.held_out else {})
     for part, entries in parts.items():
         for kind in ("images", "masks"):
-            (fresh / part / kind).mkdir(parents=True)
+            (draft / part / kind).mkdir(parents=True)
         for number, entry in enumerate(entries):
             image, mask = entry.picture.read_image(), entry.picture.read_mask()
             image, mask = reduced(image), reduced(mask, cv2.INTER_NEAREST)
             name = f"{number:05}-{entry.picture.image.stem}"
-            (fresh / part / "images" / f"{name}.jpg").write_bytes(to_jpeg(image))
-            (fresh / part / "masks" / f"{name}.png").write_bytes(to_png(mask))
-    write_classes(fresh, pictures.classes)
+            (draft / part / "images" / f"{name}.jpg").write_bytes(to_jpeg(image))
+            (draft / part / "masks" / f"{name}.png").write_bytes(to_png(mask))
+    write_classes(draft, pictures.classes)
     shutil.rmtree(target, ignore_errors=True)
-    os.replace(fresh, target)
+    os.replace(draft, target)
 
 
-def _look(picture: Picture, n_classes: int) -> Looked:
+def _check_picture(picture: Picture, n_classes: int) -> CheckedPicture:
     image, mask = picture.read_image(), picture.read_mask()
     if mask.shape != image.shape[:2]:
         height, width = image.shape[:2]
@@ -167,4 +167,4 @@ def _look(picture: Picture, n_classes: int) -> Looked:
     if beyond:
         allowed = f"the list has 0 to {n_classes - 1}, {IGNORE} is ignored"
         raise DatasetError(f"{picture.image}: its mask holds {beyond[:MAX_REPORTED]}; {allowed}")
-    return Looked(picture, digest_of(image), frozenset(values.tolist()) - {IGNORE})
+    return CheckedPicture(picture, digest_of(image), frozenset(values.tolist()) - {IGNORE})

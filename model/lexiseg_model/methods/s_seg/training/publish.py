@@ -37,14 +37,14 @@ def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
         }
     )
     write_card(card, weights.parent)
-    _say_retrieval(recipe, weights)
+    _print_retrieval(recipe, weights)
     if recipe.thresholds:
         card = _with_threshold(card, recipe, weights.parent)
         write_card(card, weights.parent)
     return card
 
 
-def _say_retrieval(recipe: SSegRecipe, weights: Path) -> None:
+def _print_retrieval(recipe: SSegRecipe, weights: Path) -> None:
     """Print the retrieval of held-out pairs, beside that of random weights of the same seed."""
     held_out = split_pairs(recipe)[1]
     if held_out is None:
