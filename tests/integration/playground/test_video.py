@@ -15,14 +15,14 @@ from tests.integration.playground.clips import ANSWERED, know_clip, webm
 
 RATE, SECONDS = 10, 8
 SIZE = (320, 214)  # width and height, even as VP8 likes them
-FLOWER = re.compile(r"^Not found: sky, flower\.")  # the model sees neither in that scene
+NEITHER = re.compile(r"^Not found: sky, flower\.")  # the model sees neither in that scene
 PAINTED = "Number(document.getElementById('canvas').dataset.painted ?? 0)"
 
 
 @cache
 def clip() -> bytes:
-    """The pagoda for one half of the time, a flower for the other."""
-    scenes = [pictures.photograph(name).resize(SIZE) for name in ("china", "flower")]
+    """The pagoda for one half of the time, a cat for the other."""
+    scenes = [pictures.photograph(name).resize(SIZE) for name in ("china", "chelsea")]
     return webm((scenes[2 * index // (RATE * SECONDS)] for index in range(RATE * SECONDS)), SIZE, RATE)
 
 
@@ -68,7 +68,7 @@ def test_the_place_that_is_sought_is_the_one_that_is_asked_about(page: Page) -> 
 
     seek(page, 0.9)
 
-    expect(page.locator("#result")).to_have_text(FLOWER)
+    expect(page.locator("#result")).to_have_text(NEITHER)
     expect(page.locator("#time")).to_have_text(re.compile(r"7\.[0-9] of [78]\.[0-9] s"))
 
 
@@ -91,7 +91,7 @@ def test_what_stands_at_its_end_is_asked_about_once(page: Page) -> None:
     expect(page.get_by_role("button", name="Play")).to_be_visible()
     until(page, ANSWERED)
     expect(page.locator("#timings")).to_contain_text("; 0.00 s behind")
-    expect(page.locator("#result")).to_have_text(FLOWER)
+    expect(page.locator("#result")).to_have_text(NEITHER)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
 
@@ -105,7 +105,7 @@ def test_a_frame_becomes_a_picture_to_click_on(page: Page) -> None:
     play(page)
     pause(page)
     seek(page, 0.9)
-    expect(page.locator("#result")).to_have_text(FLOWER)
+    expect(page.locator("#result")).to_have_text(NEITHER)
 
     page.get_by_role("button", name="Take this frame").click()
 
