@@ -56,7 +56,11 @@ function searched(now, before, size, start, { patch, stride, steps }) {
   return sums.map((sum, i) => sum / weights[i >> 1]);
 }
 
-/** The shift {x, y, error} of a patch after at most `steps` Gauss-Newton steps; differences of mean brightness are ignored. @param {number[]} size @param {number[]} cells */
+/**
+ * The shift {x, y, error} of a patch after at most `steps` Gauss-Newton steps; differences of mean brightness are ignored.
+ * @param {number[]} size
+ * @param {number[]} cells
+ */
 function descended(now, before, slopes, size, cells, { x, y }, steps) {
   const w = size[1];
   const n = cells.length;
