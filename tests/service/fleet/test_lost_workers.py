@@ -52,12 +52,12 @@ async def test_work_of_a_worker_that_dies_is_done_by_another() -> None:
 async def test_a_draining_worker_gets_no_new_calls_and_finishes_its_own() -> None:
     first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
     async with started(first, second) as fleet:
-        asking = [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[:8]]
-        await fleet.until(lambda: len(first.asked) + len(second.asked) == 8)
+        asking = [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[:16]]
+        await fleet.until(lambda: len(first.asked) + len(second.asked) == 16)
         had = len(first.asked)
         fleet.servers[0].leave()
         await fleet.ready(1)
-        asking += [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[8:]]
+        asking += [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[16:]]
         await fleet.until(lambda: len(first.asked) + len(second.asked) == len(IMAGES))
         for worker in (first, second):
             assert worker.held is not None
