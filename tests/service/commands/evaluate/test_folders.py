@@ -6,26 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from lexiseg_model.catalogue import bundled
 from tests import pictures
+from tests.model.data.own.made import save
 from tests.service.commands.command_line import CommandLine
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A data set of two photographs whose upper half is sky by decree."""
-    split = tmp_path / "halves" / "val"
-    (split / "images").mkdir(parents=True)
-    (split / "masks").mkdir()
-    (tmp_path / "halves" / "classes.json").write_text('["sky", "building"]')
     for name in ("china", "rocket"):
-        picture = pictures.small(name, 120)
-        picture.save(split / "images" / f"{name}.jpg")
-        labels = np.zeros((picture.height, picture.width), np.uint8)
-        labels[picture.height // 2 :] = 1
-        Image.fromarray(labels).save(split / "masks" / f"{name}.png")
+        picture = np.asarray(pictures.small(name, 120))
+        labels = np.zeros(picture.shape[:2], np.uint8)
+        labels[len(labels) // 2 :] = 1
+        save(tmp_path / "halves" / "val", name, picture, labels)
+    (tmp_path / "halves" / "classes.json").write_text('["sky", "building"]')
     return tmp_path
 
 

@@ -5,22 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests import exported, pictures
+from tests.model.data.own.made import save
 from tests.service.commands.command_line import CommandLine
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A data set of one photograph that is all sky by decree."""
-    split = tmp_path / "skies" / "val"
-    (split / "images").mkdir(parents=True)
-    (split / "masks").mkdir()
+    picture = np.asarray(pictures.small("china", 160))
+    save(tmp_path / "skies" / "val", "china", picture, np.zeros(picture.shape[:2], np.uint8))
     (tmp_path / "skies" / "classes.json").write_text('["sky", "building"]')
-    picture = pictures.small("china", 160)
-    picture.save(split / "images" / "china.png")
-    Image.fromarray(np.zeros((picture.height, picture.width), np.uint8)).save(split / "masks" / "china.png")
     return tmp_path
 
 
