@@ -41,23 +41,28 @@ def read_pretrained(folder: Path, kind: Any, what: str) -> Any:
     """
     if not (folder / "config.json").is_file():
         raise MissingWeightsError(f"{folder} has no config.json; expected a folder of {what} in the hub's layout")
+    return load_pretrained(kind, folder, what, pretrained_model_name_or_path=folder, local_files_only=True)
+
+
+def load_pretrained(kind: Any, origin: Path, what: str, **source: Any) -> Any:
+    """`kind.from_pretrained(**source)`, which must give every weight; errors name the origin, as `read_pretrained`."""
     is_model = issubclass(kind, torch.nn.Module)
     options = {"output_loading_info": True, "ignore_mismatched_sizes": True} if is_model else {}
     try:
-        loaded = kind.from_pretrained(folder, local_files_only=True, **options)
+        loaded = kind.from_pretrained(**source, **options)
     except Exception as error:  # transformers raises errors of many types
-        raise WeightsError(f"{folder}: transformers cannot read it as {what}: {error}") from None
+        raise WeightsError(f"{origin}: transformers cannot read it as {what}: {error}") from None
     if not is_model:
         return loaded
     model, info = loaded
     if mismatched := info["mismatched_keys"]:
         name, size, expected = min(mismatched)
         raise ForeignWeightsError(
-            f"{folder}: {len(mismatched)} weights are of another size, such as {name}: {list(size)}, and config.json "
+            f"{origin}: {len(mismatched)} weights are of another size, such as {name}: {list(size)}, and config.json "
             f"says {list(expected)}; use the files of one repository"
         )
     if missing := info["missing_keys"]:  # transformers initialises them at random
-        raise WeightsError(f"{folder}: {len(missing)} weights are missing, such as {min(missing)}")
+        raise WeightsError(f"{origin}: {len(missing)} weights are missing, such as {min(missing)}")
     return model
 
 

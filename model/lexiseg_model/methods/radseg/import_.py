@@ -13,7 +13,13 @@ from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
-from lexiseg_model.catalogue.transformers_model import flat_state, plain_config, read_pretrained, require_transformers
+from lexiseg_model.catalogue.transformers_model import (
+    flat_state,
+    load_pretrained,
+    plain_config,
+    read_pretrained,
+    require_transformers,
+)
 from lexiseg_model.catalogue.weights import require_file, under
 from lexiseg_model.errors import ForeignWeightsError, WeightsError
 from lexiseg_model.methods.radseg.network import HEAD, NAME, RADIO, TEXTS
@@ -21,15 +27,6 @@ from lexiseg_model.methods.radseg.network import HEAD, NAME, RADIO, TEXTS
 TOKENS = 64  # length of a text in the adaptor
 HEADS = {768: 12, 1024: 16, 1152: 16, 1280: 16, 1536: 24}  # attention heads by width; the weights do not tell
 BASE = "base_model."
-RENAMED = {
-    "patch_generator.embedder": "embeddings.patch_projection",
-    "patch_generator.pos_embed": "embeddings.position_embedding",
-    "patch_generator.cls_token.token": "embeddings.cls_register_token",
-    "blocks": "encoder.layer",
-    "attn.proj": "attention.o_proj",
-    "ls1.grandma": "layer_scale1.lambda1",
-    "ls2.grandma": "layer_scale2.lambda1",
-}
 SPECTRAL = ".parametrizations.weight."  # in names of weights with spectral normalisation
 MIN_NORM, EPSILON = 0.05, 1e-6
 
@@ -109,6 +106,8 @@ def _network(path: Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], d
     Raises:
         ForeignWeightsError: not a C-RADIO vision transformer.
     """
+    from transformers import RadioConfig, RadioModel  # optional, and slow to import
+
     backbone = {name: value for name, value in under(BASE, state).items() if "video_embedder" not in name}
     try:
         patches, positions = backbone["patch_generator.embedder.weight"], backbone["patch_generator.pos_embed"]
@@ -117,10 +116,9 @@ def _network(path: Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], d
     except KeyError as missing:
         raise ForeignWeightsError(f"{path} has no {BASE}{missing.args[0]}; expected a C-RADIO of size B to H") from None
     width, side = len(patches), round((patches.shape[1] / 3) ** 0.5)
-    n_layers = 1 + max(int(name.split(".")[1]) for name in backbone if name.startswith("blocks."))
     config = {
         "hidden_size": width,
-        "num_hidden_layers": n_layers,
+        "num_hidden_layers": sum(name.endswith(".norm1.weight") for name in backbone),
         "num_attention_heads": HEADS.get(width, max(1, width // 64)),
         "mlp_ratio": (hidden + 0.5) / width,  # transformers truncates the product
         "patch_size": side,
@@ -129,21 +127,19 @@ def _network(path: Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], d
         "num_registers": n_prefix - 1,
         "summary_idxs": [0],
     }
-    converted = {"summary_idxs": torch.zeros(1, dtype=torch.long)}
-    for name, value in backbone.items():
-        for old, new in RENAMED.items():
-            name = name.replace(old, new)
-        if ".attn.qkv." in name:
-            for letter, chunk in zip("qkv", value.chunk(3), strict=True):
-                converted[name.replace("attn.qkv", f"attention.{letter}_proj")] = chunk.contiguous()
-        else:
-            converted[name] = value
-    for layer in range(n_layers):
-        for scale in ("layer_scale1", "layer_scale2"):
-            converted.setdefault(f"encoder.layer.{layer}.{scale}.lambda1", torch.ones(width))
-    return converted | {
-        f"input_conditioner.{name}": value for name, value in under("input_conditioner.", state).items()
-    }, config
+    hub = {name: value for name, value in state.items() if name.startswith("input_conditioner.")}
+    hub |= {f"model.{name}": value for name, value in backbone.items()}
+    hub["summary_idxs"] = torch.zeros(1, dtype=torch.long)
+    # transformers converts the names of the hub's wrapper around the authors' network.
+    model = load_pretrained(
+        RadioModel,
+        path,
+        NAME,
+        pretrained_model_name_or_path=None,
+        config=RadioConfig(**config),
+        state_dict={f"radio_model.{name}": value for name, value in hub.items()},
+    )
+    return flat_state(model), config
 
 
 def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:

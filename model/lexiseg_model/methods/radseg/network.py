@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import string
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from open_clip.tokenizer import canonicalize_text
 from pydantic import Field
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue.transformers_model import Tokens, build_network
+from lexiseg_model.catalogue.transformers_model import build_network
 from lexiseg_model.catalogue.weights import require_tensors, under
 from lexiseg_model.clip.images import Normalisation, normalise
-from lexiseg_model.clip.patch_text import ImageTower, PatchTextSettings
-from lexiseg_model.clip.text import ChunkedTower, rows_digest
+from lexiseg_model.clip.patch_text import ImageTower
+from lexiseg_model.clip.pretrained_text import PretrainedTextTower, TokenSettings
 from lexiseg_model.clip.vision import patch_map
 
 NAME = "RADSeg"
 RADIO, HEAD, TEXTS = "radio.", "head.", "text."  # prefixes of weight names in a model directory
-NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-class RadSettings(PatchTextSettings):
-    """Settings of a RADSeg card; the last four are read from the checkpoints."""
+class RadSettings(TokenSettings):
+    """Settings of a RADSeg card; both configurations are read from the checkpoints."""
 
     normalisation: Normalisation = "clip"
     attention_scale: float = Field(10, gt=0, description="of likeness in the last attention (SCRA)")
@@ -31,8 +30,6 @@ class RadSettings(PatchTextSettings):
     present: float = Field(0.5, ge=0, le=1, description="probability that a class must have somewhere to compete")
     config: dict[str, Any] = Field(description="of `transformers.RadioModel`")
     text_config: dict[str, Any] = Field(description="of `transformers.SiglipTextModel`")
-    tokens: int = Field(gt=0, description="of a text, padding included")
-    padding: int = Field(ge=0, description="the token that fills a text up")
 
 
 class RecursiveAttention(nn.Module):
@@ -125,32 +122,19 @@ class RadImageTower(ImageTower):
         return F.normalize(self.head(maps.permute(1, 2, 0)).float(), dim=2).permute(2, 0, 1)
 
 
-class RadTextTower(ChunkedTower):
-    """SigLIP 2's text tower; texts are lower-cased and lose their punctuation."""
+class RadTextTower(PretrainedTextTower):
+    """SigLIP 2's text tower; texts are lower-cased and lose their punctuation, as in SigLIP's training."""
 
     def __init__(self, settings: RadSettings, state: dict[str, Tensor], device: torch.device) -> None:
         """Build the tower. Raises WeightsError if the weights belong to another network or lack the tokenizer."""
         from transformers import SiglipTextConfig, SiglipTextModel  # optional, and slow to import
 
         own = under(TEXTS, state)
-        self._model = build_network(SiglipTextModel, SiglipTextConfig(**settings.text_config), own, NAME).to(device)
-        self.device = device
-        self._tokenize = Tokens(own, settings.tokens, settings.padding, NAME)
-        self.width = int(self._model.head.out_features)
-        self.digest = rows_digest((NAME, settings.text_config, settings.tokens, settings.padding), own)
+        model = build_network(SiglipTextModel, SiglipTextConfig(**settings.text_config), own, NAME)
+        super().__init__(NAME, model, settings.text_config, settings, own, device)
 
     def tokens(self, texts: list[str]) -> Tensor:
-        tokens, _ = self._tokenize([canonical(text) for text in texts])
-        return tokens
-
-    def rows(self, tokens: Tensor) -> Tensor:
-        rows: Tensor = self._model(input_ids=tokens).pooler_output
-        return rows
-
-
-def canonical(text: str) -> str:
-    """A text as in SigLIP's training: lower case, without punctuation, single spaces."""
-    return " ".join(text.replace("_", " ").translate(NO_PUNCTUATION).lower().split())
+        return super().tokens([canonicalize_text(text) for text in texts])
 
 
 def _layers(width: int, out: int) -> nn.Sequential:

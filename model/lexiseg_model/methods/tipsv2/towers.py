@@ -9,22 +9,20 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, build_network
+from lexiseg_model.catalogue.transformers_model import TOKENIZER, build_network
 from lexiseg_model.clip.images import Padding, normalise
-from lexiseg_model.clip.patch_text import ImageTower, PatchTextSettings
-from lexiseg_model.clip.text import ChunkedTower, rows_digest
+from lexiseg_model.clip.patch_text import ImageTower
+from lexiseg_model.clip.pretrained_text import PretrainedTextTower, TokenSettings
 from lexiseg_model.clip.vision import patch_map
 
 NAME = "TIPSv2"
 TEXT_SIDE = ("text_model.", TOKENIZER)
 
 
-class TipsSettings(PatchTextSettings):
-    """Settings of a TIPSv2 card; the last three are read from the checkpoint."""
+class TipsSettings(TokenSettings):
+    """Settings of a TIPSv2 card."""
 
-    config: dict[str, Any] = Field(description="of `transformers.Tipsv2Model`")
-    tokens: int = Field(gt=0, description="of a text, padding included")
-    padding: int = Field(ge=0, description="the token that fills a text up")
+    config: dict[str, Any] = Field(description="of `transformers.Tipsv2Model`, as the checkpoint has it")
 
 
 def build_tips(settings: TipsSettings, state: dict[str, Tensor]) -> Any:
@@ -57,21 +55,12 @@ class TipsImageTower(ImageTower):
         return (F.normalize(patch_map(tokens, grid).float(), dim=1),)
 
 
-class TipsTextTower(ChunkedTower):
+class TipsTextTower(PretrainedTextTower):
     """Text tower; a text's row [D] is the mean of its tokens after the last norm."""
 
     def __init__(self, text_model: Any, settings: TipsSettings, state: dict[str, Tensor], device: torch.device) -> None:
-        self._model = text_model.to(device)
-        self.device = device
-        self._padding = settings.padding
-        self._tokenize = Tokens(state, settings.tokens, settings.padding, NAME)
-        self.width = int(text_model.config.hidden_size)
         own = {name: value for name, value in state.items() if name.startswith(TEXT_SIDE)}
-        self.digest = rows_digest((NAME, settings.config["text_config"], settings.tokens, settings.padding), own)
-
-    def tokens(self, texts: list[str]) -> Tensor:
-        tokens, _ = self._tokenize(texts)
-        return tokens
+        super().__init__(NAME, text_model, settings.config["text_config"], settings, own, device)
 
     def rows(self, tokens: Tensor) -> Tensor:
         mask = (tokens != self._padding).long()
