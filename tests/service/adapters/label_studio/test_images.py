@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,24 @@ async def test_an_upload_is_fetched_from_the_label_studio_of_the_settings() -> N
 
     assert len(found) == 2
     assert asked_for == [("/data/upload/1/a.png", "Token its-token")]
+
+
+async def test_a_personal_token_is_exchanged_for_an_access_token() -> None:
+    with label_studio() as (home, asked_for):
+        async with adapted(label_studio_url=home, label_studio_api_key="a.personal.token") as client:
+            found = await regions(client, image="/data/upload/1/a.png")
+
+    assert len(found) == 2
+    assert asked_for == [("/api/token/refresh", None), ("/data/upload/1/a.png", "Bearer of-a.personal.token")]
+
+
+async def test_a_personal_token_that_is_refused_is_named() -> None:
+    with label_studio() as (home, asked_for):
+        async with adapted(label_studio_url=home, label_studio_api_key="an.expired.token") as client:
+            answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
+
+    assert (answer.status_code, len(asked_for)) == (422, 1)
+    assert "(status 401)" in answer.json()["detail"]
 
 
 async def test_an_upload_of_no_known_label_studio_says_what_to_set(client: httpx.AsyncClient) -> None:
@@ -96,6 +115,13 @@ def label_studio(
     asked_for: list[tuple[str, str | None]] = []
 
     class Handler(Quiet):
+        def do_POST(self) -> None:
+            asked_for.append((self.path, self.headers.get("Authorization")))
+            token = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["refresh"]
+            self.send_response(401 if "expired" in token else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"access": f"of-{token}"}).encode())
+
         def do_GET(self) -> None:
             asked_for.append((self.path, self.headers.get("Authorization")))
             self.send_response(302 if redirect else 200)

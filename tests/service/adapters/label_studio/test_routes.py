@@ -47,10 +47,11 @@ async def test_rectangles_are_the_masks_boxes(client: httpx.AsyncClient) -> None
     assert box == {"x": 66.667, "y": 0, "width": 33.333, "height": 66.667}
 
 
-async def test_a_click_is_one_region_of_the_label_that_was_chosen(client: httpx.AsyncClient) -> None:
+async def test_a_click_is_one_region_of_the_chosen_label_at_any_threshold_of_words(client: httpx.AsyncClient) -> None:
     click = drawn("keypointlabels", "Strawberry", x=100 * 4 / WIDTH, y=100 * 4 / HEIGHT)
 
-    (region,) = await regions(client, context={"result": [click]})
+    strict = CONFIG.replace("<BrushLabels ", '<BrushLabels model_score_threshold="0.999" ')
+    (region,) = await regions(client, config=strict, context={"result": [click]})
 
     assert region["value"]["brushlabels"] == ["Strawberry"]
     assert ones(region["value"]["rle"]) == SQUARE
