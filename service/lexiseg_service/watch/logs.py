@@ -13,7 +13,7 @@ from lexiseg_service.settings import Settings
 
 GRPC = "grpc._cython.cygrpc"
 LEFT = "ExecuteBatchError"
-EXPORTERS = ("onnx_ir", "onnxscript")
+CHATTY = ("httpx", "onnx_ir", "onnxscript")
 # Request ids that clients may choose: harmless in log lines and headers.
 ACCEPTABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -62,8 +62,8 @@ def configure(settings: Settings, process: str | None = None) -> None:
     # The middleware logs each request.
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger(GRPC).addFilter(_is_not_a_disconnect)
-    # Exporters log a line per constant and rule.
-    for name in EXPORTERS:
+    # A line for each of our own HTTP calls, each constant and each rule.
+    for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING if level == logging.INFO else logging.NOTSET)
 
 

@@ -34,7 +34,7 @@ def _logging_as_before() -> Iterator[None]:
     configuration = structlog.get_config()
     yield
     root.handlers[:], root.level = handlers, level
-    for name in logs.EXPORTERS:
+    for name in logs.CHATTY:
         logging.getLogger(name).setLevel(logging.NOTSET)
     logging.getLogger("uvicorn.access").disabled = access
     structlog.configure(**configuration)
@@ -51,6 +51,15 @@ def test_a_client_that_resets_its_call_leaves_no_traceback(capsys: pytest.Captur
 
     (line,) = lines(capsys)
     assert "something else" in line["exception"]
+
+
+async def test_the_services_own_http_calls_are_no_lines_of_its_log(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(Settings())
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as client:
+        await client.get("http://label.studio/upload?signature=secret")
+
+    assert lines(capsys) == []
 
 
 class BrokenColours(ColourSegmenter):
