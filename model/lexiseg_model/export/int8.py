@@ -4,8 +4,9 @@
 photographs and kept in a file. *Dynamic*, for transformers: 8-bit weights of matrix products, ranges per input, no
 photographs. Dynamic convolutions are slower than float32 ones and not used.
 
-Weights use 7 bits: x86 processors without VNNI add pairs of products in 16 bits, which 8-bit weights would overflow. So
-one graph gives the same results on every processor.
+One graph gives the same results on every processor and in a browser. Weights use 7 bits: x86 processors without VNNI
+add pairs of products in 16 bits, which 8-bit weights would overflow. And no sum of two 8-bit values is halfway between
+two results: some processors fuse its products and sums, and would round it to the other side.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ PRODUCTS = ["MatMul", "Gemm"]
 # With Relu and Add the range is measured after the ReLU, without an unused negative half; Conv alone costs 1.0 % of
 # agreement on `tiny`.
 STATIC = ["Conv", "Relu", "Add", *PRODUCTS]
+MAX_ERROR = 3e-5  # of a sum of two products in float32, in steps of its 8-bit result
+SCALE_STEP = 1e-5  # relative; one scale in ten is good
 
 
 def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ranges: Path) -> str:
@@ -89,6 +92,7 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
                 op_types_to_quantize=STATIC,
                 **options,
             )
+        _keep_sums_off_halves(target)
     except Exception as error:
         if tiles:
             raise
@@ -123,6 +127,43 @@ def quantise_part(source: Path, target: Path, inputs: Sequence[Mapping[str, NDAr
             op_types_to_quantize=["Conv", "Relu", "Add"],
             nodes_to_quantize=_convolutions(graph.graph),
         )
+    _keep_sums_off_halves(target)
+
+
+def _keep_sums_off_halves(path: Path) -> None:
+    """Enlarge the scales of a graph's 8-bit sums until no two 8-bit values add up to halfway between two results."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    producers = {name: node for node in model.graph.node for name in node.output}
+    consumers = {name: node for node in model.graph.node for name in node.input}
+
+    def parameters(node: Any) -> tuple[Any, Any]:
+        """The scale and the zero point of a QuantizeLinear or DequantizeLinear."""
+        scale, zero_point = (numpy_helper.to_array(tensors[name]) for name in node.input[1:])
+        return scale, zero_point
+
+    for node in model.graph.node:  # sorted: the scales of a sum's inputs are final
+        inputs = [producers[name] for name in node.input if name in producers]
+        if node.op_type == "Add" and [each.op_type for each in inputs] == ["DequantizeLinear"] * 2:
+            one, other = ((np.arange(256.0) - zero) * scale for scale, zero in map(parameters, inputs))
+            output = consumers[node.output[0]]
+            scale = _scale_off_halves(np.add.outer(one, other), *parameters(output))
+            tensors[output.input[1]].CopyFrom(numpy_helper.from_array(scale, output.input[1]))
+    onnx.save(model, path)
+
+
+def _scale_off_halves(
+    sums: NDArray[np.float64], scale: NDArray[np.float32], zero_point: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """The scale [], or the next larger one, at which no quantised sum is within MAX_ERROR of a half."""
+    while True:
+        steps = sums / scale + zero_point
+        if not np.any((np.abs(steps % 1 - 0.5) < MAX_ERROR) & (steps > -1) & (steps < 256)):
+            return scale
+        scale = np.asarray(scale * np.float32(1 + SCALE_STEP))
 
 
 def _convolutions(graph: Any) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lexiseg_model.catalogue import bundled
 from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export import manifest
@@ -89,6 +91,35 @@ def test_weights_keep_to_7_bits(small_export: Path) -> None:
     assert written.int8 == "static, 7-bit weights, ranges of 4 photographs"
     assert len(weights) == 2
     assert max(abs(weight.astype(int)).max() for weight in weights) <= 64
+
+
+def sums(graph: Any) -> Iterator[tuple[float, float, list[int]]]:
+    """Of each 8-bit sum the ratios of its inputs' scales to its own, and the three zero points."""
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    producers = {name: node for node in graph.node for name in node.output}
+    quantisers = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
+    for node in graph.node:
+        if node.op_type == "Add" and node.output[0] in quantisers:
+            three = [*(producers[name] for name in node.input), quantisers[node.output[0]]]
+            one, other, own = (float(values[each.input[1]]) for each in three)
+            yield one / own, other / own, [int(values[each.input[2]]) for each in three]
+
+
+@pytest.mark.parametrize("name", ["written now", "image.int8", "prompt-maps", "lone-point", "sure-prompt"])
+def test_8_bit_sums_round_alike_with_and_without_fused_products(name: str, exported: Export) -> None:
+    path = exported.folder / "image.int8.onnx" if name == "written now" else bundled()["tiny"] / f"onnx/{name}.onnx"
+    each = np.arange(256)
+
+    of_graph = list(sums(onnx.load(path).graph))
+
+    assert of_graph
+    for one, other, (zero, other_zero, own_zero) in of_graph:
+        exact = np.add.outer((each - zero) * one, (each - other_zero) * other) + own_zero
+        fixed = np.float32(own_zero - zero * one - other_zero * other)
+        floats = each.astype(np.float32)
+        rounded = np.add.outer(floats * np.float32(one), floats * np.float32(other) + fixed)
+        inside = (exact > -1) & (exact < 256)
+        np.testing.assert_array_equal(np.rint(rounded)[inside], np.rint(exact)[inside])
 
 
 @pytest.mark.parametrize("count", [0, 3])

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from random import Random
 from threading import Event
 from typing import Any
 
@@ -92,7 +93,9 @@ def test_a_site_answers_as_the_server_does(context: BrowserContext, site: str, s
         assert (labels(here["segments"], here["size"]) == labels(there["segments"], there["size"])).mean() >= 0.99
         assert here["absent"] == there["absent"]
         assert [each["field"] for each in here["warnings"]] == [each["field"] for each in there["warnings"]]
-    for prompt in PROMPTS:
+    random = Random(name)
+    clicks = [{"x": random.randrange(640), "y": random.randrange(427)} for _ in range(15)]
+    for prompt in [*PROMPTS, *({"points": [click]} for click in clicks)]:
         question = {"prompts": [prompt]}
         pair = [
             page.evaluate(ASK, ["prompt", question])["segments"][0],
