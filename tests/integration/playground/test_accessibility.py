@@ -41,7 +41,6 @@ def cut_out_and_corrected(page: Page) -> None:
 
 def with_all_open(page: Page) -> None:
     answered(page)
-    page.locator("#segments .good").first.click()
     for name in ("more", "export"):
         page.locator(f"#{name} > summary").click()
 
@@ -62,8 +61,8 @@ def on_the_tab_of_clips(page: Page) -> None:
         pytest.param(PHONE | DARK, nothing, id="first screen, phone, dark"),
         pytest.param(PHONE, answered, id="answer, phone"),
         pytest.param(DESK | DARK, cut_out_and_corrected, id="click and correction, dark"),
-        pytest.param(DESK | DARK, with_all_open, id="menus, exports and thresholds, dark"),
-        pytest.param(PHONE, with_all_open, id="menus, exports and thresholds, phone"),
+        pytest.param(DESK | DARK, with_all_open, id="menus and exports, dark"),
+        pytest.param(PHONE, with_all_open, id="menus and exports, phone"),
         pytest.param(DESK | DARK, refused, id="error, dark"),
         pytest.param(DESK, on_the_tab_of_clips, id="video"),
     ],

@@ -163,16 +163,6 @@ def test_a_resting_pointer_shows_what_a_click_would_cut_out(page: Page) -> None:
     page.locator("#canvas[data-outlined]").wait_for()
 
 
-def test_a_threshold_from_marks_drops_a_segment(page: Page) -> None:
-    add(page, "sky", "building")
-    expect_result(page, "Found sky, building")
-    page.get_by_role("button", name="wrong: building").click()
-
-    page.get_by_role("button", name="Apply").click()
-
-    expect_result(page, "Not found: building")
-
-
 def file(name: str, content: bytes = CHINA) -> FilePayload:
     return {"name": name, "mimeType": "image/jpeg", "buffer": content}
 

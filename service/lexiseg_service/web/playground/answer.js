@@ -6,7 +6,6 @@ const MAX_NAMES = 8; // in the line of results
 const PATTERNS = 3; // plain, stripes and dots
 const SURE = 0.5; // the score from which a segment of a class is not drawn fainter
 const hidden = new Set(); // names
-const extras = []; // what makes more children of a segment's line
 let painter = null;
 let map = null; // from the painter: the segment of each cell, and where names are written
 let turn = 0;
@@ -124,13 +123,7 @@ function namesOf(places) {
     .filter((name) => name.shown);
 }
 
-/** More children of each segment's line, by what `make` gives for it. */
-export function addToLines(make) {
-  extras.push(make);
-  list();
-}
-
-export function list() {
+function list() {
   $("columns").hidden = !state.answer?.segments.length;
   refill("segments", (state.answer?.segments ?? []).map(line));
 }
@@ -149,7 +142,6 @@ function line(one) {
     { className: isLow(one) ? "low" : "" },
     element("label", {}, box, swatch(one.colour), one.name),
     ...(one.key && takesPrompts() && state.mode === "picture" ? [correctButton(one)] : []),
-    ...extras.flatMap((make) => make(one)),
     element("span", { className: "share", textContent: `${one.score.toFixed(2)} · ${share.toFixed(1)} %` }),
   );
 }

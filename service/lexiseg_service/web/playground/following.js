@@ -80,7 +80,7 @@ async function ask(shown, follow, unfollow, signal) {
   if (stream) {
     try {
       if (stream.asked !== JSON.stringify(words)) {
-        await put(`/v1/streams/${stream.id}`, words, {}, signal);
+        await put(`/v1/streams/${stream.id}`, words, signal);
         stream.asked = JSON.stringify(words);
       }
       return await send(shown, follow, unfollow, signal);

@@ -129,9 +129,7 @@ page.addEventListener("turned", () => state.mode === "picture" && state.picture 
 
 /** What nobody needs before there is a picture. */
 async function loadMore() {
-  const [{ calibrateWith }, { previewOn }] = await Promise.all([import("./marks.js"), import("./preview.js")]);
-  calibrateWith(offerVocabularies);
-  previewOn(view);
+  (await import("./preview.js")).previewOn(view);
 }
 
 async function take(file) {

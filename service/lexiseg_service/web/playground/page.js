@@ -87,7 +87,7 @@ export const state = {
   picture: null, // {file, id, width, height, image}
   clip: null, // {name}
   frame: null, // the frame of the clip that the answer is about, as a picture
-  words: [], // {name, synonyms, examples, negatives, threshold}
+  words: [], // {name, synonyms, examples, negatives}
   prompts: [], // {points, box}
   begun: false, // whether the next point belongs to the last prompt
   answer: null,
@@ -118,24 +118,18 @@ export function named() {
   const background = $("background").checked;
   if ($("vocabulary").value) return { vocabulary: $("vocabulary").value, background };
   if (!state.words.length) return {};
-  return { classes: state.words.map((word) => entryOf(background ? word : withoutThreshold(word))), background };
+  return { classes: state.words.map(entryOf), background };
 }
 
 /** A word as an entry of `classes`. */
-export function entryOf({ name, synonyms, examples, negatives, threshold }) {
+function entryOf({ name, synonyms, examples, negatives }) {
   /** @type {Record<string, any>} */
   const more = {
     ...(synonyms.length && { synonyms }),
     ...(examples?.length && { examples }),
     ...(negatives?.length && { negatives }),
-    ...(threshold && { threshold }),
   };
   return Object.keys(more).length ? { name, ...more } : name;
-}
-
-/** Where every pixel gets a class no threshold drops any. @param {Record<string, any>} word */
-function withoutThreshold({ threshold, ...word }) {
-  return word;
 }
 
 /** The picture or frame that the answer is about. */

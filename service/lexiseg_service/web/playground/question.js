@@ -156,10 +156,10 @@ function drawChips() {
 }
 
 /** A word on its chip. */
-function titleOf({ name, synonyms, examples, negatives, threshold }) {
+function titleOf({ name, synonyms, examples, negatives }) {
   const counts = [[examples, "shown"], [negatives, "not"]].filter(([shown]) => shown?.length);
   const told = counts.map(([shown, what]) => `${shown.length} ${what}`).join(", ");
-  return [name, ...synonyms].join(" | ") + (told && ` (${told})`) + (threshold ? ` ≥ ${threshold.toFixed(2)}` : "");
+  return [name, ...synonyms].join(" | ") + (told && ` (${told})`);
 }
 
 /** One chip for each word between commas: `sofa|couch, dog` are two, the first with a synonym. */

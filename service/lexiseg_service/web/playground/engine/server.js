@@ -31,21 +31,16 @@ export function keepKey(value) {
   else localStorage.removeItem(KEY);
 }
 
-/** What a GET route answers, as `{content, etag}`. */
-export function tagged(path) {
+function get(path) {
   return send("GET", path);
 }
 
-async function get(path) {
-  return (await tagged(path)).content;
+export function put(path, content, signal) {
+  return send("PUT", path, JSON.stringify(content), JSON_TYPE, signal);
 }
 
-export async function put(path, content, headers, signal) {
-  return (await send("PUT", path, JSON.stringify(content), { ...JSON_TYPE, ...headers }, signal)).content;
-}
-
-export async function post(path, content, signal) {
-  return (await send("POST", path, JSON.stringify(content), JSON_TYPE, signal)).content;
+export function post(path, content, signal) {
+  return send("POST", path, JSON.stringify(content), JSON_TYPE, signal);
 }
 
 /** Goes out even when the page is left. */
@@ -66,12 +61,12 @@ export async function segment(picture, question, signal) {
   const form = new FormData();
   form.append("image", picture.file, picture.file.name || "picture");
   form.append("request", JSON.stringify(question));
-  const { content } = await send("POST", "/v1/segment", form, {}, signal);
+  const content = await send("POST", "/v1/segment", form, {}, signal);
   picture.id = content.image_id;
   return content;
 }
 
-/** XMLHttpRequest, because fetch does not report how much has been sent. @returns {Promise<{content: any, etag: string | null}>} */
+/** XMLHttpRequest, because fetch does not report how much has been sent. @returns {Promise<any>} */
 function send(method, path, body = null, headers = {}, signal = null) {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
@@ -87,7 +82,7 @@ function send(method, path, body = null, headers = {}, signal = null) {
     sent.onload = () => {
       const { status, response } = sent; // null where it is no JSON, as a proxy's error page
       const isContent = response || status === 204;
-      if (status >= 200 && status < 300 && isContent) return resolve({ content: response, etag: sent.getResponseHeader("etag") });
+      if (status >= 200 && status < 300 && isContent) return resolve(response);
       const detail = response?.detail ?? `The server answered ${status}.`;
       reject(new Problem(status, response?.type ?? "unknown", detail, Number(sent.getResponseHeader("retry-after")) || null));
     };
