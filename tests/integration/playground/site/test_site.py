@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
 from threading import Event
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import numpy as np
@@ -292,3 +293,45 @@ def test_a_first_visit_without_a_line_is_told_and_tried_again(
         choose(page)
         add(page, "sky")
         expect_result(page, "Found sky.")
+
+
+class BreakingOff(QuietFiles):
+    """The line breaks in the middle of the network's graph once all else has arrived, until `whole`."""
+
+    requests: ClassVar[Counter[str]] = Counter()
+    else_arrived = Event()
+    whole = False
+
+    def do_GET(self) -> None:
+        self.requests[self.path] += 1
+        if self.whole or not self.path.endswith("/image.onnx"):
+            return super().do_GET()
+        content = Path(self.translate_path(self.path)).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        self.else_arrived.wait()
+        return None
+
+
+def test_a_first_visit_that_breaks_off_goes_on_where_it_stopped(
+    context: BrowserContext, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(partial(BreakingOff, directory=str(folder))) as url:
+        page = context.new_page()
+        page.goto(f"{url}/site/")
+        runtime_file, graph = "/site/model/ort-wasm-simd-threaded.wasm", "/site/model/image.onnx"
+        page.wait_for_function(f"() => caches.match('{runtime_file}')")
+        BreakingOff.else_arrived.set()
+        expect_result(page, "the line broke")
+        before = BreakingOff.requests.copy()
+        monkeypatch.setattr(BreakingOff, "whole", True)
+
+        page.get_by_role("button", name="Retry now").click()
+
+        choose(page)
+        add(page, "sky")
+        expect_result(page, "Found sky.")
+        assert BreakingOff.requests[graph] == before[graph] + 1
+        assert BreakingOff.requests[runtime_file] == before[runtime_file]

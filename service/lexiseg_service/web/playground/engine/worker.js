@@ -12,6 +12,7 @@ import { readerOf, unreadable } from "./words.js";
 const KEPT_PICTURES = 2;
 const LARGE = { "image.onnx": "the model", "tower.onnx": "what reads rare words" };
 const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded when a word needs them
+const UNREACHABLE = "The page's files cannot be loaded: it was never opened online, its server is gone, or the line broke.";
 const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
 const root = new URL("../../model/", import.meta.url);
 const sessions = new Map();
@@ -61,14 +62,14 @@ async function loaded() {
 
 /** A file of the model: JSON, or its bytes. */
 async function load(name) {
-  let answer = null;
   try {
-    answer = await fetch(new URL(name, root));
-  } catch {
-    throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", "The page's files cannot be loaded: it was never opened online, or its server is gone.");
+    const answer = await fetch(new URL(name, root));
+    if (!answer.ok) throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", `${name} cannot be loaded (${answer.status}).`);
+    return await (name.endsWith(".json") ? answer.json() : counted(answer, LARGE[name]).arrayBuffer());
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // else it is the network's
+    throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", UNREACHABLE);
   }
-  if (!answer.ok) throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", `${name} cannot be loaded (${answer.status}).`);
-  return name.endsWith(".json") ? answer.json() : counted(answer, LARGE[name]).arrayBuffer();
 }
 
 /** An answer; the page is told how much of what it brings has arrived. */
