@@ -69,11 +69,11 @@ function summary() {
   const objects = segments.filter((one) => one.task === "prompt");
   const labels = (some) => [...new Set(some.map((one) => one.label).filter(Boolean))];
   const words = segments.filter((one) => one.task !== "prompt");
-  const found = labels(words).length ? `Found ${someOf(labels(words))}.` : words.length ? `Found ${words.length} ${words.length === 1 ? "object" : "objects"}.` : "";
+  const ofWords = labels(words).length ? `Found ${someOf(labels(words))}.` : words.length ? `Found ${words.length} ${words.length === 1 ? "object" : "objects"}.` : "";
   const named = labels(objects).length ? `, by your words ${someOf(labels(objects))}` : "";
-  const cut = objects.length ? `Cut out ${objects.length} ${objects.length === 1 ? "object" : "objects"}${named}.` : "";
+  const ofClicks = objects.length ? `Cut out ${objects.length} ${objects.length === 1 ? "object" : "objects"}${named}.` : "";
   const missing = absent?.length ? `Not found: ${someOf(absent)}.` : "";
-  return [cut, found, missing || (segments.length ? "" : "Nothing found.")].filter(Boolean).join(" ");
+  return [ofClicks, ofWords, missing || (segments.length ? "" : "Nothing found.")].filter(Boolean).join(" ");
 }
 
 /** One warning of each type in full: sixty unknown words have one each. */
@@ -98,15 +98,15 @@ function isLow({ score }) {
   return score < Number($("threshold").value);
 }
 
-/** The colour's number of each segment, -1 where it is not shown. */
-export function shown() {
+/** The colour's number of each segment, -1 where it is hidden. */
+export function visibleColours() {
   return state.answer.segments.map((one) => (isLow(one) || hidden.has(one.name) ? -1 : one.colour));
 }
 
 function repaint() {
   if (!state.answer) return;
   const { segments } = state.answer;
-  const inks = shown().map((number, index) => {
+  const inks = visibleColours().map((number, index) => {
     const faint = segments[index].class_index != null && segments[index].score < SURE;
     return number < 0 ? null : { colour: colourOf(number), faint, pattern: $("patterns").checked ? number % PATTERNS : 0 };
   });
@@ -117,10 +117,10 @@ function repaint() {
 /** Names of the segments that are shown, where the view writes them. */
 function namesOf(places) {
   if (!$("names").checked) return [];
-  const colours = shown();
+  const colours = visibleColours();
   return state.answer.segments
-    .map((one, index) => ({ ...places[index], text: one.name, colour: colourOf(one.colour), shown: places[index] && colours[index] >= 0 }))
-    .filter((name) => name.shown);
+    .map((one, index) => ({ ...places[index], text: one.name, colour: colourOf(one.colour), visible: places[index] && colours[index] >= 0 }))
+    .filter((name) => name.visible);
 }
 
 function list() {

@@ -1,6 +1,6 @@
 // Exports: files, a request for one's own program, a link that asks the same again.
 
-import { shown } from "./answer.js";
+import { visibleColours } from "./answer.js";
 import { address, key, segment } from "./engine/server.js";
 import { coco, cvat, cvatImage, dataYaml, geojson, labelStudio, task, yolo, zip } from "./formats.js";
 import { cellsOf } from "./masks.js";
@@ -63,8 +63,8 @@ export function save(content, name) {
 
 /** The segments that are shown, each with a name of its own. */
 function visibleOnes() {
-  const visible = shown();
-  return numbered(state.answer.segments.filter((_, index) => visible[index] >= 0));
+  const colours = visibleColours();
+  return numbered(state.answer.segments.filter((_, index) => colours[index] >= 0));
 }
 
 /** Segments, each with a name of its own. */
@@ -146,14 +146,14 @@ function noServer(id) {
 
 /** Asks the server what this page is asked, and shows its answer. */
 function send() {
-  const asked = question();
+  const query = question();
   const picture = (subject().copy ??= { file: subject().file, id: null }); // the server has its own id for it
   const take = (answer) => {
-    const shown = combined(...(asked.prompts ? [null, answer] : [answer, null]));
-    state.answer = { ...shown, model: `${answer.model} at ${new URL(address()).host}` };
+    const both = combined(...(query.prompts ? [null, answer] : [answer, null]));
+    state.answer = { ...both, model: `${answer.model} at ${new URL(address()).host}` };
     happened("answered");
   };
-  inTurn((signal) => segment(picture, asked, signal), take, send);
+  inTurn((signal) => segment(picture, query, signal), take, send);
 }
 
 export function curl(question, picture) {

@@ -3,10 +3,10 @@
 import { post, put, remove } from "./engine/server.js";
 import { $, button, element, happened, manner, named, Problem, refill, state, swatch } from "./page.js";
 
-let stream = null; // {id, model, asked} of the service: its model, and all that it was asked last
+let stream = null; // {id, model, query} of the service: its model, and its last query in JSON
 let last = 0; // number
 let ended = []; // numbers, which no frame has told the service of yet
-let seen = null; // the last answer's frame
+let lastFrame = null; // that of the last answer
 
 window.addEventListener("pagehide", leave);
 
@@ -15,10 +15,10 @@ export function followed() {
   return state.followed.length ? { follow: state.followed.map(({ number }) => number), ...named(), ...manner() } : null;
 }
 
-/** `shown`, a picture to come, shows one more object. */
-export function begin(prompt, shown) {
+/** `frame`, a picture to come, shows one more object. */
+export function begin(prompt, frame) {
   last += 1;
-  state.followed.push({ number: last, begins: { prompt, shown }, box: null, lost: false, label: null });
+  state.followed.push({ number: last, begins: { prompt, frame }, box: null, lost: false, label: null });
   list();
 }
 
@@ -37,7 +37,7 @@ function withdraw(number) {
 /** All of them, as when another clip comes. */
 export function forget() {
   leave();
-  [ended, seen, last] = [[], null, 0];
+  [ended, lastFrame, last] = [[], null, 0];
   state.followed = [];
   list();
 }
@@ -46,10 +46,10 @@ export function forget() {
 export async function follow(grab, signal) {
   const one = state.followed.find(({ begins }) => begins);
   const over = [...ended];
-  const shown = await (one ? one.begins.shown : grab());
+  const frame = await (one ? one.begins.frame : grab());
   let answer;
   try {
-    answer = await ask(shown, one ? [{ track_id: one.number, prompt: one.begins.prompt }] : [], over, signal);
+    answer = await ask(frame, one ? [{ track_id: one.number, prompt: one.begins.prompt }] : [], over, signal);
   } catch (problem) {
     if (one && problem.status === 422) withdraw(one.number); // what cannot be shown so, is not tried again
     throw problem;
@@ -57,10 +57,10 @@ export async function follow(grab, signal) {
   if (one && !state.followed.includes(one)) ended.push(one.number); // stopped meanwhile
   ended = ended.filter((number) => !over.includes(number));
   if (one) one.begins = null;
-  seen = shown;
+  lastFrame = frame;
   for (const each of state.followed) learn(each, answer.segments.find(({ track_id: number }) => number === each.number));
   list();
-  return { shown, answer };
+  return { frame, answer };
 }
 
 /** What became of an object, by its segment; where there is none the label stays. */
@@ -73,36 +73,36 @@ function learn(one, segment) {
   one.label = segment.label;
 }
 
-async function ask(shown, follow, unfollow, signal) {
+async function ask(frame, follow, unfollow, signal) {
   const model = $("model").value;
   const words = { ...(model && { model }), ...named() };
   if (stream && stream.model !== model) leave(); // another one knows nothing of what this one saw
   if (stream) {
     try {
-      if (stream.asked !== JSON.stringify(words)) {
+      if (stream.query !== JSON.stringify(words)) {
         await put(`/v1/streams/${stream.id}`, words, signal);
-        stream.asked = JSON.stringify(words);
+        stream.query = JSON.stringify(words);
       }
-      return await send(shown, follow, unfollow, signal);
+      return await send(frame, follow, unfollow, signal);
     } catch (problem) {
       if (!(problem instanceof Problem) || problem.type !== "unknown-stream") throw problem;
       stream = null; // it was silent for too long, or its server began anew
     }
   }
   const { stream: id } = await post("/v1/streams", words, signal);
-  stream = { id, model, asked: JSON.stringify(words) };
+  stream = { id, model, query: JSON.stringify(words) };
   await again(signal);
-  return send(shown, follow, [], signal);
+  return send(frame, follow, [], signal);
 }
 
-/** Another stream is shown what was seen last, by its box. */
+/** Another stream gets the objects of the last frame, by their boxes. */
 async function again(signal) {
   const objects = state.followed.filter(({ box }) => box).map(({ number, box }) => ({ track_id: number, prompt: { box } }));
-  if (objects.length) await send(seen, objects, [], signal);
+  if (objects.length) await send(lastFrame, objects, [], signal);
 }
 
-async function send(shown, follow, unfollow, signal) {
-  return post(`/v1/streams/${stream.id}/frames`, { image: { base64: await encoded(shown.file) }, follow, unfollow }, signal);
+async function send(frame, follow, unfollow, signal) {
+  return post(`/v1/streams/${stream.id}/frames`, { image: { base64: await encoded(frame.file) }, follow, unfollow }, signal);
 }
 
 function leave() {

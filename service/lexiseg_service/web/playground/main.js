@@ -301,8 +301,8 @@ $("film").addEventListener("click", async () => (await videoModule()).openCamera
 /** The question in the address. */
 function recalled() {
   try {
-    const asked = JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}");
-    return asked && typeof asked === "object" ? asked : {};
+    const query = JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}");
+    return query && typeof query === "object" ? query : {};
   } catch {
     return {};
   }
@@ -310,18 +310,18 @@ function recalled() {
 
 async function start() {
   const isOffered = await offer();
-  const asked = recalled();
-  if (isOffered && asked.vocabulary) await offerVocabularies().catch(refusal);
+  const query = recalled();
+  if (isOffered && query.vocabulary) await offerVocabularies().catch(refusal);
   for (const id of ["vocabulary", "model", "refine"]) {
-    if ([...$(id).options].some((option) => option.value === asked[id])) $(id).value = asked[id];
+    if ([...$(id).options].some((option) => option.value === query[id])) $(id).value = query[id];
   }
-  if ([...tasks()].some((button) => button.value === asked.task)) tasks().value = asked.task;
-  if (asked.background === false) $("background").checked = false;
-  state.words = (asked.classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] }));
+  if ([...tasks()].some((button) => button.value === query.task)) tasks().value = query.task;
+  if (query.background === false) $("background").checked = false;
+  state.words = (query.classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] }));
   happened("answered");
   document.body.dataset.ready = "yes";
   for (const image of $("examples").querySelectorAll("img")) image.src = image.dataset.src; // after all that is needed
-  if (isOffered && !asked.vocabulary) await offerVocabularies().catch(refusal);
+  if (isOffered && !query.vocabulary) await offerVocabularies().catch(refusal);
 }
 
 start();

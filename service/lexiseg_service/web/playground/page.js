@@ -99,8 +99,8 @@ export const state = {
 /** The question about words, or null where there are none and the task needs some. */
 export function wordsQuestion() {
   /** @type {Record<string, any>} */
-  const asked = { ...named(), task: task(), ...manner() };
-  return asked.classes || asked.vocabulary || asked.task === "everything" ? asked : null;
+  const query = { ...named(), task: task(), ...manner() };
+  return query.classes || query.vocabulary || query.task === "everything" ? query : null;
 }
 
 /** The question about clicks and boxes, or null. */
@@ -139,10 +139,10 @@ export function subject() {
 
 /** Fields of every question: model and refinement. @returns {Record<string, any>} */
 export function manner() {
-  const asked = {};
-  if ($("model").value) asked.model = $("model").value;
-  if ($("refine").value) asked.refine = $("refine").value;
-  return asked;
+  const fields = {};
+  if ($("model").value) fields.model = $("model").value;
+  if ($("refine").value) fields.refine = $("refine").value;
+  return fields;
 }
 
 /** The radio buttons of the task. */

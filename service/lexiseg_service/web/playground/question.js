@@ -85,7 +85,7 @@ export function combined(words, clicked) {
     colour: state.words.length + one.prompt_index,
     name: one.label ?? `object ${one.prompt_index + 1}`,
   }));
-  const found = first(words).map((one) => ({
+  const ofWords = first(words).map((one) => ({
     ...one,
     ...corrections.findLast(({ key }) => key === keyOf(one, words)),
     key: keyOf(one, words),
@@ -99,7 +99,7 @@ export function combined(words, clicked) {
     absent: words?.absent ?? [],
     warnings: [words, clicked].flatMap((answer) => answer?.warnings ?? []),
     timings_ms: (clicked ?? words).timings_ms,
-    segments: [...objects, ...found],
+    segments: [...objects, ...ofWords],
   };
 }
 
@@ -157,9 +157,9 @@ function drawChips() {
 
 /** A word on its chip. */
 function titleOf({ name, synonyms, examples, negatives }) {
-  const counts = [[examples, "shown"], [negatives, "not"]].filter(([shown]) => shown?.length);
-  const told = counts.map(([shown, what]) => `${shown.length} ${what}`).join(", ");
-  return [name, ...synonyms].join(" | ") + (told && ` (${told})`);
+  const counts = [[examples, "shown"], [negatives, "not"]].filter(([some]) => some?.length);
+  const count = counts.map(([some, what]) => `${some.length} ${what}`).join(", ");
+  return [name, ...synonyms].join(" | ") + (count && ` (${count})`);
 }
 
 /** One chip for each word between commas: `sofa|couch, dog` are two, the first with a synonym. */
@@ -204,17 +204,17 @@ $("word").addEventListener("keydown", (event) => {
 // Corrections of what a word found: a click or a box adds to its mask or removes from it; label and number stay.
 
 /** The prompt that corrects a segment of the answer. */
-export function correction({ mask: { size, counts } }, shown) {
-  return { mask: { size, counts }, ...shown };
+export function correction({ mask: { size, counts } }, prompt) {
+  return { mask: { size, counts }, ...prompt };
 }
 
-function correct(one, shown) {
-  const question = { prompts: [correction(one, shown)], ...manner() };
+function correct(one, prompt) {
+  const question = { prompts: [correction(one, prompt)], ...manner() };
   const take = ({ segments: [{ mask, area, bbox }], warnings }) => {
     corrections.push({ key: one.key, mask, area, bbox });
     answered({ ...combined(...parts), warnings: [...state.answer.warnings, ...warnings] });
   };
-  inTurn((signal) => engine.prompt(state.picture, question, signal), take, () => correct(one, shown));
+  inTurn((signal) => engine.prompt(state.picture, question, signal), take, () => correct(one, prompt));
 }
 
 function undoCorrection() {
@@ -325,10 +325,10 @@ export function promptOn(view) {
   async function example(kind) {
     const last = state.prompts.at(-1);
     if (!last) return;
-    const shown = state.words.filter((word) => word.examples?.length);
+    const byExample = state.words.filter((word) => word.examples?.length);
     const written = $("word").value.trim();
-    const name = written || (kind === "examples" ? `class ${state.words.length + 1}` : shown.at(-1)?.name);
-    if (kind === "negatives" && !shown.some((word) => word.name === name)) {
+    const name = written || (kind === "examples" ? `class ${state.words.length + 1}` : byExample.at(-1)?.name);
+    if (kind === "negatives" && !byExample.some((word) => word.name === name)) {
       return tell("First show what the class is: what it is not counts beside examples.");
     }
     const region = await engine.examples(state.picture, last);
@@ -348,8 +348,8 @@ export function withPoint(point) {
 }
 
 /** The words with one more example, or negative, of the class of that name. */
-function withExample(name, shown, kind) {
+function withExample(name, example, kind) {
   const word = state.words.find((one) => one.name === name);
-  if (!word) return [...state.words, { name, synonyms: [], [kind]: [shown] }];
-  return state.words.map((one) => (one === word ? { ...one, [kind]: [...(one[kind] ?? []), shown] } : one));
+  if (!word) return [...state.words, { name, synonyms: [], [kind]: [example] }];
+  return state.words.map((one) => (one === word ? { ...one, [kind]: [...(one[kind] ?? []), example] } : one));
 }

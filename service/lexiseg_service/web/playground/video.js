@@ -18,9 +18,9 @@ export function playOn(view, take, turn) {
   clip.muted = true;
   clip.playsInline = true;
   let times = []; // of the last answers
-  let asked = { time: -1, text: "" }; // of the last frame that was asked about
+  let lastQuery = { time: -1, text: "" }; // of the last frame that was sent
   let scene = 1; // another after each jump
-  let seen = 0; // seconds: the frame that shows, which on the way to another place is still the one before
+  let visibleTime = 0; // seconds: the frame that shows, which on the way to another place is still the one before
 
   for (const name of ["play", "pause", "ended", "timeupdate", "seeked"]) clip.addEventListener(name, control);
   clip.addEventListener("seeking", () => drop());
@@ -51,7 +51,7 @@ export function playOn(view, take, turn) {
   $("seek").addEventListener("input", () => (clip.currentTime = ($("seek").value / STEPS) * clip.duration));
   $("frame").addEventListener("click", async () => take((await grab()).file));
 
-  clip.requestVideoFrameCallback(frame);
+  clip.requestVideoFrameCallback(onFrame);
 
   return { openClip, openCamera };
 
@@ -102,11 +102,11 @@ export function playOn(view, take, turn) {
     clip.removeAttribute("src");
   }
 
-  function frame(now, { mediaTime }) {
-    seen = mediaTime;
+  function onFrame(now, { mediaTime }) {
+    visibleTime = mediaTime;
     if (state.mode === "video") view.draw();
     look();
-    clip.requestVideoFrameCallback(frame);
+    clip.requestVideoFrameCallback(onFrame);
   }
 
   function control() {
@@ -123,7 +123,7 @@ export function playOn(view, take, turn) {
     if (state.mode !== "video") return;
     stopAsking();
     scene += 1;
-    asked = { time: -1, text: "" };
+    lastQuery = { time: -1, text: "" };
     times = [];
     view.clear();
     view.draw();
@@ -134,15 +134,15 @@ export function playOn(view, take, turn) {
     if (state.mode !== "video" || !state.clip) return;
     if (!engine.remote) return tell("This page follows no objects: take the frame, and click on it there.");
     if (state.models.length && !takesPrompts()) return tell("This model does not follow what is clicked on; choose another under More.");
-    const shown = grab();
-    shown.catch(() => null); // whoever waits for it hears
-    begin(prompt, shown);
+    const frame = grab();
+    frame.catch(() => null); // whoever waits for it hears
+    begin(prompt, frame);
     stopAsking(); // it goes first
     again();
   }
 
   async function grab() {
-    const time = clip.seeking ? seen : clip.currentTime;
+    const time = clip.seeking ? visibleTime : clip.currentTime;
     const picture = await jpegOf(clip, clip.width, clip.height, `${baseName(state.clip.name)}-${time.toFixed(2)}s.jpg`);
     return { ...picture, time, scene };
   }
@@ -153,13 +153,13 @@ export function playOn(view, take, turn) {
     const what = followed() ?? wordsQuestion();
     if (!what) return idle();
     const text = JSON.stringify(what);
-    if (asked.time === clip.currentTime && asked.text === text) return;
+    if (lastQuery.time === clip.currentTime && lastQuery.text === text) return;
     const began = performance.now();
-    const take = ({ shown, answer }) => {
-      state.frame = shown;
+    const take = ({ frame, answer }) => {
+      state.frame = frame;
       state.answer = what.follow ? followedAnswer(answer) : combined(answer, null);
       happened("answered");
-      showPace(performance.now() - began, what, answer, shown);
+      showPace(performance.now() - began, what, answer, frame);
       look();
     };
     inTurn((signal) => next(what, text, signal), take, again);
@@ -179,18 +179,18 @@ export function playOn(view, take, turn) {
   async function next(what, text, signal) {
     if (what.follow) {
       const followedNext = await follow(grab, signal);
-      asked = { time: followedNext.shown.time, text };
+      lastQuery = { time: followedNext.frame.time, text };
       return followedNext;
     }
-    const shown = await grab();
-    asked = { time: shown.time, text };
-    return { shown, answer: await engine.frame(shown, what, signal) };
+    const frame = await grab();
+    lastQuery = { time: frame.time, text };
+    return { frame, answer: await engine.frame(frame, what, signal) };
   }
 
   /** The clip plays as slowly as objects can be followed; speed, delay and time are shown. */
-  function showPace(milliseconds, what, answer, shown) {
+  function showPace(milliseconds, what, answer, frame) {
     clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, (1000 * FOLLOW_STEP) / milliseconds)) : 1;
-    const late = Math.max(0, clip.currentTime - shown.time);
+    const late = Math.max(0, clip.currentTime - frame.time);
     const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
     $("timings").textContent = speedOf(milliseconds, answer) + `; ${late.toFixed(2)} s behind` + slow;
   }
@@ -203,7 +203,7 @@ export function playOn(view, take, turn) {
   }
 
   function again() {
-    asked = { time: -1, text: "" };
+    lastQuery = { time: -1, text: "" };
     look();
   }
 }

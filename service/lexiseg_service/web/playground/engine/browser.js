@@ -87,8 +87,8 @@ export function prompt(picture, question, signal) {
 export { prompt as hover };
 
 /** What is shown in a picture, as a question has it: it is kept in this browser. @returns {Promise<any>} */
-export function examples(picture, shown) {
-  return ask("examples", [known(picture), shown]);
+export function examples(picture, prompt) {
+  return ask("examples", [known(picture), prompt]);
 }
 
 function known(picture) {

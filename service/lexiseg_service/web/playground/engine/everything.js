@@ -48,7 +48,7 @@ export async function proposed(rules, picture, run) {
       if (one.quality < settings.quality || area < rules.constants.proposing.MIN_CELLS) continue;
       good.push(one);
       const explains = area <= settings.explains * rows * columns * FINER ** 2;
-      search.shown(covers(one.mask, one.window, 0), explains ? covers(one.mask, one.window, settings.inside) : []);
+      search.cover(covers(one.mask, one.window, 0), explains ? covers(one.mask, one.window, settings.inside) : []);
     }
   }
 
@@ -173,7 +173,7 @@ function searchOf(rules, grid, { data, dims: [, channels, height, width] }) {
         }
       });
     },
-    shown(covered, spared) {
+    cover(covered, spared) {
       covered.forEach((each, point) => each && (open[point] = 0));
       spared.forEach((each, point) => each && (waits[point] = 0));
     },

@@ -1,6 +1,6 @@
 // Classes by example: rows of what was shown, kept in this browser, and the vectors that are learned from them.
 
-import { asked, bySign } from "./prompts.js";
+import { bySign, predict } from "./prompts.js";
 import { Refusal } from "./refusal.js";
 
 const STORE = "examples";
@@ -27,7 +27,7 @@ export async function rowOf(rules, picture, prompt, run) {
     if (!reach.includes(1)) reach[cellAt((x0 + x1) / 2, (y0 + y1) / 2)] = 1;
   }
   const all = reach.map((each, cell) => each & ~not[cell]);
-  const { masks: [mask] } = await asked(rules, picture, { ...prompt, glance: true }, run);
+  const { masks: [mask] } = await predict(rules, picture, { ...prompt, glance: true }, run);
   const cut = (prompt.box ? reach : all).map((each, cell) => each & Number(mask[cell] > 0));
   const isEnough = cut.reduce((sum, each) => sum + each, 0) >= rules.constants.by_example.MIN_CELLS;
   return Float32Array.from((await region(isEnough ? cut : all)).rows.data);
@@ -36,19 +36,19 @@ export async function rowOf(rules, picture, prompt, run) {
 /** What is learned of a class by the numbers of its examples: `vectors`, the `middle` of what was shown, and `away`, which turns others from what it is not. */
 export async function learned(rules, { name, examples = [], negatives = [] }, run) {
   if (!examples.length) return { vectors: [], turned: (vector) => vector };
-  const [shown, not] = await Promise.all([examples, negatives].map((some) => Promise.all(some.map(({ kept }) => recalled(kept, name)))));
-  const width = shown[0].length;
-  const { vectors, middle: { data: middle }, length } = await run("examples", { rows: [Float32Array.from(shown.flatMap((row) => [...row])), [shown.length, width]] });
+  const [positives, negativeRows] = await Promise.all([examples, negatives].map((some) => Promise.all(some.map(({ kept }) => recalled(kept, name)))));
+  const width = positives[0].length;
+  const { vectors, middle: { data: middle }, length } = await run("examples", { rows: [Float32Array.from(positives.flatMap((row) => [...row])), [positives.length, width]] });
   const { MAX_NEGATIVE_SCORE, MIN_SQUARED_SINE } = rules.constants.examples;
   const turned = (vector) =>
-    not.reduce((one, row) => {
+    negativeRows.reduce((one, row) => {
       const negative = row.map((value) => value / Math.hypot(...row));
       const alike = dot(negative, middle);
       const direction = negative.map((value, i) => value - alike * middle[i]);
       const excess = Math.max(0, dot(one, negative) - MAX_NEGATIVE_SCORE * dot(one, middle)) / Math.max(dot(direction, direction), MIN_SQUARED_SINE);
       return one.map((value, i) => value - excess * direction[i]);
     }, vector);
-  const each = shown.map((_, i) => turned(vectors.data.slice(i * width, (i + 1) * width)).map((value) => value * length.data[0]));
+  const each = positives.map((_, i) => turned(vectors.data.slice(i * width, (i + 1) * width)).map((value) => value * length.data[0]));
   return { vectors: each, middle, turned };
 }
 

@@ -36,16 +36,16 @@ function searched(now, before, size, start, { patch, stride, steps }) {
   const [rows, columns] = [h, w].map((side) => Math.ceil((side - patch) / stride) + 1);
   const sums = new Float32Array(2 * h * w);
   const weights = new Float32Array(h * w);
-  const found = [];
+  const matches = [];
   for (let i = 0; i < rows * columns; i++) {
     const [row, column] = [Math.floor(i / columns), i % columns];
     const [top, left] = [Math.min(row * stride, h - patch), Math.min(column * stride, w - patch)];
     const middle = 2 * ((top + patch / 2) * w + left + patch / 2);
-    const starts = [{ x: start[middle], y: start[middle + 1] }, ...(column ? [found[i - 1]] : []), ...(row ? [found[i - columns]] : [])];
+    const starts = [{ x: start[middle], y: start[middle + 1] }, ...(column ? [matches[i - 1]] : []), ...(row ? [matches[i - columns]] : [])];
     const cells = Array.from({ length: patch * patch }, (_, place) => (top + Math.floor(place / patch)) * w + left + (place % patch));
     const ends = starts.map((from) => descended(now, before, slopes, size, cells, from, steps));
     const best = ends.reduce((one, other) => (other.error < one.error ? other : one));
-    found.push(best);
+    matches.push(best);
     cells.forEach((cell) => {
       const weight = 1 / Math.max(1, Math.abs(at(before, size, (cell % w) + best.x, Math.floor(cell / w) + best.y) - now[cell]));
       weights[cell] += weight;

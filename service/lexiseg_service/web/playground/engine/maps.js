@@ -189,12 +189,12 @@ export function cut(logits, [h, w], [H, W]) {
 
 /** `{mask, area, bbox}` of every label below `count` in a map that runs down the columns; `mask` in COCO's run lengths. */
 export function encoded(labels, count, [height, width]) {
-  const found = Array.from({ length: count }, () => ({ runs: [], end: 0, area: 0, box: [width, height, 0, 0] }));
+  const masks = Array.from({ length: count }, () => ({ runs: [], end: 0, area: 0, box: [width, height, 0, 0] }));
   for (let begin = 0, end = 0; begin < labels.length; begin = end) {
     const label = labels[begin];
     while (end < labels.length && labels[end] === label) end++;
     if (label >= count) continue;
-    const one = found[label];
+    const one = masks[label];
     one.runs.push(begin - one.end, end - begin);
     one.end = end;
     one.area += end - begin;
@@ -202,7 +202,7 @@ export function encoded(labels, count, [height, width]) {
     const [y0, y1] = x0 === x1 ? [begin - x0 * height, end - x0 * height] : [0, height];
     one.box = [Math.min(one.box[0], x0), Math.min(one.box[1], y0), Math.max(one.box[2], x1 + 1), Math.max(one.box[3], y1)];
   }
-  return found.map(({ runs, end, area, box: [x0, y0, x1, y1] }) => {
+  return masks.map(({ runs, end, area, box: [x0, y0, x1, y1] }) => {
     if (end < labels.length) runs.push(labels.length - end);
     return { mask: { size: [height, width], counts: countsOf(runs) }, area, bbox: area ? [x0, y0, x1 - x0, y1 - y0] : [0, 0, 0, 0] };
   });

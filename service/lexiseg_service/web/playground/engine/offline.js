@@ -8,7 +8,7 @@ const scope = /** @type {any} */ (self);
 
 scope.addEventListener("install", (event) => event.waitUntil(keepAll().then(() => scope.skipWaiting())));
 scope.addEventListener("activate", (event) => event.waitUntil(Promise.all([forgetOthers(), scope.clients.claim()])));
-scope.addEventListener("fetch", (event) => new URL(event.request.url).origin === location.origin && event.respondWith(found(event)));
+scope.addEventListener("fetch", (event) => new URL(event.request.url).origin === location.origin && event.respondWith(response(event)));
 
 /** Fetches the files that are not here from an earlier attempt; pages are told how much has arrived. */
 async function keepAll() {
@@ -43,7 +43,7 @@ async function forgetOthers() {
 }
 
 /** A file from the cache; what a word needs beside, the text tower, is kept when it comes. */
-async function found(event) {
+async function response(event) {
   const { request } = event;
   const cache = await caches.open(VERSION);
   let answer = await cache.match(request, { ignoreSearch: true });

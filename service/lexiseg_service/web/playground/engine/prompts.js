@@ -16,8 +16,8 @@ export async function cutOut(rules, picture, prompt, run) {
 /** The mask of a prompt without its negative points, less what each of these removes. */
 async function withPoints(rules, picture, prompt, run) {
   const [positives, negatives] = bySign(prompt.points);
-  if (!negatives.length || (!positives.length && !prompt.box)) return asked(rules, picture, prompt, run);
-  const first = await asked(rules, picture, { ...prompt, points: positives }, run);
+  if (!negatives.length || (!positives.length && !prompt.box)) return predict(rules, picture, prompt, run);
+  const first = await predict(rules, picture, { ...prompt, points: positives }, run);
   const { mask, quality } = await reduced(rules, picture, first.masks[0], prompt, run);
   return { masks: [mask], quality };
 }
@@ -27,8 +27,8 @@ export function bySign(points = []) {
   return [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
 }
 
-/** What the head makes of a prompt as it is. */
-export async function asked(rules, picture, prompt, run) {
+/** The mask of a prompt, with its negative points as the head takes them. */
+export async function predict(rules, picture, prompt, run) {
   const { settings } = rules;
   const look = lookAt(rules, picture, prompt);
   const box = prompt.box && scaled(picture, prompt.box);
@@ -62,11 +62,11 @@ async function coloured(rules, picture, prompt, run) {
   places.set(points.flatMap(({ x, y }) => scaled(picture, [x, y])));
   const signs = new Float32Array(K);
   signs.set(points.map(({ positive = true }) => (positive ? 1 : -1)));
-  const there = Float32Array.from(box ? scaled(picture, box) : [0, 0, 0, 0]);
-  const inputs = { points: [places, [K, 2]], signs: [signs, [K]], box: [there, [4]], has_box: [Float32Array.of(box ? 1 : 0), []] };
+  const scaledBox = Float32Array.from(box ? scaled(picture, box) : [0, 0, 0, 0]);
+  const inputs = { points: [places, [K, 2]], signs: [signs, [K]], box: [scaledBox, [4]], has_box: [Float32Array.of(box ? 1 : 0), []] };
   const { masks, quality } = await run("sure-prompt", { ...inputs, ...shared });
   const mask = Float32Array.from(masks.data);
-  return [isExact(prompt) ? byColours(rules, picture, mask, box ? there : null) : mask, sigmoid(quality.data[0])];
+  return [isExact(prompt) ? byColours(rules, picture, mask, box ? scaledBox : null) : mask, sigmoid(quality.data[0])];
 }
 
 const sigmoid = (logit) => 1 / (1 + Math.exp(-logit));
@@ -175,18 +175,18 @@ function byColours(rules, { cells: [h, w], bins, alike }, mask, box) {
   const rule = rules.settings.colours;
   const around = within(box ?? outerBox(mask, [h, w]), [h, w], rule.ring);
   const inside = box && within(box, [h, w], 0);
-  let seen = mask.map((logit) => Math.min(Math.max(logit, -MAX_LOGIT), MAX_LOGIT));
-  const held = seen.map((logit, i) => (inside && !inside[i] ? 0 : Math.round(sigmoid(logit) * COUNT)));
+  let logits = mask.map((logit) => Math.min(Math.max(logit, -MAX_LOGIT), MAX_LOGIT));
+  const held = logits.map((logit, i) => (inside && !inside[i] ? 0 : Math.round(sigmoid(logit) * COUNT)));
   const ratio = logRatio(rules, held, around, bins);
-  seen = seen.map((logit, i) => Math.min(Math.max(logit + (around[i] ? rule.weight * ratio[bins[i]] : 0), -rule.bound), rule.bound));
+  logits = logits.map((logit, i) => Math.min(Math.max(logit + (around[i] ? rule.weight * ratio[bins[i]] : 0), -rule.bound), rule.bound));
   for (let turn = 0; turn < SMOOTHING.iterations; turn++) {
-    seen = seen.map((_, cell, before) => {
+    logits = logits.map((_, cell, before) => {
       let sum = 0;
       for (let i = cell * alike.count; i < (cell + 1) * alike.count; i++) sum += alike.weights[i] * before[alike.places[i]];
       return sum;
     });
   }
-  return seen;
+  return logits;
 }
 
 /** [bins]: the logarithm of the ratio of each colour's shares inside and outside of a mask. */
@@ -286,10 +286,10 @@ function span(middle, length, ofTile, ofKept) {
 }
 
 function movedInto({ kept, size }, { left, top, right, bottom }, prompt) {
-  const there = ({ x, y, ...point }) => ({ x: (x * kept.size[1]) / size[1] - left, y: (y * kept.size[0]) / size[0] - top, ...point });
-  const points = (prompt.points ?? []).map(there).filter(({ x, y }) => x >= 0 && y >= 0 && x <= right - left && y <= bottom - top);
+  const toPart = ({ x, y, ...point }) => ({ x: (x * kept.size[1]) / size[1] - left, y: (y * kept.size[0]) / size[0] - top, ...point });
+  const points = (prompt.points ?? []).map(toPart).filter(({ x, y }) => x >= 0 && y >= 0 && x <= right - left && y <= bottom - top);
   const [x0, y0, x1, y1] = prompt.box;
-  const [from, to] = [there({ x: x0, y: y0 }), there({ x: x1, y: y1 })];
+  const [from, to] = [toPart({ x: x0, y: y0 }), toPart({ x: x1, y: y1 })];
   return { ...prompt, points, box: [from.x, from.y, to.x, to.y] };
 }
 
@@ -297,15 +297,15 @@ function movedInto({ kept, size }, { left, top, right, bottom }, prompt) {
 function onCells(rules, { kept, cells: [h, w] }, mask, [a, b], look) {
   const down = shares(h, a, look.top, look.bottom, kept.size[0]);
   const across = shares(w, b, look.left, look.right, kept.size[1]);
-  const seen = new Float32Array(h * w).fill(rules.constants.closer_look.NOWHERE);
+  const logits = new Float32Array(h * w).fill(rules.constants.closer_look.NOWHERE);
   down.forEach((rows, row) =>
     across.forEach((columns, column) => {
       let sum = 0;
       for (const [i, share] of rows) for (const [j, part] of columns) sum += share * part * mask[i * b + j];
-      if (rows.length && columns.length) seen[row * w + column] = sum;
+      if (rows.length && columns.length) logits[row * w + column] = sum;
     }),
   );
-  return seen;
+  return logits;
 }
 
 /** For each cell the parts that it covers, each with its share. */
@@ -325,7 +325,7 @@ async function reduced(rules, picture, mask, prompt, run) {
   const [positives, negatives] = bySign(prompt.points);
   const replies = [];
   for (let n = 1; n <= Math.min(negatives.length, rules.constants.negative_points.MAX_ANSWERS); n++) {
-    replies.push(await asked(rules, picture, { ...prompt, points: [...positives, ...negatives.slice(0, n)] }, run));
+    replies.push(await predict(rules, picture, { ...prompt, points: [...positives, ...negatives.slice(0, n)] }, run));
   }
   const without = replies.map(({ masks: [one] }) => one);
   return { mask: withoutPoints(rules, picture, mask, positives, negatives, without), quality: replies.at(-1).quality };
@@ -404,7 +404,7 @@ async function correct(rules, picture, prompt, run) {
   let logits = await picture.onCells(pixels).then((share) => share.map((each) => (2 * each - 1) * CERTAIN));
   let quality = 0;
   if (positives.length || box) {
-    const { masks: [added], quality: known } = await asked(rules, picture, { points: positives, box }, run);
+    const { masks: [added], quality: known } = await predict(rules, picture, { points: positives, box }, run);
     cut(added, [h, w], [H, W]).forEach((each, pixel) => each && (pixels[pixel] = 1));
     logits = logits.map((logit, cell) => Math.max(logit, added[cell]));
     quality = known;

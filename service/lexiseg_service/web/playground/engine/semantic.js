@@ -12,7 +12,7 @@ export async function bankOf(rules, question, read, run) {
   const stuff = new Set(rules.stuff);
   const classes = [];
   const texts = [];
-  const shown = []; // of classes without words
+  const byExample = []; // classes without words
   for (const [owner, { synonyms = [], ...entry }] of entries.entries()) {
     const made = await learned(rules, entry, run);
     const own = synonyms.length || !made.vectors.length ? [entry.name, ...synonyms] : [];
@@ -21,26 +21,26 @@ export async function bankOf(rules, question, read, run) {
       const one = await read(text);
       texts.push({ text, owner, ...one, vector: made.turned(one.vector) });
     }
-    if (!own.length) shown.push(made);
+    if (!own.length) byExample.push(made);
     const share = own.length ? rules.settings.examples.beside_words : 1;
     texts.push(...made.vectors.map((vector) => ({ owner, level: 0, vector: vector.map((value) => value * share) })));
   }
   const drops = question.background !== false;
-  const words = drops ? competing(rules, texts, shown) : [];
+  const words = drops ? competing(rules, texts, byExample) : [];
   const vectors = stacked([...texts.map(({ vector }) => vector), ...words]);
   const levels = Float32Array.from([...texts.map(({ level }) => level), ...words.map(() => 0)]);
   return { classes, texts, drops, vectors, levels };
 }
 
 /** Vectors of the background words that say the same as no text and no example. */
-function competing({ card: { background }, background: vectors, constants }, texts, shown) {
+function competing({ card: { background }, background: vectors, constants }, texts, byExample) {
   const width = vectors.length / background.words.length;
-  const asked = new Set(texts.map(({ text }) => text?.toLowerCase()));
+  const lowered = new Set(texts.map(({ text }) => text?.toLowerCase()));
   const { SAME_MEANING } = constants.examples;
-  const yields = (vector) => shown.some((made) => dot(vector, made.middle) >= SAME_MEANING * Math.max(...made.vectors.map((own) => dot(own, made.middle))));
+  const yields = (vector) => byExample.some((made) => dot(vector, made.middle) >= SAME_MEANING * Math.max(...made.vectors.map((own) => dot(own, made.middle))));
   return background.words.flatMap((word, index) => {
     const vector = Float32Array.from(vectors.slice(index * width, (index + 1) * width));
-    const isSame = texts.some(({ same }) => same?.[index]) || (background.synonyms[word] ?? []).some((one) => asked.has(one));
+    const isSame = texts.some(({ same }) => same?.[index]) || (background.synonyms[word] ?? []).some((one) => lowered.has(one));
     return isSame || yields(vector) ? [] : [vector];
   });
 }
@@ -103,8 +103,8 @@ export function segmentsOf(rules, question, bank, seen, [h, w], size, memory = n
     if (score >= least) segments.push({ id: segments.length + 1, label: classes[index].name, class_index: index, score, piece, ...one });
   });
   const numbers = memory?.follow(labels, segments, size) ?? [];
-  const there = new Set(segments.map((one) => one.class_index));
-  const absent = classes.filter(({ stuff }, index) => !there.has(index) && !(stuff && question.task === "instance"));
+  const present = new Set(segments.map((one) => one.class_index));
+  const absent = classes.filter(({ stuff }, index) => !present.has(index) && !(stuff && question.task === "instance"));
   const numbered = segments.map(({ piece: _, ...one }, index) => ({ ...one, track_id: numbers[index] ?? null }));
   return { task: question.task ?? "semantic", segments: numbered, absent: absent.map(({ name }) => name) };
 }
@@ -200,8 +200,8 @@ export function warningsOf(rules, { classes, texts }, task) {
   const { name: model } = rules.card;
   const best = classes.map((_, index) => texts.filter(({ owner, text }) => text && owner === index).sort((one, other) => other.likeness - one.likeness)[0]);
   const strange = best.flatMap((one, index) => (one && rules.familiar && (one.foreign || one.likeness < rules.familiar.bound) ? [index] : []));
-  const shown = strange.length > MAX_WARNINGS ? strange.slice(0, MAX_WARNINGS - 1) : strange;
-  const each = shown.map((index) => {
+  const listed = strange.length > MAX_WARNINGS ? strange.slice(0, MAX_WARNINGS - 1) : strange;
+  const each = listed.map((index) => {
     const { nearest, likeness, foreign } = best[index];
     const what = foreign
       ? `does not look like an English word, and ${model} reads English; what it marks is a guess (the nearest word of training is '${nearest}')`
@@ -209,8 +209,8 @@ export function warningsOf(rules, { classes, texts }, task) {
         `${likeness.toFixed(2)}, familiar words have ${rules.familiar.bound.toFixed(2)})`;
     return { type: "unfamiliar-word", detail: `'${classes[index].name}' ${what}`, field: `classes.${index}` };
   });
-  if (shown.length < strange.length) {
-    const rest = strange.slice(shown.length).map((index) => `'${classes[index].name}'`);
+  if (listed.length < strange.length) {
+    const rest = strange.slice(listed.length).map((index) => `'${classes[index].name}'`);
     const names = rest.slice(0, 5).join(", ") + (rest.length > 5 ? ", ..." : "");
     const detail = `${rest.length} of ${classes.length} classes are far from every word that ${model} was trained on; what it marks as these is a guess: ${names}`;
     each.push({ type: "unfamiliar-word", detail, field: "classes" });

@@ -101,6 +101,6 @@ function authorization() {
 export { segment as prompt, segment as hover, segment as frame };
 
 /** What is shown in a picture, as a question has it; null before the picture is known. */
-export async function examples(picture, shown) {
-  return picture.id && { ...shown, image: { id: picture.id } };
+export async function examples(picture, prompt) {
+  return picture.id && { ...prompt, image: { id: picture.id } };
 }

@@ -81,16 +81,16 @@ export function tokensOf(text, pieces) {
 
 /** The longest known beginning, then the longest known continuation, and so on. */
 function piecesOf(word, pieces) {
-  const found = [];
+  const tokens = [];
   for (let begin = 0; begin < word.length; ) {
     let end = word.length;
     const piece = () => (begin ? "##" : "") + word.slice(begin, end);
     while (end > begin && !pieces.has(piece())) end--;
     if (end === begin || word.length > LONGEST) return [UNKNOWN];
-    found.push(piece());
+    tokens.push(piece());
     begin = end;
   }
-  return found;
+  return tokens;
 }
 
 /** Refuses words that only the text tower knows, where that cannot be had. */

@@ -72,7 +72,7 @@ async function load(name) {
   }
 }
 
-/** An answer; the page is told how much of what it brings has arrived. */
+/** An answer; the page hears how much of its content has arrived. */
 function counted(answer, what) {
   if (!what) return answer;
   const total = Number(answer.headers.get("content-length"));
@@ -219,11 +219,11 @@ async function segment(picture, question, scene = null) {
   const began = performance.now();
   const { rules, read } = await prepared();
   const view = await pictureOf(picture);
-  if (question.task === "everything") return told(view, began, await everything(view, question));
+  if (question.task === "everything") return answerOf(view, began, await everything(view, question));
   const bank = await bankOf(rules, question, read, run);
   const seen = await scoresOf(view, bank);
   const made = segmentsOf(rules, question, bank, seen, view.cells, view.size, scene && memoryOf(rules, [scene, question], view));
-  return told(view, began, { ...made, warnings: warningsOf(rules, bank, question.task) });
+  return answerOf(view, began, { ...made, warnings: warningsOf(rules, bank, question.task) });
 }
 
 let memory = null; // {of, video}
@@ -249,12 +249,12 @@ async function prompt(picture, question) {
   const masks = [];
   for (const [index, one] of question.prompts.entries()) masks.push({ prompt_index: index, mask_index: 0, ...(await cutOut(rules, view, one, run)) });
   const named = await namedMasks(view, question, masks);
-  return told(view, began, { task: "prompt", ...named, warnings: [...warningsOfPrompts(rules, question.prompts), ...named.warnings] });
+  return answerOf(view, began, { task: "prompt", ...named, warnings: [...warningsOfPrompts(rules, question.prompts), ...named.warnings] });
 }
 
 /** What is shown in a picture, as a question has it. */
-async function examples(picture, shown) {
-  return { kept: await keep(await rowOf((await ready).rules, await pictureOf(picture), shown, run)) };
+async function examples(picture, prompt) {
+  return { kept: await keep(await rowOf((await ready).rules, await pictureOf(picture), prompt, run)) };
 }
 
 /** Every mask that the head proposes and that has pixels. */
@@ -291,8 +291,8 @@ function nameOf(rules, bank, { scores }, mask) {
   return { label, class_index: winner, score, ...(threshold != null && { least: threshold }) };
 }
 
-async function told({ size }, began, made) {
+async function answerOf({ size }, began, content) {
   const { rules } = await ready;
   const total = performance.now() - began;
-  return { model: `${rules.card.name}@${rules.card.version}`, size, timings_ms: { total }, ...made };
+  return { model: `${rules.card.name}@${rules.card.version}`, size, timings_ms: { total }, ...content };
 }
