@@ -1,17 +1,17 @@
 /* From logits to an answer's labels and run lengths in one call: `lexiseg_model.tasks.outcome`.
  *
- * Every return to the interpreter between these steps would be a wait for its lock, and for a core that has forgotten
- * both; so what follows on each other without it is asked for together. */
+ * One call for all steps: each return to Python between them would wait for the GIL and lose the CPU's cache. */
 #include "kernel.h"
 
-/* Specks go (`lexiseg_tidy`, where `area` is above 0), pixels are won (`lexiseg_winners`), and where there is a text the
- * classes' run lengths are written (`lexiseg_encode_runs`): as many bytes of text as are needed for certain are returned,
- * and only if there is `room` for so many is anything written. Without `probability` nobody's votes are not all counted. */
+/* Removes specks (`lexiseg_tidy`, if `area` is above 0), finds the class of each pixel (`lexiseg_winners`) and, if `text`
+ * is not NULL, writes the run lengths of all classes (`lexiseg_encode_runs`). Returns the bytes of text that are enough in
+ * any case; writes nothing if `room` is less. Without `probability`, not all votes of the background are counted. */
 API int64_t lexiseg_outcome(float *logits, int64_t k, int64_t h, int64_t w, int64_t n_classes, double area, double part,
-                            double least, int64_t most, const int64_t *y_low, const float *y_weight, int64_t height,
-                            const int64_t *x_low, const float *x_weight, int64_t width, void *labels, int64_t wide,
-                            float *probability, double *votes, int64_t *summaries, char *text, int64_t room) {
-    int64_t failed = area > 0 ? lexiseg_tidy(logits, k, h, w, n_classes, area, part, least, most) : 0;
+                            double min_share, int64_t max_regions, const int64_t *y_low, const float *y_weight,
+                            int64_t height, const int64_t *x_low, const float *x_weight, int64_t width, void *labels,
+                            int64_t wide, float *probability, double *votes, int64_t *summaries, char *text,
+                            int64_t room) {
+    int64_t failed = area > 0 ? lexiseg_tidy(logits, k, h, w, n_classes, area, part, min_share, max_regions) : 0;
     if (failed < 0) return failed;
     failed = lexiseg_winners_of_some(logits, k, h, w, y_low, y_weight, height, x_low, x_weight, width, labels, wide,
                                      probability, votes, n_classes);

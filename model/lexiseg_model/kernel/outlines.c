@@ -68,18 +68,18 @@ static int64_t root(int64_t *parent, int64_t loop) {
     return loop;
 }
 
-/* Spans [n, 2] of places x * H + y, in order; corners [most, 2], of which there are at most four for each column of each
- * run; loops [most / 4, 3]: one past its last corner, twice its area (less than 0 of a hole), the number of its part.
+/* Spans [n, 2] of places x * H + y, in order; corners [capacity, 2], of which there are at most four for each column of each
+ * run; loops [capacity / 4, 3]: one past its last corner, twice its area (less than 0 of a hole), the number of its part.
  * Returns how many loops. Each begins at its uppermost corner, of several at the leftmost, the mask on its right. */
-API int64_t lexiseg_outlines(const int64_t *spans, int64_t n, int64_t height, int64_t width, int64_t most,
+API int64_t lexiseg_outlines(const int64_t *spans, int64_t n, int64_t height, int64_t width, int64_t capacity,
                              int64_t *corners, int64_t *loops) {
-    int64_t *block = malloc((size_t)most * (7 * sizeof(int64_t) + 2 * sizeof(Edge) + 2));
+    int64_t *block = malloc((size_t)capacity * (7 * sizeof(int64_t) + 2 * sizeof(Edge) + 2));
     if (!block) return OUT_OF_MEMORY;
-    Corners c = {block, block + most, block + 2 * most, block + 3 * most, block + 4 * most, NULL, 0};
-    int64_t *loop_of = block + 5 * most, *parent = block + 6 * most;
-    Edge *before = (Edge *)(block + 7 * most), *now = before + most;
-    c.forward = (uint8_t *)(now + most);
-    uint8_t *seen = c.forward + most;
+    Corners c = {block, block + capacity, block + 2 * capacity, block + 3 * capacity, block + 4 * capacity, NULL, 0};
+    int64_t *loop_of = block + 5 * capacity, *parent = block + 6 * capacity;
+    Edge *before = (Edge *)(block + 7 * capacity), *now = before + capacity;
+    c.forward = (uint8_t *)(now + capacity);
+    uint8_t *seen = c.forward + capacity;
 
     int64_t n_before = 0, k = 0, at = n ? spans[0] : 0; /* where the rest of span k begins */
     for (int64_t x = n ? spans[0] / height : 0; x <= width && (k < n || n_before); x++) {

@@ -103,11 +103,11 @@ INLINE void weigh_block(const float *pixels, int64_t c, Shape s,
             for (int lane = 0; lane < BLOCK; lane++) weights[i][lane] -= fabsf(difference[lane]) * scale[lane];
         }
     }
-    Block most = weights[0], sum = {0};
+    Block top = weights[0], sum = {0};
     for (int64_t i = 1; i < n; i++)
-        for (int lane = 0; lane < BLOCK; lane++) most[lane] = weights[i][lane] > most[lane] ? weights[i][lane] : most[lane];
+        for (int lane = 0; lane < BLOCK; lane++) top[lane] = weights[i][lane] > top[lane] ? weights[i][lane] : top[lane];
     for (int64_t i = 0; i < n; i++) {
-        Block power = weights[i] - most;
+        Block power = weights[i] - top;
         raise(&power, weights + i);
         sum += weights[i];
     }

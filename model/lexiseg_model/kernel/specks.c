@@ -65,10 +65,10 @@ static void inherit(Border *border, uint16_t *heir) {
 
 /* Exchanges, at each cell of a speck, the logits of its label and of its heir's; returns at how many cells.
  *
- * logits [K, h, w], K up to 65,535; `area`, `part` and `least` as of SpeckRule, in shares; label K_classes is nobody's.
- * With `most` regions or more nothing is done. */
+ * logits [K, h, w], K up to 65,535; `area`, `part` and `min_share` (its `least`) as in SpeckRule; label K_classes is
+ * nobody's. With `max_regions` regions or more nothing is done. */
 API int64_t lexiseg_tidy(float *logits, int64_t k, int64_t h, int64_t w, int64_t n_classes, double area, double part,
-                         double least, int64_t most) {
+                         double min_share, int64_t max_regions) {
     int64_t n = h * w, done = 0;
     float *best = malloc((size_t)n * (sizeof(float) + sizeof(int32_t) + 2 * sizeof(uint16_t)));
     if (!best) return OUT_OF_MEMORY;
@@ -87,7 +87,7 @@ API int64_t lexiseg_tidy(float *logits, int64_t k, int64_t h, int64_t w, int64_t
     int64_t *areas = ends + n_runs;
     int32_t *of_run = (int32_t *)(areas + n_runs), *classes = of_run + n_runs;
     int64_t n_regions = lexiseg_connect(label, h, w, 1, n_runs, ends, of_run, areas, classes);
-    if (n_regions >= most) goto end;
+    if (n_regions >= max_regions) goto end;
     heir = malloc((size_t)n_regions * sizeof(uint16_t));
     speck = malloc((size_t)n_regions);
     if (!heir || !speck) goto out_of_memory;
@@ -99,7 +99,7 @@ API int64_t lexiseg_tidy(float *logits, int64_t k, int64_t h, int64_t w, int64_t
     for (int64_t r = 0; r < n_regions; r++) {
         double share = (double)areas[r] / (double)n;
         int beside = classes[r] == n_classes || share < part * largest[classes[r]];
-        speck[r] = (share < area && beside) || share < least;
+        speck[r] = (share < area && beside) || share < min_share;
         heir[r] = (uint16_t)classes[r];
     }
     for (int64_t run = 0, at = 0; run < n_runs; run++)

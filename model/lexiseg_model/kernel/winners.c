@@ -11,7 +11,7 @@
 #define SUMMED 512 /* pixels in one float sum; longer sums lose small terms */
 #define ROWS 32  /* rows in one partial sum of exponentials; longer sums lose small terms */
 static const float SLACK = 1e-4f;
-static const float LEAST = -1e30f; /* replaces -inf, as interpolation between infinite corners gives NaN */
+static const float LOWEST = -1e30f; /* replaces -inf, as interpolation between infinite corners gives NaN */
 
 /* Scores of a candidate at the upper corners of its cell, and the differences to the lower corners. */
 typedef struct {
@@ -23,7 +23,7 @@ typedef struct {
  * first of each has its corners in arrays of their own; the others have them one after the other. */
 typedef struct {
     float *highest;   /* [K, w], of a cell's four corners */
-    float *least;     /* [w], what the best row never falls below, less SLACK */
+    float *floor;     /* [w], what the best row never falls below, less SLACK */
     int32_t *rows;    /* [w, K] */
     int32_t *count;   /* [w] */
     int32_t *first;   /* [w], the first of each */
@@ -43,7 +43,7 @@ typedef struct {
     int near;        /* whether each vector of pixels has its cells within as many */
 } Across;
 
-/* The pixels of a row whose probability is wanted, in whole vectors. */
+/* The pixels of a row whose probability is needed, in whole vectors. */
 typedef struct {
     int64_t from, to;
 } Span;
@@ -99,20 +99,20 @@ WIDEST static void find_bounds(const float *upper, const float *lower, int64_t w
 }
 
 /* Whether any value of a block reaches its bound; hardly any does, so whole blocks are skipped. */
-WIDEST static void find_reaching(const float *highest, const float *least, int64_t blocks, uint8_t *reaching) {
-    for (int64_t b = 0; b < blocks; b++, highest += BLOCK, least += BLOCK) {
+WIDEST static void find_reaching(const float *highest, const float *floor, int64_t blocks, uint8_t *reaching) {
+    for (int64_t b = 0; b < blocks; b++, highest += BLOCK, floor += BLOCK) {
         int32_t some = 0;
-        for (int i = 0; i < BLOCK; i++) some |= highest[i] >= least[i];
+        for (int i = 0; i < BLOCK; i++) some |= highest[i] >= floor[i];
         reaching[b] = (uint8_t)some;
     }
 }
 
 /* For each pixel the first candidate of its cell; equal for all rows of pixels in a row of cells. */
-WIDEST static void lead(const Across *across, const Candidates *found, int32_t *restrict winner) {
+WIDEST static void lead(const Across *across, const Candidates *candidates, int32_t *restrict winner) {
     const int near = across->near;
     for (int64_t p = 0; p < across->width; p += LANES) {
         Places row;
-        PICK(row, found->first + across->base[p / LANES], across->places + p);
+        PICK(row, candidates->first + across->base[p / LANES], across->places + p);
         *(Places *)(winner + p) = row;
     }
 }
@@ -126,7 +126,7 @@ WIDEST static void narrow(const int32_t *restrict winner, int64_t n, void *restr
 
 /* One row of pixels: who wins each, and the probability of those in spans. Of a cell the first candidate,
  * who leads, is compared for many cells at a time, those behind it cell by cell. upper and lower: the normaliser around. */
-INLINE void win_row(const int near, const Across *across, float wy, const Candidates *found, const Spans *spans,
+INLINE void win_row(const int near, const Across *across, float wy, const Candidates *candidates, const Spans *spans,
                     const float *upper, const float *lower, Space *space) {
     const int64_t w = across->w, *restrict base = across->base;
     const float *restrict weight = across->weight;
@@ -135,8 +135,8 @@ INLINE void win_row(const int near, const Across *across, float wy, const Candid
     float *restrict normal = space->normal, *restrict normal_step = space->normal_step;
     int32_t *restrict winner = space->winner;
     for (int64_t x = 0; x < w; x++) {
-        left[x] = found->left[x] + wy * found->left_more[x];
-        step[x] = found->right[x] + wy * found->right_more[x] - left[x];
+        left[x] = candidates->left[x] + wy * candidates->left_more[x];
+        step[x] = candidates->right[x] + wy * candidates->right_more[x] - left[x];
         normal[x] = upper[x] + wy * (lower[x] - upper[x]);
     }
     normal[w] = normal[w - 1];
@@ -148,13 +148,13 @@ INLINE void win_row(const int near, const Across *across, float wy, const Candid
             PICK(more, step + base[p / LANES], places + p);
             *(Eight *)(best + p) = more * *(const Eight *)(weight + p) + before;
         }
-    const Corners *corner = found->corners;
-    for (int64_t i = 0; i < found->n_contested; i++) {
-        int64_t x = found->contested[i], to = across->start[x + 1];
-        const Corners *end = corner + found->count[x] - 1;
+    const Corners *corner = candidates->corners;
+    for (int64_t i = 0; i < candidates->n_contested; i++) {
+        int64_t x = candidates->contested[i], to = across->start[x + 1];
+        const Corners *end = corner + candidates->count[x] - 1;
         for (int64_t p = across->start[x]; p < to; p += LANES) {
             Eight part = *(const Eight *)(weight + p), highest = step[x] * part + left[x];
-            Places whose = found->first[x] + (Places){0};
+            Places whose = candidates->first[x] + (Places){0};
             for (const Corners *other = corner; other < end; other++) {
                 float before = other->left + wy * other->left_more;
                 Eight score = (other->right + wy * other->right_more - before) * part + before;
@@ -169,24 +169,24 @@ INLINE void win_row(const int near, const Across *across, float wy, const Candid
         }
         corner = end;
     }
-    const Eight none = {0}, least = none - 87.0f;
+    const Eight none = {0}, min_power = none - 87.0f;
     for (const Span *span = spans->each; span < spans->each + spans->n; span++)
         for (int64_t p = span->from; p < span->to; p += LANES) {
             Eight before, more;
             PICK(before, normal + base[p / LANES], places + p);
             PICK(more, normal_step + base[p / LANES], places + p);
             Eight below = *(const Eight *)(best + p) - (before + *(const Eight *)(weight + p) * more);
-            below = (Eight)CHOOSE(below > least, below, least); /* what is no number, too, becomes almost nothing */
+            below = (Eight)CHOOSE(below > min_power, below, min_power); /* NaN becomes almost nothing */
             below = (Eight)CHOOSE(below < none, below, none);
             exp_below(&below);
             *(Eight *)(best + p) = below;
         }
 }
 
-WIDEST static void win(const Across *across, float wy, const Candidates *found, const Spans *spans, const float *upper,
-                       const float *lower, Space *space) {
-    if (across->near) win_row(1, across, wy, found, spans, upper, lower, space);
-    else win_row(0, across, wy, found, spans, upper, lower, space);
+WIDEST static void win(const Across *across, float wy, const Candidates *candidates, const Spans *spans,
+                       const float *upper, const float *lower, Space *space) {
+    if (across->near) win_row(1, across, wy, candidates, spans, upper, lower, space);
+    else win_row(0, across, wy, candidates, spans, upper, lower, space);
 }
 
 /* Adds to sum[i] the exponentials of what rows `from` to `to` are below the highest, for cells from i on as long as there
@@ -194,10 +194,10 @@ WIDEST static void win(const Across *across, float wy, const Candidates *found, 
 WIDEST static int64_t add_exponentials(const float *scores, int64_t from, int64_t to, int64_t n, int64_t i, int64_t end,
                                        const float *highest, float *sum) {
     for (; i + LANES <= end; i += LANES) {
-        Eight part = {0}, least = part - 87.0f;
+        Eight part = {0}, min_power = part - 87.0f;
         for (int64_t row = from; row < to; row++) {
             Eight below = *(const Eight *)(scores + row * n + i) - *(const Eight *)(highest + i);
-            below = (Eight)CHOOSE(below > least, below, least);
+            below = (Eight)CHOOSE(below > min_power, below, min_power);
             exp_below(&below);
             part += below;
         }
@@ -206,50 +206,52 @@ WIDEST static int64_t add_exponentials(const float *scores, int64_t from, int64_
     return i;
 }
 
-static void find_candidates(const float *scores, int64_t k, int64_t h, int64_t w, int64_t y, Candidates *found,
+static void find_candidates(const float *scores, int64_t k, int64_t h, int64_t w, int64_t y, Candidates *candidates,
                             uint8_t *reaching) {
     int64_t below = y + 1 < h ? w : 0;
-    for (int64_t x = 0; x < w; x++) found->least[x] = -__builtin_inff();
+    for (int64_t x = 0; x < w; x++) candidates->floor[x] = -__builtin_inff();
     for (int64_t row = 0; row < k; row++) {
         const float *upper = scores + (row * h + y) * w;
-        find_bounds(upper, upper + below, w, found->highest + row * w, found->least);
+        find_bounds(upper, upper + below, w, candidates->highest + row * w, candidates->floor);
     }
     for (int64_t x = 0; x < w; x++) {
-        found->least[x] -= SLACK;
-        found->count[x] = 0;
+        candidates->floor[x] -= SLACK;
+        candidates->count[x] = 0;
     }
     int64_t blocks = w / BLOCK;
     for (int64_t row = 0; row < k; row++) {
-        const float *highest = found->highest + row * w;
-        find_reaching(highest, found->least, blocks, reaching);
+        const float *highest = candidates->highest + row * w;
+        find_reaching(highest, candidates->floor, blocks, reaching);
         for (int64_t x = 0; x < w; x++) {
             if (x % BLOCK == 0 && x / BLOCK < blocks && !reaching[x / BLOCK]) x += BLOCK - 1;
-            else if (highest[x] >= found->least[x]) found->rows[x * k + found->count[x]++] = (int32_t)row;
+            else if (highest[x] >= candidates->floor[x])
+                candidates->rows[x * k + candidates->count[x]++] = (int32_t)row;
         }
     }
 }
 
 /* Copy the corners of all candidates side by side, once per row of cells: a cell's scores are far apart in memory.
  * `below`: cells from an upper to a lower row, 0 in the last one. */
-static void gather_corners(const float *scores, int64_t k, int64_t plane, int64_t w, int64_t below, Candidates *found) {
-    Corners *corners = found->corners;
-    found->n_contested = 0;
+static void gather_corners(const float *scores, int64_t k, int64_t plane, int64_t w, int64_t below,
+                           Candidates *candidates) {
+    Corners *corners = candidates->corners;
+    candidates->n_contested = 0;
     for (int64_t x = 0; x < w; x++) {
         int64_t right = x + 1 < w;
-        if (found->count[x] > 1) found->contested[found->n_contested++] = (int32_t)x;
-        for (int32_t rank = 0; rank < found->count[x]; rank++) {
-            int32_t row = found->rows[x * k + rank];
+        if (candidates->count[x] > 1) candidates->contested[candidates->n_contested++] = (int32_t)x;
+        for (int32_t rank = 0; rank < candidates->count[x]; rank++) {
+            int32_t row = candidates->rows[x * k + rank];
             const float *corner = scores + row * plane + x;
-            float here = larger(corner[0], LEAST), beside = larger(corner[right], LEAST);
-            float here_more = larger(corner[below], LEAST) - here;
-            float beside_more = larger(corner[right + below], LEAST) - beside;
+            float here = larger(corner[0], LOWEST), beside = larger(corner[right], LOWEST);
+            float here_more = larger(corner[below], LOWEST) - here;
+            float beside_more = larger(corner[right + below], LOWEST) - beside;
             if (rank) *corners++ = (Corners){here, beside, here_more, beside_more, row};
             else {
-                found->first[x] = row;
-                found->left[x] = here;
-                found->right[x] = beside;
-                found->left_more[x] = here_more;
-                found->right_more[x] = beside_more;
+                candidates->first[x] = row;
+                candidates->left[x] = here;
+                candidates->right[x] = beside;
+                candidates->left_more[x] = here_more;
+                candidates->right_more[x] = beside_more;
             }
         }
     }
@@ -264,29 +266,29 @@ typedef struct {
 enum { CONTESTED = -1 };
 
 /* For all rows of pixels in a row of cells: how many groups there are. groups [w]. */
-static int64_t group_pixels(const Candidates *found, const int64_t *start, int64_t w, Group *groups) {
+static int64_t group_pixels(const Candidates *candidates, const int64_t *start, int64_t w, Group *groups) {
     int64_t n = 0;
     for (int64_t x = 0, next; x < w; x = next) {
         int64_t from = start[x], to = start[next = x + 1];
         if (from == to) continue;
-        if (found->count[x] > 1) {
+        if (candidates->count[x] > 1) {
             groups[n++] = (Group){from, to, CONTESTED};
             continue;
         }
-        for (; next < w && found->count[next] <= 1 && start[next + 1] - from <= SUMMED; to = start[++next])
-            if (to < start[next + 1] && found->first[next] != found->first[x]) break;
-        groups[n++] = (Group){from, to, found->first[x]};
+        for (; next < w && candidates->count[next] <= 1 && start[next + 1] - from <= SUMMED; to = start[++next])
+            if (to < start[next + 1] && candidates->first[next] != candidates->first[x]) break;
+        groups[n++] = (Group){from, to, candidates->first[x]};
     }
     return n;
 }
 
-/* For all rows of pixels in a row of cells: where one of the first `counted` rows may win. `wanted` [w] of the cells. */
-static void find_spans(const Candidates *found, const int64_t *start, int64_t w, int64_t counted, Spans *spans,
-                       uint8_t *wanted) {
+/* For all rows of pixels in a row of cells: where one of the first `counted` rows may win. voting [w]: in which cells. */
+static void find_spans(const Candidates *candidates, const int64_t *start, int64_t w, int64_t counted, Spans *spans,
+                       uint8_t *voting) {
     spans->n = 0;
     for (int64_t x = 0; x < w; x++) {
-        wanted[x] = start[x] < start[x + 1] && (found->count[x] > 1 || found->first[x] < counted);
-        if (!wanted[x]) continue;
+        voting[x] = start[x] < start[x + 1] && (candidates->count[x] > 1 || candidates->first[x] < counted);
+        if (!voting[x]) continue;
         Span span = {start[x] & -LANES, (start[x + 1] + LANES - 1) & -LANES};
         Span *last = spans->each + spans->n - 1;
         if (spans->n && span.from <= last->to) last->to = span.to;
@@ -314,7 +316,7 @@ WIDEST static void count_votes(const float *value, const int32_t *winner, const 
 
 WIDEST static void find_highest(const float *scores, int64_t k, int64_t n, int64_t from, int64_t to,
                                 float *restrict highest) {
-    for (int64_t i = from; i < to; i++) highest[i] = LEAST;
+    for (int64_t i = from; i < to; i++) highest[i] = LOWEST;
     for (int64_t row = 0; row < k; row++)
         for (int64_t i = from; i < to; i++) highest[i] = larger(scores[row * n + i], highest[i]);
 }
@@ -377,7 +379,7 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
     size_t bytes = ((size_t)w + 1 + pixels) * sizeof(int64_t) + (size_t)w * sizeof(Group); /* start, base, groups */
     bytes += (size_t)w * sizeof(Span);
     bytes += (4 * pixels + 12 * cells + (size_t)(2 * k * w) + 2 * all) * 4 + ((size_t)w / BLOCK + 1) * 2;
-    bytes += (size_t)w + (size_t)(h * w) / BLOCK + 1; /* wanted, done */
+    bytes += (size_t)w + (size_t)(h * w) / BLOCK + 1; /* voting, done */
     /* Of the corners only as many are touched as there are candidates, mostly one or two a cell. */
     Corners *corners = malloc((size_t)(w * k) * sizeof(Corners));
     int64_t *room = calloc(1, bytes);
@@ -399,20 +401,20 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
     space.step = take(&at, cells);
     space.normal = take(&at, cells);
     space.normal_step = take(&at, cells);
-    Candidates found = {.corners = corners};
-    found.least = take(&at, cells);
-    found.count = take(&at, cells);
-    found.first = take(&at, cells);
-    found.left = take(&at, cells);
-    found.right = take(&at, cells);
-    found.left_more = take(&at, cells);
-    found.right_more = take(&at, cells);
-    found.contested = take(&at, cells);
-    found.highest = take(&at, (size_t)(k * w));
-    found.rows = take(&at, (size_t)(k * w));
+    Candidates candidates = {.corners = corners};
+    candidates.floor = take(&at, cells);
+    candidates.count = take(&at, cells);
+    candidates.first = take(&at, cells);
+    candidates.left = take(&at, cells);
+    candidates.right = take(&at, cells);
+    candidates.left_more = take(&at, cells);
+    candidates.right_more = take(&at, cells);
+    candidates.contested = take(&at, cells);
+    candidates.highest = take(&at, (size_t)(k * w));
+    candidates.rows = take(&at, (size_t)(k * w));
     float *highest = take(&at, all);
     float *normaliser = take(&at, all);
-    uint8_t *wanted = (uint8_t *)at, *reaching = wanted + w, *done = reaching + w / BLOCK + 1;
+    uint8_t *voting = (uint8_t *)at, *reaching = voting + w, *done = reaching + w / BLOCK + 1;
 
     place(&across, x_low, x_weight);
     if (probability) counted = k;
@@ -421,13 +423,13 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
     for (int64_t y = 0; y < height; y++) {
         int64_t below = y_low[y] + 1 < h ? w : 0;
         if (y_low[y] != row) {
-            find_candidates(scores, k, h, w, row = y_low[y], &found, reaching);
-            gather_corners(scores + row * w, k, h * w, w, below, &found);
-            n_groups = group_pixels(&found, across.start, w, groups);
-            find_spans(&found, across.start, w, counted, &spans, wanted);
-            lead(&across, &found, space.winner);
+            find_candidates(scores, k, h, w, row = y_low[y], &candidates, reaching);
+            gather_corners(scores + row * w, k, h * w, w, below, &candidates);
+            n_groups = group_pixels(&candidates, across.start, w, groups);
+            find_spans(&candidates, across.start, w, counted, &spans, voting);
+            lead(&across, &candidates, space.winner);
             for (int64_t x = 0, next; x < w; x = next + 1) {
-                for (next = x; next < w && wanted[next]; next++) {} /* and the cell behind them, whose corners count */
+                for (next = x; next < w && voting[next]; next++) {} /* and the cell behind them, whose corners count */
                 int64_t first = row * w + x, last = row * w + (next < w ? next : w - 1);
                 if (next == x) continue;
                 normalise_around(scores, k, h * w, first, last, done, highest, normaliser);
@@ -436,7 +438,7 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
         }
         const float *normal = normaliser + row * w;
         void *here = (char *)labels + (y * width << wide);
-        win(&across, y_weight[y], &found, &spans, normal, normal + below, &space);
+        win(&across, y_weight[y], &candidates, &spans, normal, normal + below, &space);
         narrow(space.winner, width, here, (int)wide);
         count_votes(space.best, space.winner, groups, n_groups, counted, votes);
         if (probability) memcpy(probability + y * width, space.best, (size_t)width * sizeof(float));
