@@ -152,10 +152,10 @@ class InvalidValue(ServiceError):
     @classmethod
     def of(cls, field: str, value: Any, expected: str) -> InvalidValue:
         """One wrong field, as a sentence and as data."""
-        shown, field = _shown(value), _cut(field, MAX_FIELD_LENGTH)
+        short_value, field = _short(value), _cut(field, MAX_FIELD_LENGTH)
         return cls(
-            f"{field}: expected {expected}, got {shown!r}",
-            errors=[{"field": field, "value": shown, "expected": expected}],
+            f"{field}: expected {expected}, got {short_value!r}",
+            errors=[{"field": field, "value": short_value, "expected": expected}],
         )
 
     @classmethod
@@ -225,7 +225,7 @@ def unexpected() -> ServiceError:
     return ServiceError("an unexpected error; the request id finds it in the log")
 
 
-def _shown(value: Any) -> bool | int | float | str | None:
+def _short(value: Any) -> bool | int | float | str | None:
     """A value for an error in JSON: plain ones unchanged, others as a short text."""
     if value is None or isinstance(value, bool):
         return value

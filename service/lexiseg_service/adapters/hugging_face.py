@@ -48,12 +48,12 @@ async def image_segmentation(request: Request) -> Response:
         body = await read_as(Body, request)
         image, url = await image_of_text(body.inputs, "inputs")
         parameters = body.parameters
-        asked = {
+        options = {
             "task": parameters.subtask,
             "threshold": parameters.threshold,
             "classes": parameters.candidate_labels,
         }
-        fields |= {name: value for name, value in asked.items() if value is not None}
+        fields |= {name: value for name, value in options.items() if value is not None}
     else:
         image, url = await request.body(), None
     answer = await ask(request, fields, image, url)

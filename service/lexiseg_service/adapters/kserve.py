@@ -182,13 +182,13 @@ def read(content: bytes, header: str | None, limits: Limits) -> tuple[Infer, Inp
     if header is not None and not (header.isascii() and header.isdigit() and int(header) <= len(content)):
         raise MalformedRequest(f"{HEADER} {header[:20]!r}; expected at most the body's {len(content)} bytes")
     length = len(content) if header is None else int(header)
-    asked = validate(Infer, parse_object(content[:length], limits))
-    return asked, inputs_of(_tensors(asked, content[length:], limits))
+    body = validate(Infer, parse_object(content[:length], limits))
+    return body, inputs_of(_tensors(body, content[length:], limits))
 
 
-def _tensors(asked: Infer, behind: bytes, limits: Limits) -> Iterator[Input]:
+def _tensors(body: Infer, behind: bytes, limits: Limits) -> Iterator[Input]:
     at = 0
-    for tensor in asked.inputs:
+    for tensor in body.inputs:
         field, size = f"inputs.{tensor.name}", tensor.binary_size
         limit = max_elements(tensor.name, tensor.datatype, limits)
         parts: list[bytes] | list[str]
@@ -290,14 +290,14 @@ def inputs_of(tensors: Iterable[Input]) -> Inputs:
     return Inputs(image, url, classes)
 
 
-def outputs_of(answer: WorkerAnswer, wanted: list[str]) -> list[OutputTensor]:
+def outputs_of(answer: WorkerAnswer, names: list[str]) -> list[OutputTensor]:
     """The wanted outputs, in that order; all where none is named. A mask is the JSON of COCO's run lengths.
 
     Raises:
         InvalidValue: there is none of a name, or one is wanted twice.
     """
     segments, n = answer.segments, len(answer.segments)
-    there = {
+    outputs = {
         "labels": ([(segment.label or "").encode() for segment in segments], [n]),
         "class_indices": ([-1 if s.class_index is None else s.class_index for s in segments], [n]),
         "scores": ([segment.score for segment in segments], [n]),
@@ -307,12 +307,12 @@ def outputs_of(answer: WorkerAnswer, wanted: list[str]) -> list[OutputTensor]:
         "size": (list(answer.size), [2]),
     }
     types: dict[str, Any] = {str(output["name"]): output["datatype"] for output in OUTPUTS}
-    for name in wanted:
-        if name not in there:
-            raise InvalidValue.of("outputs", name, f"of {', '.join(there)}")
-    if len(wanted) > len(set(wanted)):  # each repeats all masks
-        raise InvalidValue.of("outputs", f"{len(wanted)} names", "each name once")
-    return [OutputTensor(name, types[name], there[name][1], there[name][0]) for name in wanted or there]  # type: ignore[arg-type]
+    for name in names:
+        if name not in outputs:
+            raise InvalidValue.of("outputs", name, f"of {', '.join(outputs)}")
+    if len(names) > len(set(names)):  # each repeats all masks
+        raise InvalidValue.of("outputs", f"{len(names)} names", "each name once")
+    return [OutputTensor(name, types[name], outputs[name][1], outputs[name][0]) for name in names or outputs]  # type: ignore[arg-type]
 
 
 def written(head: dict[str, Any], outputs: list[OutputTensor], raw: set[str]) -> Response:
@@ -453,13 +453,13 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
     """Segments of one image. The image is an encoded file: bytes, or base64 in JSON."""
     content, limits = await request.body(), settings_of(request).limits
     reading = partial(read, content, request.headers.get(HEADER), limits)
-    asked, (image, url, classes) = await off_event_loop(len(content), reading)
-    fields = {**fields_of(asked.parameters, classes, limits), "model": named(name, version)}
+    body, (image, url, classes) = await off_event_loop(len(content), reading)
+    fields = {**fields_of(body.parameters, classes, limits), "model": named(name, version)}
     answer = await ask(request, fields, image, url)
-    outputs = outputs_of(answer, [output.name for output in asked.outputs])
+    outputs = outputs_of(answer, [output.name for output in body.outputs])
     digest = answer.model_digest
-    head = {"model_name": name, "model_version": version or None, "id": asked.id, "parameters": {"digest": digest}}
-    return written(head, outputs, asked.raw_among(outputs))
+    head = {"model_name": name, "model_version": version or None, "id": body.id, "parameters": {"digest": digest}}
+    return written(head, outputs, body.raw_among(outputs))
 
 
 if TYPE_CHECKING:  # generic for the type checker alone

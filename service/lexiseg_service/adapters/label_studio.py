@@ -32,7 +32,7 @@ SECONDS = 10.0
 FIELD = "label_config"
 Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
 # Tags that take masks or boxes, the best first: of several of a configuration the first kind is answered for.
-TAKEN = ("BrushLabels", "PolygonLabels", "RectangleLabels")
+CONTROL_TAGS = ("BrushLabels", "PolygonLabels", "RectangleLabels")
 
 
 def root_of(text: str, field: str) -> Element:
@@ -80,11 +80,11 @@ def control_of(label_config: str) -> Control:
     """
     root = root_of(label_config, FIELD)
     images = {tag.get("name"): tag.get("value", "").removeprefix("$") for tag in root.iter("Image")}
-    for kind in TAKEN:
+    for kind in CONTROL_TAGS:
         for tag in root.iter(kind):
             if tag.get("toName") in images and tag.get("name"):
                 return _control(tag, images[tag.get("toName")])
-    expected = f"one of {', '.join(TAKEN)} with `name`, and `toName` of an Image"
+    expected = f"one of {', '.join(CONTROL_TAGS)} with `name`, and `toName` of an Image"
     raise InvalidValue.of(FIELD, ", ".join(sorted({tag.tag for tag in root.iter()})), expected)
 
 
@@ -315,14 +315,14 @@ async def predicted(
     if not isinstance(value, str):
         raise InvalidValue.of(field, value, "the image's URL")
     image, url = await image_of(request, value, field)
-    asked = {**control.options, "mask": "rle"}
+    fields = {**control.options, "mask": "rle"}
     if control.kind == "polygonlabels":
-        asked |= {"mask": "polygon", "simplify": SIMPLIFY}
+        fields |= {"mask": "polygon", "simplify": SIMPLIFY}
     if context is not None and context.result:
-        asked |= {"threshold": None, **fields_of(context)}  # the annotator's threshold is meant for words
-        answer = await ask(request, asked, image, url)
+        fields |= {"threshold": None, **fields_of(context)}  # the annotator's threshold is meant for words
+        answer = await ask(request, fields, image, url)
         return await prediction_of(request, answer, control, label_of(context))
-    answer = await ask(request, {**asked, "classes": control.classes}, image, url)
+    answer = await ask(request, {**fields, "classes": control.classes}, image, url)
     return await prediction_of(request, answer, control)
 
 

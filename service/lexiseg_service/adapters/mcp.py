@@ -237,9 +237,9 @@ def _add_finding(server: MCPServer[Any], service: ToolService, caller_of: Ask) -
             fields = {"classes": words, "threshold": threshold, "model": model}
             caller = caller_of(context)
             answer = await service.ask(await service.picture(image, caller), fields, caller, "panoptic")
-            found = table(answer)
-            found["segments"].sort(key=lambda one: -one["score"])
-            return result(found)
+            rows = table(answer)
+            rows["segments"].sort(key=lambda one: -one["score"])
+            return result(rows)
 
     @server.tool(annotations=READ_ONLY)
     async def cut_out(
@@ -266,15 +266,15 @@ def _add_finding(server: MCPServer[Any], service: ToolService, caller_of: Ask) -
 
 def _what(word: str | None, point: list[float] | None, box: list[float] | None) -> dict[str, Any]:
     """Fields of a question for exactly one of word, point and box."""
-    given = [name for name, value in (("word", word), ("point", point), ("box", box)) if value is not None]
-    if len(given) != 1:
-        raise InvalidValue.of("word", " and ".join(given) or "none", "exactly one of word, point and box")
+    named = [name for name, value in (("word", word), ("point", point), ("box", box)) if value is not None]
+    if len(named) != 1:
+        raise InvalidValue.of("word", " and ".join(named) or "none", "exactly one of word, point and box")
     if word is not None:
         return {"classes": [word]}
     if point is not None and len(point) != 2:
         raise InvalidValue.of("point", point, "x, y")
-    shown = {"box": box} if point is None else {"points": [{"x": point[0], "y": point[1]}]}
-    return {"prompts": [shown], "task": "prompt"}
+    prompt = {"box": box} if point is None else {"points": [{"x": point[0], "y": point[1]}]}
+    return {"prompts": [prompt], "task": "prompt"}
 
 
 def _add_counting(server: MCPServer[Any], service: ToolService, caller_of: Ask) -> None:

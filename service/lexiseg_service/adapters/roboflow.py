@@ -70,16 +70,18 @@ def class_of(prompt: Prompt, index: int, threshold: float) -> dict[str, Any]:
         raise InvalidValue.of(
             f"prompts.{index}", f"type {prompt.type}", "a text, or boxes of which one has the label 1"
         )
-    own = prompt.output_prob_thresh
-    made: dict[str, Any] = {
+    min_score = prompt.output_prob_thresh
+    entry: dict[str, Any] = {
         "name": f"prompt {index}" if prompt.text is None else prompt.text,
-        "threshold": threshold if own is None else own,
+        "threshold": threshold if min_score is None else min_score,
     }
     if prompt.boxes:
-        shown = [{"box": box.corners()} for box in prompt.boxes]
-        sides = {name: [one for one, label in zip(shown, labels, strict=True) if label == side] for name, side in SIDES}
-        made |= {**sides, "words": prompt.text is not None}
-    return made
+        examples = [{"box": box.corners()} for box in prompt.boxes]
+        sides = {
+            name: [one for one, label in zip(examples, labels, strict=True) if label == side] for name, side in SIDES
+        }
+        entry |= {**sides, "words": prompt.text is not None}
+    return entry
 
 
 Format = Literal["polygon", "rle"]
@@ -95,9 +97,9 @@ def results_of(
     prompts: Sequence[Prompt], predictions: Sequence[tuple[int | None, dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     """The segments of each prompt."""
-    found: dict[int | None, list[dict[str, Any]]] = {}
+    by_prompt: dict[int | None, list[dict[str, Any]]] = {}
     for index, prediction in predictions:
-        found.setdefault(index, []).append(prediction)
+        by_prompt.setdefault(index, []).append(prediction)
     return [
         {
             "prompt_index": index,
@@ -107,7 +109,7 @@ def results_of(
                 "text": prompt.text,
                 "num_boxes": len(prompt.boxes),
             },
-            "predictions": found.get(index, []),
+            "predictions": by_prompt.get(index, []),
         }
         for index, prompt in enumerate(prompts)
     ]

@@ -26,8 +26,10 @@ OF_CLICKS = dict.fromkeys(
 
 def model_of(card: Mapping[str, Any]) -> dict[str, Any]:
     """Entry of a model in the tool's list."""
-    shown = {**OF_WORDS, **(OF_CLICKS if "prompt" in card["tasks"] else {})}
-    widgets = [{"name": name, "value": value, **(HINT if name == "edit_text" else {})} for name, value in shown.items()]
+    inputs = {**OF_WORDS, **(OF_CLICKS if "prompt" in card["tasks"] else {})}
+    widgets = [
+        {"name": name, "value": value, **(HINT if name == "edit_text" else {})} for name, value in inputs.items()
+    ]
     texts = {"display_name": f"lexiseg {card['name']}", "params": {}, "batch_processing_mode": "text_prompt"}
     return {**texts, "widgets": widgets}
 

@@ -157,17 +157,19 @@ def with_examples(
     Raises:
         typer.BadParameter: a text has another form, a file cannot be read, or a negative's class has no examples.
     """
-    shown: dict[str, dict[str, Any]] = {}
+    examples_of: dict[str, dict[str, Any]] = {}
     for text in examples:
         name, example = _example(text, "--example")
-        shown.setdefault(name, {"name": name, "examples": [], "words": name in classes})["examples"].append(example)
+        examples_of.setdefault(name, {"name": name, "examples": [], "words": name in classes})["examples"].append(
+            example
+        )
     for text in negatives:
         name, example = _example(text, "--not")
-        if name not in shown:
+        if name not in examples_of:
             raise typer.BadParameter(f"{name!r} has no --example beside it", param_hint="'--not'")
-        shown[name].setdefault("negatives", []).append(example)
-    words = [shown.pop(name, name) for name in classes]
-    return (*words, *shown.values())
+        examples_of[name].setdefault("negatives", []).append(example)
+    words = [examples_of.pop(name, name) for name in classes]
+    return (*words, *examples_of.values())
 
 
 def _example(text: str, option: str) -> tuple[str, dict[str, Any]]:

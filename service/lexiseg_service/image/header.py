@@ -39,7 +39,7 @@ SUFFIXES = {
 BRANDS = {"AVIF": {b"avif"}, "HEIF": {b"heic", b"heix", b"heim", b"heis"}}
 SEQUENCES = {b"avis", b"hevc", b"hevx"}  # first brands of image sequences
 MAX_BRAND_BYTES = 256
-TAKEN = "JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF"
+STILL_FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF"
 ORIENTATION = 0x0112  # EXIF tag
 AS_STORED = 1
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
@@ -93,8 +93,8 @@ def sniff(image: bytes) -> str:
     if not image:
         raise UndecodableImage("image: the file is empty")
     if image.startswith((b"GIF87a", b"GIF89a")):
-        raise UnsupportedImage(f"image: GIF is not taken; send {TAKEN}, one still picture")
-    raise UnsupportedImage(f"image: the first bytes are of no image type that is taken; send {TAKEN}")
+        raise UnsupportedImage(f"image: GIF is not taken; send {STILL_FORMATS}, one still picture")
+    raise UnsupportedImage(f"image: the first bytes are of no image type that is taken; send {STILL_FORMATS}")
 
 
 def _sniff_brands(image: bytes) -> str:
@@ -105,7 +105,7 @@ def _sniff_brands(image: bytes) -> str:
     for kind, brands in BRANDS.items():
         if brands & {first, *others}:
             return kind
-    raise UnsupportedImage(f"image: a film or another kind of HEIF came; send {TAKEN}")
+    raise UnsupportedImage(f"image: a film or another kind of HEIF came; send {STILL_FORMATS}")
 
 
 def _parse(image: bytes, kind: str) -> ImageHeader:

@@ -107,8 +107,8 @@ def _mask_of(message: pb.SegmentResponse) -> MaskFormat:
         return "png"
     if not message.segments:
         return "rle"
-    shown = message.segments[0].mask
-    return "rle" if shown.HasField("coco_rle") else "polygon" if shown.HasField("polygon") else "none"
+    first = message.segments[0].mask
+    return "rle" if first.HasField("coco_rle") else "polygon" if first.HasField("polygon") else "none"
 
 
 def _track_ids(message: pb.SegmentResponse) -> tuple[int | None, ...]:

@@ -71,7 +71,9 @@ def encode_request(request: WorkerRequest) -> internal.WorkerSegmentRequest:
 
 def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
     """The message of a request for the rows of its regions, with either the image or its id."""
-    regions = [internal.ExampleRegion(region=_region(shown.region), field=shown.field) for shown in request.regions]
+    regions = [
+        internal.ExampleRegion(region=_region(example.region), field=example.field) for example in request.regions
+    ]
     return _filled(internal.ExemplifyRequest(regions=regions, keep_picture=request.keep_picture), request)
 
 
@@ -88,7 +90,7 @@ def decode_request(message: AboutImage, deadline: float) -> WorkerRequest:
 
 def decode_exemplify(message: internal.ExemplifyRequest, deadline: float) -> WorkerRequest:
     """As `decode_request`, with the regions."""
-    regions = tuple(ExampleRegion(_read_region(shown.region), shown.field) for shown in message.regions)
+    regions = tuple(ExampleRegion(_read_region(example.region), example.field) for example in message.regions)
     return replace(decode_request(message, deadline), regions=regions, keep_picture=message.keep_picture)
 
 

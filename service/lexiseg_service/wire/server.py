@@ -39,7 +39,7 @@ async def listen(
         return server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError:
         await server.stop(None)
-        raise CannotListen(taken(f"{host}:{port}", option)) from None
+        raise CannotListen(port_in_use(f"{host}:{port}", option)) from None
 
 
 def bracketed(host: str) -> str:
@@ -50,7 +50,7 @@ def bracketed(host: str) -> str:
         return host
 
 
-def taken(where: str, option: str) -> str:
+def port_in_use(where: str, option: str) -> str:
     """The message about an address that cannot be used, with the option and the variable for another one."""
     variable = "LEXISEG_" + option.removeprefix("--").replace("-", "_").upper()
     return f"cannot listen on {where}; is it taken? Choose another with {option}, or in {variable}"

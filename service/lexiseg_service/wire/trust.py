@@ -104,8 +104,8 @@ class TokenCheck(grpc.aio.ServerInterceptor):
         """The method's own handler, or one that refuses."""
         if not details.method.startswith(GUARDED):
             return await continuation(details)
-        shown = dict(details.invocation_metadata or ()).get(TOKEN, "")
-        if isinstance(shown, str) and hmac.compare_digest(shown.encode(), self._token):
+        token = dict(details.invocation_metadata or ()).get(TOKEN, "")
+        if isinstance(token, str) and hmac.compare_digest(token.encode(), self._token):
             return await continuation(details)
         return grpc.stream_stream_rpc_method_handler(_refuse)
 

@@ -40,12 +40,12 @@ def check_regions(regions: tuple[ExampleRegion, ...], size: tuple[int, int]) -> 
     Raises:
         InvalidValue: one does not; names its field.
     """
-    for shown in regions:
-        region = shown.region
+    for example in regions:
+        region = example.region
         if region.mask is not None and region.mask.size != size:
             expected = f"{list(size)}, the image's height and width"
-            raise InvalidValue.of(f"{shown.field}.mask.size", list(region.mask.size), expected)
-        if region.prompt is not None and (findings := list(outside(region.prompt, size, shown.field))):
+            raise InvalidValue.of(f"{example.field}.mask.size", list(region.mask.size), expected)
+        if region.prompt is not None and (findings := list(outside(region.prompt, size, example.field))):
             raise InvalidValue.together(findings)
 
 
@@ -71,7 +71,7 @@ def example_rows(caches: TextCaches, limits: Limits) -> Render[Exemplified]:
 
 
 def _cache(caches: TextCaches, job: Job[Exemplified], segmenter: Segmenter) -> TextCache:
-    regions = [shown.region for shown in job.request.regions]
+    regions = [example.region for example in job.request.regions]
     by_name = dict(zip(_names(job), regions, strict=True))
 
     def encode(names: list[str]) -> NDArray[np.float16]:
@@ -86,7 +86,7 @@ def _cache(caches: TextCaches, job: Job[Exemplified], segmenter: Segmenter) -> T
 def _names(job: Job[Exemplified]) -> list[str]:
     request = job.request
     owner = [request.owner, job.image_id, request.max_side]
-    return [orjson.dumps([*owner, _region(shown.region)]).decode() for shown in request.regions]
+    return [orjson.dumps([*owner, _region(example.region)]).decode() for example in request.regions]
 
 
 def _region(region: Region) -> list[object]:
@@ -109,7 +109,7 @@ def kept_picture(image: bytes, regions: tuple[ExampleRegion, ...], segmenter: Se
     height, width = decoded.rgb.shape[:2]
     factor = min(1.0, max(short_side / min(height, width), 1e-9), MAX_PICTURE_SIDE / max(height, width))
     small = (max(limits.min_side, round(height * factor)), max(limits.min_side, round(width * factor)))
-    scaled = tuple(_scaled(shown.region, decoded.size, small) for shown in regions)
+    scaled = tuple(_scaled(example.region, decoded.size, small) for example in regions)
     return KeptPicture(_jpeg(decoded.rgb, small), scaled)
 
 

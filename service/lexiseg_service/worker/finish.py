@@ -173,8 +173,8 @@ def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[s
     """Classes without a segment, in their order; none for prompts, which do not search for classes."""
     if segmentation.task in ("prompt", "everything"):
         return ()
-    there = {segment.class_index for segment in segmentation.segments}
-    absent = [entry for index, entry in enumerate(vocabulary.classes) if index not in there]
+    present = {segment.class_index for segment in segmentation.segments}
+    absent = [entry for index, entry in enumerate(vocabulary.classes) if index not in present]
     # Stuff has no instances.
     return tuple([entry.name for entry in absent if segmentation.task != "instance" or entry.thing is not False])
 
@@ -262,10 +262,10 @@ def _about_one(stranger: Unfamiliar, name: str, model: str) -> AnswerWarning:
 
 
 def _about_many(names: list[str], n_classes: int, model: str, field: str) -> AnswerWarning:
-    shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+    listed = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
     return AnswerWarning(
         UNFAMILIAR,
         f"{len(names):,} of {n_classes:,} classes are far from every word that {model} was trained on; what it marks "
-        f"as these is a guess: {shown}",
+        f"as these is a guess: {listed}",
         field,
     )

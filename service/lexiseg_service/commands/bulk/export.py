@@ -107,15 +107,15 @@ class Names:
 
     def __init__(self, unsafe: re.Pattern[str]) -> None:
         self._unsafe = unsafe
-        self._given: set[int] = set()  # hashes
+        self._used: set[int] = set()  # hashes
 
     def of(self, id_: str) -> str:
         """A name without a suffix; one that is given already gets a number."""
         stem = self._stem(id_)
         name, number = stem, 2
-        while hash(name) in self._given:
+        while hash(name) in self._used:
             name, number = f"{stem}-{number}", number + 1
-        self._given.add(hash(name))
+        self._used.add(hash(name))
         return name
 
     def _stem(self, id_: str) -> str:

@@ -230,13 +230,13 @@ def planned_size(job: Job, destination: Destination) -> Size | None:
         return None
     try:
         record = json.loads(content)
-        asked, size = record["asked"], Size(record["inputs"], record["chunks"])
+        planned, size = record["asked"], Size(record["inputs"], record["chunks"])
     except (ValueError, KeyError, TypeError):
         raise OptionError(
             f"{job.destination}/{RECORD} is not a record of `lexiseg bulk`; name another folder"
         ) from None
-    own = json.loads(json.dumps(job.identity))
-    others = sorted(key for key in asked.keys() | own.keys() if asked.get(key) != own.get(key))
+    identity = json.loads(json.dumps(job.identity))
+    others = sorted(key for key in planned.keys() | identity.keys() if planned.get(key) != identity.get(key))
     if others:
         raise OptionError(
             f"{job.destination} holds answers of another job ({', '.join(others)} differ); name another folder"

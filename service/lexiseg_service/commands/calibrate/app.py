@@ -85,9 +85,9 @@ def calibrate(
     path = write_report(out, vocabulary, choices, findings, outcome)
     if not quiet:
         for name, choice in named.items():
-            shown = "-" if choice.threshold is None else f"{choice.threshold:.3f}"
+            threshold = "-" if choice.threshold is None else f"{choice.threshold:.3f}"
             measured = choice.before is not None and choice.after is not None
             gain = f", IoU {choice.before:.3f} -> {choice.after:.3f}" if measured else ""
-            typer.echo(f"{name}: {shown}{gain} ({choice.reason})")
+            typer.echo(f"{name}: {threshold}{gain} ({choice.reason})")
         typer.echo(f"{outcome} Report: {path}")
     raise typer.Exit(segmented.status)

@@ -64,16 +64,16 @@ def of_installation(name: str, settings: Settings) -> Calibrated:
     Raises:
         ServiceError: there is no such vocabulary, or it has no background rule.
     """
-    kept = with_vocabularies(settings, lambda vocabularies: vocabularies.find(name))
-    document = {field: value for field, value in kept.document.items() if field in VocabularyInput.model_fields}
+    vocabulary = with_vocabularies(settings, lambda vocabularies: vocabularies.find(name))
+    document = {field: value for field, value in vocabulary.document.items() if field in VocabularyInput.model_fields}
 
     def keep(thresholds: Thresholds, target: str) -> None:
-        condition = Preconditions(if_match=kept.etag) if target == name else Preconditions()
-        written = VocabularyInput.model_validate({**document, "classes": found.with_thresholds(thresholds)})
+        condition = Preconditions(if_match=vocabulary.etag) if target == name else Preconditions()
+        written = VocabularyInput.model_validate({**document, "classes": calibrated.with_thresholds(thresholds)})
         with_vocabularies(settings, lambda vocabularies: vocabularies.put(target, written, condition))
 
-    found = Calibrated(name, document["classes"], document["background"], keep)
-    return found
+    calibrated = Calibrated(name, document["classes"], document["background"], keep)
+    return calibrated
 
 
 def of_server(server: Server, name: str) -> Calibrated:
@@ -82,11 +82,11 @@ def of_server(server: Server, name: str) -> Calibrated:
     Raises:
         ServiceError: the server cannot be asked, there is no such vocabulary, or it has no background rule.
     """
-    kept = server.vocabulary(name)
+    vocabulary = server.vocabulary(name)
 
     def keep(thresholds: Thresholds, target: str) -> None:
-        server.keep_vocabulary(target, found.with_thresholds(thresholds), kept)
+        server.keep_vocabulary(target, calibrated.with_thresholds(thresholds), vocabulary)
 
-    classes = [entry if isinstance(entry, dict) else {"name": entry} for entry in classes_json(kept.classes)]
-    found = Calibrated(name, classes, background_json(kept.background), keep)
-    return found
+    classes = [entry if isinstance(entry, dict) else {"name": entry} for entry in classes_json(vocabulary.classes)]
+    calibrated = Calibrated(name, classes, background_json(vocabulary.background), keep)
+    return calibrated

@@ -196,7 +196,7 @@ def run(
     question: Question,
     out: Path,
     figures: Path | None,
-    shown: int,
+    n_pictures: int,
     least: float | None,
     settings: Settings,
 ) -> int:
@@ -212,7 +212,7 @@ def run(
         raise DatasetError(f"{folder} holds no photographs; expected {', '.join(sorted(SUFFIXES))}")
     names = tuple(entry.name for entry in vocabulary.classes)
     maps: dict[Path, bytes] = {}  # of A, as PNG: a hundredth of their size
-    overlap, agreements, previews = ClassOverlap(len(names)), list[Agreement](), Previews(shown)
+    overlap, agreements, previews = ClassOverlap(len(names)), list[Agreement](), Previews(n_pictures)
 
     def keep(path: Path, labels: LabelMap) -> None:
         maps[path] = to_png(labels)

@@ -107,12 +107,12 @@ def _print_comparison(compared: Comparison, a: str, b: str) -> None:
     for row in compared.differences:
         interval = "-" if math.isnan(row.low) else f"{row.low:+.2f}, {row.high:+.2f}"
         share = "-" if math.isnan(row.in_favour) else f"{row.in_favour:.0f} %"
-        a_shown, b_shown = _shown(row.a, row.a_error), _shown(row.b, row.b_error)
+        a_shown, b_shown = _figure(row.a, row.a_error), _figure(row.b, row.b_error)
         table.add_row(row.measure, a_shown, b_shown, _signed(row.difference), interval, share)
     Console().print(table)
 
 
-def _shown(value: float, error: float) -> str:
+def _figure(value: float, error: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2f} ±{error:.2f}"
 
 

@@ -42,10 +42,10 @@ def _measured(loaded: semantic.LoadedModel, line: PaperLine, options: EvalOption
 
 
 def _semantic(loaded: semantic.LoadedModel, line: PaperLine, options: EvalOptions, team: Ranks) -> PaperResult:
-    asked = options._replace(dataset=line.dataset, refine=line.refine)
+    line_options = options._replace(dataset=line.dataset, refine=line.refine)
     rules = protocol(options.protocol)
-    (data,) = semantic.read_sets(rules, asked, team)
-    report = semantic.evaluate(loaded, rules, data, asked, team)
+    (data,) = semantic.read_sets(rules, line_options, team)
+    report = semantic.evaluate(loaded, rules, data, line_options, team)
     return PaperResult(line, {"miou": round(report.miou, 2)}, f"{report.images:,} of {report.official:,}")
 
 
@@ -55,9 +55,9 @@ def _scenes(loaded: semantic.LoadedModel, line: PaperLine, options: EvalOptions,
     if scenes.ANSWERED_BY[line.task] not in card.tasks:
         return PaperResult(line, {}, missing=f"{card.name} does not answer the task {line.task}")
     grid = POINT_GRID if line.task == "point" else None
-    asked = options._replace(task=line.task, dataset=line.dataset, grid=grid)
-    data = scenes.read_data(asked)
-    report = scenes.measure(loaded.of(card), data, asked, team)
+    line_options = options._replace(task=line.task, dataset=line.dataset, grid=grid)
+    data = scenes.read_data(line_options)
+    report = scenes.measure(loaded.of(card), data, line_options, team)
     figures = {name: report.figures.whole.get(name) for name in line.measures}
     n_images, official = len(report.data.scenes), report.data.official
     return PaperResult(line, figures, f"{n_images:,}" if official is None else f"{n_images:,} of {official:,}")

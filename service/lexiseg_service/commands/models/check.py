@@ -34,10 +34,10 @@ def check(name: str, settings: Settings) -> int:
     segmenter = load_as_served(settings, name)
     typer.echo(f"{segmenter.card.name}@{segmenter.card.version} loaded: {segmenter.nbytes / 1e6:,.0f} MB of weights")
     picture = drawn()
-    found = shares(segmenter, picture)
+    measured = shares(segmenter, picture)
     known = known_shares(segmenter.card)
     status = 0
-    for word, share in found.items():
+    for word, share in measured.items():
         verdict = "no known value"
         if word in known:
             agrees = abs(share - known[word]) <= TOLERANCE

@@ -72,7 +72,7 @@ def _refuse_foreign(method: Method, methods: Iterable[Method], files: Mapping[st
     for field, value in files.items():
         if field not in takes[method.model_name]:
             owners = " or ".join(name for name, fields in takes.items() if field in fields)
-            raise OptionError(f"{flag(field)} {_shown(value)} is for --method {owners}, not {method.model_name}")
+            raise OptionError(f"{flag(field)} {_default_text(value)} is for --method {owners}, not {method.model_name}")
 
 
 def _options(methods: Mapping[str, Method]) -> list[inspect.Parameter]:
@@ -102,5 +102,5 @@ def _help(owners: dict[str, FieldInfo]) -> str:
     return "; ".join(f"{', '.join(names)}: {text}" for text, names in by_text.items())
 
 
-def _shown(value: object) -> str:
+def _default_text(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -126,31 +126,31 @@ def segment(
     from lexiseg_service.commands.question import Question, check_classes, read_prompts, with_examples
     from lexiseg_service.commands.segment.run import Job, run
 
-    shown = tuple(read_prompts(points or [], boxes or [], prompts or []))
-    asked = with_examples(classes or (), examples or (), negatives or ())
-    is_free = bool(shown) or task == "everything"
-    check_classes(asked, vocabulary, needed=not is_free, others="" if task else ", or prompts")
-    if shown and task is not None:
+    prompt_list = tuple(read_prompts(points or [], boxes or [], prompts or []))
+    class_list = with_examples(classes or (), examples or (), negatives or ())
+    is_free = bool(prompt_list) or task == "everything"
+    check_classes(class_list, vocabulary, needed=not is_free, others="" if task else ", or prompts")
+    if prompt_list and task is not None:
         raise typer.BadParameter(f"points and boxes are a task of their own, not {task}", param_hint="'--task'")
-    if is_free and background is False and not (asked or vocabulary):
+    if is_free and background is False and not (class_list or vocabulary):
         raise typer.BadParameter(
             "without classes there is no class for every pixel to get; leave it out, or give -c or --vocabulary",
             param_hint="'--no-background'",
         )
     question = Question(
-        asked,
+        class_list,
         vocabulary,
         background,
         threshold,
         max_side,
-        "prompt" if shown else task or "semantic",
-        shown,
+        "prompt" if prompt_list else task or "semantic",
+        prompt_list,
         (*(examples or ()), *(f"not {text}" for text in negatives or ())),
     )
     if window is not None:
         if (
             server is not None
-            or shown
+            or prompt_list
             or examples
             or negatives
             or kind != "coco"

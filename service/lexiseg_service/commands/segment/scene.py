@@ -88,11 +88,11 @@ class Scene:
         window = Window(box.left, box.top, box.size[1], box.size[0])
         how = Resampling.nearest if self._palette is not None else Resampling.average
         try:
-            there = self._dataset.dataset_mask(window=window, out_shape=(height, width)) > 0
-            if not there.any():
-                return np.zeros((height, width, 3), np.uint8), there
+            valid = self._dataset.dataset_mask(window=window, out_shape=(height, width)) > 0
+            if not valid.any():
+                return np.zeros((height, width, 3), np.uint8), valid
             shape = (len(self._bands), height, width)
-            return self._to_rgb(self._dataset.read(self._bands, window=window, out_shape=shape, resampling=how)), there
+            return self._to_rgb(self._dataset.read(self._bands, window=window, out_shape=shape, resampling=how)), valid
         except RasterioError as error:
             place = f"rows {box.top} to {box.bottom}"
             raise DatasetError(f"{self._dataset.name}: {place} cannot be read: {error}") from None
@@ -133,8 +133,8 @@ class Scene:
         parts = []
         for box in self._sample():
             window = Window(box.left, box.top, box.size[1], box.size[0])
-            there = self._dataset.dataset_mask(window=window) > 0
-            pixels = self._dataset.read(self._bands, window=window)[:, there].astype(np.float64)
+            valid = self._dataset.dataset_mask(window=window) > 0
+            pixels = self._dataset.read(self._bands, window=window)[:, valid].astype(np.float64)
             parts.append(pixels[:, np.isfinite(pixels).all(0)])
         sample = np.concatenate(parts, 1)
         if not sample.shape[1]:
@@ -174,8 +174,8 @@ def _colours(dataset: Any) -> tuple[int, ...]:
     by_name = {colour.name: number for number, colour in zip(dataset.indexes, dataset.colorinterp, strict=True)}
     if {"red", "green", "blue"} <= by_name.keys():
         return by_name["red"], by_name["green"], by_name["blue"]
-    shown = [number for number in dataset.indexes if number != by_name.get("alpha")]
-    return tuple(shown[:3]) if len(shown) >= 3 else (shown[0],)
+    colours = [number for number in dataset.indexes if number != by_name.get("alpha")]
+    return tuple(colours[:3]) if len(colours) >= 3 else (colours[0],)
 
 
 def _palette(dataset: Any) -> NDArray[np.uint8] | None:
@@ -247,11 +247,11 @@ class ClassMap:
         with classes, probability:
             band = rasterio.band(classes, 1)
             shapes = rasterio.features.shapes(band, mask=band, connectivity=4, transform=classes.transform)
-            found = [(shapely.geometry.shape(outline), int(value)) for outline, value in shapes]
-            outlines = [outline for outline, _ in found]
+            outlined = [(shapely.geometry.shape(outline), int(value)) for outline, value in shapes]
+            outlines = [outline for outline, _ in outlined]
             tree = shapely.STRtree(outlines)
-            votes = np.zeros(len(found) + 1)
-            areas = np.zeros(len(found) + 1, np.int64)
+            votes = np.zeros(len(outlined) + 1)
+            areas = np.zeros(len(outlined) + 1, np.int64)
             for box in self._boxes:
                 place = Window(box.left, box.top, *box.size[::-1])
                 numbers = tree.query(shapely.box(*rasterio.windows.bounds(place, classes.transform)))
@@ -265,9 +265,9 @@ class ClassMap:
                     dtype="int32",
                 ).ravel()
                 weights = probability.read(1, window=place).ravel()
-                votes += np.bincount(ids, weights, len(found) + 1)
-                areas += np.bincount(ids, minlength=len(found) + 1)
-        for number, (outline, value) in enumerate(found, 1):
+                votes += np.bincount(ids, weights, len(outlined) + 1)
+                areas += np.bincount(ids, minlength=len(outlined) + 1)
+        for number, (outline, value) in enumerate(outlined, 1):
             score = votes[number] / LEVELS / areas[number]
             yield Region(value, float(score), int(areas[number]), shapely.MultiPolygon([outline]))
 

@@ -159,8 +159,8 @@ class _Work:
         with ThreadPoolExecutor(n_threads) as pool:
 
             def score(part: Window) -> Future[Tensor] | None:
-                rgb, there = scene.read(*part)
-                return pool.submit(self._score, rgb) if there.any() else None
+                rgb, valid = scene.read(*part)
+                return pool.submit(self._score, rgb) if valid.any() else None
 
             blend = Blend(scene.size, window, round(window * OVERLAP), score)
             with ClassMap(folder / f"{name}.tif", scene, blend.side, names) as written, bar_of(name) as bar:

@@ -8,7 +8,7 @@ import typer
 
 from lexiseg_service.commands.options import Chosen, flag, takes_settings
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.wire.server import taken
+from lexiseg_service.wire.server import port_in_use
 
 
 class PortTaken(ServiceError):
@@ -66,7 +66,9 @@ def refuse_taken(chosen: Chosen, *ports: str) -> None:
         PortTaken: something listens there, or the port is not allowed; names every such port.
     """
     host, numbers = chosen.settings.host, {name: getattr(chosen.settings, name) for name in ports}
-    refused = [taken(f"{host}:{port}", flag(name)) for name, port in numbers.items() if port and not _free(host, port)]
+    refused = [
+        port_in_use(f"{host}:{port}", flag(name)) for name, port in numbers.items() if port and not _free(host, port)
+    ]
     if refused:
         raise PortTaken("\n".join(refused))
 

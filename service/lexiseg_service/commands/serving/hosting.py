@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.lifespan.on import LifespanOn
 
 from lexiseg_service.settings import Settings
-from lexiseg_service.wire.server import CannotListen, GrpcServer, bracketed, taken
+from lexiseg_service.wire.server import CannotListen, GrpcServer, bracketed, port_in_use
 
 KEEP_ALIVE_SECONDS = 20  # between two requests of a connection; longer than clients keep theirs
 MAX_CONNECTIONS = 1000  # of HTTP at a time; more get 503
@@ -61,7 +61,7 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
         except SystemExit:  # how uvicorn reports a port that is taken
             where = f"{self.config.host}:{self.config.port}"
-            typer.echo(f"lexiseg: {taken(where, self._http_option)}", err=True)
+            typer.echo(f"lexiseg: {port_in_use(where, self._http_option)}", err=True)
             raise SystemExit(1) from None
         if not self.started:
             return
@@ -74,9 +74,10 @@ class Server(uvicorn.Server):
         if self._greeting is None:
             return
         host, port = self.servers[0].sockets[0].getsockname()[:2]
-        shown = "localhost" if host in EVERYWHERE else bracketed(host)
+        address = "localhost" if host in EVERYWHERE else bracketed(host)
         typer.echo(
-            f"lexiseg {version('lexiseg')} " + self._greeting(f"http://{shown}:{port}", f"{shown}:{self._grpc.port}")
+            f"lexiseg {version('lexiseg')} "
+            + self._greeting(f"http://{address}:{port}", f"{address}:{self._grpc.port}")
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -72,15 +72,15 @@ def back(
     Example:  lexiseg rollout back tcl --file rollouts.txt
     """
     rollouts = _read(file)
-    gone = rollouts.pop(ModelName.parse(name).name, None)
-    if gone is None:
-        there = f"one of {', '.join(rollouts)}" if rollouts else f"a model with a rollout; {file} has none"
-        raise InvalidValue.of("NAME", name, there)
-    if gone.before is not None:
-        rollouts[gone.model.name] = Rollout(gone.before, 100, gone.by)
+    removed = rollouts.pop(ModelName.parse(name).name, None)
+    if removed is None:
+        expected = f"one of {', '.join(rollouts)}" if rollouts else f"a model with a rollout; {file} has none"
+        raise InvalidValue.of("NAME", name, expected)
+    if removed.before is not None:
+        rollouts[removed.model.name] = Rollout(removed.before, 100, removed.by)
     write_rollouts(file, rollouts)
-    now = gone.before or "the version that workers list first"
-    typer.echo(f"requests that name no version get {now}; {gone.model} is still there for those that name it")
+    now = removed.before or "the version that workers list first"
+    typer.echo(f"requests that name no version get {now}; {removed.model} is still there for those that name it")
 
 
 @rollout.command("show")

@@ -48,7 +48,7 @@ def run(settings: Settings, out: Path, n_words: int, server: str | None = None) 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OptionError(f"{out} is not an empty folder")
     policy(server)
-    found = catalogue.find(settings.model, settings.models_dir)
+    folder_of_model = catalogue.find(settings.model, settings.models_dir)
     loaded = catalogue.load(
         settings.model, models_dir=settings.models_dir, device="cpu", precision="exact", text_tower=settings.text_tower
     )
@@ -57,7 +57,7 @@ def run(settings: Settings, out: Path, n_words: int, server: str | None = None) 
     words = common_words(model.familiar.words if model.familiar else (), n_words)
     copy_page(out, server)
     (out / "model").mkdir()
-    browser.write(model, found.folder, out / "model", words, settings.text_tower)
+    browser.write(model, folder_of_model.folder, out / "model", words, settings.text_tower)
     (out / "model/stuff.json").write_bytes(files("lexiseg_service.question").joinpath("stuff.json").read_bytes())
     for name in runtime.FILES:
         shutil.copyfile(engine / name, out / "model" / name)

@@ -79,9 +79,9 @@ def video(
     from lexiseg_service.commands.question import Question, check_classes, read_prompts
     from lexiseg_service.commands.video.streams import VideoQuestion, by_server, followed, in_process
 
-    shown = read_prompts(points or [], boxes or [], prompts or [])
-    check_classes(classes or (), vocabulary, needed=not shown, others=", or objects to follow (--point, --box)")
-    if shown and task is not None:
+    prompt_list = read_prompts(points or [], boxes or [], prompts or [])
+    check_classes(classes or (), vocabulary, needed=not prompt_list, others=", or objects to follow (--point, --box)")
+    if prompt_list and task is not None:
         raise typer.BadParameter(f"following objects is a task of its own, not {task}", param_hint="'--task'")
     if out is None and json is None:
         raise typer.BadParameter("say where the result goes: --out VIDEO, --json FILE, or both", param_hint="'--out'")
@@ -103,20 +103,20 @@ def video(
             raise
         typer.echo("lexiseg: reading video needs PyAV, which is not installed: pip install av", err=True)
         raise typer.Exit(1) from None
-    asked = VideoQuestion(
+    question = VideoQuestion(
         question=Question(
             tuple(classes or ()),
             vocabulary,
             background,
             threshold,
             max_side,
-            task or ("prompt" if shown else "semantic"),
+            task or ("prompt" if prompt_list else "semantic"),
         ),
         smoothing=smoothing,
         tracking=tracking,
         drop_policy=drop or ("latest" if is_live(source) else "none"),
-        follow=followed(shown),
+        follow=followed(prompt_list),
     )
     settings = chosen.settings
-    opening = in_process(asked, settings) if server is None else nullcontext(by_server(asked, settings, server))
-    raise typer.Exit(run(source, opening, out, json, seconds, asked.follow))
+    opening = in_process(question, settings) if server is None else nullcontext(by_server(question, settings, server))
+    raise typer.Exit(run(source, opening, out, json, seconds, question.follow))

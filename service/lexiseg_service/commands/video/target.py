@@ -148,17 +148,17 @@ class JsonLines:
     def write(self, answer: FrameAnswer, seconds: float) -> None:
         """The line of one frame, shown from `seconds` on."""
         self._empty = None
-        found, failure = answer.answer, answer.error
+        segmentation, failure = answer.answer, answer.error
         line = {
             "frame": int(answer.frame_id),
             "seconds": round(seconds, 6),
-            "size": found and found.size,
-            "segments": found and [_segment(segment) for segment in found],
+            "size": segmentation and segmentation.size,
+            "segments": segmentation and [_segment(segment) for segment in segmentation],
             "dropped": answer.dropped,
             "error": failure and {"type": failure.type, "detail": failure.problem.detail},
             "state_reset": answer.state_reset,
             "lost": answer.lost,
-            "timings_ms": found and asdict(found.timings_ms),
+            "timings_ms": segmentation and asdict(segmentation.timings_ms),
         }
         self._file.write(orjson.dumps(line) + b"\n")
 

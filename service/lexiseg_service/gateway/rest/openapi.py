@@ -26,7 +26,7 @@ from lexiseg_service.errors import (
     UrlFetchOff,
 )
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.image.header import TAKEN
+from lexiseg_service.image.header import STILL_FORMATS
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Problem, Question, StreamInput
 
 # Answers as /docs shows them; other examples are generated from the schemas.
@@ -91,11 +91,11 @@ ANSWERS: dict[str, Any] = {
 }
 
 
-_ASKED = {"classes": ["road", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]}
+_EXAMPLE_CLASSES = {"classes": ["road", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]}
 JSON_EXAMPLES: dict[str, dict[str, Any]] = {
-    "file": {"summary": "The file itself", "value": {"image": {"base64": "/9j/4AAQSkZJRgABAQ..."}, **_ASKED}},
-    "again": {"summary": "An image sent before", "value": {"image": {"id": "9b0b54d1c7..."}, **_ASKED}},
-    "url": {"summary": "By URL", "value": {"image": {"url": "https://example.org/street.jpg"}, **_ASKED}},
+    "file": {"summary": "The file itself", "value": {"image": {"base64": "/9j/4AAQSkZJRgABAQ..."}, **_EXAMPLE_CLASSES}},
+    "again": {"summary": "An image sent before", "value": {"image": {"id": "9b0b54d1c7..."}, **_EXAMPLE_CLASSES}},
+    "url": {"summary": "By URL", "value": {"image": {"url": "https://example.org/street.jpg"}, **_EXAMPLE_CLASSES}},
     "click": {
         "summary": "A click on an image sent before",
         "value": {"image": {"id": "9b0b54d1c7..."}, "prompts": [{"points": [{"x": 12, "y": 40}]}]},
@@ -112,7 +112,7 @@ JSON_EXAMPLES: dict[str, dict[str, Any]] = {
         "value": {
             "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
             "prompts": [{"box": [2, 4, 30, 40]}, {"box": [20.5, 8, 44, 31.5]}],
-            **_ASKED,
+            **_EXAMPLE_CLASSES,
         },
     },
     "panoptic": {
@@ -156,7 +156,7 @@ def _flat_form() -> dict[str, Any]:
         "required": ["image"],
         "additionalProperties": False,
         "properties": {
-            "image": {"type": "string", "format": "binary", "description": f"the file: {TAKEN}"},
+            "image": {"type": "string", "format": "binary", "description": f"the file: {STILL_FORMATS}"},
             **_flat_fields(),
         },
     }
@@ -182,7 +182,7 @@ SEGMENT_BODY: dict[str, Any] = {
         # With the fields in the query: `POST /segment?classes=sky&classes=tree`. `image/*` is accepted, too, but client
         # generators do not know it.
         "application/octet-stream": {
-            "schema": {"type": "string", "format": "binary", "description": f"the file itself: {TAKEN}"}
+            "schema": {"type": "string", "format": "binary", "description": f"the file itself: {STILL_FORMATS}"}
         },
     },
 }

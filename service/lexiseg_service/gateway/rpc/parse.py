@@ -138,16 +138,16 @@ def _check_counts(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) 
 
 
 def _class(entry: pb.Class) -> str | dict[str, Any]:
-    shown: dict[str, Any] = {}
+    examples: dict[str, Any] = {}
     if entry.examples or entry.negatives:
-        shown = {"examples": [_example(each) for each in entry.examples]}
-        shown["negatives"] = [_example(each) for each in entry.negatives]
+        examples = {"examples": [_example(each) for each in entry.examples]}
+        examples["negatives"] = [_example(each) for each in entry.negatives]
     if entry.HasField("words"):
-        shown["words"] = entry.words
-    if not entry.synonyms and not entry.HasField("threshold") and not shown:
+        examples["words"] = entry.words
+    if not entry.synonyms and not entry.HasField("threshold") and not examples:
         return entry.name
     threshold = entry.threshold if entry.HasField("threshold") else None
-    return {"name": entry.name, "synonyms": list(entry.synonyms), "threshold": threshold, **shown}
+    return {"name": entry.name, "synonyms": list(entry.synonyms), "threshold": threshold, **examples}
 
 
 def _example(message: pb.Example) -> dict[str, Any]:

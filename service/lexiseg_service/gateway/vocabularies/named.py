@@ -139,11 +139,11 @@ def _class(entry: ClassEntry, entered: str | ClassInput) -> dict[str, Any]:
     checked = {"name": entry.name, "synonyms": list(entry.synonyms), "threshold": entry.threshold}
     if isinstance(entered, str) or not entered.examples:
         return checked
-    shown = {
+    examples = {
         name: [example.model_dump(mode="json", exclude_none=True) for example in inputs]
         for name, inputs in (("examples", entered.examples), ("negatives", entered.negatives))
     }
-    return {**checked, **shown, "words": entry.named}
+    return {**checked, **examples, "words": entry.named}
 
 
 def _background(rule: Background | None) -> bool | dict[str, Any]:
@@ -168,8 +168,8 @@ class Preconditions:
             PreconditionFailed: a condition does not hold.
         """
         if self.if_match is not None and not _matches(self.if_match, current, weak=False):
-            there = f"its tag is {current}" if current else "there is none"
-            raise PreconditionFailed(f"If-Match: {self.if_match[:80]} does not hold; {there}")
+            current_state = f"its tag is {current}" if current else "there is none"
+            raise PreconditionFailed(f"If-Match: {self.if_match[:80]} does not hold; {current_state}")
         if self.if_none_match is not None and _matches(self.if_none_match, current, weak=True):
             raise PreconditionFailed(f"If-None-Match: {self.if_none_match[:80]} does not hold; it exists")
 

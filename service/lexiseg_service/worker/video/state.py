@@ -79,9 +79,9 @@ class StreamState:
             return [sight.mask for sight in sights]
 
         answer, _ = render(job, segmenter, cache, follow=follow)
-        shown = [sights[segment.prompt_index or 0] for segment in answer.segments]
+        matched = [sights[segment.prompt_index or 0] for segment in answer.segments]
         segments = tuple(
-            replace(segment, prompt_index=sight.start) for segment, sight in zip(answer.segments, shown, strict=True)
+            replace(segment, prompt_index=sight.start) for segment, sight in zip(answer.segments, matched, strict=True)
         )
         timings = replace(answer.timings, total=1e3 * (time.monotonic() - job.accepted))
         reset, self._reset = self._reset, False
@@ -90,7 +90,7 @@ class StreamState:
             frame.timestamp_us,
             replace(answer, segments=segments, timings=timings, image_id=""),
             state_reset=reset,
-            track_ids=tuple(sight.number for sight in shown),
+            track_ids=tuple(sight.number for sight in matched),
             lost=tuple(sight.number for sight in sights if sight.mask is None),
         )
 
