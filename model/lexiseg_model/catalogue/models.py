@@ -121,18 +121,18 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
         WeightsError: its card is damaged.
     """
     by_name = folders(models_dir)
-    wanted = ModelName.parse(name)
+    model_name = ModelName.parse(name)
     # Exactly this name first, then NAME without a version, then the newest NAME@VERSION.
-    versions = [other for other in by_name if other.startswith(f"{wanted.name}@")]
+    versions = [other for other in by_name if other.startswith(f"{model_name.name}@")]
     versions.sort(key=_version_key, reverse=True)
-    for directory in (name, wanted.name, *versions):
-        if directory in by_name and wanted.fits(card := _named(directory, by_name[directory])):
+    for directory in (name, model_name.name, *versions):
+        if directory in by_name and model_name.fits(card := _named(directory, by_name[directory])):
             return ModelFolder(by_name[directory], card)
-    if wanted.name in by_name:
-        present = ", ".join(_named(directory, by_name[directory]).version for directory in (wanted.name, *versions))
-        raise UnknownModelError(f"no model {name!r}; {wanted.name} is at version {present}")
-    if wanted.name in available():
-        command = available()[wanted.name].command
+    if model_name.name in by_name:
+        present = ", ".join(_named(directory, by_name[directory]).version for directory in (model_name.name, *versions))
+        raise UnknownModelError(f"no model {name!r}; {model_name.name} is at version {present}")
+    if model_name.name in available():
+        command = available()[model_name.name].command
         raise UnknownModelError(f"no model {name!r} here yet: `{command}` imports its weights")
     raise UnknownModelError(f"no model {name!r}; there is: {', '.join(by_name)}")
 

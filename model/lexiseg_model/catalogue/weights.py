@@ -70,23 +70,23 @@ def require_names(whose: str, state: Collection[str], needed: Collection[str]) -
         raise WeightsError(f"not the weights of {whose}: missing {_listed(missing)}; unexpected {_listed(unknown)}")
 
 
-def require_tensors(whose: str, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def require_tensors(whose: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """Raise WeightsError where tensors are missing, unknown or of another shape.
 
     Args:
         whose: the network, for the message.
         state: the tensors read.
-        wanted: tensors of the expected names and shapes.
+        expected: tensors of the expected names and shapes.
     """
-    require_names(whose, state, wanted)
-    for name, value in wanted.items():
+    require_names(whose, state, expected)
+    for name, value in expected.items():
         if value.shape != state[name].shape:
             raise WeightsError(f"{name} is {list(state[name].shape)}; expected {list(value.shape)}")
 
 
-def with_counters(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def with_counters(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Add `num_batches_tracked` of batch norms where a file lacks it: inference does not use it."""
-    return {name: value for name, value in wanted.items() if name.endswith(COUNTER)} | dict(state)
+    return {name: value for name, value in expected.items() if name.endswith(COUNTER)} | dict(state)
 
 
 def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

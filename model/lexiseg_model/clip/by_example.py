@@ -52,14 +52,14 @@ def vectors(
     Raises:
         OptionError: rows of another length than twice `width`.
     """
-    shown, pictures = _halves(positive, width, device)
-    mean, picture = F.normalize(shown.mean(0), dim=0), F.normalize(pictures.mean(0), dim=0)
+    regions, pictures = _halves(positive, width, device)
+    mean, picture = F.normalize(regions.mean(0), dim=0), F.normalize(pictures.mean(0), dim=0)
     towards = mean
     if len(negative):
         others, _ = _halves(negative, width, device)
         away = F.normalize(others.mean(0), dim=0)
-        towards, shown = (F.normalize(each + levels.away * (each - away), dim=-1) for each in (mean, shown))
-    return ExampleVectors(_set_to_levels(towards, mean, picture, levels)[None], mean[None], examples=shown)
+        towards, regions = (F.normalize(each + levels.away * (each - away), dim=-1) for each in (mean, regions))
+    return ExampleVectors(_set_to_levels(towards, mean, picture, levels)[None], mean[None], examples=regions)
 
 
 def _set_to_levels(towards: Tensor, mean: Tensor, picture: Tensor, levels: ExampleLevels) -> Tensor:

@@ -206,8 +206,8 @@ class PatchTextSegmenter(ClipSegmenter):
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         """Score that wins where the best class is less probable than the threshold among all that competes."""
-        least = self.settings.prob_thd if threshold is None else threshold
-        return logits.logsumexp(0) + math.log(max(least, MIN_PROBABILITY))
+        threshold = self.settings.prob_thd if threshold is None else threshold
+        return logits.logsumexp(0) + math.log(max(threshold, MIN_PROBABILITY))
 
     def _refine(self, scores: Tensor, guide: Tensor) -> Tensor:
         steps = PamrSettings(self.settings.pamr_iterations or PamrSettings().iterations, self.settings.pamr_dilations)

@@ -140,14 +140,14 @@ def from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowe
     name = known_architecture(architecture)
     with SkipInit():
         model = fresh_model(name, quick_gelu)
-    wanted = model.state_dict()
+    expected = model.state_dict()
     state = convert_state_dict(model, state)
     if isinstance(model, open_clip.CustomTextCLIP):
         state = convert_to_custom_text_state_dict(state)
     # The temperature of training: some files keep it as a vector of one, some not at all, and nothing here reads it.
-    scale = state.get("logit_scale", wanted["logit_scale"])
-    state = {**state, "logit_scale": scale.reshape(wanted["logit_scale"].shape)}
-    _require_same(name, wanted, state)
+    scale = state.get("logit_scale", expected["logit_scale"])
+    state = {**state, "logit_scale": scale.reshape(expected["logit_scale"].shape)}
+    _require_same(name, expected, state)
     model.load_state_dict(state)
     return ClipTowers(model.eval().requires_grad_(False), name, quick_gelu)
 

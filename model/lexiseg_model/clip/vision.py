@@ -86,7 +86,7 @@ def resize_positions(positions: Tensor, pretrained: Grid, grid: Grid, rule: Posi
     if rule == "size":
         plane = F.interpolate(plane, size=grid, mode="bicubic")
     else:
-        factors = [(wanted + 0.1) / learned for wanted, learned in zip(grid, pretrained, strict=True)]
+        factors = [(target + 0.1) / learned for target, learned in zip(grid, pretrained, strict=True)]
         plane = F.interpolate(plane, scale_factor=factors, mode="bicubic", recompute_scale_factor=False)
     return torch.cat([first, plane.flatten(2)[0].T.to(first.dtype)])
 

@@ -130,12 +130,12 @@ def check_outlines(
             return [Problem("unreadable", error.sample, error.reason)], set()
         return [] if outlined.objects else [Problem("no object", outlined.name)], set(outlined.labels)
 
-    shown: set[int] = set()
+    present: set[int] = set()
     for _, (problems, labels) in read_ahead(range(len(source)), look, AHEAD):
-        shown |= labels
+        present |= labels
         checked.add(problems)
         on_step()
-    missing = [name for index, name in enumerate(source.classes) if index not in shown]
+    missing = [name for index, name in enumerate(source.classes) if index not in present]
     checked.add(Problem("empty class", "the listing", name) for name in missing)
     return checked
 
@@ -219,8 +219,8 @@ def _name_problems(folder: Path, images: list[Path]) -> Iterator[Problem]:
     yield from (Problem("two names", str(same[0]), f"also {same[1].name}") for same in stems.values() if len(same) > 1)
     known = {image.stem for image in images}
     if masks.is_dir():
-        lone = [path for path in sorted(masks.iterdir()) if path.stem not in known]
-        yield from (Problem("no photograph", str(path)) for path in lone)
+        unmatched = [path for path in sorted(masks.iterdir()) if path.stem not in known]
+        yield from (Problem("no photograph", str(path)) for path in unmatched)
 
 
 class _Seen(NamedTuple):

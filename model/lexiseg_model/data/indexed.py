@@ -160,9 +160,9 @@ def list_samples(root: Path, name: str, split: str) -> tuple[Sample, ...]:
         DatasetError: a folder or a mask is missing; states what was expected.
     """
     folder = root / name / split
-    for wanted in (root, root / name, folder / "images", folder / "masks"):
-        if not wanted.exists():
-            raise DatasetError(_missing(wanted, root, name, split))
+    for expected in (root, root / name, folder / "images", folder / "masks"):
+        if not expected.exists():
+            raise DatasetError(_missing(expected, root, name, split))
     samples = []
     for image in sorted((folder / "images").iterdir()):
         mask = folder / "masks" / f"{image.stem}.png"
@@ -174,9 +174,9 @@ def list_samples(root: Path, name: str, split: str) -> tuple[Sample, ...]:
     return tuple(samples)
 
 
-def _missing(wanted: Path, root: Path, name: str, split: str) -> str:
+def _missing(expected: Path, root: Path, name: str, split: str) -> str:
     return (
-        f"data set {name!r}, split {split!r}: {wanted} does not exist; expected "
+        f"data set {name!r}, split {split!r}: {expected} does not exist; expected "
         f"{root}/{name}/{split}/images/NAME.jpg, masks/NAME.png and {root}/{name}/{CLASSES}"
     )
 

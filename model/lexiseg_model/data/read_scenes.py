@@ -340,12 +340,12 @@ def _official_split(name: str, split: str) -> _Split:
     return splits[split]
 
 
-def _base(name: str, root: Path, official: str, wanted: tuple[str, ...]) -> Path:
+def _base(name: str, root: Path, official: str, expected: tuple[str, ...]) -> Path:
     bases = (root / official, root)
     for base in bases:
-        if all((base / path).exists() for path in wanted):
+        if all((base / path).exists() for path in expected):
             return base
-    raise DatasetError(f"{name}: none of {', '.join(map(str, bases))} holds {' and '.join(wanted)}")
+    raise DatasetError(f"{name}: none of {', '.join(map(str, bases))} holds {' and '.join(expected)}")
 
 
 def _as_regions(labels: Labels) -> Objects:

@@ -38,11 +38,11 @@ class BeforeAfter:
 
     def table(self) -> str:
         """IoU in percent of each class that occurs, mIoU, pixel accuracy, and intervals of their changes."""
-        there = np.flatnonzero(self.before[:, 1].sum(0))
+        occurring = np.flatnonzero(self.before[:, 1].sum(0))
         rows = [
             *(
                 compare_counts(f"IoU {self.classes[k]}", [*self.before[:, :, [k]]], [*self.after[:, :, [k]]])
-                for k in there
+                for k in occurring
             ),
             self.change,
             compare_counts("pixel accuracy", [*_all_pixels(self.before)], [*_all_pixels(self.after)]),
@@ -50,8 +50,8 @@ class BeforeAfter:
         width = max(len(row.measure) for row in rows)
         lines = [f"{'':{width}}  before   after  change  95 %"]
         for row in rows:
-            sure = "" if math.isnan(row.low) else f"  {row.low:+.1f} to {row.high:+.1f}"
-            lines.append(f"{row.measure:{width}}{row.a:8.1f}{row.b:8.1f}{row.difference:+8.1f}{sure}")
+            interval = "" if math.isnan(row.low) else f"  {row.low:+.1f} to {row.high:+.1f}"
+            lines.append(f"{row.measure:{width}}{row.a:8.1f}{row.b:8.1f}{row.difference:+8.1f}{interval}")
         return "\n".join(lines)
 
 
@@ -85,13 +85,13 @@ def _answer(segmenter: Segmenter, image: Rgb, data: IndexedDataset) -> Rgb:
 
 def _truth(image: Rgb, mask: NDArray[np.uint8], data: IndexedDataset) -> Rgb:
     values = [value for value, name in enumerate(data.classes) if name != BACKGROUND]
-    shown = [value for value in values if (mask == value).any()]
+    present = [value for value in values if (mask == value).any()]
     segments = tuple(
         Segment(number, data.classes[value], values.index(value), 1.0, encode_mask(mask == value))
-        for number, value in enumerate(shown, start=1)
+        for number, value in enumerate(present, start=1)
     )
     labels = np.zeros(mask.shape, np.uint16)
-    for entry, value in zip(segments, shown, strict=True):
+    for entry, value in zip(segments, present, strict=True):
         labels[mask == value] = entry.id
     return paint(image, labels, segments)
 

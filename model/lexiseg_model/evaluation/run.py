@@ -121,25 +121,25 @@ def count_photographs(
         OptionError: the model does not support this refinement.
     """
     renamed = renamed or {}
-    asked = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)
-    vocabulary = Vocabulary(asked, Background() if data.has_background else None, data.name)
+    classes = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)
+    vocabulary = Vocabulary(classes, Background() if data.has_background else None, data.name)
     rows_of, refine = KnownRows(segmenter), refine or segmenter.card.refine
     # Mask value of each row of the scores; with a background the last row is nobody, mask value 0.
-    value_of = np.arange(len(asked)) if not data.has_background else np.append(np.arange(1, len(asked) + 1), 0)
+    value_of = np.arange(len(classes)) if not data.has_background else np.append(np.arange(1, len(classes) + 1), 0)
     scaled = [segmenter if scale == 1 else _at_scale(segmenter, scale) for scale in views.scales]
     for sample in data.samples:
         image, truth = sample.read(len(data.classes))
-        seen = (
+        logits_of_views = (
             logits.flip(2) if mirrored else logits
             for each in scaled
             for mirrored in ((False, True) if views.flip else (False,))
-            for logits in [score_vocabulary(each, each.encode(_shown(image, mirrored)), vocabulary, rows_of, refine)]
+            for logits in [score_vocabulary(each, each.encode(_mirrored(image, mirrored)), vocabulary, rows_of, refine)]
         )
-        labels = winners(_mean(seen), (truth.shape[0], truth.shape[1])).labels
+        labels = winners(_mean(logits_of_views), (truth.shape[0], truth.shape[1])).labels
         yield count(truth, value_of[labels], len(data.classes))
 
 
-def _shown(image: NDArray[np.uint8], mirrored: bool) -> NDArray[np.uint8]:
+def _mirrored(image: NDArray[np.uint8], mirrored: bool) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[:, ::-1]) if mirrored else image
 
 
@@ -155,12 +155,12 @@ def _at_scale(segmenter: Segmenter, scale: float) -> Segmenter:
     return scaled
 
 
-def _mean(seen: Iterator[Tensor]) -> Tensor:
+def _mean(views: Iterator[Tensor]) -> Tensor:
     """Logits [K, h, w] of the mean probability of views, at the resolution of the first; of one view its own."""
-    first = next(seen)
+    first = next(views)
     shares = [first.softmax(0)]
     shares += [
         F.interpolate(logits.softmax(0)[None], first.shape[1:], mode="bilinear", align_corners=False)[0]
-        for logits in seen
+        for logits in views
     ]
     return first if len(shares) == 1 else torch.stack(shares).mean(0).log()

@@ -20,13 +20,13 @@ def first_of_each(groups: Sequence[Hashable]) -> list[int]:
 
 
 def label_map(
-    masks: Sequence[Rle], shown: Sequence[int], size: tuple[int, int], check: Callable[[], None] = lambda: None
+    masks: Sequence[Rle], visible: Sequence[int], size: tuple[int, int], check: Callable[[], None] = lambda: None
 ) -> LabelMap:
     """Paint some of the masks into a label map, earlier ones on top.
 
     Args:
         masks: all masks; mask i has the value i + 1.
-        shown: indices of the masks to paint.
+        visible: indices of the masks to paint.
         size: (H, W) of all masks.
         check: called before each mask; may raise to cancel.
 
@@ -34,7 +34,7 @@ def label_map(
         [H, W] uint8, uint16 from 256 masks on; 0 where there is no mask.
     """
     labels: LabelMap = np.zeros(size[0] * size[1], np.uint8 if len(masks) < 256 else np.uint16)
-    for index in reversed(shown):
+    for index in reversed(visible):
         check()
         _paint(labels, masks[index], index + 1)
     return np.ascontiguousarray(labels.reshape(size[1], size[0]).T)

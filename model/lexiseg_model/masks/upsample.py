@@ -211,7 +211,7 @@ def device_winners(scores: Tensor, size: tuple[int, int], keep_probability: bool
     scores = scores.float().clamp_min(MIN_SCORE)
     n_rows = len(scores)
     y, x = (
-        _there(places, scores.device) for places in (axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1]))
+        _on_device(places, scores.device) for places in (axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1]))
     )
     normaliser = torch.logsumexp(scores, 0)[None]
     votes = torch.zeros(n_rows, dtype=widest_float(scores.device), device=scores.device)
@@ -227,12 +227,12 @@ def device_winners(scores: Tensor, size: tuple[int, int], keep_probability: bool
         labels.append(winner.to(torch.uint8 if n_rows <= 256 else torch.int32))
         if keep_probability:
             probability.append(share)
-    there = torch.cat(labels)
-    label_map: LabelMap = there.cpu().numpy()
+    label_map_on_device = torch.cat(labels)
+    label_map: LabelMap = label_map_on_device.cpu().numpy()
     if n_rows > 256:
         label_map = label_map.astype(np.uint16)
     shares = torch.cat(probability).cpu().numpy() if keep_probability else None
-    return Winners(label_map, votes.cpu().double().numpy(), shares, runs_of(there))
+    return Winners(label_map, votes.cpu().double().numpy(), shares, runs_of(label_map_on_device))
 
 
 def runs_of(labels: Tensor) -> LabelRuns:
@@ -247,7 +247,7 @@ def runs_of(labels: Tensor) -> LabelRuns:
     return LabelRuns(size, torch.cat([start, end]).cpu().numpy(), value.cpu().numpy())
 
 
-def _there(places: Axis, device: torch.device) -> tuple[Tensor, Tensor]:
+def _on_device(places: Axis, device: torch.device) -> tuple[Tensor, Tensor]:
     low, weight = (torch.from_numpy(part.copy()).to(device) for part in places)
     return low, weight
 

@@ -53,14 +53,14 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
     positives = tuple(point for point in prompt.points if point.positive)
     negatives = tuple(point for point in prompt.points if not point.positive)
     around = _box(mask)
-    shown = Prompt(positives, prompt.box)
+    added_prompt = Prompt(positives, prompt.box)
     if not negatives and not positives and prompt.box is None:
-        shown, mask = Prompt((), around), np.zeros_like(mask)
+        added_prompt, mask = Prompt((), around), np.zeros_like(mask)
     added: PromptMasks | None = None
-    if shown.points or shown.box is not None:
-        added = _ask(query, [shown])[0]
+    if added_prompt.points or added_prompt.box is not None:
+        added = _ask(query, [added_prompt])[0]
     without = [
-        replace(shown, points=(*positives, *negatives[:number]), box=prompt.box or around)
+        replace(added_prompt, points=(*positives, *negatives[:number]), box=prompt.box or around)
         for number in range(1, min(len(negatives), negative_points.MAX_ANSWERS) + 1)
     ]
     replies = _ask(query, without) if without else []

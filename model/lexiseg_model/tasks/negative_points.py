@@ -65,12 +65,12 @@ def ask(segmenter: Segmenter, features: Features, prompts: Sequence[Prompt]) -> 
 
     Prompts without negative points go through the head apart from the others, because rounding depends on the batch.
     """
-    asked = [_asked(prompt) for prompt in prompts]
-    firsts = segmenter.prompt(features, [first for first, *_ in asked])
-    corrected = [each for _, *rest in asked for each in rest]
+    steps = [_steps_of(prompt) for prompt in prompts]
+    firsts = segmenter.prompt(features, [first for first, *_ in steps])
+    corrected = [each for _, *rest in steps for each in rest]
     replies = iter(segmenter.prompt(features, corrected) if corrected else ())
     answers = []
-    for prompt, first, (_, *rest) in zip(prompts, firsts, asked, strict=True):
+    for prompt, first, (_, *rest) in zip(prompts, firsts, steps, strict=True):
         if not rest:
             answers.append(Answer(prompt, first))
             continue
@@ -100,7 +100,7 @@ def _points(prompt: Prompt, positive: bool) -> tuple[Point, ...]:
     return tuple(point for point in prompt.points if point.positive == positive)
 
 
-def _asked(prompt: Prompt) -> list[Prompt]:
+def _steps_of(prompt: Prompt) -> list[Prompt]:
     if n_asked(prompt) == 1:
         return [prompt]
     positives, negatives = _points(prompt, True), _points(prompt, False)

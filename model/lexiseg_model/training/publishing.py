@@ -92,8 +92,8 @@ def _held_out(entries: list[dict[str, Any]]) -> str:
         return ""
     chosen = validations[-1].get("best_step", validations[-1]["step"])
     last = next((entry for entry in reversed(validations) if entry["step"] == chosen), validations[-1])
-    told = [f"{name} {value:.4g}" for name, value in last.items() if name not in ("step", "validation", "best_step")]
-    return f" Held out, step {last['step']}: {', '.join(told)}." if told else ""
+    figures = [f"{name} {value:.4g}" for name, value in last.items() if name not in ("step", "validation", "best_step")]
+    return f" Held out, step {last['step']}: {', '.join(figures)}." if figures else ""
 
 
 def _entries(out: Path) -> list[dict[str, Any]]:

@@ -44,8 +44,8 @@ class Appearance:
     """
 
     def __init__(self, places: Tensor, mask: Tensor, near: Window) -> None:
-        sure = mask >= min(MIN_INSIDE, float(mask.max()))
-        self._first = _look(places, sure, mask <= MAX_OUTSIDE, near, FIRST)
+        inside = mask >= min(MIN_INSIDE, float(mask.max()))
+        self._first = _look(places, inside, mask <= MAX_OUTSIDE, near, FIRST)
         self._later: deque[_Look] = deque(maxlen=LATER_FRAMES)
 
     @property

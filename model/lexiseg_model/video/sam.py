@@ -28,7 +28,7 @@ from lexiseg_model.types import Prompt
 from lexiseg_model.video.following import Sight, Start
 
 LEVELS = ("tracked fine", "tracked middle", "tracked coarse")  # names of the feature maps
-SURE, SURE_NOT = 10.0, -10.0  # logits of a mask's pixels, as transformers takes the mask of a first frame
+INSIDE_LOGIT, OUTSIDE_LOGIT = 10.0, -10.0  # logits of a mask's pixels, as transformers takes the mask of a first frame
 OUTPUTS = ("cond_frame_outputs", "non_cond_frame_outputs")  # of a session, by frame
 
 
@@ -146,7 +146,7 @@ class PromptHead:
         if prompt.mask is None:
             return None
         mask = torch.from_numpy(decode(prompt.mask)).to(self.device)[None, None]
-        logits = torch.where(mask, SURE, SURE_NOT)
+        logits = torch.where(mask, INSIDE_LOGIT, OUTSIDE_LOGIT)
         side = self.model.prompt_encoder.mask_input_size
         return F.interpolate(logits, side, mode="bilinear", align_corners=False, antialias=True)
 

@@ -107,8 +107,8 @@ class Tracker:
 
     def _keep(self, current: list[_Track]) -> None:
         """Keep the tracks of this frame, the largest first, then those missed at most MAX_MISSED times."""
-        here = {track.number for track in current}
-        missing = [track for track in self._tracks if track.number not in here]
+        numbers = {track.number for track in current}
+        missing = [track for track in self._tracks if track.number not in numbers]
         for track in missing:
             track.missed += 1
         current.sort(key=lambda track: -int(track.mask.sum()))

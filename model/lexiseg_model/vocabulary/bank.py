@@ -78,7 +78,7 @@ def competing_words(
     segmenter: Segmenter,
     background: tuple[Classes, TextRows],
     listed: tuple[Classes, TextRows | None],
-    shown: dict[int, ExampleVectors],
+    examples: dict[int, ExampleVectors],
 ) -> tuple[Classes, TextRows]:
     """Drop background words that mean the same as a class of the request, whose pixels they would win.
 
@@ -88,7 +88,7 @@ def competing_words(
         segmenter: the model.
         background: the words [W], and their rows [W x templates, D].
         listed: the classes of the request, and their rows; None where all have examples only.
-        shown: the vectors of examples, by class index.
+        examples: the vectors of examples, by class index.
 
     Returns:
         The remaining words, and their rows.
@@ -102,7 +102,7 @@ def competing_words(
         texts = {text.lower() for entry in classes for text in entry.texts}
         competes &= [texts.isdisjoint(rule.synonyms.get(word.name, ())) for word in words]
     # Classes with texts were compared by these.
-    unnamed = {index: vectors for index, vectors in shown.items() if not classes[index].texts}
+    unnamed = {index: vectors for index, vectors in examples.items() if not classes[index].texts}
     if unnamed:
         bank = segmenter.text_bank(words, word_rows)
         competes[bank.owner[~apart_from(bank.vectors, unnamed)]] = False
@@ -135,18 +135,20 @@ def _background_words(segmenter: Segmenter, vocabulary: Vocabulary) -> Classes:
 
 
 def _build(segmenter: Segmenter, classes: Classes, words: Classes, rows_of: RowsOf) -> TextBank:
-    shown = vectors_of(segmenter, classes)
+    examples = vectors_of(segmenter, classes)
     texts = segmenter.texts(classes)
     rows = rows_of(texts) if texts else None
     if words:
-        words, word_rows = competing_words(segmenter, (words, rows_of(segmenter.texts(words))), (classes, rows), shown)
+        words, word_rows = competing_words(
+            segmenter, (words, rows_of(segmenter.texts(words))), (classes, rows), examples
+        )
         rows = word_rows if rows is None else np.concatenate([rows, word_rows])
     bank = segmenter.text_bank(classes + words, rows) if rows is not None and len(rows) else None
     if bank is not None:
         bank = replace(bank, levels=_of_classes(bank, len(classes)), n_background=len(words))
-    if bank is not None and not shown:
+    if bank is not None and not examples:
         return bank
-    return replace(with_examples(bank, shown, len(classes) + len(words)), n_background=len(words))
+    return replace(with_examples(bank, examples, len(classes) + len(words)), n_background=len(words))
 
 
 def _of_classes(bank: TextBank, n_classes: int) -> Tensor | None:

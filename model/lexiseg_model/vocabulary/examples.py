@@ -54,13 +54,13 @@ def push_from_negatives(vectors: Tensor, mean: Tensor, negatives: Tensor) -> Ten
     return vectors
 
 
-def with_examples(bank: TextBank | None, shown: dict[int, ExampleVectors], n_classes: int) -> TextBank:
+def with_examples(bank: TextBank | None, examples: dict[int, ExampleVectors], n_classes: int) -> TextBank:
     """Add example vectors to a text bank (None: no class has texts), after the texts of their class."""
-    if not shown and bank is not None:
+    if not examples and bank is not None:
         return bank
     vectors = [] if bank is None else [bank.vectors]
     owners = [] if bank is None else [bank.owner]
-    for class_index, example in shown.items():
+    for class_index, example in examples.items():
         texts = np.flatnonzero(np.array([]) if bank is None else bank.owner == class_index)
         vectors.append(example.vectors * example.beside_words if len(texts) else example.vectors)
         if len(texts) and example.negatives is not None:
@@ -75,13 +75,13 @@ def with_examples(bank: TextBank | None, shown: dict[int, ExampleVectors], n_cla
     levels = None
     if bank is not None and bank.levels is not None:
         levels = torch.cat([bank.levels, bank.levels.new_zeros(len(all_vectors) - len(bank.levels))])[rows]
-    support = None if bank is None else _support(vectors[0], bank.owner, shown)
+    support = None if bank is None else _support(vectors[0], bank.owner, examples)
     return TextBank(all_vectors[rows], owner[order], n_classes, has_examples=True, levels=levels, support=support)
 
 
-def _support(texts: Tensor, owner: NDArray[np.int64], shown: dict[int, ExampleVectors]) -> Support | None:
+def _support(texts: Tensor, owner: NDArray[np.int64], example_vectors: dict[int, ExampleVectors]) -> Support | None:
     """Texts and examples to fuse; None: no class has both, or the method does not fuse them."""
-    by_class = {index: vectors.examples for index, vectors in shown.items() if vectors.examples is not None}
+    by_class = {index: vectors.examples for index, vectors in example_vectors.items() if vectors.examples is not None}
     if not np.isin(owner, list(by_class)).any():
         return None
     examples = torch.cat([part.to(texts) for part in by_class.values()])
@@ -89,10 +89,10 @@ def _support(texts: Tensor, owner: NDArray[np.int64], shown: dict[int, ExampleVe
     return Support(texts, torch.from_numpy(owner).to(texts.device), examples, example_owner.to(texts.device))
 
 
-def apart_from(words: Tensor, shown: dict[int, ExampleVectors]) -> NDArray[np.bool_]:
+def apart_from(words: Tensor, examples: dict[int, ExampleVectors]) -> NDArray[np.bool_]:
     """Which background words [W, D] score below SAME_MEANING of each class's own score on its examples: [W] bool."""
     apart = np.ones(len(words), bool)
-    for example in shown.values():
+    for example in examples.values():
         own_score = (example.vectors @ example.means.T).amax(0)  # [V, D] x [D, M]
         apart &= ((words.to(example.means) @ example.means.T) < SAME_MEANING * own_score).all(1).cpu().numpy()
     return apart

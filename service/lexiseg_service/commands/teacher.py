@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from lexiseg_model.data.own.taught import Taught, Teacher
+from lexiseg_model.data.own.teacher_labels import SoftLabels, Teacher
 from lexiseg_service.commands.server import Server
 from lexiseg_service.settings import Settings
 
@@ -23,13 +23,13 @@ def teacher_at(url: str) -> Iterator[Teacher]:
     with Server(url, Settings()) as server:
         server.check(None, "semantic")
 
-        def label(photograph: bytes, classes: Sequence[str], background: bool) -> Taught:
+        def label(photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels:
             fields = {"classes": [*classes], "background": background, "mask": "png", "confidence": True}
             answer = server.segment(photograph, fields)
             scores = np.zeros(len(classes))
             for each in answer.segments:
                 scores[each.class_index] = each.score
             assert answer.confidence is not None
-            return Taught(f"{answer.model} {answer.model_digest[:16]}", answer.class_map, scores, answer.confidence)
+            return SoftLabels(f"{answer.model} {answer.model_digest[:16]}", answer.class_map, scores, answer.confidence)
 
         yield label

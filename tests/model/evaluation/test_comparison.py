@@ -81,7 +81,7 @@ def test_a_model_differs_from_itself_in_nothing() -> None:
 def test_who_is_better_on_every_photograph_wins_every_resample() -> None:
     worse = records(12, 0.4)
     more = np.array([[10], [0], [0]])
-    better = [record._replace(counts=record.counts + more * record.there) for record in worse]
+    better = [record._replace(counts=record.counts + more * record.present) for record in worse]
 
     row = by_name(compare(worse, better))["mIoU"]
 
@@ -135,13 +135,13 @@ def test_presence_is_said_of_every_class_but_the_background(examined: Examined) 
     assert np.isnan(examined.presence[0])
     assert examined.presence[1:3] == pytest.approx([SCALE, SCALE], rel=0.01)
     assert examined.presence[4] == pytest.approx(0, abs=0.01)
-    assert examined.there.tolist() == [True, True, True, True, False]
+    assert examined.present.tolist() == [True, True, True, True, False]
 
 
 def test_recall_falls_as_others_join(examined: Examined) -> None:
     # Red and green are found whole however they are asked; amber alone where it beats nobody, not beside red.
     alone, _, _, whole_list = examined.recall
-    assert examined.asked == 3
+    assert examined.n_visible == 3
     assert (alone, whole_list) == (3, 2)
     assert len(examined.recall) == len(OTHERS)
     assert (np.diff(examined.recall) <= 0).all()

@@ -81,7 +81,7 @@ def check(pictures: OwnPictures) -> Checked:
     if not pictures.train:
         raise DatasetError(f"{pictures.folder}: there are no photographs to train on")
     faults: list[str] = []
-    seen: set[str] = set()
+    digests: set[str] = set()
     duplicates: list[str] = []
     parts: list[tuple[CheckedPicture, ...]] = []
     for part in (pictures.train, pictures.held_out):
@@ -92,10 +92,10 @@ def check(pictures: OwnPictures) -> Checked:
             except DatasetError as error:
                 faults.append(str(error))
                 continue
-            if entry.digest in seen:
+            if entry.digest in digests:
                 duplicates.append(picture.image.name)
             else:
-                seen.add(entry.digest)
+                digests.add(entry.digest)
                 checked_pictures.append(entry)
         parts.append(tuple(checked_pictures))
     if faults:
@@ -104,8 +104,8 @@ def check(pictures: OwnPictures) -> Checked:
     warnings = list(pictures.warnings)
     if duplicates:
         warnings.append(f"{len(duplicates)} photographs are duplicates, such as {duplicates[0]}: each is used once")
-    shown = frozenset().union(*(entry.values for part in parts for entry in part))
-    unused_classes = [name for value, name in pictures.named.items() if value not in shown]
+    present = frozenset().union(*(entry.values for part in parts for entry in part))
+    unused_classes = [name for value, name in pictures.named.items() if value not in present]
     if unused_classes:
         warnings.append(f"no photograph shows {', '.join(unused_classes)}: nothing is learned about it")
     if len(parts[0]) < MIN_RECOMMENDED:

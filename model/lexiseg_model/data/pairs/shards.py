@@ -71,7 +71,7 @@ class ShardPairs:
         name = f"{self.shards[part]}/{table.names[index]}"
         if photograph[0] == ABSENT:
             raise SampleError(name, f"has no photograph; expected one of {', '.join(sorted(PHOTOGRAPHS))}")
-        words = _said(name, self._text(part, name, about)) if about[0] != ABSENT else []
+        words = _captions(name, self._text(part, name, about)) if about[0] != ABSENT else []
         if len(words) < 2 and caption[0] != ABSENT and (text := self._text(part, name, caption)).strip():
             words = [text]
         captions = tuple(dict.fromkeys(each.strip() for each in words if isinstance(each, str) and each.strip()))
@@ -114,9 +114,9 @@ class ShardPairs:
             if file is None:
                 with _opened(self.shards[part]) as content:
                     file = os.dup(content.fileno())
-                gone = self._files.put(part, file)
-                if gone is not None:
-                    os.close(gone)
+                evicted = self._files.put(part, file)
+                if evicted is not None:
+                    os.close(evicted)
             # pread: forked workers share the descriptor and its position.
             read = os.pread(file, length, start)
         except OSError as error:
@@ -224,7 +224,7 @@ def _column(name: str) -> int | None:
     return 0 if suffix in PHOTOGRAPHS else {CAPTION: 2, ABOUT: 4}.get(suffix)
 
 
-def _said(name: str, about: str) -> list[object]:
+def _captions(name: str, about: str) -> list[object]:
     """`captions` of a pair's JSON, else its `caption`."""
     try:
         parsed = json.loads(about)

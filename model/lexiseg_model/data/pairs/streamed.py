@@ -88,8 +88,8 @@ class Streamed:
                     self.address.removeprefix(PIPE), shell=True, stdout=content, stderr=subprocess.PIPE, check=True
                 )
         except subprocess.CalledProcessError as error:
-            said = error.stderr.decode(errors="replace").strip()[-200:]
-            raise DatasetError(f"{self}: exit status {error.returncode}: {said}") from None
+            message = error.stderr.decode(errors="replace").strip()[-200:]
+            raise DatasetError(f"{self}: exit status {error.returncode}: {message}") from None
         except OSError as error:
             raise DatasetError(f"{self}: cannot be fetched: {error}") from None
 
@@ -129,10 +129,10 @@ def _shards_at(address: str) -> list[Streamed]:
         return [Streamed(address)]
     store, root = open_store(address)
     try:
-        found = store.glob(root if root.endswith(".tar") else f"{root}/*.tar", detail=True)
+        listing = store.glob(root if root.endswith(".tar") else f"{root}/*.tar", detail=True)
     except OSError as error:
         raise DatasetError(f"{address}: {error}") from None
     return [
         Streamed(f"{protocol_of(address)}://{path}", str(about.get("ETag") or about.get("size")))
-        for path, about in sorted(found.items())
+        for path, about in sorted(listing.items())
     ]

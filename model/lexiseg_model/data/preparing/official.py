@@ -81,8 +81,8 @@ class Archive(StrictModel):
                 link.symlink_to(place.resolve())
 
     def __str__(self) -> str:
-        held = f" (holds {', '.join(self.holds)})" if self.holds else ""
-        return " or ".join(self.names) + held
+        held_files = f" (holds {', '.join(self.holds)})" if self.holds else ""
+        return " or ".join(self.names) + held_files
 
 
 class Official(StrictModel):

@@ -183,8 +183,8 @@ class BenchmarkReport:
         if self.benchmark.frequency is None:
             return None
         letters = np.array(list(self.benchmark.frequency))
-        there = self.counts.truth > 0
-        groups = {name: per_class[there & (letters == letter)] for letter, name in FREQUENCIES.items()}
+        present = self.counts.truth > 0
+        groups = {name: per_class[present & (letters == letter)] for letter, name in FREQUENCIES.items()}
         return {name: rounded(float(ious.mean())) if ious.size else None for name, ious in groups.items()}
 
 

@@ -189,7 +189,7 @@ def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction
         size: (H, W) of the image.
         reduction: the rules.
     """
-    asked = len(reduction.owner)
+    n_texts = len(reduction.owner)
     dropped = (
         None if reduction.smallest_share is None else _too_small(scores, size, reduction, reduction.smallest_share)
     )
@@ -197,7 +197,7 @@ def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction
     owner = torch.from_numpy(reduction.owner).to(scores.device)
     for rows in _strips(len(scores), size):
         logits = reduction.scale * upsample_rows(scores, size, rows)
-        competing = logits[:asked]
+        competing = logits[:n_texts]
         if dropped is not None:
             competing = competing.masked_fill(dropped[:, None, None], -math.inf)
         best, winner = competing.max(0)

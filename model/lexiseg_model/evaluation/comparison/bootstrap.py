@@ -62,16 +62,16 @@ def compare_counts(name: str, a: Sequence[NDArray[np.int64]], b: Sequence[NDArra
 def measure(records: Sequence[Examined], weights: Weights) -> dict[str, NDArray[np.float64]]:
     """Every measure [R] in percent, with photographs weighted by each of R rows."""
     counts = np.stack([record.counts for record in records])  # [P, 4, 3, K]
-    found = {name: _miou(counts[:, column], weights) for column, name in enumerate(COLUMNS)}
-    found["presence AUC"] = 100 * _auc(records, weights)
+    figures = {name: _miou(counts[:, column], weights) for column, name in enumerate(COLUMNS)}
+    figures["presence AUC"] = 100 * _auc(records, weights)
     recall = weights @ np.stack([record.recall for record in records])  # [R, 4]
     with np.errstate(invalid="ignore", divide="ignore"):
-        found["recall alone"] = 100 * recall[:, 0] / (weights @ [record.asked for record in records])
+        figures["recall alone"] = 100 * recall[:, 0] / (weights @ [record.n_visible for record in records])
         for column, n in enumerate(OTHERS[1:], 1):
-            found[f"kept with {n} more"] = 100 * recall[:, column] / recall[:, 0]
+            figures[f"kept with {n} more"] = 100 * recall[:, column] / recall[:, 0]
         painted = np.array([record.painted for record in records])
-        found[ABSENT] = 100 * (weights @ np.nan_to_num(painted)) / (weights @ ~np.isnan(painted))
-    return found
+        figures[ABSENT] = 100 * (weights @ np.nan_to_num(painted)) / (weights @ ~np.isnan(painted))
+    return figures
 
 
 def _weights(n: int) -> Weights:
@@ -98,10 +98,10 @@ def _miou(counts: NDArray[np.int64], weights: Weights) -> NDArray[np.float64]:
     hits, truth, predicted = np.moveaxis(
         (weights @ counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:]), 1, 0
     )
-    there = truth > 0
-    ious = np.divide(hits, truth + predicted - hits, out=np.zeros_like(hits), where=there)
+    present = truth > 0
+    ious = np.divide(hits, truth + predicted - hits, out=np.zeros_like(hits), where=present)
     mean: NDArray[np.float64] = np.full(len(hits), np.nan)
-    np.divide(100 * ious.sum(1), there.sum(1), out=mean, where=there.any(1))
+    np.divide(100 * ious.sum(1), present.sum(1), out=mean, where=present.any(1))
     return mean
 
 
@@ -111,25 +111,25 @@ def _auc(records: Sequence[Examined], weights: Weights) -> NDArray[np.float64]:
     Photographs are ranked within a class, not across classes: that sky is commoner than boats must not count.
     """
     presence = np.stack([record.presence for record in records])  # [P, K]
-    there = np.stack([record.there for record in records])
+    present = np.stack([record.present for record in records])
     known = ~np.isnan(presence).any(0)
-    areas = [_area(presence[:, k], there[:, k], weights) for k in np.flatnonzero(known)]
+    areas = [_area(presence[:, k], present[:, k], weights) for k in np.flatnonzero(known)]
     total, defined = np.nansum(areas, 0), (~np.isnan(areas)).sum(0)
     mean: NDArray[np.float64] = np.full(len(weights), np.nan)
     np.divide(total, defined, out=mean, where=defined > 0)
     return mean
 
 
-def _area(value: NDArray[np.float64], there: NDArray[np.bool_], weights: Weights) -> NDArray[np.float64]:
+def _area(value: NDArray[np.float64], present: NDArray[np.bool_], weights: Weights) -> NDArray[np.float64]:
     """AUC [R] of one class; NaN where all weighted photographs show it, or none. Ties count half."""
     order = np.argsort(value, kind="stable")
     weight = weights[:, order]
-    below = np.cumsum(np.where(there[order], 0, weight), 1)
+    below = np.cumsum(np.where(present[order], 0, weight), 1)
     _, first, group = np.unique(value[order], return_index=True, return_inverse=True)
     last = np.append(first[1:], len(order)) - 1
     before = np.where(first > 0, below[:, first - 1], 0)  # photographs without the class strictly below a group of ties
     rank = ((before + below[:, last]) / 2)[:, group]
-    right = (np.where(there[order], weight, 0) * rank).sum(1)
+    right = (np.where(present[order], weight, 0) * rank).sum(1)
     pairs = (weight.sum(1) - below[:, -1]) * below[:, -1]
     area: NDArray[np.float64] = np.full(len(weights), np.nan)
     np.divide(right, pairs, out=area, where=pairs > 0)

@@ -38,16 +38,16 @@ class Examined(NamedTuple):
     Attributes:
         counts: [4, 3, K] pixels correct, in the truth, predicted, for each of COLUMNS.
         presence: [K] the model's presence of each class, NaN for the background.
-        there: [K] whether it is present.
-        recall: [4] sum over `asked` classes of the share of its pixels that a class wins among OTHERS.
+        present: [K] whether it is in the photograph.
+        recall: [4] sum over `n_visible` classes of the share of its pixels that a class wins among OTHERS.
         painted: mean share of the photograph that an absent class wins alone; NaN without absent classes.
     """
 
     counts: NDArray[np.int64]
     presence: NDArray[np.float64]
-    there: NDArray[np.bool_]
+    present: NDArray[np.bool_]
     recall: NDArray[np.float64]
-    asked: int
+    n_visible: int
     painted: float
 
 
@@ -75,23 +75,23 @@ class Examiner:
             DatasetError: its mask is of another size.
         """
         features, truth = self._read(sample)
-        seen = np.bincount(truth[truth < self._n], minlength=self._n)
-        present = [value for value in self._entries if seen[value]]
+        areas = np.bincount(truth[truth < self._n], minlength=self._n)
+        present = [value for value in self._entries if areas[value]]
         logits = self._logits(features, list(self._entries), self._background)
-        own = self._labels_of(logits, features.size, list(self._entries))
+        labels_of_all = self._labels_of(logits, features.size, list(self._entries))
         predicted = (
-            own,
+            labels_of_all,
             self._label(features, present),
             self._named(truth, logits[: len(self._entries)]),
-            self._renamed(truth, own),
+            self._renamed(truth, labels_of_all),
         )
         presence = np.full(self._n, np.nan)
         presence[list(self._entries)] = self._segmenter.presence(features, self._bank).double().cpu().numpy()
         counts = np.stack([self._counts(truth, labels) for labels in predicted])
-        visible = [value for value in present if seen[value] >= VISIBLE * seen.sum()]
+        visible = [value for value in present if areas[value] >= VISIBLE * areas.sum()]
         recall = self._recall(features, truth, visible, sample.name)
-        painted = self._painted(features, [value for value in self._entries if not seen[value]], sample.name)
-        return Examined(counts, presence, seen > 0, recall, len(visible), painted)
+        painted = self._painted(features, [value for value in self._entries if not areas[value]], sample.name)
+        return Examined(counts, presence, areas > 0, recall, len(visible), painted)
 
     def _read(self, sample: Sample) -> tuple[Features, NDArray[np.uint8]]:
         rgb, truth = sample.read(self._n)
@@ -115,8 +115,8 @@ class Examiner:
         return self._labels_of(self._logits(features, values, self._background), features.size, values)
 
     def _counts(self, truth: Labels, labels: Labels) -> NDArray[np.int64]:
-        found = count(truth, labels, self._n)
-        return np.stack([found.hits, found.truth, found.predicted])
+        counts = count(truth, labels, self._n)
+        return np.stack([counts.hits, counts.truth, counts.predicted])
 
     def _named(self, truth: NDArray[np.uint8], logits: Tensor) -> Labels:
         """Name every component of the truth by its highest mean score."""
@@ -137,9 +137,9 @@ class Examiner:
         labels[inside] = np.array(values)[sums.argmax(0).numpy()][segments.ids[inside] - 1]
         return labels
 
-    def _renamed(self, truth: NDArray[np.uint8], own: Labels) -> Labels:
+    def _renamed(self, truth: NDArray[np.uint8], labels: Labels) -> Labels:
         """Name every component of the model's labels by the class of most of its true pixels."""
-        segments = components(own.astype(np.uint8), range(self._n), 1)
+        segments = components(labels.astype(np.uint8), range(self._n), 1)
         counted = truth < self._n
         pairs = np.bincount((segments.ids * self._n + truth)[counted], minlength=(len(segments.labels) + 1) * self._n)
         renamed: Labels = pairs.reshape(-1, self._n).argmax(1)[segments.ids]
@@ -162,8 +162,8 @@ class Examiner:
 
     def _painted(self, features: Features, absent: list[int], name: str) -> float:
         """`Examined.painted` of some absent classes."""
-        asked = np.random.default_rng([0, *name.encode()]).permutation(absent)[:MAX_ABSENT]
-        shares = [float(self._won(features, [int(value)]).mean()) for value in asked]
+        chosen = np.random.default_rng([0, *name.encode()]).permutation(absent)[:MAX_ABSENT]
+        shares = [float(self._won(features, [int(value)]).mean()) for value in chosen]
         return float(np.mean(shares)) if shares else float("nan")
 
     def _won(self, features: Features, values: list[int]) -> NDArray[np.bool_]:

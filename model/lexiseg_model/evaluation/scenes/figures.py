@@ -155,16 +155,16 @@ class SceneReport:
 
     def titled_figures(self) -> list[tuple[str, str]]:
         """Titles and values of the whole split."""
-        return [(TITLES[name], shown(value)) for name, value in self.figures.whole.items()]
+        return [(TITLES[name], text(value)) for name, value in self.figures.whole.items()]
 
     def class_rows(self) -> list[tuple[str, ...]]:
         """Name and `COLUMNS` of each class with a figure."""
         columns = COLUMNS[self.task]
         rows = zip(self.data.classes, self.figures.per_class, strict=True)
-        return [(entry.name, *(shown(row[column]) for column in columns)) for entry, row in rows if any(row.values())]
+        return [(entry.name, *(text(row[column]) for column in columns)) for entry, row in rows if any(row.values())]
 
 
-def shown(value: float | int | None) -> str:
+def text(value: float | int | None) -> str:
     """Two decimals for percent, none for counts."""
     if value is None:
         return "-"
@@ -237,8 +237,8 @@ def _numbered(by_image: Sequence[list[Annotation]]) -> list[Annotation]:
 
 
 def _mean_precision(precision: NDArray[np.float64]) -> float:
-    there = precision[precision > ABSENT]
-    return float(100 * there.mean()) if there.size else float("nan")
+    defined = precision[precision > ABSENT]
+    return float(100 * defined.mean()) if defined.size else float("nan")
 
 
 def _percent(value: float) -> float:

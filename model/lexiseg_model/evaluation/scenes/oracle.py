@@ -134,8 +134,8 @@ def _overlaps(masks: Tensor, numbers: NDArray[np.int64], n_objects: int) -> NDAr
     parts = []
     for some in torch.split(masks, max(1, PIXELS_AT_ONCE // numbers.size)):
         inside = F.interpolate(some[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0] >= 0
-        own = known + width * torch.arange(len(some), device=known.device)[:, None, None]
-        parts.append(torch.bincount(own[inside], minlength=width * len(some)).view(-1, width).cpu().numpy())
+        pairs = known + width * torch.arange(len(some), device=known.device)[:, None, None]
+        parts.append(torch.bincount(pairs[inside], minlength=width * len(some)).view(-1, width).cpu().numpy())
     shared = np.concatenate(parts)
     truth = np.bincount(numbers.reshape(-1), minlength=width)[1 : n_objects + 1]
     answered = shared[:, : n_objects + 1].sum(1, keepdims=True)

@@ -76,28 +76,28 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
     segments = {segment.id: segment for segment in truth.segments}
     matched_truth: set[int] = set()
     matched_answer: set[int] = set()
-    for (here, there), area in shared.items():
-        segment = segments.get(here)
-        if segment is None or there == NOBODY or segment.crowd or segment.class_index != labels[there - 1]:
+    for (truth_id, answer_id), area in shared.items():
+        segment = segments.get(truth_id)
+        if segment is None or answer_id == NOBODY or segment.crowd or segment.class_index != labels[answer_id - 1]:
             continue
-        union = segment.area + int(answered[there]) - area - shared.get((VOID, there), 0)
+        union = segment.area + int(answered[answer_id]) - area - shared.get((VOID, answer_id), 0)
         iou = area / union
         if iou > MATCHES_ABOVE:
             counts.iou[segment.class_index] += iou
             counts.matches[segment.class_index] += 1
-            matched_truth.add(here)
-            matched_answer.add(there)
+            matched_truth.add(truth_id)
+            matched_answer.add(answer_id)
     for segment in truth.segments:
         if segment.id not in matched_truth and not segment.crowd:
             counts.misses[segment.class_index] += 1
     groups = {segment.class_index: segment.id for segment in truth.segments if segment.crowd}  # the last of each class
-    for there, label in enumerate(labels, start=1):
-        if there in matched_answer or not answered[there]:
+    for answer_id, label in enumerate(labels, start=1):
+        if answer_id in matched_answer or not answered[answer_id]:
             continue
         # A segment over pixels without a label, or over a crowd of its class, is no false alarm.
         excusing = {VOID, groups.get(label, VOID)}
-        excused = sum(shared.get((here, there), 0) for here in excusing)
-        if excused / answered[there] <= EXCUSED_ABOVE:
+        excused = sum(shared.get((truth_id, answer_id), 0) for truth_id in excusing)
+        if excused / answered[answer_id] <= EXCUSED_ABOVE:
             counts.false_alarms[label] += 1
     return counts
 
@@ -122,12 +122,12 @@ def panoptic_scores(counts: PanopticCounts, among: Iterable[int] | None = None) 
 def class_scores(counts: PanopticCounts) -> NDArray[np.float64]:
     """PQ, SQ, RQ of each class [n, 3] in percent; NaN without matches and mistakes."""
     weight = counts.matches + counts.false_alarms / 2 + counts.misses / 2
-    there = weight > 0
-    whole = np.where(there, weight, 1.0)
+    occurring = weight > 0
+    whole = np.where(occurring, weight, 1.0)
     quality = 100 * np.stack(
         [counts.iou / whole, counts.iou / np.maximum(counts.matches, 1), counts.matches / whole], axis=1
     )
-    quality[~there] = np.nan
+    quality[~occurring] = np.nan
     return quality
 
 

@@ -37,7 +37,7 @@ FILES = (("config.json",), ("model.safetensors",))
 
 # Values of the refinement, as the authors have them.
 SMALLEST = 225  # pixels of a region, at half the size of the picture
-SURE = 0.8  # least expected IoU of a mask
+MIN_QUALITY = 0.8  # expected IoU of a mask
 STRENGTH = 0.005  # factor of probabilities as a mask prompt
 
 
@@ -89,14 +89,14 @@ class Sam(nn.Module):
         return weights, encoder.neck(last(hidden))[0]
 
     def masks(
-        self, embedding: Tensor, share: Tensor, least: float, points: Tensor, boxes: Tensor
+        self, embedding: Tensor, share: Tensor, min_probability: float, points: Tensor, boxes: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Masks of SAM for regions of one class.
 
         Args:
             embedding: SAM's embedding [C, g, g].
             share: probabilities [h, w] of the class.
-            least: probability below which a pixel prompts nothing.
+            min_probability: probability below which a pixel prompts nothing.
             points: [R, 2], (x, y) in cells of the map.
             boxes: [R, 4], x0, y0, x1, y1 of the first and the last cell.
 
@@ -107,9 +107,9 @@ class Sam(nn.Module):
         inside, low = self._fitted(size, self._side), 4 * embedding.shape[1]
         fitted = self._fitted(size, low)
         hint = windowed.resize(share[None], fitted)
-        hint = F.pad(torch.where(hint > least, STRENGTH * hint, 0), (0, low - fitted[1], 0, low - fitted[0]))
+        hint = F.pad(torch.where(hint > min_probability, STRENGTH * hint, 0), (0, low - fitted[1], 0, low - fitted[0]))
         scale = share.new_tensor([inside[1] / size[1], inside[0] / size[0]])
-        made = self.model(
+        outputs = self.model(
             image_embeddings=embedding[None],
             input_points=(points * scale)[None, :, None],
             input_labels=torch.ones(1, len(points), 1, dtype=torch.int64, device=share.device),
@@ -117,16 +117,16 @@ class Sam(nn.Module):
             input_masks=hint[None],
             multimask_output=False,
         )
-        whole = windowed.resize(made.pred_masks[0, :, 0], (self._side, self._side))
-        return whole[:, : inside[0], : inside[1]], made.iou_scores[0, :, 0]
+        whole = windowed.resize(outputs.pred_masks[0, :, 0], (self._side, self._side))
+        return whole[:, : inside[0], : inside[1]], outputs.iou_scores[0, :, 0]
 
 
-def prompted(sam: Sam, embedding: Tensor, shares: Tensor, least: float) -> Tensor:
+def prompted(sam: Sam, embedding: Tensor, shares: Tensor, min_probability: float) -> Tensor:
     """Class probabilities [K, H, W], refined by SAM's masks of their regions; they need not sum to 1."""
     size = (shares.shape[1], shares.shape[2])
     half = windowed.resize(shares, (max(1, size[0] // 2), max(1, size[1] // 2)))
     best, winner = half.max(0)
-    labels = winner.masked_fill(best < least, -1).cpu().numpy()
+    labels = winner.masked_fill(best < min_probability, -1).cpu().numpy()
     refined, failed = torch.zeros_like(shares), torch.zeros(size, dtype=torch.bool, device=shares.device)
     for index in np.unique(labels[labels >= 0]).tolist():
         _, numbers, stats, _ = cv2.connectedComponentsWithStats((labels == index).astype(np.uint8), connectivity=8)
@@ -138,15 +138,15 @@ def prompted(sam: Sam, embedding: Tensor, shares: Tensor, least: float) -> Tenso
         surest = (regions * half[index]).flatten(1).argmax(1)
         points = torch.stack([surest % half.shape[2], surest // half.shape[2]], 1)
         boxes = torch.stack([left, top, left + width - 1, top + height - 1], 1)
-        masks, quality = sam.masks(embedding, half[index], least, points, boxes)
-        sure = quality > SURE
-        missed = regions[~sure].any(0)[None, None].float()
+        masks, quality = sam.masks(embedding, half[index], min_probability, points, boxes)
+        good = quality > MIN_QUALITY
+        missed = regions[~good].any(0)[None, None].float()
         failed |= F.interpolate(missed, size, mode="nearest")[0, 0] > 0
-        if sure.any():
-            seen = windowed.resize(masks[sure], size)
-            refined[index] = (seen.sigmoid() * shares[index]).amax(0) * (seen > 0).any(0)
-    kept = torch.where(failed, torch.maximum(refined, shares), refined)
-    return torch.where(kept.sum(0) == 0, shares, kept)
+        if good.any():
+            good_masks = windowed.resize(masks[good], size)
+            refined[index] = (good_masks.sigmoid() * shares[index]).amax(0) * (good_masks > 0).any(0)
+    combined = torch.where(failed, torch.maximum(refined, shares), refined)
+    return torch.where(combined.sum(0) == 0, shares, combined)
 
 
 def affinity(weights: Tensor, features: Tensor, factor: float) -> Tensor:
@@ -155,8 +155,8 @@ def affinity(weights: Tensor, features: Tensor, factor: float) -> Tensor:
     alike = units @ units.T
     scope = alike >= factor * alike.mean()
     scope.fill_diagonal_(True)  # in a picture of one colour no similarity exceeds the mean
-    kept = weights * scope
-    return kept / kept.sum(1, keepdim=True)
+    scoped = weights * scope
+    return scoped / scoped.sum(1, keepdim=True)
 
 
 def aggregated(shares: Tensor, maps: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -195,8 +195,8 @@ class SSegSegmenter(ClipSegmenter):
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         """Score of the background by GroupViT's rule (`background_level`); background words count as classes."""
-        least = self._settings.background if threshold is None else threshold
-        level = background_level(logits.exp(), least)
+        threshold = self._settings.background if threshold is None else threshold
+        level = background_level(logits.exp(), threshold)
         return level.clamp(min=MIN_SCORE).log()
 
     # examples
@@ -206,7 +206,7 @@ class SSegSegmenter(ClipSegmenter):
         """Rows [R, 2 D]: the mean embedding of the masks over each region's pixels, and that of the picture."""
         layout = windowed.layout_of(features)
         windows = zip(features.tensors["masks"], features.tensors["embeddings"], strict=True)
-        maps = (pixel_scores(masks.float(), shown.float(), "mean") for masks, shown in windows)
+        maps = (pixel_scores(masks.float(), embeddings.float(), "mean") for masks, embeddings in windows)
         return by_example.region_rows(windowed.merge(maps, layout, "fast"), features.size, regions)
 
     @torch.inference_mode()

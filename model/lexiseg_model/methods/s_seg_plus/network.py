@@ -136,11 +136,11 @@ def _sized(maps: Tensor, like: Tensor) -> Tensor:
 def _fill(transformer: nn.Module, path: Path) -> None:
     """Load a transformer's weights of MAE or of a classifier, without its head and decoder."""
     state = read_tensors(path)
-    wanted = transformer.state_dict()
-    missing = sorted(name for name in wanted if name not in state and not name.startswith(("norm.", "fc_norm.")))
-    shaped = [name for name in wanted if name in state and state[name].shape != wanted[name].shape]
+    expected = transformer.state_dict()
+    missing = sorted(name for name in expected if name not in state and not name.startswith(("norm.", "fc_norm.")))
+    shaped = [name for name in expected if name in state and state[name].shape != expected[name].shape]
     if missing or shaped:
         raise WeightsError(
             f"{path} does not fit the transformer: {', '.join((missing + shaped)[:3])} missing or of another shape"
         )
-    transformer.load_state_dict({name: state.get(name, value) for name, value in wanted.items()})
+    transformer.load_state_dict({name: state.get(name, value) for name, value in expected.items()})

@@ -29,7 +29,7 @@ ENTRY = BOX + 1  # numbers of a vector for each box: the box and its label
 ONE_IMAGE = "sam3 finds classes by example only in the image that the examples are from"
 
 
-class Shown(NamedTuple):
+class Exemplars(NamedTuple):
     """Boxes [N, 4] (centre x, y, width, height, relative to the image); `labels` [N]: 1 the class, 0 not."""
 
     boxes: Tensor
@@ -81,7 +81,7 @@ def vectors(positive: TextRows, negative: TextRows, width: int) -> ExampleVector
     return ExampleVectors(vector, torch.zeros(0, width))  # without means every background word stays
 
 
-def boxes_of(vector: Tensor, picture: Tensor) -> Shown:
+def boxes_of(vector: Tensor, picture: Tensor) -> Exemplars:
     """Unpack the boxes of a vector [width] for the image with fingerprint `picture` [8].
 
     Raises:
@@ -90,7 +90,7 @@ def boxes_of(vector: Tensor, picture: Tensor) -> Shown:
     if not torch.equal(vector[:PRINT].cpu(), picture.cpu().to(vector.dtype)):
         raise TaskError(ONE_IMAGE)
     entries = vector[PRINT : PRINT - int(vector[-1]) * ENTRY].view(-1, ENTRY)
-    return Shown(entries[:, :BOX], entries[:, BOX].long())
+    return Exemplars(entries[:, :BOX], entries[:, BOX].long())
 
 
 def _box(region: Region, size: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, build_network
 from lexiseg_model.catalogue.weights import state_digest
 from lexiseg_model.clip.compat import without_compiler
-from lexiseg_model.methods.sam3.examples import Shown
+from lexiseg_model.methods.sam3.examples import Exemplars
 from lexiseg_model.types import StrictModel
 from lexiseg_model.video.sam import PromptHead
 
@@ -108,14 +108,16 @@ class Sam3Network:
         features: Tensor = self.model.get_text_features(ids.to(self.device), attention_mask=valid.long()).pooler_output
         return features.float() * valid[..., None]
 
-    def detect(self, levels: list[Tensor], words: Tensor, valid: Tensor, shown: Shown | None = None) -> Detections:
+    def detect(
+        self, levels: list[Tensor], words: Tensor, valid: Tensor, exemplars: Exemplars | None = None
+    ) -> Detections:
         """Decoder pass of B texts in one image.
 
         Args:
             levels: maps [C, h, w] from `levels`.
             words: [B, L, C], from `tokens`.
             valid: [B, L] bool, False at padding.
-            shown: exemplar boxes in this image; B is 1 with them.
+            exemplars: exemplar boxes in this image; B is 1 with them.
         """
         from transformers.modeling_outputs import BaseModelOutputWithPooling
         from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
@@ -124,7 +126,7 @@ class Sam3Network:
         maps = tuple(level.expand(n, *level.shape) for level in levels)
         encode_positions = self.model.vision_encoder.neck.position_encoding
         positions = tuple(encode_positions(level.shape, level.device, level.dtype) for level in maps)
-        with nullcontext() if shown is None else without_compiler():
+        with nullcontext() if exemplars is None else without_compiler():
             output = self.model(
                 # forward() leaves out the last of both.
                 vision_embeds=Sam3VisionEncoderOutput(
@@ -132,8 +134,8 @@ class Sam3Network:
                 ),
                 text_embeds=BaseModelOutputWithPooling(pooler_output=words),
                 attention_mask=valid.long(),
-                input_boxes=None if shown is None else shown.boxes[None],
-                input_boxes_labels=None if shown is None else shown.labels[None],
+                input_boxes=None if exemplars is None else exemplars.boxes[None],
+                input_boxes_labels=None if exemplars is None else exemplars.labels[None],
             )
         presence = output.presence_logits.sigmoid().view(n)
         score = output.pred_logits.sigmoid() * presence[:, None]

@@ -117,17 +117,17 @@ class Sam3Segmenter(Segmenter):
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         """Logits [K, h, w] of the probability of each class, at the resolution of the finest map."""
-        maps = torch.cat([_pixel_probability(found) for found in self._detect(features, bank)])
+        maps = torch.cat([_pixel_probability(detections) for detections in self._detect(features, bank)])
         return bank.best_of_texts(maps.clamp(EPSILON, 1 - EPSILON).logit())
 
     @torch.inference_mode()
     def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
         """Instances of every class. Synonyms may find an object twice; the competition for pixels leaves one."""
-        parts = [(found.score > MIN_SCORE, found) for found in self._detect(features, bank)]
+        parts = [(detections.score > MIN_SCORE, detections) for detections in self._detect(features, bank)]
         owner = torch.from_numpy(bank.owner).to(self._execution.device)
         text = torch.cat([keep for keep, _ in parts]).nonzero()[:, 0]
-        masks = torch.cat([found.masks[keep] for keep, found in parts])
-        return NamedMasks(masks, torch.cat([found.score[keep] for keep, found in parts]), owner[text])
+        masks = torch.cat([detections.masks[keep] for keep, detections in parts])
+        return NamedMasks(masks, torch.cat([detections.score[keep] for keep, detections in parts]), owner[text])
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
@@ -192,10 +192,10 @@ def _batches(vectors: Tensor, batch_size: int) -> Iterator[Tensor]:
         yield from torch.split(vectors[list(rows)], batch_size if are_texts else 1)
 
 
-def _pixel_probability(found: Detections) -> Tensor:
+def _pixel_probability(detections: Detections) -> Tensor:
     """Probability [B, h, w] of each text at each pixel: the larger of its semantic map and its best instance."""
-    semantic = found.presence[:, None, None] * found.semantic.sigmoid()
-    instances = (found.score[..., None, None] * found.masks.sigmoid()).amax(1)
+    semantic = detections.presence[:, None, None] * detections.semantic.sigmoid()
+    instances = (detections.score[..., None, None] * detections.masks.sigmoid()).amax(1)
     return torch.maximum(semantic, instances)
 
 

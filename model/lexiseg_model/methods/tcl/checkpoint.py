@@ -136,9 +136,9 @@ def to_official(state: State, architecture: str = ARCHITECTURE) -> State:
 
 
 def _renamed(state: State, prefixes: Prefixes) -> State:
-    found = {name: next((pair for pair in prefixes if name.startswith(pair[0])), None) for name in state}
-    require_names("TCL", state, [name for name, pair in found.items() if pair is not None])
-    return {pair[1] + name.removeprefix(pair[0]): state[name] for name, pair in found.items() if pair is not None}
+    pairs = {name: next((pair for pair in prefixes if name.startswith(pair[0])), None) for name in state}
+    require_names("TCL", state, [name for name, pair in pairs.items() if pair is not None])
+    return {pair[1] + name.removeprefix(pair[0]): state[name] for name, pair in pairs.items() if pair is not None}
 
 
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
@@ -151,8 +151,8 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
     with SkipInit():
         network = TclNetwork(towers.visual)
     learned = {name: value for name, value in state.items() if not name.startswith((CLIP, LOSSES))}
-    wanted = {name: value for name, value in network.state_dict().items() if not name.startswith("visual.")}
-    require_tensors("this model", learned, wanted)
+    expected = {name: value for name, value in network.state_dict().items() if not name.startswith("visual.")}
+    require_tensors("this model", learned, expected)
     network.load_state_dict(learned, strict=False)
     return Restored(towers, network.eval().requires_grad_(False))
 

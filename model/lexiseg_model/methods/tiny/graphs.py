@@ -28,7 +28,7 @@ from lexiseg_model.methods.tiny.prompt_head import (
 )
 from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts
 
-SHARED, LONE, SURE = "prompt-maps", "lone-point", "sure-prompt"  # names of the parts
+SHARED, POINT_PART, PROMPT_PART = "prompt-maps", "lone-point", "sure-prompt"  # names of the parts
 MAX_CELLS = 512  # of a side at stride 32
 MAX_POINTS = 1024  # of a prompt
 POINTS_TRACED = 3  # a single point would be traced as a constant
@@ -126,9 +126,9 @@ def prompt_parts(head: PromptHead) -> list[Part]:
     n = Dim("points", min=1, max=MAX_POINTS)
     return [
         Part(SHARED, SharedPass(head), _embeddings, embeddings, [f"{name}_maps" for name in SharedMaps._fields]),
-        Part(LONE, LonePoint(head), _lone, {"point": {}, **shared}, ("masks", "quality")),
+        Part(POINT_PART, LonePoint(head), _point_inputs, {"point": {}, **shared}, ("masks", "quality")),
         Part(
-            *(SURE, SurePrompt(head), _sure),
+            *(PROMPT_PART, SurePrompt(head), _prompt_inputs),
             {"points": {0: n}, "signs": {0: n}, "box": {}, "has_box": {}, **shared},
             ("masks", "quality"),
         ),
@@ -152,11 +152,11 @@ def _maps(rows: int, columns: int) -> list[Tensor]:
     ]
 
 
-def _lone(rows: int, columns: int) -> list[Tensor]:
+def _point_inputs(rows: int, columns: int) -> list[Tensor]:
     return [torch.tensor([20.0 * columns, 10.0 * rows]), *_maps(rows, columns)]
 
 
-def _sure(rows: int, columns: int) -> list[Tensor]:
+def _prompt_inputs(rows: int, columns: int) -> list[Tensor]:
     points = torch.rand(POINTS_TRACED, 2) * torch.tensor([32.0 * columns, 32.0 * rows])
     box = torch.tensor([8.0, 6.0, 24.0 * columns, 20.0 * rows])
     return [points, torch.tensor([1.0, -1.0, 0.0]), box, torch.tensor(1.0), *_maps(rows, columns)]
@@ -179,7 +179,7 @@ class PromptGraphs:
         by_image = [_arrays(SharedMaps(*(part[image : image + 1] for part in shared))) for image in range(images)]
         points = prompts.points[:, :, 0].numpy()
         inputs = [{"point": point, **maps} for maps, row in zip(by_image, points, strict=True) for point in row]
-        masks, quality = self._run(LONE, inputs)
+        masks, quality = self._run(POINT_PART, inputs)
         return MaskAnswers(masks.view(images, n, *masks.shape[2:]), quality.view(images, n, -1))
 
     def prompt_mask(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
@@ -187,7 +187,7 @@ class PromptGraphs:
         names = ("points", "signs", "box", "has_box")
         by_prompt = zip(*(part[0].numpy() for part in prompts), strict=True)
         inputs = [{**dict(zip(names, map(np.asarray, prompt), strict=True)), **maps} for prompt in by_prompt]
-        return self._run(SURE, inputs)
+        return self._run(PROMPT_PART, inputs)
 
     def _run(self, part: str, inputs: list[dict[str, NDArray[Any]]]) -> MaskAnswers:
         run_all = self._pool.map if self._pool is not None and len(inputs) > 1 else map

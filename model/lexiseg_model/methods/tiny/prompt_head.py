@@ -16,9 +16,9 @@ from lexiseg_model.methods.tiny.network import EMBEDDING, ConvNormRelu, Residual
 from lexiseg_model.methods.tiny.prompt_maps import (
     CHANNELS,
     HEADS,
-    LONE,
+    POINT_CHANNELS,
     Prompts,
-    lone_maps,
+    point_maps,
     prompt_maps,
 )
 
@@ -189,8 +189,10 @@ class PromptHead(nn.Module):
     def click_masks(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """Four masks for each prompt, a single positive point."""
         # All other input channels are zero for a single point and are left out.
-        inputs = lone_maps(prompts, shared.grouping, shared.pixels)
-        maps = self._own_maps(shared, inputs, self.first.weight[:, LONE], self.second.weight[:, LONE])
+        inputs = point_maps(prompts, shared.grouping, shared.pixels)
+        maps = self._own_maps(
+            shared, inputs, self.first.weight[:, POINT_CHANNELS], self.second.weight[:, POINT_CHANNELS]
+        )
         answers: MaskAnswers = self.of_lone(maps, shared)
         return answers
 

@@ -23,7 +23,7 @@ CHANNELS = len(NEAR) + len(AWAY) + 8 + N_SIMILARITIES
 _FLAG = len(NEAR) + len(AWAY) + 6  # whether there is a positive point
 _SIMILARITY = len(NEAR) + len(AWAY) + 8
 # Channels that a single positive point sets: traces, flag, similarity by grouping and by pixels.
-LONE = [*range(len(NEAR)), _FLAG, *range(_SIMILARITY, _SIMILARITY + HEADS), _SIMILARITY + 4 * HEADS]
+POINT_CHANNELS = [*range(len(NEAR)), _FLAG, *range(_SIMILARITY, _SIMILARITY + HEADS), _SIMILARITY + 4 * HEADS]
 
 
 class Prompts(NamedTuple):
@@ -59,8 +59,8 @@ def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
     return torch.cat([near, away, inside, sides, present, similarity], 2)
 
 
-def lone_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
-    """The channels LONE of `prompt_maps` for prompts of one positive point: [B, N, len(LONE), h, w]."""
+def point_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
+    """The POINT_CHANNELS of `prompt_maps` for prompts of one positive point: [B, N, C, h, w]."""
     height, width = grouping.shape[-2:]
     near = _traces(prompts, 1.0, NEAR, *_centres(grouping))
     similarity = []

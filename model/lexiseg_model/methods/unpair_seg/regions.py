@@ -14,7 +14,7 @@ from torch import Tensor
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MASK_THRESHOLD
 
 EPSILON = 1e-8  # added to areas, for masks that are empty at the features' size
-SURE = 10.0  # logit of a certain pixel
+CERTAIN_LOGIT = 10.0  # logit of a certain pixel
 LARGEST_SCALE = 100.0  # of the logits, as in CLIP
 
 # Vectors [B, Q, C] of masks from features [B, C, h, w] and mask logits [B, Q, H, W].
@@ -52,7 +52,7 @@ def legible(masks: Tensor, grid: tuple[int, int]) -> Tensor:
     covered = F.adaptive_avg_pool2d(masks[lost, None].sigmoid(), grid).flatten(1)
     cell = torch.zeros_like(covered).scatter_(1, covered.argmax(1, keepdim=True), 1).view(-1, 1, *grid)
     block = F.interpolate(cell, size=masks.shape[1:], mode="nearest")[:, 0]
-    return masks.index_copy(0, lost, (SURE * (2 * block - 1)).to(masks))
+    return masks.index_copy(0, lost, (CERTAIN_LOGIT * (2 * block - 1)).to(masks))
 
 
 def class_logits(regions: Tensor, texts: Tensor, owner: Tensor, n_classes: int, scale: float | Tensor) -> Tensor:

@@ -41,7 +41,7 @@ from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, normalised
 from lexiseg_model.methods.unpair_seg.network import EncodedImages
 from lexiseg_model.methods.unpair_seg.prompt_masks import prompt_masks
-from lexiseg_model.methods.unpair_seg.regions import stability, tidied
+from lexiseg_model.methods.unpair_seg.regions import CERTAIN_LOGIT, stability, tidied
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
@@ -49,7 +49,6 @@ from lexiseg_model.vocabulary import fusion
 from lexiseg_model.vocabulary.examples import box_cells, mask_cells
 
 NAMES = ("masks", "level32", "level16", "level8", "dense", "adapted")
-SURE = regions.SURE
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
 PLACE_STRIDE = 8  # of the finest level, whose cells distinguish objects in a video
 MIN_PROBABILITY = 1e-6  # lower bound before a logarithm
@@ -222,7 +221,7 @@ class UnpairSegSegmenter(Segmenter):
             _inside(region, features.size, answers[place].masks[0], grid) if place in answers else _logits(region, grid)
             for place, region in enumerate(regions)
         ]
-        everything = torch.full(grid, SURE)
+        everything = torch.full(grid, CERTAIN_LOGIT)
         embedded = self.embed_masks(features, torch.stack([*masks, everything]))
         return by_example.rows_of(embedded[:-1], embedded[-1])
 
@@ -277,14 +276,14 @@ def _inside(region: Region, size: tuple[int, int], mask: Tensor, grid: tuple[int
     logits = F.interpolate(mask[None, None].float().cpu(), size=grid, mode="bilinear")[0, 0]
     if region.prompt is None or region.prompt.box is None:
         return logits
-    box = SURE * (2 * box_cells(region.prompt.box, size, grid).float() - 1)
+    box = CERTAIN_LOGIT * (2 * box_cells(region.prompt.box, size, grid).float() - 1)
     inside = torch.minimum(logits, box)
     return inside if (inside > 0).any() else box
 
 
 def _logits(region: Region, grid: tuple[int, int]) -> Tensor:
     assert region.mask is not None
-    return SURE * (2 * mask_cells(decode(region.mask), grid).float() - 1)
+    return CERTAIN_LOGIT * (2 * mask_cells(decode(region.mask), grid).float() - 1)
 
 
 def _canvas(features: Features) -> Canvas:

@@ -23,7 +23,7 @@ from lexiseg_model.training.recipe import RunRecipe
 if TYPE_CHECKING:
     from torch import nn
 
-    from lexiseg_model.data.own.taught import Teacher
+    from lexiseg_model.data.own.teacher_labels import Teacher
     from lexiseg_model.training.run import Run
     from lexiseg_model.types import ModelCard
 

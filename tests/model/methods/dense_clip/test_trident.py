@@ -96,7 +96,7 @@ def test_refined_probabilities_are_those_of_the_formulas(
     # Of random weights the expected IoU is any number: none, some or all of the masks are good.
     qualities = plain.expected_iou(shares.double().numpy(), least, sam, embedding)
     bound = sure or float(np.median(qualities))
-    monkeypatch.setattr(trident, "SURE", bound)
+    monkeypatch.setattr(trident, "MIN_QUALITY", bound)
 
     ours = prompted(Sam(sam), embedding, shares, least)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, LONE, Prompts, lone_maps, prompt_maps
+from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, POINT_CHANNELS, Prompts, point_maps, prompt_maps
 
 
 def test_maps_of_a_lone_point_hold_all_its_channels() -> None:
@@ -14,7 +14,7 @@ def test_maps_of_a_lone_point_hold_all_its_channels() -> None:
     halves = torch.stack([left, ~left]).float()[None, :, None].expand(1, 2, 6, 8)  # unit vectors in 6 x 8 cells
     grouping = halves.repeat(1, HEADS, 1, 1)
 
-    lone, maps = lone_maps(point, grouping, halves), prompt_maps(point, grouping, halves)
+    lone, maps = point_maps(point, grouping, halves), prompt_maps(point, grouping, halves)
 
-    torch.testing.assert_close(lone, maps[:, :, LONE])
-    assert not maps[:, :, [channel for channel in range(CHANNELS) if channel not in LONE]].any()
+    torch.testing.assert_close(lone, maps[:, :, POINT_CHANNELS])
+    assert not maps[:, :, [channel for channel in range(CHANNELS) if channel not in POINT_CHANNELS]].any()

@@ -123,12 +123,12 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
         embedding = network.grounder(*network.tokens(some.images.to(trainer.device))).float()
         for each in embedding:  # one by one: each has a mask for every caption
             masks = torch.sigmoid(network.sim2mask(similarity(each[None], all_texts)))
-            shown = F.normalize(masked_mean(each[None], masks)[0], dim=1, eps=EPSILON)  # [N, D]
-            rows.append((shown * all_texts).sum(1))
+            means = F.normalize(masked_mean(each[None], masks)[0], dim=1, eps=EPSILON)  # [N, D]
+            rows.append((means * all_texts).sum(1))
     total, contrast = (sum(part) / len(parts) for part in zip(*parts, strict=True))
     likeness = torch.stack(rows)
-    told = {"held_out_loss": total, "held_out_contrast": contrast, "own_rank": own_rank(likeness)}
-    return told | recall(likeness)
+    figures = {"held_out_loss": total, "held_out_contrast": contrast, "own_rank": own_rank(likeness)}
+    return figures | recall(likeness)
 
 
 def selection_miou(trainer: TclTrainer) -> float:

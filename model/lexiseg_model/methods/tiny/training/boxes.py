@@ -24,7 +24,8 @@ SMALLEST = 0.004  # of a photograph: smaller boxes are ignored, whole
 CROWDED = 7  # boxes of a photograph; of one with more only the names are taken
 QUALITY = 0.6  # that the head must see in its own mask
 AGREEMENT = 0.65  # IoU of a mask's own box with the box it was asked for
-SURE, SURELY_NOT = 0.6, 0.2  # probability from which a pixel is the object's, and up to which it is not
+OBJECT_PROBABILITY = 0.6  # from which a pixel is the object's
+BACKGROUND_PROBABILITY = 0.2  # up to which it is not
 
 
 class Box(NamedTuple):
@@ -35,7 +36,7 @@ class Box(NamedTuple):
 
 
 def boxed_photographs(
-    source: Path, segmenter: Segmenter, withheld: frozenset[str], said: Mapping[str, tuple[str, ...]]
+    source: Path, segmenter: Segmenter, withheld: frozenset[str], captioned: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Photograph]:
     """Photographs of `boxes.json` with a mask: 0 in no box, value k the k-th name, 255 unsure.
 
@@ -46,7 +47,7 @@ def boxed_photographs(
         source: folder of the data set, its photographs in `images` or `train/images`.
         segmenter: what cuts objects out of boxes.
         withheld: digests of photographs that must not be trained on.
-        said: what else is in a photograph, by its stem.
+        captioned: what else is in a photograph, by its stem.
     """
     nested = source / "train" / "images"
     images = nested if nested.is_dir() else source / "images"
@@ -58,7 +59,7 @@ def boxed_photographs(
             continue
         image = read_photograph(path)
         boxed = sorted({box["name"] for box in entry["boxes"]})
-        present = tuple(dict.fromkeys((*boxed, *said.get(path.stem, ()))))
+        present = tuple(dict.fromkeys((*boxed, *captioned.get(path.stem, ()))))
         if len(entry["boxes"]) > CROWDED:
             yield Photograph(entry["file"], image, None, present)
             continue
@@ -90,15 +91,15 @@ def cut_boxes(segmenter: Segmenter, image: NDArray[np.uint8], boxes: list[Box], 
         logits = cv2.resize(answer.masks[0].float().cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
         probability = torch.from_numpy(logits).sigmoid().numpy()
         window = _inside(box, height, width)
-        ours = probability[window]
+        inside = probability[window]
         if float(answer.quality[0]) < QUALITY or _agreement(probability > 0.5, box) < AGREEMENT:
             mask[window] = IGNORE
             continue
         part = mask[window]
-        part[(ours < SURE) & (ours > SURELY_NOT)] = IGNORE
-        part[ours >= SURE] = box.value
+        part[(inside < OBJECT_PROBABILITY) & (inside > BACKGROUND_PROBABILITY)] = IGNORE
+        part[inside >= OBJECT_PROBABILITY] = box.value
         if not complete:
-            part[(ours <= SURELY_NOT) & (part == IGNORE)] = 0
+            part[(inside <= BACKGROUND_PROBABILITY) & (part == IGNORE)] = 0
     return mask
 
 
@@ -107,12 +108,12 @@ def pack_boxes(
     folder: Path,
     segmenter: Segmenter,
     withheld: frozenset[str],
-    said: Mapping[str, tuple[str, ...]],
+    captioned: Mapping[str, tuple[str, ...]],
 ) -> Pack:
     """Writes the pack of a set whose objects are boxed; arguments as in `boxed_photographs`."""
     listing = json.loads((source / "boxes.json").read_text())
     names = tuple(listing["names"])
-    photographs = boxed_photographs(source, segmenter, withheld, said)
+    photographs = boxed_photographs(source, segmenter, withheld, captioned)
     return write_pack(folder, source.name, (BACKGROUND, *names), photographs, names, bool(listing["complete"]))
 
 
@@ -130,7 +131,7 @@ def _agreement(mask: NDArray[np.bool_], box: Box) -> float:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return 0.0
-    own = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    tight = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
     x0, y0, x1, y1 = box.xyxy
-    both = _area((max(own[0], x0), max(own[1], y0), min(own[2], x1), min(own[3], y1)))
-    return both / max(1e-6, _area(own) + _area(box.xyxy) - both)
+    both = _area((max(tight[0], x0), max(tight[1], y0), min(tight[2], x1), min(tight[3], y1)))
+    return both / max(1e-6, _area(tight) + _area(box.xyxy) - both)

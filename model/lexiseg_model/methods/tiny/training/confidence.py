@@ -64,12 +64,12 @@ def gather(
     card = segmenter.card
     segmenter.card = card.model_copy(update={"score": None})  # scores are then mean probabilities
     try:
-        found = [
-            row for sample in data.some(photographs) for row in _asked(segmenter, rows_of, data, sample, rare, random)
+        segments = [
+            row for sample in data.some(photographs) for row in _judged(segmenter, rows_of, data, sample, rare, random)
         ]
     finally:
         segmenter.card = card
-    rows = np.array(found, np.float64).reshape(-1, 5)
+    rows = np.array(segments, np.float64).reshape(-1, 5)
     return Segments(rows[:, :4], rows[:, 4] > 0)
 
 
@@ -115,7 +115,7 @@ def calibration_error(scored: NDArray[np.float64], right: NDArray[np.bool_], bin
     return float(sum(gaps) / max(1, len(scored)))
 
 
-def _asked(
+def _judged(
     segmenter: Segmenter,
     rows_of: RowsOf,
     data: IndexedDataset,
@@ -129,17 +129,17 @@ def _asked(
     for n_words in LENGTHS:
         others = random.permutation([word for word in rare if word not in values]).tolist()
         n_filled = max(0, MIN_DRAWN_FROM - len(values))
-        own = random.permutation([*values, *others[:n_filled]]).tolist()
-        words = [*own, *others[n_filled:]][:n_words]
+        drawn = random.permutation([*values, *others[:n_filled]]).tolist()
+        words = [*drawn, *others[n_filled:]][:n_words]
         vocabulary = Vocabulary(tuple(map(ClassEntry, words)), Background())
         presence = segmenter.whole_image(features, bank_of(segmenter, vocabulary, rows_of)).tolist()
-        for found in segment("semantic", segmenter, features, vocabulary, rows_of=rows_of).segments:
-            assert found.class_index is not None
-            right = _share_right(found, truth, values.get(words[found.class_index], -1))
+        for each in segment("semantic", segmenter, features, vocabulary, rows_of=rows_of).segments:
+            assert each.class_index is not None
+            right = _share_right(each, truth, values.get(words[each.class_index], -1))
             if right is not None:
-                odds = np.log(found.score / max(1 - found.score, 1e-6))
-                area = found.area / truth.size
-                yield [presence[found.class_index], odds, np.log(len(words)), np.log(area), right >= RIGHT]
+                odds = np.log(each.score / max(1 - each.score, 1e-6))
+                area = each.area / truth.size
+                yield [presence[each.class_index], odds, np.log(len(words)), np.log(area), right >= RIGHT]
 
 
 def _share_right(segment: Segment, truth: NDArray[np.integer], value: int) -> float | None:
@@ -155,10 +155,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="model directory, whose card is rewritten")
     parser.add_argument("data", type=Path)
     parser.add_argument("sets", nargs="+")
-    asked = parser.parse_args()
-    segmenter = catalogue.load_folder(asked.folder)
-    rule = fit_scores(segmenter, [read_dataset(asked.data, name, "train") for name in asked.sets])
-    write_card(catalogue.read_card(asked.folder).model_copy(update={"score": rule}), asked.folder)
+    arguments = parser.parse_args()
+    segmenter = catalogue.load_folder(arguments.folder)
+    rule = fit_scores(segmenter, [read_dataset(arguments.data, name, "train") for name in arguments.sets])
+    write_card(catalogue.read_card(arguments.folder).model_copy(update={"score": rule}), arguments.folder)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from torch import Tensor
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.data.indexed import Sample, read_dataset
-from lexiseg_model.data.own.taught import ABOUT, SHARES, ModelTeacher, Teacher, read_photographs, write_taught
+from lexiseg_model.data.own.teacher_labels import ABOUT, SHARES, ModelTeacher, Teacher, read_photographs, write_labels
 from lexiseg_model.errors import TaskError
 from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_model.methods.tiny.network import STRIDE
@@ -68,13 +68,13 @@ def label(recipe: DistilRecipe, at_address: AtAddress) -> str:
     sizes = [[path.name, path.stat().st_size] for path in photographs.images]
     print(f"{recipe.teacher} labels {len(sizes)} photographs: {', '.join(photographs.classes)}", flush=True)
     about: dict[str, object] = {"teacher": recipe.teacher, "photographs": sizes}
-    teacher = partial(at_address, recipe.teacher) if recipe.by_address else partial(_here, recipe)
-    model = write_taught(photographs, recipe.out / DATASET_FOLDER / OWN, teacher, about, recipe.held_out)
+    teacher = partial(at_address, recipe.teacher) if recipe.by_address else partial(_local_teacher, recipe)
+    model = write_labels(photographs, recipe.out / DATASET_FOLDER / OWN, teacher, about, recipe.held_out)
     cv2.setNumThreads(1)  # ends its threads: workers are forked from this process
     return model
 
 
-def _here(recipe: DistilRecipe) -> AbstractContextManager[Teacher]:
+def _local_teacher(recipe: DistilRecipe) -> AbstractContextManager[Teacher]:
     folder, card = teacher_card(recipe)
     return nullcontext(ModelTeacher(catalogue.load_folder(folder, recipe.device, card=card)))
 

@@ -28,14 +28,14 @@ def write(folder: Path, names: Iterable[str], synonyms: dict[str, list[str]], to
         synonyms: other words for some of them; those of names that were not asked for do not count.
         tower: of the model.
     """
-    own = list(dict.fromkeys(name for name in names if name != BACKGROUND))
-    others = [word for name in own for word in synonyms.get(name, []) if word not in own]
-    words = list(dict.fromkeys([*own, *others]))
+    trained = list(dict.fromkeys(name for name in names if name != BACKGROUND))
+    others = [word for name in trained for word in synonyms.get(name, []) if word not in trained]
+    words = list(dict.fromkeys([*trained, *others]))
     rows = tower.encode([TEMPLATE.format(word) for word in words]).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     cosines = rows @ rows.T
     np.fill_diagonal(cosines, -1)
-    left_out = cosines.max(1)[len(own) :]
+    left_out = cosines.max(1)[len(trained) :]
     bound = float(np.percentile(left_out if len(left_out) else cosines.max(1), STRANGERS))
     write_familiar(folder, words, rows, round(bound, 2), tower.digest)
     return round(bound, 2)
@@ -50,11 +50,15 @@ def write_familiar(
     foreign: NDArray[np.float32] | None = None,
 ) -> None:
     """Write words, rows [N, D], bound and the direction of foreign words [D + 1] beside the weights."""
-    said = {"words": json.dumps(list(words), ensure_ascii=False), "bound": f"{bound:.2f}", "text_digest": text_digest}
+    metadata = {
+        "words": json.dumps(list(words), ensure_ascii=False),
+        "bound": f"{bound:.2f}",
+        "text_digest": text_digest,
+    }
     tensors: dict[str, NDArray[Any]] = {
         "rows": np.rint(unit_rows(rows.astype(np.float32)) * INT8_SCALE).astype(np.int8)
     }
-    save_file(tensors | ({} if foreign is None else {"foreign": foreign}), folder / FILE, said)
+    save_file(tensors | ({} if foreign is None else {"foreign": foreign}), folder / FILE, metadata)
 
 
 def names_of(data: Path, sets: Iterable[str]) -> list[str]:

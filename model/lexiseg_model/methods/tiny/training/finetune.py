@@ -115,14 +115,14 @@ class FinetuneTrainer(TinyTrainer):
         [pack] = [source.pack for source in self.sources]
         self._offsets = torch.from_numpy(pack.places[:, 0].copy())
         self._fold_of = torch.from_numpy(folds(len(pack), n_folds, recipe.seed))  # [P]
-        shown = count_shown(self.table, pack, self._fold_of.numpy(), n_folds)  # [F + 1, concepts] photographs
-        self._shown = torch.from_numpy(shown)[:, torch.from_numpy(self.table.concept_of)] > 0  # [F + 1, N] of rows
+        counts = count_photographs(self.table, pack, self._fold_of.numpy(), n_folds)  # [F + 1, concepts]
+        self._visible = torch.from_numpy(counts)[:, torch.from_numpy(self.table.concept_of)] > 0  # [F + 1, N] of rows
         self._anchors: list[Anchors] = []
         if recipe.keep:
             concepts = [self.table.index[name] for name in pack.classes if name != BACKGROUND]
             rows, other_words = self.table.plain_rows[concepts], rows_of_others(recipe.texts or recipe.packs)
             place = network.network.text_projection.weight
-            self._anchors = [Anchors(place, rows, other_words, each[concepts]) for each in shown]
+            self._anchors = [Anchors(place, rows, other_words, each[concepts]) for each in counts]
 
     def train(self) -> Path | None:
         weights = super().train()
@@ -142,7 +142,7 @@ class FinetuneTrainer(TinyTrainer):
             in_training_part = fold_of != fold
             if in_training_part.any():
                 part_features = ImageFeatures(*(each[in_training_part.to(self.device)] for each in features))
-                questions = without_unseen(batch.questions, in_training_part, self._shown[fold])
+                questions = without_unseen(batch.questions, in_training_part, self._visible[fold])
                 losses.append(
                     self._losses(
                         part_features, deep[in_training_part.to(self.device)], questions, partial(_project, projection)
@@ -163,19 +163,19 @@ class Anchors:
     """
 
     def __init__(
-        self, start: Tensor, classes: NDArray[np.float32], other_words: NDArray[np.float32], shown: NDArray[np.int64]
+        self, start: Tensor, classes: NDArray[np.float32], other_words: NDArray[np.float32], counts: NDArray[np.int64]
     ) -> None:
         """
         Args:
             start: [96, 384] the projection that tuning starts from.
             classes: [C, 384] rows of the user's classes.
-            others: [N, 384] rows of other words.
-            shown: [C] how many photographs show each class.
+            other_words: [N, 384] rows of other words.
+            counts: [C] how many photographs show each class.
         """
         self._groups = []
         for rows in (classes, other_words):
             alike = rows @ classes.T >= MIN_SIMILARITY  # [N, C]
-            n_photographs = np.where(alike, shown, 0).max(1, initial=0)
+            n_photographs = np.where(alike, counts, 0).max(1, initial=0)
             weights = torch.from_numpy((HALF_COUNT / (HALF_COUNT + n_photographs)).astype(np.float32)).to(start.device)
             device_rows = torch.from_numpy(rows).to(start.device)
             self._groups.append((device_rows, weights, _project(start.detach(), device_rows)))
@@ -199,36 +199,36 @@ def folds(n_photographs: int, n_folds: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(n_photographs) % n_folds
 
 
-def count_shown(table: TextTable, pack: Pack, fold_of: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
+def count_photographs(table: TextTable, pack: Pack, fold_of: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
     """[F + 1, concepts] number of training photographs of each projection that show a concept."""
-    shown = np.zeros((n_folds + 1, len(table.concepts)), np.int64)
+    counts = np.zeros((n_folds + 1, len(table.concepts)), np.int64)
     for value, name in enumerate(pack.classes):
         if name != BACKGROUND:
             holders = fold_of[pack.areas[:, value] > 0]
-            shown[:, table.index[name]] = [(holders != fold).sum() for fold in range(n_folds + 1)]
-    return shown
+            counts[:, table.index[name]] = [(holders != fold).sum() for fold in range(n_folds + 1)]
+    return counts
 
 
-def without_unseen(questions: BatchQuestions, images: Tensor, shown: Tensor) -> BatchQuestions:
+def without_unseen(questions: BatchQuestions, images: Tensor, visible: Tensor) -> BatchQuestions:
     """The questions of some images, without classes that no photograph shows.
 
     Args:
         questions: of B images.
         images: [B] bool, the images to keep.
-        shown: [N] bool, whether any photograph shows the class of each row of the text table.
+        visible: [N] bool, whether any photograph shows the class of each row of the text table.
     """
-    shown = shown[questions.rows]  # [U] of the batch's bank
+    visible = visible[questions.rows]  # [U] of the batch's bank
 
     def select(question_set: Questions) -> Questions:
         selected = {name: each[images] for name, each in question_set._asdict().items() if each is not None}
         part = question_set._replace(**selected)
-        channels = part.competing & torch.cat([torch.ones_like(part.competing[:, :1]), shown[part.classes]], 1)
+        channels = part.competing & torch.cat([torch.ones_like(part.competing[:, :1]), visible[part.classes]], 1)
         answers = part.answers
         answered = channels.gather(1, answers.masked_fill(answers == IGNORE, 0))
         return part._replace(competing=channels, answers=answers.masked_fill(~answered, IGNORE))
 
     classes, states = questions.presences.classes[images], questions.presences.states[images]
-    presences = Presences(classes, states.masked_fill(~shown[classes], -1))
+    presences = Presences(classes, states.masked_fill(~visible[classes], -1))
     return BatchQuestions(questions.rows, select(questions.full), select(questions.part), presences)
 
 

@@ -87,12 +87,12 @@ def gather(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.Gen
         scores = segmenter.class_scores(features, bank).cpu() - added[:, None, None]  # one text a class
         small = cv2.resize(mask, (scores.shape[2], scores.shape[1]), interpolation=cv2.INTER_NEAREST)
         truth = row_of[small.reshape(-1)]
-        there = np.flatnonzero(truth >= 0)
-        there = random.choice(there, min(CELLS, len(there)), replace=False)
-        logits.append(scores.flatten(1).numpy().T[there])
+        chosen = np.flatnonzero(truth >= 0)
+        chosen = random.choice(chosen, min(CELLS, len(chosen)), replace=False)
+        logits.append(scores.flatten(1).numpy().T[chosen])
         presences.append(presence.numpy())
-        photographs.append(np.full(len(there), number))
-        truths.append(truth[there])
+        photographs.append(np.full(len(chosen), number))
+        truths.append(truth[chosen])
     rule = segmenter.card.background
     relief = rule.relief(len(entries))
     nobody = float(segmenter.nobody_score(torch.zeros(1, 1, 1), None, "none")) + relief * rule.offset
@@ -134,18 +134,18 @@ class Judged:
     def with_changes(self, word: str, changes: Sequence[float]) -> list[float]:
         """`miou` after each change of a word's level."""
         place = self.words.index(word)
-        own = self._logits[place].clone()
+        logits = self._logits[place].clone()
         self._logits[place] = -torch.inf
-        rest, winner = self._logits.max(0)
-        self._logits[place] = own
-        return [self._miou(torch.where(own + change > rest, place, winner)) for change in changes]
+        best_other, winner = self._logits.max(0)
+        self._logits[place] = logits
+        return [self._miou(torch.where(logits + change > best_other, place, winner)) for change in changes]
 
     def _miou(self, columns: torch.Tensor) -> float:
         won = self._row_of[columns]
         right = torch.bincount(won[won == self._truth], minlength=self._rows)
         union = torch.bincount(won, minlength=self._rows) + self._owned - right
-        there = self._owned > 0
-        return float(100 * (right[there] / union[there]).mean())
+        occurring = self._owned > 0
+        return float(100 * (right[occurring] / union[occurring]).mean())
 
 
 def fit(sets: Sequence[Cells], weight: float) -> tuple[Levels, float]:
@@ -183,9 +183,9 @@ def direction(segmenter: TinySegmenter, levels: Levels, book: TextBook, neutral:
     targets |= levels
     rows = torch.from_numpy(segmenter.encode_texts([TEMPLATE.format(word) for word in targets])).double()
     rows = F.normalize(rows, dim=1)
-    wanted = torch.tensor(list(targets.values()), dtype=torch.float64)
+    level_of = torch.tensor(list(targets.values()), dtype=torch.float64)
     square = rows.T @ rows + RIDGE * torch.eye(rows.shape[1], dtype=torch.float64)
-    along: torch.Tensor = torch.linalg.solve(square, rows.T @ wanted)
+    along: torch.Tensor = torch.linalg.solve(square, rows.T @ level_of)
     return along.float()
 
 
@@ -229,10 +229,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="model directory, whose weights and card are rewritten")
     parser.add_argument("data", type=Path)
     parser.add_argument("sets", nargs="+")
-    asked = parser.parse_args()
-    train = [read_dataset(asked.data, name, "train") for name in asked.sets]
-    neutral = read_familiar(asked.folder, load_text_tower().digest)
-    write_levels(asked.folder, train, neutral.words if neutral else (), 0)
+    arguments = parser.parse_args()
+    train = [read_dataset(arguments.data, name, "train") for name in arguments.sets]
+    neutral = read_familiar(arguments.folder, load_text_tower().digest)
+    write_levels(arguments.folder, train, neutral.words if neutral else (), 0)
 
 
 if __name__ == "__main__":

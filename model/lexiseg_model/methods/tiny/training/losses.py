@@ -116,10 +116,10 @@ def _stack_questions(questions: list[Question], rows: NDArray[np.int64]) -> Ques
     )
 
 
-def some_pixels(questions: Questions, kept: Tensor) -> Questions:
-    """The same questions of the pixels `kept`, [P'] indices, alone."""
+def some_pixels(questions: Questions, pixels: Tensor) -> Questions:
+    """The same questions about the pixels with indices `pixels` [P'] only."""
     fields = {"answers": questions.answers, "forbidden": questions.forbidden, "shares": questions.shares}
-    return questions._replace(**{name: each[..., kept] for name, each in fields.items() if each is not None})
+    return questions._replace(**{name: each[..., pixels] for name, each in fields.items() if each is not None})
 
 
 def question_logits(network: TinyNetwork, pixels: Tensor, bonus: Tensor, questions: Questions, bank: Tensor) -> Tensor:
@@ -137,8 +137,8 @@ def question_losses(logits: Tensor, questions: Questions) -> Tensor:
     counted = questions.answers != IGNORE
     answers = questions.answers.masked_fill(~counted, 0)
     entropy = -logits.log_softmax(1).gather(1, answers[:, None])[:, 0]
-    sure = counted if questions.shares is None else counted * questions.shares
-    return (entropy * questions.weights.gather(1, answers) * sure).sum(1) / sure.sum(1).clamp_min(1)
+    pixel_weights = counted if questions.shares is None else counted * questions.shares
+    return (entropy * questions.weights.gather(1, answers) * pixel_weights).sum(1) / pixel_weights.sum(1).clamp_min(1)
 
 
 def dice_losses(logits: Tensor, questions: Questions) -> Tensor:

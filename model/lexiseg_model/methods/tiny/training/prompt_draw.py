@@ -48,9 +48,9 @@ def find_objects(labels: NDArray[np.uint8], source: MaskSet, smallest: float, wh
         parts, values = np.isin(labels, list(values)).astype(np.uint8), {1}
     else:
         parts = labels
-    found = components(parts, values, smallest)
+    regions = components(parts, values, smallest)
     ignored = labels == IGNORE if source.ignored else np.zeros(labels.shape, bool)
-    return Objects(found.ids, found.labels, ignored)
+    return Objects(regions.ids, regions.labels, ignored)
 
 
 LABEL_STRIDE = 2  # pixels of the crop per label: several make one cell of a target
@@ -123,12 +123,12 @@ class PromptCrops(Stream[list[tuple[NDArray[np.uint8], Drawn]]]):
                 yield crop, draw(objects, self.lone, self.sure, random, self.corrected)
 
 
-def draw(objects: Objects, lone: int, sure: int, random: np.random.Generator, corrected: int = 0) -> Drawn:
-    """`lone` single points, then `sure` prompts that leave less open, each of an object drawn at random.
+def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Generator, corrected: int = 0) -> Drawn:
+    """`n_points` single points, then `n_clear` prompts that leave less open, each of an object drawn at random.
 
     The last `corrected` are single points again.
     """
-    n = lone + sure
+    n = n_points + n_clear
     points = np.zeros((n, MAX_POINTS, 2), np.float32)
     signs = np.zeros((n, MAX_POINTS), np.float32)
     boxes = np.zeros((n, 4), np.float32)
@@ -138,7 +138,7 @@ def draw(objects: Objects, lone: int, sure: int, random: np.random.Generator, co
     depths = {index: _depth(mask) for index, mask in masks.items()}
     for prompt, index in enumerate(chosen.tolist()):
         mask, depth = masks[index], depths[index]
-        kind = "point" if prompt < lone or prompt >= n - corrected else random.choice(KINDS, p=KIND_SHARES)
+        kind = "point" if prompt < n_points or prompt >= n - corrected else random.choice(KINDS, p=KIND_SHARES)
         if kind in ("box", "both"):
             boxes[prompt], has_box[prompt] = _box(mask, random), 1
         if kind != "box":
@@ -169,8 +169,8 @@ def _depth(mask: Mask) -> Floats:
 
 def _on(depth: Floats, random: np.random.Generator) -> Floats:
     """(x, y) of a point on the object."""
-    least = 0.6 * depth.max() if random.random() < DEEP else 0.0
-    return _somewhere(depth > least, random)
+    min_depth = 0.6 * depth.max() if random.random() < DEEP else 0.0
+    return _somewhere(depth > min_depth, random)
 
 
 def _beside(mask: Mask, ignored: Mask, random: np.random.Generator) -> Floats | None:

@@ -48,22 +48,22 @@ class Photograph(NamedTuple):
 
     features: Features
     objects: Objects
-    asked: Sequence[int]
+    prompted: Sequence[int]  # the object of each prompt
     prompts: Sequence[Prompt]
 
 
 def gather(segmenter: TinySegmenter, scenes: Sequence[Scene[Objects]], seed: int = 0) -> list[Photograph]:
     """Encode photographs and choose objects."""
     random = np.random.default_rng(seed)
-    found = []
+    photographs = []
     for place in np.linspace(0, len(scenes) - 1, min(PHOTOGRAPHS, len(scenes))).round().astype(int):
         objects = scenes[place].read_truth()
         if objects.labels:
             features = segmenter.encode(scenes[place].read_image())
             some = random.permutation(len(objects.labels))[:OBJECTS].tolist()
             prompts = [prompt for index in some for prompt in _prompts(objects.ids == index + 1)]
-            found.append(Photograph(features, objects, np.repeat(some, 1 + len(OFFSETS)).tolist(), prompts))
-    return found
+            photographs.append(Photograph(features, objects, np.repeat(some, 1 + len(OFFSETS)).tolist(), prompts))
+    return photographs
 
 
 def measure(segmenter: TinySegmenter, sets: Mapping[str, Sequence[Photograph]], settings: TinySettings) -> list[float]:
@@ -115,9 +115,9 @@ def _prompts(mask: Any) -> list[Prompt]:
 
 
 def _reached(segmenter: TinySegmenter, photograph: Photograph) -> float:
-    features, objects, asked, prompts = photograph
+    features, objects, prompted, prompts = photograph
     firsts = torch.stack([answer.masks[0] for answer in segmenter.prompt(features, prompts)])
-    ious = overlaps(firsts, objects)[np.arange(len(asked)), asked].reshape(-1, 1 + len(OFFSETS))
+    ious = overlaps(firsts, objects)[np.arange(len(prompted)), prompted].reshape(-1, 1 + len(OFFSETS))
     return float(ious[:, 0].mean() + ious[:, 1:].mean()) / 2
 
 

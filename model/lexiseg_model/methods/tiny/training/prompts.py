@@ -93,33 +93,35 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         targets = self._stacked([d.targets for d in sampled]) / CELL_LABELS
         valid = self._stacked([d.valid for d in sampled])
         n = self.recipe.lone
-        lone = Prompts(
+        points = Prompts(
             prompts.points[:, :n, :1], prompts.signs[:, :n, :1], prompts.boxes[:, :n], prompts.has_box[:, :n]
         )
-        sure = Prompts(*(part[:, n:] for part in prompts))
+        clear = Prompts(*(part[:, n:] for part in prompts))
         with self.autocast():
             shared = self.network.maps(pixels, guide)
-            sure = self._with_corrections(shared, sure, targets[:, n:], valid)
-            of_lone, of_sure = self.network.click_masks(shared, lone), self.network.prompt_mask(shared, sure)
-        lone_losses = prompt_losses(of_lone, targets[:, :n], valid)
-        sure_losses = prompt_losses(of_sure, targets[:, n:], valid)
-        self.note(point_iou=lone_losses.overlap.item(), box_iou=sure_losses.overlap.item())
-        return lone_losses.total + sure_losses.total
+            clear = self._with_corrections(shared, clear, targets[:, n:], valid)
+            of_points, of_clear = self.network.click_masks(shared, points), self.network.prompt_mask(shared, clear)
+        point_losses = prompt_losses(of_points, targets[:, :n], valid)
+        clear_losses = prompt_losses(of_clear, targets[:, n:], valid)
+        self.note(point_iou=point_losses.overlap.item(), box_iou=clear_losses.overlap.item())
+        return point_losses.total + clear_losses.total
 
     @torch.no_grad()
-    def _with_corrections(self, shared: SharedMaps, sure: Prompts, targets: Tensor, valid: Tensor) -> Prompts:
+    def _with_corrections(self, shared: SharedMaps, prompts: Prompts, targets: Tensor, valid: Tensor) -> Prompts:
         """Add to the last `corrected` prompts a second point, where the mask of their first point is wrong."""
         n = self.recipe.corrected
         if not n:
-            return sure
-        first = Prompts(sure.points[:, -n:, :1], sure.signs[:, -n:, :1], sure.boxes[:, -n:], sure.has_box[:, -n:])
+            return prompts
+        first = Prompts(
+            prompts.points[:, -n:, :1], prompts.signs[:, -n:, :1], prompts.boxes[:, -n:], prompts.has_box[:, -n:]
+        )
         first_masks = self.network.click_masks(shared, first)
         best = first_masks.quality.argmax(2)[..., None, None, None].expand(-1, -1, 1, *first_masks.masks.shape[-2:])
         predicted = first_masks.masks.gather(2, best)[:, :, 0] > 0
         places, signs = mistakes(predicted, targets[:, -n:] > 0.5, valid > 0)
-        points, all_signs = sure.points.clone(), sure.signs.clone()
+        points, all_signs = prompts.points.clone(), prompts.signs.clone()
         points[:, -n:, 1], all_signs[:, -n:, 1] = places, signs
-        return sure._replace(points=points, signs=all_signs)
+        return prompts._replace(points=points, signs=all_signs)
 
     @torch.no_grad()
     def _encoded(self, crops: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:

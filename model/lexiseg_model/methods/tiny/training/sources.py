@@ -34,47 +34,47 @@ def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
     source, withheld = data / name, held_out(data)  # digests of photographs that must not be trained on
     if (source / "boxes.json").exists():
         listing = source / "captions.json"
-        said = caption_concepts(listing, book) if listing.exists() else {}
-        return pack_boxes(source, folder, catalogue.load_folder(FOLDER, "auto"), withheld, said)
+        captioned = caption_concepts(listing, book) if listing.exists() else {}
+        return pack_boxes(source, folder, catalogue.load_folder(FOLDER, "auto"), withheld, captioned)
     if (source / "labels.json").exists():
         return _pack_names(source, folder, name, withheld)
-    found = read_dataset(data, name, "train")
+    dataset = read_dataset(data, name, "train")
     skips = Skips(packs / f"{name}.skipped.jsonl")
-    pack = write_pack(folder, name, found.classes, _usable(found, withheld, skips))
+    pack = write_pack(folder, name, dataset.classes, _usable(dataset, withheld, skips))
     if skips:
         print(f"{name}: {skips.summary()}", flush=True)
     return pack
 
 
-def _usable(found: IndexedDataset, withheld: frozenset[str], skips: Skips) -> Iterator[Photograph]:
+def _usable(dataset: IndexedDataset, withheld: frozenset[str], skips: Skips) -> Iterator[Photograph]:
     """The photographs whose masks can be trained on.
 
     Raises:
         DatasetError: there is none.
     """
     n_broken = 0
-    for sample in found.samples:
+    for sample in dataset.samples:
         try:
-            image, mask = sample.read(len(found.classes))
+            image, mask = sample.read(len(dataset.classes))
         except SampleError as error:
             n_broken += 1
             skips.add([Skipped(error.sample, error.reason)])
             continue
         if digest(sample.image) not in withheld:
             yield Photograph(sample.name, image, mask)
-    if n_broken == len(found.samples):
-        raise DatasetError(f"{found.name}: no photograph can be used; {skips.summary()}")
+    if n_broken == len(dataset.samples):
+        raise DatasetError(f"{dataset.name}: no photograph can be used; {skips.summary()}")
 
 
 def _pack_names(source: Path, folder: Path, name: str, withheld: frozenset[str]) -> Pack:
     """Photographs that each show what `labels.json` names."""
     listing: dict[str, list[str]] = json.loads((source / "labels.json").read_text())
-    found = {path.name: path for path in sorted(source.glob("**/*.jpg"))}
+    path_of = {path.name: path for path in sorted(source.glob("**/*.jpg"))}
 
     def photographs() -> Iterator[Photograph]:
         for file, present in sorted(listing.items()):
-            if digest(found[file]) not in withheld:
-                yield Photograph(file, read_photograph(found[file]), None, tuple(present))
+            if digest(path_of[file]) not in withheld:
+                yield Photograph(file, read_photograph(path_of[file]), None, tuple(present))
 
     names = tuple(sorted({entry for present in listing.values() for entry in present}))
     return write_pack(folder, name, (), photographs(), names)

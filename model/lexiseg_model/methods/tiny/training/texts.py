@@ -47,8 +47,8 @@ class KeptRows:
         """What the file holds."""
         if not self._path.exists():
             return {}
-        with np.load(self._path) as kept:
-            return dict(zip(kept["texts"].tolist(), kept["rows"], strict=True))
+        with np.load(self._path) as stored:
+            return dict(zip(stored["texts"].tolist(), stored["rows"], strict=True))
 
     def _keep(self, known: dict[str, NDArray[np.float32]]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -124,7 +124,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         share = adapter_share(self.step, self.expected_steps, self.recipe.matching)
         with self.autocast():
             known = self._align(batch, share)
-        self.note(matched=sum(len(found.region) for found in known.pairs), regions=sum(map(len, known.regions)))
+        self.note(matched=sum(len(pair.region) for pair in known.pairs), regions=sum(map(len, known.regions)))
         return alignment_loss(*known)
 
     def _align(self, batch: EntityBatch, share: float) -> Aligned:
@@ -146,9 +146,9 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         """Logits [Q, S/4, S/4] of the best proposals of a photograph; one mask of everything if there are none."""
         recipe = self.recipe
         points = proposals.grid_points(recipe.proposals.grid, canvas.inside, canvas.size)
-        found = proposals.propose(self.masks, _features_of(features, index), points, canvas.size, recipe.proposals)
+        proposed = proposals.propose(self.masks, _features_of(features, index), points, canvas.size, recipe.proposals)
         whole = torch.ones(1, *features.masks.shape[2:], device=self.device)
-        return found.masks[: recipe.regions] if len(found.masks) else whole
+        return proposed.masks[: recipe.regions] if len(proposed.masks) else whole
 
     @torch.no_grad()
     def _match(

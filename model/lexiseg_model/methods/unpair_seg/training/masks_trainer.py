@@ -122,10 +122,10 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         self.skips.add(batch.skipped)
         images = normalised(batch.images.to(self.device))
         targets = [objects.to(self.device) for objects in batch.targets]
-        asked = [kind for kind in KINDS if getattr(self.recipe.prompts, kind)]
+        kinds = [kind for kind in KINDS if getattr(self.recipe.prompts, kind)]
         with self.autocast():
             features = self.network.features(self.trunk(images).stages)
-            losses = {kind: self._prompted(kind, batch, features, targets) for kind in asked}
+            losses = {kind: self._prompted(kind, batch, features, targets) for kind in kinds}
         self.note(**{kind: loss.item() for kind, loss in losses.items()})
         return torch.stack(list(losses.values())).sum()
 

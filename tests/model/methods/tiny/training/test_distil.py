@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.data.own.taught import Taught, Teacher, beside_truth, planes, read_photographs
+from lexiseg_model.data.own.teacher_labels import SoftLabels, Teacher, planes, prefer_truth, read_photographs
 from lexiseg_model.errors import DatasetError, RecipeError
 from lexiseg_model.methods.tiny.training.distil import (
     DistilTrainer,
@@ -36,12 +36,12 @@ from tests.model.methods.tiny.training.shapes import CLASSES, write_shapes
 STEPS, SURE = 8, 0.8
 
 
-def by_colour(photograph: bytes, classes: Sequence[str], background: bool) -> Taught:
+def by_colour(photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels:
     """What is red is the first class, what is blue the second; all of it is seen with one confidence."""
     with Image.open(io.BytesIO(photograph)) as picture:
         red, _, blue = np.moveaxis(np.asarray(picture).astype(int), 2, 0)
     class_map = np.where(red > blue + 60, 0, np.where(blue > red + 60, 1, -1))
-    return Taught("colours 1", class_map, np.ones(len(classes)), np.full(class_map.shape, SURE))
+    return SoftLabels("colours 1", class_map, np.ones(len(classes)), np.full(class_map.shape, SURE))
 
 
 def at_address(url: str) -> AbstractContextManager[Teacher]:
@@ -89,7 +89,7 @@ def card(recipe: DistilRecipe) -> ModelCard:
 
 
 def test_no_pixel_is_surer_than_its_segment_and_an_unlikely_segment_is_nobodys() -> None:
-    taught = Taught("one 1", np.array([[0, 1, 2, -1]]), np.array([0.6, 0.9, 0.2]), np.array([[0.8, 0.7, 0.9, 0.4]]))
+    taught = SoftLabels("one 1", np.array([[0, 1, 2, -1]]), np.array([0.6, 0.9, 0.2]), np.array([[0.8, 0.7, 0.9, 0.4]]))
 
     mask, shares = planes(taught, background=True)
 
@@ -102,7 +102,9 @@ def test_a_list_without_background_gives_every_pixel_a_class(shapes: Path, tmp_p
     (tmp_path / "classes.json").write_text('["red ball", "blue box"]')
 
     found = read_photographs(tmp_path, (), None)
-    mask, shares = planes(Taught("one 1", np.array([[0, 1]]), np.array([0.6, 0.2]), np.ones((1, 2))), found.background)
+    mask, shares = planes(
+        SoftLabels("one 1", np.array([[0, 1]]), np.array([0.6, 0.2]), np.ones((1, 2))), found.background
+    )
 
     assert found.names == found.classes == ("red ball", "blue box")
     assert mask.tolist() == [[0, 1]]
@@ -112,7 +114,7 @@ def test_a_list_without_background_gives_every_pixel_a_class(shapes: Path, tmp_p
 def test_a_persons_mask_counts_alone_and_in_full() -> None:
     teacher, truth = np.array([[1, 1, 2]], np.uint8), np.array([[1, 2, IGNORE]], np.uint8)
 
-    mask, shares = beside_truth(teacher, np.array([[200, 200, 90]], np.uint8), truth)
+    mask, shares = prefer_truth(teacher, np.array([[200, 200, 90]], np.uint8), truth)
 
     assert mask.tolist() == [[1, 2, 2]]
     assert shares.tolist() == [[255, 255, 90]]
@@ -166,7 +168,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(recipe: DistilRecipe, ca
 def test_photographs_without_masks_are_split_and_asked_once(shapes: Path, tmp_path: Path) -> None:
     asked: list[bytes] = []
 
-    def counted(photograph: bytes, classes: Sequence[str], background: bool) -> Taught:
+    def counted(photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels:
         asked.append(photograph)
         return by_colour(photograph, classes, background)
 

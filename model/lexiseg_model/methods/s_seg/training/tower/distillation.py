@@ -82,8 +82,8 @@ class Distillation(nn.Module):
         """
         n_photographs = len(wide) // 2
         with torch.no_grad():
-            said = self.teacher(wide)
-            targets = ((said - self.centre) / self.settings.teacher_temperature).softmax(-1).chunk(2)
+            teacher_logits = self.teacher(wide)
+            targets = ((teacher_logits - self.centre) / self.settings.teacher_temperature).softmax(-1).chunk(2)
         views = list(self.student(wide).chunk(2))
         if len(narrow):
             views += self.student(narrow).split(n_photographs)
@@ -94,7 +94,7 @@ class Distillation(nn.Module):
             for of_answer, answer in enumerate(answers)
             if of_answer != of_target
         ]
-        self._centre(said)
+        self._centre(teacher_logits)
         return torch.stack(pairs).mean()
 
     @torch.no_grad()
@@ -107,8 +107,8 @@ class Distillation(nn.Module):
         Args:
             wide: [2 N, 3, S, S], as in `forward`.
         """
-        said = self.teacher(wide)
-        targets = ((said - said.mean(0)) / self.settings.teacher_temperature).softmax(-1)
+        teacher_logits = self.teacher(wide)
+        targets = ((teacher_logits - teacher_logits.mean(0)) / self.settings.teacher_temperature).softmax(-1)
         answers = (self.student(wide) / self.settings.student_temperature).log_softmax(-1)
         crossed = -(targets.roll(len(wide) // 2, 0) * answers).sum(-1).mean()
         everyone = targets.mean(0)
@@ -116,8 +116,8 @@ class Distillation(nn.Module):
         return gap.item()
 
     @torch.no_grad()
-    def _centre(self, said: Tensor) -> None:
-        mean = said.mean(0)
+    def _centre(self, teacher_logits: Tensor) -> None:
+        mean = teacher_logits.mean(0)
         if world_size() > 1:
             dist.all_reduce(mean)
             mean /= world_size()

@@ -90,8 +90,8 @@ def paste(
     matrix = placed(cut, size, random)
     alpha = cv2.warpAffine(cut.inside, matrix, (size, size), flags=cv2.INTER_LINEAR).astype(np.uint8)
     assert onto.space is not None
-    own = np.flatnonzero(onto.space.concepts == cut.concept)
-    value = np.uint8(own[0] + onto.space.has_background) if len(own) else np.uint8(IGNORE)
+    rows = np.flatnonzero(onto.space.concepts == cut.concept)
+    value = np.uint8(rows[0] + onto.space.has_background) if len(rows) else np.uint8(IGNORE)
     # Beside the photograph `labels_in` says 255, which is what it says inside the object: so the other way round.
     outside = labels_in(255 - cut.inside, matrix, size, STRIDE)
     labels[outside == 0] = value

@@ -130,10 +130,10 @@ def random_question(
             random.permutation(absent)[: random.integers(0, REQUEST_OWN)],
         ]
     ).astype(np.int64)
-    own = space.concepts[chosen]
+    listed = space.concepts[chosen]
     foreign = np.setdiff1d(np.arange(len(table.concepts)), space.concepts)
-    foreign = random.permutation(foreign)[: random.integers(0 if len(own) else 1, REQUEST_FOREIGN + 1)]
-    concepts = np.concatenate([own, foreign]).astype(np.int64)
+    foreign = random.permutation(foreign)[: random.integers(0 if len(listed) else 1, REQUEST_FOREIGN + 1)]
+    concepts = np.concatenate([listed, foreign]).astype(np.int64)
     words = background_words(table, concepts, same_meaning)
 
     answer_of = np.zeros(256, np.int64)  # what is not asked for is background
@@ -145,7 +145,7 @@ def random_question(
     if space.has_background:
         deniable[0] = table.rare[foreign]
     forbidden = np.zeros((1 + len(concepts), len(flat)), bool)
-    forbidden[1 + len(own) :] = ~deniable[flat].T
+    forbidden[1 + len(listed) :] = ~deniable[flat].T
     return Question(
         [table.draw(int(concept), random) for concept in concepts],
         [table.draw(word, random) for word in words],

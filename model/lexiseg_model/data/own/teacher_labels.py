@@ -38,11 +38,11 @@ from lexiseg_model.vocabulary.bank import KnownRows
 ABOUT, SHARES, SKIPPED = "taught.json", "shares", "skipped.jsonl"
 KINDS = {"images": ".jpg", "masks": ".png", SHARES: ".png"}  # written files and their suffixes
 MAX_CLASSES = IGNORE - 1  # values 1 to 254
-LIKELY = 0.5  # least score of a segment that keeps its pixels
-SAID_EVERY = 200  # photographs between lines of progress
+MIN_SCORE = 0.5  # of a segment that keeps its pixels
+PROGRESS_EVERY = 200  # photographs between lines of progress
 
 
-class Taught(NamedTuple):
+class SoftLabels(NamedTuple):
     """A teacher's labels of a photograph [H, W].
 
     Attributes:
@@ -61,7 +61,7 @@ class Taught(NamedTuple):
 class Teacher(Protocol):
     """Labels a photograph, given as the content of its file; without a background every pixel gets a class."""
 
-    def __call__(self, photograph: bytes, classes: Sequence[str], background: bool) -> Taught: ...
+    def __call__(self, photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels: ...
 
 
 class ModelTeacher:
@@ -71,7 +71,7 @@ class ModelTeacher:
         self._segmenter, self._rows = segmenter, KnownRows(segmenter)
         self._name = f"{segmenter.card.name} {segmenter.digest[:16]}"
 
-    def __call__(self, photograph: bytes, classes: Sequence[str], background: bool) -> Taught:
+    def __call__(self, photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels:
         with Image.open(io.BytesIO(photograph)) as picture:
             features = self._segmenter.encode(np.asarray(picture.convert("RGB")))
         vocabulary = Vocabulary(tuple(map(ClassEntry, classes)), Background() if background else None)
@@ -80,22 +80,22 @@ class ModelTeacher:
         indices = np.array([-1, *(each.class_index for each in answer.segments)])
         scores = np.zeros(len(classes))
         scores[indices[1:]] = [each.score for each in answer.segments]
-        return Taught(self._name, indices[answer.label_map], scores, answer.probability)
+        return SoftLabels(self._name, indices[answer.label_map], scores, answer.probability)
 
 
-def planes(taught: Taught, background: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def planes(labels: SoftLabels, background: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Mask values [H, W], and their confidence [H, W] in 1/255, at most the score of the pixel's segment.
 
-    With a background, value 0, segments with a score below LIKELY become background.
+    With a background, value 0, segments with a score below MIN_SCORE become background.
     """
-    scores = np.append(taught.scores, 1.0)[taught.class_map]  # the last is that of the background, -1
-    there = (scores >= LIKELY) | (not background)
-    shares = np.where(there, np.minimum(taught.confidence, scores), 1 - scores)
-    mask = np.where(there, taught.class_map + int(background), 0)
+    scores = np.append(labels.scores, 1.0)[labels.class_map]  # the last is that of the background, -1
+    labelled = (scores >= MIN_SCORE) | (not background)
+    shares = np.where(labelled, np.minimum(labels.confidence, scores), 1 - scores)
+    mask = np.where(labelled, labels.class_map + int(background), 0)
     return mask.astype(np.uint8), np.rint(255 * shares).astype(np.uint8)
 
 
-def beside_truth(
+def prefer_truth(
     mask: NDArray[np.uint8], shares: NDArray[np.uint8], truth: NDArray[np.uint8] | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Mask and confidence [H, W], replaced by a person's mask `truth`, of any size, where that is not 255."""
@@ -144,21 +144,21 @@ def read_photographs(folder: Path, classes: Sequence[str], limit: int | None) ->
     """
     images = photographs_in(folder / "train" if (folder / "train").is_dir() else folder)
     listed = read_classes(folder / CLASSES) if (folder / CLASSES).is_file() else ()
-    if not (asked := tuple(classes) or tuple(name for name in listed if name != BACKGROUND)):
+    if not (names := tuple(classes) or tuple(name for name in listed if name != BACKGROUND)):
         raise DatasetError(f"no classes for the teacher; name them with classes='[cat, dog]' or in {folder / CLASSES}")
-    if len(asked) > MAX_CLASSES or len(set(asked)) < len(asked) or BACKGROUND in asked:
+    if len(names) > MAX_CLASSES or len(set(names)) < len(names) or BACKGROUND in names:
         raise DatasetError(f"classes: expected at most {MAX_CLASSES} distinct names, background not among them")
-    background = listed != asked
-    same = listed in (asked, (BACKGROUND, *asked))
+    background = listed != names
+    same = listed in (names, (BACKGROUND, *names))
     apart = same and all((folder / "val" / part).is_dir() for part in ("images", "masks"))
     count = min(limit or len(images), len(images))
     chosen = [images[place * len(images) // count] for place in range(count)]
     masks = images[0].parents[1] / "masks" if same else None
-    return Photographs(chosen, asked, background, masks, folder / "val" if apart else None)
+    return Photographs(chosen, names, background, masks, folder / "val" if apart else None)
 
 
-def write_taught(
-    found: Photographs,
+def write_labels(
+    photographs: Photographs,
     target: Path,
     teacher: Callable[[], AbstractContextManager[Teacher]],
     about: dict[str, object],
@@ -170,7 +170,7 @@ def write_taught(
     the user, a share of the photographs with the teacher's masks becomes `val`.
 
     Args:
-        found: the photographs.
+        photographs: the photographs.
         target: folder of the set.
         teacher: opens the teacher; called only if a photograph lacks its mask.
         about: further settings of the masks, compared with those of an earlier call.
@@ -184,63 +184,63 @@ def write_taught(
         DatasetError: no photograph can be read.
     """
     target.mkdir(parents=True, exist_ok=True)
-    about = about | {"classes": [*found.names], "apart": apart}
-    told = json.loads((target / ABOUT).read_bytes()) if (target / ABOUT).is_file() else about
-    if other := [key for key, value in about.items() if told.get(key) != value]:
+    about = about | {"classes": [*photographs.names], "apart": apart}
+    record = json.loads((target / ABOUT).read_bytes()) if (target / ABOUT).is_file() else about
+    if other := [key for key, value in about.items() if record.get(key) != value]:
         raise RecipeError(f"{target} holds masks made with another {' and '.join(other)}; choose another out=")
-    write_classes(target, found.names)
-    if found.kept_apart is not None and not (target / "val").exists():
-        (target / "val").symlink_to(found.kept_apart.resolve())
+    write_classes(target, photographs.names)
+    if photographs.kept_apart is not None and not (target / "val").exists():
+        (target / "val").symlink_to(photographs.kept_apart.resolve())
     skips = Skips(target / SKIPPED)
     missing = [
         (path, folder)
-        for path, folder in _placed(found, target, apart)
+        for path, folder in _placed(photographs, target, apart)
         if path.name not in skips.reasons and not (folder / SHARES / f"{path.stem}.png").exists()
     ]
     with teacher() if missing else nullcontext(_nobody) as label:
         for number, (path, folder) in enumerate(missing, start=1):
             try:
-                taught, *content = _labelled(found, path, label)
+                model, *content = _labelled(photographs, path, label)
             except SampleError as error:
                 skips.add([Skipped(path.name, error.reason)])
                 continue
-            if told.setdefault("model", taught) != taught:
-                raise RecipeError(f"{target} has masks by {told['model']}, not {taught}; choose another out=")
+            if record.setdefault("model", model) != model:
+                raise RecipeError(f"{target} has masks by {record['model']}, not {model}; choose another out=")
             if not (target / ABOUT).is_file():
-                replace_file(target / ABOUT, json.dumps(told).encode())
+                replace_file(target / ABOUT, json.dumps(record).encode())
             for kind, each in zip(KINDS, content, strict=True):
                 (folder / kind).mkdir(parents=True, exist_ok=True)
                 replace_file(folder / kind / f"{path.stem}{KINDS[kind]}", each)  # shares are the last: then it is done
-            if number % SAID_EVERY == 0:
+            if number % PROGRESS_EVERY == 0:
                 print(f"{number} of {len(missing)} photographs are labelled", flush=True)
     if skips:
         print(skips.summary(), flush=True)
-    if "model" not in told:
+    if "model" not in record:
         raise DatasetError(f"no photograph can be used; {skips.summary()}")
-    return str(told["model"])
+    return str(record["model"])
 
 
-def _nobody(photograph: bytes, classes: Sequence[str], background: bool) -> Taught:
+def _nobody(photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels:
     raise AssertionError("every photograph is labelled")
 
 
-def _labelled(found: Photographs, path: Path, label: Teacher) -> tuple[str, bytes, bytes, bytes]:
+def _labelled(photographs: Photographs, path: Path, label: Teacher) -> tuple[str, bytes, bytes, bytes]:
     """Label a photograph: name of the model, and the files of photograph, mask and confidence.
 
     Raises:
         SampleError: the photograph cannot be read.
     """
-    truth = found.truth(path)
+    truth = photographs.truth(path)
     # A person's masks follow the stored pixels.
     photograph = to_jpeg(reduced(read_upright(path) if truth is None else truth.read_image()))
-    mask = None if truth is None else truth.read_fitting_mask(len(found.names))
-    taught = label(photograph, found.classes, found.background)
-    own, shares = beside_truth(*planes(taught, found.background), mask)
-    return taught.model, photograph, to_png(own), to_png(shares)
+    mask = None if truth is None else truth.read_fitting_mask(len(photographs.names))
+    labels = label(photograph, photographs.classes, photographs.background)
+    merged, shares = prefer_truth(*planes(labels, photographs.background), mask)
+    return labels.model, photograph, to_png(merged), to_png(shares)
 
 
-def _placed(found: Photographs, target: Path, apart: float) -> Iterator[tuple[Path, Path]]:
+def _placed(photographs: Photographs, target: Path, apart: float) -> Iterator[tuple[Path, Path]]:
     """Yield each photograph and the folder of its split."""
     every = max(2, round(1 / apart))
-    for number, path in enumerate(found.images):
-        yield path, target / ("train" if found.kept_apart is not None or number % every else "val")
+    for number, path in enumerate(photographs.images):
+        yield path, target / ("train" if photographs.kept_apart is not None or number % every else "val")
