@@ -101,8 +101,9 @@ def _machine_free() -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
-def _cgroup_free(group: Path = Path("/sys/fs/cgroup")) -> int | None:
+def _cgroup_free() -> int | None:
     """Free memory of the cgroup (version 2): its limit minus usage, where reclaimable page cache counts as free."""
+    group = Path("/sys/fs/cgroup")
     try:
         limit = (group / "memory.max").read_text().strip()
         used = int((group / "memory.current").read_text())

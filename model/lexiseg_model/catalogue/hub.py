@@ -40,29 +40,26 @@ def unreachable_reason() -> str | None:
     return None
 
 
-def fetch(repository: str, files: Sequence[str], wanted: str, cache: Path | None = None) -> Path:
+def fetch(repository: str, files: Sequence[str], wanted: str) -> Path:
     """Return the first of `files` in the cache, else download the first that the hub has.
 
     Args:
         repository: `owner/name` on the hub.
         files: names in order of preference.
         wanted: what the file is, for the message.
-        cache: folder of the hub's cache; None: its default.
 
     Raises:
         MissingWeightsError: not in the cache, and the hub cannot be reached or has none of them.
         GatedWeightsError, InterruptedDownloadError, DamagedWeightsError: as for `fetch_folder`.
     """
-    for name in files:
-        cached = try_to_load_from_cache(repository, name, cache_dir=cache)
-        if isinstance(cached, str):
-            return Path(cached)
+    if (cached := _cached(repository, files)) is not None:
+        return cached
     unreachable = unreachable_reason()
     if unreachable is not None:
         raise missing(f"{wanted} ({files[0]} of {repository})", unreachable)
     for model in (entry for entry in available().values() if entry.hub == repository):
         announce(model)
-    path = _download_any(repository, files, wanted, cache)
+    path = _download_any(repository, files, wanted)
     if path is None:
         raise missing(wanted, f"{constants.ENDPOINT}/{repository} has none of {', '.join(files)}")
     return path
@@ -77,7 +74,7 @@ def missing(wanted: str, reason: str) -> MissingWeightsError:
     )
 
 
-def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]], cache: Path | None = None) -> Path:
+def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]]) -> Path:
     """Download the missing files of a repository; return its folder in the hub's cache.
 
     Interrupted downloads resume. The SHA-256 of a downloaded file is compared with the published one.
@@ -85,7 +82,6 @@ def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]], cache:
     Args:
         model: names the repository; its size and licence are logged before a download.
         files: groups of names; the first of each that exists is taken, and all shards of an index.
-        cache: folder of the hub's cache; None: its default.
 
     Raises:
         MissingWeightsError: a file is not in the cache, and the hub cannot be reached or does not have it.
@@ -93,17 +89,17 @@ def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]], cache:
         InterruptedDownloadError: the connection broke more often than the client retries.
         DamagedWeightsError: a file has the wrong digest.
     """
-    cached = [_cached(model, group, cache) for group in files]
+    cached = [_cached(str(model.hub), group) for group in files]
     if None in cached:
         unreachable = unreachable_reason()
         if unreachable is not None:
             absent = [group[0] for group, path in zip(files, cached, strict=True) if path is None]
             raise _missing_files(model, absent, unreachable)
         announce(model)
-    paths = [path or _download(model, group, cache) for group, path in zip(files, cached, strict=True)]
+    paths = [path or _download(model, group) for group, path in zip(files, cached, strict=True)]
     for index in (path for path in paths if path.name.endswith(INDEX)):
         for shard in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
-            _cached(model, (shard,), cache) or _download(model, (shard,), cache)
+            _cached(str(model.hub), (shard,)) or _download(model, (shard,))
     return paths[0].parent
 
 
@@ -112,25 +108,25 @@ def announce(model: AvailableModel) -> None:
     logger.warning("downloading %s for %s: %s", model.hub, model.name, model.download)
 
 
-def _cached(model: AvailableModel, names: Sequence[str], cache: Path | None) -> Path | None:
+def _cached(repository: str, names: Sequence[str]) -> Path | None:
     """The first of `names` in the hub's cache; None: none of them."""
-    paths = (try_to_load_from_cache(str(model.hub), name, cache_dir=cache) for name in names)
+    paths = (try_to_load_from_cache(repository, name) for name in names)
     return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
-def _download(model: AvailableModel, names: Sequence[str], cache: Path | None) -> Path:
+def _download(model: AvailableModel, names: Sequence[str]) -> Path:
     """Download the first of `names` that the model's repository has."""
-    path = _download_any(str(model.hub), names, f"{model.name} (licence: {model.licence})", cache)
+    path = _download_any(str(model.hub), names, f"{model.name} (licence: {model.licence})")
     if path is None:
         raise _missing_files(model, names[:1], f"{constants.ENDPOINT} has no such file")
     return path
 
 
-def _download_any(repository: str, names: Sequence[str], wanted: str, cache: Path | None) -> Path | None:
+def _download_any(repository: str, names: Sequence[str], wanted: str) -> Path | None:
     """Download the first of `names` that a repository has; None: it has none of them."""
     for name in names:
         try:
-            path = Path(hf_hub_download(repository, name, cache_dir=cache))
+            path = Path(hf_hub_download(repository, name))
         except GatedRepoError:
             raise GatedWeightsError(
                 f"{wanted}: {constants.ENDPOINT}/{repository} is gated; accept its licence there and set HF_TOKEN to a "

@@ -173,7 +173,7 @@ def dino_from_file(name: DinoName, path: Path) -> DinoTower:
         return dino_from_state(name, state)
 
 
-def dino_from_hub(name: DinoName, cache: Path | None = None) -> DinoTower:
+def dino_from_hub(name: DinoName) -> DinoTower:
     """A tower from timm's hub.
 
     Raises:
@@ -184,4 +184,4 @@ def dino_from_hub(name: DinoName, cache: Path | None = None) -> DinoTower:
     timm_name = KINDS[name].timm_name
     config = timm.get_pretrained_cfg(timm_name)
     assert config is not None
-    return dino_from_file(name, fetch(str(config.hf_hub_id), FILES, f"weights of {name} (timm's {timm_name})", cache))
+    return dino_from_file(name, fetch(str(config.hf_hub_id), FILES, f"weights of {name} (timm's {timm_name})"))

@@ -99,6 +99,11 @@ class Handler(Quiet):
         self.wfile.write(content)
 
 
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with Hub() as server:
@@ -113,101 +118,99 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def test_a_download_states_size_and_licence_first_and_is_read_from_the_cache_afterwards(
-    hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    hub: Hub, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "lexiseg_model"):
-        folder = fetch_folder(MODEL, FILES, tmp_path)
+        folder = fetch_folder(MODEL, FILES)
     hub.gated = True  # whatever is asked now fails
-    again = fetch_folder(MODEL, FILES, tmp_path)
+    again = fetch_folder(MODEL, FILES)
 
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
     assert again == folder
     assert "748 MB, licence: Apache-2.0 (commercial use: yes)" in caplog.text
 
 
-def test_a_download_goes_on_where_the_connection_broke(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_download_goes_on_where_the_connection_broke(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.bytes_a_reply = 10_000
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # what the client writes at once; 10 MB
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)  # between its retries
 
-    folder = fetch_folder(MODEL, FILES, tmp_path)
+    folder = fetch_folder(MODEL, FILES)
 
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
     assert hub.asked == ["", "bytes=10000-"]
 
 
-def of_a_folder(cache: Path) -> Path:
-    return fetch_folder(MODEL, FILES, cache) / "model.safetensors"
+def of_a_folder() -> Path:
+    return fetch_folder(MODEL, FILES) / "model.safetensors"
 
 
-def of_a_file(cache: Path) -> Path:
-    return fetch("somebody/small", ("weights.bin", "model.safetensors"), "weights of small", cache)
+def of_a_file() -> Path:
+    return fetch("somebody/small", ("weights.bin", "model.safetensors"), "weights of small")
 
 
 either = pytest.mark.parametrize("download", [of_a_folder, of_a_file])
-Download = Callable[[Path], Path]
+Download = Callable[[], Path]
 
 
 @either
 def test_a_hub_that_always_breaks_off_leaves_nothing_behind(
-    download: Download, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    download: Download, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.bytes_a_reply = 0
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     with pytest.raises(InterruptedDownloadError, match=r"model\.safetensors from somebody/small ended early"):
-        download(tmp_path)
+        download()
 
     hub.bytes_a_reply = None
 
-    assert download(tmp_path).read_bytes() == WEIGHTS
+    assert download().read_bytes() == WEIGHTS
 
 
 @either
-def test_a_file_of_another_digest_is_removed(download: Download, hub: Hub, tmp_path: Path) -> None:
+def test_a_file_of_another_digest_is_removed(download: Download, hub: Hub) -> None:
     hub.files["model.safetensors"] = WEIGHTS[::-1]
 
     with pytest.raises(DamagedWeightsError, match=f"expected {hub.digest}"):
-        download(tmp_path)
+        download()
 
     hub.files["model.safetensors"] = WEIGHTS
-    assert download(tmp_path).read_bytes() == WEIGHTS
+    assert download().read_bytes() == WEIGHTS
 
 
 @either
-def test_a_gated_repository_says_where_to_accept_and_which_token(download: Download, hub: Hub, tmp_path: Path) -> None:
+def test_a_gated_repository_says_where_to_accept_and_which_token(download: Download, hub: Hub) -> None:
     hub.gated = True
 
     with pytest.raises(GatedWeightsError, match=r"somebody/small is gated; accept its licence there and set HF_TOKEN"):
-        download(tmp_path)
+        download()
 
 
-def test_a_file_that_the_hub_lacks_is_named(hub: Hub, tmp_path: Path) -> None:
+def test_a_file_that_the_hub_lacks_is_named(hub: Hub) -> None:
     del hub.files["model.safetensors"]
 
     with pytest.raises(MissingWeightsError, match=r"no model.safetensors of somebody/small .* has no such file"):
-        fetch_folder(MODEL, FILES, tmp_path)
+        fetch_folder(MODEL, FILES)
 
 
-def test_without_a_network_the_files_and_the_import_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_files_and_the_import_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
 
     with pytest.raises(
         MissingWeightsError,
         match=r"no config.json, model.safetensors of somebody/small .*748 MB.* models import --method tipsv2 ",
     ):
-        fetch_folder(MODEL, FILES, tmp_path)
+        fetch_folder(MODEL, FILES)
     with pytest.raises(MissingWeightsError, match=r"no weights of small \(weights.bin of somebody/small\): not in the"):
-        of_a_file(tmp_path)
+        of_a_file()
 
 
-def test_weights_in_parts_are_found_by_their_index(hub: Hub, tmp_path: Path) -> None:
+def test_weights_in_parts_are_found_by_their_index(hub: Hub) -> None:
     del hub.files["model.safetensors"]
     parts = {f"model-0000{number}-of-00002.safetensors": bytes([number]) * 9 for number in (1, 2)}
     index = {"weight_map": {f"layer.{number}": name for number, name in enumerate(parts)}}
     hub.files |= {"model.safetensors.index.json": json.dumps(index).encode(), **parts}
 
-    folder = fetch_folder(MODEL, FILES, tmp_path)
+    folder = fetch_folder(MODEL, FILES)
 
     assert {name: (folder / name).read_bytes() for name in parts} == parts

@@ -69,6 +69,7 @@ def test_weights_of_another_tower_are_refused() -> None:
 
 def test_without_the_hub_the_two_ways_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
 
     with pytest.raises(WeightsError, match=r"dino_vits8 .* `lexiseg models import .*"):
-        dino_from_hub("dino_vits8", tmp_path)
+        dino_from_hub("dino_vits8")

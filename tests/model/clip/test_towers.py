@@ -26,9 +26,10 @@ def _small_architecture() -> None:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub's cache that holds the weights of tag `known`, and no hub behind it."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     tags = {
         "known": {"hf_hub": "somebody/small/", "quick_gelu": True},
         "exact": {"hf_hub": "somebody/small/"},
@@ -40,7 +41,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("abc")
     save_file(small.state(), repository / "snapshots" / "abc" / "open_clip_model.safetensors")
-    return tmp_path
 
 
 def activations(model: nn.Module) -> set[type[nn.Module]]:
@@ -99,10 +99,11 @@ def test_architectures_go_by_open_clip_s_names() -> None:
         known_architecture("ViT-B-15")
 
 
-def test_a_tag_is_read_from_the_cache_with_its_own_activation(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("cache")
+def test_a_tag_is_read_from_the_cache_with_its_own_activation(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        quick = from_hub(ARCHITECTURE, "known", cache=cache)
-        exact = from_hub(f"{ARCHITECTURE}-quickgelu", "exact", cache=cache)
+        quick = from_hub(ARCHITECTURE, "known")
+        exact = from_hub(f"{ARCHITECTURE}-quickgelu", "exact")
 
     assert (quick.quick_gelu, exact.quick_gelu) == (True, False)
     assert "pretrained tag known" in caplog.text
@@ -110,16 +111,18 @@ def test_a_tag_is_read_from_the_cache_with_its_own_activation(cache: Path, caplo
     assert torch.equal(quick.state["visual.proj"], small.state()["visual.proj"])
 
 
-def test_without_the_hub_the_two_ways_are_named(cache: Path) -> None:
+@pytest.mark.usefixtures("cache")
+def test_without_the_hub_the_two_ways_are_named() -> None:
     with pytest.raises(
         WeightsError, match=r"hub can be reached, or provide .* `lexiseg models import .* then `--model NAME`"
     ):
-        from_hub(ARCHITECTURE, "unknown", cache=cache)
+        from_hub(ARCHITECTURE, "unknown")
 
 
-def test_a_hub_that_does_not_answer_is_given_up_at_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("cache")
+def test_a_hub_that_does_not_answer_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens at discard
 
     with pytest.raises(WeightsError, match=r"http://127\.0\.0\.1:9 does not answer"):
-        from_hub(ARCHITECTURE, "unknown", cache=cache)
+        from_hub(ARCHITECTURE, "unknown")

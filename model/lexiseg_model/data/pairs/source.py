@@ -115,7 +115,7 @@ class Chosen(Rewritten):
         return self.source.read(part, int(self.kept[part][index]))
 
 
-def set_apart(source: PairSource, n_pairs: int, seed: int = 0) -> tuple[Chosen, Chosen]:
+def set_apart(source: PairSource, n_pairs: int) -> tuple[Chosen, Chosen]:
     """Split a source at random into all but `n_pairs` pairs, and those `n_pairs`.
 
     Raises:
@@ -125,12 +125,10 @@ def set_apart(source: PairSource, n_pairs: int, seed: int = 0) -> tuple[Chosen, 
     if not 0 < n_pairs < total:
         raise OptionError(f"held_out: {n_pairs} pairs; expected 1 to {total - 1}, one less than there are")
     apart = np.zeros(total, np.bool_)
-    apart[np.random.default_rng(seed).permutation(total)[:n_pairs]] = True
-    halves = np.split(apart, np.cumsum(source.sizes)[:-1])
-    rest, held_out = (
-        Chosen(source, tuple(np.flatnonzero(half == wanted) for half in halves)) for wanted in (False, True)
-    )
-    return rest, held_out
+    apart[np.random.default_rng(0).permutation(total)[:n_pairs]] = True
+    parts = np.split(apart, np.cumsum(source.sizes)[:-1])
+    rest, held_out = (tuple(map(np.flatnonzero, each)) for each in ([~part for part in parts], parts))
+    return Chosen(source, rest), Chosen(source, held_out)
 
 
 MAX_PIXELS = 64_000_000  # of a photograph; larger ones count as broken

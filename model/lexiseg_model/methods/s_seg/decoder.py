@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 TEMPERATURE = 10_000.0  # DETR, as in MaskFormer
 EPSILON = 1e-6
+HEADS, HIDDEN = 8, 2048  # of the transformer, as in MaskFormer
 
 
 def sine_positions(height: int, width: int, channels: int, like: Tensor) -> Tensor:
@@ -169,16 +170,14 @@ class MaskEmbedding(nn.Module):
 class Predictor(nn.Module):
     """Transformer decoder of N queries over a map, and the embedding of queries for masks."""
 
-    def __init__(
-        self, channels: int, *, width: int, n_queries: int, depth: int, heads: int, hidden: int, dropout: float
-    ) -> None:
-        """Build with `channels` of the coarsest map, `width` of a query, and `hidden` of the feed-forward layers."""
+    def __init__(self, channels: int, *, width: int, n_queries: int, depth: int, dropout: float) -> None:
+        """Build with `channels` of the coarsest map and `width` of a query."""
         super().__init__()
         self.query_embed = nn.Embedding(n_queries, width)
         self.input_proj = nn.Conv2d(channels, width, 1)
         nn.init.kaiming_uniform_(self.input_proj.weight, a=1)
         nn.init.zeros_(self.input_proj.bias)  # type: ignore[arg-type]
-        self.transformer = nn.ModuleDict({"decoder": Decoder(depth, width, heads, hidden, dropout)})
+        self.transformer = nn.ModuleDict({"decoder": Decoder(depth, width, HEADS, HIDDEN, dropout)})
         self.mask_embed = MaskEmbedding(width)
 
     def forward(self, coarsest: Tensor) -> Tensor:
@@ -206,8 +205,6 @@ class MaskHead(nn.Module):
         depth: int,
         dropout: float,
         width: int = 256,
-        heads: int = 8,
-        hidden: int = 2048,
     ) -> None:
         """Build with random weights.
 
@@ -216,20 +213,12 @@ class MaskHead(nn.Module):
             n_queries: number of masks of an image.
             depth: number of decoder layers.
             dropout: in the decoder.
-            width, heads, hidden: sizes of the decoder; the defaults are MaskFormer's.
+            width: of the decoder; MaskFormer's by default.
         """
         super().__init__()
         self.width = width
         self.pixel_decoder = PixelDecoder(channels, width)
-        self.predictor = Predictor(
-            channels[-1],
-            width=width,
-            n_queries=n_queries,
-            depth=depth,
-            heads=heads,
-            hidden=hidden,
-            dropout=dropout,
-        )
+        self.predictor = Predictor(channels[-1], width=width, n_queries=n_queries, depth=depth, dropout=dropout)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Queries [depth, B, N, width] of every layer and mask features [B, width, h, w].

@@ -39,6 +39,7 @@ THRESHOLD = 0.15  # of the rule; docs/tiny-ablation.md: higher ones cost recall,
 RIDGE = 1.0  # beside the squares of thousands of segments
 LENGTH = 2  # column of the inputs: ln of the list's length
 STEPS = 25  # Newton's method needs fewer
+BINS = 10  # of the calibration error
 
 
 class Segments(NamedTuple):
@@ -108,10 +109,10 @@ def scores(segments: Segments, rule: ScoreRule) -> NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-(segments.inputs @ weights + rule.bias))), np.float64)
 
 
-def calibration_error(scored: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> float:
-    """Expected calibration error in 0..1, over bins of equal width (Naeini et al., AAAI 2015)."""
-    place = np.minimum((scored * bins).astype(int), bins - 1)
-    gaps = [abs(scored[place == each].sum() - right[place == each].sum()) for each in range(bins)]
+def calibration_error(scored: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error in 0..1, over BINS bins of equal width (Naeini et al., AAAI 2015)."""
+    place = np.minimum((scored * BINS).astype(int), BINS - 1)
+    gaps = [abs(scored[place == each].sum() - right[place == each].sum()) for each in range(BINS)]
     return float(sum(gaps) / max(1, len(scored)))
 
 

@@ -135,8 +135,8 @@ def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[s
     begun, before = "random weights", list[str]()
     if start != "scratch":
         begun, before = started_from(BUNDLED if start == "bundled" else Path(start))
-    seen = [with_terms(f"{what}{name}", recipe.data / name) for name in recipe.sets]
-    return origin(recipe, weights) | {"training_data": [*before, *seen], "lineage": lineage(recipe, begun)}
+    sources = [with_terms(f"{what}{name}", recipe.data / name) for name in recipe.sets]
+    return origin(recipe, weights) | {"training_data": [*before, *sources], "lineage": lineage(recipe, begun)}
 
 
 def started_from(weights: Path) -> tuple[str, list[str]]:
@@ -153,16 +153,16 @@ def _measured(recipe: RunRecipe, names: list[str]) -> list[str]:
     return [name for name in names if (recipe.data / name / "val").is_dir()]
 
 
-def write_graphs(folder: Path, root: Path, model: Path = FOLDER) -> None:
-    """Writes the graphs of a model directory, which holds the ranges of its image pass, to a folder: all in 8 bits.
+def write_graphs(folder: Path, root: Path) -> None:
+    """Write the graphs of the bundled model, which has the ranges of its image pass, to a folder: all in 8 bits.
 
     The ranges of prompts are measured on photographs of `root`, which holds the data sets.
     """
-    segmenter = catalogue.load_folder(model, "cpu", "exact")
+    segmenter = catalogue.load_folder(FOLDER, "cpu", "exact")
     assert isinstance(segmenter, TinySegmenter)
     with tempfile.TemporaryDirectory() as name:
         draft = Path(name)
-        made = add_int8(draft, export(segmenter, draft), (), model / RANGES)
+        made = add_int8(draft, export(segmenter, draft), (), FOLDER / RANGES)
         folder.mkdir(exist_ok=True)
         graphs = made.of("int8")
         shutil.copyfile(draft / graphs[0].file, folder / graphs[0].file)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
+from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import LEVELS, PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import GRANULARITIES, FourierPositions, PromptEncoder, PromptTokens
 
 MASK_THRESHOLD = 0.5  # probability from which a pixel belongs to a mask and is visible to the next layer
@@ -60,11 +60,11 @@ class NormedAttention(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(
-        self, tokens: Tensor, query_positions: Tensor | None, keys: Tensor, values: Tensor, seen: Tensor | None = None
+        self, tokens: Tensor, query_positions: Tensor | None, keys: Tensor, values: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        """Attend from tokens [N, Q, C] with positions [N, Q, C] to [N, S, C]: [N, Q, C]; `seen` as in `Attention`."""
+        """Attend from tokens [N, Q, C] with positions [N, Q, C] to [N, S, C]: [N, Q, C]; `mask` as in `Attention`."""
         queries = tokens if query_positions is None else tokens + query_positions
-        normed: Tensor = self.norm(tokens + getattr(self, self._name)(queries, keys, values, seen))
+        normed: Tensor = self.norm(tokens + getattr(self, self._name)(queries, keys, values, mask))
         return normed
 
 
@@ -107,12 +107,11 @@ class MaskDecoder(nn.Module):
         heads: int = 8,
         depth: int = 9,
         feed_forward: int = 2048,
-        levels: int = 3,
     ) -> None:
         super().__init__()
         self.prompt_encoder = prompt_encoder
         self.pe_layer = FourierPositions(width)
-        self.level_embed = nn.Embedding(levels, width)
+        self.level_embed = nn.Embedding(LEVELS, width)
         self.extra_self_attention_layer = NormedAttention(width, heads)
         self.transformer_cross_attention_layers = nn.ModuleList()
         self.transformer_self_attention_layers = nn.ModuleList()
@@ -150,11 +149,11 @@ class MaskDecoder(nn.Module):
         for index in range(len(self.transformer_ffn_layers)):
             at = index % len(levels)
             with torch.no_grad():
-                seen = visible(torch.einsum("bqmc,bchw->bqmhw", self._mask_vectors(tokens, prompt), small[at]))
-            tokens = self._layer(index, tokens, start, *levels[at], seen)
+                mask = visible(torch.einsum("bqmc,bchw->bqmhw", self._mask_vectors(tokens, prompt), small[at]))
+            tokens = self._layer(index, tokens, start, *levels[at], mask)
             yield tokens
 
-    def _layer(self, index: int, tokens: Tensor, start: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
+    def _layer(self, index: int, tokens: Tensor, start: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Apply one layer: attention to the image, attention within each prompt, feed-forward.
 
         Args:
@@ -162,15 +161,15 @@ class MaskDecoder(nn.Module):
             tokens: [B, Q, K, C].
             start: [B, Q, K, C], the prompt encoder's tokens, used as positions.
             keys, values: [B, S, C] of one level.
-            seen: bool [B, Q, S], cells that each prompt attends to.
+            mask: bool [B, Q, S], cells that each prompt attends to.
 
         Returns:
             [B, Q, K, C].
         """
         n_tokens, width = tokens.shape[2:]
         flat, places = tokens.flatten(1, 2), start.flatten(1, 2)
-        seen = seen.repeat_interleave(n_tokens, 1)
-        flat = self.transformer_cross_attention_layers[index](flat, places, keys, values, seen)
+        mask = mask.repeat_interleave(n_tokens, 1)
+        flat = self.transformer_cross_attention_layers[index](flat, places, keys, values, mask)
         by_prompt, places = (x.view(-1, n_tokens, width) for x in (flat, places))  # [B * Q, K, C]
         within = self.transformer_self_attention_layers[index]
         by_prompt = within(by_prompt, places, by_prompt + places, by_prompt)

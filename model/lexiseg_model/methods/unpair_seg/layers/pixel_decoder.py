@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.methods.unpair_seg.layers.prompts import FourierPositions, cell_centres
 
+LEVELS = 3  # maps at strides 32, 16 and 8
 Size = tuple[int, int]  # (height, width) of a level
 
 

@@ -147,8 +147,8 @@ class PromptEncoder(nn.Module):
         corners = boxes.view(*boxes.shape[:-1], 2, 2)  # [B, Q, P, 2, 2]
         signed = self.point_emb[0, 0] + self.attr_emb(places.is_positive.long())
         kinds = torch.where(places.is_point[..., None], signed, self.box_emb[0, 0])
-        seen = _features_at(corners.mean(-2), features)
-        tokens: Tensor = self.pos_emb(corners) + self.corner_emb[0] + (kinds + seen)[..., None, :]
+        content = _features_at(corners.mean(-2), features)
+        tokens: Tensor = self.pos_emb(corners) + self.corner_emb[0] + (kinds + content)[..., None, :]
         return tokens.flatten(2, 3)
 
     def _with_masks(self, corners: Tensor, n_masks: int) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.methods.unpair_seg import regions
+from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import LEVELS
 from lexiseg_model.methods.unpair_seg.regions import Pool
 
 NORM_GROUPS = 32
@@ -42,7 +43,6 @@ class RegionAdapter(nn.Module):
         self,
         channels: Sequence[int] = (192, 384, 768, 1536),
         decoder_width: int = 256,
-        levels: int = 3,
         width: int = 256,
         blocks: int = 2,
     ) -> None:
@@ -51,11 +51,10 @@ class RegionAdapter(nn.Module):
         Args:
             channels: of CLIP's maps at strides 4, 8, 16, 32.
             decoder_width: channels of each of the pixel decoder's maps.
-            levels: number of the pixel decoder's maps.
             width, blocks: channels and number of the residual convolutions.
         """
         super().__init__()
-        widths = (*channels, *[decoder_width] * levels)
+        widths = (*channels, *[decoder_width] * LEVELS)
         self.inputs = nn.ModuleList(nn.Conv2d(each, width, 1) for each in widths)
         self.blocks = nn.Sequential(*(ResidualConvolution(width) for _ in range(blocks)))
         self.output = nn.Linear(width, channels[-1])
