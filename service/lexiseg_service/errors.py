@@ -238,8 +238,8 @@ def _short(value: Any) -> bool | int | float | str | None:
     return _cut(text, MAX_VALUE_LENGTH)
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+def _cut(text: str, max_length: int) -> str:
+    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
 
 
 # All stable problem types.

@@ -79,8 +79,8 @@ class Checked:
         met = Counter(problem.kind for problem in self.problems)
         return [(kind, met[kind]) for kind in (*ERRORS, *WARNINGS) if met[kind]]
 
-    def examples(self, kind: str, most: int) -> Sequence[Problem]:
-        return [problem for problem in self.problems if problem.kind == kind][:most]
+    def examples(self, kind: str, limit: int) -> Sequence[Problem]:
+        return [problem for problem in self.problems if problem.kind == kind][:limit]
 
     def add(self, problems: Iterable[Problem]) -> None:
         self.problems.extend(problems)
@@ -160,7 +160,7 @@ def check_masks(folder: Path, on_step: OnStep = lambda: None, on_count: OnCount 
         present = np.zeros(IGNORE + 1, np.bool_)
         hashes[split] = {}
 
-        def look(image: Path, masks: Path = split_folder / "masks") -> _Seen:
+        def look(image: Path, masks: Path = split_folder / "masks") -> _MaskProblems:
             return _look(Sample(image, masks / f"{image.stem}.png"), n_classes)
 
         for image, seen in read_ahead(images, look, AHEAD):
@@ -223,7 +223,7 @@ def _name_problems(folder: Path, images: list[Path]) -> Iterator[Problem]:
         yield from (Problem("no photograph", str(path)) for path in unmatched)
 
 
-class _Seen(NamedTuple):
+class _MaskProblems(NamedTuple):
     """Results of one photograph; `values` [256] are the values of its mask."""
 
     problems: list[Problem]
@@ -231,7 +231,7 @@ class _Seen(NamedTuple):
     values: NDArray[np.bool_]
 
 
-def _look(sample: Sample, n_classes: int) -> _Seen:
+def _look(sample: Sample, n_classes: int) -> _MaskProblems:
     problems: list[Problem] = []
     values = np.zeros(IGNORE + 1, np.bool_)
     image = mask = None
@@ -261,7 +261,7 @@ def _look(sample: Sample, n_classes: int) -> _Seen:
         if image is not None and mask.shape != image.shape[:2]:
             sizes = f"{mask.shape[1]} x {mask.shape[0]}, its photograph {image.shape[1]} x {image.shape[0]}"
             problems.append(Problem("size", str(sample.mask), sizes))
-    return _Seen(problems, None if image is None else perceptual_hash(image), values)
+    return _MaskProblems(problems, None if image is None else perceptual_hash(image), values)
 
 
 def _duplicates(hashes: dict[str, dict[str, Hashes]]) -> Iterator[Problem]:

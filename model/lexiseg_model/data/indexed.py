@@ -135,9 +135,9 @@ class IndexedDataset:
         """Whether mask value 0 means "none of the classes"."""
         return self.classes[0] == BACKGROUND
 
-    def some(self, most: int) -> tuple[Sample, ...]:
-        """At most `most` photographs, evenly spread."""
-        return self.samples[:: max(1, len(self.samples) // most)][:most]
+    def some(self, limit: int) -> tuple[Sample, ...]:
+        """At most `limit` photographs, evenly spread."""
+        return self.samples[:: max(1, len(self.samples) // limit)][:limit]
 
 
 def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:

@@ -87,17 +87,17 @@ def pack_pairs(
     packed = Packed(broken=list(source.damaged))
     left = places(source)
     for shard, first in enumerate(range(0, total, options.per_shard)):
-        own = list(islice(left, options.per_shard))
+        pairs = list(islice(left, options.per_shard))
         path = target / f"{shard:05}.tar"
         lines = target / QUARANTINE / f"{shard:05}.jsonl"
         if path.exists():
             broken = [Skipped(**json.loads(line)) for line in lines.read_text().splitlines()]
-            packed.earlier += len(own)
-            on_pairs(len(own))
+            packed.earlier += len(pairs)
+            on_pairs(len(pairs))
         else:
-            broken = _write_shard(source, path, lines, first, own, options.side, on_pairs)
+            broken = _write_shard(source, path, lines, first, pairs, options.side, on_pairs)
         packed.shards += 1
-        packed.pairs += len(own) - len(broken)
+        packed.pairs += len(pairs) - len(broken)
         packed.broken += broken
     return packed
 

@@ -316,7 +316,7 @@ def _coco_scenes(
         DatasetError: a photograph is missing, or an annotation is malformed.
     """
 
-    def kept(entry: dict[str, Any]) -> Annotation:
+    def annotation(entry: dict[str, Any]) -> Annotation:
         try:
             known = {key: entry[key] for key in ("segmentation", "area", "bbox")}
             crowd = int(entry.get("iscrowd", 0))
@@ -325,7 +325,7 @@ def _coco_scenes(
             raise DatasetError(f"{folder}: an annotation is not COCO's: {error!r}") from None
 
     def scene(image: dict[str, Any]) -> Scene[Truth]:
-        entries = [kept(entry) for entry in content.annotations.get(image["id"], ())]
+        entries = [annotation(entry) for entry in content.annotations.get(image["id"], ())]
         photograph = partial(read_photograph, folder / image["file_name"])
         return Scene(image["file_name"], photograph, partial(read, image["size"], entries))
 

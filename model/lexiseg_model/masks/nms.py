@@ -72,14 +72,14 @@ def suppress(masks: Tensor, scores: Tensor, rule: OverlapRule = OVERLAPS) -> Ten
         return torch.zeros(0, dtype=torch.int64, device=masks.device)
     packed = pack(masks.cpu().numpy())
     waiting: Indices = scores.argsort(descending=True, stable=True).cpu().numpy()
-    kept = [waiting[:0]]
+    chosen = [waiting[:0]]
     while len(waiting):
         # Sequentially within a block, then all kept masks of the block against the rest.
         block, waiting = waiting[:BLOCK], waiting[BLOCK:]
         survivors = block[_greedy(_suppressing(packed, block, block, rule))]
         waiting = waiting[~_suppressing(packed, survivors, waiting, rule).any(0)]
-        kept.append(survivors)
-    return torch.from_numpy(np.concatenate(kept)).to(masks.device)
+        chosen.append(survivors)
+    return torch.from_numpy(np.concatenate(chosen)).to(masks.device)
 
 
 def pack(masks: NDArray[np.bool_]) -> Packed:
@@ -119,8 +119,8 @@ def _exceeds(shared: Floats, better: Floats, worse: Floats, rule: OverlapRule) -
 def _greedy(suppressing: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which masks of a block sorted by score are kept: [B] bool, from `suppressing` [B, B]."""
     later = np.triu(suppressing, 1)
-    kept = np.ones(len(later), bool)
+    keep = np.ones(len(later), bool)
     for index, suppressed in enumerate(later):
-        if kept[index]:
-            kept &= ~suppressed
-    return kept
+        if keep[index]:
+            keep &= ~suppressed
+    return keep

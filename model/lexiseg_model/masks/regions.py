@@ -60,9 +60,9 @@ def split(
                 new[parts] = len(owner)
                 owner.append(index)
             continue
-        kept = parts[connected.areas[parts] >= smallest][:remaining]
-        new[kept] = len(owner) + np.arange(len(kept))
-        owner += [index] * len(kept)
+        large = parts[connected.areas[parts] >= smallest][:remaining]
+        new[large] = len(owner) + np.arange(len(large))
+        owner += [index] * len(large)
     new[new > MAX_REGIONS] = len(owner)
     painted = compiled.paint(connected, new) if isinstance(connected, compiled.Connected) else new[connected.ids]
     return Regions(painted, np.array(owner, np.int64))

@@ -104,9 +104,9 @@ def without_crumbs(masks: Tensor, rule: CrumbRule) -> Tensor:
     What touches the picture's edge is no hole. The argument stays as it is.
     """
     if library.ready():
-        turned = masks.float().numpy(force=True).copy()
-        n_cells = compiled.remove_crumbs(turned, rule.island, rule.hole)
-        return torch.from_numpy(turned).to(masks) if n_cells else masks
+        cleaned = masks.float().numpy(force=True).copy()
+        n_cells = compiled.remove_crumbs(cleaned, rule.island, rule.hole)
+        return torch.from_numpy(cleaned).to(masks) if n_cells else masks
     crumbs = np.stack([_crumbs(mask, rule) for mask in (masks > 0).numpy(force=True)]) if len(masks) else np.zeros(0)
     return torch.where(torch.from_numpy(crumbs).to(masks.device), -masks, masks) if crumbs.any() else masks
 

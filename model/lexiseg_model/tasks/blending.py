@@ -164,8 +164,8 @@ class Blend:
                 torch.meshgrid(_place(across, box.left, box.right), _place(down, box.top, box.bottom), indexing="xy"),
                 -1,
             )
-            seen = F.grid_sample(scores[None].float(), places[None], padding_mode="border", align_corners=False)[0]
-            total = seen * share if total is None else total.add_(seen * share)
+            sampled = F.grid_sample(scores[None].float(), places[None], padding_mode="border", align_corners=False)[0]
+            total = sampled * share if total is None else total.add_(sampled * share)
             weight += share
         return None if total is None else total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
 

@@ -105,8 +105,8 @@ def _prompted(query: Query) -> Iterator[CutOut]:
             for number, quality in enumerate(of_prompt.tolist())
         ]
         for number, (place, rle) in enumerate(zip(places, rles, strict=True)):
-            kept = logits[number].half() if query.options.keep_probability else None
-            yield CutOut(*place, rle, embeddings.get(number), kept)
+            half = logits[number].half() if query.options.keep_probability else None
+            yield CutOut(*place, rle, embeddings.get(number), half)
 
 
 def _corrected(query: Query) -> Iterator[CutOut]:
@@ -130,8 +130,8 @@ def _corrected(query: Query) -> Iterator[CutOut]:
         embedding = None
         if source is None and query.vocabulary.classes and corrected.rle.area:
             embedding = query.segmenter.embed_masks(query.features, corrected.logits[None])
-        kept = corrected.logits.half() if query.options.keep_probability else None
-        yield CutOut(place, 0, corrected.quality, corrected.rle, embedding, kept, source)
+        half = corrected.logits.half() if query.options.keep_probability else None
+        yield CutOut(place, 0, corrected.quality, corrected.rle, embedding, half, source)
 
 
 def _proposed(query: Query) -> Iterator[CutOut]:
@@ -146,9 +146,9 @@ def _proposed(query: Query) -> Iterator[CutOut]:
         for mask, quality, embedding in zip(
             logits.cpu(), proposals.quality[chunk_prompts].tolist(), embeddings, strict=True
         ):
-            kept = mask.half() if query.options.keep_probability else None
+            half = mask.half() if query.options.keep_probability else None
             named = embedding if query.vocabulary.classes else None
-            yield CutOut(None, None, quality, _encoded(mask, query), named, kept)
+            yield CutOut(None, None, quality, _encoded(mask, query), named, half)
 
 
 def _encoded(mask: Tensor, query: Query) -> Rle:
@@ -220,21 +220,21 @@ def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmenta
     """
     options, size = query.options, query.features.size
     names = _names(masks, query)
-    kept = [(mask, name) for mask, name in zip(masks, names, strict=True) if name.score >= name.min_score]
-    used_ids = {mask.source.id for mask, _ in kept if mask.source is not None}
+    confident = [(mask, name) for mask, name in zip(masks, names, strict=True) if name.score >= name.min_score]
+    used_ids = {mask.source.id for mask, _ in confident if mask.source is not None}
     free_ids = (number for number in count(1) if number not in used_ids)
     segments = tuple(
-        _segment(next(free_ids) if mask.source is None else mask.source.id, mask, name) for mask, name in kept
+        _segment(next(free_ids) if mask.source is None else mask.source.id, mask, name) for mask, name in confident
     )
     label_map: LabelMap = np.zeros((0, 0), np.uint8)
     if not _is_laid_out(query):
         return Segmentation(size, task, segments, label_map)
     rles = [segment.mask for segment in segments]
     overlapping = layers.overlapping(rles, size, options.check)
-    shown_numbers = _shown_numbers([mask for mask, _ in kept]) if overlapping else range(len(kept))
+    shown_numbers = _shown_numbers([mask for mask, _ in confident]) if overlapping else range(len(confident))
     probability = None
     if options.keep_probability:
-        shown_logits = [logits for number in shown_numbers if (logits := kept[number][0].logits) is not None]
+        shown_logits = [logits for number in shown_numbers if (logits := confident[number][0].logits) is not None]
         probability = layers.confidence(shown_logits, size)
     if options.keep_label_map:
         label_map = layers.label_map(rles, shown_numbers, size, options.check)

@@ -23,7 +23,7 @@ MIN_INSTANCE = 0.0005  # of the picture; smaller regions are specks of the label
 TINY = 1e-6  # keeps logarithms finite
 
 
-class Seen(NamedTuple):
+class RegionVotes(NamedTuple):
     """Regions and their evidence.
 
     `votes` [N] or longer, the sum over a region's pixels of their probability; `presence` [K], a logit for each class.
@@ -62,37 +62,37 @@ def connected_regions(task: Task, query: Query) -> Segmentation:
     regions, votes, probability = _regions(task, query)
     rule = query.segmenter.card.panoptic.things
     if rule is not None and query.options.steady is None:
-        seen = Seen(regions, votes, _presence(query))
+        parts = RegionVotes(regions, votes, _presence(query))
         is_thing = np.isin(regions.owner, _things(query.vocabulary))
-        regions, votes, _ = without(seen, is_thing & (thing_probability(seen, rule) < rule.least))
+        regions, votes, _ = without(parts, is_thing & (thing_probability(parts, rule) < rule.least))
     kept = probability if query.options.keep_probability else None
     return segmentation(task, Pieces(regions.labels, regions.owner, votes, kept), query, _calibration(query))
 
 
-def evidence(seen: Seen) -> NDArray[np.float64]:
+def evidence(parts: RegionVotes) -> NDArray[np.float64]:
     """[N, 3]: logarithms of mean probability, of the share of the picture, and of the presence of the class in 0..1."""
-    labels, owner = seen.regions.labels, seen.regions.owner
+    labels, owner = parts.regions.labels, parts.regions.owner
     n = len(owner)
     areas = np.bincount(labels.reshape(-1), minlength=n + 1)[:n]
-    mean = seen.votes[:n] / areas.clip(1)
-    presence = -np.logaddexp(0, -seen.presence)  # the logarithm of the logistic function
+    mean = parts.votes[:n] / areas.clip(1)
+    presence = -np.logaddexp(0, -parts.presence)  # the logarithm of the logistic function
     return np.stack([np.log(mean.clip(TINY)), np.log((areas / labels.size).clip(TINY)), presence[owner]], 1)
 
 
-def thing_probability(seen: Seen, rule: ThingBelief) -> NDArray[np.float64]:
+def thing_probability(parts: RegionVotes, rule: ThingBelief) -> NDArray[np.float64]:
     """Probability [N] that each region is a whole thing of its class."""
-    logits = evidence(seen) @ np.array([rule.probability, rule.area, rule.presence]) + rule.bias
+    logits = evidence(parts) @ np.array([rule.probability, rule.area, rule.presence]) + rule.bias
     probability: NDArray[np.float64] = 1 / (1 + np.exp(-logits))
     return probability
 
 
-def without(seen: Seen, dropped: NDArray[np.bool_]) -> Seen:
+def without(parts: RegionVotes, dropped: NDArray[np.bool_]) -> RegionVotes:
     """The regions that are not dropped [N], in their order; pixels of dropped ones belong to nobody."""
-    kept = np.flatnonzero(~dropped)
-    number = np.full(len(dropped) + 1, len(kept), np.uint16)
-    number[kept] = np.arange(len(kept))
-    labels: NDArray[np.uint16] = number[seen.regions.labels]
-    return Seen(Regions(labels, seen.regions.owner[kept]), seen.votes[kept], seen.presence)
+    remaining = np.flatnonzero(~dropped)
+    number = np.full(len(dropped) + 1, len(remaining), np.uint16)
+    number[remaining] = np.arange(len(remaining))
+    labels: NDArray[np.uint16] = number[parts.regions.labels]
+    return RegionVotes(Regions(labels, parts.regions.owner[remaining]), parts.votes[remaining], parts.presence)
 
 
 def _regions(task: Task, query: Query) -> tuple[Regions, NDArray[np.float64], NDArray[np.float32]]:

@@ -48,11 +48,11 @@ def join(device: str) -> torch.device:
     if several and not dist.is_initialized():
         if chosen.type == "cuda":
             torch.cuda.set_device(chosen)
-        store, own, world = next(rendezvous("env://"))
+        store, rank, size = next(rendezvous("env://"))
         # torchrun keeps its store over restarts: a prefix keeps addresses of the previous start out of this one.
         attempt = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         backend = "nccl" if chosen.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=attempt, rank=own, world_size=world)
+        dist.init_process_group(backend, store=attempt, rank=rank, world_size=size)
     return chosen
 
 

@@ -130,8 +130,8 @@ class Journal:
             return
         if self._path.exists():
             lines = self._path.read_bytes().splitlines(True) if step else []
-            kept = [line for line in lines if _step_of(line) <= step]
-            write_durably(self._path, lambda fresh: fresh.write_bytes(b"".join(kept)))
+            earlier = [line for line in lines if _step_of(line) <= step]
+            write_durably(self._path, lambda fresh: fresh.write_bytes(b"".join(earlier)))
         self._trackers = [tracker(name, self._recipe, step) for name in self._recipe.trackers]
 
     def say(self, text: str) -> None:
@@ -192,8 +192,8 @@ class SharedSkips(Skips):
         """Move the entries of all ranks to rank 0; every process calls it, before a checkpoint is written."""
         if world_size() == 1:
             return
-        kept, self._kept = self._kept, []
-        for entries in gather_objects(kept):
+        new, self._kept = self._kept, []
+        for entries in gather_objects(new):
             self.add(entries)
 
 
@@ -229,11 +229,11 @@ class _MLflow:
 
     def __init__(self, module: ModuleType, recipe: RunRecipe, step: int) -> None:
         self._mlflow = module
-        kept = recipe.out / "mlflow-run.txt"
-        if kept.exists():
-            module.start_run(run_id=kept.read_text().strip())
+        run_file = recipe.out / "mlflow-run.txt"
+        if run_file.exists():
+            module.start_run(run_id=run_file.read_text().strip())
         else:
-            kept.write_text(module.start_run(run_name=recipe.out.name).info.run_id)
+            run_file.write_text(module.start_run(run_name=recipe.out.name).info.run_id)
             values = {name: str(value)[:500] for name, value in recipe.model_dump(mode="json").items()}
             module.log_params(values)
 

@@ -135,13 +135,13 @@ def _parts(network: nn.Module, names: Iterable[str], setting: str) -> Iterator[t
 class Learner(Generic[Network]):
     """A network with its optimiser and average. One step is `begin`, `backward`, `apply`."""
 
-    def __init__(self, recipe: RunRecipe, network: Network, kept: Callable[[str], bool], device: torch.device) -> None:
+    def __init__(self, recipe: RunRecipe, network: Network, keep: Callable[[str], bool], device: torch.device) -> None:
         """Move a network to its device and prepare its optimiser.
 
         Args:
             recipe: rules of the optimiser, number type, clipping, pace of the average.
             network: its batch norms are shared by all processes.
-            kept: whether a tensor, by name, is averaged and belongs to the state.
+            keep: whether a tensor, by name, is averaged and belongs to the state.
             device: where it is trained.
 
         Raises:
@@ -155,7 +155,7 @@ class Learner(Generic[Network]):
         recompute(self.network, recipe.recompute)
         if recipe.compiled:
             compile_parts(self.network, recipe.compiled, recipe.compiler)
-        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items() if kept(name)}
+        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items() if keep(name)}
         self.groups = groups(self.network, recipe.decay_rule, recipe.rate_factors)
         self.optimizer = optimiser(recipe, self.network, self.groups)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
@@ -165,7 +165,7 @@ class Learner(Generic[Network]):
         self._buffers: dict[torch.dtype, list[Tensor]] = {}
         for buffer in self.network.buffers():
             self._buffers.setdefault(buffer.dtype, []).append(buffer)
-        self._before = {kind: [buffer.clone() for buffer in held] for kind, held in self._buffers.items()}
+        self._before = {kind: [buffer.clone() for buffer in buffers] for kind, buffers in self._buffers.items()}
 
     @torch.no_grad()
     def share(self) -> None:
@@ -180,8 +180,8 @@ class Learner(Generic[Network]):
         """Begin a step at a learning rate."""
         for group, sorted_in in zip(self.optimizer.param_groups, self.groups, strict=True):
             group["lr"] = rate * sorted_in.factor
-        for kind, held in self._buffers.items():
-            torch._foreach_copy_(self._before[kind], held)
+        for kind, buffers in self._buffers.items():
+            torch._foreach_copy_(self._before[kind], buffers)
         self.optimizer.zero_grad(set_to_none=True)
 
     def backward(self, loss: Callable[[Any], Tensor], batches: Sequence[Any]) -> float:
@@ -225,8 +225,8 @@ class Learner(Generic[Network]):
             self.scaler.step(self.optimizer)
             self._follow(step)
         else:
-            for kind, held in self._buffers.items():
-                torch._foreach_copy_(held, self._before[kind])
+            for kind, buffers in self._buffers.items():
+                torch._foreach_copy_(buffers, self._before[kind])
         self.scaler.update()
         return not lost
 
@@ -241,14 +241,14 @@ class Learner(Generic[Network]):
     def as_average(self) -> Iterator[None]:
         """Hold the averaged weights in eval mode during the block; restores weights and random states."""
         state = self.network.state_dict()
-        held = {name: state[name].clone() for name in self.average}
+        current = {name: state[name].clone() for name in self.average}
         with kept_random(self._device), torch.no_grad():
             self.network.load_state_dict(self.average, strict=False)
             self.network.eval()
             try:
                 yield
             finally:
-                self.network.load_state_dict(held, strict=False)
+                self.network.load_state_dict(current, strict=False)
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint needs."""

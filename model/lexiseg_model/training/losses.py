@@ -61,8 +61,8 @@ class Contrast(nn.Module):
             by_text: [B, N] cosines of this process's captions with all images.
         """
         n_own = len(by_image)
-        own = torch.arange(n_own, device=by_image.device) + rank() * n_own
-        return (F.cross_entropy(self.scale * by_image, own) + F.cross_entropy(self.scale * by_text, own)) / 2
+        targets = torch.arange(n_own, device=by_image.device) + rank() * n_own
+        return (F.cross_entropy(self.scale * by_image, targets) + F.cross_entropy(self.scale * by_text, targets)) / 2
 
 
 class MaskLosses(NamedTuple):

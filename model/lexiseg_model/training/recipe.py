@@ -55,15 +55,15 @@ def divide(global_batch: int, processes: int, micro_batch: int | None) -> Divisi
     Raises:
         RecipeError: the batch is not divisible by the number of processes.
     """
-    own, rest = divmod(global_batch, processes)
-    if rest or not own:
+    per_process, rest = divmod(global_batch, processes)
+    if rest or not per_process:
         possible = ", ".join(str(n) for n in range(1, global_batch + 1) if global_batch % n == 0)
         raise RecipeError(
             f"global_batch {global_batch} cannot be divided over {processes} processes; expected one of {possible}"
         )
-    most = micro_batch or own
-    accumulation = next(n for n in range(1, own + 1) if own % n == 0 and own // n <= most)
-    return Division(own // accumulation, accumulation)
+    limit = micro_batch or per_process
+    accumulation = next(n for n in range(1, per_process + 1) if per_process % n == 0 and per_process // n <= limit)
+    return Division(per_process // accumulation, accumulation)
 
 
 class DeitSettings(StrictModel):
@@ -204,14 +204,14 @@ def with_budget(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     if key not in BUDGETS or value is None:
         return values
     dropped = {*BUDGETS} if key == "steps" else {*BUDGETS, "decay_steps"}
-    kept = {name: value for name, value in values.items() if name not in dropped}
+    remaining = {name: value for name, value in values.items() if name not in dropped}
     steps, decay = values.get("steps"), values.get("decay_steps")
     if isinstance(steps, int) and isinstance(decay, int) and decay:
         if key != "steps":
-            kept["decay_share"] = decay / steps
+            remaining["decay_share"] = decay / steps
         elif isinstance(value, int) and 0 < value < decay <= steps:
-            kept["decay_steps"] = decay * value // steps
-    return kept
+            remaining["decay_steps"] = decay * value // steps
+    return remaining
 
 
 RECIPE, CHECKPOINT = "recipe.yaml", "checkpoint.pt"  # files of a run

@@ -38,8 +38,8 @@ def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, flo
     Returns:
         `recall_at_K` for each; ties count as misses.
     """
-    own = likeness.diagonal()
-    before = [(likeness >= own[:, None]).sum(1) - 1, (likeness >= own[None, :]).sum(0) - 1]
+    matching = likeness.diagonal()
+    before = [(likeness >= matching[:, None]).sum(1) - 1, (likeness >= matching[None, :]).sum(0) - 1]
     return {f"recall_at_{k}": 50 * sum(float((place < k).float().mean()) for place in before) for k in ranks}
 
 
@@ -51,8 +51,8 @@ def own_rank(likeness: Tensor) -> float:
 
 def places(likeness: Tensor) -> Tensor:
     """Rank [N] of each row's matching pair in similarities [N, N], from 0; ties count half."""
-    own = likeness.diagonal()[:, None]
-    return (likeness > own).sum(1) + ((likeness == own).sum(1) - 1) / 2
+    matching = likeness.diagonal()[:, None]
+    return (likeness > matching).sum(1) + ((likeness == matching).sum(1) - 1) / 2
 
 
 def centred(rows: Tensor) -> Tensor:
@@ -62,9 +62,9 @@ def centred(rows: Tensor) -> Tensor:
 
 def margin(likeness: Tensor) -> float:
     """Mean similarity of matching pairs minus that of all others, of similarities [N, N]."""
-    own = likeness.diagonal()
-    others = (likeness.sum() - own.sum()) / max(1, likeness.numel() - len(own))
-    return float(own.mean() - others)
+    matching = likeness.diagonal()
+    others = (likeness.sum() - matching.sum()) / max(1, likeness.numel() - len(matching))
+    return float(matching.mean() - others)
 
 
 def _middle(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

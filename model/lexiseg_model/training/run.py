@@ -265,12 +265,12 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
     def _step(self, batch: Batch, *more: Batch) -> float:
         """Update the weights by the mean gradient of the batches; returns the mean loss."""
         self.learner.begin(self._learning_rate())
-        seen = self._phase().global_batch
+        n_samples = self._phase().global_batch
         self._mode()
         parts = (batch, *more)
         loss = self.learner.backward(self._loss, parts)
         self.step += 1
-        self.crops_seen += seen
+        self.crops_seen += n_samples
         if self.learner.apply(loss, self.step):
             self.nonfinite = 0
         else:

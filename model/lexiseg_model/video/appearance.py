@@ -72,8 +72,8 @@ class Appearance:
         looks = [look.inside.float() for look in (self._first, *self._later) if len(look.inside)]
         if not inside.numel() or not looks:
             return 0.0
-        held = [float((vectors @ inside).amax(1).mean()) for vectors in looks]
-        return (held[0] + max(held)) / 2
+        similarities = [float((vectors @ inside).amax(1).mean()) for vectors in looks]
+        return (similarities[0] + max(similarities)) / 2
 
     def learn(self, places: Tensor, mask: Tensor, near: Window, likeness: Tensor) -> None:
         """Learn from a later frame where mask and likeness agree, so that a drifting mask is not learned."""

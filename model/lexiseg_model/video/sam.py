@@ -243,7 +243,7 @@ def everything(head: PromptHead, features: Features, grid: Grid = GRID) -> Propo
     embeddings, places = head.embeddings(features)
     steps = (torch.arange(grid.side, device=head.device) + 0.5) * head.side / grid.side
     y, x = torch.meshgrid(steps, steps, indexing="ij")
-    kept, qualities = [], []
+    all_masks, qualities = [], []
     for points in torch.split(torch.stack([x, y], -1).view(1, -1, 1, 2), grid.at_once, 1):
         labels = torch.ones(points.shape[:3], dtype=torch.int32, device=head.device)
         sparse, dense = head.model.prompt_encoder(points, labels, None, None)
@@ -252,8 +252,8 @@ def everything(head: PromptHead, features: Features, grid: Grid = GRID) -> Propo
         area = (masks > -1).flatten(1).sum(1)
         stable = (masks > 1).flatten(1).sum(1) >= grid.stability * area
         good = (quality > grid.quality) & stable & (area > 0)
-        kept.append(masks[good].half())
+        all_masks.append(masks[good].half())
         qualities.append(quality[good])
-    masks, quality = torch.cat(kept), torch.cat(qualities).clamp(0, 1)
+    masks, quality = torch.cat(all_masks), torch.cat(qualities).clamp(0, 1)
     best = suppress(masks > 0, quality, SAME)
     return Proposals(masks[best], masks.new_zeros(len(best), 0), quality[best])

@@ -93,8 +93,8 @@ def _moved(past: Tensor, motion: Motion) -> tuple[Tensor, Tensor]:
 
 def _worth_keeping(scores: Tensor) -> Tensor | None:
     """Indices of the rows to remember, those closest to winning anywhere; None: all."""
-    most = max(1, MAX_SCORES // scores[0].numel())
-    if len(scores) <= most:
+    limit = max(1, MAX_SCORES // scores[0].numel())
+    if len(scores) <= limit:
         return None
     shortfall = (scores.amax(0) - scores).flatten(1).amin(1)  # 0 for a row that wins somewhere
-    return shortfall.topk(most, largest=False).indices
+    return shortfall.topk(limit, largest=False).indices

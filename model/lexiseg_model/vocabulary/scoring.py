@@ -151,11 +151,11 @@ def vote(logits: Tensor, regions: Regions) -> Tensor:
     """
     if not len(regions.weight):
         return logits
-    own = logits.softmax(0).flatten(1)  # [K, h*w]
+    probability = logits.softmax(0).flatten(1)  # [K, h*w]
     share = regions.share.flatten(1)  # [N, h*w]
-    views = (own @ share.T) / share.sum(1).clamp_min(1e-6)  # [K, N]
+    views = (probability @ share.T) / share.sum(1).clamp_min(1e-6)  # [K, N]
     votes = (views * regions.weight) @ share  # [K, N] x [N, h*w]
-    voted = (own + votes) / (1 + regions.weight @ share)
+    voted = (probability + votes) / (1 + regions.weight @ share)
     return voted.clamp_min(math.exp(MIN_LOG_PROBABILITY)).log().view_as(logits)
 
 

@@ -513,11 +513,11 @@ class Servicer(GRPCInferenceServiceServicer):
             head = pb.ModelInferResponse(
                 model_name=request.model_name, model_version=request.model_version, id=request.id
             )
-            wanted, raw = [output.name for output in request.outputs], bool(request.raw_input_contents)
+            names, raw = [output.name for output in request.outputs], bool(request.raw_input_contents)
             del request  # with its own copy of the image
             answer = await self._use_case.segment(question, image, caller)
             head.parameters["digest"].string_param = answer.model_digest
-            for output in outputs_of(answer, wanted):
+            for output in outputs_of(answer, names):
                 add(head, output, raw)
             check_answer_size(head, self._limits)
         return head

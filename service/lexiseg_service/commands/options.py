@@ -161,10 +161,10 @@ def check_server(chosen: Chosen, server: str | None) -> None:
     """
     if server is None and "api_key" in chosen.named:
         raise typer.BadParameter("it is for a server; give --server", param_hint="'--api-key'")
-    kept = {"model", "api_key", *Limits.model_fields}
-    own = [] if server is None else [f"'{flag(name)}'" for name in chosen.named if name not in kept]
-    if own:
-        raise typer.BadParameter("the server has its own models and devices", param_hint=" / ".join(own))
+    allowed = {"model", "api_key", *Limits.model_fields}
+    refused = [] if server is None else [f"'{flag(name)}'" for name in chosen.named if name not in allowed]
+    if refused:
+        raise typer.BadParameter("the server has its own models and devices", param_hint=" / ".join(refused))
 
 
 def read_by(info: FieldInfo) -> Read:
@@ -236,7 +236,7 @@ def taking(
         options: of the command line; those that are left out are not gathered.
         gather: from the given values, by name, to the parameter's value.
     """
-    own = inspect.signature(command, eval_str=True)
+    signature = inspect.signature(command, eval_str=True)
     names = [parameter.name for parameter in options]
 
     @functools.wraps(command)
@@ -244,10 +244,12 @@ def taking(
         named = {name: value for name in names if (value := values.pop(name)) is not None}
         command(**values, **{instead_of: gather(named)})
 
-    kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in own.parameters.items()]
-    parameters = [*(parameter for parameter in kept if parameter.name != instead_of), *options]
+    named_only = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in signature.parameters.items()
+    ]
+    parameters = [*(parameter for parameter in named_only if parameter.name != instead_of), *options]
     # As inspect and typer read it.
-    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
     return run
 

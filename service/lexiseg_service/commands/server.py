@@ -131,15 +131,15 @@ class Server:
         with translated(self.url):
             return self._first.vocabularies.get(name)
 
-    def keep_vocabulary(self, name: str, classes: Sequence[Any], kept: Vocabulary) -> None:
+    def keep_vocabulary(self, name: str, classes: Sequence[Any], base: Vocabulary) -> None:
         """Write a named class list with the background and source of a kept one, if that has not changed since.
 
         Raises:
             ServerFailure: it is built in, or has changed in the meantime.
         """
-        etag = kept.etag if name == kept.name else None
+        etag = base.etag if name == base.name else None
         with translated(self.url):
-            self._first.vocabularies.put(name, classes, background=kept.background, source=kept.source, if_match=etag)
+            self._first.vocabularies.put(name, classes, background=base.background, source=base.source, if_match=etag)
 
     def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
         """One image's masks; `fields` are those of `POST /segment`.

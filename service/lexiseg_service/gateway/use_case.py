@@ -301,7 +301,7 @@ def find_card(name: str | None, cards: list[ModelCard]) -> ModelCard:
 def _card_of(name: str, cards: list[ModelCard]) -> ModelCard | None:
     """The first card that a name fits; None also where the text is no model name, as `tiny@`."""
     try:
-        wanted = ModelName.parse(name)
+        model_name = ModelName.parse(name)
     except UnknownModelError:
         return None
-    return next((card for card in cards if wanted.fits(card)), None)
+    return next((card for card in cards if model_name.fits(card)), None)

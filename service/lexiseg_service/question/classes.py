@@ -159,10 +159,10 @@ def _refuse_duplicates(classes: tuple[ClassEntry, ...]) -> None:
     seen: dict[str, int] = {}
     texts = [(entry.name, *entry.synonyms) for entry in classes]
     for index in range(len(classes)):
-        own = [text.casefold() for text in texts[index]]
-        for text, folded in zip(texts[index], own, strict=True):
+        folded_texts = [text.casefold() for text in texts[index]]
+        for text, folded in zip(texts[index], folded_texts, strict=True):
             first = seen.setdefault(folded, index)
-            if first != index or own.count(folded) > 1:
+            if first != index or folded_texts.count(folded) > 1:
                 raise InvalidValue.of(f"classes.{index}", text, f"a text only once (it is in classes.{first} too)")
 
 

@@ -32,10 +32,10 @@ def metrics_socket(worker: Path) -> Path:
     return worker.with_suffix(".http")
 
 
-async def gather(own: Iterable[Metric], workers: Sequence[Path]) -> Gathered:
+async def gather(gateway: Iterable[Metric], workers: Sequence[Path]) -> Gathered:
     """The families of the gateway and of its workers, named by their sockets."""
     texts = await asyncio.gather(*map(_ask, workers))
-    families = {family.name: family for family in own}
+    families = {family.name: family for family in gateway}
     for text in texts:
         for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]
             mine = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))

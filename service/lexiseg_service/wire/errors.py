@@ -78,10 +78,10 @@ def message_of(error: ServiceError) -> str:
     message = _text(error.detail)
     if len(quote(message)) <= MAX_MESSAGE_BYTES:
         return message
-    kept = message[:MAX_MESSAGE_BYTES]
-    while len(quote(kept)) > MAX_MESSAGE_BYTES - len(quote("…")):
-        kept = kept[: len(kept) * 9 // 10]
-    return kept + "…"
+    shortened = message[:MAX_MESSAGE_BYTES]
+    while len(quote(shortened)) > MAX_MESSAGE_BYTES - len(quote("…")):
+        shortened = shortened[: len(shortened) * 9 // 10]
+    return shortened + "…"
 
 
 def details_of(error: ServiceError, request_id: str) -> tuple[tuple[str, bytes], ...]:

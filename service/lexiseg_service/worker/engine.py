@@ -138,8 +138,8 @@ class Engine:
         """Height and width of an image that was sent as an id; None if it is not kept."""
         if request.image is not None or not request.image_id:
             return None
-        kept = self.feature_cache.find_any(request.owner, request.image_id)
-        return None if kept is None else kept.features.size
+        remembered = self.feature_cache.find_any(request.owner, request.image_id)
+        return None if remembered is None else remembered.features.size
 
     def _after_load(self, job: AnyJob, model: Future[Loaded]) -> None:
         job.stages.append(StageTime("load", job.accepted, time.monotonic()))
@@ -202,10 +202,10 @@ class Engine:
         """The encoded image: from the request, or kept under its id."""
         if request.image is not None:
             return request.image
-        kept = remembered or self.feature_cache.find_any(request.owner, request.image_id or "")
-        if kept is None:
+        source = remembered or self.feature_cache.find_any(request.owner, request.image_id or "")
+        if source is None:
             raise ImageExpired(f"image.id: nothing is kept of {(request.image_id or '')[:64]!r}; send the image again")
-        return kept.image
+        return source.image
 
     def _pixels(self, job: AnyJob) -> Decoded:
         """Decode the image; also keep a picture for the overlay, if one is wanted."""

@@ -194,8 +194,8 @@ class Lane:
 
     def wait(self, source: str) -> float:
         """Seconds until one more request of a client would be answered; 0 if the lane is empty."""
-        own = self._in_flight[source] + 1
-        ahead = sum(min(held, own) for held in self._in_flight.values())
+        n_own = self._in_flight[source] + 1
+        ahead = sum(min(count, n_own) for count in self._in_flight.values())
         return self._interval * (ahead + 1) if ahead else 0.0
 
     def enter(self, source: str) -> None:

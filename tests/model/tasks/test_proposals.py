@@ -15,7 +15,7 @@ from lexiseg_model import tasks
 from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import split
 from lexiseg_model.segmenter import Proposals
-from lexiseg_model.tasks.pixels import Seen, evidence
+from lexiseg_model.tasks.pixels import RegionVotes, evidence
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Segmentation, Task, ThingBelief
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter
 from tests.model.tasks.asking import ALL, PROPOSALS, ask, described, features_of, stacked, vocabulary
@@ -144,10 +144,10 @@ LARGE = ThingBelief(probability=0, area=1, presence=0, bias=-math.log(0.2), leas
 PRESENT = ThingBelief(probability=0, area=0, presence=1, bias=-1, least=0.5)  # surer than can be
 
 
-def seen(labels: list[list[int]], n_classes: int, presence: list[float]) -> Seen:
+def seen(labels: list[list[int]], n_classes: int, presence: list[float]) -> RegionVotes:
     regions = split(np.array(labels, np.uint8), list(range(n_classes)), 1)
     votes = np.bincount(regions.labels.reshape(-1), minlength=len(regions.owner) + 1).astype(np.float64) / 2
-    return Seen(regions, votes, np.array(presence))
+    return RegionVotes(regions, votes, np.array(presence))
 
 
 def test_evidence_is_probability_area_and_presence_as_logarithms() -> None:

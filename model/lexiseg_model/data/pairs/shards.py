@@ -141,10 +141,10 @@ def index_of(shard: Path | Streamed) -> ShardIndex:
     """
     is_here = isinstance(shard, Path)
     path = shard if isinstance(shard, Path) else shard.path
-    kept = path.with_name(f"{path.name}.index.npz")
+    index_file = path.with_name(f"{path.name}.index.npz")
     state = _state(path) if is_here else NO_STATE
     try:
-        with kept.open("rb") as content, np.load(content) as stored:
+        with index_file.open("rb") as content, np.load(content) as stored:
             if np.array_equal(stored["state"], state):
                 names = bytes(stored["names"]).decode().split("\0")[:-1]
                 return ShardIndex(tuple(names), stored["places"], bytes(stored["damage"]).decode())
@@ -152,7 +152,7 @@ def index_of(shard: Path | Streamed) -> ShardIndex:
         pass  # missing, or incomplete after a kill
     index = _walk(shard)
     if is_here or not index.damage:  # what was cut off on its way is fetched again
-        _keep(kept, index, state)
+        _keep(index_file, index, state)
     return index
 
 

@@ -165,8 +165,10 @@ def _plain(official: Iterable[str]) -> tuple[str, ...]:
 
 def _read_panoptic_labels(name: str, root: Path, split: str) -> Sequence[Scene[Labels]]:
     """Panoptic annotations as label maps of `kept_categories`; other categories are ignored."""
-    panoptic, kept = panoptic_benchmark(name), kept_categories(name)
-    labels = tuple(kept.index(entry.name) if entry.name in kept else IGNORED for entry in panoptic.categories)
+    panoptic, categories = panoptic_benchmark(name), kept_categories(name)
+    labels = tuple(
+        categories.index(entry.name) if entry.name in categories else IGNORED for entry in panoptic.categories
+    )
 
     def paint(truth: PanopticTruth) -> Labels:
         painted = np.full(truth.ids.shape, IGNORED, np.uint16)

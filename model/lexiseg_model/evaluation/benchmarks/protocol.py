@@ -158,8 +158,8 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
             "notes": class_names["notes"],
             "refine": entry.get("refine", "pamr" if entry["settings"]["pamr_iterations"] else "none"),
             "datasets": {
-                dataset: _rule(dataset, entry["settings"] | own, class_names[NAMES_OF.get(policy, policy)])
-                for dataset, own in entry["datasets"].items()
+                dataset: _rule(dataset, entry["settings"] | changes, class_names[NAMES_OF.get(policy, policy)])
+                for dataset, changes in entry["datasets"].items()
             },
         }
         for policy, entry in policies.items()

@@ -115,7 +115,7 @@ class _BenchmarkJudge:
         """The method's own refinement of classes that compete at the picture's size; None where it has none."""
         shares = (windowed.resize(scores, features.size) * self._scale).softmax(0)
         texts_of = [torch.from_numpy(np.flatnonzero(self._owner == label)) for label in range(self._n_classes)]
-        classes = torch.stack([shares[own].amax(0) if len(own) else shares[0] * 0 for own in texts_of])
+        classes = torch.stack([shares[rows].amax(0) if len(rows) else shares[0] * 0 for rows in texts_of])
         if self._has_nobody and isinstance(self._rule.threshold, float):
             best = classes.amax(0)
             classes[0] = torch.where(best < self._rule.threshold, best, classes[0])

@@ -146,11 +146,11 @@ def spatial_blocks(depth: int) -> tuple[int, int]:
 def _mask(which: Tensor, count: int) -> Tensor:
     """Additive attention mask [L, L]: class tokens of `count` regions first, then CLIP's tokens, which ignore them."""
     length = count + 1 + len(which)
-    seen = torch.zeros(length, length, dtype=torch.bool, device=which.device)
-    seen[:, count] = True
-    seen[count:, count:] = True
-    seen[:count, count + 1 :] = which == torch.arange(count, device=which.device)[:, None]
-    return torch.zeros(length, length, device=which.device).masked_fill_(~seen, -torch.inf)
+    visible = torch.zeros(length, length, dtype=torch.bool, device=which.device)
+    visible[:, count] = True
+    visible[count:, count:] = True
+    visible[:count, count + 1 :] = which == torch.arange(count, device=which.device)[:, None]
+    return torch.zeros(length, length, device=which.device).masked_fill_(~visible, -torch.inf)
 
 
 GRID = Grid(side=8, quality=0.4, stability=0.4)  # CorrCLIP's fast setting of SAM 2 and 3

@@ -98,8 +98,8 @@ class CorrClipSegmenter(PictureSegmenter):
         regions = nearest(region_map(self._masks_of, rgb), layout.canvas).to(device)
         windows = zip(torch.from_numpy(plan.tiles), windowed.windows_of(regions[None], layout), strict=True)
         patches = torch.cat([self.tower(tile[None].to(device), labels)[0] for tile, labels in windows])
-        kept = windowed.as_kept((patches,), self._execution.precision)
-        return *kept, regions.short(), windowed.canvas_of(plan)
+        rounded = windowed.as_kept((patches,), self._execution.precision)
+        return *rounded, regions.short(), windowed.canvas_of(plan)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         # Copies: a view would keep the whole batch in memory while this image is cached.

@@ -69,8 +69,8 @@ class Sam(nn.Module):
         rows, columns = (max(1, length // self._patch) for length in size)
         weights, embedding = self._last_block(pixels)
         cells = self._side // self._patch
-        seen = torch.arange(cells * cells, device=weights.device).view(cells, cells)[:rows, :columns].flatten()
-        shares = affinity(weights.mean(0)[seen][:, seen], embedding.flatten(1).T[seen], factor)
+        inside = torch.arange(cells * cells, device=weights.device).view(cells, cells)[:rows, :columns].flatten()
+        shares = affinity(weights.mean(0)[inside][:, inside], embedding.flatten(1).T[inside], factor)
         return shares, (rows, columns), embedding
 
     def _last_block(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -129,9 +129,9 @@ class RadTextTower(PretrainedTextTower):
         """Build the tower. Raises WeightsError if the weights belong to another network or lack the tokenizer."""
         from transformers import SiglipTextConfig, SiglipTextModel  # optional, and slow to import
 
-        own = under(TEXTS, state)
-        model = build_network(SiglipTextModel, SiglipTextConfig(**settings.text_config), own, NAME)
-        super().__init__(NAME, model, settings.text_config, settings, own, device)
+        text_state = under(TEXTS, state)
+        model = build_network(SiglipTextModel, SiglipTextConfig(**settings.text_config), text_state, NAME)
+        super().__init__(NAME, model, settings.text_config, settings, text_state, device)
 
     def tokens(self, texts: list[str]) -> Tensor:
         return super().tokens([canonicalize_text(text) for text in texts])

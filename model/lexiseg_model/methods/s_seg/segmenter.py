@@ -227,8 +227,8 @@ class SSegSegmenter(ClipSegmenter):
 
         def ranked() -> tuple[Tensor, Tensor]:
             quality, order = sureness(masks).sort(descending=True, stable=True)
-            kept = quality > self._settings.least_quality
-            return order[kept], quality[kept]
+            good = quality > self._settings.least_quality
+            return order[good], quality[good]
 
         order, quality = features.derived.once("proposals", ranked)
         return Proposals(masks[order], features.tensors["embeddings"][0][order].float(), quality)
@@ -242,9 +242,9 @@ class SSegSegmenter(ClipSegmenter):
         Raises:
             TaskError: as `propose`.
         """
-        own = self._own_masks(features)
-        resized = F.interpolate(masks.float()[:, None], size=own.shape[1:], mode="bilinear")[:, 0]
-        shared = overlaps(outlines(resized), outlines(own))
+        masks_of_model = self._own_masks(features)
+        resized = F.interpolate(masks.float()[:, None], size=masks_of_model.shape[1:], mode="bilinear")[:, 0]
+        shared = overlaps(outlines(resized), outlines(masks_of_model))
         return F.normalize(shared @ features.tensors["embeddings"][0].float(), dim=1)
 
     @torch.inference_mode()

@@ -89,8 +89,8 @@ class TclSegmenter(ClipSegmenter):
     @torch.inference_mode()
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
         levels = _levels(self._sim2mask)
-        made = by_example.vectors(positive, negative, levels, self.card.embedding, self._execution.device)
-        return made._replace(examples=None)  # no head is fitted, as masks do not compete
+        vectors = by_example.vectors(positive, negative, levels, self.card.embedding, self._execution.device)
+        return vectors._replace(examples=None)  # no head is fitted, as masks do not compete
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None

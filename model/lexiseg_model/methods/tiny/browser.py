@@ -146,8 +146,8 @@ class Region(nn.Module):
         rows = by_example.subtract_image(cells @ flat.T / cells.sum(1, keepdim=True), flat.mean(1), self.apart)
         unit = F.normalize(flat, dim=0)
         point = cells @ unit.T
-        least = examples.MIN_SIMILARITY + (1 - examples.MIN_SIMILARITY) * (point @ F.normalize(unit.mean(1), dim=0))
-        return rows.half().float(), (point @ unit >= least[:, None]).float().view(inside.shape)
+        bound = examples.MIN_SIMILARITY + (1 - examples.MIN_SIMILARITY) * (point @ F.normalize(unit.mean(1), dim=0))
+        return rows.half().float(), (point @ unit >= bound[:, None]).float().view(inside.shape)
 
 
 class Examples(nn.Module):

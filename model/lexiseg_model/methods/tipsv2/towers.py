@@ -59,8 +59,8 @@ class TipsTextTower(PretrainedTextTower):
     """Text tower; a text's row [D] is the mean of its tokens after the last norm."""
 
     def __init__(self, text_model: Any, settings: TipsSettings, state: dict[str, Tensor], device: torch.device) -> None:
-        own = {name: value for name, value in state.items() if name.startswith(TEXT_SIDE)}
-        super().__init__(NAME, text_model, settings.config["text_config"], settings, own, device)
+        text_state = {name: value for name, value in state.items() if name.startswith(TEXT_SIDE)}
+        super().__init__(NAME, text_model, settings.config["text_config"], settings, text_state, device)
 
     def rows(self, tokens: Tensor) -> Tensor:
         mask = (tokens != self._padding).long()

@@ -93,9 +93,9 @@ def propose(
         first += len(of_some)
     by_quality = torch.cat(quality)
     best = suppress(torch.cat(inside), by_quality, settings.rule)
-    kept = [masks[index] for index in best.tolist()]
+    chosen = [masks[index] for index in best.tolist()]
     empty = features.masks.new_zeros(0, *features.masks.shape[2:])
-    return Proposals(torch.stack(kept) if kept else empty, by_quality[best], torch.cat(source)[best])
+    return Proposals(torch.stack(chosen) if chosen else empty, by_quality[best], torch.cat(source)[best])
 
 
 def predicted_quality(prediction: Prediction, mode: Compatibility) -> Tensor:

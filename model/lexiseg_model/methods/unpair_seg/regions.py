@@ -110,9 +110,9 @@ def without_specks(mask: NDArray[np.bool_], smallest: int = SMALLEST) -> NDArray
     n_parts, parts, areas = _parts(filled)
     if not n_parts:
         return filled
-    kept = areas >= smallest
-    kept[areas.argmax()] = True
-    cleaned: NDArray[np.bool_] = np.concatenate([[False], kept])[parts]
+    large = areas >= smallest
+    large[areas.argmax()] = True
+    cleaned: NDArray[np.bool_] = np.concatenate([[False], large])[parts]
     return cleaned
 
 

@@ -101,8 +101,8 @@ class UnpairSegSegmenter(Segmenter):
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         encoded = self.network(normalised(tiles))
         adapted = () if encoded.adapted is None else (encoded.adapted,)
-        kept = (encoded.features.masks, *encoded.features.levels, encoded.dense, *adapted)
-        return windowed.as_kept(kept, self._execution.precision)
+        maps = (encoded.features.masks, *encoded.features.levels, encoded.dense, *adapted)
+        return windowed.as_kept(maps, self._execution.precision)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         # Copies: a view would keep the whole batch in memory while this image is cached.
@@ -250,8 +250,8 @@ class UnpairSegSegmenter(Segmenter):
             stable = stability(masks)
         chosen = (stable >= self.settings.cleaning.stability).nonzero()[:, 0]
         masks = tidied(masks[chosen], self.settings.cleaning.specks)
-        kept = windowed.as_kept((masks,), self._execution.precision)[0]
-        return Proposals(kept, self._embed(features, masks), candidates.quality[chosen].float())
+        rounded = windowed.as_kept((masks,), self._execution.precision)[0]
+        return Proposals(rounded, self._embed(features, masks), candidates.quality[chosen].float())
 
     def _embed(self, features: Features, masks: Tensor) -> Tensor:
         """Embeddings float32 [N, D] of mask logits [N, H/4, W/4] over the network's input, not of unit length."""

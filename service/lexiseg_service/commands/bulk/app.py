@@ -114,9 +114,9 @@ def bulk(
 
 
 def _actors(text: str) -> tuple[int, int]:
-    least, _, most = text.partition(":")
+    low, _, high = text.partition(":")
     try:
-        bounds = int(least), int(most or least)
+        bounds = int(low), int(high or low)
     except ValueError:
         bounds = (0, 0)
     if not 1 <= bounds[0] <= bounds[1]:

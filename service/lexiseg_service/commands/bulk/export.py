@@ -120,11 +120,11 @@ class Names:
 
     def _stem(self, id_: str) -> str:
         parts = [id_] if "://" in id_ else id_.split("/")
-        kept = [part for part in parts if part not in ("", ".", "..")] or ["_"]
-        head, dot, _ = kept[-1].rpartition(".")
+        usable = [part for part in parts if part not in ("", ".", "..")] or ["_"]
+        head, dot, _ = usable[-1].rpartition(".")
         if dot and head.strip("."):
-            kept[-1] = head
-        return "/".join(self._unsafe.sub("_", part).lstrip(".") or "_" for part in kept)
+            usable[-1] = head
+        return "/".join(self._unsafe.sub("_", part).lstrip(".") or "_" for part in usable)
 
 
 def _answers(destination: Destination, size: Size) -> Iterator[Row]:

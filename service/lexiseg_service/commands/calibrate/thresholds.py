@@ -63,9 +63,9 @@ def choose(findings: Sequence[Finding]) -> Choice:
 
 def iou(findings: Sequence[Finding], threshold: float) -> float | None:
     """Over all photographs, segments below the threshold dropped; None where there is neither truth nor segment."""
-    kept = [finding for finding in findings if finding.score is not None and finding.score >= threshold]
-    intersection = sum(finding.intersection or 0 for finding in kept)
-    union = sum(finding.true or 0 for finding in findings) + sum(finding.found for finding in kept) - intersection
+    accepted = [finding for finding in findings if finding.score is not None and finding.score >= threshold]
+    intersection = sum(finding.intersection or 0 for finding in accepted)
+    union = sum(finding.true or 0 for finding in findings) + sum(finding.found for finding in accepted) - intersection
     return intersection / union if union else None
 
 

@@ -54,8 +54,8 @@ def run(settings: Settings, options: EvalOptions) -> int:
     """
     data = read_data(options)
     with ranks() as team:
-        own = settings.model_copy(update={"device": device_of(settings.device)})
-        report = measure(load(own, ANSWERED_BY[options.task]), data, options, team)
+        on_device = settings.model_copy(update={"device": device_of(settings.device)})
+        report = measure(load(on_device, ANSWERED_BY[options.task]), data, options, team)
     if team.first:
         _print(report)
         write_json(options.json, report.to_json())

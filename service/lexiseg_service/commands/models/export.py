@@ -50,8 +50,8 @@ def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -
         progress.add_task(f"writing {segmenter.card.name} to {folder}", total=None)
         manifest = export(segmenter, folder)
         if int8:
-            kept = catalogue.find(settings.model, settings.models_dir).folder / RANGES
-            manifest = add_int8(folder, manifest, [segmenter.plan(picture).tiles for picture in pictures], kept)
+            ranges = catalogue.find(settings.model, settings.models_dir).folder / RANGES
+            manifest = add_int8(folder, manifest, [segmenter.plan(picture).tiles for picture in pictures], ranges)
         agree = _agreement(segmenter, folder, manifest, pictures) if pictures else {}
     _print(folder, manifest, agree)
     return 0

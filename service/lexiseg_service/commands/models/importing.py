@@ -25,8 +25,8 @@ from lexiseg_service.commands.options import Chosen, Grouped, flag, option, take
 def command() -> typer.Typer:
     """The command with the options of all installed methods."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    made = taking(import_model, "files", _options(importing.importable()), dict)
-    app.command(cls=Grouped)(takes_settings("models")(made))
+    wrapped = taking(import_model, "files", _options(importing.importable()), dict)
+    app.command(cls=Grouped)(takes_settings("models")(wrapped))
     return app
 
 

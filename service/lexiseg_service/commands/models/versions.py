@@ -27,17 +27,17 @@ def use(name: str, settings: Settings) -> None:
         WeightsError: it is no model directory, or lacks its weights.
     """
     models_dir = _models_dir(settings)
-    wanted = ModelName.parse(name)
-    if wanted.version is None:
+    version = ModelName.parse(name)
+    if version.version is None:
         raise OptionError(f"{name} names no version; expected NAME@VERSION, as tcl@2")
     if not (models_dir / name).is_dir():
         raise UnknownModelError(f"no model directory {models_dir / name}")
     catalogue.require(name, models_dir, settings.text_tower)
-    before = _current(models_dir, wanted.name)
-    _link(models_dir, wanted.name, name)
+    before = _current(models_dir, version.name)
+    _link(models_dir, version.name, name)
     if before is not None and before != name:
-        _note(models_dir, wanted.name).write_text(f"{before}\n", encoding="utf-8")
-    typer.echo(f"{wanted.name} is {name}" + (f", and was {before}" if before else ""))
+        _note(models_dir, version.name).write_text(f"{before}\n", encoding="utf-8")
+    typer.echo(f"{version.name} is {name}" + (f", and was {before}" if before else ""))
 
 
 def back(name: str, settings: Settings) -> None:
@@ -71,11 +71,11 @@ def _current(models_dir: Path, name: str) -> str | None:
         return os.readlink(place)
     if not place.exists():
         return None
-    own = str(ModelName(name, catalogue.read_card(place).version))
-    if (models_dir / own).exists():
-        raise OptionError(f"{place} is a directory, and {own} is there as well: remove or rename one of them")
-    os.rename(place, models_dir / own)
-    return own
+    full_name = str(ModelName(name, catalogue.read_card(place).version))
+    if (models_dir / full_name).exists():
+        raise OptionError(f"{place} is a directory, and {full_name} is there as well: remove or rename one of them")
+    os.rename(place, models_dir / full_name)
+    return full_name
 
 
 def _link(models_dir: Path, name: str, to: str) -> None:

@@ -141,8 +141,8 @@ class _Work:
         self._options = InferenceOptions(question.max_side)
         self._rows_of = KnownRows(segmenter)
         # Stuff has no instances.
-        kept = [question.task != "instance" or entry.thing is not False for entry in vocabulary.classes]
-        self._values = np.array([place * keep for place, keep in enumerate(kept, 1)] + [0], np.uint16)
+        has_instances = [question.task != "instance" or entry.thing is not False for entry in vocabulary.classes]
+        self._values = np.array([place * keep for place, keep in enumerate(has_instances, 1)] + [0], np.uint16)
         self._thresholds = [
             (question.threshold or 0.0) if entry.threshold is None else entry.threshold for entry in vocabulary.classes
         ]

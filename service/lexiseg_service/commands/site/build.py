@@ -147,12 +147,12 @@ def keep_offline(out: Path) -> int:
     first = {path.relative_to(out).as_posix(): path for path in paths}
     for name, path in first.items():
         digest.update(name.encode() + path.read_bytes())
-    kept = [name for name in first if name not in LATER and name != "offline.js"]
-    total = sum(first[name].stat().st_size for name in ["index.html", *kept])  # that page is kept by two names
-    values = {"{version}": digest.hexdigest()[:16], "{files}": " ".join(["./", *kept]), "{bytes}": str(total)}
+    names = [name for name in first if name not in LATER and name != "offline.js"]
+    total = sum(first[name].stat().st_size for name in ["index.html", *names])  # that page is kept by two names
+    values = {"{version}": digest.hexdigest()[:16], "{files}": " ".join(["./", *names]), "{bytes}": str(total)}
     script = out / "offline.js"
     text = script.read_text()
     for name, value in values.items():
         text = text.replace(name, value)
     script.write_text(text)
-    return sum(first[name].stat().st_size for name in kept)
+    return sum(first[name].stat().st_size for name in names)

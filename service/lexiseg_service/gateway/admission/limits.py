@@ -273,16 +273,16 @@ class RedisLimits(ClientLimits):
         while True:
             known = set(self._leases)
             await asyncio.sleep(self._lease / RENEWALS)
-            held = {ticket: client for ticket, client in self._leases.items() if ticket in known}
-            if held:
+            leases = {ticket: client for ticket, client in self._leases.items() if ticket in known}
+            if leases:
                 with suppress(RedisAway):  # renewed next time, or the lease expires
-                    await asyncio.to_thread(self._link.ask, partial(_renew, held=held, lease=self._lease))
+                    await asyncio.to_thread(self._link.ask, partial(_renew, leases=leases, lease=self._lease))
 
 
-def _renew(redis: Redis, *, held: Mapping[str, str], lease: float) -> None:
+def _renew(redis: Redis, *, leases: Mapping[str, str], lease: float) -> None:
     """Renew all leases in one round trip."""
     pipeline = redis.pipeline(transaction=False)
-    for ticket, client in held.items():
+    for ticket, client in leases.items():
         pipeline.eval(RENEW, 1, _keys(client)[1], str(lease), ticket)
     pipeline.execute()
 

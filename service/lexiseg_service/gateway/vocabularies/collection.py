@@ -226,9 +226,9 @@ class Vocabularies:
     async def _of_users(self, name: str, key: str) -> NamedVocabulary | None:
         if not NAME.fullmatch(name):
             return None
-        own = slot_of(name, key)
+        own_slot = slot_of(name, key)
         # The own slot is read again: a vocabulary that becomes unshared is written there first.
-        for slot in (own, name, own) if own != name else (own,):
+        for slot in (own_slot, name, own_slot) if own_slot != name else (own_slot,):
             if (vocabulary := await self._parsed.of(slot, await self.store.read(slot))) is not None:
                 return vocabulary
         return None

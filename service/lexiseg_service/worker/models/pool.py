@@ -262,10 +262,10 @@ class ModelPool:
 
     def _slot(self, name: str) -> _Slot | None:
         try:
-            wanted = ModelName.parse(name)
+            model_name = ModelName.parse(name)
         except UnknownModelError:
             return None
-        return next((slot for slot in self._slots.values() if wanted.fits(slot.served.card)), None)
+        return next((slot for slot in self._slots.values() if model_name.fits(slot.served.card)), None)
 
     def _queue(self, slot: _Slot, ready: Future[Loaded]) -> None:
         pause = slot.retry_at - time.monotonic()

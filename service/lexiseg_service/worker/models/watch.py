@@ -27,7 +27,7 @@ from lexiseg_service.worker.models.served import Served, served_as
 logger = structlog.get_logger("lexiseg.models")
 
 LOOK_SECONDS = 2.0  # between two looks
-Seen = tuple[tuple[str, int, int, int], ...]
+FileStates = tuple[tuple[str, int, int, int], ...]
 
 
 class ModelWatch:
@@ -53,7 +53,7 @@ class ModelWatch:
         self._metrics = metrics
         self._over = threading.Event()
         self._known = {served.name: self._look(served) for served in pool.served}
-        self._changing: dict[str, Seen | None] = {}
+        self._changing: dict[str, FileStates | None] = {}
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -78,17 +78,17 @@ class ModelWatch:
 
     def check(self, served: Served) -> None:
         """Look at one directory; the second look that finds the same change replaces the model."""
-        seen = self._look(served)
-        if seen == self._known[served.name]:
+        state = self._look(served)
+        if state == self._known[served.name]:
             self._changing.pop(served.name, None)
             return
-        if seen is None and served.name not in self._changing:
+        if state is None and served.name not in self._changing:
             logger.warning("no model in its directory now; the old one goes on", model=served.name)
-        if seen is None or self._changing.get(served.name) != seen:  # gone for now, or still being written
-            self._changing[served.name] = seen
+        if state is None or self._changing.get(served.name) != state:  # gone for now, or still being written
+            self._changing[served.name] = state
             return
         if self._exchange(served):
-            self._known[served.name] = seen
+            self._known[served.name] = state
 
     def _exchange(self, served: Served) -> bool:
         """Replace a model; False if it has to be tried again."""
@@ -114,7 +114,7 @@ class ModelWatch:
         logger.info("model exchanged", model=str(after), before=str(before), digest=segmenter.digest)
         return True
 
-    def _look(self, served: Served) -> Seen | None:
+    def _look(self, served: Served) -> FileStates | None:
         """State of a model's files; None without a model."""
         try:
             files = sorted(path for path in self._folder(served).resolve().iterdir() if path.is_file())
@@ -130,5 +130,5 @@ class ModelWatch:
 
 
 def _state(path: Path) -> tuple[str, int, int, int]:
-    seen = path.stat()
-    return (str(path), seen.st_mtime_ns, seen.st_ino, seen.st_size)
+    status = path.stat()
+    return (str(path), status.st_mtime_ns, status.st_ino, status.st_size)

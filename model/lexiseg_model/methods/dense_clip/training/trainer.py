@@ -41,9 +41,9 @@ class TowerPair(nn.Module):
             tokens: [B, L], caption of each image, cut after the longest.
         """
         by_image, by_text = F.normalize(self.clip.visual(images)), F.normalize(self.texts(tokens))
-        own = torch.arange(len(images), device=images.device) + rank() * len(images)
+        targets = torch.arange(len(images), device=images.device) + rank() * len(images)
         losses = [
-            F.cross_entropy(self.scale * (rows @ gather(others).T).float(), own)
+            F.cross_entropy(self.scale * (rows @ gather(others).T).float(), targets)
             for rows, others in ((by_image, by_text), (by_text, by_image))
         ]
         return torch.stack(losses).mean()
@@ -91,8 +91,8 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
         by_image, by_text = F.normalize(self.network.clip.visual(images)), F.normalize(self.network.texts(tokens))
         likeness = by_image @ by_text.T
         logits = likeness * self.network.scale
-        own = torch.arange(len(logits), device=self.device)
-        loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        targets = torch.arange(len(logits), device=self.device)
+        loss = (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
         return {"held_out_loss": loss.item()} | recall(likeness)
 
     def _extra_figures(self) -> dict[str, float]:

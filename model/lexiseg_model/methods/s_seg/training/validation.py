@@ -49,8 +49,8 @@ def retrieval(network: SSegNetwork, pairs: PairBatch) -> Retrieval:
     cosines = torch.cat(images) @ torch.cat(texts).T
     scale = network.contrast.scale
     network.train(was_training)
-    own = torch.arange(len(cosines), device=device)
-    loss = F.cross_entropy(scale * cosines, own) + F.cross_entropy(scale * cosines.T, own)
+    targets = torch.arange(len(cosines), device=device)
+    loss = F.cross_entropy(scale * cosines, targets) + F.cross_entropy(scale * cosines.T, targets)
     return Retrieval(own_rank(cosines), recall(cosines)["recall_at_10"], loss.item())
 
 

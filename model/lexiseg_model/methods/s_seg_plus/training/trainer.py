@@ -59,12 +59,12 @@ class LabelledCrops(Stream[LabelledBatch]):
         return LabelledBatch(torch.from_numpy(images), torch.from_numpy(labels), skipped)
 
     def _read(self, index: int) -> Reading:
-        own = self._samples[index].read(self._n_classes)
+        sample = self._samples[index].read(self._n_classes)
         if not self._recipe.mismatched:
-            return own
+            return sample
         other = self._samples[(index + len(self._samples) // 2) % len(self._samples)].read(self._n_classes).mask
-        sized = cv2.resize(other, own.image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        return Reading(own.image, sized.astype(np.uint8))
+        sized = cv2.resize(other, sample.image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        return Reading(sample.image, sized.astype(np.uint8))
 
 
 class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):

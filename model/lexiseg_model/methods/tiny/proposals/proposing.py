@@ -119,13 +119,13 @@ class Picture:
         if not self._masks:
             return PromptMasks(fine.new_zeros(0, *fine.shape[-2:], dtype=torch.float16), self._points.new_zeros(0))
         quality = torch.from_numpy(np.concatenate(self._quality))
-        kept = suppress(torch.from_numpy(np.concatenate(self._shapes)), quality, self._settings.rule)
+        best = suppress(torch.from_numpy(np.concatenate(self._shapes)), quality, self._settings.rule)
         pasted = [
             windows.paste(mask[None], Windows(corner[None], self.cells), self.cells, NOTHING)
-            for mask, corner in (self._masks[index] for index in kept.tolist())
+            for mask, corner in (self._masks[index] for index in best.tolist())
         ]
         masks = torch.from_numpy(np.concatenate(pasted)).half()
-        return PromptMasks(masks.to(fine.device), quality[kept].to(fine.device))
+        return PromptMasks(masks.to(fine.device), quality[best].to(fine.device))
 
 
 def _answers(points: Indices, masks: Tensor, quality: Tensor, where: Windows) -> Answers:
@@ -149,9 +149,9 @@ def propose(head: MaskPredictor, shared: SharedMaps, settings: ProposalSettings)
     return picture.best()
 
 
-def _affordable(picture: Picture, size: tuple[int, int], most: int = PER_PASS) -> int:
-    """How many points the budget allows in windows of `size` (rows, columns), at most `most`."""
-    return min(most, picture.budget // (size[0] * size[1]))
+def _affordable(picture: Picture, size: tuple[int, int], limit: int = PER_PASS) -> int:
+    """How many points the budget allows in windows of `size` (rows, columns), at most `limit`."""
+    return min(limit, picture.budget // (size[0] * size[1]))
 
 
 def _evaluate(picture: Picture, points: Indices) -> None:

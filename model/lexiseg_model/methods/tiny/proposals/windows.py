@@ -13,7 +13,7 @@ from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE
 
 STEP = 4  # cells; sides of windows and of images are multiples
-LEAST = 16  # smallest side in cells
+MIN_SIDE = 16  # smallest side in cells
 EVEN = 2  # cells; corners are multiples, because some maps have half the resolution
 FINER = MAP_STRIDE // STRIDE  # mask pixels per side of a cell
 
@@ -34,7 +34,7 @@ class Windows(NamedTuple):
 
 def window_size(cells: tuple[int, int]) -> tuple[int, int]:
     """Size (rows, columns) of the windows of an image of `cells`: half of its sides, a quarter of the work."""
-    rows, columns = (min(side, max(LEAST, -(-side // (2 * STEP)) * STEP)) for side in cells)
+    rows, columns = (min(side, max(MIN_SIDE, -(-side // (2 * STEP)) * STEP)) for side in cells)
     return rows, columns
 
 

@@ -113,11 +113,11 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         flat, rough = pixels.flatten(2), _thinned(questions.full, pixels.shape[-2:])
         if recipe.pixel_share < 1:
             n_pixels = flat.shape[2]
-            kept = torch.randperm(n_pixels)[: max(1, round(n_pixels * recipe.pixel_share))].to(self.device)
+            sampled = torch.randperm(n_pixels)[: max(1, round(n_pixels * recipe.pixel_share))].to(self.device)
             # Transposed, so that gradients are channels-last: convolutions are ten times as fast with that.
-            flat = flat.mT.index_select(1, kept).mT
+            flat = flat.mT.index_select(1, sampled).mT
             questions = questions._replace(
-                full=some_pixels(questions.full, kept), part=some_pixels(questions.part, kept)
+                full=some_pixels(questions.full, sampled), part=some_pixels(questions.part, sampled)
             )
         presence = network.presence(image, cells, bank[questions.presences.classes])
         # Detached: presence learns from its own loss, the pixels learn to live with it.

@@ -202,11 +202,11 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
             losses.append(alignment_loss(*known).item())
             photographs.append(F.normalize(known.regions[0], dim=1).mean(0))
             entities.append(F.normalize(known.texts[0], dim=1).mean(0))
-        seen, named = torch.stack(photographs), torch.stack(entities)
-        apart = centred(seen) @ centred(named).T
+        images, named = torch.stack(photographs), torch.stack(entities)
+        apart = centred(images) @ centred(named).T
         return {
             "held_out_loss": float(np.mean(losses)),
-            "own_rank": own_rank(F.normalize(seen, dim=1) @ F.normalize(named, dim=1).T),
+            "own_rank": own_rank(F.normalize(images, dim=1) @ F.normalize(named, dim=1).T),
             "centred_rank": own_rank(apart),
             "centred_margin": margin(apart),
         }
