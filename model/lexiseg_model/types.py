@@ -229,7 +229,7 @@ class StrictModel(BaseModel):
 
 
 class InputSize(StrictModel):
-    """How an image is resized for the network, in pixels."""
+    """Limits for resizing an image for the network, in pixels."""
 
     short_side: int = Field(ge=32, description="length that the shorter side is brought to")
     long_side: int = Field(ge=32, description="length that the longer side does not pass")
@@ -309,7 +309,7 @@ class ScoreRule(StrictModel):
 
 
 class ThingBelief(StrictModel):
-    """How likely a connected region is a whole thing of its class.
+    """Weights of the probability that a connected region is a whole thing of its class.
 
     Inputs are three logarithms: of the mean probability of the region's pixels, of its share of the image, and of the
     probability that its class is present (sigmoid of `Segmenter.presence`). Fitted on training photographs.
@@ -323,7 +323,7 @@ class ThingBelief(StrictModel):
 
 
 class PanopticRule(StrictModel):
-    """How masks become disjoint segments; thresholds as in Mask2Former (Cheng et al., CVPR 2022).
+    """Thresholds that turn masks into disjoint segments, as in Mask2Former (Cheng et al., CVPR 2022).
 
     `regions`: things are connected regions of the semantic answer. `proposals`: the method proposes masks; each takes
     its best class, then they compete for pixels.
@@ -356,7 +356,7 @@ class PromptQuality(StrictModel):
 
 
 class ModelCard(StrictModel):
-    """What a model is, what it may be used for, and what was measured."""
+    """Description of a model: method, licence, input, settings and measured quality."""
 
     name: str = Field(description="what a request calls it, as `model`")
     version: str = Field(description="of the weights; `NAME@VERSION` asks for it alone")

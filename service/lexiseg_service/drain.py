@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Drain:
-    """Ends the waits of one event loop; `why` is what their clients are told."""
+    """Ends the waits of one event loop; `why` is the message to their clients."""
 
     def __init__(self, why: str) -> None:
         self._why = why

@@ -18,7 +18,7 @@ SUFFIX = "-quickgelu"  # of open_clip's architecture names
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of the weights' activation, and from where."""
+    """The activation that the weights need, as far as it is known, and the source of that."""
 
     quick_gelu: bool
     reason: str

@@ -21,7 +21,7 @@ from lexiseg_model.segmenter import ExampleVectors, TextRows
 from lexiseg_model.types import Region, StrictModel
 from lexiseg_model.vocabulary.examples import cells_of, mean_embeddings
 
-APART = 0.05  # of 1 - cosine ** 2: examples that are all of their picture say nothing of what lies around them
+APART = 0.05  # minimum of 1 - cosine ** 2; below it examples fill their picture, and its surroundings are unknown
 
 
 class ExampleLevels(StrictModel):

@@ -222,7 +222,7 @@ def require_same_towers(trained_over: State, given: State) -> None:
 
 def _read_torchscript(path: Path) -> State:
     try:
-        with warnings.catch_warnings():  # torch advises against the format as such; it is what there is to read
+        with warnings.catch_warnings():  # torch deprecates the format
             warnings.simplefilter("ignore", DeprecationWarning)
             return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
     except RuntimeError as error:

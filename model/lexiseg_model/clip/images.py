@@ -1,4 +1,4 @@
-"""Images as the towers want them: normalised, and padded to whole patches."""
+"""Normalise images for a tower, and pad them to whole patches."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def normalise(pixels: Tensor, normalisation: Normalisation) -> Tensor:
 @lru_cache
 @torch.inference_mode(False)  # training reads them, too
 def _statistics(normalisation: Normalisation, device: torch.device) -> tuple[Tensor, Tensor]:
-    """[3, 1, 1] each. Kept: to bring numbers to a GPU holds its work up, and is nothing that a graph can hold."""
+    """[3, 1, 1] each. Cached: a copy to a GPU waits for its work, and cannot be captured in a graph."""
     mean, std = (torch.tensor(row, dtype=widest_float(device), device=device) for row in STATISTICS[normalisation])
     return mean.view(3, 1, 1), std.view(3, 1, 1)
 

@@ -42,7 +42,7 @@ MIN_PROBABILITY = 1e-6  # of a threshold of probability, before its logarithm
 
 
 class PatchTextSettings(StrictModel):
-    """How windows are laid and scores become an answer; part of a card's `settings`."""
+    """Sliding windows, text templates, and the rule from scores to labels; part of a card's `settings`."""
 
     normalisation: Normalisation = "clip_rounded"
 

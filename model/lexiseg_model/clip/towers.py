@@ -235,7 +235,7 @@ def _require_same(name: str, wanted: State, state: State) -> None:
 
 
 def _agreed(checkpoints: Sequence[Checkpoint]) -> Evidence | None:
-    """What the files tell together.
+    """The evidence of all files together.
 
     Raises:
         WeightsError: two files were trained with different activations.

@@ -1,7 +1,7 @@
 """Dense features of a stock open_clip vision transformer, at any input size.
 
 Every method of the CLIP family changes the last block only. So an image pass here stops in front of it:
-`tokens_before_last_block` gives what enters, the method does its own last block, `project` ends as CLIP ends.
+`tokens_before_last_block` gives its input, the method replaces that block, `project` applies CLIP's last layers.
 Nothing of open_clip is replaced or hooked; its modules are called one after the other.
 
 Tokens are [N, 1 + h*w, width], the class token first, patches row by row on the *grid* (h, w).
@@ -73,7 +73,7 @@ def resize_positions(positions: Tensor, pretrained: Grid, grid: Grid, rule: Posi
     Args:
         positions: [1 + rows*columns, width] of the pretrained grid, the class token's first.
         pretrained: grid that they were learned on; the same grid gets them unchanged.
-        grid: grid that they are wanted for.
+        grid: the target grid.
         rule: how the coordinates are chosen (`PositionRule`).
 
     Returns:
@@ -92,7 +92,7 @@ def resize_positions(positions: Tensor, pretrained: Grid, grid: Grid, rule: Posi
 
 
 def embed(visual: VisionTransformer, images: Tensor, rule: PositionRule) -> Tokens:
-    """What enters the first block: patches, class token, positions, and the layer norm before the blocks.
+    """Tokens that enter the first block: class token and patches with positions, after the first layer norm.
 
     Args:
         visual: an image tower (`require_plain_vit`).
@@ -102,7 +102,7 @@ def embed(visual: VisionTransformer, images: Tensor, rule: PositionRule) -> Toke
     grid = grid_of(visual, images)
     patches = visual.conv1(images).flatten(2).transpose(1, 2)  # [N, h*w, width]
     positions = resize_positions(visual.positional_embedding, visual.grid_size, grid, rule).to(patches.dtype)
-    # Not len(patches): a pass that is written down as a graph would take it for a constant.
+    # Not len(patches), which tracing would make a constant.
     first = visual.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
     return Tokens(visual.ln_pre(torch.cat([first, patches], 1) + positions), grid)
 
@@ -121,7 +121,7 @@ def last_block(visual: VisionTransformer) -> ResidualAttentionBlock:
 
 
 def project(visual: VisionTransformer, tokens: Tensor) -> Tensor:
-    """CLIP's end: layer norm, then the projection into the space of texts. [..., width] -> [..., D], not normalised."""
+    """CLIP's last layers: layer norm, then projection into the text space. [..., width] -> [..., D], not normalised."""
     projected: Tensor = visual.ln_post(tokens) @ visual.proj
     return projected
 

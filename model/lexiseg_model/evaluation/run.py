@@ -24,7 +24,7 @@ from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 
 class Views(NamedTuple):
-    """How often an image is looked at: at several scales of the model's input, and mirrored as well."""
+    """Test-time augmentation: scales of the model's input, and whether mirrored views are added."""
 
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False

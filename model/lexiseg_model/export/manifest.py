@@ -33,7 +33,7 @@ class Graph(StrictModel):
 
 
 class Manifest(StrictModel):
-    """What an export holds. `digest` is the model's: exports of other weights are never run."""
+    """Contents of an export. `digest` is the model's: exports of other weights are never run."""
 
     model: str
     version: str

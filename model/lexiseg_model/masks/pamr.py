@@ -26,7 +26,7 @@ MAPS_AT_ONCE = 24  # so that the sums do not take much more memory than the maps
 
 @dataclass(frozen=True)
 class PamrSettings:
-    """How far and how often. TCL: 10 iterations over (1, 2, 4, 8, 12, 24); NACLIP: 10 over (8, 16)."""
+    """Dilations and iterations. TCL: 10 iterations over (1, 2, 4, 8, 12, 24); NACLIP: 10 over (8, 16)."""
 
     iterations: int = 10
     dilations: tuple[int, ...] = (1, 2, 4, 8, 12, 24)
@@ -48,7 +48,7 @@ def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings())
         ShapeError: maps or image are not three-dimensional.
     """
     _check(maps, image)
-    resized = maps.shape[1:] != image.shape[1:]  # and nobody else's: refined where they lie
+    resized = maps.shape[1:] != image.shape[1:]  # then they are a copy, refined in place
     if resized:
         maps = _at_size(maps, image)
     return _refined(maps, maps if resized else None, image, settings)

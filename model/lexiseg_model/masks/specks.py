@@ -92,7 +92,7 @@ def _new_owners(regions: Regions, specks: NDArray[np.bool_]) -> NDArray[np.int64
 
 
 class CrumbRule(StrictModel):
-    """What is a crumb; chosen on training photographs (docs/tiny-ablation.md)."""
+    """Definition of a crumb; chosen on training photographs (docs/tiny-ablation.md)."""
 
     island: float = Field(0.2, ge=0, le=1, description="of a mask's largest part, below which a part is left out")
     hole: float = Field(0.05, ge=0, le=1, description="of what a mask holds, below which a hole is filled")

@@ -25,7 +25,7 @@ from lexiseg_model.masks.rle import LabelRuns
 from lexiseg_model.types import LabelMap
 
 SLACK = 1e-4  # of the scores: rounding must not lose a candidate
-MIN_SCORE = -1e30  # what -inf counts as: between infinite corners lies no number, between these one that never wins
+MIN_SCORE = -1e30  # replaces -inf: interpolation between infinite corners gives NaN
 ROOM = 1 << 24  # numbers that are upsampled at a time on a GPU: 64 MB, and a few times that beside them
 
 
@@ -204,7 +204,7 @@ def _score_at(corners: NDArray[np.float32], row: NDArray[np.intp], y: Axis, x: A
 
 @torch.inference_mode()
 def device_winners(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> Winners:
-    """As `winners`, by torch, where the scores lie: from a GPU the label map and its runs go back, not all scores.
+    """As `winners`, by torch on the device of the scores: a GPU returns the label map and its runs, not all scores.
 
     Every pixel is computed as by the kernel, sum by sum, so the labels are equal to the last bit.
     """
@@ -236,7 +236,7 @@ def device_winners(scores: Tensor, size: tuple[int, int], keep_probability: bool
 
 
 def runs_of(labels: Tensor) -> LabelRuns:
-    """Of a label map [H, W] on any device, found there."""
+    """Runs of a label map [H, W], found on its device."""
     flat = labels.T.reshape(-1)
     begin = flat.new_ones(len(flat), dtype=torch.bool)
     torch.ne(flat[1:], flat[:-1], out=begin[1:])

@@ -197,7 +197,7 @@ def _levels(size: tuple[int, int], window: int, overlap: int) -> Iterator[_Level
 
 
 def _spans(length: int, side: int, overlap: int) -> list[tuple[int, int]]:
-    """Where windows start and end along one side of a picture; the last ends with it."""
+    """Start and end of each window along one side of a picture; the last ends with it."""
     if side >= length:
         return [(0, length)]
     starts = [*range(0, length - side, side - overlap), length - side]

@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 
 def n_asked(prompt: Prompt) -> int:
-    """How many prompts the head gets for one prompt; a prompt of negative points alone is passed on as it is."""
+    """Number of prompts that the head gets for one prompt; one with only negative points is passed unchanged."""
     n_negative = len(_points(prompt, positive=False))
     if prompt.box is None and n_negative == len(prompt.points):
         return 1

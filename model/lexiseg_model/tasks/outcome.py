@@ -1,4 +1,4 @@
-"""From logits to winners, and from disjoint pieces of a picture to segments."""
+"""Winning classes of logits, and segments of disjoint pieces of a picture."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class LocalPhase(NamedTuple):
 
 
 class Division(NamedTuple):
-    """How a global batch is split: `accumulation` forward passes of `batch` examples in every process."""
+    """Split of a global batch: `accumulation` forward passes of `batch` examples in every process."""
 
     batch: int
     accumulation: int

@@ -28,7 +28,7 @@ Gray = NDArray[np.uint8]  # [h, w]
 
 @dataclass(frozen=True)
 class Motion:
-    """From one picture to the next, both [h, w].
+    """Motion from one picture to the next, both [h, w].
 
     `source` [h, w, 2] float32: (x, y) in the earlier picture of what is now at each pixel; `trust` [h, w] float32 in
     0..1: how well the two agree, 0 where it was outside; `cut`: they show different scenes.
@@ -130,7 +130,7 @@ def small_picture(plan: Plan) -> Picture:
 
 
 def _span(first: int, length: int, factor: float, end: int) -> slice:
-    """Where a tile lies on the small picture: at least one pixel, never beyond the end."""
+    """Rows or columns of a tile on the small picture: at least one pixel, never beyond the end."""
     start = min(round(first * factor), end - 1)
     return slice(start, min(end, max(start + 1, round((first + length) * factor))))
 

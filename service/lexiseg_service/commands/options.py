@@ -154,7 +154,7 @@ def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable
 
 
 def check_server(chosen: Chosen, server: str | None) -> None:
-    """Refuse an API key where no server is asked, and settings of this process where one is.
+    """Refuse an API key without --server, and settings of this process with it.
 
     Raises:
         typer.BadParameter: such an option was given.

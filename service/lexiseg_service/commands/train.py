@@ -149,7 +149,7 @@ def _minutes(planned: Planned, prefix: str) -> float | None:
 
 
 def _in_words(entry: Measured, contrastive: bool) -> str:
-    """What one process needs for a phase: its batches, their time and memory."""
+    """Batches of one process in a phase, and the time and memory that they take."""
     batch, accumulation = entry.division
     line = (
         f"steps of {entry.phase.global_batch:,} at {entry.phase.crop} pixels, from {entry.phase.after:.0%} on: "

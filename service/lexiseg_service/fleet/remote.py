@@ -1,4 +1,4 @@
-"""All workers as one backend.
+"""A backend that spreads requests over all workers.
 
 An image goes to the worker that rendezvous hashing prefers among those that have the model (`choose`). A call is
 retried once with another worker, within the deadline, if the first one does not answer, shuts down or has no room;

@@ -1,4 +1,4 @@
-"""What a gateway asks a worker, and what comes back, for images and for video streams.
+"""Requests of a gateway to a worker, and their answers, for images and for video streams.
 
 Free of torch, so that both processes share it.
 """

@@ -89,7 +89,7 @@ def decode_request(message: AboutImage, deadline: float) -> WorkerRequest:
 
 
 def decode_exemplify(message: internal.ExemplifyRequest, deadline: float) -> WorkerRequest:
-    """As `decode_request`, with the regions."""
+    """Decode a request with example regions, as `decode_request`."""
     regions = tuple(ExampleRegion(_read_region(example.region), example.field) for example in message.regions)
     return replace(decode_request(message, deadline), regions=regions, keep_picture=message.keep_picture)
 

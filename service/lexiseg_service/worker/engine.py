@@ -290,7 +290,7 @@ class Engine:
 
     @property
     def degraded(self) -> tuple[str, ...]:
-        """What works less well than it should, such as a model that cannot be loaded; answers stay right."""
+        """Degraded parts, such as a model that cannot be loaded; answers stay right."""
         texts = ("text cache",) if self.text_caches.degraded else ()
         behind = self._threads.longest_wait > BEHIND * self._settings.deadline_seconds
         queue = ("finish queue",) if behind else ()

@@ -18,7 +18,7 @@ ENTRY_BYTES = 9 * 2**10
 
 
 class FeatureKey(NamedTuple):
-    """What the features of an image depend on, and their owner."""
+    """Cache key: everything that the features of an image depend on, and their owner."""
 
     owner: str  # id of the API key, "" without keys
     image_id: str

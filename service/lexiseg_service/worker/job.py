@@ -184,7 +184,7 @@ class Lane:
 
     @property
     def n_untimed(self) -> int:
-        """How many are in flight, as long as none has been answered."""
+        """Number of requests in flight until the first is answered, then 0."""
         return 0 if self._interval else self._in_flight.total()
 
     @property

@@ -42,7 +42,7 @@ class TextStage:
 
     @property
     def executors(self) -> tuple[FairExecutor, ...]:
-        """Of all towers used so far."""
+        """Text caches of all towers used so far."""
         return tuple(self._executors.values())
 
     def put(self, job: AnyJob) -> None:

@@ -130,7 +130,7 @@ def protocol(name: str) -> Protocol:
 
 
 def questions(benchmark: Benchmark, rule: DatasetRule) -> Questions:
-    """What to score on a data set: each text competes for itself and counts for its class, or each class for itself.
+    """The texts to score on a data set, and the class of each: one entry per text, or one per class.
 
     A benchmark's background has no text unless the rule has some.
     """

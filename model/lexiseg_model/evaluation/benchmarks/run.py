@@ -166,7 +166,7 @@ Nobody = Callable[[Tensor, slice], Tensor]
 
 @dataclass(frozen=True)
 class Reduction:
-    """How queries become labels.
+    """Rules that turn scores of queries into labels.
 
     Attributes:
         owner: [T] label of each query, ascending: a tie goes to the lower label.

@@ -30,7 +30,7 @@ class Reached(NamedTuple):
 
 
 class PromptProtocol(NamedTuple):
-    """How objects are prompted; `settings` name it in reports."""
+    """The prompts for objects; `settings` describe them in reports."""
 
     settings: dict[str, Any]
     reach: Callable[[Segmenter, Features, Objects], Reached]

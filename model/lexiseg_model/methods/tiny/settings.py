@@ -30,7 +30,7 @@ class ProposalSettings(StrictModel):
 
 
 class ClickOrder(StrictModel):
-    """By what the four masks of a lone click are put in order, beside the predicted quality, which counts 1.
+    """Weights that order the four masks of a single click; the predicted quality has weight 1.
 
     Fitted on training photographs (`training/prompt_rules.py`); zeros: order by quality only.
     """
@@ -41,7 +41,7 @@ class ClickOrder(StrictModel):
 
 
 class BoxRule(StrictModel):
-    """How the mask of a box is kept inside of it.
+    """Limits of the mask of a box to the box.
 
     Fitted on training photographs with tight and inexact boxes, by
     `python -m lexiseg_model.methods.tiny.training.prompt_rules`.
@@ -64,7 +64,7 @@ class LookRule(StrictModel):
 
 
 class OwnColours(StrictModel):
-    """How the colours of what a mask holds and of what it leaves out say more of it; fitted with those of boxes."""
+    """Refinement of a mask by the colours inside and around it; fitted with the rules of boxes."""
 
     weight: float = Field(3.0, ge=0, description="of the logarithm of the ratio of a colour's shares")
     bound: float = Field(3.0, gt=0, description="of logits, before they are smoothed along edges")
@@ -72,7 +72,7 @@ class OwnColours(StrictModel):
 
 
 class RegionVote(StrictModel):
-    """What the vote of a proposal weighs beside that of a pixel: `weight` x its quality x alikeness ** `alike`.
+    """Weight of a proposal's vote relative to a pixel's: `weight` x its quality x alikeness ** `alike`.
 
     Uniformity is the norm of the mean of the pixels' unit embeddings, 1 if all are equal: a mask over a shirt and the
     skin beside it must not merge them.
@@ -83,7 +83,7 @@ class RegionVote(StrictModel):
 
 
 class ExampleRule(StrictModel):
-    """How the vector of a class by example stands beside those of texts, which have length 1.
+    """Scale of the vector of a class by example, relative to those of texts, which have length 1.
 
     Pixels are more similar to pixels than to texts: at `length` 1 a class by example would win pixels of text classes.
     Varied objects have lower cosines: `level` compensates for it. All values were tuned on training photographs.
@@ -98,7 +98,7 @@ class ExampleRule(StrictModel):
 
 
 class TinySettings(StrictModel):
-    """What the card of a model of this method may set."""
+    """Settings of a card of this method."""
 
     presence: float = Field(0.3, ge=0, description="of a class's presence (its logarithm) in the logits of its pixels")
     proposals: ProposalSettings = ProposalSettings()

@@ -58,7 +58,7 @@ class Rehearsal(NamedTuple):
 
 
 class Training(ABC, Generic[Recipe]):
-    """How one recipe is trained.
+    """The training of one recipe.
 
     Attributes:
         recipe: class of its values.

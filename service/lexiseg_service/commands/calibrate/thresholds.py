@@ -157,7 +157,7 @@ def refuse_missing(sources: Sequence[Source], masks: Path | None) -> None:
 
 
 def mask_of(folder: Path, source: Source) -> Path:
-    """Where a photograph's mask of the truth is."""
+    """Path of a photograph's true mask."""
     return folder / f"{source.stem}.png"
 
 

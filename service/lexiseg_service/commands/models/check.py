@@ -51,7 +51,7 @@ def check(name: str, settings: Settings) -> int:
 
 
 def known_shares(card: ModelCard) -> dict[str, float]:
-    """What these weights answered where the list of models was written; empty for other weights."""
+    """Reference shares of the list of models for these weights; empty for other weights."""
     entry = available().get(card.name)
     if entry is None or entry.check_of is None or not (card.weights_sha256 or "").startswith(entry.check_of):
         return {}
@@ -87,7 +87,7 @@ def shares(segmenter: Segmenter, picture: NDArray[np.uint8]) -> dict[str, float]
 
 
 def pictures_per_second(segmenter: Segmenter, picture: NDArray[np.uint8]) -> float:
-    """Of the whole answer, image pass included; the texts are already encoded."""
+    """Speed of whole answers, image pass included; the texts are already encoded."""
     shares(segmenter, picture)
     start = perf_counter()
     for _ in range(REPEATS):

@@ -88,7 +88,7 @@ def _options(methods: Mapping[str, Method]) -> list[inspect.Parameter]:
 
 
 def _kind(info: FieldInfo) -> Any:
-    """Of a field, as typer knows it: paths one by one, words as they are typed; the method reads them."""
+    """typer's type of a field: paths one by one, words as typed; the method reads them."""
     kinds = [kind for kind in get_args(info.annotation) if kind is not NoneType]
     if get_origin(info.annotation) is tuple:
         return list[Path]

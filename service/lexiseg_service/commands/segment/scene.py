@@ -65,7 +65,7 @@ class Scene:
     def __init__(self, dataset: Any, reading: Reading) -> None:
         self._dataset = dataset
         self.size: tuple[int, int] = dataset.shape
-        self.crs = dataset.crs  # None of a picture that lies nowhere
+        self.crs = dataset.crs  # None: the picture has no coordinates
         self.transform = dataset.transform  # pixels to the picture's coordinates
         if reading.bands is not None and not set(reading.bands) <= set(dataset.indexes):
             raise OptionError(f"bands {', '.join(map(str, reading.bands))}; the picture has {dataset.count}")
@@ -99,7 +99,7 @@ class Scene:
 
     def pixels_of_detail(self) -> int:
         """Pixels of the smallest detail: 1 in a sharp picture; 2, 4 or 8 in one that was enlarged so many times."""
-        inside = slice(SIDE // 4, -SIDE // 4)  # what lies beyond the border cannot be brought back
+        inside = slice(SIDE // 4, -SIDE // 4)  # shifts beyond the border cannot be undone
         lost = np.zeros(4)  # by shrinking to a half, a quarter, ... and back
         for box in self._sample():
             if min(box.size) == SIDE:

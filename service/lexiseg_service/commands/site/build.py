@@ -25,7 +25,7 @@ MAX_PIXELS = 24_000_000  # of a picture; larger ones are made smaller, as browse
 MAX_BYTES = 200_000_000
 ENGINE = 'import * as engine from "./engine/{}.js"'
 LATER = {"model/tower.onnx", "model/tokens.json", "model/reading.onnx"}  # loaded when a word needs them
-# The page asks nobody but the place that it came from, and a server that is named.
+# The page connects to its own origin only, and to a server that is named.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
     "img-src 'self' data: blob:; media-src blob:; connect-src 'self'{server}; manifest-src 'self'; "

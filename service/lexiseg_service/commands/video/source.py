@@ -80,7 +80,7 @@ class VideoSource:
 
     @property
     def n_frames(self) -> int | None:
-        """How many frames there are, as far as the source says."""
+        """Number of frames, if the source states it."""
         if self._stream.frames:
             return self._stream.frames
         duration = self._container.duration

@@ -1,4 +1,4 @@
-"""What every caller of a gateway passes, by any protocol: API key, limits of the client, room for bytes and calls."""
+"""Admission of a gateway's callers, for all protocols: API key, limits of the client, bytes and calls in flight."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_CALLS = 1000  # concurrent gRPC calls, and streams over REST
 
 @dataclass(frozen=True)
 class AccessControl:
-    """One for all protocols, so that they count together."""
+    """Shared by all protocols, so that they count together."""
 
     keys: Keys
     limits: ClientLimits | None  # None: no client has any

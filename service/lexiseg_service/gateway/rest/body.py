@@ -118,7 +118,7 @@ async def _read_multipart(request: Request, limits: Limits) -> tuple[Question, I
 
 
 def _found_instead(form: FormData, files: int) -> str:
-    """What came instead of one file: without @, curl sends the file's name."""
+    """Description of a value that is not one file: without @, curl sends the file's name."""
     texts = [value for value in form.getlist("image") if isinstance(value, str)]
     if texts and not files:
         return f"the text {texts[0][:80]!r}"

@@ -257,7 +257,7 @@ async def open_stream(request: Request) -> Response:
     openapi_extra=_body("FrameInput", FRAME),
 )
 async def next_frame(request: Request, stream: Identity) -> Response:
-    """Where the objects are that are followed, in the frame that is sent.
+    """Masks of the followed objects in the frame that is sent.
 
     `follow` begins objects here, `unfollow` ends some before. A frame that is refused begins and ends nothing, and the
     stream goes on; errors of the stream itself (429, 503, 504) end it, and the next frame gets a 404.

@@ -85,7 +85,7 @@ def cut_boxes(segmenter: Segmenter, image: NDArray[np.uint8], boxes: list[Box], 
     if not cut:
         return mask
     features = segmenter.encode(image, InferenceOptions(max_side=MAX_SIDE))
-    # As if they were rough: whether a mask agrees with its box is told by what lies outside, too.
+    # Rough: the mask may leave its box, and disagreement with the box is measured.
     answers = segmenter.prompt(features, [Prompt(box=box.xyxy, rough=True) for box in cut])
     for box, answer in zip(cut, answers, strict=True):
         logits = cv2.resize(answer.masks[0].float().cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)

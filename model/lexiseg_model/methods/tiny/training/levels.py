@@ -58,7 +58,7 @@ class Cells(NamedTuple):
     truth: NDArray[np.int64]  # [N], the class, or `classes` for nobody
     words: tuple[str, ...]  # of the classes
     classes: int
-    nobody: float | None  # the logit that must be beaten; None: every cell is somebody's
+    nobody: float | None  # logit of the background; None: every cell belongs to a class
     margin: float  # that background words are taken down by
 
 
@@ -118,7 +118,7 @@ class Judged:
         if cells.nobody is not None:
             logits = np.column_stack([logits, np.full(len(logits), cells.nobody, np.float32)])
         self._logits = torch.from_numpy(np.ascontiguousarray(logits.T))
-        self._row_of = torch.arange(len(self._logits)).clamp_max(cells.classes)  # nobody's words are one
+        self._row_of = torch.arange(len(self._logits)).clamp_max(cells.classes)  # background words count as one class
         self._truth = torch.from_numpy(cells.truth)
         self._rows = cells.classes + (cells.nobody is not None)
         self._owned = torch.bincount(self._truth, minlength=self._rows)

@@ -38,7 +38,7 @@ class Questions(NamedTuple):
 
 
 class Presences(NamedTuple):
-    """What is known about the presence of classes: `classes` [B, K] places in the bank, `states` [B, K] 1, 0 or -1."""
+    """Known presence of classes: `classes` [B, K] places in the bank, `states` [B, K] 1, 0 or -1."""
 
     classes: Tensor
     states: Tensor

@@ -154,7 +154,7 @@ def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Genera
 
 
 def _cells(mask: Mask) -> NDArray[np.uint8]:
-    """How many labels of each cell of a target are in a mask."""
+    """Number of labels of each cell of a target that lie in a mask."""
     ratio = STRIDE // LABEL_STRIDE
     height, width = mask.shape
     counts = mask.reshape(height // ratio, ratio, width // ratio, ratio).sum((1, 3))

@@ -121,7 +121,7 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
 
 
 def _card_below(below: str) -> ModelCard:
-    """Of the network that a part was trained over; the bundled one's where no card lies beside its weights."""
+    """Card of the network that a part was trained over; the bundled one if no card lies beside its weights."""
     return catalogue.read_card(_folder_below(below))
 
 
@@ -131,7 +131,7 @@ def _folder_below(below: str) -> Path:
 
 
 def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[str, object]:
-    """What a card says about where its weights come from: `start` is what they began as, `what` was learned anew."""
+    """Lineage for a card: `start` names the initial weights, `what` the newly trained parts."""
     begun, before = "random weights", list[str]()
     if start != "scratch":
         begun, before = started_from(BUNDLED if start == "bundled" else Path(start))
@@ -140,7 +140,7 @@ def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[s
 
 
 def started_from(weights: Path) -> tuple[str, list[str]]:
-    """What training started from, in words, and what those weights had seen: by the card that lies beside them."""
+    """A description of the initial weights, and their training data, from the card beside them."""
     if not (weights.parent / catalogue.CARD).exists():
         return str(weights), [f"{STARTED}not known, no card lies beside {weights}"]
     card = catalogue.read_card(weights.parent)
@@ -176,7 +176,7 @@ def write_graphs(folder: Path, root: Path) -> None:
 def _inputs_of_parts(
     segmenter: TinySegmenter, sessions: dict[str, PartSession], root: Path
 ) -> dict[str, list[Mapping[str, NDArray[Any]]]]:
-    """What the parts are given for drawn points and boxes on training photographs."""
+    """Inputs of the parts for random points and boxes on training photographs, to measure ranges."""
     inputs: dict[str, list[Mapping[str, NDArray[Any]]]] = {name: [] for name in sessions}
 
     def recorded(name: str) -> PartRunner:

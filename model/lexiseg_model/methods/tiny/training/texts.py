@@ -44,7 +44,7 @@ class KeptRows:
         return np.stack([known[text] for text in texts])
 
     def known(self) -> dict[str, NDArray[np.float32]]:
-        """What the file holds."""
+        """Rows in the file, by text."""
         if not self._path.exists():
             return {}
         with np.load(self._path) as stored:

@@ -73,7 +73,7 @@ def untrained(recipe: AlignRecipe) -> RegionAdapter:
 
 
 class Aligned(NamedTuple):
-    """Of each photograph: the adapter's embeddings of regions [R, D], rows of entities [T, D], and matched pairs."""
+    """Embeddings of regions [R, D], rows of entities [T, D] and their matched pairs, for each photograph."""
 
     regions: list[Tensor]
     texts: list[Tensor]

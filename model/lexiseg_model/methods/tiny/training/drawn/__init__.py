@@ -1,1 +1,1 @@
-"""What a step of `tiny` is shown: crops drawn from packs, objects pasted onto them, and the questions asked."""
+"""Training examples of `tiny`: crops of packs, pasted objects, and questions about them."""

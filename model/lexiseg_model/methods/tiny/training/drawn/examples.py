@@ -26,8 +26,8 @@ from lexiseg_model.training.stream import Stream
 
 PERSON_VIEW = 0.25  # share of fashion photographs that are read as "person against background"
 VISIBLE_SHARE = 0.003  # of the crop; a class with fewer pixels counts neither as present nor as absent
-FOREIGN_ABSENT = 6  # concepts of other sets that an image is told to be without
-NAMES_ABSENT = 48  # and that a photograph with a lone name is told to be without
+FOREIGN_ABSENT = 6  # concepts of other sets that count as absent in an image
+NAMES_ABSENT = 48  # likewise, in a photograph with names only
 UNLIKE = 0.55  # cosine of two names that can hardly both fit one object
 
 
@@ -96,7 +96,7 @@ class Examples(Stream[Batch]):
         whole: bool,
         random: np.random.Generator,
     ) -> ImageQuestions:
-        """Pixels have classes; what no pixel of the crop has, and nobody told of, is not in it."""
+        """Questions about a photograph with a mask: classes without a pixel in the crop, and not listed, are absent."""
         space, words = source.space, source.words
         assert space is not None
         person = self.table.index.get("person")
@@ -118,7 +118,7 @@ class Examples(Stream[Batch]):
         return ImageQuestions(full, part, presence, np.concatenate([states, more]))
 
     def _named(self, source: Source, index: int, n_pixels: int, random: np.random.Generator) -> ImageQuestions:
-        """Nobody knows whose a pixel is, but some names are in the picture and others are not."""
+        """Questions about a photograph without a mask: only which names are present and absent."""
         table, pack = self.table, source.pack
         present = np.array([table.index[name] for name in pack.present[index]], np.int64)
         absent = absent_names(source, table, present, random)

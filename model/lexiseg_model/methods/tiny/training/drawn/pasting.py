@@ -26,7 +26,7 @@ INNER = 0.1  # of the crop on each side, in which no object's middle is
 
 
 class Pasting(NamedTuple):
-    """How often, from where and onto what; the last two are names of sets."""
+    """Share of crops with pasted objects, and the names of the sets that objects come from and go to."""
 
     share: float
     origins: Sequence[str]

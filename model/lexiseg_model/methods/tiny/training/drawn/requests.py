@@ -14,7 +14,7 @@ from lexiseg_model.training.packs import Pack
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """What the mask values of one data set mean: concepts of the table, and a weight for each."""
+    """Concepts of the mask values of one data set, and a weight for each."""
 
     concepts: NDArray[np.int64]  # [K] of the classes, without background
     has_background: bool
@@ -86,7 +86,7 @@ class Question:
     """One softmax over an image: rows of text, which of them are background words, and each pixel's answer."""
 
     rows: list[int]  # of the table, one for each class
-    words: list[int]  # rows of the background words that do not step aside
+    words: list[int]  # rows of the background words that compete
     with_background: bool
     answers: NDArray[np.int64]  # [P] channel, background first where there is one; 255 ignored
     forbidden: NDArray[np.bool_] | None  # [channels, P]: not to be trained against
@@ -136,7 +136,7 @@ def random_question(
     concepts = np.concatenate([listed, foreign]).astype(np.int64)
     words = background_words(table, concepts, same_meaning)
 
-    answer_of = np.zeros(256, np.int64)  # what is not asked for is background
+    answer_of = np.zeros(256, np.int64)  # every other class is background
     answer_of[chosen + shift] = np.arange(1, len(chosen) + 1)
     answer_of[IGNORE] = IGNORE
     # A foreign class may only be denied where the label excludes it.
