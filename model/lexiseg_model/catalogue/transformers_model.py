@@ -19,6 +19,14 @@ from lexiseg_model.catalogue.weights import SkipInit
 from lexiseg_model.errors import ForeignWeightsError, MissingWeightsError, WeightsError
 
 TOKENIZER = "tokenizer.json"  # name of the tokenizer's bytes among the weights
+TOKENIZERS = (TOKENIZER, "tokenizer.model")  # files that hold a tokenizer's vocabulary
+# Files of a hub's repository with a text tower; the first of each group that exists is used.
+TEXT_FILES = (
+    ("config.json",),
+    ("model.safetensors", "model.safetensors.index.json"),
+    TOKENIZERS,
+    ("tokenizer_config.json",),
+)
 SAVE_METADATA = ("transformers_version", "architectures", "dtype", "_name_or_path")
 
 

@@ -25,7 +25,7 @@ from lexiseg_model.errors import ForeignWeightsError, WeightsError
 from lexiseg_model.methods.radseg.network import HEAD, NAME, RADIO, TEXTS
 
 TOKENS = 64  # length of a text in the adaptor
-HEADS = {768: 12, 1024: 16, 1152: 16, 1280: 16, 1536: 24}  # attention heads by width; the weights do not tell
+HEADS = {1152: 16, 1280: 16}  # attention heads by width, where a head is not 64 wide; the weights do not tell
 BASE = "base_model."
 SPECTRAL = ".parametrizations.weight."  # in names of weights with spectral normalisation
 MIN_NORM, EPSILON = 0.05, 1e-6

@@ -42,22 +42,20 @@ class RecursiveAttention(nn.Module):
 
     def __init__(self, attention: Any, scale: float) -> None:
         super().__init__()
-        self.v_proj, self.o_proj = attention.v_proj, attention.o_proj
         self.attention = attention
-        self._head_width, self._scale = attention.head_dim, scale
+        self._scale = scale
 
     def forward(self, hidden_states: Tensor, **options: Any) -> tuple[Tensor, None]:
         """Attended tokens [N, L, C], and None in place of attention weights."""
         units = F.normalize(self._heads(self.attention(hidden_states, **options)[0]), dim=-1)
         cosines = units @ units.transpose(-1, -2) * self._scale  # [N, heads, L, L]
         weights = cosines.masked_fill(cosines < 0, -torch.inf).softmax(-1)
-        mixed = weights @ self._heads(self.v_proj(hidden_states))
-        out: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
-        return out, None
+        mixed = weights @ self._heads(self.attention.v_proj(hidden_states))
+        return self.attention.o_proj(mixed.transpose(1, 2).flatten(2)), None
 
     def _heads(self, tokens: Tensor) -> Tensor:
         """Split tokens [N, L, C] into heads: [N, heads, L, C / heads]."""
-        return tokens.view(*tokens.shape[:2], -1, self._head_width).transpose(1, 2)
+        return tokens.view(*tokens.shape[:2], -1, self.attention.head_dim).transpose(1, 2)
 
 
 def aggregate(maps: Tensor, scale: float) -> Tensor:

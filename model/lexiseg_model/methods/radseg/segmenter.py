@@ -13,7 +13,7 @@ from torch import Tensor
 from lexiseg_model.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
-from lexiseg_model.catalogue.transformers_model import require_transformers
+from lexiseg_model.catalogue.transformers_model import TEXT_FILES, require_transformers
 from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.patch_text import MAX_SCORES_AT_FULL_SIZE, PatchTextSegmenter, require_embedding
@@ -26,12 +26,6 @@ from lexiseg_model.types import ModelCard, Refinement
 
 MIN_PROBABILITY = 1e-6  # before its logarithm
 ABSENT = -1e3  # logit of a class whose probability is low at every pixel
-TEXT_FILES = (
-    ("config.json",),
-    ("model.safetensors", "model.safetensors.index.json"),
-    ("tokenizer.json",),
-    ("tokenizer_config.json",),
-)
 # By backbone: its checkpoint on the hub, and the repository of its SigLIP 2 teacher.
 FILES = {
     "nvidia/C-RADIOv3-B": ("c-radio_v3-b_half.pth.tar", "google/siglip2-so400m-patch16-naflex"),

@@ -7,12 +7,17 @@ from pathlib import Path
 from pydantic import Field
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
-from lexiseg_model.catalogue.transformers_model import flat_state, plain_config, read_pretrained, require_transformers
+from lexiseg_model.catalogue.transformers_model import (
+    TOKENIZERS,
+    flat_state,
+    plain_config,
+    read_pretrained,
+    require_transformers,
+)
 from lexiseg_model.errors import MissingWeightsError, WeightsError
 from lexiseg_model.methods.tipsv2.towers import NAME
 
 TOKENS = 64  # of Tipsv2Processor
-TOKENIZERS = ("tokenizer.json", "tokenizer.model")  # files that hold its vocabulary
 
 
 class Options(ImportOptions):

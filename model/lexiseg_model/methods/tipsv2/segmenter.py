@@ -7,21 +7,13 @@ from pathlib import Path
 from lexiseg_model.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
-from lexiseg_model.catalogue.transformers_model import require_transformers
+from lexiseg_model.catalogue.transformers_model import TEXT_FILES, require_transformers
 from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.clip.patch_text import PatchTextSegmenter, require_embedding
 from lexiseg_model.device import Execution
-from lexiseg_model.methods.tipsv2.import_ import TOKENIZERS, Options, read
+from lexiseg_model.methods.tipsv2.import_ import Options, read
 from lexiseg_model.methods.tipsv2.towers import NAME, TipsImageTower, TipsSettings, TipsTextTower, build_tips
 from lexiseg_model.types import ModelCard
-
-# Files of the hub's repository; the first of each group that exists is used.
-FILES = (
-    ("config.json",),
-    ("model.safetensors", "model.safetensors.index.json"),
-    TOKENIZERS,
-    ("tokenizer_config.json",),
-)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmenter:
@@ -32,7 +24,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmen
     """
     require_transformers(NAME)
     card, state, digest = open_weights(
-        folder, card, lambda: read(Options(checkpoint=fetch_folder(available()[card.name], FILES)))
+        folder, card, lambda: read(Options(checkpoint=fetch_folder(available()[card.name], TEXT_FILES)))
     )
     settings = settings_of(card, TipsSettings)
     network = build_tips(settings, state)
@@ -45,4 +37,4 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmen
 def require_weights(card: ModelCard) -> None:
     """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
     require_transformers(NAME)
-    fetch_folder(available()[card.name], FILES)
+    fetch_folder(available()[card.name], TEXT_FILES)
