@@ -11,18 +11,14 @@ from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.training.recipes.training import AtAddress, Rehearsal, Training
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from lexiseg_model.methods.tiny.training.prompts import PromptTrainer
-    from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
     from lexiseg_model.training.run import Run
-    from lexiseg_model.types import ModelCard
 
 
 class WordsTraining(Training[TinyRecipe]):
     """Training of the network without its prompt head."""
 
     recipe = TinyRecipe
+    network_code, trainer_code, publish_code = "trainer:untrained", "trainer:TinyTrainer", "publish:publish"
 
     def start(self, recipe: TinyRecipe) -> str:
         return _weights(recipe.start, "random weights")
@@ -31,18 +27,10 @@ class WordsTraining(Training[TinyRecipe]):
         needed = [name for name in _unpacked(recipe, recipe.sets) if name != DRAWN]
         return _without_data(recipe, needed, "{SET: 1.0}")
 
-    def network(self, recipe: TinyRecipe) -> nn.Module:
-        from lexiseg_model.methods.tiny.network import TinyNetwork
-        from lexiseg_model.methods.tiny.training.trainer import Trained
-
-        return Trained(TinyNetwork(width=recipe.width))
-
-    def trainer(self, recipe: TinyRecipe) -> TinyTrainer:
-        from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
-
+    def trainer(self, recipe: TinyRecipe) -> Run[TinyRecipe, Any, Any]:
         if DRAWN in recipe.sets and not (recipe.data / DRAWN).is_dir():
             write_drawn(recipe.data)
-        return TinyTrainer(recipe)
+        return super().trainer(recipe)
 
     def rehearsal(self, recipe: TinyRecipe, folder: Path) -> Rehearsal:
         missing = _unpacked(recipe, recipe.sets)
@@ -53,16 +41,13 @@ class WordsTraining(Training[TinyRecipe]):
         before = f"{len(missing)} of {len(recipe.sets)} sets are first decoded into {recipe.packs}"
         return Rehearsal(self.trainer(recipe.model_copy(update=drawn | {"out": folder / "run"})), before)
 
-    def publish(self, recipe: TinyRecipe, weights: Path) -> ModelCard:
-        from lexiseg_model.methods.tiny.training.publish import publish
-
-        return publish(recipe, weights)
-
 
 class PromptsTraining(Training[PromptsRecipe]):
     """Training of the prompt head on features of a frozen network."""
 
     recipe = PromptsRecipe
+    network_code, trainer_code = "prompts:untrained", "prompts:PromptTrainer"
+    publish_code = "publish:publish_prompts"
 
     def start(self, recipe: PromptsRecipe) -> str:
         head = _weights(recipe.start, "random weights")
@@ -71,26 +56,13 @@ class PromptsTraining(Training[PromptsRecipe]):
     def lacks(self, recipe: PromptsRecipe) -> str | None:
         return _without_data(recipe, list(recipe.sets), "{SET: {share: 1.0}}")
 
-    def network(self, recipe: PromptsRecipe) -> nn.Module:
-        from lexiseg_model.methods.tiny.prompt_head import PromptHead
-
-        return PromptHead()
-
-    def trainer(self, recipe: PromptsRecipe) -> PromptTrainer:
-        from lexiseg_model.methods.tiny.training.prompts import PromptTrainer
-
-        return PromptTrainer(recipe)
-
-    def publish(self, recipe: PromptsRecipe, weights: Path) -> ModelCard:
-        from lexiseg_model.methods.tiny.training.publish import publish_prompts
-
-        return publish_prompts(recipe, weights)
-
 
 class FinetuneTraining(Training[FinetuneRecipe]):
     """Fine-tuning of the text projection on a user's own pictures."""
 
     recipe = FinetuneRecipe
+    network_code, trainer_code = "finetune:untrained", "finetune:FinetuneTrainer"
+    publish_code = "publish_finetuned:publish_finetuned"
 
     def start(self, recipe: FinetuneRecipe) -> str:
         return f"the weights of {recipe.start}"
@@ -102,28 +74,12 @@ class FinetuneTraining(Training[FinetuneRecipe]):
 
         return f"there are no pictures at {recipe.data}; name yours with data=FOLDER. In it is {LAYOUT}"
 
-    def network(self, recipe: FinetuneRecipe) -> nn.Module:
-        from lexiseg_model.methods.tiny.network import TinyNetwork
-
-        network = TinyNetwork().requires_grad_(False)
-        network.text_projection.requires_grad_(True)
-        return network
-
-    def trainer(self, recipe: FinetuneRecipe) -> Run[Any, Any, Any]:
-        from lexiseg_model.methods.tiny.training.finetune import FinetuneTrainer
-
-        return FinetuneTrainer(recipe)
-
-    def publish(self, recipe: FinetuneRecipe, weights: Path) -> ModelCard:
-        from lexiseg_model.methods.tiny.training.publish_finetuned import publish_finetuned
-
-        return publish_finetuned(recipe, weights)
-
 
 class DistilTraining(Training[DistilRecipe]):
     """Distillation: `tiny` learns from photographs that another model labels."""
 
     recipe = DistilRecipe
+    network_code, trainer_code, publish_code = "trainer:untrained", "distil:DistilTrainer", "distil:publish_distilled"
 
     def start(self, recipe: DistilRecipe) -> str:
         return f"{_weights(recipe.begin, 'random weights')}, taught by {recipe.teacher}"
@@ -145,23 +101,10 @@ class DistilTraining(Training[DistilRecipe]):
         with one_first():
             label(recipe, at_address)
 
-    def network(self, recipe: DistilRecipe) -> nn.Module:
-        return WordsTraining().network(recipe)
-
-    def trainer(self, recipe: DistilRecipe) -> Run[Any, Any, Any]:
-        from lexiseg_model.methods.tiny.training.distil import DistilTrainer
-
-        return DistilTrainer(recipe)
-
     def rehearsal(self, recipe: DistilRecipe, folder: Path) -> Rehearsal:
         drawn = {"sets": {DRAWN: 1.0}, "data": folder / "data", "start": recipe.begin}
         rehearsal = WordsTraining().rehearsal(recipe.model_copy(update=drawn), folder)
         return rehearsal._replace(before=f"{recipe.teacher} labels the photographs; measured on drawn ones")
-
-    def publish(self, recipe: DistilRecipe, weights: Path) -> ModelCard:
-        from lexiseg_model.methods.tiny.training.distil import publish_distilled
-
-        return publish_distilled(recipe, weights)
 
 
 TRAININGS: dict[str, Training[Any]] = {

@@ -87,6 +87,13 @@ def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
     return recipe.model_copy(update=folders | {"start": str(start_folder(recipe) / FILE), "sets": {OWN: 1.0}})
 
 
+def untrained(recipe: FinetuneRecipe) -> TinyNetwork:
+    """Untrained network, of which only the text projection is trained."""
+    network = TinyNetwork().requires_grad_(False)
+    network.text_projection.requires_grad_(True)
+    return network
+
+
 class Tuned(Trained):
     """A frozen network, and the trained text projections [F + 1, 96, 384] of F folds and of all photographs."""
 

@@ -67,6 +67,11 @@ GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `ha
 Example = tuple[NDArray[np.uint8], Drawn]
 
 
+def untrained(recipe: PromptsRecipe) -> PromptHead:
+    """Untrained head; its size does not depend on the recipe."""
+    return PromptHead()
+
+
 class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
     """Trains the head alone; the weights file also holds the unchanged network below."""
 

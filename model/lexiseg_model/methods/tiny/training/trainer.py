@@ -46,6 +46,11 @@ class Trained(nn.Module):
         self.deep = nn.Conv2d(EMBEDDING, EMBEDDING, 1)
 
 
+def untrained(recipe: TinyRecipe) -> Trained:
+    """Untrained network of a recipe."""
+    return Trained(TinyNetwork(width=recipe.width))
+
+
 class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
     """Trains everything of `tiny` but its prompt head."""
 
