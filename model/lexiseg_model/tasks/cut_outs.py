@@ -138,14 +138,12 @@ def _proposed(query: Query) -> Iterator[CutOut]:
     """Every proposal as run lengths, MASKS_AT_ONCE at a time."""
     proposals = query.segmenter.propose(query.features)
     for first in range(0, len(proposals.masks), MASKS_AT_ONCE):
-        chunk_prompts = slice(first, first + MASKS_AT_ONCE)
-        logits = proposals.masks[chunk_prompts].float()
+        chunk = slice(first, first + MASKS_AT_ONCE)
+        logits = proposals.masks[chunk].float()
         if query.refine == "pamr":
             logits = refine_masks(logits, query.segmenter.guide(query.features))
-        embeddings = torch.split(proposals.embeddings[chunk_prompts], 1)
-        for mask, quality, embedding in zip(
-            logits.cpu(), proposals.quality[chunk_prompts].tolist(), embeddings, strict=True
-        ):
+        embeddings = torch.split(proposals.embeddings[chunk], 1)
+        for mask, quality, embedding in zip(logits.cpu(), proposals.quality[chunk].tolist(), embeddings, strict=True):
             half = mask.half() if query.options.keep_probability else None
             named = embedding if query.vocabulary.classes else None
             yield CutOut(None, None, quality, _encoded(mask, query), named, half)
@@ -207,9 +205,7 @@ def _mask_logits(answers: Sequence[Answer], query: Query) -> tuple[Tensor, list[
     if any(answer.without is not None for answer in answers):
         pairs = zip(masks.split_with_sizes([len(part) for part in parts]), answers, strict=True)
         size = query.features.size
-        masks = torch.cat(
-            [negative_points.without_negatives(chunk_prompts, answer, size) for chunk_prompts, answer in pairs]
-        )
+        masks = torch.cat([negative_points.without_negatives(part, answer, size) for part, answer in pairs])
     return masks, [answer.masks.quality for answer in answers]
 
 
@@ -231,22 +227,22 @@ def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmenta
         return Segmentation(size, task, segments, label_map)
     rles = [segment.mask for segment in segments]
     overlapping = layers.overlapping(rles, size, options.check)
-    shown_numbers = _shown_numbers([mask for mask, _ in confident]) if overlapping else range(len(confident))
+    visible = _visible([mask for mask, _ in confident]) if overlapping else range(len(confident))
     probability = None
     if options.keep_probability:
-        shown_logits = [logits for number in shown_numbers if (logits := confident[number][0].logits) is not None]
-        probability = layers.confidence(shown_logits, size)
+        logits = [mask for number in visible if (mask := confident[number][0].logits) is not None]
+        probability = layers.confidence(logits, size)
     if options.keep_label_map:
-        label_map = layers.label_map(rles, shown_numbers, size, options.check)
+        label_map = layers.label_map(rles, visible, size, options.check)
     return Segmentation(size, task, segments, label_map, probability, overlapping)
 
 
 def _is_laid_out(query: Query) -> bool:
-    """Whether a label map or the confidence is requested, which need the run lengths of all masks."""
+    """Whether a label map or the confidence is requested: both need the run lengths of all masks."""
     return query.options.keep_label_map or query.options.keep_probability
 
 
-def _shown_numbers(masks: Sequence[CutOut]) -> Sequence[int]:
+def _visible(masks: Sequence[CutOut]) -> Sequence[int]:
     """Indices of the overlapping masks in a label map, top first: each prompt's best; or all by area."""
     prompts = [mask.prompt_index for mask in masks if mask.prompt_index is not None]
     if len(prompts) == len(masks):
@@ -268,7 +264,7 @@ def _names(masks: Sequence[CutOut], query: Query) -> list[_Name]:
     logits = score_regions(segmenter, features, vocabulary, rows_of, torch.cat(list(embeddings.values())))
     scores, winners = logits.softmax(0).max(0)
     for number, score, index in zip(embeddings, scores.tolist(), winners.tolist(), strict=True):
-        if index < len(vocabulary.classes):  # else nobody
+        if index < len(vocabulary.classes):  # else the background
             entry = vocabulary.classes[index]
             names[number] = _Name(entry.name, index, score, options.min_score(entry.threshold))
     return names
