@@ -90,7 +90,7 @@ def sources_of(arguments: Sequence[str | Path], out: Path | None = None) -> list
     """The images of a command line, each once, in order.
 
     Args:
-        given: files; folders, with every image file in them and below; patterns (`photos/**/*.jpg`) that are not a
+        arguments: files; folders, with every image file in them and below; patterns (`photos/**/*.jpg`) that are not a
             file's name; http and https URLs; `-`.
         out: the folder of results. Folders and patterns leave out the files in it and in the folders `out-2`, ... of
             later runs: otherwise a second run would segment the pictures that the first has written.

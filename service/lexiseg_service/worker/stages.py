@@ -42,7 +42,7 @@ class TextStage:
 
     @property
     def executors(self) -> tuple[FairExecutor, ...]:
-        """Text caches of all towers used so far."""
+        """Executors of all text towers used so far."""
         return tuple(self._executors.values())
 
     def put(self, job: AnyJob) -> None:

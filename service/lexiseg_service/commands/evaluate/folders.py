@@ -107,8 +107,8 @@ def _print_comparison(compared: Comparison, a: str, b: str) -> None:
     for row in compared.differences:
         interval = "-" if math.isnan(row.low) else f"{row.low:+.2f}, {row.high:+.2f}"
         share = "-" if math.isnan(row.in_favour) else f"{row.in_favour:.0f} %"
-        a_shown, b_shown = _figure(row.a, row.a_error), _figure(row.b, row.b_error)
-        table.add_row(row.measure, a_shown, b_shown, _signed(row.difference), interval, share)
+        a_text, b_text = _figure(row.a, row.a_error), _figure(row.b, row.b_error)
+        table.add_row(row.measure, a_text, b_text, _signed(row.difference), interval, share)
     Console().print(table)
 
 
