@@ -80,7 +80,7 @@ SMALL = 8  # cells of a window's sides, of the twelve by sixteen of the image
 def test_masks_of_windows_are_placed_at_their_windows(
     head: PromptHead, shared: SharedMaps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(windows, "LEAST", SMALL)
+    monkeypatch.setattr(windows, "MIN_SIDE", SMALL)
 
     found = propose(head, shared, ALL)
 
