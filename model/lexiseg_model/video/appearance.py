@@ -22,6 +22,7 @@ SHARPNESS = 20.0  # from a difference of cosines to a logit
 MAX_LOGIT = 6.0
 MIN_INSIDE = 0.7  # mask probability from which a cell certainly belongs to the object
 MAX_OUTSIDE = 0.2  # mask probability up to which it certainly does not
+SCENE_CELLS = 3  # a side, of squares by which whole frames are compared
 INSIDE = 0.5  # probability from which a place counts as inside a mask
 
 Window = NDArray[np.bool_]  # [h, w]
@@ -80,6 +81,21 @@ class Appearance:
         look = _look(places, (mask >= MIN_INSIDE) & (likeness > 0), (mask <= MAX_OUTSIDE) & (likeness < 0), near, LATER)
         if len(look.inside) and len(look.around):
             self._later.append(look)
+
+
+def scene_of(places: Tensor) -> Tensor:
+    """Unit vectors [n, D] of a frame's places [D, h, w], averaged over squares of SCENE_CELLS."""
+    squares = F.avg_pool2d(places.float()[None], SCENE_CELLS, ceil_mode=True)[0]
+    return F.normalize(squares.flatten(1), dim=0).T
+
+
+def scene_likeness(one: Tensor, other: Tensor) -> float:
+    """How much two frames [n, D], [m, D] show the same: each vector's highest cosine with the other frame's.
+
+    The lower of both means: what comes into a frame is as new as what leaves it.
+    """
+    cosines = one @ other.T
+    return min(float(cosines.amax(0).mean()), float(cosines.amax(1).mean()))
 
 
 def _look(places: Tensor, inside: Tensor, around: Tensor, near: Window, n: int) -> _Look:

@@ -3,9 +3,10 @@
     frame -> likeness of each cell to the object -> a few candidate boxes -> masks of the prompt head for them
           -> largest part of the mask that agrees best with the likeness -> box and appearance for the next frame
 
-A mask fits when it looks like the object and is as complete as in the first frame. An object without a fitting mask for
-MAX_MISSES frames in a row is lost. A lost object is searched for in the whole frame; to be found again, a mask must fit
-better than while the object is followed. Appearance is learned from fitting masks only.
+A mask fits when it looks like the object, is as complete as in the first frame, and is not much larger than the one
+before. An object without a fitting mask for MAX_MISSES frames in a row is lost; at a scene cut all objects are. A lost
+object is searched for in the whole frame; to be found again, a mask must fit better than while the object is followed.
+Appearance is learned from fitting masks only.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.tasks.negative_points import prompt_masks
 from lexiseg_model.types import Prompt
-from lexiseg_model.video.appearance import Appearance, Window
+from lexiseg_model.video.appearance import Appearance, Window, scene_likeness, scene_of
 
 MAX_OBJECTS = 16  # of one stream: each costs three or four prompts a frame
 SEARCH_MARGIN = 0.3  # margin around a box, in sides of it, where the object is searched for in the next frame
@@ -38,6 +39,8 @@ MIN_SIDE = 8.0  # pixels of a box
 QUALITY_WEIGHT = 0.3  # weight of the head's quality estimate beside the agreement with likeness
 EXPECTED_BONUS = 0.25  # bonus of the expected box, against other places that look like the object
 LIKENESS_WEIGHT = 0.5  # weight of likeness in the logits of a mask
+GROWN_PENALTY = 1.0  # of a candidate whose mask grew too much, against the others
+SAME_SCENE = 0.9  # likeness (a cosine) of two frames below which the scene was cut: consecutive frames have 0.97
 MAX_MISSES = 3  # frames in a row without a mask that fits, until an object is lost
 
 Box = NDArray[np.float64]  # [4] x0, y0, x1, y1 in pixels of the frame
@@ -83,15 +86,19 @@ class Remembers(Protocol):
 
 
 class _Bounds(NamedTuple):
-    """Minima for a mask to fit: mean likeness (a logit), completeness (a cosine), agreement (an IoU)."""
+    """Minima for a mask to fit: mean likeness (a logit), completeness (a cosine), agreement (an IoU).
+
+    `growth` is a maximum: times the area of the last mask that fitted.
+    """
 
     likeness: float
     completeness: float
     agreement: float
+    growth: float
 
 
-FOLLOWED = _Bounds(1.0, 0.87, 0.0)
-FOUND_AGAIN = _Bounds(1.5, 0.88, 0.4)
+FOLLOWED = _Bounds(1.0, 0.87, 0.0, 1.5)
+FOUND_AGAIN = _Bounds(1.5, 0.88, 0.4, 3.0)
 TYPICAL_LIKENESS = 3.75  # mean likeness in the first frame; an object below it gets lower bounds later
 
 
@@ -100,6 +107,7 @@ class _Object:
     number: int
     box: Box
     appearance: Appearance
+    area: float  # share of the frame, of the last mask that fitted
     strict: float  # 0..1, factor of the bound of likeness: a motley or blurred object is never much like itself
     speed: Box = field(default_factory=lambda: np.zeros(4))  # of each edge, pixels a frame
     misses: int = 0  # frames in a row without a mask that fits
@@ -107,6 +115,10 @@ class _Object:
     @property
     def lost(self) -> bool:
         return self.misses >= MAX_MISSES
+
+    def lose(self) -> None:
+        """Search for the object in the whole frame."""
+        self.misses, self.speed = MAX_MISSES, np.zeros(4)
 
 
 class _Candidate(NamedTuple):
@@ -125,13 +137,16 @@ class _Match(NamedTuple):
     likeness: float
     completeness: float
     agreement: float
+    area: float
 
-    def fits(self, bounds: _Bounds, strict: float) -> bool:
+    def fits(self, followed: _Object) -> bool:
+        bounds = FOUND_AGAIN if followed.lost else FOLLOWED
         return (
             self.box is not None
-            and self.likeness >= strict * bounds.likeness
+            and self.likeness >= followed.strict * bounds.likeness
             and self.completeness >= bounds.completeness
             and self.agreement >= bounds.agreement
+            and self.area <= bounds.growth * followed.area
         )
 
 
@@ -140,6 +155,7 @@ class Follower:
 
     def __init__(self) -> None:
         self._objects: dict[int, _Object] = {}
+        self._scene: Tensor | None = None  # of the frame before
         self._memory: ObjectMemory | None = None  # of a model that has its own
 
     def __len__(self) -> int:
@@ -153,12 +169,13 @@ class Follower:
     def nbytes(self) -> int:
         """Bytes held from frame to frame; thread-safe."""
         own = 0 if self._memory is None else self._memory.nbytes
-        return own + sum(followed.appearance.nbytes for followed in tuple(self._objects.values()))
+        scene = 0 if self._scene is None else self._scene.nbytes
+        return own + scene + sum(followed.appearance.nbytes for followed in tuple(self._objects.values()))
 
     def forget(self) -> None:
         """End following all objects."""
         self._objects.clear()
-        self._memory = None
+        self._scene = self._memory = None
 
     def check(self, starts: Sequence[Start], ends: Sequence[int] = ()) -> None:
         """Check that these objects may begin.
@@ -197,12 +214,19 @@ class Follower:
         if not self._objects and not starts:
             return []
         places = segmenter.places(features).float()
+        self._lose_at_cut(places)
         sights = self._follow(segmenter, features, places)
         if starts:
             answers = prompt_masks(segmenter, features, [start.prompt for start in starts])
             for place, (start, answer) in enumerate(zip(starts, answers, strict=True)):
                 sights.append(self._start(start, place, answer, places, features.size))
         return sights
+
+    def _lose_at_cut(self, places: Tensor) -> None:
+        before, self._scene = self._scene, scene_of(places)
+        if before is not None and scene_likeness(before, self._scene) < SAME_SCENE:
+            for followed in self._objects.values():
+                followed.lose()
 
     def _start(self, start: Start, place: int, answer: PromptMasks, places: Tensor, size: tuple[int, int]) -> Sight:
         logits = answer.masks[0].float()
@@ -212,7 +236,8 @@ class Follower:
         appearance = Appearance(places, probability, near)
         own = _mean(appearance.likeness(places), probability)
         strict = min(1.0, max(0.0, own / TYPICAL_LIKENESS))
-        self._objects[start.number] = _Object(start.number, box, appearance, strict)
+        area = _area(logits) or 1.0  # an empty mask does not tell how large the object is
+        self._objects[start.number] = _Object(start.number, box, appearance, area, strict)
         return Sight(start.number, PromptMasks(logits[None], answer.quality[:1]), place)
 
     def _follow(self, segmenter: Segmenter, features: Features, places: Tensor) -> list[Sight]:
@@ -256,10 +281,12 @@ def _best(
     pairs: Sequence[tuple[_Candidate, PromptMasks]],
     size: tuple[int, int],
 ) -> _Match:
-    """The mask that agrees best with likeness in its window; the first candidate has a bonus."""
+    """The mask that agrees best with likeness in its window and did not grow; the first candidate has a bonus."""
     agreements = [_agreement(answer.masks[0], likeness, candidate.window) for candidate, answer in pairs]
     values = [
-        agreement + QUALITY_WEIGHT * float(answer.quality[0])
+        agreement
+        + QUALITY_WEIGHT * float(answer.quality[0])
+        - GROWN_PENALTY * (_area(answer.masks[0]) > FOLLOWED.growth * followed.area)
         for agreement, (_, answer) in zip(agreements, pairs, strict=True)
     ]
     values[0] += EXPECTED_BONUS
@@ -277,17 +304,19 @@ def _best(
         _mean(likeness, probability),
         followed.appearance.completeness(places, probability),
         agreements[best],
+        _area(mask),
     )
 
 
 def _update(followed: _Object, match: _Match, places: Tensor, likeness: Tensor, size: tuple[int, int]) -> Sight:
     """Update an object by its best mask; returns its mask in the frame."""
-    if not match.fits(FOUND_AGAIN if followed.lost else FOLLOWED, followed.strict) or match.box is None:
+    if not match.fits(followed) or match.box is None:
         followed.misses = min(followed.misses + 1, MAX_MISSES)
         followed.speed = np.zeros(4)
         hidden = followed.lost or match.box is None
         return Sight(followed.number, None if hidden else PromptMasks(match.mask[None], match.quality / 2))
     _move(followed, match.box, match.prompted_box, size)
+    followed.area = match.area
     near = _window(followed.box, likeness.shape, size, 2 * SEARCH_MARGIN)
     followed.appearance.learn(places, match.probability, near, likeness)
     return Sight(followed.number, PromptMasks(match.mask[None], match.quality))
@@ -321,6 +350,11 @@ def _one_part(mask: Tensor) -> Tensor:
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     others = torch.from_numpy((parts > 0) & (parts != largest)).to(mask.device)
     return torch.where(others, -mask, mask)
+
+
+def _area(mask: Tensor) -> float:
+    """The share of the frame inside a mask [h, w] of logits."""
+    return float((mask > 0).float().mean())
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:

@@ -1,0 +1,82 @@
+"""When a followed object is lost: at a scene cut, and when its mask grows too fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.types import Prompt
+from lexiseg_model.video.following import MAX_MISSES, Follower, Sight, Start
+from tests.model.stand_in import COLOURS, ColourSegmenter
+from tests.model.video.moving import HEIGHT, SIDE, WIDTH, box, scene, square
+
+HERE = (20, 10)
+
+
+class WholeColours(ColourSegmenter):
+    """Answers any box by all red pixels."""
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        pixels = features.tensors["pixels"].float()
+        return [PromptMasks((pixels[:1] - pixels[1:2] - 0.5) * 20, torch.tensor([0.8])) for _ in prompts]
+
+
+@pytest.fixture
+def model() -> ColourSegmenter:
+    return WholeColours(tasks=("prompt",))
+
+
+@pytest.fixture
+def follower(model: ColourSegmenter) -> Follower:
+    """After the first frame, with a red square."""
+    follower = Follower()
+    follower.step(model, model.encode(scene(red=HERE)), [Start(1, Prompt(box=box(HERE)))])
+    return follower
+
+
+def grown(side: int) -> NDArray[np.uint8]:
+    """The scene with a red square of that side in the same middle."""
+    rgb = scene()
+    x, y = (place - (side - SIDE) // 2 for place in HERE)
+    rgb[square((x, y), side)] = COLOURS["red"]
+    return rgb
+
+
+def follow(follower: Follower, model: ColourSegmenter, rgb: NDArray[np.uint8]) -> Sight:
+    (sight,) = follower.step(model, model.encode(rgb))
+    return sight
+
+
+def test_an_object_is_lost_at_a_scene_cut(follower: Follower, model: ColourSegmenter) -> None:
+    other = np.full((HEIGHT, WIDTH, 3), COLOURS["green"], np.uint8)
+
+    assert follow(follower, model, other).mask is None
+
+
+def test_an_object_that_is_in_both_scenes_is_followed_through_the_cut(
+    follower: Follower, model: ColourSegmenter
+) -> None:
+    other = np.full((HEIGHT, WIDTH, 3), COLOURS["green"], np.uint8)
+    other[square((30, 18))] = COLOURS["red"]
+
+    follow(follower, model, other)
+
+    assert follow(follower, model, other).mask is not None
+
+
+def test_an_object_is_lost_when_its_mask_grows_at_once(follower: Follower, model: ColourSegmenter) -> None:
+    sights = [follow(follower, model, grown(24)) for _ in range(MAX_MISSES)]
+
+    assert sights[-1].mask is None
+
+
+def test_an_object_that_comes_nearer_is_followed(follower: Follower, model: ColourSegmenter) -> None:
+    sights = [follow(follower, model, grown(side)) for side in range(SIDE, 26, 2)]
+
+    assert all(sight.mask is not None for sight in sights)
