@@ -2,8 +2,9 @@
 
 At its border a window sees only parts of objects, so its weight falls to 0 there. Objects larger than a window are seen
 at coarser levels: windows of twice the side, shrunk to the same number of pixels, are blended in, and so is the whole
-picture where it is at most four windows long. The picture is answered in blocks, row by row; only the probabilities of
-the windows that this row and the next need are kept in memory.
+picture where it is at most four windows long. A picture of less area than four windows is looked at whole only: windows
+would show less than twice the detail, and other areas. The picture is answered in blocks, row by row; only the
+probabilities of the windows that this row and the next need are kept in memory.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from lexiseg_model.tasks.outcome import Outcome, outcome
 from lexiseg_model.types import Vocabulary
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
-CELLS = 96  # of a window's side at which probabilities are blended; score maps of the methods have fewer
-TILE = 16  # the sides of a block are multiples of it, as those of a GeoTIFF's tiles must be
+CELLS = 96  # of a block's side (sides of a GeoTIFF's tiles are multiples of 16), and of a window's where windows blend
+WHOLE_CELLS = 3 * CELLS  # of a window's side where the whole picture is looked at alone, to keep its outlines
 MARGIN = 2  # cells around a block, so that interpolation does not see its border
 LEVELS = 3  # a window's side, twice and four times that; the last only where it is the whole picture
-WHOLE = 8.0  # weight of a level that sees the whole picture; other levels have 1
+MIN_WINDOWS = 4  # of a picture's area in windows; a smaller picture is looked at whole only
+MAX_WHOLE = 2**24  # pixels of the whole picture, before the model shrinks it
 FAINT = 1e-6  # stands for a probability of 0
 
 
@@ -54,15 +56,14 @@ class Window(NamedTuple):
 
 
 class _Level(NamedTuple):
-    """Windows of one size: their shrink factor, spans (start, end) down and across, and weight."""
+    """Windows of one size: their shrink factor, and spans (start, end) down and across."""
 
     shrink: float
     down: list[tuple[int, int]]
     across: list[tuple[int, int]]
-    weight: float
 
 
-Score = Callable[[Window], "Future[Tensor] | None"]  # probabilities [K, h, w]; None where there is no picture
+Score = Callable[[Window], "Future[Tensor] | None"]  # log probabilities [K, h, w]; None where there is no picture
 
 
 class Blend:
@@ -78,10 +79,10 @@ class Blend:
                 f"windows of {window} pixels cannot overlap by {overlap}; expected 1 to {window // 2} pixels"
             )
         self.size = size
-        self.step = max(1, window // CELLS)  # pixels of a cell
-        self.side = TILE * self.step * max(1, window // (TILE * self.step))  # of a block
-        self._score = score
         self._levels = list(_levels(size, window, overlap))
+        self.step = max(1, window // (CELLS if len(self._levels) > 1 else WHOLE_CELLS))  # pixels of a cell
+        self.side = CELLS * self.step  # of a block
+        self._score = score
         self._scored: dict[Window, Future[Tensor] | None] = {}
 
     @property
@@ -93,7 +94,7 @@ class Blend:
         """Every block with logits [K, n, m] of its cells and `MARGIN` more on each side; None: no picture there."""
         ahead: deque[Box] = deque()
         for box in self._boxes():
-            for _, windows in self._around(box):
+            for windows in self._around(box):
                 for window in windows:  # of the next block as well: it is scored while this one is finished
                     if window not in self._scored:
                         self._scored[window] = self._score(window)
@@ -121,20 +122,15 @@ class Blend:
             for left in range(0, width, self.side):
                 yield Box(top, left, min(top + self.side, height), min(left + self.side, width))
 
-    def _around(self, box: Box) -> Iterator[tuple[_Level, list[Window]]]:
+    def _around(self, box: Box) -> Iterator[list[Window]]:
         """The windows of each level that meet a block and its margin."""
         reach = MARGIN * self.step
         for level in self._levels:
             rows = [span for span in level.down if span[0] < box.bottom + reach and span[1] > box.top - reach]
             columns = [span for span in level.across if span[0] < box.right + reach and span[1] > box.left - reach]
-            yield (
-                level,
-                [
-                    Window(Box(top, left, bottom, right), level.shrink)
-                    for top, bottom in rows
-                    for left, right in columns
-                ],
-            )
+            yield [
+                Window(Box(top, left, bottom, right), level.shrink) for top, bottom in rows for left, right in columns
+            ]
 
     def _blended(self, box: Box) -> Tensor | None:
         if box.left == 0:  # windows above this row are not needed again
@@ -143,10 +139,10 @@ class Blend:
         down = self._centres(box.top, box.bottom, self.size[0])
         across = self._centres(box.left, box.right, self.size[1])
         total: Tensor | None = None
-        for level, windows in self._around(box):
+        for windows in self._around(box):
             blended = self._level(windows, down, across)
             if blended is not None:
-                total = blended * level.weight if total is None else total + blended * level.weight
+                total = blended if total is None else total + blended
         return None if total is None else (total / total.sum(0).clamp_min(FAINT)).clamp_min(FAINT).log()
 
     def _level(self, windows: list[Window], down: Tensor, across: Tensor) -> Tensor | None:
@@ -165,6 +161,7 @@ class Blend:
                 -1,
             )
             sampled = F.grid_sample(scores[None].float(), places[None], padding_mode="border", align_corners=False)[0]
+            sampled = sampled.exp_()  # logits are interpolated, as in a picture asked at once
             total = sampled * share if total is None else total.add_(sampled * share)
             weight += share
         return None if total is None else total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
@@ -177,23 +174,22 @@ class Blend:
 
 
 def score_window(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Tensor:
-    """Probabilities [K, h, w] of classes in the features of a window; with a background a last row more, for nobody."""
+    """Log probabilities [K, h, w] of classes in a window's features; with a background one row more, nobody's."""
     with torch.inference_mode():
         logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
-        return logits.softmax(0).cpu().half()
+        return logits.log_softmax(0).cpu().half()
 
 
 def _levels(size: tuple[int, int], window: int, overlap: int) -> Iterator[_Level]:
-    for number in range(LEVELS):
-        side = window << number
-        is_whole = side >= max(size)
-        if is_whole or number < LEVELS - 1:
-            down, across = (_spans(length, side, overlap << number) for length in size)
-            # The whole picture is shrunk no further than to a window's side: the model sees it as if asked at once.
-            shrink = max(1.0, min(side, max(size)) / window)
-            yield _Level(shrink, down, across, WHOLE if is_whole else 1.0)
-        if is_whole:
-            return
+    """The levels of a picture, the finest first."""
+    area, has_whole = size[0] * size[1], window << LEVELS - 1 >= max(size)
+    if not has_whole or area >= MIN_WINDOWS * window**2:
+        for number in range(LEVELS - 1):
+            if (side := window << number) < max(size):
+                down, across = (_spans(length, side, overlap << number) for length in size)
+                yield _Level(float(1 << number), down, across)
+    if has_whole:  # not shrunk twice if possible: areas would differ from those of the picture asked at once
+        yield _Level(max(1.0, (area / MAX_WHOLE) ** 0.5), [(0, size[0])], [(0, size[1])])
 
 
 def _spans(length: int, side: int, overlap: int) -> list[tuple[int, int]]:

@@ -17,13 +17,19 @@ from lexiseg_model.tasks.blending import MARGIN, Blend, Window
 
 def done(probabilities: Tensor) -> Future[Tensor]:
     future: Future[Tensor] = Future()
-    future.set_result(probabilities)
+    future.set_result(probabilities.clamp_min(1e-6).log())
     return future
 
 
 def of_left_share(share: float, cells: int = 48) -> Tensor:
     """Two classes, the first with that probability everywhere."""
     return torch.tensor([share, 1 - share])[:, None, None].expand(2, cells, cells)
+
+
+def scored_of(blend: Blend) -> list[Window]:
+    """The windows of the first block."""
+    next(blend.blocks())
+    return list(blend._scored)
 
 
 @settings(max_examples=30, deadline=None)
@@ -49,17 +55,21 @@ def test_blocks_cover_the_picture_once_and_every_window_is_scored_once(
     assert len(scored) == len(set(scored))
 
 
-@pytest.mark.parametrize(("longest", "shrink"), [(150, 1.0), (300, 1.5), (700, 3.5)])
-def test_the_whole_picture_is_shrunk_no_further_than_to_a_window(longest: int, shrink: float) -> None:
-    scored: list[Window] = []
+@pytest.mark.parametrize(
+    ("size", "shrink"), [((100, 150), 1.0), ((300, 500), 1.0), ((2**13, 2**13), 2.0), ((100, 801), None)]
+)
+def test_the_whole_picture_is_seen_as_if_asked_at_once(size: tuple[int, int], shrink: float | None) -> None:
+    blend = Blend(size, max(200, size[0] // 3), 50, lambda window: done(of_left_share(0.5, 4)))
+    scored = scored_of(blend)
 
-    def score(asked: Window) -> Future[Tensor]:
-        scored.append(asked)
-        return done(of_left_share(0.5, 4))
+    assert [window.shrink for window in scored if window.box == (0, 0, *size)] == ([] if shrink is None else [shrink])
 
-    list(Blend((100, longest), 200, 50, score).blocks())
 
-    assert [window.shrink for window in scored if window.box == (0, 0, 100, longest)] == [shrink]
+@pytest.mark.parametrize(("size", "is_alone"), [((150, 799), True), ((390, 400), True), ((400, 400), False)])
+def test_windows_of_less_than_twice_the_detail_are_not_looked_at(size: tuple[int, int], is_alone: bool) -> None:
+    scored = scored_of(Blend(size, 200, 50, lambda window: done(of_left_share(0.5, 4))))
+
+    assert ({window.box for window in scored} == {(0, 0, *size)}) is is_alone
 
 
 def test_a_map_that_all_windows_agree_on_comes_back() -> None:
@@ -87,10 +97,11 @@ def test_between_windows_that_disagree_probability_changes_gradually() -> None:
             return None
         return done(of_left_share(0.9 if window.box.left == 0 else 0.1))
 
-    blend = Blend((192, 288), 192, 96, score)
+    width = 5 * 192  # too long to be seen whole
+    blend = Blend((192, width), 192, 96, score)
     rows = [logits[0, MARGIN, MARGIN:-MARGIN].exp() for _, logits in blend.blocks() if logits is not None]
 
-    across = torch.cat(rows)[: 288 // blend.step]
+    across = torch.cat(rows)[: width // blend.step]
     assert across[0] == pytest.approx(0.9, abs=0.01)
     assert across[-1] == pytest.approx(0.1, abs=0.01)
     assert across.diff().abs().max() < 0.05

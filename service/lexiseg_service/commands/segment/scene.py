@@ -38,6 +38,7 @@ from lexiseg_model.tasks.blending import Box
 
 PERCENTILES = 2.0, 98.0
 PLACES, SIDE = 8, 128  # of the sample: squares along each side of the image, and their pixels
+DETAILS = range(2, 9)  # how far pictures may have been enlarged
 BLURRED = 0.42  # share of what is lost by shrinking twice as far; a sharp photograph loses more than half of it
 MIB = 2**20
 CACHE = 64 * MIB  # of decoded blocks, where the file has tiles
@@ -98,18 +99,17 @@ class Scene:
             raise DatasetError(f"{self._dataset.name}: {place} cannot be read: {error}") from None
 
     def pixels_of_detail(self) -> int:
-        """Pixels of the smallest detail: 1 in a sharp picture; 2, 4 or 8 in one that was enlarged so many times."""
+        """Pixels of the smallest detail: 1 in a sharp picture; 2 to 8 in one that was enlarged so many times."""
         inside = slice(SIDE // 4, -SIDE // 4)  # shifts beyond the border cannot be undone
-        lost = np.zeros(4)  # by shrinking to a half, a quarter, ... and back
+        lost = dict.fromkeys((*DETAILS, *(2 * pixels for pixels in DETAILS)), 0.0)  # by shrinking so far, and back
         for box in self._sample():
             if min(box.size) == SIDE:
                 gray = self.read(box)[0].mean(2, dtype=np.float32)
-                for level in range(len(lost)):
-                    small = cv2.resize(gray, (SIDE >> level + 1,) * 2, interpolation=cv2.INTER_AREA)
+                for pixels in lost:
+                    small = cv2.resize(gray, (round(SIDE / pixels),) * 2, interpolation=cv2.INTER_AREA)
                     back = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-                    lost[level] += ((back - gray)[inside, inside] ** 2).mean()
-        blurred = [2 << level for level in range(3) if 0 < lost[level] < BLURRED**2 * lost[level + 1]]
-        return max(blurred, default=1)
+                    lost[pixels] += float(((back - gray)[inside, inside] ** 2).mean())
+        return max((pixels for pixels in DETAILS if 0 < lost[pixels] < BLURRED**2 * lost[2 * pixels]), default=1)
 
     def _to_rgb(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
         """[B, H, W] of the bands -> [H, W, 3]."""
