@@ -7,18 +7,9 @@ from pathlib import Path
 
 import typer
 
+from lexiseg_model.data import entities
 from lexiseg_model.data.checking import ERRORS, WARNINGS, Checked, check_masks, check_outlines, check_pairs, is_masked
-from lexiseg_model.data.entities import (
-    LISTING as ENTITIES,
-)
-from lexiseg_model.data.entities import (
-    SPACY_MODEL,
-    Endpoint,
-    Parser,
-    from_captions,
-    phrases_by,
-    write_entities,
-)
+from lexiseg_model.data.entities import SPACY_MODEL, Endpoint, Parser, from_captions, phrases_by, write_entities
 from lexiseg_model.data.indexed import BACKGROUND, read_classes, read_dataset
 from lexiseg_model.data.outlines import CocoInstances, OutlineSource, Sa1b
 from lexiseg_model.data.packing import QUARANTINE, PackOptions, pack_pairs
@@ -111,7 +102,7 @@ def find_entities(
 ) -> None:
     """Write the listing, by default beside the pairs; `endpoint` is the URL, model and key of a vision model."""
     pairs = open_pairs(source)
-    listing = listing or (source if source.is_dir() else source.parent) / ENTITIES
+    listing = listing or (source if source.is_dir() else source.parent) / entities.LISTING
     describe = from_captions(phrases_by(parser, SPACY_MODEL)) if endpoint is None else Endpoint(*endpoint).describe
     with bar_of(str(listing), sum(pairs.sizes)) as bar:
         written = write_entities(pairs, listing, describe, workers, bar.step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,13 +10,12 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from lexiseg_service.commands.in_process import with_vocabularies
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.gateway.vocabularies.named import SLOT, encode
 from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary
 from lexiseg_service.gateway.vocabularies.stores import Store
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 
 T = TypeVar("T")
 RedisUrl = Annotated[
@@ -117,12 +115,4 @@ def _in_store(redis_url: str | None, state_dir: Path | None, work: Callable[[Sto
     if redis_url is None and state_dir is None:
         raise InvalidValue("expected --redis-url or --state-dir: where the vocabularies are")
     settings = Settings.model_validate({"redis_url": redis_url, "state_dir": state_dir})
-
-    async def run() -> T:
-        store = open_vocabularies(settings, Metrics()).store
-        try:
-            return await work(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(run())
+    return with_vocabularies(settings, lambda vocabularies: work(vocabularies.store))
