@@ -73,7 +73,7 @@ class SharedPass(nn.Module):
         return tuple(self.shared(pixels.float()[None], self.normalise(guide[None])))
 
 
-class LonePoint(nn.Module):
+class PointPass(nn.Module):
     """A positive point (x, y) [2] and SharedMaps of one image -> masks [4, 2h, 2w] and quality [4]."""
 
     def __init__(self, head: PromptHead) -> None:
@@ -90,9 +90,8 @@ class LonePoint(nn.Module):
         return masks[0, 0], quality[0, 0]
 
 
-class SurePrompt(nn.Module):
-    """Points [K, 2], signs [K], a box [4] if `has_box` [] is 1, and SharedMaps of one image -> a mask [1, 2h, 2w] and
-    its quality [1]."""
+class PromptPass(nn.Module):
+    """Points [K, 2], signs [K], a box [4] if `has_box` is 1, and SharedMaps -> mask [1, 2h, 2w] and quality [1]."""
 
     def __init__(self, head: PromptHead) -> None:
         super().__init__()
@@ -126,9 +125,9 @@ def prompt_parts(head: PromptHead) -> list[Part]:
     n = Dim("points", min=1, max=MAX_POINTS)
     return [
         Part(SHARED, SharedPass(head), _embeddings, embeddings, [f"{name}_maps" for name in SharedMaps._fields]),
-        Part(POINT_PART, LonePoint(head), _point_inputs, {"point": {}, **shared}, ("masks", "quality")),
+        Part(POINT_PART, PointPass(head), _point_inputs, {"point": {}, **shared}, ("masks", "quality")),
         Part(
-            *(PROMPT_PART, SurePrompt(head), _prompt_inputs),
+            *(PROMPT_PART, PromptPass(head), _prompt_inputs),
             {"points": {0: n}, "signs": {0: n}, "box": {}, "has_box": {}, **shared},
             ("masks", "quality"),
         ),
